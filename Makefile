@@ -1,0 +1,51 @@
+# make setup   .venv with the framesift command in it
+# make demo    the whole river on a rendered street, in under a minute
+# make test    every test, under five minutes
+# make check   format, lint, strict types, walls between rooms
+# make torture long rigs: crash loops, power cuts, soaks
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install --require-hashes --no-deps -r
+
+.PHONY: setup setup-dev demo test check torture bench lock clean
+
+setup: $(VENV)/.run
+setup-dev: $(VENV)/.dev
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing framesift into $(VENV)"
+	@$(INSTALL) requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/footage.txt $(VENV)/.run
+	@echo "installing what the tests need"
+	@$(INSTALL) requirements/dev.txt
+	@$(INSTALL) requirements/footage.txt
+	@touch $@
+
+demo: setup
+	@$(BIN)/framesift demo
+
+test: setup-dev
+	$(BIN)/python -m pytest -n auto -m "not torture"
+
+check: setup-dev
+	scripts/check
+
+torture: setup-dev
+	$(BIN)/python -m pytest -m torture --timeout 1800
+
+bench: setup-dev
+	$(BIN)/python benchmarks/river.py
+
+lock:
+	scripts/lock
+
+clean:
+	rm -rf $(VENV)

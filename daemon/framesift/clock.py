@@ -1,0 +1,52 @@
+"""The clock as an argument: what time it is, and waiting that a stop interrupts.
+
+Nothing else in framesift asks the operating system for the time. Tests hand in a clock of their own, so that a day of
+limits passes in a millisecond.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from framesift.moment import Moment
+
+# A wait may end early and never lasts longer than this, so that every loop shows the watchdog that it moves.
+LONGEST_WAIT_S = 20.0
+
+
+class Clock(Protocol):
+    def now(self) -> Moment:
+        """The present moment."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed instant; never steps. For intervals and deadlines."""
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """Waits until the event is set or `timeout_s` (at most LONGEST_WAIT_S) has passed; tells whether it is set."""
+
+
+class SystemClock:
+    """The real clock of a Linux machine (elsewhere the monotonic clock stands in for CLOCK_BOOTTIME)."""
+
+    def __init__(self) -> None:
+        self._boot_id = _boot_id()
+        self._boottime = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+    def now(self) -> Moment:
+        return Moment(time.time(), time.clock_gettime(self._boottime), self._boot_id)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        return event.wait(min(max(timeout_s, 0.0), LONGEST_WAIT_S))
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux: one id per start of the program, so ages across starts use the wall clock
+        return f"start-{time.time_ns()}"

@@ -1,0 +1,38 @@
+"""The shape of every block of configuration: closed, strict and frozen, with the types that the blocks share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+TAG_PATTERN = r"^[a-zA-Z0-9_:/.\[\]<>{}@-]{1,64}$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class Closed(BaseModel):
+    """A block in which an unknown key, a wrong type or a value out of range is an error.
+
+    Blocks are validated in JSON mode (lists for tuples, strings for enumerations), never from loose Python objects.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def size_bytes(value: Any) -> Any:
+    """`"512MiB"` -> 536870912; whole numbers pass. Anything else is left for the integer's own error."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
+        if found is None or found.group(2).upper() not in _UNITS:
+            raise ValueError("a size is a whole number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB")
+        return int(float(found.group(1)) * _UNITS[found.group(2).upper()])
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Tag = Annotated[str, Field(pattern=TAG_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+SizeBytes = Annotated[int, BeforeValidator(size_bytes)]
