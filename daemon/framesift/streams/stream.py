@@ -1,0 +1,306 @@
+"""Stream: the frames of one source, for as long as somebody wants them.
+
+    CONNECTING ──> RUNNING <──> LOST            RUNNING only after a first decoded picture; LOST is tried again for ever
+         │           │ ▲          │
+         └──> LOST   │ └─ FROZEN ─┘             FROZEN: exactly the same picture for a minute (live sources only)
+                     └──> ENDED                 the end of a file that isn't looped
+
+Live sources show the newest picture, the others are counted; a file waits, so that each of its pictures is shown. A
+frame's pixels are a read-only view of memory shared with the reader, valid until the next frame is asked for. Times of
+capture are stamped here, never run backwards, and are the time at which the picture left its source.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from framesift.clock import Clock
+from framesift.frame import Frame, Pixels, Skip
+from framesift.moment import Moment
+from framesift.streams.backoff import Backoff
+from framesift.streams.channel import (
+    ChannelClosed,
+    Ended,
+    Memory,
+    Picture,
+    Tally,
+    Work,
+)
+from framesift.streams.listening import LISTEN_S, Listening, SourceGone
+from framesift.streams.options import StreamOptions
+from framesift.streams.process import ReaderProcess
+from framesift.streams.stillness import Stillness
+
+FROZEN_AFTER_S = 60.0
+STEADY_AFTER_S = 10.0  # a source that ran for so long is tried again at once when it is lost
+_MOST_FRUITLESS_READERS = 3  # for a file: its next picture crashes the decoder
+_LONGEST_AGE_S = 60.0
+
+
+class StreamLost(Exception):
+    """The source gives no frames, and trying again would not help; the text says why, in one line without secrets."""
+
+
+class StreamState(str, Enum):
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    LOST = "lost"
+    FROZEN = "frozen"
+    ENDED = "ended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """A change of a stream's state. detail: why, in one line for a human, without secrets."""
+
+    stream: str
+    state: StreamState
+    detail: str
+
+
+class _Kind(Enum):
+    HALTED = "somebody stopped us"
+    ENDED = "the file is over"
+    LOST = "no more pictures from this reader"
+    HOPELESS = "no pictures at all, as the source itself told"
+    FROZEN = "a new connection may help"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How the time with one reader ended."""
+
+    kind: _Kind
+    detail: str = ""
+
+
+class Stream:
+    """One source. `frames` and `first_frame` belong to one thread; `close` may be called from any."""
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        *,
+        clock: Clock,
+        stop: threading.Event,
+        notify: Callable[[StreamEvent], None],
+        count_skipped: Callable[[Skip, int], None],
+        chance: random.Random,
+    ) -> None:
+        self.name = options.name
+        self.finite = options.is_file and not options.loop
+        self.state = StreamState.CONNECTING
+        self.detail = ""  # why it is in this state, kept fresh while the state stays
+        self._options = options
+        self._clock = clock
+        self._stop = stop
+        self._notify = notify
+        self._count_skipped = count_skipped
+        self._backoff = Backoff(chance)
+        self._stillness = Stillness()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._reader: ReaderProcess | None = None
+        self._number = 0  # the next picture's
+        self._epoch = 0
+        self._seen_any = False
+        self._running_since_s: float | None = None
+        self._captured: Moment | None = None
+
+    def frames(self) -> Iterator[Frame]:
+        """Endless for live and looped sources; ends at a file's end, and soon after `stop` is set or `close` called.
+
+        Raises StreamLost for a file, not looped, that doesn't exist or can't be decoded.
+        """
+        fruitless = 0
+        while not self._halted():
+            before = self._number
+            # A first look that is short opens a camera four times faster, but can be too short for some cameras.
+            outcome = yield from self._read(thorough=fruitless % 2 == 1, limit_s=None)
+            fruitless = 0 if self._number > before else fruitless + 1
+            if outcome.kind is _Kind.HALTED:
+                return
+            if outcome.kind is _Kind.ENDED:
+                self._change(StreamState.ENDED, outcome.detail)
+                return
+            if outcome.kind is _Kind.FROZEN:
+                continue
+            if self.finite and (outcome.kind is _Kind.HOPELESS or fruitless >= _MOST_FRUITLESS_READERS):
+                raise StreamLost(outcome.detail)
+            self._change(StreamState.LOST, outcome.detail)
+            self._wait()
+
+    def first_frame(self, timeout_s: float) -> Frame:
+        """Opens the source for a look at its first frame, whose pixels are a copy. For a stream that is not being read.
+
+        Raises StreamLost if there is none within `timeout_s`.
+        """
+        reading = self._read(thorough=True, limit_s=timeout_s)
+        try:
+            frame = next(reading)
+        except StopIteration as end:
+            outcome: _Outcome = end.value
+            raise StreamLost(outcome.detail or f"{self._options.shown_source}: stopped before a picture came") from None
+        else:
+            return replace(frame, pixels=frame.pixels.copy())
+        finally:
+            reading.close()
+
+    def close(self) -> None:
+        """Kills the reader; `frames` ends. Does nothing the second time."""
+        with self._lock:
+            self._closed.set()
+            if self._reader is not None:
+                self._reader.kill()
+
+    def _read(self, *, thorough: bool, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
+        """The frames of one reader, from its start to its end."""
+        problem = self._missing()
+        if problem:
+            return self._outcome(_Kind.HOPELESS, problem)
+        with self._lock:
+            if self._closed.is_set():
+                return _Outcome(_Kind.HALTED)
+            try:
+                reader = ReaderProcess(self._options, thorough=thorough)
+            except OSError as error:
+                return self._outcome(_Kind.LOST, f"no reader can be started: {error.strerror}")
+            self._reader = reader
+        listening: Listening | None = None
+        try:
+            listening = Listening(reader.channel, self._work())
+            return (yield from self._pictures(listening, limit_s))
+        except ChannelClosed:
+            reader.finish()
+            return self._outcome(_Kind.LOST, reader.explanation(any_line=False) or reader.exit_status())
+        except SourceGone as gone:
+            reader.finish()
+            opened = listening is not None and listening.opened
+            kind = _Kind.HOPELESS if gone.told and not self._seen_any else _Kind.LOST
+            return self._outcome(kind, reader.explanation(any_line=not opened) or str(gone))
+        finally:
+            with self._lock:
+                self._reader = None
+            reader.finish()
+
+    def _pictures(self, listening: Listening, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
+        waited_s = 0.0
+        first = True
+        while not self._halted():
+            message = listening.next_message()
+            if message is None:
+                waited_s += LISTEN_S
+                if limit_s is not None and waited_s >= limit_s:
+                    return self._outcome(_Kind.LOST, f"no picture within {limit_s:g} s")
+            elif isinstance(message, Tally):
+                self._number = max(self._number, message.number)
+                self._skipped(message)
+            elif isinstance(message, Memory):
+                self._epoch += 0 if first else 1
+            elif isinstance(message, Picture):
+                pixels = listening.pixels(message)
+                self._epoch += 1 if first and self._seen_any else 0
+                self._seen_any = True
+                first = False
+                self._number = max(self._number, message.number + 1)
+                if not self._is_frozen(pixels):
+                    self._runs(pixels)
+                    yield self._frame(message, pixels)
+                elif self.state is StreamState.RUNNING:
+                    self._count_skipped(Skip.FROZEN, 1)
+                    detail = f"exactly the same picture for {FROZEN_AFTER_S:g} s; connecting again"
+                    self._change(StreamState.FROZEN, f"{self._options.shown_source}: {detail}")
+                    return _Outcome(_Kind.FROZEN)
+                else:
+                    self._count_skipped(Skip.FROZEN, 1)
+                    self._change(StreamState.FROZEN, f"{self._options.shown_source}: still the same picture")
+                listening.ask(message)
+            elif isinstance(message, Ended):
+                return self._outcome(_Kind.ENDED, f"the file is over after {self._number} pictures")
+        return _Outcome(_Kind.HALTED)
+
+    def _work(self) -> Work:
+        options = self._options
+        return Work(
+            # The reader works in another folder: a relative path must not mean another file there.
+            address=str(Path(options.address()).absolute()) if options.is_file else options.address(),
+            webcam=-1 if options.webcam is None else options.webcam,
+            live=options.is_live,
+            loop=options.loop,
+            fps=options.fps or 0.0,
+            first_number=self._number,
+            resume_at=self._number if self.finite else 0,
+            open_timeout_s=options.open_timeout_s,
+            read_timeout_s=options.read_timeout_s,
+        )
+
+    def _missing(self) -> str:
+        """What is wrong with a local source before any reader looks at it; empty if nothing is."""
+        options = self._options
+        if options.webcam is not None:
+            device = Path(f"/dev/video{options.webcam}")
+            return f"no such webcam: {device} does not exist" if sys.platform == "linux" and not device.exists() else ""
+        if not options.is_file:
+            return ""
+        try:
+            with Path(str(options.source)).open("rb"):
+                return ""
+        except FileNotFoundError:
+            return "no such file"
+        except OSError as error:
+            return f"can't be read: {error.strerror}"
+
+    def _frame(self, picture: Picture, pixels: Pixels) -> Frame:
+        now = self._clock.now()
+        age_s = min(max(0.0, picture.age_s), _LONGEST_AGE_S)
+        last = self._captured
+        if last is not None and last.boot_id == now.boot_id:
+            age_s = min(age_s, now.boottime_s - last.boottime_s)
+        self._captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
+        media_s = picture.media_s if self._options.is_file else None
+        return Frame(self.name, picture.number, pixels, self._captured, self._epoch, media_s)
+
+    def _is_frozen(self, pixels: Pixels) -> bool:
+        return self._options.is_live and self._stillness.still_s(pixels, self._clock.monotonic()) >= FROZEN_AFTER_S
+
+    def _runs(self, pixels: Pixels) -> None:
+        if self.state is not StreamState.RUNNING:
+            self._running_since_s = self._clock.monotonic()
+            size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            self._change(StreamState.RUNNING, f"{self._options.shown_source}: pictures of {size}")
+
+    def _skipped(self, tally: Tally) -> None:
+        for skip, count in ((Skip.RATE, tally.rate), (Skip.BUSY, tally.busy), (Skip.UNUSABLE, tally.unusable)):
+            if count > 0:
+                self._count_skipped(skip, count)
+
+    def _change(self, state: StreamState, detail: str) -> None:
+        self.detail = detail
+        if state is not self.state:
+            self.state = state
+            self._notify(StreamEvent(self.name, state, detail))
+
+    def _wait(self) -> None:
+        now_s = self._clock.monotonic()
+        if self._running_since_s is not None and now_s - self._running_since_s >= STEADY_AFTER_S:
+            self._backoff.reset()
+        self._running_since_s = None
+        ends_s = now_s + self._backoff.next_wait_s(now_s)
+        while not self._halted() and (left_s := ends_s - self._clock.monotonic()) > 0:
+            # In short pieces, because `close` has no event that the clock could wait for beside `stop`.
+            self._clock.wait(self._stop, min(left_s, LISTEN_S))
+
+    def _halted(self) -> bool:
+        return self._stop.is_set() or self._closed.is_set()
+
+    def _outcome(self, kind: _Kind, reason: str) -> _Outcome:
+        return _Outcome(kind, f"{self._options.shown_source}: {reason}")

