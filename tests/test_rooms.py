@@ -1,0 +1,116 @@
+"""The walls between the rooms: what each may import of framesift, which of them may read the environment, and how large
+a room may grow. The table is the architecture; a new file that isn't in it fails here until its place is chosen."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
+
+# Nouns without behaviour that waits: any room may speak them.
+NOUNS = {"frame", "moment", "prediction", "wire", "masks", "options", "datapoint"}
+
+# room -> the rooms of framesift that it may import, beside itself. "*" is for those that build the house.
+WALLS: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "moment": set(),
+    "clock": {"moment"},
+    "options": set(),
+    "frame": {"moment"},
+    "masks": set(),
+    "prediction": {"masks"},
+    "wire": {"masks", "prediction"},
+    "datapoint": {"frame", "moment", "prediction"},
+    "redact": set(),
+    "config_errors": set(),
+    "streams": {"frame", "moment", "clock", "redact", "options"},
+    "models": {"frame", "prediction", "wire", "masks", "options"},
+    "strategies": {"frame", "prediction", "options"},
+    "sampling": {"frame", "prediction", "strategies", "policy"},
+    "policy": {"options", "config_errors", "datapoint", "strategies", "prediction"},
+    "limits": {"moment"},
+    "spool": {"datapoint", "limits", "moment", "clock", "frame", "prediction", "wire"},
+    "sinks": {"datapoint", "prediction", "wire", "masks", "options", "moment"},
+    "telemetry": {"frame", "clock", "moment", "redact"},
+    "notify": set(),
+    "status": {"telemetry", "spool", "clock", "moment"},
+    "settings": {"options", "config_errors", "streams", "models", "sinks", "spool"},
+    "collect": NOUNS
+    | {"streams", "models", "sampling", "strategies", "policy", "limits", "spool", "telemetry", "clock"},
+    "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock"},
+    "service": {"*"},
+    "cli": {"*"},
+    "demo": {"*"},
+}
+
+# The rooms that may look at the process's environment: configuration is read once, in one place. The reader process's
+# parent builds a scrubbed environment for its child.
+MAY_READ_ENVIRONMENT = {"settings", "streams", "cli"}
+MOST_LINES = 400
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def _imported_rooms(tree: ast.AST) -> set[str]:
+    rooms: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            names = [f"framesift.{a.name}" for a in node.names] if module == "framesift" else [module]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "framesift" and len(parts) > 1 and not parts[1].startswith("__"):
+                rooms.add(parts[1])
+    return rooms
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_its_walls_allow(path: Path) -> None:
+    room = _room(path)
+    assert room in WALLS, f"{room} has no place in the house yet: add it to WALLS"
+    allowed = WALLS[room]
+    if "*" in allowed:
+        return
+    forbidden = _imported_rooms(ast.parse(path.read_text(encoding="utf-8"))) - allowed - {room}
+    assert not forbidden, f"{path.name} may not import {', '.join(sorted(forbidden))}"
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_settings_read_the_environment(path: Path) -> None:
+    if _room(path) in MAY_READ_ENVIRONMENT:
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        used = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+        assert not used, f"{path.name}:{getattr(node, 'lineno', 0)} reads the environment"
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{path.name} has {lines} lines: it is two rooms"
+
+
+def test_no_room_is_named_after_nothing() -> None:
+    rooms = {_room(path) for path in _files()}
+    assert not rooms & {"utils", "helpers", "common", "core", "base", "manager", "handler"}
+
+
+def test_no_wall_stands_around_a_room_that_is_gone() -> None:
+    gone = set(WALLS) - {_room(path) for path in _files()}
+    assert not gone, f"remove {', '.join(sorted(gone))} from WALLS"
