@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections import Counter
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 TAG_PATTERN = r"^[a-zA-Z0-9_:/.\[\]<>{}@-]{1,64}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -36,3 +37,20 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Tag = Annotated[str, Field(pattern=TAG_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 SizeBytes = Annotated[int, BeforeValidator(size_bytes)]
+
+
+class LimitOptions(Closed):
+    """At most `value` images in each calendar minute, hour or day. A value of 0 lets nothing pass."""
+
+    type: Annotated[Literal["minutely", "hourly", "daily"], Field(description="The calendar window that is counted.")]
+    value: Annotated[int, Field(ge=0, le=1_000_000_000, description="The most images in each such window.")]
+
+
+def _one_of_each(limits: tuple[LimitOptions, ...]) -> tuple[LimitOptions, ...]:
+    for kind, count in Counter(limit.type for limit in limits).items():
+        if count > 1:
+            raise ValueError(f"there are {count} {kind} limits; one of each type is allowed")
+    return limits
+
+
+Limits = Annotated[tuple[LimitOptions, ...], AfterValidator(_one_of_each)]
