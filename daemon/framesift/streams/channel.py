@@ -25,7 +25,6 @@ LARGEST_PICTURE_PIXELS = 100_000_000
 _LARGEST_MESSAGE_BYTES = 65_536
 _MOST_SLOTS = 8
 _ROW_OF_BYTES = 64  # slots begin at cache lines
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class ChannelClosed(Exception):
@@ -225,7 +224,7 @@ class Slots:
         """New memory and its file descriptor, which the caller closes once it has been passed on."""
         fd = os.memfd_create("framesift-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, _stride_bytes(height, width) * count)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(fd, height, width, count, writable=True), fd
 
     @classmethod

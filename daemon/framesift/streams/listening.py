@@ -38,7 +38,6 @@ class Listening:
     """Listens to a reader that has been started. `opened` tells whether it has opened its source."""
 
     def __init__(self, channel: Channel, work: Work) -> None:
-        """Gives the reader its work, and asks for the first picture. Raises ChannelClosed."""
         self._channel = channel
         self._work = work
         self._memory = 0
@@ -47,7 +46,10 @@ class Listening:
         self._patience_s = _START_S
         self._complaint = "the reader did not start"
         self.opened = False
-        channel.send(work)
+
+    def begin(self) -> None:
+        """Gives the reader its work, and asks for the first picture. Raises ChannelClosed."""
+        self._channel.send(self._work)
         self.ask(None)
 
     def next_message(self) -> Message | None:

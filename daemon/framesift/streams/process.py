@@ -3,11 +3,14 @@
 The reader is started by exec with an environment of what a decoder needs and nothing else: it reads what strangers
 send, so no key of ours may be within its reach. What it writes to stderr is read as it comes, so that it never blocks
 on it, loses every secret of the stream, and its last lines explain a loss.
+
+Linux kills it together with the thread that started it; so a stream's reader lives no longer than the stream's thread.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +30,8 @@ _LONGEST_DYING_S = 5.0
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TZ", "TMPDIR", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _INHERITED_BEGINNINGS = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
 
+_SPEAKER = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
+
 # What FFmpeg writes, and what it means to somebody who stands before the camera. The first that is found counts.
 _MEANINGS = (
     ("401 Unauthorized", "credentials rejected (401)"),
@@ -41,7 +46,7 @@ _MEANINGS = (
     ("Connection timed out", "the host does not answer"),
     ("Connection reset by peer", "the connection was reset"),
     ("Invalid data found when processing input", "not a video that can be decoded"),
-    ("moov atom not found", "not a whole video: its index is missing"),
+    ("moov atom not found", "not a video that can be decoded: its index is missing"),
 )
 
 
@@ -81,15 +86,15 @@ class ReaderProcess:
         """Ends the process at once, whatever it is doing. Whoever waits for its messages learns that it is gone."""
         self._process.kill()
 
-    def finish(self) -> None:
-        """Kills the process if it still runs, and leaves nothing of it behind."""
-        self._process.kill()
-        try:
-            self._process.wait(_LONGEST_DYING_S)
-        except subprocess.TimeoutExpired:
-            pass  # stuck in the kernel (a dead network disk): it goes when the kernel lets it go
-        else:
+    def finish(self, *, grace_s: float = 0.0) -> None:
+        """Kills the process if it still runs after the grace, and leaves nothing of it behind."""
+        if self._ended_within(grace_s):
             self._listener.join()  # ends with the pipe, whose only writer is dead
+        else:
+            self._process.kill()
+            # One that is stuck in the kernel (a dead network disk) goes when the kernel lets it go.
+            if self._ended_within(_LONGEST_DYING_S):
+                self._listener.join()
         self.channel.close()
 
     def explanation(self, *, any_line: bool) -> str:
@@ -101,16 +106,23 @@ class ReaderProcess:
         for sign, meaning in _MEANINGS:
             if sign in said:
                 return meaning
-        return self._lines[-1] if self._lines and any_line else ""
+        return _SPEAKER.sub("", self._lines[-1]) if self._lines and any_line else ""
 
     def exit_status(self) -> str:
-        """How the process ended by itself, in words. After `finish`."""
+        """How the process ended, in words. After `finish`."""
         status = self._process.returncode
         if status is None:
             return "the reader does not die"
         if status >= 0:
             return f"the reader ended with status {status}"
         return f"the reader was killed by {signal.Signals(-status).name}"
+
+    def _ended_within(self, timeout_s: float) -> bool:
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _listen(self) -> None:
         stderr: IO[bytes] | None = self._process.stderr

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -305,7 +306,7 @@ def read(work: Work, channel: Channel, tray: Tray) -> None:
             index += 1
         source.close()
         if work.live:
-            raise SourceGone("the source ended")
+            raise SourceGone("the connection ended" if work.webcam < 0 else "the webcam gives no more pictures")
         if index == 0:
             raise SourceGone("no picture in it could be decoded")
         if not work.loop:
@@ -327,6 +328,7 @@ def listen(channel: Channel, tray: Tray) -> None:
 
 def main(arguments: list[str]) -> None:
     _die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would carry the credentials to the disk
     channel = Channel(socket.socket(fileno=int(arguments[1])))
     try:
         work = channel.receive(None)

@@ -12,6 +12,7 @@ capture are stamped here, never run backwards, and are the time at which the pic
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -41,6 +42,7 @@ FROZEN_AFTER_S = 60.0
 STEADY_AFTER_S = 10.0  # a source that ran for so long is tried again at once when it is lost
 _MOST_FRUITLESS_READERS = 3  # for a file: its next picture crashes the decoder
 _LONGEST_AGE_S = 60.0
+_GRACE_S = 1.0  # for a reader whose channel is closed
 
 
 class StreamLost(Exception):
@@ -137,6 +139,7 @@ class Stream:
             if self.finite and (outcome.kind is _Kind.HOPELESS or fruitless >= _MOST_FRUITLESS_READERS):
                 raise StreamLost(outcome.detail)
             self._change(StreamState.LOST, outcome.detail)
+            self._stillness = Stillness()  # for how long it stood still while nobody looked, nobody knows
             self._wait()
 
     def first_frame(self, timeout_s: float) -> Frame:
@@ -175,24 +178,24 @@ class Stream:
             except OSError as error:
                 return self._outcome(_Kind.LOST, f"no reader can be started: {error.strerror}")
             self._reader = reader
-        listening: Listening | None = None
+        listening = Listening(reader.channel, self._work())
         try:
-            listening = Listening(reader.channel, self._work())
             return (yield from self._pictures(listening, limit_s))
         except ChannelClosed:
-            reader.finish()
-            return self._outcome(_Kind.LOST, reader.explanation(any_line=False) or reader.exit_status())
+            reader.finish(grace_s=_GRACE_S)  # it may be about to say why
+            said = reader.explanation(any_line=not listening.opened)
+            return self._outcome(_Kind.LOST, f"{reader.exit_status()}: {said}" if said else reader.exit_status())
         except SourceGone as gone:
             reader.finish()
-            opened = listening is not None and listening.opened
             kind = _Kind.HOPELESS if gone.told and not self._seen_any else _Kind.LOST
-            return self._outcome(kind, reader.explanation(any_line=not opened) or str(gone))
+            return self._outcome(kind, reader.explanation(any_line=not listening.opened) or str(gone))
         finally:
             with self._lock:
                 self._reader = None
             reader.finish()
 
     def _pictures(self, listening: Listening, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
+        listening.begin()
         waited_s = 0.0
         first = True
         while not self._halted():
@@ -251,13 +254,16 @@ class Stream:
             return f"no such webcam: {device} does not exist" if sys.platform == "linux" and not device.exists() else ""
         if not options.is_file:
             return ""
+        path = Path(str(options.source))
         try:
-            with Path(str(options.source)).open("rb"):
-                return ""
+            if path.is_dir():
+                return "is a folder, not a video"
+            path.stat()
         except FileNotFoundError:
             return "no such file"
         except OSError as error:
             return f"can't be read: {error.strerror}"
+        return "" if os.access(path, os.R_OK) else "may not be read by this user"
 
     def _frame(self, picture: Picture, pixels: Pixels) -> Frame:
         now = self._clock.now()

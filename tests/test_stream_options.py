@@ -1,0 +1,99 @@
+"""A stream's options: what is allowed, what each refusal says, and that no password is shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from framesift.streams import StreamOptions
+
+
+def options(**fields: object) -> StreamOptions:
+    return StreamOptions.model_validate_json(json.dumps({"name": "gate", **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"source": "http://10.0.0.5/stream"}, "rtsp:// or rtsps://, not http://"),
+        ({"source": "file:///a.mp4"}, "a file's path"),
+        ({"source": "rtsp:///stream"}, "no valid host"),
+        ({"source": "rtsp://cam:77777/s"}, "no valid port"),
+        ({"source": "rtsp://me:pa/ss@cam/s"}, "percent-encode"),
+        ({"source": "rtsp://[::1/s"}, "can't be read"),
+        ({"source": "rtsp://cam/s\nx"}, "can't be printed"),
+        ({"source": ""}, "at least 1 character"),
+        ({"source": -1}, "greater than or equal to 0"),
+        ({"source": True}, "valid"),
+        ({"source": "rtsp://me:secretpw@cam/s", "username": "me"}, "give them once"),
+        ({"source": "rtsp://me@cam/s", "password": "secretpw"}, "give them once"),
+        ({"source": "rtsp://cam/s", "password": "secretpw"}, "a password needs a username"),
+        ({"source": "rtsp://cam/s", "username": "me", "password": "secret\npw"}, "can't be printed"),
+        ({"source": "a.mp4", "username": "me"}, "for rtsp:// and rtsps:// sources only"),
+        ({"source": 0, "username": "me", "password": "secretpw"}, "for rtsp:// and rtsps:// sources only"),
+        ({"source": "rtsp://cam/s", "loop": True}, "loop is for files only"),
+        ({"source": 0, "loop": True}, "loop is for files only"),
+        ({"source": "a.mp4", "fps": 0}, "greater than 0"),
+        ({"source": "a.mp4", "fps": 241}, "less than or equal to 240"),
+        ({"source": "a.mp4", "fps": "5"}, "valid number"),
+        ({"source": "a.mp4", "tags": ["no spaces"]}, "match pattern"),
+        ({"source": "a.mp4", "open_timeout_s": 0.1}, "greater than or equal to 0.5"),
+        ({"source": "a.mp4", "read_timeout_s": 601}, "less than or equal to 600"),
+        ({"source": "a.mp4", "speed": 2}, "Extra inputs"),
+        ({}, "Field required"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        options(**fields)
+    assert said in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+    assert "pa/ss" not in str(refusal.value)
+
+
+def test_a_refusal_about_credentials_names_the_stream() -> None:
+    with pytest.raises(ValidationError, match="stream 'gate'"):
+        options(source="rtsp://me:secretpw@cam/s", username="me")
+
+
+def test_credentials_beside_the_address_are_encoded_into_it() -> None:
+    given = options(source="rtsp://cam:8554/s?channel=1", username="the viewer", password="p@ss/w:rd%")
+    assert given.address() == "rtsp://the%20viewer:p%40ss%2Fw%3Ard%25@cam:8554/s?channel=1"
+
+
+def test_credentials_in_the_address_stay_what_they_are() -> None:
+    assert options(source="rtsp://me:p%40ss@[::1]:554/s").address() == "rtsp://me:p%40ss@[::1]:554/s"
+
+
+def test_credentials_in_the_address_may_be_raw_where_that_is_unambiguous() -> None:
+    assert options(source="rtsp://me:p@ss@cam/s").address() == "rtsp://me:p%40ss@cam/s"
+
+
+def test_a_username_alone_is_enough() -> None:
+    assert options(source="rtsp://cam/s", username="me").address() == "rtsp://me@cam/s"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": "rtsp://viewer:secretpw@cam/s?token=tokenword"},
+        {"source": "rtsp://cam/s?token=tokenword", "username": "viewer", "password": "secretpw"},
+    ],
+)
+def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -> None:
+    given = options(**fields)
+    for shown in (repr(given), str(given), given.shown_source):
+        assert "secretpw" not in shown
+        assert "tokenword" not in shown
+    assert {"secretpw", "viewer", "viewer:secretpw", "token=tokenword"} <= set(given.secrets())
+
+
+@pytest.mark.parametrize(
+    ("source", "is_file", "webcam"),
+    [("a.mp4", True, None), (2, False, 2), ("/dev/video3", False, 3), ("rtsps://cam/s", False, None)],
+)
+def test_the_kind_of_source_is_told_by_how_it_is_written(source: str | int, is_file: bool, webcam: int | None) -> None:
+    given = options(source=source)
+    assert (given.is_file, given.is_live, given.webcam) == (is_file, not is_file, webcam)
