@@ -118,6 +118,18 @@ def test_a_vehicle_stands_still_while_others_pass(street: Street, story: dict[in
     assert street.truth(0) != street.truth(12)
 
 
+def test_an_object_at_the_edge_is_as_visible_as_the_part_inside(street: Street) -> None:
+    judged = 0
+    for number in range(0, street.frames, 12):
+        for seen in street.truth(number):
+            left, _, right, _ = edges(seen)
+            # The narrower its box at the edge, the less of a vehicle is in the picture.
+            if seen.class_name in ("car", "truck") and (left == 0 or right == street.width) and seen.width < 40:
+                assert seen.visible < 0.6
+                judged += 1
+    assert judged >= 3
+
+
 def test_dusk_comes_in_the_second_half(street: Street) -> None:
     assert street.darkness(0) == 0
     assert street.darkness(street.frames - 1) == 1

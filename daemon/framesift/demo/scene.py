@@ -19,7 +19,7 @@ from framesift.demo.actors import CLASS_NAMES, faces, footprint
 from framesift.demo.backdrop import DAYLIGHT, Layout, lamp, lay_out, paint_street, tree
 from framesift.demo.body import Look, Pose
 from framesift.demo.traffic import Track, stage
-from framesift.demo.view import Colour, Face, Picture, blended, darken, glow, outlines, paint, stamp
+from framesift.demo.view import Colour, Face, Picture, area, blended, darken, glow, paint, stamp
 
 __all__ = ["CLASS_NAMES", "SceneObject", "Street", "write_video"]
 
@@ -98,28 +98,18 @@ class Street:
                 stamp(owners, standing.parts[0][1], self._layout.view, 255)
                 continue
             for class_name, part in standing.parts:
-                whole.append((class_name, self._area(part)))
+                whole.append((class_name, area(part, self._layout.view)))
                 stamp(owners, part, self._layout.view, len(whole))
         found: list[SceneObject] = []
-        for number_of, (class_name, area) in enumerate(whole, start=1):
-            rows, columns = np.nonzero(owners == number_of)
+        for owner, (class_name, pixels) in enumerate(whole, start=1):
+            rows, columns = np.nonzero(owners == owner)
             if len(rows) < _SMALLEST_PIXELS:
                 continue
             left, right = float(columns.min()), float(columns.max() + 1)
             top, bottom = float(rows.min()), float(rows.max() + 1)
-            share = min(len(rows) / max(area, 1), 1.0)
             box = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-            found.append(SceneObject(class_name, *box, share))
+            found.append(SceneObject(class_name, *box, visible=min(len(rows) / pixels, 1.0)))
         return tuple(found)
-
-    def _area(self, part: list[Face]) -> int:
-        """The pixels that a part would cover if nothing were in the way, the picture's edge included."""
-        corners = np.concatenate([contour[0] for contour in outlines(part, self._layout.view)]) // 16
-        left, top = corners.min(axis=0) - 2
-        right, bottom = corners.max(axis=0) + 3
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        stamp(mask, part, self._layout.view, 1, (int(left), int(top)))
-        return int(np.count_nonzero(mask))
 
     def _standing(self, number: int) -> list[_Standing]:
         if not 0 <= number < self.frames:
@@ -166,7 +156,7 @@ class Street:
         view, pose = self._layout.view, one.pose
         scale = view.pixels_per_metre(pose.x, pose.y)
         if one.look is None:
-            if len(one.parts[0][1]) == 4:
+            if one.parts[0][0] == "lamp":
                 head = view.pixels(np.array([(pose.x, pose.y, 4.4)]))[0]
                 glow(picture, head[0], head[1], (1.1 * scale, 1.1 * scale), (110 * dark, 170 * dark, 205 * dark))
             return

@@ -123,6 +123,16 @@ def stamp(mask: NDArray[np.uint8], faces: list[Face], view: View, value: int, sh
         cv2.fillPoly(mask, moved, (value,), cv2.LINE_8, _FRACTION_BITS)
 
 
+def area(faces: list[Face], view: View) -> int:
+    """The pixels that the faces cover together, also beyond the picture's edge; at least 1."""
+    corners = np.concatenate([contour[0] for contour in outlines(faces, view)]) >> _FRACTION_BITS
+    left, top = corners.min(axis=0) - 2
+    right, bottom = corners.max(axis=0) + 3
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    stamp(mask, faces, view, 1, (int(left), int(top)))
+    return max(int(np.count_nonzero(mask)), 1)
+
+
 def darken(picture: Picture, outline: Points, share: float) -> None:
     """Takes `share` of the light from a convex outline in pixels: a shadow with a soft edge."""
     hull = cv2.convexHull(outline.astype(np.float32)).reshape(-1, 2)
