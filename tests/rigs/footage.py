@@ -59,9 +59,11 @@ def numbered_clip(
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # No B-frames, which the RTSP server can't serve; key frames once a second, as cameras send them.
-        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
-        stream.gop_size = fps if still_from is None else 100_000
+        # No B-frames, which the RTSP server can't serve; key frames once a second, as cameras send them. Without loss
+        # the same picture is decoded to exactly the same values, in whichever kind of frame it comes.
+        quality = {"crf": "23"} if still_from is None else {"qp": "0"}
+        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", **quality}
+        stream.gop_size = fps
         for index in range(frames):
             number = index if still_from is None else min(index, still_from)
             pixels = np.full((height, width, 3), 90, np.uint8)

@@ -106,7 +106,7 @@ class ReaderProcess:
         for sign, meaning in _MEANINGS:
             if sign in said:
                 return meaning
-        return _SPEAKER.sub("", self._lines[-1]) if self._lines and any_line else ""
+        return self._lines[-1] if self._lines and any_line else ""
 
     def exit_status(self) -> str:
         """How the process ended, in words. After `finish`."""
@@ -130,13 +130,17 @@ class ReaderProcess:
             return
         with stderr:
             while line := stderr.readline(_LONGEST_LINE_BYTES):
-                text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace")).strip()
+                text = shown(line, self._redactor)
                 if text:
-                    self._lines.append(_without_addresses(self._redactor(text)))
+                    self._lines.append(text)
 
 
-def _without_addresses(text: str) -> str:
-    return " ".join(redacted_url(word) if "://" in word else word for word in text.split())
+def shown(line: bytes, redactor: Redactor) -> str:
+    """A line that a decoder wrote, as it may be shown: printable, without its speaker, without addresses' secrets."""
+    text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
+    # Addresses first: struck secrets would make them unreadable as addresses, and leave what nobody knew to strike.
+    words = (redacted_url(word) if "://" in word else word for word in text.split())
+    return redactor(_SPEAKER.sub("", " ".join(words)))
 
 
 def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:

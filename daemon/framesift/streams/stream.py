@@ -129,7 +129,7 @@ class Stream:
             # A first look that is short opens a camera four times faster, but can be too short for some cameras.
             outcome = yield from self._read(thorough=fruitless % 2 == 1, limit_s=None)
             fruitless = 0 if self._number > before else fruitless + 1
-            if outcome.kind is _Kind.HALTED:
+            if outcome.kind is _Kind.HALTED or self._halted():  # whose reader was killed by us is not lost
                 return
             if outcome.kind is _Kind.ENDED:
                 self._change(StreamState.ENDED, outcome.detail)
