@@ -1,0 +1,44 @@
+"""What every model promises, and the two ways in which it may fail."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from framesift.frame import Frame
+from framesift.prediction import Prediction, Task
+
+
+class ModelFailed(Exception):
+    """This frame has no prediction. The text says why."""
+
+
+class ModelUnusable(Exception):
+    """The model can't be used at all. The text says what is wrong, where, and what would be right."""
+
+
+class Model(Protocol):
+    """A frame in, a prediction out. Safe to call from several threads at once.
+
+    model_id: what predictions and tags call it. task: None where only its predictions will tell. class_names: by class
+    id, None where they are unknown. description: one line for the operator on what was loaded.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def task(self) -> Task | None: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def predict(self, frame: Frame) -> Prediction:
+        """The prediction in the frame's pixels. Raises ModelFailed, and nothing else."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the model holds; afterwards `predict` fails."""
+        ...
