@@ -55,8 +55,8 @@ class OnnxOptions(Closed):
     class that overlap by more, the less confident goes. colour: the order of the channels that the model expects. An
     input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
     models that leave theirs open. multi_label: a classifier may say several labels, those of a confidence from
-    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences already).
-    providers: of onnxruntime; those that it was not built with are passed over. threads: for one picture.
+    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences
+    already). providers: of onnxruntime; those that it was not built with are passed over. threads: for one picture.
     """
 
     type: Literal["onnx"]
