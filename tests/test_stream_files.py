@@ -195,7 +195,9 @@ def test_a_change_of_size_is_a_new_epoch_and_loses_no_picture(tmp_path: Path) ->
     assert watched.states == [RUNNING]
 
 
-def test_pictures_that_nothing_can_be_done_with_are_counted_and_not_shown(tmp_path: Path) -> None:
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Ten pictures that are one pixel high."""
     path = tmp_path / "flat.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -204,10 +206,26 @@ def test_pictures_that_nothing_can_be_done_with_are_counted_and_not_shown(tmp_pa
             pixels = np.full((1, 64, 3), index, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24").reformat(format="bgr0")))
         container.mux(stream.encode(None))
-    watched = Watched(source=str(path))
+    return path
+
+
+def test_pictures_that_nothing_can_be_done_with_are_counted_and_not_shown(flat: Path) -> None:
+    watched = Watched(source=str(flat))
     assert list(watched.stream.frames()) == []
     assert watched.skipped == {Skip.UNUSABLE: 10}
     assert watched.states == [ENDED]
+    with pytest.raises(StreamLost, match="no picture"):
+        watched.stream.first_frame(10.0)
+
+
+def test_a_loop_of_such_pictures_is_not_run_through_at_full_speed_for_ever(flat: Path) -> None:
+    watched = Watched(source=str(flat), loop=True)
+    thread = watched.in_thread()
+    assert watched.wait_for(lambda: LOST in watched.states)
+    watched.stop.set()
+    thread.join(10)
+    assert "no picture in it can be used" in watched.events[0].detail
+    assert watched.skipped[Skip.UNUSABLE] % 10 == 0
 
 
 def test_the_first_frame_is_a_copy_and_leaves_no_reader_behind(clip: Path) -> None:

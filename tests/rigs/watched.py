@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -15,6 +16,8 @@ from framesift.clock import Clock, SystemClock
 from framesift.frame import Frame, Skip
 from framesift.moment import Moment
 from framesift.streams import Stream, StreamEvent, StreamOptions, StreamState
+
+_SERIAL = itertools.count(1)
 
 
 class HandClock:
@@ -46,7 +49,7 @@ class Watched:
         self.on_skip = on_skip
         self.changed = threading.Condition()
         self.stream = Stream(
-            StreamOptions(**{"name": f"s{id(self):x}", **options}),
+            StreamOptions(**{"name": f"s-{os.getpid()}-{next(_SERIAL)}", **options}),
             clock=clock or SystemClock(),
             stop=self.stop,
             notify=self._notify,

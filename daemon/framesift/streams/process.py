@@ -89,12 +89,12 @@ class ReaderProcess:
     def finish(self, *, grace_s: float = 0.0) -> None:
         """Kills the process if it still runs after the grace, and leaves nothing of it behind."""
         if self._ended_within(grace_s):
-            self._listener.join()  # ends with the pipe, whose only writer is dead
+            self._listener.join(_LONGEST_DYING_S)  # ends with the pipe, whose only writer is dead
         else:
             self._process.kill()
             # One that is stuck in the kernel (a dead network disk) goes when the kernel lets it go.
             if self._ended_within(_LONGEST_DYING_S):
-                self._listener.join()
+                self._listener.join(_LONGEST_DYING_S)
         self.channel.close()
 
     def explanation(self, *, any_line: bool) -> str:
@@ -155,7 +155,6 @@ def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:
         **inherited,
         # The reader finds the very packages that the daemon found, however it found them.
         "PYTHONPATH": os.pathsep.join([package_home, *found]),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",  # nothing is multiplied here, and its threads cost start-up and memory
         "OPENCV_LOG_LEVEL": "SILENT",
         "OPENCV_FFMPEG_CAPTURE_OPTIONS": _capture_options(options, thorough=thorough),
@@ -167,7 +166,11 @@ def _capture_options(options: StreamOptions, *, thorough: bool) -> str:
     if options.is_file:
         return "protocol_whitelist;file"
     scheme = urlsplit(str(options.source)).scheme
-    settings = ["rtsp_transport;tcp", f"protocol_whitelist;rtp,tcp,{'rtsps,tls' if scheme == 'rtsps' else 'rtsp'}"]
+    settings = [
+        "rtsp_transport;tcp",
+        "allowed_media_types;video",
+        f"protocol_whitelist;rtp,tcp,{'rtsps,tls' if scheme == 'rtsps' else 'rtsp'}",
+    ]
     if not thorough:
         settings += ["analyzeduration;200000", "probesize;32768"]
     return "|".join(settings)

@@ -279,16 +279,16 @@ class Source:
 def read(work: Work, channel: Channel, tray: Tray) -> None:
     """Decodes until the source is gone or the file has ended. Raises SourceGone; ChannelClosed when the parent is."""
     number = work.first_number
-    resume_at = work.resume_at
     live_thinning = LiveThinning(work.fps)
     while True:
         source = Source(work)
         channel.send(Opened())
         file_thinning = FileThinning(work.fps, source.fps)
         index = 0
+        shown = False
         while source.grab():
             taken_s = time.monotonic()
-            if index < resume_at:
+            if index < work.resume_at:
                 tray.count(number)
             elif not (live_thinning.wants(taken_s) if work.live else file_thinning.wants(index)):
                 number += 1
@@ -300,6 +300,7 @@ def read(work: Work, channel: Channel, tray: Tray) -> None:
                     tray.put_back(slot)
                 else:
                     tray.put(picture, slot, number, taken_s, -1.0 if work.live else index / source.fps)
+                    shown = True
                 # Counted only now: after a crash the reader of a file goes on behind what was counted.
                 number += 1
                 tray.count(number, unusable=1 if picture is None else 0)
@@ -311,7 +312,8 @@ def read(work: Work, channel: Channel, tray: Tray) -> None:
             raise SourceGone("no picture in it could be decoded")
         if not work.loop:
             return
-        resume_at = 0
+        if not shown:
+            raise SourceGone("no picture in it can be used")
 
 
 def listen(channel: Channel, tray: Tray) -> None:

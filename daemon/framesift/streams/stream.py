@@ -121,7 +121,7 @@ class Stream:
     def frames(self) -> Iterator[Frame]:
         """Endless for live and looped sources; ends at a file's end, and soon after `stop` is set or `close` called.
 
-        Raises StreamLost for a file, not looped, that doesn't exist or can't be decoded.
+        Raises StreamLost for a file, not looped, that doesn't exist or can't be decoded; no event says the same again.
         """
         fruitless = 0
         while not self._halted():
@@ -152,7 +152,10 @@ class Stream:
             frame = next(reading)
         except StopIteration as end:
             outcome: _Outcome = end.value
-            raise StreamLost(outcome.detail or f"{self._options.shown_source}: stopped before a picture came") from None
+            if outcome.kind is _Kind.LOST or outcome.kind is _Kind.HOPELESS:
+                raise StreamLost(outcome.detail) from None
+            why = "no picture in it can be used" if outcome.kind is _Kind.ENDED else "stopped before a picture came"
+            raise StreamLost(f"{self._options.shown_source}: {why}") from None
         else:
             return replace(frame, pixels=frame.pixels.copy())
         finally:
@@ -183,7 +186,7 @@ class Stream:
             return (yield from self._pictures(listening, limit_s))
         except ChannelClosed:
             reader.finish(grace_s=_GRACE_S)  # it may be about to say why
-            said = reader.explanation(any_line=not listening.opened)
+            said = reader.explanation(any_line=True)
             return self._outcome(_Kind.LOST, f"{reader.exit_status()}: {said}" if said else reader.exit_status())
         except SourceGone as gone:
             reader.finish()
@@ -251,7 +254,11 @@ class Stream:
         options = self._options
         if options.webcam is not None:
             device = Path(f"/dev/video{options.webcam}")
-            return f"no such webcam: {device} does not exist" if sys.platform == "linux" and not device.exists() else ""
+            if sys.platform != "linux":
+                return ""
+            if not device.exists():
+                return f"no such webcam: {device} does not exist"
+            return "" if os.access(device, os.R_OK) else f"{device} may not be read by this user; its group is `video`"
         if not options.is_file:
             return ""
         path = Path(str(options.source))
@@ -300,10 +307,11 @@ class Stream:
         if self._running_since_s is not None and now_s - self._running_since_s >= STEADY_AFTER_S:
             self._backoff.reset()
         self._running_since_s = None
-        ends_s = now_s + self._backoff.next_wait_s(now_s)
-        while not self._halted() and (left_s := ends_s - self._clock.monotonic()) > 0:
+        left_s = self._backoff.next_wait_s(now_s)
+        while left_s > 0 and not self._halted():
             # In short pieces, because `close` has no event that the clock could wait for beside `stop`.
             self._clock.wait(self._stop, min(left_s, LISTEN_S))
+            left_s -= LISTEN_S
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._closed.is_set()
