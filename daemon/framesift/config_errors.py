@@ -11,15 +11,17 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from framesift.options import NAME_PATTERN, TAG_PATTERN
+from framesift.options import NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
 from framesift.redact import MASK, redacted_url
 
 # Where a value stands in the data: keys of objects and indexes of lists, from the root.
 Place = tuple[str | int, ...]
+
+Options = TypeVar("Options", bound=BaseModel)
 
 _MOST_PROBLEMS = 20
 _LONGEST_VALUE = 60
@@ -27,6 +29,8 @@ _SECRET_KEY = re.compile(r"passw|secret|token|api_?key|credential|authorization"
 _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
+    SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
+    TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
 }
 
 
@@ -36,6 +40,22 @@ class ConfigError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def validated(model: type[Options], data: object, source: str | Callable[[Place], str]) -> Options:
+    """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source: as for `explain`. Raises
+    ConfigError."""
+    where = source if isinstance(source, str) else source(())
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: a text holds half of a character (a lone surrogate)") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{where}: not to be written as JSON: {error}") from None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise explain(error, source, model, data) from None
 
 
 def explain(
@@ -165,15 +185,21 @@ def _schemas(root: dict[str, Any], place: Place, data: object) -> Iterator[dict[
         _, data = _step(data, part)
         inner: list[dict[str, Any]] = []
         for schema in found:
-            fixed = schema.get("prefixItems", [])
-            if isinstance(part, int):
-                below = fixed[part] if part < len(fixed) else schema.get("items")
-            else:
-                below = schema.get("properties", {}).get(part, schema.get("additionalProperties"))
+            below = _below(schema, part)
             if isinstance(below, dict):
                 inner += _branches(below, root, data)
         found = inner
     yield from found
+
+
+def _below(schema: dict[str, Any], part: str | int) -> object:
+    if isinstance(part, int):
+        fixed = schema.get("prefixItems", [])
+        return fixed[part] if part < len(fixed) else schema.get("items")
+    if part in schema.get("properties", {}):
+        return schema["properties"][part]
+    by_pattern = schema.get("patternProperties", {})
+    return next(iter(by_pattern.values())) if by_pattern else schema.get("additionalProperties")
 
 
 def _branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Iterator[dict[str, Any]]:
@@ -210,7 +236,8 @@ def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
     if kind == "array":
         fixed = schema.get("prefixItems")
         if fixed:
-            return f"a list of {len(fixed)}: {', '.join(_either(_each(s, root)) for s in fixed)}"
+            each_of = list(dict.fromkeys(_either(_each(s, root)) for s in fixed))
+            return f"a list of {len(fixed)}" + (f", each {each_of[0]}" if len(each_of) == 1 else "")
         each = _either(_each(schema["items"], root)) if "items" in schema else ""
         count = _count(schema, "minItems", "maxItems", "element")
         return "a list" + count + (f", each {each}" if each else "")
@@ -254,7 +281,9 @@ def _number(bound: float) -> str:
 
 
 def _either(choices: Iterator[str]) -> str:
-    return " or ".join(dict.fromkeys(choice for choice in choices if choice))
+    found = dict.fromkeys(choice for choice in choices if choice)
+    words = " or ".join(choice for choice in found if choice != "null")
+    return f"{words}, or null" if words and "null" in found else words or "".join(found)
 
 
 def _is_secret(schema: dict[str, Any], root: dict[str, Any]) -> bool:

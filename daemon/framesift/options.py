@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 TAG_PATTERN = r"^[a-zA-Z0-9_:/.\[\]<>{}@-]{1,64}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+SLUG_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -36,6 +38,8 @@ def size_bytes(value: Any) -> Any:
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Tag = Annotated[str, Field(pattern=TAG_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Slug = Annotated[str, Field(pattern=SLUG_PATTERN)]
+Text = Annotated[str, Field(pattern=TEXT_PATTERN)]
 SizeBytes = Annotated[int, BeforeValidator(size_bytes)]
 
 
