@@ -1,0 +1,32 @@
+"""AcceptedClasses: how often each class was predicted in what was accepted so far, over all streams."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+from framesift.prediction import Prediction, predicted_classes
+
+
+class AcceptedClasses:
+    """Counts of predicted objects (or labels) per class. Any thread may add and ask."""
+
+    def __init__(self, initial: Mapping[str, int] | None = None) -> None:
+        """initial: the counts that an earlier run left."""
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter(initial or {})
+
+    def add(self, prediction: Prediction) -> None:
+        """Told of a prediction whose frame was accepted."""
+        with self._lock:
+            self._counts.update(predicted_classes(prediction))
+
+    def count(self, class_name: str) -> int:
+        with self._lock:
+            return self._counts[class_name]
+
+    def counts(self) -> Counter[str]:
+        """A copy of all counts."""
+        with self._lock:
+            return self._counts.copy()

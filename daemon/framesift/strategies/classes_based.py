@@ -1,0 +1,60 @@
+"""classes_based: frames that a classifier put in one of the selected classes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from framesift.frame import Frame
+from framesift.options import Fraction, Text
+from framesift.prediction import Classification, MultiLabel, Prediction, Task
+from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.close_to_threshold import is_near
+from framesift.strategies.strategy import (
+    Match,
+    ModelFacts,
+    SamplingOptions,
+    Strategy,
+    never_drawn,
+    unknown_classes,
+    unsuited,
+)
+
+# The platform's own rule: near 0.5 by less than 1, which every confidence from 0 up to 1 is.
+THRESHOLD, EPSILON = 0.5, 1.0
+
+
+class ClassesBasedOptions(SamplingOptions):
+    type: Literal["classes_based"]
+    selected_class_names: Annotated[tuple[Text, ...], Field(description="The classes that are collected.")]
+    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+
+    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return ClassesBased(self, chance)
+
+    def problems(self, model: ModelFacts) -> Iterator[str]:
+        yield from unsuited(model, frozenset({Task.CLASSIFICATION}))
+        yield from never_drawn("probability", self.probability)
+        yield from unknown_classes(model, self.selected_class_names)
+        if not self.selected_class_names:
+            yield "can never match: selected_class_names is an empty list"
+
+
+class ClassesBased:
+    """The top class, or any predicted class of many labels, is selected; then one draw."""
+
+    def __init__(self, options: ClassesBasedOptions, chance: random.Random) -> None:
+        self._options = options
+        self._match = Match(options.name)
+        self._chance = chance
+
+    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        if not isinstance(prediction, Classification | MultiLabel):
+            return None
+        selected = self._options.selected_class_names
+        if not is_near(prediction, threshold=THRESHOLD, epsilon=EPSILON, selected=selected, only_top_classes=True):
+            return None
+        return self._match if self._chance.random() < self._options.probability else None

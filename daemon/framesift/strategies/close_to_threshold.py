@@ -1,0 +1,110 @@
+"""close_to_threshold: frames in which the model was about as confident as the threshold, neither sure nor unsure.
+
+A confidence c is near when |c - threshold| < epsilon, strictly. One draw follows, if the condition holds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from framesift.frame import Frame
+from framesift.options import Fraction
+from framesift.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Stub, Task
+from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.strategy import (
+    ClassNames,
+    Match,
+    ModelFacts,
+    SamplingOptions,
+    Strategy,
+    allowed,
+    never_drawn,
+    unknown_classes,
+    unsuited,
+)
+
+TASKS = DETECTION_TASKS | {Task.CLASSIFICATION}
+
+
+class CloseToThresholdOptions(SamplingOptions):
+    type: Literal["close_to_threshold"]
+    threshold: Annotated[Fraction, Field(description="The confidence around which frames are collected.")]
+    epsilon: Annotated[Fraction, Field(description="How far from it a confidence may lie; less than this, not equal.")]
+    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+    selected_class_names: Annotated[
+        ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
+    ] = None
+    minimum_objects_close_to_threshold: Annotated[
+        int, Field(ge=0, description="Detections: how many objects must be near; 0: every frame will do.")
+    ] = 1
+    only_top_classes: Annotated[
+        bool, Field(description="Classification: look only at the top class, or at the classes that were predicted.")
+    ] = True
+
+    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return CloseToThreshold(self, chance)
+
+    def problems(self, model: ModelFacts) -> Iterator[str]:
+        yield from unsuited(model, TASKS)
+        yield from never_drawn("probability", self.probability)
+        yield from unknown_classes(model, self.selected_class_names)
+        if self.minimum_objects_close_to_threshold > 0 or model.task is Task.CLASSIFICATION:
+            if self.epsilon == 0:
+                yield "can never match: epsilon is 0, and no confidence is less than 0 away from the threshold"
+            if self.selected_class_names == ():
+                yield "can never match: selected_class_names is an empty list, which allows no class (null allows all)"
+
+
+class CloseToThreshold:
+    def __init__(self, options: CloseToThresholdOptions, chance: random.Random) -> None:
+        self._options = options
+        self._match = Match(options.name)
+        self._chance = chance
+
+    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        if not self._holds(prediction):
+            return None
+        return self._match if self._chance.random() < self._options.probability else None
+
+    def _holds(self, prediction: Prediction) -> bool:
+        if isinstance(prediction, Stub):
+            return False
+        if isinstance(prediction, Detections):
+            if prediction.task not in TASKS:
+                return False
+            near = sum(self._wanted(d.class_name, d.confidence) for d in prediction.objects)
+            return near >= self._options.minimum_objects_close_to_threshold
+        return is_near(
+            prediction,
+            threshold=self._options.threshold,
+            epsilon=self._options.epsilon,
+            selected=self._options.selected_class_names,
+            only_top_classes=self._options.only_top_classes,
+        )
+
+    def _wanted(self, class_name: str, confidence: float) -> bool:
+        return allowed(class_name, self._options.selected_class_names) and (
+            abs(confidence - self._options.threshold) < self._options.epsilon
+        )
+
+
+def is_near(
+    prediction: Classification | MultiLabel,
+    *,
+    threshold: float,
+    epsilon: float,
+    selected: ClassNames,
+    only_top_classes: bool,
+) -> bool:
+    """Whether a class of `selected` is near the threshold: with `only_top_classes` the one label, or one of those that
+    were predicted; otherwise any of all scores."""
+    if isinstance(prediction, Classification) and only_top_classes:
+        return allowed(prediction.top, selected) and abs(prediction.confidence - threshold) < epsilon
+    scores = prediction.scores
+    if isinstance(prediction, MultiLabel) and only_top_classes:
+        scores = tuple(score for score in scores if score.class_name in prediction.predicted)
+    return any(allowed(s.class_name, selected) and abs(s.confidence - threshold) < epsilon for s in scores)

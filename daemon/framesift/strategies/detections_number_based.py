@@ -1,0 +1,78 @@
+"""detections_number_based: frames with more, or fewer, objects than a number; both bounds are exclusive."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from framesift.frame import Frame
+from framesift.options import Fraction
+from framesift.prediction import DETECTION_TASKS, Detections, Prediction
+from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.strategy import (
+    ClassNames,
+    Match,
+    ModelFacts,
+    SamplingOptions,
+    Strategy,
+    allowed,
+    never_drawn,
+    unknown_classes,
+    unsuited,
+)
+
+# The platform's own rule: only confidences within 1 of 0.5 count, which every confidence from 0 up to 1 does.
+THRESHOLD, EPSILON = 0.5, 1.0
+
+
+class DetectionsNumberBasedOptions(SamplingOptions):
+    type: Literal["detections_number_based"]
+    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+    selected_class_names: Annotated[
+        ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
+    ] = None
+    more_than: Annotated[int, Field(ge=0)] | None = Field(None, description="More objects than this, exclusive.")
+    less_than: Annotated[int, Field(ge=0)] | None = Field(None, description="Fewer objects than this, exclusive.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DetectionsNumberBasedOptions:
+        if self.more_than is not None and self.less_than is not None and self.more_than >= self.less_than:
+            raise ValueError(f"more_than ({self.more_than}) must be less than less_than ({self.less_than})")
+        return self
+
+    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return DetectionsNumberBased(self, chance)
+
+    def problems(self, model: ModelFacts) -> Iterator[str]:
+        yield from unsuited(model, DETECTION_TASKS)
+        yield from never_drawn("probability", self.probability)
+        yield from unknown_classes(model, self.selected_class_names)
+        least = 0 if self.more_than is None else self.more_than + 1
+        if self.less_than is not None and least >= self.less_than:
+            bounds = f"more than {self.more_than} and " if self.more_than is not None else ""
+            yield f"can never match: no number of objects is {bounds}less than {self.less_than}, the bounds excluded"
+        elif self.selected_class_names == () and least > 0:
+            yield "can never match: selected_class_names is an empty list, which counts no object (null counts all)"
+
+
+class DetectionsNumberBased:
+    def __init__(self, options: DetectionsNumberBasedOptions, chance: random.Random) -> None:
+        self._options = options
+        self._match = Match(options.name)
+        self._chance = chance
+
+    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
+            return None
+        selected = self._options.selected_class_names
+        count = sum(
+            allowed(d.class_name, selected) and abs(d.confidence - THRESHOLD) < EPSILON for d in prediction.objects
+        )
+        if self._options.less_than is not None and count >= self._options.less_than:
+            return None
+        if self._options.more_than is not None and count <= self._options.more_than:
+            return None
+        return self._match if self._chance.random() < self._options.probability else None

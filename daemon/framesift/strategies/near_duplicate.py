@@ -1,0 +1,143 @@
+"""near_duplicate: an option of every strategy, by which a frame that looks like an accepted one is refused.
+
+A frame is known by its signature: grey, reduced to 16 x 12 by area averaging, in [0, 1], less its median (so that a
+change of exposure is no difference). The distance of two signatures is their mean absolute difference. A frame within
+the threshold of any remembered signature is a near duplicate: comparing with many accepted frames, and not with the
+previous frame only, lets slow drift pass as soon as it has gone far enough from everything that was accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from framesift.frame import Pixels
+from framesift.options import Closed, Fraction
+from framesift.prediction import Classification, Detections, MultiLabel, Prediction
+
+WIDTH, HEIGHT = 16, 12
+# Area averaging a large picture reads every pixel of it; a bilinear step to this size first costs a twentieth.
+_STEP_WIDTH, _STEP_HEIGHT = 256, 144
+
+FIRST_THRESHOLD = 0.0125
+DISTANCES_TO_CALIBRATE = 500
+PERCENTILE = 95
+MARGIN = 1.2
+
+Signature = NDArray[np.float32]
+
+
+class NearDuplicateOptions(Closed):
+    """threshold: distance (0 to 1) up to which two frames are alike, or auto: learnt from each stream's own noise.
+    memory: how many accepted frames are remembered per stream."""
+
+    threshold: Annotated[
+        Literal["auto"] | Fraction,
+        Field(description="Distance of signatures up to which frames are alike; auto learns it from the stream."),
+    ] = "auto"
+    memory: Annotated[
+        int,
+        Field(ge=1, le=4096, description="How many accepted frames are remembered, least recently matched out first."),
+    ] = 256
+
+
+def signature(pixels: Pixels) -> Signature:
+    """The signature of a BGR picture of shape (height, width, 3): float32, shape (192,)."""
+    if pixels.shape[1] > _STEP_WIDTH and pixels.shape[0] > _STEP_HEIGHT:
+        pixels = cv2.resize(pixels, (_STEP_WIDTH, _STEP_HEIGHT), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's stubs don't know that uint8 stays uint8
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).reshape(-1) / np.float32(255)
+    return np.asarray(small - np.median(small), np.float32)
+
+
+def distance(one: Signature, other: Signature) -> float:
+    """Mean absolute difference of two signatures."""
+    return float(np.abs(one - other).mean())
+
+
+class Memory:
+    """The signatures of accepted frames of one stream; when it is full the least recently matched one goes."""
+
+    def __init__(self, size: int) -> None:
+        self._signatures = np.zeros((size, WIDTH * HEIGHT), np.float32)
+        self._used_at = np.zeros(size, np.int64)
+        self._now = 0
+        self._count = 0
+
+    def knows(self, new: Signature, threshold: float) -> bool:
+        """Whether a remembered signature lies within `threshold` of `new`. The nearest one counts as matched now."""
+        if self._count == 0:
+            return False
+        distances = np.abs(self._signatures[: self._count] - new).mean(axis=1)
+        nearest = int(distances.argmin())
+        if distances[nearest] > threshold:
+            return False
+        self._touch(nearest)
+        return True
+
+    def remember(self, accepted: Signature) -> None:
+        if self._count < len(self._signatures):
+            slot = self._count
+            self._count += 1
+        else:
+            slot = int(self._used_at.argmin())
+        self._signatures[slot] = accepted
+        self._touch(slot)
+
+    def adopt(self, other: Memory) -> None:
+        """Remembers what `other` does, in its order."""
+        for slot in np.argsort(other._used_at[: other._count]):
+            self.remember(other._signatures[slot])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _touch(self, slot: int) -> None:
+        self._now += 1
+        self._used_at[slot] = self._now
+
+
+class Noise:
+    """How far apart consecutive frames of a stream lie when nothing happens: the measure of the `auto` threshold.
+
+    The threshold is MARGIN times the 95th percentile of the first 500 distances of consecutive frames with the same
+    number of objects (or the same labels), and FIRST_THRESHOLD until then.
+    """
+
+    def __init__(self) -> None:
+        self.threshold = FIRST_THRESHOLD
+        self._distances: list[float] = []
+        self._before: tuple[Signature, object] | None = None
+
+    @property
+    def calibrating(self) -> bool:
+        return len(self._distances) < DISTANCES_TO_CALIBRATE
+
+    def observe(self, new: Signature, prediction: Prediction) -> None:
+        """Every frame while calibrating, in order."""
+        content = _content(prediction)
+        if self._before is not None and self._before[1] == content:
+            self._distances.append(distance(self._before[0], new))
+            if not self.calibrating:
+                self.threshold = MARGIN * float(np.percentile(self._distances, PERCENTILE))
+        self._before = (new, content)
+
+    def restart(self) -> None:
+        """The stream is not the same any more. What was learnt stays in force until enough is learnt anew: for a
+        camera that merely reconnected it is right, and otherwise no worse than the first guess."""
+        self._distances = []
+        self._before = None
+
+
+def _content(prediction: Prediction) -> object:
+    if isinstance(prediction, Detections):
+        return len(prediction.objects)
+    if isinstance(prediction, Classification):
+        return prediction.top
+    if isinstance(prediction, MultiLabel):
+        return frozenset(prediction.predicted)
+    return None

@@ -1,0 +1,155 @@
+"""uncertainty: frames of which the model was unsure, with a score that says how unsure.
+
+One label, with class confidences p1 >= p2 >= ... (Settles, Active Learning Literature Survey, 2009, section 3.1):
+    margin            1 - (p1 - p2)
+    least_confidence  1 - p1
+    entropy           -sum(p ln p) / ln K over the K classes, p scaled to a sum of 1
+With a single class there is no second one to compare: each measure is then 1 - p1.
+Objects and many labels, for each of the selected classes: u = 1 - |2 c - 1| of the confidence c, which is 1 at one half
+and 0 where the model is sure either way; then the sum, the largest or the mean of them. A model must report what it is
+unsure of for this to see it: a detector that hides what is below 0.5 hides half of it.
+
+class_balance favours what was collected less: each u is divided by sqrt(1 + n), n being the class's count in what was
+accepted so far; one label's score by sqrt(1 + n / mean n), over the classes known so far.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from framesift.frame import Frame
+from framesift.options import Fraction, Text
+from framesift.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Task
+from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.strategy import (
+    ClassNames,
+    Match,
+    ModelFacts,
+    SamplingOptions,
+    Strategy,
+    allowed,
+    never_drawn,
+    unknown_classes,
+    unsuited,
+)
+
+Measure = Literal["margin", "least_confidence", "entropy"]
+Aggregation = Literal["sum", "max", "mean"]
+
+
+class UncertaintyOptions(SamplingOptions):
+    type: Literal["uncertainty"]
+    measure: Annotated[Measure, Field(description="How one label's uncertainty is measured.")] = "margin"
+    aggregation: Annotated[Aggregation, Field(description="How a score is made of several objects or labels.")] = "sum"
+    minimum_score: Annotated[
+        float, Field(ge=0.0, le=1000.0, description="Only frames that score at least this; a sum can exceed 1.")
+    ] = 0.0
+    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")] = 1.0
+    selected_class_names: Annotated[
+        ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
+    ] = None
+    class_balance: Annotated[bool, Field(description="Favour the classes that were collected less so far.")] = False
+    initial_counts: Annotated[
+        dict[Text, Annotated[int, Field(ge=0, le=1_000_000_000)]],
+        Field(description="For class_balance: how many of each class the dataset has already."),
+    ] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _counts_are_used(self) -> UncertaintyOptions:
+        if self.initial_counts and not self.class_balance:
+            raise ValueError("initial_counts has no effect without class_balance: true")
+        return self
+
+    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:
+        return Uncertainty(self, chance, accepted)
+
+    def problems(self, model: ModelFacts) -> Iterator[str]:
+        yield from unsuited(model, DETECTION_TASKS | {Task.CLASSIFICATION})
+        yield from never_drawn("probability", self.probability)
+        yield from unknown_classes(model, self.selected_class_names)
+        yield from unknown_classes(model, tuple(self.initial_counts))
+        if self.selected_class_names == ():
+            yield "can never match: selected_class_names is an empty list, which allows no class (null allows all)"
+        if self.minimum_score > 1 and self.aggregation != "sum":
+            yield f"can never match: minimum_score is {self.minimum_score:g}, and no {self.aggregation} exceeds 1"
+
+
+class Uncertainty:
+    def __init__(self, options: UncertaintyOptions, chance: random.Random, accepted: AcceptedClasses) -> None:
+        self._options = options
+        self._chance = chance
+        self._accepted = accepted
+
+    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        score = self._score(prediction)
+        if score is None or score < self._options.minimum_score:
+            return None
+        if self._chance.random() >= self._options.probability:
+            return None
+        return Match(self._options.name, score)
+
+    def _score(self, prediction: Prediction) -> float | None:
+        """None: there is nothing of which the model could be unsure."""
+        if isinstance(prediction, Classification):
+            return self._of_label(prediction)
+        if isinstance(prediction, Detections) and prediction.task in DETECTION_TASKS:
+            return self._of_many([(d.class_name, d.confidence) for d in prediction.objects])
+        if isinstance(prediction, MultiLabel):
+            return self._of_many([(s.class_name, s.confidence) for s in prediction.scores])
+        return None
+
+    def _of_label(self, prediction: Classification) -> float | None:
+        if not allowed(prediction.top, self._options.selected_class_names):
+            return None
+        confidences = [score.confidence for score in prediction.scores]
+        if not confidences:
+            if not prediction.top:
+                return None
+            confidences = [prediction.confidence]
+        score = label_uncertainty(confidences, self._options.measure)
+        if self._options.class_balance:
+            counts = self._counts()
+            known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top}
+            total = sum(counts.values())
+            if total:
+                score /= math.sqrt(1 + counts.get(prediction.top, 0) * len(known) / total)
+        return score
+
+    def _of_many(self, parts: Sequence[tuple[str, float]]) -> float | None:
+        selected = [(name, c) for name, c in parts if allowed(name, self._options.selected_class_names)]
+        if not selected:
+            return None
+        counts = self._counts() if self._options.class_balance else {}
+        each = [confidence_uncertainty(c) / math.sqrt(1 + counts.get(name, 0)) for name, c in selected]
+        if self._options.aggregation == "max":
+            return max(each)
+        return sum(each) if self._options.aggregation == "sum" else sum(each) / len(each)
+
+    def _counts(self) -> dict[str, int]:
+        counts = self._accepted.counts()
+        counts.update(self._options.initial_counts)
+        return counts
+
+
+def confidence_uncertainty(confidence: float) -> float:
+    """1 - |2 c - 1|, 0 to 1; 0 for a confidence over 1, which no probability has."""
+    return max(0.0, 1 - abs(2 * confidence - 1))
+
+
+def label_uncertainty(confidences: Sequence[float], measure: Measure) -> float:
+    """How unsure a classifier is, 0 to 1, from the confidences of its classes (at least one, in any order)."""
+    ranked = sorted((min(c, 1.0) for c in confidences), reverse=True)
+    if measure == "least_confidence" or len(ranked) == 1:
+        return 1 - ranked[0]
+    if measure == "margin":
+        return 1 - (ranked[0] - ranked[1])
+    total = sum(ranked)
+    if total == 0:
+        return 1.0
+    shares = [c / total for c in ranked]
+    return -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(ranked))
