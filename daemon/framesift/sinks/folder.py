@@ -1,0 +1,202 @@
+"""The folder sink: a folder that is a YOLO dataset and a Hugging Face image folder at once.
+
+    images/NAME.jpg     labels/NAME.txt     data.yaml     metadata.jsonl     README.md
+
+A datapoint is in the folder when its line is in metadata.jsonl; image and label are written before, each whole or not
+at all. So a crash at any instant leaves nothing half, and a second delivery of the same id changes nothing. Whatever is
+wrong with the disk is answered with "later", and is over when the disk is well: a full disk, a missing mount, even a
+folder that was moved away under a running process, which is then begun anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from framesift.options import Closed, Limits
+from framesift.prediction import Detections
+from framesift.sinks.durable import make_folder, write_whole
+from framesift.sinks.listing import Listing
+from framesift.sinks.sink import Delivery, Done, Later, Outcome
+from framesift.sinks.yolo import DataYaml, NotUnderstood, label_lines
+from framesift.wire import to_wire
+
+# These speak of one file; every other error would meet the next datapoint as well.
+_OF_ONE_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+# Without `configs` the loaders of Hugging Face take labels/ for a data set of texts, and divide the images by words
+# such as "test" or "train" in their names, which a stream may well be called.
+_README = """\
+---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path:
+    - metadata.jsonl
+    - images/*.jpg
+---
+
+# Frames collected by framesift
+
+- `images/`: the pictures; their names say device, stream, time of capture (UTC) and id.
+- `labels/` and `data.yaml`: what the model predicted, as a YOLO dataset. Predictions, not truth: review them.
+- `metadata.jsonl`: one object a line for each picture, with the strategy that chose it, score, tags, batch and the
+  whole prediction (`x` and `y` are a box's centre, in pixels).
+
+Loads with `datasets.load_dataset("PATH OF THIS FOLDER")`, and with `yolo train data=data.yaml`.
+This page is written once; change it as you like, but keep its first lines.
+"""
+
+
+class FolderOptions(Closed):
+    """Datapoints are written to a folder on this machine."""
+
+    type: Literal["folder"]
+    path: Annotated[Path, Field(description="The folder; it is made if it isn't there.")]
+    limits: Annotated[Limits, Field(description="How many datapoints may be written per minute, hour and day.")] = ()
+
+
+class _InUse(Exception):
+    """Another process writes to the folder."""
+
+
+class FolderSink:
+    def __init__(self, options: FolderOptions, *, class_names: tuple[str, ...] | None) -> None:
+        self._root = options.path
+        self._one_at_a_time = threading.Lock()
+        self._lock: int | None = None
+        self._listing = Listing(self._root / "metadata.jsonl")
+        self._classes = DataYaml(self._root / "data.yaml", class_names)
+
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:  # noqa: ARG002  # a disk has no deadlines
+        with self._one_at_a_time:
+            try:
+                self._open()
+                if delivery.id not in self._listing:
+                    self._write(delivery)
+                return Done()
+            except OSError as error:
+                one = error.errno in _OF_ONE_FILE
+                return Later(None, self._told(error), whole_sink=not one, costs_attempt=one)
+            except (_InUse, NotUnderstood) as problem:
+                return Later(None, str(problem), whole_sink=True, costs_attempt=False)
+
+    def check(self) -> str | None:
+        with self._one_at_a_time:
+            existing = self._root
+            while not existing.exists() and existing.parent != existing:
+                existing = existing.parent
+            if existing != self._root:
+                if not existing.is_dir():
+                    return f"{existing}: a folder is expected, this is something else"
+                if not os.access(existing, os.W_OK | os.X_OK):
+                    return f"{existing}: user {os.geteuid()} may not make a folder in it"
+                return None
+            try:
+                self._open()
+                trial = self._root / ".trial"
+                write_whole(trial, b"framesift may write here")
+                trial.unlink()
+            except OSError as error:
+                return self._told(error)
+            except (_InUse, NotUnderstood) as problem:
+                return str(problem)
+            return None
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            self._unlock()
+
+    def _open(self) -> None:
+        """Makes sure of everything that a delivery relies on; costs a few calls of stat where nothing has changed.
+
+        Raises OSError, _InUse, NotUnderstood.
+        """
+        make_folder(self._root)
+        self._lock_folder()
+        make_folder(self._root / "images")
+        if not (self._root / "README.md").exists():
+            write_whole(self._root / "README.md", _README.encode())
+        self._listing.refresh()
+        self._classes.refresh()
+
+    def _write(self, delivery: Delivery) -> None:
+        name = _name(delivery)
+        write_whole(self._root / "images" / f"{name}.jpg", delivery.jpeg)
+        if delivery.annotate and isinstance(delivery.prediction, Detections):
+            self._classes.make_room_for(delivery.prediction)
+            make_folder(self._root / "labels")
+            label = label_lines(delivery.prediction, self._classes)
+            write_whole(self._root / "labels" / f"{name}.txt", label.encode())
+        self._listing.append(delivery.id, _line(delivery, f"images/{name}.jpg"))
+
+    def _lock_folder(self) -> None:
+        path = self._root / ".lock"
+        if self._lock is not None:
+            held = os.fstat(self._lock)
+            try:
+                if os.path.samestat(held, path.stat()):
+                    return
+            except FileNotFoundError:
+                pass
+            self._unlock()  # the folder was moved away: this is another one
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                os.close(lock)
+                if isinstance(error, BlockingIOError):
+                    raise _InUse(f"{self._root}: another framesift writes to this folder") from None
+                raise
+        self._lock = lock
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _told(self, error: OSError) -> str:
+        return f"{error.filename or self._root}: {error.strerror or error}"
+
+
+def _name(delivery: Delivery) -> str:
+    """Device, stream, time and id: in the order in which they sort, in letters that every filesystem takes."""
+    stamp = _instant(delivery).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
+    parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id)
+    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
+
+
+def _line(delivery: Delivery, file_name: str) -> bytes:
+    entry = {
+        "file_name": file_name,
+        "id": delivery.id,
+        "device": delivery.device,
+        "stream": delivery.stream,
+        "frame": delivery.frame,
+        "captured_at": _instant(delivery).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "strategy": delivery.strategy,
+        "score": delivery.score,
+        "tags": delivery.tags,
+        "batch": delivery.batch,
+        "width": delivery.width,
+        "height": delivery.height,
+        "prediction": to_wire(delivery.prediction) if delivery.annotate else None,
+    }
+    # Plain ASCII: some readers take every exotic line separator inside a text for the end of a line.
+    return json.dumps(entry, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _instant(delivery: Delivery) -> datetime:
+    return datetime.fromtimestamp(delivery.captured_at_s, timezone.utc)

@@ -1,0 +1,93 @@
+"""What a sink is: it is handed one datapoint at a time and answers what became of it.
+
+    Done               it is there, and it was this delivery, or an earlier one of the same id, that brought it
+    Registered         the image is there under `image_id`; deliver the same datapoint again for what is missing
+    AlreadyThere       the sink had the same image before; whether it was ours, the caller knows
+    Later              not now: at `at_s`, or when the caller thinks fit
+    Never              the sink has refused it, and would refuse it again
+
+A sink sleeps nowhere and retries nothing: a retry is a date in the spool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from framesift.prediction import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A datapoint on its way out.
+
+    captured_at_s: Unix time of the capture. width, height: the JPEG's, in pixels; `prediction` refers to them.
+    annotate: whether the prediction is delivered with the image. attempt: 1 at the first. image_id: what an earlier
+    attempt was answered with Registered.
+    """
+
+    id: str
+    device: str
+    stream: str
+    frame: int
+    captured_at_s: float
+    strategy: str
+    score: float | None
+    tags: tuple[str, ...]
+    batch: str
+    annotate: bool
+    width: int
+    height: int
+    prediction: Prediction
+    jpeg: bytes
+    attempt: int = 1
+    image_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not now. at_s: Unix time before which asking again is useless, None where the sink doesn't know.
+
+    whole_sink: nothing else would get through either. costs_attempt: whether it counts towards giving the datapoint up.
+    """
+
+    at_s: float | None
+    why: str
+    whole_sink: bool = False
+    costs_attempt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    why: str
+
+
+Outcome = Done | AlreadyThere | Registered | Later | Never
+
+
+class Sink(Protocol):
+    """Used by several threads at once."""
+
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+        """Tries once and answers within `within_s` seconds. now_s: Unix time. Raises nothing that can be expected."""
+
+    def check(self) -> str | None:
+        """What stands in the way of deliveries, and what to do about it; None if nothing does."""
+
+    def close(self) -> None:
+        """Lets go of what it holds. A delivery that comes afterwards takes it up again."""
