@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from framesift.demo.backdrop import lay_out
 from framesift.demo.scene import CLASS_NAMES, SceneObject, Street, write_video
+from framesift.demo.traffic import stage
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,21 @@ def test_a_vehicle_stands_still_while_others_pass(street: Street, story: dict[in
     stays = [one & two & three for one, two, three in zip(vehicles[::2], vehicles[2::2], vehicles[4::2], strict=False)]
     assert any(stays)
     assert street.truth(0) != street.truth(12)
+
+
+def test_nobody_is_driven_over() -> None:
+    tracks = stage(lay_out(np.random.default_rng((7, 0)), 640, 360), np.random.default_rng((7, 3)), 50.0, 12.0)
+    half_width = {"car": 0.9, "truck": 1.1, "bicycle": 0.3}
+    crossed = 0
+    for number in range(0, 600, 2):
+        there = [(track.look, pose) for track in tracks if (pose := track.pose(number, lights=False)) is not None]
+        people = [pose for look, pose in there if look.class_name == "person"]
+        crossed += sum(abs(pose.y - 21.3) < 1.0 for pose in people)
+        for look, pose in there:
+            for person in people if look.class_name != "person" else []:
+                apart = abs(person.x - pose.x) > look.length_m / 2
+                assert apart or abs(person.y - pose.y) > half_width[look.class_name], (number, look.class_name)
+    assert crossed >= 20
 
 
 def test_an_object_at_the_edge_is_as_visible_as_the_part_inside(street: Street) -> None:

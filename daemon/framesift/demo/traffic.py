@@ -19,6 +19,8 @@ from framesift.demo.body import Look, Pose
 _BRAKE = 3.2
 _PICK_UP = 2.2
 _GAP_M = 2.2
+_ROOM_M = 10.0
+_RUN_UP_M = 16.0
 _EMPTY_S = 2.5
 
 
@@ -54,8 +56,20 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class _Crossing:
-    start_s: float
-    end_s: float
+    """Somebody on the crossing: arrives at the kerb, leaves it, and steps onto the other one."""
+
+    arrives_s: float
+    leaves_s: float
+    done_s: float
+    start_y: float
+    end_y: float
+
+    def blocks(self, y: float, now_s: float) -> bool:
+        """Whether traffic at depth `y` should wait: while somebody is about to step into its lane or is still in it."""
+        pace = (self.done_s - self.leaves_s) / (self.end_y - self.start_y)
+        near, far = (self.leaves_s + (y + side - self.start_y) * pace for side in (-2.0, 2.0))
+        enters, gone = min(near, far), max(near, far)
+        return min(max(enters - 3.5, self.arrives_s), enters) <= now_s <= gone
 
 
 def acts(duration_s: float) -> tuple[Act, ...]:
@@ -103,7 +117,8 @@ def _lane(
     crossings: list[_Crossing],
     bicycles: bool,
 ) -> list[Track]:
-    left, right = layout.edges(y + 1.2, 5.0)
+    # They start far enough outside the picture to brake for whoever is on the crossing.
+    left, right = layout.edges(y + 1.2, _RUN_UP_M)
     length = right - left
     stop_at = (layout.crossing_x - left if heading > 0 else right - layout.crossing_x) - 2.6
     queue: list[_Driver] = []
@@ -111,7 +126,9 @@ def _lane(
     clear = length / (4.5 if bicycles else 7.0) + 2.5
     start = act.start_s + float(rng.exponential(mean_gap)) * (0.2 if act.opens else 0.6)
     if act.opens:
-        start -= float(rng.uniform(0.0, 4.0))
+        start -= float(rng.uniform(1.0, 5.0))
+    elif y == layout.far_lane:
+        start += 6.0  # whoever comes to park has the lane for itself
     while start < until_s - (clear if act.end_s < until_s + 1 else 0):
         kind = "bicycle" if bicycles else ("truck" if rng.uniform() < 0.34 else "car")
         cruise = float(rng.uniform(3.8, 5.0) if bicycles else rng.uniform(6.5, 9.0))
@@ -120,13 +137,13 @@ def _lane(
     tracks: list[Track] = []
     step = 1 / fps
     on_road: list[_Driver] = []
-    for tick in range(int((act.start_s - 6) * fps) if act.opens else int(act.start_s * fps), int(until_s * fps) + 1):
+    for tick in range(int((act.start_s - 8) * fps) if act.opens else int(act.start_s * fps), int(until_s * fps) + 1):
         now = tick * step
-        while queue and queue[0].start_s <= now:
+        if queue and queue[0].start_s <= now and (not on_road or on_road[-1].at > _ROOM_M):
             driver = queue.pop(0)
             driver.first = tick
             on_road.append(driver)
-        blocked = any(crossing.start_s - 2.2 <= now <= crossing.end_s for crossing in crossings)
+        blocked = any(crossing.blocks(y, now) for crossing in crossings)
         ahead: _Driver | None = None
         for driver in on_road:
             limit = driver.cruise
@@ -149,8 +166,11 @@ def _lane(
 
 def _rolled(driver: _Driver, left: float, right: float, y: float, heading: int) -> Track:
     gone = np.array(driver.path)
+    gone = gone[gone < right - left - _RUN_UP_M + 5.0]
+    outside = int((gone < _RUN_UP_M - 5.0).sum())
+    gone = gone[outside:]
     x = left + gone if heading > 0 else right - gone
-    return Track(driver.look, driver.first, x, np.full(len(x), y), np.full(len(x), heading, np.int8), gone)
+    return Track(driver.look, driver.first + outside, x, np.full(len(x), y), np.full(len(x), heading, np.int8), gone)
 
 
 def _parked(layout: Layout, rng: np.random.Generator, act: Act, until_s: float, fps: float) -> list[Track]:
@@ -209,7 +229,8 @@ def _people(
         walks.append(_walked(look, way, pauses, speed, start, fps))
         if route == "cross":
             kerb = start + float(legs[0]) / speed
-            crossings.append(_Crossing(kerb, kerb + pauses[1] + float(legs[1]) / speed))
+            steps = kerb + pauses[1]
+            crossings.append(_Crossing(kerb, steps, steps + float(legs[1]) / speed, way[1][1], way[2][1]))
         if rng.uniform() < 0.3:
             beside = [(x + 0.55, y + 0.35) for x, y in way]
             walks.append(_walked(dress("person", rng), beside, pauses, speed, start, fps))
@@ -244,7 +265,7 @@ def _route(layout: Layout, rng: np.random.Generator, kind: str) -> tuple[list[tu
             (zebra, layout.kerb_far + 0.6),
             (door, layout.facade - 0.4),
         ]
-        return (way if rng.uniform() < 0.5 else way[::-1]), [0.0, float(rng.uniform(1.2, 2.5)), 0.0]
+        return (way if rng.uniform() < 0.5 else way[::-1]), [0.0, float(rng.uniform(2.0, 3.2)), 0.0]
     return [(way_in, far), (way_out, far)], [0.0]
 
 
