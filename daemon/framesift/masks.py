@@ -8,6 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# No camera's picture has more pixels, and a mask that claims more must not be unpacked.
+MOST_PIXELS = 2**28
+_MOST_BITS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Rle:
@@ -31,6 +35,8 @@ def unpacked(counts: str) -> list[int]:
             code = ord(counts[position]) - 48
             if not 0 <= code < 64:
                 raise ValueError(f"the mask's counts hold the character {counts[position]!r}")
+            if shift > _MOST_BITS:
+                raise ValueError("the mask's counts hold a number that no picture has pixels for")
             position += 1
             value |= (code & 31) << shift
             shift += 5
@@ -86,6 +92,8 @@ def from_mask(mask: NDArray[np.uint8]) -> Rle:
 def parsed(size: tuple[int, int], counts: str | list[int]) -> Rle:
     """An Rle from its wire form (size: height, width; counts packed or plain). Raises ValueError if it is broken."""
     height, width = size
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"a mask of {height} x {width} is larger than any camera's picture")
     runs = unpacked(counts) if isinstance(counts, str) else counts
     if height < 1 or width < 1 or min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError(f"the mask's runs do not fill {height} x {width}")

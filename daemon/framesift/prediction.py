@@ -54,7 +54,10 @@ class Keypoint:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object. x, y: the box's CENTRE, width, height: its size, all in pixels. confidence: 0 to 1."""
+    """One object. x, y: the box's CENTRE, width, height: its size, all in pixels. confidence: 0 to 1.
+
+    class_id: -1 where the model names the class alone. rle: a mask of the whole picture.
+    """
 
     x: float
     y: float

@@ -28,6 +28,8 @@ from framesift.prediction import (
 )
 
 MOST_POINTS = 10_000
+# Anything beyond is no coordinate but garbage, which scaling could turn into infinity.
+FARTHEST_PIXEL = 1e6
 
 
 def parse(
@@ -72,15 +74,12 @@ def parse(
         named = payload.get("predicted_classes", [])
         if not isinstance(named, list):
             raise ValueError(f"predicted_classes: {type(named).__name__} is not a list")
-        predicted = tuple(class_name(name) for name in named[:MOST_OBJECTS] if isinstance(name, str))
+        predicted = tuple(name for name in map(_text, named[:MOST_OBJECTS]) if name)
+        dropped += len(named) - len(predicted)
         return MultiLabel(scores=scores, predicted=predicted, dropped=dropped, **origin)
     if not isinstance(items, list):
         raise ValueError('"predictions" is missing, or neither a list nor an object')
-    # Cut before parsing, most confident first, so that a hundred thousand boxes cost one sort and no objects.
-    kept = items
-    if len(items) > MOST_OBJECTS:
-        kept = sorted(items, key=_rank, reverse=True)[:MOST_OBJECTS]
-    parsed = [_detection(item) for item in kept]
+    parsed = [_detection(item, width, height) for item in _best(items)]
     objects = tuple(d for d in parsed if d is not None)
     return Detections(task=task or _task_of(objects), objects=objects, dropped=len(items) - len(objects), **origin)
 
@@ -108,11 +107,14 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
 
 
 def class_name(value: object) -> str:
-    """A class name that is safe to log, store and show: no control characters, no lone surrogates, bounded length."""
-    if not isinstance(value, str):
-        raise ValueError(f"a class name is a text, not {type(value).__name__}")
-    text = value[: 4 * LONGEST_CLASS_NAME].encode("utf-8", "replace").decode("utf-8")
-    return "".join(c for c in text if unicodedata.category(c)[0] != "C")[:LONGEST_CLASS_NAME]
+    """A class name that is safe to log, store and show: no control characters, no lone surrogates, bounded length.
+
+    Raises ValueError where nothing is left of it.
+    """
+    text = _text(value)
+    if not text:
+        raise ValueError(f"a class name is a text that can be shown, not {value!r:.80}")
+    return text
 
 
 def _task(value: object) -> Task | None:
@@ -141,6 +143,11 @@ def _size(image: Mapping[str, Any], side: str) -> int:
     return int(value)
 
 
+def _best(items: list[Any]) -> list[Any]:
+    """Cut before parsing, most confident first, so that a hundred thousand boxes cost one sort and no objects."""
+    return items if len(items) <= MOST_OBJECTS else sorted(items, key=_rank, reverse=True)[:MOST_OBJECTS]
+
+
 def _rank(item: object) -> float:
     confidence = _confidence(item.get("confidence")) if isinstance(item, Mapping) else None
     return -1.0 if confidence is None else confidence
@@ -162,60 +169,68 @@ def _confidence(value: object) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    return class_name(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    text = value[: 4 * LONGEST_CLASS_NAME].encode("utf-8", "replace").decode("utf-8")
+    return "".join(c for c in text if unicodedata.category(c)[0] != "C")[:LONGEST_CLASS_NAME]
 
 
 def _class_id(value: object) -> int:
     number = _finite(value)
-    return -1 if number is None else int(number)
+    return int(number) if number is not None and 0 <= number < 2**31 else -1
+
+
+def _tracker_id(value: object) -> str | int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 2**63 else None
+    return _text(value)
 
 
 def _scores(items: list[Any]) -> tuple[tuple[ClassScore, ...], int]:
     scores: list[ClassScore] = []
-    for item in items[:MOST_OBJECTS]:
+    for item in _best(items):
         confidence = _confidence(item.get("confidence")) if isinstance(item, Mapping) else None
-        if confidence is None or not isinstance(item.get("class"), str):
-            continue
-        scores.append(ClassScore(class_name(item["class"]), _class_id(item.get("class_id")), confidence))
+        name = _text(item.get("class")) if confidence is not None else None
+        if confidence is not None and name:
+            scores.append(ClassScore(name, _class_id(item.get("class_id")), confidence))
     return tuple(scores), len(items) - len(scores)
 
 
-def _detection(item: Any) -> Detection | None:
-    if not isinstance(item, Mapping) or not isinstance(item.get("class"), str):
-        return None
-    numbers = [_finite(item.get(key)) for key in ("x", "y", "width", "height")]
-    confidence = _confidence(item.get("confidence"))
-    if confidence is None or any(n is None for n in numbers):
-        return None
-    x, y, width, height = (float(n) for n in numbers if n is not None)
-    if width < 0 or height < 0:
+def _detection(item: Any, picture_width: int, picture_height: int) -> Detection | None:
+    confidence = _confidence(item.get("confidence")) if isinstance(item, Mapping) else None
+    if confidence is None:
         return None
     try:
-        tracker = item.get("tracker_id")
         return Detection(
-            x=x,
-            y=y,
-            width=width,
-            height=height,
+            x=_pixels(item["x"]),
+            y=_pixels(item["y"]),
+            width=_pixels(item["width"], least=0.0),
+            height=_pixels(item["height"], least=0.0),
             confidence=confidence,
             class_name=class_name(item["class"]),
             class_id=_class_id(item.get("class_id")),
             points=_points(item["points"]) if item.get("points") is not None else None,
-            rle=_rle(item["rle"]) if item.get("rle") is not None else None,
+            rle=_rle(item["rle"], picture_width, picture_height) if item.get("rle") is not None else None,
             keypoints=_keypoints(item["keypoints"]) if item.get("keypoints") is not None else None,
             detection_id=_text(item.get("detection_id")),
             class_confidence=_confidence(item.get("class_confidence")),
-            tracker_id=tracker if isinstance(tracker, int) else _text(tracker),
+            tracker_id=_tracker_id(item.get("tracker_id")),
             parent_id=_text(item.get("parent_id")),
         )
-    except (ValueError, TypeError, KeyError, IndexError):  # a part of foreign shape: the object is malformed
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ):  # a part of foreign shape: the object is malformed
         return None
 
 
 def _points(value: list[Any]) -> tuple[Point, ...]:
     if len(value) > MOST_POINTS:
         raise ValueError("too many points")
-    return tuple(Point(_number(p["x"]), _number(p["y"])) for p in value)
+    return tuple(Point(_pixels(p["x"]), _pixels(p["y"])) for p in value)
 
 
 def _keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
@@ -223,8 +238,8 @@ def _keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
         raise ValueError("too many keypoints")
     return tuple(
         Keypoint(
-            _number(k["x"]),
-            _number(k["y"]),
+            _pixels(k["x"]),
+            _pixels(k["y"]),
             _number(k.get("confidence", 1.0)),
             class_name(k["class"]),
             _class_id(k.get("class_id")),
@@ -233,8 +248,10 @@ def _keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
     )
 
 
-def _rle(value: Mapping[str, Any]) -> masks.Rle:
+def _rle(value: Mapping[str, Any], picture_width: int, picture_height: int) -> masks.Rle:
     height, width = (int(_number(side)) for side in value["size"])
+    if (height, width) != (picture_height, picture_width):
+        raise ValueError("a mask is as large as its picture")
     counts = value["counts"]
     return masks.parsed((height, width), counts if isinstance(counts, str) else [int(_number(c)) for c in counts])
 
@@ -243,6 +260,13 @@ def _number(value: object) -> float:
     number = _finite(value)
     if number is None:
         raise ValueError(f"{value!r} is not a number")
+    return number
+
+
+def _pixels(value: object, least: float = -FARTHEST_PIXEL) -> float:
+    number = _number(value)
+    if not least <= number <= FARTHEST_PIXEL:
+        raise ValueError(f"{value!r} is not a number of pixels")
     return number
 
 
