@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "****"
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
 def redacted_url(url: str) -> str:
-    """The address without user, password, and the values of its query; what has no host comes back unchanged."""
+    """The address without user, password, and the values in its path and query. What has no host comes as it is."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -23,8 +27,17 @@ def redacted_url(url: str) -> str:
         netloc += f":{port}"
     if parts.username is not None or parts.password is not None:
         netloc = f"{MASK}@{netloc}"
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return MASK  # a password with an unescaped "/", "?" or "#": what looks like the host is a part of it
+    path = "/".join(_without_value(segment) for segment in parts.path.split("/"))
     query = "&".join(f"{name.partition('=')[0]}={MASK}" for name in parts.query.split("&")) if parts.query else ""
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    return urlunsplit((parts.scheme, netloc, path, query, ""))
+
+
+def _without_value(segment: str) -> str:
+    """Some cameras want `/user=admin&password=...` as the path itself."""
+    name, equals, _value = segment.partition("=")
+    return f"{name}={MASK}" if equals else segment
 
 
 class Redactor:
@@ -37,7 +50,7 @@ class Redactor:
         spellings: set[str] = set()
         for secret in secrets:
             if len(secret) >= 4:
-                spellings |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), unquote(secret)}
+                spellings |= {spelling for form in (secret, unquote(secret)) for spelling in _spellings(form)}
         # The longest first, so that a secret that contains another one leaves no tail behind.
         self._spellings = sorted(spellings, key=len, reverse=True)
 
@@ -48,3 +61,19 @@ class Redactor:
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._spellings)} spellings)"
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """The secret as it is, in an address, in HTTP's Basic authorization, and between quotes in JSON and in Python."""
+    yield secret
+    for encoded in (
+        quote(secret, errors="replace"),
+        quote(secret, safe="", errors="replace"),
+        quote_plus(secret, errors="replace"),
+    ):
+        yield encoded
+        yield _ESCAPE.sub(lambda found: found.group().lower(), encoded)
+    yield b64encode(secret.encode("utf-8", "replace")).decode()
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]

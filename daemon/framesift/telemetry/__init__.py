@@ -1,0 +1,137 @@
+"""Telemetry: what the daemon says of itself, in lines (events), in numbers (counters) and in one word (health).
+
+    telemetry.warning("model_failed", stream="gate", why="...")    a line; repeats are folded, secrets are struck
+    telemetry.refused("gate", Refusal.LIMIT)                       a number
+    telemetry.health.set("spool", Condition.DEGRADED, "disk full") a state; a line when it changes
+
+Nothing here raises for what it is told, waits for anybody, or keeps more than a bounded amount.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TextIO
+
+from framesift.clock import Clock
+from framesift.frame import Refusal, Skip
+from framesift.redact import Redactor
+from framesift.telemetry.counters import Counters, Queue, Snapshot, StreamCounts, Timing
+from framesift.telemetry.events import Events, LogStyle
+from framesift.telemetry.health import Component, Condition, Health
+
+__all__ = [
+    "Component",
+    "Condition",
+    "Health",
+    "LogStyle",
+    "Queue",
+    "Snapshot",
+    "StreamCounts",
+    "Telemetry",
+    "Timing",
+]
+
+_LINE_OF = {Condition.OK: "info", Condition.DEGRADED: "warning", Condition.FAILED: "error"}
+
+
+class Telemetry:
+    """One for the whole process, used by all its threads.
+
+    log: what is printed, and how (see LogStyle). secrets: texts that no line may show. out: where lines go.
+    """
+
+    def __init__(self, clock: Clock, log: LogStyle, *, secrets: Iterable[str] = (), out: TextIO | None = None) -> None:
+        self._clock = clock
+        self._redacted = Redactor(secrets)
+        self._events = Events(clock, log, self._redacted, sys.stdout if out is None else out)
+        self._counters = Counters()
+        self._started_s = clock.monotonic()
+        self.health = Health(clock, self._health_changed)
+
+    def debug(self, name: str, /, **fields: object) -> None:
+        """For those who look for a fault; not printed unless the level asks for it."""
+        self._events.tell("debug", name, fields)
+
+    def event(self, name: str, /, **fields: object) -> None:
+        """Something worth knowing. The same event again within a minute is counted, and told once."""
+        self._events.tell("info", name, fields)
+
+    def changed(self, name: str, /, **fields: object) -> None:
+        """A state changed: told each time, since the last line must be the present state, as long as lines last."""
+        self._events.tell("info", name, fields, fold=False)
+
+    def warning(self, name: str, /, **fields: object) -> None:
+        """Something that may need a human's eye; folded as `event` is."""
+        self._events.tell("warning", name, fields)
+
+    def error(self, name: str, /, *, cause: BaseException | None = None, **fields: object) -> None:
+        """Something that needs a human; folded as `event` is. cause: told with its traceback."""
+        self._events.tell("error", name, fields, cause=cause)
+
+    def tick(self) -> None:
+        """Tells what was folded and is due. To be called about once a second."""
+        self._events.tell_due()
+
+    def close(self) -> None:
+        """Tells all that was folded. Later lines are still printed."""
+        self._events.tell_all()
+
+    def read(self, stream: str) -> None:
+        """A frame was handed over by its stream."""
+        self._counters.read.labels(self._counters.stream(stream)).inc()
+
+    def skipped(self, stream: str, why: Skip, count: int) -> None:
+        """Pictures of a stream that were never shown to the model."""
+        self._counters.skipped.labels(self._counters.stream(stream), why.value).inc(count)
+
+    def refused(self, stream: str, reason: Refusal) -> None:
+        self._counters.refused.labels(self._counters.stream(stream), reason.value).inc()
+
+    def matched(self, stream: str, strategy: str) -> None:
+        self._counters.matched.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
+
+    def accepted(self, stream: str, strategy: str) -> None:
+        """A datapoint is in the spool; `strategy` was charged."""
+        self._counters.accepted.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
+
+    def predicted(self, stream: str, took_s: float, dropped: int = 0) -> None:
+        """The model answered. dropped: malformed parts of its answer that were left out."""
+        self._counters.model.observe(took_s)
+        if dropped:
+            self._counters.dropped.labels(self._counters.stream(stream)).inc(dropped)
+
+    def attempted(self, outcome: str, took_s: float) -> None:
+        """A delivery was tried. outcome: in a word (done, already_there, later, never, registered)."""
+        self._counters.attempts.labels(self._counters.outcome(outcome)).inc()
+        self._counters.delivery.observe(took_s)
+
+    def stream_up(self, stream: str, up: bool) -> None:
+        """Whether a stream gives pictures."""
+        self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)
+
+    def watch_queue(self, look: Callable[[], Queue]) -> None:
+        """How to look into the spool, asked whenever numbers are read; where it raises, they are left out."""
+        self._counters.watch_queue(look)
+
+    def snapshot(self) -> Snapshot:
+        """All numbers at this moment."""
+        return replace(
+            self._counters.snapshot(),
+            taken_at_s=self._clock.now().wall_s,
+            uptime_s=self._clock.monotonic() - self._started_s,
+            health=self.health.components(),
+        )
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus' text format."""
+        return self._counters.exposition()
+
+    def redacted(self, text: str) -> str:
+        """`text` without the secrets."""
+        return self._redacted(text)
+
+    def _health_changed(self, component: Component) -> None:
+        fields = {"component": component.name, "state": component.condition, "why": component.why}
+        self._events.tell(_LINE_OF[component.condition], "health", fields, fold=False)
