@@ -3,8 +3,8 @@
 Two rules keep the flood out, and neither loses a count:
 - The same event (name, level and the fields that say of whom it speaks) within 60 s is held, and told at the end of the
   minute with `repeated`, the number of events that the line stands for, and the fields of the latest.
-- Lines come from a bucket that gains one a second and holds 60; the last 20 are kept for warnings and errors. An event
-  that finds none is held until there is one.
+- Lines come from a bucket that gains one a second and holds 60; the last 20 are kept for warnings, errors and changes of
+  state. An event that finds none is held until there is one.
 
 Every text passes the redactor, and control characters are spelt out, so that nothing that a camera or a platform sends
 can forge a line or move a terminal's cursor. A line that can't be written is lost: a log never stops the river.
@@ -109,7 +109,7 @@ class Events:
             self._tell_due(now_s)
             kind = self._kind(level, name, plain, fold)
             recent = fold and now_s - kind.told_s < FOLD_S
-            if recent or kind.held or not self._take_line(level, now_s):
+            if recent or kind.held or not self._take_line(level if fold else "warning", now_s):
                 kind.held += 1
                 kind.fields = plain
                 kind.held_fold = kind.held_fold and fold
@@ -143,7 +143,7 @@ class Events:
         for key, kind in list(self._kinds.items()):
             if kind.held:
                 due = not kind.held_fold or now_s - kind.told_s >= FOLD_S
-                if due and self._take_line(kind.level, now_s):
+                if due and self._take_line(kind.level if kind.held_fold else "warning", now_s):
                     self._print_held(kind, now_s)
             elif now_s - kind.told_s >= FOLD_S:
                 del self._kinds[key]
