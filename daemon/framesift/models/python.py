@@ -24,6 +24,7 @@ An Ultralytics model, in a file `street.py` beside the configuration (`path: .`,
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
@@ -94,7 +95,8 @@ class PythonModel:
             close = getattr(self._model, "close", None)
             self._model = None
         if callable(close):
-            close()
+            with contextlib.suppress(Exception):  # it is given up either way, and nobody waits for an answer
+                close()
 
     def _read(self, answer: object, frame: Frame) -> Prediction:
         """An answer is read through the wire format whatever it is: nobody has looked at its numbers and names yet."""

@@ -1,0 +1,182 @@
+"""Small networks whose truth is known, written as ONNX files.
+
+`constant` says the same of every picture. `spotting` finds what is red or blue in a picture that is grey elsewhere, and
+reports it in the layout of a family's head: a picture that was prepared wrongly (bars, colours, range) shows as a wrong
+box, class or confidence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from framesift.frame import Frame, Pixels
+from framesift.moment import Moment
+
+HEIGHT, WIDTH = 192, 320  # of the spotting network's input
+STRIDES = (8, 16, 32)
+OBJECTNESS = 0.8
+SPOT_NAMES = ("red", "blue")
+
+
+def frame(pixels: Pixels, number: int = 0, stream: str = "gate") -> Frame:
+    return Frame(stream=stream, number=number, pixels=pixels, captured=Moment(0.0, 0.0, "boot"))
+
+
+def blank(height: int, width: int) -> Pixels:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def cells(height: int, width: int, strides: tuple[int, ...] = STRIDES) -> int:
+    return sum((height // stride) * (width // stride) for stride in strides)
+
+
+def constant(
+    path: Path,
+    *outputs: NDArray[np.generic],
+    size: tuple[int | str, int | str] = (64, 64),
+    channels: int = 3,
+    batch: int | str = 1,
+    input_type: int = onnx.TensorProto.FLOAT,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """A network that answers with `outputs`, named output0, output1, ..."""
+    named = {f"output{i}": values for i, values in enumerate(outputs)}
+    picture = helper.make_tensor_value_info("images", input_type, [batch, channels, *size])
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(values)))
+        for name, values in named.items()
+    ]
+    declared = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values.dtype), None)
+        for name, values in named.items()
+    ]
+    return _save(path, helper.make_graph(nodes, "constant", [picture], declared), metadata)
+
+
+_SPOT = """
+  one = Constant <value = int64[1] {{1}}> ()
+  parts = Constant <value = int64[3] {{1, 1, 1}}> ()
+  half = Constant <value = float[1] {{0.5}}> ()
+  least = Constant <value = float {{0.0}}> ()
+  most = Constant <value = float {{1.0}}> ()
+  peak = Constant <value = float[1] {{{peak}}}> ()
+  objectness = Constant <value = float[1] {{{objectness}}}> ()
+  picture = Cast <to = 1> (images)
+  {channels} = Split <axis = 1> (picture, parts)
+  redder = Sub (red_plane, blue_plane)
+  bluer = Sub (blue_plane, red_plane)
+  strength = Abs (redder)
+  strongest = ReduceMax <keepdims = 0> (strength)
+  limit = Mul (strongest, half)
+  inside = GreaterOrEqual (strength, limit)
+  mask = Cast <to = 1> (inside)
+  columns = ReduceMax <axes = [0, 1, 2], keepdims = 0> (mask)
+  rows = ReduceMax <axes = [0, 1, 3], keepdims = 0> (mask)
+  left = ArgMax <axis = 0> (columns)
+  last_column = ArgMax <axis = 0, select_last_index = 1> (columns)
+  right = Add (last_column, one)
+  top = ArgMax <axis = 0> (rows)
+  last_row = ArgMax <axis = 0, select_last_index = 1> (rows)
+  bottom = Add (last_row, one)
+  x1 = Cast <to = 1> (left)
+  x2 = Cast <to = 1> (right)
+  y1 = Cast <to = 1> (top)
+  y2 = Cast <to = 1> (bottom)
+  w = Sub (x2, x1)
+  h = Sub (y2, y1)
+  twice_x = Add (x1, x2)
+  twice_y = Add (y1, y2)
+  x = Mul (twice_x, half)
+  y = Mul (twice_y, half)
+  red_most = ReduceMax <keepdims = 0> (redder)
+  red_share = Div (red_most, peak)
+  red = Clip (red_share, least, most)
+  blue_most = ReduceMax <keepdims = 0> (bluer)
+  blue_share = Div (blue_most, peak)
+  blue = Clip (blue_share, least, most)
+"""
+
+_ROWS = {
+    "yolov8": "row = Concat <axis = 0> (x, y, w, h, red, blue)",
+    "yolov5": "row = Concat <axis = 0> (x, y, w, h, objectness, red, blue)",
+    "end2end": """
+  confidence = Max (red, blue)
+  is_blue = Greater (blue, red)
+  class = Cast <to = 1> (is_blue)
+  row = Concat <axis = 0> (x1, y1, x2, y2, confidence, class)""",
+    "yolox": """
+  stride = Constant <value = float[1] {{16.0}}> ()
+  cell_x = Constant <value = float[1] {{3.0}}> ()
+  cell_y = Constant <value = float[1] {{2.0}}> ()
+  strides_x = Div (x, stride)
+  strides_y = Div (y, stride)
+  strides_w = Div (w, stride)
+  strides_h = Div (h, stride)
+  raw_x = Sub (strides_x, cell_x)
+  raw_y = Sub (strides_y, cell_y)
+  raw_w = Log (strides_w)
+  raw_h = Log (strides_h)
+  row = Concat <axis = 0> (raw_x, raw_y, raw_w, raw_h, objectness, red, blue)""",
+}
+
+
+def spotting(
+    path: Path,
+    family: str,
+    *,
+    bgr: bool = False,
+    peak: float = 1.0,
+    half: bool = False,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """A detector of what is red (class 0) or blue (class 1), for pictures of HEIGHT x WIDTH.
+
+    bgr: the order of its channels (otherwise RGB). peak: how much red less blue there is in pure red, in the range that
+    the network expects: the confidence is a share of it. half: the input is in half precision.
+    """
+    grid = cells(HEIGHT, WIDTH)
+    # The yolox candidate lies in the second level (stride 16), third row, fourth column.
+    before = cells(HEIGHT, WIDTH, (8,)) + 2 * (WIDTH // 16) + 3 if family == "yolox" else 5
+    columns = {"yolov8": 6, "yolov5": 7, "end2end": 6, "yolox": 7}[family]
+    count = {"yolov8": grid, "yolov5": 3 * grid, "end2end": 300, "yolox": grid}[family]
+    shape = (1, columns, count) if family == "yolov8" else (1, count, columns)
+    one = f"1, {columns}, 1" if family == "yolov8" else f"1, 1, {columns}"
+    pads = (
+        f"0, 0, {before}, 0, 0, {count - before - 1}"
+        if family == "yolov8"
+        else (f"0, {before}, 0, 0, {count - before - 1}, 0")
+    )
+    channels = ("red_plane", "green_plane", "blue_plane")[:: -1 if bgr else 1]
+    precision = "float16" if half else "float"
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+spot ({precision}[1, 3, {HEIGHT}, {WIDTH}] images) => (float[{", ".join(map(str, shape))}] output0) {{
+{_SPOT.format(peak=peak, objectness=OBJECTNESS, channels=", ".join(channels))}
+{_ROWS[family].format()}
+  single = Constant <value = int64[3] {{{one}}}> ()
+  pads = Constant <value = int64[6] {{{pads}}}> ()
+  candidate = Reshape (row, single)
+  output0 = Pad (candidate, pads)
+}}"""
+    return _save(path, onnx.parser.parse_model(text), metadata)
+
+
+def averaging(path: Path, metadata: dict[str, str] | None = None) -> Path:
+    """A classifier of the mean of each channel, 32 x 32; its output is (1, 3, 1, 1)."""
+    text = """<ir_version: 9, opset_import: ["" : 17]>
+mean (float[1, 3, 32, 32] images) => (float[1, 3, 1, 1] output0) { output0 = GlobalAveragePool (images) }"""
+    return _save(path, onnx.parser.parse_model(text), metadata)
+
+
+def _save(path: Path, graph: onnx.GraphProto | onnx.ModelProto, metadata: dict[str, str] | None) -> Path:
+    if isinstance(graph, onnx.ModelProto):
+        model = graph
+    else:
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, str(path))
+    return path
