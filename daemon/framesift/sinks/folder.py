@@ -94,16 +94,9 @@ class FolderSink:
 
     def check(self) -> str | None:
         with self._one_at_a_time:
-            existing = self._root
-            while not existing.exists() and existing.parent != existing:
-                existing = existing.parent
-            if existing != self._root:
-                if not existing.is_dir():
-                    return f"{existing}: a folder is expected, this is something else"
-                if not os.access(existing, os.W_OK | os.X_OK):
-                    return f"{existing}: user {os.geteuid()} may not make a folder in it"
-                return None
             try:
+                if not self._root.exists():
+                    return self._cannot_be_made()
                 self._open()
                 trial = self._root / ".trial"
                 write_whole(trial, b"framesift may write here")
@@ -130,6 +123,16 @@ class FolderSink:
             write_whole(self._root / "README.md", _README.encode())
         self._listing.refresh()
         self._classes.refresh()
+
+    def _cannot_be_made(self) -> str | None:
+        existing = self._root
+        while not existing.exists() and existing.parent != existing:
+            existing = existing.parent
+        if not existing.is_dir():
+            return f"{existing}: a folder is expected, this is something else"
+        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+            return f"{existing}: user {os.geteuid()} may not make a folder in it"
+        return None
 
     def _write(self, delivery: Delivery) -> None:
         name = _name(delivery)
