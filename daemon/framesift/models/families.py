@@ -93,10 +93,13 @@ def _fit(family: Family, shape: tuple[int, ...], height: int, width: int, may_be
 
 
 def _grids(height: int, width: int) -> dict[int, tuple[int, ...]]:
-    """Number of cells -> strides of the levels that have them, for every run of neighbouring strides."""
+    """Number of cells -> strides of the levels that have them, for every run of two and more neighbouring strides.
+
+    Single levels are left out: 10 x 10 cells of stride 64 times three look like the 300 boxes of an end-to-end head.
+    """
     grids: dict[int, tuple[int, ...]] = {}
     for first in range(len(_STRIDES)):
-        for last in range(first, len(_STRIDES)):
+        for last in range(first + 1, len(_STRIDES)):
             strides = _STRIDES[first : last + 1]
             cells = sum(-(-height // stride) * -(-width // stride) for stride in strides)
             # Three levels are usual, and keep their place should a small input make two runs equal.

@@ -68,7 +68,8 @@ class Preparation:
         height, width = pixels.shape[:2]
         if self.resize is Resize.CROP:
             ratio = max(self.height / height, self.width / width)
-            cut_h, cut_w = min(height, round(self.height / ratio)), min(width, round(self.width / ratio))
+            cut_h = min(height, max(1, round(self.height / ratio)))
+            cut_w = min(width, max(1, round(self.width / ratio)))
             top, left = (height - cut_h) // 2, (width - cut_w) // 2
             cut = pixels[top : top + cut_h, left : left + cut_w]
             # Classifiers are trained on shrunk photographs that were smoothed.
