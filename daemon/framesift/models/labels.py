@@ -60,7 +60,10 @@ def _named(said: Any, where: str) -> tuple[str, ...]:
         said = [by_id[number] for number in range(len(by_id))]
     if not isinstance(said, list | tuple) or not 1 <= len(said) <= _MOST_CLASSES:
         raise ModelUnusable(f"{where}: a list of names is expected, or class id to name")
+    names: list[str] = []
     for number, name in enumerate(said):
-        if not isinstance(name, str) or not name.strip():
-            raise ModelUnusable(f"{where}: class {number} has the name {name!r}, which is no text")
-    return tuple(wire.class_name(name) for name in said)
+        try:
+            names.append(wire.class_name(name))
+        except ValueError as error:
+            raise ModelUnusable(f"{where}: class {number}: {error}") from None
+    return tuple(names)
