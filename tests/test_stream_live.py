@@ -188,6 +188,23 @@ def test_a_camera_that_accepts_and_never_answers_is_given_up_in_time(wire: Wire)
     assert time.monotonic() - began_s < 10.0
 
 
+def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=1.0)
+
+    def hang() -> None:
+        if wire.wait_for_connections(1, 10.0):
+            for pid in watched.reader_pids():
+                os.kill(pid, signal.SIGSTOP)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    with pytest.raises(StreamLost, match="did not open within 1 s"):
+        watched.stream.first_frame(12.0)
+    hanging.join(10)
+    assert watched.reader_pids() == []
+
+
 def test_a_look_at_a_silent_camera_ends_after_its_time(wire: Wire) -> None:
     wire.stall()
     watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=60.0)
@@ -270,6 +287,24 @@ def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_m
     assert wire.accepted == 2
 
 
+class SlowClock(HandClock):
+    """On which ten minutes pass with every wait."""
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        return super().wait(event, max(600.0, timeout_s))
+
+
+def test_a_camera_is_not_frozen_for_the_time_in_which_nobody_could_see_it(wire: Wire) -> None:
+    watched = Watched(source=wire.url("still.mp4"), clock=SlowClock())
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 3:
+            os.kill(watched.reader_pids()[0], signal.SIGKILL)  # unlike a cut, it leaves no picture torn in two
+        if frame.epoch == 1:
+            break
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert not watched.skipped[Skip.FROZEN]
+
+
 def test_a_frozen_camera_that_moves_again_runs_again(folder: Path, tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", 100, still_from=0)
     with RtspCamera(tmp_path) as camera:
@@ -329,6 +364,17 @@ def test_a_stop_is_seen_while_a_camera_is_silent(wire: Wire, how: str) -> None:
     assert time.monotonic() - began_s < 3.0
     assert not Path(f"/proc/{pid}").exists()
     assert watched.states == [RUNNING]
+
+
+def test_a_close_while_the_camera_is_asked_is_no_loss_of_it(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"))
+    thread = watched.in_thread()
+    assert wire.wait_for_connections(1, 20.0)
+    watched.stream.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert watched.events == []
 
 
 def test_a_stop_is_seen_while_waiting_for_a_camera_to_come_back(wire: Wire) -> None:

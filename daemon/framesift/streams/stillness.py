@@ -26,7 +26,6 @@ class Stillness:
         sample = pixels[::_EVERY, ::_EVERY]
         if self._sample is None or not np.array_equal(self._sample, sample):
             self._sample = sample.copy()
-            self._whole = None
             self._since_s = now_s
         elif self._whole is None or not np.array_equal(self._whole, pixels):
             self._whole = pixels.copy()
