@@ -1,11 +1,11 @@
 """Trains the demo's detector on rendered streets and writes daemon/framesift/demo/street.onnx.
 
 The demo's own street is never trained on: its seed and the held-out seeds are apart from those of the training streets.
-PyTorch is not among the project's requirements; give it an environment of its own (two cores take about 25 minutes):
+PyTorch is not among the project's requirements; give it an environment of its own (two cores take about 20 minutes):
 
     python3 -m venv /tmp/torchenv
     /tmp/torchenv/bin/pip install torch==2.13.0 numpy opencv-python-headless onnx onnxruntime
-    PYTHONPATH=daemon /tmp/torchenv/bin/python scripts/train_detector.py --minutes 20
+    PYTHONPATH=daemon /tmp/torchenv/bin/python scripts/train_detector.py
 
 The network is a small anchor-free detector with three levels (strides 8, 16, 32), trained with task-aligned assignment
 (Feng et al., TOOD, ICCV 2021), a soft-target cross entropy for the classes and a distance-IoU loss for the boxes (Zheng
@@ -149,12 +149,12 @@ class Detector(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(conv(3, 16, stride=2), conv(16, 24, stride=2), Residual(24))
         self.fine = nn.Sequential(conv(24, 48, stride=2), Residual(48), Residual(48))
-        self.middle = nn.Sequential(conv(48, 72, stride=2), Residual(72), Residual(72))
-        self.coarse = nn.Sequential(conv(72, 72, stride=2), Residual(72))
-        self.down = nn.ModuleList([conv(72, 48, 1), conv(72, 48, 1), conv(48, 48, 1)])
+        self.middle = nn.Sequential(conv(48, 64, stride=2), Residual(64), Residual(64))
+        self.coarse = nn.Sequential(conv(64, 64, stride=2), Residual(64))
+        self.down = nn.ModuleList([conv(64, 48, 1), conv(64, 48, 1), conv(48, 48, 1)])
         self.mix = nn.ModuleList([Residual(48), Residual(48)])
-        self.class_heads = nn.ModuleList([nn.Sequential(conv(48, 32), nn.Conv2d(32, classes, 1)) for _ in STRIDES])
-        self.box_heads = nn.ModuleList([nn.Sequential(conv(48, 32), nn.Conv2d(32, 4, 1)) for _ in STRIDES])
+        self.class_heads = nn.ModuleList([nn.Sequential(conv(48, 24), nn.Conv2d(24, classes, 1)) for _ in STRIDES])
+        self.box_heads = nn.ModuleList([nn.Sequential(conv(48, 24), nn.Conv2d(24, 4, 1)) for _ in STRIDES])
         for head, stride in zip(self.class_heads, STRIDES, strict=True):
             nn.init.constant_(head[-1].bias, math.log(5 / classes / (HEIGHT * WIDTH / stride**2)))
         cells, strides = [], []
@@ -259,8 +259,8 @@ def loss_of(detector: Detector, logits: Tensor, corners: Tensor, rows: Tensor) -
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def train(shelf: Shelf, minutes: float, batch: int, log: Path) -> Detector:
-    """Trains until the time is up: the learning rate falls with the time that is left."""
+def train(shelf: Shelf, steps: int, batch: int, log: Path) -> Detector:
+    """Trains for a number of batches; what is returned is a running mean of the weights."""
     detector = Detector(len(CLASS_NAMES))
     averaged = Detector(len(CLASS_NAMES))
     averaged.load_state_dict(detector.state_dict())
@@ -268,14 +268,14 @@ def train(shelf: Shelf, minutes: float, batch: int, log: Path) -> Detector:
     plain = [p for p in detector.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
     detector.to(memory_format=torch.channels_last)
-    began, step, order = time.monotonic(), 0, np.array([], int)
+    began, order = time.monotonic(), np.array([], int)
     rng = np.random.default_rng(1)
-    while (share := (time.monotonic() - began) / (minutes * 60)) < 1:
+    for step in range(steps):
         if len(order) < batch:
             order = rng.permutation(len(shelf.pictures))
         chosen, order = order[:batch], order[batch:]
         pictures = torch.from_numpy(shelf.pictures[chosen]).to(memory_format=torch.channels_last).float() / 255
-        rate = 3e-3 * min((step + 1) / 60, 1.0) * (0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2)
+        rate = 3e-3 * min((step + 1) / 60, 1.0) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
         for group in optimizer.param_groups:
             group["lr"] = rate
         logits, corners = detector(pictures)
@@ -294,8 +294,7 @@ def train(shelf: Shelf, minutes: float, batch: int, log: Path) -> Detector:
             line = f"{time.monotonic() - began:7.1f} s  step {step:5d}  classes {classes:.3f}  boxes {boxes:.3f}"
             with log.open("a") as out:
                 print(line, file=out)
-        step += 1
-    print(f"{step} steps of {batch} pictures ({step * batch / len(shelf.pictures):.1f} rounds)")
+    print(f"{steps} steps in {time.monotonic() - began:.0f} s, {steps * batch / len(shelf.pictures):.1f} rounds")
     return averaged.eval()
 
 
@@ -331,8 +330,8 @@ def export(detector: Detector, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20.0, help="time to train, rendering not counted")
-    parser.add_argument("--streets", type=int, default=700, help="how many training streets")
+    parser.add_argument("--steps", type=int, default=1800, help="how many batches to learn from")
+    parser.add_argument("--streets", type=int, default=500, help="how many training streets")
     parser.add_argument("--frames", type=int, default=8, help="pictures from each street")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
@@ -344,7 +343,7 @@ def main() -> None:
     began = time.monotonic()
     shelf = fill_shelf(asked.streets, asked.frames, asked.threads)
     print(f"{len(shelf.pictures)} pictures rendered in {time.monotonic() - began:.0f} s", flush=True)
-    detector = train(shelf, asked.minutes, asked.batch, asked.log)
+    detector = train(shelf, asked.steps, asked.batch, asked.log)
     print(f"{sum(p.numel() for p in detector.parameters())} weights")
     export(detector, asked.out)
     evaluate(asked.out)
