@@ -90,6 +90,14 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
+def kinds(model: type[BaseModel], place: Place, data: object) -> frozenset[str] | None:
+    """The JSON types that `model` allows at `place` of `data`; empty where it allows any, None where it knows none."""
+    root = model.model_json_schema()
+    found = list(_schemas(root, place, data))
+    types = {str(s.get("type", "string" if "enum" in s or "const" in s else "")) for s in found}
+    return frozenset() if "" in types else frozenset(types) if found else None
+
+
 def shown(value: object) -> str:
     """A value as a message may show it: as JSON, cut to a line's length, its credentials masked."""
     if isinstance(value, Mapping):

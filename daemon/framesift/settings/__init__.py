@@ -1,0 +1,226 @@
+"""Settings: the facts of the machine, read once, from a file and the variables of the environment.
+
+    FRAMESIFT_SPOOL__PATH and the like  >  framesift.yaml, with ${NAME} and ${NAME:default} in it  >  the defaults
+
+ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`; ACTIVE_LEARNING_ENABLED=false switches off, whatever else is
+said. Relative paths, wherever they are written, count from the file's folder. Where systemd gives the service a
+$STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a ConfigError, with a line per problem.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from framesift.config_errors import ConfigError, Place, explain, kinds, shown
+from framesift.config_text import Document, parse_yaml, read
+from framesift.settings.options import LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
+from framesift.settings.variables import CONFIG, SECRET_NAME, Variables, substitute, typed
+from framesift.streams import StreamOptions
+
+__all__ = [
+    "LogOptions",
+    "Settings",
+    "SpoolOptions",
+    "StatusOptions",
+    "UploadOptions",
+    "find",
+    "load",
+    "secrets",
+    "template",
+]
+
+PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
+_ENABLED, _TAGS = "ACTIVE_LEARNING_ENABLED", "ACTIVE_LEARNING_TAGS"
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_Block = TypeVar("_Block", bound=BaseModel)
+
+
+def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """The settings file: the one that was asked for, or the first of PLACES that exists."""
+    if explicit is not None:
+        return explicit
+    if environ.get(CONFIG):
+        return Path(environ[CONFIG])
+    for place in PLACES:
+        if place.exists():
+            return place
+    raise ConfigError(
+        f"there are no settings: neither ./{PLACES[0]} nor {PLACES[1]} exists; "
+        f"framesift init writes them, --config or {CONFIG} names another file"
+    )
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Raises ConfigError. environ: the variables that may be asked for; os.environ, unless in a test."""
+    variables = Variables(environ)
+    source = str(path)
+    text = read(path)
+    try:
+        document = parse_yaml(text, source, lambda node: substitute(node, source, variables))
+    except ConfigError as error:
+        if "expected ',' or" in str(error) and "${" in text:
+            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
+        raise
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{source}: is {shown(document.data)}, not a mapping of settings to their values")
+    return _Assembly(document, document.data, variables).settings(path.absolute().parent)
+
+
+def secrets(settings: Settings) -> tuple[str, ...]:
+    """Every text of the settings that no line may show."""
+    found = {*settings._heard, *_secret_texts(settings)}
+    for stream in settings.streams:
+        found.update(stream.secrets())
+    return tuple(sorted(found))
+
+
+def template(name: str) -> str:
+    """What `framesift init` writes: framesift.yaml or policy.json."""
+    return (resources.files("framesift") / "templates" / name).read_text(encoding="utf-8")
+
+
+class _Assembly:
+    """The file's data, with the variables laid over it, and who said what."""
+
+    def __init__(self, document: Document, data: dict[str, Any], variables: Variables) -> None:
+        self._document = document
+        self._data = data
+        self._variables = variables
+        self._said_by: dict[Place, str] = {}
+        self._tags_before = 0
+
+    def settings(self, base: Path) -> Settings:
+        self._lay_over()
+        self._switch()
+        self._tag()
+        self._keep_state()
+        try:
+            settings = Settings.model_validate_json(json.dumps(self._data))
+        except ValidationError as error:
+            raise explain(error, self._where, Settings, self._data) from None
+        settings = _absolute(settings, base)
+        settings._heard = tuple(sorted(self._variables.secrets))
+        return settings
+
+    def _lay_over(self) -> None:
+        for name, place in self._variables.overrides():
+            allowed = kinds(Settings, self._indexed(place), self._data)
+            if allowed is None and name.endswith("_FILE"):  # it names the file that holds the value
+                name = name.removesuffix("_FILE")
+                place = (*place[:-1], str(place[-1]).removesuffix("_file"))
+                allowed = kinds(Settings, self._indexed(place), self._data)
+            place = self._indexed(place)
+            value = self._variables.value(name)
+            if value is None:
+                continue
+            self._put(place, typed(value, name, allowed or frozenset()), name)
+
+    def _indexed(self, place: Place) -> Place:
+        """The place with numbers where the data has lists."""
+        data: Any = self._data
+        found: list[str | int] = []
+        for part in place:
+            key = int(part) if isinstance(data, list) and str(part).isdecimal() else part
+            found.append(key)
+            try:
+                data = data[key]
+            except (KeyError, IndexError, TypeError):
+                data = None
+        return tuple(found)
+
+    def _put(self, place: Place, value: object, name: str) -> None:
+        """Lays a variable's value over the data; objects are made where there is nothing."""
+        block: Any = self._data
+        part: Any
+        for i, part in enumerate(place):
+            above = place[:i]
+            if not (isinstance(block, dict) and isinstance(part, str)) and not (
+                isinstance(block, list) and isinstance(part, int) and part < len(block)
+            ):
+                outer = ".".join(map(str, above))
+                raise ConfigError(f"{name}: there is no {part} in {outer}, which is {shown(block)}")
+            if i == len(place) - 1:
+                block[part] = value
+            elif isinstance(block, dict) and block.get(part) is None:
+                block[part] = {}
+                self._said_by[place[: i + 1]] = name
+            block = block[part]
+        self._said_by[place] = name
+
+    def _switch(self) -> None:
+        word = self._variables.environ.get(_ENABLED)
+        if word is None:
+            return
+        if word.strip().lower() not in _WORDS:
+            raise ConfigError(f"{_ENABLED}: {shown(word)} is not allowed; it must be true or false")
+        if not _WORDS[word.strip().lower()]:
+            self._data["enabled"] = False
+
+    def _tag(self) -> None:
+        words = [word.strip() for word in self._variables.environ.get(_TAGS, "").split(",")]
+        tags = self._data.get("tags", [])
+        if any(words) and isinstance(tags, list):
+            before = [word for word in words if word]
+            self._data["tags"] = before + tags
+            self._tags_before = len(before)
+
+    def _keep_state(self) -> None:
+        folder = self._variables.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        spool = self._data.setdefault("spool", {})
+        if folder and isinstance(spool, dict):
+            spool.setdefault("path", str(Path(folder) / "spool.db"))
+
+    def _where(self, place: Place) -> str:
+        if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):
+            if place[1] < self._tags_before:
+                return _TAGS
+            place = ("tags", place[1] - self._tags_before)
+        for length in range(len(place), 0, -1):
+            if place[:length] in self._said_by:
+                return self._said_by[place[:length]]
+        # What is wrong with a whole block may be the fault of what a variable put into it.
+        within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
+        return self._document.where(place) + (f" with {within}" if within else "")
+
+
+def _absolute(block: _Block, base: Path) -> _Block:
+    """The block with every relative path in it, and every stream's file, under `base`."""
+    changed: dict[str, Any] = {}
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, Path):
+            changed[name] = base / value
+        elif isinstance(value, BaseModel):
+            changed[name] = _absolute(value, base)
+        elif isinstance(value, tuple):
+            changed[name] = tuple(_absolute(v, base) if isinstance(v, BaseModel) else v for v in value)
+    if isinstance(block, StreamOptions) and block.is_file:
+        changed["source"] = str(base / str(block.source))
+    return block.model_copy(update=changed)
+
+
+def _secret_texts(block: BaseModel) -> Iterator[str]:
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, SecretStr):
+                yield one.get_secret_value()
+            elif isinstance(one, BaseModel):
+                yield from _secret_texts(one)
+            elif isinstance(one, dict):
+                yield from _secret_values(one)
+
+
+def _secret_values(data: Mapping[str, Any]) -> Iterator[str]:
+    """Of what is somebody else's (a python model's options), only the names can tell."""
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _secret_values(value)
+        elif isinstance(value, str) and SECRET_NAME.search(key):
+            yield value

@@ -1,0 +1,143 @@
+"""Settings: the facts of the machine, typed and ranged to the last field."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
+
+from framesift.models import ModelOptions
+from framesift.options import Closed, Name, SizeBytes, Tag
+from framesift.sinks import SinkOptions
+from framesift.spool import WhenFull
+from framesift.streams import StreamOptions
+
+_MOST_BYTES = 1 << 50
+_BIND = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+
+
+def _device() -> str:
+    """The host's name, made fit to be a tag and the beginning of file names."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname().partition(".")[0]).strip("-_.")[:64]
+    return name or "device"
+
+
+class SpoolOptions(Closed):
+    """The queue on disk."""
+
+    path: Annotated[Path, Field(description="The file; beside it lie the files that SQLite needs.")] = Path("spool.db")
+    max_bytes: Annotated[
+        SizeBytes, Field(ge=1 << 20, le=_MOST_BYTES, description='The most that it may hold, as "2GiB" or in bytes.')
+    ] = 2 << 30
+    min_free_bytes: Annotated[
+        SizeBytes, Field(ge=0, le=_MOST_BYTES, description="What stays free on its disk, whoever fills it.")
+    ] = 512 << 20
+    when_full: Annotated[
+        WhenFull, Field(description="Who gives way: the lowest score, the oldest, or the new one.")
+    ] = WhenFull.EVICT_LOWEST
+
+
+class UploadOptions(Closed):
+    """The workers that deliver."""
+
+    workers: Annotated[int, Field(ge=1, le=32, description="How many deliveries may be under way at once.")] = 2
+
+
+def _address(bind: str) -> str:
+    found = _BIND.fullmatch(bind)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(f'bind is an address and a port, as "127.0.0.1:9464" or "[::1]:9464", not {bind[:100]!r}')
+    try:
+        ipaddress.ip_address(found["six"] or found["name"])
+    except ValueError:
+        if found["name"] != "localhost":
+            raise ValueError(f"bind needs an IP address or localhost, not {bind[:100]!r}") from None
+    return bind
+
+
+def _token(token: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]+", token.get_secret_value()) is None:
+        raise ValueError("token has characters that an HTTP header can't carry; use printable ASCII without spaces")
+    return token
+
+
+class StatusOptions(Closed):
+    """The read-only window: health, metrics, status."""
+
+    bind: Annotated[
+        Annotated[str, AfterValidator(_address)] | None,
+        Field(description="Address and port; null for none. Any but the loopback needs a token."),
+    ] = "127.0.0.1:9464"
+    token: Annotated[
+        Annotated[SecretStr, Field(min_length=16, max_length=256), AfterValidator(_token)] | None,
+        Field(description="What a reader must send as Authorization: Bearer."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> StatusOptions:
+        if self.bind is not None and self.token is None and not self.is_loopback:
+            raise ValueError(f"bind: {self.bind} can be reached from outside this machine: that needs a token")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def host(self) -> str:
+        """Of `bind`, without brackets. Only where `bind` is not None."""
+        return str(self.bind).rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Of `bind`. Only where `bind` is not None; 0 takes any that is free."""
+        return int(str(self.bind).rpartition(":")[2])
+
+
+class LogOptions(Closed):
+    """The lines on stdout."""
+
+    format: Annotated[
+        Literal["auto", "json", "text"], Field(description="auto: JSON, unless stdout is a terminal.")
+    ] = "auto"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="The least that is printed.")] = (
+        "info"
+    )
+
+
+def _named_once(streams: tuple[StreamOptions, ...]) -> tuple[StreamOptions, ...]:
+    for name, count in Counter(stream.name for stream in streams).items():
+        if count > 1:
+            raise ValueError(f'{count} streams are called "{name}"; each needs a name of its own')
+    return streams
+
+
+class Settings(Closed):
+    """framesift.yaml."""
+
+    device: Annotated[Name, Field(description="A tag, and a prefix of names, of what this machine collects.")] = Field(
+        default_factory=_device
+    )
+    enabled: Annotated[bool, Field(description="false: nothing is collected, whatever the policy says.")] = True
+    tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that is collected.")] = ()
+    seed: Annotated[int, Field(ge=0, lt=1 << 63, description="Of every random draw.")] = 0
+    streams: Annotated[
+        tuple[StreamOptions, ...],
+        Field(min_length=1, max_length=256, description="Cameras and files."),
+        AfterValidator(_named_once),
+    ]
+    model: ModelOptions
+    policy: Annotated[Path, Field(description="The active-learning policy: a JSON or YAML file.")]
+    sink: SinkOptions
+    spool: SpoolOptions = SpoolOptions()
+    upload: UploadOptions = UploadOptions()
+    status: StatusOptions = StatusOptions()
+    log: LogOptions = LogOptions()
+
+    # Texts that came from secret places, wherever they ended up.
+    _heard: tuple[str, ...] = PrivateAttr(default=())
