@@ -1,0 +1,349 @@
+"""Limits of one device, kept as rows in the spool's own database, in the transaction that accepts the datapoint.
+
+What is promised:
+1. For every strategy and window, and every batch, charges never exceed the limit, whatever thread or restart they come
+   from.
+2. A frame refused by a window that is known to be exhausted costs microseconds and no database.
+3. A clock that jumps forward prints no credits: what was charged to the windows that were open counts in the windows
+   that the jump opened, also when the program was killed in between (within one boot of the machine, since only there
+   is the size of the jump known).
+4. Charging the same id twice charges once; a refund takes back that id's charge only.
+
+Rows are the truth: each charge is a row with the wall time of the capture, and a window's use is a query. So a change
+of limits or of the zone takes effect at once. Every method with a cursor runs inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timezone, tzinfo
+
+from framesift.limits import (
+    Grant,
+    Granted,
+    Limit,
+    Quota,
+    Refused,
+    Unknown,
+    Window,
+    window_end,
+    window_start,
+)
+from framesift.moment import Moment
+
+TABLES = """
+-- One row per datapoint that holds, or held, a credit. at_s: wall time of the capture, in which windows it counts.
+CREATE TABLE charge (
+    id         TEXT PRIMARY KEY,
+    strategy   TEXT NOT NULL,
+    batch      TEXT NOT NULL,
+    at_s       REAL NOT NULL,
+    granted_by TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX charge_by_strategy ON charge (strategy, at_s);
+CREATE INDEX charge_by_batch ON charge (batch);
+CREATE INDEX charge_by_time ON charge (at_s);
+
+-- One row per claim that may have reached the sink.
+CREATE TABLE send (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL);
+CREATE INDEX send_by_time ON send (at_s);
+
+-- What counts in a window beside its own rows: carried over a step of the clock, or not known any more.
+CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
+
+-- Charges of a batch whose rows were pruned.
+CREATE TABLE batch_past (batch TEXT PRIMARY KEY, images INTEGER NOT NULL) WITHOUT ROWID;
+
+-- The moment of the last charge or send: a step of the clock is measured against it.
+CREATE TABLE seen (
+    one INTEGER PRIMARY KEY CHECK (one = 1), wall_s REAL NOT NULL, boottime_s REAL NOT NULL, boot_id TEXT NOT NULL
+);
+"""
+
+LARGEST_DRIFT_S = 5.0  # more than this between wall and boot time is a step, less is a clock being disciplined
+KEPT_S = 48 * 3600.0  # how long rows are kept after their day has ended, for frames that are charged late
+STEADY_S = 3600.0  # nothing is pruned until the clock has gone so long without a step: it may be about to step back
+
+# Accounts: the sink's sends, each strategy's charges, and what holds for every one of them.
+_SINK = "sink"
+_STRATEGY = "strategy "
+_EVERY = "every"
+_SPENT = 1 << 40  # more than any limit: a window of which nothing is known any more
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more may be sent now. until_s: Unix time at which there may be more room, None if it isn't short."""
+
+    count: int
+    until_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Credits used of one strategy in the window that is open."""
+
+    strategy: str
+    window: Window
+    count: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Exhausted:
+    """Between these two, this limit has no room."""
+
+    start_s: float
+    end_s: float
+
+
+class LocalLimits:
+    """zone: whose calendar the windows follow."""
+
+    def __init__(self, zone: tzinfo = timezone.utc) -> None:
+        self.zone = zone
+        self._lock = threading.Lock()
+        # (strategy, limit) or (batch, maximum) -> when it has no room. Cleared by every refund.
+        self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
+        self._refunds = 0
+        self._steady_since: tuple[str, float] | None = None
+
+    # --- before encoding ------------------------------------------------------------------------------------------
+
+    def ask(self, cursor: sqlite3.Cursor | None, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
+        """Whether a charge would be granted now. Without a cursor only what is known by heart: Unknown is then also
+        the answer where it would have to look."""
+        at_s = captured.wall_as_of(now)
+        refunds = self._refunds
+        batch_full = False
+        for quota in quotas:
+            obstacle = self._by_heart(quota, at_s)
+            if obstacle is None:
+                if cursor is None:
+                    return Unknown()
+                obstacle = self._obstacle(cursor, quota, at_s)
+                if obstacle is None:
+                    return Granted(quota.strategy)
+                self._learn(quota, obstacle, at_s, refunds)
+            batch_full |= obstacle == quota.max_batch_images
+        return Refused(batch_full)
+
+    def forget(self) -> None:
+        """To be called after a refund is committed, or the database was replaced: windows may have room again."""
+        with self._lock:
+            self._refunds += 1
+            self._exhausted.clear()
+
+    def _by_heart(self, quota: Quota, at_s: float) -> Limit | int | None:
+        with self._lock:
+            for limit in quota.limits:
+                known = self._exhausted.get((quota.strategy, limit))
+                if known is not None and known.start_s <= at_s < known.end_s:
+                    return limit
+            if quota.max_batch_images is not None and (quota.batch, quota.max_batch_images) in self._exhausted:
+                return quota.max_batch_images
+        return None
+
+    def _learn(self, quota: Quota, obstacle: Limit | int, at_s: float, refunds: int) -> None:
+        if isinstance(obstacle, Limit):
+            key: tuple[str, Limit | int] = (quota.strategy, obstacle)
+            start_s = window_start(obstacle.window, at_s, self.zone)
+            end_s = window_end(obstacle.window, at_s, self.zone)
+            exhausted = _Exhausted(start_s, end_s)
+        else:
+            key, exhausted = (quota.batch, obstacle), _Exhausted(float("-inf"), float("inf"))
+        with self._lock:
+            # A refund that was committed after the look would be forgotten here for the rest of the window.
+            if refunds != self._refunds:
+                return
+            if len(self._exhausted) > 1000:
+                self._exhausted.clear()
+            self._exhausted[key] = exhausted
+
+    # --- in the transaction that accepts --------------------------------------------------------------------------
+
+    def charge(self, cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
+        """Charges the first strategy that has room in all its windows and its batch; otherwise nobody."""
+        self._notice_steps(cursor, now)
+        charged = cursor.execute("SELECT strategy FROM charge WHERE id = ?", (id,)).fetchone()
+        if charged is not None:
+            return Granted(charged[0])
+        at_s = captured.wall_as_of(now)
+        batch_full = False
+        for quota in quotas:
+            obstacle = self._obstacle(cursor, quota, at_s)
+            if obstacle is None:
+                cursor.execute(
+                    "INSERT INTO charge (id, strategy, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'local')",
+                    (id, quota.strategy, quota.batch, at_s),
+                )
+                self._see(cursor, now)
+                return Granted(quota.strategy)
+            batch_full |= obstacle == quota.max_batch_images
+        return Refused(batch_full)
+
+    def refund(self, cursor: sqlite3.Cursor, id: str) -> None:
+        """Takes the charge of `id` back, from the windows it was charged to. Call `forget` after the commit."""
+        cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
+
+    def _obstacle(self, cursor: sqlite3.Cursor, quota: Quota, at_s: float) -> Limit | int | None:
+        """What leaves no room: one of the limits, or max_batch_images; None if there is room."""
+        for limit in quota.limits:
+            if self._count(cursor, _STRATEGY + quota.strategy, limit.window, at_s) >= limit.value:
+                return limit
+        most = quota.max_batch_images
+        if most is not None and _in_batch(cursor, quota.batch) >= most:
+            return most
+        return None
+
+    def _count(self, cursor: sqlite3.Cursor, account: str, window: Window, at_s: float) -> int:
+        start_s, end_s = window_start(window, at_s, self.zone), window_end(window, at_s, self.zone)
+        count = 0
+        if account == _SINK:
+            own = cursor.execute("SELECT count(*) FROM send WHERE at_s >= ? AND at_s < ?", (start_s, end_s))
+            count = int(own.fetchone()[0])
+        elif account != _EVERY:
+            own = cursor.execute(
+                "SELECT count(*) FROM charge WHERE strategy = ? AND at_s >= ? AND at_s < ?",
+                (account.removeprefix(_STRATEGY), start_s, end_s),
+            )
+            count = int(own.fetchone()[0])
+        beside = cursor.execute(
+            "SELECT coalesce(sum(amount), 0) FROM carried"
+            " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
+            (account, _EVERY, window.value, start_s, end_s),
+        )
+        return count + int(beside.fetchone()[0])
+
+    # --- the sink's own brake -------------------------------------------------------------------------------------
+
+    def room(self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: Moment, most: int) -> Room:
+        """How many of `most` may be sent now under the sink's limits."""
+        self._notice_steps(cursor, now)
+        left = [(limit.value - self._count(cursor, _SINK, limit.window, now.wall_s), limit.window) for limit in limits]
+        ends = [(n, window_end(window, now.wall_s, self.zone)) for n, window in left if n < most]
+        shut = [end_s for n, end_s in ends if n <= 0]
+        if shut:  # there is no room before all of them have opened again
+            return Room(0, max(shut))
+        return Room(min([n for n, _ in ends], default=most), min([end_s for _, end_s in ends], default=None))
+
+    def send(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
+        """Records that `id` may reach the sink now."""
+        cursor.execute("INSERT INTO send (id, at_s) VALUES (?, ?)", (id, now.wall_s))
+        self._see(cursor, now)
+
+    def unsend(self, cursor: sqlite3.Cursor, id: str) -> None:
+        """Takes the last record of `id` back: it was not sent after all."""
+        cursor.execute("DELETE FROM send WHERE seq = (SELECT max(seq) FROM send WHERE id = ?)", (id,))
+
+    # --- steps of the clock ---------------------------------------------------------------------------------------
+
+    def _notice_steps(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+        seen = _seen(cursor)
+        if self._steady_since is None or self._steady_since[0] != now.boot_id:
+            self._steady_since = (now.boot_id, now.boottime_s)
+        if seen is None or seen.boot_id != now.boot_id:
+            return
+        step_s = (now.wall_s - seen.wall_s) - (now.boottime_s - seen.boottime_s)
+        if abs(step_s) <= LARGEST_DRIFT_S:
+            return
+        self._steady_since = (now.boot_id, now.boottime_s)
+        if step_s > 0:
+            self._carry(cursor, from_s=now.wall_s - step_s, to_s=now.wall_s)
+        self._see(cursor, now)
+
+    def _carry(self, cursor: sqlite3.Cursor, *, from_s: float, to_s: float) -> None:
+        """Copies what counts in the windows that hold `from_s` into those that hold `to_s`, where they differ."""
+        accounts = cursor.execute(
+            "SELECT DISTINCT ? || strategy FROM charge UNION SELECT account FROM carried UNION SELECT ?",
+            (_STRATEGY, _SINK),
+        ).fetchall()
+        for window in Window:
+            if window_start(window, from_s, self.zone) == window_start(window, to_s, self.zone):
+                continue
+            for (account,) in accounts:
+                amount = self._count(cursor, account, window, from_s)
+                if amount:
+                    _add_carried(cursor, account, window, to_s, min(amount, _SPENT))
+
+    def _see(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+        cursor.execute(
+            "INSERT OR REPLACE INTO seen (one, wall_s, boottime_s, boot_id) VALUES (1, ?, ?, ?)",
+            (now.wall_s, now.boottime_s, now.boot_id),
+        )
+
+    def spend_open_windows(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+        """Leaves no room for anybody in the windows that are open: what was charged to them isn't known any more."""
+        for window in Window:
+            _add_carried(cursor, _EVERY, window, now.wall_s, _SPENT)
+        self._see(cursor, now)
+
+    # --- housekeeping and looking ---------------------------------------------------------------------------------
+
+    def prune(self, cursor: sqlite3.Cursor, now: Moment, most: int = 500) -> int:
+        """Deletes at most `most` charges and sends that no window needs any more; says how many charges went.
+
+        Charges of datapoints that are still in the spool stay: they are the permission to leave.
+        """
+        self._notice_steps(cursor, now)
+        if self._steady_since is None or now.boottime_s - self._steady_since[1] < STEADY_S:
+            return 0
+        before_s = window_start(Window.DAILY, now.wall_s, self.zone) - KEPT_S
+        old = cursor.execute(
+            "SELECT id, batch FROM charge WHERE at_s < ? AND NOT EXISTS"
+            " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id) ORDER BY at_s LIMIT ?",
+            (before_s, most),
+        ).fetchall()
+        for id, batch in old:
+            cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
+            cursor.execute(
+                "INSERT INTO batch_past (batch, images) VALUES (?, 1)"
+                " ON CONFLICT (batch) DO UPDATE SET images = images + 1",
+                (batch,),
+            )
+        cursor.execute(
+            "DELETE FROM send WHERE seq IN (SELECT seq FROM send WHERE at_s < ? ORDER BY at_s LIMIT ?)",
+            (before_s, most),
+        )
+        cursor.execute("DELETE FROM carried WHERE at_s < ?", (before_s,))
+        return len(old)
+
+    def used(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[Used, ...]:
+        """Credits used of every strategy in the windows that are open now."""
+        day_s = window_start(Window.DAILY, now.wall_s, self.zone)
+        strategies = cursor.execute(
+            "SELECT DISTINCT strategy FROM charge WHERE at_s >= ? ORDER BY strategy", (day_s,)
+        ).fetchall()
+        return tuple(
+            Used(
+                strategy,
+                window,
+                self._count(cursor, _STRATEGY + strategy, window, now.wall_s),
+                window_end(window, now.wall_s, self.zone),
+            )
+            for (strategy,) in strategies
+            for window in Window
+        )
+
+
+def _in_batch(cursor: sqlite3.Cursor, batch: str) -> int:
+    row = cursor.execute(
+        "SELECT (SELECT count(*) FROM charge WHERE batch = ?1)"
+        " + coalesce((SELECT images FROM batch_past WHERE batch = ?1), 0)",
+        (batch,),
+    ).fetchone()
+    return int(row[0])
+
+
+def _seen(cursor: sqlite3.Cursor) -> Moment | None:
+    row = cursor.execute("SELECT wall_s, boottime_s, boot_id FROM seen").fetchone()
+    return None if row is None else Moment(*row)
+
+
+def _add_carried(cursor: sqlite3.Cursor, account: str, window: Window, at_s: float, amount: int) -> None:
+    cursor.execute(
+        "INSERT INTO carried (account, window, at_s, amount) VALUES (?, ?, ?, ?)", (account, window.value, at_s, amount)
+    )

@@ -1,0 +1,66 @@
+"""The spool: datapoints that survive power loss, between the frames' side and the sink's side.
+
+    put                     claim                    done
+    ----> ready ---------------------> sending -----------------> gone, by one exit
+            ^                          |  |  |
+            |        later, release    |  |  |   registered
+            +--------------------------+  |  +--------------> registered ---> (claim: sending again, and so on)
+            ^                             v bury
+            +---- by hand ------------- buried
+
+One SQLite file: small rows, each with its JPEG and prediction beside it. Invariants:
+
+1. Once `put` has returned, the datapoint survives SIGKILL and power loss, until it takes one of its exits.
+2. For every strategy and window, charges never exceed the limit. (Only a person who releases a buried datapoint whose
+   credit was given back can override it.)
+3. After start-up no row is `sending`.
+4. Nobody holds the database while talking to the network.
+5. Live pages and WAL stay under `max_bytes`, and no write leaves less than `min_free_bytes` on the disk. When full:
+   evict the lowest score first (none counts as 0, ties oldest first), evict the oldest, or refuse the new; never a row
+   that is being sent. A reserve file of 8 MiB is given up when the disk is full, and made again later.
+6. One item that can't be delivered never blocks another; after its attempts it is buried, listed, and can be released
+   by hand.
+7. An older program refuses a newer file without touching it; start-up reads no images and takes O(1) memory.
+8. A file that can't be read is moved aside and kept; if its charges can't be salvaged, the windows that are open count
+   as spent.
+
+Claims are handed out in this order: what only lacks its prediction, then the highest score, then the oldest.
+"""
+
+from framesift.spool.nouns import (
+    Accepted,
+    Claim,
+    Counts,
+    Exit,
+    Health,
+    Item,
+    Listed,
+    Refused,
+    SpoolBroken,
+    SpoolFull,
+    SpoolInUse,
+    SpoolTooNew,
+    SpoolUnusable,
+    State,
+    WhenFull,
+)
+from framesift.spool.spool import Spool
+
+__all__ = [
+    "Accepted",
+    "Claim",
+    "Counts",
+    "Exit",
+    "Health",
+    "Item",
+    "Listed",
+    "Refused",
+    "Spool",
+    "SpoolBroken",
+    "SpoolFull",
+    "SpoolInUse",
+    "SpoolTooNew",
+    "SpoolUnusable",
+    "State",
+    "WhenFull",
+]

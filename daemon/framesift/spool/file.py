@@ -1,0 +1,210 @@
+"""The spool's file and what lies beside it: the lock, the reserve, and how a connection is made.
+
+spool.db            the database, with spool.db-wal and spool.db-shm while it is open
+spool.db.lock       held while a daemon has the spool open
+spool.db.reserve    8 MiB that are given up when the disk is full
+spool.db.corrupt-*  what could not be read, moved aside and kept
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+from enum import Enum
+from pathlib import Path
+
+from framesift.clock import Clock
+from framesift.limits import local
+from framesift.spool import schema
+from framesift.spool.nouns import SpoolInUse, SpoolTooNew, SpoolUnusable
+
+RESERVE_BYTES = 8 * 2**20
+OTHER_DAEMON_ENDS_WITHIN_S = 15.0
+BUSY_TIMEOUT_MS = 5000
+WAL_BYTES = 4 * 2**20
+
+
+class Trouble(Enum):
+    """What an error of SQLite means for us."""
+
+    FULL = "the disk is full"
+    CORRUPT = "the file is damaged"
+    IO = "reading or writing failed"
+    READ_ONLY = "the disk can't be written to"
+    BUSY = "another process is writing"
+    BUG = "the statement is wrong"
+
+    @staticmethod
+    def of_disk(error: Exception) -> Trouble:
+        """What an error of the operating system means."""
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return Trouble.FULL
+        return Trouble.IO if number == errno.EIO else Trouble.READ_ONLY
+
+
+# By text, since the codes are only in Python 3.11 and newer. SQLite's texts have been the same for decades.
+_TEXTS = (
+    ("is full", Trouble.FULL),
+    ("malformed", Trouble.CORRUPT),
+    ("not a database", Trouble.CORRUPT),
+    ("disk I/O error", Trouble.IO),
+    ("readonly", Trouble.READ_ONLY),
+    ("unable to open", Trouble.READ_ONLY),
+    ("locked", Trouble.BUSY),
+    ("busy", Trouble.BUSY),
+)
+
+
+def trouble(error: sqlite3.Error) -> Trouble:
+    text = str(error)
+    return next((kind for words, kind in _TEXTS if words in text), Trouble.BUG)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def lock(path: Path, clock: Clock, stop: threading.Event) -> int:
+    """The descriptor that holds the spool until it is closed. Waits a while for a daemon that may be ending.
+
+    Raises SpoolInUse, SpoolUnusable, or OSError where the disk itself refuses.
+    """
+    descriptor = _lock_file(beside(path, ".lock"))
+    deadline = clock.monotonic() + OTHER_DAEMON_ENDS_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if clock.monotonic() >= deadline or clock.wait(stop, 0.25):
+                os.close(descriptor)
+                raise SpoolInUse(f"{path} is in use by another process") from None
+
+
+def _lock_file(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            raise _forbidden(path.parent, error) from None
+        raise
+
+
+def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
+    return SpoolUnusable(f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there")
+
+
+def check(path: Path) -> None:
+    """Looks at an existing file without touching it.
+
+    Raises SpoolUnusable, SpoolTooNew, and sqlite3.DatabaseError if it can't be read.
+    """
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return
+    try:
+        with path.open("r+b"):
+            pass
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise _forbidden(path, error) from None
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        mark = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and mark != schema.APPLICATION_ID:
+        raise SpoolUnusable(
+            f"{path} is an SQLite database, but no spool of framesift: give the spool a path of its own"
+        )
+    if version > schema.VERSION:
+        raise SpoolTooNew(
+            f"{path} was written by a newer framesift (format {version}, this one reads up to {schema.VERSION})"
+        )
+
+
+def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
+    """The one read-write connection. Makes the tables in an empty file. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL would lose every acknowledged row of the open log in a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = OFF")
+        page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
+        wal_bytes = min(WAL_BYTES, max_bytes // 8)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {max(16, wal_bytes // page_bytes)}")
+        connection.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            schema.create(connection, local.TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that sees what is committed and never waits for the writer."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    return connection
+
+
+class Reserve:
+    """Space that is ours already when the disk is full: on a full disk even a deletion needs room for its log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = beside(path, ".reserve")
+
+    def give_up(self) -> bool:
+        """True if there was something to give up."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
+
+    def make(self, min_free_bytes: int) -> bool:
+        """Makes it again if the disk has room for it; True if it is there."""
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size == RESERVE_BYTES:
+                return True
+        try:
+            if free_bytes(self._path.parent) < min_free_bytes + RESERVE_BYTES:
+                return False
+            with self._path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError:
+            self.give_up()
+            return False
+        return True
+
+
+def free_bytes(folder: Path) -> int:
+    """What an ordinary user may still write there."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def move_aside(path: Path, wall_s: float) -> Path:
+    """Renames the database and its log to spool.db.corrupt-<time> (and -wal), which are kept."""
+    stamp = f"{int(wall_s)}"
+    number = 0
+    while beside(path, f".corrupt-{stamp}").exists():
+        number += 1
+        stamp = f"{int(wall_s)}-{number}"
+    aside = beside(path, f".corrupt-{stamp}")
+    path.rename(aside)
+    wal = beside(path, "-wal")
+    if wal.exists():
+        wal.rename(beside(aside, "-wal"))
+    beside(path, "-shm").unlink(missing_ok=True)
+    return aside

@@ -1,0 +1,59 @@
+"""Looking into the spool, without changing it: numbers, and rows for people."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from framesift.spool.file import beside
+from framesift.spool.nouns import Counts, Exit, Listed, State
+from framesift.spool.space import live_pages
+
+_LISTED = (
+    "id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags, batch, width, height,"
+    " size_bytes, attempts, next_at_s, image_id, why"
+)
+
+
+def counts(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> Counts:
+    found = dict(cursor.execute("SELECT state, count(*) FROM datapoint GROUP BY state").fetchall())
+    number = {state: int(found.get(state.value, 0)) for state in State}
+    waiting = cursor.execute("SELECT count(*) FROM datapoint WHERE next_at_s IS NOT NULL").fetchone()[0]
+    page_bytes = int(cursor.execute("PRAGMA page_size").fetchone()[0])
+    wal = beside(path, "-wal")
+    return Counts(
+        ready=number[State.READY],
+        sending=number[State.SENDING],
+        registered=number[State.REGISTERED],
+        buried=number[State.BURIED],
+        waiting=int(waiting),
+        live_bytes=live_pages(cursor) * page_bytes,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        max_bytes=max_bytes,
+    )
+
+
+def tallies(cursor: sqlite3.Cursor) -> dict[Exit, int]:
+    found = cursor.execute("SELECT exit, number FROM tally").fetchall()
+    return dict.fromkeys(Exit, 0) | {Exit(name): int(number) for name, number in found}
+
+
+def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
+    return {str(name): int(number) for name, number in cursor.execute("SELECT class, number FROM class_count")}
+
+
+def listed(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[Listed]:
+    rows: Sequence[tuple[object, ...]] = cursor.execute(
+        f"SELECT {_LISTED} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
+        " ORDER BY seq LIMIT ?3",
+        (None if state is None else state.value, id, most),
+    ).fetchall()
+    return [_listed(list(row)) for row in rows]
+
+
+def _listed(values: list[object]) -> Listed:
+    values[1] = State(str(values[1]))
+    values[9] = tuple(json.loads(str(values[9])))
+    return Listed(*values)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order

@@ -1,0 +1,127 @@
+"""How the spool's file is opened: at the start, and again after the disk or the file failed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from framesift.clock import Clock
+from framesift.limits.local import LocalLimits
+from framesift.spool import file, rows, schema, space
+from framesift.spool.file import Reserve, Trouble, trouble
+from framesift.spool.nouns import Report, SpoolInUse, SpoolTooNew, SpoolUnusable
+from framesift.spool.readers import Readers
+
+PRUNE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """max_bytes: what live pages and the log stay under. min_free_bytes: what stays free on the disk. max_attempts:
+    after so many a datapoint is buried."""
+
+    max_bytes: int
+    min_free_bytes: int
+    max_attempts: int
+
+
+@dataclass(eq=False)
+class Opening:
+    """The file of one spool, and the lock on it.
+
+    held: ids that workers of this process hold; whatever else is `sending` belongs to nobody. Only the writer's thread
+    touches it.
+    """
+
+    path: Path
+    bounds: Bounds
+    clock: Clock
+    limits: LocalLimits
+    readers: Readers
+    report: Report
+    held: set[str] = field(default_factory=set)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.reserve = Reserve(self.path)
+        self._lock: int | None = None
+        self._pruned_s = self.clock.monotonic()
+
+    def lock(self) -> None:
+        for _ in range(2):
+            try:
+                self._lock = file.lock(self.path, self.clock, self.stop)
+                return
+            except OSError as error:
+                if not self.reserve.give_up():
+                    raise SpoolUnusable(f"{self.path}: {error.strerror}, so it can't be locked") from None
+        raise SpoolInUse(f"{self.path} can't be locked")
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def first_connection(self) -> tuple[sqlite3.Connection | None, str | None]:
+        damaged = False
+        error: Exception | None = None
+        for _ in range(3):
+            try:
+                return self.reopen(damaged), None
+            except (SpoolTooNew, SpoolUnusable):
+                raise
+            except sqlite3.Error as found:
+                error = found
+                damaged |= trouble(found) is Trouble.CORRUPT
+                if trouble(found) is Trouble.BUG:
+                    raise
+            except OSError as found:
+                error = found
+            self.reserve.give_up()
+        return None, str(error)
+
+    def reopen(self, damaged: bool) -> sqlite3.Connection:
+        aside = file.move_aside(self.path, self.clock.now().wall_s) if damaged else None
+        if aside is None:
+            file.check(self.path)
+        connection = file.connect(self.path, self.bounds.max_bytes)
+        try:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            if aside is not None:
+                self.limits.spend_open_windows(cursor, self.clock.now())
+                self.report("spool_moved_aside", {"path": str(aside)})
+            buried = rows.recover(cursor, self.bounds.max_attempts, self.held)
+            cursor.execute("COMMIT")
+            # Proof that it can be written to: a change of nothing, but with an fsync.
+            cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        if buried:
+            self.report("spool_buried", {"datapoints": buried, "why": "the program ended during each attempt"})
+        self.readers.renew()
+        self.limits.forget()
+        return connection
+
+    def measure(self, connection: sqlite3.Connection, needed_bytes: int) -> space.Space:
+        return space.measure(
+            connection,
+            self.path,
+            needed_bytes,
+            max_bytes=self.bounds.max_bytes,
+            min_free_bytes=self.bounds.min_free_bytes,
+        )
+
+    def tidy(self, connection: sqlite3.Connection) -> None:
+        self.reserve.make(self.bounds.min_free_bytes)
+        now_s = self.clock.monotonic()
+        if now_s - self._pruned_s >= PRUNE_EVERY_S:
+            self._pruned_s = now_s
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            self.limits.prune(cursor, self.clock.now())
+            cursor.execute("COMMIT")

@@ -1,0 +1,66 @@
+"""The tables of a spool file, and how older files become this version's."""
+
+from __future__ import annotations
+
+import sqlite3
+
+VERSION = 1
+# Marks the file as a spool, so that a path that points at somebody else's database is noticed before it is harmed.
+APPLICATION_ID = 0x46534654
+
+_TABLES = """
+-- Small rows, rewritten with each change of state. seq is the order of acceptance. rank is the score with none as 0.
+-- attempts count towards burial; tried counts every time that it may have reached the sink.
+CREATE TABLE datapoint (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            TEXT NOT NULL UNIQUE,
+    state         TEXT NOT NULL CHECK (state IN ('ready', 'sending', 'registered', 'buried')),
+    device        TEXT NOT NULL,
+    stream        TEXT NOT NULL,
+    frame         INTEGER NOT NULL,
+    captured_at_s REAL NOT NULL,
+    accepted_at_s REAL NOT NULL,
+    strategy      TEXT NOT NULL,
+    score         REAL,
+    rank          REAL NOT NULL,
+    tags          TEXT NOT NULL,
+    batch         TEXT NOT NULL,
+    annotate      INTEGER NOT NULL CHECK (annotate IN (0, 1)),
+    width         INTEGER NOT NULL,
+    height        INTEGER NOT NULL,
+    size_bytes    INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    tried         INTEGER NOT NULL DEFAULT 0 CHECK (tried >= attempts),
+    next_at_s     REAL,
+    image_id      TEXT,
+    why           TEXT,
+    CHECK (state <> 'registered' OR image_id IS NOT NULL),
+    CHECK (state <> 'ready' OR image_id IS NULL)
+);
+CREATE INDEX datapoint_to_claim ON datapoint (state, rank DESC, seq) WHERE next_at_s IS NULL;
+CREATE INDEX datapoint_to_evict ON datapoint (state, rank, seq);
+CREATE INDEX datapoint_by_date ON datapoint (next_at_s) WHERE next_at_s IS NOT NULL;
+
+-- What is written once and read once: beside the row, so that a change of state doesn't rewrite it.
+-- hash: BLAKE2b (16 bytes) of the prediction's UTF-8 and the JPEG.
+CREATE TABLE image (
+    seq        INTEGER PRIMARY KEY,
+    hash       BLOB NOT NULL,
+    prediction TEXT NOT NULL,
+    jpeg       BLOB NOT NULL
+);
+
+-- How many left by each exit; written in the transaction that deletes the row.
+CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Objects (or labels) of each class in all that was ever accepted.
+CREATE TABLE class_count (class TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+def create(connection: sqlite3.Connection, limits_tables: str) -> None:
+    """Makes the tables in an empty file, in one transaction."""
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_TABLES} {limits_tables} PRAGMA application_id = {APPLICATION_ID};"
+        f" PRAGMA user_version = {VERSION}; COMMIT;"
+    )

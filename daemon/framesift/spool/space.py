@@ -1,0 +1,153 @@
+"""Room in the spool: what it may take of the disk, and who gives way when it has taken it.
+
+Live pages and the write-ahead log stay under `max_bytes`, and nothing is written that would leave less than
+`min_free_bytes` on the disk. Pages of deleted rows are used again, so a spool that evicts doesn't grow.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from framesift.spool.file import Trouble, beside, free_bytes, trouble
+from framesift.spool.nouns import Exit, SpoolFull, WhenFull
+
+_ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
+_VICTIMS = {
+    WhenFull.EVICT_LOWEST: "SELECT seq, id, rank FROM datapoint INDEXED BY datapoint_to_evict"
+    " WHERE state = ? ORDER BY rank, seq LIMIT 1",
+    WhenFull.EVICT_OLDEST: "SELECT seq, id, rank FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a transaction may use, measured before it begins.
+
+    wal_used_bytes: the part of the log that the next transaction can't write over.
+    """
+
+    max_bytes: int
+    min_free_bytes: int
+    free_bytes: int
+    file_bytes: int
+    wal_bytes: int
+    wal_used_bytes: int
+    page_bytes: int
+
+
+def measure(
+    connection: sqlite3.Connection, path: Path, needed_bytes: int, *, max_bytes: int, min_free_bytes: int
+) -> Space:
+    """Looks at the disk; where it is tight the log is emptied first, so that it can be written over."""
+    page_bytes = _pragma(connection, "page_size")
+    wal = beside(path, "-wal")
+    wal_bytes = wal.stat().st_size if wal.exists() else 0
+    live_bytes = live_pages(connection) * page_bytes
+    used_bytes = wal_bytes
+    free = free_bytes(path.parent)
+    wanted_bytes = 2 * needed_bytes + 64 * page_bytes
+    if live_bytes + wal_bytes + wanted_bytes > max_bytes or free - wanted_bytes < min_free_bytes:
+        busy = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        used_bytes = wal_bytes if busy else 0
+        free = free_bytes(path.parent)
+    return Space(max_bytes, min_free_bytes, free, path.stat().st_size, wal_bytes, used_bytes, page_bytes)
+
+
+def live_pages(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
+    return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+
+
+def pages_of(size_bytes: int, page_bytes: int) -> int:
+    """Pages that a row with so many bytes beside it takes, at most."""
+    return size_bytes // (page_bytes - 4) + 1 + _ROW_PAGES
+
+
+class Transaction:
+    """Hands out room to the rows of one transaction."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._written_pages = 0
+        self.evicted: list[str] = []
+
+    def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
+        """Room for a row of `size_bytes` and value `rank`. Raises SpoolFull (the caller then rolls back)."""
+        need = pages_of(size_bytes, self._space.page_bytes)
+        if not self._could_fit(need):
+            raise SpoolFull(f"{size_bytes} bytes don't fit: {self._why(cursor)}")
+        gone: list[str] = []
+        while not self._fits(cursor, need):
+            victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
+            if victim is None:
+                raise SpoolFull(self._why(cursor))
+            seq, id = victim
+            remove(cursor, seq, Exit.EVICTED)
+            gone.append(id)
+            self._written_pages += _ROW_PAGES
+        self._written_pages += need
+        self.evicted += gone
+
+    def _could_fit(self, need: int) -> bool:
+        """Whether it would fit if everything else were gone: otherwise nobody is evicted for it."""
+        space = self._space
+        return 2 * need * space.page_bytes <= space.max_bytes and self._disk_allows(0, need)
+
+    def _fits(self, cursor: sqlite3.Cursor, need: int) -> bool:
+        space = self._space
+        page_count, free_pages = _pragma(cursor, "page_count"), _pragma(cursor, "freelist_count")
+        wal_bytes = max(space.wal_bytes, self._wal_after(need))
+        if (page_count - free_pages + need) * space.page_bytes + wal_bytes > space.max_bytes:
+            return False
+        pages_after = page_count + max(0, need - free_pages)
+        return self._disk_allows(pages_after * space.page_bytes - space.file_bytes, need)
+
+    def _disk_allows(self, growth_bytes: int, need: int) -> bool:
+        space = self._space
+        taken_bytes = max(0, growth_bytes) + max(0, self._wal_after(need) - space.wal_bytes)
+        return taken_bytes == 0 or space.free_bytes - taken_bytes >= space.min_free_bytes
+
+    def _wal_after(self, need: int) -> int:
+        return self._space.wal_used_bytes + (self._written_pages + need) * (self._space.page_bytes + 24)
+
+    def _why(self, cursor: sqlite3.Cursor) -> str:
+        space = self._space
+        live_bytes = live_pages(cursor) * space.page_bytes
+        return (
+            f"{live_bytes} bytes are in use, {space.wal_bytes} in the log, of max_bytes = {space.max_bytes};"
+            f" {space.free_bytes} are free on the disk, min_free_bytes = {space.min_free_bytes}"
+        )
+
+
+def remove(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
+    """Deletes a row and its picture, and counts the exit, in the caller's transaction."""
+    try:
+        cursor.execute("DELETE FROM image WHERE seq = ?", (seq,))
+    except sqlite3.DatabaseError as error:
+        if trouble(error) is not Trouble.CORRUPT:
+            raise  # a damaged picture stays behind without a row: the space is lost, not the file
+    cursor.execute("DELETE FROM datapoint WHERE seq = ?", (seq,))
+    count_exit(cursor, exit, 1)
+
+
+def count_exit(cursor: sqlite3.Cursor, exit: Exit, number: int) -> None:
+    cursor.execute(
+        "INSERT INTO tally (exit, number) VALUES (?1, ?2) ON CONFLICT (exit) DO UPDATE SET number = number + ?2",
+        (exit.value, number),
+    )
+
+
+def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> tuple[int, str] | None:
+    """Buried rows first: nobody delivers them by itself. Then those that wait, and at last those of which only the
+    prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more."""
+    for state in ("buried", "ready", "registered"):
+        row = cursor.execute(_VICTIMS[when_full], (state,)).fetchone()
+        if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[2] > rank):
+            continue
+        return int(row[0]), str(row[1])
+    return None
+
+
+def _pragma(connection: sqlite3.Connection | sqlite3.Cursor, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

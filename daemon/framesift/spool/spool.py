@@ -1,0 +1,337 @@
+"""Spool: the queue itself. What it promises stands in the package's docstring."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from framesift.clock import Clock
+from framesift.datapoint import Candidate, Datapoint
+from framesift.frame import Refusal
+from framesift.limits import Grant, Granted, Limit, Quota, Unknown
+from framesift.limits import Refused as NoCredit
+from framesift.limits.local import LocalLimits, Used
+from framesift.moment import Moment
+from framesift.prediction import predicted_classes
+from framesift.spool import looking, rows, space
+from framesift.spool.file import Trouble, trouble
+from framesift.spool.nouns import (
+    Accepted,
+    Claim,
+    Counts,
+    Exit,
+    Health,
+    Item,
+    Listed,
+    Refused,
+    Report,
+    SpoolBroken,
+    SpoolFull,
+    State,
+    WhenFull,
+)
+from framesift.spool.opening import Bounds, Opening
+from framesift.spool.readers import Readers
+from framesift.spool.writer import Doors, Writer
+from framesift.wire import to_wire
+
+T = TypeVar("T")
+
+SMALLEST_BYTES = 2**20
+MAX_ATTEMPTS = 8
+READ_AGAIN_AFTER_S = 60.0
+
+
+def _silent(_event: str, _fields: dict[str, object]) -> None:
+    pass
+
+
+class Spool:
+    """max_bytes: what live pages and the log stay under, at least 1 MiB. min_free_bytes: what stays free on the disk.
+
+    max_attempts: after so many attempts a datapoint is buried. report: told of events worth a line in the log.
+    Any thread may call any method between `open` and `close`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        min_free_bytes: int,
+        when_full: WhenFull,
+        clock: Clock,
+        limits: LocalLimits,
+        report: Report = _silent,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        if max_bytes < SMALLEST_BYTES:
+            raise ValueError(f"max_bytes: {max_bytes} is less than {SMALLEST_BYTES}")
+        self.path = path
+        self._max_bytes = max_bytes
+        self._when_full = when_full
+        self._clock = clock
+        self._limits = limits
+        self._report = report
+        self._max_attempts = max_attempts
+        self._readers = Readers(path)
+        bounds = Bounds(max_bytes, min_free_bytes, max_attempts)
+        self._file = Opening(path, bounds, clock, limits, self._readers, report)
+        self._writer: Writer | None = None
+        self._full: str | None = None
+
+    # --- opening and closing --------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Takes the spool for this process and gives back what was being sent when the last one ended.
+
+        A disk that can't be written to at this moment (full, remounted read-only) does not prevent it: datapoints are
+        refused until it can. Raises SpoolInUse (after waiting 15 s), SpoolTooNew, SpoolUnusable.
+        """
+        self._file.lock()
+        doors = Doors(self._file.reopen, self._file.measure, self._file.reserve.give_up, self._file.tidy)
+        try:
+            connection, problem = self._file.first_connection()
+        except BaseException:
+            self._file.unlock()
+            raise
+        self._writer = Writer(connection, doors, self._clock, self._report, problem)
+        self._writer.start()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Commits what waits, empties the log, and leaves the spool to others."""
+        self._file.stop.set()
+        self._readers.close()  # first, so that the writer is the last to leave and can take the log away
+        if self._writer is not None and not self._writer.close(timeout_s):
+            self._report("spool_close_timed_out", {})
+            return  # the lock stays: the thread may still write
+        self._file.unlock()
+
+    # --- the frames' side -----------------------------------------------------------------------------------------
+
+    def ask(self, quotas: Sequence[Quota], captured: Moment) -> Grant:
+        """Whether `put` would find a credit: a cheap look before a JPEG is made. Unknown where it can't be read."""
+        now = self._clock.now()
+        by_heart = self._limits.ask(None, quotas, captured, now)
+        if not isinstance(by_heart, Unknown):
+            return by_heart
+        try:
+            with self._readers.cursor() as cursor:
+                return self._limits.ask(cursor, quotas, captured, now)
+        except (sqlite3.Error, SpoolBroken):
+            return Unknown()
+
+    def put(self, datapoint: Datapoint, candidates: Sequence[Candidate], quotas: Sequence[Quota]) -> Accepted | Refused:
+        """Accepts the datapoint for the first candidate that has a credit, and returns when it is on the disk.
+
+        quotas: what each candidate would be charged to, in the same order. Raises SpoolFull, SpoolBroken.
+        """
+        if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
+            raise ValueError("candidates and quotas name different strategies")
+        by_strategy = {c.strategy: c for c in reversed(candidates)}
+        prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
+        hash = rows.digest(prediction, datapoint.jpeg)
+        classes = predicted_classes(datapoint.prediction)
+        size_bytes = len(prediction) + len(datapoint.jpeg)
+
+        def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | Refused:
+            now = self._clock.now()
+            grant = self._limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
+            if not isinstance(grant, Granted):
+                full = isinstance(grant, NoCredit) and grant.batch_full
+                return Refused(Refusal.BATCH_FULL if full else Refusal.LIMIT)
+            candidate = by_strategy[grant.strategy]
+            transaction.make_room(cursor, size_bytes, rows.rank(candidate.score), self._when_full)
+            captured_at_s = datapoint.captured.wall_as_of(now)
+            rows.insert(
+                cursor,
+                datapoint,
+                candidate,
+                prediction,
+                hash,
+                captured_at_s=captured_at_s,
+                accepted_at_s=now.wall_s,
+            )
+            rows.count_classes(cursor, classes)
+            return Accepted(datapoint.id, grant.strategy)
+
+        try:
+            answer = self._write.call(work, size_bytes=size_bytes, refusable=True)
+        except SpoolFull as error:
+            self._tell_full(str(error))
+            raise
+        if isinstance(answer, Accepted):
+            self._tell_full(None)
+        return answer
+
+    def _tell_full(self, problem: str | None) -> None:
+        if (problem is None) != (self._full is None):
+            self._report("spool_full" if problem else "spool_has_room", {"why": problem} if problem else {})
+        self._full = problem
+
+    # --- the sink's side ------------------------------------------------------------------------------------------
+
+    def claim(self, count: int, sink_limits: Sequence[Limit] = ()) -> Claim:
+        """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
+        already, against the sink's limits) when this returns. Raises SpoolBroken."""
+
+        def work(cursor: sqlite3.Cursor, _transaction: space.Transaction) -> Claim:
+            now = self._clock.now()
+            rows.make_due(cursor, now.wall_s)
+            found = rows.due(cursor, State.REGISTERED, count)
+            ready = rows.due(cursor, State.READY, count - len(found))
+            until_s = rows.next_date_s(cursor)
+            if ready and sink_limits:
+                room = self._limits.room(cursor, sink_limits, now, len(ready))
+                ready = ready[: room.count]
+                if room.until_s is not None:
+                    until_s = room.until_s if until_s is None else min(until_s, room.until_s)
+                for _, id in ready:
+                    self._limits.send(cursor, id, now)
+            items: list[Item] = []
+            for seq, id in found + ready:
+                item = rows.claim(cursor, seq)
+                if item is None:
+                    self._report("spool_damaged", {"id": id, "why": "its page can't be read"})
+                else:
+                    items.append(item)
+            self._file.held.update(item.id for item in items)
+            return Claim(tuple(items), until_s)
+
+        return self._write.call(work, refusable=True)
+
+    def jpeg(self, id: str) -> bytes:
+        """The picture of a claimed datapoint.
+
+        Raises SpoolBroken where it can't be had; the datapoint is then no longer claimed: buried if it is damaged,
+        tried again in a minute if the disk failed, gone if somebody removed it.
+        """
+        try:
+            with self._readers.cursor() as cursor:
+                row = cursor.execute(
+                    "SELECT hash, prediction, jpeg FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
+                ).fetchone()
+        except sqlite3.Error as error:
+            if trouble(error) is Trouble.CORRUPT:
+                self._bury_damaged(id, str(error))
+            else:
+                at_s = self._clock.now().wall_s + READ_AGAIN_AFTER_S
+                self.later(id, at_s, f"its picture can't be read: {error}", costs_attempt=True)
+            raise SpoolBroken(f"the picture of {id} can't be read: {error}") from None
+        if row is None:
+            raise SpoolBroken(f"{id} is gone from the spool")
+        hash, prediction, jpeg = row
+        if not isinstance(jpeg, bytes) or hash != rows.digest(str(prediction), jpeg):
+            self._bury_damaged(id, "it isn't what was stored")
+            raise SpoolBroken(f"the picture of {id} isn't what was stored")
+        return jpeg
+
+    def _bury_damaged(self, id: str, why: str) -> None:
+        self._report("spool_damaged", {"id": id, "why": why})
+        self.bury(id, f"its picture is damaged: {why}")
+
+    def registered(self, id: str, image_id: str) -> None:
+        """The sink has the image under `image_id`; the prediction is still to come: it is claimed again for that."""
+        self._settle(id, lambda cursor, row: rows.registered(cursor, row[0], image_id))
+
+    def done(self, id: str, exit: Exit = Exit.DELIVERED) -> None:
+        """It leaves for good. A rejected one gives its credit back; so does a duplicate that was never tried before.
+        A duplicate of an earlier try of our own was delivered by it, and is counted so."""
+
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
+            seq, _, tried = row
+            left_by = Exit.DELIVERED if exit is Exit.DUPLICATE and tried > 1 else exit
+            if left_by in (Exit.REJECTED, Exit.DUPLICATE):
+                self._limits.refund(cursor, id)
+            rows.leave(cursor, seq, left_by)
+
+        self._settle(id, work, refunds=True)
+
+    def later(self, id: str, at_wall_s: float | None, why: str, costs_attempt: bool = True) -> None:
+        """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
+        attempt. costs_attempt: False where it says nothing about this datapoint (the whole sink is away)."""
+
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
+            seq, attempts, _ = row
+            if costs_attempt and attempts >= self._max_attempts:
+                rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")
+                self._report("spool_buried", {"id": id, "why": why})
+                return
+            now_s = self._clock.now().wall_s
+            at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
+            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt)
+
+        self._settle(id, work)
+
+    def bury(self, id: str, why: str, refund: bool = False) -> None:
+        """It is kept, but nobody tries it again unless by hand. refund: the sink definitely doesn't have it."""
+
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
+            if refund:
+                self._limits.refund(cursor, id)
+            rows.bury(cursor, row[0], why)
+
+        self._settle(id, work, refunds=refund)
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Gives claimed datapoints back of which not one byte was sent: as if they had never been claimed."""
+        for id in ids:
+
+            def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], id: str = id) -> None:
+                rows.release(cursor, row[0])
+                self._limits.unsend(cursor, id)
+
+            self._settle(id, work)
+
+    def _settle(self, id: str, work: rows.Step, refunds: bool = False) -> None:
+        def settle(cursor: sqlite3.Cursor, _transaction: space.Transaction) -> None:
+            self._file.held.discard(id)
+            row = rows.sending(cursor, id)
+            if row is not None:
+                work(cursor, row)
+
+        self._write.call(settle, after=self._limits.forget if refunds else None)
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        return self._look(lambda cursor: looking.counts(cursor, self.path, self._max_bytes))
+
+    def tallies(self) -> dict[Exit, int]:
+        """How many left by each exit since the file was begun. (Buried ones that are still here are in `counts`.)"""
+        return self._look(looking.tallies)
+
+    def class_counts(self) -> dict[str, int]:
+        """Predicted objects (or labels) of each class in all datapoints ever accepted."""
+        return self._look(looking.class_counts)
+
+    def items(self, state: State | None = None, limit: int = 100) -> list[Listed]:
+        """The oldest `limit` rows, of one state or of all."""
+        return self._look(lambda cursor: looking.listed(cursor, state, limit))
+
+    def used(self) -> tuple[Used, ...]:
+        """Credits used in the windows that are open."""
+        return self._look(lambda cursor: self._limits.used(cursor, self._clock.now()))
+
+    def _look(self, look: Callable[[sqlite3.Cursor], T]) -> T:
+        try:
+            with self._readers.cursor() as cursor:
+                return look(cursor)
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolBroken(f"{self.path} can't be read: {error}") from None
+
+    @property
+    def health(self) -> Health:
+        health = self._write.health
+        return (
+            health if health.problem is not None or self._full is None else Health(f"the spool is full: {self._full}")
+        )
+
+    @property
+    def _write(self) -> Writer:
+        if self._writer is None:
+            raise SpoolBroken("the spool is not open")
+        return self._writer
