@@ -74,7 +74,7 @@ class CloseToThreshold:
         if isinstance(prediction, Stub):
             return False
         if isinstance(prediction, Detections):
-            if prediction.task not in TASKS:
+            if prediction.task not in DETECTION_TASKS:
                 return False
             near = sum(self._wanted(d.class_name, d.confidence) for d in prediction.objects)
             return near >= self._options.minimum_objects_close_to_threshold
