@@ -137,17 +137,14 @@ class _Assembly:
     def _put(self, place: Place, value: object, name: str) -> None:
         """Lays a variable's value over the data; objects are made where there is nothing."""
         block: Any = self._data
-        part: Any
         for i, part in enumerate(place):
-            above = place[:i]
-            if not (isinstance(block, dict) and isinstance(part, str)) and not (
-                isinstance(block, list) and isinstance(part, int) and part < len(block)
-            ):
-                outer = ".".join(map(str, above))
-                raise ConfigError(f"{name}: there is no {part} in {outer}, which is {shown(block)}")
+            if not _has_room(block, part):
+                outer = ".".join(map(str, place[:i]))
+                what = shown(block) if isinstance(block, list) else "a single value"  # which may be a secret
+                raise ConfigError(f"{name}: there is no {part} in {outer}, which is {what}")
             if i == len(place) - 1:
                 block[part] = value
-            elif isinstance(block, dict) and block.get(part) is None:
+            elif isinstance(part, str) and block.get(part) is None:
                 block[part] = {}
                 self._said_by[place[: i + 1]] = name
             block = block[part]
@@ -187,6 +184,12 @@ class _Assembly:
         # What is wrong with a whole block may be the fault of what a variable put into it.
         within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
         return self._document.where(place) + (f" with {within}" if within else "")
+
+
+def _has_room(block: object, part: str | int) -> bool:
+    if isinstance(block, list):
+        return isinstance(part, int) and part < len(block)
+    return isinstance(block, dict) and isinstance(part, str)
 
 
 def _absolute(block: _Block, base: Path) -> _Block:
