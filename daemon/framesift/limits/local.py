@@ -329,6 +329,14 @@ class LocalLimits:
         )
 
 
+def grant_by_hand(cursor: sqlite3.Cursor, id: str, strategy: str, batch: str, now: Moment) -> None:
+    """Somebody overrides the limits for `id`, unless it holds a credit; it counts in the windows that are open now."""
+    cursor.execute(
+        "INSERT OR IGNORE INTO charge (id, strategy, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'hand')",
+        (id, strategy, batch, now.wall_s),
+    )
+
+
 def _in_batch(cursor: sqlite3.Cursor, batch: str) -> int:
     row = cursor.execute(
         "SELECT (SELECT count(*) FROM charge WHERE batch = ?1)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from framesift.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import file, rows, schema, space
+from framesift.spool import file, rows, salvage, schema, space
 from framesift.spool.file import Reserve, Trouble, trouble
 from framesift.spool.nouns import Report, SpoolInUse, SpoolTooNew, SpoolUnusable
 from framesift.spool.readers import Readers
@@ -66,8 +66,10 @@ class Opening:
             self._lock = None
 
     def first_connection(self) -> tuple[sqlite3.Connection | None, str | None]:
+        """The first connection, or none and why: the disk can't be written to at this moment."""
         damaged = False
         error: Exception | None = None
+        kind = Trouble.BUG
         for _ in range(3):
             try:
                 return self.reopen(damaged), None
@@ -75,25 +77,34 @@ class Opening:
                 raise
             except sqlite3.Error as found:
                 error = found
-                damaged |= trouble(found) is Trouble.CORRUPT
-                if trouble(found) is Trouble.BUG:
-                    raise
+                kind = trouble(found)
             except OSError as found:
                 error = found
-            self.reserve.give_up()
-        return None, str(error)
+                kind = Trouble.of_disk(found)
+            if kind is Trouble.BUG:
+                raise error
+            damaged |= kind is Trouble.CORRUPT
+            if kind in (Trouble.FULL, Trouble.READ_ONLY):  # the latter is also what a lack of inodes looks like
+                self.reserve.give_up()
+        self.report("spool_failed", {"why": f"{kind.value} ({error})"})
+        return None, f"{kind.value} ({error})"
 
     def reopen(self, damaged: bool) -> sqlite3.Connection:
-        aside = file.move_aside(self.path, self.clock.now().wall_s) if damaged else None
-        if aside is None:
+        """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
+        does, and sqlite3.Error and OSError where it may be otherwise in a while."""
+        if damaged:
+            now = self.clock.now()
+            bounds = self.bounds
+            connection = salvage.salvage(
+                self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, now, self.report
+            )
+        else:
+            salvage.finish(self.path)
             file.check(self.path)
-        connection = file.connect(self.path, self.bounds.max_bytes)
+            connection = file.connect(self.path, self.bounds.max_bytes)
         try:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
-            if aside is not None:
-                self.limits.spend_open_windows(cursor, self.clock.now())
-                self.report("spool_moved_aside", {"path": str(aside)})
             buried = rows.recover(cursor, self.bounds.max_attempts, self.held)
             cursor.execute("COMMIT")
             # Proof that it can be written to: a change of nothing, but with an fsync.

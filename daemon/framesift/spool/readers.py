@@ -1,4 +1,4 @@
-"""Read-only connections, one per thread: they see what is committed and never wait for the writer."""
+"""Read-only connections: they see what is committed and never wait for the writer."""
 
 from __future__ import annotations
 
@@ -13,47 +13,39 @@ from framesift.spool.nouns import SpoolBroken
 
 
 class Readers:
+    """As many connections as threads read at the same time; a connection is used by one thread at a time."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._free: list[sqlite3.Connection] = []
         self._age = 0
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[sqlite3.Cursor]:
-        """A cursor of this thread's connection. Raises SpoolBroken where it can't be had; errors of statements pass."""
+        """A cursor for one look. Raises SpoolBroken where it can't be had; errors of statements pass."""
+        with self._lock:
+            age = self._age
+            connection = self._free.pop() if self._free else None
         try:
-            cursor = self._connection().cursor()
+            connection = connection or connect_to_read(self._path)
         except sqlite3.Error as error:
             raise SpoolBroken(f"{self._path} can't be read: {error}") from None
-        with contextlib.closing(cursor):
-            yield cursor
+        kept = False
+        try:
+            yield connection.cursor()
+            with self._lock:
+                kept = age == self._age
+                if kept:
+                    self._free.append(connection)
+        finally:
+            if not kept:  # after an error, too: a failed connection isn't used again
+                connection.close()
 
     def renew(self) -> None:
-        """The file is another one now, or the last connection to it must go: all threads open it anew."""
+        """The file is another one now, or nobody reads any more: what is open is closed, at the latest after use."""
         with self._lock:
             self._age += 1
-            # A thread may be in the middle of a statement: its connection closes with the thread's next look.
-            self._open.clear()
-
-    def close(self) -> None:
-        """Closes every connection. Only when no thread reads any more."""
-        with self._lock:
-            self._age += 1
-            for connection in self._open:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
-            self._open.clear()
-
-    def _connection(self) -> sqlite3.Connection:
-        known: tuple[int, sqlite3.Connection] | None = getattr(self._local, "known", None)
-        if known is not None:
-            if known[0] == self._age:
-                return known[1]
-            known[1].close()
-        connection = connect_to_read(self._path)
-        with self._lock:
-            self._open.append(connection)
-            self._local.known = (self._age, connection)
-        return connection
+            free, self._free = self._free, []
+        for connection in free:
+            connection.close()

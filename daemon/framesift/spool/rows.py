@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from framesift.datapoint import Candidate, Datapoint
 from framesift.spool.file import Trouble, trouble
 from framesift.spool.nouns import Exit, Item, State
-from framesift.spool.space import count_exit, remove
+from framesift.spool.space import Transaction, count_exit, remove
 
 # What happens to a row that is being sent: told its (seq, attempts, tried).
-Step = Callable[[sqlite3.Cursor, tuple[int, int, int]], None]
+Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], None]
 
 # A date further away than any sink may ask for was written by a clock that was wrong.
 LONGEST_DELAY_S = 24 * 3600.0

@@ -15,9 +15,9 @@ from framesift.spool.nouns import Exit, SpoolFull, WhenFull
 
 _ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
 _VICTIMS = {
-    WhenFull.EVICT_LOWEST: "SELECT seq, id, rank FROM datapoint INDEXED BY datapoint_to_evict"
+    WhenFull.EVICT_LOWEST: "SELECT seq, rank FROM datapoint INDEXED BY datapoint_to_evict"
     " WHERE state = ? ORDER BY rank, seq LIMIT 1",
-    WhenFull.EVICT_OLDEST: "SELECT seq, id, rank FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
+    WhenFull.EVICT_OLDEST: "SELECT seq, rank FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
 }
 
 
@@ -70,21 +70,22 @@ class Transaction:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._written_pages = 0
-        self.evicted: list[str] = []
+        self.evicted = 0
+        # What to tell the log once it is committed.
+        self.notes: list[tuple[str, dict[str, object]]] = []
 
     def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
         """Room for a row of `size_bytes` and value `rank`. Raises SpoolFull (the caller then rolls back)."""
         need = pages_of(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
             raise SpoolFull(f"{size_bytes} bytes don't fit: {self._why(cursor)}")
-        gone: list[str] = []
+        gone = 0
         while not self._fits(cursor, need):
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
             if victim is None:
                 raise SpoolFull(self._why(cursor))
-            seq, id = victim
-            remove(cursor, seq, Exit.EVICTED)
-            gone.append(id)
+            remove(cursor, victim, Exit.EVICTED)
+            gone += 1
             self._written_pages += _ROW_PAGES
         self._written_pages += need
         self.evicted += gone
@@ -138,14 +139,14 @@ def count_exit(cursor: sqlite3.Cursor, exit: Exit, number: int) -> None:
     )
 
 
-def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> tuple[int, str] | None:
+def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | None:
     """Buried rows first: nobody delivers them by itself. Then those that wait, and at last those of which only the
     prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more."""
     for state in ("buried", "ready", "registered"):
         row = cursor.execute(_VICTIMS[when_full], (state,)).fetchone()
-        if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[2] > rank):
+        if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[1] > rank):
             continue
-        return int(row[0]), str(row[1])
+        return int(row[0])
     return None
 
 

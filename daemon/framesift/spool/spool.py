@@ -104,7 +104,7 @@ class Spool:
     def close(self, timeout_s: float = 5.0) -> None:
         """Commits what waits, empties the log, and leaves the spool to others."""
         self._file.stop.set()
-        self._readers.close()  # first, so that the writer is the last to leave and can take the log away
+        self._readers.renew()  # first, so that the writer is the last to leave and can take the log away
         if self._writer is not None and not self._writer.close(timeout_s):
             self._report("spool_close_timed_out", {})
             return  # the lock stays: the thread may still write
@@ -178,7 +178,7 @@ class Spool:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
         already, against the sink's limits) when this returns. Raises SpoolBroken."""
 
-        def work(cursor: sqlite3.Cursor, _transaction: space.Transaction) -> Claim:
+        def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
             rows.make_due(cursor, now.wall_s)
             found = rows.due(cursor, State.REGISTERED, count)
@@ -195,13 +195,15 @@ class Spool:
             for seq, id in found + ready:
                 item = rows.claim(cursor, seq)
                 if item is None:
-                    self._report("spool_damaged", {"id": id, "why": "its page can't be read"})
+                    transaction.notes.append(("spool_damaged", {"id": id, "why": "its page can't be read"}))
                 else:
                     items.append(item)
-            self._file.held.update(item.id for item in items)
             return Claim(tuple(items), until_s)
 
-        return self._write.call(work, refusable=True)
+        def after(claim: Claim) -> None:
+            self._file.held.update(item.id for item in claim.items)
+
+        return self._write.call(work, refusable=True, after=after)
 
     def jpeg(self, id: str) -> bytes:
         """The picture of a claimed datapoint.
@@ -235,14 +237,14 @@ class Spool:
 
     def registered(self, id: str, image_id: str) -> None:
         """The sink has the image under `image_id`; the prediction is still to come: it is claimed again for that."""
-        self._settle(id, lambda cursor, row: rows.registered(cursor, row[0], image_id))
+        self._settle(id, lambda cursor, row, _: rows.registered(cursor, row[0], image_id))
 
     def done(self, id: str, exit: Exit = Exit.DELIVERED) -> None:
         """It leaves for good. A rejected one gives its credit back; so does a duplicate that was never tried before.
         A duplicate of an earlier try of our own was delivered by it, and is counted so."""
 
-        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
-            seq, _, tried = row
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> None:
+            seq, tried = row[0], row[2]
             left_by = Exit.DELIVERED if exit is Exit.DUPLICATE and tried > 1 else exit
             if left_by in (Exit.REJECTED, Exit.DUPLICATE):
                 self._limits.refund(cursor, id)
@@ -254,11 +256,11 @@ class Spool:
         """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
         attempt. costs_attempt: False where it says nothing about this datapoint (the whole sink is away)."""
 
-        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
-            seq, attempts, _ = row
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
+            seq, attempts = row[0], row[1]
             if costs_attempt and attempts >= self._max_attempts:
                 rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")
-                self._report("spool_buried", {"id": id, "why": why})
+                transaction.notes.append(("spool_buried", {"id": id, "why": why}))
                 return
             now_s = self._clock.now().wall_s
             at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
@@ -269,10 +271,11 @@ class Spool:
     def bury(self, id: str, why: str, refund: bool = False) -> None:
         """It is kept, but nobody tries it again unless by hand. refund: the sink definitely doesn't have it."""
 
-        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int]) -> None:
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             if refund:
                 self._limits.refund(cursor, id)
             rows.bury(cursor, row[0], why)
+            transaction.notes.append(("spool_buried", {"id": id, "why": why}))
 
         self._settle(id, work, refunds=refund)
 
@@ -280,20 +283,26 @@ class Spool:
         """Gives claimed datapoints back of which not one byte was sent: as if they had never been claimed."""
         for id in ids:
 
-            def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], id: str = id) -> None:
+            def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction, id: str = id) -> None:
                 rows.release(cursor, row[0])
                 self._limits.unsend(cursor, id)
 
             self._settle(id, work)
 
     def _settle(self, id: str, work: rows.Step, refunds: bool = False) -> None:
-        def settle(cursor: sqlite3.Cursor, _transaction: space.Transaction) -> None:
-            self._file.held.discard(id)
+        """Does `work` with a row that is being sent; nothing if somebody removed it meanwhile."""
+
+        def settle(cursor: sqlite3.Cursor, transaction: space.Transaction) -> None:
             row = rows.sending(cursor, id)
             if row is not None:
-                work(cursor, row)
+                work(cursor, row, transaction)
 
-        self._write.call(settle, after=self._limits.forget if refunds else None)
+        def after(_: None) -> None:
+            self._file.held.discard(id)
+            if refunds:
+                self._limits.forget()
+
+        self._write.call(settle, after=after)
 
     # --- looking --------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as NoAnswer  # the builtin one only since Python 3.11
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -38,12 +38,12 @@ ANSWER_WITHIN_S = 15.0  # no caller waits longer for the disk
 @dataclass(eq=False)
 class Job:
     """Something to do in a transaction. size_bytes: what it brings; refusable: whether it may be turned away when the
-    disk fails, or else waits. after: called once it is committed."""
+    disk fails, or else waits. after: called with the answer once it is committed."""
 
     work: Callable[[sqlite3.Cursor, Transaction], Any]
     size_bytes: int = 0
     refusable: bool = False
-    after: Callable[[], None] | None = None
+    after: Callable[[Any], None] | None = None
     future: Future[Any] = field(default_factory=Future)
     result: Any = None
     error: Exception | None = None
@@ -79,6 +79,7 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._busy: list[Job] = []
         self._failures = 0
         self._next_try_s = 0.0
         self._damaged = False
@@ -105,7 +106,7 @@ class Writer:
         job = Job(work, **how)
         with self._changed:
             if self._closing:
-                raise SpoolBroken("the spool is closed")
+                raise SpoolBroken((self.health.fatal and self.health.problem) or "the spool is closed")
             self._jobs.append(job)
             self._changed.notify_all()
         try:
@@ -119,13 +120,22 @@ class Writer:
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            jobs = self._take()
-            if jobs is None:
-                break
-            self._serve(jobs)
-        for job in self._jobs:
-            job.future.set_exception(SpoolBroken("the spool is closed"))
+        problem = "the spool is closed"
+        try:
+            while (jobs := self._take()) is not None:
+                self._serve(jobs)
+        except Exception as error:  # noqa: BLE001  # a bug: whoever looks at the health ends the process
+            problem = f"the writer failed: {error!r}"
+            self.health = Health(problem, fatal=True)
+            self._report("spool_writer_failed", {"why": repr(error)})
+        with self._changed:
+            self._closing = True
+            left = [*self._busy, *self._jobs]
+            self._jobs.clear()
+        for job in left:
+            if not job.future.done():
+                with contextlib.suppress(InvalidStateError):  # cancelled at this instant
+                    job.future.set_exception(SpoolBroken(problem))
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -135,7 +145,10 @@ class Writer:
     def _take(self) -> list[Job] | None:
         """The next group, perhaps empty (time to look around); None when it is over."""
         with self._changed:
-            if self._connection is None and not self._closing:
+            self._busy = []
+            if self._connection is None:
+                if self._closing:
+                    return None
                 self._refuse_waiting()
                 self._changed.wait(min(LOOK_S, max(0.01, self._next_try_s - self._clock.monotonic())))
                 return []
@@ -148,11 +161,12 @@ class Writer:
                 if group and size_bytes + job.size_bytes > GROUP_BYTES:
                     break
                 self._jobs.popleft()
-                if job.future.set_running_or_notify_cancel():
+                if job.future.running() or job.future.set_running_or_notify_cancel():
                     group.append(job)
                     size_bytes += job.size_bytes
             if not group and self._closing:
                 return None
+            self._busy = group
             return group
 
     def _serve(self, jobs: list[Job]) -> None:
@@ -178,8 +192,8 @@ class Writer:
         cursor.execute("BEGIN IMMEDIATE")
         for job in jobs:
             cursor.execute("SAVEPOINT job")
+            job.error, evicted, noted = None, transaction.evicted, len(transaction.notes)
             try:
-                job.error = None
                 job.result = job.work(cursor, transaction)
             except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
                 job.error = error
@@ -189,6 +203,8 @@ class Writer:
                 job.error = error
             if job.error is not None:
                 cursor.execute("ROLLBACK TO job")
+                transaction.evicted = evicted
+                del transaction.notes[noted:]
             cursor.execute("RELEASE job")
         cursor.execute("COMMIT")
         self._is_well()
@@ -197,10 +213,12 @@ class Writer:
                 job.future.set_exception(job.error)
                 continue
             if job.after is not None:
-                job.after()
+                job.after(job.result)
             job.future.set_result(job.result)
         if transaction.evicted:
-            self._report("spool_evicted", {"datapoints": len(transaction.evicted)})
+            transaction.notes.append(("spool_evicted", {"datapoints": transaction.evicted}))
+        for event, fields in transaction.notes:
+            self._report(event, fields)
 
     def _failed(self, error: Exception, jobs: list[Job]) -> None:
         kind = trouble(error) if isinstance(error, sqlite3.Error) else Trouble.of_disk(error)

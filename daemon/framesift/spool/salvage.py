@@ -1,0 +1,198 @@
+"""A damaged file: what can still be read of it is written to a new one, and the old one is moved aside and kept.
+
+The new file takes the old one's place only when it is complete, so a program that is killed meanwhile begins again:
+
+    spool.db.salvage    being written; worthless after a crash
+    spool.db.salvaged   complete; from here on only names change
+
+Rows that lie on damaged pages are lost (counted as buried, and still in the file that was moved aside); a row whose
+picture is damaged is buried. If not every charge could be read, the windows that are open count as spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.spool import file, rows
+from framesift.spool.nouns import Report
+
+_BATCH_ROWS = 50
+_LIMITS_TABLES = ("charge", "send", "carried", "batch_past", "seen")
+_SMALL_TABLES = ("tally", "class_count")
+# Each tree that names the rows, with its own order.
+_TREES = (
+    ("NOT INDEXED", "seq"),
+    ("INDEXED BY datapoint_to_evict", "state, rank, seq"),
+    ("INDEXED BY sqlite_autoindex_datapoint_1", "id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """rows: datapoints that were saved, buried: of these, those without their picture. lost: those that can't be read.
+    charges_known: whether every charge could be read."""
+
+    rows: int
+    buried: int
+    lost: int
+    charges_known: bool
+
+
+def finish(path: Path) -> None:
+    """If the program was killed just before the last change of names: makes it."""
+    complete = file.beside(path, ".salvaged")
+    if complete.exists() and not path.exists():
+        complete.rename(path)
+
+
+def salvage(
+    path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: Report
+) -> sqlite3.Connection:
+    """Replaces the damaged file and returns a connection to the new one. Raises sqlite3.Error, OSError."""
+    draft, complete = file.beside(path, ".salvage"), file.beside(path, ".salvaged")
+    for stale in (draft, complete, *(file.beside(draft, end) for end in ("-wal", "-shm"))):
+        stale.unlink(missing_ok=True)
+    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(_Damaged(path)) as old:
+        saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    draft.rename(complete)
+    aside = file.move_aside(path, now.wall_s)
+    complete.rename(path)
+    _sync(path.parent)
+    report(
+        "spool_moved_aside",
+        {
+            "path": str(aside),
+            "saved": saved.rows,
+            "buried": saved.buried,
+            "lost": saved.lost,
+            "open_windows": "as charged" if saved.charges_known else "count as spent",
+        },
+    )
+    return file.connect(path, max_bytes)
+
+
+def _copy(
+    old: _Damaged, new: sqlite3.Connection, min_free_bytes: int, folder: Path, limits: LocalLimits, now: Moment
+) -> Salvaged:
+    cursor = new.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    whole = [_copy_table(old, cursor, table) for table in _LIMITS_TABLES]
+    if not all(whole):
+        limits.spend_open_windows(cursor, now)
+    for table in _SMALL_TABLES:
+        _copy_table(old, cursor, table)
+    saved = buried = lost = 0
+    for number, seq in enumerate(sorted(old.seqs())):
+        if number % _BATCH_ROWS == 0:
+            cursor.execute("COMMIT")
+            cursor.execute("BEGIN IMMEDIATE")
+        row = old.one("SELECT * FROM datapoint WHERE seq = ?", seq)
+        image = old.one("SELECT * FROM image WHERE seq = ?", seq)
+        size_bytes = len(image[3]) if image is not None and isinstance(image[3], bytes) else 0
+        room = file.free_bytes(folder) > min_free_bytes + 4 * size_bytes
+        if row is None or not room or not _insert(cursor, "datapoint", row):
+            lost += 1
+            continue
+        saved += 1
+        if image is None or not _insert(cursor, "image", image):
+            buried += 1
+            rows.bury(cursor, seq, "its picture lay on a damaged page")
+    lost += old.unseen()
+    rows.lost(cursor, lost)
+    # Numbers must go on where the old file's ended: a row's place in the queue is its number.
+    cursor.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'datapoint'", (old.last_seq(),))
+    cursor.execute("COMMIT")
+    return Salvaged(saved, buried, lost, all(whole))
+
+
+def _copy_table(old: _Damaged, cursor: sqlite3.Cursor, table: str) -> bool:
+    """True if every row came over."""
+    whole = True
+    for row in old.table(table):
+        whole &= _insert(cursor, table, row)
+    return whole and old.was_whole
+
+
+def _insert(cursor: sqlite3.Cursor, table: str, row: tuple[object, ...]) -> bool:
+    try:
+        cursor.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError):
+        return False  # what was read isn't what was ever written
+    except sqlite3.OperationalError as error:
+        if file.trouble(error) is not file.Trouble.BUG:
+            raise
+        return False  # a table of another shape
+    return True
+
+
+class _Damaged:
+    """Reads a damaged file without writing to it: what can't be read is left out."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = file.connect_to_read(path)
+        self.was_whole = True
+        self._seen = 0
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def table(self, name: str) -> Iterator[tuple[object, ...]]:
+        self.was_whole = True
+        try:
+            yield from self._connection.execute(f"SELECT * FROM {name}")
+        except (sqlite3.Error, UnicodeDecodeError):
+            self.was_whole = False
+
+    def one(self, sql: str, seq: int) -> tuple[object, ...] | None:
+        try:
+            row: tuple[object, ...] | None = self._connection.execute(sql, (seq,)).fetchone()
+        except (sqlite3.Error, UnicodeDecodeError):
+            return None
+        return row
+
+    def seqs(self) -> set[int]:
+        """Numbers of all rows that any tree of the file still names, read from both of its ends."""
+        found: set[int] = set()
+        for tree, order in _TREES:
+            # In the tree's own order: sorting would need all of it before the first answer.
+            for direction in (order, ", ".join(f"{term} DESC" for term in order.split(", "))):
+                try:
+                    found.update(
+                        int(row[0])
+                        for row in self._connection.execute(f"SELECT seq FROM datapoint {tree} ORDER BY {direction}")
+                    )
+                except (sqlite3.Error, ValueError, TypeError):
+                    continue
+        self._seen = len(found)
+        return found
+
+    def unseen(self) -> int:
+        """How many rows there must have been that no tree names any more, as far as the picture table tells."""
+        try:
+            pictures = int(self._connection.execute("SELECT count(*) FROM image").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+        return max(0, pictures - self._seen)
+
+    def last_seq(self) -> int:
+        try:
+            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'datapoint'").fetchone()
+            return 0 if row is None else int(row[0])
+        except (sqlite3.Error, ValueError, TypeError):
+            return 0
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
