@@ -19,6 +19,8 @@ from rigs.footage import numbered_clip, read_number
 from rigs.rtsp import RtspCamera, Wire
 from rigs.watched import HandClock, Watched
 
+# Between the camera's count and ours: OpenCV hands out a picture of an RTSP stream twice now and then.
+MOST_REPEATS = 5
 RUNNING, LOST, FROZEN = StreamState.RUNNING, StreamState.LOST, StreamState.FROZEN
 
 
@@ -51,7 +53,8 @@ def test_a_camera_shows_its_pictures_in_order_with_the_time_of_their_capture(wir
         if len(frames) == 30:
             break
     ended = SystemClock().now()
-    assert [frame.number for frame, _ in frames] == [drawn for _, drawn in frames]
+    assert [drawn for _, drawn in frames] == sorted(drawn for _, drawn in frames)
+    assert all(0 <= frame.number - drawn <= MOST_REPEATS for frame, drawn in frames)
     captures = [frame.captured for frame, _ in frames]
     assert [moment.boottime_s for moment in captures] == sorted(moment.boottime_s for moment in captures)
     assert began.boottime_s <= captures[0].boottime_s <= captures[-1].boottime_s <= ended.boottime_s
@@ -71,7 +74,7 @@ def test_a_busy_model_gets_the_newest_picture_and_the_others_are_counted(wire: W
     assert read_number(first.pixels) == drawn  # what it looks at did not change under its eyes
     then = next(frames)
     assert then.number - first.number > 20
-    assert read_number(then.pixels) == then.number
+    assert 0 <= then.number - read_number(then.pixels) <= MOST_REPEATS
     assert busy.skipped == {Skip.BUSY: before + then.number - first.number - 1}
     age_s = SystemClock().now().boottime_s - then.captured.boottime_s
     assert age_s < 1.0
