@@ -442,6 +442,28 @@ def test_an_address_that_is_none_is_told_what_one_looks_like(machine: Machine, b
     assert told.startswith("framesift.yaml:7: status.bind: bind ")
 
 
+@pytest.mark.parametrize(
+    ("size", "size_bytes"), [("2GiB", 2 << 30), ("1.5 MiB", 3 << 19), ("3MB", 3_000_000), ("5000000", 5_000_000)]
+)
+def test_a_size_may_be_written_with_its_unit(machine: Machine, size: str, size_bytes: int) -> None:
+    assert machine.load(BASE + f"spool: {{max_bytes: {size}}}\n").spool.max_bytes == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("2 potatoes", "a number with KiB, MiB, GiB"),
+        ("-5MiB", "a number with KiB, MiB, GiB"),
+        ("1KiB", '"1KiB" is not allowed; it must be a whole number from 1048576'),
+        ("9999999GiB", "to 1125899906842624"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(machine: Machine, size: str, said: str) -> None:
+    (told,) = machine.refused(BASE + f"spool: {{max_bytes: {size}}}\n")
+    assert told.startswith("framesift.yaml:7: spool.max_bytes: ")
+    assert said in told
+
+
 def test_a_token_fits_in_a_header(machine: Machine) -> None:
     (told,) = machine.refused(BASE + 'status: {token: "0123456789 abcdef"}\n')
     assert "printable ASCII" in told

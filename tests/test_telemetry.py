@@ -400,6 +400,14 @@ def test_health_tells_each_change_once() -> None:
     ]
 
 
+def test_a_change_that_its_cause_has_told_already_is_not_told_again() -> None:
+    rig = Rig()
+    rig.telemetry.health.set("stream gate", Condition.DEGRADED, "lost", quietly=True)
+    rig.telemetry.health.ok("stream gate", quietly=True)
+    assert rig.lines() == []
+    assert rig.telemetry.health.components()[0].condition is Condition.OK
+
+
 def test_health_knows_since_when_and_the_latest_reason() -> None:
     rig = Rig()
     health = rig.telemetry.health

@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, WithJsonSchema, model_validator
 
 from framesift.models import ModelOptions
-from framesift.options import Closed, Name, SizeBytes, Tag
+from framesift.options import Closed, Name, Tag, size_bytes
 from framesift.sinks import SinkOptions
 from framesift.spool import WhenFull
 from framesift.streams import StreamOptions
@@ -27,15 +27,28 @@ def _device() -> str:
     return name or "device"
 
 
+def _size_schema(least_bytes: int) -> WithJsonSchema:
+    """What an editor is told of a size: pydantic's own schema knows nothing of "2GiB"."""
+    return WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": _MOST_BYTES}, {"type": "string"}]}
+    )
+
+
 class SpoolOptions(Closed):
     """The queue on disk."""
 
     path: Annotated[Path, Field(description="The file; beside it lie the files that SQLite needs.")] = Path("spool.db")
     max_bytes: Annotated[
-        SizeBytes, Field(ge=1 << 20, le=_MOST_BYTES, description='The most that it may hold, as "2GiB" or in bytes.')
+        int,
+        Field(ge=1 << 20, le=_MOST_BYTES, description='The most that it may hold, as "2GiB" or in bytes.'),
+        BeforeValidator(size_bytes),
+        _size_schema(1 << 20),
     ] = 2 << 30
     min_free_bytes: Annotated[
-        SizeBytes, Field(ge=0, le=_MOST_BYTES, description="What stays free on its disk, whoever fills it.")
+        int,
+        Field(ge=0, le=_MOST_BYTES, description="What stays free on its disk, whoever fills it."),
+        BeforeValidator(size_bytes),
+        _size_schema(0),
     ] = 512 << 20
     when_full: Annotated[
         WhenFull, Field(description="Who gives way: the lowest score, the oldest, or the new one.")

@@ -3,8 +3,8 @@
 Two rules keep the flood out, and neither loses a count:
 - The same event (name, level and the fields that say of whom it speaks) within 60 s is held, and told at the end of the
   minute with `repeated`, the number of events that the line stands for, and the fields of the latest.
-- Lines come from a bucket that gains one a second and holds 60; the last 20 are kept for warnings, errors and changes of
-  state. An event that finds none is held until there is one.
+- Lines come from a bucket that gains one a second and holds 60; the last 20 are kept for warnings, errors and changes
+  of state. An event that finds none is held until there is one.
 
 Every text passes the redactor, and control characters are spelt out, so that nothing that a camera or a platform sends
 can forge a line or move a terminal's cursor. A line that can't be written is lost: a log never stops the river.

@@ -38,7 +38,8 @@ class Health:
         self._lock = threading.Lock()
         self._components: dict[str, Component] = {}
 
-    def set(self, name: str, condition: Condition, why: str = "") -> None:
+    def set(self, name: str, condition: Condition, why: str = "", *, quietly: bool = False) -> None:
+        """quietly: without a line of its own, where the change is told already by the event that caused it."""
         with self._lock:
             known = self._components.get(name)
             if known is not None and known.condition is condition:
@@ -46,11 +47,11 @@ class Health:
                 return
             component = Component(name, condition, why, self._clock.now().wall_s)
             self._components[name] = component
-            if known is not None or condition is not Condition.OK:
+            if not quietly and (known is not None or condition is not Condition.OK):
                 self._changed(component)  # within the lock, so that lines come in the order of the changes
 
-    def ok(self, name: str) -> None:
-        self.set(name, Condition.OK)
+    def ok(self, name: str, *, quietly: bool = False) -> None:
+        self.set(name, Condition.OK, quietly=quietly)
 
     def forget(self, name: str) -> None:
         """The component is gone: a stream that ended, a strategy that was taken out."""
