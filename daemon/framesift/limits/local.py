@@ -224,11 +224,10 @@ class LocalLimits:
         """How many of `most` may be sent now under the sink's limits."""
         self._notice_steps(cursor, now)
         left = [(limit.value - self._count(cursor, _SINK, limit.window, now.wall_s), limit.window) for limit in limits]
-        ends = [(n, window_end(window, now.wall_s, self.zone)) for n, window in left if n < most]
-        shut = [end_s for n, end_s in ends if n <= 0]
-        if shut:  # there is no room before all of them have opened again
-            return Room(0, max(shut))
-        return Room(min([n for n, _ in ends], default=most), min([end_s for _, end_s in ends], default=None))
+        count = max(0, min([most, *(n for n, _ in left)]))
+        # Once these are sent there is no room before all the windows that they fill have opened again.
+        filled = [window_end(window, now.wall_s, self.zone) for n, window in left if n <= count and n < most]
+        return Room(count, max(filled, default=None))
 
     def send(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
         """Records that `id` may reach the sink now."""

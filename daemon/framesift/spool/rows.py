@@ -67,6 +67,12 @@ def insert(
     )
 
 
+def strategy_of(cursor: sqlite3.Cursor, id: str) -> str | None:
+    """Whose credit a datapoint holds that was accepted before; None for a new one."""
+    row = cursor.execute("SELECT strategy FROM datapoint WHERE id = ?", (id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def rank(score: float | None) -> float:
     return 0.0 if score is None else score
 

@@ -138,6 +138,9 @@ class Spool:
         size_bytes = len(prediction) + len(datapoint.jpeg)
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | Refused:
+            known = rows.strategy_of(cursor, datapoint.id)
+            if known is not None:
+                return Accepted(datapoint.id, known)
             now = self._clock.now()
             grant = self._limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
             if not isinstance(grant, Granted):

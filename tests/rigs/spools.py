@@ -1,0 +1,99 @@
+"""A spool in a folder of its own, and datapoints to put into it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clocks import ManualClock
+from framesift.clock import Clock
+from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Limit, Quota, Window
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.prediction import Detection, Detections, Prediction, Task
+from framesift.spool import Accepted, Refused, Spool, WhenFull
+
+BATCH = "batch_2026_09_10"
+
+
+@dataclass
+class Told:
+    """What the spool reported."""
+
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    def __call__(self, event: str, fields: dict[str, object]) -> None:
+        self.events.append((event, fields))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events]
+
+
+def make_spool(folder: Path, clock: Clock, **options: Any) -> Spool:
+    """A spool at spool.db in `folder`, not yet open."""
+    defaults: dict[str, Any] = {
+        "max_bytes": 2**28,
+        "min_free_bytes": 0,
+        "when_full": WhenFull.EVICT_LOWEST,
+        "limits": LocalLimits(),
+        "report": Told(),
+    }
+    return Spool(folder / "spool.db", clock=clock, **(defaults | options))
+
+
+def prediction(*classes: str) -> Detections:
+    return Detections(
+        task=Task.OBJECT_DETECTION,
+        objects=tuple(Detection(10.0, 10.0, 5.0, 5.0, 0.5, name, 0) for name in classes),
+        width=64,
+        height=48,
+    )
+
+
+def datapoint(
+    clock: Clock,
+    *,
+    id: str | None = None,
+    jpeg: bytes = b"\xff\xd8 a small picture \xff\xd9",
+    captured: Moment | None = None,
+    what: Prediction | None = None,
+    frame: int = 0,
+) -> Datapoint:
+    return Datapoint(
+        id=id or uuid.uuid4().hex,
+        device="gate-7",
+        stream="gate",
+        frame=frame,
+        captured=captured or clock.now(),
+        width=64,
+        height=48,
+        jpeg=jpeg,
+        prediction=what or prediction("car"),
+    )
+
+
+def quota(strategy: str = "any", *limits: tuple[Window, int], batch_images: int | None = None) -> Quota:
+    return Quota(strategy, tuple(Limit(window, value) for window, value in limits), BATCH, batch_images)
+
+
+def put(
+    spool: Spool,
+    clock: ManualClock | Clock,
+    quotas: Sequence[Quota] = (Quota("any", (), BATCH),),
+    *,
+    score: float | None = None,
+    tags: tuple[str, ...] = (),
+    **how: Any,
+) -> Accepted | Refused:
+    candidates = [Candidate(q.strategy, score, tags, q.batch) for q in quotas]
+    return spool.put(datapoint(clock, **how), candidates, quotas)
+
+
+def accepted(answer: Accepted | Refused) -> str:
+    """The id of what must have been accepted."""
+    assert isinstance(answer, Accepted), answer
+    return answer.id
