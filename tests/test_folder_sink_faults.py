@@ -137,6 +137,17 @@ def test_a_line_that_found_no_room_is_taken_back(tmp_path: Path) -> None:
     assert ids(tmp_path)[-1] == f"{999:032x}"
 
 
+def test_who_reads_a_file_while_it_is_replaced_reads_all_of_the_old_one(tmp_path: Path) -> None:
+    sink = folder_sink(tmp_path)
+    deliver(sink, delivery(1, detected(detection("car"))))
+    whole = (tmp_path / "data.yaml").read_text()
+
+    with (tmp_path / "data.yaml").open() as reader:
+        deliver(sink, delivery(2, detected(detection("dog"))))
+        assert reader.read() == whole
+    assert (tmp_path / "data.yaml").read_text() != whole
+
+
 def test_a_path_that_is_no_folder_is_told_and_waited_for(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file")
     for path in (tmp_path / "collected", tmp_path / "collected" / "deeper"):
@@ -229,6 +240,8 @@ def test_a_folder_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
 
     assert deliver(sink, delivery(2, detected(detection("dog")))) == Done()
 
+    assert folder_sink(tmp_path / "taken").check() is None
+    assert folder_sink(tmp_path / "collected").check() is not None  # `sink` holds the new one
     assert ids(tmp_path / "taken") == [f"{1:032x}"]
     assert ids(tmp_path / "collected") == [f"{2:032x}"]
     assert [[label.class_name for label in labels or []] for labels in read_yolo(tmp_path / "collected").values()] == [

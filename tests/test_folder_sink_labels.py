@@ -52,8 +52,8 @@ def test_indices_only_grow_over_restarts_and_other_models(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "written",
     [
-        "names: [cat, dog]\ntrain: images\nval: images\ntest: more\nnc: 2\n",
-        "names: {0: cat, '1': dog}\ntest: more\nnc: 2\n",
+        "names: [cat, dog]\ntrain: images\nval: ./images\ntest: more\nnc: 2\n",
+        "names: {0: cat, '1': dog}\nval: ./images\ntest: more\nnc: 2\n",
     ],
     ids=["list", "mapping"],
 )
@@ -66,7 +66,7 @@ def test_a_data_yaml_written_by_hand_is_continued(tmp_path: Path, written: str) 
     assert loaded == {
         "names": {0: "cat", 1: "dog", 2: "emu"},
         "train": "images",
-        "val": "images",
+        "val": "./images",
         "test": "more",
         "nc": 3,
     }
@@ -158,6 +158,17 @@ def test_the_outline_of_a_mask_fills_the_mask(tmp_path: Path) -> None:
     assert _iou_of_label(tmp_path, mask) > 0.95
 
 
+def test_an_outline_runs_through_the_middles_of_the_outermost_pixels(tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[20:80, 20:60] = 1
+    deliver(folder_sink(tmp_path), delivery(1, detected(detection("car", rle=masks.from_mask(mask)), task=SEGMENTS)))
+
+    (label,) = only_labels(tmp_path)
+    assert label.outline is not None
+    corners = {(0.1025, 0.205), (0.2975, 0.205), (0.2975, 0.795), (0.1025, 0.795)}
+    assert set(map(tuple, label.outline.tolist())) == corners
+
+
 def test_a_mask_in_two_pieces_is_one_outline_round_both(tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[20:80, 20:60] = 1
@@ -205,7 +216,7 @@ def test_the_number_of_keypoints_is_settled_once(tmp_path: Path) -> None:
 def test_a_folder_that_began_with_boxes_stays_one_of_boxes(tmp_path: Path) -> None:
     sink = folder_sink(tmp_path)
     deliver(sink, delivery(1, detected(detection("person"))))
-    deliver(sink, delivery(2, detected(_person((0, 20, 10)), task=POSES)))
+    deliver(sink, delivery(2, detected(_person((0, 20, 10)), detection("rider"), task=POSES)))
 
     assert all(label.box is not None for labels in read_yolo(tmp_path).values() for label in labels or [])
     assert all(label.keypoints is None for labels in read_yolo(tmp_path).values() for label in labels or [])

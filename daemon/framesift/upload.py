@@ -23,7 +23,6 @@ from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Regis
 from framesift.spool import Exit, Item, Spool, SpoolBroken
 from framesift.wire import parse
 
-MAX_ATTEMPTS = 8
 ATTEMPT_WITHIN_S = 45.0
 _SHORTEST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
@@ -40,11 +39,10 @@ def backoff_s(failures: int, chance: random.Random) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """What one delivery came to. exit: how the row left the spool, None if it is still there."""
+    """What one delivery came to."""
 
     item: Item
     outcome: Outcome
-    exit: Exit | None
     took_s: float
 
 
@@ -67,7 +65,6 @@ class Uploader:
         failed: Callable[[BaseException], None],
         attempted: Callable[[Attempted], None] = lambda _: None,
         paused: Callable[[str | None], None] = lambda _: None,
-        max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self._spool = spool
         self._sink = sink
@@ -77,7 +74,6 @@ class Uploader:
         self._failed = failed
         self._attempted = attempted
         self._paused = paused
-        self._max_attempts = max_attempts
         self._gate = _Gate(chance)
         self._stop = threading.Event()
         self._workers = [_Worker(threading.Event(), Pulse(clock)) for _ in range(workers)]
@@ -108,8 +104,11 @@ class Uploader:
 
     def drained(self) -> bool:
         """Whether everything that can leave has left: nothing waits but what is buried. What waits for a retry, or for
-        the sink's limits, counts as not drained, however far its date is."""
-        counts = self._spool.counts()
+        the sink's limits, counts as not drained, however far its date is; so does a spool that can't be read now."""
+        try:
+            counts = self._spool.counts()
+        except SpoolBroken:
+            return False
         return counts.ready + counts.sending + counts.registered == 0
 
     def silence_s(self) -> float:
@@ -148,76 +147,48 @@ class Uploader:
         return max(_SHORTEST_WAIT_S, claim.wait_until_s - clock.now().wall_s)
 
     def _carry(self, item: Item, clock: Clock) -> None:
-        """Delivers a claimed row and writes down what became of it."""
+        """Delivers a claimed row and notes what became of it."""
         if self._stop.is_set():
             self._spool.release([item.id])
             return
-        if item.attempts > self._max_attempts:
-            self._write_down(
-                clock, lambda: self._spool.bury(item.id, "the program ended at each attempt to deliver it")
-            )
-            return
-        jpeg = self._spool.jpeg(item.id)
-        if jpeg is None:  # damaged, and buried for it, or dropped by hand
+        try:
+            jpeg = self._spool.jpeg(item.id)
+        except SpoolBroken:  # the spool has put it where it belongs: buried, off until later, or gone
             return
         try:
             delivery = _delivery(item, jpeg)
         except ValueError as error:
-            why = f"its prediction can't be read: {error}"
-            self._write_down(clock, lambda: self._spool.bury(item.id, why))
+            self._spool.bury(item.id, f"its prediction can't be read: {error}")
             return
         began_s = clock.monotonic()
         outcome = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
-        took_s = clock.monotonic() - began_s
+        self._attempted(Attempted(item, outcome, clock.monotonic() - began_s))
         if not (isinstance(outcome, Later) and outcome.whole_sink) and self._gate.open():
             self._paused(None)
             self.nudge()
-        exit = self._settle(item, outcome, clock)
-        self._attempted(Attempted(item, outcome, exit, took_s))
+        self._note(item, outcome, clock)
 
-    def _settle(self, item: Item, outcome: Outcome, clock: Clock) -> Exit | None:
-        """Writes the outcome into the row; returns the exit that it took, if any."""
+    def _note(self, item: Item, outcome: Outcome, clock: Clock) -> None:
+        """Writes the outcome into the row. Where the disk won't take it now, the spool keeps it until the disk does."""
         if isinstance(outcome, Later):
-            self._put_off(item, outcome, clock)
-            return None
-        if isinstance(outcome, Registered):
-            image_id = outcome.image_id
-            self._write_down(clock, lambda: self._spool.registered(item.id, image_id))
-            return None
-        exit = Exit.DELIVERED
-        if isinstance(outcome, Never):
-            exit = Exit.REJECTED
-        elif isinstance(outcome, AlreadyThere) and item.tried == 1:
-            exit = Exit.DUPLICATE  # nobody there can know our id yet: the image is somebody else's
-        self._write_down(clock, lambda: self._spool.done(item.id, exit))
-        return exit
+            self._spool.later(item.id, self._date_s(item, outcome, clock), outcome.why, outcome.costs_attempt)
+        elif isinstance(outcome, Registered):
+            self._spool.registered(item.id, outcome.image_id)
+        elif isinstance(outcome, Never):
+            self._spool.done(item.id, Exit.REJECTED)
+        else:  # the spool knows whether an image that was there before may be our own
+            self._spool.done(item.id, Exit.DUPLICATE if isinstance(outcome, AlreadyThere) else Exit.DELIVERED)
 
-    def _put_off(self, item: Item, outcome: Later, clock: Clock) -> None:
+    def _date_s(self, item: Item, outcome: Later, clock: Clock) -> float:
+        """Unix time of the next attempt; shuts the gate until then if nothing gets through."""
         now_s = clock.now().wall_s
         asked_s = None if outcome.at_s is None else max(0.0, outcome.at_s - now_s)
-        if outcome.whole_sink:
-            news, pause_s = self._gate.shut(clock.monotonic(), asked_s)
-            if news:
-                self._paused(outcome.why)
-            at_s = now_s + pause_s
-        elif outcome.costs_attempt and item.attempts >= self._max_attempts:
-            self._write_down(clock, lambda: self._spool.bury(item.id, outcome.why))
-            return
-        else:
-            at_s = now_s + (backoff_s(item.attempts, self._chance) if asked_s is None else asked_s)
-        self._write_down(
-            clock, lambda: self._spool.later(item.id, at_s, outcome.why, costs_attempt=outcome.costs_attempt)
-        )
-
-    def _write_down(self, clock: Clock, write: Callable[[], object]) -> None:
-        """Until it is written, or the uploader stops: then the row is found at the next start, and delivered again."""
-        while True:
-            try:
-                write()
-                return
-            except SpoolBroken:
-                if clock.wait(self._stop, LONGEST_WAIT_S):
-                    return
+        if not outcome.whole_sink:
+            return now_s + (backoff_s(item.attempts, self._chance) if asked_s is None else asked_s)
+        news, pause_s = self._gate.shut(clock.monotonic(), asked_s)
+        if news:
+            self._paused(outcome.why)
+        return now_s + pause_s
 
 
 @dataclass(frozen=True, slots=True)

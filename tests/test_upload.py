@@ -1,0 +1,610 @@
+"""The upload workers: what may leave, leaves once and within the limits, whatever the sink says, whenever they end."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clocks import NOON_S, ManualClock
+from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
+from framesift.clock import Clock, SystemClock
+from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Granted, Limit, Quota, Refused, Window, window_start
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.sinks import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Sink
+from framesift.spool import Exit, Spool, State, WhenFull
+from framesift.upload import Attempted, Uploader, backoff_s
+
+Answer = Callable[[Delivery, int], Outcome]
+
+
+class RecordingSink:
+    """Writes down what arrives and when, and answers what `answer` says of the n-th time (from 1) that an id comes."""
+
+    def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Done()) -> None:
+        self._clock = clock
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._inside = 0
+        self.most_inside = 0
+        self.arrived: list[tuple[str, float]] = []
+        self.deliveries: list[Delivery] = []
+
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+        assert now_s <= self._clock.now().wall_s
+        assert within_s == 45.0
+        with self._lock:
+            self._inside += 1
+            self.most_inside = max(self.most_inside, self._inside)
+            self.arrived.append((delivery.id, self._clock.now().wall_s))
+            self.deliveries.append(delivery)
+            time = sum(id == delivery.id for id, _ in self.arrived)
+        try:
+            return self._answer(delivery, time)
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+    def times_of(self, number: int) -> list[float]:
+        return [at_s for id, at_s in self.arrived if id == name(number)]
+
+    def check(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def name(number: int) -> str:
+    return f"{number:032x}"
+
+
+def open_spool(path: Path, clock: Clock) -> Spool:
+    spool = Spool(
+        path / "spool.db",
+        max_bytes=2**30,
+        min_free_bytes=0,
+        when_full=WhenFull.REFUSE,
+        clock=clock,
+        limits=LocalLimits(),
+    )
+    spool.open()
+    return spool
+
+
+def exits(spool: Spool) -> dict[Exit, int]:
+    return {exit: number for exit, number in spool.tallies().items() if number}
+
+
+ONE_A_DAY = Quota("all", (Limit(Window.DAILY, 1),), "batch")
+
+
+def put(
+    spool: Spool,
+    numbers: range,
+    captured: Moment,
+    picture: bytes | None = None,
+    quota: Quota = Quota("all", (), "batch"),  # noqa: B008  # frozen
+) -> None:
+    """In threads, so that they share their commits."""
+
+    def work(part: list[int]) -> None:
+        for number in part:
+            datapoint = Datapoint(
+                id=name(number),
+                device="gate-7",
+                stream="north",
+                frame=number,
+                captured=captured,
+                width=WIDTH,
+                height=HEIGHT,
+                jpeg=picture or jpeg(number % 256),
+                prediction=detected(detection("car", x=float(number % WIDTH))),
+            )
+            candidate = Candidate("all", None, ("gate-7",), "batch")
+            spool.put(datapoint, [candidate], [quota])
+
+    threads = [threading.Thread(target=work, args=(list(numbers)[n::16],)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+class Rig:
+    """A spool, an uploader that runs, and all that it said."""
+
+    def __init__(self, spool: Spool, sink: Sink, clock: Clock, workers: int, limits: tuple[Limit, ...]) -> None:
+        self.spool = spool
+        self.failures: list[BaseException] = []
+        self.attempts: list[Attempted] = []
+        self.pauses: list[str | None] = []
+        self._changed = threading.Condition()
+        self.uploader = Uploader(
+            spool,
+            sink,
+            workers=workers,
+            sink_limits=limits,
+            clock=clock,
+            chance=random.Random(7),
+            failed=lambda error: self._tell(self.failures, error),
+            attempted=lambda attempt: self._tell(self.attempts, attempt),
+            paused=lambda why: self._tell(self.pauses, why),
+        )
+
+    def _tell(self, told: list, what: object) -> None:
+        with self._changed:
+            told.append(what)
+            self._changed.notify_all()
+
+    def until(self, condition: Callable[[], bool], within_s: float = 60) -> None:
+        """Waits, in real time, until the uploader has come so far."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: bool(self.failures) or condition(), within_s), "it took too long"
+        if self.failures:
+            raise self.failures[0]
+
+    def until_drained(self) -> None:
+        """The last outcome is noted a moment after it was told."""
+        for _ in range(6000):
+            if self.failures:
+                raise self.failures[0]
+            if self.uploader.drained():
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("it took too long")
+
+
+@contextmanager
+def running(
+    spool: Spool, sink: Sink, clock: Clock, *, workers: int = 1, limits: tuple[Limit, ...] = ()
+) -> Iterator[Rig]:
+    rig = Rig(spool, sink, clock, workers, limits)
+    rig.uploader.start()
+    try:
+        yield rig
+    finally:
+        assert rig.uploader.stop(30)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(waiters=1)
+
+
+@pytest.fixture
+def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
+    spool = open_spool(tmp_path, clock)
+    yield spool
+    spool.close()
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(240)
+def test_four_workers_never_exceed_the_sinks_limits_per_minute_hour_and_day(tmp_path: Path) -> None:
+    """1,000 rows from 22:58 on: 50 a minute bind at once, 500 a day from 23:08 on, 420 an hour from 00:09 on."""
+    clock = ManualClock(NOON_S + 10 * 3600 + 58 * 60, waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1000), clock.now(), jpeg(1))
+    limits = (Limit(Window.MINUTELY, 50), Limit(Window.HOURLY, 420), Limit(Window.DAILY, 500))
+    sink = RecordingSink(clock)
+
+    with running(spool, sink, clock, workers=4, limits=limits) as rig:
+        rig.until(lambda: len(rig.attempts) == 1000)
+        rig.until_drained()
+    spool.close()
+
+    assert sorted(id for id, _ in sink.arrived) == [name(n) for n in range(1000)]
+    for limit in limits:
+        counts = Counter(window_start(limit.window, at_s) for _, at_s in sink.arrived)
+        assert max(counts.values()) == limit.value, f"{limit} was exceeded, or did not bind"
+    hours = Counter(window_start(Window.HOURLY, at_s) for _, at_s in sink.arrived)
+    assert list(hours.values()) == [100, 400, 420, 80], "the workers waited longer than the limits ask for"
+    assert len({window_start(Window.MINUTELY, at_s) for _, at_s in sink.arrived}) == 2 + 8 + 9 + 2
+
+
+def test_the_sinks_limits_hold_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=1)
+    limits = (Limit(Window.MINUTELY, 5),)
+    sink = RecordingSink(clock)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(8), clock.now())
+    with running(spool, sink, clock, limits=limits) as rig:
+        rig.until(lambda: len(rig.attempts) == 3)
+    spool.close()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, sink, clock, limits=limits) as rig:
+        rig.until_drained()
+    spool.close()
+
+    minutes = Counter(window_start(Window.MINUTELY, at_s) for _, at_s in sink.arrived)
+    assert list(minutes.values()) == [5, 3]
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(3, 4), clock.now())
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert sink.deliveries == [
+        Delivery(
+            id=name(3),
+            device="gate-7",
+            stream="north",
+            frame=3,
+            captured_at_s=NOON_S,
+            strategy="all",
+            score=None,
+            tags=("gate-7",),
+            batch="batch",
+            annotate=True,
+            width=WIDTH,
+            height=HEIGHT,
+            prediction=detected(detection("car", x=3.0)),
+            jpeg=jpeg(3),
+            attempt=1,
+            image_id=None,
+        )
+    ]
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(20), clock.now())
+    sink = RecordingSink(clock, lambda d, _: Later(None, "no idea") if d.id == name(0) else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert [at_s for id, at_s in sink.arrived if id != name(0)] == [NOON_S] * 19
+    times = sink.times_of(0)
+    assert len(times) == 8
+    for failures, (before_s, after_s) in enumerate(itertools.pairwise(times), 1):
+        assert 1.0 <= after_s - before_s <= max(1.0, min(300.0, 2.0**failures)) + 0.1
+    assert [delivery.attempt for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
+    (buried,) = spool.items(State.BURIED)
+    assert buried.id == name(0)
+    assert buried.why is not None
+    assert "no idea" in buried.why
+    assert exits(spool) == {Exit.DELIVERED: 19}
+
+
+def test_a_sink_that_names_a_time_is_not_asked_before(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Later(NOON_S + 90.0, "at half past") if time == 1 else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    first_s, second_s = sink.times_of(0)
+    assert first_s == NOON_S
+    assert NOON_S + 90.0 <= second_s < NOON_S + 91.0
+
+
+def test_an_image_that_was_there_before_the_first_try_is_somebody_elses(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    with running(spool, RecordingSink(clock, lambda *_: AlreadyThere()), clock) as rig:
+        rig.until_drained()
+
+    assert exits(spool) == {Exit.DUPLICATE: 1}
+
+
+def test_an_image_that_was_there_after_an_answer_was_lost_is_our_own(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Later(None, "answer lost") if time == 1 else AlreadyThere())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_a_definite_refusal_is_not_repeated_and_gives_its_credit_back(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now(), quota=ONE_A_DAY)
+    assert spool.ask([ONE_A_DAY], clock.now()) == Refused(batch_full=False)
+    sink = RecordingSink(clock, lambda *_: Never("too large"))
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert len(sink.arrived) == 1
+    assert exits(spool) == {Exit.REJECTED: 1}
+    assert spool.ask([ONE_A_DAY], clock.now()) == Granted("all")
+
+
+def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Registered("their-id") if time == 1 else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert [delivery.image_id for delivery in sink.deliveries] == [None, "their-id"]
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(5), clock.now())
+    _damage(tmp_path, "UPDATE image SET jpeg = x'ffd8' WHERE seq = (SELECT seq FROM datapoint WHERE id = ?)", name(2))
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert sorted(id for id, _ in sink.arrived) == [name(n) for n in (0, 1, 3, 4)]
+    assert [row.id for row in spool.items(State.BURIED)] == [name(2)]
+
+
+# --- a sink that takes nothing ----------------------------------------------------------------------------------------
+
+
+def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_is_lost(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(40), clock.now())
+    back_s = NOON_S + 3600.0
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        if clock.now().wall_s < back_s:
+            return Later(None, "the disk is full", whole_sink=True, costs_attempt=False)
+        return Done()
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    rows = exits(spool)
+    spool.close()
+
+    asked = [at_s for _, at_s in sink.arrived if at_s < back_s]
+    assert len([at_s for at_s in asked if at_s > NOON_S]) >= 3600 / 300
+    later = Counter(at_s for at_s in asked if at_s > NOON_S)
+    assert max(later.values()) == 1, "several workers asked at once"
+    assert len(asked) < 60
+    assert rig.pauses == ["the disk is full", None]
+    assert rows == {Exit.DELIVERED: 40}
+    assert all(delivery.attempt == 1 for delivery in sink.deliveries)
+    # Back within the longest pause; and then everybody works at once.
+    delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
+    assert len(delivered) == 40
+    assert max(delivered) <= back_s + 320.0
+
+
+def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=2)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(6), clock.now())
+    until_s = NOON_S + 500.0
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        return Later(until_s, "come back later", whole_sink=True) if clock.now().wall_s < until_s else Done()
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=2) as rig:
+        rig.until_drained()
+    spool.close()
+
+    assert all(at_s == NOON_S or at_s >= until_s for _, at_s in sink.arrived)
+    assert len([at_s for _, at_s in sink.arrived if at_s == NOON_S]) <= 2
+
+
+# --- ending and waking ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_claimed_when_the_stop_came_goes_back_as_if_never_claimed(tmp_path: Path) -> None:
+    clock = _Trap()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock)
+    rig = Rig(spool, sink, clock, 1, ())
+    # The spool looks at its clock while it claims: at that instant the stop comes.
+    clock.spring = lambda: rig.uploader.stop(0)
+    rig.uploader.start()
+
+    assert rig.uploader.stop(30)
+    (row,) = spool.items()
+    spool.close()
+    assert (row.state, row.attempts) == (State.READY, 0)
+    assert sink.arrived == []
+    assert rig.failures == []
+
+
+def test_a_delivery_under_way_may_finish_within_the_deadline(tmp_path: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(2), clock.now())
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return Done()
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    assert inside.wait(30)
+    assert not rig.uploader.stop(0.05), "it is still delivering"
+    go_on.set()
+    assert rig.uploader.stop(30)
+
+    assert exits(spool) == {Exit.DELIVERED: 1}
+    assert [row.state for row in spool.items()] == [State.READY]
+    spool.close()
+
+
+def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, RecordingSink(clock), clock) as rig:
+        for number in range(3):
+            put(spool, range(number, number + 1), clock.now())
+            rig.uploader.nudge()
+            rig.until(lambda seen=number + 1: len(rig.attempts) == seen, within_s=10)
+    spool.close()
+
+
+def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        raise ZeroDivisionError("a bug")
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    with pytest.raises(ZeroDivisionError):
+        rig.until(lambda: False)
+    assert rig.uploader.stop(30)
+
+
+def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    spool.close()
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        _until(lambda: clock.waiting() == 1)
+        assert not rig.uploader.drained()
+        spool.open()
+        clock.advance(20.0)
+        rig.until_drained()
+    spool.close()
+
+    assert len(sink.arrived) == 1
+
+
+def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool = open_spool(tmp_path, clock)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return Done()
+
+    with running(spool, RecordingSink(clock, answer), clock) as rig:
+        for _ in range(5):
+            _until(lambda: clock.waiting() == 1 and rig.uploader.silence_s() == 0.0)
+            clock.advance(20.0)
+        put(spool, range(1), clock.now())
+        rig.uploader.nudge()
+        assert inside.wait(30)
+        clock.advance(55.0)
+        assert rig.uploader.silence_s() == 55.0
+        go_on.set()
+        rig.until_drained()
+    spool.close()
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5, 8, 9, 50, 5000])
+def test_pauses_grow_to_five_minutes_and_are_spread(failures: int) -> None:
+    chance = random.Random(3)
+    pauses = [backoff_s(failures, chance) for _ in range(300)]
+    longest_s = min(300.0, 2.0**failures) if failures < 100 else 300.0
+
+    assert min(pauses) >= 1.0
+    assert max(pauses) <= longest_s
+    assert max(pauses) > 0.95 * longest_s
+    assert sum(pauses) / len(pauses) < 0.75 * longest_s
+
+
+# --- crashes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivered", [1, 9, 26])
+def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, delivered: int) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(40), clock.now())
+    spool.close()
+    child = subprocess.Popen(
+        [sys.executable, __file__, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+    )
+    assert child.stdout is not None
+    for _ in range(delivered):
+        assert child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGKILL
+
+    spool = open_spool(tmp_path, clock)
+    assert spool.counts().sending == 0
+    sink = folder_sink(tmp_path / "collected")
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    tallies = exits(spool)
+    spool.close()
+
+    rows = read_image_folder(tmp_path / "collected")
+    assert sorted(row["id"] for row in rows) == [name(n) for n in range(40)]
+    for row in rows:
+        assert (tmp_path / "collected" / row["file_name"]).read_bytes() == jpeg(row["frame"])
+    assert len(read_yolo(tmp_path / "collected")) == 40
+    assert tallies == {Exit.DELIVERED: 40}
+
+
+class _Trap(ManualClock):
+    """Runs `spring` once, when somebody next asks for the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spring: Callable[[], object] | None = None
+
+    def now(self) -> Moment:
+        spring, self.spring = self.spring, None
+        if spring is not None:
+            spring()
+        return super().now()
+
+
+def _damage(folder: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(folder / "spool.db")
+    with connection:
+        assert connection.execute(statement, values).rowcount == 1
+    connection.close()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it took too long")
+
+
+def _deliver_until_killed(folder: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(folder, clock)
+    uploader = Uploader(
+        spool,
+        folder_sink(folder / "collected"),
+        workers=4,
+        sink_limits=(),
+        clock=clock,
+        chance=random.Random(),
+        failed=lambda error: _say(repr(error)),
+        attempted=lambda attempt: _say(attempt.item.id),
+    )
+    uploader.start()
+    threading.Event().wait()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _deliver_until_killed(Path(sys.argv[1]))
