@@ -1,0 +1,397 @@
+"""Credits of one device: never more than the limits in any window, whatever the clock, the zone or a restart does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clocks import NOON_S, ManualClock
+from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window, window_start
+from framesift.limits.local import TABLES, LocalLimits
+from framesift.moment import Moment
+
+MINUTE, HOUR, DAY = Window.MINUTELY, Window.HOURLY, Window.DAILY
+
+
+@pytest.fixture
+def cursor(tmp_path: Path) -> Iterator[sqlite3.Cursor]:
+    connection = sqlite3.connect(tmp_path / "limits.db", isolation_level=None)
+    connection.executescript("CREATE TABLE datapoint (id TEXT);" + TABLES)
+    yield connection.cursor()
+    connection.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+class Desk:
+    """Charges ids of its own."""
+
+    def __init__(self, cursor: sqlite3.Cursor, clock: ManualClock, limits: LocalLimits | None = None) -> None:
+        self.cursor = cursor
+        self.clock = clock
+        self.limits = limits or LocalLimits()
+        self.number = 0
+
+    def charge(self, *quotas: Quota, captured: Moment | None = None) -> Granted | Refused | Unknown:
+        self.number += 1
+        now = self.clock.now()
+        return self.limits.charge(self.cursor, f"id-{self.number}", quotas, captured or now, now)
+
+    def granted(self, *quotas: Quota, tries: int = 100) -> int:
+        """How many of `tries` are granted."""
+        return sum(isinstance(self.charge(*quotas), Granted) for _ in range(tries))
+
+
+@pytest.fixture
+def desk(cursor: sqlite3.Cursor, clock: ManualClock) -> Desk:
+    return Desk(cursor, clock)
+
+
+def quota(strategy: str, *limits: tuple[Window, int], most: int | None = None, batch: str = "b") -> Quota:
+    return Quota(strategy, tuple(Limit(w, v) for w, v in limits), batch, most)
+
+
+def test_each_window_grants_its_limit_and_no_more(desk: Desk) -> None:
+    q = quota("a", (MINUTE, 5), (HOUR, 12), (DAY, 20))
+    per_minute = []
+    for _ in range(130):
+        per_minute.append(desk.granted(q, tries=10))
+        desk.clock.advance(60)
+    assert per_minute[:4] == [5, 5, 2, 0]
+    assert sum(per_minute[:60]) == 12
+    assert sum(per_minute) == 20
+
+
+def test_the_first_strategy_with_room_in_all_its_windows_is_charged_or_none(desk: Desk) -> None:
+    first, second = quota("first", (MINUTE, 1), (DAY, 5)), quota("second", (MINUTE, 1))
+    assert [desk.charge(first, second) for _ in range(3)] == [Granted("first"), Granted("second"), Refused(False)]
+    # The third took nothing from the day of the first either.
+    desk.clock.advance(60)
+    assert desk.charge(first, second) == Granted("first")
+    assert desk.cursor.execute("SELECT count(*) FROM charge WHERE strategy = 'first'").fetchone() == (2,)
+
+
+def test_strategies_have_windows_of_their_own(desk: Desk) -> None:
+    assert desk.charge(quota("a", (DAY, 1))) == Granted("a")
+    assert desk.charge(quota("every", (DAY, 1))) == Granted("every")
+    assert desk.charge(quota("sink", (DAY, 1))) == Granted("sink")
+
+
+def test_without_limits_everything_is_granted(desk: Desk) -> None:
+    assert desk.granted(quota("a"), tries=50) == 50
+
+
+def test_without_candidates_nothing_is_granted(desk: Desk) -> None:
+    assert desk.charge() == Refused(False)
+
+
+def test_a_batch_is_one_more_window_that_all_strategies_fill(desk: Desk) -> None:
+    a, b = quota("a", most=2), quota("b", most=2)
+    assert [desk.charge(a), desk.charge(b), desk.charge(a, b)] == [Granted("a"), Granted("b"), Refused(True)]
+    desk.clock.advance(40 * 86400)
+    assert desk.charge(a) == Refused(True)
+    assert desk.charge(quota("a", most=2, batch="next")) == Granted("a")
+
+
+def test_a_batch_that_is_full_for_one_of_them_is_named_even_if_the_other_had_no_credit(desk: Desk) -> None:
+    desk.charge(quota("a", most=1))
+    assert desk.charge(quota("poor", (DAY, 0)), quota("a", most=1)) == Refused(True)
+    assert desk.charge(quota("poor", (DAY, 0), most=1)) == Refused(False)
+
+
+def test_the_same_id_is_charged_once(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    now = desk.clock.now()
+    q = quota("a", (DAY, 1))
+    for _ in range(3):
+        assert desk.limits.charge(cursor, "same", [q], now, now) == Granted("a")
+
+
+def test_a_refund_makes_room_for_one(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = quota("a", (DAY, 3), most=3)
+    assert desk.granted(q) == 3
+    desk.limits.refund(cursor, "id-2")
+    desk.limits.refund(cursor, "id-2")
+    assert desk.granted(q) == 1
+
+
+def test_a_late_frame_is_charged_to_the_minute_of_its_capture(desk: Desk) -> None:
+    q = quota("a", (MINUTE, 1))
+    captured = desk.clock.now()
+    desk.clock.advance(120)
+    assert desk.charge(q, captured=captured) == Granted("a")
+    assert desk.charge(q, captured=captured) == Refused(False)
+    assert desk.charge(q) == Granted("a")
+
+
+def test_a_frame_of_an_earlier_boot_is_charged_by_its_wall_time(desk: Desk) -> None:
+    q = quota("a", (HOUR, 1))
+    captured = desk.clock.now()
+    desk.clock.advance(3600)
+    desk.clock.reboot("boot-2")
+    desk.charge(q, captured=captured)
+    assert desk.charge(q) == Granted("a")
+
+
+def test_a_frame_whose_clock_was_never_set_is_charged_to_now(desk: Desk) -> None:
+    q = quota("a", (HOUR, 1))
+    desk.charge(q, captured=Moment(1000.0, 5.0, "an older boot"))
+    assert desk.charge(q) == Refused(False)
+
+
+def test_days_are_those_of_the_zone(cursor: sqlite3.Cursor) -> None:
+    # Noon in UTC is midnight twelve hours east.
+    clock = ManualClock(NOON_S - 1)
+    desk = Desk(cursor, clock, LocalLimits(timezone(timedelta(hours=12))))
+    q = quota("a", (DAY, 1))
+    assert [desk.charge(q), desk.charge(q)] == [Granted("a"), Refused(False)]
+    clock.advance(1)
+    assert desk.charge(q) == Granted("a")
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_asking_agrees_with_charging(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = [quota("a", (MINUTE, 2)), quota("b", most=1)]
+    for _ in range(5):
+        now = desk.clock.now()
+        asked = desk.limits.ask(cursor, q, now, now)
+        assert asked == desk.charge(*q)
+
+
+def test_an_exhausted_window_is_known_by_heart_until_it_closes(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = [quota("a", (MINUTE, 1))]
+    desk.charge(*q)
+    now = desk.clock.now()
+    assert desk.limits.ask(None, q, now, now) == Unknown()
+    assert desk.limits.ask(cursor, q, now, now) == Refused(False)
+    assert desk.limits.ask(None, q, now, now) == Refused(False)
+    desk.clock.advance(60)
+    later = desk.clock.now()
+    assert desk.limits.ask(None, q, later, later) == Unknown()
+
+
+def test_what_is_known_by_heart_is_of_one_limit_only(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.charge(quota("a", (DAY, 1)))
+    now = desk.clock.now()
+    assert desk.limits.ask(cursor, [quota("a", (DAY, 1))], now, now) == Refused(False)
+    assert desk.limits.ask(None, [quota("a", (DAY, 2))], now, now) == Unknown()
+    assert desk.limits.ask(None, [quota("b", (DAY, 1))], now, now) == Unknown()
+
+
+def test_a_full_batch_is_known_by_heart_until_a_refund(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = [quota("a", most=1)]
+    desk.charge(*q)
+    now = desk.clock.now()
+    desk.limits.ask(cursor, q, now, now)
+    assert desk.limits.ask(None, q, now, now) == Refused(True)
+    desk.limits.refund(cursor, "id-1")
+    desk.limits.forget()
+    assert desk.limits.ask(None, q, now, now) == Unknown()
+    assert desk.limits.ask(cursor, q, now, now) == Granted("a")
+
+
+# --- steps of the clock -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step_s", [10.0, 3600.0, 86400.0, 10 * 365 * 86400.0])
+def test_a_jump_forward_prints_no_credits(desk: Desk, step_s: float) -> None:
+    q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
+    desk.clock.advance(55)
+    assert desk.granted(q) == 2
+    desk.clock.step_wall(step_s)
+    assert desk.granted(q) == 0
+
+
+def test_a_jump_carries_only_into_windows_that_it_opened(desk: Desk) -> None:
+    q = quota("a", (MINUTE, 2), (DAY, 5))
+    assert desk.granted(q) == 2
+    desk.clock.step_wall(60)  # another minute, the same day
+    assert desk.granted(q) == 0
+    desk.clock.advance(60)
+    assert desk.granted(q) == 2
+    desk.clock.advance(60)
+    assert desk.granted(q) == 1
+
+
+def test_after_a_jump_the_next_windows_are_free(desk: Desk) -> None:
+    q = quota("a", (MINUTE, 2))
+    desk.granted(q)
+    desk.clock.step_wall(3600)
+    assert desk.granted(q) == 0
+    desk.clock.advance(60)
+    assert desk.granted(q) == 2
+
+
+def test_jump_after_jump_prints_no_credits(desk: Desk) -> None:
+    q = quota("a", (DAY, 3))
+    desk.granted(q)
+    for _ in range(5):
+        desk.clock.step_wall(3 * 86400)
+        assert desk.granted(q) == 0
+
+
+def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: Desk) -> None:
+    q = quota("a", (HOUR, 3))
+    desk.granted(q)
+    desk.clock.advance(100)
+    desk.clock.step_wall(7200)
+    again = Desk(desk.cursor, desk.clock)
+    again.number = 500
+    assert again.granted(q) == 0
+
+
+def test_the_clock_that_is_set_for_the_first_time_prints_no_credits(cursor: sqlite3.Cursor) -> None:
+    clock = ManualClock(wall_s=1000.0)
+    desk = Desk(cursor, clock)
+    q = quota("a", (DAY, 3))
+    assert desk.granted(q) == 3
+    clock.step_wall(NOON_S)
+    assert desk.granted(q) == 0
+
+
+def test_a_small_correction_carries_nothing(desk: Desk) -> None:
+    q = quota("a", (MINUTE, 2))
+    desk.clock.advance(58)
+    desk.granted(q)
+    desk.clock.step_wall(4)
+    assert desk.granted(q) == 2
+
+
+def test_a_step_back_meets_the_charges_of_its_own_time(desk: Desk) -> None:
+    q = quota("a", (HOUR, 2))
+    desk.granted(q)
+    desk.clock.advance(3600)
+    desk.granted(q)
+    desk.clock.step_wall(-3600)
+    assert desk.granted(q) == 0
+
+
+def test_unknown_windows_count_as_spent_until_they_close(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.limits.spend_open_windows(cursor, desk.clock.now())
+    q = quota("a", (MINUTE, 2), (HOUR, 1000))
+    assert desk.granted(q, tries=3) == 0
+    assert desk.granted(quota("unlimited"), tries=3) == 3
+    desk.clock.advance(3600)
+    assert desk.granted(q) == 2
+    desk.limits.spend_open_windows(cursor, desk.clock.now())
+    desk.clock.step_wall(3600)
+    assert desk.granted(q) == 0
+
+
+# --- housekeeping -----------------------------------------------------------------------------------------------------
+
+
+def test_old_charges_are_pruned_and_a_batch_remembers_them(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = quota("a", (DAY, 9), most=10)
+    assert desk.granted(q, tries=6) == 6
+    desk.limits.send(cursor, "id-1", desk.clock.now())
+    cursor.execute("INSERT INTO datapoint VALUES ('id-3')")
+    desk.clock.advance(4 * 86400)
+    assert desk.limits.prune(cursor, desk.clock.now()) == 5
+    assert cursor.execute("SELECT id FROM charge").fetchall() == [("id-3",)]
+    assert cursor.execute("SELECT count(*) FROM send").fetchone() == (0,)
+    assert desk.granted(q) == 4
+
+
+def test_nothing_that_a_window_may_need_is_pruned(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.charge(quota("a", (DAY, 1)))
+    desk.clock.advance(2 * 86400)
+    assert desk.limits.prune(cursor, desk.clock.now()) == 0
+
+
+def test_nothing_is_pruned_while_the_clock_may_be_wrong(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    q = quota("a", (DAY, 1))
+    desk.charge(q)
+    desk.clock.advance(7200)
+    desk.clock.step_wall(400 * 86400)
+    assert desk.limits.prune(cursor, desk.clock.now()) == 0
+    desk.clock.step_wall(-400 * 86400)
+    assert desk.charge(q) == Refused(False)
+
+
+def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.charge(quota("a", (DAY, 1)))
+    desk.clock.advance(4 * 86400)
+    fresh = LocalLimits()
+    assert fresh.prune(cursor, desk.clock.now()) == 0
+    desk.clock.advance(3600)
+    assert fresh.prune(cursor, desk.clock.now()) == 1
+
+
+# --- the sink's brake -------------------------------------------------------------------------------------------------
+
+
+def test_room_for_sending_shrinks_with_each_send_and_says_until_when(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    limits = [Limit(MINUTE, 2), Limit(HOUR, 3)]
+    now = desk.clock.now()
+    assert desk.limits.room(cursor, limits, now, 1).count == 1
+    assert (desk.limits.room(cursor, limits, now, 9).count, desk.limits.room(cursor, [], now, 9).count) == (2, 9)
+    desk.limits.send(cursor, "x", now)
+    desk.limits.send(cursor, "x", now)
+    room = desk.limits.room(cursor, limits, now, 9)
+    assert (room.count, room.until_s) == (0, NOON_S + 60)
+    desk.limits.unsend(cursor, "x")
+    assert desk.limits.room(cursor, limits, now, 9).count == 1
+
+
+def test_a_jump_forward_doesnt_open_the_sink(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    for _ in range(3):
+        desk.limits.send(cursor, "x", desk.clock.now())
+    desk.clock.step_wall(7200)
+    assert desk.limits.room(cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
+
+
+def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.granted(quota("a"), tries=2)
+    desk.clock.advance(60)
+    desk.granted(quota("a"), tries=1)
+    used = {(u.strategy, u.window): u.count for u in desk.limits.used(cursor, desk.clock.now())}
+    assert used == {("a", MINUTE): 1, ("a", HOUR): 3, ("a", DAY): 3}
+
+
+# --- any sequence of events -------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("wait"), st.sampled_from([1.0, 20.0, 59.0, 3600.0])),
+            st.tuples(st.just("jump"), st.sampled_from([6.0, 61.0, 3599.0, 86400.0])),
+            st.tuples(st.just("late"), st.sampled_from([0.0, 5.0, 30.0])),
+        ),
+        max_size=60,
+    ),
+    value=st.integers(0, 4),
+)
+def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tuple[str, float]], value: int) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript("CREATE TABLE datapoint (id TEXT);" + TABLES)
+    clock = ManualClock()
+    desk = Desk(connection.cursor(), clock)
+    q = quota("a", (MINUTE, value), (HOUR, value + 2), (DAY, value + 5))
+    seen: dict[tuple[Window, int], int] = {}
+    for kind, seconds in steps:
+        if kind == "wait":
+            clock.advance(seconds)
+        elif kind == "jump":
+            clock.step_wall(seconds)
+        else:
+            now = clock.now()
+            captured = Moment(now.wall_s - seconds, now.boottime_s - seconds, now.boot_id)
+            if isinstance(desk.charge(q, captured=captured), Granted):
+                for window in Window:
+                    key = (window, window_start(window, now.wall_s - seconds))
+                    seen[key] = seen.get(key, 0) + 1
+    connection.close()
+    assert all(count <= {MINUTE: value, HOUR: value + 2, DAY: value + 5}[window] for (window, _), count in seen.items())
