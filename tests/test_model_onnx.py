@@ -67,6 +67,27 @@ def test_every_family_finds_the_right_class_in_the_right_place(
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
 
 
+def test_a_yolox_network_has_its_picture_at_the_top_left_unscaled_and_with_blue_first(tmp_path: Path) -> None:
+    # Its only candidate is as confident as the first channel of the pixel at the top left is bright, of 255.
+    text = """<ir_version: 9, opset_import: ["" : 17]>
+corner (float[1, 3, 32, 32] images) => (float[1, 21, 6] output0) {
+  from = Constant <value = int64[4] {0, 0, 0, 0}> ()
+  to = Constant <value = int64[4] {1, 1, 1, 1}> ()
+  single = Constant <value = int64[3] {1, 1, 1}> ()
+  most = Constant <value = float {255.0}> ()
+  box = Constant <value = float[1, 1, 5] {0.0, 0.0, 0.0, 0.0, 1.0}> ()
+  pads = Constant <value = int64[6] {0, 0, 0, 0, 20, 0}> ()
+  pixel = Slice (images, from, to)
+  flat = Reshape (pixel, single)
+  share = Div (flat, most)
+  candidate = Concat <axis = 2> (box, share)
+  output0 = Pad (candidate, pads)
+}"""
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "corner.onnx"))
+    (box,) = found(model(tmp_path / "corner.onnx", family="yolox"), np.full((16, 32, 3), (204, 9, 9), np.uint8)).objects
+    assert box.confidence == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("resize", ["letterbox", "stretch"])
 @pytest.mark.parametrize(("height", "width"), [(720, 1280), (1280, 720), (96, 160), (481, 641)])
 def test_a_box_comes_back_to_the_pixels_of_any_picture(tmp_path: Path, resize: str, height: int, width: int) -> None:

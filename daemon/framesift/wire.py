@@ -154,7 +154,7 @@ def _rank(item: object) -> float:
 
 
 def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (float, int)):
         return None
     try:
         number = float(value)
@@ -171,6 +171,8 @@ def _confidence(value: object) -> float | None:
 def _text(value: object) -> str | None:
     if not isinstance(value, str):
         return None
+    if len(value) <= LONGEST_CLASS_NAME and value.isprintable():
+        return value
     text = value[: 4 * LONGEST_CLASS_NAME].encode("utf-8", "replace").decode("utf-8")
     return "".join(c for c in text if unicodedata.category(c)[0] != "C")[:LONGEST_CLASS_NAME]
 
