@@ -17,11 +17,12 @@ from typing import TextIO
 from framesift.clock import Clock
 from framesift.frame import Refusal, Skip
 from framesift.redact import Redactor
-from framesift.telemetry.counters import Counters, Queue, Snapshot, StreamCounts, Timing
+from framesift.telemetry.counters import EXPOSITION_TYPE, Counters, Queue, Snapshot, StreamCounts, Timing
 from framesift.telemetry.events import Events, LogStyle
 from framesift.telemetry.health import Component, Condition, Health
 
 __all__ = [
+    "EXPOSITION_TYPE",
     "Component",
     "Condition",
     "Health",
@@ -116,16 +117,16 @@ class Telemetry:
         self._counters.watch_queue(look)
 
     def snapshot(self) -> Snapshot:
-        """All numbers at this moment."""
+        """All numbers, and the health of each component, at this moment; without secrets."""
         return replace(
             self._counters.snapshot(),
             taken_at_s=self._clock.now().wall_s,
             uptime_s=self._clock.monotonic() - self._started_s,
-            health=self.health.components(),
+            health=tuple(replace(c, why=self._redacted(c.why)) for c in self.health.components()),
         )
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus' text format."""
+        """All numbers in Prometheus' text format, whose media type is EXPOSITION_TYPE."""
         return self._counters.exposition()
 
     def redacted(self, text: str) -> str:

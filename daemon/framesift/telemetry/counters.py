@@ -25,6 +25,9 @@ from prometheus_client.registry import Collector
 
 from framesift.telemetry.health import Component
 
+# The library's own constant names a later version, which older servers refuse; what is written is valid in both.
+EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 _MOST_NAMES = 256
 _LONGEST_NAME = 64
 _OTHER = "other"

@@ -1,0 +1,283 @@
+"""The status pages, over real HTTP: what they tell, whom they tell it, and that they never get in anybody's way."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from clocks import ManualClock
+from framesift.frame import Refusal
+from framesift.settings import StatusOptions
+from framesift.status import StatusServer, StatusUnavailable
+from framesift.telemetry import Condition, Queue, Telemetry
+
+TOKEN = "0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    headers: dict[str, str]
+    body: str
+
+
+class Style:
+    format = "json"
+    level = "info"
+
+
+class Page:
+    """A status server on a free port, and what stands behind it."""
+
+    def __init__(self, options: dict[str, object], secrets: tuple[str, ...] = ("geheim",)) -> None:
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(ManualClock(), Style(), secrets=secrets, out=self.out)
+        self.moves = True
+        window = StatusOptions.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
+        self.server = StatusServer(window, self.telemetry, alive=lambda: self.moves)
+
+    def ask(self, path: str, method: str = "GET", host: str | None = None, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10.0)
+        try:
+            connection.putrequest(method, path, skip_host=True)
+            connection.putheader("Host", f"127.0.0.1:{self.server.port}" if host is None else host)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read().decode())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def page(secrets: tuple[str, ...] = ("geheim",), **options: object) -> Iterator[Page]:
+    shown = Page(options, secrets)
+    shown.server.start()
+    try:
+        yield shown
+    finally:
+        shown.server.stop()
+
+
+def test_alive_means_that_every_loop_moves() -> None:
+    with page() as shown:
+        assert (shown.ask("/healthz").code, shown.ask("/healthz").body) == (200, "alive\n")
+        shown.moves = False
+        assert shown.ask("/healthz").code == 503
+
+
+def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -> None:
+    with page() as shown:
+        assert shown.ask("/readyz").code == 200
+        shown.telemetry.health.set("stream gate", Condition.DEGRADED, "lost")
+        assert shown.ask("/readyz").code == 200
+        shown.telemetry.health.set("sink", Condition.FAILED, "no such folder")
+        assert (shown.ask("/readyz").code, shown.ask("/readyz").body) == (503, "sink: no such folder\n")
+        assert shown.ask("/healthz").code == 200
+        shown.telemetry.health.ok("sink")
+        shown.moves = False
+        assert shown.ask("/readyz").code == 503
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    with page() as shown:
+        shown.telemetry.refused("gate", Refusal.LIMIT)
+        answer = shown.ask("/metrics")
+        assert answer.code == 200
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        (family,) = (f for f in text_string_to_metric_families(answer.body) if f.name == "framesift_frames_refused")
+        assert [(s.labels, s.value) for s in family.samples] == [({"reason": "limit", "stream": "gate"}, 1.0)]
+
+
+def test_the_status_is_every_number_and_every_component_as_json() -> None:
+    with page() as shown:
+        shown.telemetry.read("gate")
+        shown.telemetry.accepted("gate", "night")
+        shown.telemetry.predicted("gate", 0.5)
+        shown.telemetry.watch_queue(lambda: Queue(1, 2, 3, 4, 500, {"delivered": 9}))
+        shown.telemetry.health.set("spool", Condition.DEGRADED, "disk full, says geheim")
+        answer = shown.ask("/status")
+        told = json.loads(answer.body)
+    assert answer.headers["content-type"] == "application/json"
+    assert (told["alive"], told["frames_read"], told["frames_accepted"]) == (True, 1, 1)
+    assert told["queue"]["ready"] == 1
+    assert told["exits"] == {"delivered": 9}
+    assert told["streams"][0]["accepted"] == {"night": 1}
+    assert told["model"] == {"count": 1, "total_s": 0.5}
+    assert told["health"][0]["condition"] == "degraded"
+    assert told["health"][0]["why"] == "disk full, says ****"
+
+
+def test_a_secret_that_looks_like_a_number_does_not_break_the_json() -> None:
+    with page(secrets=("12345",)) as shown:
+        shown.telemetry.watch_queue(lambda: Queue(0, 0, 0, 0, 12345678, {}))
+        assert json.loads(shown.ask("/status").body)["queue"]["size_bytes"] == 12345678
+
+
+def test_nothing_is_kept_by_whoever_stands_between() -> None:
+    with page() as shown:
+        for path in ("/healthz", "/readyz", "/metrics", "/status"):
+            headers = shown.ask(path).headers
+            assert headers["cache-control"] == "no-store"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert "server" not in headers
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "BREW"])
+def test_only_get_is_answered(method: str) -> None:
+    with page() as shown:
+        answer = shown.ask("/status", method)
+        assert answer.code == 405
+        assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:9464", "LOCALHOST", "127.0.0.1", "127.0.0.1:1", "[::1]:9464"])
+def test_local_names_are_ours(host: str) -> None:
+    with page() as shown:
+        assert shown.ask("/healthz", host=host).code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "", "localhost.evil", "::1", "127.0.0.2"]
+)
+def test_a_page_that_had_its_own_name_resolve_to_us_is_turned_away(host: str) -> None:
+    with page() as shown:
+        for path in ("/healthz", "/readyz", "/metrics", "/status", "/none"):
+            answer = shown.ask(path, host=host)
+            assert answer.code == 421
+            assert "framesift" not in answer.body
+
+
+def test_the_address_that_is_listened_at_is_a_name_of_ours() -> None:
+    with page(bind="127.0.0.2:0") as shown:
+        connection = http.client.HTTPConnection("127.0.0.2", shown.server.port, timeout=10.0)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_a_request_without_any_host_is_turned_away() -> None:
+    with page() as shown, socket.create_connection(("127.0.0.1", shown.server.port), timeout=10.0) as wire:
+        wire.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+        assert b" 421 " in wire.recv(4096).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "said", [None, "", "Bearer", "Bearer wrong", f"bearer {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer é"]
+)
+def test_without_the_token_nothing_is_told(said: str | None) -> None:
+    with page(token=TOKEN) as shown:
+        headers = {} if said is None else {"Authorization": said}
+        for path in ("/healthz", "/readyz", "/metrics", "/status", "/none"):
+            answer = shown.ask(path, **headers)
+            assert (answer.code, answer.headers["www-authenticate"]) == (401, "Bearer")
+            assert TOKEN not in answer.body
+
+
+def test_with_the_token_any_name_will_do() -> None:
+    with page(token=TOKEN) as shown:
+        assert shown.ask("/status", host="gate-7.local:9464", Authorization=f"Bearer {TOKEN}").code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/none", "/status/", "/../status", "/healthz/x"])
+def test_there_is_nothing_else(path: str) -> None:
+    with page() as shown:
+        assert shown.ask(path).code == 404
+
+
+def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
+    with page() as shown:
+
+        def broken() -> bool:
+            raise RuntimeError("geheim and worse")
+
+        shown.server.stop()
+        window = StatusOptions.model_validate_json('{"bind": "127.0.0.1:0"}')
+        shown.server = StatusServer(window, shown.telemetry, alive=broken)
+        shown.server.start()
+        answer = shown.ask("/healthz")
+        assert answer.code == 500
+        assert "worse" not in answer.body
+        assert shown.ask("/metrics").code == 200
+    (line,) = (json.loads(line) for line in shown.out.getvalue().splitlines())
+    assert (line["event"], line["cause"]) == ("status_page_failed", "RuntimeError: **** and worse")
+
+
+def test_a_slow_disk_under_one_page_holds_up_no_other() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def slow() -> Queue:
+        asked.set()
+        release.wait(30.0)
+        return Queue(0, 0, 0, 0, 0, {})
+
+    with page() as shown:
+        shown.telemetry.watch_queue(slow)
+        waiting = threading.Thread(target=shown.ask, args=("/status",))
+        waiting.start()
+        try:
+            assert asked.wait(10.0)
+            assert shown.ask("/healthz").code == 200
+        finally:
+            release.set()
+            waiting.join(10.0)
+
+
+def test_garbage_breaks_nothing_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with page() as shown:
+        for garbage in (
+            b"\x16\x03\x01\x02\x00\x01\xfc",
+            b"GET /status\r\n\r\n",
+            b"\x00" * 100_000,
+            b"GET " + b"x" * 100_000,
+        ):
+            with socket.create_connection(("127.0.0.1", shown.server.port), timeout=10.0) as wire:
+                try:
+                    wire.sendall(garbage)
+                    wire.shutdown(socket.SHUT_WR)
+                    while wire.recv(4096):
+                        pass
+                except OSError:
+                    pass
+        assert shown.ask("/healthz").code == 200
+    assert capfd.readouterr().err == ""
+    assert shown.out.getvalue() == ""
+
+
+def test_an_address_in_use_is_named_at_the_start() -> None:
+    with page() as first:
+        second = Page({"bind": f"127.0.0.1:{first.server.port}"})
+        with pytest.raises(
+            StatusUnavailable, match=rf"127\.0\.0\.1:{first.server.port} can't be .*Address already in use"
+        ):
+            second.server.start()
+        second.server.stop()
+
+
+def test_after_the_stop_nobody_answers_and_the_address_is_free_again() -> None:
+    with page() as shown:
+        port = shown.server.port
+        with socket.create_connection(("127.0.0.1", port), timeout=10.0) as idle:
+            shown.server.stop()
+            assert idle.recv(10) == b""
+        with pytest.raises(ConnectionRefusedError):
+            shown.ask("/healthz")
+        again = Page({"bind": f"127.0.0.1:{port}"})
+        again.server.start()
+        assert again.ask("/healthz").code == 200
+        again.server.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "status"]
+
+
+def test_a_server_that_never_started_can_be_stopped() -> None:
+    Page({}).server.stop()
