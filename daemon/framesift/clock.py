@@ -50,3 +50,30 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # not Linux: one id per start of the program, so ages across starts use the wall clock
         return f"start-{time.time_ns()}"
+
+
+class Pulse:
+    """A clock for one loop, which remembers when it was last used: a loop that moves looks at its clock.
+
+    The watchdog is fed while every loop has a pulse. A wait counts from its beginning, and none is long.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_s = clock.monotonic()
+
+    def now(self) -> Moment:
+        self._last_s = self._clock.monotonic()
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        self._last_s = self._clock.monotonic()
+        return self._last_s
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self._last_s = self._clock.monotonic()
+        return self._clock.wait(event, timeout_s)
+
+    def silence_s(self) -> float:
+        """Seconds since the loop last looked at its clock."""
+        return self._clock.monotonic() - self._last_s

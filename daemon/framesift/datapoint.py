@@ -18,6 +18,10 @@ from framesift.moment import Moment
 from framesift.prediction import Prediction, scaled
 
 
+class Unencodable(ValueError):
+    """No JPEG can hold this picture."""
+
+
 class Interval(str, Enum):
     """How often a new labelling batch is begun."""
 
@@ -67,7 +71,7 @@ def encode(
     """The frame as a datapoint with a new id.
 
     max_size: (height, width) in pixels that the picture must fit in, aspect kept, or None. jpeg_quality: 1 to 100.
-    Raises ValueError if the picture cannot be encoded (a JPEG's side has at most 65,535 pixels).
+    Raises Unencodable if the picture cannot be encoded (a JPEG's side has at most 65,535 pixels).
     """
     width, height = fitted(frame.width, frame.height, max_size)
     pixels: Pixels = frame.pixels
@@ -76,9 +80,9 @@ def encode(
     try:
         made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     except cv2.error as error:
-        raise ValueError(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
+        raise Unencodable(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
     if not made:
-        raise ValueError(f"a picture of {width} x {height} cannot be a JPEG")
+        raise Unencodable(f"a picture of {width} x {height} cannot be a JPEG")
     return Datapoint(
         id=uuid.uuid4().hex,
         device=device,

@@ -61,6 +61,7 @@ class Refusal(str, Enum):
     NEAR_DUPLICATE = "near_duplicate"  # wanted, but like one that was accepted
     LIMIT = "limit"  # wanted, but every strategy that matched has spent its credits
     BATCH_FULL = "batch_full"  # wanted, but max_batch_images is reached
+    UNENCODABLE = "unencodable"  # wanted and affordable, but no JPEG can hold it
     SPOOL_FULL = "spool_full"  # wanted and affordable, but the spool has no room
     SPOOL_BROKEN = "spool_broken"  # wanted and affordable, but the disk could not take it
     STOPPED = "stopped"  # the program stopped before it was decided

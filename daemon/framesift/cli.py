@@ -1,0 +1,315 @@
+"""The command line. Each command is a few lines: read what was asked, call the room, print the answer.
+
+Exit codes: 0 a clean stop, 1 a failure, 2 a bad configuration or a wrong use of the command. Modules that a command
+does not need are not loaded for it: `framesift --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from framesift import __version__
+
+if TYPE_CHECKING:
+    from framesift.settings import Settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
+app.add_typer(spool_app, name="spool")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The settings; else FRAMESIFT_CONFIG, ./framesift.yaml, /etc/framesift/."),
+]
+
+WELCOME = f"""[bold]framesift {__version__}[/] watches your cameras and keeps the frames that are worth a label.
+
+  framesift demo      a rendered street, a real detector, a contact sheet: under a minute
+  framesift init      write framesift.yaml and policy.json here, ready to run
+  framesift check     try everything in them: model, cameras, sink, disk
+  framesift run       collect until you press Ctrl-C
+  framesift --help    everything else"""
+
+
+@app.callback(invoke_without_command=True)
+def welcome(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """framesift watches cameras and keeps the frames that are worth a label."""
+    if version:
+        out.print(f"framesift {__version__}")
+    elif context.invoked_subcommand is None:
+        out.print(WELCOME)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Also write every prediction to this JSON-lines file (for model: recorded).")
+    ] = None,
+) -> None:
+    """Collect from all streams until stopped, or until every file has ended and all is delivered."""
+    from framesift.clock import SystemClock
+    from framesift.models import ModelUnusable
+    from framesift.notify import Notifier
+    from framesift.service import Service
+    from framesift.settings import secrets
+    from framesift.spool import SpoolInUse, SpoolTooNew, SpoolUnusable
+    from framesift.telemetry import Telemetry
+
+    settings = _settings(config)
+    clock = SystemClock()
+    telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
+    service.own_signals()
+    try:
+        code = service.run()
+    except (ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
+        _refuse(str(error))
+    except SpoolInUse as error:
+        err.print(f"[red]framesift:[/] {_escaped(str(error))}")
+        code = 1
+    raise typer.Exit(code)
+
+
+def _settings(config: Path | None) -> Settings:
+    from framesift import settings as settings_room
+    from framesift.config_errors import ConfigError
+
+    try:
+        return settings_room.load(settings_room.find(config, os.environ), os.environ)
+    except ConfigError as error:
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> NoReturn:
+    """Bad configuration: one clear message, exit code 2."""
+    for line in why.splitlines():
+        err.print(f"[red]framesift:[/] {_escaped(line)}")
+    raise typer.Exit(2)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.command()
+def check(config: ConfigOption = None) -> None:
+    """Try the configuration, the model, each stream's first frame, the sink and the disk."""
+    from framesift.check import findings
+    from framesift.clock import SystemClock
+    from framesift.redact import Redactor
+    from framesift.settings import secrets
+
+    settings = _settings(config)
+    redacted = Redactor(secrets(settings))
+    signs = {True: "[green]ok[/]", None: "[yellow]note[/]", False: "[red]FAILED[/]"}
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("", "what", "found", "what to do"):
+        table.add_column(title, overflow="fold")
+    failed = False
+    with err.status("trying everything in turn"):
+        for finding in findings(settings, SystemClock()):
+            failed |= finding.good is False
+            advice = "" if finding.good else _escaped(finding.advice)
+            table.add_row(signs[finding.good], finding.subject, _escaped(redacted(finding.told)), advice)
+    out.print(table)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Write a commented framesift.yaml and policy.json, and a rendered clip to begin with."""
+    from framesift.demo.scene import Street, write_video
+    from framesift.settings import template
+
+    wanted = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
+    there = [str(path) for path in wanted if path.exists()]
+    if there and not force:
+        _refuse(f"{', '.join(there)} exists already; --force overwrites it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in wanted[:2]:
+        path.write_text(template(path.name), encoding="utf-8")
+    write_video(Street(frames=240), wanted[2])
+    told = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
+    for path, what in zip(wanted, told, strict=True):
+        out.print(f"wrote {path}  [dim]{what}[/]")
+    out.print("next: [bold]framesift check[/], then [bold]framesift run[/]")
+    out.print("your camera's address goes into framesift.yaml")
+
+
+@app.command()
+def demo(
+    source: Annotated[str | None, typer.Option(help="Your own video, RTSP address or webcam number.")] = None,
+    model: Annotated[Path | None, typer.Option(help="An ONNX detector or classifier for your own source.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where to put what is collected.")] = Path("framesift-demo"),
+    seconds: Annotated[float, typer.Option(help="How long to watch a camera.")] = 30.0,
+) -> None:
+    """The whole river on a rendered street, or on your own source; ends with a table and a contact sheet."""
+    from framesift.demo.play import DemoRefused, play
+
+    try:
+        code = play(folder, source=source, model=model, seconds=seconds, console=out)
+    except DemoRefused as error:
+        _refuse(str(error))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Only tell (by the exit code) whether it is alive.")] = False,
+) -> None:
+    """What a running daemon says of itself."""
+    settings = _settings(config)
+    if settings.status.bind is None:
+        _refuse("status.bind is null: this daemon has no status page to ask")
+    path = "/healthz" if alive else "/status"
+    request = urllib.request.Request(f"http://{settings.status.bind}{path}")
+    if settings.status.token is not None:
+        request.add_header("Authorization", f"Bearer {settings.status.token.get_secret_value()}")
+    # Loopback, or an address that the operator chose: never by way of a proxy.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=4.0) as response:
+            answer = response.read(1 << 20)
+    except (urllib.error.URLError, OSError) as error:
+        err.print(f"[red]framesift:[/] nothing answers at {settings.status.bind}: {_escaped(str(error))}")
+        raise typer.Exit(1) from None
+    if alive:
+        raise typer.Exit(0)
+    if as_json:
+        sys.stdout.write(answer.decode() + "\n")
+        return
+    _show_status(json.loads(answer))
+
+
+def _show_status(told: dict[str, Any], indent: str = "") -> None:
+    for key, value in told.items():
+        if isinstance(value, dict):
+            out.print(f"{indent}[bold]{_escaped(str(key))}[/]")
+            _show_status(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            out.print(f"{indent}[bold]{_escaped(str(key))}[/]")
+            for item in value:
+                out.print(f"{indent}  " + "  ".join(f"{k} {_escaped(str(v))}" for k, v in item.items()))
+        else:
+            out.print(f"{indent}{_escaped(str(key))}: {_escaped(str(value))}")
+
+
+@spool_app.command("list")
+def spool_list(
+    config: ConfigOption = None,
+    state: Annotated[str | None, typer.Option(help="Only these: ready, sending, registered or buried.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What waits in the spool, and what was buried and why."""
+    from framesift.spool import State, by_hand
+
+    if state is not None and state not in {s.value for s in State}:
+        _refuse(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
+    path = _spool_path(config)
+    rows = by_hand.list_rows(path, None if state is None else State(state), limit)
+    if as_json:
+        for row in rows:
+            sys.stdout.write(json.dumps(asdict(row), default=str) + "\n")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("id", "state", "stream", "frame", "captured", "strategy", "score", "attempts", "why"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        score = "" if row.score is None else f"{row.score:.2f}"
+        captured = f"{datetime.fromtimestamp(row.captured_at, timezone.utc):%Y-%m-%d %H:%M:%S}"
+        who = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
+        table.add_row(*who, str(row.attempts), _escaped(row.why or ""))
+    out.print(table if rows else "nothing waits")
+    exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.tallies(path).items())
+    out.print(f"[dim]left so far: {exits or 'nothing'}[/]")
+
+
+@spool_app.command("show")
+def spool_show(
+    id: Annotated[str, typer.Argument(help="As in the list.")],
+    config: ConfigOption = None,
+) -> None:
+    """Everything about one datapoint."""
+    from framesift.spool import by_hand
+
+    shown = by_hand.show(_spool_path(config), id)
+    if shown is None:
+        err.print(f"[red]framesift:[/] the spool has no {_escaped(id)}")
+        raise typer.Exit(1)
+    told = {**asdict(shown.row), "prediction": json.loads(shown.prediction or "null")}
+    sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
+
+
+@spool_app.command("retry")
+def spool_retry(
+    ids: Annotated[list[str] | None, typer.Argument(help="Which; all that are buried if none is named.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Give what was buried, or waits for a date, another chance now."""
+    from framesift.clock import SystemClock
+    from framesift.spool import by_hand
+
+    done = by_hand.retry(_spool_path(config), ids or None, SystemClock().now())
+    _told_of("will be tried again", done, ids)
+
+
+@spool_app.command("drop")
+def spool_drop(
+    ids: Annotated[list[str] | None, typer.Argument(help="Which.")] = None,
+    config: ConfigOption = None,
+    buried: Annotated[bool, typer.Option("--buried", help="All that are buried.")] = False,
+) -> None:
+    """Throw datapoints away, for good."""
+    from framesift.spool import by_hand
+
+    if bool(ids) == buried:
+        _refuse("name what to drop, or say --buried for all that are buried")
+    done = by_hand.drop(_spool_path(config), ids or None)
+    _told_of("dropped", done, ids)
+
+
+def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
+    out.print(f"{len(done)} {what}")
+    missing = sorted(set(ids or ()) - set(done))
+    if missing:
+        err.print(f"[red]framesift:[/] not there, or being sent just now: {_escaped(', '.join(missing))}")
+        raise typer.Exit(1)
+
+
+def _spool_path(config: Path | None) -> Path:
+    path = _settings(config).spool.path
+    if not path.exists():
+        err.print(f"[red]framesift:[/] there is no spool at {_escaped(str(path))} yet")
+        raise typer.Exit(1)
+    return path
+
+
+def main() -> None:
+    """The command's entry point."""
+    app(prog_name="framesift")

@@ -1,0 +1,382 @@
+"""The service: builds the rooms, starts the threads, owns signals, notices to systemd, and the order of stopping.
+
+    start:  model -> policy -> spool -> sink -> workers -> status page -> streams -> READY
+    stop:   one event tells every loop; then streams -> workers -> status page -> spool -> sink -> model
+
+The order of stopping is that of the river: what accepts ends before what delivers, and the spool outlives both. All of
+it shares one deadline, shorter than systemd's. Losing a camera, a network or a disk never ends the service; a bug, a
+model that fails on everything, or a spool that can't be opened does, and the service manager starts it again.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from framesift import policy as policies
+from framesift.clock import Clock, Pulse
+from framesift.collect import Collector, Origin
+from framesift.config_errors import ConfigError
+from framesift.limits import Limit, Window
+from framesift.limits.local import LocalLimits
+from framesift.models import Model, Recorder
+from framesift.models import load as load_model
+from framesift.notify import Notifier
+from framesift.policy import Policy
+from framesift.sampling import AcceptedClasses
+from framesift.settings import Settings
+from framesift.sinks import AlreadyThere, Done, Later, Never, Registered, Sink, open_sink
+from framesift.spool import Spool
+from framesift.status import StatusServer, StatusUnavailable
+from framesift.strategies import problems
+from framesift.streams import Stream, StreamEvent, StreamLost, StreamOptions, StreamState
+from framesift.telemetry import Condition, Queue, Snapshot, Telemetry
+from framesift.upload import Attempted, Uploader
+
+STOP_WITHIN_S = 9.0
+LOOK_AROUND_S = 1.0
+STATUS_EVERY_S = 10.0
+# A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
+SILENT_AFTER_S = 50.0
+
+_WORDS = {
+    Done: "done",
+    AlreadyThere: "already_there",
+    Registered: "registered",
+    Later: "later",
+    Never: "never",
+}
+_UP = {StreamState.RUNNING: True, StreamState.LOST: False, StreamState.FROZEN: False, StreamState.ENDED: False}
+
+
+@dataclass(slots=True)
+class _Collecting:
+    """One stream's thread and what it runs."""
+
+    stream: Stream
+    collector: Collector
+    pulse: Pulse
+    thread: threading.Thread
+
+
+class Service:
+    """One run of the daemon. `stop` and `reload` may be called from any thread, and from signal handlers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        notifier: Notifier,
+        record: Path | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> None:
+        """record: write every prediction to this file. progress: called about once a second while it runs."""
+        self._settings = settings
+        self._clock = clock
+        self._telemetry = telemetry
+        self._notifier = notifier
+        self._record = record
+        self._progress = progress
+        self._stop = threading.Event()
+        self._wake = threading.Event()  # there is something that the main loop should look at before its time
+        self._reload = False
+        self._failure: BaseException | None = None
+        self._gone: list[str] = []  # streams that can't go on, as they said themselves
+        self._collecting: list[_Collecting] = []
+        self._stopping_at_s: float | None = None
+        self._zone = ""
+        self._exits_before: Mapping[str, int] = {}
+        self._last_seen: Snapshot | None = None
+        self._uploader_silence_s: Callable[[], float] = lambda: 0.0
+
+    def stop(self) -> None:
+        """Ends the run: no more frames, deliveries in flight end or are cut, nothing accepted is lost."""
+        self._stop.set()
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Reads the policy again; a bad one is refused, and the old one stays."""
+        self._reload = True
+        self._wake.set()
+
+    def own_signals(self) -> None:
+        """SIGTERM and SIGINT stop, SIGHUP reloads. Only in the main thread."""
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop())
+        signal.signal(signal.SIGINT, lambda _number, _frame: self.stop())
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.reload())
+
+    def run(self) -> int:
+        """Runs until it is told to stop, or until every stream has ended and the spool is drained.
+
+        Returns 0, or 1 after a failure or where a stream could not go on. Raises ConfigError, ModelUnusable and the
+        spool's own errors where it can't even start.
+        """
+        telemetry = self._telemetry
+        with ExitStack() as house:
+            policy = self._policy()
+            self._zone = policy.time_zone
+            model = load_model(self._settings.model)
+            house.callback(model.close)
+            self._warn_of_problems(policy, model)
+            sink = open_sink(self._settings.sink, class_names=model.class_names)
+            house.callback(sink.close)
+            spool = self._spool(policy)
+            spool.open()
+            house.callback(lambda: spool.close(self._left_s()))
+            telemetry.watch_queue(lambda: _queue(spool))
+            self._exits_before = telemetry.snapshot().exits
+            house.callback(self._look_back)
+            uploader = self._uploader(spool, sink)
+            uploader.start()
+            house.callback(lambda: uploader.stop(self._left_s()))
+            if self._settings.status.bind is not None:
+                page = StatusServer(self._settings.status, telemetry, alive=self._alive)
+                page.start()
+                house.callback(page.stop)
+            record = None
+            if self._record is not None:
+                recorder = Recorder(self._record)
+                house.callback(recorder.close)
+                record = recorder.record
+            classes = AcceptedClasses(spool.class_counts())
+            for options in self._settings.streams:
+                self._collecting.append(self._collect(options, model, policy, classes, spool, uploader, record))
+            house.callback(self._end_streams)
+            for collecting in self._collecting:
+                collecting.thread.start()
+            self._notifier.ready()
+            telemetry.event("ready", streams=len(self._collecting), device=self._settings.device)
+            try:
+                self._look_around(spool, uploader)
+            finally:
+                self._stopping_at_s = self._clock.monotonic()
+                self.stop()
+                self._notifier.stopping()
+        return self._farewell()
+
+    def _open_window(self, house: ExitStack) -> None:
+        """The status page. A port that is taken is a pity and no reason to collect nothing."""
+        page = StatusServer(self._settings.status, self._telemetry, alive=self._alive)
+        try:
+            page.start()
+        except StatusUnavailable as error:
+            self._telemetry.health.set("status page", Condition.DEGRADED, str(error))
+        else:
+            house.callback(page.stop)
+
+    # -- while it runs
+
+    def _look_around(self, spool: Spool, uploader: Uploader) -> None:
+        told_s = float("-inf")
+        while not self._stop.is_set() and self._failure is None:
+            self._clock.wait(self._wake, LOOK_AROUND_S)
+            self._wake.clear()
+            if self._reload:
+                self._reload = False
+                self._take_policy()
+            self._telemetry.tick()
+            self._tell_health(spool)
+            if self._alive():
+                self._notifier.watchdog()
+            if self._clock.monotonic() - told_s >= STATUS_EVERY_S:
+                told_s = self._clock.monotonic()
+                self._notifier.status(self._in_a_line())
+            if self._progress is not None:
+                self._progress()
+            if all(not c.thread.is_alive() for c in self._collecting) and uploader.drained():
+                return
+
+    def _alive(self) -> bool:
+        """Whether every loop has moved lately."""
+        streams = all(not c.thread.is_alive() or c.pulse.silence_s() < SILENT_AFTER_S for c in self._collecting)
+        return streams and self._uploader_silence_s() < SILENT_AFTER_S
+
+    def _take_policy(self) -> None:
+        self._notifier.reloading(self._clock.monotonic())
+        try:
+            policy = self._policy()
+            if policy.time_zone != self._zone:
+                raise ConfigError(f"time_zone: changing {self._zone} to {policy.time_zone} needs a restart")
+        except ConfigError as error:
+            self._telemetry.error("reload_refused", why=str(error))
+        else:
+            for collecting in self._collecting:
+                collecting.collector.policy = policy
+            names = [s.name for s in policy.sampling_strategies]
+            self._telemetry.changed("reloaded", strategies=names, enabled=policy.enabled)
+        self._notifier.ready()
+
+    def _tell_health(self, spool: Spool) -> None:
+        problem = spool.health.problem
+        if spool.health.fatal:
+            self._fail(RuntimeError(f"the spool is broken: {problem}"))
+        self._telemetry.health.set("spool", Condition.OK if problem is None else Condition.DEGRADED, problem or "")
+
+    def _in_a_line(self) -> str:
+        seen = self._telemetry.snapshot()
+        up = sum(1 for s in seen.streams if s.up)
+        waiting = 0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending
+        return (
+            f"{up} of {len(self._collecting)} streams up; {seen.frames_read} frames seen, "
+            f"{seen.frames_accepted} accepted, {waiting} waiting"
+        )
+
+    def _fail(self, error: BaseException) -> None:
+        """A loop can't go on: the first reason is kept, and the process ends."""
+        if self._failure is None:
+            self._failure = error
+        self._wake.set()
+
+    def _heard(self, event: StreamEvent) -> None:
+        self._telemetry.changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
+        name = f"stream {event.stream}"
+        if event.state in _UP:
+            self._telemetry.stream_up(event.stream, _UP[event.state])
+        if event.state in (StreamState.LOST, StreamState.FROZEN):
+            self._telemetry.health.set(name, Condition.DEGRADED, event.detail)
+        elif event.state is StreamState.RUNNING:
+            self._telemetry.health.ok(name)
+        elif event.state is StreamState.ENDED:
+            self._telemetry.health.forget(name)
+
+    # -- at the start
+
+    def _policy(self) -> Policy:
+        policy = policies.load(self._settings.policy)
+        return policy if self._settings.enabled else policy.model_copy(update={"enabled": False})
+
+    def _warn_of_problems(self, policy: Policy, model: Model) -> None:
+        stub = self._settings.model.type == "stub"
+        for problem in problems(policy.sampling_strategies, model.task, model.class_names, stub=stub):
+            self._telemetry.warning("policy_problem", reason=problem)
+
+    def _spool(self, policy: Policy) -> Spool:
+        options = self._settings.spool
+        return Spool(
+            options.path,
+            max_bytes=options.max_bytes,
+            min_free_bytes=options.min_free_bytes,
+            when_full=options.when_full,
+            clock=self._clock,
+            limits=LocalLimits(ZoneInfo(policy.time_zone)),
+            report=lambda name, fields: self._telemetry.warning(name, **fields),
+        )
+
+    def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
+        return Uploader(
+            spool,
+            sink,
+            workers=self._settings.upload.workers,
+            sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
+            clock=self._clock,
+            chance=random.Random(),  # only spreads retries: nothing that is collected depends on it
+            failed=self._fail,
+            attempted=self._attempted,
+            paused=self._paused,
+        )
+
+    def _attempted(self, attempted: Attempted) -> None:
+        outcome = attempted.outcome
+        self._telemetry.attempted(_WORDS[type(outcome)], attempted.took_s)
+        if isinstance(outcome, Later | Never):
+            word = _WORDS[type(outcome)]
+            self._telemetry.warning("not_delivered", sink=self._settings.sink.type, reason=word, why=outcome.why)
+
+    def _paused(self, why: str | None) -> None:
+        condition = Condition.OK if why is None else Condition.DEGRADED
+        self._telemetry.health.set("sink", condition, why or "")
+
+    def _collect(
+        self,
+        options: StreamOptions,
+        model: Model,
+        policy: Policy,
+        classes: AcceptedClasses,
+        spool: Spool,
+        uploader: Uploader,
+        record: Callable[..., None] | None,
+    ) -> _Collecting:
+        pulse = Pulse(self._clock)
+        stream = Stream(
+            options,
+            clock=pulse,
+            stop=self._stop,
+            notify=self._heard,
+            count_skipped=lambda why, count: self._telemetry.skipped(options.name, why, count),
+            chance=random.Random(repr((self._settings.seed, options.name, "backoff"))),
+        )
+        collector = Collector(
+            stream,
+            Origin(self._settings.device, self._settings.tags, options.tags, self._settings.seed),
+            model=model,
+            policy=policy,
+            classes=classes,
+            spool=spool,
+            telemetry=self._telemetry,
+            clock=pulse,
+            accepted=uploader.nudge,
+            record=record,
+        )
+        thread = threading.Thread(target=self._run_stream, args=(collector, options.name), name=options.name)
+        return _Collecting(stream, collector, pulse, thread)
+
+    def _run_stream(self, collector: Collector, name: str) -> None:
+        try:
+            collector.run()
+        except StreamLost as error:
+            self._gone.append(name)
+            self._telemetry.error("stream_gone", stream=name, why=str(error))
+            self._telemetry.health.set(f"stream {name}", Condition.FAILED, str(error))
+        except BaseException as error:  # noqa: BLE001  # whatever it is: the main thread ends the process with it
+            self._fail(error)
+        self._wake.set()
+
+    # -- at the end
+
+    def _left_s(self) -> float:
+        """What is left of the one deadline that all of stopping shares."""
+        if self._stopping_at_s is None:
+            self._stopping_at_s = self._clock.monotonic()
+        return max(0.0, self._stopping_at_s + STOP_WITHIN_S - self._clock.monotonic())
+
+    def _look_back(self) -> None:
+        """The last numbers, when all that delivers has ended and the spool can still be asked."""
+        self._last_seen = self._telemetry.snapshot()
+
+    def _end_streams(self) -> None:
+        for collecting in self._collecting:
+            collecting.stream.close()
+        for collecting in self._collecting:
+            if collecting.thread.ident is not None:
+                collecting.thread.join(self._left_s())
+
+    def _farewell(self) -> int:
+        telemetry = self._telemetry
+        if self._failure is not None:
+            telemetry.error("failed", cause=self._failure)
+        telemetry.close()
+        seen = self._last_seen
+        if seen is not None:
+            telemetry.changed(
+                "stopped",
+                frames=seen.frames_read,
+                refused=dict(seen.refused),
+                accepted=seen.frames_accepted,
+                delivered=seen.exits.get("delivered", 0) - self._exits_before.get("delivered", 0),
+                waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered,
+            )
+        return 1 if self._failure is not None or self._gone else 0
+
+
+def _queue(spool: Spool) -> Queue:
+    counts = spool.counts()
+    exits = {exit_.value: count for exit_, count in spool.tallies().items()}
+    return Queue(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, exits)

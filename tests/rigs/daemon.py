@@ -1,0 +1,146 @@
+"""A real `framesift` process in a folder of its own: started, watched by its log, stopped or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+POLICY: dict[str, Any] = {
+    "enabled": True,
+    "persist_predictions": True,
+    "sampling_strategies": [{"name": "all", "type": "random", "traffic_percentage": 1.0}],
+    "batching_strategy": {"batches_name_prefix": "test", "recreation_interval": "never"},
+}
+
+
+def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any] = POLICY) -> None:
+    """framesift.yaml and policy.json in the folder. What the settings don't say is chosen for a test's small world."""
+    whole = {
+        "device": "test",
+        "model": {"type": "stub"},
+        "policy": "policy.json",
+        "sink": {"type": "folder", "path": "collected"},
+        "spool": {"path": "spool.db", "max_bytes": "64MiB", "min_free_bytes": "1MiB"},
+        "status": {"bind": None},
+        "log": {"format": "json"},
+        **settings,
+    }
+    (folder / "framesift.yaml").write_text(json.dumps(whole))  # JSON is YAML
+    (folder / "policy.json").write_text(json.dumps(policy))
+
+
+def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "framesift", *words],
+        cwd=folder,
+        env=_environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def collected(folder: Path, name: str = "collected") -> list[dict[str, Any]]:
+    """The lines of the folder sink's metadata, without a last one that is still being written."""
+    path = folder / name / "metadata.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+class Daemon:
+    """`framesift run`. events: what it logged so far, as objects."""
+
+    def __init__(self, folder: Path, *words: str, **variables: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.stray: list[str] = []  # what it printed that is no JSON: there should be none
+        self._grown = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "framesift", "run", *words],
+            cwd=folder,
+            env=_environment(variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def wait_for(self, event: str, timeout_s: float = 30.0, after: int = 0, **fields: Any) -> dict[str, Any]:
+        """The first event of that name (and with those fields) after so many events. AssertionError if it is late."""
+
+        def found() -> dict[str, Any] | None:
+            for told in self.events[after:]:
+                if told.get("event") == event and all(told.get(k) == v for k, v in fields.items()):
+                    return told
+            return None
+
+        with self._grown:
+            self._grown.wait_for(lambda: found() is not None or not self._listener.is_alive(), timeout_s)
+            answer = found()
+        assert answer is not None, f"no {event} {fields} within {timeout_s} s; it said {self.events} {self.stray}"
+        return answer
+
+    def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Looks a few times a second whether the condition holds; False if it never did."""
+        with self._grown:
+            for _ in range(int(timeout_s / 0.1)):
+                if condition():
+                    return True
+                self._grown.wait(0.1)
+        return condition()
+
+    def stop(self, timeout_s: float = 15.0) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float) -> int:
+        code = self.process.wait(timeout_s)
+        self._listener.join(timeout_s)
+        return code
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.wait(10.0)
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                told = json.loads(line)
+            except json.JSONDecodeError:
+                told = None
+            with self._grown:
+                if isinstance(told, dict):
+                    self.events.append(told)
+                else:
+                    self.stray.append(line.rstrip())
+                self._grown.notify_all()
+        with self._grown:
+            self._grown.notify_all()
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The tests' own environment without what could configure a daemon."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FRAMESIFT_", "ACTIVE_LEARNING_", "NOTIFY_"))}
+    return {**kept, **variables}

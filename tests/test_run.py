@@ -1,0 +1,167 @@
+"""`framesift run` as a user meets it: a real process, real files, a real camera, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
+from rigs.footage import numbered_clip, read_number, real_clip
+from rigs.rtsp import RtspCamera, Wire
+
+
+def _policy(**strategy: Any) -> dict[str, Any]:
+    return {**POLICY, "sampling_strategies": [{"name": "all", "type": "random", "traffic_percentage": 1.0, **strategy}]}
+
+
+def _file_stream(**more: Any) -> dict[str, Any]:
+    return {"name": "gate", "source": "clip.mp4", **more}
+
+
+def test_a_finished_file_ends_the_run_with_0_and_everything_delivered(tmp_path: Path) -> None:
+    import cv2
+
+    numbered_clip(tmp_path / "clip.mp4", frames=30)
+    write_configuration(tmp_path, {"streams": [_file_stream(tags=["north"])]})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = collected(tmp_path)
+    assert [line["frame"] for line in sorted(lines, key=lambda line: line["frame"])] == list(range(30))
+    first = next(line for line in lines if line["frame"] == 7)
+    assert first["device"] == "test"
+    assert first["stream"] == "gate"
+    assert "north" in first["tags"]
+    picture = cv2.imread(str(tmp_path / "collected" / first["file_name"]))
+    assert picture is not None
+    assert read_number(picture) == 7
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["event"], last["frames"], last["accepted"], last["delivered"]) == ("stopped", 30, 30, 30)
+
+
+def test_a_second_run_starts_where_the_spool_ended(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=12)
+    write_configuration(tmp_path, {"streams": [_file_stream()]}, _policy(limits=[{"type": "daily", "value": 5}]))
+    for _ in range(2):
+        assert framesift(tmp_path, "run").returncode == 0
+    assert len(collected(tmp_path)) == 5
+
+
+def test_recorded_predictions_come_back_frame_by_frame(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=10)
+    write_configuration(tmp_path, {"streams": [_file_stream()]})
+    assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 0
+    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in said] == list(range(10))
+    assert all(line["is_stub"] for line in said)
+    write_configuration(
+        tmp_path,
+        {
+            "streams": [_file_stream()],
+            "model": {"type": "recorded", "path": "said.jsonl"},
+            "spool": {"path": "again.db", "min_free_bytes": "1MiB"},
+            "sink": {"type": "folder", "path": "again"},
+        },
+    )
+    assert framesift(tmp_path, "run").returncode == 0
+    assert len(collected(tmp_path, "again")) == 10
+
+
+def test_sigterm_stops_within_seconds_and_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=50)
+    settings = {
+        "streams": [_file_stream(loop=True, fps=20)],
+        "sink": {"type": "folder", "path": "collected", "limits": [{"type": "daily", "value": 3}]},
+    }
+    write_configuration(tmp_path, settings)
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        assert daemon.until(lambda: len(collected(tmp_path)) == 3, 30.0)
+        assert daemon.stop() == 0
+        last = daemon.events[-1]
+        assert last["event"] == "stopped"
+        assert not daemon.stray
+    waiting = framesift(tmp_path, "spool", "list", "--json")
+    rows = [json.loads(line) for line in waiting.stdout.splitlines()]
+    assert len(rows) == last["accepted"] - 3
+    assert {row["state"] for row in rows} == {"ready"}
+
+
+def test_ctrl_c_is_a_clean_stop_too(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.wait(15.0) == 0
+        assert not daemon.stray
+
+
+def test_a_reload_takes_the_new_policy_and_keeps_the_old_one_where_the_new_is_bad(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=20)]}, {"enabled": False})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        (tmp_path / "policy.json").write_text(json.dumps({**POLICY, "enabled": "yes"}))
+        daemon.process.send_signal(signal.SIGHUP)
+        refused = daemon.wait_for("reload_refused")
+        assert "enabled" in refused["why"]
+        assert not collected(tmp_path)
+        (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        assert daemon.until(lambda: len(collected(tmp_path)) >= 3, 30.0)
+        assert daemon.stop() == 0
+
+
+def test_a_camera_that_goes_and_comes_back_costs_one_line_each(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=50)
+    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+        stream = {"name": "gate", "source": wire.url("clip.mp4"), "fps": 5}
+        write_configuration(tmp_path, {"streams": [stream]})
+        with Daemon(tmp_path) as daemon:
+            daemon.wait_for("stream", state="running", timeout_s=30.0)
+            wire.unplug()
+            wire.cut()
+            daemon.wait_for("stream", state="lost")
+            before = len(daemon.events)
+            daemon.until(lambda: False, 4.0)  # away for long enough that several attempts fail
+            seen = len(collected(tmp_path))
+            wire.plug()
+            daemon.wait_for("stream", after=before, state="running", timeout_s=10.0)
+            assert daemon.until(lambda: len(collected(tmp_path)) > seen, 10.0)
+            states = [e["state"] for e in daemon.events if e["event"] == "stream"]
+            assert states == ["connecting", "running", "lost", "running"]
+            assert daemon.stop() == 0
+
+
+@pytest.mark.timeout(240)
+def test_a_limit_of_5_a_minute_holds_over_kill_9_and_restart_on_real_footage(tmp_path: Path) -> None:
+    (tmp_path / "bikes.mp4").write_bytes(real_clip().read_bytes())
+    with RtspCamera(tmp_path) as camera:
+        stream = {"name": "bikes", "source": camera.url("bikes.mp4"), "fps": 4}
+        write_configuration(tmp_path, {"streams": [stream]}, _policy(limits=[{"type": "minutely", "value": 5}]))
+        with Daemon(tmp_path) as daemon:
+            assert daemon.until(lambda: len(collected(tmp_path)) >= 2, 30.0)
+            daemon.kill()
+        with Daemon(tmp_path) as daemon:
+            first_minute = collected(tmp_path)[0]["captured_at"][:16]
+
+            def in_a_later_minute() -> int:
+                return sum(line["captured_at"][:16] > first_minute for line in collected(tmp_path))
+
+            assert daemon.until(lambda: in_a_later_minute() >= 5, 90.0)
+            daemon.until(lambda: in_a_later_minute() > 5, 3.0)  # a dozen more frames, none of which may pass
+            assert daemon.stop() == 0
+        lines = collected(tmp_path)
+        assert len({line["id"] for line in lines}) == len(lines)
+        per_minute = Counter(line["captured_at"][:16] for line in lines)
+        minutes = sorted(per_minute)
+        assert max(per_minute.values()) <= 5
+        assert per_minute[minutes[1]] == 5
+        waiting = framesift(tmp_path, "spool", "list", "--json").stdout
+        assert waiting == ""
