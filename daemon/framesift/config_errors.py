@@ -179,7 +179,8 @@ def _said(place: Place, problems: list[Any], root: dict[str, Any], data: object)
 def _tag(problem: Any, value: object) -> str:
     key = str(problem["ctx"]["discriminator"]).strip("'")
     if problem["type"] == "union_tag_not_found":
-        return f"{key} is missing"
+        near = nearest(key, [str(k) for k in value]) if isinstance(value, Mapping) else None
+        return f"{key} is missing" + (f"; is it meant by {near}?" if near else "")
     words = re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
     given = value[key] if isinstance(value, Mapping) and key in value else problem["ctx"]["tag"]
     meant = nearest(given, words) if isinstance(given, str) else None

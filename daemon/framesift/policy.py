@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from framesift import config_text
-from framesift.config_errors import ConfigError, nearest, validated
+from framesift.config_errors import ConfigError, nearest, shown, validated
 from framesift.datapoint import Interval
 from framesift.options import Closed, Slug, Tag, Text
 from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
@@ -112,5 +112,5 @@ def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
     """The policy in a text. source: what messages call it. Raises ConfigError."""
     document = config_text.parse(text, source, is_json=is_json)
     if not isinstance(document.data, dict):
-        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {type(document.data).__name__}")
+        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {shown(document.data)}")
     return validated(Policy, document.data, document.where)
