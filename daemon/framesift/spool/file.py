@@ -159,29 +159,34 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 class Reserve:
-    """Space that is ours already when the disk is full: on a full disk even a deletion needs room for its log."""
+    """Space that is ours already when the disk is full: on a full disk even a deletion needs room for its log.
+
+    Two files, because the log and its index need an inode each on a disk that has run out of them.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = beside(path, ".reserve")
+        self._paths = (beside(path, ".reserve"), beside(path, ".reserve-2"))
 
     def give_up(self) -> bool:
         """True if there was something to give up."""
-        try:
-            self._path.unlink()
-        except OSError:
-            return False
-        return True
+        there = False
+        for path in self._paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                there = True
+        return there
 
     def make(self, min_free_bytes: int) -> bool:
         """Makes it again if the disk has room for it; True if it is there."""
-        with contextlib.suppress(OSError):
-            if self._path.stat().st_size == RESERVE_BYTES:
-                return True
+        size_bytes = RESERVE_BYTES // len(self._paths)
         try:
-            if free_bytes(self._path.parent) < min_free_bytes + RESERVE_BYTES:
-                return False
-            with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            for path in self._paths:
+                if path.exists() and path.stat().st_size == size_bytes:
+                    continue
+                if free_bytes(path.parent) < min_free_bytes + size_bytes:
+                    return False
+                with path.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, size_bytes)
         except OSError:
             self.give_up()
             return False

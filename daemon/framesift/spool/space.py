@@ -14,6 +14,7 @@ from framesift.spool.file import Trouble, beside, free_bytes, trouble
 from framesift.spool.nouns import Exit, SpoolFull, WhenFull
 
 _ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
+_VICTIM_PAGES = 8  # the same, for a row that goes; the pages of its picture are only given back
 _VICTIMS = {
     WhenFull.EVICT_LOWEST: "SELECT seq, rank FROM datapoint INDEXED BY datapoint_to_evict"
     " WHERE state = ? ORDER BY rank, seq LIMIT 1",
@@ -70,6 +71,8 @@ class Transaction:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._written_pages = 0
+        self._victims = 0
+        self._structure_pages: int | None = None
         self.evicted = 0
         # What to tell the log once it is committed.
         self.notes: list[tuple[str, dict[str, object]]] = []
@@ -86,31 +89,44 @@ class Transaction:
                 raise SpoolFull(self._why(cursor))
             remove(cursor, victim, Exit.EVICTED)
             gone += 1
-            self._written_pages += _ROW_PAGES
+            self._victims += 1
         self._written_pages += need
         self.evicted += gone
 
     def _could_fit(self, need: int) -> bool:
         """Whether it would fit if everything else were gone: otherwise nobody is evicted for it."""
         space = self._space
-        return 2 * need * space.page_bytes <= space.max_bytes and self._disk_allows(0, need)
+        return 2 * need * space.page_bytes <= space.max_bytes and self._disk_allows(
+            0, self._space.wal_used_bytes + self._log_bytes(self._written_pages + need)
+        )
 
     def _fits(self, cursor: sqlite3.Cursor, need: int) -> bool:
         space = self._space
         page_count, free_pages = _pragma(cursor, "page_count"), _pragma(cursor, "freelist_count")
-        wal_bytes = max(space.wal_bytes, self._wal_after(need))
+        wal_bytes = max(space.wal_bytes, self._wal_after(cursor, need))
         if (page_count - free_pages + need) * space.page_bytes + wal_bytes > space.max_bytes:
             return False
         pages_after = page_count + max(0, need - free_pages)
-        return self._disk_allows(pages_after * space.page_bytes - space.file_bytes, need)
+        growth_bytes = pages_after * space.page_bytes - space.file_bytes
+        return self._disk_allows(growth_bytes, self._wal_after(cursor, need))
 
-    def _disk_allows(self, growth_bytes: int, need: int) -> bool:
+    def _disk_allows(self, growth_bytes: int, wal_after_bytes: int) -> bool:
         space = self._space
-        taken_bytes = max(0, growth_bytes) + max(0, self._wal_after(need) - space.wal_bytes)
+        taken_bytes = max(0, growth_bytes) + max(0, wal_after_bytes - space.wal_bytes)
         return taken_bytes == 0 or space.free_bytes - taken_bytes >= space.min_free_bytes
 
-    def _wal_after(self, need: int) -> int:
-        return self._space.wal_used_bytes + (self._written_pages + need) * (self._space.page_bytes + 24)
+    def _wal_after(self, cursor: sqlite3.Cursor, need: int) -> int:
+        """The log's size once this row and all before it are committed, at most."""
+        pages = self._victims * _VICTIM_PAGES
+        if self._victims > 8:  # many small ones lie on the same pages: no more are written than there are
+            if self._structure_pages is None:
+                pictures = cursor.execute("SELECT coalesce(sum(size_bytes), 0) FROM datapoint").fetchone()[0]
+                self._structure_pages = live_pages(cursor) - int(pictures) // self._space.page_bytes
+            pages = min(pages, self._structure_pages)
+        return self._space.wal_used_bytes + self._log_bytes(self._written_pages + pages + need)
+
+    def _log_bytes(self, pages: int) -> int:
+        return pages * (self._space.page_bytes + 24)
 
     def _why(self, cursor: sqlite3.Cursor) -> str:
         space = self._space
