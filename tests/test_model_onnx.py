@@ -250,9 +250,9 @@ def test_a_classifier_may_say_many_labels(
 
 
 def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_prediction(tmp_path: Path) -> None:
-    answer = said_of(tmp_path, [0.9, math.nan, 0.1], activation="none")
+    answer = said_of(tmp_path, [0.9, math.nan, math.inf], activation="none")
     assert isinstance(answer, Classification)
-    assert (answer.top, len(answer.scores), answer.dropped) == ("a", 2, 1)
+    assert (answer.top, len(answer.scores), answer.dropped) == ("a", 1, 2)
     with pytest.raises(ModelFailed, match="no class has a confidence"):
         said_of(tmp_path, [math.nan] * 3)
 
@@ -392,6 +392,17 @@ def test_providers_that_are_not_there_are_passed_over_while_one_is(tmp_path: Pat
     assert model(path, providers=[missing, "CPUExecutionProvider"]).description.endswith("CPUExecutionProvider")
     with pytest.raises(ModelUnusable, match=f"none of {missing} is in this onnxruntime, which has {there[0]}"):
         model(path, providers=[missing])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_a_picture_is_worked_on_by_as_many_threads_as_configured(tmp_path: Path) -> None:
+    path = spotting(tmp_path / "spot.onnx", "yolov8")
+    kept = [model(path, threads=1)]
+    before = len(list(Path("/proc/self/task").iterdir()))
+    kept.append(model(path, threads=1))
+    assert len(list(Path("/proc/self/task").iterdir())) == before
+    kept.append(model(path, threads=4))
+    assert len(list(Path("/proc/self/task").iterdir())) == before + 3
 
 
 # In service

@@ -115,7 +115,7 @@ def test_a_recorded_prediction_is_scaled_to_the_frame(tmp_path: Path) -> None:
     answer = recorded.predict(frame(blank(96, 640)))
     assert isinstance(answer, Detections)
     (found,) = answer.objects
-    assert (answer.width, answer.height) == (640, 96)
+    assert (answer.width, answer.height, answer.model_id) == (640, 96, "recorded/p")
     assert (found.x, found.y, found.width, found.height) == (100, 40, 40, 12)
 
 
@@ -207,7 +207,7 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     said: list[Prediction] = [
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(), width=64, height=48, model_id="m/1", time_s=0.5),
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="m/1"),
-        Classification(top="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48),
+        Classification(top="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"),
         Stub(task=Task.KEYPOINT_DETECTION, width=64, height=48, model_id="stub/0"),
     ]
     path = tmp_path / "p.jsonl"

@@ -14,6 +14,7 @@ import os
 import threading
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -66,7 +67,8 @@ class RecordedModel:
             prediction = wire.parse(payload, width=frame.width, height=frame.height, task=self.task)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelFailed(f"the recorded prediction of frame {frame.number} of {frame.stream}: {error}") from error
-        return scaled(prediction, frame.width, frame.height)
+        named = replace(prediction, model_id=prediction.model_id or self.model_id)
+        return scaled(named, frame.width, frame.height)
 
     def close(self) -> None:
         self._closed = True
