@@ -105,6 +105,12 @@ def _copy(
         if image is None or not _insert(cursor, "image", image):
             buried += 1
             rows.bury(cursor, seq, "its picture lay on a damaged page")
+    # Every row but a buried one was accepted with a credit, whose record may lie on a page that is gone.
+    cursor.execute(
+        "INSERT INTO charge (id, strategy, batch, at_s, granted_by)"
+        " SELECT id, strategy, batch, captured_at_s, 'salvage' FROM datapoint"
+        " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
+    )
     lost += old.unseen()
     rows.lost(cursor, lost)
     # Numbers must go on where the old file's ended: a row's place in the queue is its number.
@@ -138,6 +144,8 @@ class _Damaged:
 
     def __init__(self, path: Path) -> None:
         self._connection = file.connect_to_read(path)
+        # Without it SQLite reads nothing at all of a file that is shorter than it ought to be.
+        self._connection.execute("PRAGMA writable_schema = ON")
         self.was_whole = True
         self._seen = 0
 

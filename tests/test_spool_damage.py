@@ -1,0 +1,216 @@
+"""What a failing disk does to the spool's file: what is damaged is buried and counted, and everything else goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from clocks import ManualClock
+from framesift.limits import Window
+from framesift.spool import Exit, Refused, Spool, SpoolBroken, State
+from rigs.spools import Told, accepted, make_spool, put, quota
+
+PAGE_BYTES = 4096
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def filled(folder: Path, clock: ManualClock, number: int = 40) -> list[str]:
+    """A closed spool with so many datapoints of three pages each; their ids."""
+    spool = make_spool(folder, clock)
+    spool.open()
+    ids = [accepted(put(spool, clock, [quota("a", (Window.DAILY, 100))], jpeg=picture(n))) for n in range(number)]
+    spool.close()
+    return ids
+
+
+def picture(number: int) -> bytes:
+    return b"picture %d " % number * 900
+
+
+def reopened(folder: Path, clock: ManualClock, told: Told | None = None) -> Spool:
+    spool = make_spool(folder, clock, report=told or Told())
+    spool.open()
+    return spool
+
+
+def pages_of(path: Path, table: str) -> list[int]:
+    """Numbers (from 0) of the leaf pages of a table or index."""
+    connection = sqlite3.connect(path)
+    found = connection.execute(
+        "SELECT pageno - 1 FROM dbstat WHERE name = ? AND pagetype = 'leaf'", (table,)
+    ).fetchall()
+    connection.close()
+    return [page for (page,) in found]
+
+
+def scribble(path: Path, page: int, what: bytes = b"\xa5") -> None:
+    with path.open("r+b") as file:
+        file.seek(page * PAGE_BYTES)
+        file.write((what * PAGE_BYTES)[:PAGE_BYTES])
+
+
+def deliver_all(spool: Spool) -> dict[str, bytes]:
+    """What a worker gets to deliver, until nothing is left to claim."""
+    delivered: dict[str, bytes] = {}
+    while items := spool.claim(3).items:
+        for item in items:
+            try:
+                delivered[item.id] = spool.jpeg(item.id)
+            except SpoolBroken:
+                continue
+            spool.done(item.id)
+    return delivered
+
+
+def test_a_picture_that_isnt_what_was_stored_is_buried_and_the_others_go_on(tmp_path: Path, clock: ManualClock) -> None:
+    ids = filled(tmp_path, clock, 3)
+    path = tmp_path / "spool.db"
+    content = path.read_bytes()
+    assert content.count(b"picture 1 picture 1 ") > 0
+    path.write_bytes(content.replace(b"picture 1 picture 1 ", b"picture 1 picture 7 ", 1))
+    told = Told()
+    spool = reopened(tmp_path, clock, told)
+    assert sorted(deliver_all(spool)) == sorted([ids[0], ids[2]])
+    (buried,) = spool.items(State.BURIED)
+    assert (buried.id, buried.why) == (ids[1], "its picture is damaged: it isn't what was stored")
+    assert told.names() == ["spool_damaged", "spool_buried"]
+    spool.close()
+
+
+def test_a_prediction_that_isnt_what_was_stored_is_buried_too(tmp_path: Path, clock: ManualClock) -> None:
+    filled(tmp_path, clock, 1)
+    path = tmp_path / "spool.db"
+    path.write_bytes(path.read_bytes().replace(b'"class":"car"', b'"class":"cat"'))
+    spool = reopened(tmp_path, clock)
+    assert deliver_all(spool) == {}
+    assert spool.counts().buried == 1
+    spool.close()
+
+
+def test_a_file_that_is_no_database_is_moved_aside_and_kept(tmp_path: Path, clock: ManualClock) -> None:
+    filled(tmp_path, clock, 3)
+    path = tmp_path / "spool.db"
+    garbage = b"garbage" * 5000
+    path.write_bytes(garbage)
+    told = Told()
+    spool = reopened(tmp_path, clock, told)
+    (aside,) = tmp_path.glob("spool.db.corrupt-*")
+    assert aside.read_bytes() == garbage
+    assert told.names() == ["spool_moved_aside"]
+    assert told.events[0][1]["path"] == str(aside)
+    # What was charged isn't known any more: limited strategies have nothing left in the open windows.
+    assert isinstance(put(spool, clock, [quota("a", (Window.DAILY, 1000))]), Refused)
+    accepted(put(spool, clock))
+    clock.advance(12 * 3600)
+    accepted(put(spool, clock, [quota("a", (Window.DAILY, 1000))]))
+    spool.close()
+    # It is an ordinary spool from here on.
+    reopened(tmp_path, clock).close()
+    assert len(list(tmp_path.glob("spool.db.corrupt-*"))) == 1
+
+
+def test_an_empty_file_is_a_new_spool(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "spool.db").touch()
+    spool = reopened(tmp_path, clock)
+    accepted(put(spool, clock))
+    spool.close()
+    assert not list(tmp_path.glob("*corrupt*"))
+
+
+def test_a_file_cut_short_starts_and_knows_its_charges(tmp_path: Path, clock: ManualClock) -> None:
+    filled(tmp_path, clock)
+    path = tmp_path / "spool.db"
+    size_bytes = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size_bytes - 4 * PAGE_BYTES)
+    spool = reopened(tmp_path, clock)
+    delivered = deliver_all(spool)
+    assert len(delivered) >= 36
+    assert len(delivered) + spool.counts().buried + spool.tallies()[Exit.BURIED] == 40
+    accepted(put(spool, clock))
+    spool.close()
+
+
+@pytest.mark.parametrize("table", ["datapoint", "image", "charge", "datapoint_to_claim", "datapoint_to_evict", "tally"])
+@pytest.mark.parametrize("what", [b"\xa5", b"\x00"])
+def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
+    tmp_path: Path, clock: ManualClock, table: str, what: bytes
+) -> None:
+    ids = filled(tmp_path, clock)
+    path = tmp_path / "spool.db"
+    pages = pages_of(path, table)
+    scribble(path, pages[len(pages) // 2], what)
+    spool = reopened(tmp_path, clock)
+    delivered: dict[str, bytes] = {}
+    for _ in range(10):  # each damage that is met is mended, by moving to a new file
+        try:
+            delivered |= deliver_all(spool)
+            break
+        except SpoolBroken:
+            continue
+    assert all(delivered[id] == picture(ids.index(id)) for id in delivered)
+    per_page = {"datapoint": 25, "image": 3}.get(table, 0)
+    assert len(delivered) >= 40 - per_page
+    exits = spool.tallies()
+    assert exits[Exit.DELIVERED] == len(delivered)
+    assert len(delivered) + exits[Exit.BURIED] + spool.counts().buried == 40
+    # Never more than the limit, whatever became of the charges: forty were charged, a hundred is the limit.
+    more = sum(not isinstance(put(spool, clock, [quota("a", (Window.DAILY, 100))]), Refused) for _ in range(70))
+    assert more == (0 if table == "charge" else 60)
+    assert spool.health.problem is None
+    spool.close()
+
+
+def test_damage_that_shows_while_it_runs_is_mended_while_it_runs(tmp_path: Path, clock: ManualClock) -> None:
+    ids = filled(tmp_path, clock)
+    told = Told()
+    spool = reopened(tmp_path, clock, told)
+    path = tmp_path / "spool.db"
+    pages = pages_of(path, "datapoint_to_claim")
+    for page in pages:
+        scribble(path, page)
+    # The pages that the writer remembers are still good; a longer read makes it look at the disk.
+    for _ in range(10):
+        try:
+            delivered = deliver_all(spool)
+            break
+        except SpoolBroken:
+            continue
+    assert sorted(delivered) == sorted(ids)
+    accepted(put(spool, clock))
+    assert spool.health.problem is None
+    spool.close()
+
+
+def test_a_salvage_that_was_killed_begins_again(tmp_path: Path, clock: ManualClock) -> None:
+    filled(tmp_path, clock, 5)
+    path = tmp_path / "spool.db"
+    scribble(path, 0)
+    (tmp_path / "spool.db.salvage").write_bytes(b"half a file")
+    (tmp_path / "spool.db.salvage-wal").write_bytes(b"half a log")
+    (tmp_path / "spool.db.salvaged").write_bytes(b"worthless while the old one is in place")
+    spool = reopened(tmp_path, clock)
+    accepted(put(spool, clock))
+    spool.close()
+    assert not list(tmp_path.glob("*salvage*"))
+
+
+def test_a_salvage_that_was_killed_between_two_names_is_finished(tmp_path: Path, clock: ManualClock) -> None:
+    ids = filled(tmp_path, clock, 3)
+    (tmp_path / "spool.db").rename(tmp_path / "spool.db.salvaged")
+    spool = reopened(tmp_path, clock)
+    assert sorted(deliver_all(spool)) == sorted(ids)
+    spool.close()
+
+
+def test_two_damages_in_the_same_second_keep_both_files(tmp_path: Path, clock: ManualClock) -> None:
+    for _ in range(2):
+        (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
+        reopened(tmp_path, clock).close()
+    assert len(list(tmp_path.glob("spool.db.corrupt-*"))) == 2
