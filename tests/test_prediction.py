@@ -340,6 +340,7 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
         ([0, 0, 5, 5], 0.5, 2),
         ([0, 0, 5, 5], 0.5, -1),
         ([5, 5, 5, 9], 0.5, 0),
+        ([5, 5, 9, 5], 0.5, 0),
         ([200, 0, 300, 5], 0.5, 0),
         ([9, 0, 5, 5], 0.5, 0),
     ],

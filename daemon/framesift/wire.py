@@ -219,13 +219,7 @@ def _detection(item: Any, picture_width: int, picture_height: int) -> Detection 
             tracker_id=_tracker_id(item.get("tracker_id")),
             parent_id=_text(item.get("parent_id")),
         )
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ):  # a part of foreign shape: the object is malformed
+    except (ValueError, TypeError, LookupError, AttributeError):  # a part of foreign shape: the object is malformed
         return None
 
 

@@ -189,10 +189,22 @@ def _session(options: OnnxOptions) -> Any:
     settings.intra_op_num_threads = options.threads or 0
     # Threads that spin for the next picture would burn a core between the frames of a slow stream.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(options.path), settings, providers=chosen)
-    except Exception as error:  # onnxruntime and its providers raise what they like
-        raise ModelUnusable(f"model.path: {options.path} can't be loaded: {error}") from error
+    failure: Exception | None = None
+    for first in range(len(chosen)):
+        try:
+            # Its own fallback prints to stdout, where the log is.
+            session = onnxruntime.InferenceSession(
+                str(options.path), settings, providers=chosen[first:], enable_fallback=0
+            )
+        except Exception as error:  # noqa: BLE001 - onnxruntime and its providers raise what they like
+            failure = error
+            continue
+        # A provider that lacks its libraries or its device is passed over in silence, down to the CPU.
+        if session.get_providers()[0] in chosen:
+            return session
+    if failure is None:
+        raise ModelUnusable(f"model.providers: {', '.join(chosen)} can't be started on this machine")
+    raise ModelUnusable(f"model.path: {options.path} can't be loaded: {failure}") from failure
 
 
 def _family_asked(options: OnnxOptions, said: dict[str, str]) -> Family:

@@ -56,7 +56,7 @@ class OnnxOptions(Closed):
     input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
     models that leave theirs open. multi_label: a classifier may say several labels, those of a confidence from
     `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences
-    already). providers: of onnxruntime; those that it was not built with are passed over. threads: for one picture.
+    already). providers: of onnxruntime, the first that can be started is used. threads: for one picture.
     """
 
     type: Literal["onnx"]
