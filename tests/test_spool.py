@@ -324,6 +324,17 @@ def test_the_second_step_is_not_another_image_for_the_sinks_limits(spool: Spool,
     assert [item.id for item in spool.claim(1, limits).items] == ["x"]
 
 
+def test_releasing_a_second_step_opens_nothing_of_the_sinks_limits(spool: Spool, clock: ManualClock) -> None:
+    limits = [Limit(Window.DAILY, 1)]
+    put(spool, clock, id="x", score=1.0)
+    put(spool, clock, id="y")
+    spool.claim(1, limits)
+    spool.registered("x", "image-1")
+    spool.claim(1, limits)
+    spool.release(["x"])
+    assert [item.id for item in spool.claim(2, limits).items] == ["x"]
+
+
 def test_a_row_that_waits_for_a_date_wakes_before_the_sinks_window(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="registered")
     spool.claim(1)

@@ -177,6 +177,12 @@ def later(cursor: sqlite3.Cursor, seq: int, at_s: float | None, why: str, *, cos
     )
 
 
+def is_registered(cursor: sqlite3.Cursor, seq: int) -> bool:
+    """Whether the sink has its image."""
+    row = cursor.execute("SELECT image_id IS NOT NULL FROM datapoint WHERE seq = ?", (seq,)).fetchone()
+    return bool(row[0])
+
+
 def release(cursor: sqlite3.Cursor, seq: int) -> None:
     _unclaim(cursor, seq)
     cursor.execute("UPDATE datapoint SET attempts = attempts - 1, tried = tried - 1 WHERE seq = ?", (seq,))

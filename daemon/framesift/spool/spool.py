@@ -192,8 +192,8 @@ class Spool:
                 ready = ready[: room.count]
                 if room.until_s is not None:
                     until_s = room.until_s if until_s is None else min(until_s, room.until_s)
-                for _, id in ready:
-                    self._limits.send(cursor, id, now)
+            for _, id in ready:
+                self._limits.send(cursor, id, now)
             items: list[Item] = []
             for seq, id in found + ready:
                 item = rows.claim(cursor, seq)
@@ -287,8 +287,9 @@ class Spool:
         for id in ids:
 
             def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction, id: str = id) -> None:
+                if not rows.is_registered(cursor, row[0]):  # its claim was no send: the image was there already
+                    self._limits.unsend(cursor, id)
                 rows.release(cursor, row[0])
-                self._limits.unsend(cursor, id)
 
             self._settle(id, work)
 
