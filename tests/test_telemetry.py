@@ -66,6 +66,14 @@ def test_the_same_event_within_a_minute_is_counted_and_told_once() -> None:
     assert [(line["frame"], line.get("repeated")) for line in rig.lines()] == [(0, None), (29, 29)]
 
 
+def test_almost_a_minute_is_not_a_minute() -> None:
+    rig = Rig()
+    rig.telemetry.event("camera_lost", stream="gate")
+    rig.clock.advance(59.9)
+    rig.telemetry.event("camera_lost", stream="gate")
+    assert len(rig.lines()) == 1
+
+
 def test_a_minute_after_the_last_line_an_event_is_told_at_once() -> None:
     rig = Rig()
     rig.telemetry.event("camera_lost", stream="gate")
@@ -123,6 +131,31 @@ def test_a_change_of_state_is_told_each_time_even_within_a_minute() -> None:
     assert [line["state"] for line in rig.lines()] == ["lost", "running", "lost", "running"]
 
 
+def test_a_change_of_state_is_told_when_information_has_used_up_its_lines() -> None:
+    rig = Rig()
+    for n in range(100):
+        rig.telemetry.event("noise", reason=str(n))
+    rig.telemetry.changed("stream", stream="gate", state="running")
+    assert rig.names()[-1] == "stream"
+
+
+def test_events_that_are_over_take_no_memory_and_later_ones_are_told_apart() -> None:
+    rig = Rig()
+    for n in range(1500):
+        rig.telemetry.event("strange", reason=str(n))
+        rig.clock.advance(61.0)
+    assert len(rig.lines()) == 1500
+
+
+def test_endlessly_many_kinds_of_events_at_once_become_one() -> None:
+    rig = Rig()
+    for n in range(5000):
+        rig.telemetry.event("strange", reason=str(n))
+    rig.telemetry.close()
+    assert len(rig.lines()) <= 1001
+    assert sum(line.get("repeated", 1) for line in rig.lines()) == 5000
+
+
 def test_the_last_line_about_a_state_is_the_present_state_even_in_a_flood() -> None:
     rig = Rig()
     for n in range(401):
@@ -166,8 +199,10 @@ def test_secrets_are_struck_from_every_corner_of_a_line() -> None:
 def test_a_secret_in_a_cut_text_leaves_no_half_behind() -> None:
     rig = Rig(secrets=("geheimnis",))
     for padding in range(980, 1010):
-        rig.telemetry.event("long", reason=padding, text="x" * padding + "geheimnis" + "y" * 3000)
+        text = "x" * padding + "geheimnis" + "y" * 3000 + "geheimnis" + "z" * padding
+        rig.telemetry.event("long", reason=padding, text=text)
     assert "geh" not in rig.out.getvalue()
+    assert "nis" not in rig.out.getvalue()
 
 
 def test_a_cause_is_told_with_where_it_came_from() -> None:

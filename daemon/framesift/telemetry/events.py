@@ -109,7 +109,7 @@ class Events:
             self._tell_due(now_s)
             kind = self._kind(level, name, plain, fold)
             recent = fold and now_s - kind.told_s < FOLD_S
-            if recent or kind.held or not self._take_line(level if fold else "warning", now_s):
+            if recent or not self._take_line(level if fold else "warning", now_s):
                 kind.held += 1
                 kind.fields = plain
                 kind.held_fold = kind.held_fold and fold
