@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -135,7 +137,7 @@ def test_a_camera_that_goes_and_comes_back_costs_one_line_each(tmp_path: Path) -
             daemon.wait_for("stream", after=before, state="running", timeout_s=10.0)
             assert daemon.until(lambda: len(collected(tmp_path)) > seen, 10.0)
             states = [e["state"] for e in daemon.events if e["event"] == "stream"]
-            assert states == ["connecting", "running", "lost", "running"]
+            assert states == ["running", "lost", "running"]
             assert daemon.stop() == 0
 
 
@@ -165,3 +167,113 @@ def test_a_limit_of_5_a_minute_holds_over_kill_9_and_restart_on_real_footage(tmp
         assert per_minute[minutes[1]] == 5
         waiting = framesift(tmp_path, "spool", "list", "--json").stdout
         assert waiting == ""
+
+
+def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
+    password = "Canary-7f3a!@/x"
+    numbered_clip(tmp_path / "clip.mp4", frames=50)
+    with RtspCamera(tmp_path) as camera, Wire(camera.port, credentials=f"viewer:{password}") as wire:
+        streams = [
+            {"name": "gate", "source": wire.url("clip.mp4"), "username": "viewer", "password": password, "fps": 5},
+            {"name": "yard", "source": wire.url("clip.mp4"), "username": "viewer", "password": f"{password}-wrong"},
+        ]
+        write_configuration(tmp_path, {"streams": streams, "status": {"bind": "127.0.0.1:0"}})
+        with Daemon(tmp_path) as daemon:
+            daemon.wait_for("stream", stream="gate", state="running")
+            daemon.wait_for("stream", stream="yard", state="lost")
+            assert daemon.until(lambda: len(collected(tmp_path)) >= 2, 20.0)
+            told = [
+                Path(f"/proc/{pid}/{what}").read_bytes() for pid in _family(daemon) for what in ("cmdline", "environ")
+            ]
+            assert daemon.stop() == 0
+            told += [repr(daemon.events).encode(), repr(daemon.stray).encode()]
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "framesift.yaml"]
+        told += [path.read_bytes() for path in files]
+        spellings = (password.encode(), quote(password, safe="").encode(), quote(password).encode())
+        assert not [text for text in told for spelling in spellings if spelling in text]
+
+
+def _family(daemon: Daemon) -> list[int]:
+    """The daemon's process and its children."""
+    parent = daemon.process.pid
+    children = Path(f"/proc/{parent}/task")
+    return [parent, *(int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split())]
+
+
+def test_the_service_manager_is_told_ready_alive_what_it_does_and_stopping(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20.0)
+        with Daemon(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
+            heard: list[str] = []
+            while not {"READY=1", "WATCHDOG=1"} <= set(heard) or not any(h.startswith("STATUS=") for h in heard):
+                heard.append(manager.recv(4096).decode())
+            assert heard.index("READY=1") == 0
+            assert daemon.stop() == 0
+            while heard[-1] != "STOPPING=1":
+                heard.append(manager.recv(4096).decode())
+
+
+def test_ready_does_not_wait_for_a_camera_that_is_away(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        away = {"name": "gate", "source": f"rtsp://127.0.0.1:{nobody.getsockname()[1]}/x"}
+        write_configuration(tmp_path, {"streams": [away]})
+        with Daemon(tmp_path) as daemon:
+            daemon.wait_for("ready", timeout_s=15.0)
+            daemon.wait_for("health", component="stream gate", state="degraded")
+            assert daemon.stop() == 0
+
+
+def test_the_running_daemon_answers_for_itself(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)], "status": {"bind": bind}})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        assert daemon.until(lambda: len(collected(tmp_path)) >= 1, 20.0)
+        told = framesift(tmp_path, "status", "--json")
+        assert told.returncode == 0, told.stderr
+        assert json.loads(told.stdout)["frames_accepted"] >= 1
+        assert "frames_accepted" in framesift(tmp_path, "status").stdout
+        assert framesift(tmp_path, "status", "--alive").returncode == 0
+        assert daemon.stop() == 0
+    gone = framesift(tmp_path, "status")
+    assert gone.returncode == 1
+    assert bind in gone.stderr
+
+
+def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        second = framesift(tmp_path, "run")
+        assert second.returncode == 1
+        assert "spool.db" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert daemon.stop() == 0
+
+
+def test_a_stream_that_cannot_go_on_is_told_and_the_others_finish(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=10)
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    write_configuration(tmp_path, {"streams": [_file_stream(), {"name": "broken", "source": "broken.mp4"}]})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 1
+    assert len(collected(tmp_path)) == 10
+    assert any(json.loads(line)["event"] == "stream_gone" for line in done.stdout.splitlines())
+
+
+def test_a_user_model_that_always_fails_ends_the_process(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=150)
+    (tmp_path / "mine.py").write_text("def make():\n    return lambda pixels: 1 / 0\n")
+    model = {"type": "python", "factory": "mine:make", "path": "."}
+    write_configuration(tmp_path, {"streams": [_file_stream()], "model": model})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stdout

@@ -90,8 +90,7 @@ def _model(settings: Settings) -> tuple[Model | None, Finding]:
         model = load_model(settings.model)
     except ModelUnusable as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
-    classes = "" if model.class_names is None else f", {len(model.class_names)} classes"
-    return model, Finding("model", True, f"{model.model_id} ({model.task or 'task unknown'}{classes})")
+    return model, Finding("model", True, model.description)
 
 
 def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Finding]:

@@ -67,6 +67,7 @@ def run(
 ) -> None:
     """Collect from all streams until stopped, or until every file has ended and all is delivered."""
     from framesift.clock import SystemClock
+    from framesift.config_errors import ConfigError
     from framesift.models import ModelUnusable
     from framesift.notify import Notifier
     from framesift.service import Service
@@ -82,7 +83,7 @@ def run(
     service.own_signals()
     try:
         code = service.run()
-    except (ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
+    except (ConfigError, ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
         _refuse(str(error))
     except SpoolInUse as error:
         err.print(f"[red]framesift:[/] {_escaped(str(error))}")

@@ -30,7 +30,9 @@ def size_bytes(value: Any) -> Any:
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
         if found is None or found.group(2).upper() not in _UNITS:
-            raise ValueError("a size is a whole number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB")
+            raise ValueError(
+                f"{value[:60]!r} is no size: a whole number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB"
+            )
         return int(float(found.group(1)) * _UNITS[found.group(2).upper()])
     return value
 

@@ -35,12 +35,14 @@ DETECTOR = Path(__file__).with_name("street.onnx")
 CONFIDENT = 0.5
 DEMO_SEED = 7
 
+# Rare enough that the hour's credits last from the first cars in daylight to the last one at dusk.
 STREET_STRATEGIES: tuple[dict[str, Any], ...] = (
-    {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.12, "probability": 0.5,
-     "minimum_objects_close_to_threshold": 1, "limits": [{"type": "hourly", "value": 12}]},
-    {"name": "crowded", "type": "detections_number_based", "more_than": 5, "probability": 0.3,
+    {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 0.1,
      "limits": [{"type": "hourly", "value": 8}]},
-    {"name": "hard", "type": "uncertainty", "minimum_score": 1.2, "limits": [{"type": "hourly", "value": 8}]},
+    {"name": "crowded", "type": "detections_number_based", "more_than": 12, "probability": 0.1,
+     "limits": [{"type": "hourly", "value": 8}]},
+    {"name": "hard", "type": "uncertainty", "aggregation": "mean", "minimum_score": 0.5, "probability": 0.1,
+     "limits": [{"type": "hourly", "value": 8}]},
     {"name": "everyday", "type": "random", "traffic_percentage": 0.02},
 )  # fmt: skip
 OWN_STRATEGIES: tuple[dict[str, Any], ...] = (
