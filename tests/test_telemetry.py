@@ -143,7 +143,7 @@ def test_events_that_are_over_take_no_memory_and_later_ones_are_told_apart() -> 
     rig = Rig()
     for n in range(1500):
         rig.telemetry.event("strange", reason=str(n))
-        rig.clock.advance(61.0)
+        rig.clock.advance(30.0)
     assert len(rig.lines()) == 1500
 
 
@@ -198,7 +198,7 @@ def test_secrets_are_struck_from_every_corner_of_a_line() -> None:
 
 def test_a_secret_in_a_cut_text_leaves_no_half_behind() -> None:
     rig = Rig(secrets=("geheimnis",))
-    for padding in range(980, 1010):
+    for padding in (*range(980, 1010), *range(1990, 2001)):
         text = "x" * padding + "geheimnis" + "y" * 3000 + "geheimnis" + "z" * padding
         rig.telemetry.event("long", reason=padding, text=text)
     assert "geh" not in rig.out.getvalue()
