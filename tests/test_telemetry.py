@@ -82,6 +82,22 @@ def test_a_minute_after_the_last_line_an_event_is_told_at_once() -> None:
     assert [line.get("repeated") for line in rig.lines()] == [None, None]
 
 
+def test_an_event_joins_those_that_are_held_and_due() -> None:
+    rig = Rig()
+    rig.telemetry.event("camera_lost", stream="gate")
+    rig.clock.advance(59.5)
+    rig.telemetry.event("camera_lost", stream="gate")
+    rig.clock.advance(0.6)
+    rig.telemetry.event("camera_lost", stream="gate")
+    rig.clock.advance(0.4)
+    rig.telemetry.event("other", stream="gate")
+    assert [(line["event"], line.get("repeated")) for line in rig.lines()] == [
+        ("camera_lost", None),
+        ("camera_lost", 2),
+        ("other", None),
+    ]
+
+
 def test_events_of_different_streams_names_and_levels_are_not_the_same() -> None:
     rig = Rig()
     rig.telemetry.event("lost", stream="gate")

@@ -38,6 +38,7 @@ _MOST_KINDS = 1000
 _LONGEST_TEXT = 2000
 _LONGEST_TRACE = 16000
 _DEEPEST = 6
+_LOOK_S = 1.0  # a flood of events must not look through all that is held at each of them
 
 
 class LogStyle(Protocol):
@@ -73,7 +74,7 @@ class Events:
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, ...], _Kind] = {}
         self._bucket = BUCKET_LINES
-        self._filled_s = clock.monotonic()
+        self._filled_s = self._looked_s = clock.monotonic()
         as_text = style.format == "text" or (style.format == "auto" and out.isatty())
         renderer: Any = structlog.processors.JSONRenderer()
         if as_text:
@@ -106,10 +107,11 @@ class Events:
         plain = self._fields(fields, cause)
         with self._lock:
             now_s = self._clock.monotonic()
-            self._tell_due(now_s)
+            if now_s - self._looked_s >= _LOOK_S:
+                self._tell_due(now_s)
             kind = self._kind(level, name, plain, fold)
             recent = fold and now_s - kind.told_s < FOLD_S
-            if recent or not self._take_line(level if fold else "warning", now_s):
+            if recent or kind.held or not self._take_line(level if fold else "warning", now_s):
                 kind.held += 1
                 kind.fields = plain
                 kind.held_fold = kind.held_fold and fold
@@ -140,6 +142,7 @@ class Events:
         return kind
 
     def _tell_due(self, now_s: float) -> None:
+        self._looked_s = now_s
         for key, kind in list(self._kinds.items()):
             if kind.held:
                 due = not kind.held_fold or now_s - kind.told_s >= FOLD_S
