@@ -60,6 +60,10 @@ class RecordingSink:
     def times_of(self, number: int) -> list[float]:
         return [at_s for id, at_s in self.arrived if id == name(number)]
 
+    def delivered_since(self, since_s: float) -> int:
+        with self._lock:
+            return sum(at_s >= since_s for _, at_s in self.arrived)
+
     def check(self) -> str | None:
         return None
 
@@ -138,7 +142,7 @@ class Rig:
             workers=workers,
             sink_limits=limits,
             clock=clock,
-            chance=random.Random(7),
+            chance=random.Random(1),
             failed=lambda error: self._tell(self.failures, error),
             attempted=lambda attempt: self._tell(self.attempts, attempt),
             paused=lambda why: self._tell(self.pauses, why),
@@ -276,8 +280,9 @@ def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: 
     assert [at_s for id, at_s in sink.arrived if id != name(0)] == [NOON_S] * 19
     times = sink.times_of(0)
     assert len(times) == 8
-    for failures, (before_s, after_s) in enumerate(itertools.pairwise(times), 1):
-        assert 1.0 <= after_s - before_s <= max(1.0, min(300.0, 2.0**failures)) + 0.1
+    waits = [after_s - before_s for before_s, after_s in itertools.pairwise(times)]
+    assert all(1.0 <= wait_s <= 2.0**failures + 0.1 for failures, wait_s in enumerate(waits, 1))
+    assert max(waits) > 30.0
     assert [delivery.attempt for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
     (buried,) = spool.items(State.BURIED)
     assert buried.id == name(0)
@@ -343,7 +348,7 @@ def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool:
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
-    assert sorted(id for id, _ in sink.arrived) == [name(n) for n in (0, 1, 3, 4)]
+    assert sorted(sink.arrived) == [(name(n), NOON_S) for n in (0, 1, 3, 4)]
     assert [row.id for row in spool.items(State.BURIED)] == [name(2)]
 
 
@@ -355,10 +360,14 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     spool = open_spool(tmp_path, clock)
     put(spool, range(40), clock.now())
     back_s = NOON_S + 3600.0
+    all_four, together = threading.Barrier(4), threading.Event()
 
     def answer(_delivery: Delivery, _time: int) -> Outcome:
         if clock.now().wall_s < back_s:
             return Later(None, "the disk is full", whole_sink=True, costs_attempt=False)
+        if not together.is_set() and sink.delivered_since(back_s) > 1:
+            all_four.wait(30)
+            together.set()
         return Done()
 
     sink = RecordingSink(clock, answer)
@@ -375,7 +384,8 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     assert rig.pauses == ["the disk is full", None]
     assert rows == {Exit.DELIVERED: 40}
     assert all(delivery.attempt == 1 for delivery in sink.deliveries)
-    # Back within the longest pause; and then everybody works at once.
+    # Back within the longest pause; and then everybody works at once (or the barrier would have broken).
+    assert together.is_set()
     delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
     assert len(delivered) == 40
     assert max(delivered) <= back_s + 320.0
@@ -397,6 +407,28 @@ def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
 
     assert all(at_s == NOON_S or at_s >= until_s for _, at_s in sink.arrived)
     assert len([at_s for _, at_s in sink.arrived if at_s == NOON_S]) <= 2
+
+
+def test_answers_to_what_was_under_way_when_the_sink_shut_do_not_make_the_pause_longer(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(20), clock.now())
+    all_four = threading.Barrier(4)
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        if clock.now().wall_s > NOON_S:
+            return Done()
+        all_four.wait(30)
+        return Later(None, "the disk is full", whole_sink=True, costs_attempt=False)
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    spool.close()
+
+    again = [at_s for _, at_s in sink.arrived if at_s > NOON_S]
+    assert len(again) == 20
+    assert min(again) <= NOON_S + 2.0
 
 
 # --- ending and waking ------------------------------------------------------------------------------------------------
@@ -454,6 +486,18 @@ def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
+    clock = _Counting()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, RecordingSink(clock), clock) as rig:
+        _until(lambda: clock.waiting() == 1)
+        rig.uploader.nudge()
+        _until(lambda: clock.waits == 2 and clock.waiting() == 1)
+        put(spool, range(5), clock.now())  # some work for the machine, of which the worker isn't told
+        assert clock.waits == 2
+    spool.close()
+
+
 def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
 
@@ -501,6 +545,7 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
         put(spool, range(1), clock.now())
         rig.uploader.nudge()
         assert inside.wait(30)
+        assert not rig.uploader.drained()
         clock.advance(55.0)
         assert rig.uploader.silence_s() == 55.0
         go_on.set()
@@ -553,6 +598,14 @@ def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, de
         assert (tmp_path / "collected" / row["file_name"]).read_bytes() == jpeg(row["frame"])
     assert len(read_yolo(tmp_path / "collected")) == 40
     assert tallies == {Exit.DELIVERED: 40}
+
+
+class _Counting(ManualClock):
+    waits = 0
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.waits += 1
+        return super().wait(event, timeout_s)
 
 
 class _Trap(ManualClock):
