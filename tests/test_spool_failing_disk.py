@@ -1,0 +1,85 @@
+"""Writes that fail for a while: new datapoints are refused at once, what must be noted waits, and all is well again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+# The limit on the size of files makes every write beyond it fail, for real, in this process alone.
+PROGRAM = """
+import resource, sys, threading
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from clocks import ManualClock
+from framesift.limits import Granted
+from framesift.spool import Exit, SpoolBroken
+from rigs.spools import Told, accepted, make_spool, put, quota
+clock, told = ManualClock(), Told()
+spool = make_spool(Path({folder!r}), clock, report=told)
+spool.open()
+first = accepted(put(spool, clock))
+assert [item.id for item in spool.claim(1).items] == [first]
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        put(spool, clock, jpeg=bytes(100_000))
+        raise AssertionError("accepted without a disk")
+    except SpoolBroken as error:
+        assert "I/O error" in str(error), error
+assert "I/O error" in str(spool.health.problem) and not spool.health.fatal
+try:
+    spool.claim(1)
+    raise AssertionError("claimed without a disk")
+except SpoolBroken:
+    pass
+assert spool.ask([quota("any")], clock.now()) == Granted("any")
+
+# A delivery that is to be noted waits for the disk.
+noting = threading.Thread(target=spool.done, args=(first,))
+noting.start()
+noting.join(0.3)
+assert noting.is_alive()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+clock.advance(60)
+second = None
+for _ in range(100):
+    try:
+        second = accepted(put(spool, clock))
+        break
+    except SpoolBroken:
+        clock.advance(60)
+        noting.join(0.05)
+noting.join(10)
+assert not noting.is_alive()
+assert spool.tallies()[Exit.DELIVERED] == 1
+assert [row.id for row in spool.items()] == [second]
+assert spool.health.problem is None
+assert told.names() == ["spool_failed", "spool_recovered"], told.events
+
+# One that never mends is the service manager's: it is said to be fatal.
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+for _ in range(400):
+    try:
+        put(spool, clock, jpeg=bytes(100_000))
+    except SpoolBroken:
+        clock.advance(60)
+    if spool.health.fatal:
+        break
+    noting.join(0.0)
+    threading.Event().wait(0.02)
+assert spool.health.fatal
+spool.close()
+print("well")
+"""
+
+
+def test_a_disk_that_fails_for_a_while_and_then_for_good(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(tests=str(TESTS), folder=str(tmp_path / "spool")))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "well"
