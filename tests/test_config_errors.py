@@ -32,6 +32,7 @@ class House(Closed):
     address: Annotated[str, Field(pattern="^http")] = "http"
     parts: Annotated[tuple[Annotated[Sink | Drain, Field(discriminator="type")], ...], Field(max_length=30)] = ()
     share: Annotated[float, Field(gt=0)] = 1.0
+    doors: Annotated[tuple[Name, ...], Field(min_length=1)] = ("front",)
 
 
 def said(**data: Any) -> tuple[str, ...]:
@@ -51,7 +52,9 @@ def said(**data: Any) -> tuple[str, ...]:
         ({"share": 0}, "share: 0 is not allowed; it must be a number above 0"),
         ({"tilte": "x"}, "tilte: unknown key; did you mean title?"),
         ({"API-KEY": "x"}, "API-KEY: unknown key; did you mean api_key?"),
-        ({"zzz": 1}, "zzz: unknown key; known are title, where, api_key, address, parts, share"),
+        ({"zzz": 1}, "zzz: unknown key; known are title, where, api_key, address, parts, share, doors"),
+        ({"doors": []}, "doors: an empty list is not allowed; it must be a list of at least 1 element, each 1 to 64"),
+        ({"doors": ["a b"]}, 'doors[0]: "a b" is not allowed; it must be 1 to 64 characters'),
         ({"parts": {}}, "parts: an object is not allowed; it must be a list of at most 30 elements, each an object"),
         ({"parts": [5]}, "parts[0]: 5 is not allowed; it must be an object"),
         ({"parts": [{}]}, "parts[0]: type is missing"),
@@ -225,6 +228,13 @@ def test_merged_keys_may_be_overridden_but_not_repeated() -> None:
     assert merged.data == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
     with pytest.raises(ConfigError, match='f:5: column 3: the key "y" stands twice'):
         parse_yaml("a: &a {x: 1}\nb:\n  <<: *a\n  y: 3\n  y: 4\n", "f")
+
+
+def test_a_structure_without_end_is_refused_before_it_is_followed_far() -> None:
+    with pytest.raises(ConfigError, match="50 levels: it may refer to itself"):
+        parse_yaml("a: " + "[" * 60 + "]" * 60, "f")
+    with pytest.raises(ConfigError, match="50 levels: it may refer to itself"):
+        parse_yaml("a: &a\n  b: *a\n", "f")
 
 
 def test_a_small_file_that_means_a_huge_one_is_refused() -> None:

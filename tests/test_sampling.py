@@ -275,6 +275,11 @@ def test_auto_learns_from_every_frame_even_if_no_strategy_wants_it() -> None:
     assert (max(learnt(one)), max(untaught)) == (24, 7)
 
 
+def test_a_frame_that_only_teaches_is_no_near_duplicate() -> None:
+    one = sampler({**NONE, "near_duplicate": {}})
+    assert one.judge(noisy(0, 20), objects()).refusal is Refusal.NO_MATCH
+
+
 def test_auto_does_not_learn_across_a_reconnection() -> None:
     one = sampler({**ALL, "near_duplicate": {}})
     for i in range(2000):
@@ -300,6 +305,16 @@ def test_a_new_policy_adopts_what_was_accepted() -> None:
     new.adopt(old)
     known = [column for column in range(16) if not new.judge(frame(scene(column)), objects()).matches]
     assert known == [2, 3, 4, 5]
+
+
+def test_of_several_memories_the_fullest_is_adopted() -> None:
+    old = sampler({**ALL, "near_duplicate": {**ALIKE, "memory": 2}}, {**ALL, "near_duplicate": ALIKE})
+    for column in range(6):
+        accept(old, frame(scene(column)))
+    new = sampler({**ALL, "near_duplicate": {**ALIKE, "memory": 100}})
+    new.adopt(old)
+    known = [column for column in range(16) if not new.judge(frame(scene(column)), objects()).matches]
+    assert known == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_new_policy_adopts_the_learnt_threshold() -> None:
