@@ -309,3 +309,46 @@ print("well")
 
 def test_a_disk_without_inodes_lets_it_start(tmp_path: Path) -> None:
     assert "well" in on_a_small_disk(tmp_path, WITHOUT_INODES, "size=32m,nr_inodes=12")
+
+
+ON_A_READ_ONLY_DISK = """
+import subprocess, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from clocks import ManualClock
+from framesift.spool import SpoolBroken
+from rigs.spools import Told, accepted, make_spool, put
+disk, clock, told = Path({disk!r}), ManualClock(), Told()
+spool = make_spool(disk, clock)
+spool.open()
+first = accepted(put(spool, clock))
+spool.close()
+subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+spool = make_spool(disk, clock, report=told)
+spool.open()
+for _ in range(3):
+    try:
+        put(spool, clock)
+        raise AssertionError("accepted on a disk that can't be written to")
+    except SpoolBroken:
+        pass
+assert spool.health.problem and not spool.health.fatal
+subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+second = None
+for _ in range(100):
+    clock.advance(60)
+    try:
+        second = accepted(put(spool, clock))
+        break
+    except SpoolBroken:
+        pass
+assert [row.id for row in spool.items()] == [first, second]
+assert spool.health.problem is None
+assert told.names() == ["spool_failed", "spool_recovered"], told.events
+spool.close()
+print("well")
+"""
+
+
+def test_a_disk_that_was_remounted_read_only_lets_it_start_and_recover(tmp_path: Path) -> None:
+    assert "well" in on_a_small_disk(tmp_path, ON_A_READ_ONLY_DISK, "size=32m")
