@@ -223,7 +223,7 @@ def test_ready_does_not_wait_for_a_camera_that_is_away(tmp_path: Path) -> None:
         write_configuration(tmp_path, {"streams": [away]})
         with Daemon(tmp_path) as daemon:
             daemon.wait_for("ready", timeout_s=15.0)
-            daemon.wait_for("health", component="stream gate", state="degraded")
+            daemon.wait_for("stream", stream="gate", state="lost")
             assert daemon.stop() == 0
 
 

@@ -237,13 +237,13 @@ class Service:
 
     def _heard(self, event: StreamEvent) -> None:
         self._telemetry.changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
-        name = f"stream {event.stream}"
+        name = f"stream {event.stream}"  # its health is told by the line above, so it changes quietly
         if event.state in _UP:
             self._telemetry.stream_up(event.stream, _UP[event.state])
         if event.state in (StreamState.LOST, StreamState.FROZEN):
-            self._telemetry.health.set(name, Condition.DEGRADED, event.detail)
+            self._telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
         elif event.state is StreamState.RUNNING:
-            self._telemetry.health.ok(name)
+            self._telemetry.health.ok(name, quietly=True)
         elif event.state is StreamState.ENDED:
             self._telemetry.health.forget(name)
 
