@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,18 @@ def reopened(folder: Path, clock: ManualClock, told: Told | None = None) -> Spoo
 
 
 def pages_of(path: Path, table: str) -> list[int]:
-    """Numbers (from 0) of the leaf pages of a table or index."""
-    connection = sqlite3.connect(path)
-    found = connection.execute(
-        "SELECT pageno - 1 FROM dbstat WHERE name = ? AND pagetype = 'leaf'", (table,)
-    ).fetchall()
-    connection.close()
-    return [page for (page,) in found]
+    """Numbers (from 0) of the leaf pages of a small table or index: its root, or the root's children.
+
+    The format: https://www.sqlite.org/fileformat2.html#b_tree_pages
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+    page = path.read_bytes()[(root - 1) * PAGE_BYTES : root * PAGE_BYTES]
+    if page[0] in (0x0A, 0x0D):  # a leaf of an index, of a table
+        return [int(root) - 1]
+    cells = [int.from_bytes(page[12 + 2 * n : 14 + 2 * n], "big") for n in range(int.from_bytes(page[3:5], "big"))]
+    children = [page[cell : cell + 4] for cell in cells] + [page[8:12]]
+    return [int.from_bytes(child, "big") - 1 for child in children]
 
 
 def scribble(path: Path, page: int, what: bytes = b"\xa5") -> None:
