@@ -200,6 +200,18 @@ def test_a_full_batch_is_known_by_heart_until_a_refund(desk: Desk, cursor: sqlit
     assert desk.limits.ask(cursor, q, now, now) == Granted("a")
 
 
+def test_a_refund_during_the_look_is_not_forgotten_for_the_rest_of_the_window(
+    desk: Desk, cursor: sqlite3.Cursor
+) -> None:
+    q = [quota("a", (DAY, 1))]
+    desk.charge(*q)
+    now = desk.clock.now()
+    cursor.connection.set_trace_callback(lambda _: desk.limits.forget())  # as another thread would, at this instant
+    assert desk.limits.ask(cursor, q, now, now) == Refused(False)
+    cursor.connection.set_trace_callback(None)
+    assert desk.limits.ask(None, q, now, now) == Unknown()
+
+
 # --- steps of the clock -----------------------------------------------------------------------------------------------
 
 
