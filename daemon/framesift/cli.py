@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -71,14 +69,14 @@ def run(
     from framesift.models import ModelUnusable
     from framesift.notify import Notifier
     from framesift.service import Service
-    from framesift.settings import secrets
+    from framesift.settings import Environment, secrets
     from framesift.spool import SpoolInUse, SpoolTooNew, SpoolUnusable
     from framesift.telemetry import Telemetry
 
     settings = _settings(config)
     clock = SystemClock()
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
-    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    notifier = Notifier(Environment.of(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
     service.own_signals()
     try:
@@ -184,27 +182,28 @@ def status(
     alive: Annotated[bool, typer.Option("--alive", help="Only tell (by the exit code) whether it is alive.")] = False,
 ) -> None:
     """What a running daemon says of itself."""
+    import requests
+
     settings = _settings(config)
     if settings.status.bind is None:
         _refuse("status.bind is null: this daemon has no status page to ask")
     path = "/healthz" if alive else "/status"
-    request = urllib.request.Request(f"http://{settings.status.bind}{path}")
-    if settings.status.token is not None:
-        request.add_header("Authorization", f"Bearer {settings.status.token.get_secret_value()}")
-    # Loopback, or an address that the operator chose: never by way of a proxy.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=4.0) as response:
-            answer = response.read(1 << 20)
-    except (urllib.error.URLError, OSError) as error:
-        err.print(f"[red]framesift:[/] nothing answers at {settings.status.bind}: {_escaped(str(error))}")
-        raise typer.Exit(1) from None
+    token = settings.status.token
+    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+    with requests.Session() as session:
+        session.trust_env = False  # loopback, or an address that the operator chose: never by way of a proxy
+        try:
+            answer = session.get(f"http://{settings.status.bind}{path}", headers=headers, timeout=4.0)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            err.print(f"[red]framesift:[/] no answer from {settings.status.bind}: {_escaped(str(error))}")
+            raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
     if as_json:
-        sys.stdout.write(answer.decode() + "\n")
+        sys.stdout.write(answer.text + "\n")
         return
-    _show_status(json.loads(answer))
+    _show_status(answer.json())
 
 
 def _show_status(told: dict[str, Any], indent: str = "") -> None:

@@ -19,11 +19,13 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from framesift.config_errors import ConfigError, Place, explain, kinds, shown
 from framesift.config_text import Document, parse_yaml, read
+from framesift.settings.environment import Environment
 from framesift.settings.options import LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.variables import CONFIG, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
 __all__ = [
+    "Environment",
     "LogOptions",
     "Settings",
     "SpoolOptions",
@@ -36,8 +38,7 @@ __all__ = [
 ]
 
 PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
-_ENABLED, _TAGS = "ACTIVE_LEARNING_ENABLED", "ACTIVE_LEARNING_TAGS"
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_TAGS = "ACTIVE_LEARNING_TAGS"
 _Block = TypeVar("_Block", bound=BaseModel)
 
 
@@ -45,8 +46,9 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     """The settings file: the one that was asked for, or the first of PLACES that exists."""
     if explicit is not None:
         return explicit
-    if environ.get(CONFIG):
-        return Path(environ[CONFIG])
+    named = Environment.of(environ).config
+    if named is not None:
+        return named
     for place in PLACES:
         if place.exists():
             return place
@@ -92,14 +94,13 @@ class _Assembly:
         self._document = document
         self._data = data
         self._variables = variables
+        self._environment = Environment.of(variables.environ)
         self._said_by: dict[Place, str] = {}
         self._tags_before = 0
 
     def settings(self, base: Path) -> Settings:
         self._lay_over()
-        self._switch()
-        self._tag()
-        self._keep_state()
+        self._obey()
         try:
             settings = Settings.model_validate_json(json.dumps(self._data))
         except ValidationError as error:
@@ -150,28 +151,18 @@ class _Assembly:
             block = block[part]
         self._said_by[place] = name
 
-    def _switch(self) -> None:
-        word = self._variables.environ.get(_ENABLED)
-        if word is None:
-            return
-        if word.strip().lower() not in _WORDS:
-            raise ConfigError(f"{_ENABLED}: {shown(word)} is not allowed; it must be true or false")
-        if not _WORDS[word.strip().lower()]:
+    def _obey(self) -> None:
+        """What the environment's own variables say of our settings."""
+        if not self._environment.active_learning_enabled:
             self._data["enabled"] = False
-
-    def _tag(self) -> None:
-        words = [word.strip() for word in self._variables.environ.get(_TAGS, "").split(",")]
         tags = self._data.get("tags", [])
-        if any(words) and isinstance(tags, list):
-            before = [word for word in words if word]
+        if isinstance(tags, list):
+            before = list(self._environment.active_learning_tags)
             self._data["tags"] = before + tags
             self._tags_before = len(before)
-
-    def _keep_state(self) -> None:
-        folder = self._variables.environ.get("STATE_DIRECTORY", "").partition(":")[0]
         spool = self._data.setdefault("spool", {})
-        if folder and isinstance(spool, dict):
-            spool.setdefault("path", str(Path(folder) / "spool.db"))
+        if self._environment.state_folder is not None and isinstance(spool, dict):
+            spool.setdefault("path", str(self._environment.state_folder / "spool.db"))
 
     def _where(self, place: Place) -> str:
         if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):

@@ -1,0 +1,73 @@
+"""Environment: the variables that other programs set for us, typed. (Those of our own are `variables.py`'s.)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from framesift.config_errors import ConfigError, shown
+
+
+class Environment(BaseSettings):
+    """config: which settings file to read. notify_socket: where the service manager listens. state_directory: where it
+    lets us keep the spool. active_learning_...: Roboflow's own; tags are a comma list."""
+
+    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    config: Path | None = Field(None, validation_alias="FRAMESIFT_CONFIG")
+    notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET")
+    state_directory: str | None = Field(None, validation_alias="STATE_DIRECTORY")
+    active_learning_enabled: bool = Field(True, validation_alias="ACTIVE_LEARNING_ENABLED")
+    active_learning_tags: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ACTIVE_LEARNING_TAGS")
+
+    @field_validator("active_learning_tags", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("active_learning_enabled", mode="before")
+    @classmethod
+    def _stripped(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @property
+    def state_folder(self) -> Path | None:
+        """The first of the folders that the service manager made for us."""
+        first = (self.state_directory or "").partition(":")[0]
+        return Path(first) if first else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's own signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing is read behind the caller's back: `of` is told the variables."""
+        return (init_settings,)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Environment:
+        """What these variables say; os.environ, unless in a test. Raises ConfigError that names the variable."""
+        source = EnvSettingsSource(cls)
+        source.env_vars = {name: value for name, value in environ.items() if value}
+        try:
+            return cls(**source())
+        except ValidationError as error:
+            lines = [
+                f"{problem['loc'][0]}: {shown(problem['input'])} is not allowed; it must be true or false"
+                for problem in error.errors(include_url=False)  # only a truth value can be mistaken here
+            ]
+            raise ConfigError(*lines) from None
