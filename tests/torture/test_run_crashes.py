@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -71,3 +72,30 @@ def test_three_whole_minutes_of_a_camera_hold_exactly_five_each(tmp_path: Path) 
         counts = minutes()
         whole = sorted(counts)[1:-1]
         assert [counts[minute] for minute in whole] == [5] * len(whole)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=20)
+    (tmp_path / "mine.py").write_text(
+        "import threading\ndef make():\n    return lambda pixels: threading.Event().wait()\n"
+    )
+    model = {"type": "python", "factory": "mine:make", "path": "."}
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}], "model": model})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(8.0)  # fed about once a second while all is well
+        with Daemon(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
+            daemon.wait_for("ready")
+            fed = 0
+            starved = False
+            for _ in range(200):
+                try:
+                    told = manager.recv(4096).decode()
+                except TimeoutError:
+                    starved = True
+                    break
+                fed += told == "WATCHDOG=1"
+            assert fed > 10
+            assert starved

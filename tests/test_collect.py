@@ -1,0 +1,245 @@
+"""Loop one on a real spool: where each frame ends, who is charged, and what the datapoint carries."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from clocks import NOON_S, ManualClock
+from framesift.collect import MOST_FAILURES_IN_A_ROW, Collector, ModelBroken, Origin
+from framesift.frame import Frame
+from framesift.models import ModelFailed
+from framesift.policy import Policy, parse
+from framesift.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling import AcceptedClasses
+from framesift.spool import Spool
+from framesift.telemetry import Telemetry
+from rigs.spools import make_spool
+
+
+@dataclass
+class Frames:
+    """A stream of frames that the test made: `before` is called as each is handed over."""
+
+    clock: ManualClock
+    count: int
+    shape: tuple[int, int, int] = (48, 64, 3)
+    before: Callable[[int], None] = lambda _number: None
+    name: str = "gate"
+
+    def frames(self) -> Iterator[Frame]:
+        for number in range(self.count):
+            self.before(number)
+            yield Frame(self.name, number, np.full(self.shape, number % 200, np.uint8), self.clock.now())
+
+
+@dataclass
+class Eye:
+    """A model that sees one car in each frame, or fails."""
+
+    fails: Callable[[Frame], bool] = lambda _frame: False
+    seen: list[int] = field(default_factory=list)
+    task: Task | None = Task.OBJECT_DETECTION
+    class_names: tuple[str, ...] | None = ("car",)
+    model_id: str = "eye/3"
+    description: str = "an eye"
+
+    def predict(self, frame: Frame) -> Prediction:
+        self.seen.append(frame.number)
+        if self.fails(frame):
+            raise ModelFailed("blinked")
+        car = Detection(32.0, 24.0, 16.0, 8.0, 0.5, "car", 0)
+        return Detections(
+            task=Task.OBJECT_DETECTION, objects=(car,), width=frame.width, height=frame.height, model_id=self.model_id
+        )
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _Style:
+    format: str = "json"
+    level: str = "debug"
+
+
+def _policy(*strategies: dict[str, Any], **more: Any) -> Policy:
+    whole = {
+        "enabled": True,
+        "persist_predictions": True,
+        "sampling_strategies": strategies or ({"name": "all", "type": "random", "traffic_percentage": 1.0},),
+        "batching_strategy": {"batches_name_prefix": "b", "recreation_interval": "daily"},
+        **more,
+    }
+    return parse(json.dumps(whole), "policy.json")
+
+
+class River:
+    """A collector with everything real but its frames, its model and its clock."""
+
+    def __init__(self, folder: Path, stream: Frames, policy: Policy, model: Eye | None = None) -> None:
+        self.clock = stream.clock
+        self.spool: Spool = make_spool(folder, self.clock)
+        self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.woken = 0
+        self.collector = Collector(
+            stream,  # type: ignore[arg-type]  # of a stream a collector uses its name and its frames
+            Origin("gate-7", ("fleet",), ("north",), seed=0),
+            model=model or Eye(),
+            policy=policy,
+            classes=AcceptedClasses({}),
+            spool=self.spool,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            accepted=self._wake,
+        )
+
+    def run(self) -> None:
+        self.spool.open()
+        try:
+            self.collector.run()
+            self.items = self.spool.claim(1000).items
+            self.jpegs = [self.spool.jpeg(item.id) for item in self.items]
+        finally:
+            self.spool.close()
+        self.seen = self.telemetry.snapshot()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+def test_every_frame_ends_in_exactly_one_place(tmp_path: Path) -> None:
+    policy = _policy(
+        {"name": "some", "type": "random", "traffic_percentage": 0.5, "limits": [{"type": "minutely", "value": 10}]}
+    )
+    river = River(tmp_path, Frames(ManualClock(), 100), policy, Eye(fails=lambda frame: frame.number % 10 == 0))
+    river.run()
+    assert river.seen.frames_read == 100
+    assert river.seen.frames_accepted == 10 == len(river.items) == river.woken
+    assert river.seen.refused["model_failed"] == 10
+    assert river.seen.refused["limit"] > 0
+    assert sum(river.seen.refused.values()) + river.seen.frames_accepted == 100
+
+
+def test_a_frame_without_credit_is_refused_before_it_is_encoded(tmp_path: Path) -> None:
+    # No JPEG is 70,000 pixels wide: were it encoded first, it would be refused for that.
+    policy = _policy(
+        {"name": "none", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 0}]}
+    )
+    wide = Frames(ManualClock(), 1, shape=(2, 70_000, 3))
+    river = River(tmp_path, wide, policy)
+    river.run()
+    assert river.seen.refused == {"limit": 1}
+
+
+def test_a_picture_that_no_jpeg_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    river = River(tmp_path, Frames(ManualClock(), 1, shape=(2, 70_000, 3)), _policy())
+    river.run()
+    assert river.seen.refused == {"unencodable": 1}
+
+
+def test_the_first_strategy_with_credit_is_charged_and_gives_its_tags(tmp_path: Path) -> None:
+    policy = _policy(
+        {
+            "name": "first",
+            "type": "random",
+            "traffic_percentage": 1.0,
+            "tags": ["one"],
+            "limits": [{"type": "hourly", "value": 1}],
+        },
+        {"name": "second", "type": "random", "traffic_percentage": 1.0, "tags": ["two"]},
+        tags=["policy"],
+    )
+    river = River(tmp_path, Frames(ManualClock(), 2), policy)
+    river.run()
+    by_frame = {item.frame: item for item in river.items}
+    assert by_frame[0].strategy == "first"
+    assert by_frame[0].tags == ("fleet", "policy", "one", "eye-3", "gate-7", "north")
+    assert by_frame[1].strategy == "second"
+    assert by_frame[1].tags == ("fleet", "policy", "two", "eye-3", "gate-7", "north")
+    assert by_frame[0].batch == "b_2026_09_10"
+
+
+def test_a_full_batch_refuses_by_its_own_name(tmp_path: Path) -> None:
+    batching = {"batches_name_prefix": "b", "recreation_interval": "never", "max_batch_images": 3}
+    river = River(tmp_path, Frames(ManualClock(), 5), _policy(batching_strategy=batching))
+    river.run()
+    assert len(river.items) == 3
+    assert river.seen.refused == {"batch_full": 2}
+
+
+def test_picture_and_prediction_shrink_together(tmp_path: Path) -> None:
+    river = River(tmp_path, Frames(ManualClock(), 1, shape=(480, 640, 3)), _policy(max_image_size=[48, 64]))
+    river.run()
+    (item,) = river.items
+    picture = cv2.imdecode(np.frombuffer(river.jpegs[0], np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (48, 64, 3)
+    said = json.loads(item.prediction)
+    assert said["image"] == {"width": 64, "height": 48}
+    (car,) = said["predictions"]
+    assert (car["x"], car["y"], car["width"], car["height"]) == pytest.approx((3.2, 2.4, 1.6, 0.8))
+
+
+def test_predictions_that_are_not_to_persist_are_not_delivered(tmp_path: Path) -> None:
+    river = River(tmp_path, Frames(ManualClock(), 1), _policy(persist_predictions=False))
+    river.run()
+    (item,) = river.items
+    assert not item.annotate
+    assert "eye-3" not in item.tags
+
+
+def test_while_the_policy_is_off_the_model_rests(tmp_path: Path) -> None:
+    model = Eye()
+    river = River(tmp_path, Frames(ManualClock(), 3), parse('{"enabled": false}', "policy.json"), model)
+    river.run()
+    assert river.seen.refused == {"disabled": 3}
+    assert model.seen == []
+
+
+def test_a_new_policy_holds_from_the_next_frame_on(tmp_path: Path) -> None:
+    stream = Frames(ManualClock(), 6)
+    river = River(tmp_path, stream, _policy())
+
+    def switch(number: int) -> None:
+        if number == 4:
+            river.collector.policy = parse('{"enabled": false}', "policy.json")
+
+    stream.before = switch
+    river.run()
+    assert sorted(item.frame for item in river.items) == [0, 1, 2, 3]
+
+
+def test_a_limit_counts_in_the_minute_of_capture(tmp_path: Path) -> None:
+    clock = ManualClock(NOON_S)
+    stream = Frames(clock, 40, before=lambda _number: clock.advance(10.0))
+    limits = [{"type": "minutely", "value": 2}]
+    river = River(
+        tmp_path, stream, _policy({"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": limits})
+    )
+    river.run()
+    minutes: dict[int, int] = {}
+    for item in river.items:
+        minutes[int(item.captured_at // 60)] = minutes.get(int(item.captured_at // 60), 0) + 1
+    # Frames at 10, 20, ... 400 s: five in the first minute, six in each of the next five, five in the last.
+    assert list(minutes.values()) == [2] * 7
+
+
+def test_a_model_that_fails_now_and_then_goes_on_and_one_that_always_fails_ends_the_loop(tmp_path: Path) -> None:
+    now_and_then = Eye(fails=lambda frame: frame.number % MOST_FAILURES_IN_A_ROW != 0)
+    river = River(tmp_path, Frames(ManualClock(), 3 * MOST_FAILURES_IN_A_ROW), _policy(), now_and_then)
+    river.run()
+    assert len(river.items) == 3
+    (tmp_path / "b").mkdir()
+    blind = River(tmp_path / "b", Frames(ManualClock(), 1000), _policy(), Eye(fails=lambda _frame: True))
+    with pytest.raises(ModelBroken, match="blinked"):
+        blind.run()
+    assert blind.telemetry.snapshot().frames_read == MOST_FAILURES_IN_A_ROW
