@@ -107,7 +107,7 @@ def section(name: str) -> list[str]:
         "StateDirectory=framesift",
         "User=framesift",
         "UMask=0077",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        'ExecReload=/bin/sh -c "kill -HUP ${MAINPID}"',
         "ExecStart=/opt/framesift/bin/framesift run --config /etc/framesift/framesift.yaml",
         "Environment=ORT_DISABLE_TELEMETRY=1",
     ],
