@@ -216,6 +216,26 @@ def test_a_look_at_a_silent_camera_ends_after_its_time(wire: Wire) -> None:
     assert watched.reader_pids() == []
 
 
+def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: Wire) -> None:
+    wire.stall()
+    looks = threading.Semaphore(0)
+
+    class Watching(SystemClock):
+        def monotonic(self) -> float:
+            looks.release()
+            return super().monotonic()
+
+    watched = Watched(source=wire.url("clip.mp4"), clock=Watching(), open_timeout_s=60.0)
+    thread = watched.in_thread()
+    assert wire.wait_for_connections(1, 20.0)
+    while looks.acquire(blocking=False):
+        pass  # those before the camera was asked
+    assert all(looks.acquire(timeout=5.0) for _ in range(3))
+    watched.stop.set()
+    thread.join(10)
+    assert watched.states == []
+
+
 def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: Wire) -> None:
     wire.unplug()
     clock = HandClock()

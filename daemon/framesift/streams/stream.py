@@ -202,6 +202,7 @@ class Stream:
         waited_s = 0.0
         first = True
         while not self._halted():
+            self._clock.monotonic()  # the pulse: a loop that listens to a silent source moves
             message = listening.next_message()
             if message is None:
                 waited_s += LISTEN_S
