@@ -43,6 +43,15 @@ class Row:
         self.state = State.READY if self.image_id is None else State.REGISTERED
 
 
+@dataclass
+class Sent:
+    """A claim that may have reached the sink, from at_s to until_s (None: it is on its way)."""
+
+    id: str
+    at_s: float
+    until_s: float | None = None
+
+
 class SpoolMachine(RuleBasedStateMachine):
     claimed = Bundle("claimed")
 
@@ -53,7 +62,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool = self.open(self.folder)
         self.rows: dict[str, Row] = {}
         self.charges: dict[str, tuple[str, float]] = {}
-        self.sends: list[tuple[str, float]] = []
+        self.sends: list[Sent] = []
         self.exits = dict.fromkeys(Exit, 0)
         self.accepted = 0
         self.folders = 1
@@ -76,6 +85,15 @@ class SpoolMachine(RuleBasedStateMachine):
     def in_window(self, at_s: float, window: Window) -> bool:
         return window_start(window, at_s) == window_start(window, self.now_s())
 
+    def may_arrive(self, sent: Sent, window: Window) -> bool:
+        """Whether it is on its way at some time in the window that is open now."""
+        return sent.until_s is None or self.in_window(sent.at_s, window) or self.in_window(sent.until_s, window)
+
+    def ended(self, id: str | None = None) -> None:
+        for sent in self.sends:
+            if sent.until_s is None and id in (None, sent.id):
+                sent.until_s = self.now_s()
+
     def used(self, strategy: str, window: Window) -> int:
         return sum(s == strategy and self.in_window(at, window) for s, at in self.charges.values())
 
@@ -92,7 +110,7 @@ class SpoolMachine(RuleBasedStateMachine):
         ready = [id for id, row in due.items() if row.state is State.READY and id in self.charges]
         for ids in (registered, ready):
             ids.sort(key=lambda id: (-self.rows[id].rank, self.rows[id].number))
-        room = min(limit.value - sum(self.in_window(at, limit.window) for _, at in self.sends) for limit in SINK)
+        room = min(limit.value - sum(self.may_arrive(sent, limit.window) for sent in self.sends) for limit in SINK)
         registered = [id for id in registered if id in self.charges][:count]
         return registered + ready[: max(0, min(room, count - len(registered)))]
 
@@ -132,7 +150,7 @@ class SpoolMachine(RuleBasedStateMachine):
         for item in claim.items:
             row = self.rows[item.id]
             if row.state is State.READY:
-                self.sends.append((item.id, self.now_s()))
+                self.sends.append(Sent(item.id, self.now_s()))
             row.state, row.next_s = State.SENDING, None
             row.attempts += 1
             row.tried += 1
@@ -151,6 +169,7 @@ class SpoolMachine(RuleBasedStateMachine):
         for item in items:
             self.spool.done(item.id, exit)
         for id in mine:
+            self.ended(id)
             by = Exit.DELIVERED if exit is Exit.DUPLICATE and self.rows[id].tried > 1 else exit
             if by is not Exit.DELIVERED:
                 del self.charges[id]
@@ -162,6 +181,7 @@ class SpoolMachine(RuleBasedStateMachine):
             row = self.rows[id]
             at_s = None if delay_s is None else self.now_s() + delay_s
             self.spool.later(id, at_s, "not now", costs_attempt=costs)
+            self.ended(id)
             if costs and row.attempts >= MOST_ATTEMPTS:
                 row.state = State.BURIED
                 continue
@@ -173,12 +193,14 @@ class SpoolMachine(RuleBasedStateMachine):
     def registered(self, items: list[Item]) -> None:
         for id in self.mine(items):
             self.spool.registered(id, "image")
+            self.ended(id)
             self.rows[id].state, self.rows[id].image_id, self.rows[id].attempts = State.REGISTERED, "image", 0
 
     @rule(items=consumes(claimed), refund=st.booleans())
     def bury(self, items: list[Item], refund: bool) -> None:
         for id in self.mine(items):
             self.spool.bury(id, "why", refund=refund)
+            self.ended(id)
             self.rows[id].state = State.BURIED
             if refund:
                 del self.charges[id]
@@ -191,7 +213,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self.rows[id].back()
             self.rows[id].attempts -= 1
             self.rows[id].tried -= 1
-            last = next((n for n in reversed(range(len(self.sends))) if self.sends[n][0] == id), None)
+            last = next((n for n in reversed(range(len(self.sends))) if self.sends[n].id == id), None)
             if last is not None and self.rows[id].image_id is None:
                 del self.sends[last]
 
@@ -232,6 +254,7 @@ class SpoolMachine(RuleBasedStateMachine):
         else:
             self.spool.close()
         self.spool = self.open(self.folder)
+        self.ended()
         for row in self.rows.values():
             if row.state is State.SENDING:
                 if row.attempts >= MOST_ATTEMPTS:

@@ -47,9 +47,11 @@ CREATE INDEX charge_by_strategy ON charge (strategy, at_s);
 CREATE INDEX charge_by_batch ON charge (batch);
 CREATE INDEX charge_by_time ON charge (at_s);
 
--- One row per claim that may have reached the sink.
-CREATE TABLE send (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL);
+-- One row per claim that may have reached the sink, at some time from at_s to until_s (NULL: it is on its way).
+CREATE TABLE send (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL, until_s REAL);
 CREATE INDEX send_by_time ON send (at_s);
+CREATE INDEX send_by_end ON send (until_s);
+CREATE INDEX send_by_id ON send (id);
 
 -- What counts in a window beside its own rows: carried over a step of the clock, or not known any more.
 CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
@@ -203,7 +205,13 @@ class LocalLimits:
         start_s, end_s = window_start(window, at_s, self.zone), window_end(window, at_s, self.zone)
         count = 0
         if account == _SINK:
-            own = cursor.execute("SELECT count(*) FROM send WHERE at_s >= ? AND at_s < ?", (start_s, end_s))
+            # What began before the window and ended in it, or has not ended, may arrive in it: it counts in both.
+            own = cursor.execute(
+                "SELECT (SELECT count(*) FROM send WHERE at_s >= ?1 AND at_s < ?2)"
+                " + (SELECT count(*) FROM send WHERE until_s >= ?1 AND at_s < ?1)"
+                " + (SELECT count(*) FROM send WHERE until_s IS NULL AND at_s < ?1)",
+                (start_s, end_s),
+            )
             count = int(own.fetchone()[0])
         elif account != _EVERY:
             own = cursor.execute(
@@ -230,9 +238,14 @@ class LocalLimits:
         return Room(count, max(filled, default=None))
 
     def send(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
-        """Records that `id` may reach the sink now."""
+        """Records that `id` may reach the sink from now on, until `sent`."""
         cursor.execute("INSERT INTO send (id, at_s) VALUES (?, ?)", (id, now.wall_s))
         self._see(cursor, now)
+
+    def sent(self, cursor: sqlite3.Cursor, id: str | None, now: Moment) -> None:
+        """Records that `id` (None: whatever was on its way when the program ended) reaches the sink no more."""
+        which = "until_s IS NULL" if id is None else "until_s IS NULL AND id = ?2"
+        cursor.execute(f"UPDATE send SET until_s = ?1 WHERE {which}", (now.wall_s,) if id is None else (now.wall_s, id))
 
     def unsend(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Takes the last record of `id` back: it was not sent after all."""

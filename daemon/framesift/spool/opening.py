@@ -106,6 +106,8 @@ class Opening:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             buried = rows.recover(cursor, self.bounds.max_attempts, self.held)
+            if not self.held:  # else this is no start: what is on its way is still on its way
+                self.limits.sent(cursor, None, self.clock.now())
             cursor.execute("COMMIT")
             # Proof that it can be written to: a change of nothing, but with an fsync.
             cursor.execute(f"PRAGMA user_version = {schema.VERSION}")

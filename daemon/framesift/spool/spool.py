@@ -300,6 +300,7 @@ class Spool:
             row = rows.sending(cursor, id)
             if row is not None:
                 work(cursor, row, transaction)
+            self._limits.sent(cursor, id, self._clock.now())
 
         def after(_: None) -> None:
             self._file.held.discard(id)

@@ -1,0 +1,63 @@
+"""The sink's limits count arrivals: a delivery that is on its way over the end of a window counts in both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clocks import NOON_S, ManualClock
+from framesift.limits import Limit, Window
+from framesift.spool import Spool
+from rigs.spools import make_spool, put
+
+TWO_A_MINUTE = (Limit(Window.MINUTELY, 2),)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOON_S)
+
+
+@pytest.fixture
+def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    for _ in range(10):
+        put(spool, clock)
+    yield spool
+    spool.close()
+
+
+def _claim(spool: Spool) -> list[str]:
+    return [item.id for item in spool.claim(10, TWO_A_MINUTE).items]
+
+
+def test_what_is_still_on_its_way_counts_in_the_next_window(spool: Spool, clock: ManualClock) -> None:
+    clock.advance(59.0)
+    first = _claim(spool)
+    assert len(first) == 2
+    clock.advance(2.0)
+    assert _claim(spool) == []
+    spool.done(first[0])
+    assert _claim(spool) == []  # it may have arrived in this minute
+    spool.done(first[1])
+    clock.advance(60.0)
+    assert len(_claim(spool)) == 2
+
+
+def test_what_arrived_before_the_window_ended_leaves_the_next_one_alone(spool: Spool, clock: ManualClock) -> None:
+    clock.advance(59.0)
+    for id in _claim(spool):
+        spool.done(id)
+    clock.advance(2.0)
+    assert len(_claim(spool)) == 2
+
+
+def test_what_was_never_sent_counts_nowhere(spool: Spool, clock: ManualClock) -> None:
+    clock.advance(59.0)
+    first = _claim(spool)
+    clock.advance(2.0)
+    spool.release(first)
+    assert len(_claim(spool)) == 2
