@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -436,3 +438,18 @@ def test_several_streams_ask_at_once_and_each_gets_its_own_answer(tmp_path: Path
     for thread in threads:
         thread.join(30)
     assert seen == {stream: {(40 * stream + 10, SPOT_NAMES[1 - stream % 2])} for stream in range(6)}
+
+
+def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_loaded(tmp_path: Path) -> None:
+    network = tmp_path / "network.onnx"
+    network.write_bytes(b"no network, but onnxruntime is loaded to find out")
+    program = (
+        "import ctypes, sys, pathlib\n"
+        "from framesift.models import ModelUnusable, load\nfrom framesift.models.onnx_options import OnnxOptions\n"
+        "try:\n    load(OnnxOptions(type='onnx', path=pathlib.Path(sys.argv[1])))\n"
+        "except ModelUnusable:\n    pass\n"
+        "libc = ctypes.CDLL(None)\nlibc.getenv.restype = ctypes.c_char_p\n"
+        "print('onnxruntime' in sys.modules, libc.getenv(b'ORT_DISABLE_TELEMETRY'))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program, str(network)], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "True b'1'"

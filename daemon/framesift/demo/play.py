@@ -25,6 +25,7 @@ from framesift.demo.sheet import Collected, contact_sheet, read_folder
 from framesift.models import ModelUnusable
 from framesift.notify import Notifier
 from framesift.prediction import Detections
+from framesift.redact import redacted_url
 from framesift.service import Service
 from framesift.settings import load, secrets
 from framesift.streams import StreamLost
@@ -75,7 +76,9 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
         console.print("no --model: the null model watches, so frames are chosen by chance, and near duplicates refused")
     snapshot, code = _collect(folder, street, seconds, console)
     if not snapshot.frames_read:
-        raise DemoRefused(f"not one frame could be read from {source or 'the rendered street'}; the lines above say why")
+        raise DemoRefused(
+            f"not one frame could be read from {source or 'the rendered street'}; the lines above say why"
+        )
     collected = read_folder(folder / "collected")
     console.print(_table(snapshot))
     if street is not None:

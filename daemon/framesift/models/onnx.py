@@ -7,6 +7,7 @@ outputs' shapes must fit the family that was named, or exactly one family.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import time
 from dataclasses import replace
@@ -170,6 +171,8 @@ class OnnxModel:
 def _session(options: OnnxOptions) -> Any:
     if not options.path.is_file():
         raise ModelUnusable(f"model.path: {options.path}: no such file")
+    # Since 1.29 it reports to its makers unless it is told not to, before it is loaded. Nobody's camera does that.
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -245,8 +245,9 @@ class Source:
         settings = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(work.open_timeout_s * 1000)),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(work.read_timeout_s * 1000)),
-            *(cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)),
         ]
+        if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.6, which Debian 12 brings, does not have it
+            settings += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
         return cv2.VideoCapture(work.address, cv2.CAP_FFMPEG, settings)
 
     def grab(self) -> bool:
