@@ -76,9 +76,8 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
         console.print("no --model: the null model watches, so frames are chosen by chance, and near duplicates refused")
     snapshot, code = _collect(folder, street, seconds, console)
     if not snapshot.frames_read:
-        raise DemoRefused(
-            f"not one frame could be read from {source or 'the rendered street'}; the lines above say why"
-        )
+        seen = "the rendered street" if source is None else redacted_url(source)
+        raise DemoRefused(f"not one frame could be read from {seen}; the lines above say why")
     collected = read_folder(folder / "collected")
     console.print(_table(snapshot))
     if street is not None:
