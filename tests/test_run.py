@@ -87,7 +87,7 @@ def test_sigterm_stops_within_seconds_and_loses_nothing_that_was_accepted(tmp_pa
         last = daemon.events[-1]
         assert last["event"] == "stopped"
         assert not daemon.stray
-    waiting = framesift(tmp_path, "spool", "list", "--json")
+    waiting = framesift(tmp_path, "spool", "list", "--json", "--limit", "100000")
     rows = [json.loads(line) for line in waiting.stdout.splitlines()]
     assert len(rows) == last["accepted"] - 3
     assert {row["state"] for row in rows} == {"ready"}

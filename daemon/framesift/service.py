@@ -32,7 +32,7 @@ from framesift.policy import Policy
 from framesift.sampling import AcceptedClasses
 from framesift.settings import Settings
 from framesift.sinks import AlreadyThere, Done, Later, Never, Registered, Sink, open_sink
-from framesift.spool import Spool
+from framesift.spool import Spool, SpoolBroken
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.strategies import problems
 from framesift.streams import Stream, StreamEvent, StreamLost, StreamOptions, StreamState
@@ -40,6 +40,7 @@ from framesift.telemetry import Condition, Queue, Snapshot, Telemetry
 from framesift.upload import Attempted, Uploader
 
 STOP_WITHIN_S = 9.0
+KEPT_FOR_THE_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
 LOOK_AROUND_S = 1.0
 STATUS_EVERY_S = 10.0
 # A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
@@ -66,7 +67,7 @@ class _Collecting:
 
 
 class Service:
-    """One run of the daemon. `stop` and `reload` may be called from any thread, and from signal handlers."""
+    """One run of the daemon. `stop` and `reload` may be called from any thread, but not from signal handlers."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Service:
         self._stop = threading.Event()
         self._wake = threading.Event()  # there is something that the main loop should look at before its time
         self._reload = False
+        self._told_to_stop = False  # by a signal
         self._failure: BaseException | None = None
         self._gone: list[str] = []  # streams that can't go on, as they said themselves
         self._collecting: list[_Collecting] = []
@@ -109,9 +111,16 @@ class Service:
 
     def own_signals(self) -> None:
         """SIGTERM and SIGINT stop, SIGHUP reloads. Only in the main thread."""
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop())
-        signal.signal(signal.SIGINT, lambda _number, _frame: self.stop())
-        signal.signal(signal.SIGHUP, lambda _number, _frame: self.reload())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _frame: object) -> None:
+        # Only notes it, for the main loop to see within a second: an event's lock may be held by the very code that the
+        # signal interrupts, and would never be given back.
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._told_to_stop = True
 
     def run(self) -> int:
         """Runs until it is told to stop, or until every stream has ended and the spool is drained.
@@ -124,7 +133,8 @@ class Service:
             policy = self._policy()
             self._zone = policy.time_zone
             model = load_model(self._settings.model)
-            house.callback(model.close)
+            # A model that hangs can't be asked to close either.
+            house.callback(lambda: None if any(c.thread.is_alive() for c in self._collecting) else model.close())
             self._warn_of_problems(policy, model)
             sink = open_sink(self._settings.sink, class_names=model.class_names)
             house.callback(sink.close)
@@ -136,17 +146,16 @@ class Service:
             house.callback(self._look_back)
             uploader = self._uploader(spool, sink)
             uploader.start()
+            self._uploader_silence_s = uploader.silence_s
             house.callback(lambda: uploader.stop(self._left_s()))
             if self._settings.status.bind is not None:
-                page = StatusServer(self._settings.status, telemetry, alive=self._alive)
-                page.start()
-                house.callback(page.stop)
+                self._open_window(house)
             record = None
             if self._record is not None:
                 recorder = Recorder(self._record)
                 house.callback(recorder.close)
                 record = recorder.record
-            classes = AcceptedClasses(spool.class_counts())
+            classes = _classes(spool)
             for options in self._settings.streams:
                 self._collecting.append(self._collect(options, model, policy, classes, spool, uploader, record))
             house.callback(self._end_streams)
@@ -176,7 +185,7 @@ class Service:
 
     def _look_around(self, spool: Spool, uploader: Uploader) -> None:
         told_s = float("-inf")
-        while not self._stop.is_set() and self._failure is None:
+        while not self._stop.is_set() and not self._told_to_stop and self._failure is None:
             self._clock.wait(self._wake, LOOK_AROUND_S)
             self._wake.clear()
             if self._reload:
@@ -325,7 +334,9 @@ class Service:
             accepted=uploader.nudge,
             record=record,
         )
-        thread = threading.Thread(target=self._run_stream, args=(collector, options.name), name=options.name)
+        thread = threading.Thread(
+            target=self._run_stream, args=(collector, options.name), name=options.name, daemon=True
+        )
         return _Collecting(stream, collector, pulse, thread)
 
     def _run_stream(self, collector: Collector, name: str) -> None:
@@ -356,7 +367,7 @@ class Service:
             collecting.stream.close()
         for collecting in self._collecting:
             if collecting.thread.ident is not None:
-                collecting.thread.join(self._left_s())
+                collecting.thread.join(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S))
 
     def _farewell(self) -> int:
         telemetry = self._telemetry
@@ -374,6 +385,13 @@ class Service:
                 waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered,
             )
         return 1 if self._failure is not None or self._gone else 0
+
+
+def _classes(spool: Spool) -> AcceptedClasses:
+    try:
+        return AcceptedClasses(spool.class_counts())
+    except SpoolBroken:  # a disk that is full or read-only at the start: counted from nothing until the next start
+        return AcceptedClasses({})
 
 
 def _queue(spool: Spool) -> Queue:

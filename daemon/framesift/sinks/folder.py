@@ -32,6 +32,7 @@ from framesift.wire import to_wire
 
 # These speak of one file; every other error would meet the next datapoint as well.
 _OF_ONE_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
+_CLOSE_WITHIN_S = 1.0
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 # Without `configs` the loaders of Hugging Face take labels/ for a data set of texts, and divide the images by words
@@ -108,8 +109,12 @@ class FolderSink:
             return None
 
     def close(self) -> None:
-        with self._one_at_a_time:
-            self._unlock()
+        # A delivery that hangs in the disk never gives this lock back; the folder's own lock ends with the process.
+        if self._one_at_a_time.acquire(timeout=_CLOSE_WITHIN_S):
+            try:
+                self._unlock()
+            finally:
+                self._one_at_a_time.release()
 
     def _open(self) -> None:
         """Makes sure of everything that a delivery relies on; costs a few calls of stat where nothing has changed.

@@ -1,0 +1,150 @@
+"""What must not end `framesift run`, and what must not keep it from ending: real processes, disks, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rigs.daemon import Daemon, collected, framesift, write_configuration
+from rigs.footage import numbered_clip
+
+TESTS = Path(__file__).parent
+CLIP = {"name": "gate", "source": "clip.mp4"}
+
+
+def test_a_status_port_that_is_taken_is_no_reason_to_collect_nothing(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_configuration(tmp_path, {"streams": [CLIP], "status": {"bind": bind}})
+        done = framesift(tmp_path, "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(collected(tmp_path)) == 5
+    assert f"{bind} can't be listened at" in done.stdout
+
+
+@pytest.mark.parametrize("trouble", ["mount -o remount,ro disk", "dd if=/dev/zero of=disk/fill bs=1M || true"])
+def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Path, trouble: str) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "disk").mkdir()
+    spool = {"path": "disk/spool.db", "max_bytes": "4MiB", "min_free_bytes": "1MiB"}
+    write_configuration(tmp_path, {"streams": [CLIP], "spool": spool})
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    mount = "mount -t tmpfs -o size=16m tmpfs disk"
+    if subprocess.run([*alone, "sh", "-c", mount], cwd=tmp_path, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine doesn't let a test mount a small disk of its own")
+    run = f"{sys.executable} -m framesift run"
+    # The second run can't say that the spool is drained, so it goes on until it is told to stop.
+    steps = f"{mount} && touch disk/spool.db.lock && ({trouble}) && exec timeout --signal=TERM 6 {run}"
+    done = subprocess.run([*alone, "sh", "-c", steps], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert '"spool_broken": 5' in done.stdout or '"spool_full": 5' in done.stdout, done.stdout + done.stderr
+
+
+def test_a_model_that_hangs_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    hangs = "import threading\ndef make():\n    def predict(_):\n        print('hangs', flush=True)\n"
+    (tmp_path / "hangs.py").write_text(hangs + "        threading.Event().wait()\n    return predict\n")
+    model = {"type": "python", "factory": "hangs:make", "path": "."}
+    write_configuration(tmp_path, {"streams": [CLIP], "model": model})
+    with Daemon(tmp_path) as daemon:
+        assert daemon.until(lambda: "hangs" in daemon.stray, 30.0)
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait(12.0)
+    assert [told["event"] for told in daemon.events if told["event"] == "spool_close_timed_out"] == []
+
+
+IN_THE_LOCK = """
+import os, signal, sys, threading
+from framesift.clock import SystemClock
+from framesift.notify import Notifier
+from framesift.service import Service
+from framesift.settings import load
+from framesift.telemetry import Telemetry
+from pathlib import Path
+
+class Unlucky(SystemClock):
+    '''The signal comes while the main loop is about to wait, and holds the event's lock.'''
+    def wait(self, event, timeout_s):
+        if threading.current_thread() is threading.main_thread():
+            with event._cond:
+                os.kill(os.getpid(), signal.SIGHUP)
+                os.kill(os.getpid(), signal.SIGTERM)
+        return super().wait(event, timeout_s)
+
+settings, clock = load(Path("framesift.yaml"), {}), Unlucky()
+service = Service(settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None))
+service.own_signals()
+sys.exit(service.run())
+"""
+
+
+def test_a_signal_at_the_worst_moment_is_obeyed(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True}]})
+    program = [sys.executable, "-c", IN_THE_LOCK]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"event": "reloaded"' in done.stdout
+
+
+A_HUNG_SINK = """
+import socket, sys, threading, time, urllib.request, urllib.error
+from framesift.clock import SystemClock
+from framesift.notify import Notifier
+from framesift.service import Service
+from framesift.settings import load
+from framesift.telemetry import Telemetry
+from pathlib import Path
+
+class Leaping(SystemClock):
+    leap_s = 0.0
+    def monotonic(self):
+        return super().monotonic() + self.leap_s
+
+settings, clock = load(Path("framesift.yaml"), {}), Leaping()
+service = Service(settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None))
+
+def health():
+    try:
+        with urllib.request.urlopen(f"http://{settings.status.bind}/healthz", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+def watch():
+    while health() != 200:
+        time.sleep(0.1)
+    for _ in range(5):  # the worker may not have come to the file that hangs before the first
+        clock.leap_s += 60.0
+        told = [health() for _ in range(40) if not time.sleep(0.05)][-10:]
+        if set(told) == {503}:
+            break
+    print("TOLD", told, flush=True)
+    service.stop()
+
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(service.run())
+"""
+
+
+def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "collected" / "images").mkdir(parents=True)
+    os.mkfifo(tmp_path / "collected" / "images" / ".partial")  # nobody reads it: writing hangs
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    stream = {**CLIP, "loop": True, "fps": 1}
+    write_configuration(tmp_path, {"streams": [stream], "upload": {"workers": 1}, "status": {"bind": bind}})
+    program = [sys.executable, "-c", A_HUNG_SINK]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert f"TOLD {[503] * 10}" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
