@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,14 @@ def test_each_notice_is_one_datagram_in_the_managers_words(folder: Path) -> None
             b"RELOADING=1\nMONOTONIC_USEC=1234500000",
             b"STOPPING=1",
         ]
+
+
+def test_a_process_without_a_free_descriptor_goes_on_without_a_notice() -> None:
+    program = (
+        "import resource\nfrom framesift.notify import Notifier\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\nassert not Notifier('@nobody').watchdog()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 def test_an_abstract_socket_is_reached(folder: Path) -> None:

@@ -83,3 +83,38 @@ def test_a_disk_that_fails_for_a_while_and_then_for_good(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "well"
+
+
+WITHOUT_DESCRIPTORS = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from clocks import ManualClock
+from framesift.spool import SpoolBroken
+from framesift.spool.spool import READ_AGAIN_AFTER_S
+from rigs.spools import make_spool, put
+clock = ManualClock()
+spool = make_spool(Path({folder!r}), clock)
+spool.open()
+put(spool, clock)
+[item] = spool.claim(1).items
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+try:
+    spool.jpeg(item.id)
+    raise AssertionError("read without a connection")
+except SpoolBroken as error:
+    assert "unable to open" in str(error), error
+resource.setrlimit(resource.RLIMIT_NOFILE, before)
+assert spool.claim(1).items == ()
+clock.advance(READ_AGAIN_AFTER_S)
+[again] = spool.claim(1).items
+assert (again.id, again.attempts) == (item.id, 2)
+spool.close()
+"""
+
+
+def test_a_picture_that_can_not_be_reached_for_a_moment_is_tried_again(tmp_path: Path) -> None:
+    program = WITHOUT_DESCRIPTORS.format(tests=str(TESTS), folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -48,9 +48,9 @@ class Notifier:
         # An abstract name begins with a zero byte, for which "@" stands.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         # A socket for each notice: the manager may have made its end anew since the last one.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.setblocking(False)
                 return channel.sendto(notice.encode("utf-8", "replace"), address) > 0
-            except OSError:
-                return False
+        except OSError:  # also where no socket can be had
+            return False
