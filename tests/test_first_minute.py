@@ -83,6 +83,13 @@ def test_a_mistake_is_exit_2_and_one_message_that_names_it(
     assert not collected(tmp_path)
 
 
+def test_a_file_that_is_not_there_is_a_bad_configuration(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
+    told = framesift(tmp_path, "run")
+    assert told.returncode == 2
+    assert "gone.mp4" in told.stderr
+
+
 def test_check_tells_what_to_do_about_each_failure(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file where a folder should be")
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
@@ -132,6 +139,28 @@ def test_the_demo_on_ones_own_video_never_uses_the_streets_detector(tmp_path: Pa
     assert told.returncode == 0, told.stdout + told.stderr
     assert "null model" in told.stdout
     assert all(line["prediction"].get("is_stub") for line in collected(tmp_path / "out"))
+
+
+def test_a_demo_keeps_what_is_in_its_folder_but_not_its_own_and_what_it_cannot_replace(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "mine.mp4", frames=20)
+    assert framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out").returncode == 0
+    lines = collected(tmp_path / "out")
+    gone = framesift(tmp_path, "demo", "--source", "gone.mp4", "--folder", "out")
+    assert gone.returncode == 2
+    assert collected(tmp_path / "out") == lines
+    (tmp_path / "out" / "mine.mp4").write_bytes((tmp_path / "mine.mp4").read_bytes())
+    own = framesift(tmp_path, "demo", "--source", "out/mine.mp4", "--folder", "out")
+    assert own.returncode == 2
+    other = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
+    assert other.returncode == 2
+    assert (tmp_path / "out" / "mine.mp4").exists()
+
+
+def test_a_demo_of_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:
+    told = framesift(tmp_path, "demo", "--source", "rtsp://127.0.0.1:9/x", "--seconds", "3")
+    assert told.returncode == 2
+    assert "not one frame" in told.stderr
+    assert "refused" in told.stdout
 
 
 def test_the_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:

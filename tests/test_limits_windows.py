@@ -27,7 +27,7 @@ def at(text: str, zone: str = "UTC", fold: int = 0) -> float:
 
 
 def test_a_minute_an_hour_and_a_day_of_utc():
-    noon = at("2026-03-05T12:34:56.7")
+    noon = at("2026-03-05T12:34:56.700")
     assert window_start(Window.MINUTELY, noon) == at("2026-03-05T12:34:00")
     assert window_end(Window.MINUTELY, noon) == at("2026-03-05T12:35:00")
     assert window_start(Window.HOURLY, noon) == at("2026-03-05T12:00:00")

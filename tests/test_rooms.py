@@ -43,6 +43,7 @@ WALLS: dict[str, set[str]] = {
     "collect": NOUNS
     | {"streams", "models", "sampling", "strategies", "policy", "limits", "spool", "telemetry", "clock"},
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock"},
+    "tell": {"telemetry", "streams", "sinks", "spool", "upload"},
     "service": {"*"},
     "cli": {"*"},
     "check": {"*"},

@@ -111,7 +111,7 @@ def test_a_reload_takes_the_new_policy_and_keeps_the_old_one_where_the_new_is_ba
         (tmp_path / "policy.json").write_text(json.dumps({**POLICY, "enabled": "yes"}))
         daemon.process.send_signal(signal.SIGHUP)
         refused = daemon.wait_for("reload_refused")
-        assert "enabled" in refused["why"]
+        assert "enabled" in refused["reason"]
         assert not collected(tmp_path)
         (tmp_path / "policy.json").write_text(json.dumps(POLICY))
         daemon.process.send_signal(signal.SIGHUP)
@@ -277,3 +277,48 @@ def test_a_user_model_that_always_fails_ends_the_process(tmp_path: Path) -> None
     done = framesift(tmp_path, "run")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stdout
+
+
+def test_a_recording_that_cannot_be_written_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=10)
+    write_configuration(tmp_path, {"streams": [_file_stream()]})
+    nowhere = framesift(tmp_path, "run", "--record", "gone/said.jsonl")
+    assert nowhere.returncode == 2
+    assert "gone/said.jsonl" in nowhere.stderr
+    full = framesift(tmp_path, "run", "--record", "/dev/full")
+    assert full.returncode == 0, full.stdout + full.stderr
+    assert len(collected(tmp_path)) == 10
+    assert [told for told in map(json.loads, full.stdout.splitlines()) if told["event"] == "record_failed"]
+
+
+def test_a_recording_never_overwrites_the_one_that_is_replayed(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=10)
+    write_configuration(tmp_path, {"streams": [_file_stream()]})
+    assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 0
+    said = (tmp_path / "said.jsonl").read_text()
+    write_configuration(tmp_path, {"streams": [_file_stream()], "model": {"type": "recorded", "path": "said.jsonl"}})
+    assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 2
+    assert (tmp_path / "said.jsonl").read_text() == said
+
+
+def test_malformed_parts_of_a_prediction_are_said_and_numpys_numbers_are_none(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=10)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def make(wrong):\n"
+        "    car = dict(x=np.float32(20), y=np.float64(9), width=np.int64(8), height=4, confidence=np.float32(0.5))\n"
+        "    car['label' if wrong else 'class'] = 'car'\n"
+        "    return lambda p: {'image': {'width': p.shape[1], 'height': p.shape[0]}, 'predictions': [car]}\n"
+    )
+    for wrong in (True, False):
+        model = {"type": "python", "factory": "mine:make", "path": ".", "options": {"wrong": wrong}}
+        spool = {"path": f"spool-{wrong}.db", "min_free_bytes": "1MiB"}
+        sink = {"type": "folder", "path": f"collected-{wrong}"}
+        write_configuration(tmp_path, {"streams": [_file_stream()], "model": model, "spool": spool, "sink": sink})
+        checked = framesift(tmp_path, "check")
+        ran = framesift(tmp_path, "run")
+        assert ran.returncode == 0, ran.stdout
+        assert checked.returncode == (1 if wrong else 0), checked.stdout
+        assert ("prediction_parts_dropped" in ran.stdout) == wrong
+        objects = [len(line["prediction"]["predictions"]) for line in collected(tmp_path, f"collected-{wrong}")]
+        assert objects == [0 if wrong else 1] * 10

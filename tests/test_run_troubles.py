@@ -80,7 +80,6 @@ class Unlucky(SystemClock):
 
 settings, clock = load(Path("framesift.yaml"), {}), Unlucky()
 service = Service(settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None))
-service.own_signals()
 sys.exit(service.run())
 """
 

@@ -89,6 +89,11 @@ class SpoolMachine(RuleBasedStateMachine):
         """Whether it is on its way at some time in the window that is open now."""
         return sent.until_s is None or self.in_window(sent.at_s, window) or self.in_window(sent.until_s, window)
 
+    def unsend(self, id: str) -> None:
+        last = next((n for n in reversed(range(len(self.sends))) if self.sends[n].id == id), None)
+        if last is not None:
+            del self.sends[last]
+
     def ended(self, id: str | None = None) -> None:
         for sent in self.sends:
             if sent.until_s is None and id in (None, sent.id):
@@ -182,6 +187,8 @@ class SpoolMachine(RuleBasedStateMachine):
             at_s = None if delay_s is None else self.now_s() + delay_s
             self.spool.later(id, at_s, "not now", costs_attempt=costs)
             self.ended(id)
+            if not costs and row.image_id is None:
+                self.unsend(id)
             if costs and row.attempts >= MOST_ATTEMPTS:
                 row.state = State.BURIED
                 continue
@@ -213,9 +220,8 @@ class SpoolMachine(RuleBasedStateMachine):
             self.rows[id].back()
             self.rows[id].attempts -= 1
             self.rows[id].tried -= 1
-            last = next((n for n in reversed(range(len(self.sends))) if self.sends[n].id == id), None)
-            if last is not None and self.rows[id].image_id is None:
-                del self.sends[last]
+            if self.rows[id].image_id is None:
+                self.unsend(id)
 
     # --- time, hands, crashes -----------------------------------------------------------------------------------------
 

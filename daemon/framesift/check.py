@@ -105,7 +105,11 @@ def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Fi
     try:
         frame = stream.first_frame(FIRST_FRAME_WITHIN_S)
     except StreamLost as error:
-        advice = "is the address right, the camera on, and the user name and password as the camera knows them?"
+        advice = (
+            "is it there, readable for this user, and a video?"
+            if options.is_file
+            else "is the address right, the camera on, and the user name and password as the camera knows them?"
+        )
         return None, Finding(f"stream {options.name}", False, str(error), advice)
     finally:
         stream.close()
@@ -116,7 +120,12 @@ def _prediction(model: Model, frame: Frame) -> Finding:
     try:
         prediction = model.predict(frame)
     except ModelFailed as error:
-        return Finding("prediction", False, str(error), "the model does not understand this stream's pictures")
+        return Finding("prediction", False, str(error), "the model fails on this stream's pictures: mend it first")
+    if prediction.dropped:
+        told = f"{prediction.dropped} part(s) of the prediction are malformed: a number or a name is missing or wrong"
+        return Finding(
+            "prediction", False, f"{frame.stream}: {told}", "see the README, Models, for what an object needs"
+        )
     objects = getattr(prediction, "objects", None)
     told = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
     return Finding("prediction", True, f"{frame.stream}: {told}")

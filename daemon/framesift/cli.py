@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -74,11 +75,14 @@ def run(
     from framesift.telemetry import Telemetry
 
     settings = _settings(config)
+    for number, stream in enumerate(settings.streams):
+        if stream.is_file and not Path(str(stream.source)).is_file():
+            _refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
     clock = SystemClock()
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
     notifier = Notifier(Environment.of(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
-    service.own_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload
     try:
         code = service.run()
     except (ConfigError, ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
@@ -196,7 +200,9 @@ def status(
             answer = session.get(f"http://{settings.status.bind}{path}", headers=headers, timeout=4.0)
             answer.raise_for_status()
         except requests.RequestException as error:
-            err.print(f"[red]framesift:[/] no answer from {settings.status.bind}: {_escaped(str(error))}")
+            err.print(
+                f"[red]framesift:[/] no answer from {settings.status.bind}; is it running? {_escaped(str(error))}"
+            )
             raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
@@ -238,7 +244,8 @@ def spool_list(
             sys.stdout.write(json.dumps(asdict(row), default=str) + "\n")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("id", "state", "stream", "frame", "captured", "strategy", "score", "attempts", "why"):
+    table.add_column("id", no_wrap=True, min_width=32)  # to be copied
+    for title in ("state", "stream", "frame", "captured", "strategy", "score", "attempts", "why"):
         table.add_column(title, overflow="fold")
     for row in rows:
         score = "" if row.score is None else f"{row.score:.2f}"
@@ -298,7 +305,7 @@ def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
     out.print(f"{len(done)} {what}")
     missing = sorted(set(ids or ()) - set(done))
     if missing:
-        err.print(f"[red]framesift:[/] not there, or being sent just now: {_escaped(', '.join(missing))}")
+        err.print(f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {_escaped(', '.join(missing))}")
         raise typer.Exit(1)
 
 
@@ -311,5 +318,29 @@ def _spool_path(config: Path | None) -> Path:
 
 
 def main() -> None:
-    """The command's entry point."""
-    app(prog_name="framesift")
+    """The command's entry point. What a user can mend is one line, not a traceback."""
+    from framesift.spool.nouns import SpoolBroken, SpoolTooNew, SpoolUnusable
+
+    try:
+        app(prog_name="framesift")
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            raise
+        _end("cv2 is missing: pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (SpoolTooNew, SpoolUnusable) as error:
+        _end(str(error), code=2)
+    except SpoolBroken as error:
+        _end(str(error))
+    except PermissionError as error:
+        _end(f"{error.filename}: permission denied for uid {os.getuid()}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}")
+
+
+def _end(why: str, code: int = 1) -> NoReturn:
+    err.print(f"[red]framesift:[/] {_escaped(why)}")
+    sys.exit(code)

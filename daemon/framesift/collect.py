@@ -137,10 +137,17 @@ class Collector:
             self._failures += 1
             self._telemetry.warning("model_failed", stream=frame.stream, frame=frame.number, why=str(error))
             if self._failures >= MOST_FAILURES_IN_A_ROW:
+                self._telemetry.refused(frame.stream, Refusal.MODEL_FAILED)
                 raise ModelBroken(f"the model failed on {self._failures} frames in a row, at last: {error}") from error
             return None
         self._failures = 0
+        if prediction.dropped:
+            why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
+            self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         self._telemetry.predicted(frame.stream, self._clock.monotonic() - started_s, prediction.dropped)
+        if prediction.dropped:
+            why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
+            self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         if self._record is not None:
             self._record(frame, prediction)
         return prediction

@@ -20,6 +20,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from framesift import policy as policies
+from framesift import tell
 from framesift.clock import Clock, Pulse
 from framesift.collect import Collector, Origin
 from framesift.config_errors import ConfigError
@@ -31,13 +32,13 @@ from framesift.notify import Notifier
 from framesift.policy import Policy
 from framesift.sampling import AcceptedClasses
 from framesift.settings import Settings
-from framesift.sinks import AlreadyThere, Done, Later, Never, Registered, Sink, open_sink
+from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolBroken
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.strategies import problems
-from framesift.streams import Stream, StreamEvent, StreamLost, StreamOptions, StreamState
-from framesift.telemetry import Condition, Queue, Snapshot, Telemetry
-from framesift.upload import Attempted, Uploader
+from framesift.streams import Stream, StreamLost, StreamOptions
+from framesift.telemetry import Condition, Snapshot, Telemetry
+from framesift.upload import Uploader
 
 STOP_WITHIN_S = 9.0
 KEPT_FOR_THE_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
@@ -45,15 +46,6 @@ LOOK_AROUND_S = 1.0
 STATUS_EVERY_S = 10.0
 # A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
 SILENT_AFTER_S = 50.0
-
-_WORDS = {
-    Done: "done",
-    AlreadyThere: "already_there",
-    Registered: "registered",
-    Later: "later",
-    Never: "never",
-}
-_UP = {StreamState.RUNNING: True, StreamState.LOST: False, StreamState.FROZEN: False, StreamState.ENDED: False}
 
 
 @dataclass(slots=True)
@@ -109,8 +101,8 @@ class Service:
         self._reload = True
         self._wake.set()
 
-    def own_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGHUP reloads. Only in the main thread."""
+    def _own_signals(self) -> None:
+        # Not before the spool is open: until then nothing is accepted, and a signal may simply end the process.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
 
@@ -132,16 +124,18 @@ class Service:
         with ExitStack() as house:
             policy = self._policy()
             self._zone = policy.time_zone
-            model = load_model(self._settings.model)
+            model = self._model = load_model(self._settings.model)
             # A model that hangs can't be asked to close either.
             house.callback(lambda: None if any(c.thread.is_alive() for c in self._collecting) else model.close())
             self._warn_of_problems(policy, model)
+            record = self._recording(house) if self._record is not None else None
             sink = open_sink(self._settings.sink, class_names=model.class_names)
             house.callback(sink.close)
             spool = self._spool(policy)
             spool.open()
+            self._own_signals()
             house.callback(lambda: spool.close(self._left_s()))
-            telemetry.watch_queue(lambda: _queue(spool))
+            telemetry.watch_queue(lambda: tell.queue(spool))
             self._exits_before = telemetry.snapshot().exits
             house.callback(self._look_back)
             uploader = self._uploader(spool, sink)
@@ -150,11 +144,6 @@ class Service:
             house.callback(lambda: uploader.stop(self._left_s()))
             if self._settings.status.bind is not None:
                 self._open_window(house)
-            record = None
-            if self._record is not None:
-                recorder = Recorder(self._record)
-                house.callback(recorder.close)
-                record = recorder.record
             classes = _classes(spool)
             for options in self._settings.streams:
                 self._collecting.append(self._collect(options, model, policy, classes, spool, uploader, record))
@@ -170,6 +159,18 @@ class Service:
                 self.stop()
                 self._notifier.stopping()
         return self._farewell()
+
+    def _recording(self, house: ExitStack) -> Callable[..., None]:
+        path = Path(str(self._record))
+        replayed = self._settings.model.path if self._settings.model.type == "recorded" else None
+        if replayed is not None and path.exists() and path.samefile(replayed):
+            raise ConfigError(f"--record {path}: the model replays this file")
+        try:
+            recorder = Recorder(path, lambda error: self._telemetry.error("record_failed", path=path, why=str(error)))
+        except OSError as error:
+            raise ConfigError(f"--record {path}: {error.strerror}") from None
+        house.callback(recorder.close)
+        return recorder.record
 
     def _open_window(self, house: ExitStack) -> None:
         """The status page. A port that is taken is a pity and no reason to collect nothing."""
@@ -215,12 +216,13 @@ class Service:
             if policy.time_zone != self._zone:
                 raise ConfigError(f"time_zone: changing {self._zone} to {policy.time_zone} needs a restart")
         except ConfigError as error:
-            self._telemetry.error("reload_refused", why=str(error))
+            self._telemetry.error("reload_refused", reason=str(error))  # another reason is another line
         else:
             for collecting in self._collecting:
                 collecting.collector.policy = policy
             names = [s.name for s in policy.sampling_strategies]
             self._telemetry.changed("reloaded", strategies=names, enabled=policy.enabled)
+            self._warn_of_problems(policy, self._model)
         self._notifier.ready()
 
     def _tell_health(self, spool: Spool) -> None:
@@ -243,18 +245,6 @@ class Service:
         if self._failure is None:
             self._failure = error
         self._wake.set()
-
-    def _heard(self, event: StreamEvent) -> None:
-        self._telemetry.changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
-        name = f"stream {event.stream}"  # its health is told by the line above, so it changes quietly
-        if event.state in _UP:
-            self._telemetry.stream_up(event.stream, _UP[event.state])
-        if event.state in (StreamState.LOST, StreamState.FROZEN):
-            self._telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
-        elif event.state is StreamState.RUNNING:
-            self._telemetry.health.ok(name, quietly=True)
-        elif event.state is StreamState.ENDED:
-            self._telemetry.health.forget(name)
 
     # -- at the start
 
@@ -288,20 +278,9 @@ class Service:
             clock=self._clock,
             chance=random.Random(),  # only spreads retries: nothing that is collected depends on it
             failed=self._fail,
-            attempted=self._attempted,
-            paused=self._paused,
+            attempted=lambda attempted: tell.attempt(self._telemetry, self._settings.sink.type, attempted),
+            paused=lambda why: tell.pause(self._telemetry, why),
         )
-
-    def _attempted(self, attempted: Attempted) -> None:
-        outcome = attempted.outcome
-        self._telemetry.attempted(_WORDS[type(outcome)], attempted.took_s)
-        if isinstance(outcome, Later | Never):
-            word = _WORDS[type(outcome)]
-            self._telemetry.warning("not_delivered", sink=self._settings.sink.type, reason=word, why=outcome.why)
-
-    def _paused(self, why: str | None) -> None:
-        condition = Condition.OK if why is None else Condition.DEGRADED
-        self._telemetry.health.set("sink", condition, why or "")
 
     def _collect(
         self,
@@ -318,7 +297,7 @@ class Service:
             options,
             clock=pulse,
             stop=self._stop,
-            notify=self._heard,
+            notify=lambda event: tell.stream(self._telemetry, event),
             count_skipped=lambda why, count: self._telemetry.skipped(options.name, why, count),
             chance=random.Random(repr((self._settings.seed, options.name, "backoff"))),
         )
@@ -344,8 +323,7 @@ class Service:
             collector.run()
         except StreamLost as error:
             self._gone.append(name)
-            self._telemetry.error("stream_gone", stream=name, why=str(error))
-            self._telemetry.health.set(f"stream {name}", Condition.FAILED, str(error))
+            tell.stream_gone(self._telemetry, name, str(error))
         except BaseException as error:  # noqa: BLE001  # whatever it is: the main thread ends the process with it
             self._fail(error)
         self._wake.set()
@@ -392,9 +370,3 @@ def _classes(spool: Spool) -> AcceptedClasses:
         return AcceptedClasses(spool.class_counts())
     except SpoolBroken:  # a disk that is full or read-only at the start: counted from nothing until the next start
         return AcceptedClasses({})
-
-
-def _queue(spool: Spool) -> Queue:
-    counts = spool.counts()
-    exits = {exit_.value: count for exit_, count in spool.tallies().items()}
-    return Queue(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, exits)

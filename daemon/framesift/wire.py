@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from framesift import masks
@@ -154,7 +155,7 @@ def _rank(item: object) -> float:
 
 
 def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (float, int)):
+    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers too
         return None
     try:
         number = float(value)

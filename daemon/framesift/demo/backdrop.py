@@ -220,7 +220,7 @@ def _sky(view: View, rng: np.random.Generator, dusk: bool) -> Picture:
         )
     share = np.clip(np.linspace(0, view.height / (view.horizon + 1), view.height), 0, 1)[:, None, None]
     picture = np.array(top) * (1 - share) + np.array(bottom) * share + np.zeros((view.height, view.width, 3))
-    sky = picture.astype(np.uint8)
+    sky: Picture = picture.astype(np.uint8)
     puff = (20, 18, 34) if dusk else (18, 24, 34)
     for _ in range(int(rng.integers(3, 6))):
         column, row, size = rng.uniform(0, view.width), rng.uniform(0, view.horizon * 0.6), rng.uniform(20, 46)
@@ -297,7 +297,7 @@ def _front(house: House, y: float, rng: np.random.Generator, dusk: bool) -> list
     painted = shaded(_AWNINGS[int(rng.integers(len(_AWNINGS)))], 0.6)
     faces.append(Face(_wall(door - 0.48, door + 0.48, y, 0, 2.42), painted))
     if not house.shop:
-        for middle in np.arange(door + 1.9, house.right - 0.8, 2.2):
+        for middle in np.arange(door + 1.9, house.right - 0.8, 2.2).tolist():
             faces += _window((middle - 0.55, middle + 0.55), y, (0.95, 2.6), colour, rng, dusk)
         return faces
     start, end = door + 1.0, house.right - 0.5
@@ -344,28 +344,28 @@ def _ground(layout: Layout, rng: np.random.Generator) -> list[Face]:
     lanes_near, lanes_far = layout.near_bicycles + 0.75, layout.far_bicycles + 0.6
     path = blended(tar, (70, 84, 150), rng.uniform(0.1, 0.45))
     faces = [across(far, layout.facade, paving), across(2.0, near, shaded(paving, 0.96))]
-    for depth in np.arange(far + 0.9, layout.facade, 0.9):
+    for depth in np.arange(far + 0.9, layout.facade, 0.9).tolist():
         faces.append(across(depth, depth + 0.05, shaded(paving, 0.9)))
-    for depth in np.arange(6.0, near - 0.4, 1.2):
+    for depth in np.arange(6.0, near - 0.4, 1.2).tolist():
         faces.append(across(depth, depth + 0.05, shaded(paving, 0.88)))
     for y_near, y_far in ((far, layout.facade), (6.0, near)):
         left, right = layout.edges(y_far, 4.0)
-        for x in np.arange(left, right, 1.5):
+        for x in np.arange(left, right, 1.5).tolist():
             faces.append(Face(_strip(x, x + 0.05, y_near, y_far), shaded(paving, 0.9)))
     faces += [across(near, far, tar), across(near, lanes_near, path), across(lanes_far - 1.2, lanes_far, path)]
     faces.append(across(lanes_far, far, shaded(tar, 1.08)))
     left, right = layout.edges(far, 4.0)
     dash_phase = rng.uniform(0, 2)
     middle = (layout.near_lane + layout.far_lane) / 2
-    for x in np.arange(left, right, 4.0):
+    for x in np.arange(left, right, 4.0).tolist():
         faces.append(Face(_strip(x + dash_phase, x + dash_phase + 1.8, middle - 0.07, middle + 0.07), _WHITE))
         faces.append(Face(_strip(x, x + 2.6, lanes_near - 0.06, lanes_near + 0.04), shaded(_WHITE, 0.9)))
         faces.append(Face(_strip(x, x + 2.6, lanes_far - 1.26, lanes_far - 1.16), shaded(_WHITE, 0.9)))
-    for x in np.arange(left, right, 5.8):
+    for x in np.arange(left, right, 5.8).tolist():
         faces.append(Face(_strip(x, x + 0.1, lanes_far, far), shaded(_WHITE, 0.92)))
     bar = layout.crossing_x
     faces.append(Face(_strip(bar - 1.9, bar + 1.9, near, far), tar))
-    for depth in np.arange(near + 0.3, far - 0.4, 0.95):
+    for depth in np.arange(near + 0.3, far - 0.4, 0.95).tolist():
         faces.append(Face(_strip(bar - 1.6, bar + 1.6, depth, depth + 0.5), _WHITE))
     stone = shaded(paving, 1.16)
     faces += [across(far, far + 0.28, stone), across(near - 0.32, near, stone)]

@@ -21,7 +21,7 @@ from rich.table import Table
 from framesift.clock import SystemClock
 from framesift.config_errors import ConfigError
 from framesift.demo.scene import Street, write_video
-from framesift.demo.sheet import Collected, contact_sheet, read_folder
+from framesift.demo.sheet import MOST, Collected, contact_sheet, read_folder
 from framesift.models import ModelUnusable
 from framesift.notify import Notifier
 from framesift.prediction import Detections
@@ -49,6 +49,19 @@ STREET_STRATEGIES: tuple[dict[str, Any], ...] = (
 OWN_STRATEGIES: tuple[dict[str, Any], ...] = (
     {"name": "everyday", "type": "random", "traffic_percentage": 0.1, "limits": [{"type": "minutely", "value": 20}]},
 )
+# With a model of one's own: what it is unsure of, too.
+MODEL_STRATEGIES: tuple[dict[str, Any], ...] = (
+    {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.15, "probability": 0.2,
+     "limits": [{"type": "minutely", "value": 20}]},
+    {"name": "hard", "type": "uncertainty", "minimum_score": 0.5, "probability": 0.2,
+     "limits": [{"type": "minutely", "value": 20}]},
+    *OWN_STRATEGIES,
+)  # fmt: skip
+# What a demo leaves behind, and the next one replaces; whatever else lies in the folder is not ours.
+LEFT_BEHIND = (
+    "street.mp4", "framesift.yaml", "policy.json", "contact-sheet.png", "collected",
+    "spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock", "spool.db.reserve", "spool.db.reserve-2",
+)  # fmt: skip
 
 
 class DemoRefused(Exception):
@@ -67,6 +80,8 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
     """Plays the demo into `folder` and prints what came of it; returns the exit code. Raises DemoRefused."""
     if source is None and model is not None:
         raise DemoRefused("--model needs --source: the rendered street has its own detector")
+    if source is not None and _is_path(source):
+        _find(Path(source), folder)
     _fresh(folder)
     street = Street(seed=DEMO_SEED) if source is None else None
     if street is not None:
@@ -85,8 +100,10 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
         boxes = f"{overlap.boxes} boxes of confidence {CONFIDENT} or more"
         console.print(f"boxes on objects: mean IoU {overlap.mean_iou:.2f} over {boxes}")
     sheet = folder / "contact-sheet.png"
-    cv2.imwrite(str(sheet), contact_sheet(collected, f"framesift: {len(collected)} frames worth a label"))
-    console.print(f"collected:     {folder / 'collected'}  (images/, YOLO labels/ and data.yaml, metadata.jsonl)")
+    title = f"framesift: {len(collected)} frames worth a label" + (f", {MOST} of them here" * (len(collected) > MOST))
+    cv2.imwrite(str(sheet), contact_sheet(collected, title))
+    labels = ", YOLO labels/ and data.yaml" if (folder / "collected" / "data.yaml").exists() else ""
+    console.print(f"collected:     {folder / 'collected'}  (images/{labels}, metadata.jsonl)")
     console.print(f"contact sheet: {sheet}")
     if street is not None:
         console.print("next: [bold]framesift demo --source YOUR_VIDEO_OR_RTSP_OR_0[/], or [bold]framesift init[/]")
@@ -125,9 +142,26 @@ def _fresh(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise DemoRefused(f"{folder} is not empty and was not made by a demo: choose another --folder")
-        shutil.rmtree(folder)
+        strange = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
+        if strange:
+            raise DemoRefused(f"{folder} holds what no demo made ({', '.join(strange[:5])}): choose another --folder")
+        for name in LEFT_BEHIND:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
+
+
+def _is_path(source: str) -> bool:
+    return "://" not in source and not source.isdigit()
+
+
+def _find(source: Path, folder: Path) -> None:
+    """Before anything of an earlier demo is removed."""
+    if not source.is_file():
+        raise DemoRefused(f"--source {source}: there is no such file")
+    if folder.absolute() in source.absolute().parents:
+        raise DemoRefused(f"--source {source} lies in the demo's own folder {folder}, which is begun anew: move it")
 
 
 def _bar(console: Console) -> Progress:
@@ -143,21 +177,20 @@ def _render(street: Street, path: Path, console: Console) -> None:
 
 def _configure(folder: Path, source: str | None, model: Path | None) -> None:
     """Writes the demo's own framesift.yaml and policy.json, so that it can be read, changed and run again."""
-    strategies = STREET_STRATEGIES if source is None else OWN_STRATEGIES
+    strategies = STREET_STRATEGIES if source is None else OWN_STRATEGIES if model is None else MODEL_STRATEGIES
     policy = {
         "enabled": True,
         "persist_predictions": True,
         "sampling_strategies": list(strategies),
         "batching_strategy": {"batches_name_prefix": "demo", "recreation_interval": "daily"},
         "near_duplicate": {"threshold": "auto", "memory": 256},
-        "tags": ["demo"],
     }
     if source is None:
         stream: dict[str, Any] = {"name": "street", "source": "street.mp4"}
         model_block: dict[str, Any] = {"type": "onnx", "path": str(DETECTOR), "confidence": 0.1}
     else:
         # A file is found from where the command was given, wherever the demo's folder lies.
-        there = Path(source).absolute() if "://" not in source and not source.isdigit() else source
+        there = Path(source).absolute() if _is_path(source) else source
         stream = {"name": "yours", "source": int(source) if source.isdigit() else str(there)}
         model_block = {"type": "stub"} if model is None else {"type": "onnx", "path": str(model.absolute())}
     settings = {
@@ -168,7 +201,7 @@ def _configure(folder: Path, source: str | None, model: Path | None) -> None:
         "sink": {"type": "folder", "path": "collected"},
         "spool": {"path": "spool.db", "max_bytes": "256MiB", "min_free_bytes": "64MiB"},
         "status": {"bind": None},
-        "log": {"level": "warning"},
+        "log": {"level": "warning" if source is None else "info"},
     }
     (folder / "policy.json").write_text(json.dumps(policy, indent=2) + "\n", encoding="utf-8")
     (folder / "framesift.yaml").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
@@ -194,7 +227,6 @@ def _collect(folder: Path, street: Street | None, seconds: float, console: Conso
                 service.stop()
 
         service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None), progress=progress)
-        service.own_signals()
         try:
             code = service.run()
         except (ModelUnusable, StreamLost) as error:

@@ -15,6 +15,7 @@ from framesift.frame import Pixels
 from framesift.prediction import Classification, Detections, MultiLabel, Prediction
 from framesift.wire import parse
 
+MOST = 24  # pictures on a sheet
 TILE_WIDTH, CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT = 320, 26, 8, 16, 56
 PAPER, INK, FAINT = (247, 246, 244), (40, 36, 33), (130, 124, 118)
 # One colour a class, in BGR, told apart also by those who see red and green alike.
@@ -52,7 +53,7 @@ def read_folder(folder: Path) -> tuple[Collected, ...]:
     return tuple(sorted(found, key=lambda c: c.frame))
 
 
-def contact_sheet(collected: Sequence[Collected], title: str, *, most: int = 24, columns: int = 4) -> Pixels:
+def contact_sheet(collected: Sequence[Collected], title: str, *, most: int = MOST, columns: int = 4) -> Pixels:
     """The sheet as BGR pixels. Of more than `most` pictures an even choice over time is shown."""
     if len(collected) > most:
         collected = [collected[round(i * (len(collected) - 1) / (most - 1))] for i in range(most)]

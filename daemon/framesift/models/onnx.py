@@ -102,7 +102,7 @@ class OnnxModel:
         return replace(good, dropped=good.dropped + found.dropped)
 
     def _classified(self, values: NDArray[np.floating], frame: Frame) -> Classification | MultiLabel:
-        confidences = values.astype(np.float64).reshape(-1)
+        confidences: NDArray[np.float64] = values.astype(np.float64).reshape(-1)
         if self._activation == "softmax":
             confidences = heads.softmax(confidences)
         elif self._activation == "sigmoid":

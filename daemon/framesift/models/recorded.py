@@ -9,11 +9,12 @@ Every line is read when the file is opened, and its place is kept, not its conte
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -78,11 +79,14 @@ class RecordedModel:
 class Recorder:
     """Writes what a model says, for `recorded` to replay. Safe to call from several threads at once.
 
-    A file that exists is begun anew. Each line reaches the system before `record` returns. Raises OSError.
+    A file that exists is begun anew (OSError where that can't be). Each line reaches the system before `record`
+    returns. failed: told of the first line that could not be written; nothing is written after it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, failed: Callable[[OSError], None]) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1)
+        self._failed = failed
+        self._broken = False
         self._lock = threading.Lock()
 
     def record(self, frame: Frame, prediction: Prediction) -> None:
@@ -91,10 +95,16 @@ class Recorder:
             line["model_id"] = prediction.model_id
         text = json.dumps(line | wire.to_wire(prediction), allow_nan=False)
         with self._lock:
-            self._file.write(text + "\n")
+            if self._broken:
+                return
+            try:
+                self._file.write(text + "\n")
+            except OSError as error:
+                self._broken = True
+                self._failed(error)
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # what could not be written was told already
             self._file.close()
 
 

@@ -55,7 +55,8 @@ configs:
 - `metadata.jsonl`: one object a line for each picture, with the strategy that chose it, score, tags, batch and the
   whole prediction (`x` and `y` are a box's centre, in pixels).
 
-Loads with `datasets.load_dataset("PATH OF THIS FOLDER")`, and with `yolo train data=data.yaml`.
+Loads with `datasets.load_dataset("PATH OF THIS FOLDER", data_files=["metadata.jsonl", "images/*.jpg"])` (which sees
+what was added since the last time), and, where there are labels, with `yolo train data=data.yaml`.
 This page is written once; change it as you like, but keep its first lines.
 """
 

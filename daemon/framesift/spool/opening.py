@@ -12,7 +12,7 @@ from framesift.clock import Clock
 from framesift.limits.local import LocalLimits
 from framesift.spool import file, rows, salvage, schema, space
 from framesift.spool.file import Reserve, Trouble, trouble
-from framesift.spool.nouns import Report, SpoolInUse, SpoolTooNew, SpoolUnusable
+from framesift.spool.nouns import Report, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 from framesift.spool.readers import Readers
 
 PRUNE_EVERY_S = 60.0
@@ -57,7 +57,7 @@ class Opening:
                 return
             except OSError as error:
                 if not self.reserve.give_up():
-                    raise SpoolUnusable(f"{self.path}: {error.strerror}, so it can't be locked") from None
+                    raise SpoolBroken(f"{self.path}: {error.strerror}, so it can't be locked") from None
         raise SpoolInUse(f"{self.path} can't be locked")
 
     def unlock(self) -> None:

@@ -257,7 +257,8 @@ class Spool:
 
     def later(self, id: str, at_wall_s: float | None, why: str, costs_attempt: bool = True) -> None:
         """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
-        attempt. costs_attempt: False where it says nothing about this datapoint (the whole sink is away)."""
+        attempt. costs_attempt: False where nothing arrived, and not by its own fault (the whole sink is away): then it
+        was neither an attempt nor, for the sink's limits, a send."""
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             seq, attempts = row[0], row[1]
@@ -267,6 +268,8 @@ class Spool:
                 return
             now_s = self._clock.now().wall_s
             at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
+            if not costs_attempt and not rows.is_registered(cursor, seq):
+                self._limits.unsend(cursor, id)
             rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt)
 
         self._settle(id, work)

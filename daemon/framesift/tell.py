@@ -1,0 +1,59 @@
+"""Tell: what the two loops report, as lines, numbers and health."""
+
+from __future__ import annotations
+
+from framesift.sinks import AlreadyThere, Done, Later, Never, Registered
+from framesift.spool import Spool
+from framesift.streams import StreamEvent, StreamState
+from framesift.telemetry import Condition, Queue, Telemetry
+from framesift.upload import Attempted
+
+_WORDS = {
+    Done: "done",
+    AlreadyThere: "already_there",
+    Registered: "registered",
+    Later: "later",
+    Never: "never",
+}
+_UP = {StreamState.RUNNING: True, StreamState.LOST: False, StreamState.FROZEN: False, StreamState.ENDED: False}
+
+
+def stream(telemetry: Telemetry, event: StreamEvent) -> None:
+    """A stream changed its state: one line. Its health changes quietly."""
+    telemetry.changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
+    name = f"stream {event.stream}"
+    if event.state in _UP:
+        telemetry.stream_up(event.stream, _UP[event.state])
+    if event.state in (StreamState.LOST, StreamState.FROZEN):
+        telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
+    elif event.state is StreamState.RUNNING:
+        telemetry.health.ok(name, quietly=True)
+    elif event.state is StreamState.ENDED:
+        telemetry.health.forget(name)
+
+
+def stream_gone(telemetry: Telemetry, name: str, why: str) -> None:
+    """A stream can't go on."""
+    telemetry.error("stream_gone", stream=name, why=why)
+    telemetry.health.set(f"stream {name}", Condition.FAILED, why, quietly=True)
+
+
+def attempt(telemetry: Telemetry, sink: str, attempted: Attempted) -> None:
+    """A delivery was tried; what did not arrive is a line."""
+    outcome = attempted.outcome
+    word = _WORDS[type(outcome)]
+    telemetry.attempted(word, attempted.took_s)
+    if isinstance(outcome, Later | Never):
+        telemetry.warning("not_delivered", sink=sink, reason=word, why=outcome.why)
+
+
+def pause(telemetry: Telemetry, why: str | None) -> None:
+    """Nothing gets through to the sink (why), or it does again (None)."""
+    telemetry.health.set("sink", Condition.OK if why is None else Condition.DEGRADED, why or "")
+
+
+def queue(spool: Spool) -> Queue:
+    """The spool's numbers, as rows have them at this moment."""
+    counts = spool.counts()
+    exits = {exit_.value: count for exit_, count in spool.tallies().items()}
+    return Queue(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, exits)
