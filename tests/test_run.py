@@ -183,7 +183,9 @@ def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
             daemon.wait_for("stream", stream="yard", state="lost")
             assert daemon.until(lambda: len(collected(tmp_path)) >= 2, 20.0)
             told = [
-                Path(f"/proc/{pid}/{what}").read_bytes() for pid in _family(daemon) for what in ("cmdline", "environ")
+                _bytes_of_what_lives(Path(f"/proc/{pid}/{what}"))
+                for pid in _family(daemon)
+                for what in ("cmdline", "environ")
             ]
             assert daemon.stop() == 0
             told += [repr(daemon.events).encode(), repr(daemon.stray).encode()]
@@ -191,6 +193,13 @@ def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
         told += [path.read_bytes() for path in files]
         spellings = (password.encode(), quote(password, safe="").encode(), quote(password).encode())
         assert not [text for text in told for spelling in spellings if spelling in text]
+
+
+def _bytes_of_what_lives(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # the rejected camera's reader comes and goes
+        return b""
 
 
 def _family(daemon: Daemon) -> list[int]:

@@ -64,7 +64,6 @@ class Refusal(str, Enum):
     UNENCODABLE = "unencodable"  # wanted and affordable, but no JPEG can hold it
     SPOOL_FULL = "spool_full"  # wanted and affordable, but the spool has no room
     SPOOL_BROKEN = "spool_broken"  # wanted and affordable, but the disk could not take it
-    STOPPED = "stopped"  # the program stopped before it was decided
 
     def __str__(self) -> str:
         return self.value
