@@ -39,7 +39,7 @@ check: setup-dev
 	scripts/check
 
 torture: setup-dev
-	$(BIN)/python -m pytest -m torture --timeout 1800
+	$(BIN)/python -m pytest -n auto -m torture --timeout 1800
 
 bench: setup-dev
 	$(BIN)/python benchmarks/river.py

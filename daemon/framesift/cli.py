@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -212,17 +212,34 @@ def status(
     _show_status(answer.json())
 
 
-def _show_status(told: dict[str, Any], indent: str = "") -> None:
-    for key, value in told.items():
-        if isinstance(value, dict):
-            out.print(f"{indent}[bold]{_escaped(str(key))}[/]")
-            _show_status(value, indent + "  ")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            out.print(f"{indent}[bold]{_escaped(str(key))}[/]")
-            for item in value:
-                out.print(f"{indent}  " + "  ".join(f"{k} {_escaped(str(v))}" for k, v in item.items()))
-        else:
-            out.print(f"{indent}{_escaped(str(key))}: {_escaped(str(value))}")
+def _show_status(told: dict[str, Any]) -> None:
+    """Health first, then the streams, then the numbers."""
+    troubles = [part for part in told["health"] if part["condition"] != "ok"]
+    out.print(f"alive {'yes' if told['alive'] else '[red]NO[/]'}, up for {timedelta(seconds=round(told['uptime_s']))}")
+    for part in troubles:
+        colour = "red" if part["condition"] == "failed" else "yellow"
+        out.print(f"[{colour}]{part['condition']}[/] {_escaped(part['name'])}: {_escaped(part['why'])}")
+    if not troubles:
+        out.print("[green]all is well[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("stream", "up", "frames", "accepted", "refused", "skipped"):
+        table.add_column(title, overflow="fold")
+    for stream in told["streams"]:
+        up = {True: "yes", False: "[red]no[/]", None: ""}[stream["up"]]
+        numbers = (str(stream["frames_read"]), _counted(stream["accepted"]))
+        table.add_row(stream["stream"], up, *numbers, _counted(stream["refused"]), _counted(stream["skipped"]))
+    out.print(table)
+    queue = told["queue"]
+    if queue is None:
+        out.print("[red]the spool can't be read[/]")
+        return
+    states = {state: queue[state] for state in ("ready", "sending", "registered", "buried")}
+    out.print(f"spool: {_counted(states) or 'empty'}; {queue['size_bytes'] / 2**20:.1f} MiB")
+    out.print(f"left so far: {_counted(queue['exits']) or 'nothing'}")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {_escaped(name)}" for name, count in counts.items() if count)
 
 
 @spool_app.command("list")

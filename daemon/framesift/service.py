@@ -151,7 +151,15 @@ class Service:
             for collecting in self._collecting:
                 collecting.thread.start()
             self._notifier.ready()
-            telemetry.event("ready", streams=len(self._collecting), device=self._settings.device)
+            telemetry.event(
+                "ready",
+                device=self._settings.device,
+                streams=len(self._collecting),
+                model=model.description,
+                policy=self._settings.policy,
+                enabled=policy.enabled,
+                status=self._settings.status.bind,
+            )
             try:
                 self._look_around(spool, uploader)
             finally:
