@@ -396,7 +396,6 @@ def test_providers_that_are_not_there_are_passed_over_while_one_is(tmp_path: Pat
         model(path, providers=[missing])
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_a_picture_is_worked_on_by_as_many_threads_as_configured(tmp_path: Path) -> None:
     path = spotting(tmp_path / "spot.onnx", "yolov8")
     kept = [model(path, threads=1)]

@@ -60,11 +60,9 @@ def test_the_variable_comes_before_the_working_folder(tmp_path: Path, monkeypatc
     assert find(None, {}) == Path("framesift.yaml")
 
 
-@pytest.mark.skipif(Path("/etc/framesift/framesift.yaml").exists(), reason="framesift is installed on this machine")
-def test_without_any_settings_one_is_told_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_without_any_settings_one_is_told_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="framesift init"):
-        find(None, {})
+        find(None, {}, (tmp_path / "here.yaml", tmp_path / "there.yaml"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     model, finding = _model(settings)
     yield finding
     if policy is not None and model is not None:
-        for problem in problems(policy.sampling_strategies, model.task, model.class_names, stub=is_stub(settings)):
+        for problem in problems(
+            policy.sampling_strategies, model.task, model.class_names, stub=settings.model.type == "stub"
+        ):
             yield Finding("policy", None, problem, "such a strategy collects nothing: correct it or leave it out")
     for options in settings.streams:
         frame, finding = _first_frame(options, clock)
@@ -57,11 +59,6 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield from _disk(settings)
     if model is not None:
         model.close()
-
-
-def is_stub(settings: Settings) -> bool:
-    """Whether the model is the null model, whose predictions say nothing."""
-    return settings.model.type == "stub"
 
 
 def _opencv() -> Finding:

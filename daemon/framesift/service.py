@@ -128,7 +128,7 @@ class Service:
             # A model that hangs can't be asked to close either.
             house.callback(lambda: None if any(c.thread.is_alive() for c in self._collecting) else model.close())
             self._warn_of_problems(policy, model)
-            record = self._recording(house) if self._record is not None else None
+            record = None if self._record is None else self._recording(self._record, house)
             sink = open_sink(self._settings.sink, class_names=model.class_names)
             house.callback(sink.close)
             spool = self._spool(policy)
@@ -168,8 +168,7 @@ class Service:
                 self._notifier.stopping()
         return self._farewell()
 
-    def _recording(self, house: ExitStack) -> Callable[..., None]:
-        path = Path(str(self._record))
+    def _recording(self, path: Path, house: ExitStack) -> Callable[..., None]:
         replayed = self._settings.model.path if self._settings.model.type == "recorded" else None
         if replayed is not None and path.exists() and path.samefile(replayed):
             raise ConfigError(f"--record {path}: the model replays this file")

@@ -35,7 +35,6 @@ def run(root: Path, *strace: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.torture
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("call", CALLS)
 def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
     whole = tmp_path / "whole"
@@ -66,7 +65,6 @@ def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_every_file_is_on_the_disk_before_its_name_and_every_name_before_the_line(tmp_path: Path) -> None:
     assert run(tmp_path, "-y", "--trace=write,fsync,rename").returncode == 0
     unsynced: set[str] = set()

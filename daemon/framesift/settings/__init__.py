@@ -10,7 +10,7 @@ $STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,18 +42,18 @@ _TAGS = "ACTIVE_LEARNING_TAGS"
 _Block = TypeVar("_Block", bound=BaseModel)
 
 
-def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
-    """The settings file: the one that was asked for, or the first of PLACES that exists."""
+def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Path:
+    """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
     if explicit is not None:
         return explicit
     named = Environment.of(environ).config
     if named is not None:
         return named
-    for place in PLACES:
+    for place in places:
         if place.exists():
             return place
     raise ConfigError(
-        f"there are no settings: neither ./{PLACES[0]} nor {PLACES[1]} exists; "
+        f"there are no settings: none of {', '.join(map(str, places))} exists; "
         f"framesift init writes them, --config or {CONFIG} names another file"
     )
 
