@@ -17,12 +17,19 @@ from rigs.spools import make_spool, put, quota
 CHILD = Path(__file__).parent / "rigs" / "spool_child.py"
 
 
-def killed_after(folder: Path, lines: int, limit: int, sink_limit: int) -> list[tuple[str, str]]:
-    """Runs the child until it has said so many lines, kills it, and returns everything that it said."""
+def killed_after(
+    folder: Path, lines: int, limit: int, sink_limit: int, *, promised: bool = False
+) -> list[tuple[str, str]]:
+    """Runs the child until it has said so many lines, kills it, and returns everything that it said.
+
+    promised: and until it has acknowledged something. (A worker may claim a row, and say so, before its `put` can.)
+    """
     command = [sys.executable, str(CHILD), str(folder), str(limit), str(sink_limit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         said = [child.stdout.readline() for _ in range(lines)]
+        while promised and not any(line.startswith("+") for line in said):
+            said.append(child.stdout.readline())
         child.kill()
         said += child.stdout.readlines()
     return [(line[0], line[2:].strip()) for line in said if line.endswith("\n")]
@@ -58,7 +65,7 @@ def check_promises(folder: Path, said: list[tuple[str, str]], limit: int, sink_l
 
 @pytest.mark.parametrize("lines", [1, 60])
 def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, lines: int) -> None:
-    said = killed_after(tmp_path, lines, limit=100_000, sink_limit=100_000)
+    said = killed_after(tmp_path, lines, limit=100_000, sink_limit=100_000, promised=True)
     assert Counter(sign for sign, _ in said)["+"] >= 1
     check_promises(tmp_path, said, limit=Counter(sign for sign, _ in said)["+"] + 5, sink_limit=100_000)
 
