@@ -145,9 +145,6 @@ class Collector:
             why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
             self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         self._telemetry.predicted(frame.stream, self._clock.monotonic() - started_s, prediction.dropped)
-        if prediction.dropped:
-            why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
-            self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         if self._record is not None:
             self._record(frame, prediction)
         return prediction

@@ -42,14 +42,21 @@ class Limit:
 class Quota:
     """What one candidate's credit would be charged to.
 
-    batch: the name of its labelling batch. max_batch_images: how many datapoints that batch may hold, None for any
-    number; it is one more window, whichever strategies fill the batch.
+    batch: what its labelling batch is counted under: the batch's name, with its project where there are several.
+    max_batch_images: how many datapoints that batch may hold, None for any number; it is one more window, whichever
+    strategies fill the batch. scope: which policy's strategy it is, where streams have policies of their own.
     """
 
     strategy: str
     limits: tuple[Limit, ...]
     batch: str
     max_batch_images: int | None = None
+    scope: str = ""
+
+    @property
+    def account(self) -> str:
+        """What the strategy's windows are counted under."""
+        return f"{self.scope}/{self.strategy}" if self.scope else self.strategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framesift.sinks.folder import FolderOptions, FolderSink
-from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Sink
+from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope, Sink
 
 __all__ = [
     "AlreadyThere",
@@ -14,6 +14,7 @@ __all__ = [
     "Never",
     "Outcome",
     "Registered",
+    "Scope",
     "Sink",
     "SinkOptions",
     "open_sink",

@@ -4,7 +4,7 @@
     Registered         the image is there under `image_id`; deliver the same datapoint again for what is missing
     AlreadyThere       the sink had the same image before; whether it was ours, the caller knows
     Later              not now: at `at_s`, or when the caller thinks fit
-    Never              the sink has refused it, and would refuse it again
+    Never              the sink has refused this datapoint, and would refuse it again
 
 A sink sleeps nowhere and retries nothing: a retry is a date in the spool.
 """
@@ -12,6 +12,7 @@ A sink sleeps nowhere and retries nothing: a retry is a date in the spool.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from framesift.prediction import Prediction
@@ -22,8 +23,9 @@ class Delivery:
     """A datapoint on its way out.
 
     captured_at_s: Unix time of the capture. width, height: the JPEG's, in pixels; `prediction` refers to them.
-    annotate: whether the prediction is delivered with the image. attempt: 1 at the first. image_id: what an earlier
-    attempt was answered with Registered.
+    annotate: whether the prediction is delivered with the image. project: where a sink that has several is to put it,
+    None for its own. tried: how often it may have reached the sink, this time included: at 1, nothing there is ours.
+    image_id: what an earlier attempt was answered with Registered.
     """
 
     id: str
@@ -40,7 +42,8 @@ class Delivery:
     height: int
     prediction: Prediction
     jpeg: bytes
-    attempt: int = 1
+    project: str | None = None
+    tried: int = 1
     image_id: str | None = None
 
 
@@ -59,17 +62,23 @@ class Registered:
     image_id: str
 
 
+class Scope(Enum):
+    """Whose trouble it is that a datapoint wasn't delivered."""
+
+    ITEM = "item"  # this datapoint's alone: the attempt counts towards giving it up
+    SINK = "sink"  # nothing else would get through either
+    UNSURE = "unsure"  # the sink failed; whether others get through tells whose trouble it is
+
+
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now. at_s: Unix time before which asking again is useless, None where the sink doesn't know.
-
-    whole_sink: nothing else would get through either. costs_attempt: whether it counts towards giving the datapoint up.
-    """
+    """Not now. at_s: Unix time before which asking again is useless, None where the sink doesn't know. arrived: False
+    where the sink surely doesn't have what was delivered now."""
 
     at_s: float | None
     why: str
-    whole_sink: bool = False
-    costs_attempt: bool = True
+    scope: Scope = Scope.ITEM
+    arrived: bool = True
 
 
 @dataclass(frozen=True, slots=True)
