@@ -6,18 +6,14 @@ refused before they are encoded: no JPEG is made for a frame that no credit coul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
+from framesift.claims import Origin, claims
 from framesift.clock import Clock
-from framesift.datapoint import Candidate, Unencodable, batch_name, encode
+from framesift.datapoint import Unencodable, encode
 from framesift.frame import Frame, Refusal
-from framesift.limits import Limit, Quota, Refused, Window
+from framesift.limits import Refused
 from framesift.models import Model, ModelFailed
-from framesift.moment import Moment
-from framesift.options import TAG_PATTERN
 from framesift.policy import Policy
 from framesift.prediction import Prediction
 from framesift.sampling import AcceptedClasses, Sampler, Verdict
@@ -32,16 +28,6 @@ MOST_FAILURES_IN_A_ROW = 100
 
 class ModelBroken(Exception):
     """The model failed on too many frames in a row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who collects: what goes into every datapoint. tags: the machine's. seed: of every strategy's random draws."""
-
-    device: str
-    tags: tuple[str, ...]
-    stream_tags: tuple[str, ...]
-    seed: int
 
 
 class Collector:
@@ -103,7 +89,7 @@ class Collector:
     def _accept(
         self, frame: Frame, prediction: Prediction, verdict: Verdict, sampler: Sampler, policy: Policy
     ) -> Refusal | None:
-        candidates, quotas = _claims(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
+        candidates, quotas = claims(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
         try:
             grant = self._spool.ask(quotas, frame.captured)
             if isinstance(grant, Refused):
@@ -156,34 +142,3 @@ class Collector:
                 fresh.adopt(self._sampler)
             self._sampler, self._sampled_by = fresh, policy
         return self._sampler
-
-
-def _claims(
-    policy: Policy, verdict: Verdict, prediction: Prediction, origin: Origin, captured: Moment, now: Moment
-) -> tuple[tuple[Candidate, ...], tuple[Quota, ...]]:
-    """For each matching strategy, in the policy's order: what the datapoint would be, and which credit it needs."""
-    batching = policy.batching_strategy
-    strategies = {s.name: s for s in policy.sampling_strategies}
-    batch = batch_name(
-        batching.batches_name_prefix,
-        batching.recreation_interval,
-        captured.wall_as_of(now),
-        ZoneInfo(policy.time_zone),
-    )
-    # The order is the platform's own: machine, policy, strategy, model; then what only we know.
-    before = (*origin.tags, *policy.tags)
-    after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
-    candidates: list[Candidate] = []
-    quotas: list[Quota] = []
-    for match in verdict.matches:
-        strategy = strategies[match.strategy]
-        tags = (*before, *strategy.tags, *after)
-        candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions))
-        limits = tuple(Limit(Window(limit.type), limit.value) for limit in strategy.limits)
-        quotas.append(Quota(match.strategy, limits, batch, batching.max_batch_images))
-    return tuple(candidates), tuple(quotas)
-
-
-def _model_tag(policy: Policy, prediction: Prediction) -> tuple[str, ...]:
-    tag = prediction.model_id.replace("/", "-")
-    return (tag,) if policy.persist_predictions and re.match(TAG_PATTERN, tag) else ()
