@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo
 
 from framesift import policy as policies
 from framesift import tell
-from framesift.clock import Clock, Pulse
 from framesift.claims import Origin
+from framesift.clock import Clock, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
 from framesift.limits import Limit, Window
