@@ -22,9 +22,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from framesift.durable import make_folder, write_whole
 from framesift.options import Closed, Limits
 from framesift.prediction import Detections
-from framesift.sinks.durable import make_folder, write_whole
 from framesift.sinks.listing import Listing
 from framesift.sinks.sink import Delivery, Done, Later, Outcome
 from framesift.sinks.yolo import DataYaml, NotUnderstood, label_lines

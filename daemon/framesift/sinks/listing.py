@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from framesift.sinks.durable import sync_folder
+from framesift.durable import sync_folder
 
 # Our own lines begin so; it saves parsing the predictions of a hundred thousand lines for one field each.
 _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')

@@ -19,9 +19,9 @@ import yaml
 from numpy.typing import NDArray
 
 from framesift import masks
+from framesift.durable import write_whole
 from framesift.masks import Rle
 from framesift.prediction import Detection, Detections, Task
-from framesift.sinks.durable import write_whole
 
 # An outline within half a pixel of the mask's edge is as good as the edge, with a tenth of its points. Of a mask in
 # more pieces than this the small ones are noise.
