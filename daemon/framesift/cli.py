@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from framesift import __version__
+from framesift.console import ConfigOption, err, escaped, out, refuse
 
 if TYPE_CHECKING:
     from framesift.settings import Settings
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
 app.add_typer(spool_app, name="spool")
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The settings; else FRAMESIFT_CONFIG, ./framesift.yaml, /etc/framesift/."),
-]
 
 WELCOME = f"""[bold]framesift {__version__}[/] watches your cameras and keeps the frames that are worth a label.
 
@@ -77,7 +69,7 @@ def run(
     settings = _settings(config)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
-            _refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
+            refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
     clock = SystemClock()
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
     notifier = Notifier(Environment.of(os.environ).notify_socket)
@@ -86,9 +78,9 @@ def run(
     try:
         code = service.run()
     except (ConfigError, ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
-        _refuse(str(error))
+        refuse(str(error))
     except SpoolInUse as error:
-        err.print(f"[red]framesift:[/] {_escaped(str(error))}")
+        err.print(f"[red]framesift:[/] {escaped(str(error))}")
         code = 1
     raise typer.Exit(code)
 
@@ -100,18 +92,7 @@ def _settings(config: Path | None) -> Settings:
     try:
         return settings_room.load(settings_room.find(config, os.environ), os.environ)
     except ConfigError as error:
-        _refuse(str(error))
-
-
-def _refuse(why: str) -> NoReturn:
-    """Bad configuration: one clear message, exit code 2."""
-    for line in why.splitlines():
-        err.print(f"[red]framesift:[/] {_escaped(line)}")
-    raise typer.Exit(2)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+        refuse(str(error))
 
 
 @app.command()
@@ -132,8 +113,8 @@ def check(config: ConfigOption = None) -> None:
     with err.status("trying everything in turn"):
         for finding in findings(settings, SystemClock()):
             failed |= finding.good is False
-            advice = "" if finding.good else _escaped(finding.advice)
-            table.add_row(signs[finding.good], finding.subject, _escaped(redacted(finding.told)), advice)
+            advice = "" if finding.good else escaped(finding.advice)
+            table.add_row(signs[finding.good], finding.subject, escaped(redacted(finding.told)), advice)
     out.print(table)
     raise typer.Exit(1 if failed else 0)
 
@@ -150,7 +131,7 @@ def init(
     wanted = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
     there = [str(path) for path in wanted if path.exists()]
     if there and not force:
-        _refuse(f"{', '.join(there)} exists already; --force overwrites it")
+        refuse(f"{', '.join(there)} exists already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
     for path in wanted[:2]:
         path.write_text(template(path.name), encoding="utf-8")
@@ -175,7 +156,7 @@ def demo(
     try:
         code = play(folder, source=source, model=model, seconds=seconds, console=out)
     except DemoRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
     raise typer.Exit(code)
 
 
@@ -190,7 +171,7 @@ def status(
 
     settings = _settings(config)
     if settings.status.bind is None:
-        _refuse("status.bind is null: this daemon has no status page to ask")
+        refuse("status.bind is null: this daemon has no status page to ask")
     path = "/healthz" if alive else "/status"
     token = settings.status.token
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -200,9 +181,7 @@ def status(
             answer = session.get(f"http://{settings.status.bind}{path}", headers=headers, timeout=4.0)
             answer.raise_for_status()
         except requests.RequestException as error:
-            err.print(
-                f"[red]framesift:[/] no answer from {settings.status.bind}; is it running? {_escaped(str(error))}"
-            )
+            err.print(f"[red]framesift:[/] no answer from {settings.status.bind}; is it running? {escaped(str(error))}")
             raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
@@ -218,7 +197,7 @@ def _show_status(told: dict[str, Any]) -> None:
     out.print(f"alive {'yes' if told['alive'] else '[red]NO[/]'}, up for {timedelta(seconds=round(told['uptime_s']))}")
     for part in troubles:
         colour = "red" if part["condition"] == "failed" else "yellow"
-        out.print(f"[{colour}]{part['condition']}[/] {_escaped(part['name'])}: {_escaped(part['why'])}")
+        out.print(f"[{colour}]{part['condition']}[/] {escaped(part['name'])}: {escaped(part['why'])}")
     if not troubles:
         out.print("[green]all is well[/]")
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -239,7 +218,7 @@ def _show_status(told: dict[str, Any]) -> None:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {_escaped(name)}" for name, count in counts.items() if count)
+    return ", ".join(f"{count} {escaped(name)}" for name, count in counts.items() if count)
 
 
 @spool_app.command("list")
@@ -253,7 +232,7 @@ def spool_list(
     from framesift.spool import State, by_hand
 
     if state is not None and state not in {s.value for s in State}:
-        _refuse(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
+        refuse(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
     path = _spool_path(config)
     rows = by_hand.list_rows(path, None if state is None else State(state), limit)
     if as_json:
@@ -268,7 +247,7 @@ def spool_list(
         score = "" if row.score is None else f"{row.score:.2f}"
         captured = f"{datetime.fromtimestamp(row.captured_at, timezone.utc):%Y-%m-%d %H:%M:%S}"
         who = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
-        table.add_row(*who, str(row.attempts), _escaped(row.why or ""))
+        table.add_row(*who, str(row.attempts), escaped(row.why or ""))
     out.print(table if rows else "nothing waits")
     exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.tallies(path).items())
     out.print(f"[dim]left so far: {exits or 'nothing'}[/]")
@@ -284,7 +263,7 @@ def spool_show(
 
     shown = by_hand.show(_spool_path(config), id)
     if shown is None:
-        err.print(f"[red]framesift:[/] the spool has no {_escaped(id)}")
+        err.print(f"[red]framesift:[/] the spool has no {escaped(id)}")
         raise typer.Exit(1)
     told = {**asdict(shown.row), "prediction": json.loads(shown.prediction or "null")}
     sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
@@ -313,7 +292,7 @@ def spool_drop(
     from framesift.spool import by_hand
 
     if bool(ids) == buried:
-        _refuse("name what to drop, or say --buried for all that are buried")
+        refuse("name what to drop, or say --buried for all that are buried")
     done = by_hand.drop(_spool_path(config), ids or None)
     _told_of("dropped", done, ids)
 
@@ -322,14 +301,14 @@ def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
     out.print(f"{len(done)} {what}")
     missing = sorted(set(ids or ()) - set(done))
     if missing:
-        err.print(f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {_escaped(', '.join(missing))}")
+        err.print(f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {escaped(', '.join(missing))}")
         raise typer.Exit(1)
 
 
 def _spool_path(config: Path | None) -> Path:
     path = _settings(config).spool.path
     if not path.exists():
-        err.print(f"[red]framesift:[/] there is no spool at {_escaped(str(path))} yet")
+        err.print(f"[red]framesift:[/] there is no spool at {escaped(str(path))} yet")
         raise typer.Exit(1)
     return path
 
@@ -359,5 +338,5 @@ def main() -> None:
 
 
 def _end(why: str, code: int = 1) -> NoReturn:
-    err.print(f"[red]framesift:[/] {_escaped(why)}")
+    err.print(f"[red]framesift:[/] {escaped(why)}")
     sys.exit(code)
