@@ -62,6 +62,7 @@ WALLS: dict[str, set[str]] = {
     | {"streams", "models", "sampling", "strategies", "policy", "claims", "limits", "spool", "telemetry", "clock"},
     "gate": {"clock"},
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock", "gate"},
+    "online": {"roboflow", "web", "settings"},
     "tell": {"telemetry", "streams", "sinks", "spool", "upload"},
     "service": {"*"},
     "cli": {"*"},

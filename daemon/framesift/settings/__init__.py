@@ -2,9 +2,10 @@
 
     FRAMESIFT_SPOOL__PATH and the like  >  framesift.yaml, with ${NAME} and ${NAME:default} in it  >  the defaults
 
-ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`; ACTIVE_LEARNING_ENABLED=false switches off, whatever else is
-said. Relative paths, wherever they are written, count from the file's folder. Where systemd gives the service a
-$STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a ConfigError, with a line per problem.
+ROBOFLOW_API_KEY is the default of `roboflow.api_key`. ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`;
+ACTIVE_LEARNING_ENABLED=false switches off, whatever else is said. Relative paths, wherever they are written, count from
+the file's folder. Where systemd gives the service a $STATE_DIRECTORY, the default of `spool.path` lies there. Whatever
+is wrong is a ConfigError, with a line per problem.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from framesift.config_errors import ConfigError, Place, explain, kinds, shown
+from framesift.config_errors import ConfigError, Place, explain, kinds, shown, validated
 from framesift.config_text import Document, parse_yaml, read
 from framesift.settings.environment import Environment
 from framesift.settings.options import LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
+from framesift.settings.outside import AccountOptions, NetworkOptions
 from framesift.settings.variables import CONFIG, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
 __all__ = [
+    "AccountOptions",
     "Environment",
     "LogOptions",
+    "NetworkOptions",
     "Settings",
     "SpoolOptions",
     "StatusOptions",
     "UploadOptions",
+    "account",
     "find",
     "load",
     "secrets",
@@ -39,6 +44,7 @@ __all__ = [
 
 PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 _TAGS = "ACTIVE_LEARNING_TAGS"
+_KEY = "ROBOFLOW_API_KEY"
 _Block = TypeVar("_Block", bound=BaseModel)
 
 
@@ -74,9 +80,15 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return _Assembly(document, document.data, variables).settings(path.absolute().parent)
 
 
+def account(environ: Mapping[str, str]) -> AccountOptions:
+    """The platform's account as the environment alone tells it, for whoever has no settings. Raises ConfigError."""
+    key = Variables(environ).value(_KEY)
+    return validated(AccountOptions, {"api_key": key} if key else {}, _KEY)
+
+
 def secrets(settings: Settings) -> tuple[str, ...]:
     """Every text of the settings that no line may show."""
-    found = {*settings._heard, *_secret_texts(settings)}
+    found = {*settings._heard, *_secret_texts(settings), *settings.network.secrets()}
     for stream in settings.streams:
         found.update(stream.secrets())
     return tuple(sorted(found))
@@ -160,9 +172,18 @@ class _Assembly:
             before = list(self._environment.active_learning_tags)
             self._data["tags"] = before + tags
             self._tags_before = len(before)
+        self._obey_key()
         spool = self._data.setdefault("spool", {})
         if self._environment.state_folder is not None and isinstance(spool, dict):
             spool.setdefault("path", str(self._environment.state_folder / "spool.db"))
+
+    def _obey_key(self) -> None:
+        block = self._data.setdefault("roboflow", {})
+        if isinstance(block, dict) and block.get("api_key") is None:
+            key = self._variables.value(_KEY)
+            if key:
+                block["api_key"] = key
+                self._said_by["roboflow", "api_key"] = _KEY
 
     def _where(self, place: Place) -> str:
         if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 
 from framesift.models import ModelOptions
 from framesift.options import Closed, Name, Tag, size_bytes
+from framesift.settings.outside import AccountOptions, NetworkOptions
 from framesift.sinks import SinkOptions
 from framesift.spool import WhenFull
 from framesift.streams import StreamOptions
@@ -147,6 +148,8 @@ class Settings(Closed):
     model: ModelOptions
     policy: Annotated[Path, Field(description="The active-learning policy: a JSON or YAML file.")]
     sink: SinkOptions
+    roboflow: AccountOptions = AccountOptions()
+    network: NetworkOptions = NetworkOptions()
     spool: SpoolOptions = SpoolOptions()
     upload: UploadOptions = UploadOptions()
     status: StatusOptions = StatusOptions()
