@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from deliveries import deliver, delivery, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
-from framesift.sinks import Done, Later
+from framesift.sinks import Done, Later, Scope
 from framesift.sinks.listing import Listing
 
 LINE = "metadata.jsonl"
@@ -114,7 +114,7 @@ def test_a_full_disk_is_later_and_leaves_nothing_half(tmp_path: Path) -> None:
         outcome = deliver(sink, picture)
 
     assert isinstance(outcome, Later)
-    assert (outcome.whole_sink, outcome.costs_attempt, outcome.at_s) == (True, False, None)
+    assert (outcome.scope, outcome.arrived, outcome.at_s) == (Scope.SINK, False, None)
     assert "\n" not in outcome.why
     assert len(list((tmp_path / "images").glob("*.jpg"))) == 1
     assert deliver(sink, picture) == Done()
@@ -131,7 +131,7 @@ def test_a_line_that_found_no_room_is_taken_back(tmp_path: Path) -> None:
         outcome = deliver(sink, delivery(999))
 
     assert isinstance(outcome, Later)
-    assert outcome.whole_sink
+    assert outcome.scope is Scope.SINK
     assert (tmp_path / LINE).read_bytes() == before
     assert deliver(sink, delivery(999)) == Done()
     assert ids(tmp_path)[-1] == f"{999:032x}"
@@ -157,7 +157,7 @@ def test_a_path_that_is_no_folder_is_told_and_waited_for(tmp_path: Path) -> None
         assert str(tmp_path / "collected") in problem
         outcome = deliver(sink, delivery(1))
         assert isinstance(outcome, Later)
-        assert outcome.whole_sink
+        assert outcome.scope is Scope.SINK
         assert str(tmp_path / "collected") in outcome.why
 
     (tmp_path / "collected").unlink()
@@ -177,7 +177,7 @@ def test_a_folder_without_permission_is_told_and_waited_for() -> None:
 
         assert problem == f"{root}: user {uid} may not make a folder in it"
         assert isinstance(outcome, Later)
-        assert (outcome.whole_sink, outcome.costs_attempt) == (True, False)
+        assert (outcome.scope, outcome.arrived) == (Scope.SINK, False)
         assert outcome.why == f"{root / 'collected'}: Permission denied"
         assert deliver(sink, delivery(1)) == Done()
 
@@ -214,7 +214,7 @@ def test_what_stands_in_the_way_of_one_file_is_not_the_whole_sinks_trouble(tmp_p
     outcome = deliver(sink, delivery(2))
 
     assert isinstance(outcome, Later)
-    assert (outcome.whole_sink, outcome.costs_attempt) == (False, True)
+    assert (outcome.scope, outcome.arrived) == (Scope.ITEM, False)
     assert deliver(sink, delivery(3)) == Done()
 
 
@@ -227,7 +227,7 @@ def test_a_second_process_is_told_that_the_folder_is_taken_until_the_first_is_go
     outcome = deliver(sink, delivery(1_000_000))
 
     assert isinstance(outcome, Later)
-    assert outcome.whole_sink
+    assert outcome.scope is Scope.SINK
     assert outcome.why == sink.check() == f"{tmp_path}: another framesift writes to this folder"
     _kill(child)
     assert deliver(sink, delivery(1_000_000)) == Done()

@@ -12,7 +12,7 @@ import yaml
 from deliveries import HEIGHT, WIDTH, Label, deliver, delivery, detected, detection, folder_sink, read_yolo
 from framesift import masks
 from framesift.prediction import Detection, Keypoint, Point, Task
-from framesift.sinks import Done, Later
+from framesift.sinks import Done, Later, Scope
 
 SEGMENTS = Task.INSTANCE_SEGMENTATION
 POSES = Task.KEYPOINT_DETECTION
@@ -109,8 +109,8 @@ def test_a_data_yaml_that_is_none_stops_the_sink_and_stays(tmp_path: Path, writt
     outcome = deliver(sink, delivery(1))
 
     assert isinstance(outcome, Later)
-    assert outcome.whole_sink
-    assert not outcome.costs_attempt
+    assert outcome.scope is Scope.SINK
+    assert not outcome.arrived
     assert outcome.why.startswith(f"{tmp_path / 'data.yaml'}: ")
     assert told in outcome.why
     assert sink.check() == outcome.why

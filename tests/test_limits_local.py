@@ -77,13 +77,23 @@ def test_the_first_strategy_with_room_in_all_its_windows_is_charged_or_none(desk
     # The third took nothing from the day of the first either.
     desk.clock.advance(60)
     assert desk.charge(first, second) == Granted("first")
-    assert desk.cursor.execute("SELECT count(*) FROM charge WHERE strategy = 'first'").fetchone() == (2,)
+    assert desk.cursor.execute("SELECT count(*) FROM charge WHERE account = 'first'").fetchone() == (2,)
 
 
 def test_strategies_have_windows_of_their_own(desk: Desk) -> None:
     assert desk.charge(quota("a", (DAY, 1))) == Granted("a")
     assert desk.charge(quota("every", (DAY, 1))) == Granted("every")
     assert desk.charge(quota("sink", (DAY, 1))) == Granted("sink")
+
+
+def test_the_same_name_in_two_policies_is_two_strategies(desk: Desk) -> None:
+    day = (Limit(DAY, 1),)
+    yard, gate = Quota("a", day, "b", scope="yard"), Quota("a", day, "b", scope="gate")
+    for quota in (yard, gate):
+        assert [desk.charge(quota), desk.charge(quota)] == [Granted("a"), Refused(False)]
+    now = desk.clock.now()
+    assert desk.limits.ask(desk.cursor, [yard], now, now) == Refused(False)
+    assert desk.limits.ask(None, [Quota("a", day, "b", scope="road")], now, now) == Unknown()
 
 
 def test_without_limits_everything_is_granted(desk: Desk) -> None:
@@ -367,7 +377,7 @@ def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.C
     desk.granted(quota("a"), tries=2)
     desk.clock.advance(60)
     desk.granted(quota("a"), tries=1)
-    used = {(u.strategy, u.window): u.count for u in desk.limits.used(cursor, desk.clock.now())}
+    used = {(u.account, u.window): u.count for u in desk.limits.used(cursor, desk.clock.now())}
     assert used == {("a", MINUTE): 1, ("a", HOUR): 3, ("a", DAY): 3}
 
 

@@ -66,5 +66,5 @@ def test_what_was_never_sent_counts_nowhere(spool: Spool, clock: ManualClock) ->
 def test_a_sink_that_is_away_costs_none_of_its_limits(spool: Spool) -> None:
     for _ in range(5):
         for id in _claim(spool):
-            spool.later(id, None, "the disk is full", costs_attempt=False)
+            spool.later(id, None, "the disk is full", costs_attempt=False, arrived=False)
     assert len(_claim(spool)) == 2

@@ -68,11 +68,12 @@ def test_a_claimed_datapoint_is_the_one_that_was_accepted(spool: Spool, clock: M
 
 def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("first", (Window.DAILY, 0)), quota("second", (Window.DAILY, 1))]
-    candidates = [Candidate("first", 0.9, ("one",), BATCH), Candidate("second", 0.1, ("two",), BATCH)]
+    candidates = [Candidate("first", 0.9, ("one",), BATCH), Candidate("second", 0.1, ("two",), BATCH, project="cars")]
     answer = spool.put(datapoint(clock), candidates, quotas)
     assert answer.strategy == "second"
     (item,) = spool.claim(1).items
-    assert (item.strategy, item.score, item.tags) == ("second", 0.1, ("two",))
+    assert (item.strategy, item.score, item.tags, item.project) == ("second", 0.1, ("two",), "cars")
+    assert spool.items()[0].project == "cars"
 
 
 def test_quotas_of_other_strategies_than_the_candidates_are_a_mistake(spool: Spool, clock: ManualClock) -> None:
@@ -249,6 +250,33 @@ def test_what_says_nothing_about_the_datapoint_costs_no_attempt(spool: Spool, cl
         (item,) = spool.claim(1).items
         assert (item.attempts, item.tried) == (1, tries)
         spool.later("x", None, "the sink is away", costs_attempt=False)
+
+
+def test_an_answer_before_which_nothing_arrived_takes_its_try_back(spool: Spool, clock: ManualClock) -> None:
+    put(spool, clock, id="x")
+    for attempt in (1, 2, 3):
+        (item,) = spool.claim(1).items
+        assert (item.attempts, item.tried) == (attempt, 1)
+        spool.later("x", None, "refused at the door", arrived=False)
+    spool.claim(1)
+    spool.done("x", Exit.DUPLICATE)
+    assert spool.tallies()[Exit.DUPLICATE] == 1
+
+
+def test_a_try_that_the_program_did_not_survive_may_have_arrived(tmp_path: Path, clock: ManualClock) -> None:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    put(spool, clock, id="x")
+    spool.claim(1)
+    spool.close()  # what the crash of the process leaves behind: a row that is being sent
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    spool.claim(1)
+    spool.later("x", None, "no connection", arrived=False)
+    assert spool.claim(1).items[0].tried == 2
+    spool.done("x", Exit.DUPLICATE)
+    assert spool.tallies()[Exit.DELIVERED] == 1
+    spool.close()
 
 
 def test_the_second_step_has_attempts_of_its_own(tmp_path: Path, clock: ManualClock) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.limits import Window
+from framesift.datapoint import Candidate
+from framesift.limits import Granted, Limit, Quota, Window
+from framesift.limits import Refused as NoCredit
 from framesift.spool import Accepted, Exit, Spool, SpoolUnusable, State, by_hand
-from rigs.spools import make_spool, put, quota
+from rigs.spools import accepted, datapoint, make_spool, put, quota
 
 
 @pytest.fixture
@@ -75,6 +77,22 @@ def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spo
     assert [item.id for item in spool.claim(1).items] == ["a"]
     assert isinstance(put(spool, clock, quotas), Accepted)
     assert not isinstance(put(spool, clock, quotas), Accepted)
+
+
+def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_one(
+    spool: Spool, clock: ManualClock
+) -> None:
+    quotas = [Quota("a", (Limit(Window.DAILY, 1),), "cars/batch", 2, scope="yard")]
+    candidates = [Candidate("a", None, (), "batch", project="cars")]
+    answer = spool.put(datapoint(clock), candidates, quotas)
+    (item,) = spool.claim(1).items
+    assert (item.project, item.batch) == ("cars", "batch")
+    spool.bury(accepted(answer), "refused", refund=True)
+    assert isinstance(spool.ask(quotas, clock.now()), Granted)
+    by_hand.retry(spool.path, None, clock.now())
+    assert spool.ask(quotas, clock.now()) == NoCredit(batch_full=False)
+    full = [Quota("other", (), "cars/batch", 1, scope="yard")]
+    assert spool.ask(full, clock.now()) == NoCredit(batch_full=True)
 
 
 def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> None:

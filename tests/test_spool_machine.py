@@ -23,7 +23,9 @@ PER_MINUTE, PER_DAY, PER_BATCH = 3, 8, 12
 SINK = (Limit(Window.MINUTELY, 2), Limit(Window.DAILY, 9))
 QUOTAS = {
     "minute": Quota("minute", (Limit(Window.MINUTELY, PER_MINUTE),), BATCH, PER_BATCH),
-    "day": Quota("day", (Limit(Window.MINUTELY, PER_MINUTE), Limit(Window.DAILY, PER_DAY)), BATCH, PER_BATCH),
+    "day": Quota(
+        "day", (Limit(Window.MINUTELY, PER_MINUTE), Limit(Window.DAILY, PER_DAY)), BATCH, PER_BATCH, scope="yard"
+    ),
 }
 
 
@@ -180,15 +182,18 @@ class SpoolMachine(RuleBasedStateMachine):
                 del self.charges[id]
             self.leaves(id, by)
 
-    @rule(items=consumes(claimed), delay_s=st.sampled_from([None, 10.0, 90.0]), costs=st.booleans())
-    def later(self, items: list[Item], delay_s: float | None, costs: bool) -> None:
+    @rule(
+        items=consumes(claimed), delay_s=st.sampled_from([None, 10.0, 90.0]), costs=st.booleans(), arrived=st.booleans()
+    )
+    def later(self, items: list[Item], delay_s: float | None, costs: bool, arrived: bool) -> None:
         for id in self.mine(items):
             row = self.rows[id]
             at_s = None if delay_s is None else self.now_s() + delay_s
-            self.spool.later(id, at_s, "not now", costs_attempt=costs)
+            self.spool.later(id, at_s, "not now", costs_attempt=costs, arrived=arrived)
             self.ended(id)
-            if not costs and row.image_id is None:
+            if not arrived and row.image_id is None:
                 self.unsend(id)
+            row.tried -= 0 if arrived else 1
             if costs and row.attempts >= MOST_ATTEMPTS:
                 row.state = State.BURIED
                 continue

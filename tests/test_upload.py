@@ -23,7 +23,7 @@ from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Granted, Limit, Quota, Refused, Window, window_start
 from framesift.limits.local import LocalLimits
 from framesift.moment import Moment
-from framesift.sinks import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Sink
+from framesift.sinks import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope, Sink
 from framesift.spool import Exit, Spool, State, WhenFull
 from framesift.upload import Attempted, Uploader, backoff_s
 
@@ -264,7 +264,8 @@ def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClo
             height=HEIGHT,
             prediction=detected(detection("car", x=3.0)),
             jpeg=jpeg(3),
-            attempt=1,
+            project=None,
+            tried=1,
             image_id=None,
         )
     ]
@@ -283,7 +284,7 @@ def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: 
     waits = [after_s - before_s for before_s, after_s in itertools.pairwise(times)]
     assert all(1.0 <= wait_s <= 2.0**failures + 0.1 for failures, wait_s in enumerate(waits, 1))
     assert max(waits) > 30.0
-    assert [delivery.attempt for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
+    assert [delivery.tried for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
     (buried,) = spool.items(State.BURIED)
     assert buried.id == name(0)
     assert buried.why is not None
@@ -364,7 +365,7 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
 
     def answer(_delivery: Delivery, _time: int) -> Outcome:
         if clock.now().wall_s < back_s:
-            return Later(None, "the disk is full", whole_sink=True, costs_attempt=False)
+            return Later(None, "the disk is full", Scope.SINK, arrived=False)
         if not together.is_set() and sink.delivered_since(back_s) > 1:
             all_four.wait(30)
             together.set()
@@ -383,7 +384,7 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     assert len(asked) < 60
     assert rig.pauses == ["the disk is full", None]
     assert rows == {Exit.DELIVERED: 40}
-    assert all(delivery.attempt == 1 for delivery in sink.deliveries)
+    assert all(delivery.tried == 1 for delivery in sink.deliveries)
     # Back within the longest pause; and then everybody works at once (or the barrier would have broken).
     assert together.is_set()
     delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
@@ -398,7 +399,7 @@ def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
     until_s = NOON_S + 500.0
 
     def answer(_delivery: Delivery, _time: int) -> Outcome:
-        return Later(until_s, "come back later", whole_sink=True) if clock.now().wall_s < until_s else Done()
+        return Later(until_s, "come back later", Scope.SINK) if clock.now().wall_s < until_s else Done()
 
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock, workers=2) as rig:
@@ -419,7 +420,7 @@ def test_answers_to_what_was_under_way_when_the_sink_shut_do_not_make_the_pause_
         if clock.now().wall_s > NOON_S:
             return Done()
         all_four.wait(30)
-        return Later(None, "the disk is full", whole_sink=True, costs_attempt=False)
+        return Later(None, "the disk is full", Scope.SINK, arrived=False)
 
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock, workers=4) as rig:

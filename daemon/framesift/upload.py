@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
 from framesift.limits import Limit
-from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
+from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Scope, Sink
 from framesift.spool import Exit, Item, Spool, SpoolBroken
 from framesift.wire import parse
 
@@ -163,7 +163,7 @@ class Uploader:
         began_s = clock.monotonic()
         outcome = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
         self._attempted(Attempted(item, outcome, clock.monotonic() - began_s))
-        if not (isinstance(outcome, Later) and outcome.whole_sink) and self._gate.open():
+        if not (isinstance(outcome, Later) and outcome.scope is Scope.SINK) and self._gate.open():
             self._paused(None)
             self.nudge()
         self._note(item, outcome, clock)
@@ -171,7 +171,13 @@ class Uploader:
     def _note(self, item: Item, outcome: Outcome, clock: Clock) -> None:
         """Writes the outcome into the row. Where the disk won't take it now, the spool keeps it until the disk does."""
         if isinstance(outcome, Later):
-            self._spool.later(item.id, self._date_s(item, outcome, clock), outcome.why, outcome.costs_attempt)
+            self._spool.later(
+                item.id,
+                self._date_s(item, outcome, clock),
+                outcome.why,
+                costs_attempt=outcome.scope is not Scope.SINK,
+                arrived=outcome.arrived,
+            )
         elif isinstance(outcome, Registered):
             self._spool.registered(item.id, outcome.image_id)
         elif isinstance(outcome, Never):
@@ -183,7 +189,7 @@ class Uploader:
         """Unix time of the next attempt; shuts the gate until then if nothing gets through."""
         now_s = clock.now().wall_s
         asked_s = None if outcome.at_s is None else max(0.0, outcome.at_s - now_s)
-        if not outcome.whole_sink:
+        if outcome.scope is not Scope.SINK:
             return now_s + (backoff_s(item.attempts, self._chance) if asked_s is None else asked_s)
         news, pause_s = self._gate.shut(clock.monotonic(), asked_s)
         if news:
@@ -252,12 +258,13 @@ def _delivery(item: Item, jpeg: bytes) -> Delivery:
         strategy=item.strategy,
         score=item.score,
         tags=item.tags,
+        project=item.project,
         batch=item.batch,
         annotate=item.annotate,
         width=item.width,
         height=item.height,
         prediction=parse(json.loads(item.prediction), width=item.width, height=item.height),
         jpeg=jpeg,
-        attempt=item.attempts,
+        tried=item.tried,
         image_id=item.image_id,
     )

@@ -36,14 +36,15 @@ from framesift.moment import Moment
 
 TABLES = """
 -- One row per datapoint that holds, or held, a credit. at_s: wall time of the capture, in which windows it counts.
+-- account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted under.
 CREATE TABLE charge (
     id         TEXT PRIMARY KEY,
-    strategy   TEXT NOT NULL,
+    account    TEXT NOT NULL,
     batch      TEXT NOT NULL,
     at_s       REAL NOT NULL,
     granted_by TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX charge_by_strategy ON charge (strategy, at_s);
+CREATE INDEX charge_by_account ON charge (account, at_s);
 CREATE INDEX charge_by_batch ON charge (batch);
 CREATE INDEX charge_by_time ON charge (at_s);
 
@@ -86,9 +87,9 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Credits used of one strategy in the window that is open."""
+    """Credits used of one account (a strategy of a policy) in the window that is open."""
 
-    strategy: str
+    account: str
     window: Window
     count: int
     until_s: float
@@ -108,7 +109,7 @@ class LocalLimits:
     def __init__(self, zone: tzinfo = timezone.utc) -> None:
         self.zone = zone
         self._lock = threading.Lock()
-        # (strategy, limit) or (batch, maximum) -> when it has no room. Cleared by every refund.
+        # (account, limit) or (batch, maximum) -> when it has no room. Cleared by every refund.
         self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
         self._refunds = 0
         self._steady_since: tuple[str, float] | None = None
@@ -142,7 +143,7 @@ class LocalLimits:
     def _by_heart(self, quota: Quota, at_s: float) -> Limit | int | None:
         with self._lock:
             for limit in quota.limits:
-                known = self._exhausted.get((quota.strategy, limit))
+                known = self._exhausted.get((quota.account, limit))
                 if known is not None and known.start_s <= at_s < known.end_s:
                     return limit
             if quota.max_batch_images is not None and (quota.batch, quota.max_batch_images) in self._exhausted:
@@ -151,7 +152,7 @@ class LocalLimits:
 
     def _learn(self, quota: Quota, obstacle: Limit | int, at_s: float, refunds: int) -> None:
         if isinstance(obstacle, Limit):
-            key: tuple[str, Limit | int] = (quota.strategy, obstacle)
+            key: tuple[str, Limit | int] = (quota.account, obstacle)
             start_s = window_start(obstacle.window, at_s, self.zone)
             end_s = window_end(obstacle.window, at_s, self.zone)
             exhausted = _Exhausted(start_s, end_s)
@@ -170,17 +171,18 @@ class LocalLimits:
     def charge(self, cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
         """Charges the first strategy that has room in all its windows and its batch; otherwise nobody."""
         self._notice_steps(cursor, now)
-        charged = cursor.execute("SELECT strategy FROM charge WHERE id = ?", (id,)).fetchone()
-        if charged is not None:
-            return Granted(charged[0])
+        charged = cursor.execute("SELECT account FROM charge WHERE id = ?", (id,)).fetchone()
+        for quota in quotas:
+            if charged == (quota.account,):
+                return Granted(quota.strategy)
         at_s = captured.wall_as_of(now)
         batch_full = False
         for quota in quotas:
             obstacle = self._obstacle(cursor, quota, at_s)
             if obstacle is None:
                 cursor.execute(
-                    "INSERT INTO charge (id, strategy, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'local')",
-                    (id, quota.strategy, quota.batch, at_s),
+                    "INSERT INTO charge (id, account, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'local')",
+                    (id, quota.account, quota.batch, at_s),
                 )
                 self._see(cursor, now)
                 return Granted(quota.strategy)
@@ -194,7 +196,7 @@ class LocalLimits:
     def _obstacle(self, cursor: sqlite3.Cursor, quota: Quota, at_s: float) -> Limit | int | None:
         """What leaves no room: one of the limits, or max_batch_images; None if there is room."""
         for limit in quota.limits:
-            if self._count(cursor, _STRATEGY + quota.strategy, limit.window, at_s) >= limit.value:
+            if self._count(cursor, _STRATEGY + quota.account, limit.window, at_s) >= limit.value:
                 return limit
         most = quota.max_batch_images
         if most is not None and _in_batch(cursor, quota.batch) >= most:
@@ -215,7 +217,7 @@ class LocalLimits:
             count = int(own.fetchone()[0])
         elif account != _EVERY:
             own = cursor.execute(
-                "SELECT count(*) FROM charge WHERE strategy = ? AND at_s >= ? AND at_s < ?",
+                "SELECT count(*) FROM charge WHERE account = ? AND at_s >= ? AND at_s < ?",
                 (account.removeprefix(_STRATEGY), start_s, end_s),
             )
             count = int(own.fetchone()[0])
@@ -270,7 +272,7 @@ class LocalLimits:
     def _carry(self, cursor: sqlite3.Cursor, *, from_s: float, to_s: float) -> None:
         """Copies what counts in the windows that hold `from_s` into those that hold `to_s`, where they differ."""
         accounts = cursor.execute(
-            "SELECT DISTINCT ? || strategy FROM charge UNION SELECT account FROM carried UNION SELECT ?",
+            "SELECT DISTINCT ? || account FROM charge UNION SELECT account FROM carried UNION SELECT ?",
             (_STRATEGY, _SINK),
         ).fetchall()
         for window in Window:
@@ -324,28 +326,28 @@ class LocalLimits:
         return len(old)
 
     def used(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[Used, ...]:
-        """Credits used of every strategy in the windows that are open now."""
+        """Credits used of every account in the windows that are open now."""
         day_s = window_start(Window.DAILY, now.wall_s, self.zone)
-        strategies = cursor.execute(
-            "SELECT DISTINCT strategy FROM charge WHERE at_s >= ? ORDER BY strategy", (day_s,)
+        accounts = cursor.execute(
+            "SELECT DISTINCT account FROM charge WHERE at_s >= ? ORDER BY account", (day_s,)
         ).fetchall()
         return tuple(
             Used(
-                strategy,
+                account,
                 window,
-                self._count(cursor, _STRATEGY + strategy, window, now.wall_s),
+                self._count(cursor, _STRATEGY + account, window, now.wall_s),
                 window_end(window, now.wall_s, self.zone),
             )
-            for (strategy,) in strategies
+            for (account,) in accounts
             for window in Window
         )
 
 
-def grant_by_hand(cursor: sqlite3.Cursor, id: str, strategy: str, batch: str, now: Moment) -> None:
+def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, now: Moment) -> None:
     """Somebody overrides the limits for `id`, unless it holds a credit; it counts in the windows that are open now."""
     cursor.execute(
-        "INSERT OR IGNORE INTO charge (id, strategy, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'hand')",
-        (id, strategy, batch, now.wall_s),
+        "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'hand')",
+        (id, account, batch, now.wall_s),
     )
 
 

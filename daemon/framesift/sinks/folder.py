@@ -26,7 +26,7 @@ from framesift.durable import make_folder, write_whole
 from framesift.options import Closed, Limits
 from framesift.prediction import Detections
 from framesift.sinks.listing import Listing
-from framesift.sinks.sink import Delivery, Done, Later, Outcome
+from framesift.sinks.sink import Delivery, Done, Later, Outcome, Scope
 from framesift.sinks.yolo import DataYaml, NotUnderstood, label_lines
 from framesift.wire import to_wire
 
@@ -89,10 +89,10 @@ class FolderSink:
                     self._write(delivery)
                 return Done()
             except OSError as error:
-                one = error.errno in _OF_ONE_FILE
-                return Later(None, self._told(error), whole_sink=not one, costs_attempt=one)
+                scope = Scope.ITEM if error.errno in _OF_ONE_FILE else Scope.SINK
+                return Later(None, self._told(error), scope, arrived=False)
             except (_InUse, NotUnderstood) as problem:
-                return Later(None, str(problem), whole_sink=True, costs_attempt=False)
+                return Later(None, str(problem), Scope.SINK, arrived=False)
 
     def check(self) -> str | None:
         with self._one_at_a_time:

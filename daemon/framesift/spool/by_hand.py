@@ -70,14 +70,14 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
         changed: list[str] = []
         for id in _buried(cursor) if ids is None else ids:
             row = cursor.execute(
-                "SELECT seq, strategy, batch FROM datapoint"
+                "SELECT seq, account, batch_key FROM datapoint"
                 " WHERE id = ? AND (state = 'buried' OR (state <> 'sending' AND next_at_s IS NOT NULL))",
                 (id,),
             ).fetchone()
             if row is None:
                 continue
-            seq, strategy, batch = row
-            local.grant_by_hand(cursor, id, strategy, batch, now)
+            seq, account, batch = row
+            local.grant_by_hand(cursor, id, account, batch, now)
             cursor.execute(
                 "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
                 " attempts = 0, next_at_s = NULL, why = NULL WHERE seq = ?",

@@ -12,8 +12,8 @@ from framesift.spool.nouns import Counts, Exit, Listed, State
 from framesift.spool.space import live_pages
 
 _LISTED = (
-    "id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags, batch, width, height,"
-    " size_bytes, attempts, next_at_s, image_id, why"
+    "id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags, project, batch, width,"
+    " height, size_bytes, attempts, next_at_s, image_id, why"
 )
 
 

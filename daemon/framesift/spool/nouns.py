@@ -93,6 +93,7 @@ class Item:
     format, in the JPEG's pixels. size_bytes: the JPEG's. attempts: those that count towards burial, this one included.
     tried: how often it may have reached the sink, this time included: 1 means that nobody there can know its id yet.
     image_id: the sink's own id, once the sink has registered the image and only the prediction is missing.
+    project: of the sink's several, None for its own.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Item:
     strategy: str
     score: float | None
     tags: tuple[str, ...]
+    project: str | None
     batch: str
     annotate: bool
     width: int
@@ -155,6 +157,7 @@ class Listed:
     strategy: str
     score: float | None
     tags: tuple[str, ...]
+    project: str | None
     batch: str
     width: int
     height: int

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Quota
 from framesift.spool.file import Trouble, trouble
 from framesift.spool.nouns import Exit, Item, State
 from framesift.spool.space import Transaction, count_exit, remove
@@ -20,8 +21,8 @@ Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], None]
 LONGEST_DELAY_S = 24 * 3600.0
 
 _ITEM = (
-    "d.id, device, stream, frame, captured_at_s, strategy, score, tags, batch, annotate, width, height, size_bytes,"
-    " prediction, attempts, tried, image_id"
+    "d.id, device, stream, frame, captured_at_s, strategy, score, tags, project, batch, annotate, width, height,"
+    " size_bytes, prediction, attempts, tried, image_id"
 )
 
 
@@ -33,6 +34,7 @@ def insert(
     cursor: sqlite3.Cursor,
     datapoint: Datapoint,
     candidate: Candidate,
+    quota: Quota,
     prediction: str,
     hash: bytes,
     *,
@@ -41,8 +43,8 @@ def insert(
 ) -> None:
     cursor.execute(
         "INSERT INTO datapoint (id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank,"
-        " tags, batch, annotate, width, height, size_bytes)"
-        " VALUES (?, 'ready', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " tags, project, batch, account, batch_key, annotate, width, height, size_bytes)"
+        " VALUES (?, 'ready', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             datapoint.id,
             datapoint.device,
@@ -54,7 +56,10 @@ def insert(
             candidate.score,
             rank(candidate.score),
             json.dumps(candidate.tags),
+            candidate.project,
             candidate.batch,
+            quota.account,
+            quota.batch,
             int(candidate.annotate),
             datapoint.width,
             datapoint.height,
@@ -139,7 +144,7 @@ def claim(cursor: sqlite3.Cursor, seq: int) -> Item | None:
         return None
     values = list(row)
     values[7] = tuple(json.loads(values[7]))
-    values[9] = bool(values[9])
+    values[10] = bool(values[10])
     return Item(*values)
 
 
@@ -169,11 +174,13 @@ def registered(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
     )
 
 
-def later(cursor: sqlite3.Cursor, seq: int, at_s: float | None, why: str, *, costs_attempt: bool) -> None:
+def later(
+    cursor: sqlite3.Cursor, seq: int, at_s: float | None, why: str, *, costs_attempt: bool, arrived: bool
+) -> None:
     _unclaim(cursor, seq)
     cursor.execute(
-        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = attempts - ? WHERE seq = ?",
-        (at_s, why, 0 if costs_attempt else 1, seq),
+        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = attempts - ?, tried = tried - ? WHERE seq = ?",
+        (at_s, why, int(not costs_attempt), int(not arrived), seq),
     )
 
 

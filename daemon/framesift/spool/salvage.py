@@ -107,8 +107,8 @@ def _copy(
             rows.bury(cursor, seq, "its picture lay on a damaged page")
     # Every row but a buried one was accepted with a credit, whose record may lie on a page that is gone.
     cursor.execute(
-        "INSERT INTO charge (id, strategy, batch, at_s, granted_by)"
-        " SELECT id, strategy, batch, captured_at_s, 'salvage' FROM datapoint"
+        "INSERT INTO charge (id, account, batch, at_s, granted_by)"
+        " SELECT id, account, batch_key, captured_at_s, 'salvage' FROM datapoint"
         " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
     )
     lost += old.unseen()

@@ -10,7 +10,8 @@ APPLICATION_ID = 0x46534654
 
 _TABLES = """
 -- Small rows, rewritten with each change of state. seq is the order of acceptance. rank is the score with none as 0.
--- attempts count towards burial; tried counts every time that it may have reached the sink.
+-- attempts count towards burial; tried counts every time that it may have reached the sink. project: of the sink's
+-- several, NULL for its own. account, batch_key: what its credit is charged to.
 CREATE TABLE datapoint (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,
@@ -24,13 +25,16 @@ CREATE TABLE datapoint (
     score         REAL,
     rank          REAL NOT NULL,
     tags          TEXT NOT NULL,
+    project       TEXT,
     batch         TEXT NOT NULL,
+    account       TEXT NOT NULL,
+    batch_key     TEXT NOT NULL,
     annotate      INTEGER NOT NULL CHECK (annotate IN (0, 1)),
     width         INTEGER NOT NULL,
     height        INTEGER NOT NULL,
     size_bytes    INTEGER NOT NULL,
     attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    tried         INTEGER NOT NULL DEFAULT 0 CHECK (tried >= attempts),
+    tried         INTEGER NOT NULL DEFAULT 0 CHECK (tried >= 0),
     next_at_s     REAL,
     image_id      TEXT,
     why           TEXT,

@@ -131,7 +131,7 @@ class Spool:
         """
         if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
             raise ValueError("candidates and quotas name different strategies")
-        by_strategy = {c.strategy: c for c in reversed(candidates)}
+        by_strategy = {c.strategy: (c, q) for c, q in zip(reversed(candidates), reversed(quotas), strict=True)}
         prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
         hash = rows.digest(prediction, datapoint.jpeg)
         classes = predicted_classes(datapoint.prediction)
@@ -146,13 +146,14 @@ class Spool:
             if not isinstance(grant, Granted):
                 full = isinstance(grant, NoCredit) and grant.batch_full
                 return Refused(Refusal.BATCH_FULL if full else Refusal.LIMIT)
-            candidate = by_strategy[grant.strategy]
+            candidate, quota = by_strategy[grant.strategy]
             transaction.make_room(cursor, size_bytes, rows.rank(candidate.score), self._when_full)
             captured_at_s = datapoint.captured.wall_as_of(now)
             rows.insert(
                 cursor,
                 datapoint,
                 candidate,
+                quota,
                 prediction,
                 hash,
                 captured_at_s=captured_at_s,
@@ -224,7 +225,7 @@ class Spool:
                 self._bury_damaged(id, str(error))
             else:
                 at_s = self._clock.now().wall_s + READ_AGAIN_AFTER_S
-                self.later(id, at_s, f"its picture can't be read: {error}", costs_attempt=True)
+                self.later(id, at_s, f"its picture can't be read: {error}", arrived=False)
             raise SpoolBroken(f"the picture of {id} can't be read: {error}") from None
         if row is None:
             raise SpoolBroken(f"{id} is gone from the spool")
@@ -255,22 +256,23 @@ class Spool:
 
         self._settle(id, work, refunds=True)
 
-    def later(self, id: str, at_wall_s: float | None, why: str, costs_attempt: bool = True) -> None:
+    def later(
+        self, id: str, at_wall_s: float | None, why: str, *, costs_attempt: bool = True, arrived: bool = True
+    ) -> None:
         """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
-        attempt. costs_attempt: False where nothing arrived, and not by its own fault (the whole sink is away): then it
-        was neither an attempt nor, for the sink's limits, a send."""
+        attempt. costs_attempt: False where it isn't its own fault. arrived: False where the sink surely doesn't have
+        what was sent now: then nothing was, neither for the sink's limits nor for who meets it there."""
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             seq, attempts = row[0], row[1]
+            now_s = self._clock.now().wall_s
+            at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
+            if not arrived and not rows.is_registered(cursor, seq):
+                self._limits.unsend(cursor, id)
+            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived)
             if costs_attempt and attempts >= self._max_attempts:
                 rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")
                 transaction.notes.append(("spool_buried", {"id": id, "why": why}))
-                return
-            now_s = self._clock.now().wall_s
-            at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
-            if not costs_attempt and not rows.is_registered(cursor, seq):
-                self._limits.unsend(cursor, id)
-            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt)
 
         self._settle(id, work)
 
