@@ -1,0 +1,41 @@
+"""A stand-in for the labelling platform: a real HTTP server that keeps what it gets and fails as it is told."""
+
+from rigs.platform.nouns import Call, Received, StoredAnnotation, StoredBatch, StoredImage
+from rigs.platform.orders import (
+    Answer,
+    BadJson,
+    Cut,
+    Delay,
+    Html,
+    Order,
+    Orders,
+    Oversized,
+    Redirect,
+    SayDuplicate,
+    Status,
+    Trickle,
+)
+from rigs.platform.server import KEY, WORKSPACE, Platform
+
+__all__ = [
+    "KEY",
+    "WORKSPACE",
+    "Answer",
+    "BadJson",
+    "Call",
+    "Cut",
+    "Delay",
+    "Html",
+    "Order",
+    "Orders",
+    "Oversized",
+    "Platform",
+    "Received",
+    "Redirect",
+    "SayDuplicate",
+    "Status",
+    "StoredAnnotation",
+    "StoredBatch",
+    "StoredImage",
+    "Trickle",
+]
