@@ -8,10 +8,10 @@ import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
+from canaries import PASSWORD
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip, read_number, real_clip
 from rigs.rtsp import RtspCamera, Wire
@@ -170,43 +170,19 @@ def test_a_limit_of_5_a_minute_holds_over_kill_9_and_restart_on_real_footage(tmp
 
 
 def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
-    password = "Canary-7f3a!@/x"
+    """The rig looks at its lines and arguments, and at the variables of its readers; every test's end at its files."""
     numbered_clip(tmp_path / "clip.mp4", frames=50)
-    with RtspCamera(tmp_path) as camera, Wire(camera.port, credentials=f"viewer:{password}") as wire:
+    with RtspCamera(tmp_path) as camera, Wire(camera.port, credentials=f"viewer:{PASSWORD}") as wire:
         streams = [
-            {"name": "gate", "source": wire.url("clip.mp4"), "username": "viewer", "password": password, "fps": 5},
-            {"name": "yard", "source": wire.url("clip.mp4"), "username": "viewer", "password": f"{password}-wrong"},
+            {"name": "gate", "source": wire.url("clip.mp4"), "username": "viewer", "password": PASSWORD, "fps": 5},
+            {"name": "yard", "source": wire.url("clip.mp4"), "username": "viewer", "password": f"{PASSWORD}-wrong"},
         ]
         write_configuration(tmp_path, {"streams": streams, "status": {"bind": "127.0.0.1:0"}})
         with Daemon(tmp_path) as daemon:
             daemon.wait_for("stream", stream="gate", state="running")
             daemon.wait_for("stream", stream="yard", state="lost")
             assert daemon.until(lambda: len(collected(tmp_path)) >= 2, 20.0)
-            told = [
-                _bytes_of_what_lives(Path(f"/proc/{pid}/{what}"))
-                for pid in _family(daemon)
-                for what in ("cmdline", "environ")
-            ]
             assert daemon.stop() == 0
-            told += [repr(daemon.events).encode(), repr(daemon.stray).encode()]
-        files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "framesift.yaml"]
-        told += [path.read_bytes() for path in files]
-        spellings = (password.encode(), quote(password, safe="").encode(), quote(password).encode())
-        assert not [text for text in told for spelling in spellings if spelling in text]
-
-
-def _bytes_of_what_lives(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # the rejected camera's reader comes and goes
-        return b""
-
-
-def _family(daemon: Daemon) -> list[int]:
-    """The daemon's process and its children."""
-    parent = daemon.process.pid
-    children = Path(f"/proc/{parent}/task")
-    return [parent, *(int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split())]
 
 
 def test_the_service_manager_is_told_ready_alive_what_it_does_and_stopping(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import canaries
+
 POLICY: dict[str, Any] = {
     "enabled": True,
     "persist_predictions": True,
@@ -39,7 +41,7 @@ def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mappi
 
 def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs one command to its end."""
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "framesift", *words],
         cwd=folder,
         env=_environment(variables),
@@ -48,6 +50,8 @@ def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: s
         timeout=timeout_s,
         check=False,
     )
+    assert not canaries.in_text(ended.stdout + ended.stderr), f"{words} printed a secret"
+    return ended
 
 
 def collected(folder: Path, name: str = "collected") -> list[dict[str, Any]]:
@@ -100,6 +104,8 @@ class Daemon:
         return condition()
 
     def stop(self, timeout_s: float = 15.0) -> int:
+        seen = _told_by_the_kernel(self.process.pid).decode(errors="replace")
+        assert not canaries.in_text(seen), "a process shows a secret to the whole machine"
         self.process.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
@@ -122,6 +128,7 @@ class Daemon:
             self.kill()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        assert not canaries.in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -138,6 +145,23 @@ class Daemon:
                 self._grown.notify_all()
         with self._grown:
             self._grown.notify_all()
+
+
+def _told_by_the_kernel(pid: int) -> bytes:
+    """The arguments of a process and of its children, and the children's variables: it alone may know the key."""
+    children = b" ".join(map(_bytes_of_what_lives, Path(f"/proc/{pid}/task").glob("*/children"))).decode().split()
+    places = [
+        f"/proc/{pid}/cmdline",
+        *(f"/proc/{child}/{what}" for child in children for what in ("cmdline", "environ")),
+    ]
+    return b" ".join(_bytes_of_what_lives(Path(place)) for place in places)
+
+
+def _bytes_of_what_lives(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # a camera's reader comes and goes
+        return b""
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
