@@ -78,7 +78,7 @@ def test_a_key_tells_its_workspace_and_another_key_is_not_authorized(platform: P
     assert get(platform, "/", key="other").status_code == 401
     platform.revoke_key()
     assert get(platform, "/yard/parking").status_code == 401
-    platform.restore_key(KEY)
+    platform.restore_key()
     assert get(platform, "/yard/parking").status_code == 200
 
 

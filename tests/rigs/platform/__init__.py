@@ -1,5 +1,6 @@
 """A stand-in for the labelling platform: a real HTTP server that keeps what it gets and fails as it is told."""
 
+from canaries import KEY
 from rigs.platform.nouns import Call, Received, StoredAnnotation, StoredBatch, StoredImage
 from rigs.platform.orders import (
     Answer,
@@ -15,7 +16,7 @@ from rigs.platform.orders import (
     Status,
     Trickle,
 )
-from rigs.platform.server import KEY, WORKSPACE, Platform
+from rigs.platform.server import WORKSPACE, Platform
 
 __all__ = [
     "KEY",

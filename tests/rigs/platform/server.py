@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from canaries import KEY
 from rigs.platform.nouns import Asked, Project, Received, Reply, StoredAnnotation, StoredBatch, StoredImage, refusal
 from rigs.platform.orders import Orders, carry_out
 from rigs.platform.page import page
 from rigs.platform.store import Store, call_of
 
-KEY = "canary-key-5f1d9c2e7b"
 WORKSPACE = "yard"
 
 _MOST_BODY_BYTES = 64 * 1024 * 1024
@@ -72,6 +72,7 @@ class Platform:
         self.port: int = self._place.getsockname()[1]
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
         self.workspace = workspace
+        self._key = key
         self.add_key(key)
         self._server: _Server | None = None
         self.come_back()
@@ -82,11 +83,13 @@ class Platform:
         with self._store.lock:
             self._store.keys[key] = workspace or self.workspace
 
-    restore_key = add_key
-
-    def revoke_key(self, key: str = KEY) -> None:
+    def revoke_key(self, key: str | None = None) -> None:
+        """Forgets a key: the one that it began with, unless another is named."""
         with self._store.lock:
-            del self._store.keys[key]
+            self._store.keys.pop(key or self._key, None)
+
+    def restore_key(self) -> None:
+        self.add_key(self._key)
 
     def add_project(
         self,
