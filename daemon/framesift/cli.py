@@ -20,6 +20,7 @@ from rich.table import Table
 
 from framesift import __version__
 from framesift.console import ConfigOption, err, escaped, out, refuse
+from framesift.policy_commands import policy_app
 
 if TYPE_CHECKING:
     from framesift.settings import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
 app.add_typer(spool_app, name="spool")
+app.add_typer(policy_app, name="policy")
 
 WELCOME = f"""[bold]framesift {__version__}[/] watches your cameras and keeps the frames that are worth a label.
 

@@ -7,9 +7,12 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape as escaped
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+__all__ = ["ConfigOption", "err", "escaped", "note", "out", "refuse"]
+
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 ConfigOption = Annotated[
     Path | None,
@@ -25,6 +28,7 @@ def refuse(why: str, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-def escaped(text: str) -> str:
-    """A text that rich prints as it is."""
-    return text.replace("[", r"\[")
+def note(what: str) -> None:
+    """Something to know beside what was asked for; it hinders nothing."""
+    for line in what.splitlines():
+        err.print(f"[yellow]note:[/] {escaped(line)}")

@@ -38,8 +38,8 @@ _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """matched: the strategies that want the frame, in the policy's order. charged: who gets it; None where a reason says
-    why nobody does. at_s: Unix time of the capture. dropped: how many malformed parts of the prediction are left out.
+    """matched: the strategies that want the frame, in the policy's order. charged: who gets it, None where nobody does,
+    for a reason. at_s: Unix time of the capture. dropped: how many malformed parts of the prediction are left out.
     """
 
     matched: tuple[str, ...]
