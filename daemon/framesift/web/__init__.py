@@ -22,22 +22,19 @@ import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import certifi
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from framesift.redact import redacted_url
+from framesift.web.connections import AWAITED, Phase, PlainPool, TlsPool, TlsSocket, current
 
 MOST_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
 # Networks forget connections that are silent; one that was forgotten takes a request and never answers.
-_LONGEST_IDLE_S = 30.0
+LONGEST_IDLE_S = 30.0
 # 2024-01-01. A clock that says less has never been set.
 _EARLIEST_S = 1_704_067_200.0
 
@@ -87,15 +84,21 @@ class Web:
     """For several threads at once.
 
     ca_file: the certificates (PEM) to trust instead of the well-known authorities'. proxy: the address of an HTTP
-    proxy, with its credentials. now_s: the Unix time.
+    proxy, with its credentials. now_s: the Unix time. longest_idle_s: how long a connection may have been unused.
     """
 
     def __init__(
-        self, *, ca_file: Path | None = None, proxy: str | None = None, now_s: Callable[[], float] = time.time
+        self,
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        now_s: Callable[[], float] = time.time,
+        longest_idle_s: float = LONGEST_IDLE_S,
     ) -> None:
         self._ca_file = ca_file
         self._proxy = proxy
         self._now_s = now_s
+        self._longest_idle_s = longest_idle_s
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         self._mine = threading.local()
@@ -103,7 +106,7 @@ class Web:
 
     def exchange(self, request: Request, *, within_s: float, most_bytes: int = MOST_BYTES) -> Answered | Unanswered:
         """Asks once. most_bytes: of the answer's body; a larger one is no answer."""
-        _now.begin(within_s)
+        current.begin(within_s)
         status = response = None
         try:
             response = self._send(request)
@@ -116,7 +119,7 @@ class Web:
             if response is not None:
                 response.close()
             self._mine.used_s = time.monotonic()
-        return Unanswered(why, _now.phase is _Phase.SENT, status)
+        return Unanswered(why, current.phase is Phase.SENT, status)
 
     def close(self) -> None:
         """Closes the connections that are idle. An exchange that comes later opens new ones."""
@@ -126,6 +129,8 @@ class Web:
 
     def _send(self, request: Request) -> urllib3.BaseHTTPResponse:
         parts = urlsplit(request.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise _NoAddress
         query = "&".join(part for part in (parts.query, urlencode(request.secret_query + request.query)) if part)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment="").geturl()
         headers = {"Accept-Encoding": "gzip", **urllib3.make_headers(basic_auth=_credentials(parts)), **request.headers}
@@ -150,7 +155,7 @@ class Web:
             pools = self._mine.pools = self._new_pools()
             with self._lock:
                 self._all.add(pools)
-        elif time.monotonic() - self._mine.used_s > _LONGEST_IDLE_S:
+        elif time.monotonic() - self._mine.used_s > self._longest_idle_s:
             pools.clear()
         return pools
 
@@ -160,7 +165,7 @@ class Web:
         if self._proxy is not None:
             credentials = urllib3.make_headers(proxy_basic_auth=_credentials(urlsplit(self._proxy)))
             pools = urllib3.ProxyManager(self._proxy, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=credentials)
-        pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        pools.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
         return pools
 
     def _trusting(self) -> ssl.SSLContext:
@@ -169,7 +174,7 @@ class Web:
                 # Not the library's own, nor create_default_context: those look for SSLKEYLOGFILE.
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 tls.minimum_version = ssl.TLSVersion.TLSv1_2
-                tls.sslsocket_class = _TlsSocket
+                tls.sslsocket_class = TlsSocket
                 tls.load_verify_locations(self._ca_file or certifi.where())
                 self._tls = tls
             return self._tls
@@ -178,7 +183,7 @@ class Web:
         """For the operator: what went wrong, with whom. Made of what is known to be harmless; never of the error's own
         text, which may hold the whole address."""
         cause = _innermost(error)
-        if _now.phase is _Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
+        if current.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
             reason = "no certificate in it" if isinstance(cause, ssl.SSLError) else cause.strerror
             return f"{self._ca_file or certifi.where()}: the certificates to trust can't be read ({reason})"
         host = _host(url)
@@ -193,127 +198,16 @@ class Web:
         return f"{host}: {told}"
 
 
+class _NoAddress(ValueError):
+    pass
+
+
 class _TooLarge(ValueError):
     pass
 
 
 class _Cut(ValueError):
     pass
-
-
-class _Phase(Enum):
-    BEFORE = "before"
-    CONNECTING = "connecting"
-    SECURING = "securing"
-    SENT = "sent"  # perhaps in part
-
-
-class _Now(threading.local):
-    """The exchange of this thread, which has one at a time: sockets and connections look here."""
-
-    def __init__(self) -> None:
-        self.begin(0.0)
-
-    def begin(self, within_s: float) -> None:
-        self._deadline_s = time.monotonic() + within_s
-        self.phase = _Phase.BEFORE
-
-    def left_s(self) -> float:
-        """Raises TimeoutError when there is nothing left."""
-        left_s = self._deadline_s - time.monotonic()
-        if left_s <= 0.0:
-            raise TimeoutError
-        return left_s
-
-
-_now = _Now()
-
-
-class _PlainSocket(socket.socket):
-    """Waits for as long as the exchange may still last, however many waits there are."""
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        self.settimeout(_now.left_s())
-        super().sendall(data, flags)
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        self.settimeout(_now.left_s())
-        return super().recv(size, flags)
-
-    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0, /) -> int:
-        self.settimeout(_now.left_s())
-        return super().recv_into(buffer, size, flags)
-
-
-class _TlsSocket(ssl.SSLSocket):
-    """The same, for a connection with TLS; its sendall goes through send."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(_now.left_s())
-        super().do_handshake(block)
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self.settimeout(_now.left_s())
-        return super().send(data, flags)
-
-    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
-        self.settimeout(_now.left_s())
-        return super().recv(size, flags)
-
-    def recv_into(self, buffer: Any, size: int | None = None, flags: int = 0) -> int:
-        self.settimeout(_now.left_s())
-        return super().recv_into(buffer, size, flags)
-
-
-class _FinalResponse(http.client.HTTPResponse):
-    """Takes every preliminary answer for the one that http.client knows to skip, 100; it would take "103 Early Hints"
-    for the answer, and the answer for that to the next request."""
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # private, the same since Python 3.0
-        preliminary = 100 <= status < 200 and status != 101
-        return version, 100 if preliminary else status, reason
-
-
-class _Plain(HTTPConnection):
-    response_class = _FinalResponse
-
-    def _new_conn(self) -> socket.socket:
-        _now.phase = _Phase.CONNECTING
-        found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
-        for left in range(len(found), 0, -1):
-            family, kind, protocol, _, address = found[-left]
-            connected = _PlainSocket(family, kind, protocol)
-            try:
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connected.settimeout(_now.left_s() / left)  # so that a first address which is dead leaves time
-                connected.connect(address)
-            except OSError:
-                connected.close()
-                if left == 1:
-                    raise
-            else:
-                _now.phase = _Phase.SECURING
-                return connected
-        raise OSError("no addresses")  # getaddrinfo has raised
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()  # a tunnel's CONNECT is not the request yet
-        _now.phase = _Phase.SENT
-        super().request(*args, **kwargs)
-
-
-class _Tls(_Plain, HTTPSConnection):
-    pass
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _Tls
 
 
 def _credentials(parts: SplitResult) -> str | None:
@@ -370,9 +264,7 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed ({cause.reason or type(cause).__name__})"
     if isinstance(cause, TimeoutError):
-        return {_Phase.SENT: "no whole answer", _Phase.SECURING: "no secured connection"}.get(
-            _now.phase, "no connection"
-        ) + " in time"
+        return f"no {AWAITED[current.phase]} in time"
     if isinstance(cause, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
     if isinstance(cause, http.client.IncompleteRead | _Cut | zlib.error):
@@ -380,9 +272,11 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, _TooLarge):
         return f"the answer is too large: {cause}"
     if isinstance(cause, OSError) and cause.strerror:
-        return f"{cause.strerror} (while {'waiting for the answer' if _now.phase is _Phase.SENT else 'connecting'})"
+        return f"{cause.strerror} (while {'waiting for the answer' if current.phase is Phase.SENT else 'connecting'})"
     if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed: "):
         return f"the proxy lets nothing through ({str(cause).removeprefix('Tunnel connection failed: ')[:3]})"
     if isinstance(cause, http.client.HTTPException):
         return "what answers is no HTTP"
+    if isinstance(cause, _NoAddress):
+        return "not an address that begins with https:// or http:// and names a host"
     return f"the exchange failed ({type(cause).__name__})"
