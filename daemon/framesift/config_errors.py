@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from framesift.options import NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
+from framesift.options import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
 from framesift.redact import MASK, redacted_url
 
 # Where a value stands in the data: keys of objects and indexes of lists, from the root.
@@ -30,6 +30,7 @@ _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
     SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
+    MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
 }
 
@@ -42,8 +43,13 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def validated(model: type[Options], data: object, source: str | Callable[[Place], str]) -> Options:
-    """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source: as for `explain`. Raises
+def validated(
+    model: type[Options],
+    data: object,
+    source: str | Callable[[Place], str],
+    at: Callable[[Place], Place] = lambda place: place,
+) -> Options:
+    """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source, at: as for `explain`. Raises
     ConfigError."""
     where = source if isinstance(source, str) else source(())
     try:
@@ -55,16 +61,21 @@ def validated(model: type[Options], data: object, source: str | Callable[[Place]
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise explain(error, source, model, data) from None
+        raise explain(error, source, model, data, at) from None
 
 
 def explain(
-    error: ValidationError, source: str | Callable[[Place], str], model: type[BaseModel], data: object
+    error: ValidationError,
+    source: str | Callable[[Place], str],
+    model: type[BaseModel],
+    data: object,
+    at: Callable[[Place], Place] = lambda place: place,
 ) -> ConfigError:
     """The problems of `data` that `model` found.
 
     source: the file's name, or a function that says where the value of a place was written (a file and its line, a
     variable). data: what was validated (the parsed JSON), by which paths are told from pydantic's own labels.
+    at: where a place of `data` stands in what the reader has before him, if something was left out since.
     """
     schema = model.model_json_schema()
     told: dict[Place, list[Any]] = {}
@@ -76,7 +87,7 @@ def explain(
         if problems[0]["type"] == "too_short" and any(other[: len(place)] == place != other for other in told):
             continue  # pydantic counts the good elements only; what is wrong is told by the bad ones
         where = source if isinstance(source, str) else source(place)
-        path = _path(place, data)
+        path = path_to(place, data, at(place))
         lines.append(f"{where}: {path + ': ' if path else ''}{_said(place, problems, schema, data)}")
     if len(lines) > _MOST_PROBLEMS:
         lines[_MOST_PROBLEMS:] = [f"{len(lines) - _MOST_PROBLEMS} more problems are not shown"]
@@ -136,12 +147,14 @@ def _step(data: object, part: str | int) -> tuple[bool, object]:
     return False, None
 
 
-def _path(place: Place, data: object) -> str:
-    """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one."""
+def path_to(place: Place, data: object, told_as: Place | None = None) -> str:
+    """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
+
+    told_as: the place to print, of the same length, if not that in `data`."""
     path, name = "", None
-    for part in place:
+    for part, told in zip(place, place if told_as is None else told_as, strict=True):
         if isinstance(part, int):
-            path += f"[{part}]"
+            path += f"[{told}]"
         else:
             key = part if re.fullmatch(r"[\w-]{1,64}", part) else shown(part)
             path += f".{key}" if path else key

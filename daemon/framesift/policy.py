@@ -6,9 +6,11 @@ all strategies.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -114,3 +116,20 @@ def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
     if not isinstance(document.data, dict):
         raise ConfigError(f"{source}: a policy is an object with the key enabled, not {shown(document.data)}")
     return validated(Policy, document.data, document.where)
+
+
+def effective(policy: Policy) -> dict[str, Any]:
+    """The policy as JSON data with every default filled in, each strategy's near_duplicate too; read again, it means
+    the same."""
+    data = policy.model_dump(mode="json")
+    for told, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
+        alike = policy.near_duplicate_of(strategy)
+        told["near_duplicate"] = None if alike is None else alike.model_dump(mode="json")
+    return data
+
+
+def digest(policy: Policy) -> str:
+    """Which policy this is, in 12 hexadecimal digits: the same whatever the order of keys, and whether defaults are
+    spelled out or not. The beginning of the SHA-256 of the effective policy as JSON with sorted keys and no spaces."""
+    text = json.dumps(effective(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()[:12]
