@@ -54,7 +54,7 @@ WALLS: dict[str, set[str]] = {
         "redact",
         "clock",
     }
-    | {"moment", "prediction"},
+    | {"moment", "prediction", "strategies"},
     "claims": {"policy", "sampling", "limits", "datapoint", "prediction", "options", "moment"},
     "trial": NOUNS | {"claims", "policy", "sampling", "strategies", "limits", "clock"},
     "batches": {"roboflow", "spool", "clock", "moment"},

@@ -1,0 +1,34 @@
+"""Where policies come from: a file, an https:// address, or a project of the platform; kept on disk, refreshed.
+
+    Policies          those of the whole run: what holds for each stream, and the thread that keeps them fresh
+    ask_once          one source's policy, now (source_of: the source itself)
+    PolicyOptions     how the settings name a source
+    read_fetched      a document that others wrote, read tolerantly
+
+A file is read strictly, at the start and when it is told to. What is fetched is validated before it replaces the last
+good policy, which is kept on disk, without secrets, for a start without network.
+"""
+
+from __future__ import annotations
+
+from framesift.policy_source.fetched import Fetched, read_fetched
+from framesift.policy_source.nouns import Held, News, PolicyUnavailable, Standing, Told
+from framesift.policy_source.options import PolicyOptions, RoboflowPolicy, UrlPolicy
+from framesift.policy_source.policies import Policies, ask_once
+from framesift.policy_source.sources import source_of
+
+__all__ = [
+    "Fetched",
+    "Held",
+    "News",
+    "Policies",
+    "PolicyOptions",
+    "PolicyUnavailable",
+    "RoboflowPolicy",
+    "Standing",
+    "Told",
+    "UrlPolicy",
+    "ask_once",
+    "read_fetched",
+    "source_of",
+]

@@ -1,0 +1,360 @@
+"""Policies: one for all streams, or some streams' own; the last good one of each source holds until a better one comes.
+
+    begin   files are read, strictly; the others are asked at once, all at the same time; who does not answer in time
+            is stood in for by what it said before, from disk, or by nobody: the stream waits
+    then    one thread asks again every 15 minutes, sooner after a failure; reload() at once
+
+Streams with the same source share it. What is fetched is validated before it replaces the old policy; an unchanged one
+is the same object as before. The time zone is that of the whole run: a policy of another one is refused.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.config_errors import ConfigError
+from framesift.policy import digest
+from framesift.policy_source.kept import Kept, NotKept, find, keep, scope_name
+from framesift.policy_source.nouns import Got, Held, News, PolicyUnavailable, Source, Standing, Told
+from framesift.policy_source.options import PolicyOptions
+from framesift.policy_source.sources import FileSource, SwitchedOff, source_of
+from framesift.prediction import Task
+
+if TYPE_CHECKING:
+    from framesift.roboflow import Roboflow
+    from framesift.web import Web
+
+REFRESH_EVERY_S = 900.0
+_FIRST_RETRY_S = 30.0
+# Of one source's answer; shorter than the longest silence that the watchdog allows a loop.
+_ASK_WITHIN_S = 30.0
+# A kept policy that was confirmed since is written again, so that its date means something, but not every time: flash
+# wears.
+_KEEP_AGAIN_S = 86_400.0
+_AT_ONCE = 8  # sources asked at the same time at the start
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """One source and what is known of it. due_s: monotonic. again: asked for by a reload."""
+
+    source: Source
+    scope: str
+    streams: tuple[str, ...]
+    standing: Standing | None = None
+    trouble: str | None = None
+    not_kept: str | None = None
+    kept_at_s: float | None = None
+    failures: int = 0
+    due_s: float = 0.0
+    again: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.source, FileSource | SwitchedOff)
+
+
+class Policies:
+    """`of`, `scope_of` and `standings` are cheap, and for any thread."""
+
+    def __init__(
+        self,
+        common: PolicyOptions,
+        own: Mapping[str, PolicyOptions],
+        *,
+        platform: Roboflow | None,
+        web: Web,
+        folder: Path,
+        clock: Clock,
+        chance: random.Random,
+        enabled: bool,
+        task: Task | None,
+        told: Callable[[Told], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """own: by stream, of those that have their own. folder: where the last good policies are kept. enabled: False
+        switches every policy off, and nothing is fetched. task: the local model's. told: hears what happens, from any
+        thread, and must not call back. failed: told of a bug that ended the thread.
+
+        Raises ConfigError where the platform is needed and there is no key.
+        """
+        self._folder = folder
+        self._clock = Pulse(clock)
+        self._chance = chance
+        self._enabled = enabled
+        self._told = told
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._zone: str | None = None
+        self._zone_said_by = ""
+        self._begun = False
+
+        def slot(options: PolicyOptions, streams: tuple[str, ...] = ()) -> _Slot:
+            if not enabled and not isinstance(options, Path):
+                source: Source = SwitchedOff(options)
+            else:
+                source = source_of(options, platform=platform, web=web, clock=self._clock, task=task)
+            return _Slot(source, scope_name(source) if streams else "", streams)
+
+        self._common = slot(common)
+        by_options: dict[PolicyOptions, tuple[str, ...]] = {}
+        for stream, options in own.items():
+            if options != common:
+                by_options[options] = (*by_options.get(options, ()), stream)
+        self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
+        self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
+        self._remote = [slot for slot in self._slots if not slot.is_local]
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
+
+    # -- what holds
+
+    @property
+    def time_zone(self) -> str:
+        """Of the whole run: that of the first policy that collects something, UTC as long as none does."""
+        return self._zone or "UTC"
+
+    def of(self, stream: str) -> Standing | None:
+        """What holds for a stream; None while there is no policy yet."""
+        return self._by_stream.get(stream, self._common).standing
+
+    def scope_of(self, stream: str) -> str:
+        """Under which name the limits of a stream's policy are counted: "" for the common one, else its source's."""
+        return self._by_stream.get(stream, self._common).scope
+
+    def standings(self) -> tuple[Held, ...]:
+        return tuple(Held(s.source.told, s.scope, s.streams, s.standing, s.trouble) for s in self._slots)
+
+    # -- the start
+
+    def begin(self, within_s: float) -> None:
+        """Reads the files, asks the others, and falls back on what was kept of them. Raises ConfigError where a file is
+        no policy, or where two of them keep different time zones; what others wrote is told, not raised."""
+        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
+        for slot, got in files:
+            self._refuse_zone(slot, got)
+            slot.standing = _standing(slot.source, got, None)
+        answers = self._answers(within_s)
+        for slot in self._remote:
+            answer = answers.get(slot)
+            if isinstance(answer, Got):
+                self._take(slot, answer, quietly=True)
+            if slot.standing is None:
+                self._fall_back(slot)
+            if not isinstance(answer, Got):
+                no_answer = PolicyUnavailable(f"{slot.source.told}: no answer within {within_s:g} s")
+                self._note_trouble(slot, no_answer if answer is None else answer)
+        self._begun = True
+
+    def _answers(self, within_s: float) -> dict[_Slot, Got | PolicyUnavailable | ConfigError]:
+        """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
+        for longer: a name that isn't found may hold one up."""
+        waiting = iter(self._remote)  # of a list: threads may share it
+        found: dict[_Slot, Got | PolicyUnavailable | ConfigError] = {}
+        bugs: list[BaseException] = []
+        all_said = threading.Event()
+        until_s = self._clock.monotonic() + within_s
+
+        def ask() -> None:
+            try:
+                for slot in waiting:
+                    left_s = until_s - self._clock.monotonic()
+                    if left_s > 0:
+                        found[slot] = _answer(slot, left_s)
+            except BaseException as error:  # noqa: BLE001  # raised below, in the thread that started this one
+                bugs.append(error)
+            if len(found) == len(self._remote) or bugs:
+                all_said.set()
+
+        for number in range(min(_AT_ONCE, len(self._remote))):
+            threading.Thread(target=ask, name=f"policy-{number}", daemon=True).start()
+        while self._remote and not all_said.is_set() and self._clock.monotonic() < until_s + 0.5:
+            self._clock.wait(all_said, until_s + 0.5 - self._clock.monotonic())
+        if bugs:
+            raise bugs[0]
+        return dict(found)
+
+    def _fall_back(self, slot: _Slot) -> None:
+        kept: Kept | None = None
+        try:
+            kept = find(self._folder, slot.source)
+        except NotKept as error:
+            self._tell(slot, News.NOT_KEPT, str(error))
+        if kept is None:
+            return
+        try:
+            self._refuse_zone(slot, kept.got)
+        except ConfigError as error:
+            self._tell(slot, News.REFUSED, f"what it said before the start: {error}")
+            return
+        slot.kept_at_s = kept.fetched_at_s
+        slot.standing = replace(_standing(slot.source, kept.got, kept.fetched_at_s), from_disk=True)
+
+    # -- as time passes
+
+    def start(self) -> None:
+        """Begins to refresh, if there is anything that isn't a file."""
+        if self._remote:
+            self._thread.start()
+
+    def stop(self, within_s: float) -> bool:
+        """Ends the thread; tells whether it ended in time."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident is None:
+            return True
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def silence_s(self) -> float:
+        """Seconds since the thread last moved, for the watchdog; 0 where there is none."""
+        return 0.0 if self._thread.ident is None else self._clock.silence_s()
+
+    def reload(self) -> None:
+        """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
+        was."""
+        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
+        for slot, got in files:
+            self._refuse_zone(slot, got)
+        for slot, got in files:
+            self._take(slot, got)
+        for slot in self._remote:
+            slot.again = True
+        self._wake.set()
+
+    def look_once(self) -> float:
+        """Asks every source that is due; returns the seconds until the next one is."""
+        for slot in self._remote:
+            if self._stop.is_set():
+                break
+            if slot.again or slot.due_s <= self._clock.monotonic():
+                slot.again = False  # before it is asked: a reload meanwhile asks once more
+                answer = _answer(slot, _ASK_WITHIN_S)
+                if isinstance(answer, Got):
+                    self._take(slot, answer)
+                else:
+                    self._note_trouble(slot, answer)
+        if any(slot.again for slot in self._remote):
+            return 0.0
+        due_s = min((slot.due_s for slot in self._remote), default=float("inf"))
+        return max(0.0, due_s - self._clock.monotonic())
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                wait_s = self.look_once()
+                if wait_s > 0 and not self._stop.is_set():
+                    self._clock.wait(self._wake, min(wait_s, LONGEST_WAIT_S))
+        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
+            self._failed(error)
+
+    # -- an answer
+
+    def _read(self, slot: _Slot) -> Got:
+        got = slot.source.ask(0.0)
+        return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
+
+    def _refuse_zone(self, slot: _Slot, got: Got) -> None:
+        """Raises ConfigError for a policy whose days begin elsewhere. The first that collects something says where."""
+        zone = got.policy.time_zone
+        if not got.policy.enabled or zone == self._zone:
+            return
+        if self._zone is None:
+            self._zone, self._zone_said_by = zone, slot.source.told
+        elif self._begun:
+            raise ConfigError(f"time_zone: changing {self._zone} to {zone} needs a restart")
+        else:
+            raise ConfigError(
+                f"{slot.source.told}: time_zone: {zone} is not {self._zone}, as {self._zone_said_by} says: all "
+                "policies of one run must have the same"
+            )
+
+    def _take(self, slot: _Slot, got: Got, *, quietly: bool = False) -> None:
+        """A good answer holds from now on. quietly: where a change is no news, at the start."""
+        try:
+            self._refuse_zone(slot, got)
+        except ConfigError as error:
+            self._note_trouble(slot, error)
+            return
+        now_s = self._clock.now().wall_s
+        with self._lock:
+            old = slot.standing
+            new = _standing(slot.source, got, None if slot.is_local else now_s)
+            if old is not None and old.hash == new.hash:
+                new = replace(new, policy=old.policy)  # who compares policies sees that it is the same
+            slot.standing = new
+            changed = old is None or _content(old) != _content(new)
+            slot.failures = 0
+            slot.due_s = self._clock.monotonic() + REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
+            if slot.trouble is not None:
+                slot.trouble = None
+                self._tell(slot, News.RECOVERED)
+            if changed and not quietly:
+                self._tell(slot, News.CHANGED)
+        if not slot.is_local and (changed or abs(now_s - (slot.kept_at_s or 0.0)) > _KEEP_AGAIN_S):
+            self._keep(slot, got, now_s)
+
+    def _keep(self, slot: _Slot, got: Got, now_s: float) -> None:
+        problem = None
+        try:
+            keep(self._folder, slot.source, got, now_s)
+            slot.kept_at_s = now_s
+        except NotKept as error:
+            slot.kept_at_s = None  # tried again with the next answer
+            problem = str(error)
+        if problem is not None and problem != slot.not_kept:
+            self._tell(slot, News.NOT_KEPT, problem)
+        slot.not_kept = problem
+
+    def _note_trouble(self, slot: _Slot, error: PolicyUnavailable | ConfigError) -> None:
+        """What holds stays; when to ask again, and a word of it if it is news."""
+        with self._lock:
+            if isinstance(error, PolicyUnavailable):
+                slot.failures += 1
+                longest_s = min(REFRESH_EVERY_S, _FIRST_RETRY_S * 2.0 ** min(slot.failures - 1, 10))
+                wait_s = max(longest_s * self._chance.uniform(0.5, 1.0), error.retry_after_s or 0.0)
+            else:  # somebody has to mend it
+                wait_s = REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
+            slot.due_s = self._clock.monotonic() + wait_s
+            if slot.trouble != str(error):
+                slot.trouble = str(error)
+                news = News.UNAVAILABLE if isinstance(error, PolicyUnavailable) else News.REFUSED
+                self._tell(slot, news, slot.trouble)
+
+    def _tell(self, slot: _Slot, news: News, why: str = "") -> None:
+        self._told(Told(news, slot.source.told, slot.streams, why, slot.standing))
+
+
+def ask_once(
+    options: PolicyOptions, *, platform: Roboflow | None, web: Web, clock: Clock, task: Task | None, within_s: float
+) -> Standing:
+    """What one source says now. Raises PolicyUnavailable, and ConfigError where that is no policy."""
+    source = source_of(options, platform=platform, web=web, clock=clock, task=task)
+    got = source.ask(within_s)
+    return _standing(source, got, None if isinstance(options, Path) else clock.now().wall_s)
+
+
+def _answer(slot: _Slot, within_s: float) -> Got | PolicyUnavailable | ConfigError:
+    try:
+        return slot.source.ask(within_s)
+    except (PolicyUnavailable, ConfigError) as error:
+        return error
+
+
+def _standing(source: Source, got: Got, fetched_at_s: float | None) -> Standing:
+    return Standing(
+        got.policy, digest(got.policy), source.told, fetched_at_s, got.left_out, got.notes, got.workspace, got.project
+    )
+
+
+def _content(standing: Standing) -> tuple[object, ...]:
+    """What makes a policy another one for those who look at it."""
+    return (standing.hash, standing.left_out, standing.notes, standing.workspace, standing.project)
