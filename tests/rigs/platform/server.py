@@ -126,6 +126,11 @@ class Platform:
         with self._store.lock:
             return self._store.batches[(self.workspace, project), name]
 
+    def settings(self, project: str) -> dict[str, Any]:
+        """The part of a framesift.yaml that delivers here; the key is in the variable ROBOFLOW_API_KEY."""
+        account = {"api_key": "${ROBOFLOW_API_KEY}", "api_url": self.url}
+        return {"roboflow": account, "sink": {"type": "roboflow", "project": project}}
+
     # What came
 
     @property
