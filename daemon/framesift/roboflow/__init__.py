@@ -1,0 +1,8 @@
+"""The labelling platform's own interface: what may be asked of it, and the one way in which that fails."""
+
+from __future__ import annotations
+
+from framesift.roboflow.client import Batch, Job, Roboflow, Uploaded
+from framesift.roboflow.trouble import PlatformTrouble, Trouble
+
+__all__ = ["Batch", "Job", "PlatformTrouble", "Roboflow", "Trouble", "Uploaded"]

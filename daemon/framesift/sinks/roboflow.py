@@ -1,0 +1,141 @@
+"""The Roboflow sink: the image goes up first, then what was predicted is written to it.
+
+    upload ----> Registered(image_id) ----> annotate ----> Done          a prediction goes with the image
+           ----> Done                                                    none does
+           ----> AlreadyThere                                            somebody else's image, at the first attempt
+
+The image's id is answered in between, so that whoever keeps it repeats only the second step. The image has the same
+name at every attempt, and the platform compares contents: a repeated upload is answered "duplicate", and if ours may
+have arrived before, that duplicate is our own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from framesift.options import Closed, Limits, Slug
+from framesift.prediction import Classification, Detections, MultiLabel
+from framesift.roboflow import PlatformTrouble, Roboflow, Trouble
+from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope
+from framesift.wire import to_wire
+
+_CHECK_WITHIN_S = 5.0  # for each of its two questions
+# A person has to do something; asking more often only fills the log.
+_ASK_AGAIN_S = 300.0
+
+
+class RoboflowOptions(Closed):
+    """Datapoints are uploaded to a project on the Roboflow platform."""
+
+    type: Literal["roboflow"]
+    project: Annotated[
+        Slug | None, Field(description="The project, as in its address; else the one that the policy comes from.")
+    ] = None
+    limits: Annotated[Limits, Field(description="How many datapoints may be uploaded per minute, hour and day.")] = ()
+
+
+class RoboflowSink:
+    """platform: the client, which belongs to whoever opened it."""
+
+    def __init__(self, options: RoboflowOptions, platform: Roboflow) -> None:
+        self._project = options.project
+        self._platform = platform
+
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+        project = delivery.project or self._project
+        if project is None:
+            return Later(None, "neither sink.project nor the policy says to which project it goes", arrived=False)
+        annotating = delivery.image_id is not None
+        try:
+            if annotating:
+                return self._annotate(project, delivery, within_s)
+            return self._upload(project, delivery, within_s)
+        except PlatformTrouble as trouble:
+            return _outcome(trouble, now_s, annotating)
+
+    def check(self) -> str | None:
+        try:
+            workspace = self._platform.workspace(within_s=_CHECK_WITHIN_S)
+            if self._project is not None:
+                self._platform.project_type(workspace, self._project, within_s=_CHECK_WITHIN_S)
+        except PlatformTrouble as trouble:
+            return str(trouble)
+        return None
+
+    def close(self) -> None:
+        pass
+
+    def _upload(self, project: str, delivery: Delivery, within_s: float) -> Outcome:
+        uploaded = self._platform.upload(
+            project,
+            name=f"{_stem(delivery)}.jpg",
+            jpeg=delivery.jpeg,
+            batch=delivery.batch,
+            tags=delivery.tags,
+            inference_id=delivery.prediction.inference_id,
+            within_s=within_s,
+        )
+        if uploaded.duplicate and delivery.tried == 1:
+            return AlreadyThere()
+        if _annotation(delivery) is None:
+            return Done()
+        if not uploaded.image_id:
+            return Later(None, f"project {project} has the image, but does not say under which id", Scope.ITEM)
+        return Registered(uploaded.image_id)
+
+    def _annotate(self, project: str, delivery: Delivery, within_s: float) -> Outcome:
+        annotation = _annotation(delivery)
+        if annotation is None or delivery.image_id is None:
+            return Done()
+        kind, text = annotation
+        name = f"{_stem(delivery)}.{kind}"
+        self._platform.annotate(project, delivery.image_id, name=name, text=text, within_s=within_s)
+        return Done()
+
+
+def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None:
+    """What is written to the image, None where nothing is."""
+    prediction = delivery.prediction
+    if not delivery.annotate:
+        return None
+    if isinstance(prediction, Detections) and prediction.objects:
+        return "json", json.dumps(to_wire(prediction), allow_nan=False)
+    if isinstance(prediction, Classification):
+        return "txt", prediction.top
+    if isinstance(prediction, MultiLabel) and prediction.scores:
+        return "txt", ",".join(prediction.predicted)
+    return None
+
+
+def _stem(delivery: Delivery) -> str:
+    """Device, stream, time of capture (UTC) and the beginning of the id, in letters that are safe anywhere."""
+    captured = datetime.fromtimestamp(delivery.captured_at_s, timezone.utc)
+    stamp = captured.strftime("%Y%m%dT%H%M%S%f")[:-3]
+    parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id[:8])
+    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
+
+
+def _outcome(trouble: PlatformTrouble, now_s: float, annotating: bool) -> Outcome:
+    """What is to be done about it: whose trouble it is, and when to ask again."""
+    why, kind, arrived = str(trouble), trouble.trouble, trouble.arrived
+    if kind is Trouble.AWAY:
+        return Later(None, why, Scope.SINK, arrived)
+    if kind is Trouble.BUSY:
+        at_s = None if trouble.retry_after_s is None else now_s + trouble.retry_after_s
+        return Later(at_s, why, Scope.SINK, arrived)
+    if kind in (Trouble.KEY, Trouble.PAUSED):
+        return Later(now_s + _ASK_AGAIN_S, why, Scope.SINK, arrived)
+    if kind is Trouble.REFUSED:
+        return Never(why)
+    if kind is Trouble.CONFLICT and annotating:
+        return Done()
+    if kind is Trouble.NOT_FOUND and annotating:  # an image that was stored a moment ago may not be found yet
+        return Later(None, why, Scope.ITEM, arrived)
+    if kind is Trouble.NOT_FOUND:
+        return Later(now_s + _ASK_AGAIN_S, why, Scope.UNSURE, arrived)
+    return Later(None, why, Scope.UNSURE, arrived)
