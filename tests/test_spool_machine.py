@@ -170,7 +170,7 @@ class SpoolMachine(RuleBasedStateMachine):
         """Those that are still being sent: a crash, or a hand, may have taken them away. Of these only once."""
         return [item.id for item in items if item.id in self.rows and self.rows[item.id].state is State.SENDING]
 
-    @rule(items=consumes(claimed), exit=st.sampled_from([Exit.DELIVERED, Exit.REJECTED, Exit.DUPLICATE]))
+    @rule(items=consumes(claimed), exit=st.sampled_from([Exit.DELIVERED, Exit.DUPLICATE]))
     def done(self, items: list[Item], exit: Exit) -> None:
         mine = self.mine(items)
         for item in items:

@@ -11,176 +11,19 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clocks import NOON_S, ManualClock
 from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
-from framesift.clock import Clock, SystemClock
-from framesift.datapoint import Candidate, Datapoint
-from framesift.limits import Granted, Limit, Quota, Refused, Window, window_start
-from framesift.limits.local import LocalLimits
+from framesift.clock import SystemClock
+from framesift.limits import Limit, Window, window_start
 from framesift.moment import Moment
-from framesift.sinks import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope, Sink
-from framesift.spool import Exit, Spool, State, WhenFull
-from framesift.upload import Attempted, Uploader, backoff_s
-
-Answer = Callable[[Delivery, int], Outcome]
-
-
-class RecordingSink:
-    """Writes down what arrives and when, and answers what `answer` says of the n-th time (from 1) that an id comes."""
-
-    def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Done()) -> None:
-        self._clock = clock
-        self._answer = answer
-        self._lock = threading.Lock()
-        self._inside = 0
-        self.most_inside = 0
-        self.arrived: list[tuple[str, float]] = []
-        self.deliveries: list[Delivery] = []
-
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
-        assert now_s <= self._clock.now().wall_s
-        assert within_s == 45.0
-        with self._lock:
-            self._inside += 1
-            self.most_inside = max(self.most_inside, self._inside)
-            self.arrived.append((delivery.id, self._clock.now().wall_s))
-            self.deliveries.append(delivery)
-            time = sum(id == delivery.id for id, _ in self.arrived)
-        try:
-            return self._answer(delivery, time)
-        finally:
-            with self._lock:
-                self._inside -= 1
-
-    def times_of(self, number: int) -> list[float]:
-        return [at_s for id, at_s in self.arrived if id == name(number)]
-
-    def delivered_since(self, since_s: float) -> int:
-        with self._lock:
-            return sum(at_s >= since_s for _, at_s in self.arrived)
-
-    def check(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        pass
-
-
-def name(number: int) -> str:
-    return f"{number:032x}"
-
-
-def open_spool(path: Path, clock: Clock) -> Spool:
-    spool = Spool(
-        path / "spool.db",
-        max_bytes=2**30,
-        min_free_bytes=0,
-        when_full=WhenFull.REFUSE,
-        clock=clock,
-        limits=LocalLimits(),
-    )
-    spool.open()
-    return spool
-
-
-def exits(spool: Spool) -> dict[Exit, int]:
-    return {exit: number for exit, number in spool.tallies().items() if number}
-
-
-ONE_A_DAY = Quota("all", (Limit(Window.DAILY, 1),), "batch")
-
-
-def put(
-    spool: Spool,
-    numbers: range,
-    captured: Moment,
-    picture: bytes | None = None,
-    quota: Quota = Quota("all", (), "batch"),  # noqa: B008  # frozen
-) -> None:
-    """In threads, so that they share their commits."""
-
-    def work(part: list[int]) -> None:
-        for number in part:
-            datapoint = Datapoint(
-                id=name(number),
-                device="gate-7",
-                stream="north",
-                frame=number,
-                captured=captured,
-                width=WIDTH,
-                height=HEIGHT,
-                jpeg=picture or jpeg(number % 256),
-                prediction=detected(detection("car", x=float(number % WIDTH))),
-            )
-            candidate = Candidate("all", None, ("gate-7",), "batch")
-            spool.put(datapoint, [candidate], [quota])
-
-    threads = [threading.Thread(target=work, args=(list(numbers)[n::16],)) for n in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-
-class Rig:
-    """A spool, an uploader that runs, and all that it said."""
-
-    def __init__(self, spool: Spool, sink: Sink, clock: Clock, workers: int, limits: tuple[Limit, ...]) -> None:
-        self.spool = spool
-        self.failures: list[BaseException] = []
-        self.attempts: list[Attempted] = []
-        self.pauses: list[str | None] = []
-        self._changed = threading.Condition()
-        self.uploader = Uploader(
-            spool,
-            sink,
-            workers=workers,
-            sink_limits=limits,
-            clock=clock,
-            chance=random.Random(1),
-            failed=lambda error: self._tell(self.failures, error),
-            attempted=lambda attempt: self._tell(self.attempts, attempt),
-            paused=lambda why: self._tell(self.pauses, why),
-        )
-
-    def _tell(self, told: list, what: object) -> None:
-        with self._changed:
-            told.append(what)
-            self._changed.notify_all()
-
-    def until(self, condition: Callable[[], bool], within_s: float = 60) -> None:
-        """Waits, in real time, until the uploader has come so far."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: bool(self.failures) or condition(), within_s), "it took too long"
-        if self.failures:
-            raise self.failures[0]
-
-    def until_drained(self) -> None:
-        """The last outcome is noted a moment after it was told."""
-        for _ in range(6000):
-            if self.failures:
-                raise self.failures[0]
-            if self.uploader.drained():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError("it took too long")
-
-
-@contextmanager
-def running(
-    spool: Spool, sink: Sink, clock: Clock, *, workers: int = 1, limits: tuple[Limit, ...] = ()
-) -> Iterator[Rig]:
-    rig = Rig(spool, sink, clock, workers, limits)
-    rig.uploader.start()
-    try:
-        yield rig
-    finally:
-        assert rig.uploader.stop(30)
+from framesift.sinks import AlreadyThere, Delivery, Done, Later, Outcome, Registered, Scope
+from framesift.spool import Exit, Spool, State
+from framesift.upload import Pause, Uploader
+from rigs.uploads import RecordingSink, Rig, exits, name, open_spool, put, running, until
 
 
 @pytest.fixture
@@ -320,18 +163,6 @@ def test_an_image_that_was_there_after_an_answer_was_lost_is_our_own(spool: Spoo
     assert exits(spool) == {Exit.DELIVERED: 1}
 
 
-def test_a_definite_refusal_is_not_repeated_and_gives_its_credit_back(spool: Spool, clock: ManualClock) -> None:
-    put(spool, range(1), clock.now(), quota=ONE_A_DAY)
-    assert spool.ask([ONE_A_DAY], clock.now()) == Refused(batch_full=False)
-    sink = RecordingSink(clock, lambda *_: Never("too large"))
-    with running(spool, sink, clock) as rig:
-        rig.until_drained()
-
-    assert len(sink.arrived) == 1
-    assert exits(spool) == {Exit.REJECTED: 1}
-    assert spool.ask([ONE_A_DAY], clock.now()) == Granted("all")
-
-
 def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
     sink = RecordingSink(clock, lambda _, time: Registered("their-id") if time == 1 else Done())
@@ -382,7 +213,7 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     later = Counter(at_s for at_s in asked if at_s > NOON_S)
     assert max(later.values()) == 1, "several workers asked at once"
     assert len(asked) < 60
-    assert rig.pauses == ["the disk is full", None]
+    assert rig.pauses == [Pause("the disk is full", refuses=False), None]
     assert rows == {Exit.DELIVERED: 40}
     assert all(delivery.tried == 1 for delivery in sink.deliveries)
     # Back within the longest pause; and then everybody works at once (or the barrier would have broken).
@@ -491,9 +322,9 @@ def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
     clock = _Counting()
     spool = open_spool(tmp_path, clock)
     with running(spool, RecordingSink(clock), clock) as rig:
-        _until(lambda: clock.waiting() == 1)
+        until(lambda: clock.waiting() == 1)
         rig.uploader.nudge()
-        _until(lambda: clock.waits == 2 and clock.waiting() == 1)
+        until(lambda: clock.waits == 2 and clock.waiting() == 1)
         put(spool, range(5), clock.now())  # some work for the machine, of which the worker isn't told
         assert clock.waits == 2
     spool.close()
@@ -519,7 +350,7 @@ def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) ->
     spool.close()
     sink = RecordingSink(clock)
     with running(spool, sink, clock) as rig:
-        _until(lambda: clock.waiting() == 1)
+        until(lambda: clock.waiting() == 1)
         assert not rig.uploader.drained()
         spool.open()
         clock.advance(20.0)
@@ -541,7 +372,7 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
 
     with running(spool, RecordingSink(clock, answer), clock) as rig:
         for _ in range(5):
-            _until(lambda: clock.waiting() == 1 and rig.uploader.silence_s() == 0.0)
+            until(lambda: clock.waiting() == 1 and rig.uploader.silence_s() == 0.0)
             clock.advance(20.0)
         put(spool, range(1), clock.now())
         rig.uploader.nudge()
@@ -552,18 +383,6 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
         go_on.set()
         rig.until_drained()
     spool.close()
-
-
-@pytest.mark.parametrize("failures", [1, 2, 5, 8, 9, 50, 5000])
-def test_pauses_grow_to_five_minutes_and_are_spread(failures: int) -> None:
-    chance = random.Random(3)
-    pauses = [backoff_s(failures, chance) for _ in range(300)]
-    longest_s = min(300.0, 2.0**failures) if failures < 100 else 300.0
-
-    assert min(pauses) >= 1.0
-    assert max(pauses) <= longest_s
-    assert max(pauses) > 0.95 * longest_s
-    assert sum(pauses) / len(pauses) < 0.75 * longest_s
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
@@ -628,14 +447,6 @@ def _damage(folder: Path, statement: str, *values: object) -> None:
     with connection:
         assert connection.execute(statement, values).rowcount == 1
     connection.close()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("it took too long")
 
 
 def _deliver_until_killed(folder: Path) -> None:

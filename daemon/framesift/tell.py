@@ -6,7 +6,7 @@ from framesift.sinks import AlreadyThere, Done, Later, Never, Registered
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamState
 from framesift.telemetry import Condition, Queue, Telemetry
-from framesift.upload import Attempted
+from framesift.upload import Attempted, Pause
 
 _WORDS = {
     Done: "done",
@@ -47,9 +47,15 @@ def attempt(telemetry: Telemetry, sink: str, attempted: Attempted) -> None:
         telemetry.warning("not_delivered", sink=sink, reason=word, why=outcome.why)
 
 
-def pause(telemetry: Telemetry, why: str | None) -> None:
-    """Nothing gets through to the sink (why), or it does again (None)."""
-    telemetry.health.set("sink", Condition.OK if why is None else Condition.DEGRADED, why or "")
+def pause(telemetry: Telemetry, paused: Pause | None) -> None:
+    """Nothing gets through to the sink, or it does again (None)."""
+    if paused is None:
+        telemetry.health.ok("sink")
+    elif paused.refuses:
+        why = f"it refuses nearly everything, at last: {paused.why}; nothing is given up, a person has to look"
+        telemetry.health.set("sink", Condition.FAILED, why)
+    else:
+        telemetry.health.set("sink", Condition.DEGRADED, paused.why)
 
 
 def queue(spool: Spool) -> Queue:

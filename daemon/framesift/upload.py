@@ -4,9 +4,9 @@ Each worker claims one row, hands it to the sink, and writes the outcome into th
 are counted when a row is claimed, so that a row which ends the process is charged for it, and no neighbour is. Nothing
 sleeps on a retry: it is a date in its row. The sink's limits are counted where rows are claimed, and kept by waiting.
 
-When the sink says that nothing at all gets through, every worker pauses; then one delivery at a time, at growing
-intervals, asks whether it still is so. What is wrong with a disk, a network or a row never ends a worker; a bug does,
-and is told to `failed`.
+While nothing at all gets through, the gate is shut: rows wait at it without a date, and it costs them no attempt. What
+the sink refuses is tried a few times more, within an hour, before it is given up. What is wrong with a disk, a network
+or a row never ends a worker; a bug does, and is told to `failed`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.gate import Answer, Gate, Ruling, backoff_s
 from framesift.limits import Limit
-from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Scope, Sink
+from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
 from framesift.spool import Exit, Item, Spool, SpoolBroken
 from framesift.wire import parse
 
 ATTEMPT_WITHIN_S = 45.0
-_SHORTEST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 300.0
+# When a datapoint that was refused is tried again, in seconds after each refusal; the next one is the last.
+REFUSED_AGAIN_S = (300.0, 900.0, 2400.0)
+_SPREAD = (0.9, 1.1)
 # A spool that says "now" and then has nothing must not be asked in a circle.
 _SHORTEST_WAIT_S = 0.05
-
-
-def backoff_s(failures: int, chance: random.Random) -> float:
-    """Seconds to wait after so many failures in a row (at least 1), full jitter: random(0, min(300, 2 x 2^n)) with n
-    counted from 0, but at least a second. (Brooker, "Exponential Backoff And Jitter", 2015.)"""
-    longest_s = min(_LONGEST_PAUSE_S, 2.0 * 2.0 ** min(failures - 1, 16))
-    return max(_SHORTEST_PAUSE_S, chance.uniform(0.0, longest_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +41,20 @@ class Attempted:
     took_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing gets through, and why. refuses: the sink is there, and refuses everything: a person has to look."""
+
+    why: str
+    refuses: bool
+
+
 class Uploader:
     """Runs `workers` threads from `start` until `stop`.
 
-    failed: told of a bug, once for each worker that it ended. attempted: told of every delivery. paused: told why
-    nothing gets through when that begins, and None when it is over. All three are called from the workers' threads.
+    failed: told of a bug, once for each worker that it ended. attempted: told of every delivery. paused: told when
+    nothing gets through, again when that has another reason, and with None when it is over. All three are called by
+    the workers' threads.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Uploader:
         chance: random.Random,
         failed: Callable[[BaseException], None],
         attempted: Callable[[Attempted], None] = lambda _: None,
-        paused: Callable[[str | None], None] = lambda _: None,
+        paused: Callable[[Pause | None], None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._sink = sink
@@ -74,7 +78,7 @@ class Uploader:
         self._failed = failed
         self._attempted = attempted
         self._paused = paused
-        self._gate = _Gate(chance)
+        self._gate = Gate(chance)
         self._stop = threading.Event()
         self._workers = [_Worker(threading.Event(), Pulse(clock)) for _ in range(workers)]
         self._threads = [
@@ -90,6 +94,11 @@ class Uploader:
         """Something was accepted, or released by hand: whoever is idle looks at once."""
         for worker in self._workers:
             worker.wake.set()
+
+    def ask_again(self) -> None:
+        """Somebody wants to know now whether anything gets through; what waits for its own retry keeps its date."""
+        self._gate.ask_again(self._clock.monotonic())
+        self.nudge()
 
     def stop(self, within_s: float) -> bool:
         """Ends the workers: what is being delivered may finish, what is not goes back without costing an attempt. Tells
@@ -133,7 +142,7 @@ class Uploader:
         if wait_s > 0:
             return wait_s
         try:
-            claim = self._spool.claim(1, self._limits)
+            claim = self._spool.claim(1, self._limits, others_than=self._gate.asked())
             for item in claim.items:
                 self._carry(item, clock)
         except SpoolBroken:  # the spool says so itself, in its health; here it is only a reason to wait
@@ -163,38 +172,50 @@ class Uploader:
         began_s = clock.monotonic()
         outcome = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
         self._attempted(Attempted(item, outcome, clock.monotonic() - began_s))
-        if not (isinstance(outcome, Later) and outcome.scope is Scope.SINK) and self._gate.open():
-            self._paused(None)
-            self.nudge()
-        self._note(item, outcome, clock)
+        self._note(item, outcome, self._rule(item, outcome, clock), clock)
 
-    def _note(self, item: Item, outcome: Outcome, clock: Clock) -> None:
+    def _rule(self, item: Item, outcome: Outcome, clock: Clock) -> Ruling:
+        """What the outcome says of the sink."""
+        why = outcome.why if isinstance(outcome, Later | Never) else ""
+        ruling = self._gate.answered(item.id, _answer(outcome), why, clock.monotonic(), _asked_s(outcome, clock))
+        if ruling.news:
+            self._paused(Pause(why, ruling.refuses) if ruling.shut else None)
+            if not ruling.shut:
+                self.nudge()
+        return ruling
+
+    def _note(self, item: Item, outcome: Outcome, ruling: Ruling, clock: Clock) -> None:
         """Writes the outcome into the row. Where the disk won't take it now, the spool keeps it until the disk does."""
         if isinstance(outcome, Later):
-            self._spool.later(
-                item.id,
-                self._date_s(item, outcome, clock),
-                outcome.why,
-                costs_attempt=outcome.scope is not Scope.SINK,
-                arrived=outcome.arrived,
-            )
+            at_s = self._date_s(item, outcome, ruling, clock)
+            self._spool.later(item.id, at_s, outcome.why, costs_attempt=ruling.own, arrived=outcome.arrived)
         elif isinstance(outcome, Registered):
             self._spool.registered(item.id, outcome.image_id)
         elif isinstance(outcome, Never):
-            self._spool.done(item.id, Exit.REJECTED)
+            self._refused(item, outcome.why, ruling, clock)
         else:  # the spool knows whether an image that was there before may be our own
             self._spool.done(item.id, Exit.DUPLICATE if isinstance(outcome, AlreadyThere) else Exit.DELIVERED)
 
-    def _date_s(self, item: Item, outcome: Later, clock: Clock) -> float:
-        """Unix time of the next attempt; shuts the gate until then if nothing gets through."""
-        now_s = clock.now().wall_s
-        asked_s = None if outcome.at_s is None else max(0.0, outcome.at_s - now_s)
-        if outcome.scope is not Scope.SINK:
-            return now_s + (backoff_s(item.attempts, self._chance) if asked_s is None else asked_s)
-        news, pause_s = self._gate.shut(clock.monotonic(), asked_s)
-        if news:
-            self._paused(outcome.why)
-        return now_s + pause_s
+    def _date_s(self, item: Item, outcome: Later, ruling: Ruling, clock: Clock) -> float | None:
+        """Unix time of the next attempt; None for as soon as the gate opens."""
+        if ruling.shut and not ruling.own:
+            return None
+        asked_s = _asked_s(outcome, clock)
+        if asked_s is None:
+            asked_s = backoff_s(item.attempts if ruling.own else item.tried, self._chance)
+        return clock.now().wall_s + asked_s
+
+    def _refused(self, item: Item, why: str, ruling: Ruling, clock: Clock) -> None:
+        """Gives it up after the last time, and the credit back if the sink surely doesn't have it. What is refused only
+        as everything is, goes behind the others and is never given up."""
+        if not ruling.own:
+            self._spool.later(item.id, None, why, costs_attempt=False, arrived=False, refusals=max(1, item.refusals))
+        elif item.refusals < len(REFUSED_AGAIN_S):
+            at_s = clock.now().wall_s + REFUSED_AGAIN_S[item.refusals] * self._chance.uniform(*_SPREAD)
+            self._spool.later(item.id, at_s, why, costs_attempt=False, arrived=False, refusals=item.refusals + 1)
+        else:
+            nowhere = item.image_id is None and item.tried == 1
+            self._spool.bury(item.id, f"refused {item.refusals + 1} times, the last: {why}", refund=nowhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,48 +224,17 @@ class _Worker:
     pulse: Pulse
 
 
-class _Gate:
-    """Open while the sink takes things; shut since a delivery found that it takes nothing. Times are monotonic."""
+def _answer(outcome: Outcome) -> Answer:
+    if isinstance(outcome, Later):
+        return Answer(outcome.scope.value)
+    return Answer.REFUSED if isinstance(outcome, Never) else Answer.GOOD
 
-    def __init__(self, chance: random.Random) -> None:
-        self._lock = threading.Lock()
-        self._chance = chance
-        self._failures = 0
-        self._until_s = 0.0
-        self._probing: int | None = None
 
-    def wait_s(self, now_s: float) -> float:
-        """0: go through (where the gate is shut, as the only one, until `leave`); else the seconds to wait."""
-        with self._lock:
-            if not self._failures:
-                return 0.0
-            if now_s < self._until_s:
-                return self._until_s - now_s
-            if self._probing is not None:
-                return LONGEST_WAIT_S
-            self._probing = threading.get_ident()
-            return 0.0
-
-    def leave(self) -> None:
-        with self._lock:
-            if self._probing == threading.get_ident():
-                self._probing = None
-
-    def open(self) -> bool:
-        """Tells whether it was shut."""
-        with self._lock:
-            was_shut = self._failures > 0
-            self._failures = 0
-            return was_shut
-
-    def shut(self, now_s: float, asked_s: float | None) -> tuple[bool, float]:
-        """Whether it was open, and the seconds until somebody may ask again: `asked_s`, where the sink said so."""
-        with self._lock:
-            news = not self._failures
-            if news or now_s >= self._until_s:  # else an answer to what was under way when it was shut
-                self._failures += 1
-                self._until_s = now_s + (backoff_s(self._failures, self._chance) if asked_s is None else asked_s)
-            return news, self._until_s - now_s
+def _asked_s(outcome: Outcome, clock: Clock) -> float | None:
+    """In how many seconds the sink wants to be asked again, if it said so."""
+    if not isinstance(outcome, Later) or outcome.at_s is None:
+        return None
+    return max(0.0, outcome.at_s - clock.now().wall_s)
 
 
 def _delivery(item: Item, jpeg: bytes) -> Delivery:

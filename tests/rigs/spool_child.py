@@ -15,6 +15,8 @@ import sys
 import threading
 from pathlib import Path
 
+# In place of this folder, whose names would shadow the standard library's.
+sys.path.remove(str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from framesift.clock import SystemClock

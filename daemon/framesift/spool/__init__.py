@@ -24,7 +24,7 @@ One SQLite file: small rows, each with its JPEG and prediction beside it. Invari
 8. A file that can't be read is moved aside and kept; if its charges can't be salvaged, the windows that are open count
    as spent.
 
-Claims are handed out in this order: what only lacks its prediction, then the highest score, then the oldest.
+Claims are handed out in the order that `turns` describes.
 """
 
 from framesift.spool.nouns import (

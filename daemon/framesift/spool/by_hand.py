@@ -80,7 +80,7 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
             local.grant_by_hand(cursor, id, account, batch, now)
             cursor.execute(
                 "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
-                " attempts = 0, next_at_s = NULL, why = NULL WHERE seq = ?",
+                " attempts = 0, refusals = 0, next_at_s = NULL, why = NULL WHERE seq = ?",
                 (seq,),
             )
             changed.append(id)

@@ -49,7 +49,6 @@ class Exit(str, Enum):
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"  # somebody else's image was there already
-    REJECTED = "rejected"  # the sink will never take it
     BURIED = "buried"  # it lay on a damaged page and could not be saved
     EVICTED = "evicted"  # it gave way to another when the spool was full
     LIMIT = "limit"  # its late credit was refused
@@ -92,6 +91,7 @@ class Item:
     captured_at: Unix time of the capture. score: None where the strategy only matches. prediction: JSON in the wire
     format, in the JPEG's pixels. size_bytes: the JPEG's. attempts: those that count towards burial, this one included.
     tried: how often it may have reached the sink, this time included: 1 means that nobody there can know its id yet.
+    refusals: how often the sink refused it before.
     image_id: the sink's own id, once the sink has registered the image and only the prediction is missing.
     project: of the sink's several, None for its own.
     """
@@ -113,6 +113,7 @@ class Item:
     prediction: str
     attempts: int
     tried: int
+    refusals: int
     image_id: str | None
 
 

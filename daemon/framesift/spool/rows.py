@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Quota
 from framesift.spool.file import Trouble, trouble
-from framesift.spool.nouns import Exit, Item, State
+from framesift.spool.nouns import Exit, Item
 from framesift.spool.space import Transaction, count_exit, remove
 
 # What happens to a row that is being sent: told its (seq, attempts, tried).
@@ -22,7 +22,7 @@ LONGEST_DELAY_S = 24 * 3600.0
 
 _ITEM = (
     "d.id, device, stream, frame, captured_at_s, strategy, score, tags, project, batch, annotate, width, height,"
-    " size_bytes, prediction, attempts, tried, image_id"
+    " size_bytes, prediction, attempts, tried, refusals, image_id"
 )
 
 
@@ -116,16 +116,6 @@ def make_due(cursor: sqlite3.Cursor, now_s: float) -> None:
     )
 
 
-def due(cursor: sqlite3.Cursor, state: State, most: int) -> list[tuple[int, str]]:
-    """(seq, id) of rows that may be claimed: those that hold a credit, the most valuable first, then the oldest."""
-    rows = cursor.execute(
-        "SELECT seq, id FROM datapoint WHERE state = ? AND next_at_s IS NULL"
-        " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id) ORDER BY rank DESC, seq LIMIT ?",
-        (state.value, most),
-    )
-    return [(int(seq), str(id)) for seq, id in rows]
-
-
 def claim(cursor: sqlite3.Cursor, seq: int) -> Item | None:
     """The item, claimed; None if it lies on a damaged page and was buried instead."""
     cursor.execute(
@@ -168,19 +158,28 @@ def leave(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
 def registered(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
     # The second step has attempts of its own: they begin anew.
     cursor.execute(
-        "UPDATE datapoint SET state = 'registered', image_id = ?, attempts = 0, next_at_s = NULL, why = NULL"
+        "UPDATE datapoint SET state = 'registered', image_id = ?, attempts = 0, refusals = 0, next_at_s = NULL,"
+        " why = NULL"
         " WHERE seq = ?",
         (image_id, seq),
     )
 
 
 def later(
-    cursor: sqlite3.Cursor, seq: int, at_s: float | None, why: str, *, costs_attempt: bool, arrived: bool
+    cursor: sqlite3.Cursor,
+    seq: int,
+    at_s: float | None,
+    why: str,
+    *,
+    costs_attempt: bool,
+    arrived: bool,
+    refusals: int | None,
 ) -> None:
     _unclaim(cursor, seq)
     cursor.execute(
-        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = attempts - ?, tried = tried - ? WHERE seq = ?",
-        (at_s, why, int(not costs_attempt), int(not arrived), seq),
+        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = attempts - ?, tried = tried - ?,"
+        " refusals = coalesce(?, refusals) WHERE seq = ?",
+        (at_s, why, int(not costs_attempt), int(not arrived), refusals, seq),
     )
 
 

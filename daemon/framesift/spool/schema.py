@@ -10,8 +10,9 @@ APPLICATION_ID = 0x46534654
 
 _TABLES = """
 -- Small rows, rewritten with each change of state. seq is the order of acceptance. rank is the score with none as 0.
--- attempts count towards burial; tried counts every time that it may have reached the sink. project: of the sink's
--- several, NULL for its own. account, batch_key: what its credit is charged to.
+-- attempts count towards burial; tried counts every time that it may have reached the sink, refusals how
+-- often the sink refused it. project: of the sink's several, NULL for its own. account, batch_key: what its credit is
+-- charged to.
 CREATE TABLE datapoint (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,
@@ -35,6 +36,7 @@ CREATE TABLE datapoint (
     size_bytes    INTEGER NOT NULL,
     attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     tried         INTEGER NOT NULL DEFAULT 0 CHECK (tried >= 0),
+    refusals      INTEGER NOT NULL DEFAULT 0 CHECK (refusals >= 0),
     next_at_s     REAL,
     image_id      TEXT,
     why           TEXT,

@@ -16,7 +16,7 @@ from framesift.limits import Refused as NoCredit
 from framesift.limits.local import LocalLimits, Used
 from framesift.moment import Moment
 from framesift.prediction import predicted_classes
-from framesift.spool import looking, rows, space
+from framesift.spool import looking, rows, space, turns
 from framesift.spool.file import Trouble, trouble
 from framesift.spool.nouns import (
     Accepted,
@@ -178,31 +178,24 @@ class Spool:
 
     # --- the sink's side ------------------------------------------------------------------------------------------
 
-    def claim(self, count: int, sink_limits: Sequence[Limit] = ()) -> Claim:
+    def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, others_than: Sequence[str] = ()) -> Claim:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
-        already, against the sink's limits) when this returns. Raises SpoolBroken."""
+        already, against the sink's limits) when this returns. others_than: ids that come only where nothing else would.
+        Raises SpoolBroken."""
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
             rows.make_due(cursor, now.wall_s)
-            found = rows.due(cursor, State.REGISTERED, count)
-            ready = rows.due(cursor, State.READY, count - len(found))
-            until_s = rows.next_date_s(cursor)
-            if ready and sink_limits:
-                room = self._limits.room(cursor, sink_limits, now, len(ready))
-                ready = ready[: room.count]
-                if room.until_s is not None:
-                    until_s = room.until_s if until_s is None else min(until_s, room.until_s)
-            for _, id in ready:
-                self._limits.send(cursor, id, now)
+            picked, room_s = turns.pick(cursor, count, others_than, self._limits, sink_limits, now)
+            date_s = rows.next_date_s(cursor)
             items: list[Item] = []
-            for seq, id in found + ready:
+            for seq, id in picked:
                 item = rows.claim(cursor, seq)
                 if item is None:
                     transaction.notes.append(("spool_damaged", {"id": id, "why": "its page can't be read"}))
                 else:
                     items.append(item)
-            return Claim(tuple(items), until_s)
+            return Claim(tuple(items), min((s for s in (room_s, date_s) if s is not None), default=None))
 
         def after(claim: Claim) -> None:
             self._file.held.update(item.id for item in claim.items)
@@ -244,24 +237,32 @@ class Spool:
         self._settle(id, lambda cursor, row, _: rows.registered(cursor, row[0], image_id))
 
     def done(self, id: str, exit: Exit = Exit.DELIVERED) -> None:
-        """It leaves for good. A rejected one gives its credit back; so does a duplicate that was never tried before.
-        A duplicate of an earlier try of our own was delivered by it, and is counted so."""
+        """It leaves for good. A duplicate at the first try gives its credit back; a duplicate of an earlier try of our
+        own was delivered by it, and is counted so."""
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> None:
             seq, tried = row[0], row[2]
             left_by = Exit.DELIVERED if exit is Exit.DUPLICATE and tried > 1 else exit
-            if left_by in (Exit.REJECTED, Exit.DUPLICATE):
+            if left_by is Exit.DUPLICATE:
                 self._limits.refund(cursor, id)
             rows.leave(cursor, seq, left_by)
 
         self._settle(id, work, refunds=True)
 
     def later(
-        self, id: str, at_wall_s: float | None, why: str, *, costs_attempt: bool = True, arrived: bool = True
+        self,
+        id: str,
+        at_wall_s: float | None,
+        why: str,
+        *,
+        costs_attempt: bool = True,
+        arrived: bool = True,
+        refusals: int | None = None,
     ) -> None:
         """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
         attempt. costs_attempt: False where it isn't its own fault. arrived: False where the sink surely doesn't have
-        what was sent now: then nothing was, neither for the sink's limits nor for who meets it there."""
+        what was sent now: then nothing was, neither for the sink's limits nor for who meets it there. refusals: how
+        often the sink has refused it by now, None for no news of that."""
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             seq, attempts = row[0], row[1]
@@ -269,7 +270,7 @@ class Spool:
             at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
             if not arrived and not rows.is_registered(cursor, seq):
                 self._limits.unsend(cursor, id)
-            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived)
+            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived, refusals=refusals)
             if costs_attempt and attempts >= self._max_attempts:
                 rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")
                 transaction.notes.append(("spool_buried", {"id": id, "why": why}))

@@ -1,0 +1,179 @@
+"""Upload workers under observation: a sink that answers what a test says, and all that the uploader told."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deliveries import HEIGHT, WIDTH, detected, detection, jpeg
+from framesift.clock import Clock
+from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Limit, Quota
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.sinks import Delivery, Done, Outcome, Sink
+from framesift.spool import Exit, Spool, WhenFull
+from framesift.upload import Attempted, Pause, Uploader
+
+Answer = Callable[[Delivery, int], Outcome]
+
+
+class RecordingSink:
+    """Writes down what arrives and when, and answers what `answer` says of the n-th time (from 1) that an id comes."""
+
+    def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Done()) -> None:
+        self._clock = clock
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._inside = 0
+        self.most_inside = 0
+        self.arrived: list[tuple[str, float]] = []
+        self.deliveries: list[Delivery] = []
+
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+        assert now_s <= self._clock.now().wall_s
+        assert within_s == 45.0
+        with self._lock:
+            self._inside += 1
+            self.most_inside = max(self.most_inside, self._inside)
+            self.arrived.append((delivery.id, self._clock.now().wall_s))
+            self.deliveries.append(delivery)
+            time = sum(id == delivery.id for id, _ in self.arrived)
+        try:
+            return self._answer(delivery, time)
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+    def times_of(self, number: int) -> list[float]:
+        return [at_s for id, at_s in self.arrived if id == name(number)]
+
+    def delivered_since(self, since_s: float) -> int:
+        with self._lock:
+            return sum(at_s >= since_s for _, at_s in self.arrived)
+
+    def check(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def name(number: int) -> str:
+    return f"{number:032x}"
+
+
+def open_spool(path: Path, clock: Clock) -> Spool:
+    spool = Spool(
+        path / "spool.db",
+        max_bytes=2**30,
+        min_free_bytes=0,
+        when_full=WhenFull.REFUSE,
+        clock=clock,
+        limits=LocalLimits(),
+    )
+    spool.open()
+    return spool
+
+
+def exits(spool: Spool) -> dict[Exit, int]:
+    return {exit: number for exit, number in spool.tallies().items() if number}
+
+
+def put(
+    spool: Spool,
+    numbers: range,
+    captured: Moment,
+    picture: bytes | None = None,
+    quota: Quota = Quota("all", (), "batch"),  # noqa: B008  # frozen
+) -> None:
+    """In threads, so that they share their commits."""
+
+    def work(part: list[int]) -> None:
+        for number in part:
+            datapoint = Datapoint(
+                id=name(number),
+                device="gate-7",
+                stream="north",
+                frame=number,
+                captured=captured,
+                width=WIDTH,
+                height=HEIGHT,
+                jpeg=picture or jpeg(number % 256),
+                prediction=detected(detection("car", x=float(number % WIDTH))),
+            )
+            candidate = Candidate("all", None, ("gate-7",), "batch")
+            spool.put(datapoint, [candidate], [quota])
+
+    threads = [threading.Thread(target=work, args=(list(numbers)[n::16],)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+class Rig:
+    """A spool, an uploader that runs, and all that it said."""
+
+    def __init__(self, spool: Spool, sink: Sink, clock: Clock, workers: int, limits: tuple[Limit, ...]) -> None:
+        self.spool = spool
+        self.failures: list[BaseException] = []
+        self.attempts: list[Attempted] = []
+        self.pauses: list[Pause | None] = []
+        self._changed = threading.Condition()
+        self.uploader = Uploader(
+            spool,
+            sink,
+            workers=workers,
+            sink_limits=limits,
+            clock=clock,
+            chance=random.Random(1),
+            failed=lambda error: self._tell(self.failures, error),
+            attempted=lambda attempt: self._tell(self.attempts, attempt),
+            paused=lambda why: self._tell(self.pauses, why),
+        )
+
+    def _tell(self, told: list, what: object) -> None:
+        with self._changed:
+            told.append(what)
+            self._changed.notify_all()
+
+    def until(self, condition: Callable[[], bool], within_s: float = 60) -> None:
+        """Waits, in real time, until the uploader has come so far."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: bool(self.failures) or condition(), within_s), "it took too long"
+        if self.failures:
+            raise self.failures[0]
+
+    def until_drained(self) -> None:
+        """The last outcome is noted a moment after it was told."""
+        for _ in range(6000):
+            if self.failures:
+                raise self.failures[0]
+            if self.uploader.drained():
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("it took too long")
+
+
+@contextmanager
+def running(
+    spool: Spool, sink: Sink, clock: Clock, *, workers: int = 1, limits: tuple[Limit, ...] = ()
+) -> Iterator[Rig]:
+    rig = Rig(spool, sink, clock, workers, limits)
+    rig.uploader.start()
+    try:
+        yield rig
+    finally:
+        assert rig.uploader.stop(30)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it took too long")
