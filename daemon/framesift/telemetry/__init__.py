@@ -20,6 +20,7 @@ from framesift.redact import Redactor
 from framesift.telemetry.counters import EXPOSITION_TYPE, Counters, Queue, Snapshot, StreamCounts, Timing
 from framesift.telemetry.events import Events, LogStyle
 from framesift.telemetry.health import Component, Condition, Health
+from framesift.telemetry.policies import PolicyTold, without_secrets
 
 __all__ = [
     "EXPOSITION_TYPE",
@@ -27,6 +28,7 @@ __all__ = [
     "Condition",
     "Health",
     "LogStyle",
+    "PolicyTold",
     "Queue",
     "Snapshot",
     "StreamCounts",
@@ -116,13 +118,19 @@ class Telemetry:
         """How to look into the spool, asked whenever numbers are read; where it raises, they are left out."""
         self._counters.watch_queue(look)
 
+    def watch_policies(self, look: Callable[[], tuple[PolicyTold, ...]]) -> None:
+        """How to learn which policies hold, asked whenever numbers are read; it must not fail."""
+        self._counters.watch_policies(look)
+
     def snapshot(self) -> Snapshot:
-        """All numbers, and the health of each component, at this moment; without secrets."""
+        """All numbers, the policies, and the health of each component, at this moment; without secrets."""
+        seen = self._counters.snapshot()
         return replace(
-            self._counters.snapshot(),
+            seen,
             taken_at_s=self._clock.now().wall_s,
             uptime_s=self._clock.monotonic() - self._started_s,
             health=tuple(replace(c, why=self._redacted(c.why)) for c in self.health.components()),
+            policies=tuple(without_secrets(policy, self._redacted) for policy in seen.policies),
         )
 
     def exposition(self) -> bytes:

@@ -24,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from framesift.telemetry.health import Component
+from framesift.telemetry.policies import PoliciesCollector, PolicyTold
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
 EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -99,6 +100,7 @@ class Snapshot:
     taken_at_s: float = 0.0
     uptime_s: float = 0.0
     health: tuple[Component, ...] = ()
+    policies: tuple[PolicyTold, ...] = ()
 
 
 class _Names:
@@ -139,6 +141,8 @@ class Counters:
         self.delivery = self._histogram("delivery_seconds", "How long a delivery took.", _DELIVERY_BUCKETS_S)
         self._queue = _QueueCollector()
         self.registry.register(self._queue)
+        self._policies = PoliciesCollector(_Names())
+        self.registry.register(self._policies)
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
@@ -149,6 +153,9 @@ class Counters:
 
     def watch_queue(self, look: Callable[[], Queue]) -> None:
         self._queue.look = look
+
+    def watch_policies(self, look: Callable[[], tuple[PolicyTold, ...]]) -> None:
+        self._policies.look = look
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)
@@ -188,6 +195,7 @@ class Counters:
             delivery=_timing(self.delivery),
             queue=queue,
             streams=streams,
+            policies=self._policies.look(),
         )
 
 
