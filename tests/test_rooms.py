@@ -68,13 +68,14 @@ WALLS: dict[str, set[str]] = {
     "cli": {"*"},
     "console": set(),
     "policy_commands": {"*"},
+    "policy_exchange": {"*"},
     "check": {"*"},
     "demo": {"*"},
 }
 
 # The rooms that may look at the process's environment: configuration is read once, in one place. The reader process's
 # parent builds a scrubbed environment for its child.
-MAY_READ_ENVIRONMENT = {"settings", "streams", "cli"}
+MAY_READ_ENVIRONMENT = {"settings", "streams", "cli", "policy_commands", "policy_exchange"}
 MOST_LINES = 400
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape as escaped
 
-__all__ = ["ConfigOption", "err", "escaped", "note", "out", "refuse"]
+__all__ = ["ConfigOption", "err", "escaped", "note", "out", "refuse", "written"]
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -32,3 +33,9 @@ def note(what: str) -> None:
     """Something to know beside what was asked for; it hinders nothing."""
     for line in what.splitlines():
         err.print(f"[yellow]note:[/] {escaped(line)}")
+
+
+def written(data: object, *, indent: int | None) -> str:
+    """JSON for eyes and terminals: letters of all languages as they are, but nothing that a terminal would obey."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"

@@ -7,6 +7,7 @@ What is asked for goes to stdout, what is worth knowing beside it to stderr. Exi
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,21 +20,25 @@ import typer
 from rich.cells import cell_len
 from rich.table import Table
 
-from framesift.console import err, escaped, note, out, refuse
+from framesift.console import ConfigOption, err, escaped, note, out, refuse, written
+from framesift.policy_exchange import pull, push
 
 if TYPE_CHECKING:
     from framesift.policy import Policy
+    from framesift.policy_source import Standing
+    from framesift.settings import Settings
     from framesift.trial import Trial, Tried
 
 policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
 
 # A prediction of a thousand objects with masks is a few megabytes; what has no line end by then is no JSON lines.
 LONGEST_LINE_BYTES = 64 << 20
+ANSWER_WITHIN_S = 60.0  # of whoever has the policy
 
 
 @policy_app.command()
 def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or YAML.")]) -> None:
-    """Read policies as strictly as the daemon does, and tell everything that is wrong with them."""
+    """Tell all that is wrong with policies, read as strictly as in a run."""
     from framesift import policy as policies
     from framesift.config_errors import ConfigError
 
@@ -56,11 +61,83 @@ def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or
 
 @policy_app.command()
 def schema() -> None:
-    """The JSON Schema of a policy (draft 2020-12), for editors and checks."""
+    """The JSON Schema of a policy (2020-12)."""
     from framesift.policy import Policy
 
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     sys.stdout.write(json.dumps(dialect | Policy.model_json_schema(), indent=2) + "\n")
+
+
+@policy_app.command()
+def show(
+    file: Annotated[Path | None, typer.Argument(help="A policy; else the one that the settings name.")] = None,
+    config: ConfigOption = None,
+    stream: Annotated[str | None, typer.Option(help="The policy of this stream.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
+) -> None:
+    """The policy in effect, every default filled in.
+
+    Its hash, and what else is to be known of it, goes to stderr.
+    """
+    from framesift import policy as policies
+    from framesift.config_errors import ConfigError
+
+    if file is not None and (stream is not None or config is not None):
+        refuse("a file is shown as it is: --config and --stream are for the settings' policies")
+    try:
+        if file is not None:
+            policy = policies.load(file)
+        else:
+            standing = _standing(config, stream)
+            for line in (*standing.notes, *(f"left out: {line}" for line in standing.left_out)):
+                note(line)
+            policy = standing.policy
+    except ConfigError as error:
+        refuse(str(error))
+    sys.stdout.write(written(policies.effective(policy), indent=None if as_json else 2))
+    err.print(f"hash {policies.digest(policy)}")
+
+
+def _standing(config: Path | None, stream: str | None) -> Standing:
+    """The policy that the settings name, asked for now. Raises ConfigError."""
+    from framesift.clock import SystemClock
+    from framesift.config_errors import ConfigError
+    from framesift.online import connect
+    from framesift.policy_source import PolicyUnavailable, ask_once
+
+    settings = _settings(config)
+    options = settings.policy
+    if stream is not None:
+        named = {one.name: one for one in settings.streams}
+        if stream not in named:
+            raise ConfigError(f"--stream {stream}: the settings have no such stream; they have {', '.join(named)}")
+        options = named[stream].policy or options
+    if not settings.enabled:
+        note("enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever this says")
+    online = connect(settings.roboflow, settings.network)
+    try:
+        return ask_once(
+            options,
+            platform=online.platform,
+            web=online.web,
+            clock=SystemClock(),
+            task=None,
+            within_s=ANSWER_WITHIN_S,
+        )
+    except PolicyUnavailable as error:
+        refuse(str(error), code=1)
+    finally:
+        online.close()
+
+
+def _settings(config: Path | None) -> Settings:
+    from framesift import settings as settings_room
+
+    return settings_room.load(settings_room.find(config, os.environ), os.environ)
+
+
+policy_app.command()(pull)
+policy_app.command()(push)
 
 
 @policy_app.command("try")
@@ -75,7 +152,10 @@ def try_(
     ] = False,
     stream: Annotated[str, typer.Option(help="Whose draws: those of a stream of this name.")] = "try",
 ) -> None:
-    """For each recorded prediction: which strategies match, which one is charged, or why none is."""
+    """Which strategies match recorded predictions.
+
+    For each one also which strategy is charged, or why none is. Limits hold over all of them.
+    """
     from framesift import policy as policies
     from framesift.clock import SystemClock
     from framesift.config_errors import ConfigError
