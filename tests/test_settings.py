@@ -131,6 +131,8 @@ def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
         lines.append(line.replace("# ", "", 1) if is_example else line)
     text = "\n".join(lines)
     onnx, python = text.index("\nmodel:\n  type: onnx"), text.index("\nmodel:\n  type: python")
+    sink, spool = text.index("\nsink:\n  type: roboflow"), text.index("\n# The queue on disk")
+    with_roboflow, text = text, text[:sink] + text[spool:]
     with_onnx = text[: text.index("\nmodel:\n  type: stub")] + text[onnx:python] + text[text.index("\npolicy:") :]
     with_python = text[: text.index("\nmodel:\n  type: stub")] + text[python:]
     kinds = set()
@@ -142,11 +144,18 @@ def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
         assert settings.sink.limits[0].value == 60
         kinds.add(settings.model.type)
     assert kinds == {"onnx", "python"}
+    cut = with_roboflow.index("\nmodel:\n  type: stub"), python, with_roboflow.index("\nsink:\n  type: folder"), sink
+    variant = with_roboflow[: cut[0]] + with_roboflow[cut[1] : cut[2]] + with_roboflow[cut[3] :]
+    variant = variant.replace("policy: policy.json\n# policy:", "policy:")
+    (tmp_path / "framesift.yaml").write_text(variant, encoding="utf-8")
+    settings = load(tmp_path / "framesift.yaml", {"GATE_PASSWORD": "geheimnis", "ROBOFLOW_API_KEY": "geheim"})
+    assert settings.sink.type == "roboflow"
+    assert str(settings.policy) == "roboflow project parking (model parking/3)"
 
 
 _EXAMPLE_KEYS = {
     *("device", "name", "source", "username", "password", "fps", "tags", "model", "type", "path", "confidence"),
-    *("factory", "limits"),
+    *("factory", "limits", "sink", "project"),
 }
 
 

@@ -117,3 +117,51 @@ def test_a_proxys_password_is_a_secret(tmp_path: Path) -> None:
 
 def test_the_certificates_file_counts_from_the_settings_folder(tmp_path: Path) -> None:
     assert settings(tmp_path, network={"ca_file": "ca.pem"}).network.ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "whom"),
+    [
+        ({"sink": {"type": "roboflow", "project": "parking"}}, "the sink need"),
+        ({"policy": {"from": "roboflow", "project": "parking"}}, "the policy need"),
+        (
+            {"sink": {"type": "roboflow"}, "policy": {"from": "roboflow", "project": "parking"}},
+            "the sink and the policy need",
+        ),
+    ],
+)
+def test_who_needs_the_platform_and_has_no_key_is_told_where_to_put_it(
+    blocks: dict[str, Any], whom: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"roboflow.api_key is missing") as told:
+        settings(tmp_path, **blocks)
+    assert whom in str(told.value)
+    assert "ROBOFLOW_API_KEY" in str(told.value)
+    settings(tmp_path, {"ROBOFLOW_API_KEY": KEY}, **blocks)
+
+
+def test_a_streams_own_policy_may_be_the_one_that_needs_the_key(tmp_path: Path) -> None:
+    own = {"from": "roboflow", "project": "parking"}
+    with pytest.raises(ConfigError, match=r"roboflow.api_key is missing, which the policy"):
+        settings(tmp_path, streams=[{"name": "gate", "source": "gate.mp4", "policy": own}])
+
+
+def test_the_project_is_the_sinks_else_that_of_the_streams_policy_else_that_of_all(tmp_path: Path) -> None:
+    own, common = ({"from": "roboflow", "project": name} for name in ("own", "common"))
+    streams = [{"name": "a", "source": "a.mp4", "policy": own}, {"name": "b", "source": "b.mp4"}]
+    environ = {"ROBOFLOW_API_KEY": KEY}
+
+    def projects(sink: dict[str, str], policy: Any = common) -> list[str | None]:
+        told = settings(tmp_path, environ, streams=streams, policy=policy, sink=sink)
+        return [told.project_of(stream) for stream in told.streams]
+
+    assert projects({"type": "roboflow"}) == ["own", "common"]
+    assert projects({"type": "roboflow", "project": "sink"}) == ["sink", "sink"]
+    assert projects({"type": "roboflow"}, "policy.json") == ["own", None]
+    assert projects({"type": "folder", "path": "collected"}) == [None, None]
+
+
+def test_a_policys_address_keeps_its_password_and_its_token_to_itself(tmp_path: Path) -> None:
+    told = settings(tmp_path, policy="https://me:geheimnis@example.com/policy.json?token=geheimes")
+    assert {"geheimnis", "geheimes"} <= set(secrets(told))
+    assert "geheim" not in f"{told!r} {told.policy}"

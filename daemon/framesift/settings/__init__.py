@@ -20,14 +20,16 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from framesift.config_errors import ConfigError, Place, explain, kinds, shown, validated
 from framesift.config_text import Document, parse_yaml, read
+from framesift.policy_source import UrlPolicy
 from framesift.settings.environment import Environment
-from framesift.settings.options import LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
+from framesift.settings.options import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.outside import AccountOptions, NetworkOptions
 from framesift.settings.variables import CONFIG, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
 __all__ = [
     "AccountOptions",
+    "CollectedStream",
     "Environment",
     "LogOptions",
     "NetworkOptions",
@@ -91,6 +93,9 @@ def secrets(settings: Settings) -> tuple[str, ...]:
     found = {*settings._heard, *_secret_texts(settings), *settings.network.secrets()}
     for stream in settings.streams:
         found.update(stream.secrets())
+    for source in (settings.policy, *(stream.policy for stream in settings.streams)):
+        if isinstance(source, UrlPolicy):
+            found.update(source.secrets())
     return tuple(sorted(found))
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 
 from framesift.models import ModelOptions
 from framesift.options import Closed, Name, Tag, size_bytes
+from framesift.policy_source import PolicyOptions, RoboflowPolicy
 from framesift.settings.outside import AccountOptions, NetworkOptions
 from framesift.sinks import SinkOptions
 from framesift.spool import WhenFull
@@ -124,7 +125,13 @@ class LogOptions(Closed):
     )
 
 
-def _named_once(streams: tuple[StreamOptions, ...]) -> tuple[StreamOptions, ...]:
+class CollectedStream(StreamOptions):
+    """A stream, and what is worth a label in it."""
+
+    policy: Annotated[PolicyOptions, Field(description="Instead of the policy of all streams.")] | None = None
+
+
+def _named_once(streams: tuple[CollectedStream, ...]) -> tuple[CollectedStream, ...]:
     for name, count in Counter(stream.name for stream in streams).items():
         if count > 1:
             raise ValueError(f'{count} streams are called "{name}"; each needs a name of its own')
@@ -141,12 +148,14 @@ class Settings(Closed):
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that is collected.")] = ()
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="Of every random draw.")] = 0
     streams: Annotated[
-        tuple[StreamOptions, ...],
+        tuple[CollectedStream, ...],
         Field(min_length=1, max_length=256, description="Cameras and files."),
         AfterValidator(_named_once),
     ]
     model: ModelOptions
-    policy: Annotated[Path, Field(description="The active-learning policy: a JSON or YAML file.")]
+    policy: Annotated[
+        PolicyOptions, Field(description="The active-learning policy: a file, an address, or Roboflow's.")
+    ]
     sink: SinkOptions
     roboflow: AccountOptions = AccountOptions()
     network: NetworkOptions = NetworkOptions()
@@ -154,6 +163,32 @@ class Settings(Closed):
     upload: UploadOptions = UploadOptions()
     status: StatusOptions = StatusOptions()
     log: LogOptions = LogOptions()
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Settings:
+        if self.roboflow.api_key is None:
+            sources = (self.policy, *(stream.policy for stream in self.streams))
+            wanted = [
+                name
+                for name, there in (
+                    ("sink", self.sink.type == "roboflow"),
+                    ("policy", any(isinstance(source, RoboflowPolicy) for source in sources)),
+                )
+                if there
+            ]
+            if wanted:
+                raise ValueError(
+                    f"roboflow.api_key is missing, which the {' and the '.join(wanted)} need: set ROBOFLOW_API_KEY (or "
+                    "ROBOFLOW_API_KEY_FILE, or a credential of that name)"
+                )
+        return self
+
+    def project_of(self, stream: CollectedStream) -> str | None:
+        """The platform's project for what the stream collects, where its policy names no target_project."""
+        if self.sink.type != "roboflow":
+            return None
+        source = stream.policy or self.policy
+        return self.sink.project or (source.project if isinstance(source, RoboflowPolicy) else None)
 
     # Texts that came from secret places, wherever they ended up.
     _heard: tuple[str, ...] = PrivateAttr(default=())
