@@ -2,6 +2,7 @@
 # make demo    the whole river on a rendered street, in under a minute
 # make test    every test, under five minutes
 # make check   format, lint, strict types, walls between rooms
+# make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps -r
 
-.PHONY: setup setup-dev demo test check torture bench lock clean
+.PHONY: setup setup-dev demo test check platform torture bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -37,6 +38,9 @@ test: setup-dev
 
 check: setup-dev
 	scripts/check
+
+platform: setup
+	@PYTHONPATH=tests $(BIN)/python -m rigs.platform
 
 torture: setup-dev
 	$(BIN)/python -m pytest -n auto -m torture --timeout 1800

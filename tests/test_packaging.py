@@ -294,6 +294,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
         ("demo", ".venv/bin/framesift demo"),
         ("test", '-m pytest -n auto -m "not torture"'),
         ("check", "scripts/check"),
+        ("platform", "-m rigs.platform"),
         ("torture", "-m torture --timeout"),
         ("bench", "benchmarks/river.py"),
         ("lock", "scripts/lock"),
