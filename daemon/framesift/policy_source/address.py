@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from framesift import config_text
 from framesift.config_errors import ConfigError
@@ -23,11 +24,11 @@ class UrlSource:
         self._web = web
         self._request = Request("GET", options.document, secret_query=options.query)
         self.told = str(options)
-        bare = redacted_url(options.document)
-        self.name = bare.rstrip("/").rpartition("/")[2]
+        self.name = redacted_url(options.document).rstrip("/").rpartition("/")[2]
         # A query may choose the document, or carry a token, which nobody should be able to guess from a file's name.
         chosen = [f"{key}={value}" for key, value in options.query if not _SECRET.search(key)]
-        self.identity = f"{bare}?{'&'.join(chosen)}"
+        parts = urlsplit(options.document)
+        self.identity = f"{parts.netloc.rpartition('@')[2]}{parts.path}?{'&'.join(chosen)}"
 
     def ask(self, within_s: float) -> Got:
         answer = self._web.exchange(self._request, within_s=within_s, most_bytes=config_text.MOST_BYTES)
