@@ -149,10 +149,8 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 def _message(content: dict[str, Any] | None, redacted: Callable[[str], str]) -> str:
     """The platform's own words, as far as they can be shown."""
-    told: object = content
-    for name in ("error", "message"):
-        if isinstance(told, dict):
-            told = told.get(name, told if name == "error" else None)
+    error = (content or {}).get("error") or content
+    told = error.get("message") if isinstance(error, dict) else error
     return _shown(told, redacted) if isinstance(told, str) else ""
 
 

@@ -49,7 +49,9 @@ class RoboflowSink:
     def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
         project = delivery.project or self._project
         if project is None:
-            return Later(None, "neither sink.project nor the policy says to which project it goes", arrived=False)
+            return Later(
+                None, "neither sink.project nor the policy says to which project it goes", Scope.ITEM, arrived=False
+            )
         annotating = delivery.image_id is not None
         try:
             if annotating:
