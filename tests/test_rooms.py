@@ -64,6 +64,18 @@ WALLS: dict[str, set[str]] = {
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock", "gate"},
     "online": {"roboflow", "web", "settings"},
     "tell": {"telemetry", "streams", "sinks", "spool", "upload"},
+    "steering": {
+        "policy_source",
+        "policy",
+        "claims",
+        "batches",
+        "limits",
+        "settings",
+        "models",
+        "strategies",
+        "telemetry",
+    }
+    | {"clock", "config_errors", "online"},
     "service": {"*"},
     "cli": {"*"},
     "console": set(),

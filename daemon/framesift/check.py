@@ -12,19 +12,20 @@ from pathlib import Path
 
 import cv2
 
-from framesift import policy as policies
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.frame import Frame
 from framesift.models import Model, ModelFailed, ModelUnusable
 from framesift.models import load as load_model
-from framesift.policy import Policy
+from framesift.online import Online, connect
+from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
 from framesift.settings import Settings
 from framesift.sinks import open_sink
 from framesift.strategies import problems
 from framesift.streams import Stream, StreamLost, StreamOptions
 
 FIRST_FRAME_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,17 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """Tries everything in turn; each finding is told as soon as it is known."""
     yield Finding("configuration", True, f"device {settings.device}, {len(settings.streams)} stream(s)")
     yield _opencv()
-    policy, finding = _policy(settings)
-    yield finding
     model, finding = _model(settings)
     yield finding
-    if policy is not None and model is not None:
-        for problem in problems(
-            policy.sampling_strategies, model.task, model.class_names, stub=settings.model.type == "stub"
-        ):
-            yield Finding("policy", None, problem, "such a strategy collects nothing: correct it or leave it out")
+    online = connect(settings.roboflow, settings.network)
+    yield from _policies(settings, online, clock, model)
     for options in settings.streams:
         frame, finding = _first_frame(options, clock)
         yield finding
         if frame is not None and model is not None:
             yield _prediction(model, frame)
-    yield _sink(settings, model)
+    yield _sink(settings, online, model)
+    online.close()
     yield from _disk(settings)
     if model is not None:
         model.close()
@@ -71,15 +68,38 @@ def _opencv() -> Finding:
     )
 
 
-def _policy(settings: Settings) -> tuple[Policy | None, Finding]:
+def _policies(settings: Settings, online: Online, clock: Clock, model: Model | None) -> Iterator[Finding]:
+    own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
+    for subject, options in [("policy", settings.policy), *own]:
+        yield from _policy(subject, options, online, clock, model, stub=settings.model.type == "stub")
+
+
+def _policy(
+    subject: str, options: PolicyOptions, online: Online, clock: Clock, model: Model | None, *, stub: bool
+) -> Iterator[Finding]:
+    task = None if model is None else model.task
     try:
-        policy = policies.load(settings.policy)
+        source = source_of(options, platform=online.platform, web=online.web, clock=clock, task=task)
+        got = source.ask(ANSWER_WITHIN_S)
     except ConfigError as error:
-        return None, Finding("policy", False, str(error), "correct the file; framesift init writes one that works")
-    if not policy.enabled:
-        return policy, Finding("policy", None, "enabled is false: nothing will be collected", 'set "enabled": true')
-    names = ", ".join(s.name for s in policy.sampling_strategies)
-    return policy, Finding("policy", True, f"{settings.policy.name}: {names}")
+        yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")
+        return
+    except PolicyUnavailable as error:
+        advice = "until it answers, a run takes the last one that it kept; is the network there, and the key right?"
+        yield Finding(subject, False, str(error), advice)
+        return
+    names = ", ".join(strategy.name for strategy in got.policy.sampling_strategies)
+    if got.policy.enabled:
+        yield Finding(subject, True, f"{source.name}: {names}")
+    else:
+        yield Finding(subject, None, "enabled is false: nothing will be collected", 'set "enabled": true')
+    for note in got.notes:
+        yield Finding(subject, None, note, "see the README, Roboflow")
+    for left_out in got.left_out:
+        yield Finding(subject, None, left_out, "it was left out; the rest holds")
+    if model is not None:
+        for problem in problems(got.policy.sampling_strategies, model.task, model.class_names, stub=stub):
+            yield Finding(subject, None, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
 def _model(settings: Settings) -> tuple[Model | None, Finding]:
@@ -128,10 +148,11 @@ def _prediction(model: Model, frame: Frame) -> Finding:
     return Finding("prediction", True, f"{frame.stream}: {told}")
 
 
-def _sink(settings: Settings, model: Model | None) -> Finding:
+def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
     subject = f"sink {settings.sink.type}"
+    class_names = None if model is None else model.class_names
     try:
-        sink = open_sink(settings.sink, class_names=None if model is None else model.class_names)
+        sink = open_sink(settings.sink, class_names=class_names, platform=online.platform)
     except (OSError, ValueError) as error:
         return Finding(subject, False, str(error), "another daemon may be writing there; or choose another path")
     try:
@@ -139,7 +160,9 @@ def _sink(settings: Settings, model: Model | None) -> Finding:
     finally:
         sink.close()
     if problem is not None:
-        return Finding(subject, False, problem, "make it writable for this user, or choose another path")
+        folder = settings.sink.type == "folder"
+        advice = "make it writable for this user, or choose another path" if folder else "is the network there?"
+        return Finding(subject, False, problem, advice)
     return Finding(subject, True, "ready")
 
 

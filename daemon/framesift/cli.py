@@ -210,6 +210,8 @@ def _show_status(told: dict[str, Any]) -> None:
         numbers = (str(stream["frames_read"]), _counted(stream["accepted"]))
         table.add_row(stream["stream"], up, *numbers, _counted(stream["refused"]), _counted(stream["skipped"]))
     out.print(table)
+    for policy in told["policies"]:
+        out.print(escaped(_policy_line(policy)))
     queue = told["queue"]
     if queue is None:
         out.print("[red]the spool can't be read[/]")
@@ -217,6 +219,17 @@ def _show_status(told: dict[str, Any]) -> None:
     states = {state: queue[state] for state in ("ready", "sending", "registered", "buried")}
     out.print(f"spool: {_counted(states) or 'empty'}; {queue['size_bytes'] / 2**20:.1f} MiB")
     out.print(f"left so far: {_counted(queue['exits']) or 'nothing'}")
+
+
+def _policy_line(told: dict[str, Any]) -> str:
+    """Which policy holds for whom, and what of it could not be understood."""
+    whom = f" of {', '.join(told['streams'])}" if told["streams"] else ""
+    if told["hash"] is None:
+        return f"policy{whom}: none yet from {told['source']}: {told['trouble']}"
+    state = ", ".join(told["strategies"]) if told["enabled"] else "nothing is collected"
+    origin = ", from the disk" if told["from_disk"] else ""
+    said = "".join(f"\n  note: {text}" for text in (*told["notes"], *told["left_out"]))
+    return f"policy{whom} {told['hash']} ({told['source']}{origin}): {state}{said}"
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -61,6 +61,9 @@ class Collector:
         self._sampled_by: Policy | None = None
         self._failures = 0
 
+    def take(self, policy: Policy) -> None:
+        self.policy = policy
+
     def run(self) -> None:
         """Until the stream ends. Raises StreamLost where it can't go on, ModelBroken, and bugs."""
         for frame in self._stream.frames():

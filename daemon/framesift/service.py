@@ -1,7 +1,7 @@
 """The service: builds the rooms, starts the threads, owns signals, notices to systemd, and the order of stopping.
 
-    start:  model -> policy -> spool -> sink -> workers -> status page -> streams -> READY
-    stop:   one event tells every loop; then streams -> workers -> status page -> spool -> sink -> model
+    start:  model -> policies -> sink -> spool -> workers -> status page -> streams -> READY
+    stop:   one event tells every loop; then streams -> workers -> status page -> spool -> sink -> policies -> model
 
 The order of stopping is that of the river: what accepts ends before what delivers, and the spool outlives both. All of
 it shares one deadline, shorter than systemd's. Losing a camera, a network or a disk never ends the service; a bug, a
@@ -17,9 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from framesift import policy as policies
 from framesift import tell
 from framesift.claims import Origin
 from framesift.clock import Clock, Pulse
@@ -30,14 +28,14 @@ from framesift.limits.local import LocalLimits
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.notify import Notifier
-from framesift.policy import Policy
+from framesift.online import Online, connect
 from framesift.sampling import AcceptedClasses
-from framesift.settings import Settings
+from framesift.settings import CollectedStream, Settings
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolBroken
 from framesift.status import StatusServer, StatusUnavailable
-from framesift.strategies import problems
-from framesift.streams import Stream, StreamLost, StreamOptions
+from framesift.steering import NO_POLICY_YET, Steering
+from framesift.streams import Stream, StreamLost
 from framesift.telemetry import Condition, Snapshot, Telemetry
 from framesift.upload import Uploader
 
@@ -87,10 +85,9 @@ class Service:
         self._gone: list[str] = []  # streams that can't go on, as they said themselves
         self._collecting: list[_Collecting] = []
         self._stopping_at_s: float | None = None
-        self._zone = ""
         self._exits_before: Mapping[str, int] = {}
         self._last_seen: Snapshot | None = None
-        self._uploader_silence_s: Callable[[], float] = lambda: 0.0
+        self._silences_s: list[Callable[[], float]] = []  # of every loop that is no stream's
 
     def stop(self) -> None:
         """Ends the run: no more frames, deliveries in flight end or are cut, nothing accepted is lost."""
@@ -98,7 +95,7 @@ class Service:
         self._wake.set()
 
     def reload(self) -> None:
-        """Reads the policy again; a bad one is refused, and the old one stays."""
+        """Asks for the policies again, and the sink whether it takes things again; what is bad is refused."""
         self._reload = True
         self._wake.set()
 
@@ -123,16 +120,18 @@ class Service:
         """
         telemetry = self._telemetry
         with ExitStack() as house:
-            policy = self._policy()
-            self._zone = policy.time_zone
-            model = self._model = load_model(self._settings.model)
+            online = connect(self._settings.roboflow, self._settings.network)
+            house.callback(online.close)
+            model = load_model(self._settings.model)
             # A model that hangs can't be asked to close either.
             house.callback(lambda: None if any(c.thread.is_alive() for c in self._collecting) else model.close())
-            self._warn_of_problems(policy, model)
             record = None if self._record is None else self._recording(self._record, house)
-            sink = open_sink(self._settings.sink, class_names=model.class_names)
+            limits = LocalLimits()
+            steering = self._steering = self._steer(model, online, limits)
+            house.callback(lambda: steering.policies.stop(self._left_s()))
+            sink = open_sink(self._settings.sink, class_names=model.class_names, platform=online.platform)
             house.callback(sink.close)
-            spool = self._spool(policy)
+            spool = self._spool(limits)
             spool.open()
             self._own_signals()
             house.callback(lambda: spool.close(self._left_s()))
@@ -141,14 +140,15 @@ class Service:
             house.callback(self._look_back)
             uploader = self._uploader(spool, sink)
             uploader.start()
-            self._uploader_silence_s = uploader.silence_s
             house.callback(lambda: uploader.stop(self._left_s()))
+            self._silences_s = [uploader.silence_s, steering.policies.silence_s]
             if self._settings.status.bind is not None:
                 self._open_window(house)
             classes = _classes(spool)
             for options in self._settings.streams:
-                self._collecting.append(self._collect(options, model, policy, classes, spool, uploader, record))
+                self._collecting.append(self._collect(options, model, classes, spool, uploader, record))
             house.callback(self._end_streams)
+            steering.policies.start()
             for collecting in self._collecting:
                 collecting.thread.start()
             self._notifier.ready()
@@ -157,8 +157,8 @@ class Service:
                 device=self._settings.device,
                 streams=len(self._collecting),
                 model=model.description,
-                policy=self._settings.policy,
-                enabled=policy.enabled,
+                policy=str(self._settings.policy),
+                enabled=steering.enabled,
                 status=self._settings.status.bind,
             )
             try:
@@ -199,7 +199,7 @@ class Service:
             self._wake.clear()
             if self._reload:
                 self._reload = False
-                self._take_policy()
+                self._ask_again(uploader)
             self._telemetry.tick()
             self._tell_health(spool)
             if self._alive():
@@ -215,22 +215,12 @@ class Service:
     def _alive(self) -> bool:
         """Whether every loop has moved lately."""
         streams = all(not c.thread.is_alive() or c.pulse.silence_s() < SILENT_AFTER_S for c in self._collecting)
-        return streams and self._uploader_silence_s() < SILENT_AFTER_S
+        return streams and all(silence_s() < SILENT_AFTER_S for silence_s in self._silences_s)
 
-    def _take_policy(self) -> None:
+    def _ask_again(self, uploader: Uploader) -> None:
         self._notifier.reloading(self._clock.monotonic())
-        try:
-            policy = self._policy()
-            if policy.time_zone != self._zone:
-                raise ConfigError(f"time_zone: changing {self._zone} to {policy.time_zone} needs a restart")
-        except ConfigError as error:
-            self._telemetry.error("reload_refused", reason=str(error))  # another reason is another line
-        else:
-            for collecting in self._collecting:
-                collecting.collector.policy = policy
-            names = [s.name for s in policy.sampling_strategies]
-            self._telemetry.changed("reloaded", strategies=names, enabled=policy.enabled)
-            self._warn_of_problems(policy, self._model)
+        self._steering.reload()
+        uploader.ask_again()
         self._notifier.ready()
 
     def _tell_health(self, spool: Spool) -> None:
@@ -256,16 +246,21 @@ class Service:
 
     # -- at the start
 
-    def _policy(self) -> Policy:
-        policy = policies.load(self._settings.policy)
-        return policy if self._settings.enabled else policy.model_copy(update={"enabled": False})
+    def _steer(self, model: Model, online: Online, limits: LocalLimits) -> Steering:
+        steering = Steering(
+            self._settings,
+            model=model,
+            online=online,
+            limits=limits,
+            telemetry=self._telemetry,
+            clock=self._clock,
+            failed=self._fail,
+        )
+        steering.begin()
+        self._telemetry.watch_policies(steering.policies_told)
+        return steering
 
-    def _warn_of_problems(self, policy: Policy, model: Model) -> None:
-        stub = self._settings.model.type == "stub"
-        for problem in problems(policy.sampling_strategies, model.task, model.class_names, stub=stub):
-            self._telemetry.warning("policy_problem", reason=problem)
-
-    def _spool(self, policy: Policy) -> Spool:
+    def _spool(self, limits: LocalLimits) -> Spool:
         options = self._settings.spool
         return Spool(
             options.path,
@@ -273,7 +268,7 @@ class Service:
             min_free_bytes=options.min_free_bytes,
             when_full=options.when_full,
             clock=self._clock,
-            limits=LocalLimits(ZoneInfo(policy.time_zone)),
+            limits=limits,
             report=lambda name, fields: self._telemetry.warning(name, **fields),
         )
 
@@ -292,9 +287,8 @@ class Service:
 
     def _collect(
         self,
-        options: StreamOptions,
+        options: CollectedStream,
         model: Model,
-        policy: Policy,
         classes: AcceptedClasses,
         spool: Spool,
         uploader: Uploader,
@@ -311,9 +305,16 @@ class Service:
         )
         collector = Collector(
             stream,
-            Origin(self._settings.device, self._settings.tags, options.tags, self._settings.seed),
+            Origin(
+                self._settings.device,
+                self._settings.tags,
+                options.tags,
+                self._settings.seed,
+                self._settings.project_of(options),
+                self._steering.policies.scope_of(options.name),
+            ),
             model=model,
-            policy=policy,
+            policy=NO_POLICY_YET,
             classes=classes,
             spool=spool,
             telemetry=self._telemetry,
@@ -322,12 +323,16 @@ class Service:
             record=record,
         )
         thread = threading.Thread(
-            target=self._run_stream, args=(collector, options.name), name=options.name, daemon=True
+            target=self._run_stream, args=(collector, options.name, pulse), name=options.name, daemon=True
         )
+        collector.policy = self._steering.follow(options.name, collector.take)
         return _Collecting(stream, collector, pulse, thread)
 
-    def _run_stream(self, collector: Collector, name: str) -> None:
+    def _run_stream(self, collector: Collector, name: str, clock: Clock) -> None:
         try:
+            while collector.policy is NO_POLICY_YET:  # a file's frames must not be refused for want of a policy
+                if clock.wait(self._stop, LOOK_AROUND_S):
+                    return
             collector.run()
         except StreamLost as error:
             self._gone.append(name)

@@ -1,0 +1,163 @@
+"""Steering: which policy each stream follows, from its first one on, and what the operator is told of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from framesift.clock import Clock
+from framesift.config_errors import ConfigError
+from framesift.limits.local import LocalLimits
+from framesift.models import Model
+from framesift.online import Online
+from framesift.policy import Policy
+from framesift.policy_source import Held, News, Policies, Standing, Told
+from framesift.settings import Settings
+from framesift.strategies import problems
+from framesift.telemetry import Condition, PolicyTold, Telemetry
+
+# Where a policy is to be fetched, the start waits so long for it before it takes the one on the disk.
+BEGIN_WITHIN_S = 4.0
+# What a stream has while its policy was never heard of: it waits for one.
+NO_POLICY_YET = Policy.model_validate({"enabled": False})
+
+
+class Steering:
+    """`told` is called from the thread that refreshes the policies, everything else from the service's own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        model: Model,
+        online: Online,
+        limits: LocalLimits,
+        telemetry: Telemetry,
+        clock: Clock,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._model = model
+        self._limits = limits
+        self._telemetry = telemetry
+        self._clock = clock
+        self._followers: dict[str, Callable[[Policy], None]] = {}
+        self.policies = Policies(
+            settings.policy,
+            {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
+            platform=online.platform,
+            web=online.web,
+            folder=settings.spool.path.parent,
+            clock=clock,
+            chance=random.Random(),  # only spreads the questions of a fleet
+            enabled=settings.enabled,
+            task=model.task,
+            told=self._told,
+            failed=failed,
+        )
+
+    def begin(self) -> None:
+        """The policies, as far as they can be had now. Raises ConfigError."""
+        self.policies.begin(BEGIN_WITHIN_S)
+        for held in self.policies.standings():
+            if held.standing is not None:
+                self._take_zone(held.standing.policy)
+                self._tell_problems(held.standing)
+        self._refuse_homeless()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether any stream is collected from, as far as is known."""
+        return any(held.standing is not None and held.standing.policy.enabled for held in self.policies.standings())
+
+    def follow(self, stream: str, take: Callable[[Policy], None]) -> Policy:
+        """The stream's policy now; `take` is handed each that comes after it."""
+        self._followers[stream] = take
+        standing = self.policies.of(stream)
+        return NO_POLICY_YET if standing is None else standing.policy
+
+    def reload(self) -> None:
+        """Files are read again now, and what lies elsewhere is asked for soon; where one is bad, the old one stays."""
+        try:
+            self.policies.reload()
+        except ConfigError as error:
+            self._telemetry.error("reload_refused", reason=str(error))  # another reason is another line
+        else:
+            self._telemetry.changed("reloaded")
+
+    def policies_told(self) -> tuple[PolicyTold, ...]:
+        """Every policy, for those who read the status."""
+        return tuple(_told_of(held) for held in self.policies.standings())
+
+    def _told(self, told: Told) -> None:
+        name = _component(told)
+        if told.news is News.CHANGED and told.standing is not None:
+            policy = told.standing.policy
+            self._take_zone(policy)
+            for stream, take in self._followers.items():
+                if self._follows(stream, policy):
+                    take(policy)
+            names = [strategy.name for strategy in policy.sampling_strategies]
+            self._telemetry.changed(
+                "policy", source=told.source, hash=told.standing.hash, enabled=policy.enabled, strategies=names
+            )
+            self._tell_problems(told.standing)
+        if told.news in (News.REFUSED, News.UNAVAILABLE):
+            self._telemetry.health.set(name, Condition.DEGRADED, told.why)
+        elif told.news is News.NOT_KEPT:
+            self._telemetry.warning("policy_not_kept", source=told.source, why=told.why)
+        else:
+            self._telemetry.health.ok(name)
+
+    def _follows(self, stream: str, policy: Policy) -> bool:
+        standing = self.policies.of(stream)
+        return standing is not None and standing.policy is policy
+
+    def _tell_problems(self, standing: Standing) -> None:
+        """What the policy's source had to say, what was left out of it, and what in it can never match here."""
+        stub = self._settings.model.type == "stub"
+        strategies = standing.policy.sampling_strategies
+        never = problems(strategies, self._model.task, self._model.class_names, stub=stub)
+        for reason in (*standing.notes, *standing.left_out, *never):
+            self._telemetry.warning("policy_problem", reason=reason)
+
+    def _take_zone(self, policy: Policy) -> None:
+        # All policies of a run have the same, and it changes once at most: when the first one arrives.
+        self._limits.zone = ZoneInfo(policy.time_zone)
+
+    def _refuse_homeless(self) -> None:
+        """Raises ConfigError where what is collected would have no project to go to."""
+        if self._settings.sink.type != "roboflow":
+            return
+        for stream in self._settings.streams:
+            standing = self.policies.of(stream.name)
+            if standing is None or not standing.policy.enabled or standing.policy.target_project is not None:
+                continue
+            if self._settings.project_of(stream) is None:
+                raise ConfigError(
+                    f"sink.project: missing, and neither the source of stream {stream.name}'s policy nor its "
+                    "target_project names a project to deliver to"
+                )
+
+
+def _told_of(held: Held) -> PolicyTold:
+    standing = held.standing
+    policy = NO_POLICY_YET if standing is None else standing.policy
+    return PolicyTold(
+        name=held.scope,
+        source=held.source,
+        streams=held.streams,
+        enabled=policy.enabled,
+        hash=None if standing is None else standing.hash,
+        fetched_at_s=None if standing is None else standing.fetched_at_s,
+        from_disk=standing is not None and standing.from_disk,
+        strategies=tuple(strategy.name for strategy in policy.sampling_strategies),
+        left_out=() if standing is None else standing.left_out,
+        notes=() if standing is None else standing.notes,
+        trouble=held.trouble,
+    )
+
+
+def _component(told: Told) -> str:
+    return "policy" if not told.streams else f"policy of {', '.join(told.streams)}"
