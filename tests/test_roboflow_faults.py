@@ -8,18 +8,18 @@ everybody waits; some a whole process. Times of requests are the clock's.
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from framesift.sinks.roboflow import RoboflowOptions, RoboflowSink
 
 from clocks import ManualClock
 from deliveries import delivery, detected, detection, jpeg
@@ -27,6 +27,7 @@ from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Granted, Limit, Quota, Refused, Window
 from framesift.roboflow import Roboflow
 from framesift.sinks import Later, Scope
+from framesift.sinks.roboflow import RoboflowOptions, RoboflowSink
 from framesift.spool import Exit, Spool, State
 from framesift.upload import Attempted, Pause, Uploader
 from framesift.web import Web
@@ -499,7 +500,7 @@ def test_killed_in_either_step_it_goes_on_where_it_was(tmp_path: Path, call: Any
             daemon.wait_for("ready")
             asked: Callable[[], tuple[Received, ...]] = lambda: platform.asked(call)  # noqa: E731  # typed
             assert platform.until(lambda: bool(asked()) and (not stored or bool(stored_by(platform, call))))
-            assert daemon.until(lambda: len(waiting(tmp_path)) == 3, 20.0)
+            assert daemon.until(lambda: waiting(tmp_path) == 3, 20.0)
             daemon.kill()
         before = {image.id: image for image in platform.images}
         platform.orders.clear()
@@ -515,8 +516,10 @@ def stored_by(platform: Platform, call: str) -> tuple[object, ...]:
     return platform.images if call == "upload" else platform.annotations
 
 
-def waiting(folder: Path) -> list[str]:
-    return framesift(folder, "spool", "list", "--json").stdout.splitlines()
+def waiting(folder: Path) -> int:
+    """How many datapoints are in the spool of a running daemon."""
+    with closing(sqlite3.connect(f"file:{folder / 'spool.db'}?mode=ro", uri=True)) as spool:
+        return int(spool.execute("SELECT count(*) FROM datapoint").fetchone()[0])
 
 
 def test_a_platform_that_is_away_at_the_start_gets_everything_when_it_is_there(tmp_path: Path) -> None:
@@ -525,7 +528,7 @@ def test_a_platform_that_is_away_at_the_start_gets_everything_when_it_is_there(t
         platform.go_away()
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready", timeout_s=15.0)
-            assert daemon.until(lambda: len(waiting(tmp_path)) == 3, 20.0)
+            assert daemon.until(lambda: waiting(tmp_path) == 3, 20.0)
             platform.come_back()
             assert daemon.wait(30.0) == 0
         assert len(platform.images) == 3

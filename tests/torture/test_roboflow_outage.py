@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from rigs.daemon import POLICY, Daemon, framesift, write_configuration
+from rigs.daemon import POLICY, Daemon, write_configuration
 from rigs.footage import numbered_clip, read_number
 from rigs.platform import KEY, Cut, Html, Order, Platform, Status
 from rigs.rtsp import RtspCamera, Wire
@@ -41,7 +43,8 @@ def annotated_exactly_once(platform: Platform) -> bool:
 
 
 def waiting(folder: Path) -> int:
-    return len(framesift(folder, "spool", "list", "--json", "--limit", "100000").stdout.splitlines())
+    with closing(sqlite3.connect(f"file:{folder / 'spool.db'}?mode=ro", uri=True)) as spool:
+        return int(spool.execute("SELECT count(*) FROM datapoint").fetchone()[0])
 
 
 @pytest.mark.torture

@@ -1,0 +1,230 @@
+"""From a camera's file to the platform, with a real process: for every task, what is stored there is what was seen.
+
+One white object stands at a known place on black, in a clip without loss. The stored picture is looked at: there the
+object must be where the stored annotation says, to the pixel, after the picture was reduced by a factor that is no
+whole number, in a wide, a tall and a very flat picture, and in one that was small enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rigs.daemon import POLICY, framesift, write_configuration
+from rigs.drawn import Shape, box_of, clip, filled, from_runs, near, runs_of, said, shape, white
+from rigs.platform import KEY, Platform, StoredAnnotation, StoredImage
+
+SIZES = {"wide": (641, 359), "tall": (359, 641), "flat": (901, 49), "small": (297, 150)}
+MAX_SIZE = [200, 300]  # height, width
+STORED = {"wide": (300, 168), "tall": (112, 200), "flat": (300, 16), "small": (297, 150)}
+FRAMES = 2
+
+Answer = dict[str, Any]
+Say = Callable[[Shape], Answer]
+
+
+def policy(**changes: Any) -> dict[str, Any]:
+    return {**POLICY, "max_image_size": MAX_SIZE, "jpeg_compression_level": 100, **changes}
+
+
+def boxed(drawn: Shape, **more: Any) -> Answer:
+    left, top, right, bottom = box_of(drawn.mask())
+    box = {"x": (left + right) / 2, "y": (top + bottom) / 2, "width": right - left, "height": bottom - top}
+    found = {**box, "confidence": 0.5, "class": "ramp", "class_id": 3, **more}
+    return {"image": {"width": drawn.width, "height": drawn.height}, "predictions": [found]}
+
+
+def with_polygon(drawn: Shape) -> Answer:
+    return boxed(drawn, points=[{"x": x, "y": y} for x, y in drawn.corners])
+
+
+def with_mask(drawn: Shape) -> Answer:
+    return boxed(drawn, rle={"size": [drawn.height, drawn.width], "counts": runs_of(drawn.mask())})
+
+
+def with_keypoints(drawn: Shape) -> Answer:
+    named = [
+        {"x": x, "y": y, "confidence": 0.9, "class": f"k{n}", "class_id": n} for n, (x, y) in enumerate(drawn.corners)
+    ]
+    return boxed(drawn, keypoints=named)
+
+
+def one_label(drawn: Shape) -> Answer:
+    scores = [{"class": "day", "class_id": 0, "confidence": 0.9}, {"class": "night", "class_id": 1, "confidence": 0.1}]
+    size = {"width": drawn.width, "height": drawn.height}
+    return {"image": size, "predictions": scores, "top": "day", "confidence": 0.9}
+
+
+def many_labels(drawn: Shape) -> Answer:
+    scores = {name: {"confidence": 0.9, "class_id": n} for n, name in enumerate(("wet", "dark", "empty"))}
+    size = {"width": drawn.width, "height": drawn.height}
+    return {"image": size, "predictions": scores, "predicted_classes": ["wet", "empty"]}
+
+
+def collected_from_drawn(
+    folder: Path, kind: str, task: str, say: Say | None
+) -> list[tuple[Shape, StoredImage, StoredAnnotation | None]]:
+    """Runs framesift over a clip of each size, and matches what the platform then has with what was drawn."""
+    drawn = {(name, n): shape(kind, *size, n) for name, size in SIZES.items() for n in range(FRAMES)}  # type: ignore[arg-type]  # a kind of shape
+    lines: list[Answer] = []
+    for name in SIZES:
+        clip(folder / f"{name}.mkv", [drawn[name, n] for n in range(FRAMES)])
+        for n in range(FRAMES):
+            what = say(drawn[name, n]) if say else {"is_stub": True}
+            about = {"stream": name, "frame": n, "model_id": "parking/3", "inference_id": f"{name}-{n}"}
+            lines.append({**about, "task_type": task, **what})
+    said(folder / "said.jsonl", lines)
+    with Platform() as platform:
+        platform.add_project("parking", task)
+        streams = [{"name": name, "source": f"{name}.mkv"} for name in SIZES]
+        model = {"type": "recorded", "path": "said.jsonl"}
+        write_configuration(folder, {"streams": streams, "model": model, **platform.settings("parking")}, policy())
+        done = framesift(folder, "run", ROBOFLOW_API_KEY=KEY)
+        assert done.returncode == 0, done.stdout + done.stderr
+        images = {image.inference_id: image for image in platform.images}
+        assert len(platform.images) == len(images) == len(drawn)
+        assert {received.status for received in platform.requests} == {200}
+        found = []
+        for (name, n), what_was_drawn in drawn.items():
+            image = images[f"{name}-{n}"]
+            height, width = white(image.jpeg).shape
+            assert (width, height) == STORED[name]
+            annotations = platform.annotations_of(image.id)
+            assert len(annotations) == (1 if say else 0)
+            assert all(annotation.prediction for annotation in annotations)
+            found.append((what_was_drawn, image, annotations[0] if annotations else None))
+        return found
+
+
+def the_object(image: StoredImage, annotation: StoredAnnotation | None) -> Answer:
+    """The one object of an annotation, which must be of the stored picture's size, with a box where the object is."""
+    assert annotation is not None
+    assert annotation.name == f"{image.name.removesuffix('.jpg')}.json"
+    content = annotation.json()
+    mask = white(image.jpeg)
+    assert content["image"] == {"width": mask.shape[1], "height": mask.shape[0]}
+    (found,) = content["predictions"]
+    assert (found["class"], found["class_id"], found["confidence"]) == ("ramp", 3, 0.5)
+    return dict(found)
+
+
+def test_a_detected_box_is_where_the_object_is(tmp_path: Path) -> None:
+    for drawn, image, annotation in collected_from_drawn(tmp_path, "box", "object-detection", boxed):
+        found = the_object(image, annotation)
+        mask = white(image.jpeg)
+        left, top = found["x"] - found["width"] / 2, found["y"] - found["height"] / 2
+        edges = (left, top, left + found["width"], top + found["height"])
+        assert np.abs(np.subtract(edges, box_of(mask))).max() <= 0.5  # the edge of a pixel nearest to it
+        height, width = mask.shape
+        factors = (width / drawn.width, height / drawn.height)
+        assert edges == pytest.approx(np.multiply(box_of(drawn.mask()), factors * 2))
+
+
+def test_a_polygon_covers_the_object(tmp_path: Path) -> None:
+    for _, image, annotation in collected_from_drawn(tmp_path, "triangle", "instance-segmentation", with_polygon):
+        found = the_object(image, annotation)
+        mask = white(image.jpeg)
+        polygon = [(point["x"], point["y"]) for point in found["points"]]
+        assert near(mask, filled(polygon, mask.shape[1], mask.shape[0]))
+        assert found["mask_format"] == "polygon"
+
+
+def test_a_run_length_mask_covers_the_object(tmp_path: Path) -> None:
+    for _, image, annotation in collected_from_drawn(tmp_path, "triangle", "instance-segmentation", with_mask):
+        found = the_object(image, annotation)
+        mask = white(image.jpeg)
+        height, width = mask.shape
+        assert found["rle"]["size"] == [height, width]
+        assert near(mask, from_runs(plain_runs(found["rle"]["counts"]), width, height))
+
+
+def test_keypoints_are_in_the_middle_of_what_they_name(tmp_path: Path) -> None:
+    for _, image, annotation in collected_from_drawn(tmp_path, "dots", "keypoint-detection", with_keypoints):
+        found = the_object(image, annotation)
+        mask = white(image.jpeg)
+        dots = [(point["x"], point["y"]) for point in found["keypoints"]]
+        assert [point["class"] for point in found["keypoints"]] == ["k0", "k1", "k2"]
+        rows, columns = np.nonzero(mask)
+        owner = np.argmin([(columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 for x, y in dots], axis=0)
+        for number, (x, y) in enumerate(dots):
+            middle = (columns[owner == number].mean() + 0.5, rows[owner == number].mean() + 0.5)
+            assert np.abs(np.subtract(middle, (x, y))).max() <= 0.5
+
+
+def test_the_label_of_a_picture_is_sent_as_text(tmp_path: Path) -> None:
+    for drawn, image, annotation in collected_from_drawn(tmp_path, "box", "classification", one_label):
+        assert annotation is not None
+        assert (annotation.text, annotation.name) == ("day", f"{image.name.removesuffix('.jpg')}.txt")
+        assert_is_reduced(drawn, image)
+
+
+def test_the_labels_of_a_picture_are_sent_as_text_with_commas(tmp_path: Path) -> None:
+    for drawn, image, annotation in collected_from_drawn(tmp_path, "box", "classification", many_labels):
+        assert annotation is not None
+        assert (annotation.text, annotation.name) == ("wet,empty", f"{image.name.removesuffix('.jpg')}.txt")
+        assert_is_reduced(drawn, image)
+
+
+def test_without_a_model_the_picture_goes_alone(tmp_path: Path) -> None:
+    for drawn, image, annotation in collected_from_drawn(tmp_path, "box", "object-detection", None):
+        assert annotation is None
+        assert_is_reduced(drawn, image)
+
+
+def assert_is_reduced(drawn: Shape, image: StoredImage) -> None:
+    mask = white(image.jpeg)
+    factors = (mask.shape[1] / drawn.width, mask.shape[0] / drawn.height)
+    assert np.abs(np.subtract(np.multiply(box_of(drawn.mask()), factors * 2), box_of(mask))).max() <= 0.5
+
+
+def plain_runs(counts: str | list[int]) -> list[int]:
+    """COCO's packed string as run lengths: base 32 from a character's low bits on, bit 32 for more, bit 16 of the last
+    for a negative number; from the fourth on, the difference to the run two before."""
+    if isinstance(counts, list):
+        return counts
+    runs: list[int] = []
+    digits: list[int] = []
+    for character in counts:
+        code = ord(character) - 48
+        digits.append(code & 31)
+        if code < 32:
+            value = sum(digit << 5 * place for place, digit in enumerate(digits))
+            value -= (1 << 5 * len(digits)) if digits[-1] & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            digits = []
+    return runs
+
+
+def test_a_model_of_ones_own_draws_its_box_where_it_sees_the_object(tmp_path: Path) -> None:
+    """Nothing recorded: the model looks at each picture that it is handed."""
+    shapes = [shape("box", 641, 359, n) for n in range(3)]
+    clip(tmp_path / "clip.mkv", shapes)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    def look(pixels):\n"
+        "        rows, columns = np.nonzero(pixels[:, :, 0] > 127)\n"
+        "        w, h = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1\n"
+        "        box = dict(x=columns.min() + w / 2, y=rows.min() + h / 2, width=w, height=h)\n"
+        "        found = {**box, 'class': 'ramp', 'confidence': 0.5}\n"
+        "        return {'image': {'width': pixels.shape[1], 'height': pixels.shape[0]}, 'predictions': [found]}\n"
+        "    return look\n"
+    )
+    model = {"type": "python", "factory": "mine:make", "path": "."}
+    with Platform() as platform:
+        platform.add_project("parking")
+        settings = {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": model}
+        write_configuration(tmp_path, {**settings, **platform.settings("parking")}, policy())
+        done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(platform.images) == 3
+        for image in platform.images:
+            (annotation,) = platform.annotations_of(image.id)
+            (found,) = annotation.json()["predictions"]
+            left, top = found["x"] - found["width"] / 2, found["y"] - found["height"] / 2
+            edges = (left, top, left + found["width"], top + found["height"])
+            assert np.abs(np.subtract(edges, box_of(white(image.jpeg)))).max() <= 0.5
