@@ -156,11 +156,27 @@ def test_another_reason_is_news_and_the_same_is_not(desk: Desk) -> None:
     assert news == [False, True, False]
 
 
-def test_who_asked_since_it_is_shut_is_remembered_until_it_opens(desk: Desk) -> None:
+def test_who_asked_in_vain_gets_another_turn_after_every_few_others(desk: Desk) -> None:
     desk.answer(SINK, "a")
     desk.probe(UNSURE, "b")
     assert desk.gate.asked() == ("a", "b")
-    desk.probe(GOOD, "c")
+    desk.probe(GOOD)
+    assert desk.gate.asked() == ("a", "b")
+    for _ in range(LATEST - 1):
+        desk.answer(GOOD)
+    assert desk.gate.asked() == ("b",)
+    desk.answer(SINK, "a")
+    assert desk.gate.asked() == ("b", "a")
+
+
+@pytest.mark.parametrize("through", ["a", "b"])
+def test_when_one_that_asked_in_vain_gets_through_so_may_all(desk: Desk, through: str) -> None:
+    for id in ("a", "b", "c"):
+        desk.probe(SINK, id)
+    for _ in range(LATEST):
+        desk.probe(GOOD)
+    assert desk.gate.asked() == ("b", "c")
+    desk.answer(GOOD, through)
     assert desk.gate.asked() == ()
 
 

@@ -3,8 +3,9 @@
     open    -- the whole sink failed; or three unsure failures in a row; or most items of late were refused -->  shut
     shut    -- any answer that is none of these --------------------------------------------------------->  open
 
-While it is shut one item at a time asks whether it still is so, at growing intervals, each with an item that has not
-asked yet where there is one: so that an item which the sink will never take can't keep it shut for the others.
+While it is shut one item at a time asks whether it still is so, at growing intervals: each time one that has not asked
+yet, where there is one. Once it is open those that asked in vain come after the others, one after every few that got
+through, until one of them gets through as well: so that items which the sink will never take can't keep it shut.
 
 Whose trouble an unsure failure is, the neighbours tell: the item's own, where the answer before it was good and hardly
 any of the latest other items failed so too; else the sink's. Only the item's own counts towards giving it up.
@@ -67,7 +68,9 @@ class Gate:
         self._shuts = 0  # in a row
         self._until_s = 0.0
         self._probing: int | None = None
-        self._asked: dict[str, None] = {}
+        self._asked: dict[str, None] = {}  # in vain, in the order in which they did
+        self._through = 0  # others since then
+        self._turn: str | None = None  # one of those that asked, whose turn it is again
         self._before: Answer | None = None
         self._failures = 0  # in a row
         self._latest: dict[str, Answer] = {}  # in the order of their answers
@@ -90,7 +93,7 @@ class Gate:
                 self._probing = None
 
     def asked(self) -> tuple[str, ...]:
-        """Items with which it was asked since it is shut: others first."""
+        """Items with which it was asked in vain: others first."""
         with self._lock:
             return tuple(self._asked)
 
@@ -112,8 +115,10 @@ class Gate:
                 self._refuses = refuses
                 return Ruling(own=own and not refuses, shut=True, refuses=refuses, news=news)
             # What was under way when it was shut says nothing of the time since.
-            if answer is not Answer.UNSURE and self._probing == threading.get_ident():
-                self._open()
+            if answer is not Answer.UNSURE:
+                self._got_through(id)
+                if self._probing == threading.get_ident():
+                    self._open()
             shut = self._why is not None
             return Ruling(own=own, shut=shut, refuses=shut and self._refuses, news=was != self._why)
 
@@ -141,7 +146,9 @@ class Gate:
     def _shut(self, id: str, why: str, now_s: float, asked_s: float | None) -> None:
         if len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
+        self._asked.pop(id, None)
         self._asked[id] = None
+        self._through = 0
         if asked_s is not None:
             # Many devices may have been told the same: they shouldn't come back in the same instant.
             asked_s = max(_SHORTEST_PAUSE_S, asked_s) * self._chance.uniform(1.0, 1.1)
@@ -159,4 +166,12 @@ class Gate:
         self._why = None
         self._refuses = False
         self._shuts = 0
-        self._asked.clear()
+
+    def _got_through(self, id: str) -> None:
+        if id in self._asked or id == self._turn:
+            self._asked.clear()
+        self._through += 1
+        if self._through >= LATEST and self._asked:
+            self._turn = next(iter(self._asked))
+            del self._asked[self._turn]
+            self._through = 0

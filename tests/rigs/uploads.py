@@ -89,6 +89,8 @@ def put(
     captured: Moment,
     picture: bytes | None = None,
     quota: Quota = Quota("all", (), "batch"),  # noqa: B008  # frozen
+    score: Callable[[int], float | None] = lambda _: None,
+    threads: int = 16,
 ) -> None:
     """In threads, so that they share their commits."""
 
@@ -105,14 +107,14 @@ def put(
                 jpeg=picture or jpeg(number % 256),
                 prediction=detected(detection("car", x=float(number % WIDTH))),
             )
-            candidate = Candidate("all", None, ("gate-7",), "batch")
+            candidate = Candidate("all", score(number), ("gate-7",), "batch")
             spool.put(datapoint, [candidate], [quota])
 
-    threads = [threading.Thread(target=work, args=(list(numbers)[n::16],)) for n in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    workers = [threading.Thread(target=work, args=(list(numbers)[n::threads],)) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
 
 
 class Rig:
