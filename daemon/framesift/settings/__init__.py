@@ -24,7 +24,7 @@ from framesift.policy_source import UrlPolicy
 from framesift.settings.environment import Environment
 from framesift.settings.options import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.outside import AccountOptions, NetworkOptions
-from framesift.settings.variables import CONFIG, SECRET_NAME, Variables, substitute, typed
+from framesift.settings.variables import CONFIG, PREFIX, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
 __all__ = [
@@ -84,8 +84,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def account(environ: Mapping[str, str]) -> AccountOptions:
     """The platform's account as the environment alone tells it, for whoever has no settings. Raises ConfigError."""
-    key = Variables(environ).value(_KEY)
-    return validated(AccountOptions, {"api_key": key} if key else {}, _KEY)
+    variables = Variables(environ)
+    said_by = {"api_key": _KEY, **{key: f"{PREFIX}ROBOFLOW__{key.upper()}" for key in ("api_url", "gateway")}}
+    data = {key: value for key, name in said_by.items() if (value := variables.value(name))}
+    return validated(AccountOptions, data, lambda place: said_by[str(place[0])] if place else "the environment")
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:
