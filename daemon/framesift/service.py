@@ -367,12 +367,14 @@ class Service:
         telemetry.close()
         seen = self._last_seen
         if seen is not None:
+            left = {name: count - self._exits_before.get(name, 0) for name, count in seen.exits.items()}
             telemetry.changed(
                 "stopped",
                 frames=seen.frames_read,
                 refused=dict(seen.refused),
                 accepted=seen.frames_accepted,
-                delivered=seen.exits.get("delivered", 0) - self._exits_before.get("delivered", 0),
+                delivered=left.pop("delivered", 0),
+                other_exits={name: count for name, count in left.items() if count},
                 waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered,
             )
         return 1 if self._failure is not None or self._gone else 0
