@@ -498,8 +498,9 @@ def test_killed_in_either_step_it_goes_on_where_it_was(tmp_path: Path, call: Any
         platform.orders.add(Order(call, Delay(600.0, stored=stored), times=None))
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
-            asked: Callable[[], tuple[Received, ...]] = lambda: platform.asked(call)  # noqa: E731  # typed
-            assert platform.until(lambda: bool(asked()) and (not stored or bool(stored_by(platform, call))))
+            assert platform.until(
+                lambda: bool(platform.asked(call)) and (not stored or bool(stored_by(platform, call)))
+            )
             assert daemon.until(lambda: waiting(tmp_path) == 3, 20.0)
             daemon.kill()
         before = {image.id: image for image in platform.images}
