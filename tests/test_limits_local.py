@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
-from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window, window_start
+from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window, batch, window_start
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.moment import Moment
 
@@ -22,7 +22,7 @@ MINUTE, HOUR, DAY = Window.MINUTELY, Window.HOURLY, Window.DAILY
 @pytest.fixture
 def cursor(tmp_path: Path) -> Iterator[sqlite3.Cursor]:
     connection = sqlite3.connect(tmp_path / "limits.db", isolation_level=None)
-    connection.executescript("CREATE TABLE datapoint (id TEXT);" + TABLES)
+    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
     yield connection.cursor()
     connection.close()
 
@@ -317,12 +317,36 @@ def test_old_charges_are_pruned_and_a_batch_remembers_them(desk: Desk, cursor: s
     q = quota("a", (DAY, 9), most=10)
     assert desk.granted(q, tries=6) == 6
     desk.limits.send(cursor, "id-1", desk.clock.now())
-    cursor.execute("INSERT INTO datapoint VALUES ('id-3')")
+    cursor.execute("INSERT INTO datapoint VALUES ('id-3', NULL)")
     desk.clock.advance(4 * 86400)
     assert desk.limits.prune(cursor, desk.clock.now()) == 5
     assert cursor.execute("SELECT id FROM charge").fetchall() == [("id-3",)]
     assert cursor.execute("SELECT count(*) FROM send").fetchone() == (0,)
     assert desk.granted(q) == 4
+
+
+def test_a_batch_that_the_platform_counts_stays_as_full_when_charges_are_pruned(
+    desk: Desk, cursor: sqlite3.Cursor
+) -> None:
+    q = quota("a", most=10)
+    assert desk.granted(q, tries=4) == 4
+    batch.seen(cursor, "b", 7, batch.mark(cursor, "b"), desk.clock.now().wall_s)
+    assert desk.granted(q, tries=1) == 1
+    desk.clock.advance(4 * 86400)
+    assert desk.limits.prune(cursor, desk.clock.now()) == 5
+    assert batch.mark(cursor, "b") == 5
+    assert desk.granted(q) == 2
+
+
+def test_what_the_platform_said_of_a_batch_is_forgotten_when_nobody_has_asked_for_a_season(
+    desk: Desk, cursor: sqlite3.Cursor
+) -> None:
+    desk.charge(quota("a"))
+    for name in ("old", "new"):
+        batch.seen(cursor, name, 7, 0, desk.clock.now().wall_s)
+        desk.clock.advance(batch.KEPT_S / 2 + 3600)
+    desk.limits.prune(cursor, desk.clock.now())
+    assert cursor.execute("SELECT batch FROM batch_there").fetchall() == [("new",)]
 
 
 def test_nothing_that_a_window_may_need_is_pruned(desk: Desk, cursor: sqlite3.Cursor) -> None:
@@ -398,7 +422,7 @@ def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.C
 )
 def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tuple[str, float]], value: int) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript("CREATE TABLE datapoint (id TEXT);" + TABLES)
+    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
     clock = ManualClock()
     desk = Desk(connection.cursor(), clock)
     q = quota("a", (MINUTE, value), (HOUR, value + 2), (DAY, value + 5))

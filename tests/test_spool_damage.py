@@ -11,7 +11,7 @@ import pytest
 from clocks import ManualClock
 from framesift.limits import Window
 from framesift.spool import Exit, Refused, Spool, SpoolBroken, State
-from rigs.spools import Told, accepted, make_spool, put, quota
+from rigs.spools import BATCH, Told, accepted, make_spool, put, quota
 
 PAGE_BYTES = 4096
 
@@ -170,6 +170,29 @@ def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
     more = sum(not isinstance(put(spool, clock, [quota("a", (Window.DAILY, 100))]), Refused) for _ in range(70))
     assert more == (0 if table == "charge" else 60)
     assert spool.health.problem is None
+    spool.close()
+
+
+def test_a_batch_that_the_platform_counts_is_not_emptier_for_charges_that_were_lost(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    ids = filled(tmp_path, clock)
+    spool = reopened(tmp_path, clock)
+    assert sorted(deliver_all(spool)) == sorted(ids)
+    spool.batch_seen(BATCH, 45, spool.batch_mark(BATCH))
+    spool.close()
+    path = tmp_path / "spool.db"
+    for page in pages_of(path, "charge"):
+        scribble(path, page)
+    spool = reopened(tmp_path, clock)
+    spool.used()
+    for _ in range(10):  # the damage is met, and mended
+        try:
+            answers = [put(spool, clock, [quota("other", batch_images=50)]) for _ in range(20)]
+            break
+        except SpoolBroken:
+            continue
+    assert sum(not isinstance(answer, Refused) for answer in answers) == 5
     spool.close()
 
 

@@ -32,9 +32,10 @@ from framesift.limits import (
     window_end,
     window_start,
 )
+from framesift.limits import batch as batches
 from framesift.moment import Moment
 
-TABLES = """
+TABLES = f"""{batches.TABLES}
 -- One row per datapoint that holds, or held, a credit. at_s: wall time of the capture, in which windows it counts.
 -- account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted under.
 CREATE TABLE charge (
@@ -56,9 +57,6 @@ CREATE INDEX send_by_id ON send (id);
 
 -- What counts in a window beside its own rows: carried over a step of the clock, or not known any more.
 CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
-
--- Charges of a batch whose rows were pruned.
-CREATE TABLE batch_past (batch TEXT PRIMARY KEY, images INTEGER NOT NULL) WITHOUT ROWID;
 
 -- The moment of the last charge or send: a step of the clock is measured against it.
 CREATE TABLE seen (
@@ -199,7 +197,7 @@ class LocalLimits:
             if self._count(cursor, _STRATEGY + quota.account, limit.window, at_s) >= limit.value:
                 return limit
         most = quota.max_batch_images
-        if most is not None and _in_batch(cursor, quota.batch) >= most:
+        if most is not None and batches.use(cursor, quota.batch) >= most:
             return most
         return None
 
@@ -313,11 +311,8 @@ class LocalLimits:
         ).fetchall()
         for id, batch in old:
             cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
-            cursor.execute(
-                "INSERT INTO batch_past (batch, images) VALUES (?, 1)"
-                " ON CONFLICT (batch) DO UPDATE SET images = images + 1",
-                (batch,),
-            )
+            batches.past(cursor, batch)
+        batches.prune(cursor, now.wall_s)
         cursor.execute(
             "DELETE FROM send WHERE seq IN (SELECT seq FROM send WHERE at_s < ? ORDER BY at_s LIMIT ?)",
             (before_s, most),
@@ -349,15 +344,6 @@ def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, now
         "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'hand')",
         (id, account, batch, now.wall_s),
     )
-
-
-def _in_batch(cursor: sqlite3.Cursor, batch: str) -> int:
-    row = cursor.execute(
-        "SELECT (SELECT count(*) FROM charge WHERE batch = ?1)"
-        " + coalesce((SELECT images FROM batch_past WHERE batch = ?1), 0)",
-        (batch,),
-    ).fetchone()
-    return int(row[0])
 
 
 def _seen(cursor: sqlite3.Cursor) -> Moment | None:

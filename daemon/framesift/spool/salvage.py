@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from framesift.limits import batch as batches
 from framesift.limits.local import LocalLimits
 from framesift.moment import Moment
 from framesift.spool import file, rows
 from framesift.spool.nouns import Report
 
 _BATCH_ROWS = 50
-_LIMITS_TABLES = ("charge", "send", "carried", "batch_past", "seen")
+_LIMITS_TABLES = ("charge", "send", "carried", "batch_past", "batch_there", "seen")
 _SMALL_TABLES = ("tally", "class_count")
 # Each tree that names the rows, with its own order.
 _TREES = (
@@ -111,6 +112,8 @@ def _copy(
         " SELECT id, account, batch_key, captured_at_s, 'salvage' FROM datapoint"
         " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
     )
+    if not all(whole):
+        batches.mark_again(cursor)
     lost += old.unseen()
     rows.lost(cursor, lost)
     # Numbers must go on where the old file's ended: a row's place in the queue is its number.

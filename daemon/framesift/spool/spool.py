@@ -13,6 +13,7 @@ from framesift.datapoint import Candidate, Datapoint
 from framesift.frame import Refusal
 from framesift.limits import Grant, Granted, Limit, Quota, Unknown
 from framesift.limits import Refused as NoCredit
+from framesift.limits import batch as batches
 from framesift.limits.local import LocalLimits, Used
 from framesift.moment import Moment
 from framesift.prediction import predicted_classes
@@ -175,6 +176,20 @@ class Spool:
         if (problem is None) != (self._full is None):
             self._report("spool_full" if problem else "spool_has_room", {"why": problem} if problem else {})
         self._full = problem
+
+    def batch_mark(self, batch: str) -> int:
+        """How many datapoints of the batch (by its key) are no longer on their way: to be asked before the platform is
+        asked how many it has. Raises SpoolBroken."""
+        return self._look(lambda cursor: batches.mark(cursor, batch))
+
+    def batch_seen(self, batch: str, images: int, mark: int) -> None:
+        """The platform has `images` in the batch: `put` counts them from now on. mark: what `batch_mark` said before
+        the platform was asked. Raises SpoolBroken, SpoolFull."""
+
+        def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
+            batches.seen(cursor, batch, images, mark, self._clock.now().wall_s)
+
+        self._write.call(work, refusable=True, after=lambda _: self._limits.forget())
 
     # --- the sink's side ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""How full the labelling batches are, as the platform says: asked now and then, for the policies that limit a batch.
+
+A batch holds its images that are in no job, and those of the jobs that were made of it. What others put there, or take
+away, is known after the next look, within a minute; what this device sends meanwhile, the spool counts by itself. While
+the platform doesn't answer, what it said last holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.roboflow import Batch, PlatformTrouble, Roboflow
+from framesift.spool import Spool, SpoolBroken, SpoolFull
+
+EVERY_S = 60.0
+WITHIN_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A batch whose fill matters. workspace: None for the key's own. key: what the spool counts the batch under."""
+
+    workspace: str | None
+    project: str
+    batch: str
+    key: str
+
+
+class BatchWatcher:
+    """wanted: the batches that matter at this moment; none, and nobody is asked. report: told why the platform can't be
+    asked, when that begins or changes, and None when it can again. failed: told of a bug, which ends the thread."""
+
+    def __init__(
+        self,
+        platform: Roboflow,
+        spool: Spool,
+        clock: Clock,
+        *,
+        wanted: Callable[[], Sequence[Wanted]],
+        report: Callable[[str | None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._platform = platform
+        self._spool = spool
+        self._clock = Pulse(clock)
+        self._wanted = wanted
+        self._report = report
+        self._failed = failed
+        self._own_workspace: str | None = None
+        self._problem: str | None = None
+        self._not_before_s = 0.0  # as the platform asked, of which nobody may make less
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+
+    def start(self) -> None:
+        """The first look is taken at once."""
+        self._thread.start()
+
+    def ask_again(self) -> None:
+        """What is wanted may have changed: looks now."""
+        self._wake.set()
+
+    def stop(self, within_s: float) -> bool:
+        """Tells whether it ended in time."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def silence_s(self) -> float:
+        """Seconds since the thread last moved, for the watchdog."""
+        return self._clock.silence_s()
+
+    def look_once(self) -> float:
+        """Asks for all batches that matter; returns the seconds after which the next look may be taken."""
+        projects: dict[tuple[str | None, str], list[Wanted]] = {}
+        for wanted in self._wanted():
+            projects.setdefault((wanted.workspace, wanted.project), []).append(wanted)
+        problem: str | None = None
+        pause_s = EVERY_S
+        for batches in projects.values():
+            try:
+                self._look_at(batches)
+            except PlatformTrouble as error:
+                problem = problem or str(error)
+                if error.retry_after_s is not None:
+                    pause_s = max(pause_s, error.retry_after_s)
+                    self._not_before_s = self._clock.monotonic() + error.retry_after_s
+            except (SpoolBroken, SpoolFull):  # the spool says so itself
+                continue
+        if problem != self._problem:
+            self._problem = problem
+            self._report(problem)
+        return pause_s
+
+    def _look_at(self, wanted: Sequence[Wanted]) -> None:
+        """All of one project. Raises PlatformTrouble, SpoolBroken, SpoolFull."""
+        workspace, project = wanted[0].workspace or self._workspace(), wanted[0].project
+        # Before the platform is asked: what arrives there meanwhile is counted twice rather than not at all.
+        marks = {w.key: self._spool.batch_mark(w.key) for w in wanted}
+        self._clock.monotonic()
+        there: dict[str, Batch] = {}
+        for batch in self._platform.batches(workspace, project, within_s=WITHIN_S):
+            there.setdefault(batch.name, batch)
+        found = [there[w.batch] for w in wanted if w.batch in there]
+        in_jobs: dict[str, int] = {}
+        if any(batch.jobs > 0 for batch in found):
+            self._clock.monotonic()
+            for job in self._platform.jobs(workspace, project, within_s=WITHIN_S):
+                in_jobs[job.batch_id] = in_jobs.get(job.batch_id, 0) + job.images
+        for w in wanted:
+            images = 0
+            if w.batch in there:
+                batch = there[w.batch]
+                images = batch.images + (in_jobs.get(batch.id, 0) if batch.jobs > 0 else 0)
+            self._spool.batch_seen(w.key, images, marks[w.key])
+
+    def _workspace(self) -> str:
+        if self._own_workspace is None:
+            self._clock.monotonic()
+            self._own_workspace = self._platform.workspace(within_s=WITHIN_S)
+        return self._own_workspace
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wait(self.look_once())
+        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
+            self._failed(error)
+
+    def _wait(self, seconds: float) -> None:
+        until_s = self._clock.monotonic() + seconds
+        while not self._stop.is_set() and (left_s := until_s - self._clock.monotonic()) > 0:
+            if self._clock.wait(self._wake, min(left_s, LONGEST_WAIT_S)):
+                self._wake.clear()
+                until_s = min(until_s, self._not_before_s)
