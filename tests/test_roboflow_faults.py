@@ -236,7 +236,8 @@ def test_where_half_of_all_annotations_fail_no_image_is_left_without_its_own(tmp
 
 def test_an_answer_that_trickles_or_never_comes_ends_with_the_time_for_it(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, _):
-        for number, action in enumerate((Trickle(10.0), Delay(60.0))):
+        slow: list[Trickle | Delay] = [Trickle(10.0), Delay(60.0)]
+        for number, action in enumerate(slow):
             rig.platform.orders.add(Order("upload", action))
             began_s = time.monotonic()
             outcome = rig.sink.deliver(delivery(number), now_s=rig.clock.now().wall_s, within_s=0.5)
@@ -498,9 +499,7 @@ def test_killed_in_either_step_it_goes_on_where_it_was(tmp_path: Path, call: Any
         platform.orders.add(Order(call, Delay(600.0, stored=stored), times=None))
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
-            assert platform.until(
-                lambda: bool(platform.asked(call)) and (not stored or bool(stored_by(platform, call)))
-            )
+            assert platform.until(lambda: bool(stored_by(platform, call) if stored else platform.asked(call)))
             assert daemon.until(lambda: waiting(tmp_path) == 3, 20.0)
             daemon.kill()
         before = {image.id: image for image in platform.images}
