@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from clocks import NOON_S, ManualClock
-from framesift.collect import MOST_FAILURES_IN_A_ROW, Collector, ModelBroken, Origin
+from framesift.claims import Origin
+from framesift.collect import MOST_FAILURES_IN_A_ROW, Collector, ModelBroken
 from framesift.frame import Frame
+from framesift.intake import Intake
 from framesift.models import ModelFailed
 from framesift.policy import Policy, parse
 from framesift.prediction import Detection, Detections, Prediction, Task
@@ -90,16 +92,22 @@ class River:
         self.spool: Spool = make_spool(folder, self.clock)
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
         self.woken = 0
-        self.collector = Collector(
-            stream,  # type: ignore[arg-type]  # of a stream a collector uses its name and its frames
+        self.intake = Intake(
+            stream.name,
             Origin("gate-7", ("fleet",), ("north",), seed=0),
-            model=model or Eye(),
             policy=policy,
             classes=AcceptedClasses({}),
             spool=self.spool,
             telemetry=self.telemetry,
             clock=self.clock,
             accepted=self._wake,
+        )
+        self.collector = Collector(
+            stream,  # type: ignore[arg-type]  # of a stream a collector uses its frames
+            self.intake,
+            model=model or Eye(),
+            telemetry=self.telemetry,
+            clock=self.clock,
         )
 
     def run(self) -> None:
@@ -211,7 +219,7 @@ def test_a_new_policy_holds_from_the_next_frame_on(tmp_path: Path) -> None:
 
     def switch(number: int) -> None:
         if number == 4:
-            river.collector.policy = parse('{"enabled": false}', "policy.json")
+            river.intake.policy = parse('{"enabled": false}', "policy.json")
 
     stream.before = switch
     river.run()

@@ -58,8 +58,8 @@ WALLS: dict[str, set[str]] = {
     "claims": {"policy", "sampling", "limits", "datapoint", "prediction", "options", "moment"},
     "trial": NOUNS | {"claims", "policy", "sampling", "strategies", "limits", "clock"},
     "batches": {"roboflow", "spool", "clock", "moment"},
-    "collect": NOUNS
-    | {"streams", "models", "sampling", "strategies", "policy", "claims", "limits", "spool", "telemetry", "clock"},
+    "intake": NOUNS | {"claims", "sampling", "strategies", "policy", "limits", "spool", "telemetry", "clock"},
+    "collect": NOUNS | {"streams", "models", "intake", "telemetry", "clock"},
     "gate": {"clock"},
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock", "gate"},
     "online": {"roboflow", "web", "settings"},

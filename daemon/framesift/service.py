@@ -23,6 +23,7 @@ from framesift.claims import Origin
 from framesift.clock import Clock, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
+from framesift.intake import Intake
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.models import Model, Recorder
@@ -303,8 +304,8 @@ class Service:
             count_skipped=lambda why, count: self._telemetry.skipped(options.name, why, count),
             chance=random.Random(repr((self._settings.seed, options.name, "backoff"))),
         )
-        collector = Collector(
-            stream,
+        intake = Intake(
+            options.name,
             Origin(
                 self._settings.device,
                 self._settings.tags,
@@ -313,24 +314,23 @@ class Service:
                 self._settings.project_of(options),
                 self._steering.policies.scope_of(options.name),
             ),
-            model=model,
             policy=NO_POLICY_YET,
             classes=classes,
             spool=spool,
             telemetry=self._telemetry,
             clock=pulse,
             accepted=uploader.nudge,
-            record=record,
         )
+        intake.policy = self._steering.follow(options.name, intake.follow)
+        collector = Collector(stream, intake, model=model, telemetry=self._telemetry, clock=pulse, record=record)
         thread = threading.Thread(
             target=self._run_stream, args=(collector, options.name, pulse), name=options.name, daemon=True
         )
-        collector.policy = self._steering.follow(options.name, collector.take)
         return _Collecting(stream, collector, pulse, thread)
 
     def _run_stream(self, collector: Collector, name: str, clock: Clock) -> None:
         try:
-            while collector.policy is NO_POLICY_YET:  # a file's frames must not be refused for want of a policy
+            while collector.intake.policy is NO_POLICY_YET:  # a file's frames must not be refused for want of a policy
                 if clock.wait(self._stop, LOOK_AROUND_S):
                     return
             collector.run()
