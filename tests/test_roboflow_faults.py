@@ -8,6 +8,7 @@ everybody waits; some a whole process. Times of requests are the clock's.
 from __future__ import annotations
 
 import random
+import socket
 import sqlite3
 import threading
 import time
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+import canaries
 from clocks import ManualClock
 from deliveries import delivery, detected, detection, jpeg
 from framesift.datapoint import Candidate, Datapoint
@@ -469,7 +472,7 @@ def test_one_that_is_refused_holds_up_nobody(tmp_path: Path) -> None:
 # --- whole processes --------------------------------------------------------------------------------------------------
 
 
-def configure(folder: Path, platform: Platform, frames: int = 3, **policy: Any) -> None:
+def configure(folder: Path, platform: Platform, frames: int = 3, status: Any = None, **policy: Any) -> None:
     platform.add_project(PROJECT)
     clip(folder / "clip.mkv", [shape("box", 320, 240, n) for n in range(frames)])
     (folder / "mine.py").write_text(
@@ -480,6 +483,7 @@ def configure(folder: Path, platform: Platform, frames: int = 3, **policy: Any) 
     settings = {
         "streams": [{"name": "gate", "source": "clip.mkv", "tags": ["north"]}],
         "model": {"type": "python", "factory": "mine:make", "path": "."},
+        "status": status or {"bind": None},
         **platform.settings(PROJECT),
     }
     write_configuration(folder, settings, {**POLICY, **policy})
@@ -533,6 +537,25 @@ def test_a_platform_that_is_away_at_the_start_gets_everything_when_it_is_there(t
             assert daemon.wait(30.0) == 0
         assert len(platform.images) == 3
         assert annotated_once(platform)
+
+
+def test_whatever_fails_the_key_is_on_no_page_and_in_no_line(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    with Platform() as platform:
+        configure(tmp_path, platform, status={"bind": bind})
+        platform.revoke_key()
+        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:  # looks through its own lines and processes
+            daemon.wait_for("not_delivered")
+            pages = [requests.get(f"http://{bind}{path}", timeout=20).text for path in ("/", "/status", "/metrics")]
+            told = framesift(tmp_path, "status", ROBOFLOW_API_KEY=KEY)
+            checked = framesift(tmp_path, "check", ROBOFLOW_API_KEY=KEY)
+            assert daemon.stop() == 0
+        assert "401" in checked.stdout
+        assert "401" in told.stdout
+        assert "401" in pages[1]
+        assert not any(canaries.in_text(text) for text in pages)
 
 
 def test_a_batch_that_has_images_already_is_filled_to_its_end_and_no_further(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ Point framesift at it in framesift.yaml:
       type: roboflow
       project: {project}
 
+A project has no policy that collects anything until you push one: framesift policy push policy.json {project}
+
 Ctrl-C ends it.
 """
 
