@@ -171,6 +171,7 @@ def deep(levels: int) -> Any:
     "change",
     [
         {"x": deep(100_000)},
+        {"x": deep(51)},
         {"x": [0] * 30_000},
         {"x": "y" * 300_000},
         {"y" * 300_000: 1},
@@ -181,7 +182,19 @@ def deep(levels: int) -> Any:
         {"batching_strategy": {"batches_name_prefix": "\ud800", "recreation_interval": "daily"}},
         {"jpeg_compression_level": 10**400},
     ],
-    ids=["deep", "many", "long", "long key", "nan", "infinite", "digits", "tags", "half a character", "range"],
+    ids=[
+        "very deep",
+        "deep",
+        "many",
+        "long",
+        "long key",
+        "nan",
+        "infinite",
+        "digits",
+        "tags",
+        "half a character",
+        "range",
+    ],
 )
 def test_a_hostile_document_is_refused_in_a_few_short_lines(change: dict[str, Any]) -> None:
     assert refused({**PLAIN, **change})
@@ -253,6 +266,11 @@ def test_the_digest_depends_on_what_a_policy_means_not_on_how_it_is_written() ->
     }
     assert digest(policy) == digest(parse(json.dumps(spelled_out, indent=3), "q"))
     assert digest(policy) == digest(read_fetched({**PLAIN, "new": 1}, SOURCE).policy)
+    unsure = {"name": "unsure", "type": "uncertainty", "measure": "entropy", "aggregation": "max", "probability": 1}
+    counts = {"minimum_score": 0.5, "class_balance": True, "initial_counts": {"car": 1, "bus": 2}}
+    balanced = parse(json.dumps(with_strategies({**unsure, **counts})), "p")
+    turned = {**counts, "initial_counts": {"bus": 2, "car": 1}}
+    assert digest(balanced) == digest(parse(json.dumps(with_strategies({**turned, **unsure})), "p"))
     others = [
         {**PLAIN, "enabled": False},
         {**PLAIN, "tags": ["a"]},

@@ -107,8 +107,13 @@ def test_an_address_gives_a_policy_that_is_read_tolerantly(documents: Documents)
     assert said.source == f"{documents.url}/a/policy.json"
 
 
+def test_a_byte_order_mark_does_not_matter(documents: Documents) -> None:
+    documents.pages["/p"] = Page(b'\xef\xbb\xbf{"enabled": false}')
+    assert not Asking().ask(f"{documents.url}/p").policy.enabled
+
+
 def test_an_address_may_give_yaml(documents: Documents) -> None:
-    documents.pages["/p"] = Page(b"\xef\xbb\xbf# a comment\nenabled: false\ntarget_project: elsewhere\n")
+    documents.pages["/p"] = Page(b"# a comment\nenabled: false\ntarget_project: elsewhere\n")
     said = Asking().ask(f"{documents.url}/p")
     assert (said.policy.enabled, said.project) == (False, "elsewhere")
 
@@ -140,10 +145,10 @@ def test_an_address_that_wants_to_be_left_alone_says_for_how_long(documents: Doc
 
 
 def test_a_redirect_is_told_and_not_followed(documents: Documents) -> None:
-    documents.pages["/p"] = Page(b"", 302, {"Location": f"{documents.url}/q?token=geheim"})
+    documents.pages["/p"] = Page(b"", 302, {"Location": "/q?token=geheim"})
     documents.pages["/q"] = Page(json.dumps(POLICY).encode())
     trouble = str(Asking().unavailable(f"{documents.url}/p"))
-    assert f"status 302, to {documents.url}/q?token=****, which is not followed" in trouble
+    assert f'status 302, to "{documents.url}/q?token=****", which is not followed' in trouble
     assert len(documents.visits) == 1
 
 

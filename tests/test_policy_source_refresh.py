@@ -405,6 +405,8 @@ def test_a_new_policy_holds_at_once_and_is_told(tmp_path: Path, platform: Platfo
     assert run.of().hash != before.hash
     (told,) = run.told
     assert (told.news, told.standing, told.streams, told.why) == (News.CHANGED, run.of(), (), "")
+    platform.go_away()
+    assert Run(tmp_path, PARKING, platform=platform).begun().of().policy == run.of().policy
 
 
 def test_the_same_policy_is_the_same_object_with_a_new_date(tmp_path: Path, platform: Platform) -> None:

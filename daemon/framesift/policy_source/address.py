@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from framesift import config_text
-from framesift.config_errors import ConfigError
+from framesift.config_errors import ConfigError, shown
 from framesift.policy_source.fetched import read_fetched
 from framesift.policy_source.nouns import Got, PolicyUnavailable
 from framesift.policy_source.options import UrlPolicy
@@ -37,7 +37,7 @@ class UrlSource:
         if answer.status != 200:
             pause_s = retry_after_s(answer.headers, answer.at_s)
             where = answer.headers.get("Location") if 300 <= answer.status < 400 else None
-            to = f", to {redacted_url(where)[:200]}, which is not followed" if where else ""
+            to = f", to {shown(urljoin(self._request.url, where))}, which is not followed" if where else ""
             raise PolicyUnavailable(f"{self.told}: answered with status {answer.status}{to}", pause_s)
         try:
             text = answer.body.decode("utf-8-sig")

@@ -45,7 +45,7 @@ class PoliciesCollector(Collector):
         left_out: dict[str, int] = {}
         fetched_at_s: dict[str, float] = {}
         for policy in self.look():
-            name = self._names(policy.name)
+            name = self._names(policy.name or "common")
             left_out[name] = left_out.get(name, 0) + len(policy.left_out)
             if policy.fetched_at_s is not None:
                 fetched_at_s[name] = min(policy.fetched_at_s, fetched_at_s.get(name, policy.fetched_at_s))

@@ -1,0 +1,100 @@
+"""What telemetry tells of policies: all of it in a snapshot, a little in metrics, no secret in either."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from clocks import ManualClock
+from framesift.telemetry import PolicyTold, Telemetry
+
+COMMON = PolicyTold(
+    name="",
+    source="roboflow project parking",
+    streams=(),
+    enabled=True,
+    hash="0123456789ab",
+    fetched_at_s=1_789_000_000.0,
+    from_disk=True,
+    strategies=("night", "some"),
+    left_out=('sampling_strategies[2] ("x"): type "weird" is not known', "x: the key is not known"),
+    notes=("a note",),
+    trouble="the platform did not answer",
+)
+OWN = replace(COMMON, name="yard.json-3fa9c1", source="/etc/yard.json", streams=("yard",), fetched_at_s=None)
+WAITING = replace(COMMON, name="late-aaaaaa", hash=None, enabled=False, fetched_at_s=None, left_out=(), strategies=())
+
+
+@dataclass(frozen=True)
+class Style:
+    format: str = "json"
+    level: str = "info"
+
+
+def telemetry(*policies: PolicyTold, secrets: tuple[str, ...] = ()) -> Telemetry:
+    made = Telemetry(ManualClock(), Style(), secrets=secrets, out=io.StringIO())
+    made.watch_policies(lambda: policies)
+    return made
+
+
+def samples(made: Telemetry) -> dict[str, dict[str, float]]:
+    families = text_string_to_metric_families(made.exposition().decode())
+    return {
+        family.name: {sample.labels["policy"]: sample.value for sample in family.samples}
+        for family in families
+        if family.name.startswith("framesift_policy_")
+    }
+
+
+def test_a_snapshot_has_the_policies_as_they_are_and_json_can_carry_them() -> None:
+    seen = telemetry(COMMON, OWN, WAITING).snapshot()
+    assert seen.policies == (COMMON, OWN, WAITING)
+    told = json.loads(json.dumps(asdict(seen)))["policies"]
+    assert [policy["hash"] for policy in told] == ["0123456789ab", "0123456789ab", None]
+    assert told[0]["left_out"][1] == "x: the key is not known"
+
+
+def test_before_anybody_says_what_holds_there_are_none() -> None:
+    made = Telemetry(ManualClock(), Style(), out=io.StringIO())
+    assert made.snapshot().policies == ()
+    assert samples(made) == {
+        "framesift_policy_parts_left_out": {},
+        "framesift_policy_fetched_timestamp_seconds": {},
+    }
+
+
+def test_what_others_wrote_shows_no_secret() -> None:
+    loud = replace(
+        COMMON,
+        source="at geheim1",
+        strategies=("geheim1",),
+        left_out=("key geheim1",),
+        notes=("geheim1!",),
+        trouble="why geheim1",
+    )
+    made = telemetry(loud, replace(loud, trouble=None), secrets=("geheim1",))
+    assert "geheim1" not in str(asdict(made.snapshot()))
+    assert b"geheim1" not in made.exposition()
+    assert made.snapshot().policies[1].trouble is None
+
+
+def test_metrics_tell_what_was_left_out_and_since_when_nobody_was_heard() -> None:
+    assert samples(telemetry(COMMON, OWN, WAITING)) == {
+        "framesift_policy_parts_left_out": {"common": 2, "yard.json-3fa9c1": 2, "late-aaaaaa": 0},
+        "framesift_policy_fetched_timestamp_seconds": {"common": 1_789_000_000.0},
+    }
+
+
+def test_endlessly_many_policies_are_one_label_with_the_oldest_date() -> None:
+    many = [
+        replace(COMMON, name=f"p{n}", fetched_at_s=2_000_000_000.0 - n, left_out=COMMON.left_out[:1])
+        for n in range(300)
+    ]
+    made = telemetry(*many)
+    told = samples(made)
+    assert told["framesift_policy_parts_left_out"]["other"] == 44
+    assert told["framesift_policy_fetched_timestamp_seconds"]["other"] == 2_000_000_000.0 - 299
+    assert len(made.snapshot().policies) == 300
