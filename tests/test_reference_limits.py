@@ -6,6 +6,7 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,10 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from framesift.batches import BatchWatcher, Wanted
 from framesift.datapoint import Interval, batch_name
 from framesift.limits import Window, window_end, window_start
+from framesift.roboflow import Roboflow
 from framesift.spool import Exit, Item
-from registrations import Registrations, at, found, limits, policy, registering
+from framesift.web import Web
+from registrations import PROJECT, Registrations, at, found, limits, policy, registering
+from rigs.platform import KEY, Answer, Order, Platform
 
 NOON = at("2026-09-10T12:00:00")  # a Thursday
 ZONES = [
@@ -315,3 +320,60 @@ def test_without_max_batch_images_a_batch_takes_any_number(tmp_path: Path) -> No
         folder.mkdir()
         with registering(folder, policy(batching=batching), wall_s=NOON) as here:
             assert offered(here, *[NOON] * 20) == ["a"] * 20
+
+
+# Batches that others fill too: a batch has room while the maximum is more than what the platform counts in it.
+
+
+def there(name: str, images: int, jobs: int = 0, id: str = "b1") -> dict[str, object]:
+    return {"id": id, "name": name, "images": images, "numJobs": jobs}
+
+
+def job(images: int, of: str = "b1") -> dict[str, object]:
+    return {"sourceBatch": of, "numImages": images}
+
+
+@pytest.mark.parametrize(
+    ("batches", "jobs", "room"),
+    [
+        pytest.param([], [], 3, id="a batch that is not there has room for the maximum"),
+        pytest.param([there("al", 0)], [], 3, id="an empty batch has room for the maximum"),
+        pytest.param([there("al", 2)], [], 1, id="its images count"),
+        pytest.param([there("al", 3)], [], 0, id="a total that equals the maximum is no room"),
+        pytest.param([there("al", 9)], [], 0, id="a total over the maximum is no room"),
+        pytest.param([there("al", 1, jobs=1)], [job(1)], 1, id="the images of its job count too"),
+        pytest.param([there("al", 0, jobs=2)], [job(1), job(1)], 1, id="the images of all its jobs count"),
+        pytest.param([there("al", 0, jobs=1)], [job(5, of="b2")], 3, id="the images of other jobs do not"),
+        pytest.param([there("al", 1, jobs=0)], [job(5)], 2, id="without jobs nobody asks for them"),
+        pytest.param(
+            [there("al2", 9), there("AL", 9), there("xal", 9)], [], 3, id="a batch is found by its exact name"
+        ),
+        pytest.param([there("al", 1), there("al", 9)], [], 2, id="the first of that name is the one"),
+        pytest.param([there("al", 1, jobs=1)], [job(9, of="b12")], 2, id="ours: a job is its batch's by the exact id"),
+    ],
+)
+def test_a_batch_has_room_while_the_maximum_is_more_than_the_total(
+    tmp_path: Path, batches: list[dict[str, object]], jobs: list[dict[str, object]], room: int
+) -> None:
+    with (
+        Platform() as platform,
+        registering(tmp_path, policy(batching={"max_batch_images": 3}), wall_s=NOON) as here,
+        closing(Web()) as web,
+    ):
+        platform.add_project(PROJECT)
+        platform.orders.add(
+            Order("batches", Answer({"batches": batches})),
+            Order("jobs", Answer({"jobs": jobs})),
+        )
+        watcher = BatchWatcher(
+            Roboflow(web, api_key=KEY, api_url=platform.url),
+            here.spool,
+            here.clock,
+            wanted=lambda: [Wanted(None, PROJECT, "al", "al")],
+            report=lambda trouble: pytest.fail(f"could not ask: {trouble}") if trouble else None,
+            failed=lambda error: pytest.fail(f"a bug: {error!r}"),
+        )
+        watcher.look_once()
+        assert offered(here, *[NOON] * 5) == ["a"] * room + ["batch_full"] * (5 - room)
+        wanted_jobs = any(one["name"] == "al" and one["numJobs"] for one in batches[:1])
+        assert len(platform.asked("jobs")) == (1 if wanted_jobs else 0)
