@@ -608,6 +608,18 @@ def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, docume
         run.policies.reload()
 
 
+def test_a_reload_that_is_refused_leaves_the_time_zone_open(tmp_path: Path) -> None:
+    first, second = written(tmp_path, "a.json", OFF), written(tmp_path, "b.json", OFF)
+    run = Run(tmp_path, first, {"yard": second}).begun()
+    written(tmp_path, "a.json", {**POLICY, "time_zone": "Europe/Paris"})
+    written(tmp_path, "b.json", POLICY)
+    with pytest.raises(ConfigError, match="changing Europe/Paris to UTC"):
+        run.policies.reload()
+    written(tmp_path, "a.json", POLICY)
+    run.policies.reload()
+    assert run.policies.time_zone == "UTC"
+
+
 # -- switched off
 
 

@@ -90,7 +90,7 @@ class Policies:
         self._enabled = enabled
         self._told = told
         self._failed = failed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is taken is also refused, and told, under it
         self._zone: str | None = None
         self._zone_said_by = ""
         self._begun = False
@@ -221,10 +221,16 @@ class Policies:
         """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
         was."""
         files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
-        for slot, got in files:
-            self._refuse_zone(slot, got)
-        for slot, got in files:
-            self._take(slot, got)
+        with self._lock:
+            zone = self._zone
+            try:
+                for slot, got in files:
+                    self._refuse_zone(slot, got)
+            except ConfigError:
+                self._zone = zone
+                raise
+            for slot, got in files:
+                self._take(slot, got)
         for slot in self._remote:
             slot.again = True
         self._wake.set()
@@ -279,13 +285,13 @@ class Policies:
 
     def _take(self, slot: _Slot, got: Got, *, quietly: bool = False) -> None:
         """A good answer holds from now on. quietly: where a change is no news, at the start."""
-        try:
-            self._refuse_zone(slot, got)
-        except ConfigError as error:
-            self._note_trouble(slot, error)
-            return
         now_s = self._clock.now().wall_s
         with self._lock:
+            try:
+                self._refuse_zone(slot, got)
+            except ConfigError as error:
+                self._note_trouble(slot, error)
+                return
             old = slot.standing
             new = _standing(slot.source, got, None if slot.is_local else now_s)
             if old is not None and old.hash == new.hash:
