@@ -495,7 +495,11 @@ def annotated_once(platform: Platform) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("call", "stored"), [("annotate", False), ("annotate", True), ("upload", False), ("upload", True)]
+    ("call", "stored"),
+    [
+        pytest.param("upload", True, id="the image is there, and nobody knows"),
+        pytest.param("annotate", False, id="between the image and its annotation"),
+    ],
 )
 def test_killed_in_either_step_it_goes_on_where_it_was(tmp_path: Path, call: Any, stored: bool) -> None:
     with Platform() as platform:

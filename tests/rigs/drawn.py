@@ -1,4 +1,4 @@
-"""Clips without loss in which one white object stands at a known place on black, and what a model would say of it.
+"""Clips without loss in which one white object stands at a known place on the dark, and what a model would say of it.
 
 Coordinates have their origin at the upper left corner of the upper left pixel, so that pixel (0, 0) covers 0 to 1.
 """
@@ -85,10 +85,10 @@ def from_runs(runs: Sequence[int], width: int, height: int) -> Mask:
 
 
 def white(jpeg: bytes) -> Mask:
-    """Where a stored picture is white."""
+    """Where a stored picture is white: lighter than half-way from its darkest to its lightest."""
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert pixels is not None, "this is no picture"
-    found: Mask = pixels > 127
+    found: Mask = pixels > (float(pixels.min()) + float(pixels.max())) / 2
     return found
 
 
@@ -108,8 +108,9 @@ def clip(path: Path, shapes: Sequence[Shape], fps: int = 5) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=fps)
         stream.width, stream.height, stream.pix_fmt = shapes[0].width, shapes[0].height, "bgr0"
-        for drawn in shapes:
-            pixels = np.zeros((drawn.height, drawn.width, 3), np.uint8)
+        for number, drawn in enumerate(shapes):
+            # The ground of each is a shade lighter, so that no two pictures are equal.
+            pixels = np.full((drawn.height, drawn.width, 3), min(number, 60), np.uint8)
             pixels[drawn.mask()] = 255
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
         container.mux(stream.encode(None))
