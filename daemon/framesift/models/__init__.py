@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from framesift.models.model import Model, ModelFailed, ModelUnusable
+from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable
 from framesift.models.onnx import OnnxModel
 from framesift.models.onnx_options import OnnxOptions
 from framesift.models.python import PythonModel, PythonOptions
@@ -32,4 +32,4 @@ def load(options: ModelOptions) -> Model:
     return _LOADERS[options.type](options)
 
 
-__all__ = ["Model", "ModelFailed", "ModelOptions", "ModelUnusable", "Recorder", "load"]
+__all__ = ["Model", "ModelAway", "ModelFailed", "ModelOptions", "ModelUnusable", "Recorder", "load"]

@@ -1,4 +1,4 @@
-"""What every model promises, and the two ways in which it may fail."""
+"""What every model promises, and the ways in which it may fail."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from framesift.prediction import Prediction, Task
 
 class ModelFailed(Exception):
     """This frame has no prediction. The text says why."""
+
+
+class ModelAway(ModelFailed):
+    """The model can't be asked now, whatever the frame; later it may be. The text says why, for the operator.
+
+    retry_after_s: before then it answers the same, without having looked; None where it doesn't know.
+    """
+
+    def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
 
 
 class ModelUnusable(Exception):
@@ -36,7 +47,7 @@ class Model(Protocol):
     def description(self) -> str: ...
 
     def predict(self, frame: Frame) -> Prediction:
-        """The prediction in the frame's pixels. Raises ModelFailed, and nothing else."""
+        """The prediction in the frame's pixels. Raises ModelFailed (ModelAway among it), and nothing else."""
         ...
 
     def close(self) -> None:
