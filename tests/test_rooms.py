@@ -59,6 +59,8 @@ WALLS: dict[str, set[str]] = {
     "trial": NOUNS | {"claims", "policy", "sampling", "strategies", "limits", "clock"},
     "batches": {"roboflow", "spool", "clock", "moment"},
     "intake": NOUNS | {"claims", "sampling", "strategies", "policy", "limits", "spool", "telemetry", "clock"},
+    "intakes": {"intake", "claims", "steering", "settings", "sampling", "spool", "telemetry", "clock"},
+    "watch": {"collect", "steering", "streams", "clock"},
     "collect": NOUNS | {"streams", "models", "intake", "telemetry", "clock"},
     "gate": {"clock"},
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock", "gate"},

@@ -150,6 +150,16 @@ def test_a_stream_may_have_a_policy_and_limits_of_its_own(tmp_path: Path, platfo
     assert Counter(row["stream"] for row in collected(tmp_path)) == {"gate": 3, "yard": 3}
 
 
+def test_a_batch_that_others_have_nearly_filled_takes_only_what_fits(tmp_path: Path, platform: Platform) -> None:
+    batching = {"batches_name_prefix": "test", "recreation_interval": "never", "max_batch_images": 10}
+    platform.add_project("parking", active_learning={**POLICY, "batching_strategy": batching})
+    platform.set_batch("parking", "test", images=2, jobs=(3, 1))
+    configure(tmp_path, platform, sink={"type": "roboflow"})
+    done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY)
+    assert '"refused": {"batch_full": 6}, "accepted": 4' in done.stdout
+    assert len(platform.images) == 4
+
+
 def test_somebody_elses_images_are_counted_at_the_end(tmp_path: Path, platform: Platform) -> None:
     configure(tmp_path, platform, sink={"type": "roboflow"})
     assert framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY).returncode == 0

@@ -45,6 +45,7 @@ class BatchWatcher:
     ) -> None:
         self._platform = platform
         self._spool = spool
+        self._house_clock = clock
         self._clock = Pulse(clock)
         self._wanted = wanted
         self._report = report
@@ -54,11 +55,16 @@ class BatchWatcher:
         self._not_before_s = 0.0  # as the platform asked, of which nobody may make less
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
     def start(self) -> None:
         """The first look is taken at once."""
         self._thread.start()
+
+    def wait_for_first_look(self, within_s: float) -> bool:
+        """So that a batch which others have filled isn't filled further because nobody knows. Whether it was taken."""
+        return self._house_clock.wait(self._looked, within_s)
 
     def ask_again(self) -> None:
         """What is wanted may have changed: looks now."""

@@ -15,30 +15,30 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from framesift import tell
-from framesift.claims import Origin
+from framesift.batches import BatchWatcher
 from framesift.clock import Clock, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
-from framesift.intake import Intake
+from framesift.intakes import Intakes
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.notify import Notifier
 from framesift.online import Online, connect
-from framesift.sampling import AcceptedClasses
+from framesift.roboflow import Roboflow
 from framesift.settings import CollectedStream, Settings
 from framesift.sinks import Sink, open_sink
-from framesift.spool import Spool, SpoolBroken
+from framesift.spool import Spool
 from framesift.status import StatusServer, StatusUnavailable
-from framesift.steering import NO_POLICY_YET, Steering
-from framesift.streams import Stream, StreamLost
+from framesift.steering import BEGIN_WITHIN_S, Steering
+from framesift.streams import Stream
 from framesift.telemetry import Condition, Snapshot, Telemetry
 from framesift.upload import Uploader
+from framesift.watch import Watch
 
 STOP_WITHIN_S = 9.0
 KEPT_FOR_THE_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
@@ -46,16 +46,6 @@ LOOK_AROUND_S = 1.0
 STATUS_EVERY_S = 10.0
 # A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
 SILENT_AFTER_S = 50.0
-
-
-@dataclass(slots=True)
-class _Collecting:
-    """One stream's thread and what it runs."""
-
-    stream: Stream
-    collector: Collector
-    pulse: Pulse
-    thread: threading.Thread
 
 
 class Service:
@@ -84,11 +74,11 @@ class Service:
         self._told_to_stop = False  # by a signal
         self._failure: BaseException | None = None
         self._gone: list[str] = []  # streams that can't go on, as they said themselves
-        self._collecting: list[_Collecting] = []
+        self._watches: list[Watch] = []
         self._stopping_at_s: float | None = None
         self._exits_before: Mapping[str, int] = {}
         self._last_seen: Snapshot | None = None
-        self._silences_s: list[Callable[[], float]] = []  # of every loop that is no stream's
+        self._silences_s: list[Callable[[], float]] = []  # of every loop
 
     def stop(self) -> None:
         """Ends the run: no more frames, deliveries in flight end or are cut, nothing accepted is lost."""
@@ -125,7 +115,7 @@ class Service:
             house.callback(online.close)
             model = load_model(self._settings.model)
             # A model that hangs can't be asked to close either.
-            house.callback(lambda: None if any(c.thread.is_alive() for c in self._collecting) else model.close())
+            house.callback(lambda: None if any(watch.is_alive() for watch in self._watches) else model.close())
             record = None if self._record is None else self._recording(self._record, house)
             limits = LocalLimits()
             steering = self._steering = self._steer(model, online, limits)
@@ -143,20 +133,23 @@ class Service:
             uploader.start()
             house.callback(lambda: uploader.stop(self._left_s()))
             self._silences_s = [uploader.silence_s, steering.policies.silence_s]
+            if self._settings.sink.type == "roboflow" and online.platform is not None:
+                self._watch_batches(online.platform, spool, house)
             if self._settings.status.bind is not None:
                 self._open_window(house)
-            classes = _classes(spool)
+            intakes = Intakes(self._settings, steering, spool, telemetry, accepted=uploader.nudge)
             for options in self._settings.streams:
-                self._collecting.append(self._collect(options, model, classes, spool, uploader, record))
+                self._watches.append(self._watch(options, model, intakes, record))
+            self._silences_s += [watch.silence_s for watch in self._watches]
             house.callback(self._end_streams)
             steering.policies.start()
-            for collecting in self._collecting:
-                collecting.thread.start()
+            for watch in self._watches:
+                watch.start()
             self._notifier.ready()
             telemetry.event(
                 "ready",
                 device=self._settings.device,
-                streams=len(self._collecting),
+                streams=len(self._watches),
                 model=model.description,
                 policy=str(self._settings.policy),
                 enabled=steering.enabled,
@@ -210,13 +203,12 @@ class Service:
                 self._notifier.status(self._in_a_line())
             if self._progress is not None:
                 self._progress()
-            if all(not c.thread.is_alive() for c in self._collecting) and uploader.drained():
+            if not any(watch.is_alive() for watch in self._watches) and uploader.drained():
                 return
 
     def _alive(self) -> bool:
         """Whether every loop has moved lately."""
-        streams = all(not c.thread.is_alive() or c.pulse.silence_s() < SILENT_AFTER_S for c in self._collecting)
-        return streams and all(silence_s() < SILENT_AFTER_S for silence_s in self._silences_s)
+        return all(silence_s() < SILENT_AFTER_S for silence_s in self._silences_s)
 
     def _ask_again(self, uploader: Uploader) -> None:
         self._notifier.reloading(self._clock.monotonic())
@@ -235,7 +227,7 @@ class Service:
         up = sum(1 for s in seen.streams if s.up)
         waiting = 0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending
         return (
-            f"{up} of {len(self._collecting)} streams up; {seen.frames_read} frames seen, "
+            f"{up} of {len(self._watches)} streams up; {seen.frames_read} frames seen, "
             f"{seen.frames_accepted} accepted, {waiting} waiting"
         )
 
@@ -273,6 +265,21 @@ class Service:
             report=lambda name, fields: self._telemetry.warning(name, **fields),
         )
 
+    def _watch_batches(self, platform: Roboflow, spool: Spool, house: ExitStack) -> None:
+        watcher = BatchWatcher(
+            platform,
+            spool,
+            self._clock,
+            wanted=self._steering.batches,
+            report=lambda why: tell.batches(self._telemetry, why),
+            failed=self._fail,
+        )
+        self._steering.tell(changed=watcher.ask_again)
+        house.callback(lambda: watcher.stop(self._left_s()))
+        watcher.start()
+        watcher.wait_for_first_look(BEGIN_WITHIN_S)
+        self._silences_s.append(watcher.silence_s)
+
     def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
         return Uploader(
             spool,
@@ -286,60 +293,27 @@ class Service:
             paused=lambda why: tell.pause(self._telemetry, why),
         )
 
-    def _collect(
-        self,
-        options: CollectedStream,
-        model: Model,
-        classes: AcceptedClasses,
-        spool: Spool,
-        uploader: Uploader,
-        record: Callable[..., None] | None,
-    ) -> _Collecting:
+    def _watch(
+        self, options: CollectedStream, model: Model, intakes: Intakes, record: Callable[..., None] | None
+    ) -> Watch:
+        name, telemetry = options.name, self._telemetry
         pulse = Pulse(self._clock)
         stream = Stream(
             options,
             clock=pulse,
             stop=self._stop,
-            notify=lambda event: tell.stream(self._telemetry, event),
-            count_skipped=lambda why, count: self._telemetry.skipped(options.name, why, count),
-            chance=random.Random(repr((self._settings.seed, options.name, "backoff"))),
+            notify=lambda event: tell.stream(telemetry, event),
+            count_skipped=lambda why, count: telemetry.skipped(name, why, count),
+            chance=random.Random(repr((self._settings.seed, name, "backoff"))),
         )
-        intake = Intake(
-            options.name,
-            Origin(
-                self._settings.device,
-                self._settings.tags,
-                options.tags,
-                self._settings.seed,
-                self._settings.project_of(options),
-                self._steering.policies.scope_of(options.name),
-            ),
-            policy=NO_POLICY_YET,
-            classes=classes,
-            spool=spool,
-            telemetry=self._telemetry,
-            clock=pulse,
-            accepted=uploader.nudge,
-        )
-        intake.policy = self._steering.follow(options.name, intake.follow)
-        collector = Collector(stream, intake, model=model, telemetry=self._telemetry, clock=pulse, record=record)
-        thread = threading.Thread(
-            target=self._run_stream, args=(collector, options.name, pulse), name=options.name, daemon=True
-        )
-        return _Collecting(stream, collector, pulse, thread)
+        intake = intakes.begin(name, options.tags, self._settings.project_of(options), pulse)
+        collector = Collector(stream, intake, model=model, telemetry=telemetry, clock=pulse, record=record)
 
-    def _run_stream(self, collector: Collector, name: str, clock: Clock) -> None:
-        try:
-            while collector.intake.policy is NO_POLICY_YET:  # a file's frames must not be refused for want of a policy
-                if clock.wait(self._stop, LOOK_AROUND_S):
-                    return
-            collector.run()
-        except StreamLost as error:
+        def lost(why: str) -> None:
             self._gone.append(name)
-            tell.stream_gone(self._telemetry, name, str(error))
-        except BaseException as error:  # noqa: BLE001  # whatever it is: the main thread ends the process with it
-            self._fail(error)
-        self._wake.set()
+            tell.stream_gone(telemetry, name, why)
+
+        return Watch(name, stream, collector, pulse, stop=self._stop, lost=lost, failed=self._fail, over=self._wake.set)
 
     # -- at the end
 
@@ -354,11 +328,10 @@ class Service:
         self._last_seen = self._telemetry.snapshot()
 
     def _end_streams(self) -> None:
-        for collecting in self._collecting:
-            collecting.stream.close()
-        for collecting in self._collecting:
-            if collecting.thread.ident is not None:
-                collecting.thread.join(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S))
+        for watch in self._watches:
+            watch.close()
+        for watch in self._watches:
+            watch.join(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S))
 
     def _farewell(self) -> int:
         telemetry = self._telemetry
@@ -378,10 +351,3 @@ class Service:
                 waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered,
             )
         return 1 if self._failure is not None or self._gone else 0
-
-
-def _classes(spool: Spool) -> AcceptedClasses:
-    try:
-        return AcceptedClasses(spool.class_counts())
-    except SpoolBroken:  # a disk that is full or read-only at the start: counted from nothing until the next start
-        return AcceptedClasses({})

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
+from framesift.batches import Wanted
+from framesift.claims import batch_at, batch_key
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.limits.local import LocalLimits
@@ -43,6 +45,7 @@ class Steering:
         self._telemetry = telemetry
         self._clock = clock
         self._followers: dict[str, Callable[[Policy], None]] = {}
+        self._changed: Callable[[], None] = lambda: None
         self.policies = Policies(
             settings.policy,
             {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
@@ -77,6 +80,10 @@ class Steering:
         standing = self.policies.of(stream)
         return NO_POLICY_YET if standing is None else standing.policy
 
+    def tell(self, changed: Callable[[], None]) -> None:
+        """changed: called after each change of a policy, from the thread that refreshes them."""
+        self._changed = changed
+
     def reload(self) -> None:
         """Files are read again now, and what lies elsewhere is asked for soon; where one is bad, the old one stays."""
         try:
@@ -89,6 +96,21 @@ class Steering:
     def policies_told(self) -> tuple[PolicyTold, ...]:
         """Every policy, for those who read the status."""
         return tuple(_told_of(held) for held in self.policies.standings())
+
+    def batches(self) -> tuple[Wanted, ...]:
+        """The labelling batches that are being filled, as far as a policy bounds them."""
+        wall_s = self._clock.now().wall_s
+        wanted: dict[Wanted, None] = {}
+        for stream in self._settings.streams:
+            standing = self.policies.of(stream.name)
+            if standing is None or not standing.policy.enabled:
+                continue
+            policy = standing.policy
+            project = policy.target_project or self._settings.project_of(stream)
+            if project is not None and policy.batching_strategy.max_batch_images is not None:
+                batch = batch_at(policy, wall_s)
+                wanted[Wanted(policy.target_workspace, project, batch, batch_key(project, batch))] = None
+        return tuple(wanted)
 
     def _told(self, told: Told) -> None:
         name = _component(told)
@@ -103,6 +125,7 @@ class Steering:
                 "policy", source=told.source, hash=told.standing.hash, enabled=policy.enabled, strategies=names
             )
             self._tell_problems(told.standing)
+            self._changed()
         if told.news in (News.REFUSED, News.UNAVAILABLE):
             self._telemetry.health.set(name, Condition.DEGRADED, told.why)
         elif told.news is News.NOT_KEPT:

@@ -58,6 +58,11 @@ def pause(telemetry: Telemetry, paused: Pause | None) -> None:
         telemetry.health.set("sink", Condition.DEGRADED, paused.why)
 
 
+def batches(telemetry: Telemetry, why: str | None) -> None:
+    """Nobody says how full the labelling batches are (why), or somebody does again (None)."""
+    telemetry.health.set("batches", Condition.OK if why is None else Condition.DEGRADED, why or "")
+
+
 def queue(spool: Spool) -> Queue:
     """The spool's numbers, as rows have them at this moment."""
     counts = spool.counts()

@@ -1,0 +1,63 @@
+"""Intakes: what every frame of this machine has in common, wherever it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from framesift.claims import Origin
+from framesift.clock import Clock
+from framesift.intake import Intake
+from framesift.sampling import AcceptedClasses
+from framesift.settings import Settings
+from framesift.spool import Spool, SpoolBroken
+from framesift.steering import NO_POLICY_YET, Steering
+from framesift.telemetry import Telemetry
+
+
+class Intakes:
+    """accepted: called after each frame that is in the spool, from any thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        steering: Steering,
+        spool: Spool,
+        telemetry: Telemetry,
+        accepted: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._steering = steering
+        self._spool = spool
+        self._telemetry = telemetry
+        self._accepted = accepted
+        self._classes = _classes(spool)
+
+    def begin(self, stream: str, tags: tuple[str, ...], project: str | None, clock: Clock) -> Intake:
+        """A stream's intake, which follows the stream's policy. tags: the stream's own. project: of the platform."""
+        settings = self._settings
+        intake = Intake(
+            stream,
+            Origin(
+                settings.device,
+                settings.tags,
+                tags,
+                settings.seed,
+                project,
+                self._steering.policies.scope_of(stream),
+            ),
+            policy=NO_POLICY_YET,
+            classes=self._classes,
+            spool=self._spool,
+            telemetry=self._telemetry,
+            clock=clock,
+            accepted=self._accepted,
+        )
+        intake.policy = self._steering.follow(stream, intake.follow)
+        return intake
+
+
+def _classes(spool: Spool) -> AcceptedClasses:
+    try:
+        return AcceptedClasses(spool.class_counts())
+    except SpoolBroken:  # a disk that is full or read-only at the start: counted from nothing until the next start
+        return AcceptedClasses({})
