@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pytest
 
@@ -267,3 +269,63 @@ def test_a_model_of_ones_own_draws_its_box_where_it_sees_the_object(tmp_path: Pa
             left, top = found["x"] - found["width"] / 2, found["y"] - found["height"] / 2
             edges = (left, top, left + found["width"], top + found["height"])
             assert np.abs(np.subtract(edges, box_of(white(image.jpeg)))).max() <= NEAREST
+
+
+def test_what_the_projects_policy_says_holds_for_what_arrives(tmp_path: Path) -> None:
+    """And what it says that we don't know is left out, and told."""
+    its_own = {
+        "enabled": True,
+        "persist_predictions": False,
+        "jpeg_compression_level": 40,
+        "max_image_size": [120, 1000],
+        "sampling_strategies": [
+            {"name": "new", "type": "of tomorrow", "threshold": 3},
+            {"name": "all", "type": "random", "traffic_percentage": 1.0, "tags": ["every", "one"], "colour": "red"},
+        ],
+        "batching_strategy": {"batches_name_prefix": "gate", "recreation_interval": "daily"},
+        "tags": ["policy", "not a tag!"],
+        "target_project": "archive",
+    }
+    clip(tmp_path / "clip.mkv", [shape("box", 320, 240, n) for n in range(2)])
+    said(
+        tmp_path / "said.jsonl",
+        [{"frame": n, "model_id": "ramps/3", **boxed(shape("box", 320, 240, n))} for n in (0, 1)],
+    )
+    with Platform() as platform:
+        platform.add_project("parking", active_learning=its_own)
+        platform.add_project("archive")
+        settings = {
+            **platform.settings("parking"),
+            "streams": [{"name": "gate", "source": "clip.mkv", "tags": ["north"]}],
+            "model": {"type": "recorded", "path": "said.jsonl"},
+            "policy": {"from": "roboflow", "project": "parking"},
+        }
+        write_configuration(tmp_path, settings)
+        days = [f"{datetime.now(timezone.utc):gate_%Y_%m_%d}"]
+        done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_TAGS="first,second")
+        assert done.returncode == 0, done.stdout + done.stderr
+        days.append(f"{datetime.now(timezone.utc):gate_%Y_%m_%d}")
+        assert not platform.annotations
+        assert len(platform.images) == 2
+        for image in platform.images:
+            assert image.project == "archive"
+            # The model's name goes with its predictions, and is no tag without them.
+            assert image.tags == ("first", "second", "policy", "every", "one", "test", "north")
+            assert image.batch in days
+            assert image.name.startswith("test_gate_")
+            assert quantisation(image.jpeg) == quantisation(jpeg_of_quality(40))
+            assert white(image.jpeg).shape == (120, 160)
+        for left_out in ("of tomorrow", "colour", "not a tag!"):
+            assert left_out in done.stdout
+
+
+def quantisation(jpeg: bytes) -> bytes:
+    """The first quantisation table: what a JPEG's quality is."""
+    at = jpeg.index(b"\xff\xdb") + 5
+    return jpeg[at : at + 64]
+
+
+def jpeg_of_quality(quality: int) -> bytes:
+    made, encoded = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert made
+    return encoded.tobytes()

@@ -560,27 +560,3 @@ def test_whatever_fails_the_key_is_on_no_page_and_in_no_line(tmp_path: Path) -> 
         assert "401" in told.stdout
         assert "401" in pages[1]
         assert not any(canaries.in_text(text) for text in pages)
-
-
-def test_a_batch_that_has_images_already_is_filled_to_its_end_and_no_further(tmp_path: Path) -> None:
-    batching = {"batches_name_prefix": "test", "recreation_interval": "never", "max_batch_images": 10}
-    with Platform() as platform:
-        platform.set_batch(PROJECT, "test", images=4, jobs=(2, 1))
-        configure(tmp_path, platform, frames=20, batching_strategy=batching)
-        done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert len(platform.images) == 3
-        assert annotated_once(platform)
-
-
-def test_what_arrives_says_where_it_comes_from(tmp_path: Path) -> None:
-    strategy = {"name": "all", "type": "random", "traffic_percentage": 1.0, "tags": ["every", "one"]}
-    with Platform() as platform:
-        configure(tmp_path, platform, 1, sampling_strategies=[strategy], tags=["policy"])
-        done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_TAGS="first,second")
-        assert done.returncode == 0, done.stdout + done.stderr
-        (image,) = platform.images
-        assert image.tags[:5] == ("first", "second", "policy", "every", "one")
-        assert set(image.tags[5:]) >= {"test", "north"}
-        assert image.batch == "test"
-        assert image.name.startswith("test_gate_")
