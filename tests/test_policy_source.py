@@ -153,7 +153,7 @@ def test_a_redirect_is_told_and_not_followed(documents: Documents) -> None:
 
 
 def test_the_page_of_a_captive_portal_is_no_policy_and_no_fault_of_the_policy(documents: Documents) -> None:
-    documents.pages["/p"] = Page(b"\n<!DOCTYPE html><html>Accept the terms</html>")
+    documents.pages["/p"] = Page(b"\xef\xbb\xbf\n<!DOCTYPE html><html>Accept the terms</html>")
     assert "a web page instead of a policy" in str(Asking().unavailable(f"{documents.url}/p"))
 
 
