@@ -216,6 +216,11 @@ SIDE = st.integers(1, 5000) | st.integers(1, 65535) | st.sampled_from([1, 2, 3, 
 @example(height=1080, width=1920, max_height=1080, max_width=1919)
 @example(height=49, width=147, max_height=33, max_width=99)
 @example(height=3, width=10_000, max_height=100, max_width=100)
+# Where the order of the operations shows, and which of two equal ratios goes first.
+@example(height=342, width=873, max_height=114, max_width=291)  # a third of it, and yet 113 high
+@example(height=748, width=102, max_height=374, max_width=51)
+@example(height=1020, width=561, max_height=487, max_width=264)
+@example(height=1757, width=245, max_height=753, max_width=1933)
 def test_a_picture_is_as_large_as_the_sentence_says(height: int, width: int, max_height: int, max_width: int) -> None:
     new_height, new_width = reduced(height, width, max_height, max_width)
     assert fitted(width, height, (max_height, max_width)) == (new_width, new_height)

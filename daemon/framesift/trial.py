@@ -23,11 +23,11 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from framesift import wire
 from framesift.claims import Origin, claims
 from framesift.frame import Frame, Refusal
-from framesift.limits import Granted, Quota, Refused
+from framesift.limits import Granted, Quota, Refused, Unknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.moment import Moment
 from framesift.policy import Policy
-from framesift.sampling import AcceptedClasses, Sampler, Verdict
+from framesift.sampling import AcceptedClasses, Sampler
 
 # The calendars of all zones can reckon with what lies between.
 _EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
@@ -88,7 +88,7 @@ class Trial:
         if verdict.refusal is not None:
             return Tried(matched, None, verdict.refusal, at_s, prediction.dropped)
         _, quotas = claims(self._policy, verdict, prediction, self._origin, captured, captured)
-        answer = self._charge(verdict, quotas, captured)
+        answer = self._charge(quotas, captured)
         if isinstance(answer, Refusal):
             return Tried(matched, None, answer, at_s, prediction.dropped)
         self._sampler.accepted(frame, prediction, verdict)
@@ -97,17 +97,22 @@ class Trial:
     def close(self) -> None:
         self._connection.close()
 
-    def _charge(self, verdict: Verdict, quotas: tuple[Quota, ...], captured: Moment) -> str | Refusal:
-        """The strategy that is charged, or why none is."""
-        grant = self._limits.ask(self._cursor, quotas, captured, captured)
-        if isinstance(grant, Granted):
-            quota = quotas[[match.strategy for match in verdict.matches].index(grant.strategy)]
-            if not quota.limits and quota.max_batch_images is None:
-                return grant.strategy  # nobody will ever count it
-            grant = self._limits.charge(self._cursor, str(self._number), quotas, captured, captured)
-        if isinstance(grant, Granted):
-            return grant.strategy
-        return Refusal.BATCH_FULL if isinstance(grant, Refused) and grant.batch_full else Refusal.LIMIT
+    def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | Refusal:
+        """The strategy that is charged, or why none is. One after the other, so that the uses of each are counted at
+        most once, and only where it isn't known by heart that there is no room."""
+        batch_full = False
+        for quota in quotas:
+            grant = self._limits.ask(None, [quota], captured, captured)
+            if isinstance(grant, Unknown):
+                if not quota.limits and quota.max_batch_images is None:
+                    return quota.strategy  # nobody will ever count it
+                grant = self._limits.charge(self._cursor, str(self._number), [quota], captured, captured)
+                if isinstance(grant, Refused):
+                    self._limits.ask(self._cursor, [quota], captured, captured)  # which learns it by heart
+            if isinstance(grant, Granted):
+                return grant.strategy
+            batch_full |= isinstance(grant, Refused) and grant.batch_full
+        return Refusal.BATCH_FULL if batch_full else Refusal.LIMIT
 
 
 def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:
