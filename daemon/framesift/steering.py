@@ -44,7 +44,7 @@ class Steering:
         self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
-        self._followers: dict[str, Callable[[Policy], None]] = {}
+        self._followers: list[tuple[str, Callable[[Policy], None]]] = []
         self._changed: Callable[[], None] = lambda: None
         self.policies = Policies(
             settings.policy,
@@ -63,9 +63,9 @@ class Steering:
     def begin(self) -> None:
         """The policies, as far as they can be had now. Raises ConfigError."""
         self.policies.begin(BEGIN_WITHIN_S)
+        self._take_zone()
         for held in self.policies.standings():
             if held.standing is not None:
-                self._take_zone(held.standing.policy)
                 self._tell_problems(held.standing)
         self._refuse_homeless()
 
@@ -76,7 +76,7 @@ class Steering:
 
     def follow(self, stream: str, take: Callable[[Policy], None]) -> Policy:
         """The stream's policy now; `take` is handed each that comes after it."""
-        self._followers[stream] = take
+        self._followers.append((stream, take))
         standing = self.policies.of(stream)
         return NO_POLICY_YET if standing is None else standing.policy
 
@@ -116,8 +116,8 @@ class Steering:
         name = _component(told)
         if told.news is News.CHANGED and told.standing is not None:
             policy = told.standing.policy
-            self._take_zone(policy)
-            for stream, take in self._followers.items():
+            self._take_zone()
+            for stream, take in self._followers:
                 if self._follows(stream, policy):
                     take(policy)
             names = [strategy.name for strategy in policy.sampling_strategies]
@@ -145,9 +145,10 @@ class Steering:
         for reason in (*standing.notes, *standing.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
 
-    def _take_zone(self, policy: Policy) -> None:
-        # All policies of a run have the same, and it changes once at most: when the first one arrives.
-        self._limits.zone = ZoneInfo(policy.time_zone)
+    def _take_zone(self) -> None:
+        # All policies that collect have the same, and it changes once at most: when the first of them arrives. One that
+        # is switched off may say another, or none.
+        self._limits.zone = ZoneInfo(self.policies.time_zone)
 
     def _refuse_homeless(self) -> None:
         """Raises ConfigError where what is collected would have no project to go to."""
