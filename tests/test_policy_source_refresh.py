@@ -608,6 +608,17 @@ def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, docume
         run.policies.reload()
 
 
+def test_a_policy_that_is_switched_off_moves_no_time_zone(tmp_path: Path, platform: Platform) -> None:
+    paris = written(tmp_path, "paris.json", {**POLICY, "time_zone": "Europe/Paris"})
+    platform.add_project("parking", active_learning=OFF)
+    run = Run(tmp_path, paris, {"yard": PARKING}, platform=platform).begun()
+    assert run.policies.time_zone == "Europe/Paris"
+    platform.add_project("parking", active_learning={**OFF, "tags": ["still off"]})
+    run.pass_s(990.0)
+    assert run.news() == [News.CHANGED]
+    assert run.policies.time_zone == "Europe/Paris"
+
+
 def test_a_reload_that_is_refused_leaves_the_time_zone_open(tmp_path: Path) -> None:
     first, second = written(tmp_path, "a.json", OFF), written(tmp_path, "b.json", OFF)
     run = Run(tmp_path, first, {"yard": second}).begun()
