@@ -203,11 +203,10 @@ def test_requests_are_remembered_in_order_and_without_the_key(platform: Platform
 
 
 def test_one_connection_carries_many_requests(platform: Platform) -> None:
-    with requests.Session() as session, socket.create_connection(("127.0.0.1", platform.port)) as raw:
+    with socket.create_connection(("127.0.0.1", platform.port)) as raw:
         for _ in range(3):
             raw.sendall(f"GET /?api_key={KEY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert b"yard" in raw.recv(4096)
-        session.get(platform.url, timeout=20)
 
 
 def test_orders_are_carried_out_as_often_as_they_say(platform: Platform) -> None:

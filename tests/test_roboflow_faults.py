@@ -225,7 +225,7 @@ def test_an_annotation_that_is_not_found_five_times_is_sent_a_sixth_time_and_the
 
 @pytest.mark.parametrize("action", [Status(500), Status(503), Cut(), Cut(stored=True), Html(), Status(404)], ids=repr)
 def test_where_half_of_all_annotations_fail_no_image_is_left_without_its_own(tmp_path: Path, action: Any) -> None:
-    with sidecar(tmp_path, workers=2) as (rig, asked):
+    with sidecar(tmp_path) as (rig, asked):  # one worker: so that the same half fails each time
         rig.platform.orders.add(Order("annotate", action, times=None, share=0.5))
         for number in range(40):
             rig.put(number)
@@ -328,6 +328,33 @@ def test_whatever_answers_in_the_platforms_place_for_an_hour_is_not_taken_for_su
         rig.until_drained()
         assert_all_there_and_annotated_once(rig.platform, range(3))
         assert rig.exits() == {Exit.DELIVERED: 3}
+
+
+EVERY_FAILURE = [
+    *LOST_AFTER_STORING,
+    *(Status(code) for code in (400, 401, 402, 404, 422, 500, 503)),
+    Status(429, {"Retry-After": "3"}),
+    Cut(),
+    Html(),
+    Answer({}),
+    Redirect("http://127.0.0.1:9/login"),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_mixture_of_failures_ends_with_everything_there_and_annotated_once(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with sidecar(tmp_path) as (rig, asked):  # one worker: so that the draws are the same each time
+        for action in EVERY_FAILURE:
+            for call in ("upload", "annotate"):
+                rig.platform.orders.add(Order(call, action, times=None, share=chance.choice([0.01, 0.02, 0.05])))  # type: ignore[arg-type]  # a call
+        for number in range(60):
+            rig.put(number)
+        rig.uploader.start()
+        rig.until_drained()
+        assert len(asked) > 140
+        assert_all_there_and_annotated_once(rig.platform, range(60))
+        assert rig.exits() == {Exit.DELIVERED: 60}
 
 
 def test_a_redirect_takes_the_key_nowhere(tmp_path: Path) -> None:
