@@ -29,7 +29,8 @@ WALLS: dict[str, set[str]] = {
     "config_errors": {"options", "redact"},
     "config_text": {"config_errors"},
     "streams": {"frame", "moment", "clock", "redact", "options"},
-    "models": {"frame", "prediction", "wire", "masks", "options"},
+    # Those that lie elsewhere are asked over the web.
+    "models": {"frame", "prediction", "wire", "masks", "options", "datapoint", "web", "redact", "roboflow"},
     "strategies": {"frame", "prediction", "options"},
     "sampling": {"frame", "prediction", "strategies", "policy"},
     "policy": {"options", "config_errors", "config_text", "datapoint", "strategies"},

@@ -56,6 +56,20 @@ MODELS: dict[str, dict[str, Any]] = {
         "threads": 2,
         "model_id": "net/1",
     },
+    "inference_server": {
+        "type": "inference_server",
+        "url": "http://127.0.0.1:9001",
+        "model_id": "parking/3",
+        "task": "object-detection",
+        "route": "legacy",
+        "api_key": "geheim",
+        "confidence": 0.2,
+        "overlap": 0.3,
+        "max_detections": 100,
+        "jpeg_quality": 90,
+        "max_image_size": [720, 1280],
+        "timeout_s": 2.0,
+    },
 }
 SINKS: dict[str, dict[str, Any]] = {
     "folder": {"type": "folder", "path": "collected", "limits": [{"type": "minutely", "value": 60}]},

@@ -6,10 +6,13 @@ A new model is one new file, with options of its own `type`, and its line in the
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from framesift.models.inference_options import InferenceServerOptions
+from framesift.models.inference_server import InferenceServerModel
 from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable
 from framesift.models.onnx import OnnxModel
 from framesift.models.onnx_options import OnnxOptions
@@ -17,7 +20,9 @@ from framesift.models.python import PythonModel, PythonOptions
 from framesift.models.recorded import RecordedModel, RecordedOptions, Recorder
 from framesift.models.stub import StubModel, StubOptions
 
-ModelOptions = Annotated[StubOptions | RecordedOptions | PythonOptions | OnnxOptions, Field(discriminator="type")]
+ModelOptions = Annotated[
+    StubOptions | RecordedOptions | PythonOptions | OnnxOptions | InferenceServerOptions, Field(discriminator="type")
+]
 
 _LOADERS: dict[str, Callable[[Any], Model]] = {
     "stub": StubModel,
@@ -27,8 +32,13 @@ _LOADERS: dict[str, Callable[[Any], Model]] = {
 }
 
 
-def load(options: ModelOptions) -> Model:
-    """Loads a model. Raises ModelUnusable, which says what is wrong and where."""
+def load(options: ModelOptions, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
+    """Loads a model. ca_file, proxy: of the settings of the network, for a model that is elsewhere.
+
+    Raises ModelUnusable, which says what is wrong and where.
+    """
+    if isinstance(options, InferenceServerOptions):
+        return InferenceServerModel(options, ca_file=ca_file, proxy=proxy)
     return _LOADERS[options.type](options)
 
 

@@ -1,0 +1,109 @@
+"""What an answer of the inference server means: a prediction to be read, a picture that it won't take, or a server that
+can't be asked now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from framesift.roboflow.trouble import retry_after_s
+from framesift.web import Answered, Unanswered
+
+_LONGEST_MESSAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """JSON, whatever it says."""
+
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server is there, and has no prediction for this picture. why: for the operator, without any secret."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The server has no prediction for any picture. come_again_s: when it wants to be asked again, where it said so."""
+
+    why: str
+    come_again_s: float | None = None
+
+
+# status -> what it means of the server, and what to do about it
+_AWAY = {
+    401: ("does not accept the key", "check model.api_key"),
+    402: ("asks for payment", "see the workspace's plan"),
+    403: ("does not let the key use the model", "check the rights of model.api_key, and model.model_id"),
+    404: ("does not have the model", "check model.model_id, model.url, and whose model.api_key is"),
+    405: ("has no such route", "check model.url and model.route"),
+    407: ("can't be reached, the proxy asks for credentials", "check network.proxy"),
+    408: ("has waited too long for the picture", ""),
+    423: ("says that the workspace is paused", "see its plan and usage"),
+    429: ("asks for fewer requests", ""),
+    501: ("can't run the model", "see its log"),
+    502: ("has no good answer from the platform", "see its log"),
+    503: ("is busy, or not ready", ""),
+    504: ("has no answer from the platform in time", ""),
+    507: ("is out of memory", "see its log"),
+}
+
+
+def judged(
+    outcome: Answered | Unanswered, *, host: str, with_key: bool, redacted: Callable[[str], str]
+) -> Said | Refused | Away:
+    """host: who was asked. with_key: whether a key was sent. redacted: strikes it from what is told."""
+    if isinstance(outcome, Unanswered):
+        if outcome.status is None or outcome.status < 400:
+            return Away(f"can't be asked: {outcome.why.removeprefix(f'{host}: ')}")
+        return _failed(outcome.status, "", None, with_key)
+    said = _said(outcome.body)
+    if outcome.status >= 400:
+        come_again_s = retry_after_s(outcome.headers, outcome.at_s)
+        return _failed(outcome.status, shown(_message(said), redacted), come_again_s, with_key)
+    if not 200 <= outcome.status < 300:
+        return Away(f"sends elsewhere ({outcome.status}); check model.url, and whether a login page is on the way")
+    if said is None:
+        kind = shown(outcome.headers.get("Content-Type", "something"), redacted)
+        return Away(f"is none: {kind} where JSON is expected; check model.url, and what is on the way to it")
+    return said
+
+
+def _failed(status: int, message: str, come_again_s: float | None, with_key: bool) -> Refused | Away:
+    told = f": {message}" if message else ""
+    if status == 400 and not with_key and "api key" in message.lower():
+        return Away(f"asks for a key ({status}){told}; set model.api_key")
+    if status in _AWAY or status >= 500:
+        means, advice = _AWAY.get(status, ("fails", "see its log"))
+        return Away(f"{means} ({status}){told}" + (f"; {advice}" if advice else ""), come_again_s)
+    return Refused(f"refuses the picture ({status}){told}")
+
+
+def shown(text: str, redacted: Callable[[str], str]) -> str:
+    """Words of the server's, as far as they can be shown. Struck before they are cut: half a secret is not found."""
+    printable = redacted("".join(c if c.isprintable() else " " for c in text)).strip()
+    return printable if len(printable) <= _LONGEST_MESSAGE else f"{printable[:_LONGEST_MESSAGE]}..."
+
+
+def _said(body: bytes) -> Said | None:
+    try:
+        return Said(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(said: Said | None) -> str:
+    """{"message": "..."}, or the first of {"detail": [{"loc": [...], "msg": "..."}]}."""
+    content = None if said is None else said.content
+    told = content.get("message", content.get("detail")) if isinstance(content, dict) else None
+    if isinstance(told, list) and told and isinstance(told[0], dict):
+        place = told[0].get("loc")
+        where = ".".join(map(str, place)) if isinstance(place, list) else ""
+        told = f"{where}: {told[0].get('msg')}"
+    return told if isinstance(told, str) else ""
