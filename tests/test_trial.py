@@ -283,6 +283,30 @@ def test_a_mask_of_no_size_is_dropped_and_counted(size: object) -> None:
     assert (outcome(tried), tried.dropped) == ("b>b", 1)
 
 
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("object-detection")
+WORD = st.sampled_from(
+    [
+        *("predictions", "prediction", "top", "confidence", "class", "image", "width", "height", "captured_at", "task"),
+        *("x", "y", "rle", "size", "counts", "points", "keypoints", "is_stub", "predicted_classes", "class_id"),
+    ]
+)
+ANYTHING = st.recursive(
+    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORD, inner, max_size=5), max_leaves=20
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(payload=st.dictionaries(WORD, ANYTHING, max_size=6))
+def test_whatever_stands_in_a_line_is_tried_or_refused_in_one_sentence(payload: dict[str, Any]) -> None:
+    one = trial(UNSURE, {"type": "uncertainty"}, ALL)
+    said = "tried"
+    try:
+        assert one.consider(payload).charged is not None
+    except ValueError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
 def test_a_stub_is_for_random_only() -> None:
     assert outcomes(trial(UNSURE, ALL), {"is_stub": True, "task_type": "object-detection"}) == ["b>b"]
 
