@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,12 @@ from framesift.claims import Origin
 from framesift.collect import MOST_FAILURES_IN_A_ROW, Collector, ModelBroken
 from framesift.frame import Frame
 from framesift.intake import Intake
-from framesift.models import ModelFailed
+from framesift.models import ModelAway, ModelFailed
 from framesift.policy import Policy, parse
 from framesift.prediction import Detection, Detections, Prediction, Task
 from framesift.sampling import AcceptedClasses
 from framesift.spool import Spool
-from framesift.telemetry import Telemetry
+from framesift.telemetry import Component, Telemetry
 from rigs.spools import make_spool
 
 
@@ -36,11 +37,13 @@ class Frames:
     shape: tuple[int, int, int] = (48, 64, 3)
     before: Callable[[int], None] = lambda _number: None
     name: str = "gate"
+    is_file: bool = False
 
     def frames(self) -> Iterator[Frame]:
         for number in range(self.count):
             self.before(number)
-            yield Frame(self.name, number, np.full(self.shape, number % 200, np.uint8), self.clock.now())
+            pixels = np.full(self.shape, number % 200, np.uint8)
+            yield Frame(self.name, number, pixels, self.clock.now(), media_s=number / 25 if self.is_file else None)
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Eye:
     """A model that sees one car in each frame, or fails."""
 
     fails: Callable[[Frame], bool] = lambda _frame: False
+    failure: ModelFailed = field(default_factory=lambda: ModelFailed("blinked"))
     seen: list[int] = field(default_factory=list)
     task: Task | None = Task.OBJECT_DETECTION
     class_names: tuple[str, ...] | None = ("car",)
@@ -57,7 +61,7 @@ class Eye:
     def predict(self, frame: Frame) -> Prediction:
         self.seen.append(frame.number)
         if self.fails(frame):
-            raise ModelFailed("blinked")
+            raise self.failure
         car = Detection(32.0, 24.0, 16.0, 8.0, 0.5, "car", 0)
         return Detections(
             task=Task.OBJECT_DETECTION, objects=(car,), width=frame.width, height=frame.height, model_id=self.model_id
@@ -89,8 +93,10 @@ class River:
 
     def __init__(self, folder: Path, stream: Frames, policy: Policy, model: Eye | None = None) -> None:
         self.clock = stream.clock
+        self._stream = stream
         self.spool: Spool = make_spool(folder, self.clock)
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.stop = threading.Event()
         self.woken = 0
         self.intake = Intake(
             stream.name,
@@ -108,7 +114,15 @@ class River:
             model=model or Eye(),
             telemetry=self.telemetry,
             clock=self.clock,
+            stop=self.stop,
         )
+
+    def stream_before(self, look: Callable[[int], None]) -> None:
+        """look: called before each frame, with its number."""
+        self._stream.before = look
+
+    def health(self) -> tuple[Component, ...]:
+        return self.telemetry.health.components()
 
     def run(self) -> None:
         self.spool.open()
@@ -239,6 +253,37 @@ def test_a_limit_counts_in_the_minute_of_capture(tmp_path: Path) -> None:
         minutes[int(item.captured_at // 60)] = minutes.get(int(item.captured_at // 60), 0) + 1
     # Frames at 10, 20, ... 400 s: five in the first minute, six in each of the next five, five in the last.
     assert list(minutes.values()) == [2] * 7
+
+
+def test_a_live_stream_goes_on_however_long_its_model_is_away(tmp_path: Path) -> None:
+    away = Eye(fails=lambda frame: frame.number < 300, failure=ModelAway("no answer from 10.0.0.7"))
+    river = River(tmp_path, Frames(ManualClock(), 301), _policy(), away)
+    said: list[tuple[str, str, str]] = []
+    river.stream_before(lambda _: said.extend((c.name, c.condition.value, c.why) for c in river.health()))
+    river.run()
+    assert river.telemetry.snapshot().refused == {"model_failed": 300}
+    assert len(river.items) == 1
+    assert set(said) == {("model", "degraded", "no answer from 10.0.0.7")}
+    assert [(c.name, c.condition.value) for c in river.health()] == [("model", "ok")]
+
+
+def test_a_file_waits_for_a_model_that_is_away_and_loses_no_frame(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=1)
+    back_at_s = clock.monotonic() + 90.0
+    away = Eye(fails=lambda _: clock.monotonic() < back_at_s, failure=ModelAway("busy", retry_after_s=7.0))
+    river = River(tmp_path, Frames(clock, 3, is_file=True), _policy(), away)
+    river.run()
+    assert river.telemetry.snapshot().refused == {}
+    assert len(river.items) == 3
+    assert away.seen == [0] * 14 + [1, 2]  # the first is asked about every 7 s
+
+
+def test_a_stop_ends_the_waiting_for_a_model(tmp_path: Path) -> None:
+    away = Eye(fails=lambda _: True, failure=ModelAway("busy"))
+    river = River(tmp_path, Frames(ManualClock(), 3, is_file=True), _policy(), away)
+    river.stop.set()
+    river.run()
+    assert away.seen == [0, 1, 2]
 
 
 def test_a_model_that_fails_now_and_then_goes_on_and_one_that_always_fails_ends_the_loop(tmp_path: Path) -> None:

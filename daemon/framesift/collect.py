@@ -5,19 +5,22 @@ Every frame that the stream hands over ends in exactly one place: accepted, or c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from framesift.clock import Clock
 from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
-from framesift.models import Model, ModelFailed
+from framesift.models import Model, ModelAway, ModelFailed
 from framesift.prediction import Prediction
 from framesift.streams import Stream
-from framesift.telemetry import Telemetry
+from framesift.telemetry import Condition, Telemetry
 
 # A model that fails on so many frames in a row will not recover by being asked again: the process ends, and the
 # service manager starts it afresh.
 MOST_FAILURES_IN_A_ROW = 100
+# A file waits for a model that is away: every frame counts, and there is no newer one to look at.
+ASK_AGAIN_S = 1.0
 
 
 class ModelBroken(Exception):
@@ -36,6 +39,7 @@ class Collector:
         model: Model,
         telemetry: Telemetry,
         clock: Clock,
+        stop: threading.Event,
         record: Callable[[Frame, Prediction], None] | None = None,
     ) -> None:
         self.intake = intake
@@ -43,8 +47,10 @@ class Collector:
         self._model = model
         self._telemetry = telemetry
         self._clock = clock
+        self._stop = stop
         self._record = record
         self._failures = 0
+        self._away = False
 
     def run(self) -> None:
         """Until the stream ends. Raises StreamLost where it can't go on, ModelBroken, and bugs."""
@@ -62,7 +68,10 @@ class Collector:
     def _predict(self, frame: Frame) -> Prediction | None:
         started_s = self._clock.monotonic()
         try:
-            prediction = self._model.predict(frame)
+            prediction = self._ask(frame)
+        except ModelAway as error:
+            self._tell_away(str(error))
+            return None
         except ModelFailed as error:
             self._failures += 1
             self._telemetry.warning("model_failed", stream=frame.stream, frame=frame.number, why=str(error))
@@ -71,6 +80,7 @@ class Collector:
                 raise ModelBroken(f"the model failed on {self._failures} frames in a row, at last: {error}") from error
             return None
         self._failures = 0
+        self._tell_away(None)
         if prediction.dropped:
             why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
             self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
@@ -78,3 +88,23 @@ class Collector:
         if self._record is not None:
             self._record(frame, prediction)
         return prediction
+
+    def _ask(self, frame: Frame) -> Prediction:
+        """Raises ModelFailed; for a frame of a file, ModelAway only when it is told to stop."""
+        while True:
+            try:
+                return self._model.predict(frame)
+            except ModelAway as error:
+                if frame.media_s is None or self._stop.is_set():
+                    raise
+                self._tell_away(str(error))
+                wait_s = ASK_AGAIN_S if error.retry_after_s is None else error.retry_after_s
+            self._clock.wait(self._stop, wait_s)
+
+    def _tell_away(self, why: str | None) -> None:
+        """The model can't be asked now (why), or it has answered (None)."""
+        if why is not None:
+            self._telemetry.health.set("model", Condition.DEGRADED, why)
+        elif self._away:
+            self._telemetry.health.ok("model")
+        self._away = why is not None

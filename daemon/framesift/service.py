@@ -307,7 +307,9 @@ class Service:
             chance=random.Random(repr((self._settings.seed, name, "backoff"))),
         )
         intake = intakes.begin(name, options.tags, self._settings.project_of(options), pulse)
-        collector = Collector(stream, intake, model=model, telemetry=telemetry, clock=pulse, record=record)
+        collector = Collector(
+            stream, intake, model=model, telemetry=telemetry, clock=pulse, stop=self._stop, record=record
+        )
 
         def lost(why: str) -> None:
             self._gone.append(name)
