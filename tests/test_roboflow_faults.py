@@ -55,7 +55,13 @@ from rigs.spools import make_spool
 
 PROJECT = "parking"
 UNLIMITED = Quota("all", (), "batch")
-ONE_A_DAY = Quota("all", (Limit(Window.DAILY, 1),), "batch")
+
+
+def a_day(images: int) -> Quota:
+    return Quota("all", (Limit(Window.DAILY, images),), "batch")
+
+
+ONE_A_DAY = a_day(1)
 
 LOST_AFTER_STORING = [
     Cut(stored=True),
@@ -349,12 +355,15 @@ def test_any_mixture_of_failures_ends_with_everything_there_and_annotated_once(t
             for call in ("upload", "annotate"):
                 rig.platform.orders.add(Order(call, action, times=None, share=chance.choice([0.01, 0.02, 0.05])))  # type: ignore[arg-type]  # a call
         for number in range(60):
-            rig.put(number)
+            rig.put(number, a_day(1000))
         rig.uploader.start()
         rig.until_drained()
         assert len(asked) > 140
         assert_all_there_and_annotated_once(rig.platform, range(60))
         assert rig.exits() == {Exit.DELIVERED: 60}
+        # Each has cost one credit, however often it was sent.
+        assert isinstance(rig.spool.ask([a_day(60)], rig.clock.now()), Refused)
+        assert isinstance(rig.spool.ask([a_day(61)], rig.clock.now()), Granted)
 
 
 def test_a_redirect_takes_the_key_nowhere(tmp_path: Path) -> None:
