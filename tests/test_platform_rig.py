@@ -355,9 +355,8 @@ def test_many_clients_at_once_are_all_served(platform: Platform) -> None:
 def test_by_hand_it_says_how_to_point_framesift_at_it_and_what_it_gets(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "rigs.platform", "--port", "0", "--folder", str(tmp_path / "got")]
     words += ["--key", KEY, "--project", "parking:classification"]
-    process = subprocess.Popen(
-        words, env={**os.environ, "PYTHONPATH": str(TESTS)}, stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    )
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout is not None
     try:
         url = next(line.split()[1] for line in process.stdout if line.strip().startswith("api_url:"))
@@ -366,6 +365,10 @@ def test_by_hand_it_says_how_to_point_framesift_at_it_and_what_it_gets(tmp_path:
         line = next(line for line in process.stdout if line.startswith("200"))
         assert "GET /yard/parking" in line
         assert KEY not in line
+        words[4] = url.rpartition(":")[2]
+        second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=20, check=False)
+        assert second.returncode == 2
+        assert "is taken" in second.stderr
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     finally:

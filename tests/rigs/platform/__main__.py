@@ -56,7 +56,11 @@ def main() -> None:
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    with Platform(folder=given.folder, port=given.port, key=given.key, heard=lambda got: say(_line(got))) as platform:
+    try:
+        started = Platform(folder=given.folder, port=given.port, key=given.key, heard=lambda got: say(_line(got)))
+    except OSError as error:
+        parser.error(f"--port {given.port}: {error.strerror}")
+    with started as platform:
         for project in projects:
             name, _, kind = project.partition(":")
             platform.add_project(name, kind or "object-detection", active_learning={"enabled": False})

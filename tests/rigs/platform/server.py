@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -42,7 +43,7 @@ class Platform:
     refuse connections in between, at the same port. At /stand-in it shows what it got.
 
     folder: where it also writes what it gets. certificate: files of a certificate chain and its key, for https.
-    heard: called with every request, once it is answered. port: 0 for any free one.
+    heard: called with every request, once it is answered. port: 0 for any free one; OSError where it is taken.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class Platform:
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*certificate)
+        if port and _is_listening(port):  # the kernel would let us share it
+            raise OSError(errno.EADDRINUSE, f"port {port} of 127.0.0.1 is taken")
         # Holds the port while the platform is away, without listening: connections are refused, nobody else gets it.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -354,6 +357,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(whole[index : index + 1])
         elif not self.server.ended.is_set():
             self.wfile.write(whole)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _shut(connection: socket.socket) -> None:
