@@ -339,7 +339,7 @@ def test_nobody_there_concerns_everybody_and_nothing_arrived() -> None:
 def test_a_platform_that_trickles_is_left_at_the_deadline(platform: Platform) -> None:
     platform.orders.add(Order("upload", Trickle(bytes_per_s=5)))
 
-    outcome = deliver(sink_on(platform.url), delivery(1), within_s=0.3)
+    outcome = deliver(sink_on(platform.url), delivery(1), within_s=1.0)
 
     assert isinstance(outcome, Later)
     assert (outcome.scope, outcome.arrived) == (Scope.SINK, True)

@@ -250,7 +250,7 @@ def test_what_the_stand_in_does_wrong_is_understood(order: Any, trouble: Trouble
     with Platform() as platform:
         platform.add_project("gate")
         platform.orders.add(Order("upload", order))
-        found = trouble_with(platform.url, within_s=0.5 if isinstance(order, Delay | Trickle) else 10.0)
+        found = trouble_with(platform.url, within_s=1.0 if isinstance(order, Delay | Trickle) else 10.0)
 
     assert found.trouble is trouble
     assert found.arrived == (trouble is not Trouble.BUSY)

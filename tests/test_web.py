@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 import zlib
 
 import pytest
@@ -16,8 +17,10 @@ from framesift.web import Answered, Request, Unanswered, Web
 from rigs.raw import OK, Peer, Raw, answering, nobody_listens
 
 SOON_S = 0.3
-# A deadline that is not kept shows as this much more; the machine may be busy.
-SLACK_S = 2.0
+# Where something else must have happened before, on a machine that may be busy.
+LATER_S = 1.0
+# A deadline that is not kept shows as much more.
+SLACK_S = 5.0
 
 
 def ask(url: str, *, within_s: float = 10.0, most_bytes: int = 65536, web: Web | None = None) -> Answered | Unanswered:
@@ -285,12 +288,16 @@ def test_the_most_bytes_are_counted_as_the_body_is_in_the_end(size: int, fits: b
 
 def test_a_packed_bomb_is_refused_before_it_is_unpacked() -> None:
     packing = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packing.compress(b"\0" * (1 << 24)) for _ in range(2)) + packing.flush()
+    bomb = b"".join(packing.compress(b"\0" * (1 << 20)) for _ in range(48)) + packing.flush()
     with answering(answer("200 OK\r\nContent-Encoding: gzip", bomb)) as server:
+        tracemalloc.start()
         outcome = ask(server.url)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
 
     assert isinstance(outcome, Unanswered)
     assert "too large" in outcome.why
+    assert most < 4_000_000
 
 
 def test_no_answer_within_the_deadline() -> None:
@@ -332,19 +339,19 @@ def test_the_deadline_covers_a_body_that_trickles() -> None:
 
     with Raw(talk) as server:
         began_s = time.monotonic()
-        outcome = ask(server.url, within_s=SOON_S)
+        outcome = ask(server.url, within_s=LATER_S)
 
         assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True, status=200)
-        assert took_s(began_s) < SOON_S + SLACK_S
+        assert took_s(began_s) < LATER_S + SLACK_S
 
 
 def test_the_deadline_covers_a_request_that_nobody_reads() -> None:
     with Raw(lambda _: server.over.wait(10)) as server:
         began_s = time.monotonic()
-        outcome = Web().exchange(Request("POST", server.url, body=bytes(50_000_000)), within_s=SOON_S)
+        outcome = Web().exchange(Request("POST", server.url, body=bytes(20_000_000)), within_s=LATER_S)
 
         assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True)
-        assert took_s(began_s) < SOON_S + SLACK_S
+        assert took_s(began_s) < LATER_S + SLACK_S
 
 
 def test_a_connection_on_which_an_exchange_failed_is_not_used_again() -> None:
@@ -420,7 +427,7 @@ def test_what_is_no_address_is_told_and_nothing_arrived(url: str) -> None:
 def test_a_proxy_gets_the_whole_address_and_its_own_credentials() -> None:
     with answering(OK) as proxy:
         web = Web(proxy=proxy.url.replace("//", "//me:secret%21@"))
-        outcome = ask("http://somewhere.invalid", web=web)
+        outcome = ask("http://you:there@somewhere.invalid", web=web)
 
     assert isinstance(outcome, Answered)
     assert proxy.asked[0].target == f"http://somewhere.invalid/x?api_key={KEY}"

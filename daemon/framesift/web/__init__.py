@@ -33,8 +33,9 @@ from framesift.web.connections import AWAITED, Phase, PlainPool, TlsPool, TlsSoc
 
 MOST_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
-# Networks forget connections that are silent; one that was forgotten takes a request and never answers.
-LONGEST_IDLE_S = 30.0
+# Many servers close a connection that was idle for 5 s, and nobody knows how far a request got that crosses this on its
+# way. Networks forget connections that are silent; those take a request and never answer.
+LONGEST_IDLE_S = 4.0
 # 2024-01-01. A clock that says less has never been set.
 _EARLIEST_S = 1_704_067_200.0
 
@@ -262,7 +263,7 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate can't be verified ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError):
-        return f"TLS failed ({cause.reason or type(cause).__name__})"
+        return f"TLS failed ({cause.reason or type(cause).__name__}); check the address, and what is on the way to it"
     if isinstance(cause, TimeoutError):
         return f"no {AWAITED[current.phase]} in time"
     if isinstance(cause, http.client.RemoteDisconnected):
