@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from framesift.frame import Pixels
 from framesift.models import heads
-from framesift.models.families import Fitted, Output, fitted
+from framesift.models.families import Fitted, Output, Seen, fitted
 from framesift.models.heads import Candidates
 from framesift.models.model import ModelUnusable
 from framesift.models.onnx_options import Family, Resize
@@ -45,7 +45,7 @@ def test_channels_are_ordered_scaled_and_normalised(rgb: bool) -> None:
 
 
 def test_half_precision_is_given_where_it_is_wanted() -> None:
-    tensor = preparation(half=True)(noise(32, 64)).tensor
+    tensor = preparation(number="float16")(noise(32, 64)).tensor
     assert tensor.dtype == np.float16
     assert tensor[0, 0, 0, 0] == noise(32, 64)[0, 0, 2]
 
@@ -153,12 +153,13 @@ def test_suppression_keeps_what_the_plain_reference_keeps(rows: list[tuple[int, 
     table = np.array(rows, np.float64).reshape(-1, 5)
     boxes = np.hstack((table[:, :2], table[:, :2] + table[:, 2:4]))
     confidences = np.random.default_rng(0).permutation(len(rows)) / 100
-    found = Candidates(boxes, confidences, table[:, 4].astype(np.int64), dropped=3)
+    found = Candidates(boxes, confidences, table[:, 4].astype(np.int64), np.arange(len(rows)), dropped=3)
     kept = heads.suppressed(found, iou)
     expected = plain_suppression(found, iou)
     assert np.array_equal(kept.boxes, boxes[expected])
     assert np.array_equal(kept.confidences, confidences[expected])
     assert kept.class_ids.tolist() == found.class_ids[expected].tolist()
+    assert kept.rows.tolist() == expected
     assert kept.dropped == 3
 
 
@@ -166,7 +167,8 @@ def test_suppression_of_far_too_many_keeps_the_best() -> None:
     count = heads.MOST_CANDIDATES + 1000
     x = np.arange(count) * 10.0
     boxes = np.stack((x, x * 0, x + 5, x * 0 + 5), 1)
-    kept = heads.suppressed(Candidates(boxes, np.arange(count) / count, np.zeros(count, np.int64)), 0.5)
+    rows = np.arange(count)
+    kept = heads.suppressed(Candidates(boxes, rows / count, np.zeros(count, np.int64), rows), 0.5)
     assert len(kept.boxes) == 1000
     assert kept.confidences[0] == (count - 1) / count
 
@@ -177,15 +179,16 @@ def test_suppression_of_far_too_many_keeps_the_best() -> None:
 def test_a_box_is_reported_once_with_its_best_class() -> None:
     output = np.zeros((6, 3), np.float32)
     output[:, 1] = [20, 10, 8, 4, 0.25, 0.75]
-    found = heads.yolov8(output, 0.1)
+    found = heads.yolov8(2)([output], 0.1)
     assert found.boxes.tolist() == [[16, 8, 24, 12]]
     assert (found.confidences.tolist(), found.class_ids.tolist(), found.dropped) == ([0.75], [1], 0)
+    assert found.rows.tolist() == [1]
 
 
 def test_a_confidence_as_high_as_asked_is_high_enough() -> None:
     output = np.zeros((5, 4), np.float32)
     output[4] = [0.5, 0.25, 0.75, 0.49]
-    assert heads.yolov8(output, 0.5).confidences.tolist() == [0.5, 0.75]
+    assert heads.yolov8(1)([output], 0.5).confidences.tolist() == [0.5, 0.75]
 
 
 def test_confidence_is_objectness_times_class() -> None:
@@ -193,8 +196,9 @@ def test_confidence_is_objectness_times_class() -> None:
     output[0] = [20, 10, 8, 4, 0.5, 0.25, 0.75]
     output[1] = [20, 10, 8, 4, 0.5, 0.1, 0.1]  # passes by its objectness, not by the product
     output[2] = [20, 10, 8, 4, 0.05, 1.0, 1.0]
-    found = heads.yolov5(output, 0.1)
+    found = heads.yolov5([output], 0.1)
     assert found.boxes.tolist() == [[16, 8, 24, 12]]
+    assert found.rows.tolist() == [0]
     assert (found.confidences.tolist(), found.class_ids.tolist()) == ([0.375], [1])
 
 
@@ -205,7 +209,7 @@ def test_a_cell_knows_its_place_and_stride(level: int, row: int, column: int) ->
     index = sum(rows * columns for rows, columns in grids[:level]) + row * grids[level][1] + column
     output = np.zeros((sum(rows * columns for rows, columns in grids), 6), np.float32)
     output[index] = [0.5, 0.25, math.log(2), math.log(0.5), 1.0, 0.5]
-    found = heads.yolox(height, width, strides)(output, 0.1)
+    found = heads.yolox(height, width, strides)([output], 0.1)
     stride = strides[level]
     x, y, w, h = (column + 0.5) * stride, (row + 0.25) * stride, 2 * stride, 0.5 * stride
     assert found.boxes[0].tolist() == pytest.approx([x - w / 2, y - h / 2, x + w / 2, y + h / 2], abs=1e-4)
@@ -220,10 +224,10 @@ def test_a_number_that_is_none_drops_its_box_alone(bad: float, place: int) -> No
     rows = np.array([good, good], np.float32)
     rows[0, place] = bad
     detectors = {
-        "yolov8": heads.yolov8(np.ascontiguousarray(rows.T), 0.1),
-        "yolov5": heads.yolov5(rows, 0.1),
-        "yolox": heads.yolox(8, 16, (8,))(rows, 0.1),
-        "end2end": heads.end2end(rows, 0.1),
+        "yolov8": heads.yolov8(2)([np.ascontiguousarray(rows.T)], 0.1),
+        "yolov5": heads.yolov5([rows], 0.1),
+        "yolox": heads.yolox(8, 16, (8,))([rows], 0.1),
+        "end2end": heads.end2end([rows], 0.1),
     }
     for name, found in detectors.items():
         # A confidence of minus infinity is below the least one asked for, a logarithm of minus infinity is no size.
@@ -255,9 +259,10 @@ def told(
     names: int | None = None,
     size: int = 640,
     single: bool = False,
+    keypoints: tuple[int, int] | None = None,
 ) -> Fitted:
     outputs = [Output(f"output{i}", shape) for i, shape in enumerate(shapes)]
-    return fitted(family, outputs, size, size, names, single)
+    return fitted(family, outputs, Seen(size, size, names, single, keypoints))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +311,8 @@ def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple
         ([(8400, 85)], None, "finds no family"),
         ([()], None, "finds no family"),
         ([(1, 1)], None, "finds no family"),
-        ([(1, 116, 8400), (1, 32, 160, 160)], None, "output1 (1, 32, 160, 160)"),
+        ([(1, 116, 8400), (1, 113, 160, 160)], None, "output1 (1, 113, 160, 160)"),
+        ([(1, 116, 8400), (1, 32, 160, 160)], 3, "80 classes as yolov8-seg"),
         ([(1, 84, 8400)], 3, "no family that fits, with 3 class names"),
         ([(1, 84, 8400)], 3, "80 classes as yolov8"),
         ([(1, 1000)], 10, "1000 classes as classifier"),
@@ -319,7 +325,7 @@ def test_what_fits_no_family_is_refused_with_the_shapes(
         told(*shapes, names=names)
     assert said in str(refusal.value)
     assert f"output0 {shapes[0]}" in str(refusal.value)
-    assert "yolov5 (1, N, 5 + classes)" in str(refusal.value)
+    assert "yolov5: (1, N, 5 + classes)" in str(refusal.value)
 
 
 def test_what_fits_two_families_must_be_named_unless_the_class_names_tell() -> None:

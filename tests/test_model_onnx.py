@@ -312,7 +312,10 @@ def test_a_file_of_names_that_is_none_is_refused_with_a_reason(
         ({"names": "nonsense("}, {}, "metadata's names can't be read"),
         ({"names": "{0: 'a', 5: 'b'}"}, {}, "class id 1 has no name"),
         ({"names": "['a', 'b', 'c']"}, {}, "no family that fits, with 3 class names"),
-        ({"task": "segment"}, {}, "is for task 'segment'; detect and classify can be read"),
+        ({"task": "obb"}, {}, "is for task 'obb'; detect, segment, pose and classify can be read"),
+        ({"head": "RTDETRDecoder"}, {}, "its head is RTDETRDecoder, which can't be read"),
+        ({"task": "segment"}, {}, "no family that fits. The outputs"),
+        ({"task": "pose"}, {"family": "yolov8"}, "says its task is 'pose'"),
         ({"task": "classify"}, {}, "classifier does not fit"),
         ({"task": "classify"}, {"family": "yolov8"}, "says its task is 'classify'"),
         ({}, {"class_names": ["a"]}, "no family that fits, with 1 class names"),
@@ -333,7 +336,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(
 
 def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) -> None:
     output = eight((32, 32, 16, 16, 3.0, -9.0))
-    with pytest.raises(ModelUnusable, match=r"from -9 to 3, not from 0 to 1\. The outputs are output0 \(1, 6, 84\)"):
+    with pytest.raises(ModelUnusable, match=r"from 0 to 3, not from 0 to 1\. The outputs are output0 \(1, 6, 84\)"):
         model(constant(tmp_path / "n.onnx", output))
 
 
@@ -342,7 +345,7 @@ def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) ->
     [
         ({"channels": 1}, "wants images tensor(float) [1, 1, 64, 64]; one picture is given"),
         ({"batch": 2}, "[2, 3, 64, 64]"),
-        ({"input_type": onnx.TensorProto.UINT8}, "tensor(uint8)"),
+        ({"input_type": onnx.TensorProto.INT32}, "tensor(int32)"),
         ({"size": ("h", "w")}, "leaves its size open"),
     ],
 )

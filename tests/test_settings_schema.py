@@ -49,6 +49,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "input_size": [224, 224],
         "class_names": ["a", "b"],
         "class_names_file": None,
+        "keypoint_names": None,
+        "first_class_id": None,
         "multi_label": False,
         "threshold": 0.5,
         "activation": "softmax",

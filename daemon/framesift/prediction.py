@@ -7,6 +7,7 @@ answer of no model at all). `wire.py` reads and writes them in the wire format o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -149,12 +150,16 @@ def detections(
     height: int,
     model_id: str = "",
     time_s: float | None = None,
+    task: Task = Task.OBJECT_DETECTION,
+    points: Sequence[tuple[Point, ...]] | None = None,
+    keypoints: Sequence[tuple[Keypoint, ...]] | None = None,
 ) -> Detections:
-    """Object detections from a model's arrays.
+    """Detections from a model's arrays.
 
     boxes: shape (n, 4), corners x1, y1, x2, y2 in pixels of the frame (clipped to it here). confidences, class_ids:
     shape (n,). Boxes that are not finite, empty after clipping, of a negative confidence or of an unknown class are
-    dropped and counted; of more than MOST_OBJECTS the most confident are kept.
+    dropped and counted; of more than MOST_OBJECTS the most confident are kept. points, keypoints: the outline and the
+    keypoints of each box, in its order, in the same pixels.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     confidences = np.asarray(confidences, np.float64).reshape(-1)
@@ -175,11 +180,13 @@ def detections(
             confidence=float(confidences[i]),
             class_name=class_names[int(class_ids[i])],
             class_id=int(class_ids[i]),
+            points=None if points is None else points[i],
+            keypoints=None if keypoints is None else keypoints[i],
         )
         for i in order
     )
     return Detections(
-        task=Task.OBJECT_DETECTION,
+        task=task,
         objects=objects,
         width=width,
         height=height,

@@ -13,11 +13,14 @@ from framesift.prediction import LONGEST_CLASS_NAME
 
 
 class Family(str, Enum):
-    """How a model's outputs are to be read. N: candidates, C: classes.
+    """How a model's outputs are to be read. N: candidates, C: classes, M: mask prototypes, K: keypoints.
 
-    yolov8 (also v9, v11, v12): (1, 4 + C, N). yolov5 (also v7): (1, N, 5 + C). end2end (v10, and exports with their own
-    suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that are still to be placed on
-    their grid. classifier: (1, C).
+    yolov8 (also v9, v11, v12): (1, 4 + C, N). yolov5 (also v7): (1, N, 5 + C). end2end (v10, 26, and exports with their
+    own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that are still to be placed on
+    their grid. classifier: (1, C). yolov8-seg: (1, 4 + C + M, N) and (1, M, h, w); end2end-seg: (1, N, 6 + M) and the
+    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), shares of the
+    picture, `labels` (1, N, C + 1), logits, and where it segments `masks` (1, N, h, w). ssd: boxes (1, N, 4), shares of
+    the picture from the top left corner to the bottom right one, y first; classes, scores, and how many count.
     """
 
     AUTO = "auto"
@@ -26,6 +29,12 @@ class Family(str, Enum):
     END2END = "end2end"
     YOLOX = "yolox"
     CLASSIFIER = "classifier"
+    YOLOV8_SEG = "yolov8-seg"
+    END2END_SEG = "end2end-seg"
+    YOLOV8_POSE = "yolov8-pose"
+    END2END_POSE = "end2end-pose"
+    RFDETR = "rfdetr"
+    SSD = "ssd"
 
     def __str__(self) -> str:
         return self.value
@@ -42,6 +51,9 @@ class Resize(str, Enum):
         return self.value
 
 
+DONE_INSIDE = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
+WITH_KEYPOINTS = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
+
 Side = Annotated[int, Field(ge=8, le=8192)]
 PerChannel = tuple[float, float, float]
 Divisor = Annotated[float, Field(gt=0.0)]
@@ -56,7 +68,9 @@ class OnnxOptions(Closed):
     input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
     models that leave theirs open. multi_label: a classifier may say several labels, those of a confidence from
     `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences
-    already). providers: of onnxruntime, the first that can be started is used. threads: for one picture.
+    already). keypoint_names: of the keypoints of an object, in their order. first_class_id: the number that an ssd
+    model gives its first class. providers: of onnxruntime, the first that can be started is used. threads: for one
+    picture.
     """
 
     type: Literal["onnx"]
@@ -72,6 +86,8 @@ class OnnxOptions(Closed):
     input_size: tuple[Side, Side] | None = None
     class_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
     class_names_file: Path | None = None
+    keypoint_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    first_class_id: Annotated[int, Field(ge=0, le=1)] | None = None
     multi_label: bool = False
     threshold: Fraction = 0.5
     activation: Literal["none", "softmax", "sigmoid"] | None = None
@@ -88,4 +104,8 @@ class OnnxOptions(Closed):
                 raise ValueError(f"multi_label and activation are for classifiers, not for family {self.family}")
             if self.resize is Resize.CROP:
                 raise ValueError(f"resize: crop would hide what family {self.family} is to find at the sides")
+        if self.keypoint_names is not None and self.family not in (Family.AUTO, *WITH_KEYPOINTS):
+            raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
+        if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):
+            raise ValueError(f"first_class_id is for family ssd, not for {self.family}")
         return self
