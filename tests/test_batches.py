@@ -270,6 +270,17 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
     assert len(desk.platform.asked("workspace")) == 1
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_the_first_look_can_be_waited_for_and_is_over_though_the_platform_is_away(desk: Desk, away: bool) -> None:
+    if away:
+        desk.platform.go_away()
+    assert not desk.watcher.wait_for_first_look(0.0)
+    desk.watcher.start()
+    until(lambda: desk.watcher.wait_for_first_look(0.0))
+    assert len(desk.platform.asked("batches")) == (0 if away else 1)
+    assert desk.watcher.stop(30)
+
+
 def test_it_looks_at_once_when_something_else_may_be_wanted(desk: Desk) -> None:
     desk.wanted = []
     desk.watcher.start()

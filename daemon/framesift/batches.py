@@ -135,7 +135,9 @@ class BatchWatcher:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._wait(self.look_once())
+                pause_s = self.look_once()
+                self._looked.set()
+                self._wait(pause_s)
         except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
             self._failed(error)
 
