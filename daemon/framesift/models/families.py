@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from framesift.models.metadata import MOST_KEYPOINTS
 from framesift.models.model import ModelUnusable
 from framesift.models.onnx_options import Family
 
 _STRIDES = (4, 8, 16, 32, 64)
 _MOST_END2END = 1000
+# Where only the shape tells: more would be candidates, taken for keypoints.
+_MOST_KEYPOINTS = 200
 # What TensorFlow's detection API calls the outputs of its models, and what its post-processing for devices does.
 _SSD_NAMES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 _SSD_DEVICE = "TFLite_Detection_PostProcess"
@@ -243,7 +244,7 @@ def _with_masks(outputs: Sequence[Output]) -> tuple[int, int] | None:
 
 
 def _triples(numbers: int) -> tuple[int, int] | None:
-    return (numbers // 3, 3) if 0 < numbers <= 3 * MOST_KEYPOINTS and numbers % 3 == 0 else None
+    return (numbers // 3, 3) if 0 < numbers <= 3 * _MOST_KEYPOINTS and numbers % 3 == 0 else None
 
 
 def _grids(seen: Seen) -> dict[int, tuple[int, ...]]:

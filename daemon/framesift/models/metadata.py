@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SIDES = range(8, 8193)
-MOST_KEYPOINTS = 1000
+_MOST_KEYPOINTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _keypoint_shape(value: Any) -> tuple[int, int] | None:
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
     count, numbers = value
-    return (count, numbers) if _whole(count, range(1, MOST_KEYPOINTS + 1)) and _whole(numbers, range(2, 4)) else None
+    return (count, numbers) if _whole(count, range(1, _MOST_KEYPOINTS + 1)) and _whole(numbers, range(2, 4)) else None
 
 
 def _keypoint_names(value: Any) -> tuple[tuple[str, ...], ...]:

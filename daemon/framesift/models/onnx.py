@@ -73,7 +73,7 @@ class OnnxModel:
             _refuse_options_of_others(options, fit)
             keypoint_names = (options.keypoint_names,) if options.keypoint_names else said.keypoint_names
             self._head = Detector(fit, seen, class_names, keypoint_names, options.confidence, options.iou)
-            _check_confidences(fit, self._head.confidences(read), outputs)
+            _check_confidences(options, fit, self._head, outputs, read)
         self.task: Task | None = self._head.task
         self.class_names = names
         classes = f"{len(names)} classes" if names else "classes without names"
@@ -177,8 +177,16 @@ def _refuse_options_of_others(options: OnnxOptions, fit: Fitted) -> None:
         raise ModelUnusable(f"model.first_class_id: this is {fit.family}, not ssd")
 
 
-def _check_confidences(fit: Fitted, confidences: NDArray[np.float64], outputs: list[Output]) -> None:
+def _check_confidences(
+    options: OnnxOptions, fit: Fitted, head: Detector, outputs: list[Output], read: list[NDArray[Any]]
+) -> None:
     """Confidences of a detector lie between 0 and 1, or the output has been taken for what it is not."""
+    try:
+        confidences = head.confidences(read)
+    except ValueError as error:
+        raise ModelUnusable(
+            f"model.path: {options.path}: its outputs can't be read as {fit.family}: {error}"
+        ) from error
     if confidences.size and not (confidences.min() >= -0.01 and confidences.max() <= 1.01):
         raise ModelUnusable(
             f"model.family: {fit.family} does not fit: its confidences would run from {confidences.min():.3g} to "
