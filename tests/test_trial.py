@@ -109,6 +109,13 @@ def test_a_batch_is_full_for_all_strategies_until_the_next_one_begins() -> None:
     assert outcomes(one, seen(0.9, captured_at=NOON_S + 86400)) == ["b>b"]
 
 
+def test_the_reason_does_not_depend_on_what_was_refused_before() -> None:
+    sure = {**UNSURE, "threshold": 0.9}
+    one = trial(limited("daily", 1, UNSURE), sure, most=2)
+    # The first has spent its limit too when it meets a batch that is known to be full.
+    assert outcomes(one, *[seen(c) for c in (0.5, 0.9, 0.9, 0.5)]) == ["a>a", "b>b", "b!batch_full", "a!limit"]
+
+
 def test_a_full_batch_is_the_reason_only_where_a_strategy_had_credit() -> None:
     one = trial(limited("daily", 1), most=1)
     assert outcomes(one, seen(), seen()) == ["a>a", "a!limit"]

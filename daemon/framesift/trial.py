@@ -99,11 +99,12 @@ class Trial:
 
     def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | Refusal:
         """The strategy that is charged, or why none is. One after the other, so that the uses of each are counted at
-        most once, and only where it isn't known by heart that there is no room."""
+        most once, and only where it isn't known by heart what leaves no room."""
         batch_full = False
         for quota in quotas:
             grant = self._limits.ask(None, [quota], captured, captured)
-            if isinstance(grant, Unknown):
+            # Of a batch that is known to be full, it isn't known whether a limit would have refused as well.
+            if isinstance(grant, Unknown) or (isinstance(grant, Refused) and grant.batch_full and quota.limits):
                 if not quota.limits and quota.max_batch_images is None:
                     return quota.strategy  # nobody will ever count it
                 grant = self._limits.charge(self._cursor, str(self._number), [quota], captured, captured)
