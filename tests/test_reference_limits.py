@@ -301,6 +301,15 @@ def test_ours_days_are_those_of_utc_unless_the_policy_says_otherwise(tmp_path: P
         assert here.batches() == ["al_2026_09_10", "al_2026_09_11"]
 
 
+def test_a_frame_that_was_captured_before_midnight_is_of_the_batch_and_the_limits_of_that_day(tmp_path: Path) -> None:
+    rules = policy(limits(daily=1), batching={"recreation_interval": "daily"})
+    with registering(tmp_path, rules, wall_s=at("2026-09-10T23:59:59")) as here:
+        captured = here.clock.now()
+        here.go_to(at("2026-09-11T00:00:01"))
+        assert [here.offer(captured=captured), here.offer(captured=captured), here.offer()] == ["a", "limit", "a"]
+        assert here.batches() == ["al_2026_09_10", "al_2026_09_11"]
+
+
 def test_a_batch_with_max_batch_images_takes_so_many_and_no_more_over_all_strategies(tmp_path: Path) -> None:
     rules = policy(limits(daily=2), {}, batching={"recreation_interval": "daily", "max_batch_images": 3})
     with registering(tmp_path, rules, wall_s=NOON) as here:
