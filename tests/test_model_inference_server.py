@@ -377,7 +377,7 @@ def messages(refusal: ValidationError) -> str:
         ({"max_detections": 0}, "greater than or equal to 1"),
         ({"max_image_size": [0, 640]}, "greater than or equal to 16"),
         ({"jpeg_quality": 101}, "less than or equal to 100"),
-        ({"timeout_s": 60}, "less than or equal to 30"),
+        ({"timeout_s": 30}, "less than or equal to 20"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, Any], said: str) -> None:

@@ -96,7 +96,6 @@ def message(text: str) -> dict[str, str]:
         (Cut(), "can't be asked: the connection was closed without an answer"),
         (Cut(stored=True, sent=0.5), "can't be asked: the answer is cut off or damaged"),
         (Cut(stored=True, sent=0.5, reset=True), "can't be asked: "),
-        (Oversized(17 << 20), "can't be asked: the answer is too large"),
         (Delay(math.inf), "can't be asked: no whole answer in time"),
         (Trickle(200), "can't be asked: no whole answer in time"),
     ],
@@ -144,6 +143,15 @@ def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) ->
             assert told.isprintable()
             assert len(told) < 320
         assert isinstance(asked.predict(PICTURE), Detections)
+
+
+def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() -> None:
+    with InferenceServer() as server:
+        server.orders.add(Order("infer", Oversized(17 << 20)))
+        told = refused(model(server.url, timeout_s=20.0))
+        assert told == (
+            f"the inference server {server.url} answers too much: the answer is too large: more than 16777216 bytes"
+        )
 
 
 def test_the_legacy_route_is_judged_alike() -> None:

@@ -12,6 +12,9 @@ from framesift.roboflow.trouble import retry_after_s
 from framesift.web import Answered, Unanswered
 
 _LONGEST_MESSAGE = 200
+# An answer that is too large for this picture would be so again, and a file must not wait for another; the web tells it
+# in words alone.
+_TOO_LARGE = "the answer is too large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def judged(
 ) -> Said | Refused | Away:
     """host: who was asked. with_key: whether a key was sent. redacted: strikes it from what is told."""
     if isinstance(outcome, Unanswered):
+        if outcome.status is not None and outcome.status < 300 and _TOO_LARGE in outcome.why:
+            return Refused(f"answers too much: {outcome.why.removeprefix(f'{host}: ')}")
         if outcome.status is None or outcome.status < 400:
             return Away(f"can't be asked: {outcome.why.removeprefix(f'{host}: ')}")
         return _failed(outcome.status, "", None, with_key)

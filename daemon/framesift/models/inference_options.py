@@ -86,8 +86,8 @@ class InferenceServerOptions(Closed):
     max_detections: Annotated[int, Field(ge=1, le=MOST_OBJECTS)] | None = None
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     max_image_size: tuple[Side, Side] | None = None
-    # Well below the watchdog's patience with a loop that does not move.
-    timeout_s: Annotated[float, Field(ge=0.1, le=30.0)] = 5.0
+    # With the look-up of a name, which may take 30 s more, below the watchdog's patience with a loop.
+    timeout_s: Annotated[float, Field(ge=0.1, le=20.0)] = 5.0
 
     @model_validator(mode="after")
     def _sensible(self) -> InferenceServerOptions:

@@ -41,7 +41,11 @@ def main() -> None:
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    with InferenceServer(port=given.port, key=given.key, heard=lambda got: say(_line(got))) as server:
+    try:
+        started = InferenceServer(port=given.port, key=given.key, heard=lambda got: say(_line(got)))
+    except OSError as error:
+        parser.error(f"--port {given.port}: {error.strerror}")
+    with started as server:
         say(_HOW.format(url=server.url, models=", ".join(MODELS)))
         ended.wait()
 

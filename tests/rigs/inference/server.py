@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import re
 import socket
 import ssl
@@ -21,7 +22,7 @@ from rigs.inference import sight
 from rigs.inference.requests import TASKS, Refused, Wanted, json_object, key_of, refused, wanted
 from rigs.platform.nouns import Asked, Reply, reply
 from rigs.platform.orders import Orders, Status, carry_out
-from rigs.platform.server import _Server
+from rigs.platform.server import _is_listening, _Server
 
 MODELS = {
     "boxes/1": "object-detection",
@@ -67,6 +68,7 @@ class InferenceServer:
     models: model id -> task. key: the one it knows; None for a server that needs none. forbid_active_learning: a
     request that does not disable active learning is answered 500, noted in `offences`, and fails the test at the end.
     rle: it answers masks, not polygons. certificate: files of a certificate chain and its key, for https.
+    port: 0 for any free one; OSError where it is taken.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class InferenceServer:
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*certificate)
+        if port and _is_listening(port):  # the kernel would let us share it
+            raise OSError(errno.EADDRINUSE, f"port {port} of 127.0.0.1 is taken")
         # Holds the port while the server is away, without listening: connections are refused, nobody else gets it.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
