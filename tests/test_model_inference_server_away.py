@@ -119,9 +119,9 @@ def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, sai
     ("order", "said"),
     [
         (Status(400, body=message("Could not load input image.")), "(400): Could not load input image."),
-        (Status(413, body="Request Entity Too Large"), "refuses the picture (413)"),
-        (Status(415), "refuses the picture (415): as ordered"),
-        (Status(418, body={"detail": []}), "refuses the picture (418)"),
+        (Status(413, body="Request Entity Too Large"), "refuses the request (413)"),
+        (Status(415), "refuses the request (415): as ordered"),
+        (Status(418, body={"detail": []}), "refuses the request (418)"),
         (
             Status(422, body={"detail": [{"loc": ["body", "image", 0], "msg": "Field required"}]}),
             "(422): body.image.0: Field required",
@@ -138,7 +138,7 @@ def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) ->
         for _ in range(5):  # however often: the next one may please it
             server.orders.add(Order("infer", order))
             told = refused(asked)
-            assert f"the inference server {server.url} refuses the picture" in told
+            assert f"the inference server {server.url} refuses the request" in told
             assert said in told
             assert told.isprintable()
             assert len(told) < 320
@@ -160,7 +160,7 @@ def test_the_legacy_route_is_judged_alike() -> None:
         asked = model(server.url, route="legacy")
         assert "is busy, or not ready (503)" in str(away(asked))
         assert "is none: text/html" in str(away(asked))
-        assert "refuses the picture (400)" in refused(asked)
+        assert "refuses the request (400)" in refused(asked)
         assert isinstance(asked.predict(PICTURE), Detections)
 
 

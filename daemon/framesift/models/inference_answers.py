@@ -87,7 +87,7 @@ def _failed(status: int, message: str, come_again_s: float | None, with_key: boo
     if status in _AWAY or status >= 500:
         means, advice = _AWAY.get(status, ("fails", "see its log"))
         return Away(f"{means} ({status}){told}" + (f"; {advice}" if advice else ""), come_again_s)
-    return Refused(f"refuses the picture ({status}){told}")
+    return Refused(f"refuses the request ({status}){told}")
 
 
 def shown(text: str, redacted: Callable[[str], str]) -> str:
