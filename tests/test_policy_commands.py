@@ -593,7 +593,8 @@ def test_the_seed_and_the_stream_choose_the_draws() -> None:
     assert tried("-", "--seed", "-1").code == 2
 
 
-def test_each_answer_is_there_before_the_next_prediction_is_asked_for() -> None:
+def test_each_answer_is_there_before_the_next_prediction_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     written("p.json", policy(UNSURE, ALL))
     words = [sys.executable, "-m", "framesift", "policy", "try", "p.json", "-", "--json"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
