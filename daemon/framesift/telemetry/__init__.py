@@ -110,6 +110,10 @@ class Telemetry:
         self._counters.attempts.labels(self._counters.outcome(outcome)).inc()
         self._counters.delivery.observe(took_s)
 
+    def at_door(self, stream: str, outcome: str) -> None:
+        """Something came in at the door of that stream. outcome: in a word, of a closed list."""
+        self._counters.doors.labels(self._counters.stream(stream), self._counters.outcome(outcome)).inc()
+
     def stream_up(self, stream: str, up: bool) -> None:
         """Whether a stream gives pictures."""
         self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)

@@ -81,7 +81,8 @@ class Snapshot:
     """All numbers at one moment. Mappings are from a reason, a strategy or an exit to how often; streams are summed.
 
     taken_at_s: Unix time. uptime_s: since the start. exits: datapoints that left the spool, since the spool began.
-    malformed: parts of predictions that were dropped. queue: None where the spool could not be asked.
+    malformed: parts of predictions that were dropped. queue: None where the spool could not be asked. doors: what
+    became of what came in at doors, from an outcome to how often.
     """
 
     frames_read: int
@@ -101,6 +102,7 @@ class Snapshot:
     uptime_s: float = 0.0
     health: tuple[Component, ...] = ()
     policies: tuple[PolicyTold, ...] = ()
+    doors: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Names:
@@ -136,6 +138,7 @@ class Counters:
         self.accepted = self._counter("frames_accepted", "Frames put into the spool.", "stream", "strategy")
         self.dropped = self._counter("prediction_parts_dropped", "Malformed parts of predictions.", "stream")
         self.attempts = self._counter("delivery_attempts", "Deliveries tried.", "outcome")
+        self.doors = self._counter("door_requests", "What became of what came in at doors.", "stream", "outcome")
         self.up = Gauge("framesift_stream_up", "Whether the stream gives pictures.", ["stream"], registry=self.registry)
         self.model = self._histogram("model_seconds", "How long the model took.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "How long a delivery took.", _DELIVERY_BUCKETS_S)
@@ -196,6 +199,7 @@ class Counters:
             queue=queue,
             streams=streams,
             policies=self._policies.look(),
+            doors=_summed(_by_labels(self.doors)),
         )
 
 

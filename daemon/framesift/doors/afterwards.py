@@ -1,0 +1,167 @@
+"""Afterwards: sampling of what has passed, in a thread of its own, when its client has its answer already.
+
+Nobody waits for it, and nothing that goes wrong in it is noticed outside but in numbers and in the health. When too
+much waits, what is newest is left out.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from traceback import extract_tb
+
+from framesift import wire
+from framesift.clock import Clock, Pulse
+from framesift.doors import pictures
+from framesift.doors.http1 import Head
+from framesift.doors.inference import Asked, Call, Skipped, answers, asked
+from framesift.doors.kept import Kept
+from framesift.doors.outcomes import Outcome
+from framesift.doors.seats import Seats
+from framesift.moment import Moment
+from framesift.prediction import Prediction, Stub, Task
+from framesift.telemetry import Condition, Telemetry
+
+MOST_WAITING = 32
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and its answer. answer_head: None for the stub's, which is ours. captured: when the request came."""
+
+    call: Call
+    request_head: Head = field(repr=False)
+    request: Kept = field(repr=False)
+    answer_head: Head | None = field(repr=False)
+    answer: Kept = field(repr=False)
+    captured: Moment
+
+    def let_go(self) -> None:
+        self.request.let_go()
+        self.answer.let_go()
+
+
+class Afterwards:
+    """stream: of everything that passes."""
+
+    def __init__(
+        self,
+        stream: str,
+        health_name: str,
+        seats: Seats,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        failed: Callable[[BaseException], None],
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        self._stream = stream
+        self._health_name = health_name
+        self._seats = seats
+        self._telemetry = telemetry
+        self._failed = failed
+        self._pulse = Pulse(clock)
+        self._waiting: queue.Queue[Exchange] = queue.Queue(most_waiting)
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="door sampling", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """What waits is sampled if it can be within the time, and counted as left out otherwise."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(within_s)
+            self._hurry.set()
+
+    def silence_s(self) -> float:
+        return self._pulse.silence_s() if self._thread.is_alive() else 0.0
+
+    def take(self, exchange: Exchange) -> None:
+        """Never waits."""
+        try:
+            if self._stop.is_set():
+                raise queue.Full
+            self._waiting.put_nowait(exchange)
+        except queue.Full:
+            exchange.let_go()
+            self._telemetry.at_door(self._stream, Outcome.BUSY)
+
+    def _run(self) -> None:
+        try:
+            while not (self._stop.is_set() and self._waiting.empty()):
+                self._pulse.monotonic()
+                try:
+                    exchange = self._waiting.get(timeout=_LOOK_S)
+                except queue.Empty:
+                    continue
+                if self._hurry.is_set():
+                    self._telemetry.at_door(self._stream, Outcome.BUSY)
+                else:
+                    self._sample(exchange)
+                exchange.let_go()
+        except BaseException as error:  # noqa: BLE001  # whatever it is: a loop that should not end has ended
+            self._failed(error)
+
+    def _sample(self, exchange: Exchange) -> None:
+        try:
+            if self._seats.disabled(self._stream) is None:
+                self._read(exchange)
+            outcome = Outcome.OFFERED
+            self._telemetry.health.ok(self._health_name)
+        except Skipped as skipped:
+            outcome = skipped.outcome
+        except Exception as error:  # noqa: BLE001  # a bug in sampling is no reason that traffic stops
+            outcome = Outcome.FAILED
+            self._puzzled(error)
+        self._telemetry.at_door(self._stream, outcome)
+
+    def _puzzled(self, error: Exception) -> None:
+        # Without the error's own words: they may repeat a part of a request, and with it somebody's key.
+        kind = type(error).__name__
+        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+        self._telemetry.health.set(self._health_name, Condition.DEGRADED, f"sampling what passes fails: {kind}")
+        self._telemetry.error("door_sampling_failed", stream=self._stream, kind=kind, at=" < ".join(reversed(places)))
+
+    def _read(self, exchange: Exchange) -> None:
+        """Raises Skipped, and bugs."""
+        wanted = asked(exchange.call, exchange.request_head, exchange.request.content())
+        if exchange.answer_head is None:
+            said = [None] * len(wanted.images)
+        else:
+            said = answers(exchange.answer_head, exchange.answer.content(), wanted)
+        for image, one in zip(wanted.images, said, strict=True):
+            try:
+                picture = pictures.looked_at(image)
+                with pictures.room_for(picture):
+                    pixels = pictures.decoded(picture)
+                    height, width = int(pixels.shape[0]), int(pixels.shape[1])
+                    prediction = _prediction(one, width, height, exchange.call.task, wanted)
+                    self._telemetry.predicted(self._stream, prediction.time_s or 0.0, prediction.dropped)
+                    self._seats.offer(self._stream, pixels, prediction, exchange.captured)
+            except (pictures.BadPicture, _Unlike):
+                raise Skipped(Outcome.UNREADABLE) from None
+
+
+class _Unlike(Exception):
+    """The answer is no prediction, or none of this picture."""
+
+
+def _prediction(said: object, width: int, height: int, task: Task | None, wanted: Asked) -> Prediction:
+    """Raises _Unlike."""
+    if said is None:
+        return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height, model_id=wanted.model_id)
+    try:
+        stub = isinstance(said, dict) and bool(said.get("is_stub"))
+        prediction = wire.parse(said, width=width, height=height, task=None if stub else task)
+    except ValueError:
+        raise _Unlike from None
+    if (prediction.width, prediction.height) != (width, height):
+        raise _Unlike
+    return replace(prediction, model_id=wanted.model_id)

@@ -1,0 +1,22 @@
+"""What can become of a request at a door, beside the verdict of sampling: one closed list, each with a counter."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Outcome(str, Enum):
+    OFFERED = "offered"  # picture and prediction went to sampling, which counts for itself
+    REFUSED = "refused"  # a datapoint that was no good: its client was told why
+    PASSED = "passed"  # through to the inference server and back, with nothing in it to sample
+    NOT_WANTED = "not_wanted"  # passed; its client disables active learning
+    ELSEWHERE = "elsewhere"  # passed; the picture is named by an address, or comes as an array
+    TOO_LARGE = "too_large"  # passed; more than is kept of a request or an answer
+    UNREADABLE = "unreadable"  # passed; its picture or its answer can't be read, or they don't belong together
+    FOREIGN = "foreign_host"  # passed; it called this machine by a name that isn't its own, as web pages do
+    BUSY = "door_busy"  # passed, or turned away: too much was waiting
+    FAILED = "failed"  # passed; sampling it raised what it should not have
+    UPSTREAM_GONE = "upstream_gone"  # the inference server could not be reached, or did not answer
+
+    def __str__(self) -> str:
+        return self.value

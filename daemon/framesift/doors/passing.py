@@ -1,0 +1,257 @@
+"""The pass-through: stands before an inference server, and lets everything pass as it came.
+
+What is promised:
+1. What clients send reaches the server byte for byte, and its answers reach them so, as they arrive: heads with the
+   order and spelling of their fields (Host too), bodies with their chunks. Taken out is the door's own token.
+2. One connection of a client is at most one connection to the server; requests on it pass one after the other. There is
+   no deadline for an answer here: clients and the server have theirs.
+3. Copies of inferences and their answers are sampled afterwards. Whatever happens there, traffic passes.
+4. Of its own the door answers: the version 0 of any model, which is no model; 502 where the server can't be reached, or
+   ends without an answer; 400 and 431 to what is no HTTP; 401 where the token is wrong; 503 where there are too many
+   connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from hmac import compare_digest
+
+from framesift.clock import Clock
+from framesift.doors.afterwards import Afterwards, Exchange
+from framesift.doors.http1 import (
+    BadHttp,
+    Cut,
+    Head,
+    Kind,
+    answer,
+    farewell,
+    framing_of_answer,
+    framing_of_request,
+    pieces,
+    read_head,
+)
+from framesift.doors.inference import Call, call_of, stub_answer
+from framesift.doors.kept import Budget, Kept
+from framesift.doors.listening import Connection, Listening
+from framesift.doors.names import is_local
+from framesift.doors.options import DoorOptions
+from framesift.doors.outcomes import Outcome
+from framesift.doors.relay import NotReached, Request, Upstream, connect, relay
+from framesift.doors.seats import Seats
+from framesift.intake import Intake
+from framesift.moment import Moment
+from framesift.telemetry import Condition, Telemetry
+
+IDLE_S = 300.0  # how long a client may keep a connection without asking
+_KEPT_FOR_SAMPLING_S = 1.0  # of the time that stopping may take
+_TOKEN = "x-framesift-token"
+_TOKEN_LINE = re.compile(rb"^x-framesift-token[ \t]*:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
+
+
+class PassThrough:
+    """most_waiting: exchanges that may wait to be sampled."""
+
+    def __init__(
+        self,
+        options: DoorOptions,
+        *,
+        intake_of: Callable[[str], Intake],
+        clock: Clock,
+        telemetry: Telemetry,
+        failed: Callable[[BaseException], None],
+        most_waiting: int = 32,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._telemetry = telemetry
+        self._name = f"door {options.listen}"
+        self._token = None if options.token is None else options.token.get_secret_value()
+        self._budget = Budget()
+        self._afterwards = Afterwards(
+            options.stream,
+            f"{self._name} sampling",
+            Seats(intake_of, clock, telemetry),
+            clock=clock,
+            telemetry=telemetry,
+            failed=failed,
+            most_waiting=most_waiting,
+        )
+        self._listening = Listening(
+            options.host, options.port, self._serve, clock=clock, puzzled=self._puzzled, broke=failed
+        )
+
+    @property
+    def port(self) -> int:
+        return self._listening.port
+
+    def start(self) -> None:
+        self._listening.start()
+        self._afterwards.start()
+
+    def stop(self, within_s: float) -> None:
+        kept_s = min(_KEPT_FOR_SAMPLING_S, within_s / 2)
+        self._listening.stop(within_s - kept_s)
+        self._afterwards.stop(kept_s)
+
+    def silence_s(self) -> float:
+        return max(self._listening.silence_s(), self._afterwards.silence_s())
+
+    def _puzzled(self, error: BaseException) -> None:
+        # Without the error's own words: they may repeat a part of a request, and with it somebody's key.
+        kind = type(error).__name__
+        self._count(Outcome.FAILED)
+        self._telemetry.health.set(self._name, Condition.DEGRADED, f"a connection failed: {kind}")
+        self._telemetry.error("door_failed", door=self._options.listen, kind=kind)
+
+    def _count(self, outcome: Outcome) -> None:
+        self._telemetry.at_door(self._options.stream, outcome)
+
+    # -- one client
+
+    async def _serve(self, connection: Connection) -> None:
+        client = _Client(connection)
+        try:
+            while not connection.stopping:
+                connection.busy = False
+                head = await asyncio.wait_for(read_head(connection.reader), IDLE_S)
+                connection.busy = True
+                if head is None or not await self._pass(client, head):
+                    return
+        except BadHttp as error:
+            said = answer(error.status, {"message": str(error)}, ends=True)
+            await farewell(connection.reader, connection.writer, said)
+        except asyncio.TimeoutError:
+            return
+        except Cut:
+            # Of an answer that was cut off, its client must not take what it has for all of it.
+            connection.writer.transport.abort()
+        finally:
+            client.leave()
+
+    async def _pass(self, client: _Client, head: Head) -> bool:
+        """One request. Says whether another may follow on this connection. Raises BadHttp, Cut, OSError."""
+        if self._token is not None and not compare_digest(head.get(_TOKEN).encode(), self._token.encode()):
+            raise BadHttp(401, "X-Framesift-Token is missing or wrong")
+        framing = framing_of_request(head)
+        captured = self._clock.now()
+        call = self._call_of(head)
+        raw_head = head.raw if self._token is None else _TOKEN_LINE.sub(b"", head.raw)
+        body = pieces(client.connection.reader, framing)
+        request = Request(head, raw_head, framing, [], body, None if call is None else Kept(self._budget))
+        copy = None if call is None else Kept(self._budget)
+        handed_over = False
+        try:
+            if call is not None and request.copy is not None and (call.model_id is None or call.is_stub):
+                stub = await self._stub(client, call, request)
+                if stub is not None:
+                    client.connection.writer.write(stub)
+                    await client.connection.writer.drain()
+                    handed_over = self._sample(call, request, None, copy, captured)
+                    return not head.ends_connection
+            answered = await self._answered(client, request, copy)
+            if answered is None:
+                return False
+            handed_over = self._sample(call, request, answered, copy, captured)
+            ends = head.ends_connection or answered.ends_connection
+            if not request.is_whole:  # its answer came before its end, and the server reads no more of it
+                await farewell(client.connection.reader, client.connection.writer, b"")
+                return False
+            return not ends and framing_of_answer(answered, head.first[0]).kind is not Kind.UNTIL_END
+        finally:
+            await body.aclose()
+            if not handed_over:
+                for kept in (request.copy, copy):
+                    if kept is not None:
+                        kept.let_go()
+
+    def _call_of(self, head: Head) -> Call | None:
+        call = call_of(head)
+        if call is not None and self._token is None and not is_local(head, self._options.host):
+            # It passes, as it would without a door. But what web pages send is not to be anybody's training data.
+            self._count(Outcome.FOREIGN)
+            return None
+        return call
+
+    async def _stub(self, client: _Client, call: Call, request: Request) -> bytes | None:
+        """The answer to a call of version 0, None where it is another's. Reads the body either way, as far as it is
+        kept: only it says which model is called."""
+        assert request.copy is not None
+        if "100-continue" in request.head.words("expect"):
+            client.connection.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.continued = True
+        async for piece in request.rest:
+            if call.is_stub:
+                request.copy.add(piece.content)
+                continue
+            request.held.append(piece)
+            if not request.copy.add(piece.content):
+                return None
+        content = stub_answer(call, request.copy.content())
+        return None if content is None else answer(200, content, ends=request.head.ends_connection)
+
+    async def _answered(self, client: _Client, request: Request, copy: Kept | None) -> Head | None:
+        """The head of the answer that has passed; None where there was none, of which the client has been told."""
+        reader, writer = client.connection.reader, client.connection.writer
+        why = "ended without an answer"
+        try:
+            reused = await client.reach(self._options)
+            answered = await relay(reader, writer, client.upstream, request, copy)
+            again = request.again() if answered is None and reused and not request.client_gone else None
+            if again is not None:  # the server closed the connection while it was idle, as servers do
+                client.leave()
+                await client.reach(self._options)
+                answered = await relay(reader, writer, client.upstream, again, copy)
+                request.is_whole = again.is_whole
+        except NotReached as error:
+            why, answered = f"can't be reached: {error}", None
+        if answered is not None:
+            self._telemetry.health.ok(self._name)
+            return answered
+        client.leave()
+        if not request.client_gone:
+            self._count(Outcome.UPSTREAM_GONE)
+            self._telemetry.health.set(self._name, Condition.DEGRADED, f"the inference server {why}")
+            text = f"framesift passes requests on to the inference server, which {why}"
+            await farewell(reader, writer, answer(502, {"message": text}, ends=True))
+        return None
+
+    def _sample(
+        self, call: Call | None, request: Request, answered: Head | None, copy: Kept | None, captured: Moment
+    ) -> bool:
+        """Hands the exchange over, where it is one to sample. Says whether its copies are another's now."""
+        if call is None or request.copy is None or copy is None or (answered is not None and answered.status != 200):
+            self._count(Outcome.PASSED)
+            return False
+        if not request.copy.whole or not copy.whole:
+            self._count(Outcome.TOO_LARGE)
+            return False
+        self._afterwards.take(Exchange(call, request.head, request.copy, answered, copy, captured))
+        return True
+
+
+class _Client:
+    """A connection, and the one to the server that goes with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._upstream: Upstream | None = None
+
+    @property
+    def upstream(self) -> Upstream:
+        assert self._upstream is not None
+        return self._upstream
+
+    async def reach(self, options: DoorOptions) -> bool:
+        """Says whether the connection has served already. Raises NotReached."""
+        if self._upstream is not None and self._upstream.usable:
+            return self._upstream.served
+        self.leave()
+        self._upstream = await connect(options.upstream_host, options.upstream_port)
+        return False
+
+    def leave(self) -> None:
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None

@@ -1,0 +1,244 @@
+"""Pictures that strangers send: a JPEG or a PNG -> BGR pixels, within bounds that are checked before anything is
+decoded.
+
+What is promised:
+1. Nothing is decoded whose header says more than MOST_PIXELS or MOST_SIDE, that is animated, or whose scans would cost
+   many times its size.
+2. A picture whose end is missing is refused, not filled up with grey. What follows the end is left out.
+3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
+   turned picture. Other metadata is not looked at. 16-bit values become 8-bit ones, grey becomes BGR, transparency is
+   left out, CMYK becomes BGR.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from framesift.frame import Pixels
+
+MOST_BYTES = 16 << 20
+MOST_PIXELS = 64_000_000
+MOST_SIDE = 65_535
+# A progressive JPEG is decoded into coefficients of the whole picture first, six bytes for each pixel, and each of its
+# scans goes over all of them.
+MOST_PROGRESSIVE_PIXELS = 32_000_000
+MOST_SCANS = 64
+LEAST_SIDE = 2
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a scan: neither a stuffed byte nor a restart
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: what every decoder knows
+_OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
+_EOI, _SOS, _APP0, _APP15, _COM = 0xD9, 0xDA, 0xE0, 0xEF, 0xFE
+_PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INFLATED_AT_ONCE = 1 << 20
+_LARGE_PIXELS = 8_000_000
+_large = threading.Lock()
+
+
+class BadPicture(ValueError):
+    """This can't be taken; the text says why, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A picture that may be decoded. content: without what a decoder doesn't need. width, height: before it is turned,
+    in pixels."""
+
+    content: bytes = field(repr=False)
+    width: int
+    height: int
+
+
+def looked_at(content: bytes) -> Sized:
+    """Reads the headers. Raises BadPicture."""
+    if len(content) > MOST_BYTES:
+        raise BadPicture(f"it has {len(content):,} bytes; at most {MOST_BYTES:,} are allowed")
+    if content[:3] == b"\xff\xd8\xff":
+        return _jpeg(content)
+    if content[:8] == _PNG:
+        return _png(content)
+    raise BadPicture("it is neither a JPEG nor a PNG")
+
+
+@contextmanager
+def room_for(picture: Sized) -> Iterator[None]:
+    """To be held from before the picture is decoded until its pixels are let go: large ones one at a time, in the whole
+    process, so that memory is bounded by one of them and not by how many come at once."""
+    if picture.width * picture.height <= _LARGE_PIXELS:
+        yield
+        return
+    with _large:
+        yield
+
+
+def decoded(picture: Sized) -> Pixels:
+    """The pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
+    if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint8:
+        raise BadPicture("its content is damaged and can't be decoded")
+    if sorted(pixels.shape[:2]) != sorted((picture.width, picture.height)):
+        raise BadPicture("its content is of another size than its header says")
+    return np.asarray(pixels, np.uint8)
+
+
+def _checked(width: int, height: int, *, progressive: bool = False) -> None:
+    most = MOST_PROGRESSIVE_PIXELS if progressive else MOST_PIXELS
+    if min(width, height) < LEAST_SIDE or max(width, height) > MOST_SIDE:
+        raise BadPicture(f"it is {width} x {height} pixels; each side has {LEAST_SIDE} to {MOST_SIDE:,}")
+    if width * height > most:
+        kind = "a progressive JPEG" if progressive else "a picture"
+        raise BadPicture(f"it is {width} x {height} pixels; {kind} has at most {most:,} altogether")
+
+
+# -- JPEG (ITU T.81, annex B)
+
+
+def _jpeg(content: bytes) -> Sized:
+    position, scans = 2, 0
+    size: tuple[int, int] | None = None
+    while True:
+        code, position = _marker(content, position)
+        if code == _EOI:
+            break
+        if code in _OTHER_FRAMES:
+            raise BadPicture("it is a JPEG of a kind that few programs read (arithmetic, lossless, hierarchical)")
+        segment, position = _segment(content, position)
+        if code in _FRAMES:
+            if size is not None:
+                raise BadPicture("it has two frame headers")
+            size = _frame(segment, progressive=code == 0xC2)
+        elif code == _SOS:
+            scans += 1
+            if size is None or scans > MOST_SCANS:
+                raise BadPicture(f"it has scans without a size, or more than {MOST_SCANS} of them")
+            if scans == 2:  # whatever it calls itself: more than one scan is decoded as a progressive one is
+                _checked(*size, progressive=True)
+            found = _MARKER.search(content, position)
+            if found is None:
+                raise BadPicture("its end is missing")
+            position = found.start()
+    if size is None or not scans:
+        raise BadPicture("it holds no picture")
+    return Sized(content[:position], *size)
+
+
+def _marker(content: bytes, position: int) -> tuple[int, int]:
+    """The next marker's code, and where it ends. Any number of FF may stand before it."""
+    start = position
+    while position < len(content) and content[position] == 0xFF:
+        position += 1
+    if position >= len(content):
+        raise BadPicture("its end is missing")
+    if position == start or content[position] in (0x00, 0x01, 0xD8) or 0xD0 <= content[position] <= 0xD7:
+        raise BadPicture(f"it is no JPEG any more at byte {start}")
+    return content[position], position + 1
+
+
+def _segment(content: bytes, position: int) -> tuple[bytes, int]:
+    length = int.from_bytes(content[position : position + 2], "big")
+    if position + max(2, length) > len(content):
+        raise BadPicture("its end is missing")
+    if length < 2:
+        raise BadPicture(f"it is no JPEG any more at byte {position}")
+    return content[position + 2 : position + length], position + length
+
+
+def _frame(segment: bytes, *, progressive: bool) -> tuple[int, int]:
+    if len(segment) < 6 or segment[0] != 8 or segment[5] not in (1, 3, 4):
+        raise BadPicture("it is a JPEG of a kind that few programs read: 8 bits and 1, 3 or 4 components are allowed")
+    height, width = struct.unpack(">HH", segment[1:5])
+    _checked(width, height, progressive=progressive)
+    return width, height
+
+
+# -- PNG (ISO/IEC 15948)
+
+
+def _png(content: bytes) -> Sized:
+    kept = [_PNG]
+    header: bytes | None = None
+    compressed: list[memoryview] = []
+    whole = memoryview(content)
+    position = len(_PNG)
+    name = b""
+    while name != b"IEND":
+        if position + 12 > len(content):
+            raise BadPicture("its end is missing")
+        length, name = struct.unpack(">I4s", whole[position : position + 8])
+        end = position + 12 + length
+        if end > len(content):
+            raise BadPicture("its end is missing")
+        if zlib.crc32(whole[position + 4 : end - 4]) != int.from_bytes(whole[end - 4 : end], "big"):
+            raise BadPicture(f"its content is damaged at byte {position}")
+        if (header is None) != (name == b"IHDR"):
+            raise BadPicture("it does not begin with its header, or has two")
+        data = whole[position + 8 : end - 4]
+        if name == b"IHDR":
+            header = bytes(data)
+        elif name == b"acTL":
+            raise BadPicture("it is animated; one picture is allowed")
+        elif name == b"IDAT":
+            compressed.append(data)
+        elif not name[0] & 0x20 and name not in _PNG_KEPT:
+            raise BadPicture("it has a chunk that no decoder knows")
+        if name in _PNG_KEPT:  # the others only describe it, and some of them unpack into a lot
+            kept.append(content[position:end])
+        position = end
+    width, height, inflated_bytes = _png_size(header or b"")
+    _check_inflated(compressed, inflated_bytes)
+    return Sized(b"".join(kept), width, height)
+
+
+def _png_size(header: bytes) -> tuple[int, int, int]:
+    """Width, height, and the number of bytes that its rows have when they are unpacked."""
+    if len(header) != 13:
+        raise BadPicture("its header is damaged")
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
+    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+        raise BadPicture("its header is damaged")
+    _checked(width, height)
+    bits = depth * _CHANNELS[colour]
+    passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, step_x, step_y in passes:
+        columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * bits + 7) // 8)
+    return width, height, total
+
+
+def _check_inflated(compressed: list[memoryview], expected_bytes: int) -> None:
+    """Unpacks without keeping: decoders fill up what is missing, and complain about it on stderr."""
+    inflate = zlib.decompressobj()
+    count = 0
+    try:
+        for data in compressed:
+            rest: bytes | memoryview = data
+            while rest and not inflate.eof and count <= expected_bytes:
+                count += len(inflate.decompress(rest, _INFLATED_AT_ONCE))
+                rest = inflate.unconsumed_tail
+        while not inflate.eof and count <= expected_bytes:
+            more = len(inflate.decompress(b"", _INFLATED_AT_ONCE))
+            count += more
+            if not more:
+                break
+    except zlib.error:
+        raise BadPicture("its content is damaged and can't be unpacked") from None
+    if count != expected_bytes or not inflate.eof:
+        raise BadPicture(f"its content has not the {expected_bytes:,} bytes that its header promises")

@@ -1,0 +1,173 @@
+"""Relay: one request to a server and its answer back, each byte as it came and as soon as it came."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from framesift.doors.http1 import (
+    READ_AHEAD_BYTES,
+    BadHttp,
+    Cut,
+    Framing,
+    Head,
+    Kind,
+    Piece,
+    Reader,
+    framing_of_answer,
+    pieces,
+    read_head,
+)
+from framesift.doors.kept import Kept
+
+_CONNECT_WITHIN_S = 10.0
+
+
+@dataclass(eq=False, slots=True)
+class Upstream:
+    """A connection to the server. served: it has carried an answer already."""
+
+    reader: Reader
+    writer: asyncio.StreamWriter
+    served: bool = False
+
+    @property
+    def usable(self) -> bool:
+        return not self.reader.ended.is_set() and not self.writer.is_closing()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.writer.close()
+
+
+class NotReached(Exception):
+    """Nobody took the connection; the text says why."""
+
+
+async def connect(host: str, port: int) -> Upstream:
+    """Raises NotReached."""
+    loop = asyncio.get_running_loop()
+    reader = Reader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    try:
+        transport, _ = await asyncio.wait_for(loop.create_connection(lambda: protocol, host, port), _CONNECT_WITHIN_S)
+    except (OSError, asyncio.TimeoutError) as error:
+        raise NotReached(getattr(error, "strerror", None) or "it does not answer") from None
+    return Upstream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A request under way. raw_head: as the server is to get it. held: pieces of its body that were read already, rest:
+    those that weren't. copy: None where nothing is kept of it. continued: its client was told already to go on with its
+    body. fed: all of it has been passed, or can't be; is_whole tells which."""
+
+    head: Head
+    raw_head: bytes = field(repr=False)
+    framing: Framing
+    held: list[Piece] = field(repr=False)
+    rest: AsyncGenerator[Piece, None]
+    copy: Kept | None
+    continued: bool = False
+    fed: asyncio.Event = field(default_factory=asyncio.Event)
+    is_whole: bool = False
+    client_gone: bool = False
+
+    def again(self) -> Request | None:
+        """The same from its beginning, where all of it is at hand."""
+        if not self.is_whole or self.copy is None or not self.copy.whole or self.framing.kind is Kind.CHUNKED:
+            return None
+        body = self.copy.content()
+        # The copy is there already: what is fed again must not be added to it.
+        return Request(self.head, self.raw_head, self.framing, [Piece(body, b"")], self.rest, self.copy, self.continued)
+
+
+async def relay(
+    client: Reader, to_client: asyncio.StreamWriter, upstream: Upstream, request: Request, copy: Kept | None
+) -> Head | None:
+    """Returns the answer's head when all of the answer has been passed (`copy` then holds its body); None where the
+    server ended, or said what is no HTTP, before it answered anything. Raises Cut where it ended in the middle, and
+    OSError where the client is gone."""
+    feeding = asyncio.create_task(_feed(client, upstream, request))
+    try:
+        while True:
+            try:
+                head = await read_head(upstream.reader, of_answer=True)
+                framing = None if head is None else framing_of_answer(head, request.head.first[0])
+            except (BadHttp, Cut):
+                return None
+            if head is None or framing is None:
+                return None
+            upstream.served = True
+            is_last = head.status >= 200 or head.status == 101
+            if head.status != 100 or not request.continued:
+                to_client.write(head.raw)
+            if is_last:
+                break
+            await to_client.drain()
+        if head.status == 101 or (request.head.first[0] == "CONNECT" and head.status < 300):
+            await _cancelled(feeding)
+            await _tunnel(client, to_client, upstream)
+            return head
+        async with contextlib.aclosing(pieces(upstream.reader, framing)) as body:
+            async for piece in body:
+                to_client.write(piece.raw)
+                if copy is not None:
+                    copy.add(piece.content)
+                await to_client.drain()
+        await to_client.drain()
+        if framing.kind is not Kind.UNTIL_END and not (head.ends_connection or request.head.ends_connection):
+            await request.fed.wait()  # a server may answer before it has read everything, and read on
+        return head
+    except BadHttp:
+        raise Cut from None
+    finally:
+        await _cancelled(feeding)
+
+
+async def _feed(client: Reader, upstream: Upstream, request: Request) -> None:
+    writer = upstream.writer
+    try:
+        writer.write(request.raw_head)
+        for piece in request.held:
+            writer.write(piece.raw)
+        await writer.drain()
+        async for piece in request.rest:
+            writer.write(piece.raw)
+            if request.copy is not None:
+                request.copy.add(piece.content)
+            await writer.drain()
+        request.is_whole = True
+        request.fed.set()
+        await client.ended.wait()
+        # A client that has ended its side has gone, or waits for its answer: the server is told, and decides.
+        if client.at_eof() and writer.can_write_eof():
+            writer.write_eof()
+    except (Cut, BadHttp):
+        request.client_gone = True
+        writer.transport.abort()
+    except OSError:  # the server reads no more; what it answers says why
+        pass
+    finally:
+        request.fed.set()
+
+
+async def _tunnel(client: Reader, to_client: asyncio.StreamWriter, upstream: Upstream) -> None:
+    """Whatever it is that they speak now, until both have ended."""
+    with contextlib.suppress(OSError):
+        await asyncio.gather(_pump(client, upstream.writer), _pump(upstream.reader, to_client))
+
+
+async def _pump(reader: Reader, writer: asyncio.StreamWriter) -> None:
+    while content := await reader.read(READ_AHEAD_BYTES):
+        writer.write(content)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
