@@ -10,7 +10,7 @@ import pytest
 
 from clocks import ManualClock
 from framesift.batches import EVERY_S, BatchWatcher, Wanted
-from framesift.limits import Quota
+from framesift.limits import Granted, Quota, Refused
 from framesift.roboflow import Roboflow
 from framesift.spool import Accepted, Exit, Spool, by_hand
 from framesift.web import Web
@@ -98,6 +98,18 @@ def test_of_twenty_candidates_three_fill_a_batch_of_ten_that_has_seven(desk: Des
     assert desk.accepted(10) == []
     desk.watcher.look_once()
     assert len(desk.accepted(10)) == 2
+
+
+def test_asking_for_a_credit_knows_the_platforms_answer_too(desk: Desk) -> None:
+    q = [Quota("any", (), WANTED.key, 10)]
+    desk.platform.set_batch("parking", BATCH, 10)
+    assert desk.spool.ask(q, desk.clock.now()) == Granted("any")
+    desk.watcher.look_once()
+    for _ in range(2):  # the second time it is known by heart
+        assert desk.spool.ask(q, desk.clock.now()) == Refused(batch_full=True)
+    desk.change(-1)
+    desk.watcher.look_once()
+    assert desk.spool.ask(q, desk.clock.now()) == Granted("any")
 
 
 def test_what_leaves_between_two_looks_is_counted_once(desk: Desk) -> None:

@@ -275,6 +275,16 @@ def test_when_most_of_the_latest_items_are_refused_it_is_the_sink(desk: Desk) ->
         assert desk.probe(REFUSED) >= REFUSED_PAUSE_S
 
 
+def test_an_outage_between_refusals_makes_them_no_fewer(desk: Desk) -> None:
+    for _ in range(MOST_REFUSED - 1):
+        desk.answer(REFUSED)
+    for _ in range(LATEST):
+        desk.probe(SINK)
+    desk.now_s += 1000.0
+    assert desk.wait_s() == 0.0
+    assert desk.answer(REFUSED).refuses
+
+
 def test_once_it_takes_something_again_its_refusals_speak_of_the_items(desk: Desk) -> None:
     for _ in range(20):
         desk.probe(REFUSED)
