@@ -610,7 +610,7 @@ def test_each_answer_is_there_before_the_next_prediction_is_asked_for(monkeypatc
 
 def test_a_reader_that_leaves_ends_it_without_a_traceback() -> None:
     written("p.json", policy())
-    written("seen.jsonl", lines(*[seen()] * 20_000))
+    written("seen.jsonl", lines(*[seen()] * 5_000))
     words = [sys.executable, "-m", "framesift", "policy", "try", "p.json", "seen.jsonl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -302,7 +302,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(payload=st.dictionaries(WORD, ANYTHING, max_size=6))
 def test_whatever_stands_in_a_line_is_tried_or_refused_in_one_sentence(payload: dict[str, Any]) -> None:
     one = trial(UNSURE, {"type": "uncertainty"}, ALL)
