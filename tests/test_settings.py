@@ -474,3 +474,21 @@ def test_a_size_that_is_none_is_refused(machine: Machine, size: str, said: str) 
 def test_a_token_fits_in_a_header(machine: Machine) -> None:
     (told,) = machine.refused(BASE + 'status: {token: "0123456789 abcdef"}\n')
     assert "printable ASCII" in told
+
+
+# -- streams, doors, and what looks at them
+
+
+def test_there_is_at_least_one_stream_or_door(machine: Machine) -> None:
+    text = BASE.replace(BASE[: BASE.index("model:")], "")
+    (told,) = machine.refused(text)
+    assert "streams: missing: at least one stream (or a door" in told
+    settings = machine.load(text.replace("model: {type: stub}\n", "") + "doors: [{listen: '127.0.0.1:9470'}]\n")
+    assert (settings.streams, settings.model) == ((), None)
+    assert settings.stream_names == ("door",)
+
+
+def test_streams_need_something_that_looks_at_them(machine: Machine) -> None:
+    (told,) = machine.refused(BASE.replace("model: {type: stub}\n", ""))
+    assert "model: missing" in told
+    assert "{type: stub}" in told

@@ -153,7 +153,7 @@ def test_the_project_is_the_sinks_else_that_of_the_streams_policy_else_that_of_a
 
     def projects(sink: dict[str, str], policy: Any = common) -> list[str | None]:
         told = settings(tmp_path, environ, streams=streams, policy=policy, sink=sink)
-        return [told.project_of(stream) for stream in told.streams]
+        return [told.project_of(stream.name) for stream in told.streams]
 
     assert projects({"type": "roboflow"}) == ["own", "common"]
     assert projects({"type": "roboflow", "project": "sink"}) == ["sink", "sink"]

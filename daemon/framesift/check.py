@@ -15,7 +15,7 @@ import cv2
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.frame import Frame
-from framesift.models import Model, ModelFailed, ModelUnusable
+from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable
 from framesift.models import load as load_model
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
@@ -40,10 +40,16 @@ class Finding:
 
 def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """Tries everything in turn; each finding is told as soon as it is known."""
-    yield Finding("configuration", True, f"device {settings.device}, {len(settings.streams)} stream(s)")
+    yield Finding(
+        "configuration",
+        True,
+        f"device {settings.device}, {len(settings.streams)} stream(s), {len(settings.doors)} door(s)",
+    )
     yield _opencv()
-    model, finding = _model(settings)
-    yield finding
+    model: Model | None = None
+    if settings.model is not None:
+        model, finding = _model(settings.model)
+        yield finding
     online = connect(settings.roboflow, settings.network)
     yield from _policies(settings, online, clock, model)
     for options in settings.streams:
@@ -71,7 +77,9 @@ def _opencv() -> Finding:
 def _policies(settings: Settings, online: Online, clock: Clock, model: Model | None) -> Iterator[Finding]:
     own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
     for subject, options in [("policy", settings.policy), *own]:
-        yield from _policy(subject, options, online, clock, model, stub=settings.model.type == "stub")
+        yield from _policy(
+            subject, options, online, clock, model, stub=settings.model is not None and settings.model.type == "stub"
+        )
 
 
 def _policy(
@@ -102,9 +110,9 @@ def _policy(
             yield Finding(subject, None, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
-def _model(settings: Settings) -> tuple[Model | None, Finding]:
+def _model(options: ModelOptions) -> tuple[Model | None, Finding]:
     try:
-        model = load_model(settings.model)
+        model = load_model(options)
     except ModelUnusable as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
     return model, Finding("model", True, model.description)

@@ -32,8 +32,8 @@ class Intakes:
         self._accepted = accepted
         self._classes = _classes(spool)
 
-    def begin(self, stream: str, tags: tuple[str, ...], project: str | None, clock: Clock) -> Intake:
-        """A stream's intake, which follows the stream's policy. tags: the stream's own. project: of the platform."""
+    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock) -> Intake:
+        """A stream's intake, which follows the stream's policy. tags: the stream's own. From any thread."""
         settings = self._settings
         intake = Intake(
             stream,
@@ -42,7 +42,7 @@ class Intakes:
                 settings.tags,
                 tags,
                 settings.seed,
-                project,
+                settings.project_of(stream),
                 self._steering.policies.scope_of(stream),
             ),
             policy=NO_POLICY_YET,
@@ -52,7 +52,7 @@ class Intakes:
             clock=clock,
             accepted=self._accepted,
         )
-        intake.policy = self._steering.follow(stream, intake.follow)
+        self._steering.follow(stream, intake.follow)
         return intake
 
 

@@ -22,6 +22,7 @@ from framesift.batches import BatchWatcher
 from framesift.clock import Clock, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
+from framesift.doors import DoorOptions, open_door
 from framesift.intakes import Intakes
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
@@ -113,14 +114,14 @@ class Service:
         with ExitStack() as house:
             online = connect(self._settings.roboflow, self._settings.network)
             house.callback(online.close)
-            model = load_model(self._settings.model)
-            # A model that hangs can't be asked to close either.
-            house.callback(lambda: None if any(watch.is_alive() for watch in self._watches) else model.close())
+            model = self._model(house)
             record = None if self._record is None else self._recording(self._record, house)
             limits = LocalLimits()
             steering = self._steering = self._steer(model, online, limits)
             house.callback(lambda: steering.policies.stop(self._left_s()))
-            sink = open_sink(self._settings.sink, class_names=model.class_names, platform=online.platform)
+            sink = open_sink(
+                self._settings.sink, class_names=None if model is None else model.class_names, platform=online.platform
+            )
             house.callback(sink.close)
             spool = self._spool(limits)
             spool.open()
@@ -138,10 +139,12 @@ class Service:
             if self._settings.status.bind is not None:
                 self._open_window(house)
             intakes = Intakes(self._settings, steering, spool, telemetry, accepted=uploader.nudge)
-            for options in self._settings.streams:
-                self._watches.append(self._watch(options, model, intakes, record))
+            if model is not None:
+                self._watches += [self._watch(stream, model, intakes, record) for stream in self._settings.streams]
             self._silences_s += [watch.silence_s for watch in self._watches]
             house.callback(self._end_streams)
+            for door in self._settings.doors:
+                self._open_door(door, intakes, house)
             steering.policies.start()
             for watch in self._watches:
                 watch.start()
@@ -150,7 +153,8 @@ class Service:
                 "ready",
                 device=self._settings.device,
                 streams=len(self._watches),
-                model=model.description,
+                model=None if model is None else model.description,
+                doors=[door.listen for door in self._settings.doors],
                 policy=str(self._settings.policy),
                 enabled=steering.enabled,
                 status=self._settings.status.bind,
@@ -163,8 +167,32 @@ class Service:
                 self._notifier.stopping()
         return self._farewell()
 
+    def _model(self, house: ExitStack) -> Model | None:
+        if self._settings.model is None:
+            return None
+        model = load_model(self._settings.model)
+        # A model that hangs can't be asked to close either.
+        house.callback(lambda: None if any(watch.is_alive() for watch in self._watches) else model.close())
+        return model
+
+    def _open_door(self, options: DoorOptions, intakes: Intakes, house: ExitStack) -> None:
+        door = open_door(
+            options,
+            intake_of=lambda stream: intakes.begin(stream, options.tags, self._clock),
+            clock=self._clock,
+            telemetry=self._telemetry,
+            failed=self._fail,
+        )
+        door.start()
+        house.callback(lambda: door.stop(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S)))
+        self._silences_s.append(door.silence_s)
+
+    def _nothing_more_comes(self) -> bool:
+        return not self._settings.doors and not any(watch.is_alive() for watch in self._watches)
+
     def _recording(self, path: Path, house: ExitStack) -> Callable[..., None]:
-        replayed = self._settings.model.path if self._settings.model.type == "recorded" else None
+        options = self._settings.model
+        replayed = options.path if options is not None and options.type == "recorded" else None
         if replayed is not None and path.exists() and path.samefile(replayed):
             raise ConfigError(f"--record {path}: the model replays this file")
         try:
@@ -203,7 +231,7 @@ class Service:
                 self._notifier.status(self._in_a_line())
             if self._progress is not None:
                 self._progress()
-            if not any(watch.is_alive() for watch in self._watches) and uploader.drained():
+            if self._nothing_more_comes() and uploader.drained():
                 return
 
     def _alive(self) -> bool:
@@ -239,7 +267,7 @@ class Service:
 
     # -- at the start
 
-    def _steer(self, model: Model, online: Online, limits: LocalLimits) -> Steering:
+    def _steer(self, model: Model | None, online: Online, limits: LocalLimits) -> Steering:
         steering = Steering(
             self._settings,
             model=model,
@@ -306,7 +334,7 @@ class Service:
             count_skipped=lambda why, count: telemetry.skipped(name, why, count),
             chance=random.Random(repr((self._settings.seed, name, "backoff"))),
         )
-        intake = intakes.begin(name, options.tags, self._settings.project_of(options), pulse)
+        intake = intakes.begin(name, options.tags, pulse)
         collector = Collector(
             stream, intake, model=model, telemetry=telemetry, clock=pulse, stop=self._stop, record=record
         )

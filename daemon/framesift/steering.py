@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -32,7 +33,7 @@ class Steering:
         self,
         settings: Settings,
         *,
-        model: Model,
+        model: Model | None,
         online: Online,
         limits: LocalLimits,
         telemetry: Telemetry,
@@ -46,6 +47,7 @@ class Steering:
         self._clock = clock
         self._followers: list[tuple[str, Callable[[Policy], None]]] = []
         self._changed: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()  # of who follows: nobody misses a policy that comes while he begins
         self.policies = Policies(
             settings.policy,
             {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
@@ -55,7 +57,7 @@ class Steering:
             clock=clock,
             chance=random.Random(),  # only spreads the questions of a fleet
             enabled=settings.enabled,
-            task=model.task,
+            task=None if model is None else model.task,
             told=self._told,
             failed=failed,
         )
@@ -74,11 +76,13 @@ class Steering:
         """Whether any stream is collected from, as far as is known."""
         return any(held.standing is not None and held.standing.policy.enabled for held in self.policies.standings())
 
-    def follow(self, stream: str, take: Callable[[Policy], None]) -> Policy:
-        """The stream's policy now; `take` is handed each that comes after it."""
-        self._followers.append((stream, take))
-        standing = self.policies.of(stream)
-        return NO_POLICY_YET if standing is None else standing.policy
+    def follow(self, stream: str, take: Callable[[Policy], None]) -> None:
+        """`take` is handed the stream's policy, now if there is one, and each that comes after it. From any thread."""
+        with self._lock:
+            self._followers.append((stream, take))
+            standing = self.policies.of(stream)
+            if standing is not None:
+                take(standing.policy)
 
     def tell(self, changed: Callable[[], None]) -> None:
         """changed: called after each change of a policy, from the thread that refreshes them."""
@@ -101,8 +105,8 @@ class Steering:
         """The labelling batches that are being filled, as far as a policy bounds them."""
         wall_s = self._clock.now().wall_s
         wanted: dict[Wanted, None] = {}
-        for stream in self._settings.streams:
-            standing = self.policies.of(stream.name)
+        for stream in self._settings.stream_names:
+            standing = self.policies.of(stream)
             if standing is None or not standing.policy.enabled:
                 continue
             policy = standing.policy
@@ -117,9 +121,10 @@ class Steering:
         if told.news is News.CHANGED and told.standing is not None:
             policy = told.standing.policy
             self._take_zone()
-            for stream, take in self._followers:
-                if self._follows(stream, policy):
-                    take(policy)
+            with self._lock:
+                for stream, take in self._followers:
+                    if self._follows(stream, policy):
+                        take(policy)
             names = [strategy.name for strategy in policy.sampling_strategies]
             self._telemetry.changed(
                 "policy", source=told.source, hash=told.standing.hash, enabled=policy.enabled, strategies=names
@@ -139,9 +144,11 @@ class Steering:
 
     def _tell_problems(self, standing: Standing) -> None:
         """What the policy's source had to say, what was left out of it, and what in it can never match here."""
-        stub = self._settings.model.type == "stub"
-        strategies = standing.policy.sampling_strategies
-        never = problems(strategies, self._model.task, self._model.class_names, stub=stub)
+        never: tuple[str, ...] = ()
+        if self._model is not None and self._settings.model is not None:
+            stub = self._settings.model.type == "stub"
+            strategies = standing.policy.sampling_strategies
+            never = tuple(problems(strategies, self._model.task, self._model.class_names, stub=stub))
         for reason in (*standing.notes, *standing.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
 
@@ -154,13 +161,13 @@ class Steering:
         """Raises ConfigError where what is collected would have no project to go to."""
         if self._settings.sink.type != "roboflow":
             return
-        for stream in self._settings.streams:
-            standing = self.policies.of(stream.name)
+        for stream in self._settings.stream_names:
+            standing = self.policies.of(stream)
             if standing is None or not standing.policy.enabled or standing.policy.target_project is not None:
                 continue
             if self._settings.project_of(stream) is None:
                 raise ConfigError(
-                    f"sink.project: missing, and neither the source of stream {stream.name}'s policy nor its "
+                    f"sink.project: missing, and neither the source of stream {stream}'s policy nor its "
                     "target_project names a project to deliver to"
                 )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, WithJsonSchema, model_validator
 
+from framesift.doors.options import DoorOptions
 from framesift.models import ModelOptions
 from framesift.options import Closed, Name, Tag, size_bytes
 from framesift.policy_source import PolicyOptions, RoboflowPolicy
@@ -149,10 +150,14 @@ class Settings(Closed):
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="Of every random draw.")] = 0
     streams: Annotated[
         tuple[CollectedStream, ...],
-        Field(min_length=1, max_length=256, description="Cameras and files."),
+        Field(max_length=256, description="Cameras and files."),
         AfterValidator(_named_once),
-    ]
-    model: ModelOptions
+    ] = ()
+    doors: Annotated[
+        tuple[DoorOptions, ...],
+        Field(max_length=16, description="Where other programs hand in pictures with their predictions."),
+    ] = ()
+    model: Annotated[ModelOptions | None, Field(description="What looks at the frames of the streams.")] = None
     policy: Annotated[
         PolicyOptions, Field(description="The active-learning policy: a file, an address, or Roboflow's.")
     ]
@@ -163,6 +168,16 @@ class Settings(Closed):
     upload: UploadOptions = UploadOptions()
     status: StatusOptions = StatusOptions()
     log: LogOptions = LogOptions()
+
+    @model_validator(mode="after")
+    def _has_something_to_look_at(self) -> Settings:
+        if not self.streams and not self.doors:
+            raise ValueError("streams: missing: at least one stream (or a door, where other programs hand pictures in)")
+        if self.streams and self.model is None:
+            raise ValueError(
+                "model: missing: what looks at the frames of the streams; {type: stub} collects without one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_key(self) -> Settings:
@@ -183,11 +198,16 @@ class Settings(Closed):
                 )
         return self
 
-    def project_of(self, stream: CollectedStream) -> str | None:
-        """The platform's project for what the stream collects, where its policy names no target_project."""
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Under which names frames come in, as far as they are known before they come."""
+        return (*(stream.name for stream in self.streams), *(door.stream for door in self.doors))
+
+    def project_of(self, stream: str) -> str | None:
+        """The platform's project for what is collected under this name, where its policy names no target_project."""
         if self.sink.type != "roboflow":
             return None
-        source = stream.policy or self.policy
+        source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
         return self.sink.project or (source.project if isinstance(source, RoboflowPolicy) else None)
 
     # Texts that came from secret places, wherever they ended up.
