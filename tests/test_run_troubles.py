@@ -147,3 +147,13 @@ def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stoppin
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert f"TOLD {[503] * 10}" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
+
+
+def test_a_door_whose_port_is_taken_ends_the_run_with_a_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_configuration(tmp_path, {"doors": [{"listen": listen}]})
+        done = framesift(tmp_path, "run")
+    assert done.returncode == 1
+    assert listen in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -61,6 +61,7 @@ def run(
     """Collect from all streams until stopped, or until every file has ended and all is delivered."""
     from framesift.clock import SystemClock
     from framesift.config_errors import ConfigError
+    from framesift.doors import DoorUnavailable
     from framesift.models import ModelUnusable
     from framesift.notify import Notifier
     from framesift.service import Service
@@ -81,9 +82,8 @@ def run(
         code = service.run()
     except (ConfigError, ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
         refuse(str(error))
-    except SpoolInUse as error:
-        err.print(f"[red]framesift:[/] {escaped(str(error))}")
-        code = 1
+    except (SpoolInUse, DoorUnavailable) as error:
+        refuse(str(error), code=1)
     raise typer.Exit(code)
 
 
