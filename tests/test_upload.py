@@ -307,6 +307,31 @@ def test_a_delivery_under_way_may_finish_within_the_deadline(tmp_path: Path) -> 
     spool.close()
 
 
+@pytest.mark.parametrize("outcome", [Done(), Later(None, "cut off", Scope.SINK), Later(None, "its own fault")])
+def test_a_delivery_that_the_stop_cuts_off_costs_no_attempt_whatever_comes_of_it_later(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return outcome
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    assert inside.wait(30)
+    assert not rig.uploader.stop(0.05)
+    until(lambda: [(row.state, row.attempts) for row in spool.items()] == [(State.SENDING, 0)])
+    go_on.set()
+    assert rig.uploader.stop(30)
+    assert [(row.state, row.attempts) for row in spool.items()] == ([] if outcome == Done() else [(State.READY, 0)])
+    spool.close()
+
+
 def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
     clock = SystemClock()
     spool = open_spool(tmp_path, clock)

@@ -101,9 +101,11 @@ class Uploader:
         self.nudge()
 
     def stop(self, within_s: float) -> bool:
-        """Ends the workers: what is being delivered may finish, what is not goes back without costing an attempt. Tells
-        whether all ended in time; the row of one that did not is found, and delivered again, at the next start."""
+        """Ends the workers: what is being delivered may finish, what is not goes back. Neither that nor being cut off
+        costs an attempt. Tells whether all ended in time; the row of one that did not is found, and delivered again, at
+        the next start."""
         self._stop.set()
+        self._spool.excuse([worker.item for worker in self._workers if worker.item is not None])
         self.nudge()
         deadline_s = self._clock.monotonic() + within_s
         for thread in self._threads:
@@ -130,24 +132,27 @@ class Uploader:
                 worker.wake.clear()  # before the look: what happens during it is looked at again
                 if self._stop.is_set():
                     return
-                wait_s = self._look(worker.pulse)
+                wait_s = self._look(worker)
                 if wait_s > 0:
                     worker.pulse.wait(worker.wake, wait_s)
         except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
             self._failed(error)
 
-    def _look(self, clock: Clock) -> float:
+    def _look(self, worker: _Worker) -> float:
         """Delivers one row if there is one; returns the seconds after which the next look is worth while."""
+        clock = worker.pulse
         wait_s = self._gate.wait_s(clock.monotonic())
         if wait_s > 0:
             return wait_s
         try:
             claim = self._spool.claim(1, self._limits, others_than=self._gate.asked())
             for item in claim.items:
+                worker.item = item.id  # before the look at the stop, which looks at this
                 self._carry(item, clock)
         except SpoolBroken:  # the spool says so itself, in its health; here it is only a reason to wait
             return LONGEST_WAIT_S
         finally:
+            worker.item = None
             self._gate.leave()
         if claim.items:
             return 0.0
@@ -218,10 +223,11 @@ class Uploader:
             self._spool.bury(item.id, f"refused {item.refusals + 1} times, the last: {why}", refund=nowhere)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Worker:
     wake: threading.Event
     pulse: Pulse
+    item: str | None = None  # what it is delivering
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -177,7 +177,7 @@ def later(
 ) -> None:
     _unclaim(cursor, seq)
     cursor.execute(
-        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = attempts - ?, tried = tried - ?,"
+        "UPDATE datapoint SET next_at_s = ?, why = ?, attempts = max(0, attempts - ?), tried = tried - ?,"
         " refusals = coalesce(?, refusals) WHERE seq = ?",
         (at_s, why, int(not costs_attempt), int(not arrived), refusals, seq),
     )
@@ -191,7 +191,13 @@ def is_registered(cursor: sqlite3.Cursor, seq: int) -> bool:
 
 def release(cursor: sqlite3.Cursor, seq: int) -> None:
     _unclaim(cursor, seq)
-    cursor.execute("UPDATE datapoint SET attempts = attempts - 1, tried = tried - 1 WHERE seq = ?", (seq,))
+    excuse(cursor, seq)
+    cursor.execute("UPDATE datapoint SET tried = tried - 1 WHERE seq = ?", (seq,))
+
+
+def excuse(cursor: sqlite3.Cursor, seq: int) -> None:
+    # One that ends meanwhile may be excused twice.
+    cursor.execute("UPDATE datapoint SET attempts = max(0, attempts - 1) WHERE seq = ?", (seq,))
 
 
 def bury(cursor: sqlite3.Cursor, seq: int, why: str) -> None:

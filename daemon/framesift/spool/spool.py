@@ -314,6 +314,19 @@ class Spool:
 
             self._settle(id, work)
 
+    def excuse(self, ids: Sequence[str]) -> None:
+        """The program is about to end, perhaps in the middle of sending these: that costs them no attempt. Returns at
+        once: it is written as soon as the disk takes it."""
+
+        def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
+            for id in ids:
+                row = rows.sending(cursor, id)
+                if row is not None:
+                    rows.excuse(cursor, row[0])
+
+        if ids:
+            self._write.post(work)
+
     def _settle(self, id: str, work: rows.Step, refunds: bool = False) -> None:
         """Does `work` with a row that is being sent; nothing if somebody removed it meanwhile."""
 

@@ -117,6 +117,13 @@ class Writer:
                 return cast(T, job.future.result())
             raise SpoolBroken(self.health.problem or "the disk doesn't answer") from None
 
+    def post(self, work: Callable[[sqlite3.Cursor, Transaction], None]) -> None:
+        """Does `work` as `call` would, for somebody who doesn't wait for the answer; nothing once it is closed."""
+        with self._changed:
+            if not self._closing:
+                self._jobs.append(Job(work))
+                self._changed.notify_all()
+
     # --- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
