@@ -67,7 +67,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.sends: list[Sent] = []
         self.exits = dict.fromkeys(Exit, 0)
         self.accepted = 0
-        self.folders = 1
+        self.puts = 0
 
     def open(self, folder: Path) -> Spool:
         spool = make_spool(folder, self.clock, max_attempts=MOST_ATTEMPTS)
@@ -135,7 +135,9 @@ class SpoolMachine(RuleBasedStateMachine):
         expected = self.grants(strategies)
         quotas = [QUOTAS[s] for s in strategies]
         asked = self.spool.ask(quotas, self.clock.now())
-        answer = put(self.spool, self.clock, quotas, score=score, jpeg=b"picture" * 1000)
+        # Ids that are the same each time: what failed can then be replayed.
+        self.puts += 1
+        answer = put(self.spool, self.clock, quotas, score=score, jpeg=b"picture" * 1000, id=f"{self.puts:04}")
         if expected is None:
             assert isinstance(asked, NoCredit)
             assert not isinstance(answer, Accepted)
@@ -153,6 +155,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def claim(self, count: int) -> list[Item]:
         expected = self.next_items(count)
         claim = self.spool.claim(count, SINK)
+        for row in self.rows.values():
+            if row.next_s is not None and row.next_s <= self.now_s():
+                row.next_s = None  # due, whether or not it was handed out
         assert [item.id for item in claim.items] == expected
         for item in claim.items:
             row = self.rows[item.id]
