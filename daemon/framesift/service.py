@@ -170,7 +170,8 @@ class Service:
     def _model(self, house: ExitStack) -> Model | None:
         if self._settings.model is None:
             return None
-        model = load_model(self._settings.model)
+        network = self._settings.network
+        model = load_model(self._settings.model, ca_file=network.ca_file, proxy=network.proxy_address)
         # A model that hangs can't be asked to close either.
         house.callback(lambda: None if any(watch.is_alive() for watch in self._watches) else model.close())
         return model
@@ -378,6 +379,6 @@ class Service:
                 accepted=seen.frames_accepted,
                 delivered=left.pop("delivered", 0),
                 other_exits={name: count for name, count in left.items() if count},
-                waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered,
+                waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending,
             )
         return 1 if self._failure is not None or self._gone else 0

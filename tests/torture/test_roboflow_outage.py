@@ -14,7 +14,7 @@ import pytest
 
 from rigs.daemon import POLICY, Daemon, write_configuration
 from rigs.footage import numbered_clip, read_number
-from rigs.platform import KEY, Cut, Html, Order, Platform, Status
+from rigs.platform import KEY, Cut, Delay, Html, Order, Platform, Status
 from rigs.rtsp import RtspCamera, Wire
 
 MODEL = (
@@ -99,3 +99,25 @@ def test_thirty_kills_while_the_platform_fails_in_every_way_lose_and_double_noth
         assert max(Counter(stamp[:13] for stamp in captured).values()) <= 150  # 20260910T1200: a minute
         ids = Counter(image.name.rpartition("_")[2] for image in platform.images)
         assert max(ids.values()) == 1
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_stops_while_the_platform_hangs_end_in_time_and_bury_nothing(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=3)
+    with Platform() as platform:
+        configure(tmp_path, platform, {"source": "clip.mp4"})
+        platform.orders.add(Order("upload", Delay(3600.0, stored=True), times=None))
+        enabled = "true"
+        for stops in range(1, 11):
+            with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED=enabled) as daemon:
+                daemon.wait_for("ready")
+                enabled = "false"
+                assert platform.until(lambda stops=stops: len(platform.asked("upload")) >= 2 * stops, 20.0)
+                assert daemon.stop(timeout_s=15.0) == 0
+                assert daemon.events[-1]["waiting"] == 3
+        platform.orders.clear()
+        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false") as daemon:
+            assert daemon.wait(60.0) == 0
+        assert len(platform.images) == 3
+        assert annotated_exactly_once(platform)
