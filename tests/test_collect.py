@@ -278,6 +278,15 @@ def test_a_file_waits_for_a_model_that_is_away_and_loses_no_frame(tmp_path: Path
     assert away.seen == [0] * 14 + [1, 2]  # the first is asked about every 7 s
 
 
+def test_a_frame_that_a_server_falls_over_again_and_again_is_left_in_the_end(tmp_path: Path) -> None:
+    poison = Eye(fails=lambda frame: frame.number == 1, failure=ModelAway("500"))
+    river = River(tmp_path, Frames(ManualClock(waiters=1), 3, is_file=True), _policy(), poison)
+    river.run()
+    assert river.telemetry.snapshot().refused == {"model_failed": 1}
+    assert len(river.items) == 2
+    assert len(poison.seen) == 603
+
+
 def test_a_stop_ends_the_waiting_for_a_model(tmp_path: Path) -> None:
     away = Eye(fails=lambda _: True, failure=ModelAway("busy"))
     river = River(tmp_path, Frames(ManualClock(), 3, is_file=True), _policy(), away)

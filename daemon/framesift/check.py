@@ -19,7 +19,7 @@ from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable
 from framesift.models import load as load_model
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
-from framesift.settings import Settings
+from framesift.settings import NetworkOptions, Settings
 from framesift.sinks import open_sink
 from framesift.strategies import problems
 from framesift.streams import Stream, StreamLost, StreamOptions
@@ -48,7 +48,7 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield _opencv()
     model: Model | None = None
     if settings.model is not None:
-        model, finding = _model(settings.model)
+        model, finding = _model(settings.model, settings.network)
         yield finding
     online = connect(settings.roboflow, settings.network)
     yield from _policies(settings, online, clock, model)
@@ -110,9 +110,9 @@ def _policy(
             yield Finding(subject, None, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
-def _model(options: ModelOptions) -> tuple[Model | None, Finding]:
+def _model(options: ModelOptions, network: NetworkOptions) -> tuple[Model | None, Finding]:
     try:
-        model = load_model(options)
+        model = load_model(options, ca_file=network.ca_file, proxy=network.proxy_address)
     except ModelUnusable as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
     return model, Finding("model", True, model.description)

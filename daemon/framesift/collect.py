@@ -19,8 +19,10 @@ from framesift.telemetry import Condition, Telemetry
 # A model that fails on so many frames in a row will not recover by being asked again: the process ends, and the
 # service manager starts it afresh.
 MOST_FAILURES_IN_A_ROW = 100
-# A file waits for a model that is away: every frame counts, and there is no newer one to look at.
+# A file waits for a model that is away: every frame counts, and there is no newer one to look at. But not for ever: it
+# may be the frame that a server falls over.
 ASK_AGAIN_S = 1.0
+GIVE_UP_FRAME_AFTER_S = 600.0
 
 
 class ModelBroken(Exception):
@@ -90,12 +92,14 @@ class Collector:
         return prediction
 
     def _ask(self, frame: Frame) -> Prediction:
-        """Raises ModelFailed; for a frame of a file, ModelAway only when it is told to stop."""
+        """Raises ModelFailed; for a frame of a file, ModelAway only after a long time, or when it is told to stop."""
+        began_s = self._clock.monotonic()
         while True:
             try:
                 return self._model.predict(frame)
             except ModelAway as error:
-                if frame.media_s is None or self._stop.is_set():
+                waited_s = self._clock.monotonic() - began_s
+                if frame.media_s is None or self._stop.is_set() or waited_s >= GIVE_UP_FRAME_AFTER_S:
                     raise
                 self._tell_away(str(error))
                 wait_s = ASK_AGAIN_S if error.retry_after_s is None else error.retry_after_s

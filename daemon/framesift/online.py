@@ -21,8 +21,7 @@ class Online:
 
 
 def connect(account: AccountOptions, network: NetworkOptions) -> Online:
-    proxy = None if network.proxy is None else network.proxy.get_secret_value()
-    web = Web(ca_file=network.ca_file, proxy=proxy)
+    web = Web(ca_file=network.ca_file, proxy=network.proxy_address)
     if account.api_key is None:
         return Online(web, None)
     key = account.api_key.get_secret_value()

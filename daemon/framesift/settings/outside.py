@@ -90,7 +90,12 @@ class NetworkOptions(Closed):
         None, description="An HTTP proxy for all that leaves, credentials included."
     )
 
+    @property
+    def proxy_address(self) -> str | None:
+        """With its credentials."""
+        return None if self.proxy is None else self.proxy.get_secret_value()
+
     def secrets(self) -> tuple[str, ...]:
         """What no line may show: the proxy's password, which messages may quote without the rest of its address."""
-        password = None if self.proxy is None else urlsplit(self.proxy.get_secret_value()).password
+        password = None if self.proxy_address is None else urlsplit(self.proxy_address).password
         return () if password is None else (password,)
