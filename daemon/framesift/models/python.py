@@ -2,9 +2,10 @@
 
 The factory is called once with `options` as keyword arguments. What it returns is called with each picture (or its
 method `predict` is): a BGR uint8 array of shape (height, width, 3) that can't be written to, because it is the picture
-that may be collected; who draws on it copies it. It answers with a `framesift.prediction.Prediction`, or with an object
-in the wire format of Roboflow's inference server, in pixels of that picture. It may carry `task` (a Task's text),
-`class_names` (a list, or class id to name), `model_id` and `close()`. It is called by one thread at a time.
+that may be collected; who draws on it copies it. It answers with a `framesift.prediction.Prediction`, with an object in
+the wire format of Roboflow's inference server, or with the `Detections` or `KeyPoints` of the supervision library, in
+pixels of that picture. It may carry `task` (a Task's text), `class_names` (a list, or class id to name),
+`keypoint_names` (a list), `model_id` and `close()`. It is called by one thread at a time.
 
 An Ultralytics model, in a file `street.py` beside the configuration (`path: .`, `factory: "street:Detector"`,
 `options: {weights: yolo11n.pt}`):
@@ -38,6 +39,7 @@ from pydantic import Field, JsonValue
 
 from framesift import wire
 from framesift.frame import Frame
+from framesift.models import supervision
 from framesift.models.model import ModelFailed, ModelUnusable
 from framesift.options import Closed, Tag
 from framesift.prediction import Classification, Detections, MultiLabel, Prediction, Stub, Task, scaled
@@ -69,7 +71,8 @@ class PythonModel:
             raise ModelUnusable(f"model.factory: {options.factory} returned a {kind}, not a callable or with predict()")
         self._predict: Callable[[Any], object] = predict
         self.task = _task(self._model, options.factory)
-        self.class_names = _class_names(self._model, options.factory)
+        self.class_names = _names(self._model, "class_names", options.factory)
+        self._keypoint_names = _names(self._model, "keypoint_names", options.factory)
         said = getattr(self._model, "model_id", None)
         self.model_id = options.model_id or (wire.class_name(said) if isinstance(said, str) else options.factory)
         self.description = f"{options.factory}, a {type(self._model).__name__}"
@@ -105,7 +108,14 @@ class PythonModel:
             return replace(read, model_id=answer.model_id, dropped=answer.dropped + read.dropped)
         if isinstance(answer, Mapping):
             return wire.parse(answer, width=frame.width, height=frame.height, task=self.task)
-        raise ValueError(f"the model answered with a {type(answer).__name__}, not a Prediction or a wire object")
+        if supervision.is_detections(answer):
+            return supervision.detections(answer, self.class_names, frame.width, frame.height)
+        if supervision.is_keypoints(answer):
+            return supervision.keypoints(answer, self.class_names, self._keypoint_names, frame.width, frame.height)
+        raise ValueError(
+            f"the model answered with a {type(answer).__name__}, not a Prediction, a wire object, or supervision's "
+            "Detections or KeyPoints"
+        )
 
 
 def _factory(options: PythonOptions) -> Callable[..., object]:
@@ -140,14 +150,14 @@ def _task(model: object, factory: str) -> Task | None:
         raise ModelUnusable(f"model.factory: {factory} says task {said!r}; allowed are {allowed}") from None
 
 
-def _class_names(model: object, factory: str) -> tuple[str, ...] | None:
-    said = getattr(model, "class_names", None)
+def _names(model: object, attribute: str, factory: str) -> tuple[str, ...] | None:
+    said = getattr(model, attribute, None)
     if said is None:
         return None
     if isinstance(said, Mapping):
         said = [said[key] for key in sorted(said)]
     if not isinstance(said, list | tuple) or not all(isinstance(name, str) for name in said):
-        raise ModelUnusable(f"model.factory: {factory} says class_names {said!r:.80}; that is no list of texts")
+        raise ModelUnusable(f"model.factory: {factory} says {attribute} {said!r:.80}; that is no list of texts")
     return tuple(wire.class_name(name) for name in said)
 
 
