@@ -288,6 +288,7 @@ def _delivering_child(root: Path) -> subprocess.Popen[str]:
 def _kill(child: subprocess.Popen[str]) -> str:
     """Kills it, and returns what it had still said."""
     child.send_signal(signal.SIGKILL)
-    said, _ = child.communicate(timeout=30)
-    assert child.returncode == -signal.SIGKILL
+    assert child.stdout is not None
+    said = child.stdout.read()  # not communicate(), which passes over what readline() has read ahead
+    assert child.wait(timeout=30) == -signal.SIGKILL
     return said
