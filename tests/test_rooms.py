@@ -30,7 +30,7 @@ WALLS: dict[str, set[str]] = {
     "config_text": {"config_errors"},
     "streams": {"frame", "moment", "clock", "redact", "options"},
     # Those that lie elsewhere are asked over the web.
-    "models": {"frame", "prediction", "wire", "masks", "options", "datapoint", "web", "redact", "roboflow"},
+    "models": {"frame", "prediction", "wire", "masks", "options", "datapoint", "web", "redact"},
     "strategies": {"frame", "prediction", "options"},
     "sampling": {"frame", "prediction", "strategies", "policy"},
     "policy": {"options", "config_errors", "config_text", "datapoint", "strategies"},

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.roboflow.trouble import retry_after_s
 from framesift.web import Answered, Unanswered
 
 _LONGEST_MESSAGE = 200
@@ -70,7 +69,7 @@ def judged(
         return _failed(outcome.status, "", None, with_key)
     said = _said(outcome.body)
     if outcome.status >= 400:
-        come_again_s = retry_after_s(outcome.headers, outcome.at_s)
+        come_again_s = outcome.retry_after_s()
         return _failed(outcome.status, shown(_message(said), redacted), come_again_s, with_key)
     if not 200 <= outcome.status < 300:
         return Away(f"sends elsewhere ({outcome.status}); check model.url, and whether a login page is on the way")

@@ -11,7 +11,6 @@ from framesift.policy_source.fetched import read_fetched
 from framesift.policy_source.nouns import Got, PolicyUnavailable
 from framesift.policy_source.options import UrlPolicy
 from framesift.redact import redacted_url
-from framesift.roboflow.trouble import retry_after_s
 from framesift.web import Answered, Request, Web
 
 _SECRET = re.compile(r"passw|secret|token|key|credential|auth|sig", re.IGNORECASE)
@@ -35,7 +34,7 @@ class UrlSource:
         if not isinstance(answer, Answered):
             raise PolicyUnavailable(f"{self.told}: {answer.why}")
         if answer.status != 200:
-            pause_s = retry_after_s(answer.headers, answer.at_s)
+            pause_s = answer.retry_after_s()
             where = answer.headers.get("Location") if 300 <= answer.status < 400 else None
             to = f", to {shown(urljoin(self._request.url, where))}, which is not followed" if where else ""
             raise PolicyUnavailable(f"{self.told}: answered with status {answer.status}{to}", pause_s)

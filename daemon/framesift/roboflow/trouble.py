@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from framesift.web import Answered, Unanswered
 
-SHORTEST_RETRY_S = 1.0
-LONGEST_RETRY_S = 3600.0
 _LONGEST_MESSAGE = 200
 
 
@@ -86,7 +83,7 @@ def judged(
     content = _object(outcome.body)
     message = _message(content, redacted)
     if outcome.status >= 400:
-        wait_s = retry_after_s(outcome.headers, outcome.at_s)
+        wait_s = outcome.retry_after_s()
         return _by_status(what, outcome.status, message, wait_s, missing)
     if not 200 <= outcome.status < 300:
         strange = f"sent elsewhere ({outcome.status}, to {_other_host(outcome, url)}); is a login page on the way?"
@@ -98,31 +95,6 @@ def judged(
     else:
         return content
     return PlatformTrouble(f"{what}: {strange}", Trouble.STRANGE, status=outcome.status)
-
-
-def retry_after_s(headers: Mapping[str, str], at_s: float) -> float | None:
-    """Seconds to wait, 1 to 3600, of the Retry-After header: a number, or a date, which counts from the answer's own
-    Date where it has one, since this machine's clock may be wrong. None where it says nothing that can be understood.
-
-    at_s: Unix time of the answer. (RFC 9110, section 10.2.3; fractions and signs are read as well.)
-    """
-    text = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text):
-        wait_s = float(text)
-    else:
-        until_s = _date_s(text)
-        if until_s is None:
-            return None
-        since_s = _date_s(headers.get("Date", ""))
-        wait_s = until_s - (at_s if since_s is None else since_s)
-    return min(max(wait_s, SHORTEST_RETRY_S), LONGEST_RETRY_S)
-
-
-def _date_s(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
 
 
 def _by_status(what: str, status: int, message: str, wait_s: float | None, missing: frozenset[int]) -> PlatformTrouble:

@@ -30,6 +30,7 @@ import urllib3
 
 from framesift.redact import redacted_url
 from framesift.web.connections import AWAITED, Phase, PlainPool, TlsPool, TlsSocket, current
+from framesift.web.retry import retry_after_s
 
 MOST_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
@@ -69,6 +70,10 @@ class Answered:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     at_s: float
+
+    def retry_after_s(self) -> float | None:
+        """In how many seconds the server wants to be asked again, 1 to 3600, if it says so."""
+        return retry_after_s(self.headers, self.at_s)
 
 
 @dataclass(frozen=True, slots=True)
