@@ -315,7 +315,9 @@ def test_an_image_that_is_not_found_yet_is_that_datapoints_trouble_alone(platfor
 
     outcomes = [deliver(sink, delivery(1, tried=n, image_id=image_id)) for n in range(2, 8)]
 
-    assert [(o.at_s, o.scope) for o in outcomes if isinstance(o, Later)] == [(None, Scope.ITEM)] * 5
+    waits_s = [2.0, 10.0, 30.0, 120.0, 600.0]
+    later = [(o.at_s, o.scope) for o in outcomes if isinstance(o, Later)]
+    assert later == [(NOW_S + wait_s, Scope.ITEM) for wait_s in waits_s]
     assert outcomes[-1] == Done()
     assert len(platform.asked("upload")) == 1
 

@@ -27,6 +27,8 @@ from framesift.wire import to_wire
 _CHECK_WITHIN_S = 5.0  # for each of its two questions
 # A person has to do something; asking more often only fills the log.
 _ASK_AGAIN_S = 300.0
+# When an image that is stored, but not found by the platform itself, is annotated again: its attempts cover an hour.
+_NOT_FOUND_YET_S = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
 
 
 class RoboflowOptions(Closed):
@@ -52,13 +54,12 @@ class RoboflowSink:
             return Later(
                 None, "neither sink.project nor the policy says to which project it goes", Scope.ITEM, arrived=False
             )
-        annotating = delivery.image_id is not None
         try:
-            if annotating:
+            if delivery.image_id is not None:
                 return self._annotate(project, delivery, within_s)
             return self._upload(project, delivery, within_s)
         except PlatformTrouble as trouble:
-            return _outcome(trouble, now_s, annotating)
+            return _outcome(trouble, now_s, delivery)
 
     def check(self) -> str | None:
         try:
@@ -122,9 +123,10 @@ def _stem(delivery: Delivery) -> str:
     return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
 
 
-def _outcome(trouble: PlatformTrouble, now_s: float, annotating: bool) -> Outcome:
+def _outcome(trouble: PlatformTrouble, now_s: float, delivery: Delivery) -> Outcome:
     """What is to be done about it: whose trouble it is, and when to ask again."""
     why, kind, arrived = str(trouble), trouble.trouble, trouble.arrived
+    annotating = delivery.image_id is not None
     if kind is Trouble.AWAY:
         return Later(None, why, Scope.SINK, arrived)
     if kind is Trouble.BUSY:
@@ -136,8 +138,10 @@ def _outcome(trouble: PlatformTrouble, now_s: float, annotating: bool) -> Outcom
         return Never(why)
     if kind is Trouble.CONFLICT and annotating:
         return Done()
-    if kind is Trouble.NOT_FOUND and annotating:  # an image that was stored a moment ago may not be found yet
-        return Later(None, why, Scope.ITEM, arrived)
+    if kind is Trouble.NOT_FOUND and annotating:
+        # That the image arrived is known: what is counted here are the times that it was looked for since.
+        looked = min(max(0, delivery.tried - 2), len(_NOT_FOUND_YET_S) - 1)
+        return Later(now_s + _NOT_FOUND_YET_S[looked], why, Scope.ITEM)
     if kind is Trouble.NOT_FOUND:
         return Later(now_s + _ASK_AGAIN_S, why, Scope.UNSURE, arrived)
     return Later(None, why, Scope.UNSURE, arrived)
