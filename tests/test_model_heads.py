@@ -345,6 +345,33 @@ def test_a_named_family_reads_the_first_of_several_outputs() -> None:
     assert told((1, 25200, 85), (1, 3, 80, 80, 85), family=Family.YOLOV5).classes == 80
 
 
+@pytest.mark.parametrize(
+    ("shapes", "family", "classes"),
+    [
+        ([(1, 116, 8400), (1, 32, 160, 160)], Family.YOLOV8_SEG, 80),
+        ([(1, 32, 160, 160), (1, 116, 8400)], Family.YOLOV8_SEG, 80),
+        ([(1, 300, 38), (1, 32, 160, 160)], Family.END2END_SEG, None),
+    ],
+)
+def test_segmentation_is_told_by_its_prototypes(
+    shapes: list[tuple[int, ...]], family: Family, classes: int | None
+) -> None:
+    fit = told(*shapes)
+    assert (fit.family, fit.classes, fit.masks) == (family, classes, True)
+    assert len(shapes[fit.outputs[0]]) == 3
+    assert told(*shapes, family=family) == fit
+
+
+def test_keypoints_are_told_by_what_the_metadata_say_of_them_and_never_by_the_shape_alone() -> None:
+    assert told((1, 56, 8400)).family is Family.YOLOV8
+    assert told((1, 56, 8400), names=1, keypoints=(17, 3)).family is Family.YOLOV8_POSE
+    assert told((1, 300, 57), keypoints=(17, 3)).family is Family.END2END_POSE
+    assert told((1, 300, 40), keypoints=(17, 2)).family is Family.END2END_POSE
+    with pytest.raises(ModelUnusable, match="finds no family"):
+        told((1, 300, 57))
+    assert told((1, 56, 8400), family=Family.YOLOV8_POSE).keypoints == (17, 3)
+
+
 def test_a_classifier_of_one_class_makes_sense_for_many_labels_only() -> None:
     assert told((1, 1), single=True).classes == 1
 
