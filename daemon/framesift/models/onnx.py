@@ -1,4 +1,4 @@
-"""Networks in ONNX files, run by onnxruntime: detectors of eleven families of heads, and classifiers.
+"""Networks in ONNX files, run by onnxruntime: detectors of ten families of heads, and classifiers.
 
 Everything that can be wrong with a file is said when it is loaded: the network is run once on a grey picture, and its
 outputs' shapes must fit the family that was named, or exactly one family.

@@ -51,6 +51,7 @@ class Resize(str, Enum):
         return self.value
 
 
+# Their networks have chosen among the boxes that say the same twice.
 DONE_INSIDE = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
 WITH_KEYPOINTS = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
 
