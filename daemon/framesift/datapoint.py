@@ -50,8 +50,8 @@ class Datapoint:
 class Candidate:
     """A strategy that wants the frame. score: higher is more worth a label, None where it only matches.
 
-    annotate: whether the prediction is delivered with the image (`persist_predictions`). project: of the platform, where
-    the datapoint goes; None for the sink's own.
+    annotate: whether the prediction is delivered with the image (`persist_predictions`). project: of the platform,
+    where the datapoint goes; None for the sink's own.
     """
 
     strategy: str
