@@ -279,6 +279,52 @@ def test_a_disk_filled_by_somebody_else_loses_nothing_and_recovers(tmp_path: Pat
     assert "well" in on_a_small_disk(tmp_path, ON_A_SMALL_DISK, "size=16m")
 
 
+WORKERS_ON_A_FULL_DISK = """
+import random, sys, threading
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from framesift.clock import SystemClock
+from framesift.sinks import Done
+from framesift.upload import Uploader
+from rigs.spools import accepted, make_spool, put
+disk, clock = Path({disk!r}), SystemClock()
+spool = make_spool(disk, clock)
+spool.open()
+ids = [accepted(put(spool, clock, jpeg=bytes(100_000))) for _ in range(5)]
+with (disk / "other").open("wb", buffering=0) as other:
+    for size in (65536, 4096, 1):
+        try:
+            while True:
+                other.write(bytes(size))
+        except OSError:
+            pass
+
+class Taking:
+    def deliver(self, delivery, *, now_s, within_s):
+        return Done()
+
+ended = []
+uploader = Uploader(
+    spool, Taking(), workers=2, sink_limits=(), clock=clock, chance=random.Random(1), failed=ended.append
+)
+uploader.start()
+for _ in range(200):
+    if uploader.drained() or ended:
+        break
+    threading.Event().wait(0.05)
+    uploader.nudge()
+assert not ended, ended
+assert uploader.drained()
+assert uploader.stop(5)
+spool.close()
+print("well")
+"""
+
+
+def test_a_disk_filled_by_somebody_else_ends_no_worker(tmp_path: Path) -> None:
+    assert "well" in on_a_small_disk(tmp_path, WORKERS_ON_A_FULL_DISK, "size=16m")
+
+
 WITHOUT_INODES = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -21,7 +21,7 @@ from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
 from framesift.gate import Answer, Gate, Ruling, backoff_s
 from framesift.limits import Limit
 from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
-from framesift.spool import Exit, Item, Spool, SpoolBroken
+from framesift.spool import Exit, Item, Spool, SpoolBroken, SpoolFull
 from framesift.wire import parse
 
 ATTEMPT_WITHIN_S = 45.0
@@ -149,7 +149,7 @@ class Uploader:
             for item in claim.items:
                 worker.item = item.id  # before the look at the stop, which looks at this
                 self._carry(item, clock)
-        except SpoolBroken:  # the spool says so itself, in its health; here it is only a reason to wait
+        except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health; here it is only a reason to wait
             return LONGEST_WAIT_S
         finally:
             worker.item = None

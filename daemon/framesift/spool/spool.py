@@ -196,7 +196,7 @@ class Spool:
     def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, others_than: Sequence[str] = ()) -> Claim:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
         already, against the sink's limits) when this returns. others_than: ids that come only where nothing else would.
-        Raises SpoolBroken."""
+        Raises SpoolBroken, SpoolFull."""
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
