@@ -17,7 +17,7 @@ from canaries import KEY
 from clocks import ManualClock
 from framesift import wire
 from framesift.claims import Origin, claims
-from framesift.datapoint import encode
+from framesift.datapoint import encode, new_id
 from framesift.frame import Frame, Pixels
 from framesift.limits import Refused
 from framesift.limits.local import LocalLimits
@@ -111,6 +111,7 @@ class Registrations:
         datapoint = encode(
             frame,
             prediction,
+            id=new_id(),
             device="gate-7",
             max_size=self._policy.max_image_size,
             jpeg_quality=self._policy.jpeg_compression_level,

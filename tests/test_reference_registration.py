@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clocks import NOON_S
 from framesift import wire
 from framesift.config_errors import ConfigError
-from framesift.datapoint import encode, fitted
+from framesift.datapoint import encode, fitted, new_id
 from framesift.frame import Frame, Pixels
 from framesift.moment import Moment
 from framesift.prediction import Detections, scaled
@@ -405,5 +405,5 @@ def test_the_prediction_that_was_judged_is_not_changed_by_what_is_stored() -> No
     prediction = wire.parse(found(0.5))
     before = wire.to_wire(prediction)
     frame = Frame("gate", 0, picture(64, 48), Moment(NOON_S, 1.0, "boot"))
-    stored = encode(frame, prediction, device="gate-7", max_size=(24, 32), jpeg_quality=95)
+    stored = encode(frame, prediction, id=new_id(), device="gate-7", max_size=(24, 32), jpeg_quality=95)
     assert wire.to_wire(prediction) == before != wire.to_wire(stored.prediction)

@@ -50,8 +50,8 @@ def claims(
         tags = (*before, *strategy.tags, *after)
         candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
         limits = tuple(Limit(Window(limit.type), limit.value) for limit in strategy.limits)
-        key = batch_key(project, batch)
-        quotas.append(Quota(match.strategy, limits, key, batching.max_batch_images, origin.scope))
+        most = batching.max_batch_images
+        quotas.append(Quota(match.strategy, limits, batch_key(project, batch), most, origin.scope, project or ""))
     return tuple(candidates), tuple(quotas)
 
 

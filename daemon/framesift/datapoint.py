@@ -62,15 +62,21 @@ class Candidate:
     project: str | None = None
 
 
+def new_id() -> str:
+    """What no other datapoint is called."""
+    return uuid.uuid4().hex
+
+
 def encode(
     frame: Frame,
     prediction: Prediction,
     *,
+    id: str,
     device: str,
     max_size: tuple[int, int] | None,
     jpeg_quality: int,
 ) -> Datapoint:
-    """The frame as a datapoint with a new id.
+    """The frame as a datapoint. id: of `new_id`.
 
     max_size: (height, width) in pixels that the picture must fit in, aspect kept, or None. jpeg_quality: 1 to 100.
     Raises Unencodable if the picture cannot be encoded (a JPEG's side has at most 65,535 pixels).
@@ -86,7 +92,7 @@ def encode(
     if not made:
         raise Unencodable(f"a picture of {width} x {height} cannot be a JPEG")
     return Datapoint(
-        id=uuid.uuid4().hex,
+        id=id,
         device=device,
         stream=frame.stream,
         frame=frame.number,

@@ -6,14 +6,15 @@ encoded: no JPEG is made for a frame that no credit could carry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framesift.claims import Origin, claims
 from framesift.clock import Clock
-from framesift.datapoint import Unencodable, encode
+from framesift.datapoint import Candidate, Unencodable, encode, new_id
 from framesift.frame import Frame, Refusal
-from framesift.limits import Refused
+from framesift.limits import Granted, Later, Quota, Refused
+from framesift.limits.fleet import Fleet
 from framesift.policy import Policy
 from framesift.prediction import Prediction
 from framesift.sampling import AcceptedClasses, Sampler, Verdict
@@ -47,8 +48,9 @@ class Intake:
         telemetry: Telemetry,
         clock: Clock,
         accepted: Callable[[], None],
+        fleet: Fleet | None = None,
     ) -> None:
-        """accepted: called after each frame that is in the spool."""
+        """accepted: called after each frame that is in the spool. fleet: who shares the limits, None for nobody."""
         self.policy = policy
         self._stream = stream
         self._origin = origin
@@ -57,6 +59,7 @@ class Intake:
         self._telemetry = telemetry
         self._clock = clock
         self._accepted = accepted
+        self._fleet = fleet
         self._sampler: Sampler | None = None
         self._sampled_by: Policy | None = None
 
@@ -88,19 +91,44 @@ class Intake:
         return Decision(matched, None, refusal)
 
     def _put(self, frame: Frame, prediction: Prediction, verdict: Verdict, policy: Policy) -> Accepted | Refusal:
-        candidates, quotas = claims(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
+        claimed = claims(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
+        if self._fleet is None:
+            return self._accept(frame, prediction, policy, new_id(), *claimed, None)
+        id, quotas = new_id(), claimed[1]
+        grant = self._fleet.charge(id, quotas, frame.captured, self._clock.now())
+        if isinstance(grant, Refused):
+            return _refusal(grant)
+        answer: Accepted | Refusal | None = None
         try:
-            grant = self._spool.ask(quotas, frame.captured)
-            if isinstance(grant, Refused):
-                return Refusal.BATCH_FULL if grant.batch_full else Refusal.LIMIT
+            answer = self._accept(frame, prediction, policy, id, *claimed, grant)
+        finally:
+            self._fleet.settled(quotas[0].project, id, isinstance(answer, Accepted))
+        return answer
+
+    def _accept(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        policy: Policy,
+        id: str,
+        candidates: Sequence[Candidate],
+        quotas: Sequence[Quota],
+        grant: Granted | Later | None,
+    ) -> Accepted | Refusal:
+        try:
+            if not isinstance(grant, Granted):
+                allowed = self._spool.ask(quotas if grant is None else grant.within, frame.captured)
+                if isinstance(allowed, Refused):
+                    return _refusal(allowed)
             datapoint = encode(
                 frame,
                 prediction,
+                id=id,
                 device=self._origin.device,
                 max_size=policy.max_image_size,
                 jpeg_quality=policy.jpeg_compression_level,
             )
-            answer = self._spool.put(datapoint, candidates, quotas)
+            answer = self._spool.put(datapoint, candidates, quotas, grant)
         except SpoolFull:
             return Refusal.SPOOL_FULL
         except SpoolBroken:
@@ -116,3 +144,7 @@ class Intake:
                 fresh.adopt(self._sampler)
             self._sampler, self._sampled_by = fresh, policy
         return self._sampler
+
+
+def _refusal(refused: Refused) -> Refusal:
+    return Refusal.BATCH_FULL if refused.batch_full else Refusal.LIMIT

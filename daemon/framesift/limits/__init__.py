@@ -44,7 +44,9 @@ class Quota:
 
     batch: what its labelling batch is counted under: the batch's name, with its project where there are several.
     max_batch_images: how many datapoints that batch may hold, None for any number; it is one more window, whichever
-    strategies fill the batch. scope: which policy's strategy it is, where streams have policies of their own.
+    strategies fill the batch. scope: which policy's strategy it is, where streams have policies of their own. project:
+    whose devices share the credits, where they are shared; "" where none is named. All quotas of one frame have the
+    same.
     """
 
     strategy: str
@@ -52,6 +54,7 @@ class Quota:
     batch: str
     max_batch_images: int | None = None
     scope: str = ""
+    project: str = ""
 
     @property
     def account(self) -> str:
@@ -60,10 +63,23 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCharge:
+    """What a ledger has written down. at_s: Unix time of the capture by the ledger's own clock. generation: of its
+    memory, see ledger.lua."""
+
+    at_s: float
+    generation: str
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
-    """There is room, or there was and it is charged: for this strategy."""
+    """There is room, or there was and it is charged: for this strategy.
+
+    shared: the charge in the ledger of a fleet, None where the device itself keeps the count.
+    """
 
     strategy: str
+    shared: SharedCharge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,14 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Whoever keeps the count cannot be reached; it is asked again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The ledger cannot be asked now. within: what the device may accept without a credit meanwhile, in the order of
+    the quotas that were asked for."""
+
+    within: tuple[Quota, ...]
 
 
 Grant = Granted | Refused | Unknown

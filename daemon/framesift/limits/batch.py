@@ -43,6 +43,16 @@ def use(cursor: sqlite3.Cursor, batch: str) -> int:
     return int(row[0])
 
 
+def charged(cursor: sqlite3.Cursor, batch: str) -> int:
+    """How many credits of this device were ever charged to the batch."""
+    row = cursor.execute(
+        "SELECT (SELECT count(*) FROM charge WHERE batch = ?1 AND granted_by <> 'nobody')"
+        " + coalesce((SELECT images FROM batch_past WHERE batch = ?1), 0)",
+        (batch,),
+    ).fetchone()
+    return int(row[0])
+
+
 def mark(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many datapoints that were charged to the batch are no longer on their way."""
     return int(cursor.execute(f"SELECT {_MARK.format(batch='?1')}", (batch,)).fetchone()[0])

@@ -29,21 +29,27 @@ from framesift.limits import (
     Refused,
     Unknown,
     Window,
+    late,
     window_end,
     window_start,
 )
 from framesift.limits import batch as batches
 from framesift.moment import Moment
 
-TABLES = f"""{batches.TABLES}
--- One row per datapoint that holds, or held, a credit. at_s: wall time of the capture, in which windows it counts.
--- account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted under.
+TABLES = f"""{batches.TABLES}{late.TABLES}
+-- One row per datapoint that holds, or held, a credit, or waits for one. at_s: wall time of the capture, in which
+-- windows it counts. account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted
+-- under. granted_by 'nobody': it waits, and counts against what this device may accept without a credit.
+-- project, shared_at_s, told: see late.py.
 CREATE TABLE charge (
-    id         TEXT PRIMARY KEY,
-    account    TEXT NOT NULL,
-    batch      TEXT NOT NULL,
-    at_s       REAL NOT NULL,
-    granted_by TEXT NOT NULL
+    id          TEXT PRIMARY KEY,
+    account     TEXT NOT NULL,
+    batch       TEXT NOT NULL,
+    at_s        REAL NOT NULL,
+    granted_by  TEXT NOT NULL CHECK (granted_by IN ('local', 'shared', 'hand', 'salvage', 'nobody')),
+    project     TEXT NOT NULL,
+    shared_at_s REAL,
+    told        TEXT
 ) WITHOUT ROWID;
 CREATE INDEX charge_by_account ON charge (account, at_s);
 CREATE INDEX charge_by_batch ON charge (batch);
@@ -166,7 +172,15 @@ class LocalLimits:
 
     # --- in the transaction that accepts --------------------------------------------------------------------------
 
-    def charge(self, cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
+    def charge(
+        self,
+        cursor: sqlite3.Cursor,
+        id: str,
+        quotas: Sequence[Quota],
+        captured: Moment,
+        now: Moment,
+        granted_by: str = "local",
+    ) -> Grant:
         """Charges the first strategy that has room in all its windows and its batch; otherwise nobody."""
         self._notice_steps(cursor, now)
         charged = cursor.execute("SELECT account FROM charge WHERE id = ?", (id,)).fetchone()
@@ -178,10 +192,7 @@ class LocalLimits:
         for quota in quotas:
             obstacle = self._obstacle(cursor, quota, at_s)
             if obstacle is None:
-                cursor.execute(
-                    "INSERT INTO charge (id, account, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'local')",
-                    (id, quota.account, quota.batch, at_s),
-                )
+                late.insert(cursor, id, quota, at_s, granted_by)
                 self._see(cursor, now)
                 return Granted(quota.strategy)
             batch_full |= obstacle == quota.max_batch_images
@@ -338,11 +349,11 @@ class LocalLimits:
         )
 
 
-def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, now: Moment) -> None:
+def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, project: str | None, now: Moment) -> None:
     """Somebody overrides the limits for `id`, unless it holds a credit; it counts in the windows that are open now."""
     cursor.execute(
-        "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by) VALUES (?, ?, ?, ?, 'hand')",
-        (id, account, batch, now.wall_s),
+        "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by, project) VALUES (?, ?, ?, ?, 'hand', ?)",
+        (id, account, batch, now.wall_s, project or ""),
     )
 
 

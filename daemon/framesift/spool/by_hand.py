@@ -17,7 +17,7 @@ from pathlib import Path
 
 from framesift.limits import local
 from framesift.moment import Moment
-from framesift.spool import file, looking
+from framesift.spool import file, looking, schema
 from framesift.spool.nouns import Counts, Exit, Listed, SpoolBroken, SpoolUnusable, State
 from framesift.spool.space import remove
 
@@ -70,14 +70,14 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
         changed: list[str] = []
         for id in _buried(cursor) if ids is None else ids:
             row = cursor.execute(
-                "SELECT seq, account, batch_key FROM datapoint"
+                "SELECT seq, account, batch_key, project FROM datapoint"
                 " WHERE id = ? AND (state = 'buried' OR (state <> 'sending' AND next_at_s IS NOT NULL))",
                 (id,),
             ).fetchone()
             if row is None:
                 continue
-            seq, account, batch = row
-            local.grant_by_hand(cursor, id, account, batch, now)
+            seq, account, batch, project = row
+            local.grant_by_hand(cursor, id, account, batch, project, now)
             cursor.execute(
                 "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
                 " attempts = 0, refusals = 0, next_at_s = NULL, why = NULL WHERE seq = ?",
@@ -126,7 +126,9 @@ def _connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
     try:
-        file.check(path)
+        version = file.check(path)
+        if 0 < version < schema.VERSION:  # the daemon that wrote it may still run
+            raise SpoolUnusable(f"{path} was written by an older framesift (format {version}): start this one's first")
         # The daemon's own limits of the log are of no matter for so short a visit.
         opened = file.connect(path, 8 * file.WAL_BYTES) if write else file.connect_to_read(path)
         with contextlib.closing(opened) as connection:

@@ -102,13 +102,13 @@ def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
     return SpoolUnusable(f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there")
 
 
-def check(path: Path) -> None:
-    """Looks at an existing file without touching it.
+def check(path: Path) -> int:
+    """Looks at an existing file without touching it, and returns its format: 0 where there is none yet.
 
     Raises SpoolUnusable, SpoolTooNew, and sqlite3.DatabaseError if it can't be read.
     """
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        return
+        return 0
     try:
         with path.open("r+b"):
             pass
@@ -127,10 +127,12 @@ def check(path: Path) -> None:
         raise SpoolTooNew(
             f"{path} was written by a newer framesift (format {version}, this one reads up to {schema.VERSION})"
         )
+    return int(version)
 
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """The one read-write connection. Makes the tables in an empty file. Raises sqlite3.Error."""
+    """The one read-write connection. Makes the tables in an empty file, and this version's of an older one's. Raises
+    sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -142,8 +144,11 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
         wal_bytes = min(WAL_BYTES, max_bytes // 8)
         connection.execute(f"PRAGMA wal_autocheckpoint = {max(16, wal_bytes // page_bytes)}")
         connection.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
             schema.create(connection, local.TABLES)
+        elif version < schema.VERSION:
+            schema.migrate(connection, local.TABLES)
     except BaseException:
         connection.close()
         raise

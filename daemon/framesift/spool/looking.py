@@ -29,6 +29,7 @@ def counts(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> Counts:
         registered=number[State.REGISTERED],
         buried=number[State.BURIED],
         waiting=int(waiting),
+        uncredited=int(cursor.execute("SELECT count(*) FROM late").fetchone()[0]),
         live_bytes=live_pages(cursor) * page_bytes,
         wal_bytes=wal.stat().st_size if wal.exists() else 0,
         max_bytes=max_bytes,

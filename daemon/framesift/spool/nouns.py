@@ -130,7 +130,8 @@ class Claim:
 class Counts:
     """How many datapoints are in each state, and the space in bytes.
 
-    waiting: those of ready and registered that wait for a date. live_bytes: pages in use; wal_bytes: the write-ahead
+    waiting: those of ready and registered that wait for a date. uncredited: those of ready that wait for a credit.
+    live_bytes: pages in use; wal_bytes: the write-ahead
     log. max_bytes: what these two stay under.
     """
 
@@ -139,6 +140,7 @@ class Counts:
     registered: int
     buried: int
     waiting: int
+    uncredited: int
     live_bytes: int
     wal_bytes: int
     max_bytes: int

@@ -25,7 +25,7 @@ from framesift.spool import file, rows
 from framesift.spool.nouns import Report
 
 _BATCH_ROWS = 50
-_LIMITS_TABLES = ("charge", "send", "carried", "batch_past", "batch_there", "seen")
+_LIMITS_TABLES = ("charge", "late", "send", "carried", "batch_past", "batch_there", "seen")
 _SMALL_TABLES = ("tally", "class_count")
 # Each tree that names the rows, with its own order.
 _TREES = (
@@ -106,10 +106,12 @@ def _copy(
         if image is None or not _insert(cursor, "image", image):
             buried += 1
             rows.bury(cursor, seq, "its picture lay on a damaged page")
-    # Every row but a buried one was accepted with a credit, whose record may lie on a page that is gone.
+    # Every row but a buried one holds a credit or waits for one, whose record may lie on a page that is gone.
     cursor.execute(
-        "INSERT INTO charge (id, account, batch, at_s, granted_by)"
-        " SELECT id, account, batch_key, captured_at_s, 'salvage' FROM datapoint"
+        "INSERT INTO charge (id, account, batch, at_s, granted_by, project)"
+        " SELECT id, account, batch_key, captured_at_s,"
+        " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'nobody' ELSE 'salvage' END,"
+        " coalesce(project, '') FROM datapoint"
         " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
     )
     if not all(whole):

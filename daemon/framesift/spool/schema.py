@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 # Marks the file as a spool, so that a path that points at somebody else's database is noticed before it is harmed.
 APPLICATION_ID = 0x46534654
 
@@ -61,7 +62,27 @@ CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWI
 
 -- Objects (or labels) of each class in all that was ever accepted.
 CREATE TABLE class_count (class TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+
+-- What this file is called by those who must tell it from all others. A file that takes its place has another.
+CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
+INSERT INTO identity (one, id) VALUES (1, lower(hex(randomblob(16))));
 """
+
+# Format 1 counted strategies by their names, and knew of no projects, refusals, and shared limits.
+_FROM_1 = """
+INSERT INTO datapoint (seq, id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank, tags,
+    batch, account, batch_key, annotate, width, height, size_bytes, attempts, tried, next_at_s, image_id, why)
+    SELECT seq, id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank, tags,
+        batch, strategy, batch, annotate, width, height, size_bytes, attempts, tried, next_at_s, image_id, why
+    FROM old_datapoint;
+INSERT INTO charge (id, account, batch, at_s, granted_by, project)
+    SELECT id, strategy, batch, at_s, granted_by, '' FROM old_charge;
+UPDATE sqlite_sequence SET seq = max(seq, (SELECT seq FROM old_sequence)) WHERE name = 'datapoint';
+DROP TABLE old_datapoint;
+DROP TABLE old_charge;
+DROP TABLE old_sequence;
+"""
+_CHANGED_SINCE_1 = ("datapoint", "charge")
 
 
 def create(connection: sqlite3.Connection, limits_tables: str) -> None:
@@ -70,3 +91,23 @@ def create(connection: sqlite3.Connection, limits_tables: str) -> None:
         f"BEGIN IMMEDIATE; {_TABLES} {limits_tables} PRAGMA application_id = {APPLICATION_ID};"
         f" PRAGMA user_version = {VERSION}; COMMIT;"
     )
+
+
+def migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
+    """Makes a file of format 1 one of this format, in one transaction: all of it, or nothing. Pictures stay where they
+    are."""
+    names = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
+    indexes = [name for table in _CHANGED_SINCE_1 for (name,) in connection.execute(names, (table,))]
+    aside = [
+        "CREATE TABLE old_sequence AS SELECT coalesce(max(seq), 0) AS seq FROM sqlite_sequence;",
+        *(f"DROP INDEX {name};" for name in indexes),
+        *(f"ALTER TABLE {table} RENAME TO old_{table};" for table in _CHANGED_SINCE_1),
+    ]
+    made = re.sub(r"CREATE (TABLE|INDEX) ", r"CREATE \1 IF NOT EXISTS ", _TABLES + limits_tables)
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {' '.join(aside)} {made} {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

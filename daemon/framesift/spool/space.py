@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from framesift.limits import late
 from framesift.spool.file import Trouble, beside, free_bytes, trouble
 from framesift.spool.nouns import Exit, SpoolFull, WhenFull
 
@@ -144,6 +145,9 @@ def remove(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
     except sqlite3.DatabaseError as error:
         if trouble(error) is not Trouble.CORRUPT:
             raise  # a damaged picture stays behind without a row: the space is lost, not the file
+    row = cursor.execute("SELECT id FROM datapoint WHERE seq = ?", (seq,)).fetchone()
+    if row is not None:
+        late.gone(cursor, row[0])
     cursor.execute("DELETE FROM datapoint WHERE seq = ?", (seq,))
     count_exit(cursor, exit, 1)
 

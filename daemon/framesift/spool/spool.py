@@ -11,13 +11,13 @@ from typing import TypeVar
 from framesift.clock import Clock
 from framesift.datapoint import Candidate, Datapoint
 from framesift.frame import Refusal
-from framesift.limits import Grant, Granted, Limit, Quota, Unknown
+from framesift.limits import Grant, Granted, Later, Limit, Quota, Unknown
 from framesift.limits import Refused as NoCredit
 from framesift.limits import batch as batches
 from framesift.limits.local import LocalLimits, Used
 from framesift.moment import Moment
 from framesift.prediction import predicted_classes
-from framesift.spool import looking, rows, space, turns
+from framesift.spool import credits, looking, rows, space, turns
 from framesift.spool.file import Trouble, trouble
 from framesift.spool.nouns import (
     Accepted,
@@ -54,6 +54,7 @@ class Spool:
     """max_bytes: what live pages and the log stay under, at least 1 MiB. min_free_bytes: what stays free on the disk.
 
     max_attempts: after so many attempts a datapoint is buried. report: told of events worth a line in the log.
+    refunded: called after a credit was given back.
     Any thread may call any method between `open` and `close`.
     """
 
@@ -68,6 +69,7 @@ class Spool:
         limits: LocalLimits,
         report: Report = _silent,
         max_attempts: int = MAX_ATTEMPTS,
+        refunded: Callable[[], None] = lambda: None,
     ) -> None:
         if max_bytes < SMALLEST_BYTES:
             raise ValueError(f"max_bytes: {max_bytes} is less than {SMALLEST_BYTES}")
@@ -78,11 +80,13 @@ class Spool:
         self._limits = limits
         self._report = report
         self._max_attempts = max_attempts
+        self._refunded = refunded
         self._readers = Readers(path)
         bounds = Bounds(max_bytes, min_free_bytes, max_attempts)
         self._file = Opening(path, bounds, clock, limits, self._readers, report)
         self._writer: Writer | None = None
         self._full: str | None = None
+        self.credits = credits.Credits(self._look, lambda work, **how: self._write.call(work, **how), limits)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -125,10 +129,17 @@ class Spool:
         except (sqlite3.Error, SpoolBroken):
             return Unknown()
 
-    def put(self, datapoint: Datapoint, candidates: Sequence[Candidate], quotas: Sequence[Quota]) -> Accepted | Refused:
+    def put(
+        self,
+        datapoint: Datapoint,
+        candidates: Sequence[Candidate],
+        quotas: Sequence[Quota],
+        grant: Granted | Later | None = None,
+    ) -> Accepted | Refused:
         """Accepts the datapoint for the first candidate that has a credit, and returns when it is on the disk.
 
-        quotas: what each candidate would be charged to, in the same order. Raises SpoolFull, SpoolBroken.
+        quotas: what each candidate would be charged to, in the same order. grant: what a ledger said of it, None where
+        the device itself keeps the count. Raises SpoolFull, SpoolBroken.
         """
         if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
             raise ValueError("candidates and quotas name different strategies")
@@ -143,11 +154,11 @@ class Spool:
             if known is not None:
                 return Accepted(datapoint.id, known)
             now = self._clock.now()
-            grant = self._limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
-            if not isinstance(grant, Granted):
-                full = isinstance(grant, NoCredit) and grant.batch_full
+            charged = credits.charge(cursor, self._limits, datapoint, candidates, quotas, grant, now)
+            if not isinstance(charged, Granted):
+                full = isinstance(charged, NoCredit) and charged.batch_full
                 return Refused(Refusal.BATCH_FULL if full else Refusal.LIMIT)
-            candidate, quota = by_strategy[grant.strategy]
+            candidate, quota = by_strategy[charged.strategy]
             transaction.make_room(cursor, size_bytes, rows.rank(candidate.score), self._when_full)
             captured_at_s = datapoint.captured.wall_as_of(now)
             rows.insert(
@@ -161,7 +172,7 @@ class Spool:
                 accepted_at_s=now.wall_s,
             )
             rows.count_classes(cursor, classes)
-            return Accepted(datapoint.id, grant.strategy)
+            return Accepted(datapoint.id, charged.strategy)
 
         try:
             answer = self._write.call(work, size_bytes=size_bytes, refusable=True)
@@ -340,6 +351,7 @@ class Spool:
             self._file.held.discard(id)
             if refunds:
                 self._limits.forget()
+                self._refunded()
 
         self._write.call(settle, after=after)
 

@@ -54,6 +54,7 @@ def _due(cursor: sqlite3.Cursor, state: State, group: str, most: int, last: Sequ
         return []
     return cursor.execute(
         f"SELECT seq, id FROM datapoint WHERE state = ?1 AND next_at_s IS NULL AND {group}"
-        " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id) ORDER BY rank DESC, seq LIMIT ?2",
+        " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND granted_by <> 'nobody')"
+        " ORDER BY rank DESC, seq LIMIT ?2",
         (state.value, most, json.dumps(last)),
     ).fetchall()

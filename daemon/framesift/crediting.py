@@ -1,0 +1,267 @@
+"""Crediting: keeps the spool and the ledgers of the fleet in agreement, in a thread of its own.
+
+Each look does, for every project:
+
+    the ledger can't be asked  -> connect again, with growing pauses
+    its memory is new          -> tell it of every credit that this device holds; it grants nothing meanwhile
+    there are doubts           -> audit: what it has charged for this device and the spool doesn't have is given back
+    datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
+
+There are doubts at each start, since the last run may have been killed between a charge and its spool; when an accepted
+frame did not reach the spool after all; and when a credit was given back. So a refund needs no record of its own: it is
+the difference between two books, and a device that dies anywhere settles it when it starts again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.limits import Granted, LimitsUnavailable, Refused, Window
+from framesift.limits.asking import LATE_S, BatchReport, Held, Requests
+from framesift.limits.fleet import Fleet
+from framesift.limits.ledger import Ledger
+from framesift.spool import Spool, SpoolBroken, SpoolFull
+from framesift.spool.credits import Settled
+
+RESTORING = "its memory is new: it grants nothing before its devices have told it what they hold"
+LOOK_EVERY_S = 10.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+_AT_ONCE = 200  # credits in one request
+_UNTOLD_SINCE_S = LATE_S + 2 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Credits of a strategy that the whole fleet has used in the window that is open. limit: None where it has none."""
+
+    project: str
+    account: str
+    window: Window
+    limit: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A strategy's limit, of which people want to know how much of it is used."""
+
+    project: str
+    account: str
+    window: Window
+    limit: int
+
+
+class Crediting:
+    """projects: those that are collected for. accounts: what is to be looked up. batches: keys of a project's batches
+    that are being filled. granted: called when a credit came late. report: told why nobody can be asked, when that
+    begins or changes, and None when it is over. failed: told of a bug, which ends the thread."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        spool: Spool,
+        clock: Clock,
+        *,
+        projects: Callable[[], Sequence[str]],
+        accounts: Callable[[], Sequence[Account]],
+        batches: Callable[[str], Sequence[str]],
+        granted: Callable[[], None],
+        report: Callable[[str | None], None],
+        failed: Callable[[BaseException], None],
+        chance: random.Random,
+    ) -> None:
+        self.used: tuple[Used, ...] = ()
+        self._fleet = fleet
+        self._spool = spool
+        self._house_clock = clock
+        self._clock = Pulse(clock)
+        self._projects = projects
+        self._accounts = accounts
+        self._batches = batches
+        self._granted = granted
+        self._report = report
+        self._failed = failed
+        self._chance = chance
+        self._failures = 0
+        self._problem: str | None = None
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._looked = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="credits", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait_for_first_look(self, within_s: float) -> bool:
+        """So that the first frames find somebody to ask. Whether it was taken."""
+        return self._house_clock.wait(self._looked, within_s)
+
+    def look(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+
+    def stop(self, within_s: float) -> bool:
+        """Tells whether it ended in time."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def silence_s(self) -> float:
+        """Seconds since the thread last moved, for the watchdog."""
+        return self._clock.silence_s()
+
+    def look_once(self) -> float:
+        """Returns the seconds after which the next look may be taken."""
+        problem: str | None = None
+        wait_s = LOOK_EVERY_S
+        try:
+            self._fleet.call_itself(self._spool.credits.device())
+            for project in dict.fromkeys((*self._projects(), *self._spool.credits.projects())):
+                ledger = self._fleet.ledger(project)
+                if ledger is not None:
+                    self._clock.monotonic()
+                    wait_s = min(wait_s, self._attend(project, ledger))
+                    problem = problem or ledger.problem
+            if problem is None:
+                self._look_up()
+        except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health
+            return LOOK_EVERY_S
+        if problem != self._problem:
+            self._problem = problem
+            self._report(problem)
+        return wait_s
+
+    # --- one ledger -----------------------------------------------------------------------------------------------
+
+    def _attend(self, project: str, ledger: Ledger) -> float:
+        try:
+            if ledger.problem is not None:
+                restoring_s = self._open(project, ledger)
+                self._failures = 0
+                if restoring_s > 0:
+                    ledger.is_away(RESTORING)
+                    return min(restoring_s, LOOK_EVERY_S)
+                ledger.is_well()
+            if ledger.take_doubts():
+                self._audit(ledger)
+            self._tell(project, ledger)
+            return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S
+        except LimitsUnavailable as error:
+            ledger.is_away(str(error))
+            ledger.doubt()
+            self._failures += 1
+            return self._pause_s()
+
+    def _open(self, project: str, ledger: Ledger) -> float:
+        """Connects, and makes sure that the ledger knows all that this device holds. Returns how long it still grants
+        nothing."""
+        answers = ledger.open(self._clock.now())
+        if ledger.synced != answers.generation:
+            self._audit(ledger)
+            is_whole = ledger.synced is None
+            generation = self._tell(project, ledger, answers.generation)
+            self._tell_batches(project, ledger, is_whole)
+            ledger.knows_all(generation)
+        return answers.restoring_s
+
+    def _audit(self, ledger: Ledger) -> None:
+        """Gives back what is charged for this device and is not in its spool."""
+        now = self._clock.now()
+        charged = ledger.ask(Requests(audit=ledger.days(now)), now).audit
+        # In this order: what is settled meanwhile is in the spool when that is read, and what is not, is seen here.
+        unsettled = ledger.unsettled()
+        known = self._spool.credits.known(id for id, _ in charged)
+        lost = [(id, day) for id, day in charged if id not in known and id not in unsettled]
+        for begin in range(0, len(lost), _AT_ONCE):
+            ledger.ask(Requests(refund=lost[begin : begin + _AT_ONCE]), self._clock.now())
+
+    def _tell(self, project: str, ledger: Ledger, generation: str | None = None) -> str:
+        """Tells the ledger of credits that its memory doesn't know. Returns the generation that knows all of them."""
+        known = generation or ledger.synced or ""
+        while True:
+            now = self._clock.now()
+            untold = self._spool.credits.untold(project, known, now.wall_s - _UNTOLD_SINCE_S, _AT_ONCE)
+            if not untold:
+                return known
+            held = [
+                one.held if one.held.at_s else _dated(one.held, ledger.time_of(max(0.0, now.wall_s - one.at_s), now))
+                for one in untold
+            ]
+            known = ledger.ask(Requests(restore=held), now).generation
+            self._spool.credits.told(held, known)
+
+    def _tell_batches(self, project: str, ledger: Ledger, is_whole: bool) -> None:
+        reports = [
+            BatchReport(batch, *self._spool.credits.of_batch(batch), is_whole) for batch in self._batches(project)
+        ]
+        if reports:
+            ledger.ask(Requests(report=reports), self._clock.now())
+
+    def _ask(self, project: str, ledger: Ledger) -> bool:
+        """Asks for late credits; whether there may be more of them."""
+        waiting = self._spool.credits.waiting(project, _AT_ONCE)
+        if not waiting:
+            return False
+        now = self._clock.now()
+        in_time = [wanted for wanted in waiting if wanted.captured.age_s(now) <= LATE_S]
+        settled = [Settled(wanted, None) for wanted in waiting if wanted.captured.age_s(now) > LATE_S]
+        if in_time:
+            answers = ledger.ask(Requests(charge=in_time), now)
+            for wanted, decision in zip(in_time, answers.charge, strict=True):
+                if isinstance(decision, Granted | Refused):
+                    settled.append(Settled(wanted, decision if isinstance(decision, Granted) else None))
+            if answers.generation != ledger.synced:
+                ledger.is_away(RESTORING)
+        if settled and self._spool.credits.settle(settled):
+            ledger.doubt()
+        if any(one.granted is not None for one in settled):
+            self._granted()
+        return bool(settled)
+
+    # --- for people -----------------------------------------------------------------------------------------------
+
+    def _look_up(self) -> None:
+        accounts = self._accounts()
+        found: list[Used] = []
+        for project, ledger in self._fleet.ledgers():
+            wanted = [account for account in accounts if account.project == project]
+            if wanted and ledger.problem is None:
+                asked = Requests(look=[(account.account, account.window) for account in wanted])
+                try:
+                    counts = ledger.ask(asked, self._clock.now()).look
+                except LimitsUnavailable as error:
+                    ledger.is_away(str(error))
+                    return
+                found += [
+                    Used(project, a.account, a.window, a.limit, count) for a, count in zip(wanted, counts, strict=True)
+                ]
+        self.used = tuple(found)
+
+    # --- the thread -----------------------------------------------------------------------------------------------
+
+    def _pause_s(self) -> float:
+        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
+        return longest_s * self._chance.uniform(0.5, 1.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                wait_s = self.look_once()
+                self._looked.set()
+                if wait_s > 0:
+                    # Whoever wants something of a ledger that is away must not make it be asked more often.
+                    self._clock.wait(self._wake if self._problem is None else self._stop, min(wait_s, LONGEST_WAIT_S))
+        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
+            self._failed(error)
+
+
+def _dated(held: Held, at_s: float) -> Held:
+    return Held(held.id, held.account, held.batch, at_s)

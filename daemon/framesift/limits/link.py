@@ -1,0 +1,144 @@
+"""Link: one connection to Redis, for requests to the ledger's script, each with a deadline over all of it.
+
+Nothing is retried and nothing connects by itself: whoever must not wait uses a link that somebody else has opened.
+After any failure it is closed, since an answer that comes late would be taken for the next one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import MovedError, NoScriptError, RedisError
+from redis.retry import Retry
+
+from framesift.limits import LimitsUnavailable
+
+SCRIPT = (resources.files("framesift.limits") / "ledger.lua").read_text(encoding="utf-8")
+_HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as EVALSHA names it
+_MOST_MOVES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where Redis is, and who we are there. tls: certificates are always verified, against those of `ca_file` where it
+    is named. The repr shows no password."""
+
+    host: str
+    port: int = 6379
+    tls: bool = False
+    username: str | None = None
+    password: str | None = None
+    db: int = 0
+    ca_file: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Server({'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db})"
+
+
+class Link:
+    """For one thread at a time. within_s: the deadline of opening it."""
+
+    def __init__(self, server: Server, within_s: float) -> None:
+        self._server = server
+        self._within_s = within_s
+        self._connection: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    def open(self, key: str, request: bytes) -> bytes:
+        """Opens it to the server that has the key, and returns the script's first answer. Raises LimitsUnavailable."""
+        for _ in range(_MOST_MOVES):
+            server = self._server
+            self._connect()
+            try:
+                return self.ask(key, request, self._within_s)
+            except LimitsUnavailable:
+                if self._server is server:
+                    raise
+        raise LimitsUnavailable("the cluster sends us from one server to the next")
+
+    def _connect(self) -> None:
+        self.close()
+        connection = _connection(self._server, self._within_s)
+        try:
+            connection.connect()  # type: ignore[no-untyped-call]  # half of the library has no types
+        except (RedisError, OSError, ValueError) as error:
+            raise _unavailable(error) from None
+        self._connection = connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
+            self._connection = None
+
+    def ask(self, key: str, request: bytes, within_s: float) -> bytes:
+        """The script's answer. Raises LimitsUnavailable; the request may then have been carried out, or not."""
+        deadline_s = time.monotonic() + within_s
+        try:
+            try:
+                answer = self._command(deadline_s, "EVALSHA", _HASH, "1", key, request)
+            except NoScriptError:  # the server is new, or its scripts were flushed
+                answer = self._command(deadline_s, "EVAL", SCRIPT, "1", key, request)
+        except MovedError as error:
+            self.close()
+            self._server = replace(self._server, host=error.host, port=error.port)
+            raise LimitsUnavailable("the key has moved to another server of the cluster") from None
+        except (RedisError, OSError, ValueError) as error:
+            self.close()
+            raise _unavailable(error) from None
+        return answer
+
+    def info(self, section: str) -> dict[str, str]:
+        """What the server says of itself. Raises LimitsUnavailable."""
+        try:
+            said = self._command(time.monotonic() + self._within_s, "INFO", section)
+        except (RedisError, OSError, ValueError) as error:
+            self.close()
+            raise _unavailable(error) from None
+        lines = said.decode(errors="replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def _command(self, deadline_s: float, *words: str | bytes) -> bytes:
+        connection = self._connection
+        if connection is None:
+            raise ConnectionError("not connected")
+        connection.send_command(*words, check_health=False)  # type: ignore[no-untyped-call]
+        if not connection.can_read(timeout=max(0.0, deadline_s - time.monotonic())):
+            raise TimeoutError("no answer in time")
+        answer = connection.read_response(disable_decoding=True)
+        if not isinstance(answer, bytes):
+            raise ValueError(f"an answer of the wrong kind: {type(answer).__name__}")
+        return answer
+
+
+def _connection(server: Server, within_s: float) -> Connection:
+    how: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "db": server.db,
+        "username": server.username,
+        "password": server.password,
+        "socket_timeout": within_s,
+        "socket_connect_timeout": within_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "lib_name": None,  # else it introduces itself, which an account that may do just what is needed must not
+        "lib_version": None,
+    }
+    if server.tls:
+        return SSLConnection(ssl_ca_certs=None if server.ca_file is None else str(server.ca_file), **how)
+    return Connection(**how)  # type: ignore[no-untyped-call]
+
+
+def _unavailable(error: Exception) -> LimitsUnavailable:
+    text = str(error).strip() or type(error).__name__
+    return LimitsUnavailable(text[:200])

