@@ -53,6 +53,7 @@ WALLS: dict[str, set[str]] = {
         "spool",
         "policy_source",
         "doors",
+        "limits",
     },
     "policy_source": {
         "policy",
@@ -71,7 +72,8 @@ WALLS: dict[str, set[str]] = {
     "batches": {"roboflow", "spool", "clock", "moment", "limits"},
     "crediting": {"spool", "limits", "clock", "moment"},
     "intake": NOUNS | {"claims", "sampling", "strategies", "policy", "limits", "spool", "telemetry", "clock"},
-    "intakes": {"intake", "claims", "steering", "settings", "sampling", "spool", "telemetry", "clock"},
+    "sharing": {"crediting", "batches", "limits", "settings", "spool", "steering", "telemetry", "clock"},
+    "intakes": {"limits", "intake", "claims", "steering", "settings", "sampling", "spool", "telemetry", "clock"},
     "doors": NOUNS | {"intake", "steering", "streams", "clock", "telemetry", "redact", "spool"},
     "watch": {"collect", "steering", "streams", "clock"},
     "collect": NOUNS | {"streams", "models", "intake", "telemetry", "clock"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
 from framesift.roboflow import Batch, PlatformTrouble, Roboflow
@@ -29,6 +30,38 @@ class Wanted:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How many datapoints of a batch were no longer on their way, before the platform was asked: of this device, and of
+    the fleet that shares the batch, None where nobody knows."""
+
+    own: int
+    fleet: int | None = None
+
+
+class Counts(Protocol):
+    """Who counts what lies in the batches. Both raise SpoolBroken and SpoolFull."""
+
+    def mark(self, project: str, batch: str) -> Mark | None:
+        """To be asked before the platform is asked; None where somebody else asks it. batch: its key."""
+
+    def seen(self, project: str, batch: str, images: int, mark: Mark) -> None:
+        """The platform has so many images there."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCounts:
+    """This device's alone."""
+
+    spool: Spool
+
+    def mark(self, project: str, batch: str) -> Mark | None:  # noqa: ARG002  # the batch's key names it
+        return Mark(self.spool.batch_mark(batch))
+
+    def seen(self, project: str, batch: str, images: int, mark: Mark) -> None:  # noqa: ARG002
+        self.spool.batch_seen(batch, images, mark.own)
+
+
 class BatchWatcher:
     """wanted: the batches that matter at this moment; none, and nobody is asked. report: told why the platform can't be
     asked, when that begins or changes, and None when it can again. failed: told of a bug, which ends the thread."""
@@ -36,7 +69,7 @@ class BatchWatcher:
     def __init__(
         self,
         platform: Roboflow,
-        spool: Spool,
+        counts: Counts,
         clock: Clock,
         *,
         wanted: Callable[[], Sequence[Wanted]],
@@ -44,7 +77,7 @@ class BatchWatcher:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._platform = platform
-        self._spool = spool
+        self._counts = counts
         self._house_clock = clock
         self._clock = Pulse(clock)
         self._wanted = wanted
@@ -108,23 +141,25 @@ class BatchWatcher:
         """All of one project. Raises PlatformTrouble, SpoolBroken, SpoolFull."""
         workspace, project = wanted[0].workspace or self._workspace(), wanted[0].project
         # Before the platform is asked: what arrives there meanwhile is counted twice rather than not at all.
-        marks = {w.key: self._spool.batch_mark(w.key) for w in wanted}
+        marked = [(w, mark) for w in wanted if (mark := self._counts.mark(w.project, w.key)) is not None]
+        if not marked:
+            return
         self._clock.monotonic()
         there: dict[str, Batch] = {}
         for batch in self._platform.batches(workspace, project, within_s=WITHIN_S):
             there.setdefault(batch.name, batch)
-        found = [there[w.batch] for w in wanted if w.batch in there]
+        found = [there[w.batch] for w, _ in marked if w.batch in there]
         in_jobs: dict[str, int] = {}
         if any(batch.jobs > 0 for batch in found):
             self._clock.monotonic()
             for job in self._platform.jobs(workspace, project, within_s=WITHIN_S):
                 in_jobs[job.batch_id] = in_jobs.get(job.batch_id, 0) + job.images
-        for w in wanted:
+        for w, mark in marked:
             images = 0
             if w.batch in there:
                 batch = there[w.batch]
                 images = batch.images + (in_jobs.get(batch.id, 0) if batch.jobs > 0 else 0)
-            self._spool.batch_seen(w.key, images, marks[w.key])
+            self._counts.seen(w.project, w.key, images, mark)
 
     def _workspace(self) -> str:
         if self._own_workspace is None:

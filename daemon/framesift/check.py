@@ -15,17 +15,24 @@ import cv2
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.frame import Frame
+from framesift.limits import LimitsUnavailable
+from framesift.limits.ledger import Ledger
+from framesift.limits.link import Link
 from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable
 from framesift.models import load as load_model
+from framesift.moment import CLOCK_SET_AFTER_S
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
-from framesift.settings import NetworkOptions, Settings
+from framesift.settings import NetworkOptions, RedisOptions, Settings
+from framesift.settings.outside import is_loopback
 from framesift.sinks import open_sink
 from framesift.strategies import problems
 from framesift.streams import Stream, StreamLost, StreamOptions
 
 FIRST_FRAME_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
+LEDGER_WITHIN_S = 5.0
+CLOCKS_APART_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
         if frame is not None and model is not None:
             yield _prediction(model, frame)
     yield _sink(settings, online, model)
+    if settings.limits.redis is not None:
+        yield from _ledger(settings.limits.redis, clock)
     online.close()
     yield from _disk(settings)
     if model is not None:
@@ -172,6 +181,42 @@ def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
         advice = "make it writable for this user, or choose another path" if folder else "is the network there?"
         return Finding(subject, False, problem, advice)
     return Finding(subject, True, "ready")
+
+
+def _ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
+    link = Link(options.server, LEDGER_WITHIN_S)
+    try:
+        link.connect()
+        memory, server = link.info("memory"), link.info("server")
+        # A ledger that nobody uses: whether this account may do all that the script does.
+        Ledger(options.server, f"{options.prefix}:{{-check}}", "check").open(clock.now())
+    except LimitsUnavailable as error:
+        advice = "is it there, the password right, and may this account do what docs/fleet.md lists?"
+        yield Finding("limits", False, f"{options.url}: {error}", advice)
+        return
+    finally:
+        link.close()
+    name = "valkey" if "valkey_version" in server else "redis"
+    version = server.get(f"{name}_version", "of an unknown version")
+    yield Finding("limits", True, f"{options.url}: {name} {version}; its devices share the limits")
+    eviction = memory.get("maxmemory_policy", "noeviction")
+    if eviction != "noeviction":
+        told = f"{options.url} evicts keys when its memory is full ({eviction}): limits would be forgotten"
+        yield Finding("limits", None, told, "set maxmemory-policy noeviction")
+    if options.password is None and not is_loopback(options.server.host):
+        told = f"{options.url} answers without a password"
+        yield Finding("limits", None, told, "set one, and limits.redis.password; docs/fleet.md has an ACL")
+    now = clock.now()
+    server_s = int(server.get("server_time_usec", 0)) / 1e6 or now.wall_s
+    for whose, wall_s in (("this machine", now.wall_s), (options.url, server_s)):
+        if wall_s < CLOCK_SET_AFTER_S:
+            advice = (
+                "windows follow the server's clock" if whose == options.url else "frames are dated wrongly until it is"
+            )
+            yield Finding("limits", None, f"the clock of {whose} isn't set", f"{advice}; is time synchronised?")
+    if abs(server_s - now.wall_s) > CLOCKS_APART_S:
+        told = f"the clocks of this machine and {options.url} are {abs(server_s - now.wall_s):.0f} s apart"
+        yield Finding("limits", None, told, "windows follow the server's clock, batch dates this machine's")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

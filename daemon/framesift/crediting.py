@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
-from framesift.limits import Granted, LimitsUnavailable, Refused, Window
+from framesift.limits import Account, Granted, LimitsUnavailable, Refused
 from framesift.limits.asking import LATE_S, BatchReport, Held, Requests
 from framesift.limits.fleet import Fleet
 from framesift.limits.ledger import Ledger
@@ -36,30 +36,18 @@ _UNTOLD_SINCE_S = LATE_S + 2 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """Credits of a strategy that the whole fleet has used in the window that is open. limit: None where it has none."""
+class Use:
+    """How much of a limit is used in the window that is open, by all who share it."""
 
-    project: str
-    account: str
-    window: Window
-    limit: int
+    account: Account
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A strategy's limit, of which people want to know how much of it is used."""
-
-    project: str
-    account: str
-    window: Window
-    limit: int
-
-
 class Crediting:
-    """projects: those that are collected for. accounts: what is to be looked up. batches: keys of a project's batches
-    that are being filled. granted: called when a credit came late. report: told why nobody can be asked, when that
-    begins or changes, and None when it is over. failed: told of a bug, which ends the thread."""
+    """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those that are collected for.
+    accounts: what is to be looked up. batches: keys of a project's batches that are being filled. granted: called when
+    a credit came late. report: told why nobody can be asked, when that begins or changes, and None when it is over.
+    failed: told of a bug, which ends the thread."""
 
     def __init__(
         self,
@@ -67,6 +55,7 @@ class Crediting:
         spool: Spool,
         clock: Clock,
         *,
+        late_s: float,
         projects: Callable[[], Sequence[str]],
         accounts: Callable[[], Sequence[Account]],
         batches: Callable[[str], Sequence[str]],
@@ -75,11 +64,14 @@ class Crediting:
         failed: Callable[[BaseException], None],
         chance: random.Random,
     ) -> None:
-        self.used: tuple[Used, ...] = ()
+        self.problem: str | None = "it has not been asked yet"  # why nobody can be asked, None where somebody can
+        self.used: tuple[Use, ...] = ()
+        self.used_at_s: float | None = None
         self._fleet = fleet
         self._spool = spool
         self._house_clock = clock
         self._clock = Pulse(clock)
+        self._late_s = late_s
         self._projects = projects
         self._accounts = accounts
         self._batches = batches
@@ -88,7 +80,6 @@ class Crediting:
         self._failed = failed
         self._chance = chance
         self._failures = 0
-        self._problem: str | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._looked = threading.Event()
@@ -133,8 +124,8 @@ class Crediting:
                 self._look_up()
         except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health
             return LOOK_EVERY_S
-        if problem != self._problem:
-            self._problem = problem
+        if problem != self.problem:
+            self.problem = problem
             self._report(problem)
         return wait_s
 
@@ -210,8 +201,8 @@ class Crediting:
         if not waiting:
             return False
         now = self._clock.now()
-        in_time = [wanted for wanted in waiting if wanted.captured.age_s(now) <= LATE_S]
-        settled = [Settled(wanted, None) for wanted in waiting if wanted.captured.age_s(now) > LATE_S]
+        in_time = [wanted for wanted in waiting if wanted.captured.age_s(now) <= self._late_s]
+        settled = [Settled(wanted, None) for wanted in waiting if wanted.captured.age_s(now) > self._late_s]
         if in_time:
             answers = ledger.ask(Requests(charge=in_time), now)
             for wanted, decision in zip(in_time, answers.charge, strict=True):
@@ -229,20 +220,18 @@ class Crediting:
 
     def _look_up(self) -> None:
         accounts = self._accounts()
-        found: list[Used] = []
+        found: list[Use] = []
+        now = self._clock.now()
         for project, ledger in self._fleet.ledgers():
             wanted = [account for account in accounts if account.project == project]
-            if wanted and ledger.problem is None:
-                asked = Requests(look=[(account.account, account.window) for account in wanted])
+            if wanted:
+                asked = Requests(look=[(account.name, account.limit.window) for account in wanted])
                 try:
-                    counts = ledger.ask(asked, self._clock.now()).look
-                except LimitsUnavailable as error:
-                    ledger.is_away(str(error))
+                    counts = ledger.ask(asked, now).look
+                except LimitsUnavailable:  # the next look finds out
                     return
-                found += [
-                    Used(project, a.account, a.window, a.limit, count) for a, count in zip(wanted, counts, strict=True)
-                ]
-        self.used = tuple(found)
+                found += map(Use, wanted, counts)
+        self.used, self.used_at_s = tuple(found), now.wall_s
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
@@ -258,7 +247,7 @@ class Crediting:
                 self._looked.set()
                 if wait_s > 0:
                     # Whoever wants something of a ledger that is away must not make it be asked more often.
-                    self._clock.wait(self._wake if self._problem is None else self._stop, min(wait_s, LONGEST_WAIT_S))
+                    self._clock.wait(self._wake if self.problem is None else self._stop, min(wait_s, LONGEST_WAIT_S))
         except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
             self._failed(error)
 

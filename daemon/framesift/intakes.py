@@ -7,6 +7,7 @@ from collections.abc import Callable
 from framesift.claims import Origin
 from framesift.clock import Clock
 from framesift.intake import Intake
+from framesift.limits.fleet import Fleet
 from framesift.sampling import AcceptedClasses
 from framesift.settings import Settings
 from framesift.spool import Spool, SpoolBroken
@@ -15,7 +16,8 @@ from framesift.telemetry import Telemetry
 
 
 class Intakes:
-    """accepted: called after each frame that is in the spool, from any thread."""
+    """accepted: called after each frame that is in the spool, from any thread. fleet: who shares the limits, None for
+    nobody."""
 
     def __init__(
         self,
@@ -24,12 +26,14 @@ class Intakes:
         spool: Spool,
         telemetry: Telemetry,
         accepted: Callable[[], None],
+        fleet: Fleet | None = None,
     ) -> None:
         self._settings = settings
         self._steering = steering
         self._spool = spool
         self._telemetry = telemetry
         self._accepted = accepted
+        self._fleet = fleet
         self._classes = _classes(spool)
 
     def begin(self, stream: str, tags: tuple[str, ...], clock: Clock) -> Intake:
@@ -51,6 +55,7 @@ class Intakes:
             telemetry=self._telemetry,
             clock=clock,
             accepted=self._accepted,
+            fleet=self._fleet,
         )
         self._steering.follow(stream, intake.follow)
         return intake

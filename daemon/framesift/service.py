@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from framesift import tell
-from framesift.batches import BatchWatcher
+from framesift.batches import BatchWatcher, Counts
 from framesift.clock import Clock, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
@@ -32,6 +32,7 @@ from framesift.notify import Notifier
 from framesift.online import Online, connect
 from framesift.roboflow import Roboflow
 from framesift.settings import CollectedStream, Settings
+from framesift.sharing import Sharing
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool
 from framesift.status import StatusServer, StatusUnavailable
@@ -123,7 +124,8 @@ class Service:
                 self._settings.sink, class_names=None if model is None else model.class_names, platform=online.platform
             )
             house.callback(sink.close)
-            spool = self._spool(limits)
+            sharing = Sharing(self._settings.limits, limits, steering, telemetry, self._clock)
+            spool = self._spool(limits, refunded=sharing.refunded)
             spool.open()
             self._own_signals()
             house.callback(lambda: spool.close(self._left_s()))
@@ -134,11 +136,14 @@ class Service:
             uploader.start()
             house.callback(lambda: uploader.stop(self._left_s()))
             self._silences_s = [uploader.silence_s, steering.policies.silence_s]
+            crediting_s = sharing.begin(spool, house, granted=uploader.nudge, failed=self._fail, left_s=self._left_s)
+            if crediting_s is not None:
+                self._silences_s.append(crediting_s)
             if self._settings.sink.type == "roboflow" and online.platform is not None:
-                self._watch_batches(online.platform, spool, house)
+                self._watch_batches(online.platform, sharing.counts(spool), house)
             if self._settings.status.bind is not None:
                 self._open_window(house)
-            intakes = Intakes(self._settings, steering, spool, telemetry, accepted=uploader.nudge)
+            intakes = Intakes(self._settings, steering, spool, telemetry, uploader.nudge, sharing.fleet)
             if model is not None:
                 self._watches += [self._watch(stream, model, intakes, record) for stream in self._settings.streams]
             self._silences_s += [watch.silence_s for watch in self._watches]
@@ -157,6 +162,7 @@ class Service:
                 doors=[door.listen for door in self._settings.doors],
                 policy=str(self._settings.policy),
                 enabled=steering.enabled,
+                limits="local" if sharing.fleet is None else "shared",
                 status=self._settings.status.bind,
             )
             try:
@@ -282,7 +288,7 @@ class Service:
         self._telemetry.watch_policies(steering.policies_told)
         return steering
 
-    def _spool(self, limits: LocalLimits) -> Spool:
+    def _spool(self, limits: LocalLimits, refunded: Callable[[], None]) -> Spool:
         options = self._settings.spool
         return Spool(
             options.path,
@@ -292,12 +298,13 @@ class Service:
             clock=self._clock,
             limits=limits,
             report=lambda name, fields: self._telemetry.warning(name, **fields),
+            refunded=refunded,
         )
 
-    def _watch_batches(self, platform: Roboflow, spool: Spool, house: ExitStack) -> None:
+    def _watch_batches(self, platform: Roboflow, counts: Counts, house: ExitStack) -> None:
         watcher = BatchWatcher(
             platform,
-            spool,
+            counts,
             self._clock,
             wanted=self._steering.batches,
             report=lambda why: tell.batches(self._telemetry, why),

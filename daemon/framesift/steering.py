@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 from framesift.batches import Wanted
 from framesift.claims import batch_at, batch_key
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
+from framesift.limits import Account, Limit, Quota, Window
 from framesift.limits.local import LocalLimits
 from framesift.models import Model
 from framesift.online import Online
@@ -105,16 +106,33 @@ class Steering:
         """The labelling batches that are being filled, as far as a policy bounds them."""
         wall_s = self._clock.now().wall_s
         wanted: dict[Wanted, None] = {}
-        for stream in self._settings.stream_names:
-            standing = self.policies.of(stream)
-            if standing is None or not standing.policy.enabled:
-                continue
-            policy = standing.policy
-            project = policy.target_project or self._settings.project_of(stream)
-            if project is not None and policy.batching_strategy.max_batch_images is not None:
+        for project, _, policy in self._collecting():
+            if project and policy.batching_strategy.max_batch_images is not None:
                 batch = batch_at(policy, wall_s)
                 wanted[Wanted(policy.target_workspace, project, batch, batch_key(project, batch))] = None
         return tuple(wanted)
+
+    def projects(self) -> tuple[str, ...]:
+        """Those whose limits matter here; "" where none is named."""
+        return tuple(dict.fromkeys(project for project, _, _ in self._collecting()))
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Every limit of every strategy that collects here."""
+        found: dict[Account, None] = {}
+        for project, scope, policy in self._collecting():
+            for strategy in policy.sampling_strategies:
+                name = Quota(strategy.name, (), "", scope=scope).account
+                for limit in strategy.limits:
+                    found[Account(project, name, Limit(Window(limit.type), limit.value))] = None
+        return tuple(found)
+
+    def _collecting(self) -> Iterator[tuple[str, str, Policy]]:
+        """Project, scope and policy of each stream that is collected from."""
+        for stream in self._settings.stream_names:
+            standing = self.policies.of(stream)
+            if standing is not None and standing.policy.enabled:
+                project = standing.policy.target_project or self._settings.project_of(stream)
+                yield project or "", self.policies.scope_of(stream), standing.policy
 
     def _told(self, told: Told) -> None:
         name = _component(told)

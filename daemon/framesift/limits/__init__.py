@@ -63,6 +63,15 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """One limit of a strategy. name: what its windows are counted under, see Quota.account. project: as in Quota."""
+
+    project: str
+    name: str
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
 class SharedCharge:
     """What a ledger has written down. at_s: Unix time of the capture by the ledger's own clock. generation: of its
     memory, see ledger.lua."""

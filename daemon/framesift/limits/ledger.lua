@@ -25,6 +25,7 @@ if known[1] ~= run then
   known = {run, ask.fresh, tostring(now)}
   redis.call('HSET', KEYS[1], 'run', run, 'id', ask.fresh, 'born', known[3])
 end
+redis.call('EXPIRE', KEYS[1], ask.batch_kept_s)
 local generation = known[2]
 -- A clock that was set back must not lengthen it.
 local restoring = math.min(ask.restore_s, tonumber(known[3]) + ask.restore_s - now)

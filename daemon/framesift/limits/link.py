@@ -58,7 +58,7 @@ class Link:
         """Opens it to the server that has the key, and returns the script's first answer. Raises LimitsUnavailable."""
         for _ in range(_MOST_MOVES):
             server = self._server
-            self._connect()
+            self.connect()
             try:
                 return self.ask(key, request, self._within_s)
             except LimitsUnavailable:
@@ -66,7 +66,8 @@ class Link:
                     raise
         raise LimitsUnavailable("the cluster sends us from one server to the next")
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Without asking anything. Raises LimitsUnavailable."""
         self.close()
         connection = _connection(self._server, self._within_s)
         try:

@@ -2,10 +2,10 @@
 
     FRAMESIFT_SPOOL__PATH and the like  >  framesift.yaml, with ${NAME} and ${NAME:default} in it  >  the defaults
 
-ROBOFLOW_API_KEY is the default of `roboflow.api_key`. ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`;
-ACTIVE_LEARNING_ENABLED=false switches off, whatever else is said. Relative paths, wherever they are written, count from
-the file's folder. Where systemd gives the service a $STATE_DIRECTORY, the default of `spool.path` lies there. Whatever
-is wrong is a ConfigError, with a line per problem.
+ROBOFLOW_API_KEY is the default of `roboflow.api_key`; REDIS_HOST, with REDIS_PORT and REDIS_SSL, that of `limits.redis`.
+ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`; ACTIVE_LEARNING_ENABLED=false switches off, whatever else is
+said. Relative paths, wherever they are written, count from the file's folder. Where systemd gives the service a
+$STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a ConfigError, with a line per problem.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from framesift.policy_source import UrlPolicy
 from framesift.settings.environment import Environment
 from framesift.settings.options import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.outside import AccountOptions, NetworkOptions
+from framesift.settings.shared import LimitsOptions, RedisOptions
 from framesift.settings.variables import CONFIG, PREFIX, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
@@ -31,8 +32,10 @@ __all__ = [
     "AccountOptions",
     "CollectedStream",
     "Environment",
+    "LimitsOptions",
     "LogOptions",
     "NetworkOptions",
+    "RedisOptions",
     "Settings",
     "SpoolOptions",
     "StatusOptions",
@@ -47,6 +50,7 @@ __all__ = [
 PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 _TAGS = "ACTIVE_LEARNING_TAGS"
 _KEY = "ROBOFLOW_API_KEY"
+_REDIS = "REDIS_HOST"
 _Block = TypeVar("_Block", bound=BaseModel)
 
 
@@ -180,6 +184,7 @@ class _Assembly:
             self._data["tags"] = before + tags
             self._tags_before = len(before)
         self._obey_key()
+        self._obey_redis()
         spool = self._data.setdefault("spool", {})
         if self._environment.state_folder is not None and isinstance(spool, dict):
             spool.setdefault("path", str(self._environment.state_folder / "spool.db"))
@@ -191,6 +196,13 @@ class _Assembly:
             if key:
                 block["api_key"] = key
                 self._said_by["roboflow", "api_key"] = _KEY
+
+    def _obey_redis(self) -> None:
+        url = self._environment.redis_url
+        block = self._data.setdefault("limits", {}) if url is not None else None
+        if isinstance(block, dict) and "redis" not in block:
+            block["redis"] = {"url": url}
+            self._said_by["limits", "redis"] = _REDIS
 
     def _where(self, place: Place) -> str:
         if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):

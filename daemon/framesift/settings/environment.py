@@ -20,7 +20,7 @@ from framesift.config_errors import ConfigError, shown
 
 class Environment(BaseSettings):
     """config: which settings file to read. notify_socket: where the service manager listens. state_directory: where it
-    lets us keep the spool. active_learning_...: Roboflow's own; tags are a comma list."""
+    lets us keep the spool. active_learning_..., redis_...: Roboflow's own; tags are a comma list."""
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -29,16 +29,27 @@ class Environment(BaseSettings):
     state_directory: str | None = Field(None, validation_alias="STATE_DIRECTORY")
     active_learning_enabled: bool = Field(True, validation_alias="ACTIVE_LEARNING_ENABLED")
     active_learning_tags: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="ACTIVE_LEARNING_TAGS")
+    redis_host: str | None = Field(None, validation_alias="REDIS_HOST")
+    redis_port: int = Field(6379, validation_alias="REDIS_PORT", ge=1, le=65535)
+    redis_ssl: bool = Field(False, validation_alias="REDIS_SSL")
 
     @field_validator("active_learning_tags", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
-    @field_validator("active_learning_enabled", mode="before")
+    @field_validator("active_learning_enabled", "redis_ssl", "redis_port", "redis_host", mode="before")
     @classmethod
     def _stripped(cls, value: object) -> object:
         return value.strip() if isinstance(value, str) else value
+
+    @property
+    def redis_url(self) -> str | None:
+        """Of the server that these variables name."""
+        if self.redis_host is None:
+            return None
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"{'rediss' if self.redis_ssl else 'redis'}://{host}:{self.redis_port}"
 
     @property
     def state_folder(self) -> Path | None:
@@ -67,7 +78,8 @@ class Environment(BaseSettings):
             return cls(**source())
         except ValidationError as error:
             lines = [
-                f"{problem['loc'][0]}: {shown(problem['input'])} is not allowed; it must be true or false"
-                for problem in error.errors(include_url=False)  # only a truth value can be mistaken here
+                f"{problem['loc'][0]}: {shown(problem['input'])} is not allowed; it must be "
+                + ("a port" if problem["loc"][0] == "REDIS_PORT" else "true or false")
+                for problem in error.errors(include_url=False)  # nothing else can be mistaken here
             ]
             raise ConfigError(*lines) from None

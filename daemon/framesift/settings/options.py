@@ -16,6 +16,7 @@ from framesift.models import ModelOptions
 from framesift.options import Closed, Name, Tag, size_bytes
 from framesift.policy_source import PolicyOptions, RoboflowPolicy
 from framesift.settings.outside import AccountOptions, NetworkOptions
+from framesift.settings.shared import LimitsOptions
 from framesift.sinks import SinkOptions
 from framesift.spool import WhenFull
 from framesift.streams import StreamOptions
@@ -164,6 +165,7 @@ class Settings(Closed):
     sink: SinkOptions
     roboflow: AccountOptions = AccountOptions()
     network: NetworkOptions = NetworkOptions()
+    limits: LimitsOptions = LimitsOptions()
     spool: SpoolOptions = SpoolOptions()
     upload: UploadOptions = UploadOptions()
     status: StatusOptions = StatusOptions()

@@ -18,6 +18,7 @@ from framesift.clock import Clock
 from framesift.frame import Refusal, Skip
 from framesift.redact import Redactor
 from framesift.telemetry.counters import EXPOSITION_TYPE, Counters, Queue, Snapshot, StreamCounts, Timing
+from framesift.telemetry.credits import CreditsTold, CreditUse
 from framesift.telemetry.events import Events, LogStyle
 from framesift.telemetry.health import Component, Condition, Health
 from framesift.telemetry.policies import PolicyTold, without_secrets
@@ -26,6 +27,8 @@ __all__ = [
     "EXPOSITION_TYPE",
     "Component",
     "Condition",
+    "CreditUse",
+    "CreditsTold",
     "Health",
     "LogStyle",
     "PolicyTold",
@@ -125,6 +128,10 @@ class Telemetry:
     def watch_policies(self, look: Callable[[], tuple[PolicyTold, ...]]) -> None:
         """How to learn which policies hold, asked whenever numbers are read; it must not fail."""
         self._counters.watch_policies(look)
+
+    def watch_credits(self, look: Callable[[], CreditsTold]) -> None:
+        """How to learn who grants credits, and how many are left; where it raises, that is left out."""
+        self._counters.watch_credits(look)
 
     def snapshot(self) -> Snapshot:
         """All numbers, the policies, and the health of each component, at this moment; without secrets."""

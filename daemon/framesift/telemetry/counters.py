@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from framesift.telemetry.credits import CreditsCollector, CreditsTold
 from framesift.telemetry.health import Component
 from framesift.telemetry.policies import PoliciesCollector, PolicyTold
 
@@ -82,7 +83,7 @@ class Snapshot:
 
     taken_at_s: Unix time. uptime_s: since the start. exits: datapoints that left the spool, since the spool began.
     malformed: parts of predictions that were dropped. queue: None where the spool could not be asked. doors: what
-    became of what came in at doors, from an outcome to how often.
+    became of what came in at doors, from an outcome to how often. credits: None where nobody could be asked.
     """
 
     frames_read: int
@@ -103,6 +104,7 @@ class Snapshot:
     health: tuple[Component, ...] = ()
     policies: tuple[PolicyTold, ...] = ()
     doors: Mapping[str, int] = field(default_factory=dict)
+    credits: CreditsTold | None = None
 
 
 class _Names:
@@ -146,6 +148,8 @@ class Counters:
         self.registry.register(self._queue)
         self._policies = PoliciesCollector(_Names())
         self.registry.register(self._policies)
+        self._credits = CreditsCollector(_Names())
+        self.registry.register(self._credits)
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
@@ -159,6 +163,9 @@ class Counters:
 
     def watch_policies(self, look: Callable[[], tuple[PolicyTold, ...]]) -> None:
         self._policies.look = look
+
+    def watch_credits(self, look: Callable[[], CreditsTold]) -> None:
+        self._credits.look = look
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)
@@ -200,6 +207,7 @@ class Counters:
             streams=streams,
             policies=self._policies.look(),
             doors=_summed(_by_labels(self.doors)),
+            credits=self._credits.read(),
         )
 
 

@@ -1,0 +1,160 @@
+"""Sharing: who keeps count of the limits, this device or a fleet, and all that follows from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from framesift.batches import Mark, OwnCounts
+from framesift.clock import Clock
+from framesift.crediting import RESTORING, Crediting, Use
+from framesift.limits import LimitsUnavailable, window_end, window_start
+from framesift.limits.asking import BatchReport, BatchSeen, Calendar, Requests
+from framesift.limits.fleet import Fleet
+from framesift.limits.local import LocalLimits
+from framesift.settings import LimitsOptions
+from framesift.spool import Spool, SpoolBroken, SpoolFull
+from framesift.steering import Steering
+from framesift.telemetry import Condition, CreditsTold, CreditUse, Telemetry
+
+# A start waits so long for the ledger; frames that come before it answers wait for their credits in the spool.
+BEGIN_WITHIN_S = 2.0
+
+
+class Sharing:
+    """fleet: None where this device keeps count for itself."""
+
+    def __init__(
+        self, options: LimitsOptions, limits: LocalLimits, steering: Steering, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        self.fleet: Fleet | None = None
+        self._options = options
+        self._steering = steering
+        self._telemetry = telemetry
+        self._clock = clock
+        self._crediting: Crediting | None = None
+        if options.redis is not None:
+            # The zone is the policies', and may arrive later than this.
+            calendar = Calendar(
+                lambda kind, at_s: window_start(kind, at_s, limits.zone),
+                lambda kind, at_s: window_end(kind, at_s, limits.zone),
+            )
+            self.fleet = Fleet(
+                options.redis.server,
+                prefix=options.redis.prefix,
+                calendar=calendar,
+                ceiling=options.local_ceiling,
+                look=self._look,
+            )
+
+    def begin(
+        self,
+        spool: Spool,
+        house: ExitStack,
+        *,
+        granted: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        left_s: Callable[[], float],
+    ) -> Callable[[], float] | None:
+        """Starts what there is to do, and puts its end into the house. Returns how long its loop has been silent; None
+        where there is none. granted: called when datapoints got their credits."""
+        self._telemetry.watch_credits(lambda: self._told(spool))
+        if self.fleet is None:
+            self._adopt(spool)
+            return None
+        fleet = self.fleet
+        house.callback(fleet.close)
+        crediting = self._crediting = Crediting(
+            fleet,
+            spool,
+            self._clock,
+            late_s=self._options.late_credit_h * 3600.0,
+            projects=self._steering.projects,
+            accounts=self._steering.accounts,
+            batches=lambda project: [w.key for w in self._steering.batches() if w.project == project],
+            granted=granted,
+            report=self._report,
+            failed=failed,
+            chance=random.Random(),  # only spreads the questions of a fleet
+        )
+        crediting.start()
+        house.callback(lambda: crediting.stop(left_s()))
+        crediting.wait_for_first_look(BEGIN_WITHIN_S)
+        return crediting.silence_s
+
+    def counts(self, spool: Spool) -> OwnCounts | FleetCounts:
+        """Who counts what lies in the labelling batches."""
+        return OwnCounts(spool) if self.fleet is None else FleetCounts(spool, self.fleet, self._clock)
+
+    def refunded(self) -> None:
+        """A credit was given back here."""
+        if self.fleet is not None:
+            self.fleet.doubt()
+
+    def _look(self) -> None:
+        if self._crediting is not None:
+            self._crediting.look()
+
+    def _adopt(self, spool: Spool) -> None:
+        try:
+            adopted = spool.credits.adopt()
+        except (SpoolBroken, SpoolFull):  # the spool says so itself; the next start adopts them
+            return
+        if adopted:
+            self._telemetry.event("credits_adopted", datapoints=adopted)
+
+    def _report(self, problem: str | None) -> None:
+        if problem is None:
+            self._telemetry.health.ok("limits")
+        else:
+            self._telemetry.health.set("limits", Condition.DEGRADED, problem)
+
+    def _told(self, spool: Spool) -> CreditsTold:
+        """For those who read the status. Raises SpoolBroken."""
+        waiting = spool.counts().uncredited
+        if self._crediting is None:
+            counts = {(used.account, used.window): used.count for used in spool.used()}
+            uses = [Use(a, counts.get((a.name, a.limit.window), 0)) for a in self._steering.accounts()]
+            return CreditsTold("local", "", waiting, self._clock.now().wall_s, tuple(map(_told, uses)))
+        problem = self._crediting.problem
+        granted_by = "shared" if problem is None else "restoring" if problem == RESTORING else "away"
+        used = self._crediting.used
+        return CreditsTold(granted_by, problem or "", waiting, self._crediting.used_at_s, tuple(map(_told, used)))
+
+
+@dataclass(frozen=True, slots=True)
+class FleetCounts:
+    """A `batches.Counts`: the fleet's together, of which only one device asks the platform."""
+
+    spool: Spool
+    fleet: Fleet
+    clock: Clock
+
+    def mark(self, project: str, batch: str) -> Mark | None:
+        own = self.spool.batch_mark(batch)
+        ledger = self.fleet.ledger(project)
+        if ledger is None:
+            return Mark(own)
+        report = BatchReport(batch, *self.spool.credits.of_batch(batch), is_whole=False)
+        try:
+            (mark,) = ledger.ask(Requests(report=[report], mark=[batch]), self.clock.now()).mark
+        except LimitsUnavailable:  # then everyone asks for himself; `crediting` says so
+            return Mark(own)
+        return None if mark is None else Mark(own, mark)
+
+    def seen(self, project: str, batch: str, images: int, mark: Mark) -> None:
+        self.spool.batch_seen(batch, images, mark.own)
+        ledger = self.fleet.ledger(project)
+        if ledger is not None and mark.fleet is not None:
+            try:
+                ledger.ask(Requests(seen=[BatchSeen(batch, images, mark.fleet)]), self.clock.now())
+            except LimitsUnavailable:  # somebody asks again within a minute
+                return
+
+
+def _told(use: Use) -> CreditUse:
+    account = use.account
+    left = max(0, account.limit.value - use.count)
+    return CreditUse(account.project, account.name, account.limit.window.value, account.limit.value, use.count, left)
