@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.batches import EVERY_S, BatchWatcher, Wanted
+from framesift.batches import EVERY_S, BatchWatcher, OwnCounts, Wanted
 from framesift.limits import Granted, Quota, Refused
 from framesift.roboflow import Roboflow
 from framesift.spool import Accepted, Exit, Spool, by_hand
@@ -54,7 +54,12 @@ class Desk:
         self.web = Web()
         client = Roboflow(self.web, api_key=KEY, api_url=platform.url)
         self.watcher = BatchWatcher(
-            client, spool, clock, wanted=lambda: self.wanted, report=self.told.append, failed=self.failures.append
+            client,
+            OwnCounts(spool),
+            clock,
+            wanted=lambda: self.wanted,
+            report=self.told.append,
+            failed=self.failures.append,
         )
 
     def accepted(self, most: int, tries: int = 20, key: str = WANTED.key, strategy: str = "any") -> list[str]:
@@ -324,7 +329,7 @@ def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
     failures: list[BaseException] = []
     client = Roboflow(desk.web, api_key=KEY, api_url=desk.platform.url)
     watcher = BatchWatcher(
-        client, desk.spool, desk.clock, wanted=broken, report=desk.told.append, failed=failures.append
+        client, OwnCounts(desk.spool), desk.clock, wanted=broken, report=desk.told.append, failed=failures.append
     )
     watcher.start()
     assert watcher.stop(30)

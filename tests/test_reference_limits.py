@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framesift.batches import BatchWatcher, Wanted
+from framesift.batches import BatchWatcher, OwnCounts, Wanted
 from framesift.datapoint import Interval, batch_name
 from framesift.limits import Window, window_end, window_start
 from framesift.roboflow import Roboflow
@@ -376,7 +376,7 @@ def test_a_batch_has_room_while_the_maximum_is_more_than_the_total(
         )
         watcher = BatchWatcher(
             Roboflow(web, api_key=KEY, api_url=platform.url),
-            here.spool,
+            OwnCounts(here.spool),
             here.clock,
             wanted=lambda: [Wanted(None, PROJECT, "al", "al")],
             report=lambda trouble: pytest.fail(f"could not ask: {trouble}") if trouble else None,

@@ -100,6 +100,17 @@ HOUSE: dict[str, Any] = {
     "sink": SINKS["folder"],
     "roboflow": {"api_key": "geheim", "api_url": "https://api.roboflow.com", "gateway": "http://10.0.0.9"},
     "network": {"ca_file": "ca.pem", "proxy": "http://10.0.0.8:3128"},
+    "limits": {
+        "redis": {
+            "url": "rediss://10.0.0.7:6380/1",
+            "username": "gate",
+            "password": "geheim",
+            "ca_file": "redis.pem",
+            "prefix": "site-1",
+        },
+        "local_ceiling": 0.5,
+        "late_credit_h": 24.0,
+    },
     "spool": {"path": "s.db", "max_bytes": 2147483648, "min_free_bytes": 1048576, "when_full": "refuse"},
     "upload": {"workers": 2},
     "status": {"bind": "127.0.0.1:9464", "token": "0123456789abcdef"},

@@ -210,10 +210,7 @@ def _ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
     server_s = int(server.get("server_time_usec", 0)) / 1e6 or now.wall_s
     for whose, wall_s in (("this machine", now.wall_s), (options.url, server_s)):
         if wall_s < CLOCK_SET_AFTER_S:
-            advice = (
-                "windows follow the server's clock" if whose == options.url else "frames are dated wrongly until it is"
-            )
-            yield Finding("limits", None, f"the clock of {whose} isn't set", f"{advice}; is time synchronised?")
+            yield Finding("limits", None, f"the clock of {whose} isn't set", "is time synchronised there?")
     if abs(server_s - now.wall_s) > CLOCKS_APART_S:
         told = f"the clocks of this machine and {options.url} are {abs(server_s - now.wall_s):.0f} s apart"
         yield Finding("limits", None, told, "windows follow the server's clock, batch dates this machine's")

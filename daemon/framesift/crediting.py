@@ -44,7 +44,7 @@ class Use:
 
 
 class Crediting:
-    """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those that are collected for.
+    """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those collected for.
     accounts: what is to be looked up. batches: keys of a project's batches that are being filled. granted: called when
     a credit came late. report: told why nobody can be asked, when that begins or changes, and None when it is over.
     failed: told of a bug, which ends the thread."""

@@ -2,7 +2,7 @@
 
     FRAMESIFT_SPOOL__PATH and the like  >  framesift.yaml, with ${NAME} and ${NAME:default} in it  >  the defaults
 
-ROBOFLOW_API_KEY is the default of `roboflow.api_key`; REDIS_HOST, with REDIS_PORT and REDIS_SSL, that of `limits.redis`.
+ROBOFLOW_API_KEY is the default of `roboflow.api_key`; REDIS_HOST, REDIS_PORT and REDIS_SSL are that of `limits.redis`.
 ACTIVE_LEARNING_TAGS (a comma list) stands before `tags`; ACTIVE_LEARNING_ENABLED=false switches off, whatever else is
 said. Relative paths, wherever they are written, count from the file's folder. Where systemd gives the service a
 $STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a ConfigError, with a line per problem.
