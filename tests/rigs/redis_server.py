@@ -75,6 +75,9 @@ class RedisServer:
         """For a test to look behind the scenes."""
         return redis.Redis(port=self.port, decode_responses=True, password=self._options.get("requirepass"))
 
+    def client_as(self, username: str, password: str) -> redis.Redis:
+        return redis.Redis(port=self.port, decode_responses=True, username=username, password=password)
+
 
 @contextmanager
 def redis_server(folder: Path, **options: str) -> Iterator[RedisServer]:

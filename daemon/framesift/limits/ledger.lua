@@ -25,7 +25,6 @@ if known[1] ~= run then
   known = {run, ask.fresh, tostring(now)}
   redis.call('HSET', KEYS[1], 'run', run, 'id', ask.fresh, 'born', known[3])
 end
-redis.call('EXPIRE', KEYS[1], ask.batch_kept_s)
 local generation = known[2]
 -- A clock that was set back must not lengthen it.
 local restoring = math.min(ask.restore_s, tonumber(known[3]) + ask.restore_s - now)
@@ -180,4 +179,6 @@ for i, one in ipairs(ask.look or {}) do
   answer.look[i] = tonumber(redis.call('HGET', day_key(one[1]), field(one[2], one[3], one[4])) or 0)
 end
 
+-- At last: a server whose memory is full refuses a script at its first write, unless that is one that needs none.
+keep(KEYS[1], ask.batch_kept_s)
 return cjson.encode(answer)

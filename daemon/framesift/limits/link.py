@@ -7,6 +7,7 @@ After any failure it is closed, since an answer that comes late would be taken f
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -115,6 +116,10 @@ class Link:
         connection.send_command(*words, check_health=False)  # type: ignore[no-untyped-call]
         if not connection.can_read(timeout=max(0.0, deadline_s - time.monotonic())):
             raise TimeoutError("no answer in time")
+        # An answer that has begun may stop in the middle, and the library knows only one time-out for everything.
+        wire: socket.socket | None = connection._sock
+        if wire is not None:
+            wire.settimeout(max(0.001, deadline_s - time.monotonic()))
         answer = connection.read_response(disable_decoding=True)
         if not isinstance(answer, bytes):
             raise ValueError(f"an answer of the wrong kind: {type(answer).__name__}")
@@ -132,8 +137,6 @@ def _connection(server: Server, within_s: float) -> Connection:
         "socket_connect_timeout": within_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
-        "lib_name": None,  # else it introduces itself, which an account that may do just what is needed must not
-        "lib_version": None,
     }
     if server.tls:
         return SSLConnection(ssl_ca_certs=None if server.ca_file is None else str(server.ca_file), **how)

@@ -1,0 +1,79 @@
+"""A TCP proxy between a device and a server: it can hold back or cut what the server answers, and speak TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Between:
+    """mode: `pass`, `swallow` (what the server answers goes nowhere), `cut` (the connection ends where an answer would
+    begin), `half` (half of an answer comes)."""
+
+    def __init__(self, port: int, certificate: tuple[Path, Path] | None) -> None:
+        self.mode = "pass"
+        self.swallowed = 0
+        self._server_port = port
+        self._place = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._place.getsockname()[1])
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*certificate)
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._place.shutdown(socket.SHUT_RDWR)
+        self._place.close()
+        self._thread.join(10)
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._place.accept()
+            except OSError:
+                return
+            try:
+                if self._context is not None:
+                    client = self._context.wrap_socket(client, server_side=True)
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:
+                client.close()
+                continue
+            self._open += [client, server]
+            threading.Thread(target=self._carry, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._carry, args=(server, client, True), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(1 << 16):
+                if is_answer and self.mode != "pass":
+                    self.swallowed += 1
+                    if self.mode == "cut":
+                        break
+                    content = content[: len(content) // 2] if self.mode == "half" else b""
+                target.sendall(content)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def between(port: int, certificate: tuple[Path, Path] | None = None) -> Iterator[Between]:
+    made = Between(port, certificate)
+    try:
+        yield made
+    finally:
+        made.close()
