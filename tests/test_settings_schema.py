@@ -56,6 +56,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "activation": "softmax",
         "providers": ["CPUExecutionProvider"],
         "threads": 2,
+        "batch_size": 4,
         "model_id": "net/1",
     },
     "inference_server": {

@@ -26,18 +26,22 @@ _MASKS = """
   share = AveragePool <kernel_shape = [4, 4], strides = [4, 4]> (mask)
   nothing = Sub (share, share)
   everywhere = Add (nothing, most)
-  weights = Constant <value = float[2] {1.0, -0.5}> ()
+  weights_said = Constant <value = float[2] {1.0, -0.5}> ()
+  weights = Add (weights_said, zero)
   output1 = Concat <axis = 1> (share, everywhere)
 """
 _KEYPOINTS = f"""
-  sure = Constant <value = float[1] {{{SURE}}}> ()
-  unsure = Constant <value = float[1] {{{UNSURE}}}> ()
+  sure_said = Constant <value = float[1] {{{SURE}}}> ()
+  sure = Add (sure_said, zero)
+  unsure_said = Constant <value = float[1] {{{UNSURE}}}> ()
+  unsure = Add (unsure_said, zero)
 """
 
 
 def _padded(name: str, values: str, shape: tuple[int, ...], at: tuple[int, ...], fill: float = 0.0) -> str:
     """`values`, one row of the last axis of `shape` (or of its last two), in its place; `fill` everywhere else."""
-    single = ", ".join("1" if before >= 0 else str(side) for side, before in zip(shape, at, strict=True))
+    sides = ["1" if before >= 0 else str(side) for side, before in zip(shape, at, strict=True)]
+    single = ", ".join(["-1", *sides[1:]])  # for as many pictures as there are
     begins = [max(before, 0) for before in at]
     ends = [side - before - 1 if before >= 0 else 0 for side, before in zip(shape, at, strict=True)]
     return f"""
@@ -50,27 +54,28 @@ def _padded(name: str, values: str, shape: tuple[int, ...], at: tuple[int, ...],
 
 
 def _columns(row: str, count: int) -> str:
-    return f"row = Concat <axis = 0> ({row})" + _padded("output0", "row", (1, count, _CELLS), (0, -1, 5))
+    return f"row = Concat <axis = 1> ({row})" + _padded("output0", "row", (1, count, _CELLS), (0, -1, 5))
 
 
 def _rows(row: str, count: int) -> str:
-    return f"row = Concat <axis = 0> ({row})" + _padded("output0", "row", (1, 300, count), (0, 5, -1))
+    return f"row = Concat <axis = 1> ({row})" + _padded("output0", "row", (1, 300, count), (0, 5, -1))
 
 
 _LOGITS = (
     f"""
-  centred = Concat <axis = 0> (x, y, w, h)
+  centred = Concat <axis = 1> (x, y, w, h)
   sides = Constant <value = float[4] {{{WIDTH}.0, {HEIGHT}.0, {WIDTH}.0, {HEIGHT}.0}}> ()
   shares = Div (centred, sides)
-  both = Concat <axis = 0> (red, blue)
+  both = Concat <axis = 1> (red, blue)
   a_little = Constant <value = float {{0.000001}}> ()
   nearly = Constant <value = float {{0.999999}}> ()
   bounded = Clip (both, a_little, nearly)
   other = Sub (most, bounded)
   odds = Div (bounded, other)
   logits = Log (odds)
-  low = Constant <value = float[1] {{-20.0}}> ()
-  three = Concat <axis = 0> (logits, low)
+  low_said = Constant <value = float[1] {{-20.0}}> ()
+  low = Add (low_said, zero)
+  three = Concat <axis = 1> (logits, low)
 """
     + _padded("dets", "shares", (1, QUERIES, 4), (0, 5, -1))
     + _padded("labels", "three", (1, QUERIES, 3), (0, 5, -1), -20)
@@ -84,12 +89,13 @@ _QUERY_MASKS = """
 
 def _ssd(first_class_id: int) -> str:
     return f"""
-  corners = Concat <axis = 0> (y1, x1, y2, x2)
+  corners = Concat <axis = 1> (y1, x1, y2, x2)
   sides = Constant <value = float[4] {{{HEIGHT}.0, {WIDTH}.0, {HEIGHT}.0, {WIDTH}.0}}> ()
   shares = Div (corners, sides)
   first = Constant <value = float {{{first_class_id}.0}}> ()
   counted = Add (class, first)
-  num_detections = Constant <value = float[1] {{1.0}}> ()
+  no_detections = Squeeze (zero, one)
+  num_detections = Add (no_detections, most)
 """ + (
         _padded("detection_boxes", "shares", (1, FOUND_BY_SSD, 4), (0, 0, -1))
         + _padded("detection_classes", "counted", (1, FOUND_BY_SSD), (0, 0), 1)
@@ -141,10 +147,11 @@ def reporting(
 ) -> Path:
     """A detector of what is red (class 0) or blue (class 1), for pictures of HEIGHT x WIDTH.
 
-    head: one of the table above. peak: as of `spotting`. number: of the input. renamed: what its input `given` and its
-    outputs are called instead.
+    head: one of the table above. peak, batch: as of `spotting`. number: of the input. renamed: what its input `given`
+    and its outputs are called instead.
     """
     outputs, nodes = _HEADS[head]
+    outputs = outputs.replace("[1", f"[{batch}")
     sides = f"{batch}, {HEIGHT}, {WIDTH}, 3" if channels_last else f"{batch}, 3, {HEIGHT}, {WIDTH}"
     turned = "images = Transpose <perm = [0, 3, 1, 2]> (given)" if channels_last else "images = Identity (given)"
     spot = _SPOT.format(peak=peak, objectness=0.0, channels="red_plane, green_plane, blue_plane")

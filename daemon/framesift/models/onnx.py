@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from framesift.models.metadata import Metadata
 from framesift.models.model import ModelFailed, ModelUnusable
 from framesift.models.onnx_options import WITH_KEYPOINTS, Family, OnnxOptions
 from framesift.models.picture import GREY
+from framesift.models.together import Together
 from framesift.prediction import Prediction, Task
 
 _SEGMENTING = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
@@ -50,7 +52,7 @@ class OnnxModel:
         names = _names(options, said)
         # Until the family is known: the shapes of what comes out don't depend on the range of what goes in.
         self._prepare = onnx_input.preparation(options, options.family, self._input)
-        outputs, values = self._dry_run()
+        outputs, values = self._dry_run(1)
         seen = Seen(
             self._input.height,
             self._input.width,
@@ -64,6 +66,11 @@ class OnnxModel:
             fit = replace(fit, first_class_id=options.first_class_id)
         self._prepare = onnx_input.preparation(options, fit.family, self._input)
         self._outputs = [outputs[place].name for place in fit.outputs]
+        if options.batch_size > 1:
+            self._refuse_batches([outputs[place] for place in fit.outputs])
+            self._answers: Callable[[NDArray[Any]], list[Any]] = Together(self._run, options.batch_size)
+        else:  # threads that ask at once are served at once
+            self._answers = lambda tensor: [value[0] for value in self._run(tensor)]
         read = [_numbers(options, fit, outputs[place], values[place]) for place in fit.outputs]
         class_names = names or labels.made_up(fit.classes or _CLASSES_OF_UNNAMED)
         self._head: Classifier | Detector
@@ -82,15 +89,14 @@ class OnnxModel:
         self.description = f"{options.path.name}: {fit.family}, {size}, {classes}, {provider}"
 
     def predict(self, frame: Frame) -> Prediction:
-        session = self._session
-        if session is None:
+        if self._session is None:
             raise ModelFailed("the model is closed")
         if frame.height < 1 or frame.width < 1:
             raise ModelFailed(f"a picture of {frame.width} x {frame.height} pixels")
         try:
             started = time.perf_counter()
             prepared = self._prepare(frame.pixels)
-            values = [value[0] for value in session.run(self._outputs, {self._input.name: prepared.tensor})]
+            values = self._answers(prepared.tensor)
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is not finite, dropped and counted
                 prediction: Prediction = self._head.read(values, prepared, frame.width, frame.height)
         except Exception as error:  # onnxruntime and its providers raise what they like: the frame has no prediction
@@ -100,21 +106,46 @@ class OnnxModel:
     def close(self) -> None:
         self._session = None
 
-    def _dry_run(self) -> tuple[list[Output], list[Any]]:
-        """The outputs for a grey picture, and their values."""
+    def _run(self, tensor: NDArray[Any]) -> list[Any]:
+        session = self._session
+        if session is None:
+            raise ValueError("the model is closed")
+        outputs: list[Any] = session.run(self._outputs, {self._input.name: tensor})
+        return outputs
+
+    def _dry_run(self, pictures: int) -> tuple[list[Output], list[Any]]:
+        """The outputs for so many grey pictures, and their values."""
         path = self._options.path
         grey: Pixels = np.full((self._prepare.height, self._prepare.width, 3), GREY, np.uint8)
         names = [output.name for output in self._session.get_outputs()]
         try:
-            values = self._session.run(names, {self._input.name: self._prepare(grey).tensor})
+            tensor = np.repeat(self._prepare(grey).tensor, pictures, axis=0)
+            values = self._session.run(names, {self._input.name: tensor})
         except Exception as error:  # onnxruntime and its providers raise what they like
             size = f"{self._prepare.height} x {self._prepare.width}"
-            raise ModelUnusable(f"model.path: {path} fails on a picture of {size}: {error}") from error
+            what = f"a picture of {size}" if pictures == 1 else f"{pictures} pictures of {size} at once"
+            raise ModelUnusable(f"model.path: {path} fails on {what}: {error}") from error
         shapes = [
             Output(name, value.shape if isinstance(value, np.ndarray) else ())
             for name, value in zip(names, values, strict=True)
         ]
         return shapes, values
+
+    def _refuse_batches(self, alone: list[Output]) -> None:
+        """Raises ModelUnusable where the outputs of several pictures are not as many as those of one, `alone`."""
+        most, path = self._options.batch_size, self._options.path
+        if self._input.one_at_a_time:
+            raise ModelUnusable(
+                f"model.batch_size: {most}, but {path} takes one picture at a time; it can be exported with a batch "
+                "that is left open"
+            )
+        found = {output.name: output.shape for output in self._dry_run(most)[0]}
+        for output in alone:
+            if found[output.name] != (most, *output.shape[1:]):
+                raise ModelUnusable(
+                    f"model.batch_size: {path} is given {most} pictures, and its output {output.name} is "
+                    f"{found[output.name]}, which is not {most} times {output.shape}"
+                )
 
 
 def _families(options: OnnxOptions, said: Metadata) -> frozenset[Family] | None:

@@ -20,13 +20,15 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """name: of the graph's input. height, width: in pixels. channels_last: (1, h, w, 3), otherwise (1, 3, h, w)."""
+    """name: of the graph's input. height, width: in pixels. channels_last: (1, h, w, 3), otherwise (1, 3, h, w).
+    one_at_a_time: it takes no more than one picture, otherwise any number."""
 
     name: str
     height: int
     width: int
     channels_last: bool
     number: Number
+    one_at_a_time: bool
 
 
 def wanted(options: OnnxOptions, inputs: list[Any], said: Metadata) -> Input:
@@ -44,7 +46,7 @@ def wanted(options: OnnxOptions, inputs: list[Any], said: Metadata) -> Input:
         )
     sides = [side if side and side > 0 else None for side in (shape[1:3] if channels_last else shape[2:])]
     height, width = _size(options, sides, said, shown)
-    return Input(inputs[0].name, height, width, channels_last, _NUMBERS[inputs[0].type])
+    return Input(inputs[0].name, height, width, channels_last, _NUMBERS[inputs[0].type], shape[0] is not None)
 
 
 def _size(options: OnnxOptions, sides: list[int | None], said: Metadata, shown: str) -> tuple[int, int]:

@@ -71,7 +71,8 @@ class OnnxOptions(Closed):
     `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences
     already). keypoint_names: of the keypoints of an object, in their order. first_class_id: the number that an ssd
     model gives its first class. providers: of onnxruntime, the first that can be started is used. threads: for one
-    picture.
+    run. batch_size: the most pictures that are run at once where several streams wait for the network, if it leaves
+    their number open. It pays on accelerators, which have room for more than one picture.
     """
 
     type: Literal["onnx"]
@@ -94,6 +95,7 @@ class OnnxOptions(Closed):
     activation: Literal["none", "softmax", "sigmoid"] | None = None
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=64)] = 1
     model_id: Tag | None = None
 
     @model_validator(mode="after")
