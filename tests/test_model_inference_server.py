@@ -97,7 +97,7 @@ def test_what_was_found_in_the_smaller_picture_is_where_it_is_in_the_frame(
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_picture_that_fits_is_sent_as_it_is(route: str) -> None:
     picture = painted(300, 200, Rectangle("white", 101, 51, 203, 150))
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         found = only(model(server, route=route, max_image_size=[200, 300]).predict(frame(picture)))
         assert sent(server.asked[0]).shape == (200, 300, 3)
     assert (found.x, found.y, found.width, found.height) == (152, 100.5, 102, 99)
@@ -107,7 +107,7 @@ def test_a_picture_that_fits_is_sent_as_it_is(route: str) -> None:
 
 def test_colours_are_sent_in_their_order() -> None:
     picture = painted(320, 240, Rectangle("red", 20, 20, 100, 100), Rectangle("blue", 200, 100, 300, 200, 0.5))
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         prediction = model(server).predict(frame(picture))
     assert isinstance(prediction, Detections)
     assert [(d.class_name, d.x) for d in prediction.objects] == [("red", 60.0), ("blue", 250.0)]
@@ -116,7 +116,7 @@ def test_colours_are_sent_in_their_order() -> None:
 
 def test_masks_grow_with_their_picture() -> None:
     picture = painted(640, 480, Rectangle("white", 200, 100, 400, 300))
-    with InferenceServer(rle=True) as server:
+    with InferenceServer(rle=True, forbid_active_learning=True) as server:
         found = only(model(server, model_id="shapes/1", max_image_size=[240, 320]).predict(frame(picture)))
     assert found.rle is not None
     assert (found.rle.height, found.rle.width) == (480, 640)
@@ -145,7 +145,7 @@ def test_version_0_is_a_stub_whose_task_the_server_names(task: str, route: str) 
 
 
 def test_a_stub_without_a_task_has_the_model_s() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Answer({"is_stub": True, "time": 0.1})))
         stub = model(server, model_id="points/0", task="keypoint-detection").predict(frame(painted(64, 48)))
     assert stub == Stub(
@@ -159,7 +159,7 @@ def test_a_stub_without_a_task_has_the_model_s() -> None:
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_request_says_what_the_options_say_and_that_nothing_is_to_be_learnt(route: str) -> None:
     said = {"confidence": 0.25, "overlap": 0.6, "max_detections": 7}
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         for fields in (said, {}, dict.fromkeys(said)):
             model(server, route=route, **fields).predict(frame(painted(64, 48)))
         asked = [received.wanted for received in server.asked]
@@ -175,7 +175,7 @@ def test_a_request_says_what_the_options_say_and_that_nothing_is_to_be_learnt(ro
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("confidence", [1.0, 0.99])
 def test_a_confidence_of_1_is_not_taken_for_a_percent(route: str, confidence: float) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         model(server, route=route, confidence=confidence, overlap=confidence).predict(frame(painted(64, 48)))
         wanted = server.asked[0].wanted
     assert wanted is not None
@@ -184,7 +184,7 @@ def test_a_confidence_of_1_is_not_taken_for_a_percent(route: str, confidence: fl
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_classifier_decides_on_its_labels_unless_it_is_told(route: str) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         for fields in ({}, {"confidence": 0.1}):
             model(server, model_id="many/1", route=route, **fields).predict(frame(painted(64, 48)))
         asked = [received.wanted.options.get("confidence") for received in server.asked if received.wanted]
@@ -193,20 +193,20 @@ def test_a_classifier_decides_on_its_labels_unless_it_is_told(route: str) -> Non
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_key_goes_in_a_header_and_nowhere_else(route: str) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server, route=route)
         asked.predict(frame(painted(64, 48)))
         assert [(r.key_in, r.key_known, r.status) for r in server.asked] == [("header", True, 200)]
         assert KEY not in f"{asked.description} {asked!r} {asked.model_id} {options(server.url)!r}"
         assert server.url in asked.description
-    with InferenceServer(key=None) as server:
+    with InferenceServer(key=None, forbid_active_learning=True) as server:
         model(server, route=route, api_key=None).predict(frame(painted(64, 48)))
         assert [r.key_in for r in server.asked] == [None]
 
 
 def test_the_jpeg_is_as_good_as_asked() -> None:
     noise = np.random.default_rng(5).integers(0, 255, (120, 160, 3)).astype(np.uint8)
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         for quality in (95, 30):
             model(server, jpeg_quality=quality).predict(frame(noise))
         good, poor = server.asked
@@ -215,7 +215,7 @@ def test_the_jpeg_is_as_good_as_asked() -> None:
 
 
 def test_a_connection_is_kept_for_each_thread() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server)
         both = threading.Barrier(2)
 
@@ -235,7 +235,7 @@ def test_a_connection_is_kept_for_each_thread() -> None:
 
 def test_a_server_may_have_a_certificate_of_its_own(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
-    with InferenceServer(certificate=certificate) as server:
+    with InferenceServer(certificate=certificate, forbid_active_learning=True) as server:
         given = options(server.url)
         assert isinstance(load(given, ca_file=certificate[0]).predict(frame(painted(64, 48))), Detections)
         with pytest.raises(ModelAway, match="certificate can't be verified"):
@@ -245,7 +245,7 @@ def test_a_server_may_have_a_certificate_of_its_own(tmp_path: Path) -> None:
 def test_the_proxy_is_for_servers_that_are_not_of_this_network() -> None:
     said = json.dumps({"image": {"width": 64, "height": 48}, "predictions": []}).encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
-    with answering(answer) as proxy, InferenceServer() as server:
+    with answering(answer) as proxy, InferenceServer(forbid_active_learning=True) as server:
         far = load(options("http://far.example.com", api_key=None), proxy=proxy.url)
         assert far.predict(frame(painted(64, 48))).width == 64
         assert proxy.asked[0].target == "http://far.example.com/infer/object_detection"
@@ -254,7 +254,7 @@ def test_the_proxy_is_for_servers_that_are_not_of_this_network() -> None:
 
 
 def test_a_path_in_the_address_stands_before_the_server_s_own() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         with pytest.raises(ModelAway, match="does not have the model"):
             load(options(f"{server.url}/behind/")).predict(frame(painted(64, 48)))
         assert [received.path for received in server.asked] == ["/behind/infer/object_detection"]
@@ -302,7 +302,7 @@ SIZE = {"width": 64, "height": 48}
     ids=str,
 )
 def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: object, why: str) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server)
         server.orders.add(Order("infer", Answer(said)))
         with pytest.raises(ModelFailed) as failure:
@@ -315,7 +315,7 @@ def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: 
 
 
 def test_objects_where_a_label_is_expected_are_a_failure_too() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Answer({"image": SIZE, "predictions": [BOX]})))
         with pytest.raises(ModelFailed, match=r"it has objects, but model\.task is classification"):
             model(server, model_id="labels/1").predict(frame(painted(64, 48)))
@@ -323,7 +323,7 @@ def test_objects_where_a_label_is_expected_are_a_failure_too() -> None:
 
 def test_what_is_no_number_stays_outside_and_is_counted() -> None:
     parts = [{**BOX, "confidence": float("nan")}, {**BOX, "x": float("inf")}, {**BOX, "class": ""}, BOX]
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Answer({"image": SIZE, "time": float("nan"), "predictions": parts})))
         prediction = model(server).predict(frame(painted(64, 48)))
     assert isinstance(prediction, Detections)
@@ -333,7 +333,7 @@ def test_what_is_no_number_stays_outside_and_is_counted() -> None:
 
 
 def test_the_server_s_own_time_and_id_are_kept() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         prediction = model(server).predict(frame(painted(64, 48)))
         told = json.loads(server.asked[0].answer)
     assert (prediction.time_s, prediction.inference_id) == (told["time"], told["inference_id"])
@@ -341,7 +341,7 @@ def test_the_server_s_own_time_and_id_are_kept() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 64, 3), (48, 0, 3), (20, 66_000, 3)])
 def test_a_picture_that_no_jpeg_can_hold_fails_and_is_not_sent(shape: tuple[int, int, int]) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         with pytest.raises(ModelFailed, match=f"a picture of {shape[1]} x {shape[0]}"):
             model(server).predict(frame(np.zeros(shape, np.uint8)))
         assert server.asked == ()

@@ -102,7 +102,7 @@ def message(text: str) -> dict[str, str]:
     ids=str,
 )
 def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, said: str) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", order))
         slow = isinstance(order, Delay | Trickle)
         asked = model(server.url, timeout_s=0.2 if slow else 20.0)
@@ -133,7 +133,7 @@ def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, sai
     ids=str,
 )
 def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         for _ in range(5):  # however often: the next one may please it
             server.orders.add(Order("infer", order))
@@ -146,7 +146,7 @@ def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) ->
 
 
 def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Oversized(17 << 20)))
         told = refused(model(server.url, timeout_s=20.0))
         assert told == (
@@ -165,14 +165,14 @@ def test_the_legacy_route_is_judged_alike() -> None:
 
 
 def test_a_server_that_wants_a_key_where_none_is_given_says_so() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         for route in ("v1", "legacy"):
             told = str(away(model(server.url, api_key=None, route=route)))
             assert "asks for a key (400): Required Roboflow API key is missing.; set model.api_key" in told
 
 
 def test_a_wrong_key_a_wrong_model_and_a_wrong_task_are_told() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         assert "does not accept the key" in str(away(model(server.url, api_key="another")))
         assert "does not have the model" in str(away(model(server.url, model_id="boxes/9")))
         assert "boxes/1 does object-detection, not classification" in refused(model(server.url, task="classification"))
@@ -193,7 +193,7 @@ def test_a_wrong_key_a_wrong_model_and_a_wrong_task_are_told() -> None:
     ids=range(8),
 )
 def test_a_key_that_is_echoed_goes_no_further(order: Any) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", order))
         with pytest.raises(ModelFailed) as failure:
             model(server.url).predict(PICTURE)
@@ -205,7 +205,7 @@ def test_a_key_that_is_echoed_goes_no_further(order: Any) -> None:
 
 def test_three_times_gone_and_nobody_waits_until_it_is_back() -> None:
     clock = ManualClock()
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url, clock)
         asked.predict(PICTURE)
         server.go_away()
@@ -222,7 +222,7 @@ def test_three_times_gone_and_nobody_waits_until_it_is_back() -> None:
 
 def test_a_slow_server_costs_three_deadlines_and_then_none() -> None:
     clock = ManualClock()
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Delay(math.inf), times=None))
         asked = model(server.url, clock, timeout_s=0.2)
         for _ in range(3):
@@ -239,7 +239,7 @@ def test_a_slow_server_costs_three_deadlines_and_then_none() -> None:
 
 def test_a_server_that_names_a_time_is_not_asked_before() -> None:
     clock = ManualClock()
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Status(429, {"Retry-After": "7"})))
         asked = model(server.url, clock)
         assert away(asked).retry_after_s == 7.0
@@ -254,14 +254,14 @@ def test_a_server_that_names_a_time_is_not_asked_before() -> None:
     ("said", "waited_s"), [("100000", 60.0), ("-3", 1.0), ("Fri, 13 Nov 2099 00:00:00 GMT", 60.0), ("soon", 0.5)]
 )
 def test_no_server_can_put_us_off_for_more_than_a_minute(said: str, waited_s: float) -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Status(503, {"Retry-After": said})))
         assert away(model(server.url)).retry_after_s == waited_s
 
 
 def test_all_streams_share_what_one_has_found_out() -> None:
     clock = ManualClock()
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url, clock, timeout_s=20.0)
         server.orders.add(Order("infer", Status(500), times=3))
         for _ in range(3):
@@ -284,7 +284,7 @@ def test_all_streams_share_what_one_has_found_out() -> None:
 
 
 def test_refusing_a_picture_proves_that_the_server_is_there() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         for _ in range(3):
             server.orders.add(Order("infer", Status(500), times=2), Order("infer", Status(422)))
@@ -295,7 +295,7 @@ def test_refusing_a_picture_proves_that_the_server_is_there() -> None:
 
 
 def test_a_connection_that_the_server_has_closed_meanwhile_costs_nothing() -> None:
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         asked.predict(PICTURE)
         server.go_away()  # and tells its clients

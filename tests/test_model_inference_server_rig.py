@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from rigs.inference import Cut, InferenceServer, Order, Rectangle, Status, painted
+from rigs.inference import Cut, Html, InferenceServer, Order, Rectangle, Status, painted
 
 BOX = Rectangle("red", 100, 50, 300, 250, confidence=0.8)
 CENTRE = {"x": 200.0, "y": 150.0, "width": 200.0, "height": 200.0}
@@ -143,7 +143,9 @@ def test_a_request_that_lets_the_server_learn_is_an_offence() -> None:
         assert legacy(server, "boxes/1").status_code == 500
         assert v1(server, "object_detection", model_id="boxes/1", disable_active_learning=True).status_code == 200
         assert legacy(server, "boxes/1", disable_active_learning="true").status_code == 200
-        assert len(server.offences) == 2
+        server.orders.add(Order("infer", Html()))
+        assert v1(server, "object_detection", model_id="boxes/1").headers["Content-Type"].startswith("text/html")
+        assert len(server.offences) == 3
         server.offences.clear()
 
 

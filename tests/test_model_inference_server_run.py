@@ -63,7 +63,7 @@ def test_what_the_server_saw_stands_in_the_stored_picture_where_the_annotation_s
 
 def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Path) -> None:
     clip(tmp_path / "clip.mkv", [shape("box", WIDTH, HEIGHT, n % 5) for n in range(30)])
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.go_away()
         server.orders.add(
             Order("infer", Status(503, {"Retry-After": "1"}), skip=5),
@@ -91,7 +91,7 @@ def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Pa
 
 def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=50)
-    with InferenceServer() as server, RtspCamera(tmp_path) as camera:
+    with InferenceServer(forbid_active_learning=True) as server, RtspCamera(tmp_path) as camera:
         server.orders.add(Order("infer", Html(), times=None))
         stream = {"name": "gate", "source": camera.url("clip.mp4")}
         write_configuration(tmp_path, {"streams": [stream], "model": model(server)})
@@ -112,7 +112,7 @@ def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Pa
 
 def test_a_server_that_never_answers_keeps_nobody_from_stopping(tmp_path: Path) -> None:
     clip(tmp_path / "clip.mkv", [shape("box", WIDTH, HEIGHT, n) for n in range(3)])
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Order("infer", Delay(math.inf), times=None))
         asked = model(server, timeout_s=20.0)
         write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": asked})
@@ -123,7 +123,7 @@ def test_a_server_that_never_answers_keeps_nobody_from_stopping(tmp_path: Path) 
 
 def test_check_says_what_the_server_says(tmp_path: Path) -> None:
     clip(tmp_path / "clip.mkv", [shape("box", WIDTH, HEIGHT, 0)])
-    with InferenceServer() as server:
+    with InferenceServer(forbid_active_learning=True) as server:
         write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": model(server)})
         good = framesift(tmp_path, "check", SERVER_KEY=KEY, COLUMNS="300")
         assert good.returncode == 0, good.stdout

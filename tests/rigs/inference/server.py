@@ -169,6 +169,7 @@ class InferenceServer:
         if self._is_inference(asked):
             try:
                 received = replace(received, wanted=wanted(asked))
+                refusal = self._offence(received)
             except Refused as error:
                 refusal = error.reply
         with self._grown:
@@ -191,6 +192,14 @@ class InferenceServer:
             self._grown.notify_all()
         self._heard(received)
         return answer
+
+    def _offence(self, received: Received) -> Reply | None:
+        wanted = received.wanted
+        if not self._forbid or wanted is None or wanted.learning_disabled:
+            return None
+        with self._grown:
+            self.offences.append(f"{wanted.route} {wanted.model_id}: active learning is not disabled")
+        return refused(500, "Internal error.").reply
 
     @staticmethod
     def _is_inference(asked: Asked) -> bool:
@@ -242,10 +251,6 @@ class InferenceServer:
         return reply(200, {"models": listed})
 
     def _infer(self, wanted: Wanted) -> Reply:
-        if self._forbid and not wanted.learning_disabled:
-            with self._grown:
-                self.offences.append(f"{wanted.route} {wanted.model_id}: active learning is not disabled")
-            raise refused(500, "Internal error.")
         task = self._task(wanted)
         seen = [self._look(image, task, wanted) for image in wanted.images]
         if wanted.options.get("format") == "image":
