@@ -304,6 +304,13 @@ def test_rfdetr_is_told_by_the_names_of_its_outputs_though_classes_may_be_four(t
     assert [d.class_id for d in swapped.objects] == [0]
 
 
+def test_of_rfdetr_with_keypoints_the_boxes_are_read_and_the_keypoints_are_not_taken_for_masks(tmp_path: Path) -> None:
+    # Of each query: two classes of 17 keypoints, eight numbers each.
+    answer = detr(tmp_path, *queries([2.0, -9.0, -9.0], [-9.0] * 3), np.ones((1, 2, 34, 8), np.float32))
+    assert answer.task is Task.OBJECT_DETECTION
+    assert [(d.class_id, d.points, d.keypoints) for d in answer.objects] == [(0, None, None)]
+
+
 def test_numbers_of_rfdetr_that_are_none_are_dropped_and_counted(tmp_path: Path) -> None:
     boxes, logits = queries([2.0, -9.0], [math.nan, -9.0], [math.inf, -math.inf], [2.0, -9.0])
     boxes[0, 3, 2] = math.nan

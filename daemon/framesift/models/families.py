@@ -162,7 +162,7 @@ def _rfdetr(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
     (queries, four), (rows, columns) = (_table(outputs[place]) for place in places)
     if four != 4 or rows != queries or columns < 1:
         return None
-    mask = [place for place, output in enumerate(outputs) if _picture(output) and output.shape[1] == queries]
+    mask = [place for place, output in enumerate(outputs) if _query_masks(output, queries, seen)]
     # Most have a last column that stands for no object; those trained on COCO have a class in it.
     classes = columns - 1 if seen.names == columns - 1 else columns
     return Fitted(Family.RFDETR, classes, (*places, *mask[:1]), masks=bool(mask))
@@ -234,6 +234,14 @@ def _table(output: Output) -> tuple[int, int]:
 
 def _picture(output: Output) -> bool:
     return len(output.shape) == 4 and output.shape[0] == 1 and min(output.shape) > 0
+
+
+def _query_masks(output: Output, queries: int, seen: Seen) -> bool:
+    """Whether it is a mask for each query: a picture in the proportions of the input. Its keypoints are none."""
+    if not _picture(output) or output.shape[1] != queries:
+        return False
+    height, width = output.shape[2:]
+    return height * seen.width == width * seen.height
 
 
 def _with_masks(outputs: Sequence[Output]) -> tuple[int, int] | None:
