@@ -24,10 +24,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/footage.txt $(VENV)/.run
+$(VENV)/.dev: requirements/dev.txt requirements/footage.txt requirements/networks.txt $(VENV)/.run
 	@echo "installing what the tests need"
 	@$(INSTALL) requirements/dev.txt
 	@$(INSTALL) requirements/footage.txt
+	@$(INSTALL) requirements/networks.txt --ignore-requires-python
 	@touch $@
 
 demo: setup

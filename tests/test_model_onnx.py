@@ -133,6 +133,13 @@ def eight(*boxes: tuple[float, ...], classes: int = 2, size: int = 64) -> NDArra
     return output
 
 
+def test_names_are_read_from_lines_too(tmp_path: Path) -> None:
+    said = {"character": "red\nblue"}
+    assert model(constant(tmp_path / "n.onnx", eight(), metadata=said)).class_names == SPOT_NAMES
+    both = said | {"names": "['a', 'b']"}
+    assert model(constant(tmp_path / "n.onnx", eight(), metadata=both)).class_names == ("a", "b")
+
+
 def test_boxes_that_say_the_same_twice_are_suppressed_per_class_as_configured(tmp_path: Path) -> None:
     output = eight((32, 32, 16, 16, 0.9, 0.0), (33, 32, 16, 16, 0.8, 0.0), (33, 32, 16, 16, 0.1, 0.7))
     path = constant(tmp_path / "n.onnx", output, metadata={"names": "['a', 'b']"})

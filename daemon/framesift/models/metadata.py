@@ -1,4 +1,5 @@
-"""What a network's file says of itself, as Ultralytics writes it: texts of Python literals, by name.
+"""What a network's file says of itself, as Ultralytics writes it: texts of Python literals, by name. Those who bring
+Paddle's networks write the class names as lines.
 
 What is missing or can't be understood is None: other exporters use the same names for other things.
 """
@@ -34,7 +35,7 @@ def read(said: Mapping[str, str]) -> Metadata:
     return Metadata(
         task=said.get("task"),
         head=said.get("head"),
-        names=said.get("names"),
+        names=said.get("names", _lines(said.get("character"))),
         size=_size(_literal(said.get("imgsz"))),
         stride=stride if _whole(stride, range(1, 1025)) else None,
         keypoint_shape=_keypoint_shape(_literal(said.get("kpt_shape"))),
@@ -47,6 +48,11 @@ def _literal(text: str | None) -> Any:
         return ast.literal_eval(text or "")
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
+
+
+def _lines(text: str | None) -> str | None:
+    """Its lines, as the text of a list."""
+    return None if text is None else repr(text.splitlines())
 
 
 def _whole(value: object, among: range) -> bool:

@@ -19,9 +19,9 @@ class Family(str, Enum):
     own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that are still to be placed on
     their grid. classifier: (1, C). yolov8-seg: (1, 4 + C + M, N) and (1, M, h, w); end2end-seg: (1, N, 6 + M) and the
     same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), shares of the
-    picture, `labels` (1, N, C + 1), logits, and where it segments `masks` (1, N, h, w); its keypoints are not read. ssd:
-    boxes (1, N, 4), shares of the picture from the top left corner to the bottom right one, y first; classes, scores,
-    and how many count.
+    picture, `labels` (1, N, C + 1), logits, and where it segments `masks` (1, N, h, w); its keypoints are not read.
+    ssd: boxes (1, N, 4), shares of the picture from the top left corner to the bottom right one, y first; classes,
+    scores, and how many count.
     """
 
     AUTO = "auto"
