@@ -124,6 +124,7 @@ def share_of_the_run(prediction: Prediction) -> int:
 
 def test_streams_that_ask_at_once_are_run_at_once_and_one_that_asks_alone_is_run_alone(tmp_path: Path) -> None:
     counted = model(counting(tmp_path / "counting.onnx"), batch_size=4)
+    assert counted.description.startswith("counting.onnx: classifier, 32 x 32, up to 4 at once, classes without names")
     assert [share_of_the_run(counted.predict(frame(blank(32, 32)))) for _ in range(3)] == [1, 1, 1]
     told = all_at_once(counted, [blank(32, 32)] * STREAMS, rounds=5)
     sizes = Counter(share_of_the_run(prediction) for stream in told for prediction in stream)

@@ -18,7 +18,7 @@ from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
 from framesift.limits.ledger import Ledger
 from framesift.limits.link import Link
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable
+from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable
 from framesift.models import load as load_model
 from framesift.moment import CLOCK_SET_AFTER_S
 from framesift.online import Online, connect
@@ -153,6 +153,8 @@ def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Fi
 def _prediction(model: Model, frame: Frame) -> Finding:
     try:
         prediction = model.predict(frame)
+    except ModelAway as error:
+        return Finding("prediction", False, str(error), "bring it up, or correct the block `model` of the settings")
     except ModelFailed as error:
         return Finding("prediction", False, str(error), "the model fails on this stream's pictures: mend it first")
     if prediction.dropped:

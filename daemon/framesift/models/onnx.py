@@ -86,7 +86,8 @@ class OnnxModel:
         classes = f"{len(names)} classes" if names else "classes without names"
         provider = self._session.get_providers()[0]
         size = f"{self._input.width} x {self._input.height}"
-        self.description = f"{options.path.name}: {fit.family}, {size}, {classes}, {provider}"
+        at_once = f", up to {options.batch_size} at once" if options.batch_size > 1 else ""
+        self.description = f"{options.path.name}: {fit.family}, {size}{at_once}, {classes}, {provider}"
 
     def predict(self, frame: Frame) -> Prediction:
         if self._session is None:
