@@ -133,16 +133,19 @@ class Crediting:
 
     def _attend(self, project: str, ledger: Ledger) -> float:
         try:
-            if ledger.problem is not None:
-                restoring_s = self._open(project, ledger)
-                self._failures = 0
-                if restoring_s > 0:
-                    ledger.is_away(RESTORING)
-                    return min(restoring_s, LOOK_EVERY_S)
-                ledger.is_well()
+            now = self._clock.now()
+            # Asked in any case: a device that collects nothing must notice, too, that the ledger has forgotten.
+            answers = ledger.ask(Requests(), now) if ledger.problem is None else ledger.open(now)
+            if ledger.synced != answers.generation:
+                self._tell_all(project, ledger, answers.generation)
+            self._failures = 0
+            if answers.restoring_s > 0:
+                ledger.is_away(RESTORING)
+                return min(answers.restoring_s, LOOK_EVERY_S)
+            ledger.is_well()
             if ledger.take_doubts():
                 self._audit(ledger)
-            self._tell(project, ledger)
+            self._tell(project, ledger, answers.generation)
             return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S
         except LimitsUnavailable as error:
             ledger.is_away(str(error))
@@ -150,17 +153,13 @@ class Crediting:
             self._failures += 1
             return self._pause_s()
 
-    def _open(self, project: str, ledger: Ledger) -> float:
-        """Connects, and makes sure that the ledger knows all that this device holds. Returns how long it still grants
-        nothing."""
-        answers = ledger.open(self._clock.now())
-        if ledger.synced != answers.generation:
-            self._audit(ledger)
-            is_whole = ledger.synced is None
-            generation = self._tell(project, ledger, answers.generation)
-            self._tell_batches(project, ledger, is_whole)
-            ledger.knows_all(generation)
-        return answers.restoring_s
+    def _tell_all(self, project: str, ledger: Ledger, generation: str) -> None:
+        """Makes sure that the ledger's new memory knows of all that this device holds, and of nothing else."""
+        is_first = ledger.synced is None
+        self._audit(ledger)
+        known = self._tell(project, ledger, generation)
+        self._tell_batches(project, ledger, is_first)
+        ledger.knows_all(known)
 
     def _audit(self, ledger: Ledger) -> None:
         """Gives back what is charged for this device and is not in its spool."""
@@ -173,9 +172,9 @@ class Crediting:
         for begin in range(0, len(lost), _AT_ONCE):
             ledger.ask(Requests(refund=lost[begin : begin + _AT_ONCE]), self._clock.now())
 
-    def _tell(self, project: str, ledger: Ledger, generation: str | None = None) -> str:
-        """Tells the ledger of credits that its memory doesn't know. Returns the generation that knows all of them."""
-        known = generation or ledger.synced or ""
+    def _tell(self, project: str, ledger: Ledger, known: str) -> str:
+        """Tells the ledger of credits that its memory (the generation `known`) doesn't know. Returns the generation
+        that knows all of them."""
         while True:
             now = self._clock.now()
             untold = self._spool.credits.untold(project, known, now.wall_s - _UNTOLD_SINCE_S, _AT_ONCE)

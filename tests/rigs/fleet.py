@@ -1,0 +1,173 @@
+"""A device of a fleet: a spool, its ledgers, and what keeps them in agreement, on a test's clock. Everything is real
+but the stream: `offer` does what the intake does with a frame that strategies want."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clocks import ManualClock
+from framesift.crediting import Crediting
+from framesift.datapoint import Candidate
+from framesift.limits import Account, Granted, Later, Limit, Quota, Refused, Window
+from framesift.limits.asking import UTC, Calendar, Requests
+from framesift.limits.fleet import Fleet
+from framesift.limits.link import Server
+from framesift.limits.local import LocalLimits
+from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
+from rigs.spools import datapoint, make_spool
+
+PROJECT = "parking"
+
+
+def quota(strategy: str = "hard", *limits: tuple[Window, int], batch: str = "b", most: int | None = None) -> Quota:
+    return Quota(strategy, tuple(Limit(*limit) for limit in limits), batch, most, project=PROJECT)
+
+
+class FleetDevice:
+    """What it was told lies in `reports` (of the ledgers) and `nudges` (credits that came late)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: Server,
+        clock: ManualClock | None = None,
+        *,
+        calendar: Calendar = UTC,
+        ceiling: float = 1.0,
+        restore_s: float = 0.0,
+        late_s: float = 48 * 3600.0,
+        accounts: Sequence[Account] = (),
+        batches: Sequence[str] = (),
+        **spool: Any,
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.fleet = Fleet(
+            server, prefix="framesift", calendar=calendar, ceiling=ceiling, restore_s=restore_s, look=self._look
+        )
+        folder.mkdir(exist_ok=True)
+        self.spool: Spool = make_spool(folder, self.clock, limits=LocalLimits(), refunded=self.fleet.doubt, **spool)
+        self.looks = 0
+        self.nudges = 0
+        self.reports: list[str | None] = []
+        self.failures: list[BaseException] = []
+        self.crediting = Crediting(
+            self.fleet,
+            self.spool,
+            self.clock,
+            late_s=late_s,
+            projects=lambda: [PROJECT],
+            accounts=lambda: accounts,
+            batches=lambda _: batches,
+            granted=self._nudge,
+            report=self.reports.append,
+            failed=self.failures.append,
+            chance=random.Random(1),
+        )
+        self.spool.open()
+
+    def _look(self) -> None:
+        self.looks += 1
+
+    def _nudge(self) -> None:
+        self.nudges += 1
+
+    def offer(
+        self, *quotas: Quota, score: float | None = None, id: str | None = None, jpeg: bytes = b"a picture"
+    ) -> Accepted | Refused | str:
+        """What became of a frame: accepted, refused by a ledger, or by the spool (in a word)."""
+        made = datapoint(self.clock, id=id, jpeg=jpeg)
+        grant = self.fleet.charge(made.id, quotas, made.captured, self.clock.now())
+        if isinstance(grant, Refused):
+            return grant
+        kept = False
+        try:
+            if isinstance(grant, Later) and isinstance(self.spool.ask(grant.within, made.captured), Refused):
+                return "limit"
+            candidates = [Candidate(q.strategy, score, (f"of-{q.strategy}",), q.batch, True, PROJECT) for q in quotas]
+            answer = self.spool.put(made, candidates, quotas, grant)
+            kept = isinstance(answer, Accepted)
+            return answer if isinstance(answer, Accepted) else answer.refusal.value
+        except SpoolFull:
+            return "spool_full"
+        except SpoolBroken:
+            return "spool_broken"
+        finally:
+            self.fleet.settled(PROJECT, made.id, kept)
+
+    def accepted(self, count: int, *quotas: Quota, **how: Any) -> list[str]:
+        """The ids of those that were accepted, of so many frames."""
+        answers = [self.offer(*quotas, **how) for _ in range(count)]
+        return [answer.id for answer in answers if isinstance(answer, Accepted)]
+
+    def look(self) -> float:
+        """Does what there is to do, until nothing is left that can be done at once."""
+        for _ in range(100):
+            wait_s = self.crediting.look_once()
+            if wait_s > 0:
+                return wait_s
+        raise AssertionError("it never comes to rest")
+
+    def recover(self) -> None:
+        """Looks until the ledger can be asked again."""
+        for _ in range(3):
+            self.look()
+            if self.crediting.problem is None:
+                return
+        raise AssertionError(self.crediting.problem)
+
+    def look_until_open(self) -> None:
+        """Connects, and asks for no credits yet."""
+        ledger = self.fleet.ledger(PROJECT)
+        if ledger is None:
+            self.fleet.call_itself(self.spool.credits.device())
+            ledger = self.fleet.ledger(PROJECT)
+        assert ledger is not None
+        ledger.knows_all(ledger.open(self.clock.now()).generation)
+        ledger.is_well()
+
+    def forget_and_look(self) -> None:
+        """The next look connects anew."""
+        for _, ledger in self.fleet.ledgers():
+            ledger.is_away("the test says so")
+        self.look()
+
+    def leave(self) -> list[str]:
+        """The ids of all that may leave, which are delivered."""
+        items = self.spool.claim(1000).items
+        for item in items:
+            self.spool.done(item.id)
+        return [item.id for item in items]
+
+    @property
+    def waiting(self) -> int:
+        return self.spool.counts().uncredited
+
+    def exits(self, name: str) -> int:
+        return {exit.value: count for exit, count in self.spool.tallies().items()}[name]
+
+    def used(self, name: str = "hard", window: Window = Window.DAILY) -> int:
+        ledger = self.fleet.ledger(PROJECT)
+        assert ledger is not None
+        (count,) = ledger.ask(Requests(look=[(name, window)]), self.clock.now()).look
+        return count
+
+    def die(self) -> None:
+        """As if it were killed: nothing is given back, and nobody is told."""
+        self.spool.close()
+        self.fleet.close()
+
+    def __enter__(self) -> FleetDevice:
+        self.look()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.die()
+        assert not self.failures, self.failures
+
+
+def strategy_of(answer: object) -> str:
+    assert isinstance(answer, Accepted | Granted), answer
+    return answer.strategy
