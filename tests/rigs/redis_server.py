@@ -22,7 +22,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._options = {"save": "", "appendonly": "no", "loglevel": "warning", **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._told = threading.Condition()
@@ -57,6 +57,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def remembers(self, key: str) -> None:
+        """A ledger's memory that is not new: its devices have had their time to tell what they hold."""
+        run = self.client.info("server")["run_id"]
+        self.client.hset(key, mapping={"run": run, "id": "long-known", "born": "0"})
 
     @property
     def is_running(self) -> bool:
@@ -93,6 +98,6 @@ def redis_server(folder: Path, **options: str) -> Iterator[RedisServer]:
         made.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as place:
         return int(place.getsockname()[1])
