@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.claims import Origin
 from framesift.crediting import LOOK_EVERY_S, RESTORING
 from framesift.datapoint import Candidate
+from framesift.frame import Frame, Refusal
+from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
 from framesift.limits.asking import Requests
 from framesift.limits.local import LocalLimits
+from framesift.sampling import AcceptedClasses
 from framesift.sharing import FleetCounts
 from framesift.spool import Accepted, Exit, WhenFull, by_hand
+from framesift.telemetry import Telemetry
+from rigs.doors import Style, policy
 from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
 from rigs.redis_server import RedisServer, redis_server
-from rigs.spools import datapoint, make_spool, put
+from rigs.spools import datapoint, make_spool, prediction, put
 
 KEY = f"framesift:{{{PROJECT}}}"
 
@@ -394,8 +402,7 @@ def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_n
 
 def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", most=4)
-    made = {"batches": ["b"]}
-    with FleetDevice(tmp_path / "a", redis.server, **made) as a, FleetDevice(tmp_path / "b", redis.server, **made) as b:
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(2, limit)) + len(b.accepted(1, limit)) == 3
         redis.client.flushall()
         for one in (a, b):
@@ -507,3 +514,38 @@ def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
         spool.close()
     assert len({*names}) == 2
     assert all(len(name) == 32 for name in names)
+
+
+# --- the intake ------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_gives_its_credit_back(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    strategy = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
+    what = policy(strategy)
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
+        intake = Intake(
+            "gate",
+            Origin("gate-7", (), (), seed=0, project=PROJECT),
+            policy=what,
+            classes=AcceptedClasses({}),
+            spool=device.spool,
+            telemetry=telemetry,
+            clock=device.clock,
+            accepted=lambda: None,
+            fleet=device.fleet,
+        )
+
+        def offer(width: int) -> Refusal | None:
+            frame = Frame("gate", 0, np.zeros((1, width, 3), np.uint8), device.clock.now())
+            return intake.offer(frame, prediction("car")).refusal
+
+        too_wide = 70_000
+        assert offer(too_wide) is Refusal.UNENCODABLE
+        device.look()
+        assert offer(64) is None
+        assert offer(too_wide) is Refusal.LIMIT
+        assert device.used() == 1
+        assert agree(redis, device)

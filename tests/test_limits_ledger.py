@@ -527,6 +527,18 @@ def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer
         device.ledger.close()
 
 
+def test_a_server_that_answers_more_slowly_than_a_frame_waits_is_not_asked_by_frames(redis: RedisServer) -> None:
+    with between(redis.port) as proxy:
+        device = Device(Server("127.0.0.1", proxy.port)).open()
+        proxy.delay_s = 0.15
+        assert device.charge(quota()) is None
+        with pytest.raises(LimitsUnavailable, match="in time"):
+            device.ledger.open(device.clock.now())
+        proxy.delay_s = 0.0
+        assert isinstance(device.open().charge(quota()), Granted)
+        device.ledger.close()
+
+
 def test_a_server_that_became_a_replica_is_away_and_charges_nothing(own: RedisServer) -> None:
     device = Device(own.server).open()
     own.client.replicaof("127.0.0.1", "1")

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -212,6 +213,9 @@ def _show_status(told: dict[str, Any]) -> None:
     out.print(table)
     for policy in told["policies"]:
         out.print(escaped(_policy_line(policy)))
+    if told["credits"] is not None:
+        for line in _credit_lines(told["credits"]):
+            out.print(escaped(line))
     queue = told["queue"]
     if queue is None:
         out.print("[red]the spool can't be read[/]")
@@ -230,6 +234,16 @@ def _policy_line(told: dict[str, Any]) -> str:
     origin = ", from the disk" if told["from_disk"] else ""
     said = "".join(f"\n  note: {text}" for text in (*told["notes"], *told["left_out"]))
     return f"policy{whom} {told['hash']} ({told['source']}{origin}): {state}{said}"
+
+
+def _credit_lines(credits: dict[str, Any]) -> Iterator[str]:
+    """Who grants, and each limit in the window that is open."""
+    waiting = f"; {credits['waiting']} datapoint(s) wait for one" if credits["waiting"] else ""
+    why = f" ({credits['why']})" if credits["why"] else ""
+    yield f"credits are granted by: {credits['granted_by']}{why}{waiting}"
+    for use in credits["used"]:
+        name = f"{use['project']}/{use['strategy']}" if use["project"] else use["strategy"]
+        yield f"  {name}, {use['window']}: {use['used']} of {use['limit']} used"
 
 
 def _counted(counts: dict[str, int]) -> str:

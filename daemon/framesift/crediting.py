@@ -31,7 +31,7 @@ RESTORING = "its memory is new: it grants nothing before its devices have told i
 LOOK_EVERY_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-_AT_ONCE = 200  # credits in one request
+_AT_ONCE = 100  # credits in one request
 _UNTOLD_SINCE_S = LATE_S + 2 * 86400.0
 
 
@@ -45,8 +45,8 @@ class Use:
 
 class Crediting:
     """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those collected for.
-    accounts: what is to be looked up. batches: keys of a project's batches that are being filled. granted: called when
-    a credit came late. report: told why nobody can be asked, when that begins or changes, and None when it is over.
+    accounts: what is to be looked up. bounds_batches: whether a project's batches are bounded. granted: called when a
+    credit came late. report: told why nobody can be asked, when that begins or changes, and None when it is over.
     failed: told of a bug, which ends the thread."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Crediting:
         late_s: float,
         projects: Callable[[], Sequence[str]],
         accounts: Callable[[], Sequence[Account]],
-        batches: Callable[[str], Sequence[str]],
+        bounds_batches: Callable[[str], bool],
         granted: Callable[[], None],
         report: Callable[[str | None], None],
         failed: Callable[[BaseException], None],
@@ -74,7 +74,7 @@ class Crediting:
         self._late_s = late_s
         self._projects = projects
         self._accounts = accounts
-        self._batches = batches
+        self._bounds_batches = bounds_batches
         self._granted = granted
         self._report = report
         self._failed = failed
@@ -135,14 +135,16 @@ class Crediting:
         try:
             now = self._clock.now()
             # Asked in any case: a device that collects nothing must notice, too, that the ledger has forgotten.
-            answers = ledger.ask(Requests(), now) if ledger.problem is None else ledger.open(now)
+            was_away = ledger.problem is not None
+            answers = ledger.open(now) if was_away else ledger.ask(Requests(), now)
             if ledger.synced != answers.generation:
                 self._tell_all(project, ledger, answers.generation)
             self._failures = 0
             if answers.restoring_s > 0:
                 ledger.is_away(RESTORING)
                 return min(answers.restoring_s, LOOK_EVERY_S)
-            ledger.is_well()
+            if was_away:
+                ledger.is_well()
             if ledger.take_doubts():
                 self._audit(ledger)
             self._tell(project, ledger, answers.generation)
@@ -188,10 +190,10 @@ class Crediting:
             self._spool.credits.told(held, known)
 
     def _tell_batches(self, project: str, ledger: Ledger, is_whole: bool) -> None:
-        reports = [
-            BatchReport(batch, *self._spool.credits.of_batch(batch), is_whole) for batch in self._batches(project)
-        ]
-        if reports:
+        if self._bounds_batches(project):
+            credits = self._spool.credits
+            batches = credits.batches(project)
+            reports = [BatchReport(batch, *credits.of_batch(batch), is_whole) for batch in batches]
             ledger.ask(Requests(report=reports), self._clock.now())
 
     def _ask(self, project: str, ledger: Ledger) -> bool:

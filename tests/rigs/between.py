@@ -17,6 +17,7 @@ class Between:
 
     def __init__(self, port: int, certificate: tuple[Path, Path] | None) -> None:
         self.mode = "pass"
+        self.delay_s = 0.0  # of each answer
         self.swallowed = 0
         self._server_port = port
         self._place = socket.create_server(("127.0.0.1", 0))
@@ -25,6 +26,7 @@ class Between:
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(*certificate)
+        self._pause = threading.Event()
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -59,6 +61,8 @@ class Between:
     def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(1 << 16):
+                if is_answer and self.delay_s:
+                    self._pause.wait(self.delay_s)
                 if is_answer and self.mode != "pass":
                     self.swallowed += 1
                     if self.mode == "cut":

@@ -68,7 +68,7 @@ def said(width: int = 64, height: int = 48, **of_the_car: Any) -> dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Style:
+class Style:
     format: str = "json"
     level: str = "debug"
 
@@ -90,7 +90,7 @@ class Doorway:
         self.policy = what
         self.clock = clock
         self.out = io.StringIO()
-        self.telemetry = Telemetry(clock, _Style(), out=self.out)
+        self.telemetry = Telemetry(clock, Style(), out=self.out)
         self.spool = make_spool(folder, clock, **spool)
         self.intakes: dict[str, Intake] = {}
         self.failures: list[BaseException] = []

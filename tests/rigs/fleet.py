@@ -40,7 +40,7 @@ class FleetDevice:
         restore_s: float = 0.0,
         late_s: float = 48 * 3600.0,
         accounts: Sequence[Account] = (),
-        batches: Sequence[str] = (),
+        bounds_batches: bool = True,
         **spool: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -60,7 +60,7 @@ class FleetDevice:
             late_s=late_s,
             projects=lambda: [PROJECT],
             accounts=lambda: accounts,
-            batches=lambda _: batches,
+            bounds_batches=lambda _: bounds_batches,
             granted=self._nudge,
             report=self.reports.append,
             failed=self.failures.append,

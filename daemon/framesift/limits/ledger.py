@@ -167,9 +167,11 @@ class Ledger:
     # --- the side that may wait -----------------------------------------------------------------------------------
 
     def open(self, now: Moment) -> Answers:
-        """Connects anew, for both sides. Raises LimitsUnavailable."""
+        """Connects anew, for both sides. Raises LimitsUnavailable, also where the answers take longer than a frame
+        waits."""
         with self._frames_lock:
             self._exchange(self._frames.open, Requests(), now)
+            self._exchange(lambda key, request: self._frames.ask(key, request, FRAME_WITHIN_S), Requests(), now)
         with self._worker_lock:
             return self._exchange(self._worker.open, Requests(), now)
 

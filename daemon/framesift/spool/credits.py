@@ -92,6 +92,13 @@ class Credits:
         """Nobody shares the limits any more: what waits for a credit has one. Says how many did."""
         return int(self._write(lambda cursor, _: late.adopt(cursor)))
 
+    def batches(self, project: str) -> tuple[str, ...]:
+        """Keys of the batches to which any credit is charged that is still known."""
+        found = self._look(
+            lambda cursor: cursor.execute("SELECT DISTINCT batch FROM charge WHERE project = ?", (project,)).fetchall()
+        )
+        return tuple(str(batch) for (batch,) in found)
+
     def of_batch(self, batch: str) -> tuple[int, int]:
         """How many credits were charged to the batch (by its key), and how many of those datapoints are no longer on
         their way."""
