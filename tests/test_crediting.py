@@ -13,12 +13,12 @@ import pytest
 
 from clocks import ManualClock
 from framesift.claims import Origin
-from framesift.crediting import LOOK_EVERY_S, RESTORING
+from framesift.crediting import AUDIT_EVERY_S, LOOK_EVERY_S, RESTORING
 from framesift.datapoint import Candidate
 from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
-from framesift.limits.asking import Requests
+from framesift.limits.asking import Requests, Wanted
 from framesift.limits.local import LocalLimits
 from framesift.sampling import AcceptedClasses
 from framesift.sharing import FleetCounts
@@ -549,3 +549,15 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
         assert offer(too_wide) is Refusal.LIMIT
         assert device.used() == 1
         assert agree(redis, device)
+
+
+def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(device: FleetDevice) -> None:
+    ledger = device.fleet.ledger(PROJECT)
+    assert ledger is not None
+    now = device.clock.now()
+    ledger.ask(Requests(charge=[Wanted("stray", (quota(),), now)]), now)
+    device.look()
+    assert device.used() == 1
+    device.clock.advance(AUDIT_EVERY_S)
+    device.look()
+    assert device.used() == 0

@@ -8,8 +8,9 @@ Each look does, for every project:
     datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
 
 There are doubts at each start, since the last run may have been killed between a charge and its spool; when an accepted
-frame did not reach the spool after all; and when a credit was given back. So a refund needs no record of its own: it is
-the difference between two books, and a device that dies anywhere settles it when it starts again.
+frame did not reach the spool after all; when a credit was given back; and, since a request may wait in a network for
+long, every ten minutes. So a refund needs no record of its own: it is the difference between two books, and a device
+that dies anywhere settles it when it starts again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from framesift.spool.credits import Settled
 
 RESTORING = "its memory is new: it grants nothing before its devices have told it what they hold"
 LOOK_EVERY_S = 10.0
+AUDIT_EVERY_S = 600.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 _AT_ONCE = 100  # credits in one request
@@ -79,6 +81,7 @@ class Crediting:
         self._report = report
         self._failed = failed
         self._chance = chance
+        self._audited_s = self._clock.monotonic()
         self._failures = 0
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -112,6 +115,10 @@ class Crediting:
         """Returns the seconds after which the next look may be taken."""
         problem: str | None = None
         wait_s = LOOK_EVERY_S
+        if self._clock.monotonic() - self._audited_s >= AUDIT_EVERY_S:
+            self._audited_s = self._clock.monotonic()
+            for _, ledger in self._fleet.ledgers():
+                ledger.doubt()
         try:
             self._fleet.call_itself(self._spool.credits.device())
             for project in dict.fromkeys((*self._projects(), *self._spool.credits.projects())):
@@ -154,6 +161,9 @@ class Crediting:
             ledger.doubt()
             self._failures += 1
             return self._pause_s()
+        except (SpoolBroken, SpoolFull):
+            ledger.doubt()
+            raise
 
     def _tell_all(self, project: str, ledger: Ledger, generation: str) -> None:
         """Makes sure that the ledger's new memory knows of all that this device holds, and of nothing else."""
