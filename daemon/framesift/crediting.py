@@ -117,8 +117,8 @@ class Crediting:
         wait_s = LOOK_EVERY_S
         if self._clock.monotonic() - self._audited_s >= AUDIT_EVERY_S:
             self._audited_s = self._clock.monotonic()
-            for _, ledger in self._fleet.ledgers():
-                ledger.doubt()
+            for _, known in self._fleet.ledgers():
+                known.doubt()
         try:
             self._fleet.call_itself(self._spool.credits.device())
             for project in dict.fromkeys((*self._projects(), *self._spool.credits.projects())):
