@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 import canaries
+from clocks import ManualClock
+from framesift.check import ledger
 from framesift.config_errors import ConfigError
-from framesift.settings import load
+from framesift.settings import RedisOptions, load
 from rigs.between import between
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
@@ -190,19 +193,42 @@ def test_the_environments_own_variables_say_where_the_ledger_is(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "its devices share the limits"),
-        ({"maxmemory_policy": "allkeys-lru"}, "evicts keys when its memory is full (allkeys-lru)"),
+        ({"requirepass": "geheim", "maxmemory_policy": "noeviction"}, []),
+        ({"requirepass": "geheim", "maxmemory_policy": "allkeys-lru"}, ["evicts keys when its memory is full"]),
+        ({}, ["answers without a password"]),
     ],
 )
-def test_check_says_what_the_server_is_and_what_it_would_forget(
-    tmp_path: Path, options: dict[str, str], told: str
+def test_check_says_what_would_make_the_ledger_forget_and_who_may_write_there(
+    tmp_path: Path, options: dict[str, str], told: list[str]
 ) -> None:
-    (tmp_path / "redis").mkdir()
-    with redis_server(tmp_path / "redis", **options) as server:
-        ended = framesift(device(tmp_path / "a", server.port, frames=2), "check", COLUMNS="300")
-        assert ended.returncode == 0, ended.stdout
-        assert told in ended.stdout
+    with redis_server(tmp_path, **options) as server:
+        first, *others = ledger(_options(server, options.get("requirepass")), ManualClock(time.time()))
+        assert first.good
+        assert "its devices share the limits" in first.told
+        assert len(others) == len(told)
+        assert all(one.good is None and what in one.told for one, what in zip(others, told, strict=True))
         assert not list(server.client.scan_iter(f"{KEY}*"))
+
+
+def test_check_says_whose_clock_is_not_set(tmp_path: Path) -> None:
+    with redis_server(tmp_path, requirepass="geheim") as server:
+        _, clock, apart = ledger(_options(server, "geheim"), ManualClock(3600.0))
+        assert clock.told == "the clock of this machine isn't set"
+        assert "apart" in apart.told
+
+
+def test_check_says_what_the_account_may_not_do(tmp_path: Path) -> None:
+    with redis_server(tmp_path, requirepass="geheim") as server:
+        server.client.execute_command("ACL", "SETUSER", "gate", "on", ">word", "~framesift:*", "+info", "+evalsha")
+        (finding,) = ledger(_options(server, "word", username="gate"), ManualClock(time.time()))
+        assert finding.good is False
+        assert "permission" in finding.told
+        assert "docs/fleet.md" in finding.advice
+
+
+def _options(server: RedisServer, password: str | None, **more: str) -> RedisOptions:
+    said = {"url": f"redis://127.0.0.1:{server.port}", "password": password, **more}
+    return RedisOptions.model_validate_json(json.dumps(said))
 
 
 def test_check_says_that_nobody_is_there(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from framesift.moment import CLOCK_SET_AFTER_S
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
 from framesift.settings import NetworkOptions, RedisOptions, Settings
-from framesift.settings.outside import is_loopback
 from framesift.sinks import open_sink
 from framesift.strategies import problems
 from framesift.streams import Stream, StreamLost, StreamOptions
@@ -66,7 +65,7 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
             yield _prediction(model, frame)
     yield _sink(settings, online, model)
     if settings.limits.redis is not None:
-        yield from _ledger(settings.limits.redis, clock)
+        yield from ledger(settings.limits.redis, clock)
     online.close()
     yield from _disk(settings)
     if model is not None:
@@ -185,7 +184,8 @@ def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
     return Finding(subject, True, "ready")
 
 
-def _ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
+def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
+    """Whether the fleet's ledger can be kept there, and what would make it forget."""
     link = Link(options.server, LEDGER_WITHIN_S)
     try:
         link.connect()
@@ -205,7 +205,7 @@ def _ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
     if eviction != "noeviction":
         told = f"{options.url} evicts keys when its memory is full ({eviction}): limits would be forgotten"
         yield Finding("limits", None, told, "set maxmemory-policy noeviction")
-    if options.password is None and not is_loopback(options.server.host):
+    if options.password is None:
         told = f"{options.url} answers without a password"
         yield Finding("limits", None, told, "set one, and limits.redis.password; docs/fleet.md has an ACL")
     now = clock.now()
