@@ -13,7 +13,8 @@ from framesift.spool.space import live_pages
 
 _LISTED = (
     "id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags, project, batch, width,"
-    " height, size_bytes, attempts, next_at_s, image_id, why"
+    " height, size_bytes, attempts, next_at_s, image_id,"
+    " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for a credit' ELSE why END"
 )
 
 
