@@ -30,6 +30,19 @@ def test_the_bare_command_says_what_it_is_and_what_to_type_next(tmp_path: Path) 
         assert word in told.stdout
 
 
+def test_without_opencv_help_answers_and_a_command_that_needs_it_says_how_to_get_it(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "rtsp://127.0.0.1:9/x"}]})
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
+    for words in (["--help"], ["--version"], ["status", "--help"]):
+        assert framesift(tmp_path, *words, PYTHONPATH=str(missing)).returncode == 0
+    told = framesift(tmp_path, "run", PYTHONPATH=str(missing))
+    assert told.returncode == 1
+    assert "framesift[headless]" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_run_without_settings_says_where_it_looked_and_what_writes_them(tmp_path: Path) -> None:
     told = framesift(tmp_path, "run")
     assert told.returncode == 2

@@ -344,26 +344,32 @@ def _spool_path(config: Path | None) -> Path:
 
 def main() -> None:
     """The command's entry point. What a user can mend is one line, not a traceback."""
-    from framesift.spool.nouns import SpoolBroken, SpoolTooNew, SpoolUnusable
-
     try:
         app(prog_name="framesift")
-    except ModuleNotFoundError as error:
-        if error.name != "cv2":
-            raise
-        _end("cv2 is missing: pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)")
     except KeyboardInterrupt:
         sys.exit(130)
-    except (SpoolTooNew, SpoolUnusable) as error:
-        _end(str(error), code=2)
-    except SpoolBroken as error:
-        _end(str(error))
-    except PermissionError as error:
-        _end(f"{error.filename}: permission denied for uid {os.getuid()}")
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        told = _mendable(error)
+        if told is None:
             raise
-        _end(f"{error.filename}: {error.strerror}")
+        _end(*told)
+
+
+def _mendable(error: Exception) -> tuple[str, int] | None:
+    """What to say of it, and the exit code; None for a bug. The spool's own errors are looked up only now: a command
+    that needs no spool loads neither it nor cv2."""
+    if isinstance(error, ModuleNotFoundError):
+        advice = "pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)"
+        return (f"cv2 is missing: {advice}", 1) if error.name == "cv2" else None
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: permission denied for uid {os.getuid()}", 1
+    if isinstance(error, OSError):
+        return None if error.filename is None else (f"{error.filename}: {error.strerror}", 1)
+    from framesift.spool.nouns import SpoolBroken, SpoolTooNew, SpoolUnusable
+
+    if isinstance(error, (SpoolTooNew, SpoolUnusable)):
+        return str(error), 2
+    return (str(error), 1) if isinstance(error, SpoolBroken) else None
 
 
 def _end(why: str, code: int = 1) -> NoReturn:
