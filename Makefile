@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps -r
 
+# Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup setup-dev demo test check platform torture bench lock clean
 
 setup: $(VENV)/.run
