@@ -295,6 +295,9 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
     place, field = split(key)
     whole = fresh()
     inside(place, whole)[field] = value
+    for i in range(len(WHOLE["sampling_strategies"])):  # the others short: finding their lines takes most of the time
+        if place[:2] != ("sampling_strategies", i) and field != "sampling_strategies":
+            whole["sampling_strategies"][i] = {"name": f"s{i}", "type": "random", "traffic_percentage": 1}
     lines = problems(whole)
     if key in TAGGED:
         (line,) = lines

@@ -8,6 +8,7 @@ No line shows a secret: neither a field that the schema marks as one, nor a text
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ def explain(
     variable). data: what was validated (the parsed JSON), by which paths are told from pydantic's own labels.
     at: where a place of `data` stands in what the reader has before him, if something was left out since.
     """
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     told: dict[Place, list[Any]] = {}
     for problem in error.errors(include_url=False):
         # A union reports a problem for each of its branches: they are one problem of one place.
@@ -103,7 +104,7 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
 
 def kinds(model: type[BaseModel], place: Place, data: object) -> frozenset[str] | None:
     """The JSON types that `model` allows at `place` of `data`; empty where it allows any, None where it knows none."""
-    root = model.model_json_schema()
+    root = _schema_of(model)
     found = list(_schemas(root, place, data))
     types = {str(s.get("type", "string" if "enum" in s or "const" in s else "")) for s in found}
     return frozenset() if "" in types else frozenset(types) if found else None
@@ -123,6 +124,12 @@ def shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+@functools.cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """It takes tens of milliseconds to make, and is only read here."""
+    return model.model_json_schema()
 
 
 def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> Place:
