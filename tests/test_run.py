@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from canaries import PASSWORD
-from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
+from rigs.daemon import POLICY, Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip, read_number, real_clip
 from rigs.rtsp import RtspCamera, Wire
 
@@ -76,7 +76,8 @@ def test_recorded_predictions_come_back_frame_by_frame(tmp_path: Path) -> None:
 def test_sigterm_stops_within_seconds_and_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=50)
     settings = {
-        "streams": [_file_stream(loop=True, fps=20)],
+        "streams": [_file_stream(loop=True)],
+        "model": unhurried(tmp_path),
         "sink": {"type": "folder", "path": "collected", "limits": [{"type": "daily", "value": 3}]},
     }
     write_configuration(tmp_path, settings)
@@ -95,7 +96,7 @@ def test_sigterm_stops_within_seconds_and_loses_nothing_that_was_accepted(tmp_pa
 
 def test_ctrl_c_is_a_clean_stop_too(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
-    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)})
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         daemon.process.send_signal(signal.SIGINT)
@@ -105,7 +106,8 @@ def test_ctrl_c_is_a_clean_stop_too(tmp_path: Path) -> None:
 
 def test_a_reload_takes_the_new_policy_and_keeps_the_old_one_where_the_new_is_bad(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
-    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=20)]}, {"enabled": False})
+    endless = {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)}
+    write_configuration(tmp_path, endless, {"enabled": False})
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         (tmp_path / "policy.json").write_text(json.dumps({**POLICY, "enabled": "yes"}))
@@ -187,7 +189,7 @@ def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
 
 def test_the_service_manager_is_told_ready_alive_what_it_does_and_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
-    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20.0)
@@ -217,7 +219,8 @@ def test_the_running_daemon_answers_for_itself(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         bind = f"127.0.0.1:{free.getsockname()[1]}"
-    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)], "status": {"bind": bind}})
+    endless = {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)}
+    write_configuration(tmp_path, {**endless, "status": {"bind": bind}})
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         assert daemon.until(lambda: len(collected(tmp_path)) >= 1, 20.0)
@@ -236,7 +239,7 @@ def test_the_running_daemon_answers_for_itself(tmp_path: Path) -> None:
 
 def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
-    write_configuration(tmp_path, {"streams": [_file_stream(loop=True, fps=5)]})
+    write_configuration(tmp_path, {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)})
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         second = framesift(tmp_path, "run")

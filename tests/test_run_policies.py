@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from canaries import KEY
-from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
+from rigs.daemon import POLICY, Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.platform import Platform
 
@@ -35,9 +35,9 @@ def platform() -> Iterator[Platform]:
 
 def configure(folder: Path, platform: Platform, *, frames: int = 10, loop: bool = False, **settings: Any) -> None:
     numbered_clip(folder / "clip.mp4", frames=frames)
-    stream = {"name": "gate", "source": "clip.mp4", **({"loop": True, "fps": 20} if loop else {})}
     whole = {
-        "streams": [stream],
+        "streams": [{"name": "gate", "source": "clip.mp4", "loop": loop}],
+        **({"model": unhurried(folder)} if loop else {}),
         "policy": {"from": "roboflow", "project": "parking"},
         "roboflow": {"api_url": platform.url},
         **settings,

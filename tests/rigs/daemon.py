@@ -39,6 +39,16 @@ def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mappi
     (folder / "policy.json").write_text(json.dumps(policy))
 
 
+def unhurried(folder: Path) -> dict[str, Any]:
+    """A model that takes 50 ms for a picture: a clip that begins again and again would be read as fast as it can be."""
+    (folder / "unhurried.py").write_text(
+        "import threading\n"
+        "def make():\n"
+        "    return lambda pixels: threading.Event().wait(0.05) or {'predictions': []}\n"
+    )
+    return {"type": "python", "factory": "unhurried:make", "path": "."}
+
+
 def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs one command to its end."""
     ended = subprocess.run(
