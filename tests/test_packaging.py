@@ -292,7 +292,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
     [
         ("setup", "requirements/run.txt"),
         ("demo", ".venv/bin/framesift demo"),
-        ("test", '-m pytest -n auto -m "not torture"'),
+        ("test", '-m "not torture"'),
         ("check", "scripts/check"),
         ("platform", "-m rigs.platform"),
         ("torture", "-m torture --timeout"),

@@ -42,9 +42,7 @@ def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mappi
 def unhurried(folder: Path) -> dict[str, Any]:
     """A model that takes 50 ms for a picture: a clip that begins again and again would be read as fast as it can be."""
     (folder / "unhurried.py").write_text(
-        "import threading\n"
-        "def make():\n"
-        "    return lambda pixels: threading.Event().wait(0.05) or {'predictions': []}\n"
+        "import threading\ndef make():\n    return lambda pixels: threading.Event().wait(0.05) or {'predictions': []}\n"
     )
     return {"type": "python", "factory": "unhurried:make", "path": "."}
 
