@@ -293,6 +293,22 @@ def test_what_the_platform_has_is_shown_as_the_daemon_understands_it(folder: Pat
     assert ran.err[-1] == f"hash {digest(parse(ran.out, 'shown'))}"
 
 
+def test_a_model_of_another_kind_than_the_project_is_shown_to_collect_nothing(folder: Path, platform: Platform) -> None:
+    platform.add_project("kinds", "classification", active_learning=policy())
+    ran = run("show", **online(folder, platform, project="kinds", model={"type": "stub", "task": "object-detection"}))
+    assert json.loads(ran.out)["enabled"] is False
+    assert "the local model does object-detection, the project kinds is for classification" in ran.err[0]
+
+
+def test_a_model_that_only_its_loading_tells_the_kind_of_is_said_not_to_be_loaded(
+    folder: Path, platform: Platform
+) -> None:
+    platform.add_project("kinds", "classification", active_learning=policy())
+    ran = run("show", **online(folder, platform, project="kinds", model={"type": "onnx", "path": "net.onnx"}))
+    assert json.loads(ran.out)["enabled"] is True
+    assert "the local model was not loaded: framesift check tells" in ran.err[0]
+
+
 def test_without_an_answer_there_is_nothing_to_show_and_one_line_says_why(folder: Path, platform: Platform) -> None:
     platform.add_project("parking", "object-detection", active_learning=REMOTE)
     environ = online(folder, platform)

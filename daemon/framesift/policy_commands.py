@@ -103,7 +103,7 @@ def _standing(config: Path | None, stream: str | None) -> Standing:
     from framesift.clock import SystemClock
     from framesift.config_errors import ConfigError
     from framesift.online import connect
-    from framesift.policy_source import PolicyUnavailable, ask_once
+    from framesift.policy_source import PolicyUnavailable, RoboflowPolicy, ask_once
 
     settings = _settings(config)
     options = settings.policy
@@ -114,6 +114,10 @@ def _standing(config: Path | None, stream: str | None) -> Standing:
         options = named[stream].policy or options
     if not settings.enabled:
         note("enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever this says")
+    task = getattr(settings.model, "task", None)
+    must_fit = isinstance(options, RoboflowPolicy) and options.model_id is None
+    if must_fit and settings.model is not None and task is None:
+        note("the local model was not loaded: framesift check tells whether it is of the project's kind")
     online = connect(settings.roboflow, settings.network)
     try:
         return ask_once(
@@ -121,7 +125,7 @@ def _standing(config: Path | None, stream: str | None) -> Standing:
             platform=online.platform,
             web=online.web,
             clock=SystemClock(),
-            task=None,
+            task=task,
             within_s=ANSWER_WITHIN_S,
         )
     except PolicyUnavailable as error:
