@@ -61,6 +61,17 @@ def test_the_named_tests_exist(file: str) -> None:
     assert {test for other, test in named_tests() if other == file} <= there
 
 
+def test_wherever_the_tests_say_that_we_differ_there_is_a_line() -> None:
+    ours = {
+        (path.name, node.name)
+        for path in TESTS.glob("test_reference_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_ours_")
+    }
+    assert len(ours) > 10
+    assert ours <= set(named_tests())
+
+
 def test_every_field_of_the_policy_has_a_line() -> None:
     assert options_of(section("The configuration")) == {*Policy.model_fields, *BatchingStrategy.model_fields}
 
