@@ -260,8 +260,8 @@ def test_an_answer_that_trickles_or_never_comes_ends_with_the_time_for_it(tmp_pa
         for number, action in enumerate(slow):
             rig.platform.orders.add(Order("upload", action))
             began_s = time.monotonic()
-            outcome = rig.sink.deliver(delivery(number), now_s=rig.clock.now().wall_s, within_s=0.5)
-            assert 0.4 < time.monotonic() - began_s < 5.0
+            outcome = rig.sink.deliver(delivery(number), now_s=rig.clock.now().wall_s, within_s=1.0)
+            assert 0.9 < time.monotonic() - began_s < 5.0
             assert isinstance(outcome, Later)
             assert (outcome.scope, outcome.arrived) == (Scope.SINK, True)
 

@@ -16,7 +16,7 @@ from canaries import KEY
 from framesift.web import Answered, Request, Unanswered, Web
 from rigs.raw import OK, Peer, Raw, answering, nobody_listens
 
-SOON_S = 0.3
+SOON_S = 0.8
 # Where something else must have happened before, on a machine that may be busy.
 LATER_S = 1.0
 # A deadline that is not kept shows as much more.

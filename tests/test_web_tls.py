@@ -11,7 +11,7 @@ from canaries import KEY
 from framesift.web import Answered, Request, Unanswered, Web
 from rigs.raw import OK, Peer, Raw, answering, make_certificate
 
-SOON_S = 0.3
+SOON_S = 0.8
 # Where a handshake must have happened before, on a machine that may be busy.
 LATER_S = 1.0
 SLACK_S = 5.0
