@@ -19,11 +19,13 @@ from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
 from framesift.limits.asking import Requests, Wanted
+from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
 from framesift.sampling import AcceptedClasses
 from framesift.sharing import FleetCounts
 from framesift.spool import Accepted, Exit, WhenFull, by_hand
 from framesift.telemetry import Telemetry
+from rigs.between import between
 from rigs.doors import Style, policy
 from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
 from rigs.redis_server import RedisServer, redis_server
@@ -275,6 +277,38 @@ def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
     device.look()
     assert device.used() == 0
     assert agree(redis, device)
+
+
+@pytest.mark.parametrize("charged", ["when the ledger went away", "when it was back"])
+def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
+    tmp_path: Path, redis: RedisServer, charged: str
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "a", Server("127.0.0.1", wire.port)) as device:
+        if charged == "when it was back":
+            redis.stop()
+        wire.mode = "cut"
+        (id,) = device.accepted(1, quota())
+        if charged == "when it was back":
+            redis.start()
+        wire.mode = "pass"
+
+        def drop_what_was_charged() -> None:
+            if any(held(redis).values()):
+                by_hand.drop(device.spool.path, [id])
+
+        wire.before_answer = drop_what_was_charged
+        device.recover()
+        device.look()
+        assert device.exits("dropped") == 1
+        assert device.used() == 0
+        assert agree(redis, device)
+
+
+def test_a_ledger_that_is_well_is_not_connected_to_again(device: FleetDevice, redis: RedisServer) -> None:
+    connections = redis.client.info("stats")["total_connections_received"]
+    for _ in range(3):
+        device.look()
+    assert redis.client.info("stats")["total_connections_received"] <= connections + 1  # the test's own
 
 
 # --- crashes ---------------------------------------------------------------------------------------------------------

@@ -338,6 +338,7 @@ def test_a_batch_that_was_forgotten_is_told_again_and_never_counts_less_than_bef
     device.ask(report=[BatchReport("b", 4, 0, False)])
     assert granted(device, 5, quota("a", most=5)) == 1
     device.ask(report=[BatchReport("b", 4, 0, False)])  # read from the spool before the last charge was in it
+    device.clock.advance(REMEMBERED_S)
     assert isinstance(device.charge(quota("a", most=5)), Refused)
     device.clock.advance(REMEMBERED_S)
     device.ask(report=[BatchReport("b", 3, 0, True)])  # at a start, when nothing is on its way

@@ -8,9 +8,9 @@ Each look does, for every project:
     datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
 
 There are doubts at each start, since the last run may have been killed between a charge and its spool; when an accepted
-frame did not reach the spool after all; when a credit was given back; and, since a request may wait in a network for
-long, every ten minutes. So a refund needs no record of its own: it is the difference between two books, and a device
-that dies anywhere settles it when it starts again.
+frame did not reach the spool after all; when a credit was given back; when the ledger was away, with which answers may
+have been lost; and, since a request may wait in a network for long, every ten minutes. So a refund needs no record of
+its own: it is the difference between two books, and a device that dies anywhere settles it when it starts again.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Crediting:
                 return min(answers.restoring_s, LOOK_EVERY_S)
             if was_away:
                 ledger.is_well()
-            if ledger.take_doubts():
+            if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
             self._tell(project, ledger, answers.generation)
             return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ class Between:
     def __init__(self, port: int, certificate: tuple[Path, Path] | None) -> None:
         self.mode = "pass"
         self.delay_s = 0.0  # of each answer
+        self.before_answer: Callable[[], None] = lambda: None
         self.swallowed = 0
         self._server_port = port
         self._place = socket.create_server(("127.0.0.1", 0))
@@ -61,6 +62,8 @@ class Between:
     def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(1 << 16):
+                if is_answer:
+                    self.before_answer()
                 if is_answer and self.delay_s:
                     self._pause.wait(self.delay_s)
                 if is_answer and self.mode != "pass":

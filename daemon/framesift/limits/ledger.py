@@ -122,7 +122,6 @@ class Ledger:
                         self._lose("its memory is new")
                     return decision
         except LimitsUnavailable as error:
-            self._frames.close()
             self._lose(str(error))
         finally:
             self._frames_lock.release()
