@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,30 @@ def pixels_of(jpeg: bytes) -> NDArray[np.uint8]:
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     return np.asarray(pixels, np.uint8)
+
+
+def spoken(port: int, *said: bytes, timeout_s: float = 20.0) -> bytes:
+    """Says these bytes to a port of this machine, and returns what comes back until the other side ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+        for some in said:
+            connection.sendall(some)
+        return heard(connection)
+
+
+def asking(*lines: str, first: str = "POST /datapoints HTTP/1.1", host: str = "Host: localhost") -> bytes:
+    """The head of a request with JSON, in bytes; its body is to follow."""
+    return "\r\n".join((first, host, "Content-Type: application/json", *lines, "", "")).encode("latin-1")
+
+
+def heard(connection: socket.socket) -> bytes:
+    """What comes until the other side ends."""
+    got = b""
+    try:
+        while some := connection.recv(65536):
+            got += some
+    except ConnectionResetError:
+        pass
+    return got
 
 
 def in_base64(content: bytes) -> str:

@@ -31,7 +31,7 @@ from framesift.doors.http1 import (
     read_head,
 )
 from framesift.doors.listening import Connection, Listening
-from framesift.doors.names import is_local
+from framesift.doors.names import is_local, is_of_foreign_page
 from framesift.doors.options import DoorOptions
 from framesift.doors.outcomes import Outcome
 from framesift.doors.seats import Seats, TooManyStreams
@@ -116,6 +116,7 @@ class DatapointsDoor:
     async def _serve(self, client: Connection) -> None:
         while not client.stopping:
             client.busy = False
+            arrived_before = client.reader.arrived_bytes
             try:
                 head = await asyncio.wait_for(read_head(client.reader), self._bounds.head_within_s)
                 if head is None:
@@ -125,7 +126,11 @@ class DatapointsDoor:
             except BadHttp as error:
                 await self._refuse(client, _Told(error.status, {"error": str(error), "where": "head"}))
                 return
-            except (asyncio.TimeoutError, Cut):
+            except asyncio.TimeoutError:
+                if client.reader.arrived_bytes > arrived_before:  # it was slow, not idle
+                    await self._refuse(client, self._late("head", self._bounds.head_within_s))
+                return
+            except Cut:
                 return
             refusal = self._refusal(head, framing)
             if refusal is None and self._at_work >= self._bounds.at_work:
@@ -137,29 +142,35 @@ class DatapointsDoor:
                     return
                 told = refusal
             else:
-                self._at_work += 1
-                try:
-                    body = await asyncio.wait_for(self._body(client, head, framing), self._bounds.body_within_s)
-                    told = await asyncio.get_running_loop().run_in_executor(
-                        self._workers, self._judge, head.get("content-type"), body
-                    )
-                except asyncio.TimeoutError:
-                    why = f"the body did not arrive within {self._bounds.body_within_s:g} s"
-                    await self._refuse(client, _Told(408, {"error": why, "where": "body"}))
+                told, is_whole = await self._judged(client, head, framing)
+                if not is_whole:
+                    await self._refuse(client, told)
                     return
-                except BadHttp as error:
-                    await self._refuse(client, _Told(error.status, {"error": str(error), "where": "body"}))
-                    return
-                except Cut:
-                    await self._refuse(client, _Told(400, {"error": "the body ends too early", "where": "body"}))
-                    return
-                finally:
-                    self._at_work -= 1
             ends = head.ends_connection or client.stopping
             client.writer.write(self._answer(told, head, ends=ends))
             await client.writer.drain()
             if ends:
                 return
+
+    async def _judged(self, client: Connection, head: Head, framing: Framing) -> tuple[_Told, bool]:
+        """The answer, and whether all of the request was read, so that another may follow it."""
+        self._at_work += 1
+        try:
+            body = await asyncio.wait_for(self._body(client, head, framing), self._bounds.body_within_s)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._workers, self._judge, head.get("content-type"), body), True
+        except asyncio.TimeoutError:
+            return self._late("body", self._bounds.body_within_s), False
+        except BadHttp as error:
+            return _Told(error.status, {"error": str(error), "where": "body"}), False
+        except Cut:
+            return _Told(400, {"error": "the body ends too early", "where": "body"}), False
+        finally:
+            self._at_work -= 1
+
+    @staticmethod
+    def _late(what: str, within_s: float) -> _Told:
+        return _Told(408, {"error": f"the {what} did not arrive within {within_s:g} s", "where": what})
 
     async def _body(self, client: Connection, head: Head, framing: Framing) -> bytes:
         if "100-continue" in head.words("expect"):
@@ -183,6 +194,8 @@ class DatapointsDoor:
                 return _Told(401, {"error": "the token is missing or wrong", "where": "Authorization"})
         elif not is_local(head, self._options.host):
             return _Told(421, {"error": "this server is not called so; by its address it is", "where": "Host"})
+        elif is_of_foreign_page(head, self._options.host):
+            return _Told(403, {"error": "pages of other machines hand nothing in here", "where": "Origin"})
         path = target.partition("?")[0]
         if path == "/" and method in ("GET", "HEAD"):
             return _Told(200, {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,6 +20,9 @@ MOST_HEAD_BYTES = 64 << 10
 # How much is read ahead of whoever takes it. Also the longest that a head may be for the reader itself.
 READ_AHEAD_BYTES = 256 << 10
 _LONGEST_CHUNK_LINE = 1024
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LINGER_S = 5.0
 
 
@@ -35,11 +39,17 @@ class Cut(Exception):
 
 
 class Reader(asyncio.StreamReader):
-    """A stream whose end can be waited for. What had arrived before the connection broke can still be read."""
+    """A stream whose end can be waited for. What had arrived before the connection broke can still be read.
+    arrived_bytes: since the connection began."""
 
     def __init__(self) -> None:
         super().__init__(limit=READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
         self.ended = asyncio.Event()
+        self.arrived_bytes = 0
+
+    def feed_data(self, data: bytes) -> None:
+        self.arrived_bytes += len(data)
+        super().feed_data(data)
 
     def feed_eof(self) -> None:
         super().feed_eof()
@@ -104,7 +114,14 @@ async def read_head(reader: Reader, *, of_answer: bool = False) -> Head | None:
         good = len(words) == 3 and words[2] in ("HTTP/1.1", "HTTP/1.0") and all(words)
     if not good:
         raise BadHttp(400, "the first line is not HTTP/1.1")
-    fields = tuple((name.lower(), value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines))
+    split = [line.partition(":") for line in lines]
+    if not of_answer:
+        # Others read "Content-Length : 5", a folded line or a line feed alone as they like, and would see another body.
+        if any(_CONTROL.search(line) for line in (first, *lines)):
+            raise BadHttp(400, "the head has a control character")
+        if not all(colon and _NAME.fullmatch(name) for name, colon, _ in split):
+            raise BadHttp(400, "a line of the head is not a name, a colon and a value")
+    fields = tuple((name.lower(), value.strip(" \t")) for name, _, value in split)
     return Head(raw, (words[0], words[1], words[2]), fields)
 
 
@@ -173,13 +190,10 @@ async def pieces(reader: Reader, framing: Framing) -> AsyncGenerator[Piece, None
         while True:
             line = await _line(reader)
             yield Piece(line, b"")
-            digits = line.split(b";")[0].strip()
-            try:
-                size_bytes = int(digits, 16) if digits.isalnum() else -1
-            except ValueError:
-                size_bytes = -1
-            if not 0 <= size_bytes < 1 << 40:
+            found = _CHUNK_LINE.fullmatch(line)
+            if found is None:
                 raise BadHttp(400, "a chunk's length is a hexadecimal number")
+            size_bytes = int(found[1], 16)
             if size_bytes == 0:
                 break
             async for content in _exactly(reader, size_bytes):
@@ -237,14 +251,14 @@ def answer(
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if bodiless else body)
 
 
-async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes) -> None:
+async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S) -> None:
     """Sends a last answer to somebody who may still be sending, and reads on for a while: closing at once would reset
     the connection, and the answer with it."""
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         writer.write(content)
         if writer.can_write_eof():
             writer.write_eof()
-        await asyncio.wait_for(_swallow(reader), _LINGER_S)
+        await asyncio.wait_for(_swallow(reader), linger_s)
 
 
 async def _swallow(reader: Reader) -> None:

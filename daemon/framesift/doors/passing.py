@@ -35,7 +35,7 @@ from framesift.doors.http1 import (
 from framesift.doors.inference import Call, call_of, stub_answer
 from framesift.doors.kept import Budget, Kept
 from framesift.doors.listening import Connection, Listening
-from framesift.doors.names import is_local
+from framesift.doors.names import is_local, is_of_foreign_page
 from framesift.doors.options import DoorOptions
 from framesift.doors.outcomes import Outcome
 from framesift.doors.relay import NotReached, Request, Upstream, connect, relay
@@ -168,7 +168,10 @@ class PassThrough:
 
     def _call_of(self, head: Head) -> Call | None:
         call = call_of(head)
-        if call is not None and self._token is None and not is_local(head, self._options.host):
+        here = self._options.host
+        if call is None or self._token is not None:
+            return call
+        if not is_local(head, here) or is_of_foreign_page(head, here):
             # It passes, as it would without a door. But what web pages send is not to be anybody's training data.
             self._count(Outcome.FOREIGN)
             return None

@@ -145,7 +145,7 @@ def parsed(text: bytes, where: str) -> Any:
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise Fault(413, f"this JSON has more than {MOST_VALUES:,} values", where)
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise Fault(400, "this JSON is nested too deep", where) from None
     except ValueError as error:  # undecodable bytes and endless digits are ValueErrors too
@@ -156,6 +156,11 @@ def parsed(text: bytes, where: str) -> Any:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text[:40])
 
 
 def _item(sent: object, where: str) -> Item:
@@ -256,6 +261,12 @@ def prediction_of(item: Item, width: int, height: int) -> Prediction:
     sent = parsed(item.prediction, where) if isinstance(item.prediction, bytes) else item.prediction
     if sent is None:
         return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height)
+    if isinstance(sent, dict) and not sent.get("is_stub"):
+        # What a model's answer may lack, a sender did not mean.
+        if not isinstance(sent.get("image"), dict | None):
+            raise Fault(422, "an object of width and height is allowed", f"{where}.image")
+        if "top" in sent and not isinstance(sent.get("predictions"), list):
+            raise Fault(422, "with top, a list of classes is allowed", f"{where}.predictions")
     try:
         prediction = wire.parse(sent, width=width, height=height, task=task)
     except ValueError as error:
