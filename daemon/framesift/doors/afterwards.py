@@ -6,6 +6,7 @@ much waits, what is newest is left out.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -65,7 +66,7 @@ class Afterwards:
         self._telemetry = telemetry
         self._failed = failed
         self._pulse = Pulse(clock)
-        self._waiting: queue.Queue[Exchange] = queue.Queue(most_waiting)
+        self._waiting: queue.Queue[Exchange | None] = queue.Queue(most_waiting)  # None: look whether it is to stop
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="door sampling", daemon=True)
@@ -76,6 +77,8 @@ class Afterwards:
     def stop(self, within_s: float) -> None:
         """What waits is sampled if it can be within the time, and counted as left out otherwise."""
         self._stop.set()
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
         if self._thread.ident is not None:
             self._thread.join(within_s)
             self._hurry.set()
@@ -100,6 +103,8 @@ class Afterwards:
                 try:
                     exchange = self._waiting.get(timeout=_LOOK_S)
                 except queue.Empty:
+                    continue
+                if exchange is None:
                     continue
                 if self._hurry.is_set():
                     self._telemetry.at_door(self._stream, Outcome.BUSY)

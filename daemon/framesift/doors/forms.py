@@ -60,16 +60,14 @@ def parts(body: bytes, boundary: bytes) -> tuple[Part, ...]:
 
 
 def _name(head: str, number: int) -> str:
-    for line in head.split("\r\n"):
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "content-transfer-encoding" and value.strip().lower() not in (
-            "binary",
-            "8bit",
-            "7bit",
-        ):
-            raise BadForm(f"part {number} is encoded as {value.strip()[:40]!r}; it is sent as it is")
-        if key.strip().lower() == "content-disposition":
-            found = _NAME.search(value)
-            if found and value.strip().lower().startswith("form-data"):
-                return found[1]
+    lines = [
+        (key.strip().lower(), value.strip()) for key, _, value in (line.partition(":") for line in head.split("\r\n"))
+    ]
+    for key, value in lines:
+        if key == "content-transfer-encoding" and value.lower() not in ("binary", "8bit", "7bit"):
+            raise BadForm(f"part {number} is encoded as {value[:40]!r}; it is sent as it is")
+    for key, value in lines:
+        found = _NAME.search(value) if key == "content-disposition" else None
+        if found and value.lower().startswith("form-data"):
+            return found[1]
     raise BadForm(f"part {number} has no name")

@@ -47,7 +47,7 @@ class Reader(asyncio.StreamReader):
         self.ended = asyncio.Event()
         self.arrived_bytes = 0
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: Any) -> None:
         self.arrived_bytes += len(data)
         super().feed_data(data)
 

@@ -113,7 +113,7 @@ class Listening:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(reader, Reader)
-        # asyncio does this only for sockets that name their protocol, which those of `create_server` do not. Without it,
+        # asyncio does this only for sockets that name their protocol, which those of `create_server` don't. Without it,
         # an answer's body waits until its client has acknowledged its head, which takes 40 ms.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(reader, writer, task=asyncio.current_task())

@@ -1,0 +1,45 @@
+"""Pictures that are made to harm whoever opens them, and the parts of PNG and JPEG files to make them of."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(name: bytes, content: bytes = b"") -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+
+
+def zeros(count: int) -> bytes:
+    """So many zero bytes, compressed to a hundredth."""
+    squeeze, block = zlib.compressobj(1), bytes(1 << 20)
+    parts = [squeeze.compress(block[: min(len(block), count - at)]) for at in range(0, count, len(block))]
+    return b"".join(parts) + squeeze.flush()
+
+
+def black(width: int, height: int) -> bytes:
+    """A PNG that is what it says, however large."""
+    return PNG + header(width, height) + chunk(b"IDAT", zeros(height * (1 + 3 * width))) + chunk(b"IEND")
+
+
+def png(*chunks: bytes, width: int = 64, height: int = 48) -> bytes:
+    return PNG + header(width, height) + b"".join(chunks) + chunk(b"IEND")
+
+
+def resized(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header says another size."""
+    frame = jpeg.index(b"\xff\xc0")
+    return jpeg[: frame + 5] + struct.pack(">HH", height, width) + jpeg[frame + 9 :]
+
+
+def scanned(jpeg: bytes, times: int) -> bytes:
+    """A JPEG that says all it has to say so many times."""
+    scan, end = jpeg.index(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
+    return jpeg[:scan] + jpeg[scan:end] * times + jpeg[end:]
