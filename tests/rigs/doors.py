@@ -71,11 +71,11 @@ def asking(*lines: str, first: str = "POST /datapoints HTTP/1.1", host: str = "H
     return "\r\n".join((first, host, "Content-Type: application/json", *lines, "", "")).encode("latin-1")
 
 
-def heard(connection: socket.socket) -> bytes:
-    """What comes until the other side ends."""
+def heard(connection: socket.socket, count: int = 1 << 40) -> bytes:
+    """What comes until the other side ends, or so many bytes of it."""
     got = b""
     try:
-        while some := connection.recv(65536):
+        while len(got) < count and (some := connection.recv(min(count - len(got), 65536))):
             got += some
     except ConnectionResetError:
         pass

@@ -55,6 +55,13 @@ class Peer:
         self._raw.asked.append(asked)
         return asked
 
+    def rest(self, end: bytes) -> bytes:
+        """What comes after a head, until these bytes have come."""
+        got = b""
+        while not got.endswith(end) and (byte := self._file.read(1)):
+            got += byte
+        return got
+
     def send(self, content: bytes) -> None:
         self._connection.sendall(content)
 

@@ -62,7 +62,8 @@ async def connect(host: str, port: int) -> Upstream:
 class Request:
     """A request under way. raw_head: as the server is to get it. held: pieces of its body that were read already, rest:
     those that weren't. copy: None where nothing is kept of it. continued: its client was told already to go on with its
-    body. fed: all of it has been passed, or can't be; is_whole tells which."""
+    body. fed: all of it has been passed, or can't be; is_whole tells which. client_gone: it has ended its side, or
+    broke off: nobody may be waiting any more."""
 
     head: Head
     raw_head: bytes = field(repr=False)
@@ -75,11 +76,19 @@ class Request:
     is_whole: bool = False
     client_gone: bool = False
 
+    @property
+    def may_come_again(self) -> bool:
+        """Whether its body is kept, so far."""
+        return self.copy is not None and self.copy.whole and self.framing.kind is not Kind.CHUNKED
+
     def again(self) -> Request | None:
         """The same from its beginning, where all of it is at hand."""
-        if not self.is_whole or self.copy is None or not self.copy.whole or self.framing.kind is Kind.CHUNKED:
+        if self.framing.kind is Kind.NONE and self.head.first[0] in ("GET", "HEAD"):
+            body = b""
+        elif self.is_whole and self.copy is not None and self.may_come_again:
+            body = self.copy.content()
+        else:
             return None
-        body = self.copy.content()
         # The copy is there already: what is fed again must not be added to it.
         return Request(self.head, self.raw_head, self.framing, [Piece(body, b"")], self.rest, self.copy, self.continued)
 
@@ -90,6 +99,7 @@ async def relay(
     """Returns the answer's head when all of the answer has been passed (`copy` then holds its body); None where the
     server ended, or said what is no HTTP, before it answered anything. Raises Cut where it ended in the middle, and
     OSError where the client is gone."""
+    served_before = upstream.served
     feeding = asyncio.create_task(_feed(client, upstream, request))
     try:
         while True:
@@ -97,8 +107,10 @@ async def relay(
                 head = await read_head(upstream.reader, of_answer=True)
                 framing = None if head is None else framing_of_answer(head, request.head.first[0])
             except (BadHttp, Cut):
-                return None
+                head = framing = None
             if head is None or framing is None:
+                if served_before and request.may_come_again:
+                    await request.fed.wait()
                 return None
             upstream.served = True
             is_last = head.status >= 200 or head.status == 101
@@ -129,29 +141,42 @@ async def relay(
 
 async def _feed(client: Reader, upstream: Upstream, request: Request) -> None:
     writer = upstream.writer
+    reads = True  # the server does
     try:
         writer.write(request.raw_head)
         for piece in request.held:
             writer.write(piece.raw)
-        await writer.drain()
+        reads = await _drained(writer)
         async for piece in request.rest:
-            writer.write(piece.raw)
             if request.copy is not None:
                 request.copy.add(piece.content)
-            await writer.drain()
+            if reads:
+                writer.write(piece.raw)
+                reads = await _drained(writer)
+            if not reads and not request.may_come_again:
+                return  # what the server answers says why
         request.is_whole = True
         request.fed.set()
         await client.ended.wait()
+        request.client_gone = True
         # A client that has ended its side has gone, or waits for its answer: the server is told, and decides.
         if client.at_eof() and writer.can_write_eof():
             writer.write_eof()
     except (Cut, BadHttp):
         request.client_gone = True
         writer.transport.abort()
-    except OSError:  # the server reads no more; what it answers says why
+    except OSError:
         pass
     finally:
         request.fed.set()
+
+
+async def _drained(writer: asyncio.StreamWriter) -> bool:
+    try:
+        await writer.drain()
+    except OSError:
+        return False
+    return True
 
 
 async def _tunnel(client: Reader, to_client: asyncio.StreamWriter, upstream: Upstream) -> None:
