@@ -2,24 +2,29 @@
 
     .venv/bin/python benchmarks/pass_through.py [--requests 1000] [--clients 8] [--thinks-ms 50] [--size 640x480]
 
-Both ways the same clients send the same pictures, each on a connection that is kept, and every answer is compared byte
+Each way the same clients send the same pictures, each on a connection that is kept, and every answer is compared byte
 for byte with what the server says to that picture. The server is a small one of this file, in a process of its own: it
 thinks for a fixed time, without using a processor, and answers with a prediction that depends on the request's bytes.
-The door is that of a `framesift run` in another process, with a folder as sink. Its policy accepts a tenth of what
-passes; `--policy off` shows what passing alone costs. The turns are short, so that both ways meet the same weather on a
-shared machine.
+The doors are those of three `framesift run` in processes of their own:
+
+    sampled     its policy accepts a tenth of what passes, into a folder
+    policy off  its policy collects nothing: what passing alone costs
+    full        its policy accepts all, its spool is full and refuses, and its workers wait for a platform that is gone
+
+The turns are short, so that all ways meet the same weather on a shared machine; which way begins changes with each.
+`--doors sampled` measures one of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import json
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +33,7 @@ import time
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -35,6 +41,35 @@ from framesift.demo.scene import Street
 
 TURNS = 10
 MODEL = "street/1"
+TENTH = {
+    "enabled": True,
+    "persist_predictions": True,
+    "sampling_strategies": [{"name": "some", "type": "random", "traffic_percentage": 0.1}],
+    "batching_strategy": {"batches_name_prefix": "bench", "recreation_interval": "never"},
+}
+ALL = {**TENTH, "sampling_strategies": [{"name": "all", "type": "random", "traffic_percentage": 1.0}]}
+# Port 9 is that of nobody: whoever uploads there waits.
+GONE = {
+    "roboflow": {"api_key": "none", "api_url": "http://127.0.0.1:9"},
+    "sink": {"type": "roboflow", "project": "street"},
+    "spool": {"max_bytes": "1MiB", "min_free_bytes": "1MiB", "when_full": "refuse"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A door to be measured. settings: beside those that all have."""
+
+    name: str
+    policy: dict[str, Any]
+    settings: dict[str, Any]
+
+
+DOORS = (
+    Door("sampled", TENTH, {"sink": {"type": "folder", "path": "collected"}}),
+    Door("policy off", {"enabled": False}, {"sink": {"type": "folder", "path": "collected"}}),
+    Door("full", ALL, GONE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +86,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--thinks-ms", type=float, default=50.0)
     parser.add_argument("--size", default="640x480")
-    parser.add_argument("--policy", choices=("tenth", "off"), default="tenth")
+    parser.add_argument("--doors", nargs="+", choices=[door.name for door in DOORS], help="which of them (all)")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
@@ -60,48 +95,50 @@ def main() -> None:
         return
     bodies = _bodies(width, height)
     answers = [_answer(body, width, height) for body in bodies]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server_port, door_port, status_port = _free_ports(3)
+    doors = [door for door in DOORS if given.doors is None or door.name in given.doors]
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as house:
+        server_port, *free = _free_ports(1 + 2 * len(doors))
         serving = ["--serve", str(server_port), "--thinks-ms", str(given.thinks_ms), "--size", given.size]
-        server = subprocess.Popen([sys.executable, __file__, *serving])
-        daemon = _daemon(folder, given.policy, server_port, door_port, status_port)
-        try:
-            for port in (server_port, door_port, status_port):
-                _wait_for(port)
-            direct: list[Call] = []
-            through: list[Call] = []
-            each = max(1, given.requests // TURNS // given.clients)
-            _turn(server_port, bodies, answers, given.clients, 2)  # so that neither way pays for what is done once
-            _turn(door_port, bodies, answers, given.clients, 2)
-            for _ in range(TURNS):
-                direct += _turn(server_port, bodies, answers, given.clients, each)
-                through += _turn(door_port, bodies, answers, given.clients, each)
-            pictures = f"pictures of {given.size} ({len(bodies[0]) // 1024} KiB in base64)"
-            thinks = f"the server thinks for {given.thinks_ms:g} ms"
-            print(f"{len(direct)} requests each way, {given.clients} clients, {pictures}, {thinks}")
-            _show("directly", direct)
-            _show("through the door", through)
-            for title, share in (("median", 0.5), ("p99", 0.99)):
-                print(f"added, {title}: {1000 * (_at(through, share) - _at(direct, share)):.2f} ms")
-            exact = sum(call.is_exact for call in direct), sum(call.is_exact for call in through)
-            print(f"answers that are the server's own, byte for byte: {exact[0]} directly, {exact[1]} through the door")
-            seen = _status(status_port)
-            print(f"the door says {seen['doors']}; accepted {seen['frames_accepted']}, refused {seen['refused']}")
-        finally:
-            for process in (daemon, server):
-                process.send_signal(signal.SIGTERM)
-                process.wait(20)
+        _started(house, [sys.executable, str(Path(__file__).resolve()), *serving], Path(name))
+        ways = {"directly": server_port}
+        windows: dict[str, int] = {}
+        for door in doors:
+            ways[door.name], windows[door.name] = free.pop(), free.pop()
+            folder = Path(name) / door.name.replace(" ", "-")
+            _configured(folder, door, server_port, ways[door.name], windows[door.name])
+            _started(house, [sys.executable, "-m", "framesift", "run"], folder)
+        for port in (*ways.values(), *windows.values()):
+            _wait_for(port)
+        calls: dict[str, list[Call]] = {way: [] for way in ways}
+        each = max(1, -(-given.requests // (TURNS * given.clients)))
+        for port in ways.values():  # so that no way pays for what is done once
+            _turn(port, bodies, answers, given.clients, 2)
+        for turn in range(TURNS):
+            order = list(ways)
+            for way in (*order[turn % len(order) :], *order[: turn % len(order)]):
+                calls[way] += _turn(ways[way], bodies, answers, given.clients, each)
+        pictures = f"pictures of {given.size} ({len(bodies[0]) // 1024} KiB in base64)"
+        thinks = f"the server thinks for {given.thinks_ms:g} ms"
+        print(f"{len(calls['directly'])} requests each way, {given.clients} clients, {pictures}, {thinks}")
+        for way, made in calls.items():
+            _show(way, made, calls["directly"])
+        for way, window in windows.items():
+            seen = _status(window)
+            print(f"{way}: {seen['doors']}; accepted {seen['frames_accepted']}, refused {seen['refused']}")
 
 
-def _show(way: str, calls: list[Call]) -> None:
-    worst_s = max(call.took_s for call in calls)
-    middle_s, p99_s = _at(calls, 0.5), _at(calls, 0.99)
-    print(f"{way}: median {1000 * middle_s:.2f} ms, p99 {1000 * p99_s:.2f} ms, worst {1000 * worst_s:.2f} ms")
+def _show(way: str, calls: list[Call], direct: list[Call]) -> None:
+    exact = sum(call.is_exact for call in calls)
+    parts = []
+    for title, share in (("median", 0.5), ("p99", 0.99), ("worst", 1.0)):
+        took_ms, more_ms = 1000 * _at(calls, share), 1000 * (_at(calls, share) - _at(direct, share))
+        parts.append(f"{title} {took_ms:.1f} ms" + ("" if calls is direct else f" ({more_ms:+.1f})"))
+    print(f"{way:>10}: {', '.join(parts)}; {exact} answers are the server's own, byte for byte")
 
 
 def _at(calls: list[Call], share: float) -> float:
-    return statistics.quantiles([call.took_s for call in calls], n=1000, method="inclusive")[round(share * 1000) - 1]
+    in_order = sorted(call.took_s for call in calls)
+    return in_order[min(len(in_order) - 1, int(share * len(in_order)))]
 
 
 # -- the clients
@@ -205,24 +242,28 @@ async def _serve(port: int, thinks_s: float, width: int, height: int) -> None:
 # -- the daemon
 
 
-def _daemon(folder: Path, policy: str, server_port: int, door_port: int, status_port: int) -> subprocess.Popen[bytes]:
+def _configured(folder: Path, door: Door, server_port: int, port: int, window: int) -> None:
     settings = {
         "device": "bench",
-        "doors": [{"listen": f"127.0.0.1:{door_port}", "upstream": f"http://127.0.0.1:{server_port}"}],
+        "doors": [{"listen": f"127.0.0.1:{port}", "upstream": f"http://127.0.0.1:{server_port}"}],
         "policy": "policy.json",
-        "sink": {"type": "folder", "path": "collected"},
-        "status": {"bind": f"127.0.0.1:{status_port}"},
-        "log": {"level": "warning"},
+        "status": {"bind": f"127.0.0.1:{window}"},
+        "log": {"level": "error"},
+        **door.settings,
     }
-    tenth = {
-        "enabled": True,
-        "persist_predictions": True,
-        "sampling_strategies": [{"name": "some", "type": "random", "traffic_percentage": 0.1}],
-        "batching_strategy": {"batches_name_prefix": "bench", "recreation_interval": "never"},
-    }
+    folder.mkdir()
     (folder / "framesift.yaml").write_text(json.dumps(settings))
-    (folder / "policy.json").write_text(json.dumps(tenth if policy == "tenth" else {"enabled": False}))
-    return subprocess.Popen([sys.executable, "-m", "framesift", "run"], cwd=folder)
+    (folder / "policy.json").write_text(json.dumps(door.policy))
+
+
+def _started(house: contextlib.ExitStack, words: list[str], folder: Path) -> None:
+    process = subprocess.Popen(words, cwd=folder)
+
+    def end() -> None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+    house.callback(end)
 
 
 def _free_ports(count: int) -> list[int]:
