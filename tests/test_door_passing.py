@@ -252,6 +252,32 @@ def test_a_server_that_hangs_up_after_each_answer_costs_no_client_one(tmp_path: 
         assert door.count("upstream_gone") == 0
 
 
+def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_with_all_of_it(tmp_path: Path) -> None:
+    hung_up = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.read()
+        peer.send(with_length(ANSWER))
+        if raw.connections == 1:
+            peer.rest(b"\r\n\r\n")  # the head of the next one
+            peer.reset()
+            hung_up.set()
+
+    with (
+        before(tmp_path, talk) as (raw, door),
+        socket.create_connection(("127.0.0.1", door.port), timeout=20) as client,
+    ):
+        client.sendall(inference())
+        assert heard(client, len(with_length(ANSWER))) == with_length(ANSWER)
+        second = inference(CLOSES, body=BODY * 100)
+        client.sendall(second[:5000])
+        assert hung_up.wait(20)
+        client.sendall(second[5000:])
+        assert heard(client) == with_length(ANSWER)
+        assert raw.asked[-1].body == BODY * 100
+        assert door.count("upstream_gone") == 0
+
+
 def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path: Path) -> None:
     with InferenceServer() as server, doorway(tmp_path, upstream=server.url) as door, requests.Session() as session:
         url = f"{door.url}/boxes/1"
