@@ -18,6 +18,7 @@ import requests
 
 from clocks import NOON_S, ManualClock
 from framesift import wire
+from framesift.doors.kept import MOST_OF_ALL_BYTES
 from framesift.intake import Intake
 from framesift.policy import Policy
 from framesift.prediction import Stub, Task
@@ -411,3 +412,33 @@ def test_eight_clients_are_answered_byte_for_byte_while_sampling_hangs(tmp_path:
         assert door.items() == ()
         going_on.set()
         assert door.until(lambda: door.count("offered") + door.count("door_busy") == CLIENTS * EACH)
+
+
+def test_what_waits_to_be_sampled_is_bounded_altogether_and_the_rest_passes_without_a_copy(tmp_path: Path) -> None:
+    going_on = threading.Event()
+    doors: list[Doorway] = []
+
+    def intake_of(stream: str) -> Intake:
+        assert going_on.wait(60)
+        return doors[0].intake_of(stream)
+
+    answer = json.dumps(said()).encode()
+    large = (in_base64(picture()) + "\n" * (10 << 20)).encode()
+
+    def talk(peer: Peer) -> None:
+        while peer.read() is not None:
+            peer.send(f"{HEAD}\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
+
+    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url, intake_of=intake_of) as door:
+        doors.append(door)
+        with requests.Session() as session:
+            for _ in range(16):
+                assert session.post(f"{door.url}/boxes/1", data=large, timeout=20).content == answer
+            raw.asked.clear()
+            fit = MOST_OF_ALL_BYTES // len(large)
+            assert door.until(lambda: door.count("too_large") == 16 - fit)
+            going_on.set()
+            sampled(door, fit)
+            assert session.post(f"{door.url}/boxes/1", data=large, timeout=20).content == answer
+        sampled(door, fit + 1)  # what was kept was let go
+        assert len(door.items()) == fit + 1
