@@ -693,3 +693,9 @@ def test_what_was_charged_says_when_and_by_which_memory(redis: RedisServer) -> N
     assert answer.shared == SharedCharge(answer.shared.at_s, str(device.ledger.synced))  # type: ignore[union-attr]
     assert abs(time.time() - 100.0 - answer.shared.at_s) < 30  # type: ignore[union-attr]
     assert not isinstance(answer, Wait)
+
+
+def test_a_ledger_is_closed_though_somebody_is_still_connecting(redis: RedisServer) -> None:
+    device = Device(redis.server).open()
+    with device.ledger._worker_lock:  # as whoever waits for a name to be resolved holds it
+        assert took_s(device.ledger.close) < 2.0

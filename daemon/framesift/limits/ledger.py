@@ -41,6 +41,7 @@ from framesift.moment import Moment
 
 FRAME_WITHIN_S = 0.1
 WITHIN_S = 1.0
+CLOSE_WITHIN_S = 0.2
 RESTORE_S = 60.0
 # A refusal is known by heart so long, or until its window ends: another device may give a credit back meanwhile.
 REMEMBERED_S = 5.0
@@ -219,10 +220,11 @@ class Ledger:
         return math.floor((self._guess_s(now) - age_s) * 1000) / 1000
 
     def close(self) -> None:
-        with self._frames_lock:
-            self._frames.close()
-        with self._worker_lock:
-            self._worker.close()
+        """What is being opened right now is left to itself: a name that can't be resolved takes half a minute."""
+        for lock, link in ((self._frames_lock, self._frames), (self._worker_lock, self._worker)):
+            if lock.acquire(timeout=CLOSE_WITHIN_S):
+                link.close()
+                lock.release()
 
     def _exchange(self, send: Callable[[str, bytes], bytes], requests: Requests, now: Moment) -> Answers:
         request = self._language.request(
