@@ -39,12 +39,20 @@ def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Pa
     mount = "mount -t tmpfs -o size=16m tmpfs disk"
     if subprocess.run([*alone, "sh", "-c", mount], cwd=tmp_path, capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine doesn't let a test mount a small disk of its own")
-    run = f"{sys.executable} -m framesift run"
-    # The second run can't say that the spool is drained, so it goes on until it is told to stop.
-    steps = f"{mount} && touch disk/spool.db.lock && ({trouble}) && exec timeout --signal=TERM 6 {run}"
-    done = subprocess.run([*alone, "sh", "-c", steps], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    assert '"spool_broken": 5' in done.stdout or '"spool_full": 5' in done.stdout, done.stdout + done.stderr
+    steps = f"{mount} && touch disk/spool.db.lock && ({trouble}) && exec {sys.executable} -m framesift run"
+    lines: list[str] = []
+    with subprocess.Popen(
+        [*alone, "sh", "-c", steps], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if '"ended"' in line:
+                # It can't say that the spool is drained, so it goes on until it is told to stop.
+                process.send_signal(signal.SIGTERM)
+    said = "".join(lines)
+    assert "Traceback" not in said
+    assert '"spool_broken": 5' in said or '"spool_full": 5' in said, said
 
 
 def test_a_model_that_hangs_keeps_nobody_from_stopping(tmp_path: Path) -> None:
