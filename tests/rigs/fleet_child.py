@@ -1,0 +1,245 @@
+"""One device of a fleet, as a process: a spool, a fleet and its crediting, all real, and threads that collect as fast
+as they are told to. It says on its output what it did, line by line, until it is killed or told to stop.
+
+    python fleet_child.py FOLDER OPTIONS        OPTIONS: the fields of Options, as JSON
+
+    ready           somebody can be asked
+    + ID            accepted, with a credit
+    ~ ID            accepted, and waits for one
+    - ID            is about to be delivered
+    x ID            is about to be given back, as somebody else's image
+    w THREAD S AT   a decision took S seconds, more than half of what it may take; AT: monotonic time when it began
+    settled         nothing waits for a credit, and nothing is in doubt
+    done {...}      what `make` was asked for is done: Made, as JSON
+
+It reads from its input:
+
+    make N          N decisions, one after the other
+    step S          the wall clock jumps by S seconds
+    settle          says `settled` once it is so
+    stop            ends in an orderly manner
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+# In place of this folder, whose names would shadow the standard library's.
+sys.path.remove(str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from framesift.clock import SystemClock
+from framesift.crediting import Crediting
+from framesift.datapoint import Candidate, new_id
+from framesift.limits import Granted, Limit, Quota, Refused, Window
+from framesift.limits.asking import UTC
+from framesift.limits.fleet import Fleet
+from framesift.limits.ledger import FRAME_WITHIN_S
+from framesift.limits.link import Server
+from framesift.limits.local import LocalLimits
+from framesift.moment import Moment
+from framesift.spool import Accepted, Exit, Spool, SpoolBroken, SpoolFull, WhenFull
+from rigs.fleet_device import PREFIX, PROJECT
+from rigs.spools import datapoint
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """port: of the server. limits: of each strategy, in order. threads: which collect all the time, one decision each
+    pause_s. delivers: whether datapoints leave. duplicates: the share of them that the sink says to have already.
+    wall_offset_s: how wrong the wall clock is. wall_s: what it shows at the start, where that is given."""
+
+    port: int
+    limits: dict[str, list[tuple[str, int]]]
+    restore_s: float = 60.0
+    threads: int = 0
+    pause_s: float = 0.0
+    delivers: bool = False
+    duplicates: float = 0.0
+    wall_offset_s: float = 0.0
+    wall_s: float | None = None
+    max_bytes: int = 2**28
+    seed: int = 1
+
+    def quotas(self) -> list[Quota]:
+        return [
+            Quota(name, tuple(Limit(Window(kind), value) for kind, value in limits), "batch", project=PROJECT)
+            for name, limits in self.limits.items()
+        ]
+
+
+@dataclass(slots=True)
+class Made:
+    """took_s: how long each decision took."""
+
+    granted: int = 0
+    waiting: int = 0
+    refused: int = 0
+    took_s: list[float] = field(default_factory=list)
+
+
+class LyingClock(SystemClock):
+    """The real clock, whose wall time is wrong, and can be set."""
+
+    def __init__(self, offset_s: float) -> None:
+        super().__init__()
+        self.offset_s = offset_s
+
+    def now(self) -> Moment:
+        now = super().now()
+        return Moment(now.wall_s + self.offset_s, now.boottime_s, now.boot_id)
+
+
+class Device:
+    def __init__(self, folder: Path, options: Options) -> None:
+        self.options = options
+        offset_s = options.wall_offset_s if options.wall_s is None else options.wall_s - time.time()
+        self.clock = LyingClock(offset_s)
+        self.stopping = threading.Event()
+        self.quotas = options.quotas()
+        self.fleet = Fleet(
+            Server("127.0.0.1", options.port),
+            prefix=PREFIX,
+            calendar=UTC,
+            restore_s=options.restore_s,
+            look=lambda: self.crediting.look(),
+        )
+        self.spool = Spool(
+            folder / "spool.db",
+            max_bytes=options.max_bytes,
+            min_free_bytes=0,
+            when_full=WhenFull.EVICT_LOWEST,
+            clock=self.clock,
+            limits=LocalLimits(),
+            refunded=self.fleet.doubt,
+        )
+        self.crediting = Crediting(
+            self.fleet,
+            self.spool,
+            self.clock,
+            late_s=86400.0,
+            projects=lambda: (PROJECT,),
+            accounts=lambda: (),
+            batches=lambda _: (),
+            granted=lambda: None,
+            report=lambda problem: say(f"credits {problem}") if problem else say("ready"),
+            failed=_failed,
+            chance=random.Random(options.seed),
+        )
+        self.threads = [threading.Thread(target=self._collect, args=(n,)) for n in range(options.threads)]
+        if options.delivers:
+            self.threads.append(threading.Thread(target=self._deliver))
+
+    def start(self) -> None:
+        self.spool.open()
+        self.crediting.start()
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        self.crediting.stop(5.0)
+        self.fleet.close()
+        self.spool.close()
+
+    def decide(self, thread: int) -> tuple[str, float]:
+        """As the intake does it, for one frame. What became of it, and the seconds of the decision."""
+        now = self.clock.now()
+        id = new_id()
+        began_s = time.monotonic()
+        grant = self.fleet.charge(id, self.quotas, now, now)
+        took_s = time.monotonic() - began_s
+        if took_s > FRAME_WITHIN_S / 2:
+            say(f"w {thread} {took_s:.4f} {began_s:.4f}")
+        if isinstance(grant, Refused):
+            return "refused", took_s
+        answer: Any = None
+        try:
+            if isinstance(grant, Granted) or not isinstance(self.spool.ask(grant.within, now), Refused):
+                candidates = [Candidate(q.strategy, None, (), q.batch) for q in self.quotas]
+                made = datapoint(self.clock, id=id, captured=now, jpeg=os.urandom(3000))
+                answer = self.spool.put(made, candidates, self.quotas, grant)
+        except (SpoolBroken, SpoolFull):
+            pass
+        finally:
+            self.fleet.settled(PROJECT, id, isinstance(answer, Accepted))
+        if not isinstance(answer, Accepted):
+            return "refused", took_s
+        is_granted = isinstance(grant, Granted)
+        say(f"{'+' if is_granted else '~'} {id}")
+        return ("granted" if is_granted else "waiting"), took_s
+
+    def make(self, number: int) -> Made:
+        made = Made()
+        for _ in range(number):
+            became, took_s = self.decide(-1)
+            setattr(made, became, getattr(made, became) + 1)
+            made.took_s.append(round(took_s, 6))
+        return made
+
+    def settle(self) -> None:
+        """Until nothing waits for a credit and the two sides agree."""
+        while not self.stopping.wait(0.1):
+            ledger = self.fleet.ledger(PROJECT)
+            if self.crediting.problem is None and ledger is not None and ledger.problem is None:
+                if not self.spool.counts().uncredited and not ledger.take_doubts():
+                    say("settled")
+                    return
+                ledger.doubt()
+                self.crediting.look()
+
+    def _collect(self, number: int) -> None:
+        while not self.stopping.wait(self.options.pause_s):
+            self.decide(number)
+
+    def _deliver(self) -> None:
+        chance = random.Random(self.options.seed)
+        while not self.stopping.wait(0.02):
+            try:
+                items = self.spool.claim(4).items
+                for item in items:
+                    is_duplicate = chance.random() < self.options.duplicates
+                    say(f"{'x' if is_duplicate else '-'} {item.id}")
+                    self.spool.done(item.id, Exit.DUPLICATE if is_duplicate else Exit.DELIVERED)
+            except (SpoolBroken, SpoolFull):
+                continue
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
+
+
+def _failed(error: BaseException) -> None:
+    say(f"failed {error!r}")
+    os.kill(os.getpid(), signal.SIGABRT)
+
+
+def main(folder: Path, options: Options) -> None:
+    device = Device(folder, options)
+    device.start()
+    for line in sys.stdin:
+        word, *arguments = line.split()
+        if word == "make":
+            say(f"done {json.dumps(asdict(device.make(int(arguments[0]))))}")
+        elif word == "step":
+            device.clock.offset_s += float(arguments[0])
+        elif word == "settle":
+            threading.Thread(target=device.settle).start()
+        elif word == "stop":
+            break
+    device.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Options(**json.loads(sys.argv[2])))

@@ -1,0 +1,338 @@
+"""A fleet of real processes on a real server: limits are exact, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framesift.limits import Limit, Window
+from rigs.auditor import Audit, audit
+from rigs.fleet_device import PREFIX, PROJECT, Device
+from rigs.redis_server import RedisServer, redis_server
+from rigs.redis_wire import Fate, RedisWire, redis_wire
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
+
+Limits = dict[str, list[tuple[str, int]]]
+
+
+def old_memory(server: RedisServer) -> None:
+    """As if the ledger had been there for long: it grants at once."""
+    run = server.client.info("server")["run_id"]
+    server.client.hset(f"{PREFIX}:{{{PROJECT}}}", mapping={"run": run, "id": "old", "born": 0})
+
+
+@contextmanager
+def devices(folder: Path, number: int, **options: Any) -> Iterator[list[Device]]:
+    made = [Device(folder / f"device-{n}", seed=n, **options) for n in range(number)]
+    try:
+        yield made
+    finally:
+        for device in made:
+            device.kill()
+
+
+def audited(server: RedisServer, all_devices: Sequence[Device], limits: Limits) -> Audit:
+    """Both sides agree."""
+    made = audit(
+        server.client,
+        [device.spool for device in all_devices],
+        {name: [Limit(Window(kind), value) for kind, value in each] for name, each in limits.items()},
+        prefix=PREFIX,
+    )
+    assert made.differences == ()
+    return made
+
+
+def show(what: str, took_s: Sequence[float]) -> None:
+    middle_s, p99_s = statistics.median(took_s), statistics.quantiles(took_s, n=100)[98]
+    figures = f"median {1000 * middle_s:.2f} ms, p99 {1000 * p99_s:.2f} ms, worst {1000 * max(took_s):.2f} ms"
+    sys.stdout.write(f"\n{what}: {len(took_s)}, {figures}\n")
+
+
+def rest(seconds: float) -> None:
+    """Real time passes."""
+    threading.Event().wait(seconds)
+
+
+def test_four_processes_share_a_hundred_a_minute_over_two_minute_boundaries(tmp_path: Path) -> None:
+    limits: Limits = {"all": [("minutely", 100)]}
+    with (
+        redis_server(tmp_path) as server,
+        devices(tmp_path, 4, port=server.port, limits=limits, threads=2, pause_s=0.002, delivers=True) as fleet,
+    ):
+        old_memory(server)
+        for device in fleet:
+            device.start()
+        for device in fleet:
+            device.hear("ready")
+        began_s = time.time()
+        rest(60.0 - began_s % 60.0 + 62.0)
+        for device in fleet:
+            device.stop()
+        made = audited(server, fleet, limits)
+        minutes = sorted(
+            (opening.start_s, count) for opening, count in made.used.items() if opening.kind is Window.MINUTELY
+        )
+        assert [count for _, count in minutes] == [100, 100, 100]
+        assert minutes[0][0] == began_s // 60 * 60
+        assert made.charged == 300
+        # Each of the four had its share of some minute: they did hammer at the same time.
+        assert all(device.ids("+") for device in fleet)
+
+
+def test_a_decision_is_one_round_trip(tmp_path: Path) -> None:
+    limits: Limits = {"all": [("minutely", 10**6), ("hourly", 10**6), ("daily", 10**6)]}
+    with redis_server(tmp_path) as server, devices(tmp_path, 4, port=server.port, limits=limits) as fleet:
+        old_memory(server)
+        for device in fleet:
+            device.start().hear("ready")
+        server.client.config_resetstat()
+        for device in fleet:
+            device.tell("make", 500)
+        made = [json.loads(device.hear("done", 60.0)[1]) for device in fleet]
+        calls = Counter({name: said["calls"] for name, said in server.client.info("commandstats").items()})
+        assert sum(one["granted"] for one in made) == calls["cmdstat_evalsha"] == 2000
+        assert calls["cmdstat_eval"] == calls["cmdstat_script|load"] == 0
+        show("a decision, four processes at once", [took_s for one in made for took_s in one["took_s"]])
+        for device in fleet:
+            device.stop()
+        assert audited(server, fleet, limits).charged == 2000
+
+
+@pytest.mark.parametrize("what", ["frozen", *Fate])
+def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str | Fate) -> None:
+    limits: Limits = {"all": [("hourly", 10**6)]}
+    options: dict[str, Any] = {"limits": limits, "threads": 3, "pause_s": 0.005}
+    with (
+        redis_server(tmp_path) as server,
+        redis_wire(server.port) as wire,
+        devices(tmp_path, 1, port=wire.port, **options) as fleet,
+    ):
+        (device,) = fleet
+        old_memory(server)
+        device.start().hear("ready")
+        rest(0.5)
+        assert device.ids("+")
+        began_s = time.monotonic()
+        if isinstance(what, Fate):
+            wire.lose(*[what] * 1000)
+        else:
+            server.freeze()
+        device.hear("credits", 5.0)
+        rest(3.0)
+        accepted = len(device.ids("~"))
+        assert accepted > 10, "frames go on"
+        ended_s = time.monotonic()
+        if isinstance(what, Fate):
+            assert wire.lost >= 2
+            wire.restore()
+        else:
+            server.thaw()
+        device.hear("ready", 10.0)
+        device.stop()
+        waits = [
+            (thread, float(took_s))
+            for sign, thread, took_s, at_s in (words for words in device.said if words[0] == "w")
+            if began_s - 0.2 <= float(at_s) <= ended_s
+        ]
+        sys.stdout.write(f"\n{what}: waits over 50 ms {[f'{thread}: {took_s:.3f} s' for thread, took_s in waits]}\n")
+        assert max((took_s for _, took_s in waits), default=0.0) < 0.25
+        long = Counter(thread for thread, took_s in waits if took_s > 0.09)
+        assert max(long.values(), default=0) <= 1
+        # Those that waited have their credits now, each just one.
+        device.start(threads=0)
+        device.settle()
+        device.stop()
+        assert audited(server, fleet, limits).charged >= len(device.ids("+")) + accepted
+
+
+def nothing_is_lost(device: Device) -> None:
+    """What was accepted with a credit is there, or left for the sink; and only what had a credit left."""
+    with closing(sqlite3.connect(device.spool)) as file:
+        there = {id for (id,) in file.execute("SELECT id FROM datapoint")}
+        credited = {id for (id,) in file.execute("SELECT id FROM charge WHERE granted_by = 'shared'")}
+    delivered, returned = set(device.ids("-")), set(device.ids("x"))
+    assert set(device.ids("+")) <= there | delivered | returned
+    assert delivered - returned <= credited
+
+
+class Chaos:
+    """What can happen to a server and its devices."""
+
+    def __init__(self, server: RedisServer, wire: RedisWire, fleet: Sequence[Device], chance: random.Random) -> None:
+        self.server = server
+        self.wire = wire
+        self.fleet = fleet
+        self.chance = chance
+        self.kills = 0
+
+    def kill(self) -> None:
+        device = self.chance.choice(self.fleet)
+        device.kill()
+        self.kills += 1
+        device.start()
+
+    def freeze(self) -> None:
+        self.server.freeze()
+        rest(self.chance.uniform(1.0, 3.0))
+        self.kill()
+        self.server.thaw()
+
+    def flush_scripts(self) -> None:
+        self.server.client.script_flush()
+
+    def lose_answers(self) -> None:
+        for _ in range(12):
+            self.wire.lose(self.chance.choice(list(Fate)))
+            rest(self.chance.uniform(0.1, 0.6))
+        self.kill()
+        self.wire.restore()
+
+    def read_only(self) -> None:
+        self.server.client.replicaof("127.0.0.1", 1)
+        rest(2.0)
+        self.server.client.replicaof("NO", "ONE")
+
+    def out_of_memory(self) -> None:
+        self.server.client.config_set("maxmemory", 1)
+        rest(2.0)
+        self.kill()
+        self.server.client.config_set("maxmemory", 0)
+
+    def empty(self) -> None:
+        self.server.stop()
+        rest(2.0)
+        self.server.start()
+        rest(self.chance.uniform(0.0, 2.0))
+        self.kill()
+
+    def flush_all(self) -> None:
+        self.server.client.flushall()
+
+
+def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    limits: Limits = {
+        "few": [("minutely", 40), ("daily", 1000)],
+        "some": [("minutely", 100), ("hourly", 150)],
+        "more": [("hourly", 160), ("daily", 300)],
+        "rest": [("daily", 100_000)],
+    }
+    options: dict[str, Any] = {
+        "limits": limits,
+        "restore_s": 14.0,
+        "threads": 2,
+        "pause_s": 0.05,
+        "delivers": True,
+        "duplicates": 0.1,
+    }
+    with redis_server(tmp_path) as server, redis_wire(server.port) as wire:
+        old_memory(server)
+        with devices(tmp_path, 2, port=wire.port, **options) as wired, ExitStack() as rest_of:
+            fleet = [*wired]
+            for number in range(2):
+                fleet.append(Device(tmp_path / f"direct-{number}", port=server.port, seed=10 + number, **options))
+                rest_of.callback(fleet[-1].kill)
+            for device in fleet:
+                device.start()
+            chaos = Chaos(server, wire, fleet, chance)
+            everything = [
+                chaos.lose_answers,
+                chaos.freeze,
+                chaos.flush_scripts,
+                chaos.read_only,
+                chaos.out_of_memory,
+            ]
+            for forget in (chaos.empty, chaos.flush_all):
+                for happens in chance.sample(everything, len(everything)):
+                    happens()
+                    rest(chance.uniform(1.0, 3.0))
+                    chaos.kill()
+                forget()
+                rest(16.0)
+            for _ in range(6):
+                rest(chance.uniform(0.0, 1.0))
+                chaos.kill()
+            for device in fleet:
+                device.kill()
+            for device in fleet:
+                device.start(threads=0, delivers=False)
+            for device in fleet:
+                device.settle(90.0)
+            for device in fleet:
+                device.stop()
+        made = audited(server, fleet, limits)
+        for device in fleet:
+            nothing_is_lost(device)
+        credited, late = (sum(len(device.ids(sign)) for device in fleet) for sign in "+~")
+        waits = sorted(float(words[2]) for device in fleet for words in device.said if words[0] == "w")
+        problems = Counter(" ".join(words[1:]) for device in fleet for words in device.said if words[0] == "credits")
+        sys.stdout.write(
+            f"\n{chaos.kills} kills, {wire.lost} answers lost, {credited} accepted with a credit, {late} without,"
+            f" {made.charged} charged; {len(waits)} waits over 50 ms, the longest {waits[-5:]} s\n"
+            f"problems: {problems}\n"
+        )
+        full = [("few", Window.MINUTELY, 40), ("some", Window.MINUTELY, 100), ("more", Window.HOURLY, 160)]
+        assert all(made.most(account, kind) == count for account, kind, count in full)
+        assert credited > 1000
+        assert late > 1000
+        assert wire.lost >= 8
+        # A thread may be given no processor for long on a busy machine; the next test is strict.
+        assert statistics.quantiles(waits, n=20)[18] < 0.25
+
+
+YEAR_S = 365 * 86400.0
+
+
+def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
+    limits: Limits = {"few": [("minutely", 60), ("daily", 10_000)], "rest": [("hourly", 10_000)]}
+    options: dict[str, Any] = {"limits": limits, "delivers": True, "restore_s": 3.0}
+    with redis_server(tmp_path) as server, devices(tmp_path, 5, port=server.port, **options) as fleet:
+        old_memory(server)
+        ahead, behind, unset, steps, right = fleet
+        ahead.start(wall_offset_s=YEAR_S)
+        behind.start(wall_offset_s=-YEAR_S)
+        unset.start(wall_s=30.0)
+        steps.start()
+        right.start()
+        for device in fleet:
+            device.hear("ready")
+        began_s = time.time()
+        for step_s in (YEAR_S, -2 * YEAR_S, YEAR_S):
+            for device in fleet:
+                assert device.make(20)["granted"] == 20
+            steps.tell("step", step_s)
+        for device in fleet:
+            assert device.make(10)["granted"] == 10
+        made = audited(server, fleet, limits)
+        assert made.charged == 350
+        assert {opening.start_s for opening in made.used if opening.kind is Window.MINUTELY} <= {
+            began_s // 60 * 60,
+            time.time() // 60 * 60,
+        }
+        assert made.most("few", Window.MINUTELY) == 60
+
+        # Somebody sets the clocks; then the server forgets everything, and is told all of it again.
+        ahead.tell("step", -YEAR_S)
+        behind.tell("step", YEAR_S)
+        unset.tell("step", time.time() - 30.0)
+        server.client.flushall()
+        for device in fleet:
+            device.make(1)
+            device.settle()
+        assert audited(server, fleet, limits).charged >= 350
+        for device in fleet:
+            device.stop()
