@@ -34,7 +34,7 @@ AUDIT_EVERY_S = 600.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 _AT_ONCE = 100  # credits in one request
-_UNTOLD_SINCE_S = LATE_S + 2 * 86400.0
+_MATTERS_S = LATE_S + 2 * 86400.0  # a window that opened longer ago is charged no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,7 @@ class Crediting:
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
             self._tell(project, ledger, answers.generation)
+            self._spool.credits.prune(ledger.time_of(_MATTERS_S, now))
             return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S
         except LimitsUnavailable as error:
             ledger.is_away(str(error))
@@ -189,7 +190,7 @@ class Crediting:
         that knows all of them."""
         while True:
             now = self._clock.now()
-            untold = self._spool.credits.untold(project, known, now.wall_s - _UNTOLD_SINCE_S, _AT_ONCE)
+            untold = self._spool.credits.untold(project, known, ledger.time_of(_MATTERS_S, now), _AT_ONCE)
             if not untold:
                 return known
             held = [

@@ -106,10 +106,12 @@ def waiting(cursor: sqlite3.Cursor, project: str, most: int) -> list[Wanted]:
 
 
 def untold(cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int) -> list[Untold]:
-    """Credits of captures since then (wall time) that this generation of the ledger's memory was not told of."""
+    """Credits that this generation of the ledger's memory was not told of, but for those that the ledger itself has
+    dated before `since_s`. (The device's own dates may be wrong by years.)"""
     rows = cursor.execute(
         "SELECT id, account, batch, coalesce(shared_at_s, 0), at_s FROM charge"
-        " WHERE at_s >= ? AND project = ? AND granted_by <> ? AND told IS NOT ? LIMIT ?",
+        " WHERE (shared_at_s IS NULL OR shared_at_s >= ?) AND project = ? AND granted_by <> ? AND told IS NOT ?"
+        " LIMIT ?",
         (since_s, project, NOBODY, generation, most),
     ).fetchall()
     return [Untold(Held(*held), at_s) for *held, at_s in rows]
@@ -122,8 +124,10 @@ def told(cursor: sqlite3.Cursor, held: Sequence[Held], generation: str) -> None:
 
 
 def adopt(cursor: sqlite3.Cursor) -> int:
-    """Nobody shares any more: what waits has been within this device's own limits. Says how many."""
+    """Nobody shares any more: what waits has been within this device's own limits, and no ledger's clock says when a
+    charge is of no more use. Says how many waited."""
     adopted = cursor.execute("UPDATE charge SET granted_by = 'local' WHERE granted_by = ?", (NOBODY,)).rowcount
+    cursor.execute("UPDATE charge SET shared_at_s = NULL WHERE shared_at_s IS NOT NULL")
     cursor.execute("DELETE FROM late")
     return adopted
 

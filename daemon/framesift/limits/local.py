@@ -54,6 +54,7 @@ CREATE TABLE charge (
 CREATE INDEX charge_by_account ON charge (account, at_s);
 CREATE INDEX charge_by_batch ON charge (batch);
 CREATE INDEX charge_by_time ON charge (at_s);
+CREATE INDEX charge_by_shared_time ON charge (shared_at_s);
 
 -- One row per claim that may have reached the sink, at some time from at_s to until_s (NULL: it is on its way).
 CREATE TABLE send (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL, until_s REAL);
@@ -315,21 +316,19 @@ class LocalLimits:
         if self._steady_since is None or now.boottime_s - self._steady_since[1] < STEADY_S:
             return 0
         before_s = window_start(Window.DAILY, now.wall_s, self.zone) - KEPT_S
-        old = cursor.execute(
-            "SELECT id, batch FROM charge WHERE at_s < ? AND NOT EXISTS"
-            " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id) ORDER BY at_s LIMIT ?",
-            (before_s, most),
-        ).fetchall()
-        for id, batch in old:
-            cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
-            batches.past(cursor, batch)
+        # What a ledger has dated is for `prune_shared`: this clock may have been wrong when it was charged, or be now.
+        old = _forget(cursor, "shared_at_s IS NULL AND at_s < ?", before_s, most)
         batches.prune(cursor, now.wall_s)
         cursor.execute(
             "DELETE FROM send WHERE seq IN (SELECT seq FROM send WHERE at_s < ? ORDER BY at_s LIMIT ?)",
             (before_s, most),
         )
         cursor.execute("DELETE FROM carried WHERE at_s < ?", (before_s,))
-        return len(old)
+        return old
+
+    def prune_shared(self, cursor: sqlite3.Cursor, before_s: float, most: int = 500) -> int:
+        """The same for charges of which a ledger knows, by its clock: no audit asks for those before `before_s`."""
+        return _forget(cursor, "shared_at_s < ?", before_s, most)
 
     def used(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[Used, ...]:
         """Credits used of every account in the windows that are open now."""
@@ -355,6 +354,19 @@ def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, pro
         "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by, project) VALUES (?, ?, ?, ?, 'hand', ?)",
         (id, account, batch, now.wall_s, project or ""),
     )
+
+
+def _forget(cursor: sqlite3.Cursor, old: str, before_s: float, most: int) -> int:
+    """Deletes charges of datapoints that are gone, which their batches remember. Says how many."""
+    found = cursor.execute(
+        f"SELECT id, batch FROM charge WHERE {old} AND NOT EXISTS"
+        " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id) ORDER BY at_s LIMIT ?",
+        (before_s, most),
+    ).fetchall()
+    for id, batch in found:
+        cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
+        batches.past(cursor, batch)
+    return len(found)
 
 
 def _seen(cursor: sqlite3.Cursor) -> Moment | None:

@@ -76,6 +76,13 @@ class Credits:
         """This generation of the ledger's memory knows of these."""
         self._write(lambda cursor, _: late.told(cursor, held, generation))
 
+    def prune(self, before_s: float) -> None:
+        """See LocalLimits.prune_shared."""
+        old = "SELECT 1 FROM charge WHERE shared_at_s < ? AND NOT EXISTS"
+        old += " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id) LIMIT 1"
+        if self._look(lambda cursor: cursor.execute(old, (before_s,)).fetchone()):
+            self._write(lambda cursor, _: self._limits.prune_shared(cursor, before_s))
+
     def waiting(self, project: str, most: int) -> list[Wanted]:
         """Those that wait for a credit, the most valuable first."""
         found: list[Wanted] = self._look(lambda cursor: late.waiting(cursor, project, most))

@@ -1,0 +1,85 @@
+"""What a ledger has dated by its own clock is not lost because the device's was wrong; against a real server."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clocks import NOON_S, ManualClock
+from framesift.limits import Window
+from rigs.fleet import PROJECT, FleetDevice, quota
+from rigs.redis_server import RedisServer, redis_server
+
+YEAR_S = 365 * 86400.0
+HARD = quota("hard", (Window.DAILY, 5))
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+def charges(device: FleetDevice) -> int:
+    with closing(sqlite3.connect(device.spool.path)) as file:
+        return int(file.execute("SELECT count(*) FROM charge").fetchone()[0])
+
+
+def an_hour_passes(device: FleetDevice) -> None:
+    """Long enough to take a clock for right, and to prune what is old by it."""
+    for _ in range(2):
+        device.clock.advance(3700.0)
+        device.accepted(1, quota("other"))
+        device.leave()
+        device.look()
+
+
+@pytest.mark.parametrize("wrong_s", [-YEAR_S, YEAR_S, 30.0 - NOON_S], ids=["behind", "ahead", "unset"])
+@pytest.mark.parametrize("is_wrong", ["at first", "later"])
+def test_what_was_used_stays_used_when_the_clock_steps(
+    tmp_path: Path, redis: RedisServer, wrong_s: float, is_wrong: str
+) -> None:
+    redis.client.flushall()
+    first_s = wrong_s if is_wrong == "at first" else 0.0
+    with FleetDevice(tmp_path, redis.server, ManualClock(NOON_S + first_s)) as device:
+        assert len(device.accepted(9, HARD)) == 5
+        assert len(device.leave()) == 5
+        device.clock.step_wall(-wrong_s if is_wrong == "at first" else wrong_s)
+        an_hour_passes(device)
+        device.fleet.doubt()
+        device.look()
+        assert device.used() == 5
+        redis.client.flushall()
+        device.recover()
+        assert device.used() == 5
+
+
+def test_what_no_audit_asks_for_any_more_is_pruned_and_its_batch_remembers(tmp_path: Path, redis: RedisServer) -> None:
+    redis.client.flushall()
+    with FleetDevice(tmp_path, redis.server) as device:
+        ids = device.accepted(4, HARD)
+        device.leave()
+        with closing(sqlite3.connect(device.spool.path, isolation_level=None)) as file:
+            file.execute("UPDATE charge SET shared_at_s = shared_at_s - 5 * 86400 WHERE id IN (?, ?)", ids[:2])
+        device.look()
+        assert charges(device) == 2
+        assert device.spool.credits.of_batch(HARD.batch) == (4, 4)
+
+
+def test_charges_of_a_ledger_are_old_by_the_device_clock_once_nobody_shares(tmp_path: Path, redis: RedisServer) -> None:
+    redis.client.flushall()
+    with FleetDevice(tmp_path, redis.server) as device:
+        device.accepted(2, HARD)
+        device.leave()
+        device.spool.credits.adopt()
+        device.clock.advance(5 * 86400.0)
+        for _ in range(2):
+            device.clock.advance(3700.0)
+            device.spool.claim(1)
+            device.spool.credits.adopt()
+        assert charges(device) == 0
+        assert device.spool.credits.untold(PROJECT, "any", 0.0, 10) == []
