@@ -331,7 +331,10 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
         unset.tell("step", time.time() - 30.0)
         server.client.flushall()
         for device in fleet:
-            device.make(1)
+            device.tell("make", 1)
+        for device in fleet:
+            device.hear("done")
+        for device in fleet:
             device.settle()
         assert audited(server, fleet, limits).charged >= 350
         for device in fleet:
