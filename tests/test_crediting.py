@@ -435,6 +435,22 @@ def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_n
     assert agree(redis, device)
 
 
+def test_it_is_told_before_the_new_memory_grants_anything(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "gate", redis.server, restore_s=60.0) as device:
+        redis.client.hset(KEY, "born", 0)
+        device.recover()
+        made = datapoint(device.clock)
+        grant = device.fleet.charge(made.id, [quota()], made.captured, device.clock.now())
+        assert isinstance(grant, Granted)
+        redis.client.flushall()
+        device.look()
+        device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
+        device.fleet.settled(PROJECT, made.id, is_kept=True)
+        device.look()
+        assert device.crediting.problem == RESTORING
+        assert agree(redis, device)
+
+
 def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", most=4)
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:

@@ -146,6 +146,8 @@ class Crediting:
             answers = ledger.open(now) if was_away else ledger.ask(Requests(), now)
             if ledger.synced != answers.generation:
                 self._tell_all(project, ledger, answers.generation)
+            else:  # before it grants again: what its old memory had granted may have reached the spool only now
+                self._tell(project, ledger, answers.generation)
             self._failures = 0
             if answers.restoring_s > 0:
                 ledger.is_away(RESTORING)
@@ -154,7 +156,6 @@ class Crediting:
                 ledger.is_well()
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
-            self._tell(project, ledger, answers.generation)
             self._spool.credits.prune(ledger.time_of(_MATTERS_S, now))
             return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S
         except LimitsUnavailable as error:
