@@ -129,7 +129,7 @@ class Device:
             late_s=86400.0,
             projects=lambda: (PROJECT,),
             accounts=lambda: (),
-            batches=lambda _: (),
+            bounds_batches=lambda _: False,
             granted=lambda: None,
             report=lambda problem: say(f"credits {problem}") if problem else say("ready"),
             failed=_failed,
