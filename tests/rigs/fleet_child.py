@@ -14,6 +14,7 @@ as they are told to. It says on its output what it did, line by line, until it i
 
 It reads from its input:
 
+    wait            until somebody can be asked
     make N          N decisions, one after the other
     step S          the wall clock jumps by S seconds
     settle          says `settled` once it is so
@@ -231,7 +232,10 @@ def main(folder: Path, options: Options) -> None:
     for line in sys.stdin:
         word, *arguments = line.split()
         if word == "make":
-            say(f"done {json.dumps(asdict(device.make(int(arguments[0]))))}")
+            made = device.make(int(arguments[0]))
+            say(f"done {json.dumps(asdict(made))}")
+        elif word == "wait":
+            device.crediting.wait_for_first_look(20.0)
         elif word == "step":
             device.clock.offset_s += float(arguments[0])
         elif word == "settle":

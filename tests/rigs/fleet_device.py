@@ -94,7 +94,7 @@ class Device:
             self._end()
 
     def wait(self) -> int:
-        """Until it ends by itself; how it ended."""
+        """Until it ends; how it ended."""
         assert self._process is not None
         code = self._process.wait(60)
         self._end()

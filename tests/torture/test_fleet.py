@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sqlite3
 import statistics
 import sys
@@ -17,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from framesift.clock import SystemClock
 from framesift.limits import Limit, Window
 from rigs.auditor import Audit, audit
+from rigs.fleet import FleetDevice
 from rigs.fleet_device import PREFIX, PROJECT, Device
 from rigs.redis_server import RedisServer, redis_server
 from rigs.redis_wire import Fate, RedisWire, redis_wire
@@ -339,3 +342,40 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
         assert audited(server, fleet, limits).charged >= 350
         for device in fleet:
             device.stop()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("call", "decisions"), [("sendto", 12), ("recvfrom", 12), ("pwrite64", 2), ("fdatasync", 6)])
+def test_killed_at_every_step_between_charge_and_spool(tmp_path: Path, call: str, decisions: int) -> None:
+    """strace counts the calls of each thread for itself; so many decisions that the one which decides, or writes, comes
+    to a number that no other thread reaches before it."""
+    limits: Limits = {"all": [("minutely", 10_000)]}
+    with redis_server(tmp_path) as server, devices(tmp_path, 1, port=server.port, limits=limits) as fleet:
+        (device,) = fleet
+        old_memory(server)
+        device.start().hear("ready")
+        device.make(1)
+        device.stop()
+        between = 0
+        for number in range(1, 200):
+            how = [f"--trace={call}", f"--inject={call}:signal=SIGKILL:when={number}", "-o", str(tmp_path / "trace")]
+            device.start("strace", "-f", *how)
+            device.tell("wait")
+            device.tell("make", decisions)
+            device.tell("stop")
+            code = device.wait()
+            assert code in (0, -signal.SIGKILL)
+            books = audit(server.client, [device.spool], {"all": []}, prefix=PREFIX)
+            between += bool(books.differences)
+            # The next start settles it.
+            with FleetDevice(device.folder, server.server, SystemClock()) as again:
+                again.recover()
+            audited(server, fleet, limits)
+            nothing_is_lost(device)
+            if code == 0:
+                break
+        sys.stdout.write(f"\n{call}: {number} runs, the books differed after {between}\n")
+        assert code == 0, "every step was reached"
+        assert number > 5
+        # Before the request is sent nothing is charged; and what is written, though not flushed, survives a kill.
+        assert (between > 0) == (call in ("recvfrom", "pwrite64"))
