@@ -19,22 +19,20 @@ from typing import Any
 import pytest
 
 from framesift.clock import SystemClock
+from framesift.crediting import LOOK_EVERY_S
 from framesift.limits import Limit, Window
 from rigs.auditor import Audit, audit
+from rigs.between import Between, between
 from rigs.fleet import FleetDevice
 from rigs.fleet_device import PREFIX, PROJECT, Device
 from rigs.redis_server import RedisServer, redis_server
-from rigs.redis_wire import Fate, RedisWire, redis_wire
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 
+KEY = f"{PREFIX}:{{{PROJECT}}}"
+LOSING = ("swallow", "half", "cut")  # what becomes of an answer, see Between
+
 Limits = dict[str, list[tuple[str, int]]]
-
-
-def old_memory(server: RedisServer) -> None:
-    """As if the ledger had been there for long: it grants at once."""
-    run = server.client.info("server")["run_id"]
-    server.client.hset(f"{PREFIX}:{{{PROJECT}}}", mapping={"run": run, "id": "old", "born": 0})
 
 
 @contextmanager
@@ -76,7 +74,7 @@ def test_four_processes_share_a_hundred_a_minute_over_two_minute_boundaries(tmp_
         redis_server(tmp_path) as server,
         devices(tmp_path, 4, port=server.port, limits=limits, threads=2, pause_s=0.002, delivers=True) as fleet,
     ):
-        old_memory(server)
+        server.remembers(KEY)
         for device in fleet:
             device.start()
         for device in fleet:
@@ -99,15 +97,17 @@ def test_four_processes_share_a_hundred_a_minute_over_two_minute_boundaries(tmp_
 def test_a_decision_is_one_round_trip(tmp_path: Path) -> None:
     limits: Limits = {"all": [("minutely", 10**6), ("hourly", 10**6), ("daily", 10**6)]}
     with redis_server(tmp_path) as server, devices(tmp_path, 4, port=server.port, limits=limits) as fleet:
-        old_memory(server)
+        server.remembers(KEY)
         for device in fleet:
             device.start().hear("ready")
         server.client.config_resetstat()
+        began_s = time.monotonic()
         for device in fleet:
             device.tell("make", 500)
         made = [json.loads(device.hear("done", 60.0)[1]) for device in fleet]
         calls = Counter({name: said["calls"] for name, said in server.client.info("commandstats").items()})
-        assert sum(one["granted"] for one in made) == calls["cmdstat_evalsha"] == 2000
+        looks = len(fleet) * (1 + (time.monotonic() - began_s) // LOOK_EVERY_S)  # of the side that may wait
+        assert sum(one["granted"] for one in made) == 2000 <= calls["cmdstat_evalsha"] <= 2000 + looks
         assert calls["cmdstat_eval"] == calls["cmdstat_script|load"] == 0
         show("a decision, four processes at once", [took_s for one in made for took_s in one["took_s"]])
         for device in fleet:
@@ -115,35 +115,35 @@ def test_a_decision_is_one_round_trip(tmp_path: Path) -> None:
         assert audited(server, fleet, limits).charged == 2000
 
 
-@pytest.mark.parametrize("what", ["frozen", *Fate])
-def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str | Fate) -> None:
+@pytest.mark.parametrize("what", ["frozen", *LOSING])
+def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str) -> None:
     limits: Limits = {"all": [("hourly", 10**6)]}
     options: dict[str, Any] = {"limits": limits, "threads": 3, "pause_s": 0.005}
     with (
         redis_server(tmp_path) as server,
-        redis_wire(server.port) as wire,
+        between(server.port) as wire,
         devices(tmp_path, 1, port=wire.port, **options) as fleet,
     ):
         (device,) = fleet
-        old_memory(server)
+        server.remembers(KEY)
         device.start().hear("ready")
         rest(0.5)
         assert device.ids("+")
         began_s = time.monotonic()
-        if isinstance(what, Fate):
-            wire.lose(*[what] * 1000)
-        else:
+        if what == "frozen":
             server.freeze()
+        else:
+            wire.mode = what
         device.hear("credits", 5.0)
         rest(3.0)
         accepted = len(device.ids("~"))
         assert accepted > 10, "frames go on"
         ended_s = time.monotonic()
-        if isinstance(what, Fate):
-            assert wire.lost >= 2
-            wire.restore()
-        else:
+        if what == "frozen":
             server.thaw()
+        else:
+            assert wire.swallowed >= 2
+            wire.mode = "pass"
         device.hear("ready", 10.0)
         device.stop()
         waits = [
@@ -175,7 +175,7 @@ def nothing_is_lost(device: Device) -> None:
 class Chaos:
     """What can happen to a server and its devices."""
 
-    def __init__(self, server: RedisServer, wire: RedisWire, fleet: Sequence[Device], chance: random.Random) -> None:
+    def __init__(self, server: RedisServer, wire: Between, fleet: Sequence[Device], chance: random.Random) -> None:
         self.server = server
         self.wire = wire
         self.fleet = fleet
@@ -199,10 +199,13 @@ class Chaos:
 
     def lose_answers(self) -> None:
         for _ in range(12):
-            self.wire.lose(self.chance.choice(list(Fate)))
+            before = self.wire.swallowed
+            self.wire.mode = self.chance.choice(LOSING)
+            while self.wire.swallowed == before:
+                rest(0.005)
+            self.wire.mode = "pass"
             rest(self.chance.uniform(0.1, 0.6))
         self.kill()
-        self.wire.restore()
 
     def read_only(self) -> None:
         self.server.client.replicaof("127.0.0.1", 1)
@@ -242,8 +245,8 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         "delivers": True,
         "duplicates": 0.1,
     }
-    with redis_server(tmp_path) as server, redis_wire(server.port) as wire:
-        old_memory(server)
+    with redis_server(tmp_path) as server, between(server.port) as wire:
+        server.remembers(KEY)
         with devices(tmp_path, 2, port=wire.port, **options) as wired, ExitStack() as rest_of:
             fleet = [*wired]
             for number in range(2):
@@ -284,7 +287,7 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         waits = sorted(float(words[2]) for device in fleet for words in device.said if words[0] == "w")
         problems = Counter(" ".join(words[1:]) for device in fleet for words in device.said if words[0] == "credits")
         sys.stdout.write(
-            f"\n{chaos.kills} kills, {wire.lost} answers lost, {credited} accepted with a credit, {late} without,"
+            f"\n{chaos.kills} kills, {wire.swallowed} answers lost, {credited} accepted with a credit, {late} without,"
             f" {made.charged} charged; {len(waits)} waits over 50 ms, the longest {waits[-5:]} s\n"
             f"problems: {problems}\n"
         )
@@ -292,7 +295,7 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         assert all(made.most(account, kind) == count for account, kind, count in full)
         assert credited > 1000
         assert late > 1000
-        assert wire.lost >= 8
+        assert wire.swallowed >= 8
         # A thread may be given no processor for long on a busy machine; the next test is strict.
         assert statistics.quantiles(waits, n=20)[18] < 0.25
 
@@ -304,7 +307,7 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
     limits: Limits = {"few": [("minutely", 60), ("daily", 10_000)], "rest": [("hourly", 10_000)]}
     options: dict[str, Any] = {"limits": limits, "delivers": True, "restore_s": 3.0}
     with redis_server(tmp_path) as server, devices(tmp_path, 5, port=server.port, **options) as fleet:
-        old_memory(server)
+        server.remembers(KEY)
         ahead, behind, unset, steps, right = fleet
         ahead.start(wall_offset_s=YEAR_S)
         behind.start(wall_offset_s=-YEAR_S)
@@ -352,7 +355,7 @@ def test_killed_at_every_step_between_charge_and_spool(tmp_path: Path, call: str
     limits: Limits = {"all": [("minutely", 10_000)]}
     with redis_server(tmp_path) as server, devices(tmp_path, 1, port=server.port, limits=limits) as fleet:
         (device,) = fleet
-        old_memory(server)
+        server.remembers(KEY)
         device.start().hear("ready")
         device.make(1)
         device.stop()
