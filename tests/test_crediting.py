@@ -345,6 +345,20 @@ def test_a_device_that_died_between_a_late_grant_and_its_spool_is_granted_it_onc
         assert agree(redis, again)
 
 
+def test_what_a_batch_was_charged_before_a_death_stays_charged(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", most=4)
+    first = FleetDevice(tmp_path / "a", redis.server)
+    assert len(first.accepted(3, limit)) == 3
+    first.look_until_open()
+    ledger = first.fleet.ledger(PROJECT)
+    assert ledger is not None
+    ledger.ask(Requests(charge=first.spool.credits.waiting(PROJECT, 9)), first.clock.now())
+    first.die()
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        assert len(again.leave()) == 3
+        assert len(again.accepted(5, limit)) == 1
+
+
 def test_a_device_that_died_after_a_refund_gives_it_back_when_it_starts(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as first:
         first.accepted(1, quota())

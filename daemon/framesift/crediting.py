@@ -172,7 +172,9 @@ class Crediting:
         is_first = ledger.synced is None
         self._audit(ledger)
         known = self._tell(project, ledger, generation)
-        self._tell_batches(project, ledger, is_first)
+        # What waits may be charged already, and its answer lost: then the ledger knows more of the batches than we do.
+        is_whole = is_first and not self._spool.credits.waiting(project, 1)
+        self._tell_batches(project, ledger, is_whole)
         ledger.knows_all(known)
 
     def _audit(self, ledger: Ledger) -> None:
