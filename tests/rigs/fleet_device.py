@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,17 @@ class Device:
         self._process.stdin.flush()
 
     def hear(self, word: str, within_s: float = 30.0) -> list[str]:
-        """The next line of this process that begins with the word."""
+        """The next line that begins with the word, of those that nobody has heard yet of this process."""
+        return self.until(lambda words: words[0] == word, self._since, within_s)
+
+    def until(self, is_it: Callable[[list[str]], bool], since: int, within_s: float = 60.0) -> list[str]:
+        """The first line of that kind, since so many of any process were said."""
         with self._heard:
 
             def index() -> int | None:
-                return next((i for i in range(self._since, len(self.said)) if self.said[i][0] == word), None)
+                return next((i for i in range(since, len(self.said)) if is_it(self.said[i])), None)
 
-            assert self._heard.wait_for(lambda: index() is not None, within_s), f"no {word}: {self.said[-5:]}"
+            assert self._heard.wait_for(lambda: index() is not None, within_s), f"not said: {self.said[-5:]}"
             found = index()
             assert found is not None
             self._since = found + 1

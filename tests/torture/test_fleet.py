@@ -222,14 +222,28 @@ class Chaos:
         self.server.client.config_set("maxmemory", 0)
 
     def empty(self) -> None:
+        before = [len(device.said) for device in self.fleet]
         self.server.stop()
         rest(2.0)
         self.server.start()
         rest(self.chance.uniform(0.0, 2.0))
         self.kill()
+        self.let_them_tell(before)
 
     def flush_all(self) -> None:
+        before = [len(device.said) for device in self.fleet]
         self.server.client.flushall()
+        self.let_them_tell(before)
+
+    def let_them_tell(self, before: Sequence[int]) -> None:
+        """The new memory grants again, once every device has told it what it holds, and looked once more. before: how
+        much each had said. (A fixed time would be too short on a machine that is busy.)"""
+        for device, said in zip(self.fleet, before, strict=True):
+            device.until(lambda words: words[0] == "credits" and words[-1] == "hold", said)
+        rest(LOOK_EVERY_S + 1.0)
+        self.server.client.hset(KEY, "born", 0)
+        for device in self.fleet:
+            device.hear("ready", 60.0)
 
 
 def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
@@ -245,7 +259,7 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "limits": limits,
         "batches": batches,
-        "restore_s": 14.0,
+        "restore_s": 600.0,
         "threads": 2,
         "pause_s": 0.05,
         "delivers": True,
@@ -274,7 +288,6 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
                     rest(chance.uniform(1.0, 3.0))
                     chaos.kill()
                 forget()
-                rest(16.0)
             for _ in range(6):
                 rest(chance.uniform(0.0, 1.0))
                 chaos.kill()
@@ -301,8 +314,8 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         full = [("few", Window.MINUTELY, 40), ("some", Window.MINUTELY, 100), ("more", Window.HOURLY, 160)]
         for account, kind, count in [*full, ("bounded", Window.DAILY, 700)]:
             assert made.most(account, kind) >= 0.9 * count
-        assert credited > 1000
-        assert late > 1000
+        assert credited > 300
+        assert late > 300
         assert wire.swallowed >= 8
         # A thread may be given no processor for long on a busy machine; the next test is strict.
         assert statistics.quantiles(waits, n=20)[18] < 0.25
