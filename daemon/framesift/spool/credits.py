@@ -99,7 +99,8 @@ class Credits:
 
     def adopt(self) -> int:
         """Nobody shares the limits any more: what waits for a credit has one. Says how many did."""
-        if not self._look(lambda cursor: cursor.execute("SELECT 1 FROM late LIMIT 1").fetchone()):
+        shared = "SELECT 1 FROM late UNION ALL SELECT 1 FROM charge WHERE shared_at_s IS NOT NULL LIMIT 1"
+        if not self._look(lambda cursor: cursor.execute(shared).fetchone()):
             return 0
         return int(self._write(lambda cursor, _: late.adopt(cursor)))
 
