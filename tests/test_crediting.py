@@ -15,19 +15,22 @@ from clocks import ManualClock
 from framesift.claims import Origin
 from framesift.crediting import AUDIT_EVERY_S, LOOK_EVERY_S, RESTORING
 from framesift.datapoint import Candidate
+from framesift.doors.pictures import BadPicture, OnDemand, looked_at
 from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
 from framesift.limits.asking import Requests, Wanted
 from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
+from framesift.policy import Policy
 from framesift.sampling import AcceptedClasses
 from framesift.sharing import FleetCounts
 from framesift.spool import Accepted, Exit, WhenFull, by_hand
 from framesift.telemetry import Telemetry
 from rigs.between import between
-from rigs.doors import Style, policy
+from rigs.doors import Style, picture, policy
 from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
+from rigs.hostile import spoilt
 from rigs.redis_server import RedisServer, redis_server
 from rigs.spools import datapoint, make_spool, prediction, put
 
@@ -584,24 +587,27 @@ def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
 # --- the intake ------------------------------------------------------------------------------------------------------
 
 
+def sharing(device: FleetDevice, what: Policy) -> Intake:
+    """An intake whose limits are the fleet's."""
+    return Intake(
+        "gate",
+        Origin("gate-7", (), (), seed=0, project=PROJECT),
+        policy=what,
+        classes=AcceptedClasses({}),
+        spool=device.spool,
+        telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
+        clock=device.clock,
+        accepted=lambda: None,
+        fleet=device.fleet,
+    )
+
+
 def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_gives_its_credit_back(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     strategy = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
-    what = policy(strategy)
     with FleetDevice(tmp_path / "a", redis.server) as device:
-        telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
-        intake = Intake(
-            "gate",
-            Origin("gate-7", (), (), seed=0, project=PROJECT),
-            policy=what,
-            classes=AcceptedClasses({}),
-            spool=device.spool,
-            telemetry=telemetry,
-            clock=device.clock,
-            accepted=lambda: None,
-            fleet=device.fleet,
-        )
+        intake = sharing(device, policy(strategy))
 
         def offer(width: int) -> Refusal | None:
             frame = Frame("gate", 0, np.zeros((1, width, 3), np.uint8), device.clock.now())
@@ -614,6 +620,24 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
         assert offer(too_wide) is Refusal.LIMIT
         assert device.used() == 1
         assert agree(redis, device)
+
+
+def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
+    once = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        intake = sharing(device, policy(once))
+
+        def offer(jpeg: bytes) -> Refusal | None:
+            frame = Frame("gate", 0, OnDemand(looked_at(jpeg)), device.clock.now())
+            return intake.offer(frame, prediction("car")).refusal
+
+        with pytest.raises(BadPicture):
+            offer(spoilt(picture()))
+        device.look()
+        assert device.used() == 0
+        assert agree(redis, device)
+        assert offer(picture()) is None
+        assert offer(spoilt(picture())) is Refusal.LIMIT  # and is not even decoded
 
 
 def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(device: FleetDevice) -> None:

@@ -24,6 +24,7 @@ from framesift.spool import WhenFull
 from framesift.steering import NO_POLICY_YET
 from framesift.telemetry import Condition
 from rigs.doors import ALL, Doorway, asking, doorway, heard, in_base64, picture, pixels_of, policy, said
+from rigs.hostile import spoilt, turned
 
 TOKEN = "a-token-of-this-door"
 UNSURE = {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 1.0}
@@ -106,14 +107,20 @@ def test_a_picture_without_a_prediction_is_one_that_no_model_has_seen(tmp_path: 
 
 def test_a_jpeg_is_turned_as_its_exif_says_and_the_prediction_is_of_the_turned_picture(tmp_path: Path) -> None:
     upright = picture(48, 64)
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: turn it right
-    lying = upright[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + upright[2:]
+    lying = turned(upright)
     with doorway(tmp_path) as door:
         assert door.post(content(image=in_base64(lying), prediction=said(48, 64))).status_code == 422
         assert door.post(content(image=in_base64(lying), prediction=said(64, 48))).json()["charged"] == "all"
         (item,) = door.items()
-        turned = cv2.rotate(pixels_of(upright), cv2.ROTATE_90_CLOCKWISE)
-        assert np.abs(pixels_of(door.spool.jpeg(item.id)).astype(int) - turned).max() <= 8
+        expected = cv2.rotate(pixels_of(upright), cv2.ROTATE_90_CLOCKWISE)
+        assert np.abs(pixels_of(door.spool.jpeg(item.id)).astype(int) - expected).max() <= 8
+
+
+def test_a_picture_that_can_not_be_decoded_is_told_to_its_sender_even_where_nobody_wants_it(tmp_path: Path) -> None:
+    with doorway(tmp_path, policy({**ALL, "traffic_percentage": 0.0})) as door:
+        answer = door.post(content(image=in_base64(spoilt(picture()))))
+        assert (answer.status_code, answer.json()["where"]) == (422, "image")
+        assert door.telemetry.snapshot().frames_read == 0
 
 
 def test_a_datapoint_names_its_stream_and_the_door_has_one_for_those_that_do_not(tmp_path: Path) -> None:

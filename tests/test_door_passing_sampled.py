@@ -19,12 +19,14 @@ import requests
 from clocks import NOON_S, ManualClock
 from framesift import wire
 from framesift.doors.kept import MOST_OF_ALL_BYTES
+from framesift.doors.pictures import BadPicture, OnDemand, Sized, looked_at
 from framesift.intake import Intake
 from framesift.policy import Policy
 from framesift.prediction import Stub, Task
 from framesift.spool import WhenFull
 from framesift.telemetry import Condition
-from rigs.doors import Doorway, asking, doorway, in_base64, picture, pixels_of, policy, said, spoken
+from rigs.doors import ALL, Doorway, asking, doorway, in_base64, picture, pixels_of, policy, said, spoken
+from rigs.hostile import spoilt, turned
 from rigs.inference import KEY, MODELS, InferenceServer, Order, Rectangle, Status, painted
 from rigs.inference.requests import TASKS
 from rigs.raw import Peer, Raw
@@ -239,6 +241,78 @@ def test_what_is_larger_than_what_is_kept_passes_and_is_not_sampled(tmp_path: Pa
         assert answer.json() == said(80, 60)
         assert server.asked[0].size_bytes == len(image)
         sampled(door, 1, "too_large")
+
+
+# -- pictures are decoded where their pixels are needed
+
+NOBODYS = {**ALL, "name": "nobodys", "traffic_percentage": 0.0}
+ALIKE = {"threshold": 0.01}
+
+
+def _pass_spoilt(server: InferenceServer, door: Doorway) -> None:
+    """A picture that can't be decoded passes, of which the server says what it would of a good one."""
+    server.orders.add(Order("infer", Status(200, {}, said(80, 60)), times=1))
+    assert legacy(door.url, "boxes/1", spoilt(scene())).json() == said(80, 60)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [ALL, {**ALL, "near_duplicate": ALIKE}, {**NOBODYS, "near_duplicate": {}}],
+    ids=["kept", "seen", "learnt"],
+)
+def test_a_picture_that_turns_out_to_be_broken_is_counted_as_such_and_nothing_else_is(
+    tmp_path: Path, strategy: dict[str, Any]
+) -> None:
+    limited = {**strategy, "limits": [{"type": "hourly", "value": 1}]}
+    with standing_before(tmp_path, policy(limited)) as (server, door):
+        _pass_spoilt(server, door)
+        sampled(door, 1, "unreadable")
+        seen = door.telemetry.snapshot()
+        assert (seen.frames_read, seen.frames_accepted, seen.matched, seen.refused) == (0, 0, {}, {})
+        assert [(one.condition, one.name) for one in seen.health if one.condition is not Condition.OK] == []
+        legacy(door.url, "boxes/1", scene())
+        sampled(door)
+        assert door.telemetry.snapshot().doors == {"unreadable": 1, "offered": 1}
+        assert len(door.items()) == (strategy["name"] == "all")  # its credit is still there
+
+
+def test_a_picture_that_nobody_wants_is_not_decoded(tmp_path: Path) -> None:
+    with standing_before(tmp_path, policy({**NOBODYS, "near_duplicate": ALIKE})) as (server, door):
+        _pass_spoilt(server, door)
+        sampled(door)
+        seen = door.telemetry.snapshot()
+        assert (seen.frames_read, seen.refused) == (1, {"no_match": 1})
+
+
+def test_a_picture_that_no_credit_could_carry_is_not_decoded(tmp_path: Path) -> None:
+    with standing_before(tmp_path, policy({**ALL, "limits": [{"type": "hourly", "value": 1}]})) as (server, door):
+        legacy(door.url, "boxes/1", scene())
+        _pass_spoilt(server, door)
+        sampled(door, 2)
+        assert door.telemetry.snapshot().refused == {"limit": 1}
+
+
+def test_a_jpeg_that_is_turned_by_its_exif_is_one_of_its_turned_size(tmp_path: Path) -> None:
+    with standing_before(tmp_path) as (server, door):
+        for width, height in ((80, 60), (60, 80)):
+            server.orders.add(Order("infer", Status(200, {}, said(width, height)), times=1))
+            legacy(door.url, "boxes/1", turned(scene()))
+        legacy(door.url, "anything/0", turned(scene()))
+        sampled(door, 2)
+        assert door.count("unreadable") == 1
+        items = door.items()
+        assert [(item.width, item.height) for item in items] == [(60, 80)] * 2
+        expected = cv2.rotate(pixels_of(scene()), cv2.ROTATE_90_CLOCKWISE)
+        assert np.abs(pixels_of(door.spool.jpeg(items[0].id)).astype(int) - expected).mean() < 2
+
+
+def test_pixels_come_once_and_only_in_the_size_that_was_promised() -> None:
+    right = OnDemand(looked_at(picture(64, 48)))
+    assert (right.width, right.height, right.pixels.shape) == (64, 48, (48, 64, 3))
+    assert right.pixels is right.pixels
+    for width, height in ((48, 64), (64, 47)):
+        with pytest.raises(BadPicture, match="another size"):
+            _ = OnDemand(Sized(picture(64, 48), width, height)).pixels
 
 
 # -- version 0

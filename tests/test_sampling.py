@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -133,6 +134,15 @@ def test_draws_are_the_same_in_every_process(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent)}
     ran = subprocess.run([sys.executable, script], env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.rstrip("\n") == pattern(sampler(HALF, HALF))
+
+
+def test_a_frame_whose_pixels_are_broken_draws_as_any_other() -> None:
+    known = {**ALL, "near_duplicate": ALIKE}
+    whole, broken = sampler(known, HALF), sampler(known, HALF)
+    whole.judge(frame(), objects())
+    with pytest.raises(cv2.error):
+        broken.judge(frame(NO_PIXELS), objects())
+    assert pattern(broken) == pattern(whole)
 
 
 def test_draws_do_not_depend_on_what_others_matched_or_what_was_accepted() -> None:

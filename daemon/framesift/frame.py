@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +14,49 @@ from framesift.moment import Moment
 Pixels = NDArray[np.uint8]
 
 
+class Undecoded(Protocol):
+    """A picture that is decoded when its pixels are first asked for. Its size is known before."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def pixels(self) -> Pixels:
+        """Always the same ones. Raises where there is no picture of that size after all."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a stream.
 
     stream: the stream's name. number: counted from 0 by the source over all its pictures, so that numbers are missing
-    where pictures were skipped. pixels: BGR, uint8, shape (height, width, 3); valid until the next frame of the stream
-    is asked for: who keeps them copies them. captured: when the picture left the source. epoch: grows with each
-    reconnection and each change of size; what was learnt from an earlier epoch no longer describes the stream.
-    media_s: position in a file in seconds, None for live streams.
+    where pictures were skipped. picture: pixels, or what will have them: BGR, uint8, shape (height, width, 3); valid
+    until the next frame of the stream is asked for: who keeps them copies them. captured: when the picture left the
+    source. epoch: grows with each reconnection and each change of size; what was learnt from an earlier epoch no longer
+    describes the stream. media_s: position in a file in seconds, None for live streams.
     """
 
     stream: str
     number: int
-    pixels: Pixels
+    picture: Pixels | Undecoded
     captured: Moment
     epoch: int = 0
     media_s: float | None = None
 
     @property
+    def pixels(self) -> Pixels:
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.pixels
+
+    @property
     def height(self) -> int:
-        return int(self.pixels.shape[0])
+        return int(self.picture.shape[0]) if isinstance(self.picture, np.ndarray) else self.picture.height
 
     @property
     def width(self) -> int:
-        return int(self.pixels.shape[1])
+        return int(self.picture.shape[1]) if isinstance(self.picture, np.ndarray) else self.picture.width
 
 
 class Skip(str, Enum):

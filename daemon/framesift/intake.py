@@ -67,18 +67,17 @@ class Intake:
         self.policy = policy
 
     def offer(self, frame: Frame, prediction: Prediction) -> Decision:
-        """Decides, and counts what it decided."""
+        """Decides, and counts what it decided. Raises what the frame's pixels raise: then nothing is counted or
+        accepted, and what was charged is given back."""
         policy = self.policy
         if not policy.enabled:
             return self._refused(Refusal.DISABLED)
         sampler = self._sampler_for(policy)
         verdict = sampler.judge(frame, prediction)
         matched = tuple(match.strategy for match in verdict.matches)
+        answer = self._put(frame, prediction, verdict, policy) if verdict.refusal is None else verdict.refusal
         for strategy in matched:
             self._telemetry.matched(frame.stream, strategy)
-        if verdict.refusal is not None:
-            return self._refused(verdict.refusal, matched)
-        answer = self._put(frame, prediction, verdict, policy)
         if isinstance(answer, Refusal):
             return self._refused(answer, matched)
         sampler.accepted(frame, prediction, verdict)

@@ -53,6 +53,8 @@ class Sampler:
         self._learns = any(options.threshold == "auto" for options in self._memories)
 
     def judge(self, frame: Frame, prediction: Prediction) -> Verdict:
+        """The pixels are asked for only to compare a frame that is wanted, and to learn the noise. Raises what they
+        raise."""
         if not self._enabled:
             return Verdict((), Refusal.DISABLED)
         if frame.epoch != self._epoch:
@@ -67,8 +69,8 @@ class Sampler:
             self._noise.observe(seen, prediction)
         known: dict[NearDuplicateOptions, bool] = {}
         matches: list[Match] = []
-        for strategy, alike in self._rules:
-            match = strategy.consider(frame, prediction)
+        # All of them first: where the pixels turn out to be broken, each has drawn all the same.
+        for match, alike in [(strategy.consider(frame, prediction), alike) for strategy, alike in self._rules]:
             if match is None:
                 continue
             if alike is not None:

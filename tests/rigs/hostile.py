@@ -1,4 +1,5 @@
-"""Pictures that are made to harm whoever opens them, and the parts of PNG and JPEG files to make them of."""
+"""Pictures that are made to harm whoever opens them or to be misread, and the parts of PNG and JPEG files to make them
+of."""
 
 from __future__ import annotations
 
@@ -43,3 +44,14 @@ def scanned(jpeg: bytes, times: int) -> bytes:
     """A JPEG that says all it has to say so many times."""
     scan, end = jpeg.index(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
     return jpeg[:scan] + jpeg[scan:end] * times + jpeg[end:]
+
+
+def turned(jpeg: bytes) -> bytes:
+    """A JPEG whose EXIF says that it is to be turned right."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+
+
+def spoilt(jpeg: bytes) -> bytes:
+    """A JPEG whose headers are all right, and that no decoder can decode: its quantization tables are missing."""
+    return jpeg.replace(b"\xff\xdb", b"\xff\xed")

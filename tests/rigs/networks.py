@@ -24,7 +24,7 @@ SPOT_NAMES = ("red", "blue")
 
 
 def frame(pixels: Pixels, number: int = 0, stream: str = "gate") -> Frame:
-    return Frame(stream=stream, number=number, pixels=pixels, captured=Moment(0.0, 0.0, "boot"))
+    return Frame(stream=stream, number=number, picture=pixels, captured=Moment(0.0, 0.0, "boot"))
 
 
 def blank(height: int, width: int) -> Pixels:

@@ -1,7 +1,8 @@
 """Afterwards: sampling of what has passed, in a thread of its own, when its client has its answer already.
 
 Nobody waits for it, and nothing that goes wrong in it is noticed outside but in numbers and in the health. When too
-much waits, what is newest is left out.
+much waits, what is newest is left out. A picture is decoded only when its pixels are needed, since traffic has to do
+with the same processors: what no strategy wants, or no credit could carry, is known by its header and its answer alone.
 """
 
 from __future__ import annotations
@@ -147,13 +148,12 @@ class Afterwards:
             said = answers(exchange.answer_head, exchange.answer.content(), wanted)
         for image, one in zip(wanted.images, said, strict=True):
             try:
-                picture = pictures.looked_at(image)
-                with pictures.room_for(picture):
-                    pixels = pictures.decoded(picture)
-                    height, width = int(pixels.shape[0]), int(pixels.shape[1])
-                    prediction = _prediction(one, width, height, exchange.call.task, wanted)
-                    self._telemetry.predicted(self._stream, prediction.time_s or 0.0, prediction.dropped)
-                    self._seats.offer(self._stream, pixels, prediction, exchange.captured)
+                sized = pictures.looked_at(image)
+                with pictures.room_for(sized):
+                    picture = pictures.OnDemand(sized)
+                    prediction = _prediction(one, picture.width, picture.height, exchange.call.task, wanted)
+                    self._seats.offer(self._stream, picture, prediction, exchange.captured)
+                self._telemetry.predicted(self._stream, prediction.time_s or 0.0, prediction.dropped)
             except (pictures.BadPicture, _Unlike):
                 raise Skipped(Outcome.UNREADABLE) from None
 

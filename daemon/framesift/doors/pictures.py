@@ -38,7 +38,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a scan: neither a stuffed byte nor a restart
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: what every decoder knows
 _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
-_EOI, _SOS, _APP0, _APP15, _COM = 0xD9, 0xDA, 0xE0, 0xEF, 0xFE
+_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # in APP1 lies EXIF
 _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -55,11 +55,12 @@ class BadPicture(ValueError):
 @dataclass(frozen=True, slots=True)
 class Sized:
     """A picture that may be decoded. content: without what a decoder doesn't need. width, height: before it is turned,
-    in pixels."""
+    in pixels. may_be_turned: whether it holds what may be EXIF, which is not read here."""
 
     content: bytes = field(repr=False)
     width: int
     height: int
+    may_be_turned: bool = False
 
 
 def looked_at(content: bytes) -> Sized:
@@ -97,6 +98,28 @@ def decoded(picture: Sized) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
+class OnDemand:
+    """A picture that is decoded once, when its pixels are first asked for; at once only where its size can't be known
+    otherwise. width, height: turned, in pixels."""
+
+    def __init__(self, sized: Sized) -> None:
+        """Raises BadPicture, where it is decoded at once."""
+        self._sized = sized
+        self._pixels: Pixels | None = decoded(sized) if sized.may_be_turned else None
+        size = (sized.height, sized.width) if self._pixels is None else self._pixels.shape[:2]
+        self.height, self.width = map(int, size)
+
+    @property
+    def pixels(self) -> Pixels:
+        """Raises BadPicture."""
+        if self._pixels is None:
+            pixels = decoded(self._sized)
+            if pixels.shape[:2] != (self.height, self.width):
+                raise BadPicture("its content is of another size than its header says")
+            self._pixels = pixels
+        return self._pixels
+
+
 def _checked(width: int, height: int, *, progressive: bool = False) -> None:
     most = MOST_PROGRESSIVE_PIXELS if progressive else MOST_PIXELS
     if min(width, height) < LEAST_SIDE or max(width, height) > MOST_SIDE:
@@ -110,7 +133,7 @@ def _checked(width: int, height: int, *, progressive: bool = False) -> None:
 
 
 def _jpeg(content: bytes) -> Sized:
-    position, scans = 2, 0
+    position, scans, may_be_turned = 2, 0, False
     size: tuple[int, int] | None = None
     while True:
         code, position = _marker(content, position)
@@ -119,6 +142,7 @@ def _jpeg(content: bytes) -> Sized:
         if code in _OTHER_FRAMES:
             raise BadPicture("it is a JPEG of a kind that few programs read (arithmetic, lossless, hierarchical)")
         segment, position = _segment(content, position)
+        may_be_turned |= code == _APP1
         if code in _FRAMES:
             if size is not None:
                 raise BadPicture("it has two frame headers")
@@ -135,7 +159,7 @@ def _jpeg(content: bytes) -> Sized:
             position = found.start()
     if size is None or not scans:
         raise BadPicture("it holds no picture")
-    return Sized(content[:position], *size)
+    return Sized(content[:position], *size, may_be_turned)
 
 
 def _marker(content: bytes, position: int) -> tuple[int, int]:

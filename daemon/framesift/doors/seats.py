@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from framesift.clock import Clock
-from framesift.frame import Frame, Pixels, Refusal
+from framesift.frame import Frame, Pixels, Refusal, Undecoded
 from framesift.intake import Decision, Intake
 from framesift.moment import Moment
 from framesift.prediction import Prediction
@@ -51,14 +51,17 @@ class Seats:
         self._telemetry.refused(stream, Refusal.DISABLED)
         return Decision((), None, Refusal.DISABLED)
 
-    def offer(self, stream: str, pixels: Pixels, prediction: Prediction, captured: Moment | None) -> Decision:
-        """captured: None for now. Raises TooManyStreams."""
+    def offer(
+        self, stream: str, picture: Pixels | Undecoded, prediction: Prediction, captured: Moment | None
+    ) -> Decision:
+        """captured: None for now. Raises TooManyStreams, and what the picture's pixels raise: then it is no frame."""
         seat = self._seat(stream)
         with seat.lock:
-            frame = Frame(stream, seat.frames, pixels, captured or self._clock.now())
+            frame = Frame(stream, seat.frames, picture, captured or self._clock.now())
             seat.frames += 1
+            decision = seat.intake.offer(frame, prediction)
             self._telemetry.read(stream)
-            return seat.intake.offer(frame, prediction)
+            return decision
 
     def _seat(self, stream: str) -> _Seat:
         with self._lock:

@@ -157,7 +157,7 @@ class Stream:
             why = "no picture in it can be used" if outcome.kind is _Kind.ENDED else "stopped before a picture came"
             raise StreamLost(f"{self._options.shown_source}: {why}") from None
         else:
-            return replace(frame, pixels=frame.pixels.copy())
+            return replace(frame, picture=frame.pixels.copy())
         finally:
             reading.close()
 
