@@ -115,6 +115,17 @@ def test_a_credit_that_is_given_back_here_is_given_back_there(device: FleetDevic
     assert agree(redis, device)
 
 
+def test_a_delivery_gives_nothing_back_and_asks_for_no_audit(device: FleetDevice, redis: RedisServer) -> None:
+    device.accepted(3, quota())
+    device.look()
+    looks = device.looks
+    redis.client.config_resetstat()
+    assert len(device.leave()) == 3
+    device.look()
+    assert device.looks == looks
+    assert "cmdstat_hkeys" not in redis.client.info("commandstats")
+
+
 def test_what_is_on_its_way_between_the_two_books_is_not_given_back(device: FleetDevice, redis: RedisServer) -> None:
     now = device.clock.now()
     assert isinstance(device.fleet.charge("a", [quota()], now, now), Granted)

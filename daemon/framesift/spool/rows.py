@@ -14,8 +14,8 @@ from framesift.spool.file import Trouble, trouble
 from framesift.spool.nouns import Exit, Item
 from framesift.spool.space import Transaction, count_exit, remove
 
-# What happens to a row that is being sent: told its (seq, attempts, tried).
-Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], None]
+# What happens to a row that is being sent: told its (seq, attempts, tried), says whether its credit was given back.
+Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], bool | None]
 
 # A date further away than any sink may ask for was written by a clock that was wrong.
 LONGEST_DELAY_S = 24 * 3600.0

@@ -266,14 +266,15 @@ class Spool:
         """It leaves for good. A duplicate at the first try gives its credit back; a duplicate of an earlier try of our
         own was delivered by it, and is counted so."""
 
-        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> None:
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> bool:
             seq, tried = row[0], row[2]
             left_by = Exit.DELIVERED if exit is Exit.DUPLICATE and tried > 1 else exit
             if left_by is Exit.DUPLICATE:
                 self._limits.refund(cursor, id)
             rows.leave(cursor, seq, left_by)
+            return left_by is Exit.DUPLICATE
 
-        self._settle(id, work, refunds=True)
+        self._settle(id, work)
 
     def later(
         self,
@@ -306,13 +307,14 @@ class Spool:
     def bury(self, id: str, why: str, refund: bool = False) -> None:
         """It is kept, but nobody tries it again unless by hand. refund: the sink definitely doesn't have it."""
 
-        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
+        def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> bool:
             if refund:
                 self._limits.refund(cursor, id)
             rows.bury(cursor, row[0], why)
             transaction.notes.append(("spool_buried", {"id": id, "why": why}))
+            return refund
 
-        self._settle(id, work, refunds=refund)
+        self._settle(id, work)
 
     def release(self, ids: Sequence[str]) -> None:
         """Gives claimed datapoints back of which not one byte was sent: as if they had never been claimed."""
@@ -338,18 +340,18 @@ class Spool:
         if ids:
             self._write.post(work)
 
-    def _settle(self, id: str, work: rows.Step, refunds: bool = False) -> None:
+    def _settle(self, id: str, work: rows.Step) -> None:
         """Does `work` with a row that is being sent; nothing if somebody removed it meanwhile."""
 
-        def settle(cursor: sqlite3.Cursor, transaction: space.Transaction) -> None:
+        def settle(cursor: sqlite3.Cursor, transaction: space.Transaction) -> bool:
             row = rows.sending(cursor, id)
-            if row is not None:
-                work(cursor, row, transaction)
+            refunded = row is not None and bool(work(cursor, row, transaction))
             self._limits.sent(cursor, id, self._clock.now())
+            return refunded
 
-        def after(_: None) -> None:
+        def after(refunded: bool) -> None:
             self._file.held.discard(id)
-            if refunds:
+            if refunded:  # not for every delivery: all that was charged today is audited for it
                 self._limits.forget()
                 self._refunded()
 
