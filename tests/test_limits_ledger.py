@@ -699,3 +699,18 @@ def test_a_ledger_is_closed_though_somebody_is_still_connecting(redis: RedisServ
     device = Device(redis.server).open()
     with device.ledger._worker_lock:  # as whoever waits for a name to be resolved holds it
         assert took_s(device.ledger.close) < 2.0
+
+
+def test_frames_that_queue_for_a_slow_ledger_do_not_take_it_for_one_that_is_away(redis: RedisServer) -> None:
+    with between(redis.port) as wire:
+        wire.delay_s = 0.03
+        device = Device(Server("127.0.0.1", wire.port)).open()
+        answers: list[Granted | Refused | None] = []
+        threads = [threading.Thread(target=lambda: answers.append(device.charge(quota()))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (device.looks, device.ledger.problem) == (0, None)
+        assert any(isinstance(answer, Granted) for answer in answers)
+        assert len(answers) == 8

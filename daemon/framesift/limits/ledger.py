@@ -46,6 +46,7 @@ RESTORE_S = 60.0
 # A refusal is known by heart so long, or until its window ends: another device may give a credit back meanwhile.
 REMEMBERED_S = 5.0
 _MOST_REMEMBERED = 1000
+_ENOUGH = 1.5  # of what answers took lately, how much must be left for one
 
 
 class Ledger:
@@ -69,6 +70,7 @@ class Ledger:
         self._language = Language(device, calendar, restore_s)
         self._look = look
         self._offset_s: tuple[str, float] | None = None  # boot, and the server's time less the boot time
+        self._took_s = 0.0  # how long answers took lately on the frames' side, at most
         self._frames, self._frames_lock = Link(server, WITHIN_S), threading.Lock()
         self._worker, self._worker_lock = Link(server, WITHIN_S), threading.Lock()
         self._lock = threading.Lock()  # of what follows
@@ -106,9 +108,12 @@ class Ledger:
 
     def _decide(self, wanted: Wanted, now: Moment) -> Decision | None:
         deadline_s = time.monotonic() + FRAME_WITHIN_S
-        if self.problem is not None or not self._frames_lock.acquire(timeout=FRAME_WITHIN_S):
+        # Not so long that too little is left for an answer: that others are asking is no fault of the ledger's.
+        queue_s = max(0.0, FRAME_WITHIN_S - _ENOUGH * self._took_s)
+        if self.problem is not None or not self._frames_lock.acquire(timeout=queue_s):
             return None
         try:
+            began_s = time.monotonic()
             with self._lock:
                 self._unsettled.add(wanted.id)
             while self.problem is None:  # again where our guess of the server's time was wrong
@@ -118,6 +123,7 @@ class Ledger:
                     now,
                 )
                 decision = answers.charge[0]
+                self._took(time.monotonic() - began_s)
                 if not isinstance(decision, Elsewhen):
                     if not isinstance(decision, Granted | Refused):
                         self._lose("its memory is new")
@@ -127,6 +133,9 @@ class Ledger:
         finally:
             self._frames_lock.release()
         return None
+
+    def _took(self, answer_s: float) -> None:
+        self._took_s = max(answer_s, 0.9 * self._took_s)
 
     def _lose(self, problem: str) -> None:
         self.problem = problem
@@ -171,7 +180,9 @@ class Ledger:
         waits."""
         with self._frames_lock:
             self._exchange(self._frames.open, Requests(), now)
+            began_s = time.monotonic()
             self._exchange(lambda key, request: self._frames.ask(key, request, FRAME_WITHIN_S), Requests(), now)
+            self._took(time.monotonic() - began_s)
         with self._worker_lock:
             return self._exchange(self._worker.open, Requests(), now)
 
