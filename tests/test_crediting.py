@@ -6,6 +6,7 @@ import io
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -555,6 +556,17 @@ def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, re
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_one_answers(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    redis.client.execute_command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
+    account = Server("127.0.0.1", redis.port, username="one", password="pass")
+    with FleetDevice(tmp_path / "gate", account) as device:
+        device.accepted(1, replace(quota(), project="elsewhere"))
+        pauses = [device.look() for _ in range(8)]
+        assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
 
 
 def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(

@@ -82,7 +82,7 @@ class Crediting:
         self._failed = failed
         self._chance = chance
         self._audited_s = self._clock.monotonic()
-        self._failures = 0
+        self._failures: dict[str, int] = {}  # in a row, of each project
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._looked = threading.Event()
@@ -148,7 +148,7 @@ class Crediting:
                 self._tell_all(project, ledger, answers.generation)
             else:  # before it grants again: what its old memory had granted may have reached the spool only now
                 self._tell(project, ledger, answers.generation)
-            self._failures = 0
+            self._failures.pop(project, None)
             if answers.restoring_s > 0:
                 ledger.is_away(RESTORING)
                 return min(answers.restoring_s, LOOK_EVERY_S)
@@ -161,8 +161,8 @@ class Crediting:
         except LimitsUnavailable as error:
             ledger.is_away(str(error))
             ledger.doubt()
-            self._failures += 1
-            return self._pause_s()
+            self._failures[project] = self._failures.get(project, 0) + 1
+            return self._pause_s(self._failures[project])
         except (SpoolBroken, SpoolFull):
             ledger.doubt()
             raise
@@ -250,8 +250,8 @@ class Crediting:
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
-    def _pause_s(self) -> float:
-        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
+    def _pause_s(self, failures: int) -> float:
+        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
         return longest_s * self._chance.uniform(0.5, 1.0)
 
     def _run(self) -> None:
