@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.batches import Mark
 from framesift.claims import Origin
 from framesift.crediting import AUDIT_EVERY_S, LOOK_EVERY_S, RESTORING
 from framesift.datapoint import Candidate
@@ -567,6 +568,39 @@ def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_
         device.accepted(1, replace(quota(), project="elsewhere"))
         pauses = [device.look() for _ in range(8)]
         assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
+
+
+def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        ledger = device.fleet.ledger(PROJECT)
+        assert ledger is not None
+        answers = 0
+
+        def answered() -> None:
+            nonlocal answers
+            answers += 1
+            if answers == 1:
+                ledger._lose("no answer in time")
+
+        wire.before_answer = answered
+        assert device.crediting.look_once() == 0.0
+        assert device.look() == LOOK_EVERY_S
+        assert ledger.problem is None
+        assert device.reports == [None]
+
+
+def test_whoever_loses_the_ledger_beside_the_frames_says_why(tmp_path: Path, redis: RedisServer) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        looks = device.looks
+        wire.mode = "half"
+        counts = FleetCounts(device.spool, device.fleet, device.clock)
+        assert counts.mark(PROJECT, "b") == Mark(0, None)
+        assert device.looks == looks + 1
+        wire.mode = "pass"
+        assert device.look() == LOOK_EVERY_S
+        assert device.reports == [None]
 
 
 def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(

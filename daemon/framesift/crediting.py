@@ -131,7 +131,7 @@ class Crediting:
                 self._look_up()
         except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health
             return LOOK_EVERY_S
-        if problem != self.problem:
+        if problem != self.problem and wait_s > 0:  # what is looked at again at once may be over by then
             self.problem = problem
             self._report(problem)
         return wait_s
@@ -157,7 +157,9 @@ class Crediting:
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
             self._spool.credits.prune(ledger.time_of(_MATTERS_S, now))
-            return 0.0 if self._ask(project, ledger) else LOOK_EVERY_S
+            more = self._ask(project, ledger)
+            was_lost = ledger.problem not in (None, RESTORING)  # by a frame, meanwhile
+            return 0.0 if more or was_lost else LOOK_EVERY_S
         except LimitsUnavailable as error:
             ledger.is_away(str(error))
             ledger.doubt()

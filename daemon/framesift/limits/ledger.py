@@ -191,7 +191,11 @@ class Ledger:
         with self._worker_lock:
             if not self._worker.is_open:
                 raise LimitsUnavailable(self.problem or "it is not connected")
-            return self._exchange(lambda key, request: self._worker.ask(key, request, WITHIN_S), requests, now)
+            try:
+                return self._exchange(lambda key, request: self._worker.ask(key, request, WITHIN_S), requests, now)
+            except LimitsUnavailable as error:
+                self._lose(str(error))
+                raise
 
     def knows_all(self, generation: str) -> None:
         """This generation of the ledger's memory knows all that the device holds: it may be charged."""
