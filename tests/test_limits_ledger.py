@@ -684,6 +684,15 @@ def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pyt
         device = Device(nodes[0].server).open()
         assert isinstance(device.charge(quota()), Granted)
         assert there.hget(KEY, "id") == device.ledger.synced
+        # Both die, and at the address that the device was given another takes their place.
+        for node in nodes:
+            node.stop()
+        another = RedisServer(nodes[0].folder)
+        another.port = nodes[0].port
+        another.start()
+        house.callback(another.stop)
+        assert isinstance(device.open().charge(quota()), Granted)
+        assert here.hget(KEY, "id") == device.ledger.synced
 
 
 def test_what_was_charged_says_when_and_by_which_memory(redis: RedisServer) -> None:

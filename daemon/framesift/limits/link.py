@@ -47,7 +47,7 @@ class Link:
     """For one thread at a time. within_s: the deadline of opening it."""
 
     def __init__(self, server: Server, within_s: float) -> None:
-        self._server = server
+        self._home = self._server = server  # and where a cluster has sent us from there
         self._within_s = within_s
         self._connection: Connection | None = None
 
@@ -59,8 +59,8 @@ class Link:
         """Opens it to the server that has the key, and returns the script's first answer. Raises LimitsUnavailable."""
         for _ in range(_MOST_MOVES):
             server = self._server
-            self.connect()
             try:
+                self.connect()
                 return self.ask(key, request, self._within_s)
             except LimitsUnavailable:
                 if self._server is server:
@@ -74,6 +74,7 @@ class Link:
         try:
             connection.connect()  # type: ignore[no-untyped-call]  # half of the library has no types
         except (RedisError, OSError, ValueError) as error:
+            self._server = self._home  # which may know who has taken its place
             raise _unavailable(error) from None
         self._connection = connection
 
@@ -92,7 +93,7 @@ class Link:
                 answer = self._command(deadline_s, "EVAL", SCRIPT, "1", key, request)
         except MovedError as error:
             self.close()
-            self._server = replace(self._server, host=error.host, port=error.port)
+            self._server = replace(self._server, host=error.host or self._server.host, port=error.port)
             raise LimitsUnavailable("the key has moved to another server of the cluster") from None
         except (RedisError, OSError, ValueError) as error:
             self.close()
