@@ -165,3 +165,17 @@ def test_a_policys_address_keeps_its_password_and_its_token_to_itself(tmp_path: 
     told = settings(tmp_path, policy="https://me:geheimnis@example.com/policy.json?token=geheimes")
     assert {"geheimnis", "geheimes"} <= set(secrets(told))
     assert "geheim" not in f"{told!r} {told.policy}"
+
+
+def test_a_variable_of_the_environment_says_where_redis_is_and_the_rest_may_be_said_elsewhere(tmp_path: Path) -> None:
+    environ = {"REDIS_HOST": "10.0.0.7", "FRAMESIFT_LIMITS__REDIS__PASSWORD": KEY}
+    for redis in ({}, {"username": "framesift"}):
+        told = settings(tmp_path, environ, limits={"redis": redis}).limits.redis
+        assert told is not None
+        assert told.url == "redis://10.0.0.7:6379"
+        assert told.server.password == KEY
+        assert told.username == redis.get("username")
+    own = settings(tmp_path, environ, limits={"redis": {"url": "redis://ledger"}}).limits.redis
+    assert own is not None
+    assert own.server.host == "ledger"
+    assert settings(tmp_path, {"REDIS_HOST": "10.0.0.7"}, limits={"redis": None}).limits.redis is None

@@ -200,9 +200,10 @@ class _Assembly:
     def _obey_redis(self) -> None:
         url = self._environment.redis_url
         block = self._data.setdefault("limits", {}) if url is not None else None
-        if isinstance(block, dict) and "redis" not in block:
-            block["redis"] = {"url": url}
-            self._said_by["limits", "redis"] = _REDIS
+        redis = block.setdefault("redis", {}) if isinstance(block, dict) else None
+        if isinstance(redis, dict) and "url" not in redis:  # a password may be said elsewhere
+            redis["url"] = url
+            self._said_by["limits", "redis", "url"] = _REDIS
 
     def _where(self, place: Place) -> str:
         if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):
