@@ -109,11 +109,15 @@ def test_a_decision_is_one_round_trip(tmp_path: Path) -> None:
             device.tell("make", 500)
         made = [json.loads(device.hear("done", 60.0)[1]) for device in fleet]
         calls = Counter({name: said["calls"] for name, said in server.client.info("commandstats").items()})
+        granted, waiting = (sum(one[name] for one in made) for name in ("granted", "waiting"))
+        assert granted + waiting == 2000
+        assert waiting <= 100, "a machine may be so busy that an answer comes too late: that costs a look more"
         looks = len(fleet) * (1 + (time.monotonic() - began_s) // LOOK_EVERY_S)  # of the side that may wait
-        assert sum(one["granted"] for one in made) == 2000 <= calls["cmdstat_evalsha"] <= 2000 + looks
+        assert granted <= calls["cmdstat_evalsha"] <= 2000 + looks + 10 * waiting
         assert calls["cmdstat_eval"] == calls["cmdstat_script|load"] == 0
         show("a decision, four processes at once", [took_s for one in made for took_s in one["took_s"]])
         for device in fleet:
+            device.settle()
             device.stop()
         assert audited(server, fleet, limits).charged == 2000
 
