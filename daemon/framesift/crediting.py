@@ -151,7 +151,8 @@ class Crediting:
             self._failures.pop(project, None)
             if answers.restoring_s > 0:
                 ledger.is_away(RESTORING)
-                return min(answers.restoring_s, LOOK_EVERY_S)
+                # Not all of a fleet at the instant at which it grants again.
+                return min(answers.restoring_s + self._chance.uniform(0.0, answers.restoring_s), LOOK_EVERY_S)
             if was_away:
                 ledger.is_well()
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
