@@ -135,7 +135,9 @@ def test_a_server_that_is_away_at_the_start_delays_nothing_and_what_was_accepted
             daemon.wait_for("stream", state="ended")
             told = status(port)["credits"]
             assert (told["granted_by"], told["waiting"]) == ("away", 20)
-            assert daemon.wait_for("health", component="limits")["state"] == "degraded"
+            lost = daemon.wait_for("health", component="limits")
+            assert lost["state"] == "degraded"
+            assert f":{wire.port}: " in lost["why"]
             assert metrics(port)["framesift_credits_waiting"] == 20
             assert collected(folder) == []
             wire.mode = "pass"

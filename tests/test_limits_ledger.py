@@ -668,6 +668,11 @@ def acl_of_the_manual(password: str) -> list[str]:
     return [word.replace("PASSWORD", password) for word in line.split("SETUSER")[1].split()[1:]]
 
 
+def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LimitsUnavailable, match=r"elsewhere\.pem"):
+        Device(Server("127.0.0.1", 1, tls=True, ca_file=tmp_path / "elsewhere.pem")).open()
+
+
 def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:
     with contextlib.ExitStack() as house:
         nodes = [

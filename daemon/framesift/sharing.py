@@ -21,6 +21,8 @@ from framesift.telemetry import Condition, CreditsTold, CreditUse, Telemetry
 
 # A start waits so long for the ledger; frames that come before it answers wait for their credits in the spool.
 BEGIN_WITHIN_S = 2.0
+# A stop waits no longer for a name that is being resolved: the workers and the spool need the rest of its time.
+STOP_WITHIN_S = 2.0
 
 
 class Sharing:
@@ -80,7 +82,7 @@ class Sharing:
             chance=random.Random(),  # only spreads the questions of a fleet
         )
         crediting.start()
-        house.callback(lambda: crediting.stop(left_s()))
+        house.callback(lambda: crediting.stop(min(left_s(), STOP_WITHIN_S)))
         crediting.wait_for_first_look(BEGIN_WITHIN_S)
         return crediting.silence_s
 
@@ -109,7 +111,8 @@ class Sharing:
         if problem is None:
             self._telemetry.health.ok("limits")
         else:
-            self._telemetry.health.set("limits", Condition.DEGRADED, problem)
+            where = "" if self._options.redis is None else f"{self._options.redis.url}: "
+            self._telemetry.health.set("limits", Condition.DEGRADED, where + problem)
 
     def _told(self, spool: Spool) -> CreditsTold:
         """For those who read the status. Raises SpoolBroken."""

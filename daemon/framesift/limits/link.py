@@ -70,6 +70,9 @@ class Link:
     def connect(self) -> None:
         """Without asking anything. Raises LimitsUnavailable."""
         self.close()
+        ca_file = self._server.ca_file
+        if ca_file is not None and not ca_file.is_file():  # the library says only that some file isn't there
+            raise LimitsUnavailable(f"{ca_file} can't be read: there is no such file")
         connection = _connection(self._server, self._within_s)
         try:
             connection.connect()  # type: ignore[no-untyped-call]  # half of the library has no types
