@@ -707,3 +707,22 @@ def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(de
     device.clock.advance(AUDIT_EVERY_S)
     device.look()
     assert device.used() == 0
+
+
+def test_a_batch_holds_what_was_charged_to_it_before_anything_bounded_it(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        assert len(a.accepted(4, quota("free"))) == 4
+        assert len(b.accepted(9, quota("hard", most=6))) == 2
+
+
+def test_a_spool_that_takes_nothing_costs_a_refund_for_each_frame_and_no_audit(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
+        device.look()
+        redis.client.config_resetstat()
+        for _ in range(5):
+            assert device.offer(quota("hard", (Window.DAILY, 1)), jpeg=bytes(2**21)) == "spool_full"
+            device.look()
+        assert "cmdstat_hkeys" not in redis.client.info("commandstats")
+        assert device.used() == 0

@@ -47,9 +47,8 @@ class Use:
 
 class Crediting:
     """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those collected for.
-    accounts: what is to be looked up. bounds_batches: whether a project's batches are bounded. granted: called when a
-    credit came late. report: told why nobody can be asked, when that begins or changes, and None when it is over.
-    failed: told of a bug, which ends the thread."""
+    accounts: what is to be looked up. granted: called when a credit came late. report: told why nobody can be asked,
+    when that begins or changes, and None when it is over. failed: told of a bug, which ends the thread."""
 
     def __init__(
         self,
@@ -60,7 +59,6 @@ class Crediting:
         late_s: float,
         projects: Callable[[], Sequence[str]],
         accounts: Callable[[], Sequence[Account]],
-        bounds_batches: Callable[[str], bool],
         granted: Callable[[], None],
         report: Callable[[str | None], None],
         failed: Callable[[BaseException], None],
@@ -76,7 +74,6 @@ class Crediting:
         self._late_s = late_s
         self._projects = projects
         self._accounts = accounts
-        self._bounds_batches = bounds_batches
         self._granted = granted
         self._report = report
         self._failed = failed
@@ -157,6 +154,8 @@ class Crediting:
                 ledger.is_well()
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
+            if owed := ledger.take_owed():
+                ledger.ask(Requests(refund=owed), self._clock.now())
             self._spool.credits.prune(ledger.time_of(_MATTERS_S, now))
             more = self._ask(project, ledger)
             was_lost = ledger.problem not in (None, RESTORING)  # by a frame, meanwhile
@@ -207,11 +206,9 @@ class Crediting:
             self._spool.credits.told(held, known)
 
     def _tell_batches(self, project: str, ledger: Ledger, is_whole: bool) -> None:
-        if self._bounds_batches(project):
-            credits = self._spool.credits
-            batches = credits.batches(project)
-            reports = [BatchReport(batch, *credits.of_batch(batch), is_whole) for batch in batches]
-            ledger.ask(Requests(report=reports), self._clock.now())
+        credits = self._spool.credits
+        reports = [BatchReport(batch, *credits.of_batch(batch), is_whole) for batch in credits.batches(project)]
+        ledger.ask(Requests(report=reports), self._clock.now())
 
     def _ask(self, project: str, ledger: Ledger) -> bool:
         """Asks for late credits; whether there may be more of them."""

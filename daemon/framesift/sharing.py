@@ -75,7 +75,6 @@ class Sharing:
             late_s=self._options.late_credit_h * 3600.0,
             projects=self._steering.projects,
             accounts=self._steering.accounts,
-            bounds_batches=self._steering.bounds_batches,
             granted=granted,
             report=self._report,
             failed=failed,

@@ -126,14 +126,6 @@ class Steering:
                     found[Account(project, name, Limit(Window(limit.type), limit.value))] = None
         return tuple(found)
 
-    def bounds_batches(self, project: str) -> bool:
-        """Whether any policy that collects for the project limits its batches."""
-        return any(
-            policy.batching_strategy.max_batch_images is not None
-            for whose, _, policy in self._collecting()
-            if whose == project
-        )
-
     def _collecting(self) -> Iterator[tuple[str, str, Policy]]:
         """Project, scope and policy of each stream that is collected from."""
         for stream in self._settings.stream_names:

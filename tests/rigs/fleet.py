@@ -40,7 +40,6 @@ class FleetDevice:
         restore_s: float = 0.0,
         late_s: float = 48 * 3600.0,
         accounts: Sequence[Account] = (),
-        bounds_batches: bool = True,
         **spool: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -60,7 +59,6 @@ class FleetDevice:
             late_s=late_s,
             projects=lambda: [PROJECT],
             accounts=lambda: accounts,
-            bounds_batches=lambda _: bounds_batches,
             granted=self._nudge,
             report=self.reports.append,
             failed=self.failures.append,

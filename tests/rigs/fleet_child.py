@@ -138,7 +138,6 @@ class Device:
             late_s=86400.0,
             projects=lambda: (PROJECT,),
             accounts=lambda: (),
-            bounds_batches=lambda _: bool(options.batches),
             granted=lambda: None,
             report=lambda problem: say(f"credits {problem}") if problem else say("ready"),
             failed=_failed,

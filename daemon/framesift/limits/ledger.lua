@@ -154,11 +154,10 @@ local function charge(one)
     local obstacle = room(quota, minute, hour, day)
     if not obstacle then
       hold(one.id, quota.account, quota.batch, at, minute, hour, day)
-      if quota.most then
-        redis.call('HINCRBY', batch_key(quota.batch), 'charged', 1)
-        redis.call('HINCRBY', batch_key(quota.batch), 'c:' .. ask.device, 1)
-        keep(batch_key(quota.batch), ask.batch_kept_s)
-      end
+      -- Also where nothing bounds it: a policy that does may fill it tomorrow.
+      redis.call('HINCRBY', batch_key(quota.batch), 'charged', 1)
+      redis.call('HINCRBY', batch_key(quota.batch), 'c:' .. ask.device, 1)
+      keep(batch_key(quota.batch), ask.batch_kept_s)
       return {is = 'granted', account = quota.account, at = at}
     end
     obstacles[i] = obstacle

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from framesift.limits import Granted, Limit, LimitsUnavailable, Quota, Refused
+from framesift.limits import Granted, Limit, LimitsUnavailable, Quota, Refused, Window
 from framesift.limits.asking import (
     LATE_S,
     UTC,
@@ -74,7 +74,8 @@ class Ledger:
         self._frames, self._frames_lock = Link(server, WITHIN_S), threading.Lock()
         self._worker, self._worker_lock = Link(server, WITHIN_S), threading.Lock()
         self._lock = threading.Lock()  # of what follows
-        self._unsettled: set[str] = set()
+        self._unsettled: dict[str, int | None] = {}  # with the day that was charged, where an answer said so
+        self._owed: list[tuple[str, int]] = []  # charges to give back
         self._is_doubtful = False
         self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
 
@@ -89,22 +90,25 @@ class Ledger:
         decision = self._decide(wanted, now)
         if isinstance(decision, NoRoom):
             self._learn(wanted, decision, now)
-            self._settle(wanted.id)
+            self.settled(wanted.id, is_kept=True)
+        elif isinstance(decision, Granted) and decision.shared is not None:
+            with self._lock:
+                self._unsettled[wanted.id] = self.calendar.start(Window.DAILY, decision.shared.at_s)
         return decision if isinstance(decision, Granted | Refused) else None
 
     def settled(self, id: str, is_kept: bool) -> None:
         """The datapoint is in the spool, with its credit or waiting for one; or it is not: then whatever was charged
         for it is given back, at the next look."""
-        if self._settle(id) and not is_kept:
-            self.doubt()
-            self._look()
-
-    def _settle(self, id: str) -> bool:
-        """Whether it may have been charged."""
         with self._lock:
             was_asked = id in self._unsettled
-            self._unsettled.discard(id)
-        return was_asked
+            day = self._unsettled.pop(id, None)
+            if is_kept or not was_asked:
+                return
+            if day is not None and len(self._owed) < _MOST_REMEMBERED:
+                self._owed.append((id, day))
+            else:  # nobody knows whether it was charged
+                self._is_doubtful = True
+        self._look()
 
     def _decide(self, wanted: Wanted, now: Moment) -> Decision | None:
         deadline_s = time.monotonic() + FRAME_WITHIN_S
@@ -115,7 +119,7 @@ class Ledger:
         try:
             began_s = time.monotonic()
             with self._lock:
-                self._unsettled.add(wanted.id)
+                self._unsettled[wanted.id] = None
             while self.problem is None:  # again where our guess of the server's time was wrong
                 answers = self._exchange(
                     lambda key, request: self._frames.ask(key, request, deadline_s - time.monotonic()),
@@ -217,6 +221,12 @@ class Ledger:
         """Something may be charged that this device doesn't hold."""
         with self._lock:
             self._is_doubtful = True
+
+    def take_owed(self) -> list[tuple[str, int]]:
+        """Charges that are to be given back (ids, each with its day); they are the caller's now."""
+        with self._lock:
+            owed, self._owed = self._owed, []
+        return owed
 
     def take_doubts(self) -> bool:
         """Whether something may be charged that this device doesn't hold; no more, once it was asked."""
