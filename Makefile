@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps -r
 
-# Half as many again as cores: a third of the tests' time is waiting for cameras, deadlines and disks.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n + (n + 1) / 2)))
+# Twice as many as cores: half of the tests' time is waiting for cameras, deadlines and disks.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((2 * n)))
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 

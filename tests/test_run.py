@@ -144,6 +144,7 @@ def test_a_camera_that_goes_and_comes_back_costs_one_line_each(tmp_path: Path) -
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.torture
 def test_a_limit_of_5_a_minute_holds_over_kill_9_and_restart_on_real_footage(tmp_path: Path) -> None:
     (tmp_path / "bikes.mp4").write_bytes(real_clip().read_bytes())
     with RtspCamera(tmp_path) as camera:
@@ -237,6 +238,7 @@ def test_the_running_daemon_answers_for_itself(tmp_path: Path) -> None:
     assert bind in gone.stderr
 
 
+@pytest.mark.torture
 def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
     write_configuration(tmp_path, {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)})

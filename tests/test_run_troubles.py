@@ -143,6 +143,7 @@ sys.exit(service.run())
 """
 
 
+@pytest.mark.torture
 def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "collected" / "images").mkdir(parents=True)
