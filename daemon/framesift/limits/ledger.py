@@ -7,11 +7,11 @@ What is promised:
    charged to.
 3. Windows are those of the capture: the server's time less the frame's age. The device's own wall clock is of no matter
    within one boot of it.
-4. `charge` waits FRAME_WITHIN_S at most, and after one failure not at all until `attend` has succeeded.
+4. `charge` waits FRAME_WITHIN_S at most, and after one failure not at all until `open` has succeeded.
 5. After the server has lost its memory this device is not charged before it has brought what it holds, and nobody at
    all for RESTORE_S.
 
-`charge` and `settled` are for any thread; `attend` and `ask` for one, which may wait WITHIN_S.
+All may be called by any thread; `open` and `ask` by those that may wait WITHIN_S or longer.
 """
 
 from __future__ import annotations
