@@ -148,9 +148,14 @@ def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
     variant = with_roboflow[: cut[0]] + with_roboflow[cut[1] : cut[2]] + with_roboflow[cut[3] :]
     variant = variant.replace("policy: policy.json\n# policy:", "policy:")
     (tmp_path / "framesift.yaml").write_text(variant, encoding="utf-8")
-    settings = load(tmp_path / "framesift.yaml", {"GATE_PASSWORD": "geheimnis", "ROBOFLOW_API_KEY": "geheim"})
+    settings = load(
+        tmp_path / "framesift.yaml",
+        {"REDIS_PASSWORD": "geheimnis", "GATE_PASSWORD": "geheimnis", "ROBOFLOW_API_KEY": "geheim"},
+    )
     assert settings.sink.type == "roboflow"
     assert str(settings.policy) == "roboflow project parking (model parking/3)"
+    assert settings.limits.redis is not None
+    assert settings.limits.redis.server.password == "geheimnis"
 
 
 _EXAMPLE_KEYS = {
