@@ -18,11 +18,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
 from framesift.limits import Account, Granted, LimitsUnavailable, Refused
-from framesift.limits.asking import LATE_S, BatchReport, Held, Requests
+from framesift.limits.asking import LATE_S, BatchReport, Requests
 from framesift.limits.fleet import Fleet
 from framesift.limits.ledger import Ledger
 from framesift.spool import Spool, SpoolBroken, SpoolFull
@@ -199,7 +199,9 @@ class Crediting:
             if not untold:
                 return known
             held = [
-                one.held if one.held.at_s else _dated(one.held, ledger.time_of(max(0.0, now.wall_s - one.at_s), now))
+                one.held
+                if one.held.at_s
+                else replace(one.held, at_s=ledger.time_of(max(0.0, now.wall_s - one.at_s), now))
                 for one in untold
             ]
             known = ledger.ask(Requests(restore=held), now).generation
@@ -265,7 +267,3 @@ class Crediting:
                     self._clock.wait(self._wake if self.problem is None else self._stop, min(wait_s, LONGEST_WAIT_S))
         except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
             self._failed(error)
-
-
-def _dated(held: Held, at_s: float) -> Held:
-    return Held(held.id, held.account, held.batch, at_s)
