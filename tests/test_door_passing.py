@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import queue
 import socket
-import statistics
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
-from framesift.telemetry import Condition
+from clocks import ManualClock
+from framesift.doors.listening import Connection, Listening
+from framesift.doors.relay import connect
+from framesift.telemetry import Component, Condition
 from rigs.doors import Doorway, asking, doorway, heard, in_base64, picture, said, spoken
 from rigs.inference import KEY, InferenceServer
 from rigs.raw import OK, Peer, Raw, nobody_listens
@@ -278,6 +281,11 @@ def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_wit
         assert door.count("upstream_gone") == 0
 
 
+def of_the_door(door: Doorway) -> Component:
+    (health,) = [one for one in door.telemetry.snapshot().health if "sampling" not in one.name]
+    return health
+
+
 def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path: Path) -> None:
     with InferenceServer() as server, doorway(tmp_path, upstream=server.url) as door, requests.Session() as session:
         url = f"{door.url}/boxes/1"
@@ -288,12 +296,12 @@ def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path:
             answer = session.post(url, data=BODY, timeout=20)
             assert answer.status_code == 502
             assert "inference server" in answer.json()["message"]
-        (health,) = [one for one in door.telemetry.snapshot().health if "sampling" not in one.name]
+        health = of_the_door(door)
         assert (health.condition, "can't be reached" in health.why) == (Condition.DEGRADED, True)
         server.come_back()
         assert session.post(url, data=BODY, timeout=20).status_code == 200
-        (health,) = [one for one in door.telemetry.snapshot().health if "sampling" not in one.name]
-        assert health.condition is Condition.OK
+        # Its client may have the answer before the door has noted that there was one.
+        assert door.until(lambda: of_the_door(door).condition is Condition.OK), of_the_door(door)
         assert door.count("upstream_gone") == 2
 
 
@@ -364,18 +372,32 @@ def test_with_a_token_clients_show_it_and_the_server_never_sees_it(tmp_path: Pat
 # -- time
 
 
-def test_it_adds_a_few_milliseconds(tmp_path: Path) -> None:
-    def median_s(port: int) -> float:
-        took_s = []
-        with requests.Session() as session:
-            for _ in range(40):
-                began_s = time.perf_counter()
-                assert session.post(f"http://127.0.0.1:{port}/boxes/1", data=BODY, timeout=20).content == ANSWER
-                took_s.append(time.perf_counter() - began_s)
-        return statistics.median(took_s)
+def test_neither_side_waits_for_acknowledgements() -> None:
+    """Else the body of an answer leaves 40 ms after its head. How many milliseconds are added, benchmarks tell."""
+    heard_at: queue.Queue[int] = queue.Queue()
 
-    with before(tmp_path, always) as (raw, door):
-        assert median_s(door.port) - median_s(raw.port) < 0.02
+    def option(writer: asyncio.StreamWriter) -> int:
+        return int(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def serve(connection: Connection) -> None:
+        heard_at.put(option(connection.writer))
+
+    async def asked_at(port: int) -> int:
+        upstream = await connect("127.0.0.1", port)
+        try:
+            return option(upstream.writer)
+        finally:
+            upstream.close()
+
+    broken: list[BaseException] = []
+    listening = Listening("127.0.0.1", 0, serve, clock=ManualClock(), puzzled=broken.append, broke=broken.append)
+    listening.start()
+    try:
+        assert asyncio.run(asked_at(listening.port)) == 1
+        assert heard_at.get(timeout=20) == 1
+    finally:
+        listening.stop(5.0)
+    assert broken == []
 
 
 def test_an_answer_that_is_under_way_when_the_house_closes_arrives(tmp_path: Path) -> None:
