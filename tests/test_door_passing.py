@@ -7,6 +7,7 @@ import contextlib
 import json
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 
 from clocks import ManualClock
 from framesift.doors.listening import Connection, Listening
+from framesift.doors.passing import TURN_S
 from framesift.doors.relay import connect
 from framesift.telemetry import Component, Condition
 from rigs.doors import Doorway, asking, doorway, heard, in_base64, picture, said, spoken
@@ -398,6 +400,16 @@ def test_neither_side_waits_for_acknowledgements() -> None:
     finally:
         listening.stop(5.0)
     assert broken == []
+
+
+def test_what_passes_does_not_wait_long_for_its_turn(tmp_path: Path) -> None:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        with doorway(tmp_path, upstream="http://127.0.0.1:9"):
+            assert sys.getswitchinterval() == pytest.approx(TURN_S)
+    finally:
+        sys.setswitchinterval(before_s)
 
 
 def test_an_answer_that_is_under_way_when_the_house_closes_arrives(tmp_path: Path) -> None:
