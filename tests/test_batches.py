@@ -273,17 +273,17 @@ def test_with_nothing_wanted_nobody_is_asked(desk: Desk) -> None:
 
 
 def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
-    desk.watcher.start()
+    desk.watcher.rounds.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     for looks in (1, 2):
         for _ in range(2):
-            until(lambda: desk.clock.waiting() == 1 and desk.watcher.silence_s() == 0.0)
+            until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.silence_s() == 0.0)
             desk.clock.advance(20.0)
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.silence_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.silence_s() == 0.0)
         assert len(desk.platform.asked("batches")) == looks
         desk.clock.advance(20.0)
         assert desk.platform.until(lambda seen=looks: len(desk.platform.asked("batches")) == seen + 1)
-    assert desk.watcher.stop(30)
+    assert desk.watcher.rounds.stop(30)
     assert len(desk.platform.asked("workspace")) == 1
 
 
@@ -291,35 +291,35 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
 def test_the_first_look_can_be_waited_for_and_is_over_though_the_platform_is_away(desk: Desk, away: bool) -> None:
     if away:
         desk.platform.go_away()
-    assert not desk.watcher.wait_for_first_look(0.0)
-    desk.watcher.start()
-    until(lambda: desk.watcher.wait_for_first_look(0.0))
+    assert not desk.watcher.rounds.wait_for_first_look(0.0)
+    desk.watcher.rounds.start()
+    until(lambda: desk.watcher.rounds.wait_for_first_look(0.0))
     assert len(desk.platform.asked("batches")) == (0 if away else 1)
-    assert desk.watcher.stop(30)
+    assert desk.watcher.rounds.stop(30)
 
 
 def test_it_looks_at_once_when_something_else_may_be_wanted(desk: Desk) -> None:
     desk.wanted = []
-    desk.watcher.start()
+    desk.watcher.rounds.start()
     until(lambda: desk.clock.waiting() == 1)
     desk.wanted = [WANTED]
-    desk.watcher.ask_again()
+    desk.watcher.rounds.wake()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
-    assert desk.watcher.stop(30)
+    assert desk.watcher.rounds.stop(30)
 
 
 def test_it_does_not_hurry_a_platform_that_asked_for_time(desk: Desk) -> None:
     desk.platform.orders.add(Order("batches", Status(429, {"Retry-After": "30"})))
-    desk.watcher.start()
+    desk.watcher.rounds.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     until(lambda: desk.clock.waiting() == 1)
-    desk.watcher.ask_again()
+    desk.watcher.rounds.wake()
     for _ in range(2):
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.silence_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.silence_s() == 0.0)
         assert len(desk.platform.asked("batches")) == 1
         desk.clock.advance(15.0)
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 2)
-    assert desk.watcher.stop(30)
+    assert desk.watcher.rounds.stop(30)
 
 
 def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
@@ -331,6 +331,6 @@ def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
     watcher = BatchWatcher(
         client, OwnCounts(desk.spool), desk.clock, wanted=broken, report=desk.told.append, failed=failures.append
     )
-    watcher.start()
-    assert watcher.stop(30)
+    watcher.rounds.start()
+    assert watcher.rounds.stop(30)
     assert [type(failure) for failure in failures] == [ZeroDivisionError]

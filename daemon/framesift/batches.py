@@ -7,13 +7,13 @@ the platform doesn't answer, what it said last holds.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.clock import Clock
 from framesift.roboflow import Batch, PlatformTrouble, Roboflow
+from framesift.rounds import Rest, Rounds
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 
 EVERY_S = 60.0
@@ -64,7 +64,10 @@ class OwnCounts:
 
 class BatchWatcher:
     """wanted: the batches that matter at this moment; none, and nobody is asked. report: told why the platform can't be
-    asked, when that begins or changes, and None when it can again. failed: told of a bug, which ends the thread."""
+    asked, when that begins or changes, and None when it can again. failed: told of a bug, which ends the thread.
+
+    The first of its rounds can be waited for, so that a batch which others have filled isn't filled further because
+    nobody knows; they are woken when something else may be wanted."""
 
     def __init__(
         self,
@@ -78,42 +81,13 @@ class BatchWatcher:
     ) -> None:
         self._platform = platform
         self._counts = counts
-        self._house_clock = clock
-        self._clock = Pulse(clock)
+        self.rounds = Rounds("batches", self._round, clock, failed=failed)
+        self._clock = self.rounds.pulse
         self._wanted = wanted
         self._report = report
-        self._failed = failed
         self._own_workspace: str | None = None
         self._problem: str | None = None
         self._not_before_s = 0.0  # as the platform asked, of which nobody may make less
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._looked = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
-
-    def start(self) -> None:
-        """The first look is taken at once."""
-        self._thread.start()
-
-    def wait_for_first_look(self, within_s: float) -> bool:
-        """So that a batch which others have filled isn't filled further because nobody knows. Whether it was taken."""
-        return self._house_clock.wait(self._looked, within_s)
-
-    def ask_again(self) -> None:
-        """What is wanted may have changed: looks now."""
-        self._wake.set()
-
-    def stop(self, within_s: float) -> bool:
-        """Tells whether it ended in time."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(within_s)
-        return not self._thread.is_alive()
-
-    def silence_s(self) -> float:
-        """Seconds since the thread last moved, for the watchdog."""
-        return self._clock.silence_s()
 
     def look_once(self) -> float:
         """Asks for all batches that matter; returns the seconds after which the next look may be taken."""
@@ -167,18 +141,6 @@ class BatchWatcher:
             self._own_workspace = self._platform.workspace(within_s=WITHIN_S)
         return self._own_workspace
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                pause_s = self.look_once()
-                self._looked.set()
-                self._wait(pause_s)
-        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
-            self._failed(error)
-
-    def _wait(self, seconds: float) -> None:
-        until_s = self._clock.monotonic() + seconds
-        while not self._stop.is_set() and (left_s := until_s - self._clock.monotonic()) > 0:
-            if self._clock.wait(self._wake, min(left_s, LONGEST_WAIT_S)):
-                self._wake.clear()
-                until_s = min(until_s, self._not_before_s)
+    def _round(self) -> Rest:
+        pause_s = self.look_once()
+        return Rest(pause_s, least_s=self._not_before_s - self._clock.monotonic())

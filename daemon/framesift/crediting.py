@@ -16,15 +16,15 @@ its own: it is the difference between two books, and a device that dies anywhere
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.clock import Clock
 from framesift.limits import Account, Granted, LimitsUnavailable, Refused
 from framesift.limits.asking import LATE_S, BatchReport, Requests
 from framesift.limits.fleet import Fleet
 from framesift.limits.ledger import Ledger
+from framesift.rounds import Rest, Rounds
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 from framesift.spool.credits import Settled
 
@@ -69,44 +69,16 @@ class Crediting:
         self.used_at_s: float | None = None
         self._fleet = fleet
         self._spool = spool
-        self._house_clock = clock
-        self._clock = Pulse(clock)
+        self.rounds = Rounds("credits", self._round, clock, failed=failed)
+        self._clock = self.rounds.pulse
         self._late_s = late_s
         self._projects = projects
         self._accounts = accounts
         self._granted = granted
         self._report = report
-        self._failed = failed
         self._chance = chance
         self._audited_s = self._clock.monotonic()
         self._failures: dict[str, int] = {}  # in a row, of each project
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._looked = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="credits", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wait_for_first_look(self, within_s: float) -> bool:
-        """So that the first frames find somebody to ask. Whether it was taken."""
-        return self._house_clock.wait(self._looked, within_s)
-
-    def look(self) -> None:
-        """There is something to do."""
-        self._wake.set()
-
-    def stop(self, within_s: float) -> bool:
-        """Tells whether it ended in time."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(within_s)
-        return not self._thread.is_alive()
-
-    def silence_s(self) -> float:
-        """Seconds since the thread last moved, for the watchdog."""
-        return self._clock.silence_s()
 
     def look_once(self) -> float:
         """Returns the seconds after which the next look may be taken."""
@@ -250,20 +222,13 @@ class Crediting:
                 found += map(Use, wanted, counts)
         self.used, self.used_at_s = tuple(found), now.wall_s
 
-    # --- the thread -----------------------------------------------------------------------------------------------
+    # --- the pace -------------------------------------------------------------------------------------------------
 
     def _pause_s(self, failures: int) -> float:
         longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
         return longest_s * self._chance.uniform(0.5, 1.0)
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._wake.clear()
-                wait_s = self.look_once()
-                self._looked.set()
-                if wait_s > 0:
-                    # Whoever wants something of a ledger that is away must not make it be asked more often.
-                    self._clock.wait(self._wake if self.problem is None else self._stop, min(wait_s, LONGEST_WAIT_S))
-        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
-            self._failed(error)
+    def _round(self) -> Rest:
+        wait_s = self.look_once()
+        # Whoever wants something of a ledger that is away must not make it be asked more often.
+        return Rest(wait_s, least_s=0.0 if self.problem is None else wait_s)

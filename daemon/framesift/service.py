@@ -310,11 +310,11 @@ class Service:
             report=lambda why: tell.batches(self._telemetry, why),
             failed=self._fail,
         )
-        self._steering.tell(changed=watcher.ask_again)
-        house.callback(lambda: watcher.stop(self._left_s()))
-        watcher.start()
-        watcher.wait_for_first_look(BEGIN_WITHIN_S)
-        self._silences_s.append(watcher.silence_s)
+        self._steering.tell(changed=watcher.rounds.wake)
+        house.callback(lambda: watcher.rounds.stop(self._left_s()))
+        watcher.rounds.start()
+        watcher.rounds.wait_for_first_look(BEGIN_WITHIN_S)
+        self._silences_s.append(watcher.rounds.silence_s)
 
     def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
         return Uploader(

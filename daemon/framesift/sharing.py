@@ -80,10 +80,10 @@ class Sharing:
             failed=failed,
             chance=random.Random(),  # only spreads the questions of a fleet
         )
-        crediting.start()
-        house.callback(lambda: crediting.stop(min(left_s(), STOP_WITHIN_S)))
-        crediting.wait_for_first_look(BEGIN_WITHIN_S)
-        return crediting.silence_s
+        crediting.rounds.start()
+        house.callback(lambda: crediting.rounds.stop(min(left_s(), STOP_WITHIN_S)))
+        crediting.rounds.wait_for_first_look(BEGIN_WITHIN_S)
+        return crediting.rounds.silence_s
 
     def counts(self, spool: Spool) -> OwnCounts | FleetCounts:
         """Who counts what lies in the labelling batches."""
@@ -96,7 +96,7 @@ class Sharing:
 
     def _look(self) -> None:
         if self._crediting is not None:
-            self._crediting.look()
+            self._crediting.rounds.wake()
 
     def _adopt(self, spool: Spool) -> None:
         try:

@@ -120,7 +120,7 @@ class Device:
             prefix=PREFIX,
             calendar=UTC,
             restore_s=options.restore_s,
-            look=lambda: self.crediting.look(),
+            look=lambda: self.crediting.rounds.wake(),
         )
         self.spool = Spool(
             folder / "spool.db",
@@ -149,7 +149,7 @@ class Device:
 
     def start(self) -> None:
         self.spool.open()
-        self.crediting.start()
+        self.crediting.rounds.start()
         for thread in self.threads:
             thread.start()
 
@@ -157,7 +157,7 @@ class Device:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-        self.crediting.stop(5.0)
+        self.crediting.rounds.stop(5.0)
         self.fleet.close()
         self.spool.close()
 
@@ -205,7 +205,7 @@ class Device:
                     say("settled")
                     return
                 ledger.doubt()
-                self.crediting.look()
+                self.crediting.rounds.wake()
 
     def _collect(self, number: int) -> None:
         while not self.stopping.wait(self.options.pause_s):
@@ -242,7 +242,7 @@ def main(folder: Path, options: Options) -> None:
             made = device.make(int(arguments[0]))
             say(f"done {json.dumps(asdict(made))}")
         elif word == "wait":
-            device.crediting.wait_for_first_look(20.0)
+            device.crediting.rounds.wait_for_first_look(20.0)
         elif word == "step":
             device.clock.offset_s += float(arguments[0])
         elif word == "settle":

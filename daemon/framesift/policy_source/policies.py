@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.policy import digest
 from framesift.policy_source.kept import Kept, NotKept, find, keep, scope_name
@@ -25,6 +25,7 @@ from framesift.policy_source.nouns import Got, Held, News, PolicyUnavailable, So
 from framesift.policy_source.options import PolicyOptions
 from framesift.policy_source.sources import FileSource, SwitchedOff, source_of
 from framesift.prediction import Task
+from framesift.rounds import Rest, Rounds
 
 if TYPE_CHECKING:
     from framesift.roboflow import Roboflow
@@ -85,11 +86,11 @@ class Policies:
         Raises ConfigError where the platform is needed and there is no key.
         """
         self._folder = folder
-        self._clock = Pulse(clock)
+        self._rounds = Rounds("policies", lambda: Rest(self.look_once()), clock, failed=failed)
+        self._clock = self._rounds.pulse
         self._chance = chance
         self._enabled = enabled
         self._told = told
-        self._failed = failed
         self._lock = threading.RLock()  # what is taken is also refused, and told, under it
         self._zone: str | None = None
         self._zone_said_by = ""
@@ -110,9 +111,6 @@ class Policies:
         self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
         self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
         self._remote = [slot for slot in self._slots if not slot.is_local]
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
 
     # -- what holds
 
@@ -202,20 +200,15 @@ class Policies:
     def start(self) -> None:
         """Begins to refresh, if there is anything that isn't a file."""
         if self._remote:
-            self._thread.start()
+            self._rounds.start()
 
     def stop(self, within_s: float) -> bool:
-        """Ends the thread; tells whether it ended in time."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.ident is None:
-            return True
-        self._thread.join(within_s)
-        return not self._thread.is_alive()
+        """Tells whether nothing is refreshed any more."""
+        return self._rounds.stop(within_s)
 
     def silence_s(self) -> float:
         """Seconds since the thread last moved, for the watchdog; 0 where there is none."""
-        return 0.0 if self._thread.ident is None else self._clock.silence_s()
+        return self._rounds.silence_s()
 
     def reload(self) -> None:
         """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
@@ -233,12 +226,12 @@ class Policies:
                 self._take(slot, got)
         for slot in self._remote:
             slot.again = True
-        self._wake.set()
+        self._rounds.wake()
 
     def look_once(self) -> float:
         """Asks every source that is due; returns the seconds until the next one is."""
         for slot in self._remote:
-            if self._stop.is_set():
+            if self._rounds.stopping:
                 break
             if slot.again or slot.due_s <= self._clock.monotonic():
                 slot.again = False  # before it is asked: a reload meanwhile asks once more
@@ -251,16 +244,6 @@ class Policies:
             return 0.0
         due_s = min((slot.due_s for slot in self._remote), default=float("inf"))
         return max(0.0, due_s - self._clock.monotonic())
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._wake.clear()
-                wait_s = self.look_once()
-                if wait_s > 0 and not self._stop.is_set():
-                    self._clock.wait(self._wake, min(wait_s, LONGEST_WAIT_S))
-        except BaseException as error:  # noqa: BLE001  # a thread must not die in silence: the service ends the process
-            self._failed(error)
 
     # -- an answer
 
