@@ -15,7 +15,14 @@ import pytest
 from clocks import ManualClock
 from framesift.batches import Mark
 from framesift.claims import Origin
-from framesift.crediting import AUDIT_EVERY_S, LOOK_EVERY_S, RESTORING
+from framesift.crediting import (
+    AUDIT_EVERY_S,
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    LOOK_EVERY_S,
+    RESTORING,
+    STEADY_S,
+)
 from framesift.datapoint import Candidate
 from framesift.doors.pictures import BadPicture, OnDemand, looked_at
 from framesift.frame import Frame, Refusal
@@ -589,6 +596,32 @@ def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
         assert device.look() == LOOK_EVERY_S
         assert ledger.problem is None
         assert device.reports == [None]
+
+
+def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each_time(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        device.look()
+
+        def lost_after(seconds: float) -> float:
+            """How long it takes until frames may ask again."""
+            device.clock.advance(seconds)
+            wire.mode = "swallow"
+            device.offer(quota())
+            wire.mode = "pass"
+            waited_s = 0.0
+            while (wait_s := device.look()) < LOOK_EVERY_S or device.crediting.problem is not None:
+                device.clock.advance(wait_s)
+                waited_s += wait_s
+            return waited_s
+
+        pauses = [lost_after(STEADY_S / 2) for _ in range(10)]
+        assert pauses[0] == 0.0
+        assert pauses[1] <= FIRST_PAUSE_S < pauses[4] < pauses[7]
+        assert LONGEST_PAUSE_S / 2 <= pauses[9] <= LONGEST_PAUSE_S
+        assert lost_after(STEADY_S) == 0.0
+        assert sum(why is not None for why in device.reports) == sum(pause > 0 for pause in pauses)
 
 
 def test_whoever_loses_the_ledger_beside_the_frames_says_why(tmp_path: Path, redis: RedisServer) -> None:

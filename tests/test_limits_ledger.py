@@ -511,6 +511,15 @@ def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
     assert isinstance(device.open().charge(quota()), Granted)
 
 
+def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) -> None:
+    device = Device(redis.server).open()
+    for link in (device.ledger._frames, device.ledger._worker):
+        assert link._connection is not None
+        wire = link._connection._sock
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+
+
 @pytest.mark.parametrize("mode", ["swallow", "cut", "half"])
 def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer, mode: str) -> None:
     with between(redis.port) as proxy:

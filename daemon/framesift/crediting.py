@@ -2,7 +2,7 @@
 
 Each look does, for every project:
 
-    the ledger can't be asked  -> connect again, with growing pauses
+    the ledger can't be asked  -> connect again, with growing pauses, also where it is soon lost again each time
     its memory is new          -> tell it of every credit that this device holds; it grants nothing meanwhile
     there are doubts           -> audit: what it has charged for this device and the spool doesn't have is given back
     datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
@@ -33,6 +33,7 @@ LOOK_EVERY_S = 10.0
 AUDIT_EVERY_S = 600.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0
 _AT_ONCE = 100  # credits in one request
 _MATTERS_S = LATE_S + 2 * 86400.0  # a window that opened longer ago is charged no more
 
@@ -43,6 +44,17 @@ class Use:
 
     account: Account
     count: int
+
+
+@dataclass(slots=True)
+class _Patience:
+    """With one ledger. failures: in a row, to ask it. losses: in a row, each within STEADY_S of its return. A frame
+    has waited for each of them, and a ledger that is lost again and again must not cost as many frames as it likes."""
+
+    failures: int = 0
+    losses: int = 0
+    back_s: float | None = None  # when it came back, until it is lost
+    not_before_s: float = 0.0
 
 
 class Crediting:
@@ -78,7 +90,7 @@ class Crediting:
         self._report = report
         self._chance = chance
         self._audited_s = self._clock.monotonic()
-        self._failures: dict[str, int] = {}  # in a row, of each project
+        self._patience: dict[str, _Patience] = {}  # of each project
 
     def look_once(self) -> float:
         """Returns the seconds after which the next look may be taken."""
@@ -108,21 +120,25 @@ class Crediting:
     # --- one ledger -----------------------------------------------------------------------------------------------
 
     def _attend(self, project: str, ledger: Ledger) -> float:
+        patience = self._patience.setdefault(project, _Patience())
+        was_away = ledger.problem is not None
+        if was_away and (rest_s := self._rest_s(patience)) > 0:
+            return rest_s
         try:
             now = self._clock.now()
             # Asked in any case: a device that collects nothing must notice, too, that the ledger has forgotten.
-            was_away = ledger.problem is not None
             answers = ledger.open(now) if was_away else ledger.ask(Requests(), now)
             if ledger.synced != answers.generation:
                 self._tell_all(project, ledger, answers.generation)
             else:  # before it grants again: what its old memory had granted may have reached the spool only now
                 self._tell(project, ledger, answers.generation)
-            self._failures.pop(project, None)
+            patience.failures = 0
             if answers.restoring_s > 0:
                 ledger.is_away(RESTORING)
                 # Not all of a fleet at the instant at which it grants again.
                 return min(answers.restoring_s + self._chance.uniform(0.0, answers.restoring_s), LOOK_EVERY_S)
             if was_away:
+                patience.back_s = self._clock.monotonic()
                 ledger.is_well()
             if ledger.take_doubts() or was_away:  # a charge whose answer was lost may be of what is gone by now
                 self._audit(ledger)
@@ -135,8 +151,8 @@ class Crediting:
         except LimitsUnavailable as error:
             ledger.is_away(str(error))
             ledger.doubt()
-            self._failures[project] = self._failures.get(project, 0) + 1
-            return self._pause_s(self._failures[project])
+            patience.failures += 1
+            return self._pause_s(patience.failures)
         except (SpoolBroken, SpoolFull):
             ledger.doubt()
             raise
@@ -223,6 +239,15 @@ class Crediting:
         self.used, self.used_at_s = tuple(found), now.wall_s
 
     # --- the pace -------------------------------------------------------------------------------------------------
+
+    def _rest_s(self, patience: _Patience) -> float:
+        """How long a ledger that is away is left alone: not at all the first time, nor if it had been well for long."""
+        now_s = self._clock.monotonic()
+        if patience.back_s is not None:
+            patience.losses = patience.losses + 1 if now_s - patience.back_s < STEADY_S else 0
+            patience.back_s = None
+            patience.not_before_s = now_s + (self._pause_s(patience.losses - 1) if patience.losses > 1 else 0.0)
+        return patience.not_before_s - now_s
 
     def _pause_s(self, failures: int) -> float:
         longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))

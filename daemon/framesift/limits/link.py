@@ -24,6 +24,8 @@ from framesift.limits import LimitsUnavailable
 SCRIPT = (resources.files("framesift.limits") / "ledger.lua").read_text(encoding="utf-8")
 _HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as EVALSHA names it
 _MOST_MOVES = 3
+# Routers forget connections that are silent for minutes; one that collects little must not find that out with a frame.
+_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ def _connection(server: Server, within_s: float) -> Connection:
         "password": server.password,
         "socket_timeout": within_s,
         "socket_connect_timeout": within_s,
+        "socket_keepalive": True,
+        "socket_keepalive_options": {getattr(socket, k): v for k, v in _ALIVE.items() if hasattr(socket, k)},
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
