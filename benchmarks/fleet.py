@@ -160,7 +160,7 @@ def _late(server: RedisServer, limits: dict[str, list[tuple[str, int]]]) -> floa
     clock = SystemClock()
     link = Link(server.server, 5.0)
     link.connect()
-    language = Language("away", UTC, 60.0)
+    language = Language("away", "", UTC, 60.0)
     took_ms = []
     for turn in range(9):
         now = clock.now()
@@ -228,8 +228,8 @@ def _ours(work: dict[str, Any]) -> Iterator[Callable[[], str]]:
     clock = SystemClock()
     link = Link(Server("127.0.0.1", work["port"]), 5.0)
     link.connect()
-    link.ask(KEY, _request(Language("first", UTC, 60.0), Requests(), clock), 5.0)
-    languages = [Language(f"{number:032x}", UTC, 60.0) for number in range(*work["devices"])]
+    link.ask(KEY, _request(Language("first", "", UTC, 60.0), Requests(), clock), 5.0)
+    languages = [Language(f"{number:032x}", "", UTC, 60.0) for number in range(*work["devices"])]
 
     def decide(language: Language, turn: int, quotas: tuple[Quota, ...]) -> str:
         wanted = Wanted(f"{turn:08x}{language.device[-24:]}", quotas, clock.now())

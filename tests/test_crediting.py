@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from framesift.batches import Mark
 from framesift.claims import Origin
 from framesift.crediting import (
     AUDIT_EVERY_S,
+    COPIED,
+    ELSEWHERE,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     LOOK_EVERY_S,
@@ -28,7 +31,7 @@ from framesift.doors.pictures import BadPicture, OnDemand, looked_at
 from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
-from framesift.limits.asking import Requests, Wanted
+from framesift.limits.asking import LEASE_S, Requests, Wanted
 from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
 from framesift.policy import Policy
@@ -397,6 +400,57 @@ def test_an_audit_leaves_alone_what_others_hold(tmp_path: Path, redis: RedisServ
         with FleetDevice(tmp_path / "b", redis.server) as b:
             b.look()
         assert a.used() == 3
+
+
+def _lapse(redis: RedisServer) -> None:
+    """Who said last where it runs has not said it for a while."""
+    for key in redis.client.scan_iter(f"{KEY}:run:*"):
+        redis.client.hset(key, "until", time.time() - 1.0)
+
+
+def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 3))
+    with FleetDevice(tmp_path / "a", redis.server) as a:
+        a.accepted(1, limit)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        a.accepted(1, limit)
+        assert b.crediting.problem == ELSEWHERE
+        assert len(b.accepted(9, limit)) == 2  # as if there were no ledger
+        for _ in range(3):
+            b.clock.advance(LEASE_S)
+            b.look()
+            a.look()
+        assert b.reports == [ELSEWHERE, COPIED]
+        assert (b.waiting, a.crediting.problem, a.used()) == (2, None, 2)
+        _lapse(redis)  # the other one is away for a while
+        b.look()
+        assert (b.crediting.problem, b.waiting) == (COPIED, 2)
+        a.look()
+        assert len(a.accepted(9, limit)) == 1
+        assert agree(redis, a)
+
+
+def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as a:
+        a.accepted(2, quota())
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with FleetDevice(tmp_path / "b", redis.server) as b:
+        b.accepted(1, quota())
+        assert (b.crediting.problem, b.waiting) == (ELSEWHERE, 1)
+        _lapse(redis)
+        assert b.look() == LOOK_EVERY_S
+        assert (b.crediting.problem, b.waiting, b.used()) == (None, 0, 3)
+        assert agree(redis, b)
+        assert b.reports == [ELSEWHERE, None]
+
+
+def test_another_boot_is_another_place(device: FleetDevice) -> None:
+    device.clock.reboot("boot-2")
+    device.look()
+    assert device.crediting.problem == ELSEWHERE
 
 
 def test_a_spool_that_was_begun_anew_leaves_charged_what_the_old_one_was(tmp_path: Path, redis: RedisServer) -> None:

@@ -19,7 +19,7 @@ import pytest
 import canaries
 from clocks import ManualClock
 from framesift.limits import Granted, Limit, LimitsUnavailable, Quota, Refused, SharedCharge, Window
-from framesift.limits.asking import LATE_S, BatchReport, BatchSeen, Calendar, Held, Requests, Wait, Wanted
+from framesift.limits.asking import LATE_S, LEASE_S, BatchReport, BatchSeen, Calendar, Held, Requests, Wait, Wanted
 from framesift.limits.ledger import REMEMBERED_S, Ledger
 from framesift.limits.link import Server
 from framesift.moment import Moment
@@ -71,6 +71,7 @@ class Device:
 
     server: Server
     name: str = "gate"
+    place: str = "here"
     calendar: Calendar = field(default_factory=lambda: grid(time.time()))
     clock: ManualClock = field(default_factory=ManualClock)
     restore_s: float = 0.0
@@ -78,7 +79,7 @@ class Device:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(
-            self.server, KEY, self.name, calendar=self.calendar, restore_s=self.restore_s, look=self._look
+            self.server, KEY, self.name, self.place, calendar=self.calendar, restore_s=self.restore_s, look=self._look
         )
         self.number = 0
 
@@ -389,7 +390,7 @@ def test_every_key_has_an_end(redis: RedisServer) -> None:
     device.ask(seen=[BatchSeen("d", 1, 0)])
     device.ask(mark=["e"])
     keys = redis.client.keys()
-    assert len(keys) == 1 + 2 + 4
+    assert len(keys) == 1 + 1 + 2 + 4
     assert all(0 < redis.client.ttl(key) <= 40 * 86400 for key in keys)
 
 
@@ -463,6 +464,30 @@ def test_scripts_that_were_flushed_are_sent_again_within_the_decision(redis: Red
     assert isinstance(device.charge(quota()), Granted)
     stats = redis.client.info("commandstats")
     assert stats["cmdstat_eval"]["calls"] <= 2
+
+
+def test_only_one_place_is_a_device_until_it_has_not_said_so_for_a_while(redis: RedisServer) -> None:
+    here, there = Device(redis.server, place="here").open(), Device(redis.server, place="there").open()
+    now = here.clock.now()
+    assert isinstance(here.charge(quota(), id="a"), Granted)
+    audit = Requests(audit=there.ledger.days(now), lease=True)
+    answers = there.ledger.ask(audit, now)
+    assert (answers.is_alone, answers.audit) == (False, ())
+    answers = here.ledger.ask(audit, now)
+    assert (answers.is_alone, [id for id, _ in answers.audit]) == (True, ["a"])
+    lease = f"{KEY}:run:gate"
+    assert 0 < float(redis.client.hget(lease, "until")) - time.time() <= LEASE_S + 1
+    redis.client.hset(lease, "until", time.time() - 1)
+    assert there.ledger.ask(audit, now).is_alone
+    assert not here.ledger.ask(audit, now).is_alone
+    assert Device(redis.server, "hall", place="here").open().ledger.ask(Requests(lease=True), now).is_alone
+
+
+def test_a_clock_that_was_set_back_gives_the_name_to_nobody_for_long(redis: RedisServer) -> None:
+    Device(redis.server, place="here").open()
+    redis.client.hset(f"{KEY}:run:gate", "until", time.time() + 3600.0)
+    there = Device(redis.server, place="there")
+    assert there.ledger.open(there.clock.now()).is_alone
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
         link.connect()
         memory, server = link.info("memory"), link.info("server")
         # A ledger that nobody uses: whether this account may do all that the script does.
-        Ledger(options.server, f"{options.prefix}:{{-check}}", "check").open(clock.now())
+        Ledger(options.server, f"{options.prefix}:{{-check}}", "check", "here").open(clock.now())
     except LimitsUnavailable as error:
         advice = "is it there, the password right, and may this account do what docs/fleet.md lists?"
         yield Finding("limits", False, f"{options.url}: {error}", advice)

@@ -3,6 +3,7 @@
 Each look does, for every project:
 
     the ledger can't be asked  -> connect again, with growing pauses, also where it is soon lost again each time
+    the device runs elsewhere  -> ask for nothing: either its last run is not over for long, or this spool is a copy
     its memory is new          -> tell it of every credit that this device holds; it grants nothing meanwhile
     there are doubts           -> audit: what it has charged for this device and the spool doesn't have is given back
     datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
@@ -21,14 +22,20 @@ from dataclasses import dataclass, replace
 
 from framesift.clock import Clock
 from framesift.limits import Account, Granted, LimitsUnavailable, Refused
-from framesift.limits.asking import LATE_S, BatchReport, Requests
+from framesift.limits.asking import LATE_S, LEASE_S, BatchReport, Requests
 from framesift.limits.fleet import Fleet
 from framesift.limits.ledger import Ledger
+from framesift.moment import Moment
 from framesift.rounds import Rest, Rounds
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 from framesift.spool.credits import Settled
 
 RESTORING = "its memory is new: it grants nothing before its devices have told it what they hold"
+ELSEWHERE = "this device has just run somewhere else, or a copy of its spool does: that must be over for 25 s"
+COPIED = (
+    "another daemon runs with a copy of this spool, and only one of them is granted credits: "
+    "stop this one, move its spool away, and start it again"
+)
 LOOK_EVERY_S = 10.0
 AUDIT_EVERY_S = 600.0
 FIRST_PAUSE_S = 0.5
@@ -46,15 +53,24 @@ class Use:
     count: int
 
 
+def place_of(spool: Spool, now: Moment) -> str:
+    """Where a device runs: only one daemon has this file open, and a copy of it is another file. Raises OSError."""
+    file = spool.path.stat()
+    return f"{now.boot_id}:{file.st_dev:x}:{file.st_ino:x}"
+
+
 @dataclass(slots=True)
 class _Patience:
     """With one ledger. failures: in a row, to ask it. losses: in a row, each within STEADY_S of its return. A frame
-    has waited for each of them, and a ledger that is lost again and again must not cost as many frames as it likes."""
+    has waited for each of them, and a ledger that is lost again and again must not cost as many frames as it likes.
+    refused_s: since when the device has been found to run elsewhere. is_copy: for so long that it still does."""
 
     failures: int = 0
     losses: int = 0
     back_s: float | None = None  # when it came back, until it is lost
     not_before_s: float = 0.0
+    refused_s: float | None = None
+    is_copy: bool = False
 
 
 class Crediting:
@@ -101,7 +117,7 @@ class Crediting:
             for _, known in self._fleet.ledgers():
                 known.doubt()
         try:
-            self._fleet.call_itself(self._spool.credits.device())
+            self._fleet.call_itself(self._spool.credits.device(), place_of(self._spool, self._clock.now()))
             for project in dict.fromkeys((*self._projects(), *self._spool.credits.projects())):
                 ledger = self._fleet.ledger(project)
                 if ledger is not None:
@@ -110,7 +126,7 @@ class Crediting:
                     problem = problem or ledger.problem
             if problem is None:
                 self._look_up()
-        except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health
+        except (SpoolBroken, SpoolFull, OSError):  # the spool says so itself, in its health
             return LOOK_EVERY_S
         if problem != self.problem and wait_s > 0:  # what is looked at again at once may be over by then
             self.problem = problem
@@ -124,10 +140,17 @@ class Crediting:
         was_away = ledger.problem is not None
         if was_away and (rest_s := self._rest_s(patience)) > 0:
             return rest_s
+        if patience.is_copy:  # also when the other one is away for a while: its credits must not be given back
+            return LOOK_EVERY_S
         try:
             now = self._clock.now()
             # Asked in any case: a device that collects nothing must notice, too, that the ledger has forgotten.
-            answers = ledger.open(now) if was_away else ledger.ask(Requests(), now)
+            answers = ledger.open(now) if was_away else ledger.ask(Requests(lease=True), now)
+            if not answers.is_alone:
+                ledger.is_away(self._why_elsewhere(patience))
+                ledger.doubt()
+                return LOOK_EVERY_S
+            patience.refused_s = None
             if ledger.synced != answers.generation:
                 self._tell_all(project, ledger, answers.generation)
             else:  # before it grants again: what its old memory had granted may have reached the spool only now
@@ -170,7 +193,7 @@ class Crediting:
     def _audit(self, ledger: Ledger) -> None:
         """Gives back what is charged for this device and is not in its spool."""
         now = self._clock.now()
-        charged = ledger.ask(Requests(audit=ledger.days(now)), now).audit
+        charged = ledger.ask(Requests(audit=ledger.days(now), lease=True), now).audit
         # In this order: what is settled meanwhile is in the spool when that is read, and what is not, is seen here.
         unsettled = ledger.unsettled()
         known = self._spool.credits.known(id for id, _ in charged)
@@ -220,6 +243,15 @@ class Crediting:
         if any(one.granted is not None for one in settled):
             self._granted()
         return bool(settled)
+
+    # --- who we are -----------------------------------------------------------------------------------------------
+
+    def _why_elsewhere(self, patience: _Patience) -> str:
+        now_s = self._clock.monotonic()
+        if patience.refused_s is None:
+            patience.refused_s = now_s
+        patience.is_copy = now_s - patience.refused_s > 2 * LEASE_S
+        return COPIED if patience.is_copy else ELSEWHERE
 
     # --- for people -----------------------------------------------------------------------------------------------
 

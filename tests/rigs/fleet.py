@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clocks import ManualClock
-from framesift.crediting import Crediting
+from framesift.crediting import Crediting, place_of
 from framesift.datapoint import Candidate
 from framesift.limits import Account, Granted, Later, Limit, Quota, Refused, Window
 from framesift.limits.asking import UTC, Calendar, Requests
@@ -120,7 +120,7 @@ class FleetDevice:
         """Connects, and asks for no credits yet."""
         ledger = self.fleet.ledger(PROJECT)
         if ledger is None:
-            self.fleet.call_itself(self.spool.credits.device())
+            self.fleet.call_itself(self.spool.credits.device(), place_of(self.spool, self.clock.now()))
             ledger = self.fleet.ledger(PROJECT)
         assert ledger is not None
         ledger.knows_all(ledger.open(self.clock.now()).generation)

@@ -23,6 +23,7 @@ from framesift.moment import Moment
 LATE_S = 48 * 3600.0  # how far back a credit may be asked for
 _MARGIN_S = 48 * 3600.0  # how much longer a day is kept: it may have just ended, and a device be away
 _BATCH_KEPT_S = 40 * 86400.0
+LEASE_S = 25.0  # how long a name is another's, who has said that he runs under it
 _ASK_EVERY_S = 50.0  # how often the fleet asks the platform for its batches
 _KINDS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
 _NUMBER = {kind: number for number, kind in enumerate(_KINDS, 1)}
@@ -100,7 +101,7 @@ class Requests:
     """What is asked for at once; it is done in this order, at one instant.
 
     refund: ids, with the day in which an audit found them. mark: batches, about which the platform is to be asked.
-    audit: Unix times at which days begin. look: accounts and windows.
+    audit: Unix times at which days begin. look: accounts and windows. lease: whether to say that the device runs.
     """
 
     refund: Sequence[tuple[str, int]] = ()
@@ -111,6 +112,7 @@ class Requests:
     charge: Sequence[Wanted] = ()
     audit: Sequence[int] = ()
     look: Sequence[tuple[str, Window]] = ()
+    lease: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,8 @@ class Answers:
     """generation: of the ledger's memory. now_s: Unix time of its clock. restoring_s: how long it charges nobody yet.
 
     charge: in the order of the requests. mark: of each batch, None where another device asks the platform. audit: the
-    ids that the device holds, with their day. look: the fleet's charges in the windows that are open.
+    ids that the device holds, with their day. look: the fleet's charges in the windows that are open. is_alone: False
+    where the device runs at another place, too; its audit is empty then.
     """
 
     generation: str
@@ -149,14 +152,16 @@ class Answers:
     mark: tuple[int | None, ...]
     audit: tuple[tuple[str, int], ...]
     look: tuple[int, ...]
+    is_alone: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How one device speaks to the ledger. device: unique in the fleet. restore_s: how long a ledger whose memory is
-    new charges nobody."""
+    """How one device speaks to the ledger. device: unique in the fleet, unless its spool was copied. place: where it
+    runs, which no two daemons have at once. restore_s: how long a ledger whose memory is new charges nobody."""
 
     device: str
+    place: str
     calendar: Calendar
     restore_s: float
 
@@ -179,6 +184,7 @@ class Language:
             "charge": [self._wanted(wanted, now, now_s) for wanted in asked.charge],
             "audit": list(asked.audit),
             "look": [self._look(account, kind, now_s) for account, kind in asked.look],
+            "lease": [self.place, LEASE_S] if asked.lease else [],
         }
         return json.dumps({key: value for key, value in request.items() if value != []}).encode()
 
@@ -198,6 +204,7 @@ class Language:
                 tuple(None if mark is False else int(mark) for mark in found["mark"]),
                 tuple((str(id), day) for day, ids in zip(asked.audit, found["audit"], strict=True) for id in ids),
                 tuple(int(count) for count in found["look"]),
+                bool(found["is_alone"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise LimitsUnavailable(f"an answer that is none: {type(error).__name__}") from None

@@ -34,7 +34,7 @@ class Fleet:
         self._calendar = calendar
         self._ceiling = ceiling
         self._restore_s = restore_s
-        self._device: str | None = None
+        self._name: tuple[str, str] | None = None  # and the place
         self._lock = threading.Lock()
         self._ledgers: dict[str, Ledger] = {}
 
@@ -56,12 +56,13 @@ class Fleet:
             ledger.doubt()
         self.look()
 
-    def call_itself(self, device: str) -> None:
-        """Under which name this device charges: unique in the fleet. What it charged under another stays charged."""
+    def call_itself(self, device: str, place: str) -> None:
+        """Under which name this device charges, and where it runs: see Language. What it charged under another name
+        stays charged."""
         with self._lock:
-            if device == self._device:
+            if (device, place) == self._name:
                 return
-            self._device = device
+            self._name = device, place
             old, self._ledgers = self._ledgers, {}
         for ledger in old.values():
             ledger.close()
@@ -69,12 +70,12 @@ class Fleet:
     def ledger(self, project: str) -> Ledger | None:
         """The project's; None where the device has no name yet."""
         with self._lock:
-            if self._device is not None and project not in self._ledgers:
+            if self._name is not None and project not in self._ledgers:
                 self._ledgers[project] = Ledger(
                     self._server,
                     # The braces keep all keys of a project in one slot of a cluster.
                     f"{self._prefix}:{{{quote(project, safe='') or '-'}}}",
-                    self._device,
+                    *self._name,
                     calendar=self._calendar,
                     restore_s=self._restore_s,
                     look=self.look,

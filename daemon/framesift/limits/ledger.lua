@@ -4,6 +4,7 @@
 --   <ledger>                    hash: run, id, born        which server's memory this is, and since when
 --   <ledger>:day:<D>            hash: <kind>|<start>|<account> -> charges in that window; all windows of the day D
 --   <ledger>:held:<D>:<device>  hash: datapoint's id -> [account, batch, time, minute, hour]; one device's charges
+--   <ledger>:run:<device>       hash: place, until         where the device runs, as it says itself every ten seconds
 --   <ledger>:batch:<batch>      hash: charged, arrived, there, mark, asked; c:<device>, a:<device>
 --
 -- KEYS[1] is <ledger>; it holds the project in braces, so that all of them lie in one slot of a cluster. Windows are
@@ -63,6 +64,20 @@ local function hold(id, account, batch, at, minute, hour, day)
 end
 
 local answer = {generation = generation, now = now, restoring = math.max(0, restoring)}
+
+-- lease: [place, seconds]: a spool and its copy have one name, and would each give back what the other was granted. Only
+-- one of them is this device: the one that says so, until it has not said it for a while.
+answer.is_alone = true
+if ask.lease then
+  local key = KEYS[1] .. ':run:' .. ask.device
+  local said = redis.call('HMGET', key, 'place', 'until')
+  local left = tonumber(said[2] or 0) - now
+  answer.is_alone = said[1] == ask.lease[1] or left <= 0 or left > ask.lease[2]  -- a clock that was set back
+  if answer.is_alone then
+    redis.call('HSET', key, 'place', ask.lease[1], 'until', tostring(now + ask.lease[2]))
+    keep(key, ask.lease[2])
+  end
+end
 
 -- refund: [[id, days]]
 for _, one in ipairs(ask.refund or {}) do
@@ -168,9 +183,11 @@ end
 answer.charge = {}
 for i, one in ipairs(ask.charge or {}) do answer.charge[i] = charge(one) end
 
--- audit: [day]: the ids of all that this device has charged on these days.
+-- audit: [day]: the ids of all that this device has charged on these days; none where it is not alone.
 answer.audit = {}
-for i, day in ipairs(ask.audit or {}) do answer.audit[i] = redis.call('HKEYS', held_key(day)) end
+for i, day in ipairs(ask.audit or {}) do
+  answer.audit[i] = answer.is_alone and redis.call('HKEYS', held_key(day)) or {}
+end
 
 -- look: [[day, kind, start, account]]: the fleet's charges in that window.
 answer.look = {}

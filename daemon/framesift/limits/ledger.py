@@ -50,7 +50,7 @@ _ENOUGH = 1.5  # of what answers took lately, how much must be left for one
 
 
 class Ledger:
-    """key: what the server knows it by. device: unique in the fleet. look: called, by any thread, when there is
+    """key: what the server knows it by. device, place: see Language. look: called, by any thread, when there is
     something to do for the side that may wait."""
 
     def __init__(
@@ -58,6 +58,7 @@ class Ledger:
         server: Server,
         key: str,
         device: str,
+        place: str,
         *,
         calendar: Calendar = UTC,
         restore_s: float = RESTORE_S,
@@ -67,7 +68,7 @@ class Ledger:
         self.calendar = calendar
         self.problem: str | None = "it has not been asked yet"
         self.synced: str | None = None  # the generation that knows all that this device holds
-        self._language = Language(device, calendar, restore_s)
+        self._language = Language(device, place, calendar, restore_s)
         self._look = look
         self._offset_s: tuple[str, float] | None = None  # boot, and the server's time less the boot time
         self._took_s = 0.0  # how long answers took lately on the frames' side, at most
@@ -180,15 +181,15 @@ class Ledger:
     # --- the side that may wait -----------------------------------------------------------------------------------
 
     def open(self, now: Moment) -> Answers:
-        """Connects anew, for both sides. Raises LimitsUnavailable, also where the answers take longer than a frame
-        waits."""
+        """Connects anew, for both sides, and says that the device runs. Raises LimitsUnavailable, also where the
+        answers take longer than a frame waits."""
         with self._frames_lock:
             self._exchange(self._frames.open, Requests(), now)
             began_s = time.monotonic()
             self._exchange(lambda key, request: self._frames.ask(key, request, FRAME_WITHIN_S), Requests(), now)
             self._took(time.monotonic() - began_s)
         with self._worker_lock:
-            return self._exchange(self._worker.open, Requests(), now)
+            return self._exchange(self._worker.open, Requests(lease=True), now)
 
     def ask(self, requests: Requests, now: Moment) -> Answers:
         """Raises LimitsUnavailable; the requests may then have been carried out, or not."""
