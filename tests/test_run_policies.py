@@ -194,12 +194,12 @@ def test_the_status_shows_the_policy_its_hash_and_what_was_left_out_of_it(tmp_pa
     configure(tmp_path, platform, loop=True, status={"bind": bind})
     with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
         daemon.wait_for("ready")
-        told = json.loads(framesift(tmp_path, "status", "--json", ROBOFLOW_API_KEY=KEY).stdout)
+        told = json.loads(framesift(tmp_path, "status", "--json").stdout)
         (policy,) = told["policies"]
         assert (policy["enabled"], policy["strategies"]) == (True, ["all"])
         assert len(policy["hash"]) == 12
         assert len(policy["left_out"]) == 2
-        shown = framesift(tmp_path, "status", ROBOFLOW_API_KEY=KEY).stdout
+        shown = framesift(tmp_path, "status").stdout
         assert f"policy {policy['hash']} (roboflow project parking): all" in shown
         assert "novelty" in shown
         assert daemon.stop() == 0

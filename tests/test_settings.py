@@ -10,7 +10,7 @@ import pytest
 
 from framesift import policy
 from framesift.config_errors import ConfigError
-from framesift.settings import Settings, find, load, secrets, template
+from framesift.settings import Settings, SpoolOptions, StatusOptions, find, load, load_block, secrets, template
 
 BASE = """\
 streams:
@@ -241,6 +241,50 @@ def test_a_variable_may_put_right_what_the_file_says_wrong_of_a_block(machine: M
 def test_a_value_is_not_searched_for_variables_again(machine: Machine) -> None:
     (told,) = machine.refused(BASE + "device: ${A}\n", {"A": "${B}", "B": "gate"})
     assert '"${B}" is not allowed' in told
+
+
+# -- one block alone
+
+WITH_SECRETS = BASE.replace("name: gate", "name: gate\n    password: ${GATE_PASSWORD}").replace("stub", "none-of-ours")
+
+
+def test_whoever_wants_one_block_needs_neither_the_secrets_nor_the_sense_of_the_others(machine: Machine) -> None:
+    path = machine.folder / "framesift.yaml"
+    path.write_text(WITH_SECRETS + 'status: {bind: "127.0.0.1:${PORT}"}\n')
+    environ = {"PORT": "9001", "FRAMESIFT_STREAMS__7__FPS": "none", "FRAMESIFT_STATUS__TOKEN": "a-token-of-sixteen"}
+    status = load_block(path, environ, "status", StatusOptions)
+    assert status.bind == "127.0.0.1:9001"
+    assert status.token is not None
+    assert status.token.get_secret_value() == "a-token-of-sixteen"
+    with pytest.raises(ConfigError, match=r"8: status\.bind: the variable PORT is not set") as refusal:
+        load_block(path, {}, "status", StatusOptions)
+    assert len(refusal.value.problems) == 1
+
+
+def test_one_block_alone_is_what_it_is_among_the_others(machine: Machine) -> None:
+    path = machine.folder / "framesift.yaml"
+    for text, environ in (
+        (BASE, {}),
+        (BASE, {"STATE_DIRECTORY": "/var/lib/framesift"}),
+        (BASE + "spool: {path: own.db, max_bytes: 3GiB}\n", {"FRAMESIFT_SPOOL__MIN_FREE_BYTES": "1GiB"}),
+    ):
+        whole = machine.load(text, environ)
+        assert load_block(path, environ, "spool", SpoolOptions) == whole.spool
+        assert load_block(path, environ, "status", StatusOptions) == whole.status
+
+
+def test_what_is_wrong_in_a_block_alone_is_said_with_its_place(machine: Machine) -> None:
+    path = machine.folder / "framesift.yaml"
+    for text, environ, said in (
+        ("status: {bind: 9}\n", {}, "framesift.yaml:1: status.bind: "),
+        ("spool: {}\nstatus: 7\n", {}, "framesift.yaml:2: status: "),
+        ("{}\n", {"FRAMESIFT_STATUS__BIND": "7"}, "FRAMESIFT_STATUS__BIND: "),
+        ("[]\n", {}, "framesift.yaml: is "),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as refusal:
+            load_block(path, environ, "status", StatusOptions)
+        assert said in str(refusal.value)
 
 
 # -- FRAMESIFT_...

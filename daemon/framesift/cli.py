@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
@@ -24,8 +24,11 @@ from framesift.console import ConfigOption, err, escaped, out, refuse
 from framesift.policy_commands import policy_app
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from framesift.settings import Settings
 
+_Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
 app.add_typer(spool_app, name="spool")
@@ -94,6 +97,16 @@ def _settings(config: Path | None) -> Settings:
 
     try:
         return settings_room.load(settings_room.find(config, os.environ), os.environ)
+    except ConfigError as error:
+        refuse(str(error))
+
+
+def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
+    from framesift import settings as settings_room
+    from framesift.config_errors import ConfigError
+
+    try:
+        return settings_room.load_block(settings_room.find(config, os.environ), os.environ, name, model)
     except ConfigError as error:
         refuse(str(error))
 
@@ -172,19 +185,21 @@ def status(
     """What a running daemon says of itself."""
     import requests
 
-    settings = _settings(config)
-    if settings.status.bind is None:
+    from framesift.settings import StatusOptions
+
+    options = _block(config, "status", StatusOptions)
+    if options.bind is None:
         refuse("status.bind is null: this daemon has no status page to ask")
     path = "/healthz" if alive else "/status"
-    token = settings.status.token
+    token = options.token
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     with requests.Session() as session:
         session.trust_env = False  # loopback, or an address that the operator chose: never by way of a proxy
         try:
-            answer = session.get(f"http://{settings.status.bind}{path}", headers=headers, timeout=4.0)
+            answer = session.get(f"http://{options.bind}{path}", headers=headers, timeout=4.0)
             answer.raise_for_status()
         except requests.RequestException as error:
-            err.print(f"[red]framesift:[/] no answer from {settings.status.bind}; is it running? {escaped(str(error))}")
+            err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escaped(str(error))}")
             raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
@@ -335,7 +350,9 @@ def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
 
 
 def _spool_path(config: Path | None) -> Path:
-    path = _settings(config).spool.path
+    from framesift.settings import SpoolOptions
+
+    path = _block(config, "spool", SpoolOptions).path
     if not path.exists():
         err.print(f"[red]framesift:[/] there is no spool at {escaped(str(path))} yet")
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from framesift.config_errors import ConfigError, Place, explain, kinds, shown, validated
 from framesift.config_text import Document, parse_yaml, read
@@ -43,6 +43,7 @@ __all__ = [
     "account",
     "find",
     "load",
+    "load_block",
     "secrets",
     "template",
 ]
@@ -72,18 +73,13 @@ def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Pat
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Raises ConfigError. environ: the variables that may be asked for; os.environ, unless in a test."""
-    variables = Variables(environ)
-    source = str(path)
-    text = read(path)
-    try:
-        document = parse_yaml(text, source, lambda node: substitute(node, source, variables))
-    except ConfigError as error:
-        if "expected ',' or" in str(error) and "${" in text:
-            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
-        raise
-    if not isinstance(document.data, dict):
-        raise ConfigError(f"{source}: is {shown(document.data)}, not a mapping of settings to their values")
-    return _Assembly(document, document.data, variables).settings(path.absolute().parent)
+    return _Assembly(path, Variables(environ)).settings()
+
+
+def load_block(path: Path, environ: Mapping[str, str], name: str, model: type[_Block]) -> _Block:
+    """One block of the settings alone, by its key: for whoever looks at a running daemon, and has none of the secrets
+    that the other blocks name. Those are not looked at. Raises ConfigError."""
+    return _Assembly(path, Variables(environ), within=name).block(name, model)
 
 
 def account(environ: Mapping[str, str]) -> AccountOptions:
@@ -113,27 +109,41 @@ def template(name: str) -> str:
 class _Assembly:
     """The file's data, with the variables laid over it, and who said what."""
 
-    def __init__(self, document: Document, data: dict[str, Any], variables: Variables) -> None:
-        self._document = document
-        self._data = data
+    def __init__(self, path: Path, variables: Variables, within: str | None = None) -> None:
+        """within: the one block that is wanted. Raises ConfigError."""
+        self._document = _document(path, variables, within)
+        if not isinstance(self._document.data, dict):
+            raise ConfigError(f"{path}: is {shown(self._document.data)}, not a mapping of settings to their values")
+        self._data: dict[str, Any] = self._document.data
+        self._base = path.absolute().parent
         self._variables = variables
+        self._within = within
         self._environment = Environment.of(variables.environ)
         self._said_by: dict[Place, str] = {}
         self._tags_before = 0
 
-    def settings(self, base: Path) -> Settings:
+    def settings(self) -> Settings:
         self._lay_over()
         self._obey()
         try:
             settings = Settings.model_validate_json(json.dumps(self._data))
         except ValidationError as error:
             raise explain(error, self._where, Settings, self._data) from None
-        settings = _absolute(settings, base)
+        settings = _absolute(settings, self._base)
         settings._heard = tuple(sorted(self._variables.secrets))
         return settings
 
+    def block(self, name: str, model: type[_Block]) -> _Block:
+        self._lay_over()
+        self._obey_state_folder()
+        around: type[BaseModel] = create_model("Settings", **{name: (model, ...)})  # type: ignore[call-overload]
+        found: _Block = getattr(validated(around, {name: self._data.get(name, {})}, self._where), name)
+        return _absolute(found, self._base)
+
     def _lay_over(self) -> None:
         for name, place in self._variables.overrides():
+            if self._within not in (None, place[0]):
+                continue
             allowed = kinds(Settings, self._indexed(place), self._data)
             if allowed is None and name.endswith("_FILE"):  # it names the file that holds the value
                 name = name.removesuffix("_FILE")
@@ -185,6 +195,9 @@ class _Assembly:
             self._tags_before = len(before)
         self._obey_key()
         self._obey_redis()
+        self._obey_state_folder()
+
+    def _obey_state_folder(self) -> None:
         spool = self._data.setdefault("spool", {})
         if self._environment.state_folder is not None and isinstance(spool, dict):
             spool.setdefault("path", str(self._environment.state_folder / "spool.db"))
@@ -216,6 +229,17 @@ class _Assembly:
         # What is wrong with a whole block may be the fault of what a variable put into it.
         within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
         return self._document.where(place) + (f" with {within}" if within else "")
+
+
+def _document(path: Path, variables: Variables, within: str | None) -> Document:
+    source = str(path)
+    text = read(path)
+    try:
+        return parse_yaml(text, source, lambda node: substitute(node, source, variables, within))
+    except ConfigError as error:
+        if "expected ',' or" in str(error) and "${" in text:
+            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
+        raise
 
 
 def _has_room(block: object, part: str | int) -> bool:

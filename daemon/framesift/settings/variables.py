@@ -75,8 +75,9 @@ class Variables:
             raise ConfigError(f"$CREDENTIALS_DIRECTORY: {folder} cannot be read: {error.strerror}") from None
 
 
-def substitute(root: yaml.Node, source: str, variables: Variables) -> None:
-    """Replaces ${NAME} in the scalars under `root`. Those without quotes are then typed as if they had been written so.
+def substitute(root: yaml.Node, source: str, variables: Variables, within: str | None = None) -> None:
+    """Replaces ${NAME} in the scalars under `root`, or of one of its keys. Those without quotes are then typed as if
+    they had been written so.
 
     Raises ConfigError that names the line, the key and the variable of each that isn't set.
     """
@@ -90,6 +91,8 @@ def substitute(root: yaml.Node, source: str, variables: Variables) -> None:
         seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             for name, inner in reversed(node.value):
+                if within not in (None, name.value) and not key:
+                    continue
                 waiting.append((f"{key}.{name.value}" if key else str(name.value), inner))
         elif isinstance(node, yaml.SequenceNode):
             waiting.extend((f"{key}[{i}]", inner) for i, inner in reversed(list(enumerate(node.value))))
