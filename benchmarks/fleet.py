@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from framesift.clock import SystemClock
 from framesift.limits import Granted, Limit, Quota, Window
 from framesift.limits.asking import UTC, Language, NoRoom, Requests, Wanted
-from framesift.limits.link import Link, Server
+from framesift.limits.link import Link
+from framesift.limits.server import Server
 from rigs.redis_server import RedisServer, redis_server
 
 KEY = "framesift:{gates}"

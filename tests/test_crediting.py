@@ -32,8 +32,8 @@ from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
 from framesift.limits import Account, Granted, Later, Limit, Refused, Window
 from framesift.limits.asking import LEASE_S, Requests, Wanted
-from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
+from framesift.limits.server import Server
 from framesift.policy import Policy
 from framesift.sampling import AcceptedClasses
 from framesift.sharing import FleetCounts

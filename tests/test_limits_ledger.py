@@ -21,7 +21,7 @@ from clocks import ManualClock
 from framesift.limits import Granted, Limit, LimitsUnavailable, Quota, Refused, SharedCharge, Window
 from framesift.limits.asking import LATE_S, LEASE_S, BatchReport, BatchSeen, Calendar, Held, Requests, Wait, Wanted
 from framesift.limits.ledger import REMEMBERED_S, Ledger
-from framesift.limits.link import Server
+from framesift.limits.server import Server
 from framesift.moment import Moment
 from rigs.between import between
 from rigs.raw import make_certificate

@@ -4,6 +4,8 @@ a room may grow. The table is the architecture; a new file that isn't in it fail
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,9 @@ def test_no_room_is_named_after_nothing() -> None:
 def test_no_wall_stands_around_a_room_that_is_gone() -> None:
     gone = set(WALLS) - {_room(path) for path in _files()}
     assert not gone, f"remove {', '.join(sorted(gone))} from WALLS"
+
+
+def test_what_few_need_is_loaded_for_them_alone() -> None:
+    code = "import sys, framesift.service; print([m for m in ('redis', 'onnxruntime', 'requests') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

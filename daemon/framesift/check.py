@@ -16,8 +16,6 @@ from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
-from framesift.limits.ledger import Ledger
-from framesift.limits.link import Link
 from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable
 from framesift.models import load as load_model
 from framesift.moment import CLOCK_SET_AFTER_S
@@ -186,6 +184,9 @@ def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
 
 def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
     """Whether the fleet's ledger can be kept there, and what would make it forget."""
+    from framesift.limits.ledger import Ledger
+    from framesift.limits.link import Link
+
     link = Link(options.server, LEDGER_WITHIN_S)
     try:
         link.connect()

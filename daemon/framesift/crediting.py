@@ -19,16 +19,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from framesift.clock import Clock
 from framesift.limits import Account, Granted, LimitsUnavailable, Refused
 from framesift.limits.asking import LATE_S, LEASE_S, BatchReport, Requests
-from framesift.limits.fleet import Fleet
-from framesift.limits.ledger import Ledger
 from framesift.moment import Moment
 from framesift.rounds import Rest, Rounds
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 from framesift.spool.credits import Settled
+
+if TYPE_CHECKING:
+    from framesift.limits.fleet import Fleet
+    from framesift.limits.ledger import Ledger
+
 
 RESTORING = "its memory is new: it grants nothing before its devices have told it what they hold"
 ELSEWHERE = "this device has just run somewhere else, or a copy of its spool does: that must be over for 25 s"

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from framesift.claims import Origin, claims
 from framesift.clock import Clock
 from framesift.datapoint import Candidate, Unencodable, encode, new_id
 from framesift.frame import Frame, Refusal
 from framesift.limits import Granted, Later, Quota, Refused
-from framesift.limits.fleet import Fleet
 from framesift.policy import Policy
 from framesift.prediction import Prediction
 from framesift.sampling import AcceptedClasses, Sampler, Verdict
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from framesift.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from framesift.limits.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from framesift.claims import Origin
 from framesift.clock import Clock
 from framesift.intake import Intake
-from framesift.limits.fleet import Fleet
 from framesift.sampling import AcceptedClasses
 from framesift.settings import Settings
 from framesift.spool import Spool, SpoolBroken
 from framesift.steering import NO_POLICY_YET, Steering
 from framesift.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from framesift.limits.fleet import Fleet
 
 
 class Intakes:

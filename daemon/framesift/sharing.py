@@ -6,18 +6,22 @@ import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from framesift.batches import Mark, OwnCounts
 from framesift.clock import Clock
 from framesift.crediting import RESTORING, Crediting, Use
 from framesift.limits import LimitsUnavailable, window_end, window_start
 from framesift.limits.asking import BatchReport, BatchSeen, Calendar, Requests
-from framesift.limits.fleet import Fleet
 from framesift.limits.local import LocalLimits
 from framesift.settings import LimitsOptions
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 from framesift.steering import Steering
 from framesift.telemetry import Condition, CreditsTold, CreditUse, Telemetry
+
+if TYPE_CHECKING:
+    from framesift.limits.fleet import Fleet
+
 
 # A start waits so long for the ledger; frames that come before it answers wait for their credits in the spool.
 BEGIN_WITHIN_S = 2.0
@@ -38,6 +42,8 @@ class Sharing:
         self._clock = clock
         self._crediting: Crediting | None = None
         if options.redis is not None:
+            from framesift.limits.fleet import Fleet  # with the library for Redis, which few need
+
             # The zone is the policies', and may arrive later than this.
             calendar = Calendar(
                 lambda kind, at_s: window_start(kind, at_s, limits.zone),

@@ -14,8 +14,8 @@ from framesift.datapoint import Candidate
 from framesift.limits import Account, Granted, Later, Limit, Quota, Refused, Window
 from framesift.limits.asking import UTC, Calendar, Requests
 from framesift.limits.fleet import Fleet
-from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
+from framesift.limits.server import Server
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from rigs.spools import datapoint, make_spool
 

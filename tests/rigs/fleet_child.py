@@ -45,8 +45,8 @@ from framesift.limits import Granted, Limit, Quota, Refused, Window
 from framesift.limits.asking import UTC
 from framesift.limits.fleet import Fleet
 from framesift.limits.ledger import FRAME_WITHIN_S
-from framesift.limits.link import Server
 from framesift.limits.local import LocalLimits
+from framesift.limits.server import Server
 from framesift.moment import Moment
 from framesift.spool import Accepted, Exit, Spool, SpoolBroken, SpoolFull, WhenFull
 from rigs.fleet_device import PREFIX, PROJECT

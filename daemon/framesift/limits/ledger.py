@@ -36,7 +36,8 @@ from framesift.limits.asking import (
     Requests,
     Wanted,
 )
-from framesift.limits.link import Link, Server
+from framesift.limits.link import Link
+from framesift.limits.server import Server
 from framesift.moment import Moment
 
 FRAME_WITHIN_S = 0.1

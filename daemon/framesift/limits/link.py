@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from redis.backoff import NoBackoff
@@ -20,29 +19,13 @@ from redis.exceptions import MovedError, NoScriptError, RedisError
 from redis.retry import Retry
 
 from framesift.limits import LimitsUnavailable
+from framesift.limits.server import Server
 
 SCRIPT = (resources.files("framesift.limits") / "ledger.lua").read_text(encoding="utf-8")
 _HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as EVALSHA names it
 _MOST_MOVES = 3
 # Routers forget connections that are silent for minutes; one that collects little must not find that out with a frame.
 _ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where Redis is, and who we are there. tls: certificates are always verified, against those of `ca_file` where it
-    is named. The repr shows no password."""
-
-    host: str
-    port: int = 6379
-    tls: bool = False
-    username: str | None = None
-    password: str | None = None
-    db: int = 0
-    ca_file: Path | None = None
-
-    def __repr__(self) -> str:
-        return f"Server({'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db})"
 
 
 class Link:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from framesift.limits.link import Server
+from framesift.limits.server import Server
 from framesift.options import Closed, Fraction, Name
 
 _PORT = 6379
