@@ -65,6 +65,15 @@ def grid(now_s: float) -> Calendar:
     return Calendar(start, lambda kind, at_s: start(kind, at_s) + sizes[kind][1])
 
 
+_grids: list[Calendar] = []
+
+
+@pytest.fixture(autouse=True)
+def _one_grid() -> None:
+    """All devices of a test have the same windows, though they are made at two sides of a second's end."""
+    _grids[:] = [grid(time.time())]
+
+
 @dataclass
 class Device:
     """A device of the fleet, whose clock is a test's."""
@@ -72,7 +81,7 @@ class Device:
     server: Server
     name: str = "gate"
     place: str = "here"
-    calendar: Calendar = field(default_factory=lambda: grid(time.time()))
+    calendar: Calendar = field(default_factory=lambda: _grids[0])
     clock: ManualClock = field(default_factory=ManualClock)
     restore_s: float = 0.0
     looks: int = 0
