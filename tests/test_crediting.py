@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sqlite3
 import time
@@ -36,7 +37,8 @@ from framesift.limits.local import LocalLimits
 from framesift.limits.server import Server
 from framesift.policy import Policy
 from framesift.sampling import AcceptedClasses
-from framesift.sharing import FleetCounts
+from framesift.settings import LimitsOptions
+from framesift.sharing import FleetCounts, Sharing
 from framesift.spool import Accepted, Exit, WhenFull, by_hand
 from framesift.telemetry import Telemetry
 from rigs.between import between
@@ -429,6 +431,17 @@ def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: P
         a.look()
         assert len(a.accepted(9, limit)) == 1
         assert agree(redis, a)
+
+
+def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) -> None:
+    out = io.StringIO()
+    telemetry = Telemetry(device.clock, Style(), out=out)
+    sharing = Sharing(LimitsOptions(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
+    for problem in ("connection refused", ELSEWHERE, COPIED, None):
+        sharing._report(problem)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
+    assert lines[1]["why"] == COPIED
 
 
 def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(

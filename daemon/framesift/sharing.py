@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from framesift.batches import Mark, OwnCounts
 from framesift.clock import Clock
-from framesift.crediting import RESTORING, Crediting, Use
+from framesift.crediting import COPIED, RESTORING, Crediting, Use
 from framesift.limits import LimitsUnavailable, window_end, window_start
 from framesift.limits.asking import BatchReport, BatchSeen, Calendar, Requests
 from framesift.limits.local import LocalLimits
@@ -117,7 +117,9 @@ class Sharing:
             self._telemetry.health.ok("limits")
         else:
             where = "" if self._options.redis is None else f"{self._options.redis.url}: "
-            self._telemetry.health.set("limits", Condition.DEGRADED, where + problem)
+            # A copy needs somebody; everything else may pass by itself.
+            condition = Condition.FAILED if problem == COPIED else Condition.DEGRADED
+            self._telemetry.health.set("limits", condition, where + problem)
 
     def _told(self, spool: Spool) -> CreditsTold:
         """For those who read the status. Raises SpoolBroken."""
