@@ -1,6 +1,6 @@
 # make setup   .venv with the framesift command in it
 # make demo    the whole river on a rendered street, in under a minute
-# make test    every test, under five minutes
+# make test    every test, under five minutes (ARGS="..." goes to pytest)
 # make check   format, lint, strict types, walls between rooms
 # make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
@@ -40,7 +40,7 @@ demo: setup
 	@$(BIN)/framesift demo
 
 test: setup-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not torture"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not torture" $(ARGS)
 
 check: setup-dev
 	scripts/check
