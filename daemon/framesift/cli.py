@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from framesift.settings import Settings
 
+_LAST_LINES_S = 1.0  # how long a run that ends waits for whoever reads its log
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
@@ -71,14 +72,15 @@ def run(
     from framesift.service import Service
     from framesift.settings import Environment, secrets
     from framesift.spool import SpoolInUse, SpoolTooNew, SpoolUnusable
-    from framesift.telemetry import Telemetry
+    from framesift.telemetry import LineQueue, Telemetry
 
     settings = _settings(config)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
             refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
     clock = SystemClock()
-    telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
+    lines = LineQueue(sys.stdout)
+    telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
     notifier = Notifier(Environment.of(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload
@@ -88,6 +90,8 @@ def run(
         refuse(str(error))
     except (SpoolInUse, DoorUnavailable) as error:
         refuse(str(error), code=1)
+    finally:
+        lines.drain(_LAST_LINES_S)
     raise typer.Exit(code)
 
 

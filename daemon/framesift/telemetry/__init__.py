@@ -10,7 +10,7 @@ Nothing here raises for what it is told, waits for anybody, or keeps more than a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TextIO
 
@@ -21,6 +21,7 @@ from framesift.telemetry.counters import EXPOSITION_TYPE, Counters, Queue, Snaps
 from framesift.telemetry.credits import CreditsTold, CreditUse
 from framesift.telemetry.events import Events, LogStyle
 from framesift.telemetry.health import Component, Condition, Health
+from framesift.telemetry.lines import LineFile, LineQueue, Lines
 from framesift.telemetry.policies import PolicyTold, without_secrets
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "CreditUse",
     "CreditsTold",
     "Health",
+    "LineQueue",
     "LogStyle",
     "PolicyTold",
     "Queue",
@@ -45,14 +47,19 @@ _LINE_OF = {Condition.OK: "info", Condition.DEGRADED: "warning", Condition.FAILE
 class Telemetry:
     """One for the whole process, used by all its threads.
 
-    log: what is printed, and how (see LogStyle). secrets: texts that no line may show. out: where lines go.
+    log: what is printed, and how (see LogStyle). secrets: texts that no line may show. out: where lines go, a queue or
+    a file whose writes don't wait (None: the standard output).
     """
 
-    def __init__(self, clock: Clock, log: LogStyle, *, secrets: Iterable[str] = (), out: TextIO | None = None) -> None:
+    def __init__(
+        self, clock: Clock, log: LogStyle, *, secrets: Iterable[str] = (), out: TextIO | LineQueue | None = None
+    ) -> None:
         self._clock = clock
         self._redacted = Redactor(secrets)
-        self._events = Events(clock, log, self._redacted, sys.stdout if out is None else out)
-        self._counters = Counters()
+        self._lines: Lines = out if isinstance(out, LineQueue) else LineFile(sys.stdout if out is None else out)
+        self._lines_dropped: Mapping[str, int] = {}  # of these the log has told
+        self._events = Events(clock, log, self._redacted, self._lines)
+        self._counters = Counters(self._lines.dropped)
         self._started_s = clock.monotonic()
         self.health = Health(clock, self._health_changed)
 
@@ -77,12 +84,25 @@ class Telemetry:
         self._events.tell("error", name, fields, cause=cause)
 
     def tick(self) -> None:
-        """Tells what was folded and is due. To be called about once a second."""
+        """Tells what was folded and is due, and how the log itself fares. To be called about once a second."""
         self._events.tell_due()
+        if self._lines.is_stalled():
+            self.health.set("log", Condition.DEGRADED, "nobody reads the log; its lines wait, and are dropped")
+        else:
+            self.health.ok("log")
+            self._tell_dropped()
 
     def close(self) -> None:
         """Tells all that was folded. Later lines are still printed."""
         self._events.tell_all()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        dropped = self._lines.dropped()
+        since = {level: count - self._lines_dropped.get(level, 0) for level, count in dropped.items()}
+        if any(since.values()):
+            self._lines_dropped = dropped
+            self.warning("log_lines_dropped", **{level: count for level, count in since.items() if count})
 
     def read(self, stream: str) -> None:
         """A frame was handed over by its stream."""

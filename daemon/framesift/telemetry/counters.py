@@ -84,6 +84,7 @@ class Snapshot:
     taken_at_s: Unix time. uptime_s: since the start. exits: datapoints that left the spool, since the spool began.
     malformed: parts of predictions that were dropped. queue: None where the spool could not be asked. doors: what
     became of what came in at doors, from an outcome to how often. credits: None where nobody could be asked.
+    log_lines_dropped: lines that nobody read in time, by level.
     """
 
     frames_read: int
@@ -105,6 +106,7 @@ class Snapshot:
     policies: tuple[PolicyTold, ...] = ()
     doors: Mapping[str, int] = field(default_factory=dict)
     credits: CreditsTold | None = None
+    log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Names:
@@ -126,9 +128,9 @@ class _Names:
 
 
 class Counters:
-    """The metrics, in a registry of their own."""
+    """The metrics, in a registry of their own. lines_dropped: asked for the log lines that were dropped, by level."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines_dropped: Callable[[], Mapping[str, int]]) -> None:
         # A second series for each, which tells when it was first counted: nobody asked.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         self.registry = CollectorRegistry(auto_describe=True)
@@ -150,6 +152,8 @@ class Counters:
         self.registry.register(self._policies)
         self._credits = CreditsCollector(_Names())
         self.registry.register(self._credits)
+        self._lines_dropped = lines_dropped
+        self.registry.register(_LinesCollector(lines_dropped))
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
@@ -208,6 +212,7 @@ class Counters:
             policies=self._policies.look(),
             doors=_summed(_by_labels(self.doors)),
             credits=self._credits.read(),
+            log_lines_dropped=self._lines_dropped(),
         )
 
 
@@ -243,6 +248,20 @@ class _QueueCollector(Collector):
         for name, count in queue.exits.items():
             exits.add_metric([name], count)
         yield exits
+
+
+class _LinesCollector(Collector):
+    """Log lines that were dropped."""
+
+    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterable[Metric]:
+        told = "Log lines that nobody read in time."
+        lines = CounterMetricFamily("framesift_log_lines_dropped", told, labels=["level"])
+        for level, count in self._dropped().items():
+            lines.add_metric([level], count)
+        yield lines
 
 
 def _samples(metric: Counter | Gauge | Histogram) -> Iterable[tuple[Mapping[str, str], str, float]]:

@@ -7,7 +7,7 @@ Two rules keep the flood out, and neither loses a count:
   of state. An event that finds none is held until there is one.
 
 Every text passes the redactor, and control characters are spelt out, so that nothing that a camera or a platform sends
-can forge a line or move a terminal's cursor. A line that can't be written is lost: a log never stops the river.
+can forge a line or move a terminal's cursor. Where lines go, and what becomes of those that nobody reads: lines.py.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any, Protocol, TextIO
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
 from framesift.clock import Clock
 from framesift.redact import Redactor
+from framesift.telemetry.lines import LEVELS, Lines
 
 FOLD_S = 60.0
 BUCKET_LINES = 60.0
@@ -33,7 +35,6 @@ KEPT_FOR_WARNINGS = 20.0
 # Of whom an event speaks: with its name and level, what makes two events the same.
 _WHO = ("stream", "strategy", "component", "state", "sink", "reason", "path")
 _OWN_KEYS = ("time", "level", "event", "repeated", "exception")
-_LEVELS = ("debug", "info", "warning", "error")
 _MOST_KINDS = 1000
 _LONGEST_TEXT = 2000
 _LONGEST_TRACE = 16000
@@ -67,26 +68,26 @@ class _Kind:
 class Events:
     """May be used by several threads (not by a signal handler: it could interrupt a line that is half written)."""
 
-    def __init__(self, clock: Clock, style: LogStyle, redacted: Redactor, out: TextIO) -> None:
+    def __init__(self, clock: Clock, style: LogStyle, redacted: Redactor, lines: Lines) -> None:
         self._clock = clock
         self._redacted = redacted
-        self._least = _LEVELS.index(style.level)
+        self._least = LEVELS.index(style.level)
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, ...], _Kind] = {}
         self._bucket = BUCKET_LINES
         self._filled_s = self._looked_s = clock.monotonic()
-        as_text = style.format == "text" or (style.format == "auto" and out.isatty())
+        as_text = style.format == "text" or (style.format == "auto" and lines.is_terminal)
         renderer: Any = structlog.processors.JSONRenderer()
         if as_text:
             renderer = structlog.dev.ConsoleRenderer(
-                colors=out.isatty(),
+                colors=lines.is_terminal,
                 timestamp_key="time",
                 exception_formatter=structlog.dev.plain_traceback,
                 sort_keys=False,
             )
         # A logger of our own: nothing is configured for the whole process, which other people's models share.
         self._log = structlog.wrap_logger(
-            _Lines(out),
+            _Logger(lines),
             processors=[_ordered, renderer],
             wrapper_class=structlog.BoundLogger,
             cache_logger_on_first_use=False,
@@ -102,7 +103,7 @@ class Events:
         cause: BaseException | None = None,
     ) -> None:
         """Prints an event, or holds it. fold: whether it is held where the same was told within FOLD_S."""
-        if _LEVELS.index(level) < self._least:
+        if LEVELS.index(level) < self._least:
             return
         plain = self._fields(fields, cause)
         with self._lock:
@@ -168,7 +169,7 @@ class Events:
     def _print(self, kind: _Kind, fields: Mapping[str, object]) -> None:
         now = datetime.fromtimestamp(self._clock.now().wall_s, timezone.utc)
         time = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._log.info(kind.name, time=time, level=kind.level, **fields)
+        getattr(self._log, kind.level)(kind.name, time=time, level=kind.level, **fields)
 
     def _fields(self, fields: Mapping[str, object], cause: BaseException | None) -> dict[str, object]:
         # A field that is called as one of the line's own keeps its value under another name.
@@ -213,16 +214,11 @@ def _ordered(_logger: object, _method: str, line: structlog.typing.EventDict) ->
     return {key: line.pop(key) for key in ("time", "level", "event")} | dict(line)
 
 
-class _Lines:
-    """Where rendered lines go. Those that can't be written (a full disk, a pipe that nobody reads) are lost."""
+class _Logger:
+    """What structlog hands its rendered lines to: one method a level."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def info(self, line: str) -> None:
-        encoding = getattr(self._out, "encoding", None) or "utf-8"
-        try:
-            self._out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-            self._out.flush()
-        except (OSError, ValueError):  # ValueError: the file is closed
-            pass
+    def __init__(self, lines: Lines) -> None:
+        self.debug = partial(lines.put, "debug")
+        self.info = partial(lines.put, "info")
+        self.warning = partial(lines.put, "warning")
+        self.error = partial(lines.put, "error")
