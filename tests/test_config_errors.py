@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, SecretStr
 
-from framesift.config_errors import ConfigError, nearest, shown, validated
-from framesift.config_text import Document, parse_json, parse_yaml
+from framesift.config_errors import ConfigError, Place, nearest, shown, validated
+from framesift.config_text import parse_json, parse_yaml
 from framesift.options import Closed, Fraction, Name
 
 
@@ -188,10 +189,79 @@ def test_json_has_lines_too() -> None:
     assert parse_json('{"a": 1,\n "b": [\n  2]}', "file").where(("b", 0)) == "file:3"
 
 
-def test_json_that_is_no_yaml_does_without_lines() -> None:
-    document = parse_json('{"a":\n\t\t{"b": "\\ud83d\\ude00"}}', "file")
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        (("a",), "file:3"),
+        (("a", "x]"), "file:4"),
+        (("a", "x]", 1), "file:5"),
+        (("a", "x]", 1, "y"), "file:5"),
+        (("a", "x]", 2), "file:7"),
+        (("a", "x]", 2, "deeper"), "file:7"),  # a number has no keys: the line is its own
+        (("a", "x]", 3), "file:4"),
+        (("b",), "file:9"),
+        (("b", "c"), "file:9"),
+        (("c",), "file"),
+        (("a", "missing"), "file:3"),
+        ((0,), "file"),
+        ((), "file"),
+    ],
+)
+def test_the_line_of_anything_in_json_is_found(place: Place, where: str) -> None:
+    text = """
+{
+  "a": {"before": [[], {}, "}]\\"", -1.5e3, null, true],
+    "x]": [ "one",
+      {"y": 1}
+      ,
+      2]
+  },
+  "b" : {}}
+"""
+    document = parse_json(text, "file")
+    assert document.where(place) == where
+
+
+def test_the_lines_of_json_are_looked_up_for_the_problems_that_are_shown_only() -> None:
+    asked: list[Place] = []
+
+    def where(place: Place) -> str:
+        asked.append(place)
+        return "file"
+
+    with pytest.raises(ConfigError) as refusal:
+        validated(House, {"doors": ["not a name"] * 1000, "share": 0}, where)
+    assert refusal.value.problems[-1] == "981 more problems are not shown"
+    # Once more for the whole, whose JSON could not have been written.
+    assert len(asked) == 21
+
+
+@pytest.mark.parametrize("value", ["0", "{}", '""'])
+def test_what_is_too_large_for_a_configuration_costs_little_memory_to_refuse(value: str) -> None:
+    many = "[" + f"{value}, " * 250_000 + "0]"
+    tracemalloc.start()
+    with pytest.raises(ConfigError):
+        parse_json(many, "f")
+    with pytest.raises(ConfigError):
+        parse_yaml(many, "f")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 50 << 20
+
+
+def test_json_of_too_many_values_or_levels_is_refused() -> None:
+    assert len(parse_json("[" + "1, " * 19_998 + "1]", "f").data) == 19_999  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="f: more than 20000 values, or 50 levels: it is no configuration"):
+        parse_json("[" + "1, " * 19_999 + "1]", "f")
+    parse_json("[" * 51 + "]" * 51, "f")
+    with pytest.raises(ConfigError, match="f: more than 20000 values, or 50 levels"):
+        parse_json("[" * 52 + "]" * 52, "f")
+
+
+def test_json_that_is_no_yaml_has_lines_too() -> None:
+    document = parse_json('\n{"a":\n\t\t{"b": "\\ud83d\\ude00"}}', "file")
     assert document.data == {"a": {"b": "😀"}}
-    assert isinstance(document, Document)
+    assert document.where(("a", "b")) == "file:3"
 
 
 def test_plain_words_mean_in_yaml_what_they_mean_in_json() -> None:

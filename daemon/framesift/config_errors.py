@@ -12,6 +12,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -83,15 +84,16 @@ def explain(
     for problem in error.errors(include_url=False):
         # A union reports a problem for each of its branches: they are one problem of one place.
         told.setdefault(_place(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
-    lines = []
-    for place, problems in told.items():
+    for place, problems in list(told.items()):
         if problems[0]["type"] == "too_short" and any(other[: len(place)] == place != other for other in told):
-            continue  # pydantic counts the good elements only; what is wrong is told by the bad ones
+            del told[place]  # pydantic counts the good elements only; what is wrong is told by the bad ones
+    lines = []
+    for place, problems in islice(told.items(), _MOST_PROBLEMS):
         where = source if isinstance(source, str) else source(place)
         path = path_to(place, data, at(place))
         lines.append(f"{where}: {path + ': ' if path else ''}{_said(place, problems, schema, data)}")
-    if len(lines) > _MOST_PROBLEMS:
-        lines[_MOST_PROBLEMS:] = [f"{len(lines) - _MOST_PROBLEMS} more problems are not shown"]
+    if len(told) > _MOST_PROBLEMS:
+        lines.append(f"{len(told) - _MOST_PROBLEMS} more problems are not shown")
     return ConfigError(*lines)
 
 

@@ -1,7 +1,7 @@
 """A configuration file's text, read strictly: JSON or YAML as plain data, and the line on which each thing stands.
 
 What a reader would take in silence is an error here: a key that stands twice, NaN, half-decoded bytes, a second
-document, a structure without end.
+document, a structure without end. What is too large for a configuration is refused before it costs anything.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,23 +20,25 @@ import yaml
 from framesift.config_errors import ConfigError, Place, shown
 
 MOST_BYTES = 1 << 20
-_MOST_NODES = 20_000
+_MOST_VALUES = 20_000
 _DEEPEST = 50
+_JSON = json.JSONDecoder()
+_TOO_MUCH = f"more than {_MOST_VALUES} values, or {_DEEPEST} levels"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """data: the parsed JSON or YAML. source: what to call it. lines: from 1, of keys and list elements, where known."""
+    """data: the parsed JSON or YAML. source: what to call it. line_of: the line, from 1, of a key or a list element, or
+    of the nearest thing around it; None for the whole."""
 
     source: str
     data: object
-    lines: dict[Place, int]
+    line_of: Callable[[Place], int | None]
 
     def where(self, place: Place) -> str:
         """The source with the line of `place`, or of the nearest thing around it that has one."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return f"{self.source}:{self.lines[place]}" if place else self.source
+        line = self.line_of(place)
+        return self.source if line is None else f"{self.source}:{line}"
 
 
 def read(path: Path) -> str:
@@ -92,17 +95,71 @@ def parse_json(text: str, source: str) -> Document:
         raise ConfigError(f"{source}: is nested too deeply") from None
     except ValueError as error:  # a whole number of thousands of digits
         raise ConfigError(f"{source}: {error}") from None
-    try:
-        # Most JSON is YAML too, whose parser knows the lines; where it isn't, the messages do without.
-        lines = _lines(yaml.compose(text, Loader=ClosedLoader))
-    except (yaml.YAMLError, RecursionError):
-        lines = {}
-    return Document(source, data, lines)
+    _refuse_too_much(data, source)
+    return Document(source, data, partial(_line_in_json, text))
+
+
+def _refuse_too_much(data: object, source: str) -> None:
+    """Raises ConfigError."""
+    values = 0
+    level = [data]
+    for _ in range(_DEEPEST + 1):
+        values += len(level)
+        if not level or values > _MOST_VALUES:
+            break
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+
+
+def _line_in_json(text: str, place: Place) -> int | None:
+    """Reads a text that has been parsed before once more, as far as `place`: lines are wanted only of what is wrong."""
+    begins: int | None = None
+    value = _behind_space(text, 0)
+    for part in place:
+        found = _below_in_json(text, value, part)
+        if found is None:
+            break
+        begins, value = found
+    return None if begins is None else text.count("\n", 0, begins) + 1
+
+
+def _below_in_json(text: str, at: int, part: str | int) -> tuple[int, int] | None:
+    """Where the key or the element begins, and where its value does; None where the value at `at` has no such part."""
+
+    if text[at] != ("{" if isinstance(part, str) else "["):
+        return None
+    index, begins = 0, _behind_space(text, at + 1)
+    while text[begins] not in "}]":
+        name: str | int = index
+        value = begins
+        if isinstance(part, str):
+            name, end = _JSON.raw_decode(text, begins)
+            value = _behind_space(text, _behind_space(text, end) + 1)  # the colon
+        if name == part:
+            return begins, value
+        _, end = _JSON.raw_decode(text, value)
+        end = _behind_space(text, end)
+        begins = _behind_space(text, end + 1) if text[end] == "," else end
+        index += 1
+    return None
+
+
+def _behind_space(text: str, offset: int) -> int:
+    while text[offset] in " \t\n\r":
+        offset += 1
+    return offset
 
 
 def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | None = None) -> Document:
     """change: may alter the tree of nodes before it becomes data."""
     try:
+        _refuse_too_much_yaml(text, source)
         loader = ClosedLoader(text)
         try:
             node = loader.get_single_node()
@@ -111,7 +168,7 @@ def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | Non
             if change is not None:
                 change(node)
             lines = _lines(node)
-            return Document(source, loader.construct_document(node), lines)
+            return Document(source, loader.construct_document(node), partial(_line_in, lines))
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -172,14 +229,35 @@ for _tag, _pattern, _first in (
 ClosedLoader.add_constructor(_FLOAT, _finite)
 
 
+def _refuse_too_much_yaml(text: str, source: str) -> None:
+    """Raises ConfigError. Counts what libyaml finds, where PyYAML was built with it: PyYAML's own parser takes seconds
+    and hundreds of MB for what has a million values. What is wrong with the text is left to that one to say."""
+    if not yaml.__with_libyaml__:
+        return
+    values = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+            values += isinstance(event, yaml.NodeEvent)
+            if values > 2 * _MOST_VALUES:  # keys are counted here, too
+                raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+    except yaml.YAMLError:
+        return
+
+
+def _line_in(lines: Mapping[Place, int], place: Place) -> int | None:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place)
+
+
 def _lines(root: yaml.Node | None) -> dict[Place, int]:
     """The line of each key and each list element. Raises ConstructorError for a structure without end."""
     lines: dict[Place, int] = {}
     waiting: list[tuple[Place, yaml.Node]] = [((), root)] if root is not None else []
     while waiting:
         place, node = waiting.pop()
-        if len(lines) > _MOST_NODES or len(place) > _DEEPEST:
-            raise _error(f"more than {_MOST_NODES} values, or {_DEEPEST} levels: it may refer to itself", node)
+        if len(lines) > _MOST_VALUES or len(place) > _DEEPEST:
+            raise _error(f"{_TOO_MUCH}: it may refer to itself", node)
         if isinstance(node, yaml.MappingNode):
             inner = [((*place, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
         elif isinstance(node, yaml.SequenceNode):
