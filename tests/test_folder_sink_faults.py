@@ -218,6 +218,54 @@ def test_what_stands_in_the_way_of_one_file_is_not_the_whole_sinks_trouble(tmp_p
     assert deliver(sink, delivery(3)) == Done()
 
 
+@pytest.mark.parametrize("link", ["images", "labels", LINE, ".lock"])
+def test_nothing_is_written_through_a_symbolic_link_in_the_folder(tmp_path: Path, link: str) -> None:
+    root, elsewhere = tmp_path / "collected", tmp_path / "elsewhere"
+    root.mkdir()
+    if "." in link:
+        elsewhere.write_text("precious")
+    else:
+        elsewhere.mkdir()
+    (root / link).symlink_to(elsewhere)
+
+    sink = folder_sink(root)
+
+    outcome = deliver(sink, delivery(1, detected(detection("car"))))
+
+    assert isinstance(outcome, Later)
+    assert (outcome.scope, outcome.arrived) == (Scope.SINK, False)
+    assert outcome.why == f"{root / link}: is a symbolic link, and nothing is written through it"
+    assert list(elsewhere.iterdir()) == [] if elsewhere.is_dir() else elsewhere.read_text() == "precious"
+    (root / link).unlink()
+    assert deliver(sink, delivery(1, detected(detection("car")))) == Done()
+
+
+@pytest.mark.parametrize("link", ["images/.partial", ".partial", "README.md", "data.yaml", ".trial", "images/NAME"])
+def test_a_symbolic_link_where_a_whole_file_is_written_is_replaced(tmp_path: Path, link: str) -> None:
+    root, elsewhere = tmp_path / "collected", tmp_path / "elsewhere"
+    elsewhere.write_text("names: [car]\n")
+    what = delivery(1, detected(detection("car"), detection("dog")))
+    deliver(folder_sink(tmp_path / "once"), what)
+    (name,) = (path.name for path in (tmp_path / "once" / "images").glob("*.jpg"))
+    (root / "images").mkdir(parents=True)
+    (root / link.replace("NAME", name)).symlink_to(elsewhere)
+
+    sink = folder_sink(root)
+    assert deliver(sink, what) == Done()
+    assert sink.check() is None
+
+    assert elsewhere.read_text() == "names: [car]\n"
+    assert (root / "images" / name).read_bytes() == what.jpeg
+    assert not (root / "images" / name).is_symlink()
+
+
+def test_the_folder_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "collected").symlink_to(tmp_path / "disk")
+    assert deliver(folder_sink(tmp_path / "collected"), delivery(1)) == Done()
+    assert ids(tmp_path / "disk") == [f"{1:032x}"]
+
+
 def test_a_second_process_is_told_that_the_folder_is_taken_until_the_first_is_gone(tmp_path: Path) -> None:
     child = _delivering_child(tmp_path)
     assert child.stdout is not None

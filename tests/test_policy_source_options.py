@@ -31,7 +31,7 @@ def refused(policy: object) -> str:
     return line.removeprefix("f.yaml: policy")
 
 
-@pytest.mark.parametrize("text", ["policy.json", "/etc/framesift/policy.yaml", "a b.json", "https:/not.an.address"])
+@pytest.mark.parametrize("text", ["policy.json", "/etc/framesift/policy.yaml", "a b.json", "./a:b@c.json"])
 def test_a_text_is_the_path_of_a_file(text: str) -> None:
     assert read(text) == Path(text)
 
@@ -65,6 +65,8 @@ def test_an_address_is_one(address: str) -> None:
         ("ftp://example.com/p", "it must be the path of a file, an address that begins with https://, or {from: robof"),
         ("file:///etc/policy.json", "it must be the path of a file"),
         ("https://", "it must be the path of a file"),
+        ("https:/example.com/p", "it must be the path of a file"),
+        ("me:geheim@example.com/p", '"****@example.com/p" is not allowed; it must be the path of a file'),
         ("https:///p", "it must be the path of a file"),
         ("https://example.com/a b", "without spaces and control characters"),
         ("https://example.com/a\x07b", "without spaces and control characters"),
@@ -87,6 +89,10 @@ def test_what_is_wrong_with_an_address_is_said(address: str, said: str) -> None:
         "https://me:ge#heim@example.com/p",
         "https://me:geheim @example.com/p",
         "ftp://me:geheim@example.com/p",
+        "https:/me:geheim@example.com/p",
+        "https:me:geheim@example.com/p",
+        "me:geheim@example.com/p",
+        "http://example.com/4geheim8x7y6/p",
     ],
 )
 def test_no_error_shows_a_credential_of_the_address(address: str) -> None:

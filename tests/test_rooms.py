@@ -99,7 +99,7 @@ WALLS: dict[str, set[str]] = {
     | {"clock", "config_errors", "online"},
     "service": {"*"},
     "cli": {"*"},
-    "console": set(),
+    "console": {"redact"},
     "policy_commands": {"*"},
     "policy_exchange": {"*"},
     "check": {"*"},

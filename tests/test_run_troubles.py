@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from canaries import PASSWORD
 from rigs.daemon import Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
@@ -146,8 +147,8 @@ sys.exit(service.run())
 @pytest.mark.torture
 def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
-    (tmp_path / "collected" / "images").mkdir(parents=True)
-    os.mkfifo(tmp_path / "collected" / "images" / ".partial")  # nobody reads it: writing hangs
+    (tmp_path / "collected").mkdir()
+    os.mkfifo(tmp_path / "collected" / "metadata.jsonl")  # nobody writes to it: reading hangs
     with socket.create_server(("127.0.0.1", 0)) as free:
         bind = f"127.0.0.1:{free.getsockname()[1]}"
     stream = {**CLIP, "loop": True, "fps": 1}
@@ -166,3 +167,21 @@ def test_a_door_whose_port_is_taken_ends_the_run_with_a_clear_line(tmp_path: Pat
     assert done.returncode == 1
     assert listen in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"rtsp:/viewer:{PASSWORD}@192.0.2.1/live",
+        f"rtsp:viewer:{PASSWORD}@192.0.2.1",
+        f"viewer:{PASSWORD}@192.0.2.1/live",
+        f"192.0.2.1/live?user=viewer&password={PASSWORD}",
+    ],
+)
+@pytest.mark.parametrize("key", ["source", "policy"])
+def test_an_address_that_was_mistyped_shows_no_password(tmp_path: Path, key: str, source: str) -> None:
+    """`framesift` of the rig looks for the password in all that is printed."""
+    settings = {"streams": [CLIP]} if key == "policy" else {"streams": [{"name": "gate", "source": source}]}
+    write_configuration(tmp_path, {**settings, **({"policy": source} if key == "policy" else {})})
+    for command in ("run", "check"):
+        assert framesift(tmp_path, command).returncode == (1 if command == "check" and "?" in source else 2)

@@ -20,6 +20,10 @@ def options(**fields: object) -> StreamOptions:
         ({"source": "http://10.0.0.5/stream"}, "rtsp:// or rtsps://, not http://"),
         ({"source": "file:///a.mp4"}, "a file's path"),
         ({"source": "rtsp:///stream"}, "no valid host"),
+        ({"source": "rtsp:/me:secretpw@cam"}, "begins with rtsp:// or rtsps://"),
+        ({"source": "rtsp:me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
+        ({"source": "rtsp:/cam/stream"}, "begins with rtsp:// or rtsps://"),
+        ({"source": "me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
         ({"source": "rtsp://cam:77777/s"}, "no valid port"),
         ({"source": "rtsp://me:pa/ss@cam/s"}, "percent-encode"),
         ({"source": "rtsp://[::1/s"}, "can't be read"),
@@ -97,3 +101,14 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
 def test_the_kind_of_source_is_told_by_how_it_is_written(source: str | int, is_file: bool, webcam: int | None) -> None:
     given = options(source=source)
     assert (given.is_file, given.is_live, given.webcam) == (is_file, not is_file, webcam)
+
+
+def test_a_token_in_the_path_is_shown_nowhere_and_is_a_secret() -> None:
+    given = options(source="rtsps://cam:7441/4dLzFQ3cB5aXyZ12?enableSrtp")
+    assert given.shown_source == "rtsps://cam:7441/****?****"
+    assert "4dLzFQ3c" not in repr(given)
+    assert set(given.secrets()) == {"4dLzFQ3cB5aXyZ12", "enableSrtp"}
+
+
+def test_a_file_whose_name_looks_like_credentials_is_named_with_its_folder() -> None:
+    assert options(source="./me:noon@cam.mp4").is_file

@@ -209,7 +209,7 @@ def test_secrets_are_struck_from_every_corner_of_a_line() -> None:
             other=ValueError("geh/eim"),
         )
     assert "geh" not in rig.out.getvalue()
-    assert rig.lines()[0]["cause"] == "ValueError: cannot open rtsp://me:****@cam"
+    assert rig.lines()[0]["cause"] == "ValueError: cannot open rtsp://****@cam"
 
 
 def test_a_secret_in_a_cut_text_leaves_no_half_behind() -> None:

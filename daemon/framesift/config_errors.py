@@ -119,10 +119,7 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}" if value else "an empty list"
     if isinstance(value, str):
-        if "://" in value:
-            value = redacted_url(value)
-        elif "@" in value and ":" in value:
-            value = MASK
+        value = redacted_url(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

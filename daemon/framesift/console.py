@@ -8,7 +8,9 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape as escaped
+from rich.markup import escape
+
+from framesift.redact import Redactor
 
 __all__ = ["ConfigOption", "err", "escaped", "note", "out", "refuse", "written"]
 
@@ -19,6 +21,14 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The settings; else FRAMESIFT_CONFIG, ./framesift.yaml, /etc/framesift/."),
 ]
+
+
+_redacted = Redactor()
+
+
+def escaped(text: str) -> str:
+    """A text as it may be printed: nothing in it is markup, and addresses have lost their secrets."""
+    return escape(_redacted(text))
 
 
 def refuse(why: str, code: int = 2) -> NoReturn:

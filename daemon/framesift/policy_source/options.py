@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from framesift.config_errors import shown
 from framesift.options import MODEL_ID_PATTERN, Closed, Slug
-from framesift.redact import redacted_url
+from framesift.redact import is_broken_address, redacted_url, tokens
 
 _LONGEST = 4096
 _ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
@@ -71,6 +71,7 @@ class UrlPolicy:
         for _, value in self.query:
             if value:
                 yield value
+        yield from tokens(self.url)
 
     @property
     def _parts(self) -> SplitResult:
@@ -116,7 +117,8 @@ def _is_this_machine(host: str) -> bool:
 def _kind(value: object) -> str:
     if isinstance(value, dict | RoboflowPolicy):
         return "roboflow"
-    return "url" if isinstance(value, UrlPolicy) or (isinstance(value, str) and "://" in value) else "path"
+    address = isinstance(value, str) and ("://" in value or is_broken_address(value))
+    return "url" if address or isinstance(value, UrlPolicy) else "path"
 
 
 def _text(value: object) -> object:

@@ -5,7 +5,8 @@
 A datapoint is in the folder when its line is in metadata.jsonl; image and label are written before, each whole or not
 at all. So a crash at any instant leaves nothing half, and a second delivery of the same id changes nothing. Whatever is
 wrong with the disk is answered with "later", and is over when the disk is well: a full disk, a missing mount, even a
-folder that was moved away under a running process, which is then begun anew.
+folder that was moved away under a running process, which is then begun anew. The folder itself may be a symbolic link;
+those inside it are replaced or refused, never written through: whoever may put one there chooses no other file.
 """
 
 from __future__ import annotations
@@ -142,12 +143,12 @@ class FolderSink:
 
     def _write(self, delivery: Delivery) -> None:
         name = _name(delivery)
-        write_whole(self._root / "images" / f"{name}.jpg", delivery.jpeg)
+        write_whole(self._root / "images" / f"{name}.jpg", delivery.jpeg, through_link=False)
         if delivery.annotate and isinstance(delivery.prediction, Detections):
             self._classes.make_room_for(delivery.prediction)
             make_folder(self._root / "labels")
             label = label_lines(delivery.prediction, self._classes)
-            write_whole(self._root / "labels" / f"{name}.txt", label.encode())
+            write_whole(self._root / "labels" / f"{name}.txt", label.encode(), through_link=False)
         self._listing.append(delivery.id, _line(delivery, f"images/{name}.jpg"))
 
     def _lock_folder(self) -> None:
@@ -160,7 +161,7 @@ class FolderSink:
             except FileNotFoundError:
                 pass
             self._unlock()  # the folder was moved away: this is another one
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -177,7 +178,8 @@ class FolderSink:
             self._lock = None
 
     def _told(self, error: OSError) -> str:
-        return f"{error.filename or self._root}: {error.strerror or error}"
+        why = "is a symbolic link, and nothing is written through it" if error.errno == errno.ELOOP else error.strerror
+        return f"{error.filename or self._root}: {why or error}"
 
 
 def _name(delivery: Delivery) -> str:

@@ -66,7 +66,7 @@ class Listing:
         self._ids.add(_digest(id))
 
     def _add(self, content: bytes) -> None:
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             try:
                 if os.write(file, content) != len(content):
@@ -85,7 +85,7 @@ class Listing:
         self._inode, self._end = (status.st_dev, status.st_ino), status.st_size
 
     def _cut(self) -> None:
-        with self._path.open("r+b") as file:
+        with os.fdopen(os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
             file.truncate(self._end)
             os.fsync(file.fileno())
 

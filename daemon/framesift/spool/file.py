@@ -89,10 +89,11 @@ def lock(path: Path, clock: Clock, stop: threading.Event) -> int:
 def _lock_file(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        _refuse_link(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise _forbidden(path.parent, error) from None
         raise
@@ -102,11 +103,19 @@ def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
     return SpoolUnusable(f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there")
 
 
+def _refuse_link(path: Path) -> None:
+    """Raises SpoolUnusable. The folder may be a symbolic link; a file of the spool's may not: whoever may put one there
+    would choose which file is written to. (SQLite itself follows none at its log and its index.)"""
+    if path.is_symlink():
+        raise SpoolUnusable(f"{path} is a symbolic link, and the spool writes through none: name the file itself")
+
+
 def check(path: Path) -> int:
     """Looks at an existing file without touching it, and returns its format: 0 where there is none yet.
 
     Raises SpoolUnusable, SpoolTooNew, and sqlite3.DatabaseError if it can't be read.
     """
+    _refuse_link(path)
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return 0
     try:
@@ -132,7 +141,8 @@ def check(path: Path) -> int:
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     """The one read-write connection. Makes the tables in an empty file, and this version's of an older one's. Raises
-    sqlite3.Error."""
+    sqlite3.Error, SpoolUnusable."""
+    _refuse_link(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -186,11 +196,12 @@ class Reserve:
         size_bytes = RESERVE_BYTES // len(self._paths)
         try:
             for path in self._paths:
-                if path.exists() and path.stat().st_size == size_bytes:
+                if not path.is_symlink() and path.exists() and path.stat().st_size == size_bytes:
                     continue
                 if free_bytes(path.parent) < min_free_bytes + size_bytes:
                     return False
-                with path.open("wb") as file:
+                path.unlink(missing_ok=True)  # of another size, or a symbolic link to somewhere else
+                with path.open("xb") as file:
                     os.posix_fallocate(file.fileno(), 0, size_bytes)
         except OSError:
             self.give_up()

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from framesift.options import Closed, Name, Tag
-from framesift.redact import redacted_url
+from framesift.redact import is_broken_address, redacted_url, tokens
 
 _RTSP = ("rtsp", "rtsps")
 _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
@@ -45,7 +45,7 @@ class StreamOptions(Closed):
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
         url = self._url()
-        if url is not None:
+        if url is not None or (isinstance(self.source, str) and is_broken_address(self.source)):
             self._check_url(url)
         elif self.username is not None or self.password is not None:
             raise ValueError(f"stream {self.name!r}: username and password are for rtsp:// and rtsps:// sources only")
@@ -124,6 +124,7 @@ class StreamOptions(Closed):
             yield self._userinfo()
         if url.query:
             yield url.query
+        yield from tokens(str(self.source))
 
     def _url(self) -> SplitResult | None:
         if isinstance(self.source, int) or "://" not in self.source:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from framesift.redact import Redactor, redacted_url
+from framesift.redact import Redactor
 from framesift.streams.channel import Channel
 from framesift.streams.options import StreamOptions
 
@@ -138,9 +138,7 @@ class ReaderProcess:
 def shown(line: bytes, redactor: Redactor) -> str:
     """A line that a decoder wrote, as it may be shown: printable, without its speaker, without addresses' secrets."""
     text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
-    # Addresses first: struck secrets would make them unreadable as addresses, and leave what nobody knew to strike.
-    words = (redacted_url(word) if "://" in word else word for word in text.split())
-    return redactor(_SPEAKER.sub("", " ".join(words)))
+    return redactor(_SPEAKER.sub("", " ".join(text.split())))
 
 
 def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:
