@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
-from deliveries import HEIGHT, WIDTH, Label, deliver, delivery, detected, detection, folder_sink, read_yolo
+from deliveries import (
+    HEIGHT,
+    WIDTH,
+    Label,
+    deliver,
+    delivery,
+    detected,
+    detection,
+    folder_sink,
+    read_image_folder,
+    read_yolo,
+)
 from framesift import masks
 from framesift.prediction import Detection, Keypoint, Point, Task
 from framesift.sinks import Done, Later, Scope
+from rigs.polygons import covered, iou
 
 SEGMENTS = Task.INSTANCE_SEGMENTATION
 POSES = Task.KEYPOINT_DETECTION
@@ -152,39 +166,56 @@ def test_boxes_of_a_segmentation_model_are_outlines_even_where_no_object_has_one
     assert only_labels(tmp_path)[0].outline is not None
 
 
-def test_the_outline_of_a_mask_fills_the_mask(tmp_path: Path) -> None:
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.ellipse(mask, (60, 50), (40, 25), 20, 0, 360, 1, -1)
-    assert _iou_of_label(tmp_path, mask) > 0.95
-
-
-def test_an_outline_runs_through_the_middles_of_the_outermost_pixels(tmp_path: Path) -> None:
+def test_an_outline_runs_along_the_edges_of_the_outermost_pixels_as_a_box_does(tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[20:80, 20:60] = 1
-    deliver(folder_sink(tmp_path), delivery(1, detected(detection("car", rle=masks.from_mask(mask)), task=SEGMENTS)))
+    label = _label_of(tmp_path, mask)
+    assert set(map(tuple, label.tolist())) == {(0.1, 0.2), (0.3, 0.2), (0.3, 0.8), (0.1, 0.8)}
+
+
+def test_a_mask_in_pieces_and_with_a_hole_is_one_outline_that_covers_it(tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[20:80, 20:60] = mask[30:70, 100:180] = 1
+    mask[40:60, 120:150] = 0
+    cv2.ellipse(mask, (80, 50), (8, 25), 20, 0, 360, 1, -1)
+    assert iou(covered(_label_of(tmp_path, mask) * (WIDTH, HEIGHT), HEIGHT, WIDTH), mask) > 0.98
+
+
+def test_label_and_list_say_the_same_whole_polygon_of_an_object_in_pieces(tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[20:80, 20:60] = mask[20:80, 100:180] = 1
+    corners = masks.polygon(mask)
+    assert corners is not None
+    car = detection("car", x=100, y=50, w=160, h=60, points=tuple(Point(x, y) for x, y in corners.tolist()))
+    deliver(folder_sink(tmp_path), delivery(1, detected(car, task=SEGMENTS)))
 
     (label,) = only_labels(tmp_path)
     assert label.outline is not None
-    corners = {(0.1025, 0.205), (0.2975, 0.205), (0.2975, 0.795), (0.1025, 0.795)}
-    assert set(map(tuple, label.outline.tolist())) == corners
+    (listed,) = read_image_folder(tmp_path)[0]["prediction"]["predictions"]
+    for points in (label.outline * (WIDTH, HEIGHT), [(point["x"], point["y"]) for point in listed["points"]]):
+        assert (covered(points, HEIGHT, WIDTH) == mask).all()
+    x1, y1, x2, y2 = (*label.outline.min(axis=0), *label.outline.max(axis=0))
+    assert [x1 * WIDTH, y1 * HEIGHT, x2 * WIDTH, y2 * HEIGHT] == [20, 20, 180, 80]
 
 
-def test_a_mask_in_two_pieces_is_one_outline_round_both(tmp_path: Path) -> None:
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[20:80, 20:60] = 1
-    mask[30:70, 100:180] = 1
-    assert _iou_of_label(tmp_path, mask) > 0.93
-
-
-def test_a_mask_too_thin_for_an_outline_is_its_box(tmp_path: Path) -> None:
+def test_a_mask_of_two_pixels_is_an_outline_too(tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[50, 90:92] = 1
-    objects = (detection("car", x=91, y=50.5, w=2, h=1, rle=masks.from_mask(mask)),)
-    deliver(folder_sink(tmp_path), delivery(1, detected(*objects, task=SEGMENTS)))
+    label = _label_of(tmp_path, mask)
+    assert set(map(tuple, label.tolist())) == {(0.45, 0.5), (0.46, 0.5), (0.46, 0.51), (0.45, 0.51)}
 
-    (label,) = only_labels(tmp_path)
-    assert label.outline is not None
-    assert label.outline.tolist() == [[0.45, 0.5], [0.46, 0.5], [0.46, 0.51], [0.45, 0.51]]
+
+def test_a_label_is_the_whole_mask_where_the_polygon_beside_it_is_one_piece(tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[20:80, 20:60] = mask[20:80, 100:180] = 1
+    largest = tuple(Point(x, y) for x, y in ((100, 20), (180, 20), (180, 80), (100, 80)))
+    label = _label_of(tmp_path, mask, points=largest)
+    assert (covered(label * (WIDTH, HEIGHT), HEIGHT, WIDTH) == mask).all()
+
+
+def test_a_mask_whose_runs_hold_nothing_is_its_box(tmp_path: Path) -> None:
+    label = _label_of(tmp_path, np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert label.tolist() == [[0.45, 0.45], [0.55, 0.45], [0.55, 0.55], [0.45, 0.55]]
 
 
 def test_keypoints_are_columns_in_the_order_of_their_ids(tmp_path: Path) -> None:
@@ -236,10 +267,10 @@ def _person(*points: tuple[int, float, float]) -> Detection:
     )
 
 
-def _iou_of_label(root: Path, mask: np.ndarray) -> float:
-    deliver(folder_sink(root), delivery(1, detected(detection("car", rle=masks.from_mask(mask)), task=SEGMENTS)))
+def _label_of(root: Path, mask: NDArray[np.uint8], **more: Any) -> NDArray[np.float64]:
+    """The outline of an object with this mask, in fractions of the picture."""
+    car = detection("car", rle=masks.from_mask(mask), **more)
+    deliver(folder_sink(root), delivery(1, detected(car, task=SEGMENTS)))
     (label,) = only_labels(root)
     assert label.outline is not None
-    drawn = np.zeros_like(mask)
-    cv2.fillPoly(drawn, [np.floor(label.outline * (WIDTH, HEIGHT)).astype(np.int32)], 1)
-    return float((drawn & mask).sum() / (drawn | mask).sum())
+    return label.outline

@@ -19,6 +19,7 @@ from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, lo
 from framesift.prediction import Detection, Detections, Task
 from rigs.networks import SPOT_NAMES, blank, cells, constant, frame
 from rigs.networks_heads import SURE, UNSURE, reporting
+from rigs.polygons import covered, iou
 
 OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
 RED, BLUE = (0, 0, 255), (255, 0, 0)
@@ -60,18 +61,9 @@ def spotted(height: int = 720, width: int = 1280, colour: tuple[int, int, int] =
     return pixels
 
 
-def covered(box: Detection, height: int, width: int) -> NDArray[np.bool_]:
-    """The pixels whose middles are inside the outline."""
+def corners(box: Detection) -> list[tuple[float, float]]:
     assert box.points is not None
-    corners = np.array([(p.x, p.y) for p in box.points], np.float32)
-    # Four by four points a pixel, because OpenCV fills the pixels that the edge touches.
-    fine = np.zeros((4 * height, 4 * width), np.uint8)
-    cv2.fillPoly(fine, [np.round(corners * 4 - 0.5).astype(np.int32)], 1)
-    return fine[2::4, 2::4] > 0
-
-
-def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return float((one & other).sum() / (one | other).sum())
+    return [(p.x, p.y) for p in box.points]
 
 
 @pytest.mark.parametrize("colour", [RED, BLUE])
@@ -123,7 +115,7 @@ def test_an_outline_covers_what_was_seen(tmp_path: Path, head: str) -> None:
         pixels = blank(height, width)
         cv2.ellipse(pixels, centre, (height // 4, height // 6), 30, 0, 360, RED, -1)
         (box,) = found(spotting(tmp_path, head), pixels).objects
-        assert iou(covered(box, height, width), pixels[:, :, 2] == 255) > 0.93
+        assert iou(covered(corners(box), height, width), pixels[:, :, 2] == 255) > 0.93
         assert len(box.points or ()) < 60
 
 
@@ -139,17 +131,67 @@ def test_an_outline_ends_at_its_box_and_at_the_frame(tmp_path: Path) -> None:
     assert (beyond.y, beyond.height) == (56, 16)
 
 
-def test_of_an_object_in_pieces_the_largest_is_outlined_and_one_without_any_is_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("height", "width"), [(192, 320), (720, 1280), (600, 400)])
+@pytest.mark.parametrize("head", WITH_OUTLINES)
+def test_an_object_in_pieces_and_with_a_hole_is_whole(tmp_path: Path, head: str, height: int, width: int) -> None:
+    pixels = blank(height, width)
+    pixels[height // 4 : height * 3 // 4, width // 8 : width * 7 // 8] = RED
+    pixels[:, width * 4 // 10 : width * 5 // 10] = 90  # a pole
+    pixels[height * 4 // 10 : height * 6 // 10, width * 6 // 10 : width * 7 // 10] = 90  # a window
+    (box,) = found(spotting(tmp_path, head), pixels).objects
+    assert iou(covered(corners(box), height, width), pixels[:, :, 2] == 255) > 0.9
+    x, y = np.array(corners(box)).T
+    pixel = max(height / 192, width / 320)
+    around = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2, x.max() - x.min(), y.max() - y.min()
+    assert around == pytest.approx((box.x, box.y, box.width, box.height), abs=3 * pixel)
+
+
+def test_an_object_without_any_mask_is_dropped_and_counted(tmp_path: Path) -> None:
     output = np.zeros((1, 8, cells(64, 64)), np.float32)
     output[0, :, 3] = [32, 32, 64, 64, 0.9, 0.0, 1.0, 0.0]
     output[0, :, 5] = [32, 32, 64, 64, 0.0, 0.8, 0.0, 1.0]
     prototypes = np.full((1, 2, 64, 64), -1.0, np.float32)
-    prototypes[0, 0, 10:20, 10:30] = 1
-    prototypes[0, 0, 40:44, 40:44] = 1
+    prototypes[0, 0, 10:20, 10:30] = prototypes[0, 0, 40:44, 40:44] = 1
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes)), blank(64, 64))
     (box,) = answer.objects
-    assert {(p.x, p.y) for p in box.points or ()} == {(10, 10), (30, 10), (30, 20), (10, 20)}
+    assert (covered(corners(box), 64, 64) == (prototypes[0, 0] > 0)).all()
     assert (box.class_id, answer.dropped) == (0, 1)
+
+
+# 64 x 128 is letterboxed into 64 x 64: its rows are 16 to 48.
+@pytest.mark.parametrize("row", [[32.0, 8, 20, 14], [32, 56, 60, 15.5], [5, 62, 20, 9]])
+@pytest.mark.parametrize("family", ["yolov8", "yolov8-seg", "yolov8-pose", "end2end"])
+def test_what_lies_in_the_bars_is_nobodys_interest_and_no_fault(tmp_path: Path, family: str, row: list[float]) -> None:
+    columns = {"yolov8": [], "yolov8-seg": [1.0], "yolov8-pose": [1.0, 1.0, 1.0], "end2end": []}[family]
+    seen = [32.0, 32, 20, 20]
+    if family == "end2end":
+        output = np.zeros((1, 30, 6), np.float32)
+        for place, (x, y, w, h) in enumerate((row, seen)):
+            output[0, place] = [x - w / 2, y - h / 2, x + w / 2, y + h / 2, 0.9, 0]
+    else:
+        output = np.zeros((1, 5 + len(columns), cells(64, 64)), np.float32)
+        output[0, :, [3, 5]] = [[*row, 0.9, *columns], [*seen, 0.9, *columns]]
+    masks = [np.full((1, 1, 16, 16), 5.0, np.float32)] if family == "yolov8-seg" else []
+    path = constant(tmp_path / "n.onnx", output, *masks)
+    answer = found(
+        model(path, family=family, **({} if family == "end2end" else {"class_names": ["a"]})), blank(64, 128)
+    )
+    assert [(box.x, box.y) for box in answer.objects] == [(64, 32)]
+    assert answer.dropped == 0
+
+
+def test_of_a_mask_only_what_lies_in_the_picture_counts(tmp_path: Path) -> None:
+    # Two boxes of one size, which reach from the picture into the bar below: the mask of one is in the bar alone.
+    output = np.zeros((1, 8, cells(64, 64)), np.float32)
+    output[0, :, 3] = [16, 48, 16, 16, 0.9, 0.0, 1.0, 0.0]
+    output[0, :, 5] = [48, 48, 16, 16, 0.0, 0.9, 0.0, 1.0]
+    prototypes = np.full((1, 2, 64, 64), -1.0, np.float32)
+    prototypes[0, 0] = 1
+    prototypes[0, 1, 50:] = 1
+    answer = found(model(constant(tmp_path / "n.onnx", output, prototypes), class_names=["a", "b"]), blank(64, 128))
+    (box,) = answer.objects
+    assert {*corners(box)} == {(16, 48), (48, 48), (48, 64), (16, 64)}
+    assert (box.class_name, box.y, box.height, answer.dropped) == ("a", 56, 16, 0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

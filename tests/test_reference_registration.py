@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clocks import NOON_S
-from framesift import wire
+from framesift import masks, wire
 from framesift.config_errors import ConfigError
 from framesift.datapoint import encode, fitted, new_id
 from framesift.frame import Frame, Pixels
@@ -24,6 +24,7 @@ from framesift.prediction import Detections, scaled
 from framesift.settings import load
 from registrations import IMAGE, PROJECT, STUB, found, limits, policy, registering
 from rigs.platform import Platform, StoredImage
+from rigs.polygons import covered
 
 CLOSE: dict[str, Any] = {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.2, "probability": 1}
 UNSURE: dict[str, Any] = {"type": "uncertainty"}
@@ -379,6 +380,36 @@ def test_ours_every_point_is_scaled_by_its_axis_and_the_prediction_itself_is_not
     assert moved.keypoints is not None
     assert (moved.x, moved.y) == (moved.width, moved.height) == expected
     assert [(p.x, p.y) for p in (*moved.points, *moved.keypoints)] == [expected, (0, 0), expected]
+
+
+@pytest.mark.parametrize("kind", ["points", "rle"])
+def test_ours_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
+    tmp_path: Path, platform: Platform, kind: str
+) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[8:40, 4:24] = mask[8:40, 32:60] = 1
+    mask[16:24, 40:48] = 0
+    corners, counts = masks.polygon(mask), masks.from_mask(mask).counts
+    assert corners is not None
+    said = {
+        "points": {"points": [{"x": x, "y": y} for x, y in corners.tolist()]},
+        "rle": {"rle": {"size": [48, 64], "counts": counts}},
+    }[kind]
+    answer = found(0.5)
+    answer["predictions"][0] |= {"x": 32, "y": 24, "width": 56, "height": 32, **said}
+    image = sent(tmp_path, platform, answer, max_image_size=[24, 32])
+    (annotation,) = platform.annotations_of(image.id)
+    (box,) = annotation.json()["predictions"]
+    if kind == "rle":
+        assert "points" not in box
+        stored = masks.to_mask(masks.parsed((24, 32), box["rle"]["counts"])) > 0
+    else:
+        stored = covered([(point["x"], point["y"]) for point in box["points"]], 24, 32)
+    assert (stored == (mask[::2, ::2] > 0)).all()
+    rows, columns = np.nonzero(stored)
+    box_of_mask = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    x, y, w, h = (box[key] for key in ("x", "y", "width", "height"))
+    assert box_of_mask == (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
 
 
 def test_coordinates_of_a_picture_that_is_not_reduced_stay_as_they_are(tmp_path: Path, platform: Platform) -> None:

@@ -50,11 +50,11 @@ class Detector:
         """outputs: those of the family, without the batch's dimension. width, height: of the frame, in pixels. Raises
         ValueError, IndexError where they aren't what they were when the network was loaded."""
         found = self._reader(outputs, self._confidence)
+        found = found[~self._in_bars(found.boxes, prepared.inside(width, height))]
         if self._fit.family not in DONE_INSIDE:
             found = heads.suppressed(found, self._iou)
         points: list[tuple[Point, ...]] | None = None
         keypoints: list[tuple[Keypoint, ...]] | None = None
-        before = len(found.rows)
         if self._fit.masks:
             found, points = self._outlined(found, outputs, prepared, width, height)
         elif self._fit.keypoints is not None:
@@ -70,24 +70,36 @@ class Detector:
             points=points,
             keypoints=keypoints,
         )
-        return replace(good, dropped=good.dropped + found.dropped + before - len(found.rows))
+        return replace(good, dropped=good.dropped + found.dropped)
+
+    def _in_bars(self, boxes: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which boxes lie in the bars beside the picture: they are no fault of the network's, and nobody's interest.
+        inside: x1, y1, x2, y2 of the picture."""
+        return _overlap(boxes, np.array((0, 0, self._seen.width, self._seen.height))) & ~_overlap(boxes, inside)
 
     def _outlined(
         self, found: heads.Candidates, outputs: Sequence[NDArray[Any]], prepared: Prepared, width: int, height: int
     ) -> tuple[heads.Candidates, list[tuple[Point, ...]]]:
-        """Those that have a mask, and its outline. Of a mask, only what is inside its box counts."""
+        """Those that have a mask, and its polygon. Of a mask, only what is inside its box and the picture counts; where
+        nothing is, and the box reaches into a bar, all of it lies there."""
+        inside = prepared.inside(width, height)
+        boxes = np.hstack((np.maximum(found.boxes[:, :2], inside[:2]), np.minimum(found.boxes[:, 2:], inside[2:])))
+        whole = (boxes == found.boxes).all(axis=1)
+        dropped = found.dropped
         masks = outputs[-1].astype(np.float32, copy=False)
         shares = None if self._fit.family is Family.RFDETR else self._more(outputs[0], found.rows, masks.shape[0])
         kept: list[int] = []
         points: list[tuple[Point, ...]] = []
         for index, row in enumerate(found.rows):
             logits = masks[row] if shares is None else np.tensordot(shares[index].astype(np.float32), masks, 1)
-            corners = outlines.outline_of_logits(logits, found.boxes[index], self._seen.height, self._seen.width)
+            corners = outlines.polygon_of_logits(logits, boxes[index], self._seen.height, self._seen.width)
             if corners is not None:
                 there = np.clip(prepared.to_picture(corners), 0, (width, height))
                 kept.append(index)
                 points.append(tuple(Point(x, y) for x, y in there.tolist()))
-        return found[np.array(kept, np.int64)], points
+            elif whole[index]:
+                dropped += 1
+        return replace(found[np.array(kept, np.int64)], dropped=dropped), points
 
     def _jointed(
         self, found: heads.Candidates, output: NDArray[Any], prepared: Prepared, shape: tuple[int, int]
@@ -96,7 +108,8 @@ class Detector:
         count, numbers = shape
         said = self._more(output, found.rows, count * numbers).reshape(-1, count, numbers)
         finite = np.flatnonzero(np.isfinite(said).all(axis=(1, 2)))
-        found, said = found[finite], said[finite]
+        dropped = found.dropped + len(said) - len(finite)
+        found, said = replace(found[finite], dropped=dropped), said[finite]
         places = prepared.to_picture(said[:, :, :2].reshape(-1, 2 * count)).reshape(-1, count, 2)
         # Without a confidence of their own, keypoints are where they are.
         sure = said[:, :, 2] if numbers == 3 else np.ones(said.shape[:2])
@@ -122,6 +135,10 @@ class Detector:
             return f"keypoint_{number}"
         names = self._keypoint_names[class_id if 0 <= class_id < len(self._keypoint_names) else 0]
         return names[number] if number < len(names) else f"keypoint_{number}"
+
+
+def _overlap(boxes: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(((boxes[:, 2:] > area[:2]) & (boxes[:, :2] < area[2:])).all(axis=1), np.bool_)
 
 
 def _reader(fit: Fitted, height: int, width: int) -> heads.Reader:

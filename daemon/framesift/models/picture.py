@@ -34,6 +34,11 @@ class Prepared:
         there: NDArray[np.float64] = (points - offsets) * scales
         return there
 
+    def inside(self, width: int, height: int) -> NDArray[np.float64]:
+        """x1, y1, x2, y2: where a picture of this size lies in the network's input; beside it there are bars."""
+        x, y = self.offset_x, self.offset_y
+        return np.array((x, y, x + width / self.scale_x, y + height / self.scale_y))
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:

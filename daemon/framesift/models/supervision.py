@@ -1,7 +1,7 @@
 """Answers in the classes of the `supervision` library, recognised by their attributes: it is not imported, and need not
 be installed where the daemon runs.
 
-`Detections`: boxes, masks (dense or compact; the outline of each one's largest piece is kept), confidences, class ids,
+`Detections`: boxes, masks (dense or compact; kept as one polygon each), confidences, class ids,
 tracker ids, `data["class_name"]`. `KeyPoints`: points, confidences, class ids, `data["class_name"]`, `data["xyxy"]`.
 What comes out is made of numbers and texts alone: arrays that the model uses again are never kept.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framesift import wire
-from framesift.models import outlines
+from framesift.masks import polygon
 from framesift.prediction import MOST_OBJECTS, Detections, Task
 
 # What is said of objects whose class nobody names.
@@ -45,7 +45,7 @@ def detections(answer: Any, class_names: tuple[str, ...] | None, width: int, hei
         if tracker_ids is not None and tracker_ids[index] >= 0:  # trackers call those -1 that they don't know yet
             objects[index]["tracker_id"] = int(tracker_ids[index])
         if masks is not None:
-            corners = outlines.outline(np.asarray(masks[index]) != 0)
+            corners = polygon(np.asarray(masks[index]))
             # Without a mask it is no object of a segmentation: None is dropped and counted.
             objects[index]["points"] = [None] if corners is None else _points(corners)
     task = Task.OBJECT_DETECTION if masks is None else Task.INSTANCE_SEGMENTATION

@@ -1,32 +1,25 @@
 """YOLO's label files and data.yaml, as Ultralytics' loaders read them.
 
-A label line is `class x y w h` (centre and size), `class x1 y1 x2 y2 ...` (an outline of at least three points) or
-`class x y w h` with `x y visibility` for each keypoint, all as fractions of the picture. The loaders tell the kinds
-apart by the number of columns, so a picture with one outline has outlines only, and a folder of poses has one number of
-keypoints for ever: `kpt_shape` in data.yaml, set by the first picture that is labelled. A keypoint beyond it, like all
-that a label can't say, is in the metadata only.
+A label line is `class x y w h` (centre and size), `class x1 y1 x2 y2 ...` (an outline of at least three points; one
+polygon for all pieces of an object, see `masks`) or `class x y w h` with `x y visibility` for each keypoint, all as
+fractions of the picture. The loaders tell the kinds apart by the number of columns, so a picture with one outline has
+outlines only, and a folder of poses has one number of keypoints for ever: `kpt_shape` in data.yaml, set by the first
+picture that is labelled. A keypoint beyond it, like all that a label can't say, is in the metadata only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from framesift import masks
 from framesift.durable import write_whole
-from framesift.masks import Rle
 from framesift.prediction import Detection, Detections, Task
-
-# An outline within half a pixel of the mask's edge is as good as the edge, with a tenth of its points. Of a mask in
-# more pieces than this the small ones are noise.
-_OUTLINE_ERROR_PX = 0.5
-_MOST_PIECES = 16
 
 Points = NDArray[np.float64]
 
@@ -129,36 +122,10 @@ def _keypoints(d: Detection, picture: Detections, shape: tuple[int, int]) -> lis
 
 def _outline(d: Detection, picture: Detections) -> Points | None:
     """The object's outline as fractions of the picture, shape (n, 2), n at least 3; None if it has none."""
-    if d.points is not None and len(d.points) >= 3:
-        return np.array([(p.x / picture.width, p.y / picture.height) for p in d.points])
-    return None if d.rle is None else _traced(d.rle)
-
-
-def _traced(rle: Rle) -> Points | None:
-    contours, _ = cv2.findContours(masks.to_mask(rle), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    pieces = [np.asarray(cv2.approxPolyDP(c, _OUTLINE_ERROR_PX, True), np.float64).reshape(-1, 2) for c in contours]
-    pieces = sorted((p for p in pieces if len(p) >= 3), key=_area, reverse=True)[:_MOST_PIECES]
-    if not pieces:
-        return None
-    # Contours run through the middles of pixels.
-    fractions: Points = (_joined(pieces) + 0.5) / (rle.width, rle.height)
-    return fractions
-
-
-def _area(piece: Points) -> float:
-    return float(cv2.contourArea(piece.astype(np.float32)))
-
-
-def _joined(pieces: Sequence[Points]) -> Points:
-    """One outline round all pieces, which are tied by bridges of no width: a label has one outline an object."""
-    outline = pieces[0]
-    for piece in pieces[1:]:
-        apart = ((outline[:, None] - piece[None]) ** 2).sum(axis=2)
-        here, there = np.unravel_index(int(apart.argmin()), apart.shape)
-        outline = np.concatenate(
-            (outline[: here + 1], piece[there:], piece[: there + 1], outline[here:]),
-        )
-    return outline
+    corners = None if d.rle is None else masks.polygon(masks.to_mask(d.rle))
+    if corners is None and d.points is not None and len(d.points) >= 3:
+        corners = np.array([(p.x, p.y) for p in d.points])
+    return None if corners is None else corners / (picture.width, picture.height)
 
 
 def _read(path: Path) -> dict[str, Any]:
