@@ -217,7 +217,8 @@ def said_of(tmp_path: Path, values: list[float], **fields: object) -> Classifica
     [
         ([0.25, 0.625, 0.125], {}, {"b": 0.625, "a": 0.25, "c": 0.125}),
         ([0.0, math.log(6), math.log(3)], {}, {"b": 0.6, "c": 0.3, "a": 0.1}),
-        ([0.5, 0.5, 0.5], {}, {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}),
+        ([0.26, 0.625, 0.125], {}, {"b": 0.625, "a": 0.26, "c": 0.125}),
+        ([0.5, 0.5, 0.5], {"activation": "softmax"}, {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}),
         ([0.5, 0.5, 0.5], {"activation": "none"}, {"a": 0.5, "b": 0.5, "c": 0.5}),
         ([0.0, 1.0, 0.0], {"activation": "sigmoid"}, {"b": 0.731059, "a": 0.5, "c": 0.5}),
     ],
@@ -256,6 +257,80 @@ def test_a_classifier_may_say_many_labels(
     assert answer.predicted == predicted
     assert len(answer.scores) == 3
     assert all(0 <= score.confidence <= 1 for score in answer.scores)
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.8, 0.1], [0.5, 0.5, 0.5], [0.0, 0.0, 0.9], [0.0, 0.0, 0.0]])
+def test_confidences_that_are_not_those_of_one_label_are_taken_as_they_are_and_multi_label_is_asked_for(
+    tmp_path: Path, values: list[float]
+) -> None:
+    with pytest.raises(ModelUnusable, match=rf"model\.multi_label: .*c\.onnx .*add up to {sum(values):.3g}: .*true"):
+        said_of(tmp_path, values)
+    for fields in ({"multi_label": True}, {"activation": "none"}):
+        scores = said_of(tmp_path, values, **fields).scores
+        assert [score.confidence for score in sorted(scores, key=lambda s: s.class_id)] == pytest.approx(values)
+
+
+def ending(path: Path, operation: str) -> Path:
+    """A classifier of what the means of the channels are, less a half, after an operation."""
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {{
+  weights = Constant <value = float[3, 3] {{0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5}}> ()
+  two = Constant <value = int64[2] {{1, 3}}> ()
+  means = GlobalAveragePool (images)
+  row = Reshape (means, two)
+  answer = {operation}
+  output0 = Reshape (answer, two)
+}}"""
+    onnx.save(onnx.parser.parse_model(text), str(path))
+    return path
+
+
+def test_a_graph_that_ends_with_a_layer_says_logits_even_where_they_look_like_confidences(tmp_path: Path) -> None:
+    # Means of 0.5, 0 and 0.1: in the range of confidences, as those of every other picture are.
+    pixels = np.full((32, 32, 3), (51, 0, 255), np.uint8)
+    for operation in ("MatMul (row, weights)", "Gemm (row, weights)"):
+        path = ending(tmp_path / "n.onnx", operation)
+        logits = np.array([0.5, 0.0, 0.1])
+        expected = np.exp(logits) / np.exp(logits).sum()
+        assert list(scores_of(model(path), pixels).values()) == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
+        many = scores_of(model(path, multi_label=True), pixels)
+        assert list(many.values()) == pytest.approx(sorted(1 / (1 + np.exp(-logits)), reverse=True), abs=1e-5)
+
+
+def test_a_graph_that_ends_with_an_activation_says_confidences(tmp_path: Path) -> None:
+    pixels = np.full((32, 32, 3), (51, 0, 255), np.uint8)
+    softmax = ending(tmp_path / "n.onnx", "Softmax (row)")
+    expected = np.exp([1.0, 0.2, 0.0]) / np.exp([1.0, 0.2, 0.0]).sum()
+    for fields in ({}, {"multi_label": True}):
+        assert list(scores_of(model(softmax, **fields), pixels).values()) == pytest.approx(list(expected), abs=1e-5)
+    sigmoid = ending(tmp_path / "n.onnx", "Sigmoid (row)")
+    with pytest.raises(ModelUnusable, match=r"model\.multi_label"):
+        model(sigmoid)
+    expected = 1 / (1 + np.exp([-1.0, -0.2, 0.0]))
+    assert list(scores_of(model(sigmoid, multi_label=True), pixels).values()) == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_what_confidences_are_is_settled_once_and_a_picture_that_belies_it_has_no_prediction(tmp_path: Path) -> None:
+    # Of grey, black, white and noise the numbers lie from 0 to 1, and add up to about 1; of pure red the first is 334.
+    text = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {
+  two = Constant <value = int64[2] {1, 3}> ()
+  little = Constant <value = float {0.001}> ()
+  three = Constant <value = float {3.0}> ()
+  means = GlobalAveragePool (images)
+  row = Reshape (means, two)
+  more = Add (row, little)
+  least = ReduceMin (more)
+  divisor = Mul (least, three)
+  output0 = Div (more, divisor)
+}"""
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
+    classifier = model(tmp_path / "n.onnx")
+    assert list(scores_of(classifier, blank(32, 32)).values()) == pytest.approx([1 / 3] * 3, abs=0.01)
+    for _ in range(2):
+        with pytest.raises(ModelFailed, match=r"334 is no confidence: set model\.activation"):
+            classifier.predict(frame(np.full((32, 32, 3), RED, np.uint8)))
+    assert list(scores_of(classifier, blank(32, 32)).values()) == pytest.approx([1 / 3] * 3, abs=0.01)
 
 
 def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_prediction(tmp_path: Path) -> None:

@@ -8,25 +8,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.models import heads
+from framesift.models import graph, heads
+from framesift.models.model import ModelUnusable
 from framesift.models.onnx_options import OnnxOptions
 from framesift.models.picture import Prepared
 from framesift.prediction import MOST_OBJECTS, Classification, ClassScore, MultiLabel, Task
+
+# Beyond 1 by what half precision rounds.
+_MOST = 1.001
+_SUM_WITHIN = 0.05
 
 
 class Classifier:
     task = Task.CLASSIFICATION
 
-    def __init__(self, options: OnnxOptions, class_names: tuple[str, ...], values: NDArray[Any]) -> None:
-        """values: what it said of some picture; they tell whether they are confidences already."""
+    def __init__(
+        self, options: OnnxOptions, class_names: tuple[str, ...], operation: str | None, values: NDArray[np.floating]
+    ) -> None:
+        """operation: of the graph, that its output comes from. values: what it said of a few pictures, shape (pictures,
+        classes). Together they tell, once for all pictures, whether what it says are confidences already. Raises
+        ModelUnusable: they are, but not those of one label."""
         self._options = options
         self._class_names = class_names
-        self._activation = options.activation or _activation_needed(values, options.multi_label)
+        self._activation = options.activation or _activation_needed(options, operation, values)
 
     def read(
         self, outputs: Sequence[NDArray[Any]], _prepared: Prepared, width: int, height: int
     ) -> Classification | MultiLabel:
-        """width, height: of the frame, in pixels. Raises ValueError: no class has a confidence that is a number."""
+        """width, height: of the frame, in pixels. Raises ValueError: no class has a confidence that is a number, or
+        one has more than is possible."""
         confidences: NDArray[np.float64] = outputs[0].astype(np.float64).reshape(-1)
         if self._activation == "softmax":
             confidences = heads.softmax(confidences)
@@ -35,6 +45,8 @@ class Classifier:
         good = np.flatnonzero(np.isfinite(confidences) & (confidences >= 0))
         if not good.size:
             raise ValueError("no class has a confidence that is a number")
+        if self._options.activation is None and confidences[good].max() > _MOST:
+            raise ValueError(f"{confidences[good].max():.3g} is no confidence: set model.activation")
         order = good[np.argsort(-confidences[good], kind="stable")][:MOST_OBJECTS]
         scores = tuple(ClassScore(self._class_names[i], int(i), float(confidences[i])) for i in order)
         dropped = confidences.size - len(scores)
@@ -52,7 +64,18 @@ class Classifier:
         )
 
 
-def _activation_needed(values: NDArray[Any], multi_label: bool) -> str:
-    if values.min() >= 0 and values.max() <= 1.001 and (multi_label or abs(float(values.sum()) - 1) < 0.01):
-        return "none"
-    return "sigmoid" if multi_label else "softmax"
+def _activation_needed(options: OnnxOptions, operation: str | None, values: NDArray[np.floating]) -> str:
+    needed = "sigmoid" if options.multi_label else "softmax"
+    within = bool(values.min() >= 0 and values.max() <= _MOST)
+    if operation in graph.LINEAR or not (within or operation in (graph.SOFTMAX, graph.SIGMOID)):
+        return needed
+    sums = values.astype(np.float64).sum(axis=1)
+    farthest = float(sums[np.abs(sums - 1).argmax()])
+    # The sum of a softmax is 1, but for what a network of small numbers rounds off.
+    if not options.multi_label and operation != graph.SOFTMAX and abs(farthest - 1) > _SUM_WITHIN:
+        raise ModelUnusable(
+            f"model.multi_label: the numbers of {options.path} are confidences (from 0 to 1), but those of a test "
+            f"picture add up to {farthest:.3g}: where a picture may have several labels, set multi_label: true; "
+            "where it has one, set activation: none to take them as they are, softmax if they are logits"
+        )
+    return "none"

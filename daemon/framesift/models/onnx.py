@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framesift.frame import Frame, Pixels
-from framesift.models import families, labels, metadata, onnx_input, onnx_session
+from framesift.models import families, graph, labels, metadata, onnx_input, onnx_session
 from framesift.models.classifier import Classifier
 from framesift.models.detector import Detector
 from framesift.models.families import Fitted, Output, Seen
@@ -75,7 +75,8 @@ class OnnxModel:
         class_names = names or labels.made_up(fit.classes or _CLASSES_OF_UNNAMED)
         self._head: Classifier | Detector
         if fit.family is Family.CLASSIFIER:
-            self._head = Classifier(options, class_names, read[0])
+            operation = graph.operation(options.path, self._outputs[0])
+            self._head = Classifier(options, class_names, operation, self._sayings(fit.outputs[0]))
         else:
             _refuse_options_of_others(options, fit)
             keypoint_names = (options.keypoint_names,) if options.keypoint_names else said.keypoint_names
@@ -114,13 +115,21 @@ class OnnxModel:
         outputs: list[Any] = session.run(self._outputs, {self._input.name: tensor})
         return outputs
 
-    def _dry_run(self, pictures: int) -> tuple[list[Output], list[Any]]:
-        """The outputs for so many grey pictures, and their values."""
+    def _sayings(self, place: int) -> NDArray[np.floating]:
+        """What a classifier's output at `place` says of grey, black and white, and of noise, (pictures, classes)."""
+        size = (self._prepare.height, self._prepare.width, 3)
+        noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+        pictures = [np.full(size, GREY, np.uint8), np.zeros(size, np.uint8), np.full(size, 255, np.uint8), noise]
+        return np.stack([self._dry_run(1, pixels)[1][place].reshape(-1) for pixels in pictures])
+
+    def _dry_run(self, pictures: int, pixels: Pixels | None = None) -> tuple[list[Output], list[Any]]:
+        """The outputs for so many pictures, grey ones unless others are given, and their values."""
         path = self._options.path
-        grey: Pixels = np.full((self._prepare.height, self._prepare.width, 3), GREY, np.uint8)
+        if pixels is None:
+            pixels = np.full((self._prepare.height, self._prepare.width, 3), GREY, np.uint8)
         names = [output.name for output in self._session.get_outputs()]
         try:
-            tensor = np.repeat(self._prepare(grey).tensor, pictures, axis=0)
+            tensor = np.repeat(self._prepare(pixels).tensor, pictures, axis=0)
             values = self._session.run(names, {self._input.name: tensor})
         except Exception as error:  # onnxruntime and its providers raise what they like
             size = f"{self._prepare.height} x {self._prepare.width}"

@@ -69,11 +69,12 @@ class OnnxOptions(Closed):
     class that overlap by more, the less confident goes. colour: the order of the channels that the model expects. An
     input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
     models that leave theirs open. multi_label: a classifier may say several labels, those of a confidence from
-    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none if they are confidences
-    already). keypoint_names: of the keypoints of an object, in their order. first_class_id: the number that an ssd
-    model gives its first class. providers: of onnxruntime, the first that can be started is used. threads: for one
-    run. batch_size: the most pictures that are run at once where several streams wait for the network, if it leaves
-    their number open. It pays on accelerators, which have room for more than one picture.
+    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none where its graph ends with
+    softmax or sigmoid, or they lie from 0 to 1; elsewhere softmax, with multi_label sigmoid). keypoint_names: of the
+    keypoints of an object, in their order. first_class_id: the number that an ssd model gives its first class.
+    providers: of onnxruntime, the first that can be started is used. threads: for one run. batch_size: the most
+    pictures that are run at once where several streams wait for the network, if it leaves their number open. It pays on
+    accelerators, which have room for more than one picture.
     """
 
     type: Literal["onnx"]
