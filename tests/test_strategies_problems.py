@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from framesift.prediction import Task
-from framesift.strategies import AcceptedClasses, problems
+from framesift.strategies import AcceptedClasses, nameless, problems
 from sampled import label, labels, objects, options, stub
 
 CLOSE: dict[str, Any] = {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 1}
@@ -50,6 +50,30 @@ def test_a_strategy_that_can_never_match_the_models_task_is_named(fields: dict[s
 def test_a_model_that_does_not_say_its_task_or_classes_gives_no_problem() -> None:
     for fields in (RANDOM, CLOSE, CLASSES, NUMBER, UNCERTAIN):
         assert said(fields, None, None) == ()
+
+
+@pytest.mark.parametrize("fields", [CLOSE, CLASSES, NUMBER, UNCERTAIN], ids=lambda fields: fields["type"])
+def test_a_class_is_not_selected_by_a_name_where_the_models_classes_have_none(fields: dict[str, Any]) -> None:
+    task = Task.CLASSIFICATION if fields is CLASSES else Task.OBJECT_DETECTION
+    how = "set model.class_names_file"
+
+    def both(names: list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        strategies = (options(**fields | {"selected_class_names": names}),)
+        return problems(strategies, task, None, stub=False, unnamed=how), nameless(strategies, how)
+
+    (problem,), (refused,) = both(["car", "class_1", "bus"])
+    assert problem == refused
+    for word in ("'it'", fields["type"], "'car', 'bus'", "have no names", how):
+        assert word in problem
+    # These are what a model without names calls its classes.
+    assert both(["class_0", "class_17"]) == ((), ())
+    assert nameless((options(**fields | {"selected_class_names": ["car"]}),), "") == ()
+
+
+def test_a_strategy_that_selects_no_class_suits_a_model_without_names() -> None:
+    for fields in (RANDOM, CLOSE, NUMBER, UNCERTAIN):
+        assert nameless((options(**fields),), "name them") == ()
+        assert problems((options(**fields),), None, None, stub=False, unnamed="name them") == ()
 
 
 def test_only_random_suits_the_stub() -> None:

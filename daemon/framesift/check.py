@@ -16,14 +16,14 @@ from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
-from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable
+from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable, Remarks
 from framesift.models import load as load_model
 from framesift.moment import CLOCK_SET_AFTER_S
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
 from framesift.settings import NetworkOptions, RedisOptions, Settings
 from framesift.sinks import open_sink
-from framesift.strategies import problems
+from framesift.strategies import nameless, problems
 from framesift.streams import Stream, StreamLost, StreamOptions
 
 FIRST_FRAME_WITHIN_S = 20.0
@@ -54,6 +54,8 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     if settings.model is not None:
         model, finding = _model(settings.model, settings.network)
         yield finding
+        if model is not None:
+            yield from _remarks(model.remarks)
     online = connect(settings.roboflow, settings.network)
     yield from _policies(settings, online, clock, model)
     for options in settings.streams:
@@ -112,8 +114,12 @@ def _policy(
     for left_out in got.left_out:
         yield Finding(subject, None, left_out, "it was left out; the rest holds")
     if model is not None:
-        for problem in problems(got.policy.sampling_strategies, model.task, model.class_names, stub=stub):
-            yield Finding(subject, None, problem, "such a strategy collects nothing: correct it or leave it out")
+        strategies, unnamed = got.policy.sampling_strategies, model.remarks.unnamed
+        # A run refuses its own files for these, and takes from elsewhere what it can.
+        refused = nameless(strategies, unnamed) if isinstance(options, Path) and got.policy.enabled else ()
+        for problem in problems(strategies, model.task, model.class_names, stub=stub, unnamed=unnamed):
+            good = False if problem in refused else None
+            yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
 def _model(options: ModelOptions, network: NetworkOptions) -> tuple[Model | None, Finding]:
@@ -122,6 +128,15 @@ def _model(options: ModelOptions, network: NetworkOptions) -> tuple[Model | None
     except ModelUnusable as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
     return model, Finding("model", True, model.description)
+
+
+def _remarks(remarks: Remarks) -> Iterator[Finding]:
+    if remarks.preparation:
+        yield Finding("pictures", True, f"given to the model as {remarks.preparation}")
+    if remarks.left_open:
+        yield Finding("pictures", None, remarks.left_open, "set them as in the model's training")
+    if remarks.unnamed:
+        yield Finding("model", None, "its classes have no names: class_0, class_1, ... are made up", remarks.unnamed)
 
 
 def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Finding]:

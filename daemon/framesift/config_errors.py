@@ -84,9 +84,11 @@ def explain(
     for problem in error.errors(include_url=False):
         # A union reports a problem for each of its branches: they are one problem of one place.
         told.setdefault(_place(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
+    around = {place[:depth] for place in told for depth in range(len(place))}
     for place, problems in list(told.items()):
-        if problems[0]["type"] == "too_short" and any(other[: len(place)] == place != other for other in told):
-            del told[place]  # pydantic counts the good elements only; what is wrong is told by the bad ones
+        if place in around and problems[0]["type"] in ("too_short", "literal_error"):
+            # Pydantic counts the good elements only, and a list is never a word that is allowed too: bad ones tell.
+            del told[place]
     lines = []
     for place, problems in islice(told.items(), _MOST_PROBLEMS):
         where = source if isinstance(source, str) else source(place)

@@ -18,7 +18,7 @@ from framesift.online import Online
 from framesift.policy import Policy
 from framesift.policy_source import Held, News, Policies, Standing, Told
 from framesift.settings import Settings
-from framesift.strategies import problems
+from framesift.strategies import nameless, problems
 from framesift.telemetry import Condition, PolicyTold, Telemetry
 
 # Where a policy is to be fetched, the start waits so long for it before it takes the one on the disk.
@@ -61,6 +61,7 @@ class Steering:
             task=None if model is None else model.task,
             told=self._told,
             failed=failed,
+            refused=lambda policy: nameless(policy.sampling_strategies, self._unnamed),
         )
 
     def begin(self) -> None:
@@ -166,9 +167,14 @@ class Steering:
         if self._model is not None and self._settings.model is not None:
             stub = self._settings.model.type == "stub"
             strategies = standing.policy.sampling_strategies
-            never = tuple(problems(strategies, self._model.task, self._model.class_names, stub=stub))
+            names, unnamed = self._model.class_names, self._unnamed
+            never = tuple(problems(strategies, self._model.task, names, stub=stub, unnamed=unnamed))
         for reason in (*standing.notes, *standing.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
+
+    @property
+    def _unnamed(self) -> str:
+        return "" if self._model is None else self._model.remarks.unnamed
 
     def _take_zone(self) -> None:
         # All policies that collect have the same, and it changes once at most: when the first of them arrives. One that

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from framesift.models.inference_options import InferenceServerOptions
 from framesift.models.inference_server import InferenceServerModel
-from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable
+from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable, Remarks
 from framesift.models.onnx import OnnxModel
 from framesift.models.onnx_options import OnnxOptions
 from framesift.models.python import PythonModel, PythonOptions
@@ -42,4 +42,4 @@ def load(options: ModelOptions, *, ca_file: Path | None = None, proxy: str | Non
     return _LOADERS[options.type](options)
 
 
-__all__ = ["Model", "ModelAway", "ModelFailed", "ModelOptions", "ModelUnusable", "Recorder", "load"]
+__all__ = ["Model", "ModelAway", "ModelFailed", "ModelOptions", "ModelUnusable", "Recorder", "Remarks", "load"]

@@ -20,16 +20,14 @@ _SAME |= {"Dropout", "QuantizeLinear", "DequantizeLinear"}
 LINEAR = frozenset({"Gemm", "MatMul", "Conv"})
 # Confidences come out, whose sum is 1, or each by itself.
 SOFTMAX, SIGMOID = "Softmax", "Sigmoid"
+# With these a graph normalises the pixels that it is given.
+NORMALISING = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
 _LONGEST_NAME = 10_000
 
 
 def operation(path: Path, output: str) -> str | None:
     """The name of the operation, None where the file can't be read, or has its graph in another form."""
-    try:
-        with path.open("rb") as file:
-            nodes = _producers(file, path.stat().st_size)
-    except (OSError, ValueError):
-        return None
+    nodes = _read(path)
     name = output
     for _ in range(len(nodes)):
         kind, inputs = nodes.get(name, (None, []))
@@ -40,6 +38,27 @@ def operation(path: Path, output: str) -> str | None:
             return kind
         name = inputs[0]
     return None
+
+
+def first_operation(path: Path, given: str) -> str | None:
+    """The name of the first operation on an input, None where the file can't be read."""
+    nodes = _read(path)
+    name = given
+    for _ in range(len(nodes)):
+        found = next(((output, kind) for output, (kind, inputs) in nodes.items() if name in inputs), None)
+        if found is None or found[1] not in _SAME:
+            return None if found is None else found[1]
+        name = found[0]
+    return None
+
+
+def _read(path: Path) -> dict[str, tuple[str, list[str]]]:
+    """As of `_producers`; empty where the file can't be read."""
+    try:
+        with path.open("rb") as file:
+            return _producers(file, path.stat().st_size)
+    except (OSError, ValueError):
+        return {}
 
 
 def _producers(file: BinaryIO, size: int) -> dict[str, tuple[str, list[str]]]:

@@ -25,7 +25,7 @@ from framesift.frame import Frame
 from framesift.models.breaker import Breaker, Shut
 from framesift.models.inference_answers import Away, Refused, judged, shown
 from framesift.models.inference_options import InferenceServerOptions, is_nearby
-from framesift.models.model import ModelAway, ModelFailed
+from framesift.models.model import ModelAway, ModelFailed, Remarks
 from framesift.prediction import Classification, MultiLabel, Prediction, Stub, Task, scaled
 from framesift.redact import Redactor
 from framesift.web import Request, Web
@@ -42,6 +42,7 @@ _PLACES = {
 
 class InferenceServerModel:
     class_names: tuple[str, ...] | None = None
+    remarks = Remarks()
 
     def __init__(
         self,

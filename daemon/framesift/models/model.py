@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from framesift.frame import Frame
@@ -27,11 +28,24 @@ class ModelUnusable(Exception):
     """The model can't be used at all. The text says what is wrong, where, and what would be right."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What the operator should know of a model, "" where there is nothing to know.
+
+    preparation: what is done to a picture before the network sees it. left_open: what of that is a guess. unnamed: how
+    the operator gives its classes the names that they lack.
+    """
+
+    preparation: str = ""
+    left_open: str = ""
+    unnamed: str = ""
+
+
 class Model(Protocol):
     """A frame in, a prediction out. Safe to call from several threads at once.
 
     model_id: what predictions and tags call it. task: None where only its predictions will tell. class_names: by class
-    id, None where they are unknown. description: one line for the operator on what was loaded.
+    id, None where they are unknown. description: one line for the operator on what was loaded; remarks: and more.
     """
 
     @property
@@ -45,6 +59,9 @@ class Model(Protocol):
 
     @property
     def description(self) -> str: ...
+
+    @property
+    def remarks(self) -> Remarks: ...
 
     def predict(self, frame: Frame) -> Prediction:
         """The prediction in the frame's pixels. Raises ModelFailed (ModelAway among it), and nothing else."""

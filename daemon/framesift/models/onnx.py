@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framesift.frame import Frame, Pixels
-from framesift.models import families, graph, labels, metadata, onnx_input, onnx_session
+from framesift.models import coco, families, graph, labels, metadata, onnx_input, onnx_session
 from framesift.models.classifier import Classifier
 from framesift.models.detector import Detector
 from framesift.models.families import Fitted, Output, Seen
 from framesift.models.metadata import Metadata
-from framesift.models.model import ModelFailed, ModelUnusable
+from framesift.models.model import ModelFailed, ModelUnusable, Remarks
 from framesift.models.onnx_options import WITH_KEYPOINTS, Family, OnnxOptions
 from framesift.models.picture import GREY
 from framesift.models.together import Together
@@ -38,6 +38,7 @@ _OTHER_TASKS = ("obb", "semantic", "depth")
 _OTHER_HEADS = ("RTDETRDecoder",)  # looks like an end-to-end head, but its boxes are shares of the picture
 # End-to-end heads don't say how many classes they have.
 _CLASSES_OF_UNNAMED = 1000
+_NAME_THEM = "set model.class_names_file (a file of one name a line), or model.class_names (a list, or coco)"
 
 
 class OnnxModel:
@@ -49,10 +50,10 @@ class OnnxModel:
         said = metadata.read(self._session.get_modelmeta().custom_metadata_map)
         among = _families(options, said)
         self._input = onnx_input.wanted(options, self._session.get_inputs(), said)
-        names = _names(options, said)
         # Until the family is known: the shapes of what comes out don't depend on the range of what goes in.
         self._prepare = onnx_input.preparation(options, options.family, self._input)
         outputs, values = self._dry_run(1)
+        names = _names(options, said, outputs)
         seen = Seen(
             self._input.height,
             self._input.width,
@@ -64,6 +65,8 @@ class OnnxModel:
         fit = families.fitted(asked, outputs, seen, among)
         if options.first_class_id is not None:
             fit = replace(fit, first_class_id=options.first_class_id)
+        if options.class_names == "coco" and fit.family is Family.SSD:  # which count what TensorFlow counts
+            names = tuple(coco.BY_ID.values())
         self._prepare = onnx_input.preparation(options, fit.family, self._input)
         self._outputs = [outputs[place].name for place in fit.outputs]
         if options.batch_size > 1:
@@ -84,6 +87,11 @@ class OnnxModel:
             _check_confidences(options, fit, self._head, outputs, read)
         self.task: Task | None = self._head.task
         self.class_names = names
+        self.remarks = Remarks(
+            preparation=self._prepare.told(),
+            left_open=onnx_input.left_open(options, fit.family, self._input, said),
+            unnamed="" if names else _NAME_THEM,
+        )
         classes = f"{len(names)} classes" if names else "classes without names"
         provider = self._session.get_providers()[0]
         size = f"{self._input.width} x {self._input.height}"
@@ -176,7 +184,10 @@ def _families(options: OnnxOptions, said: Metadata) -> frozenset[Family] | None:
     return among
 
 
-def _names(options: OnnxOptions, said: Metadata) -> tuple[str, ...] | None:
+def _names(options: OnnxOptions, said: Metadata, outputs: list[Output]) -> tuple[str, ...] | None:
+    if options.class_names == "coco":
+        by_id = any(len(output.shape) == 3 and output.shape[2] == 1 + len(coco.BY_ID) for output in outputs)
+        return ("class_0", *coco.BY_ID.values()) if by_id else coco.NAMES
     if options.class_names is not None:
         return options.class_names
     if options.class_names_file is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from framesift.models import graph
 from framesift.models.metadata import Metadata
 from framesift.models.model import ModelUnusable
 from framesift.models.onnx_options import Family, OnnxOptions, Resize
@@ -65,6 +66,19 @@ def _size(options: OnnxOptions, sides: list[int | None], said: Metadata, shown: 
     if height is None or width is None:
         raise ModelUnusable(f"model.input_size: {options.path} leaves its size open ({shown}): give [height, width]")
     return height, width
+
+
+def left_open(options: OnnxOptions, family: Family, given: Input, said: Metadata) -> str:
+    """What of a classifier's preparation nobody says, "" where all is known. Detectors have customs, classifiers none;
+    those of Ultralytics, which name their task, are alike too."""
+    if family is not Family.CLASSIFIER or said.task is not None or given.number == "uint8":
+        return ""
+    if options.mean is not None and options.std is not None:
+        return ""
+    inside = graph.first_operation(options.path, given.name) in graph.NORMALISING  # then only its range is open
+    keys = ["scale"] if inside else ["scale", "mean", "std"]
+    open_ones = [f"model.{key}" for key in keys if getattr(options, key) is None]
+    return f"{', '.join(open_ones)}: left open by the graph and its metadata, and guessed" if open_ones else ""
 
 
 def preparation(options: OnnxOptions, family: Family, given: Input) -> Preparation:

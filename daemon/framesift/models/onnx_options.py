@@ -68,7 +68,8 @@ class OnnxOptions(Closed):
     confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
     class that overlap by more, the less confident goes. colour: the order of the channels that the model expects. An
     input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
-    models that leave theirs open. multi_label: a classifier may say several labels, those of a confidence from
+    models that leave theirs open. class_names: by class id, or coco (COCO's names). class_names_file: one name a line,
+    or the YAML file of a YOLO dataset. multi_label: a classifier may say several labels, those of a confidence from
     `threshold` on. activation: what turns a classifier's numbers into confidences (null: none where its graph ends with
     softmax or sigmoid, or they lie from 0 to 1; elsewhere softmax, with multi_label sigmoid). keypoint_names: of the
     keypoints of an object, in their order. first_class_id: the number that an ssd model gives its first class.
@@ -88,7 +89,7 @@ class OnnxOptions(Closed):
     mean: PerChannel | None = None
     std: tuple[Divisor, Divisor, Divisor] | None = None
     input_size: tuple[Side, Side] | None = None
-    class_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    class_names: Literal["coco"] | Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
     class_names_file: Path | None = None
     keypoint_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
     first_class_id: Annotated[int, Field(ge=0, le=1)] | None = None

@@ -60,6 +60,20 @@ class Preparation:
     channels_last: bool = False
     number: Literal["float32", "float16", "uint8"] = "float32"
 
+    def told(self) -> str:
+        """The same in words."""
+        how = {
+            Resize.LETTERBOX: f"letterboxed, grey bars {'on both sides' if self.centred else 'to the right and below'}",
+            Resize.STRETCH: "stretched",
+            Resize.CROP: "the middle cut out",
+        }[self.resize]
+        values = f"pixels from 0 to {255 * self.scale:.4g}, mean {_told(self.mean)}, std {_told(self.std)}"
+        shape = "(1, height, width, 3)" if self.channels_last else "(1, 3, height, width)"
+        return (
+            f"{self.width} x {self.height}, {how}; {'RGB' if self.rgb else 'BGR'}, "
+            f"{'pixels as they are, from 0 to 255' if self.number == 'uint8' else values}; {self.number} {shape}"
+        )
+
     def __call__(self, pixels: Pixels) -> Prepared:
         """pixels: BGR, uint8, shape (h, w, 3), h and w at least 1."""
         picture, offset_x, offset_y, scale_x, scale_y = self._fitted(pixels)
@@ -106,6 +120,11 @@ class Preparation:
         box[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w, cv2.INTER_LINEAR)
         # Each axis by its own ratio: rounding to whole pixels makes them differ.
         return box, float(left), float(top), width / new_w, height / new_h
+
+
+def _told(channels: PerChannel) -> str:
+    shown = [f"{value:.4g}" for value in channels]
+    return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
 
 
 def _resized(pixels: Pixels, height: int, width: int, how: int) -> Pixels:

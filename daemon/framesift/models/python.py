@@ -40,7 +40,7 @@ from pydantic import Field, JsonValue
 from framesift import wire
 from framesift.frame import Frame
 from framesift.models import supervision
-from framesift.models.model import ModelFailed, ModelUnusable
+from framesift.models.model import ModelFailed, ModelUnusable, Remarks
 from framesift.options import Closed, Tag
 from framesift.prediction import Classification, Detections, MultiLabel, Prediction, Stub, Task, scaled
 
@@ -57,6 +57,8 @@ class PythonOptions(Closed):
 
 
 class PythonModel:
+    remarks = Remarks()
+
     def __init__(self, options: PythonOptions) -> None:
         """Raises ModelUnusable: no such module or factory, a factory that fails, or what it returns is no model."""
         self._lock = threading.Lock()

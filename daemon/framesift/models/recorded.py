@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from framesift import wire
 from framesift.frame import Frame
-from framesift.models.model import ModelFailed, ModelUnusable
+from framesift.models.model import ModelFailed, ModelUnusable, Remarks
 from framesift.options import Closed
 from framesift.prediction import Detections, Prediction, Task, scaled
 
@@ -39,6 +39,7 @@ class RecordedOptions(Closed):
 
 class RecordedModel:
     class_names: tuple[str, ...] | None = None
+    remarks = Remarks()
 
     def __init__(self, options: RecordedOptions) -> None:
         """Raises ModelUnusable that names the file and the line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from framesift.frame import Frame
-from framesift.models.model import ModelFailed
+from framesift.models.model import ModelFailed, Remarks
 from framesift.options import Closed, Tag
 from framesift.prediction import Prediction, Stub, Task
 
@@ -20,6 +20,7 @@ class StubOptions(Closed):
 
 class StubModel:
     class_names: tuple[str, ...] | None = None
+    remarks = Remarks()
 
     def __init__(self, options: StubOptions) -> None:
         self.model_id = options.model_id

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
-from framesift.policy import digest
+from framesift.policy import Policy, digest
 from framesift.policy_source.kept import Kept, NotKept, find, keep, scope_name
 from framesift.policy_source.nouns import Got, Held, News, PolicyUnavailable, Source, Standing, Told
 from framesift.policy_source.options import PolicyOptions
@@ -78,10 +78,12 @@ class Policies:
         task: Task | None,
         told: Callable[[Told], None],
         failed: Callable[[BaseException], None],
+        refused: Callable[[Policy], Sequence[str]] = lambda _policy: (),
     ) -> None:
         """own: by stream, of those that have their own. folder: where the last good policies are kept. enabled: False
         switches every policy off, and nothing is fetched. task: the local model's. told: hears what happens, from any
         thread, and must not call back. failed: told of a bug that ended the thread.
+        refused: why a file's policy is none for this run, nothing where it is one.
 
         Raises ConfigError where the platform is needed and there is no key.
         """
@@ -91,6 +93,7 @@ class Policies:
         self._chance = chance
         self._enabled = enabled
         self._told = told
+        self._refused = refused
         self._lock = threading.RLock()  # what is taken is also refused, and told, under it
         self._zone: str | None = None
         self._zone_said_by = ""
@@ -249,6 +252,10 @@ class Policies:
 
     def _read(self, slot: _Slot) -> Got:
         got = slot.source.ask(0.0)
+        if self._enabled and got.policy.enabled:
+            why = self._refused(got.policy)
+            if why:
+                raise ConfigError(*(f"{slot.source.told}: {reason}" for reason in why))
         return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
 
     def _refuse_zone(self, slot: _Slot, got: Got) -> None:

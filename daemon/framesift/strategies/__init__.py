@@ -24,7 +24,7 @@ from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 from framesift.strategies.random import RandomOptions
-from framesift.strategies.strategy import Match, ModelFacts, SamplingOptions, Strategy
+from framesift.strategies.strategy import Match, ModelFacts, SamplingOptions, Strategy, unknown_classes
 from framesift.strategies.uncertainty import UncertaintyOptions
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "SamplingOptions",
     "Strategy",
     "StrategyOptions",
+    "nameless",
     "problems",
 ]
 
@@ -52,19 +53,39 @@ StrategyOptions = Annotated[
 
 
 def problems(
-    strategies: Sequence[StrategyOptions], task: Task | None, class_names: tuple[str, ...] | None, *, stub: bool
+    strategies: Sequence[StrategyOptions],
+    task: Task | None,
+    class_names: tuple[str, ...] | None,
+    *,
+    stub: bool,
+    unnamed: str = "",
 ) -> tuple[str, ...]:
     """What is worth a warning at the start: strategies that can never match this model, classes that it doesn't have.
 
     task, class_names: the model's, None where it doesn't say. stub: whether the model is the null model.
+    unnamed: how its classes would get names, "" where they have some or may have.
     """
-    model = ModelFacts(task, class_names, stub)
+    model = ModelFacts(task, class_names, stub, unnamed)
     found = []
     for options in strategies:
-        found += [f"strategy {options.name!r} ({options.type}): {problem}" for problem in options.problems(model)]
+        found += [_of(options, problem) for problem in options.problems(model)]
         found += [
             f"strategy {options.name!r} ({options.type}): collects nothing: its {limit.type} limit is 0"
             for limit in options.limits
             if limit.value == 0
         ]
     return tuple(found)
+
+
+def nameless(strategies: Sequence[StrategyOptions], unnamed: str) -> tuple[str, ...]:
+    """Those of the `problems` that no policy can be meant to have: classes are selected by names that they don't have.
+
+    unnamed: how they would get them, "" where they have some or may have.
+    """
+    model = ModelFacts(None, None, stub=False, unnamed=unnamed)
+    selected = ((options, getattr(options, "selected_class_names", None)) for options in strategies)
+    return tuple(_of(options, problem) for options, names in selected for problem in unknown_classes(model, names))
+
+
+def _of(options: StrategyOptions, problem: str) -> str:
+    return f"strategy {options.name!r} ({options.type}): {problem}"

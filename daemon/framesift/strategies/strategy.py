@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from framesift.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 
+# What a model calls its classes that have no names.
+_MADE_UP = re.compile(r"class_\d+")
 # Null or absent: every class. An empty list: none.
 ClassNames = tuple[Text, ...] | None
 
@@ -31,11 +34,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of the model before it has seen a frame; None where it does not say."""
+    """What is known of the model before it has seen a frame; None where it does not say. unnamed: how its classes would
+    get the names that they lack, "" where they have some, or may have."""
 
     task: Task | None
     class_names: tuple[str, ...] | None
     stub: bool
+    unnamed: str = ""
 
 
 class Strategy(Protocol):
@@ -79,6 +84,12 @@ def unsuited(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
 
 def unknown_classes(model: ModelFacts, selected: ClassNames) -> Iterator[str]:
     """A problem for each selected class that the model does not have."""
+    if model.unnamed:
+        named = [name for name in dict.fromkeys(selected or ()) if not _MADE_UP.fullmatch(name)]
+        if named:
+            names = ", ".join(map(repr, named))
+            yield f"names {names}, but the model's classes have no names: {model.unnamed}"
+        return
     if selected is None or model.class_names is None or model.stub:
         return
     for name in dict.fromkeys(selected):
