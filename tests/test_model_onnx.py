@@ -385,6 +385,31 @@ def test_a_file_of_names_that_is_none_is_refused_with_a_reason(
     assert said in str(refusal.value)
 
 
+def test_coco_names_the_eighty_classes_of_a_network_that_was_trained_on_it(tmp_path: Path) -> None:
+    output = eight((32, 32, 8, 8, *(0.9 if number == 2 else 0.0 for number in range(80))), classes=80)
+    path = constant(tmp_path / "n.onnx", output)
+    cars = model(path, class_names="coco", family="yolov8")
+    assert [box.class_name for box in found(cars, blank(64, 64)).objects] == ["car"]
+    assert cars.class_names is not None
+    assert (len(set(cars.class_names)), cars.class_names[0], cars.class_names[79]) == (80, "person", "toothbrush")
+    with pytest.raises(ModelUnusable, match="yolov8 would read 2 classes, with 80 class names"):
+        model(constant(tmp_path / "n.onnx", eight()), class_names="coco", family="yolov8")
+
+
+def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tmp_path: Path) -> None:
+    # Of COCO's category ids, 13 is a stop sign and 90 a toothbrush; 12 is not used.
+    boxes, scores = np.tile(np.array([0.25, 0.25, 0.75, 0.75], np.float32), (1, 3, 1)), np.array([[0.9, 0.8, 0.7]])
+    ids, count = np.array([[13, 90, 12]], np.float32), np.array([3], np.float32)
+    path = constant(tmp_path / "n.onnx", boxes, ids, scores.astype(np.float32), count)
+    ssd = model(path, class_names="coco", family="ssd", first_class_id=1)
+    assert [box.class_name for box in found(ssd, blank(64, 64)).objects] == ["stop sign", "toothbrush", "class_12"]
+    logits = np.full((1, 2, 91), -9.0, np.float32)
+    logits[0, 0, 13] = logits[0, 1, 1] = 5.0
+    path = constant(tmp_path / "n.onnx", np.full((1, 2, 4), 0.5, np.float32), logits)
+    detr = model(path, class_names="coco", family="rfdetr")
+    assert [box.class_name for box in found(detr, blank(64, 64)).objects] == ["stop sign", "person"]
+
+
 # What is refused when it is loaded
 
 

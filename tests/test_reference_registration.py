@@ -383,7 +383,7 @@ def test_ours_every_point_is_scaled_by_its_axis_and_the_prediction_itself_is_not
 
 
 @pytest.mark.parametrize("kind", ["points", "rle"])
-def test_ours_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
+def test_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
     tmp_path: Path, platform: Platform, kind: str
 ) -> None:
     mask = np.zeros((48, 64), np.uint8)

@@ -57,7 +57,8 @@ class Keypoint:
 class Detection:
     """One object. x, y: the box's CENTRE, width, height: its size, all in pixels. confidence: 0 to 1.
 
-    class_id: -1 where the model names the class alone. rle: a mask of the whole picture.
+    class_id: -1 where the model names the class alone. points: one polygon for all pieces of the object, see
+    `masks.polygon`. rle: a mask of the whole picture.
     """
 
     x: float
