@@ -270,6 +270,18 @@ def test_confidences_that_are_not_those_of_one_label_are_taken_as_they_are_and_m
         assert [score.confidence for score in sorted(scores, key=lambda s: s.class_id)] == pytest.approx(values)
 
 
+def test_what_looks_like_one_labels_confidences_for_a_grey_picture_alone_is_none(tmp_path: Path) -> None:
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+g (float[1, 3, 32, 32] images) => (float[1, 3, 1, 1] output0) {{
+  third = Constant <value = float {{{255 / 114 / 3}}}> ()
+  means = GlobalAveragePool (images)
+  output0 = Mul (means, third)
+}}"""
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
+    with pytest.raises(ModelUnusable, match=r"add up to 2\.24"):
+        model(tmp_path / "n.onnx")
+
+
 def ending(path: Path, operation: str) -> Path:
     """A classifier of what the means of the channels are, less a half, after an operation."""
     text = f"""<ir_version: 9, opset_import: ["" : 17]>
