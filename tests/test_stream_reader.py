@@ -222,8 +222,8 @@ def test_counts_that_a_busy_parent_has_no_room_for_are_told_later(live: Desk) ->
     live.tray.count(5, rate=5)
     live.messages()
     live.tray._told_s -= 10.0
-    live.tray.count(6, rate=1, unusable=1)
-    assert live.messages() == [Tally(6, 6, 0, 1)]
+    live.tray.count(6, rate=1, unusable="too small")
+    assert live.messages() == [Tally(6, 6, 0, 1, "too small")]
 
 
 def test_the_last_word_carries_the_last_counts(live: Desk) -> None:

@@ -25,6 +25,7 @@ from framesift.settings import NetworkOptions, RedisOptions, Settings
 from framesift.sinks import open_sink
 from framesift.strategies import nameless, problems
 from framesift.streams import Stream, StreamLost, StreamOptions
+from framesift.streams.opencv import ADVICE, fault
 
 FIRST_FRAME_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
@@ -73,6 +74,9 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
 
 
 def _opencv() -> Finding:
+    faulty = fault(cv2.__version__, cv2.getBuildInformation())
+    if faulty is not None:
+        return Finding("OpenCV", None, faulty, ADVICE)
     capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
     return Finding(
         "OpenCV",

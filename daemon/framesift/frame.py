@@ -65,7 +65,7 @@ class Skip(str, Enum):
     RATE = "rate"  # more pictures a second than the stream's `fps` asks for
     BUSY = "busy"  # live: a newer picture arrived while the model was still busy with an older one
     FROZEN = "frozen"  # exactly the same picture for too long: the camera hangs
-    UNUSABLE = "unusable"  # no pixels, one pixel high, or larger than any camera's picture
+    UNUSABLE = "unusable"  # no pixels, one pixel high, larger than any camera's, or never written by the decoder
 
     def __str__(self) -> str:
         return self.value

@@ -112,6 +112,8 @@ class Service:
         spool's own errors where it can't even start.
         """
         telemetry = self._telemetry
+        if self._settings.streams:
+            tell.opencv(telemetry)
         with ExitStack() as house:
             online = connect(self._settings.roboflow, self._settings.network)
             house.callback(online.close)
@@ -341,6 +343,7 @@ class Service:
             notify=lambda event: tell.stream(telemetry, event),
             count_skipped=lambda why, count: telemetry.skipped(name, why, count),
             chance=random.Random(repr((self._settings.seed, name, "backoff"))),
+            unusable=lambda count, why: tell.unusable(telemetry, name, count, why),
         )
         intake = intakes.begin(name, options.tags, pulse)
         collector = Collector(

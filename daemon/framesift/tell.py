@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
+
 from framesift.sinks import AlreadyThere, Done, Later, Never, Registered
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamState
+from framesift.streams.opencv import ADVICE, fault
 from framesift.telemetry import Condition, Queue, Telemetry
 from framesift.upload import Attempted, Pause
 
@@ -15,21 +18,33 @@ _WORDS = {
     Later: "later",
     Never: "never",
 }
-_UP = {StreamState.RUNNING: True, StreamState.LOST: False, StreamState.FROZEN: False, StreamState.ENDED: False}
+_DOWN = (StreamState.LOST, StreamState.FROZEN, StreamState.UNUSABLE)
+
+
+def opencv(telemetry: Telemetry) -> None:
+    """At the start: one line where the OpenCV that streams are read with is known to be faulty."""
+    why = fault(cv2.__version__, cv2.getBuildInformation())
+    if why is not None:
+        telemetry.warning("opencv_faulty", why=why, advice=ADVICE)
 
 
 def stream(telemetry: Telemetry, event: StreamEvent) -> None:
     """A stream changed its state: one line. Its health changes quietly."""
     telemetry.changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
     name = f"stream {event.stream}"
-    if event.state in _UP:
-        telemetry.stream_up(event.stream, _UP[event.state])
-    if event.state in (StreamState.LOST, StreamState.FROZEN):
+    if event.state is not StreamState.CONNECTING:
+        telemetry.stream_up(event.stream, event.state is StreamState.RUNNING)
+    if event.state in _DOWN:
         telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
     elif event.state is StreamState.RUNNING:
         telemetry.health.ok(name, quietly=True)
     elif event.state is StreamState.ENDED:
         telemetry.health.forget(name)
+
+
+def unusable(telemetry: Telemetry, stream: str, count: int, why: str) -> None:
+    """Pictures in a row could not be used, between good ones or where a source ended."""
+    telemetry.warning("pictures_unusable", stream=stream, count=count, why=why)
 
 
 def stream_gone(telemetry: Telemetry, name: str, why: str) -> None:

@@ -83,13 +83,15 @@ class Memory:
 class Tally:
     """From the reader: the source moves. number: the next picture's; the others count since the last tally.
 
-    A tally goes out before every picture that follows skipped ones, and about once a second in between.
+    A tally goes out before every picture that follows skipped ones, and about once a second in between. why: the latest
+    unusable one is so, in the decoder's words, not yet fit to be shown.
     """
 
     number: int
     rate: int
     busy: int
     unusable: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """ReaderProcess: the daemon's side of a reader: starting it, hearing it, and getting rid of it.
 
 The reader is started by exec with an environment of what a decoder needs and nothing else: it reads what strangers
-send, so no key of ours may be within its reach. What it writes to stderr is read as it comes, so that it never blocks
-on it, loses every secret of the stream, and its last lines explain a loss.
+send, so no key of ours may be within its reach. What it writes to stderr (see words.py) loses every secret of the
+stream before it is shown, and its last lines explain a loss.
 
 Linux kills it together with the thread that started it; so a stream's reader lives no longer than the stream's thread.
 """
@@ -14,21 +14,21 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from collections import deque
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from framesift.redact import Redactor
 from framesift.streams.channel import Channel
 from framesift.streams.options import StreamOptions
+from framesift.streams.words import Words
 
 _KEPT_LINES = 8
 _LONGEST_LINE_BYTES = 2_000
 _LONGEST_DYING_S = 5.0
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TZ", "TMPDIR", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _INHERITED_BEGINNINGS = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
+# They send FFmpeg's words to stdout, or nowhere.
+_NOT_INHERITED = ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL")
 
 _SPEAKER = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
 
@@ -56,7 +56,8 @@ class ReaderProcess:
     def __init__(self, options: StreamOptions, *, thorough: bool) -> None:
         """Starts the reader, which waits for its work on the channel. Raises OSError when no process can be started."""
         self._redactor = Redactor(options.secrets())
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._lines: list[str] = []
+        self._words: Words | None = Words.create()
         ours, theirs = Channel.pair()
         try:
             self._process = subprocess.Popen(
@@ -65,18 +66,17 @@ class ReaderProcess:
                 cwd="/",  # -m searches the working directory first: whatever lies there is not ours
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._words.fileno(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C at the terminal is for the daemon to answer
             )
         except BaseException:
             ours.close()
+            self._words.close()
             raise
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        self._listener = threading.Thread(target=self._listen, name=f"stderr of {options.name}", daemon=True)
-        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -88,14 +88,16 @@ class ReaderProcess:
 
     def finish(self, *, grace_s: float = 0.0) -> None:
         """Kills the process if it still runs after the grace, and leaves nothing of it behind."""
-        if self._ended_within(grace_s):
-            self._listener.join(_LONGEST_DYING_S)  # ends with the pipe, whose only writer is dead
-        else:
+        if not self._ended_within(grace_s):
             self._process.kill()
             # One that is stuck in the kernel (a dead network disk) goes when the kernel lets it go.
-            if self._ended_within(_LONGEST_DYING_S):
-                self._listener.join(_LONGEST_DYING_S)
+            self._ended_within(_LONGEST_DYING_S)
         self.channel.close()
+        if self._words is not None:
+            lines = (shown(line[:_LONGEST_LINE_BYTES], self._redactor) for line in self._words.last_lines(_KEPT_LINES))
+            self._lines = [line for line in lines if line]
+            self._words.close()
+            self._words = None
 
     def explanation(self, *, any_line: bool) -> str:
         """Why it ended, as far as its last lines tell, fit to be shown; empty if they don't. After `finish`.
@@ -124,16 +126,6 @@ class ReaderProcess:
             return False
         return True
 
-    def _listen(self) -> None:
-        stderr: IO[bytes] | None = self._process.stderr
-        if stderr is None:
-            return
-        with stderr:
-            while line := stderr.readline(_LONGEST_LINE_BYTES):
-                text = shown(line, self._redactor)
-                if text:
-                    self._lines.append(text)
-
 
 def shown(line: bytes, redactor: Redactor) -> str:
     """A line that a decoder wrote, as it may be shown: printable, without its speaker, without addresses' secrets."""
@@ -145,7 +137,7 @@ def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
+        if name in _INHERITED or (name.startswith(_INHERITED_BEGINNINGS) and name not in _NOT_INHERITED)
     }
     package_home = str(Path(__file__).resolve().parents[2])
     found = [str(Path(entry).resolve()) for entry in sys.path if entry]

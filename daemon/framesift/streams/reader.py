@@ -41,6 +41,7 @@ from framesift.streams.channel import (
     Tally,
     Work,
 )
+from framesift.streams.words import Words
 
 if TYPE_CHECKING:
     import cv2
@@ -54,6 +55,10 @@ _PR_SET_PDEATHSIG = 1
 
 class SourceGone(Exception):
     """The source gives no more pictures; the text says why."""
+
+
+class PictureUnusable(Exception):
+    """Nothing can be done with this picture; the text says why."""
 
 
 class FileThinning:
@@ -117,6 +122,7 @@ class Tray:
         self._waiting: tuple[Picture, float] | None = None
         self._wanted = False
         self._rate = self._busy = self._unusable = 0
+        self._why = ""
         self._number = 0
         self._told_s = time.monotonic()
 
@@ -164,12 +170,14 @@ class Tray:
             if self._waiting is not None:
                 self._send_waiting()
 
-    def count(self, number: int, *, rate: int = 0, unusable: int = 0) -> None:
+    def count(self, number: int, *, rate: int = 0, unusable: str = "") -> None:
         """The source moves: `number` is the next picture's. Says so about once a second."""
         with self._changed:
             self._number = number
             self._rate += rate
-            self._unusable += unusable
+            if unusable:
+                self._unusable += 1
+                self._why = unusable
             if time.monotonic() - self._told_s >= _TALLY_EVERY_S:
                 self._tell(wait=False)
 
@@ -210,18 +218,20 @@ class Tray:
 
     def _tell(self, *, wait: bool) -> None:
         # A parent that is busy leaves its messages unread: then the counts are kept for the next tally.
-        if self._channel.send(Tally(self._number, self._rate, self._busy, self._unusable), wait=wait):
+        if self._channel.send(Tally(self._number, self._rate, self._busy, self._unusable, self._why), wait=wait):
             self._rate = self._busy = self._unusable = 0
+            self._why = ""
         self._told_s = time.monotonic()
 
 
 class Source:
-    """An open capture. `cv2` is loaded by then: loading it takes longer than all the rest."""
+    """An open capture. `cv2` is loaded by then: loading it takes longer than all the rest. words: what it writes."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, words: Words) -> None:
         import cv2
 
         self._work = work
+        self._words = words
         try:
             self._capture = self._open()
             opened = self._capture.isOpened()
@@ -261,17 +271,24 @@ class Source:
             raise SourceGone(f"no picture for {self._work.read_timeout_s:g} s")
         return bool(grabbed)
 
-    def picture(self, room: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-        """The picture that was grabbed, in `room` if it fits there; None if it can't be used."""
+    def picture(self, room: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """The picture that was grabbed, in `room` if it fits there. Raises PictureUnusable."""
         import cv2
 
         if self._too_large:
-            return None
+            raise PictureUnusable("larger than any camera's")
+        self._words.listen()
         try:
             good, decoded = self._capture.retrieve() if room is None else self._capture.retrieve(room)
-        except cv2.error:
-            return None
-        return as_bgr(decoded) if good else None
+        except cv2.error as error:
+            raise PictureUnusable(f"not decoded: {error.err}") from None
+        refusal = self._words.refusal()
+        if refusal:
+            raise PictureUnusable(f"not written by the decoder: {refusal}")
+        picture = as_bgr(decoded) if good else None
+        if picture is None:
+            raise PictureUnusable("of no size or kind that a camera has")
+        return picture
 
     def close(self) -> None:
         self._capture.release()
@@ -281,8 +298,9 @@ def read(work: Work, channel: Channel, tray: Tray) -> None:
     """Decodes until the source is gone or the file has ended. Raises SourceGone; ChannelClosed when the parent is."""
     number = work.first_number
     live_thinning = LiveThinning(work.fps)
+    words = Words()
     while True:
-        source = Source(work)
+        source = Source(work, words)
         channel.send(Opened())
         file_thinning = FileThinning(work.fps, source.fps)
         index = 0
@@ -296,15 +314,18 @@ def read(work: Work, channel: Channel, tray: Tray) -> None:
                 tray.count(number, rate=1)
             else:
                 slot = tray.free_slot()
-                picture = source.picture(tray.pixels(slot))
-                if picture is None:
+                unusable = ""
+                try:
+                    picture = source.picture(tray.pixels(slot))
+                except PictureUnusable as error:
                     tray.put_back(slot)
+                    unusable = str(error)
                 else:
                     tray.put(picture, slot, number, taken_s, -1.0 if work.live else index / source.fps)
                     shown = True
                 # Counted only now: after a crash the reader of a file goes on behind what was counted.
                 number += 1
-                tray.count(number, unusable=1 if picture is None else 0)
+                tray.count(number, unusable=unusable)
             index += 1
         source.close()
         if work.live:

@@ -2,8 +2,9 @@
 
     CONNECTING ──> RUNNING <──> LOST            RUNNING only after a first decoded picture; LOST is tried again for ever
          │           │ ▲          │
-         └──> LOST   │ └─ FROZEN ─┘             FROZEN: exactly the same picture for a minute (live sources only)
-                     └──> ENDED                 the end of a file that isn't looped
+         └──> LOST   │ ├─ FROZEN ─┤             FROZEN: exactly the same picture for a minute (live sources only)
+                     │ └ UNUSABLE ┘             UNUSABLE: for seconds nothing but pictures that can't be used, from the
+                     └──> ENDED                 beginning or later. ENDED: the end of a file that isn't looped
 
 Live sources show the newest picture, the others are counted; a file waits, so that each of its pictures is shown. A
 frame's pixels are a read-only view of memory shared with the reader, valid until the next frame is asked for. Times of
@@ -24,6 +25,7 @@ from pathlib import Path
 from framesift.clock import Clock
 from framesift.frame import Frame, Pixels, Skip
 from framesift.moment import Moment
+from framesift.redact import Redactor
 from framesift.streams.backoff import Backoff
 from framesift.streams.channel import (
     ChannelClosed,
@@ -35,8 +37,9 @@ from framesift.streams.channel import (
 )
 from framesift.streams.listening import LISTEN_S, Listening, SourceGone
 from framesift.streams.options import StreamOptions
-from framesift.streams.process import ReaderProcess
+from framesift.streams.process import ReaderProcess, shown
 from framesift.streams.stillness import Stillness
+from framesift.streams.unusable import Unusable
 
 FROZEN_AFTER_S = 60.0
 STEADY_AFTER_S = 10.0  # a source that ran for so long is tried again at once when it is lost
@@ -54,6 +57,7 @@ class StreamState(str, Enum):
     RUNNING = "running"
     LOST = "lost"
     FROZEN = "frozen"
+    UNUSABLE = "unusable"
     ENDED = "ended"
 
     def __str__(self) -> str:
@@ -74,7 +78,7 @@ class _Kind(Enum):
     ENDED = "the file is over"
     LOST = "no more pictures from this reader"
     HOPELESS = "no pictures at all, as the source itself told"
-    FROZEN = "a new connection may help"
+    AGAIN = "a new connection may help"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,10 @@ class _Outcome:
 
 
 class Stream:
-    """One source. `frames` and `first_frame` belong to one thread; `close` may be called from any."""
+    """One source. `frames` and `first_frame` belong to one thread; `close` may be called from any.
+
+    unusable: told of pictures in a row that could not be used, how many and why, where no change of state says so.
+    """
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class Stream:
         notify: Callable[[StreamEvent], None],
         count_skipped: Callable[[Skip, int], None],
         chance: random.Random,
+        unusable: Callable[[int, str], None] = lambda _count, _why: None,
     ) -> None:
         self.name = options.name
         self.finite = options.is_file and not options.loop
@@ -107,6 +115,8 @@ class Stream:
         self._stop = stop
         self._notify = notify
         self._count_skipped = count_skipped
+        self._tell_unusable = unusable
+        self._unusable = Unusable()
         self._backoff = Backoff(chance)
         self._stillness = Stillness()
         self._closed = threading.Event()
@@ -134,7 +144,8 @@ class Stream:
             if outcome.kind is _Kind.ENDED:
                 self._change(StreamState.ENDED, outcome.detail)
                 return
-            if outcome.kind is _Kind.FROZEN:
+            if outcome.kind is _Kind.AGAIN:
+                self._wait()
                 continue
             if self.finite and (outcome.kind is _Kind.HOPELESS or fruitless >= _MOST_FRUITLESS_READERS):
                 raise StreamLost(outcome.detail)
@@ -154,7 +165,8 @@ class Stream:
             outcome: _Outcome = end.value
             if outcome.kind is _Kind.LOST or outcome.kind is _Kind.HOPELESS:
                 raise StreamLost(outcome.detail) from None
-            why = "no picture in it can be used" if outcome.kind is _Kind.ENDED else "stopped before a picture came"
+            ended = outcome.kind is _Kind.ENDED
+            why = self._less("no picture in it can be used") if ended else "stopped before a picture came"
             raise StreamLost(f"{self._options.shown_source}: {why}") from None
         else:
             return replace(frame, picture=frame.pixels.copy())
@@ -196,6 +208,7 @@ class Stream:
             with self._lock:
                 self._reader = None
             reader.finish()
+            self._usable()
 
     def _pictures(self, listening: Listening, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
         listening.begin()
@@ -207,10 +220,15 @@ class Stream:
             if message is None:
                 waited_s += LISTEN_S
                 if limit_s is not None and waited_s >= limit_s:
-                    return self._outcome(_Kind.LOST, f"no picture within {limit_s:g} s")
+                    return self._outcome(_Kind.LOST, self._less(f"no picture within {limit_s:g} s"))
             elif isinstance(message, Tally):
                 self._number = max(self._number, message.number)
                 self._skipped(message)
+                if message.unusable > 0 and self._nothing_else(message):
+                    was, why = self.state, self._less("pictures come, but none can be used")
+                    self._change(StreamState.UNUSABLE, f"{self._options.shown_source}: {why}")
+                    if self._options.is_live and was is StreamState.RUNNING:  # their size may have changed
+                        return _Outcome(_Kind.AGAIN)
             elif isinstance(message, Memory):
                 self._epoch += 0 if first else 1
             elif isinstance(message, Picture):
@@ -218,6 +236,7 @@ class Stream:
                 self._epoch += 1 if first and self._seen_any else 0
                 self._seen_any = True
                 first = False
+                self._usable()
                 self._number = max(self._number, message.number + 1)
                 if not self._is_frozen(pixels):
                     self._runs(pixels)
@@ -226,13 +245,14 @@ class Stream:
                     self._count_skipped(Skip.FROZEN, 1)
                     detail = f"exactly the same picture for {FROZEN_AFTER_S:g} s; connecting again"
                     self._change(StreamState.FROZEN, f"{self._options.shown_source}: {detail}")
-                    return _Outcome(_Kind.FROZEN)
+                    return _Outcome(_Kind.AGAIN)
                 else:
                     self._count_skipped(Skip.FROZEN, 1)
                     self._change(StreamState.FROZEN, f"{self._options.shown_source}: still the same picture")
                 listening.ask(message)
             elif isinstance(message, Ended):
-                return self._outcome(_Kind.ENDED, f"the file is over after {self._number} pictures")
+                unusable = f", {self._unusable.total} of which could not be used" if self._unusable.total else ""
+                return self._outcome(_Kind.ENDED, f"the file is over after {self._number} pictures{unusable}")
         return _Outcome(_Kind.HALTED)
 
     def _work(self) -> Work:
@@ -296,6 +316,21 @@ class Stream:
         for skip, count in ((Skip.RATE, tally.rate), (Skip.BUSY, tally.busy), (Skip.UNUSABLE, tally.unusable)):
             if count > 0:
                 self._count_skipped(skip, count)
+
+    def _nothing_else(self, tally: Tally) -> bool:
+        """More unusable pictures: whether there has been nothing else for long enough."""
+        why = shown(tally.why.encode(), Redactor(self._options.secrets()))
+        return self._unusable.add(tally.unusable, why, self._clock.monotonic())
+
+    def _usable(self) -> None:
+        """A good picture came, or nothing comes any more."""
+        count = self._unusable.end()
+        if count and self.state is not StreamState.UNUSABLE:
+            self._tell_unusable(count, self._unusable.why)
+
+    def _less(self, lack: str) -> str:
+        """What is missing, and why if pictures came that can't be used."""
+        return f"{lack}: {self._unusable.why}" if self._unusable.why else lack
 
     def _change(self, state: StreamState, detail: str) -> None:
         self.detail = detail
