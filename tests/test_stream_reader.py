@@ -226,6 +226,30 @@ def test_counts_that_a_busy_parent_has_no_room_for_are_told_later(live: Desk) ->
     assert live.messages() == [Tally(6, 6, 0, 1, "too small")]
 
 
+def test_unusable_pictures_that_came_behind_the_one_that_waits_are_told_of_behind_it(live: Desk) -> None:
+    live.tray.count(1, unusable="before")
+    live.decode(1)
+    live.tray.count(3, unusable="behind")
+    live.tray._told_s -= 10.0  # it is time for the next tally
+    live.tray.count(4, rate=1)
+    live.tray.next(Next(0, -1))
+    live.tray._told_s -= 10.0
+    live.tray.count(5, rate=1)
+    told = [(m.unusable, m.rate) if isinstance(m, Tally) else type(m) for m in live.messages()]
+    assert told == [Memory, (1, 1), Picture, (1, 1)]
+
+
+def test_an_unusable_picture_is_counted_once_whether_the_one_that_waited_before_it_was_asked_for_or_not(
+    live: Desk,
+) -> None:
+    live.decode(0)
+    live.tray.count(2, unusable="too small")
+    live.decode(2)
+    live.tray.count(4, unusable="too small")
+    live.tray.last_word(Gone("the connection ended"))
+    assert live.messages()[1:] == [Tally(4, 0, 2, 2, "too small"), Gone("the connection ended")]
+
+
 def test_the_last_word_carries_the_last_counts(live: Desk) -> None:
     live.decode(0)
     live.messages()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from numpy.typing import NDArray
 
 _CELL = 16  # pixels; a block this large survives any compression
@@ -50,10 +52,12 @@ def numbered_clip(
     *,
     still_from: int | None = None,
     begin_at: int = 0,
+    interlaced: bool = False,
 ) -> Path:
     """Writes an H.264 clip whose frames carry their numbers, beginning at `begin_at`.
 
     size: (width, height), the width at least 288. still_from: from this frame on all show that frame's picture.
+    interlaced: as analogue cameras behind a digital recorder send it.
     """
     width, height = size
     with av.open(str(path), "w") as container:
@@ -64,6 +68,8 @@ def numbered_clip(
         quality = {"crf": "23"} if still_from is None else {"qp": "0"}
         stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", **quality}
         stream.gop_size = fps
+        if interlaced:
+            stream.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
         for index in range(frames):
             number = index if still_from is None else min(index, still_from)
             pixels = np.full((height, width, 3), 90, np.uint8)
@@ -73,4 +79,30 @@ def numbered_clip(
             draw_number(pixels, begin_at + number)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
         container.mux(stream.encode(None))
+    return path
+
+
+def growing_clip(path: Path, frames: int, grown: int) -> Path:
+    """Writes an H.264 clip of so many numbered frames of 320 x 192, then so many of 640 x 384, 25 a second.
+
+    The later size stands in the stream alone, as where a camera is set to another size while somebody watches it.
+    """
+    sizes = [(320, 192)] * frames + [(640, 384)] * grown
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *sizes[0], "yuv420p"
+        encoder: av.VideoCodecContext | None = None
+        for number, (width, height) in enumerate(sizes):
+            if encoder is None or encoder.width != width:
+                encoder = av.CodecContext.create("libx264", "w")
+                encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+                encoder.framerate, encoder.time_base, encoder.gop_size = 25, Fraction(1, 25), 25
+                encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1"}
+            pixels = np.full((height, width, 3), 90, np.uint8)
+            draw_number(pixels, number)
+            frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            for packet in encoder.encode(frame):  # without latency: each frame's packet at once
+                packet.stream, packet.time_base = stream, Fraction(1, 25)
+                container.mux(packet)
     return path

@@ -46,6 +46,7 @@ class Watched:
         self.stop = threading.Event()
         self.events: list[StreamEvent] = []
         self.skipped: Counter[Skip] = Counter()
+        self.unusable: list[tuple[int, str]] = []
         self.on_skip = on_skip
         self.changed = threading.Condition()
         self.stream = Stream(
@@ -55,6 +56,7 @@ class Watched:
             notify=self._notify,
             count_skipped=self._count,
             chance=random.Random(7),
+            unusable=lambda count, why: self.unusable.append((count, why)),
         )
 
     @property

@@ -122,6 +122,7 @@ class Tray:
         self._waiting: tuple[Picture, float] | None = None
         self._wanted = False
         self._rate = self._busy = self._unusable = 0
+        self._unusable_later = 0  # than the picture that waits: told behind it
         self._why = ""
         self._number = 0
         self._told_s = time.monotonic()
@@ -153,8 +154,9 @@ class Tray:
         if picture.__array_interface__["data"][0] != target.__array_interface__["data"][0]:
             np.copyto(target, picture)
         with self._changed:
-            if self._waiting is not None:
-                self._free.append(self._waiting[0].slot)
+            overtaken = self._take_waiting()
+            if overtaken is not None:
+                self._free.append(overtaken[0].slot)
                 self._busy += 1
             self._waiting = (Picture(self._memory, slot, number, 0.0, media_s), taken_s)
             if self._wanted or not self._live:
@@ -176,15 +178,15 @@ class Tray:
             self._number = number
             self._rate += rate
             if unusable:
-                self._unusable += 1
+                self._unusable += self._waiting is None
+                self._unusable_later += self._waiting is not None
                 self._why = unusable
             if time.monotonic() - self._told_s >= _TALLY_EVERY_S:
                 self._tell(wait=False)
 
     def last_word(self, word: Ended | Gone) -> None:
         with self._changed:
-            if self._waiting is not None:  # live: nobody asked for it in time
-                self._waiting = None
+            if self._take_waiting() is not None:  # live: nobody asked for it in time
                 self._busy += 1
             self._tell(wait=True)
             self._channel.send(word)
@@ -193,8 +195,7 @@ class Tray:
         slots, fd = Slots.create(height, width, _SLOTS)
         try:
             with self._changed:
-                if self._waiting is not None:
-                    self._waiting = None
+                if self._take_waiting() is not None:
                     self._busy += 1
                 self._slots = slots
                 self._memory += 1
@@ -208,19 +209,25 @@ class Tray:
         if self._waiting is None:
             return
         picture, taken_s = self._waiting
-        self._waiting = None
         self._wanted = False
         if self._rate or self._busy or self._unusable:
             self._tell(wait=True)
         age_s = max(0.0, time.monotonic() - taken_s) if self._live else 0.0
         self._channel.send(Picture(picture.memory, picture.slot, picture.number, age_s, picture.media_s))
         self._told_s = time.monotonic()
+        self._take_waiting()
+
+    def _take_waiting(self) -> tuple[Picture, float] | None:
+        waiting, self._waiting = self._waiting, None
+        self._unusable += self._unusable_later
+        self._unusable_later = 0
+        return waiting
 
     def _tell(self, *, wait: bool) -> None:
         # A parent that is busy leaves its messages unread: then the counts are kept for the next tally.
-        if self._channel.send(Tally(self._number, self._rate, self._busy, self._unusable, self._why), wait=wait):
+        why = self._why if self._unusable else ""
+        if self._channel.send(Tally(self._number, self._rate, self._busy, self._unusable, why), wait=wait):
             self._rate = self._busy = self._unusable = 0
-            self._why = ""
         self._told_s = time.monotonic()
 
 

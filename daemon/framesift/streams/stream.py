@@ -220,13 +220,18 @@ class Stream:
             if message is None:
                 waited_s += LISTEN_S
                 if limit_s is not None and waited_s >= limit_s:
-                    return self._outcome(_Kind.LOST, self._less(f"no picture within {limit_s:g} s"))
+                    return self._outcome(_Kind.LOST, f"no picture within {limit_s:g} s")
             elif isinstance(message, Tally):
                 self._number = max(self._number, message.number)
                 self._skipped(message)
                 if message.unusable > 0 and self._nothing_else(message):
-                    was, why = self.state, self._less("pictures come, but none can be used")
-                    self._change(StreamState.UNUSABLE, f"{self._options.shown_source}: {why}")
+                    was, outcome = (
+                        self.state,
+                        self._outcome(_Kind.LOST, self._less("pictures come, but none can be used")),
+                    )
+                    self._change(StreamState.UNUSABLE, outcome.detail)
+                    if limit_s is not None:
+                        return outcome
                     if self._options.is_live and was is StreamState.RUNNING:  # their size may have changed
                         return _Outcome(_Kind.AGAIN)
             elif isinstance(message, Memory):
