@@ -22,7 +22,7 @@ from framesift.streams.words import Words
 from framesift.telemetry import Condition, Telemetry
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import growing_clip, numbered_clip, read_number
-from rigs.rtsp import RtspCamera
+from rigs.rtsp import RtspCamera, Wire
 from rigs.watched import HandClock, Watched
 
 RUNNING, UNUSABLE, ENDED = StreamState.RUNNING, StreamState.UNUSABLE, StreamState.ENDED
@@ -108,19 +108,19 @@ def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: 
             container.mux(stream.encode(flat.reformat(format="yuv444p")))
         container.mux(stream.encode(None))
     clock = HandClock()
-    with RtspCamera(tmp_path) as camera:
+    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
 
         def pass_time() -> None:
             clock.at_s += UNUSABLE_AFTER_S
 
-        watched = Watched(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        watched = Watched(source=wire.url("flat.mp4"), clock=clock, on_skip=pass_time)
         thread = watched.in_thread()
         assert watched.wait_for(lambda: UNUSABLE in watched.states)
         counted = watched.skipped[Skip.UNUSABLE]
         assert watched.wait_for(lambda: watched.skipped[Skip.UNUSABLE] > counted)
         watched.stop.set()
         thread.join(10)
-        assert watched.states == [UNUSABLE]  # once, and with one connection: another would show the same
+        assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
         assert watched.events[0].detail.endswith("none can be used: of no size or kind that a camera has")
         look = Watched(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
         with pytest.raises(StreamLost, match="none can be used: of no size or kind that a camera has"):
