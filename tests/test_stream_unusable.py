@@ -265,4 +265,4 @@ def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Pa
     named = [line for line in ran.stdout.splitlines() if "opencv_faulty" in line]
     assert len(named) == (1 if faulty else 0)
     assert ("note" in checked.stdout and "below 4.13" in checked.stdout) is faulty
-    assert all("4.13.0 can't convert interlaced video" in said for said in (*named, checked.stdout) if faulty)
+    assert all("can't convert interlaced video" in said for said in (*named, checked.stdout) if faulty)

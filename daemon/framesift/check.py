@@ -74,14 +74,15 @@ def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
 
 
 def _opencv() -> Finding:
+    capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
+    told = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
     faulty = fault(cv2.__version__, cv2.getBuildInformation())
     if faulty is not None:
-        return Finding("OpenCV", None, faulty, ADVICE)
-    capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
+        return Finding("OpenCV", None, f"{told}: {faulty}", ADVICE)
     return Finding(
         "OpenCV",
         "FFMPEG" in capture or "GSTREAMER" in capture,
-        f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}",
+        told,
         "install opencv-python-headless, or a build with FFmpeg or GStreamer",
     )
 

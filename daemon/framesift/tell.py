@@ -25,7 +25,7 @@ def opencv(telemetry: Telemetry) -> None:
     """At the start: one line where the OpenCV that streams are read with is known to be faulty."""
     why = fault(cv2.__version__, cv2.getBuildInformation())
     if why is not None:
-        telemetry.warning("opencv_faulty", why=why, advice=ADVICE)
+        telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {why}", advice=ADVICE)
 
 
 def stream(telemetry: Telemetry, event: StreamEvent) -> None:

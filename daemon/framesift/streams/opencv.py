@@ -10,16 +10,16 @@ _FIRST_FAULTY_SWSCALE = (8, 12)
 
 
 def fault(version: str, build: str) -> str | None:
-    """Of an OpenCV with this `cv2.__version__` and `cv2.getBuildInformation()`; None where nothing is known.
+    """What an OpenCV with this `cv2.__version__` and `cv2.getBuildInformation()` does; None where nothing is known.
 
     From 4.13 on it leaves more of the conversion to FFmpeg's libswscale, which since FFmpeg 8 refuses interlaced
     pictures; OpenCV does not look at the answer. A build that doesn't say which libswscale it has is taken for faulty.
     """
-    if not re.search(r"FFMPEG:\s+YES", build) or _numbers(r"", version, _FIRST_FAULTY) < _FIRST_FAULTY:
+    if not re.search(r"FFMPEG:\s+YES", build) or _numbers("", version, _FIRST_FAULTY) < _FIRST_FAULTY:
         return None
     if _numbers(r"swscale:\s+YES \(", build, _FIRST_FAULTY_SWSCALE) < _FIRST_FAULTY_SWSCALE:
         return None
-    return f"OpenCV {version} can't convert interlaced video (counted as unusable), and takes seconds to begin with HDR"
+    return "can't convert interlaced video, whose pictures count as unusable, and takes seconds to begin with HDR"
 
 
 def _numbers(before: str, text: str, otherwise: tuple[int, int]) -> tuple[int, int]:

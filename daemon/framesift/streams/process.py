@@ -57,9 +57,10 @@ class ReaderProcess:
         """Starts the reader, which waits for its work on the channel. Raises OSError when no process can be started."""
         self._redactor = Redactor(options.secrets())
         self._lines: list[str] = []
-        self._words: Words | None = Words.create()
+        self._words: Words | None = None
         ours, theirs = Channel.pair()
         try:
+            self._words = Words.create()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "framesift.streams.reader", str(theirs.fileno()), options.name],
                 env=_environment(options, thorough=thorough),
@@ -72,7 +73,8 @@ class ReaderProcess:
             )
         except BaseException:
             ours.close()
-            self._words.close()
+            if self._words is not None:
+                self._words.close()
             raise
         finally:
             theirs.close()

@@ -225,14 +225,12 @@ class Stream:
                 self._number = max(self._number, message.number)
                 self._skipped(message)
                 if message.unusable > 0 and self._nothing_else(message):
-                    was, outcome = (
-                        self.state,
-                        self._outcome(_Kind.LOST, self._less("pictures come, but none can be used")),
-                    )
-                    self._change(StreamState.UNUSABLE, outcome.detail)
+                    ran = self.state is StreamState.RUNNING
+                    lost = self._outcome(_Kind.LOST, self._less("pictures come, but none can be used"))
+                    self._change(StreamState.UNUSABLE, lost.detail)
                     if limit_s is not None:
-                        return outcome
-                    if self._options.is_live and was is StreamState.RUNNING:  # their size may have changed
+                        return lost
+                    if ran and self._options.is_live:  # their size may have changed
                         return _Outcome(_Kind.AGAIN)
             elif isinstance(message, Memory):
                 self._epoch += 0 if first else 1
@@ -324,7 +322,7 @@ class Stream:
 
     def _nothing_else(self, tally: Tally) -> bool:
         """More unusable pictures: whether there has been nothing else for long enough."""
-        why = shown(tally.why.encode(), Redactor(self._options.secrets()))
+        why = shown(tally.why.encode(errors="replace"), Redactor(self._options.secrets()))
         return self._unusable.add(tally.unusable, why, self._clock.monotonic())
 
     def _usable(self) -> None:

@@ -1,9 +1,10 @@
 """Words: what a decoder writes to stderr, kept in a piece of memory that the daemon and the reader look into.
 
-They are more than an explanation. Where FFmpeg can't convert a picture (interlaced, of another size than the first),
-OpenCV drops that answer, says that all is well, and copies out whatever its own buffer held: nothing, the picture of
-before, or that of another stream. Nothing in the array that it fills tells such a picture from a good one; the line
-that FFmpeg's converter writes at that moment, in the thread that asked, does.
+They are more than an explanation. Where FFmpeg can't convert a picture (interlaced, larger than the first), OpenCV
+drops that answer, says that all is well, and copies out whatever its own buffer held: nothing, the picture of before,
+or what lay in that memory. Every byte of the array is written, so no pattern left in it could tell such a picture from
+a good one; the line that FFmpeg's converter writes at that moment, in the thread that asked, does. (Of a picture that
+is smaller than the first, OpenCV below 4.13 converts a garbled part, and nobody says a word.)
 
 A file in memory and not a pipe: nobody has to read it for the decoder to go on, and what a decoder wrote before it
 crashed is still there.
