@@ -7,8 +7,13 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import canaries
+
+# How long an example takes is the machine's business: tests share it with others.
+settings.register_profile("framesift", deadline=None)
+settings.load_profile("framesift")
 
 
 @pytest.hookimpl(wrapper=True)

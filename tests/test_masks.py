@@ -45,7 +45,7 @@ def test_every_small_mask_is_covered_to_the_pixel_whatever_its_pieces_and_holes(
         assert (covered(corners_of(mask), *mask.shape) == mask).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_a_mask_of_several_pieces_and_holes_is_covered(data: st.DataObject) -> None:
     mask = np.zeros((240, 320), np.uint8)

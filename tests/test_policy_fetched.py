@@ -236,7 +236,7 @@ def places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from places(value, (*place, key))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([p for p in places(WHOLE) if p]), JSON, st.text(max_size=3))
 def test_whatever_stands_somewhere_in_a_policy_it_is_read_or_refused(
     place: tuple[str | int, ...], value: object, key: str

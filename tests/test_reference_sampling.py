@@ -390,7 +390,7 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     return {**rule, "more_than": more, "less_than": less}
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(answer=answers(), rule=rules(), r=PART.filter(lambda r: r < 1))
 def test_the_strategies_agree_with_the_sentences(
     answer: tuple[dict[str, Any], str], rule: dict[str, Any], r: float

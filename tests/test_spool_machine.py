@@ -296,5 +296,5 @@ class SpoolMachine(RuleBasedStateMachine):
         )
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+SpoolMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
 TestSpoolMachine = SpoolMachine.TestCase
