@@ -16,9 +16,10 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.claims import Origin
-from framesift.collect import MOST_FAILURES_IN_A_ROW, Collector, ModelBroken
+from framesift.collect import Collector
 from framesift.frame import Frame
 from framesift.intake import Intake
+from framesift.model_health import ModelBroken, ModelHealth
 from framesift.models import ModelAway, ModelFailed
 from framesift.policy import Policy, parse
 from framesift.prediction import Detection, Detections, Prediction, Task
@@ -112,6 +113,7 @@ class River:
             stream,  # type: ignore[arg-type]  # of a stream a collector uses its frames
             self.intake,
             model=model or Eye(),
+            health=ModelHealth(self.telemetry.health, self.clock),
             telemetry=self.telemetry,
             clock=self.clock,
             stop=self.stop,
@@ -295,13 +297,29 @@ def test_a_stop_ends_the_waiting_for_a_model(tmp_path: Path) -> None:
     assert away.seen == [0, 1, 2]
 
 
-def test_a_model_that_fails_now_and_then_goes_on_and_one_that_always_fails_ends_the_loop(tmp_path: Path) -> None:
-    now_and_then = Eye(fails=lambda frame: frame.number % MOST_FAILURES_IN_A_ROW != 0)
-    river = River(tmp_path, Frames(ManualClock(), 3 * MOST_FAILURES_IN_A_ROW), _policy(), now_and_then)
+def test_a_model_that_fails_on_single_frames_is_well_and_the_frames_are_counted(tmp_path: Path) -> None:
+    now_and_then = Eye(fails=lambda frame: frame.number % 3 != 0)
+    river = River(tmp_path, Frames(ManualClock(), 300), _policy(), now_and_then)
+    said: set[tuple[str, str]] = set()
+    river.stream_before(lambda _: said.update((c.name, c.condition.value) for c in river.health()))
     river.run()
-    assert len(river.items) == 3
-    (tmp_path / "b").mkdir()
-    blind = River(tmp_path / "b", Frames(ManualClock(), 1000), _policy(), Eye(fails=lambda _frame: True))
+    assert len(river.items) == 100
+    assert river.seen.refused == {"model_failed": 200}
+    assert said == {("model", "ok")}
+
+
+def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(tmp_path: Path) -> None:
+    clock = ManualClock()
+    blind = River(tmp_path, Frames(clock, 10_000), _policy(), Eye(fails=lambda _frame: True))
+    said: list[tuple[int, str]] = []
+
+    def before(number: int) -> None:
+        said.extend((number, c.condition.value) for c in blind.health() if not said or said[-1][1] != c.condition.value)
+        clock.advance(0.5)
+
+    blind.stream_before(before)
     with pytest.raises(ModelBroken, match="blinked"):
         blind.run()
-    assert blind.telemetry.snapshot().frames_read == MOST_FAILURES_IN_A_ROW
+    assert said == [(1, "ok"), (3, "degraded"), (121, "failed")]
+    seen = blind.telemetry.snapshot()
+    assert seen.frames_read == seen.refused["model_failed"] == 601  # 300 s

@@ -512,7 +512,7 @@ def test_a_run_with_files_only_has_nothing_to_look_for(tmp_path: Path) -> None:
     run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
     assert run.policies.look_once() == float("inf")
     run.policies.start()
-    assert run.policies.silence_s() == 0.0
+    assert run.policies.loop.silence_s() == 0.0
     assert run.policies.stop(1.0)
     assert list(tmp_path.glob("policy-*")) == []
 
@@ -664,7 +664,7 @@ def test_a_thread_keeps_the_policies_fresh_and_ends_when_it_is_told(tmp_path: Pa
     run.policies.start()
     assert platform.until(lambda: len(platform.asked("active_learning")) >= 5)
     assert run.clock.monotonic() - 1000.0 >= 4 * 810.0
-    assert run.policies.silence_s() <= LONGEST_WAIT_S
+    assert run.policies.loop.silence_s() <= LONGEST_WAIT_S
     platform.add_project("parking", active_learning=OTHER)
     asked = len(platform.asked("active_learning"))
     assert platform.until(lambda: len(platform.asked("active_learning")) >= asked + 2)

@@ -62,7 +62,7 @@ def test_woken_it_looks_when_the_least_rest_is_over_and_unwoken_when_the_whole_i
 
 def test_it_can_be_stopped_before_it_began_and_within_a_look() -> None:
     watch = Watch(during=lambda _: watch.rounds.wake())
-    assert watch.rounds.silence_s() == 0.0
+    assert watch.rounds.loop.silence_s() == 0.0
     assert watch.rounds.stop(0.0)
     assert watch.rounds.stopping
     looking, going_on = threading.Event(), threading.Event()
@@ -85,4 +85,4 @@ def test_a_bug_ends_it_loudly() -> None:
     watch = Watch(Rest(1.0), during=lambda look: [][look] if look > 1 else None)
     assert watch.run() == [0.0, 1.0]
     assert [type(bug) for bug in watch.bugs] == [IndexError]
-    assert watch.rounds.silence_s() == 0.0
+    assert watch.rounds.loop.silence_s() == 0.0

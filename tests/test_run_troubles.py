@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -102,8 +103,9 @@ def test_a_signal_at_the_worst_moment_is_obeyed(tmp_path: Path) -> None:
     assert '"event": "reloaded"' in done.stdout
 
 
-A_HUNG_SINK = """
-import socket, sys, threading, urllib.request, urllib.error
+# A run whose clock can be set forward: by what the program adds to `clock.leap_s`.
+LEAPING = """
+import json, sys, threading, time, urllib.request, urllib.error
 from framesift.clock import SystemClock
 from framesift.notify import Notifier
 from framesift.service import Service
@@ -118,7 +120,93 @@ class Leaping(SystemClock):
 
 settings, clock = load(Path("framesift.yaml"), {}), Leaping()
 service = Service(settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None))
+"""
 
+
+def test_a_model_that_fails_on_everything_is_told_and_ends_the_process_after_five_minutes(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "broken.py").write_text(
+        "import __main__\ndef make():\n    def predict(_):\n        __main__.clock.leap_s += 20\n"
+        "        raise RuntimeError('CUDA error 700')\n    return predict\n"
+    )
+    model = {"type": "python", "factory": "broken:make", "path": "."}
+    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True}], "model": model})
+    program = [sys.executable, "-c", LEAPING + "sys.exit(service.run())"]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    states = [line["state"] for line in told if line["event"] == "health" and line["component"] == "model"]
+    assert states == ["degraded", "failed"]
+    (failed,) = (line for line in told if line["event"] == "failed")
+    assert "ModelBroken: the model has failed for 300 s" in failed["cause"]
+    assert "CUDA error 700" in failed["cause"]
+
+
+def test_a_clip_of_which_the_model_took_not_one_frame_is_no_success(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "broken.py").write_text("def make():\n    return lambda pixels: 1 / 0\n")
+    model = {"type": "python", "factory": "broken:make", "path": "."}
+    write_configuration(tmp_path, {"streams": [CLIP], "model": model})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 1
+    assert "the model gave not one prediction" in done.stdout
+    assert '"model_failed": 5' in done.stdout
+
+
+A_HUNG_MODEL = """
+def ask(page):
+    try:
+        with urllib.request.urlopen(f"http://{settings.status.bind}/{page}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+def until(page, *words):
+    while not all(word in ask(page)[1] for word in words):
+        time.sleep(0.1)
+    return ask(page)
+
+def watch():
+    while not Path("hangs").exists():
+        time.sleep(0.1)
+    clock.leap_s += 40.0
+    until("status", "loop stream gate", "it waits for the model")
+    print("EARLY", ask("healthz")[0], flush=True)
+    clock.leap_s += 20.0
+    for page in ("healthz", "readyz"):
+        print("TOLD", *until(page, "loop stream gate: it has not moved"), flush=True)
+    until("status", '"failed", "why": "it has not moved')
+    service.stop()
+
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(service.run())
+"""
+
+
+def test_a_model_that_hangs_is_named_with_its_loop_and_the_stacks_are_logged(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "hangs.py").write_text(
+        "import threading\ndef make():\n    def predict(_):\n        open('hangs', 'w').close()\n"
+        "        threading.Event().wait()\n    return predict\n"
+    )
+    model = {"type": "python", "factory": "hangs:make", "path": "."}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    write_configuration(tmp_path, {"streams": [CLIP], "model": model, "status": {"bind": bind}})
+    program = [sys.executable, "-c", LEAPING + A_HUNG_MODEL]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stdout.splitlines()
+    assert "EARLY 200" in lines, done.stdout + done.stderr
+    assert sum(line.startswith("TOLD 503 ") for line in lines) == 2
+    silent = [json.loads(line) for line in lines if '"event": "loop_silent"' in line]
+    (told,) = (line for line in silent if "stream gate" in line["loops"])
+    (stack,) = (stack for stack in told["stacks"] if stack.startswith("gate: "))
+    assert " < hangs.py:5 predict < models/python.py:" in stack
+
+
+A_HUNG_SINK = """
 def health():
     try:
         with urllib.request.urlopen(f"http://{settings.status.bind}/healthz", timeout=5) as answer:
@@ -153,7 +241,7 @@ def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stoppin
         bind = f"127.0.0.1:{free.getsockname()[1]}"
     stream = {**CLIP, "loop": True, "fps": 1}
     write_configuration(tmp_path, {"streams": [stream], "upload": {"workers": 1}, "status": {"bind": bind}})
-    program = [sys.executable, "-c", A_HUNG_SINK]
+    program = [sys.executable, "-c", LEAPING + A_HUNG_SINK]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert f"TOLD {[503] * 10}" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0

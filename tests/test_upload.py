@@ -396,15 +396,16 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
         return Done()
 
     with running(spool, RecordingSink(clock, answer), clock) as rig:
+        (worker,) = rig.uploader.loops
         for _ in range(5):
-            until(lambda: clock.waiting() == 1 and rig.uploader.silence_s() == 0.0)
+            until(lambda: clock.waiting() == 1 and worker.silence_s() == 0.0)
             clock.advance(20.0)
         put(spool, range(1), clock.now())
         rig.uploader.nudge()
         assert inside.wait(30)
         assert not rig.uploader.drained()
         clock.advance(55.0)
-        assert rig.uploader.silence_s() == 55.0
+        assert worker.silence_s() == 55.0
         go_on.set()
         rig.until_drained()
     spool.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -77,3 +78,18 @@ class Pulse:
     def silence_s(self) -> float:
         """Seconds since the loop last looked at its clock."""
         return self._clock.monotonic() - self._last_s
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A thread that shows by its pulse that it moves. name: unique, for the operator. patience_s: how long it may be
+    silent while all is well."""
+
+    name: str
+    thread: threading.Thread
+    pulse: Pulse
+    patience_s: float = 35.0
+
+    def silence_s(self) -> float:
+        """Seconds since it last moved; 0 where it has not begun, or has ended."""
+        return self.pulse.silence_s() if self.thread.is_alive() else 0.0

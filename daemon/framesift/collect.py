@@ -11,27 +11,21 @@ from collections.abc import Callable
 from framesift.clock import Clock
 from framesift.frame import Frame, Refusal
 from framesift.intake import Intake
+from framesift.model_health import ModelHealth
 from framesift.models import Model, ModelAway, ModelFailed
 from framesift.prediction import Prediction
 from framesift.streams import Stream
-from framesift.telemetry import Condition, Telemetry
+from framesift.telemetry import Telemetry
 
-# A model that fails on so many frames in a row will not recover by being asked again: the process ends, and the
-# service manager starts it afresh.
-MOST_FAILURES_IN_A_ROW = 100
 # A file waits for a model that is away: every frame counts, and there is no newer one to look at. But not for ever: it
 # may be the frame that a server falls over.
 ASK_AGAIN_S = 1.0
 GIVE_UP_FRAME_AFTER_S = 600.0
 
 
-class ModelBroken(Exception):
-    """The model failed on too many frames in a row."""
-
-
 class Collector:
-    """Runs one stream to its end. record: told of every prediction; with it, the model is asked even while the policy
-    collects nothing."""
+    """Runs one stream to its end. health: of the model, shared by all that ask it. record: told of every prediction; with
+    it, the model is asked even while the policy collects nothing."""
 
     def __init__(
         self,
@@ -39,6 +33,7 @@ class Collector:
         intake: Intake,
         *,
         model: Model,
+        health: ModelHealth,
         telemetry: Telemetry,
         clock: Clock,
         stop: threading.Event,
@@ -47,42 +42,40 @@ class Collector:
         self.intake = intake
         self._stream = stream
         self._model = model
+        self._health = health
         self._telemetry = telemetry
         self._clock = clock
         self._stop = stop
         self._record = record
-        self._failures = 0
-        self._away = False
 
     def run(self) -> None:
         """Until the stream ends. Raises StreamLost where it can't go on, ModelBroken, and bugs."""
-        for frame in self._stream.frames():
-            self._telemetry.read(frame.stream)
-            if self._record is None and not self.intake.policy.enabled:
-                self._telemetry.refused(frame.stream, Refusal.DISABLED)
-                continue
-            prediction = self._predict(frame)
-            if prediction is None:
-                self._telemetry.refused(frame.stream, Refusal.MODEL_FAILED)
-            else:
-                self.intake.offer(frame, prediction)
+        try:
+            for frame in self._stream.frames():
+                self._telemetry.read(frame.stream)
+                if self._record is None and not self.intake.policy.enabled:
+                    self._telemetry.refused(frame.stream, Refusal.DISABLED)
+                    continue
+                prediction = self._predict(frame)
+                if prediction is not None:
+                    self.intake.offer(frame, prediction)
+        finally:
+            self._health.over(self._stream.name)
 
     def _predict(self, frame: Frame) -> Prediction | None:
+        """None where the model failed, which is counted. Raises ModelBroken."""
         started_s = self._clock.monotonic()
         try:
             prediction = self._ask(frame)
-        except ModelAway as error:
-            self._tell_away(str(error))
-            return None
         except ModelFailed as error:
-            self._failures += 1
-            self._telemetry.warning("model_failed", stream=frame.stream, frame=frame.number, why=str(error))
-            if self._failures >= MOST_FAILURES_IN_A_ROW:
-                self._telemetry.refused(frame.stream, Refusal.MODEL_FAILED)
-                raise ModelBroken(f"the model failed on {self._failures} frames in a row, at last: {error}") from error
+            self._telemetry.refused(frame.stream, Refusal.MODEL_FAILED)
+            if isinstance(error, ModelAway):
+                self._health.away(str(error))
+            else:
+                self._telemetry.warning("model_failed", stream=frame.stream, frame=frame.number, why=str(error))
+                self._health.failed(frame.stream, str(error))
             return None
-        self._failures = 0
-        self._tell_away(None)
+        self._health.answered(frame.stream)
         if prediction.dropped:
             why = f"{prediction.dropped} parts of a prediction are malformed or too many, and were left out"
             self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
@@ -101,14 +94,6 @@ class Collector:
                 waited_s = self._clock.monotonic() - began_s
                 if frame.media_s is None or self._stop.is_set() or waited_s >= GIVE_UP_FRAME_AFTER_S:
                     raise
-                self._tell_away(str(error))
+                self._health.away(str(error))
                 wait_s = ASK_AGAIN_S if error.retry_after_s is None else error.retry_after_s
             self._clock.wait(self._stop, wait_s)
-
-    def _tell_away(self, why: str | None) -> None:
-        """The model can't be asked now (why), or it has answered (None)."""
-        if why is not None:
-            self._telemetry.health.set("model", Condition.DEGRADED, why)
-        elif self._away:
-            self._telemetry.health.ok("model")
-        self._away = why is not None

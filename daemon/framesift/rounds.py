@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.clock import LONGEST_WAIT_S, Clock, Loop, Pulse
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Rounds:
         self._wake = threading.Event()
         self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.loop = Loop(name, self._thread, self.pulse)
 
     def start(self) -> None:
         self._thread.start()
@@ -59,10 +60,6 @@ class Rounds:
         if self._thread.ident is not None:
             self._thread.join(within_s)
         return not self._thread.is_alive()
-
-    def silence_s(self) -> float:
-        """Seconds since the thread last moved, for the watchdog; 0 where there is none."""
-        return self.pulse.silence_s() if self._thread.is_alive() else 0.0
 
     def _run(self) -> None:
         try:

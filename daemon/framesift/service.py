@@ -19,13 +19,15 @@ from pathlib import Path
 
 from framesift import tell
 from framesift.batches import BatchWatcher, Counts
-from framesift.clock import Clock, Pulse
+from framesift.clock import Clock, Loop, Pulse
 from framesift.collect import Collector
 from framesift.config_errors import ConfigError
 from framesift.doors import DoorOptions, open_door
 from framesift.intakes import Intakes
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
+from framesift.loop_monitor import LoopMonitor
+from framesift.model_health import ModelBroken, ModelHealth
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.notify import Notifier
@@ -46,8 +48,6 @@ STOP_WITHIN_S = 9.0
 KEPT_FOR_THE_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
 LOOK_AROUND_S = 1.0
 STATUS_EVERY_S = 10.0
-# A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
-SILENT_AFTER_S = 50.0
 
 
 class Service:
@@ -80,7 +80,8 @@ class Service:
         self._stopping_at_s: float | None = None
         self._exits_before: Mapping[str, int] = {}
         self._last_seen: Snapshot | None = None
-        self._silences_s: list[Callable[[], float]] = []  # of every loop
+        self._loops = LoopMonitor(telemetry, clock, failed=self._fail)
+        self._model_health = ModelHealth(telemetry.health, clock)
 
     def stop(self) -> None:
         """Ends the run: no more frames, deliveries in flight end or are cut, nothing accepted is lost."""
@@ -137,10 +138,10 @@ class Service:
             uploader = self._uploader(spool, sink)
             uploader.start()
             house.callback(lambda: uploader.stop(self._left_s()))
-            self._silences_s = [uploader.silence_s, steering.policies.silence_s]
-            crediting_s = sharing.begin(spool, house, granted=uploader.nudge, failed=self._fail, left_s=self._left_s)
-            if crediting_s is not None:
-                self._silences_s.append(crediting_s)
+            self._loops.add(*uploader.loops, steering.policies.loop)
+            crediting = sharing.begin(spool, house, granted=uploader.nudge, failed=self._fail, left_s=self._left_s)
+            if crediting is not None:
+                self._loops.add(crediting)
             if self._settings.sink.type == "roboflow" and online.platform is not None:
                 self._watch_batches(online.platform, sharing.counts(spool), house)
             if self._settings.status.bind is not None:
@@ -148,7 +149,7 @@ class Service:
             intakes = Intakes(self._settings, steering, spool, telemetry, uploader.nudge, sharing.fleet)
             if model is not None:
                 self._watches += [self._watch(stream, model, intakes, record) for stream in self._settings.streams]
-            self._silences_s += [watch.silence_s for watch in self._watches]
+            self._loops.add(*(watch.loop for watch in self._watches))
             house.callback(self._end_streams)
             for door in self._settings.doors:
                 self._open_door(door, intakes, house)
@@ -172,6 +173,7 @@ class Service:
             finally:
                 self._stopping_at_s = self._clock.monotonic()
                 self.stop()
+                self._loops.stop()
                 self._notifier.stopping()
         return self._farewell()
 
@@ -194,7 +196,7 @@ class Service:
         )
         door.start()
         house.callback(lambda: door.stop(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S)))
-        self._silences_s.append(door.silence_s)
+        self._loops.add(*door.loops)
 
     def _nothing_more_comes(self) -> bool:
         return not self._settings.doors and not any(watch.is_alive() for watch in self._watches)
@@ -213,7 +215,7 @@ class Service:
 
     def _open_window(self, house: ExitStack) -> None:
         """The status page. A port that is taken is a pity and no reason to collect nothing."""
-        page = StatusServer(self._settings.status, self._telemetry, alive=self._alive)
+        page = StatusServer(self._settings.status, self._telemetry, silent=self._loops.silent)
         try:
             page.start()
         except StatusUnavailable as error:
@@ -225,27 +227,28 @@ class Service:
 
     def _look_around(self, spool: Spool, uploader: Uploader) -> None:
         told_s = float("-inf")
+        pulse = Pulse(self._clock)
+        self._loops.add(Loop("main", threading.current_thread(), pulse))
+        self._loops.start()
         while not self._stop.is_set() and not self._told_to_stop and self._failure is None:
-            self._clock.wait(self._wake, LOOK_AROUND_S)
+            pulse.wait(self._wake, LOOK_AROUND_S)
             self._wake.clear()
             if self._reload:
                 self._reload = False
                 self._ask_again(uploader)
             self._telemetry.tick()
             self._tell_health(spool)
-            if self._alive():
+            if not self._loops.silent():
                 self._notifier.watchdog()
             if self._clock.monotonic() - told_s >= STATUS_EVERY_S:
                 told_s = self._clock.monotonic()
-                self._notifier.status(self._in_a_line())
+                self._notifier.status(tell.in_a_line(self._telemetry.snapshot(), len(self._watches)))
             if self._progress is not None:
                 self._progress()
             if self._nothing_more_comes() and uploader.drained():
+                if (words := self._model_health.only_failed()) is not None:
+                    self._fail(ModelBroken(f"the model gave not one prediction: {words}"))
                 return
-
-    def _alive(self) -> bool:
-        """Whether every loop has moved lately."""
-        return all(silence_s() < SILENT_AFTER_S for silence_s in self._silences_s)
 
     def _ask_again(self, uploader: Uploader) -> None:
         self._notifier.reloading(self._clock.monotonic())
@@ -258,15 +261,6 @@ class Service:
         if spool.health.fatal:
             self._fail(RuntimeError(f"the spool is broken: {problem}"))
         self._telemetry.health.set("spool", Condition.OK if problem is None else Condition.DEGRADED, problem or "")
-
-    def _in_a_line(self) -> str:
-        seen = self._telemetry.snapshot()
-        up = sum(1 for s in seen.streams if s.up)
-        waiting = 0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending
-        return (
-            f"{up} of {len(self._watches)} streams up; {seen.frames_read} frames seen, "
-            f"{seen.frames_accepted} accepted, {waiting} waiting"
-        )
 
     def _fail(self, error: BaseException) -> None:
         """A loop can't go on: the first reason is kept, and the process ends."""
@@ -316,7 +310,7 @@ class Service:
         house.callback(lambda: watcher.rounds.stop(self._left_s()))
         watcher.rounds.start()
         watcher.rounds.wait_for_first_look(BEGIN_WITHIN_S)
-        self._silences_s.append(watcher.rounds.silence_s)
+        self._loops.add(watcher.rounds.loop)
 
     def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
         return Uploader(
@@ -347,7 +341,14 @@ class Service:
         )
         intake = intakes.begin(name, options.tags, pulse)
         collector = Collector(
-            stream, intake, model=model, telemetry=telemetry, clock=pulse, stop=self._stop, record=record
+            stream,
+            intake,
+            model=model,
+            health=self._model_health,
+            telemetry=telemetry,
+            clock=pulse,
+            stop=self._stop,
+            record=record,
         )
 
         def lost(why: str) -> None:

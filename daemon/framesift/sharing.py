@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framesift.batches import Mark, OwnCounts
-from framesift.clock import Clock
+from framesift.clock import Clock, Loop
 from framesift.crediting import COPIED, RESTORING, Crediting, Use
 from framesift.limits import LimitsUnavailable, window_end, window_start
 from framesift.limits.asking import BatchReport, BatchSeen, Calendar, Requests
@@ -65,9 +65,9 @@ class Sharing:
         granted: Callable[[], None],
         failed: Callable[[BaseException], None],
         left_s: Callable[[], float],
-    ) -> Callable[[], float] | None:
-        """Starts what there is to do, and puts its end into the house. Returns how long its loop has been silent; None
-        where there is none. granted: called when datapoints got their credits."""
+    ) -> Loop | None:
+        """Starts what there is to do, and puts its end into the house. Returns its loop; None where there is none.
+        granted: called when datapoints got their credits."""
         self._telemetry.watch_credits(lambda: self._told(spool))
         if self.fleet is None:
             self._adopt(spool)
@@ -89,7 +89,7 @@ class Sharing:
         crediting.rounds.start()
         house.callback(lambda: crediting.rounds.stop(min(left_s(), STOP_WITHIN_S)))
         crediting.rounds.wait_for_first_look(BEGIN_WITHIN_S)
-        return crediting.rounds.silence_s
+        return crediting.rounds.loop
 
     def counts(self, spool: Spool) -> OwnCounts | FleetCounts:
         """Who counts what lies in the labelling batches."""

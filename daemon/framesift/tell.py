@@ -8,7 +8,7 @@ from framesift.sinks import AlreadyThere, Done, Later, Never, Registered
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamState
 from framesift.streams.opencv import ADVICE, fault
-from framesift.telemetry import Condition, Queue, Telemetry
+from framesift.telemetry import Condition, Queue, Snapshot, Telemetry
 from framesift.upload import Attempted, Pause
 
 _WORDS = {
@@ -83,3 +83,11 @@ def queue(spool: Spool) -> Queue:
     counts = spool.counts()
     exits = {exit_.value: count for exit_, count in spool.tallies().items()}
     return Queue(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, exits)
+
+
+def in_a_line(seen: Snapshot, streams: int) -> str:
+    """What a daemon with so many streams says of itself to the service manager."""
+    up = sum(1 for stream in seen.streams if stream.up)
+    waiting = 0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending
+    frames = f"{seen.frames_read} frames seen, {seen.frames_accepted} accepted, {waiting} waiting"
+    return f"{up} of {streams} streams up; {frames}"

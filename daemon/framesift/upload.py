@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from framesift.clock import LONGEST_WAIT_S, Clock, Pulse
+from framesift.clock import LONGEST_WAIT_S, Clock, Loop, Pulse
 from framesift.gate import Answer, Gate, Ruling, backoff_s
 from framesift.limits import Limit
 from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
@@ -85,6 +85,10 @@ class Uploader:
             threading.Thread(target=self._run, args=(worker,), name=f"upload-{number}", daemon=True)
             for number, worker in enumerate(self._workers, 1)
         ]
+        self.loops = tuple(
+            Loop(thread.name, thread, worker.pulse, patience_s=ATTEMPT_WITHIN_S + 1.0)
+            for thread, worker in zip(self._threads, self._workers, strict=True)
+        )
 
     def start(self) -> None:
         for thread in self._threads:
@@ -121,10 +125,6 @@ class Uploader:
         except SpoolBroken:
             return False
         return counts.ready + counts.sending + counts.registered == 0
-
-    def silence_s(self) -> float:
-        """Seconds since the worker that moved least lately moved, for the watchdog; ended workers are silent."""
-        return max(worker.pulse.silence_s() for worker in self._workers)
 
     def _run(self, worker: _Worker) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from framesift.clock import Pulse
+from framesift.clock import Loop, Pulse
 from framesift.collect import Collector
 from framesift.steering import NO_POLICY_YET
 from framesift.streams import Stream, StreamLost
@@ -37,16 +37,13 @@ class Watch:
         self._failed = failed
         self._over = over
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.loop = Loop(f"stream {name}", self._thread, clock)
 
     def start(self) -> None:
         self._thread.start()
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
-
-    def silence_s(self) -> float:
-        """Seconds since the thread last moved, for the watchdog; one that has ended is not missed."""
-        return self._clock.silence_s() if self.is_alive() else 0.0
 
     def close(self) -> None:
         """Ends the stream; the thread ends soon after."""

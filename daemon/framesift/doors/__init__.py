@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from framesift.doors.options import DoorOptions
 
 if TYPE_CHECKING:
-    from framesift.clock import Clock
+    from framesift.clock import Clock, Loop
     from framesift.intake import Intake
     from framesift.telemetry import Telemetry
 
@@ -37,8 +37,9 @@ class Door(Protocol):
     def stop(self, within_s: float) -> None:
         """Takes nothing more; what is under way ends, or is cut when the time is over."""
 
-    def silence_s(self) -> float:
-        """Seconds since the slowest of its loops last moved, for the watchdog."""
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """For the watchdog, once it has started."""
 
 
 def open_door(

@@ -18,7 +18,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from framesift import wire
-from framesift.clock import Clock, Pulse
+from framesift.clock import Clock, Loop, Pulse
 from framesift.doors import pictures
 from framesift.doors.http1 import Head
 from framesift.doors.inference import Asked, Call, Skipped, answers, asked
@@ -74,6 +74,7 @@ class Afterwards:
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="door sampling", daemon=True)
+        self.loop = Loop(health_name, self._thread, self._pulse)
 
     def start(self) -> None:
         self._thread.start()
@@ -86,9 +87,6 @@ class Afterwards:
         if self._thread.ident is not None:
             self._thread.join(within_s)
             self._hurry.set()
-
-    def silence_s(self) -> float:
-        return self._pulse.silence_s() if self._thread.is_alive() else 0.0
 
     def take(self, exchange: Exchange) -> None:
         """Never waits."""

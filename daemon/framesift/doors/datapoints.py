@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any
 
-from framesift.clock import Clock
+from framesift.clock import Clock, Loop
 from framesift.doors import pictures
 from framesift.doors.http1 import (
     BadHttp,
@@ -103,8 +103,9 @@ class DatapointsDoor:
         self._listening.stop(min(within_s, _STOP_S))
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def silence_s(self) -> float:
-        return self._listening.silence_s()
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return (self._listening.loop(),)
 
     def _puzzled(self, error: BaseException) -> None:
         self._telemetry.at_door(self._options.stream, Outcome.FAILED)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from framesift.clock import Clock, Pulse
+from framesift.clock import Clock, Loop, Pulse
 from framesift.doors import DoorUnavailable
 from framesift.doors.http1 import Reader, answer, farewell
 
@@ -81,9 +81,10 @@ class Listening:
             loop.call_soon_threadsafe(end.set)
         thread.join(within_s + 1.0)
 
-    def silence_s(self) -> float:
-        """Seconds since the loop last moved; 0 where it doesn't run."""
-        return self._pulse.silence_s() if self._thread is not None and self._thread.is_alive() else 0.0
+    def loop(self) -> Loop:
+        """For the watchdog. Only after `start`."""
+        assert self._thread is not None
+        return Loop(self._thread.name, self._thread, self._pulse)
 
     def _run(self, listening: socket.socket) -> None:
         try:

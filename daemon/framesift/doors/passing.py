@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from hmac import compare_digest
 
-from framesift.clock import Clock
+from framesift.clock import Clock, Loop
 from framesift.doors.afterwards import Afterwards, Exchange
 from framesift.doors.http1 import (
     BadHttp,
@@ -100,8 +100,9 @@ class PassThrough:
         self._listening.stop(within_s - kept_s)
         self._afterwards.stop(kept_s)
 
-    def silence_s(self) -> float:
-        return max(self._listening.silence_s(), self._afterwards.silence_s())
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return (self._listening.loop(), self._afterwards.loop)
 
     def _puzzled(self, error: BaseException) -> None:
         # Without the error's own words: they may repeat a part of a request, and with it somebody's key.

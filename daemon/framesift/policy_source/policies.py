@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framesift.clock import Clock
+from framesift.clock import Clock, Loop
 from framesift.config_errors import ConfigError
 from framesift.policy import Policy, digest
 from framesift.policy_source.kept import Kept, NotKept, find, keep, scope_name
@@ -209,9 +209,10 @@ class Policies:
         """Tells whether nothing is refreshed any more."""
         return self._rounds.stop(within_s)
 
-    def silence_s(self) -> float:
-        """Seconds since the thread last moved, for the watchdog; 0 where there is none."""
-        return self._rounds.silence_s()
+    @property
+    def loop(self) -> Loop:
+        """The thread that refreshes, for the watchdog; it never begins where every policy is a file."""
+        return self._rounds.loop
 
     def reload(self) -> None:
         """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it

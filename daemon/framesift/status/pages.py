@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hmac import compare_digest
 
@@ -19,24 +19,25 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def application(telemetry: Telemetry, alive: Callable[[], bool], token: str | None, host: str) -> ASGIApp:
-    """token: what a reader must send, or None. host: the address that is listened at, one of the names it goes by."""
+def application(telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], token: str | None, host: str) -> ASGIApp:
+    """silent: the loops that do not move, component -> why. token: what a reader must send, or None. host: the address
+    that is listened at, one of the names it goes by."""
 
     # Plain functions: they run in threads of their own, so that a slow disk under the spool holds up no other answer.
     def healthz(_request: Request) -> Response:
-        return _text("alive") if alive() else _text("a loop does not move", 503)
+        hung = silent()
+        return _text(_lines(hung), 503) if hung else _text("alive")
 
     def readyz(_request: Request) -> Response:
-        failed = [f"{c.name}: {c.why}" for c in telemetry.snapshot().health if c.condition is Condition.FAILED]
-        if not alive():
-            failed.append("a loop does not move")
-        return _text("\n".join(failed), 503) if failed else _text("ready")
+        failed = {c.name: c.why for c in telemetry.snapshot().health if c.condition is Condition.FAILED}
+        failed.update(silent())
+        return _text(_lines(failed), 503) if failed else _text("ready")
 
     def metrics(_request: Request) -> Response:
         return Response(telemetry.exposition(), headers={**_ALWAYS, "Content-Type": EXPOSITION_TYPE})
 
     def status(_request: Request) -> Response:
-        body = json.dumps({"alive": alive(), **asdict(telemetry.snapshot())})
+        body = json.dumps({"alive": not silent(), **asdict(telemetry.snapshot())})
         return Response(body + "\n", media_type="application/json", headers=_ALWAYS)
 
     def failed(_request: Request, error: Exception) -> Response:
@@ -83,6 +84,10 @@ class _Guard:
         if name not in self._names:
             return _text("this server is not called so", 421)
         return None
+
+
+def _lines(failed: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}: {why}" for name, why in failed.items())
 
 
 def _text(text: str, code: int = 200, more: dict[str, str] | None = None) -> Response:

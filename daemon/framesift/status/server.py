@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import uvicorn
@@ -36,12 +36,12 @@ class Window(Protocol):
 
 
 class StatusServer:
-    """alive: whether every loop has moved lately. Asked by several threads at once."""
+    """silent: the loops that do not move, component -> why. Asked by several threads at once."""
 
-    def __init__(self, window: Window, telemetry: Telemetry, *, alive: Callable[[], bool]) -> None:
+    def __init__(self, window: Window, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]]) -> None:
         self._window = window
         self._telemetry = telemetry
-        self._alive = alive
+        self._silent = silent
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.port = window.port  # 0 until `start` has found a free one
@@ -54,7 +54,7 @@ class StatusServer:
         listening = self._listen()
         self.port = int(listening.getsockname()[1])
         config = uvicorn.Config(
-            application(self._telemetry, self._alive, token, window.host),
+            application(self._telemetry, self._silent, token, window.host),
             http="h11",
             ws="none",
             lifespan="off",
