@@ -196,9 +196,7 @@ monitor = LoopMonitor(Telemetry(clock, Style(), out=io.StringIO()), clock, faile
 monitor.start()
 clock.wait(threading.Event(), 0.2)
 def predict_that_keeps_the_interpreter():
-    ctypes.PyDLL(None).usleep(999_999)  # called without giving the interpreter back
-    ctypes.PyDLL(None).usleep(999_999)
-    ctypes.PyDLL(None).usleep(999_999)
+    ctypes.PyDLL(None).sleep(3)  # called without giving the interpreter back
 predict_that_keeps_the_interpreter()
 monitor.stop()
 print("over")

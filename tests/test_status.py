@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,7 +45,7 @@ class Page:
         self.telemetry = Telemetry(ManualClock(), Style(), secrets=secrets, out=self.out)
         self.silent: dict[str, str] = {}
         window = StatusOptions.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
-        self.server = StatusServer(window, self.telemetry, silent=lambda: self.silent)
+        self.server = StatusServer(window, self.telemetry, silent=lambda: self.silent, spool=Path("spool.db"))
 
     def ask(self, path: str, method: str = "GET", host: str | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10.0)
@@ -208,7 +209,7 @@ def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
 
         shown.server.stop()
         window = StatusOptions.model_validate_json('{"bind": "127.0.0.1:0"}')
-        shown.server = StatusServer(window, shown.telemetry, silent=broken)
+        shown.server = StatusServer(window, shown.telemetry, silent=broken, spool=Path("spool.db"))
         shown.server.start()
         answer = shown.ask("/healthz")
         assert answer.code == 500

@@ -1,76 +1,134 @@
-"""`framesift check`: everything that a run will need, tried once, each failure with what to do about it."""
+"""`framesift check`: everything that a run will need, tried once, each failure with what to do about it.
+
+Beside a daemon that runs on the same settings, the daemon is asked for what it holds, and what can be measured without
+it is measured. Its word is about the settings as they were when it started.
+"""
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
+import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 
+from framesift.check_beside import Beside, look, word_on_folder, word_on_stream
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
+from framesift.disk_room import existing, free_bytes, gib, trouble
 from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
+from framesift.loop_monitor import SILENT_AFTER_S
 from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable, Remarks
 from framesift.models import load as load_model
 from framesift.moment import CLOCK_SET_AFTER_S
 from framesift.online import Online, connect
 from framesift.policy_source import PolicyOptions, PolicyUnavailable, source_of
+from framesift.probes import Finding, timed
 from framesift.settings import NetworkOptions, RedisOptions, Settings
 from framesift.sinks import open_sink
 from framesift.strategies import nameless, problems
 from framesift.streams import Stream, StreamLost, StreamOptions
 from framesift.streams.opencv import ADVICE, fault
 
+# How long a probe may take, whatever it waits for. A model is loaded within the time that systemd gives a start, and
+# answers before the watchdog would end the process.
+PROBE_WITHIN_S = 60.0
+LOAD_WITHIN_S = 90.0
+PREDICTION_WITHIN_S = SILENT_AFTER_S
 FIRST_FRAME_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
 LEDGER_WITHIN_S = 5.0
 CLOCKS_APART_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried. good: None for something to know that hinders nothing. advice: what to do about it."""
+def findings(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
+    """Tries everything in turn; each finding is told as soon as it is known. within_s: for each probe, instead of its
+    own deadline."""
+    model: Model | None = None
+    frames: list[Frame] = []
+    beside = Beside()
+    busy = False  # the model: a probe that was late may have been left behind in it
 
-    subject: str
-    good: bool | None
-    told: str
-    advice: str = ""
+    def probe(subject: str, found: Iterator[Finding], limit_s: float = PROBE_WITHIN_S) -> Iterator[Finding]:
+        return timed(subject, found, clock, limit_s if within_s is None else within_s)
 
+    def daemon() -> Iterator[Finding]:
+        nonlocal beside
+        beside, found = look(settings)
+        yield from found
 
-def findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    """Tries everything in turn; each finding is told as soon as it is known."""
+    def load(options: ModelOptions) -> Iterator[Finding]:
+        nonlocal model
+        model, finding = _model(options, settings.network)
+        yield finding
+        if model is not None:
+            yield from _remarks(model.remarks)
+
+    def first_frame(options: StreamOptions) -> Iterator[Finding]:
+        frame, finding = _first_frame(options, clock)
+        if frame is not None:
+            frames.append(frame)
+        yield finding
+
+    def predict(model: Model, frame: Frame) -> Iterator[Finding]:
+        nonlocal busy
+        busy = True
+        yield _prediction(model, frame)
+        busy = False
+
+    def deliver() -> Iterator[Finding]:
+        yield _sink(settings, online, model)
+
     yield Finding(
         "configuration",
         True,
         f"device {settings.device}, {len(settings.streams)} stream(s), {len(settings.doors)} door(s)",
     )
     yield _opencv()
-    model: Model | None = None
+    yield from probe("daemon", daemon())
     if settings.model is not None:
-        model, finding = _model(settings.model, settings.network)
-        yield finding
-        if model is not None:
-            yield from _remarks(model.remarks)
+        yield from probe("model", load(settings.model), LOAD_WITHIN_S)
     online = connect(settings.roboflow, settings.network)
-    yield from _policies(settings, online, clock, model)
+    yield from probe("policy", _policies(settings, online, clock, model))
     for options in settings.streams:
-        frame, finding = _first_frame(options, clock)
-        yield finding
-        if frame is not None and model is not None:
-            yield _prediction(model, frame)
-    yield _sink(settings, online, model)
+        word = word_on_stream(options, beside.daemon)
+        if word is not None:
+            yield word
+            continue
+        yield from probe(f"stream {options.name}", first_frame(options))
+        if frames and model is not None and not busy:
+            yield from probe("prediction", predict(model, frames.pop()), PREDICTION_WITHIN_S)
+    held = word_on_folder(settings, beside)
+    yield from probe(f"sink {settings.sink.type}", deliver() if held is None else held)
     if settings.limits.redis is not None:
-        yield from ledger(settings.limits.redis, clock)
+        yield from probe("limits", ledger(settings.limits.redis, clock))
     online.close()
-    yield from _disk(settings)
-    if model is not None:
-        model.close()
+    yield from probe("ports", _ports(settings, beside))
+    yield from probe("spool", _disk(settings))
+    if model is not None and not busy:
+        yield from probe("model", _closing(model))
+
+
+def _closing(model: Model) -> Iterator[Finding]:
+    model.close()
+    yield from ()
+
+
+def _ports(settings: Settings, beside: Beside) -> Iterator[Finding]:
+    """Whether a run could listen where it is to. Beside a daemon those that are taken are its own."""
+    wanted = [("door", door.host, door.port) for door in settings.doors]
+    if settings.status.bind is not None:
+        wanted.append(("status page", settings.status.host, settings.status.port))
+    for what, host, port in wanted:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            if beside.who is None:
+                advice = "choose another address" + ("" if what == "door" else "; a run goes on without the page")
+                good = False if what == "door" else None
+                yield Finding(what, good, f"{host}:{port} can't be listened at: {error.strerror}", advice)
 
 
 def _opencv() -> Finding:
@@ -241,28 +299,17 @@ def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.spool.path.parent
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not os.access(existing, os.W_OK):
-        told = f"{existing} is not writable for uid {os.getuid()}"
-        yield Finding("spool", False, told, "change its owner, or choose another spool.path")
+    wrong = trouble(folder)
+    if wrong is not None:
+        yield Finding("spool", False, *wrong)
         return
-    free_bytes = shutil.disk_usage(existing).free
+    there_bytes = free_bytes(folder)
     wanted_bytes = settings.spool.max_bytes + settings.spool.min_free_bytes
-    told = f"{_gib(free_bytes)} free at {_short(existing)}"
-    if free_bytes <= settings.spool.min_free_bytes:
+    told = f"{gib(there_bytes)} free at {existing(folder)}"
+    if there_bytes <= settings.spool.min_free_bytes:
         yield Finding("spool", False, told, "below spool.min_free_bytes: nothing can be accepted; make room")
-    elif free_bytes < wanted_bytes:
+    elif there_bytes < wanted_bytes:
         advice = "spool.max_bytes will not be reached before spool.min_free_bytes stops it"
         yield Finding("spool", None, told, advice)
     else:
         yield Finding("spool", True, told)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB"
-
-
-def _short(path: Path) -> str:
-    return str(path) if path.is_absolute() else f"./{path}"

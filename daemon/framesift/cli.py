@@ -116,10 +116,16 @@ def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
 
 
 @app.command()
-def check(config: ConfigOption = None) -> None:
+def check(
+    config: ConfigOption = None,
+    within: Annotated[
+        float | None, typer.Option(help="Seconds that each probe may take, instead of its own deadline.", min=0.1)
+    ] = None,
+) -> None:
     """Try the configuration, the model, each stream's first frame, the sink and the disk."""
     from framesift.check import findings
     from framesift.clock import SystemClock
+    from framesift.probes import left_behind
     from framesift.redact import Redactor
     from framesift.settings import secrets
 
@@ -131,12 +137,16 @@ def check(config: ConfigOption = None) -> None:
         table.add_column(title, overflow="fold")
     failed = False
     with err.status("trying everything in turn"):
-        for finding in findings(settings, SystemClock()):
+        for finding in findings(settings, SystemClock(), within):
             failed |= finding.good is False
             advice = "" if finding.good else escaped(finding.advice)
-            table.add_row(signs[finding.good], finding.subject, escaped(redacted(finding.told)), advice)
+            table.add_row(signs[finding.good], escaped(finding.subject), escaped(redacted(finding.told)), advice)
     out.print(table)
-    raise typer.Exit(1 if failed else 0)
+    code = 1 if failed else 0
+    if left_behind():
+        sys.stdout.flush()
+        os._exit(code)  # or Python would wait for what hangs
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -189,22 +199,17 @@ def status(
     """What a running daemon says of itself."""
     import requests
 
+    from framesift.running_daemon import page
     from framesift.settings import StatusOptions
 
     options = _block(config, "status", StatusOptions)
     if options.bind is None:
         refuse("status.bind is null: this daemon has no status page to ask")
-    path = "/healthz" if alive else "/status"
-    token = options.token
-    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-    with requests.Session() as session:
-        session.trust_env = False  # loopback, or an address that the operator chose: never by way of a proxy
-        try:
-            answer = session.get(f"http://{options.bind}{path}", headers=headers, timeout=4.0)
-            answer.raise_for_status()
-        except requests.RequestException as error:
-            err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escaped(str(error))}")
-            raise typer.Exit(1) from None
+    try:
+        answer = page(options, "/healthz" if alive else "/status")
+    except requests.RequestException as error:
+        err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escaped(str(error))}")
+        raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
     if as_json:

@@ -1,8 +1,8 @@
 """LoopMonitor: which loop of the daemon does not move, what it waits for, and who is told.
 
     moves ──> slow       for longer than the loop's own `patience_s`: its component is degraded
-    slow ──> silent      for SILENT_AFTER_S: failed, and one line with the stacks of all threads; the main loop feeds the
-                         watchdog no more
+    slow ──> silent      for SILENT_AFTER_S: failed, and one line with the stacks of all threads; the main loop no
+                         longer feeds the watchdog
 
 It has a thread of its own, so that it sees every loop stand still, the main loop too. Below it is a net for what no
 thread of Python's can see, code in C that keeps the interpreter to itself: `faulthandler`, which needs no interpreter,
@@ -12,13 +12,11 @@ writes the stacks to stderr. All of it comes before the watchdog of systemd/fram
 from __future__ import annotations
 
 import faulthandler
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable, Mapping
 
 from framesift.clock import Clock, Loop
+from framesift.stacks import stacks, waits_for
 from framesift.telemetry import Condition, Telemetry
 
 # A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
@@ -29,27 +27,11 @@ _NET_EVERY_S = 5.0
 _STDERR = 2
 # Who looks so late was held up himself (SIGSTOP, a machine that stood still): everybody is silent, and nobody hangs.
 _LATE_S = 10.0
-_MOST_STACKS = 64
-_MOST_NAMES = 8
-_DEEPEST = 14
-_PACKAGE = Path(__file__).parent
-# What a loop waits for, by the room in which it stands.
-_WAITS_FOR = {
-    "models": "the model",
-    "spool": "the spool's disk",
-    "sinks": "the sink",
-    "roboflow": "the platform",
-    "policy_source": "the source of a policy",
-    "limits": "the ledger of the limits",
-    "streams": "the reader of its stream",
-    "doors": "a client",
-    "telemetry": "the log",
-}
 
 
 class LoopMonitor:
-    """failed: told of a bug that ended its thread. `add`, `start` and `stop` belong to one thread; `silent` may be called
-    from any."""
+    """failed: told of a bug that ended its thread. `add`, `start` and `stop` belong to one thread; `silent` may be
+    called from any."""
 
     def __init__(
         self,
@@ -113,7 +95,7 @@ class LoopMonitor:
                 "loop_silent",
                 loops=[loop.name for loop in hung],
                 why=_why(hung[0], hung[0].silence_s()),
-                stacks=list(_stacks([loop.thread for loop in hung])),
+                stacks=stacks(loop.thread for loop in hung),
             )
 
     def _run(self) -> None:
@@ -136,38 +118,4 @@ def _component(loop: Loop) -> str:
 
 
 def _why(loop: Loop, silence_s: float) -> str:
-    return f"it has not moved for {silence_s:.0f} s: it waits for {_waits_for(loop.thread) or 'something unknown'}"
-
-
-def _waits_for(thread: threading.Thread) -> str | None:
-    for frame in _frames(thread.ident):
-        room = _place(frame).partition("/")[0].removesuffix(".py")
-        if room in _WAITS_FOR:
-            return _WAITS_FOR[room]
-    return None
-
-
-def _frames(ident: int | None) -> Iterator[FrameType]:
-    """The calls of a running thread, innermost first."""
-    frame = None if ident is None else sys._current_frames().get(ident)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _stacks(first: list[threading.Thread]) -> Iterator[str]:
-    """A line for each stack, innermost call first, with the threads that are in it; those of `first` lead."""
-    alive = sorted(threading.enumerate(), key=lambda thread: thread not in first)
-    by_stack: dict[str, list[str]] = {}
-    for thread in alive:
-        calls = [f"{_place(frame)}:{frame.f_lineno} {frame.f_code.co_name}" for frame in _frames(thread.ident)]
-        by_stack.setdefault(" < ".join(calls[:_DEEPEST]), []).append(thread.name)
-    for stack, names in list(by_stack.items())[:_MOST_STACKS]:
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        yield f"{', '.join(names[:_MOST_NAMES])}{more}: {stack}"
-
-
-def _place(frame: FrameType) -> str:
-    """The file of a call: within the package by its path there, else by its name."""
-    path = Path(frame.f_code.co_filename)
-    return path.relative_to(_PACKAGE).as_posix() if path.is_relative_to(_PACKAGE) else path.name
+    return f"it has not moved for {silence_s:.0f} s: it waits for {waits_for(loop.thread)}"

@@ -215,7 +215,8 @@ class Service:
 
     def _open_window(self, house: ExitStack) -> None:
         """The status page. A port that is taken is a pity and no reason to collect nothing."""
-        page = StatusServer(self._settings.status, self._telemetry, silent=self._loops.silent)
+        settings = self._settings
+        page = StatusServer(settings.status, self._telemetry, silent=self._loops.silent, spool=settings.spool.path)
         try:
             page.start()
         except StatusUnavailable as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hmac import compare_digest
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,9 +21,11 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def application(telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], token: str | None, host: str) -> ASGIApp:
+def application(
+    telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], token: str | None, host: str, spool: Path
+) -> ASGIApp:
     """silent: the loops that do not move, component -> why. token: what a reader must send, or None. host: the address
-    that is listened at, one of the names it goes by."""
+    that is listened at, one of the names it goes by. spool: the absolute path of the daemon's."""
 
     # Plain functions: they run in threads of their own, so that a slow disk under the spool holds up no other answer.
     def healthz(_request: Request) -> Response:
@@ -37,7 +41,8 @@ def application(telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], t
         return Response(telemetry.exposition(), headers={**_ALWAYS, "Content-Type": EXPOSITION_TYPE})
 
     def status(_request: Request) -> Response:
-        body = json.dumps({"alive": not silent(), **asdict(telemetry.snapshot())})
+        who = {"pid": os.getpid(), "spool": str(spool)}
+        body = json.dumps({"alive": not silent(), **who, **asdict(telemetry.snapshot())})
         return Response(body + "\n", media_type="application/json", headers=_ALWAYS)
 
     def failed(_request: Request, error: Exception) -> Response:

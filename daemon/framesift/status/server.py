@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import uvicorn
@@ -36,12 +37,16 @@ class Window(Protocol):
 
 
 class StatusServer:
-    """silent: the loops that do not move, component -> why. Asked by several threads at once."""
+    """silent: the loops that do not move, component -> why. Asked by several threads at once. spool: the path by which
+    a reader knows whose daemon this is."""
 
-    def __init__(self, window: Window, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, window: Window, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]], spool: Path
+    ) -> None:
         self._window = window
         self._telemetry = telemetry
         self._silent = silent
+        self._spool = spool.resolve()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.port = window.port  # 0 until `start` has found a free one
@@ -54,7 +59,7 @@ class StatusServer:
         listening = self._listen()
         self.port = int(listening.getsockname()[1])
         config = uvicorn.Config(
-            application(self._telemetry, self._silent, token, window.host),
+            application(self._telemetry, self._silent, token, window.host, self._spool),
             http="h11",
             ws="none",
             lifespan="off",
