@@ -206,6 +206,45 @@ def test_a_model_that_hangs_is_named_with_its_loop_and_the_stacks_are_logged(tmp
     assert " < hangs.py:5 predict < models/python.py:" in stack
 
 
+A_HUNG_MAIN_LOOP = """
+went_on = threading.Event()
+service = Service(
+    settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None), progress=went_on.wait
+)
+
+def told():
+    try:
+        urllib.request.urlopen(f"http://{settings.status.bind}/healthz", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError:
+        return ""
+    clock.leap_s += 9.0
+    return ""
+
+def watch():
+    while "loop main: it has not moved" not in told():
+        time.sleep(0.1)
+    print("NAMED", flush=True)
+    went_on.set()
+    service.stop()
+
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(service.run())
+"""
+
+
+def test_the_main_loop_is_watched_too_though_it_feeds_the_watchdog(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    write_configuration(tmp_path, {"streams": [CLIP], "status": {"bind": bind}})
+    program = [sys.executable, "-c", LEAPING + A_HUNG_MAIN_LOOP]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "NAMED" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
 A_HUNG_SINK = """
 def health():
     try:
