@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -116,6 +117,7 @@ def test_the_status_is_every_number_and_every_component_as_json() -> None:
         told = json.loads(answer.body)
     assert answer.headers["content-type"] == "application/json"
     assert (told["alive"], told["frames_read"], told["frames_accepted"]) == (True, 1, 1)
+    assert (told["pid"], told["spool"]) == (os.getpid(), str(Path("spool.db").absolute()))
     assert told["queue"]["ready"] == 1
     assert told["exits"] == {"delivered": 9}
     assert told["streams"][0]["accepted"] == {"night": 1}

@@ -117,16 +117,11 @@ class ModelHealth:
             return Condition.DEGRADED, self._away
         if self._all.failures >= FAILURES_IN_A_ROW:
             if self._all.lasts_s >= FAILED_AFTER_S:
-                return (
-                    Condition.FAILED,
-                    f"it has failed on everything for {self._all.lasts_s:.0f} s: {self._all.words()}",
-                )
+                return Condition.FAILED, f"on everything for {self._all.lasts_s:.0f} s: {self._all.words()}"
             return Condition.DEGRADED, self._all.words()
-        of_streams = [
-            f"stream {name}: {run.words()}"
-            for name, run in self._by_stream.items()
-            if run.failures >= FAILURES_IN_A_ROW
-        ]
-        if of_streams:
-            return Condition.DEGRADED, "; ".join(of_streams)[:_LONGEST_REASON]
+        alone = [(name, run) for name, run in self._by_stream.items() if run.failures >= FAILURES_IN_A_ROW]
+        if alone:
+            return Condition.DEGRADED, "; ".join(f"stream {name}: {run.words()}" for name, run in alone)[
+                :_LONGEST_REASON
+            ]
         return Condition.OK, ""
