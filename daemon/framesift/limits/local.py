@@ -4,13 +4,14 @@ What is promised:
 1. For every strategy and window, and every batch, charges never exceed the limit, whatever thread or restart they come
    from.
 2. A frame refused by a window that is known to be exhausted costs microseconds and no database.
-3. A clock that jumps forward prints no credits: what was charged to the windows that were open counts in the windows
-   that the jump opened, also when the program was killed in between (within one boot of the machine, since only there
-   is the size of the jump known).
+3. A clock that is set, forward or back, once or many times, prints no credits: within a boot, charges of any window's
+   length never exceed twice the limit (the calendar's own bound: an end and a beginning), and once where the clock was
+   set within it. Nor does it withhold any for longer than one window's length. See steps.py, also for clocks that are
+   behind after a reboot. (A clock that is ahead after one can't be told from time that has passed.)
 4. Charging the same id twice charges once; a refund takes back that id's charge only.
 
-Rows are the truth: each charge is a row with the wall time of the capture, and a window's use is a query. So a change
-of limits or of the zone takes effect at once. Every method with a cursor runs inside the caller's transaction.
+Rows are the truth: each charge is a row with the wall time of the capture, as the clock reads now, and a window's use
+is a query. So a change of limits or of the zone takes effect at once. Every method with a cursor runs inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from framesift.limits import (
     Limit,
     Quota,
     Refused,
+    SharedCharge,
     Unknown,
     Window,
     late,
+    steps,
     window_end,
     window_start,
 )
@@ -38,7 +41,7 @@ from framesift.moment import Moment
 
 TABLES = f"""{batches.TABLES}{late.TABLES}
 -- One row per datapoint that holds, or held, a credit, or waits for one. at_s: wall time of the capture, in which
--- windows it counts. account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted
+-- windows it counts; a step of the clock moves it along, see steps.py. account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted
 -- under. granted_by 'nobody': it waits, and counts against what this device may accept without a credit.
 -- project, shared_at_s, told: see late.py.
 CREATE TABLE charge (
@@ -62,7 +65,7 @@ CREATE INDEX send_by_time ON send (at_s);
 CREATE INDEX send_by_end ON send (until_s);
 CREATE INDEX send_by_id ON send (id);
 
--- What counts in a window beside its own rows: carried over a step of the clock, or not known any more.
+-- What counts in a window beside its own rows, because it isn't known any more; and what is known of steps of the clock.
 CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
 
 -- The moment of the last charge or send: a step of the clock is measured against it.
@@ -71,7 +74,6 @@ CREATE TABLE seen (
 );
 """
 
-LARGEST_DRIFT_S = 5.0  # more than this between wall and boot time is a step, less is a clock being disciplined
 KEPT_S = 48 * 3600.0  # how long rows are kept after their day has ended, for frames that are charged late
 STEADY_S = 3600.0  # nothing is pruned until the clock has gone so long without a step: it may be about to step back
 
@@ -102,10 +104,23 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class _Exhausted:
-    """Between these two, this limit has no room."""
+    """Captures between these two have no room, by a clock that has not been set since it was learned."""
 
     start_s: float
     end_s: float
+    learned: Moment
+
+    def holds(self, at_s: float, now: Moment) -> bool:
+        same_clock = self.learned.boot_id == now.boot_id and steps.between_s(self.learned, now) == 0.0
+        return same_clock and self.start_s <= at_s < self.end_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """What leaves no room: one of the limits, or max_batch_images."""
+
+    what: Limit | int
+    exhausted: _Exhausted
 
 
 class LocalLimits:
@@ -117,26 +132,28 @@ class LocalLimits:
         # (account, limit) or (batch, maximum) -> when it has no room. Cleared by every refund.
         self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
         self._refunds = 0
-        self._steady_since: tuple[str, float] | None = None
+        self._steady_since: Moment | None = None
+        self._tidied: Moment | None = None
 
     # --- before encoding ------------------------------------------------------------------------------------------
 
     def ask(self, cursor: sqlite3.Cursor | None, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
         """Whether a charge would be granted now. Without a cursor only what is known by heart: Unknown is then also
-        the answer where it would have to look."""
+        the answer where it would have to look, and with one where the clock was set: only `charge` can tell then."""
         at_s = captured.wall_as_of(now)
         refunds = self._refunds
         batch_full = False
         for quota in quotas:
-            obstacle = self._by_heart(quota, at_s)
-            if obstacle is None:
-                if cursor is None:
+            known = self._by_heart(quota, at_s, now)
+            if known is None:
+                if cursor is None or steps.is_due(cursor, now):
                     return Unknown()
-                obstacle = self._obstacle(cursor, quota, at_s)
+                obstacle = self._obstacle(cursor, quota, at_s, now)
                 if obstacle is None:
                     return Granted(quota.strategy)
-                self._learn(quota, obstacle, at_s, refunds)
-            batch_full |= obstacle == quota.max_batch_images
+                known = obstacle.what
+                self._learn(quota, obstacle, refunds)
+            batch_full |= known == quota.max_batch_images
         return Refused(batch_full)
 
     def forget(self) -> None:
@@ -145,31 +162,25 @@ class LocalLimits:
             self._refunds += 1
             self._exhausted.clear()
 
-    def _by_heart(self, quota: Quota, at_s: float) -> Limit | int | None:
+    def _by_heart(self, quota: Quota, at_s: float, now: Moment) -> Limit | int | None:
         with self._lock:
             for limit in quota.limits:
                 known = self._exhausted.get((quota.account, limit))
-                if known is not None and known.start_s <= at_s < known.end_s:
+                if known is not None and known.holds(at_s, now):
                     return limit
             if quota.max_batch_images is not None and (quota.batch, quota.max_batch_images) in self._exhausted:
                 return quota.max_batch_images
         return None
 
-    def _learn(self, quota: Quota, obstacle: Limit | int, at_s: float, refunds: int) -> None:
-        if isinstance(obstacle, Limit):
-            key: tuple[str, Limit | int] = (quota.account, obstacle)
-            start_s = window_start(obstacle.window, at_s, self.zone)
-            end_s = window_end(obstacle.window, at_s, self.zone)
-            exhausted = _Exhausted(start_s, end_s)
-        else:
-            key, exhausted = (quota.batch, obstacle), _Exhausted(float("-inf"), float("inf"))
+    def _learn(self, quota: Quota, obstacle: _Obstacle, refunds: int) -> None:
+        account = quota.account if isinstance(obstacle.what, Limit) else quota.batch
         with self._lock:
             # A refund that was committed after the look would be forgotten here for the rest of the window.
             if refunds != self._refunds:
                 return
             if len(self._exhausted) > 1000:
                 self._exhausted.clear()
-            self._exhausted[key] = exhausted
+            self._exhausted[account, obstacle.what] = obstacle.exhausted
 
     # --- in the transaction that accepts --------------------------------------------------------------------------
 
@@ -183,7 +194,7 @@ class LocalLimits:
         granted_by: str = "local",
     ) -> Grant:
         """Charges the first strategy that has room in all its windows and its batch; otherwise nobody."""
-        self._notice_steps(cursor, now)
+        self.notice(cursor, now)
         charged = cursor.execute("SELECT account FROM charge WHERE id = ?", (id,)).fetchone()
         for quota in quotas:
             if charged == (quota.account,):
@@ -191,71 +202,93 @@ class LocalLimits:
         at_s = captured.wall_as_of(now)
         batch_full = False
         for quota in quotas:
-            obstacle = self._obstacle(cursor, quota, at_s)
+            obstacle = self._obstacle(cursor, quota, at_s, now)
             if obstacle is None:
-                late.insert(cursor, id, quota, at_s, granted_by)
-                self._see(cursor, now)
+                self.record(cursor, id, quota, captured, now, granted_by)
                 return Granted(quota.strategy)
-            batch_full |= obstacle == quota.max_batch_images
+            batch_full |= obstacle.what == quota.max_batch_images
         return Refused(batch_full)
+
+    def record(
+        self,
+        cursor: sqlite3.Cursor,
+        id: str,
+        quota: Quota,
+        captured: Moment,
+        now: Moment,
+        granted_by: str,
+        shared: SharedCharge | None = None,
+    ) -> None:
+        """Writes down a credit that was granted, here or elsewhere."""
+        self.notice(cursor, now)
+        late.insert(cursor, id, quota, captured.wall_as_of(now), granted_by, shared)
+        steps.see(cursor, now)
 
     def refund(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Takes the charge of `id` back, from the windows it was charged to. Call `forget` after the commit."""
         cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
 
-    def _obstacle(self, cursor: sqlite3.Cursor, quota: Quota, at_s: float) -> Limit | int | None:
-        """What leaves no room: one of the limits, or max_batch_images; None if there is room."""
+    def _obstacle(self, cursor: sqlite3.Cursor, quota: Quota, at_s: float, now: Moment) -> _Obstacle | None:
+        """What leaves no room, None if there is room."""
         for limit in quota.limits:
-            if self._count(cursor, _STRATEGY + quota.account, limit.window, at_s) >= limit.value:
-                return limit
+            count, until_s = self._count(cursor, _STRATEGY + quota.account, limit.window, at_s, now)
+            if count >= limit.value:
+                start_s = window_start(limit.window, at_s, self.zone)
+                return _Obstacle(limit, _Exhausted(start_s, until_s, now))
         most = quota.max_batch_images
         if most is not None and batches.use(cursor, quota.batch) >= most:
-            return most
+            return _Obstacle(most, _Exhausted(float("-inf"), float("inf"), now))
         return None
 
-    def _count(self, cursor: sqlite3.Cursor, account: str, window: Window, at_s: float) -> int:
-        start_s, end_s = window_start(window, at_s, self.zone), window_end(window, at_s, self.zone)
-        count = 0
+    def _count(
+        self, cursor: sqlite3.Cursor, account: str, window: Window, at_s: float, now: Moment
+    ) -> tuple[int, float]:
+        """How much counts in the window of a capture at `at_s`, and until when it won't be less, see steps.Span."""
+        span = steps.span(cursor, window, at_s, now, self.zone)
+        bounds = span.start_s, span.end_s
         if account == _SINK:
             # What began before the window and ended in it, or has not ended, may arrive in it: it counts in both.
             own = cursor.execute(
                 "SELECT (SELECT count(*) FROM send WHERE at_s >= ?1 AND at_s < ?2)"
                 " + (SELECT count(*) FROM send WHERE until_s >= ?1 AND at_s < ?1)"
                 " + (SELECT count(*) FROM send WHERE until_s IS NULL AND at_s < ?1)",
-                (start_s, end_s),
+                bounds,
             )
-            count = int(own.fetchone()[0])
-        elif account != _EVERY:
+        else:
             own = cursor.execute(
                 "SELECT count(*) FROM charge WHERE account = ? AND at_s >= ? AND at_s < ?",
-                (account.removeprefix(_STRATEGY), start_s, end_s),
+                (account.removeprefix(_STRATEGY), *bounds),
             )
-            count = int(own.fetchone()[0])
+        (count,) = own.fetchone()
         beside = cursor.execute(
             "SELECT coalesce(sum(amount), 0) FROM carried"
             " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
-            (account, _EVERY, window.value, start_s, end_s),
+            (account, _EVERY, window.value, *bounds),
         )
-        return count + int(beside.fetchone()[0])
+        count += beside.fetchone()[0] + _SPENT * span.is_spent
+        return count, span.until_s
 
     # --- the sink's own brake -------------------------------------------------------------------------------------
 
     def room(self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: Moment, most: int) -> Room:
         """How many of `most` may be sent now under the sink's limits."""
-        self._notice_steps(cursor, now)
-        left = [(limit.value - self._count(cursor, _SINK, limit.window, now.wall_s), limit.window) for limit in limits]
+        self.notice(cursor, now)
+        used = [self._count(cursor, _SINK, limit.window, now.wall_s, now) for limit in limits]
+        left = [(limit.value - count, until_s) for limit, (count, until_s) in zip(limits, used, strict=True)]
         count = max(0, min([most, *(n for n, _ in left)]))
         # Once these are sent there is no room before all the windows that they fill have opened again.
-        filled = [window_end(window, now.wall_s, self.zone) for n, window in left if n <= count and n < most]
+        filled = [until_s for n, until_s in left if n <= count and n < most]
         return Room(count, max(filled, default=None))
 
     def send(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
         """Records that `id` may reach the sink from now on, until `sent`."""
+        self.notice(cursor, now)
         cursor.execute("INSERT INTO send (id, at_s) VALUES (?, ?)", (id, now.wall_s))
-        self._see(cursor, now)
+        steps.see(cursor, now)
 
     def sent(self, cursor: sqlite3.Cursor, id: str | None, now: Moment) -> None:
         """Records that `id` (None: whatever was on its way when the program ended) reaches the sink no more."""
+        self.notice(cursor, now)
         which = "until_s IS NULL" if id is None else "until_s IS NULL AND id = ?2"
         cursor.execute(f"UPDATE send SET until_s = ?1 WHERE {which}", (now.wall_s,) if id is None else (now.wall_s, id))
 
@@ -265,45 +298,21 @@ class LocalLimits:
 
     # --- steps of the clock ---------------------------------------------------------------------------------------
 
-    def _notice_steps(self, cursor: sqlite3.Cursor, now: Moment) -> None:
-        seen = _seen(cursor)
-        if self._steady_since is None or self._steady_since[0] != now.boot_id:
-            self._steady_since = (now.boot_id, now.boottime_s)
-        if seen is None or seen.boot_id != now.boot_id:
-            return
-        step_s = (now.wall_s - seen.wall_s) - (now.boottime_s - seen.boottime_s)
-        if abs(step_s) <= LARGEST_DRIFT_S:
-            return
-        self._steady_since = (now.boot_id, now.boottime_s)
-        if step_s > 0:
-            self._carry(cursor, from_s=now.wall_s - step_s, to_s=now.wall_s)
-        self._see(cursor, now)
-
-    def _carry(self, cursor: sqlite3.Cursor, *, from_s: float, to_s: float) -> None:
-        """Copies what counts in the windows that hold `from_s` into those that hold `to_s`, where they differ."""
-        accounts = cursor.execute(
-            "SELECT DISTINCT ? || account FROM charge UNION SELECT account FROM carried UNION SELECT ?",
-            (_STRATEGY, _SINK),
-        ).fetchall()
-        for window in Window:
-            if window_start(window, from_s, self.zone) == window_start(window, to_s, self.zone):
-                continue
-            for (account,) in accounts:
-                amount = self._count(cursor, account, window, from_s)
-                if amount:
-                    _add_carried(cursor, account, window, to_s, min(amount, _SPENT))
-
-    def _see(self, cursor: sqlite3.Cursor, now: Moment) -> None:
-        cursor.execute(
-            "INSERT OR REPLACE INTO seen (one, wall_s, boottime_s, boot_id) VALUES (1, ?, ?, ?)",
-            (now.wall_s, now.boottime_s, now.boot_id),
-        )
+    def notice(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+        """Dates all rows by the clock as it reads now. Every other method that writes or decides does so first."""
+        stepped = steps.notice(cursor, now)
+        if stepped or self._steady_since is None or self._steady_since.boot_id != now.boot_id:
+            self._steady_since = now
 
     def spend_open_windows(self, cursor: sqlite3.Cursor, now: Moment) -> None:
         """Leaves no room for anybody in the windows that are open: what was charged to them isn't known any more."""
+        self.notice(cursor, now)
         for window in Window:
-            _add_carried(cursor, _EVERY, window, now.wall_s, _SPENT)
-        self._see(cursor, now)
+            cursor.execute(
+                "INSERT INTO carried (account, window, at_s, amount) VALUES (?, ?, ?, ?)",
+                (_EVERY, window.value, now.wall_s, _SPENT),
+            )
+        steps.see(cursor, now)
 
     # --- housekeeping and looking ---------------------------------------------------------------------------------
 
@@ -312,8 +321,10 @@ class LocalLimits:
 
         Charges of datapoints that are still in the spool stay: they are the permission to leave.
         """
-        self._notice_steps(cursor, now)
-        if self._steady_since is None or now.boottime_s - self._steady_since[1] < STEADY_S:
+        self.notice(cursor, now)
+        steps.tidy(cursor, now, 0.0 if self._tidied is None else self._tidied.age_s(now))
+        self._tidied = now
+        if self._steady_since is None or self._steady_since.age_s(now) < STEADY_S:
             return 0
         before_s = window_start(Window.DAILY, now.wall_s, self.zone) - KEPT_S
         # What a ledger has dated is for `prune_shared`: this clock may have been wrong when it was charged, or be now.
@@ -332,15 +343,15 @@ class LocalLimits:
 
     def used(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[Used, ...]:
         """Credits used of every account in the windows that are open now."""
-        day_s = window_start(Window.DAILY, now.wall_s, self.zone)
+        day = steps.span(cursor, Window.DAILY, now.wall_s, now, self.zone)
         accounts = cursor.execute(
-            "SELECT DISTINCT account FROM charge WHERE at_s >= ? ORDER BY account", (day_s,)
+            "SELECT DISTINCT account FROM charge WHERE at_s >= ? ORDER BY account", (day.start_s,)
         ).fetchall()
         return tuple(
             Used(
                 account,
                 window,
-                self._count(cursor, _STRATEGY + account, window, now.wall_s),
+                self._count(cursor, _STRATEGY + account, window, now.wall_s, now)[0],
                 window_end(window, now.wall_s, self.zone),
             )
             for (account,) in accounts
@@ -350,10 +361,12 @@ class LocalLimits:
 
 def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, project: str | None, now: Moment) -> None:
     """Somebody overrides the limits for `id`, unless it holds a credit; it counts in the windows that are open now."""
+    steps.notice(cursor, now)
     cursor.execute(
         "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by, project) VALUES (?, ?, ?, ?, 'hand', ?)",
         (id, account, batch, now.wall_s, project or ""),
     )
+    steps.see(cursor, now)
 
 
 def _forget(cursor: sqlite3.Cursor, old: str, before_s: float, most: int) -> int:
@@ -367,14 +380,3 @@ def _forget(cursor: sqlite3.Cursor, old: str, before_s: float, most: int) -> int
         cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
         batches.past(cursor, batch)
     return len(found)
-
-
-def _seen(cursor: sqlite3.Cursor) -> Moment | None:
-    row = cursor.execute("SELECT wall_s, boottime_s, boot_id FROM seen").fetchone()
-    return None if row is None else Moment(*row)
-
-
-def _add_carried(cursor: sqlite3.Cursor, account: str, window: Window, at_s: float, amount: int) -> None:
-    cursor.execute(
-        "INSERT INTO carried (account, window, at_s, amount) VALUES (?, ?, ?, ?)", (account, window.value, at_s, amount)
-    )

@@ -137,7 +137,7 @@ def charge(
         return limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
     if isinstance(grant, Granted):
         quota = next(quota for quota in quotas if quota.strategy == grant.strategy)
-        late.insert(cursor, datapoint.id, quota, datapoint.captured.wall_as_of(now), "shared", grant.shared)
+        limits.record(cursor, datapoint.id, quota, datapoint.captured, now, "shared", grant.shared)
         return grant
     decided = limits.charge(cursor, datapoint.id, grant.within, datapoint.captured, now, late.NOBODY)
     if isinstance(decided, Granted):
