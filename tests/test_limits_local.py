@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta, timezone
 from pathlib import Path
 
@@ -13,18 +14,17 @@ from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
 from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window, batch, window_start
-from framesift.limits.local import TABLES, LocalLimits
+from framesift.limits.local import LocalLimits
 from framesift.moment import Moment
+from rigs.desk import Desk, quota, tables
 
 MINUTE, HOUR, DAY = Window.MINUTELY, Window.HOURLY, Window.DAILY
 
 
 @pytest.fixture
 def cursor(tmp_path: Path) -> Iterator[sqlite3.Cursor]:
-    connection = sqlite3.connect(tmp_path / "limits.db", isolation_level=None)
-    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
-    yield connection.cursor()
-    connection.close()
+    with closing(tables(tmp_path / "limits.db")) as connection:
+        yield connection.cursor()
 
 
 @pytest.fixture
@@ -32,32 +32,9 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-class Desk:
-    """Charges ids of its own."""
-
-    def __init__(self, cursor: sqlite3.Cursor, clock: ManualClock, limits: LocalLimits | None = None) -> None:
-        self.cursor = cursor
-        self.clock = clock
-        self.limits = limits or LocalLimits()
-        self.number = 0
-
-    def charge(self, *quotas: Quota, captured: Moment | None = None) -> Granted | Refused | Unknown:
-        self.number += 1
-        now = self.clock.now()
-        return self.limits.charge(self.cursor, f"id-{self.number}", quotas, captured or now, now)
-
-    def granted(self, *quotas: Quota, tries: int = 100) -> int:
-        """How many of `tries` are granted."""
-        return sum(isinstance(self.charge(*quotas), Granted) for _ in range(tries))
-
-
 @pytest.fixture
 def desk(cursor: sqlite3.Cursor, clock: ManualClock) -> Desk:
     return Desk(cursor, clock)
-
-
-def quota(strategy: str, *limits: tuple[Window, int], most: int | None = None, batch: str = "b") -> Quota:
-    return Quota(strategy, tuple(Limit(w, v) for w, v in limits), batch, most)
 
 
 def test_each_window_grants_its_limit_and_no_more(desk: Desk) -> None:
@@ -89,8 +66,8 @@ def test_strategies_have_windows_of_their_own(desk: Desk) -> None:
 def test_the_same_name_in_two_policies_is_two_strategies(desk: Desk) -> None:
     day = (Limit(DAY, 1),)
     yard, gate = Quota("a", day, "b", scope="yard"), Quota("a", day, "b", scope="gate")
-    for quota in (yard, gate):
-        assert [desk.charge(quota), desk.charge(quota)] == [Granted("a"), Refused(False)]
+    for one in (yard, gate):
+        assert [desk.charge(one), desk.charge(one)] == [Granted("a"), Refused(False)]
     now = desk.clock.now()
     assert desk.limits.ask(desk.cursor, [yard], now, now) == Refused(False)
     assert desk.limits.ask(None, [Quota("a", day, "b", scope="road")], now, now) == Unknown()
@@ -222,94 +199,6 @@ def test_a_refund_during_the_look_is_not_forgotten_for_the_rest_of_the_window(
     assert desk.limits.ask(None, q, now, now) == Unknown()
 
 
-# --- steps of the clock -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step_s", [10.0, 3600.0, 86400.0, 10 * 365 * 86400.0])
-def test_a_jump_forward_prints_no_credits(desk: Desk, step_s: float) -> None:
-    q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
-    desk.clock.advance(55)
-    assert desk.granted(q) == 2
-    desk.clock.step_wall(step_s)
-    assert desk.granted(q) == 0
-
-
-def test_a_jump_carries_only_into_windows_that_it_opened(desk: Desk) -> None:
-    q = quota("a", (MINUTE, 2), (DAY, 5))
-    assert desk.granted(q) == 2
-    desk.clock.step_wall(60)  # another minute, the same day
-    assert desk.granted(q) == 0
-    desk.clock.advance(60)
-    assert desk.granted(q) == 2
-    desk.clock.advance(60)
-    assert desk.granted(q) == 1
-
-
-def test_after_a_jump_the_next_windows_are_free(desk: Desk) -> None:
-    q = quota("a", (MINUTE, 2))
-    desk.granted(q)
-    desk.clock.step_wall(3600)
-    assert desk.granted(q) == 0
-    desk.clock.advance(60)
-    assert desk.granted(q) == 2
-
-
-def test_jump_after_jump_prints_no_credits(desk: Desk) -> None:
-    q = quota("a", (DAY, 3))
-    desk.granted(q)
-    for _ in range(5):
-        desk.clock.step_wall(3 * 86400)
-        assert desk.granted(q) == 0
-
-
-def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: Desk) -> None:
-    q = quota("a", (HOUR, 3))
-    desk.granted(q)
-    desk.clock.advance(100)
-    desk.clock.step_wall(7200)
-    again = Desk(desk.cursor, desk.clock)
-    again.number = 500
-    assert again.granted(q) == 0
-
-
-def test_the_clock_that_is_set_for_the_first_time_prints_no_credits(cursor: sqlite3.Cursor) -> None:
-    clock = ManualClock(wall_s=1000.0)
-    desk = Desk(cursor, clock)
-    q = quota("a", (DAY, 3))
-    assert desk.granted(q) == 3
-    clock.step_wall(NOON_S)
-    assert desk.granted(q) == 0
-
-
-def test_a_small_correction_carries_nothing(desk: Desk) -> None:
-    q = quota("a", (MINUTE, 2))
-    desk.clock.advance(58)
-    desk.granted(q)
-    desk.clock.step_wall(4)
-    assert desk.granted(q) == 2
-
-
-def test_a_step_back_meets_the_charges_of_its_own_time(desk: Desk) -> None:
-    q = quota("a", (HOUR, 2))
-    desk.granted(q)
-    desk.clock.advance(3600)
-    desk.granted(q)
-    desk.clock.step_wall(-3600)
-    assert desk.granted(q) == 0
-
-
-def test_unknown_windows_count_as_spent_until_they_close(desk: Desk, cursor: sqlite3.Cursor) -> None:
-    desk.limits.spend_open_windows(cursor, desk.clock.now())
-    q = quota("a", (MINUTE, 2), (HOUR, 1000))
-    assert desk.granted(q, tries=3) == 0
-    assert desk.granted(quota("unlimited"), tries=3) == 3
-    desk.clock.advance(3600)
-    assert desk.granted(q) == 2
-    desk.limits.spend_open_windows(cursor, desk.clock.now())
-    desk.clock.step_wall(3600)
-    assert desk.granted(q) == 0
-
-
 # --- housekeeping -----------------------------------------------------------------------------------------------------
 
 
@@ -355,16 +244,6 @@ def test_nothing_that_a_window_may_need_is_pruned(desk: Desk, cursor: sqlite3.Cu
     assert desk.limits.prune(cursor, desk.clock.now()) == 0
 
 
-def test_nothing_is_pruned_while_the_clock_may_be_wrong(desk: Desk, cursor: sqlite3.Cursor) -> None:
-    q = quota("a", (DAY, 1))
-    desk.charge(q)
-    desk.clock.advance(7200)
-    desk.clock.step_wall(400 * 86400)
-    assert desk.limits.prune(cursor, desk.clock.now()) == 0
-    desk.clock.step_wall(-400 * 86400)
-    assert desk.charge(q) == Refused(False)
-
-
 def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: Desk, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 1)))
     desk.clock.advance(4 * 86400)
@@ -388,13 +267,6 @@ def test_room_for_sending_shrinks_with_each_send_and_says_until_when(desk: Desk,
     assert (room.count, room.until_s) == (0, NOON_S + 60)
     desk.limits.unsend(cursor, "x")
     assert desk.limits.room(cursor, limits, now, 9).count == 1
-
-
-def test_a_jump_forward_doesnt_open_the_sink(desk: Desk, cursor: sqlite3.Cursor) -> None:
-    for _ in range(3):
-        desk.limits.send(cursor, "x", desk.clock.now())
-    desk.clock.step_wall(7200)
-    assert desk.limits.room(cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
 
 
 def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.Cursor) -> None:
@@ -421,8 +293,7 @@ def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.C
     value=st.integers(0, 4),
 )
 def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tuple[str, float]], value: int) -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
+    connection = tables(":memory:")
     clock = ManualClock()
     desk = Desk(connection.cursor(), clock)
     q = quota("a", (MINUTE, value), (HOUR, value + 2), (DAY, value + 5))

@@ -11,7 +11,8 @@ What is promised:
 4. Charging the same id twice charges once; a refund takes back that id's charge only.
 
 Rows are the truth: each charge is a row with the wall time of the capture, as the clock reads now, and a window's use
-is a query. So a change of limits or of the zone takes effect at once. Every method with a cursor runs inside the caller's transaction.
+is a query. So a change of limits or of the zone takes effect at once. Every method with a cursor runs inside the
+caller's transaction.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ from framesift.moment import Moment
 
 TABLES = f"""{batches.TABLES}{late.TABLES}
 -- One row per datapoint that holds, or held, a credit, or waits for one. at_s: wall time of the capture, in which
--- windows it counts; a step of the clock moves it along, see steps.py. account: whose windows (the strategy, and the policy it is of); batch: what its batch is counted
--- under. granted_by 'nobody': it waits, and counts against what this device may accept without a credit.
+-- windows it counts; it moves along when the clock is set, see steps.py. account: whose windows (the strategy, and the
+-- policy it is of); batch: what its batch is counted under. granted_by 'nobody': it waits, and counts against what this
+-- device may accept without a credit.
 -- project, shared_at_s, told: see late.py.
 CREATE TABLE charge (
     id          TEXT PRIMARY KEY,
@@ -65,7 +67,8 @@ CREATE INDEX send_by_time ON send (at_s);
 CREATE INDEX send_by_end ON send (until_s);
 CREATE INDEX send_by_id ON send (id);
 
--- What counts in a window beside its own rows, because it isn't known any more; and what is known of steps of the clock.
+-- What counts in a window beside its own rows, because it isn't known any more. And what is known of steps of the
+-- clock, see steps.py.
 CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
 
 -- The moment of the last charge or send: a step of the clock is measured against it.

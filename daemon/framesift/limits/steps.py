@@ -13,6 +13,7 @@ Both are rows of the table `carried`, written with the dates: a program that is 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -89,7 +90,7 @@ def span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Moment, zone:
     step, behind = _mark(cursor, _STEP), _mark(cursor, _BEHIND)
     reaches_s: float = start_s
     if step is not None and at_s < step[0] + length_s:
-        reaches_s = min(start_s, max(step[0] - step[1], at_s - length_s))
+        reaches_s = min(start_s, max(step[0] - step[1], math.nextafter(at_s - length_s, at_s)))
     is_spent = behind is not None and now.wall_s < behind[0] and max(now.boottime_s, behind[1]) < length_s
     until_s = at_s + _LOOK_AGAIN_S if is_spent or reaches_s < start_s else end_s
     return Span(reaches_s, end_s, min(until_s, end_s), is_spent)
