@@ -11,13 +11,25 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from framesift.clock import LONGEST_WAIT_S
+from framesift.clock import LONGEST_WAIT_S, SystemClock
 from framesift.moment import Moment
 
 NOON_S = 1_789_041_600.0  # 2026-09-10T12:00:00Z, a Thursday
 
 # How often a waiting thread looks at its event: an Event cannot tell a clock that it was set.
 _LOOK_S = 0.002
+
+
+class SetClock(SystemClock):
+    """The machine's clock, as if somebody had set it forward by `set_s`."""
+
+    def __init__(self, set_s: float) -> None:
+        super().__init__()
+        self._set_s = set_s
+
+    def now(self) -> Moment:
+        now = super().now()
+        return Moment(now.wall_s + self._set_s, now.boottime_s, now.boot_id)
 
 
 @dataclass(eq=False)

@@ -18,13 +18,14 @@ CHILD = Path(__file__).parent / "rigs" / "spool_child.py"
 
 
 def killed_after(
-    folder: Path, lines: int, limit: int, sink_limit: int, *, promised: bool = False
+    folder: Path, lines: int, limit: int, sink_limit: int, *, promised: bool = False, set_s: float = 0.0
 ) -> list[tuple[str, str]]:
     """Runs the child until it has said so many lines, kills it, and returns everything that it said.
 
     promised: and until it has acknowledged something. (A worker may claim a row, and say so, before its `put` can.)
+    set_s: how far the wall clock is set forward.
     """
-    command = [sys.executable, str(CHILD), str(folder), str(limit), str(sink_limit)]
+    command = [sys.executable, str(CHILD), str(folder), str(limit), str(sink_limit), str(set_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         said = [child.stdout.readline() for _ in range(lines)]
@@ -75,3 +76,10 @@ def test_limits_hold_over_kills_and_restarts(tmp_path: Path) -> None:
     for _ in range(3):
         said += killed_after(tmp_path, 25, limit=60, sink_limit=50)
     check_promises(tmp_path, said, limit=60, sink_limit=50)
+
+
+def test_limits_hold_when_the_clock_is_set_between_a_kill_and_the_restart(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    for set_s in (0.0, -3600.0, -2 * 86400.0, 400 * 86400.0, -20 * 365 * 86400.0):
+        said += killed_after(tmp_path, 15, limit=400, sink_limit=100_000, set_s=set_s)
+    check_promises(tmp_path, said, limit=400, sink_limit=100_000)

@@ -1,7 +1,7 @@
 """A process that puts, claims and settles as fast as it can, and says on its output what it was promised, line by line,
 until it is killed.
 
-    python spool_child.py FOLDER LIMIT SINK_LIMIT
+    python spool_child.py FOLDER LIMIT SINK_LIMIT SET_S       SET_S: how far the wall clock is set forward
 
     + ID    `put` has returned
     > ID    `claim` has returned: from here on the sink may have it
@@ -19,14 +19,14 @@ from pathlib import Path
 sys.path.remove(str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from framesift.clock import SystemClock
+from clocks import SetClock
 from framesift.limits import Limit, Window
 from framesift.spool import Accepted
 from rigs.spools import make_spool, put, quota
 
 
-def main(folder: Path, limit: int, sink_limit: int) -> None:
-    clock = SystemClock()
+def main(folder: Path, limit: int, sink_limit: int, set_s: float) -> None:
+    clock = SetClock(set_s)
     spool = make_spool(folder, clock)
     spool.open()
     quotas = [quota("a", (Window.DAILY, limit))]
@@ -54,4 +54,4 @@ def main(folder: Path, limit: int, sink_limit: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
