@@ -149,7 +149,7 @@ class LocalLimits:
         for quota in quotas:
             known = self._by_heart(quota, at_s, now)
             if known is None:
-                if cursor is None or steps.is_due(cursor, now):
+                if cursor is None or (quota.limits and steps.is_due(cursor, now)):
                     return Unknown()
                 obstacle = self._obstacle(cursor, quota, at_s, now)
                 if obstacle is None:
