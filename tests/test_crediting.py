@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -442,6 +443,17 @@ def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) 
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
     assert lines[1]["why"] == COPIED
+
+
+def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: FleetDevice) -> None:
+    assert isinstance(device.offer(quota("hard", (Window.DAILY, 5))), Accepted)
+    device.clock.reboot("another boot")
+    device.clock.step_wall(-3600.0)
+    put(device.spool, device.clock, [quota("hard", (Window.DAILY, 5))])
+    steering = SimpleNamespace(accounts=lambda: [Account(PROJECT, "hard", Limit(Window.DAILY, 5))])
+    telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
+    sharing = Sharing(LimitsOptions(), LocalLimits(), steering, telemetry, device.clock)  # type: ignore[arg-type]
+    assert [(use.used, use.left) for use in sharing._told(device.spool).used] == [(5, 0)]
 
 
 def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(

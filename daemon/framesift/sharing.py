@@ -13,7 +13,7 @@ from framesift.clock import Clock, Loop
 from framesift.crediting import COPIED, RESTORING, Crediting, Use
 from framesift.limits import LimitsUnavailable, window_end, window_start
 from framesift.limits.asking import BatchReport, BatchSeen, Calendar, Requests
-from framesift.limits.local import LocalLimits
+from framesift.limits.local import SPENT, LocalLimits
 from framesift.settings import LimitsOptions
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 from framesift.steering import Steering
@@ -166,5 +166,6 @@ class FleetCounts:
 
 def _told(use: Use) -> CreditUse:
     account = use.account
-    left = max(0, account.limit.value - use.count)
-    return CreditUse(account.project, account.name, account.limit.window.value, account.limit.value, use.count, left)
+    most = account.limit.value
+    count = use.count if use.count < SPENT else most  # how many it are, nobody knows
+    return CreditUse(account.project, account.name, account.limit.window.value, most, count, max(0, most - count))

@@ -84,7 +84,7 @@ STEADY_S = 3600.0  # nothing is pruned until the clock has gone so long without 
 _SINK = "sink"
 _STRATEGY = "strategy "
 _EVERY = "every"
-_SPENT = 1 << 40  # more than any limit: a window of which nothing is known any more
+SPENT = 1 << 40  # more than any limit: a window of which nobody knows how much is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class LocalLimits:
             " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
             (account, _EVERY, window.value, *bounds),
         )
-        count += beside.fetchone()[0] + _SPENT * span.is_spent
+        count += beside.fetchone()[0] + SPENT * span.is_spent
         return count, span.until_s
 
     # --- the sink's own brake -------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class LocalLimits:
         for window in Window:
             cursor.execute(
                 "INSERT INTO carried (account, window, at_s, amount) VALUES (?, ?, ?, ?)",
-                (_EVERY, window.value, now.wall_s, _SPENT),
+                (_EVERY, window.value, now.wall_s, SPENT),
             )
         steps.see(cursor, now)
 
