@@ -4,10 +4,10 @@ What is promised:
 1. For every strategy and window, and every batch, charges never exceed the limit, whatever thread or restart they come
    from.
 2. A frame refused by a window that is known to be exhausted costs microseconds and no database.
-3. A clock that is set, forward or back, once or many times, prints no credits: within a boot, charges of any window's
-   length never exceed twice the limit (the calendar's own bound: an end and a beginning), and once where the clock was
-   set within it. Nor does it withhold any for longer than one window's length. See steps.py, also for clocks that are
-   behind after a reboot. (A clock that is ahead after one can't be told from time that has passed.)
+3. A clock that is set, forward or back, once or many times, prints no credits and withholds none for longer than one
+   window's length, also when the program is killed in between. Within a boot, what is charged in any time of a window's
+   length is at most the limit where the clock was set within it, else twice the limit (an end and a beginning, as the
+   calendar has it). For reboots see steps.py.
 4. Charging the same id twice charges once; a refund takes back that id's charge only.
 
 Rows are the truth: each charge is a row with the wall time of the capture, as the clock reads now, and a window's use

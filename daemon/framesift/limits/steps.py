@@ -6,9 +6,11 @@ All dates in the tables are by the clock as it reads now, so that the calendar c
    anew, as if the clock had always been right. For one window's length from then on a window also reaches back by one
    window's length within that boot, or a step over its beginning would open a new one.
 2. The machine starts with a clock behind the last charge: nobody knows how long ago that was. No window has room until
-   the clock has passed it, or the machine has run for the window's length since.
+   the clock has passed it, or the machine has run for the window's length since. Dates stay as they are, for the clock
+   may yet be set right; only what must be older than any window is put away. (A clock that is ahead after a reboot
+   can't be told from time that has passed.)
 
-Both are rows of the table `carried`, written with the dates: a program that is killed forgets none of it.
+Both are known by rows of the table `carried`, written with the dates: a program that is killed forgets none of it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from framesift.moment import Moment
 LARGEST_DRIFT_S = 5.0  # more than this between wall and boot time is a step, less is a clock being disciplined
 _LOOK_AGAIN_S = 1.0  # how long a lack of room is believed in that doesn't last for a window of the calendar
 _LONGEST_S = 26 * 3600.0  # longer than any window
+_DATES = (("charge", "at_s"), ("send", "at_s"), ("send", "until_s"), ("carried", "at_s"))
 
 # Accounts in `carried` whose rows aren't charges.
 # The last step: when it was, and for how long the machine had run by then.
@@ -108,9 +111,6 @@ def tidy(cursor: sqlite3.Cursor, now: Moment, ran_s: float) -> None:
     ahead_s = now.wall_s + LARGEST_DRIFT_S
     for table, column in _DATES:
         cursor.execute(f"UPDATE {table} SET {column} = ? WHERE {column} > ?", (now.wall_s - _LONGEST_S, ahead_s))
-
-
-_DATES = (("charge", "at_s"), ("send", "at_s"), ("send", "until_s"), ("carried", "at_s"))
 
 
 def _date_anew(cursor: sqlite3.Cursor, now: Moment, step_s: float) -> None:
