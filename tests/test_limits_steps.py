@@ -334,6 +334,23 @@ def test_a_clock_that_is_set_right_after_a_reboot_gives_each_day_its_own_credits
         housekeeping(desk, 7200)
 
 
+def test_a_clock_that_passes_the_last_charge_and_is_set_back_behind_it_is_behind_again(desk: Desk) -> None:
+    q = quota("a", (DAY, 5))
+    set_clock(desk, MIDNIGHT_S + 20)
+    assert desk.granted(q) == 5
+    reboot(desk, "boot-2", wall_s=30.0)
+    assert desk.granted(q) == 0
+    set_clock(desk, MIDNIGHT_S + 100)
+    housekeeping(desk, 600)
+    assert desk.granted(q) == 0  # it is the day of the charges
+    set_clock(desk, MIDNIGHT_S - 100)
+    assert desk.granted(q) == 0
+    desk.clock.advance(DAY_S)
+    assert desk.granted(q) == 0  # the day of the charges has come again, with its charges
+    desk.clock.advance(200)
+    assert desk.granted(q) == 5
+
+
 def test_a_reboot_behind_is_not_forgotten_when_another_strategy_is_charged(desk: Desk) -> None:
     assert desk.granted(quota("a", (DAY, 5)), tries=1) == 1
     reboot(desk, "boot-2", wall_s=NOON_S - 3 * DAY_S)

@@ -102,9 +102,8 @@ def span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Moment, zone:
 def tidy(cursor: sqlite3.Cursor, now: Moment, ran_s: float) -> None:
     """Puts away what is dated after `now` (by an earlier boot, whose clock was ahead) once it is older than any window,
     whenever it was. ran_s: how long the machine has run since the last call, 0 where that isn't known."""
-    cursor.execute("DELETE FROM carried WHERE account = ? AND at_s <= ?", (_BEHIND, now.wall_s))
     behind = _mark(cursor, _BEHIND)
-    if behind is not None:
+    if behind is not None and now.wall_s < behind[0]:
         _set_mark(cursor, _BEHIND, behind[0], behind[1] + int(ran_s))
     if max(now.boottime_s, 0 if behind is None else behind[1]) < _LONGEST_S:
         return
@@ -115,15 +114,11 @@ def tidy(cursor: sqlite3.Cursor, now: Moment, ran_s: float) -> None:
 
 def _date_anew(cursor: sqlite3.Cursor, now: Moment, step_s: float) -> None:
     was_s = now.wall_s - step_s
-    cursor.execute("DELETE FROM carried WHERE account = ? AND at_s <= ?", (_BEHIND, max(was_s, now.wall_s)))
-    behind = _mark(cursor, _BEHIND)
     for table, column in _DATES:
         cursor.execute(
             f"UPDATE {table} SET {column} = {column} + ? WHERE {column} BETWEEN ? AND ?",
             (step_s, was_s - now.boottime_s - LARGEST_DRIFT_S, was_s + LARGEST_DRIFT_S),
         )
-    if behind is not None:  # it is of a clock that is no more
-        _set_mark(cursor, _BEHIND, *behind)
 
 
 def _is_behind(seen: Moment, now: Moment) -> bool:
