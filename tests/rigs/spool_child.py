@@ -3,7 +3,8 @@ until it is killed.
 
     python spool_child.py FOLDER LIMIT SINK_LIMIT SET_S       SET_S: how far the wall clock is set forward
 
-    + ID    `put` has returned
+    + ID    `put` has accepted
+    ! ...   `put` has refused
     > ID    `claim` has returned: from here on the sink may have it
     - ID    `done` is about to be called
 """
@@ -39,6 +40,8 @@ def main(folder: Path, limit: int, sink_limit: int, set_s: float) -> None:
             answer = put(spool, clock, quotas, jpeg=os.urandom(20_000))
             if isinstance(answer, Accepted):
                 say("+", answer.id)
+            else:  # or whoever waits for so many lines would wait for ever, where a limit is used up early
+                say("!", "refused")
 
     def deliver() -> None:
         while True:
