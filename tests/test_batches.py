@@ -195,6 +195,25 @@ def test_jobs_are_only_asked_for_where_the_batch_has_some(desk: Desk) -> None:
     assert desk.platform.asked("batches")[0].path == f"/{WORKSPACE}/parking/batches"
 
 
+SOURCES = {
+    "YYY": True, "XXX/YYY": True, "YYY/XXX": True, "a/YYY/b": True, "b1": False, "YYY2": False, "XYYY": False,
+    "XXX/YYY2": False, "XXX-YYY": False, "yyy": False, "": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize(("source", "is_its"), SOURCES.items())
+def test_a_job_is_of_the_batch_whose_id_it_names_alone_or_in_a_path(
+    desk: Desk, source: str, is_its: bool, as_list: bool
+) -> None:
+    batches = [{"id": "YYY", "name": BATCH, "images": 3, "numJobs": 1}]
+    sources = [source, source, "b9"] if as_list else source  # which counts once, however often it is named
+    desk.platform.orders.add(Order("batches", Answer({"batches": batches})))
+    desk.platform.orders.add(Order("jobs", Answer({"jobs": [{"sourceBatch": sources, "numImages": 7}]})))
+    desk.watcher.look_once()
+    assert len(desk.accepted(12, tries=10)) == (2 if is_its else 9)
+
+
 def test_a_batch_whose_id_is_in_anothers_is_another(desk: Desk) -> None:
     batches = [{"id": "b1", "name": BATCH, "images": 1, "numJobs": 1}]
     jobs = [{"sourceBatch": "b1", "numImages": 2}, {"sourceBatch": "b11", "numImages": 50}]

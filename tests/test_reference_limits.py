@@ -362,6 +362,7 @@ def job(images: int, of: str = "b1") -> dict[str, object]:
         ),
         pytest.param([there("al", 1), there("al", 9)], [], 2, id="the first of that name is the one"),
         pytest.param([there("al", 1, jobs=1)], [job(9, of="b12")], 2, id="ours: a job is its batch's by the exact id"),
+        pytest.param([there("al", 1, jobs=1)], [job(1, of="yard/b1")], 1, id="or by a path that has the id in it"),
     ],
 )
 def test_a_batch_has_room_while_the_maximum_is_more_than_the_total(

@@ -194,7 +194,7 @@ def test_batches_and_jobs_are_counted(client: Roboflow, platform: Platform) -> N
     batch_id = platform.batch("gate", "cars").id
 
     assert client.batches(WORKSPACE, "gate", within_s=WITHIN_S) == (Batch(batch_id, "cars", images=5, jobs=2),)
-    assert client.jobs(WORKSPACE, "gate", within_s=WITHIN_S) == (Job(batch_id, 3), Job(batch_id, 4))
+    assert client.jobs(WORKSPACE, "gate", within_s=WITHIN_S) == (Job((batch_id,), 3), Job((batch_id,), 4))
 
 
 @pytest.mark.parametrize("project", [{}, {"type": None}, {"type": ""}])
@@ -224,7 +224,8 @@ def test_jobs_of_another_shape_are_left_out_and_one_of_several_batches_counts_fo
 
     _, found = asked_by(lambda client: client.jobs("yard", "gate", within_s=9), content)
 
-    assert found == (Job("b1", 2), Job("b1", 3), Job("b2", 3))
+    assert found == (Job(("b1",), 2), Job(("b1", "b2"), 3))
+    assert [sum(job.images for job in found if job.is_of(Batch(id, "", 0, 1))) for id in ("b1", "b2")] == [5, 3]
 
 
 def test_lists_may_be_large_and_other_answers_may_not() -> None:

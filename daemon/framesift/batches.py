@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from framesift.clock import Clock
-from framesift.roboflow import Batch, PlatformTrouble, Roboflow
+from framesift.roboflow import Batch, Job, PlatformTrouble, Roboflow
 from framesift.rounds import Rest, Rounds
 from framesift.spool import Spool, SpoolBroken, SpoolFull
 
@@ -123,16 +123,16 @@ class BatchWatcher:
         for batch in self._platform.batches(workspace, project, within_s=WITHIN_S):
             there.setdefault(batch.name, batch)
         found = [there[w.batch] for w, _ in marked if w.batch in there]
-        in_jobs: dict[str, int] = {}
+        jobs: tuple[Job, ...] = ()
         if any(batch.jobs > 0 for batch in found):
             self._clock.monotonic()
-            for job in self._platform.jobs(workspace, project, within_s=WITHIN_S):
-                in_jobs[job.batch_id] = in_jobs.get(job.batch_id, 0) + job.images
+            jobs = self._platform.jobs(workspace, project, within_s=WITHIN_S)
         for w, mark in marked:
             images = 0
             if w.batch in there:
                 batch = there[w.batch]
-                images = batch.images + (in_jobs.get(batch.id, 0) if batch.jobs > 0 else 0)
+                in_jobs = sum(job.images for job in jobs if job.is_of(batch))
+                images = batch.images + (in_jobs if batch.jobs > 0 else 0)
             self._counts.seen(w.project, w.key, images, mark)
 
     def _workspace(self) -> str:

@@ -47,10 +47,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A labelling job and the batch that it was made of; one made of several is told once for each."""
+    """A labelling job. sources: the batches that it was made of, each by its id or by a path that has the id in it."""
 
-    batch_id: str
+    sources: tuple[str, ...]
     images: int
+
+    def is_of(self, batch: Batch) -> bool:
+        """Whether it was made of that one: "XXX/YYY" is of the batch YYY, and "b12" is not of the batch b1."""
+        return any(f"/{batch.id}/" in f"/{source}/" for source in self.sources)
 
 
 class Roboflow:
@@ -185,10 +189,11 @@ class Roboflow:
         what = f"asking for the jobs of project {project}"
         found = []
         for entry in self._listed(what, workspace, project, "jobs", within_s):
-            source, images = entry.get("sourceBatch"), _count(entry.get("numImages"))
-            if images is not None:  # one batch, or a list of them
-                batch_ids = source if isinstance(source, list) else [source]
-                found += [Job(batch_id, images) for batch_id in batch_ids if batch_id and isinstance(batch_id, str)]
+            said, images = entry.get("sourceBatch"), _count(entry.get("numImages"))
+            listed = said if isinstance(said, list) else [said]  # one batch, or a list of them
+            sources = tuple(source for source in listed if source and isinstance(source, str))
+            if sources and images is not None:
+                found.append(Job(sources, images))
         return tuple(found)
 
     def _listed(self, what: str, workspace: str, project: str, kind: str, within_s: float) -> list[dict[str, Any]]:
