@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from framesift.claims import Origin
 from framesift.clock import Clock
 from framesift.intake import Intake
+from framesift.policy_source import NoPolicy, Pairing
+from framesift.prediction import Task
 from framesift.sampling import AcceptedClasses
 from framesift.settings import Settings
 from framesift.spool import Spool, SpoolBroken
@@ -39,9 +41,11 @@ class Intakes:
         self._fleet = fleet
         self._classes = _classes(spool)
 
-    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock) -> Intake:
-        """A stream's intake, which follows the stream's policy. tags: the stream's own. From any thread."""
+    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: Pairing | None = None) -> Intake:
+        """A stream's intake, which follows the stream's policy, or that of a pairing that was met. tags: the stream's
+        own. From any thread."""
         settings = self._settings
+        subject = stream if pairing is None else pairing
         intake = Intake(
             stream,
             Origin(
@@ -49,8 +53,8 @@ class Intakes:
                 settings.tags,
                 tags,
                 settings.seed,
-                settings.project_of(stream),
-                self._steering.policies.scope_of(stream),
+                settings.project_of(stream) if pairing is None else pairing.project,
+                self._steering.policies.scope_of(subject),
             ),
             policy=NO_POLICY_YET,
             classes=self._classes,
@@ -60,8 +64,21 @@ class Intakes:
             accepted=self._accepted,
             fleet=self._fleet,
         )
-        self._steering.follow(stream, intake.follow)
+        self._steering.follow(subject, intake.follow)
         return intake
+
+    @property
+    def by_model(self) -> bool:
+        """See Policies."""
+        return self._steering.policies.by_model
+
+    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> Pairing | NoPolicy | None:
+        """See Steering."""
+        return self._steering.pairing_of(stream, model_id, dataset)
+
+    def task_of(self, project: str, within_s: float) -> Task | None:
+        """See Steering."""
+        return self._steering.task_of(project, within_s)
 
 
 def _classes(spool: Spool) -> AcceptedClasses:

@@ -193,6 +193,7 @@ class Service:
             clock=self._clock,
             telemetry=self._telemetry,
             failed=self._fail,
+            models=intakes,
         )
         door.start()
         house.callback(lambda: door.stop(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S)))

@@ -16,7 +16,9 @@ from framesift.limits.local import LocalLimits
 from framesift.models import Model
 from framesift.online import Online
 from framesift.policy import Policy
-from framesift.policy_source import Held, News, Policies, Standing, Told
+from framesift.policy_source import Held, News, NoPolicy, Pairing, Policies, Standing, Told
+from framesift.prediction import Task
+from framesift.roboflow import ProjectTypes, task_of
 from framesift.settings import Settings
 from framesift.strategies import nameless, problems
 from framesift.telemetry import Condition, PolicyTold, Telemetry
@@ -46,7 +48,8 @@ class Steering:
         self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
-        self._followers: list[tuple[str, Callable[[Policy], None]]] = []
+        self._followers: list[tuple[str | Pairing, Callable[[Policy], None]]] = []
+        self._types = None if online.platform is None else ProjectTypes(online.platform)
         self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()  # of who follows: nobody misses a policy that comes while he begins
         self.policies = Policies(
@@ -78,13 +81,37 @@ class Steering:
         """Whether any stream is collected from, as far as is known."""
         return any(held.standing is not None and held.standing.policy.enabled for held in self.policies.standings())
 
-    def follow(self, stream: str, take: Callable[[Policy], None]) -> None:
-        """`take` is handed the stream's policy, now if there is one, and each that comes after it. From any thread."""
+    def follow(self, subject: str | Pairing, take: Callable[[Policy], None]) -> None:
+        """`take` is handed the policy of a stream or a pairing, now if there is one, and each that comes after it. From
+        any thread."""
         with self._lock:
-            self._followers.append((stream, take))
-            standing = self.policies.of(stream)
+            self._followers.append((subject, take))
+            standing = self.policies.of(subject)
             if standing is not None:
                 take(standing.policy)
+
+    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> Pairing | NoPolicy | None:
+        """Whose policy holds for what a client's model has seen, None for that of the stream. dataset: the project that
+        the client wants it to go to, None for the model's own. From any thread; waits for nobody.
+
+        A policy that is one for all is for the project that it or the settings name, and for no other.
+        """
+        if self.policies.by_model:
+            trained_on = model_id.partition("/")[0]
+            pairing = Pairing(dataset or trained_on, trained_on)
+            return self.policies.meet(pairing) or pairing
+        standing = self.policies.of(stream)
+        target = None if standing is None else standing.policy.target_project
+        if dataset is not None and (target or self._settings.project_of(stream)) not in (None, dataset):
+            return NoPolicy.NONE
+        return None
+
+    def task_of(self, project: str, within_s: float) -> Task | None:
+        """What a project of the platform is for; None where nobody says within the time. From any thread."""
+        if self._types is None or not self._settings.enabled:
+            return None
+        kind = self._types.of(project, now_s=self._clock.monotonic(), within_s=within_s)
+        return None if kind is None else task_of(kind)
 
     def tell(self, changed: Callable[[], None]) -> None:
         """changed: called after each change of a policy, from the thread that refreshes them."""
@@ -128,7 +155,15 @@ class Steering:
         return tuple(found)
 
     def _collecting(self) -> Iterator[tuple[str, str, Policy]]:
-        """Project, scope and policy of each stream that is collected from."""
+        """Project, scope and policy of each stream that is collected from, and of each pairing."""
+        for pairing in self.policies.pairings():
+            standing = self.policies.of(pairing)
+            if standing is not None and standing.policy.enabled:
+                yield (
+                    standing.policy.target_project or pairing.project,
+                    self.policies.scope_of(pairing),
+                    standing.policy,
+                )
         for stream in self._settings.stream_names:
             standing = self.policies.of(stream)
             if standing is not None and standing.policy.enabled:
@@ -136,13 +171,12 @@ class Steering:
                 yield project or "", self.policies.scope_of(stream), standing.policy
 
     def _told(self, told: Told) -> None:
-        name = _component(told)
         if told.news is News.CHANGED and told.standing is not None:
             policy = told.standing.policy
             self._take_zone()
             with self._lock:
-                for stream, take in self._followers:
-                    if self._follows(stream, policy):
+                for subject, take in self._followers:
+                    if self._follows(subject, policy):
                         take(policy)
             names = [strategy.name for strategy in policy.sampling_strategies]
             self._telemetry.changed(
@@ -150,15 +184,15 @@ class Steering:
             )
             self._tell_problems(told.standing)
             self._changed()
-        if told.news in (News.REFUSED, News.UNAVAILABLE):
-            self._telemetry.health.set(name, Condition.DEGRADED, told.why)
-        elif told.news is News.NOT_KEPT:
+        if told.news is News.NOT_KEPT:
             self._telemetry.warning("policy_not_kept", source=told.source, why=told.why)
-        else:
-            self._telemetry.health.ok(name)
+        elif told.news in (News.REFUSED, News.UNAVAILABLE):
+            self._telemetry.health.set(_component(told), Condition.DEGRADED, told.why)
+        elif told.pairing is None or not self.policies.in_trouble():
+            self._telemetry.health.ok(_component(told))
 
-    def _follows(self, stream: str, policy: Policy) -> bool:
-        standing = self.policies.of(stream)
+    def _follows(self, subject: str | Pairing, policy: Policy) -> bool:
+        standing = self.policies.of(subject)
         return standing is not None and standing.policy is policy
 
     def _tell_problems(self, standing: Standing) -> None:
@@ -215,4 +249,6 @@ def _told_of(held: Held) -> PolicyTold:
 
 
 def _component(told: Told) -> str:
+    if told.pairing is not None:
+        return "policies of models"  # one for all: clients name them
     return "policy" if not told.streams else f"policy of {', '.join(told.streams)}"

@@ -15,6 +15,7 @@ from framesift.doors.options import DoorOptions
 
 if TYPE_CHECKING:
     from framesift.clock import Clock, Loop
+    from framesift.doors.seats import Models
     from framesift.intake import Intake
     from framesift.telemetry import Telemetry
 
@@ -49,9 +50,11 @@ def open_door(
     clock: Clock,
     telemetry: Telemetry,
     failed: Callable[[BaseException], None],
+    models: Models | None = None,
 ) -> Door:
     """A door that is not open yet. intake_of: makes the intake of the stream of that name; asked once for each, from
-    any thread. failed: told of what ended a loop of the door that should never end."""
+    any thread. failed: told of what ended a loop of the door that should never end. models: who knows of the policies
+    of clients' models."""
     # Here and not above: the settings know a door's options, and should not need its rooms.
     if options.upstream is None:
         from framesift.doors.datapoints import DatapointsDoor
@@ -59,4 +62,4 @@ def open_door(
         return DatapointsDoor(options, intake_of=intake_of, clock=clock, telemetry=telemetry, failed=failed)
     from framesift.doors.passing import PassThrough
 
-    return PassThrough(options, intake_of=intake_of, clock=clock, telemetry=telemetry, failed=failed)
+    return PassThrough(options, intake_of=intake_of, clock=clock, telemetry=telemetry, failed=failed, models=models)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import extract_tb
+from typing import Any
 
 from framesift import wire
 from framesift.clock import Clock, Loop, Pulse
@@ -24,14 +25,22 @@ from framesift.doors.http1 import Head
 from framesift.doors.inference import Asked, Call, Skipped, answers, asked
 from framesift.doors.kept import Kept
 from framesift.doors.outcomes import Outcome
-from framesift.doors.seats import Seats
+from framesift.doors.seats import Models, Seats
 from framesift.moment import Moment
+from framesift.policy_source import MOST_PAIRINGS, NoPolicy, Pairing
 from framesift.prediction import Prediction, Stub, Task
 from framesift.telemetry import Condition, Telemetry
 
 MOST_WAITING = 32
 _LOOK_S = 1.0
+_LOOK_AGAIN_S = 0.02  # whether a policy has come, for which something waits
 _NICE = 10
+_OUTCOMES = {
+    NoPolicy.ASKED: Outcome.NO_POLICY_YET,
+    NoPolicy.AWAY: Outcome.NO_POLICY_YET,
+    NoPolicy.NONE: Outcome.NO_POLICY,
+    NoPolicy.TOO_MANY: Outcome.TOO_MANY_MODELS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +59,24 @@ class Exchange:
         self.answer.let_go()
 
 
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """An exchange that waits for a policy, and what it asks."""
+
+    exchange: Exchange
+    wanted: Asked
+
+
 class Afterwards:
-    """stream: of everything that passes."""
+    """stream: of everything that passes. models: who knows of the policies of clients' models, None: all is the
+    stream's."""
 
     def __init__(
         self,
         stream: str,
         health_name: str,
         seats: Seats,
+        models: Models | None = None,
         *,
         clock: Clock,
         telemetry: Telemetry,
@@ -67,10 +86,14 @@ class Afterwards:
         self._stream = stream
         self._health_name = health_name
         self._seats = seats
+        self._models = models
         self._telemetry = telemetry
         self._failed = failed
         self._pulse = Pulse(clock)
         self._waiting: queue.Queue[Exchange | None] = queue.Queue(most_waiting)  # None: look whether it is to stop
+        self._parked: list[_Parked] = []
+        self._most_parked = max(1, most_waiting // 2)
+        self._told_too_many = False
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="door sampling", daemon=True)
@@ -103,32 +126,60 @@ class Afterwards:
             _give_way()
             while not (self._stop.is_set() and self._waiting.empty()):
                 self._pulse.monotonic()
+                self._look_at_parked()
                 try:
-                    exchange = self._waiting.get(timeout=_LOOK_S)
+                    exchange = self._waiting.get(timeout=_LOOK_AGAIN_S if self._parked else _LOOK_S)
                 except queue.Empty:
                     continue
                 if exchange is None:
                     continue
                 if self._hurry.is_set():
-                    self._telemetry.at_door(self._stream, Outcome.BUSY)
+                    self._end(exchange, Outcome.BUSY)
                 else:
-                    self._sample(exchange)
-                exchange.let_go()
+                    self._try(exchange)
+            for parked in self._parked:
+                self._end(parked.exchange, Outcome.NO_POLICY_YET)
         except BaseException as error:  # noqa: BLE001  # whatever it is: a loop that should not end has ended
             self._failed(error)
 
-    def _sample(self, exchange: Exchange) -> None:
+    def _end(self, exchange: Exchange, outcome: Outcome) -> None:
+        exchange.let_go()
+        self._telemetry.at_door(self._stream, outcome)
+
+    def _look_at_parked(self) -> None:
+        parked, self._parked = self._parked, []
+        for one in parked:
+            self._try(one.exchange, one.wanted)
+
+    def _try(self, exchange: Exchange, wanted: Asked | None = None) -> None:
+        """wanted: what it asks, where that was read before. Where the policy is being asked for, it waits for that."""
         try:
-            if self._seats.disabled(self._stream) is None:
-                self._read(exchange)
-            outcome = Outcome.OFFERED
+            if wanted is None and self._is_off():
+                outcome = Outcome.OFFERED
+            else:
+                wanted = wanted or asked(exchange.call, exchange.request_head, exchange.request.content())
+                pairing = self._pairing_of(wanted)
+                if pairing is NoPolicy.ASKED and len(self._parked) < self._most_parked:
+                    self._parked.append(_Parked(exchange, wanted))
+                    return
+                outcome = self._sample(exchange, wanted, pairing)
             self._telemetry.health.ok(self._health_name)
         except Skipped as skipped:
             outcome = skipped.outcome
         except Exception as error:  # noqa: BLE001  # a bug in sampling is no reason that traffic stops
             outcome = Outcome.FAILED
             self._puzzled(error)
-        self._telemetry.at_door(self._stream, outcome)
+        self._end(exchange, outcome)
+
+    def _is_off(self) -> bool:
+        """Whether what was asked need not be read: one policy holds for all, and collects nothing."""
+        by_model = self._models is not None and self._models.by_model
+        return not by_model and self._seats.disabled(self._stream) is not None
+
+    def _pairing_of(self, wanted: Asked) -> Pairing | NoPolicy | None:
+        if self._models is None:
+            return None
+        return self._models.pairing_of(self._stream, wanted.model_id, wanted.dataset)
 
     def _puzzled(self, error: Exception) -> None:
         # Without the error's own words: they may repeat a part of a request, and with it somebody's key.
@@ -137,23 +188,32 @@ class Afterwards:
         self._telemetry.health.set(self._health_name, Condition.DEGRADED, f"sampling what passes fails: {kind}")
         self._telemetry.error("door_sampling_failed", stream=self._stream, kind=kind, at=" < ".join(reversed(places)))
 
-    def _read(self, exchange: Exchange) -> None:
+    def _sample(self, exchange: Exchange, wanted: Asked, pairing: Pairing | NoPolicy | None) -> Outcome:
         """Raises Skipped, and bugs."""
-        wanted = asked(exchange.call, exchange.request_head, exchange.request.content())
-        if exchange.answer_head is None:
-            said = [None] * len(wanted.images)
-        else:
+        if isinstance(pairing, NoPolicy):
+            if pairing is NoPolicy.TOO_MANY and not self._told_too_many:
+                self._told_too_many = True
+                why = (
+                    f"no more than {MOST_PAIRINGS} models and projects have their policies here, and others came first"
+                )
+                self._telemetry.warning("model_not_collected", stream=self._stream, model_id=wanted.model_id, why=why)
+            return _OUTCOMES[pairing]
+        if pairing is not None and self._seats.disabled(self._stream, pairing) is not None:
+            return Outcome.OFFERED
+        said: list[Any] = [None] * wanted.count
+        if exchange.answer_head is not None:
             said = answers(exchange.answer_head, exchange.answer.content(), wanted)
-        for image, one in zip(wanted.images, said, strict=True):
+        for image, one in zip(wanted.images(), said, strict=True):
             try:
                 sized = pictures.looked_at(image)
                 with pictures.room_for(sized):
                     picture = pictures.OnDemand(sized)
                     prediction = _prediction(one, picture.width, picture.height, exchange.call.task, wanted)
-                    self._seats.offer(self._stream, picture, prediction, exchange.captured)
+                    self._seats.offer(self._stream, picture, prediction, exchange.captured, pairing)
                 self._telemetry.predicted(self._stream, prediction.time_s or 0.0, prediction.dropped)
             except (pictures.BadPicture, _Unlike):
                 raise Skipped(Outcome.UNREADABLE) from None
+        return Outcome.OFFERED
 
 
 def _give_way() -> None:

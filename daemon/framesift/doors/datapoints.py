@@ -85,7 +85,7 @@ class DatapointsDoor:
         self._telemetry = telemetry
         self._name = f"door {options.listen}"
         self._token = None if options.token is None else options.token.get_secret_value()
-        self._seats = Seats(intake_of, clock, telemetry)
+        self._seats = Seats(lambda stream, _: intake_of(stream), clock, telemetry)
         self._at_work = 0
         self._workers = ThreadPoolExecutor(self._bounds.at_work, thread_name_prefix="door")
         self._listening = Listening(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -28,6 +28,7 @@ _TASKS = {
     "/infer/classification": Task.CLASSIFICATION,
 }
 _LEGACY = re.compile(r"/([A-Za-z0-9_-]{1,128}/[0-9]{1,9})/?")
+_PROJECT = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MODEL = re.compile(r"[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}")
 _STUB = re.compile(rb'"model_id"\s*:\s*"[A-Za-z0-9_-]{1,128}(?:/|\\/)0"')
 _TRUE = ("true", "1", "yes", "on", "t", "y")
@@ -48,11 +49,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one call asks. images: the files' bytes. as_list: the answer is a list."""
+    """What one call asks. dataset: the project where the client wants its pictures, None for the model's own. count: of
+    the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped."""
 
     model_id: str
-    images: tuple[bytes, ...] = field(repr=False)
+    dataset: str | None
+    count: int
     as_list: bool
+    images: Callable[[], tuple[bytes, ...]] = field(repr=False)
 
 
 class Skipped(Exception):
@@ -76,26 +80,41 @@ def call_of(head: Head) -> Call | None:
     return None if legacy is None else Call(None, legacy[1], said)
 
 
-def stub_answer(call: Call, body: bytes) -> dict[str, Any] | list[Any] | None:
-    """The answer to a call of a model's version 0, which is no model at all; None where another one is called."""
+@dataclass(frozen=True, slots=True)
+class StubCall:
+    """A call of a model's version 0, which is no model at all. count: of the pictures, None where it is one alone."""
+
+    model_id: str
+    count: int | None = None
+
+    @property
+    def project(self) -> str:
+        return self.model_id.partition("/")[0]
+
+    def answer(self, task: Task) -> dict[str, Any] | list[Any]:
+        stub = {"time": 0.0, "is_stub": True, "model_id": self.model_id, "task_type": str(task)}
+        return stub if self.count is None else [stub] * self.count
+
+
+def stub_of(call: Call, body: bytes) -> StubCall | None:
+    """None where another model is called."""
     if call.model_id is not None:
-        return _stub(call.model_id, Task.OBJECT_DETECTION) if call.is_stub else None
+        return StubCall(call.model_id) if call.is_stub else None
     if _STUB.search(body) is None:  # nearly all: looked at without being read
         return None
     try:
-        sent = _object(body)
+        sent = read_object(body)
     except Skipped:
         return None
     model_id = sent.get("model_id")
-    if not isinstance(model_id, str) or not model_id.endswith("/0"):
+    if not is_stub(model_id):
         return None
-    stub = _stub(model_id, call.task or Task.OBJECT_DETECTION)
     images = sent.get("image")
-    return [stub] * len(images) if isinstance(images, list) else stub
+    return StubCall(str(model_id), len(images) if isinstance(images, list) else None)
 
 
-def _stub(model_id: str, task: Task) -> dict[str, Any]:
-    return {"time": 0.0, "is_stub": True, "model_id": model_id, "task_type": str(task)}
+def is_stub(model_id: object) -> bool:
+    return isinstance(model_id, str) and _MODEL.fullmatch(model_id) is not None and model_id.endswith("/0")
 
 
 def asked(call: Call, head: Head, body: bytes) -> Asked:
@@ -106,25 +125,37 @@ def asked(call: Call, head: Head, body: bytes) -> Asked:
         raise Skipped(Outcome.NOT_WANTED)
     if "image" in call.query or call.query.get("image_type", "base64") != "base64":
         raise Skipped(Outcome.ELSEWHERE)
-    return Asked(call.model_id, (_image_of_legacy(head, body),), as_list=False)
+    dataset = _dataset(call.query.get("active_learning_target_dataset"))
+    return Asked(call.model_id, dataset, 1, False, lambda: (_image_of_legacy(head, body),))
 
 
 def _asked_v1(body: bytes) -> Asked:
-    sent = _object(body)
+    sent = read_object(body)
     if sent.get("disable_active_learning") not in (None, False, 0, "false", "False"):
         raise Skipped(Outcome.NOT_WANTED)
     images, model_id = sent.get("image"), sent.get("model_id")
-    listed = images if isinstance(images, list) else [images]
+    listed: list[Any] = images if isinstance(images, list) else [images]
     if not isinstance(model_id, str) or _MODEL.fullmatch(model_id) is None or not 1 <= len(listed) <= MOST_IMAGES:
         raise Skipped(Outcome.UNREADABLE)
-    found = []
-    for image in listed:
-        if not isinstance(image, dict):
-            raise Skipped(Outcome.UNREADABLE)
-        if image.get("type") != "base64":
-            raise Skipped(Outcome.ELSEWHERE)
-        found.append(_from_base64(image.get("value")))
-    return Asked(model_id, tuple(found), as_list=isinstance(images, list))
+    if not all(isinstance(image, dict) for image in listed):
+        raise Skipped(Outcome.UNREADABLE)
+    if any(image.get("type") != "base64" for image in listed):
+        raise Skipped(Outcome.ELSEWHERE)
+    return Asked(
+        model_id,
+        _dataset(sent.get("active_learning_target_dataset")),
+        len(listed),
+        isinstance(images, list),
+        lambda: tuple(_from_base64(image.get("value")) for image in listed),
+    )
+
+
+def _dataset(said: object) -> str | None:
+    if said in (None, ""):
+        return None
+    if not isinstance(said, str) or _PROJECT.fullmatch(said) is None:
+        raise Skipped(Outcome.NO_POLICY)
+    return said
 
 
 def _image_of_legacy(head: Head, body: bytes) -> bytes:
@@ -151,7 +182,7 @@ def answers(head: Head, body: bytes, wanted: Asked) -> list[Any]:
     said = _json(_unpacked(head, body))
     if not wanted.as_list:
         return [said]
-    if not isinstance(said, list) or len(said) != len(wanted.images):
+    if not isinstance(said, list) or len(said) != wanted.count:
         raise Skipped(Outcome.UNREADABLE)
     return said
 
@@ -172,7 +203,7 @@ def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
     return content
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
     sent = _json(body)
     if not isinstance(sent, dict):
         raise Skipped(Outcome.UNREADABLE)

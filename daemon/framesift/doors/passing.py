@@ -6,7 +6,8 @@ What is promised:
 2. One connection of a client is at most one connection to the server; requests on it pass one after the other. There is
    no deadline for an answer here: clients and the server have theirs.
 3. Copies of inferences and their answers are sampled afterwards. Whatever happens there, traffic passes.
-4. Of its own the door answers: the version 0 of any model, which is no model; 502 where the server can't be reached, or
+4. Of its own the door answers: the version 0 of any project, which is no model, and what clients ask of the server's
+   models for its sake; 502 where the server can't be reached, or
    ends without an answer; 400 and 431 to what is no HTTP; 401 where the token is wrong; 503 where there are too many
    connections.
 """
@@ -14,10 +15,14 @@ What is promised:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hmac import compare_digest
+from typing import Any
 
 from framesift.clock import Clock, Loop
 from framesift.doors.afterwards import Afterwards, Exchange
@@ -33,28 +38,34 @@ from framesift.doors.http1 import (
     pieces,
     read_head,
 )
-from framesift.doors.inference import Call, call_of, stub_answer
+from framesift.doors.inference import Call, call_of, stub_of
 from framesift.doors.kept import Budget, Kept
 from framesift.doors.listening import Connection, Listening
 from framesift.doors.names import is_local, is_of_foreign_page
 from framesift.doors.options import DoorOptions
 from framesift.doors.outcomes import Outcome
+from framesift.doors.registry import MOST_ASKED_BYTES, About, Registry, about_of, stub_named
 from framesift.doors.relay import NotReached, Request, Upstream, connect, relay
-from framesift.doors.seats import Seats
+from framesift.doors.seats import Models, Seats
 from framesift.intake import Intake
 from framesift.moment import Moment
+from framesift.policy_source import Pairing
+from framesift.prediction import Task
 from framesift.telemetry import Condition, Telemetry
 
 IDLE_S = 300.0  # how long a client may keep a connection without asking
 # A thread that samples lets the one that passes have its turn after so long, instead of Python's 5 ms.
 TURN_S = 0.0005
+# Who calls a version 0 waits so long to be told what the project is for.
+_TASK_WITHIN_S = 2.0
 _KEPT_FOR_SAMPLING_S = 1.0  # of the time that stopping may take
 _TOKEN = "x-framesift-token"
 _TOKEN_LINE = re.compile(rb"^x-framesift-token[ \t]*:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
 
 
 class PassThrough:
-    """most_waiting: exchanges that may wait to be sampled."""
+    """models: who knows of the policies of clients' models; None: all is the stream's. most_waiting: exchanges that may
+    wait to be sampled."""
 
     def __init__(
         self,
@@ -64,9 +75,13 @@ class PassThrough:
         clock: Clock,
         telemetry: Telemetry,
         failed: Callable[[BaseException], None],
+        models: Models | None = None,
         most_waiting: int = 32,
     ) -> None:
         self._options = options
+        self._models = models
+        self._registry = Registry(options)
+        self._askers = ThreadPoolExecutor(2, "door asking")
         self._clock = clock
         self._telemetry = telemetry
         self._name = f"door {options.listen}"
@@ -75,7 +90,8 @@ class PassThrough:
         self._afterwards = Afterwards(
             options.stream,
             f"{self._name} sampling",
-            Seats(intake_of, clock, telemetry),
+            Seats(self._intake_of(intake_of), clock, telemetry),
+            models,
             clock=clock,
             telemetry=telemetry,
             failed=failed,
@@ -99,10 +115,19 @@ class PassThrough:
         kept_s = min(_KEPT_FOR_SAMPLING_S, within_s / 2)
         self._listening.stop(within_s - kept_s)
         self._afterwards.stop(kept_s)
+        self._askers.shutdown(wait=False, cancel_futures=True)
 
     @property
     def loops(self) -> tuple[Loop, ...]:
         return (self._listening.loop(), self._afterwards.loop)
+
+    def _intake_of(self, of_stream: Callable[[str], Intake]) -> Callable[[str, Pairing | None], Intake]:
+        def intake_of(stream: str, pairing: Pairing | None) -> Intake:
+            if pairing is None or self._models is None:
+                return of_stream(stream)
+            return self._models.begin(stream, self._options.tags, self._clock, pairing)
+
+        return intake_of
 
     def _puzzled(self, error: BaseException) -> None:
         # Without the error's own words: they may repeat a part of a request, and with it somebody's key.
@@ -142,21 +167,32 @@ class PassThrough:
             raise BadHttp(401, "X-Framesift-Token is missing or wrong")
         framing = framing_of_request(head)
         captured = self._clock.now()
-        call = self._call_of(head)
+        call, about = call_of(head), about_of(head)
+        if (call is not None or about is not None) and self._is_foreign(head):
+            # It passes, as it would without a door. But what web pages send is not to be anybody's training data.
+            if call is not None:
+                self._count(Outcome.FOREIGN)
+            call = about = None
         raw_head = head.raw if self._token is None else _TOKEN_LINE.sub(b"", head.raw)
         body = pieces(client.connection.reader, framing)
-        request = Request(head, raw_head, framing, [], body, None if call is None else Kept(self._budget))
+        request = Request(head, raw_head, framing, [], body, self._copy_of_request(call, about))
         copy = None if call is None else Kept(self._budget)
         handed_over = False
         try:
-            if call is not None and request.copy is not None and (call.model_id is None or call.is_stub):
-                stub = await self._stub(client, call, request)
+            own: Mapping[str, Any] | list[Any] | None = None
+            if call is not None and (call.model_id is None or call.is_stub):
+                stub = stub_of(call, await self._body(client, request, all_of_it=call.is_stub))
                 if stub is not None:
-                    client.connection.writer.write(stub)
-                    await client.connection.writer.drain()
-                    handed_over = self._sample(call, request, None, copy, captured)
-                    return not head.ends_connection
-            answered = await self._answered(client, request, copy)
+                    call = replace(call, task=await self._task(stub.project, call.task))
+                    own = stub.answer(call.task or Task.OBJECT_DETECTION)
+            elif about is not None:
+                own = await self._about(client, about, request)
+            if own is not None:
+                client.connection.writer.write(answer(200, own, ends=head.ends_connection))
+                await client.connection.writer.drain()
+                handed_over = self._sample(call, request, None, copy, captured)
+                return not head.ends_connection
+            answered = await self._answered(client, request, copy, about)
             if answered is None:
                 return False
             handed_over = self._sample(call, request, answered, copy, captured)
@@ -172,35 +208,58 @@ class PassThrough:
                     if kept is not None:
                         kept.let_go()
 
-    def _call_of(self, head: Head) -> Call | None:
-        call = call_of(head)
+    def _is_foreign(self, head: Head) -> bool:
         here = self._options.host
-        if call is None or self._token is not None:
-            return call
-        if not is_local(head, here) or is_of_foreign_page(head, here):
-            # It passes, as it would without a door. But what web pages send is not to be anybody's training data.
-            self._count(Outcome.FOREIGN)
-            return None
-        return call
+        return self._token is None and (not is_local(head, here) or is_of_foreign_page(head, here))
 
-    async def _stub(self, client: _Client, call: Call, request: Request) -> bytes | None:
-        """The answer to a call of version 0, None where it is another's. Reads the body either way, as far as it is
-        kept: only it says which model is called."""
+    def _copy_of_request(self, call: Call | None, about: About | None) -> Kept | None:
+        if call is not None:
+            return Kept(self._budget)
+        return Kept(self._budget, MOST_ASKED_BYTES) if about in (About.ADD, About.REMOVE) else None
+
+    async def _body(self, client: _Client, request: Request, *, all_of_it: bool = False) -> bytes:
+        """The request's body, as far as it is kept: only it says which model is meant. What was read of it is held for
+        the server, unless it is none of its business (all_of_it)."""
         assert request.copy is not None
         if "100-continue" in request.head.words("expect"):
             client.connection.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.continued = True
         async for piece in request.rest:
-            if call.is_stub:
-                request.copy.add(piece.content)
-                continue
-            request.held.append(piece)
-            if not request.copy.add(piece.content):
-                return None
-        content = stub_answer(call, request.copy.content())
-        return None if content is None else answer(200, content, ends=request.head.ends_connection)
+            if not all_of_it:
+                request.held.append(piece)
+            if not request.copy.add(piece.content) and not all_of_it:
+                break
+        return request.copy.content()
 
-    async def _answered(self, client: _Client, request: Request, copy: Kept | None) -> Head | None:
+    async def _task(self, project: str, otherwise: Task | None) -> Task:
+        """What the project is for; where the platform doesn't say so in time, what the route is for."""
+        found = None
+        if self._models is not None:
+            asking = asyncio.get_running_loop().run_in_executor(
+                self._askers, self._models.task_of, project, _TASK_WITHIN_S
+            )
+            with contextlib.suppress(asyncio.TimeoutError):
+                found = await asyncio.wait_for(asking, _TASK_WITHIN_S)
+        return found or otherwise or Task.OBJECT_DETECTION
+
+    async def _about(self, client: _Client, about: About, request: Request) -> dict[str, Any] | None:
+        """What is to be said of the models that there are; None where the server says so."""
+        registry = self._registry
+        if about is About.CLEAR:
+            registry.clear()
+        elif about is About.LIST and not registry.is_empty:
+            return await registry.listed(request.head)
+        elif request.copy is not None:
+            stub = stub_named(await self._body(client, request))
+            if stub is not None:
+                if about is About.ADD:
+                    registry.add(stub, await self._task(stub.partition("/")[0], None))
+                else:
+                    registry.remove(stub)
+                return await registry.listed(request.head)
+        return None
+
+    async def _answered(self, client: _Client, request: Request, copy: Kept | None, about: About | None) -> Head | None:
         """The head of the answer that has passed; None where there was none, of which the client has been told."""
         reader, writer = client.connection.reader, client.connection.writer
         why = "ended without an answer"
@@ -223,7 +282,10 @@ class PassThrough:
             self._count(Outcome.UPSTREAM_GONE)
             self._telemetry.health.set(self._name, Condition.DEGRADED, f"the inference server {why}")
             text = f"framesift passes requests on to the inference server, which {why}"
-            await farewell(reader, writer, answer(502, {"message": text}, ends=True))
+            said = answer(502, {"message": text}, ends=True)
+            if about in (About.LIST, About.CLEAR):  # a version 0 needs no server
+                said = answer(200, self._registry.alone(), ends=True)
+            await farewell(reader, writer, said)
         return None
 
     def _sample(

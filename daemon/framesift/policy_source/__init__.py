@@ -12,15 +12,18 @@ good policy, which is kept on disk, without secrets, for a start without network
 from __future__ import annotations
 
 from framesift.policy_source.fetched import Fetched, read_fetched
-from framesift.policy_source.nouns import Held, News, PolicyUnavailable, Standing, Told
+from framesift.policy_source.nouns import Held, News, NoPolicy, Pairing, PolicyUnavailable, Standing, Told
 from framesift.policy_source.options import PolicyOptions, RoboflowPolicy, UrlPolicy
-from framesift.policy_source.policies import Policies, ask_once
+from framesift.policy_source.policies import MOST_PAIRINGS, Policies, ask_once
 from framesift.policy_source.sources import source_of
 
 __all__ = [
+    "MOST_PAIRINGS",
     "Fetched",
     "Held",
     "News",
+    "NoPolicy",
+    "Pairing",
     "Policies",
     "PolicyOptions",
     "PolicyUnavailable",

@@ -6,6 +6,7 @@ same tolerant reading as what is fetched.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -75,6 +76,23 @@ def keep(folder: Path, source: Source, got: Got, fetched_at_s: float) -> None:
         write_whole(path, json.dumps(content, indent=1).encode())
     except OSError as error:
         raise NotKept(f"{path}: the policy can't be kept for a start without network: {error.strerror}") from None
+
+
+def forget(folder: Path, source: Source) -> None:
+    """It no longer has a policy for us. Raises NotKept."""
+    path = path_of(folder, source)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotKept(f"{path}: the policy that is no longer one can't be removed: {error.strerror}") from None
+
+
+def thin_out(folder: Path, most: int) -> None:
+    """Leaves the newest policies in a folder whose sources come and go."""
+    with contextlib.suppress(OSError):
+        by_age = sorted(folder.glob("policy-*.json"), key=lambda path: path.stat().st_mtime)
+        for path in by_age[:-most]:
+            path.unlink()
 
 
 def find(folder: Path, source: Source) -> Kept | None:

@@ -26,6 +26,7 @@ class Got:
     """A source's answer: the policy, what it was read from (JSON data; None for a file), and what to say of it.
 
     left_out, notes: sentences for the operator. workspace, project: where datapoints go; None: as the sink says.
+    lacking: the source has no policy for us; that nothing is collected is all that `policy` says then.
     """
 
     policy: Policy
@@ -34,6 +35,7 @@ class Got:
     notes: tuple[str, ...] = ()
     workspace: str | None = None
     project: str | None = None
+    lacking: bool = False
 
 
 class Source(Protocol):
@@ -56,7 +58,8 @@ class Standing:
 
     fetched_at_s: Unix time of the last answer that said so, None for a file. left_out: what its document says beyond
     what we know. notes: what the operator should know of it. workspace, project: where datapoints go, None where only
-    the sink knows. from_disk: the source has not answered since the start; this is what it said before.
+    the sink knows. from_disk: the source has not answered since the start; this is what it said before. lacking: as
+    in Got.
     """
 
     policy: Policy
@@ -68,11 +71,34 @@ class Standing:
     workspace: str | None = None
     project: str | None = None
     from_disk: bool = False
+    lacking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Whose policy holds for what a client's model has seen: that of `project`, where the pictures go, as long as it
+    suits a model that was trained on the project `trained_on`, which most often is the same."""
+
+    project: str
+    trained_on: str
+
+
+class NoPolicy(str, Enum):
+    """Why no policy holds for a pairing."""
+
+    ASKED = "asked"  # its source was asked, and has not answered yet
+    AWAY = "away"  # its source can't be asked now
+    NONE = "none"  # there is none, or not for such a model
+    TOO_MANY = "too many"  # others have come first
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One source and what holds of it. streams: those that have it as their own; none: it is that of all the others.
+    """One source and what holds of it. streams: those that have it as their own; none: it is that of all the others, or
+    of a pairing.
 
     standing: None while there is no policy yet. trouble: why the source's last answer was no good, None if it was.
     """
@@ -82,6 +108,7 @@ class Held:
     streams: tuple[str, ...]
     standing: Standing | None
     trouble: str | None
+    pairing: Pairing | None = None
 
 
 class News(str, Enum):
@@ -104,3 +131,4 @@ class Told:
     streams: tuple[str, ...]
     why: str
     standing: Standing | None
+    pairing: Pairing | None = None

@@ -103,6 +103,11 @@ class RoboflowPolicy(Closed):
         "in for it.",
     )
 
+    @property
+    def trained_on(self) -> str:
+        """The project of the model, the project itself where no model is named."""
+        return self.project if self.model_id is None else self.model_id.partition("/")[0]
+
     def __str__(self) -> str:
         return f"roboflow project {self.project}" + (f" (model {self.model_id})" if self.model_id else "")
 

@@ -4,6 +4,9 @@
             is stood in for by what it said before, from disk, or by nobody: the stream waits
     then    one thread asks again every 15 minutes, sooner after a failure; reload() at once
 
+Models that clients name are met later: the policy of their project is asked for when the first picture comes, and then
+is one like the others. There are MOST_PAIRINGS of them at most; where there is no policy, that is known for 15 minutes.
+
 Streams with the same source share it. What is fetched is validated before it replaces the old policy; an unchanged one
 is the same object as before. The time zone is that of the whole run: a policy of another one is refused.
 """
@@ -13,17 +16,18 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framesift.clock import Clock, Loop
 from framesift.config_errors import ConfigError
-from framesift.policy import Policy, digest
-from framesift.policy_source.kept import Kept, NotKept, find, keep, scope_name
-from framesift.policy_source.nouns import Got, Held, News, PolicyUnavailable, Source, Standing, Told
-from framesift.policy_source.options import PolicyOptions
-from framesift.policy_source.sources import FileSource, SwitchedOff, source_of
+from framesift.policy import Policy
+from framesift.policy_source.kept import Kept, NotKept, find, forget, keep, scope_name, thin_out
+from framesift.policy_source.nouns import Got, Held, News, NoPolicy, Pairing, PolicyUnavailable, Source, Standing, Told
+from framesift.policy_source.options import PolicyOptions, RoboflowPolicy
+from framesift.policy_source.slots import Slot, content_of, standing_of
+from framesift.policy_source.sources import SwitchedOff, source_of, source_of_pairing
 from framesift.prediction import Task
 from framesift.rounds import Rest, Rounds
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from framesift.web import Web
 
 REFRESH_EVERY_S = 900.0
+MOST_PAIRINGS = 64
 _FIRST_RETRY_S = 30.0
 # Of one source's answer; shorter than the longest silence that the watchdog allows a loop.
 _ASK_WITHIN_S = 30.0
@@ -41,28 +46,12 @@ _KEEP_AGAIN_S = 86_400.0
 _AT_ONCE = 8  # sources asked at the same time at the start
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """One source and what is known of it. due_s: monotonic. again: asked for by a reload."""
-
-    source: Source
-    scope: str
-    streams: tuple[str, ...]
-    standing: Standing | None = None
-    trouble: str | None = None
-    not_kept: str | None = None
-    kept_at_s: float | None = None
-    failures: int = 0
-    due_s: float = 0.0
-    again: bool = False
-
-    @property
-    def is_local(self) -> bool:
-        return isinstance(self.source, FileSource | SwitchedOff)
-
-
 class Policies:
-    """`of`, `scope_of` and `standings` are cheap, and for any thread."""
+    """`of`, `scope_of`, `standings`, `meet` and `pairings` are cheap, and for any thread.
+
+    by_model: whether what a client's model has seen follows the policy of a project. Only the platform has one for
+    each; a file, or an address, is one for all.
+    """
 
     def __init__(
         self,
@@ -88,6 +77,7 @@ class Policies:
         Raises ConfigError where the platform is needed and there is no key.
         """
         self._folder = folder
+        self._platform = platform
         self._rounds = Rounds("policies", lambda: Rest(self.look_once()), clock, failed=failed)
         self._clock = self._rounds.pulse
         self._chance = chance
@@ -99,12 +89,12 @@ class Policies:
         self._zone_said_by = ""
         self._begun = False
 
-        def slot(options: PolicyOptions, streams: tuple[str, ...] = ()) -> _Slot:
+        def slot(options: PolicyOptions, streams: tuple[str, ...] = ()) -> Slot:
             if not enabled and not isinstance(options, Path):
                 source: Source = SwitchedOff(options)
             else:
                 source = source_of(options, platform=platform, web=web, clock=self._clock, task=task)
-            return _Slot(source, scope_name(source) if streams else "", streams)
+            return Slot(source, scope_name(source) if streams else "", streams)
 
         self._common = slot(common)
         by_options: dict[PolicyOptions, tuple[str, ...]] = {}
@@ -114,6 +104,13 @@ class Policies:
         self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
         self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
         self._remote = [slot for slot in self._slots if not slot.is_local]
+        self._paired: dict[Pairing, Slot] = {}
+        self._suits_common: Pairing | None = None  # what it would be told is what the common source says
+        self._scopes = {o.project: self.scope_of(stream) for stream, o in own.items() if isinstance(o, RoboflowPolicy)}
+        self.by_model = enabled and isinstance(common, RoboflowPolicy)
+        if isinstance(common, RoboflowPolicy):
+            self._scopes[common.project] = ""
+            self._suits_common = None if task is not None else Pairing(common.project, common.trained_on)
 
     # -- what holds
 
@@ -122,16 +119,63 @@ class Policies:
         """Of the whole run: that of the first policy that collects something, UTC as long as none does."""
         return self._zone or "UTC"
 
-    def of(self, stream: str) -> Standing | None:
-        """What holds for a stream; None while there is no policy yet."""
-        return self._by_stream.get(stream, self._common).standing
+    def of(self, subject: str | Pairing) -> Standing | None:
+        """What holds for a stream, or for a pairing that was met; None while there is no policy yet."""
+        if isinstance(subject, str):
+            return self._by_stream.get(subject, self._common).standing
+        slot = self._paired.get(subject)
+        return None if slot is None else slot.standing
 
-    def scope_of(self, stream: str) -> str:
-        """Under which name the limits of a stream's policy are counted: "" for the common one, else its source's."""
-        return self._by_stream.get(stream, self._common).scope
+    def scope_of(self, subject: str | Pairing) -> str:
+        """Under which name the limits of a policy are counted: "" for the common one, else its source's. All that a
+        project's policy collects is counted together, whichever model has seen it."""
+        if isinstance(subject, str):
+            return self._by_stream.get(subject, self._common).scope
+        own = self._source_of(Pairing(subject.project, subject.project))
+        return self._scopes.get(subject.project, scope_name(own))
 
     def standings(self) -> tuple[Held, ...]:
-        return tuple(Held(s.source.told, s.scope, s.streams, s.standing, s.trouble) for s in self._slots)
+        with self._lock:
+            paired = [slot for slot in self._paired.values() if slot.pairing and slot.standing and not slot.is_over]
+        return tuple(
+            Held(s.source.told, s.scope, s.streams, s.standing, s.trouble, s.pairing) for s in (*self._slots, *paired)
+        )
+
+    # -- models that clients name
+
+    def meet(self, pairing: Pairing) -> NoPolicy | None:
+        """A client has named such a model. Returns at once, with why nothing of it can be collected, or None: a policy
+        holds. That of a new pairing is asked for by the thread that refreshes them all."""
+        with self._lock:
+            slot = self._paired.get(pairing)
+            if slot is None:
+                if len(self._paired) >= MOST_PAIRINGS:
+                    return NoPolicy.TOO_MANY
+                slot = self._paired[pairing] = self._slot_of(pairing)
+                self._rounds.wake()
+            standing, trouble = slot.standing, slot.trouble
+        if standing is None:
+            return NoPolicy.ASKED if trouble is None else NoPolicy.AWAY
+        return NoPolicy.NONE if standing.lacking else None
+
+    def pairings(self) -> tuple[Pairing, ...]:
+        """Those that were met."""
+        with self._lock:
+            return tuple(self._paired)
+
+    def in_trouble(self) -> bool:
+        """Whether the last answer of any pairing's source was no good."""
+        with self._lock:
+            return any(slot.trouble is not None for slot in self._paired.values())
+
+    def _slot_of(self, pairing: Pairing) -> Slot:
+        if pairing == self._suits_common:
+            return self._common
+        return Slot(self._source_of(pairing), self.scope_of(pairing), (), pairing)
+
+    def _source_of(self, pairing: Pairing) -> Source:
+        assert self._platform is not None  # or the common policy was not the platform's
+        return source_of_pairing(pairing, self._platform, self._clock)
 
     # -- the start
 
@@ -141,7 +185,7 @@ class Policies:
         files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
         for slot, got in files:
             self._refuse_zone(slot, got)
-            slot.standing = _standing(slot.source, got, None)
+            slot.standing = standing_of(slot.source, got, None)
         answers = self._answers(within_s)
         for slot in self._remote:
             answer = answers.get(slot)
@@ -154,11 +198,11 @@ class Policies:
                 self._note_trouble(slot, no_answer if answer is None else answer)
         self._begun = True
 
-    def _answers(self, within_s: float) -> dict[_Slot, Got | PolicyUnavailable | ConfigError]:
+    def _answers(self, within_s: float) -> dict[Slot, Got | PolicyUnavailable | ConfigError]:
         """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
         for longer: a name that isn't found may hold one up."""
         waiting = iter(self._remote)  # of a list: threads may share it
-        found: dict[_Slot, Got | PolicyUnavailable | ConfigError] = {}
+        found: dict[Slot, Got | PolicyUnavailable | ConfigError] = {}
         bugs: list[BaseException] = []
         all_said = threading.Event()
         until_s = self._clock.monotonic() + within_s
@@ -168,7 +212,7 @@ class Policies:
                 for slot in waiting:
                     left_s = until_s - self._clock.monotonic()
                     if left_s > 0:
-                        found[slot] = _answer(slot, left_s)
+                        found[slot] = slot.answer(left_s)
             except BaseException as error:  # noqa: BLE001  # raised below, in the thread that started this one
                 bugs.append(error)
             if len(found) == len(self._remote) or bugs:
@@ -182,21 +226,23 @@ class Policies:
             raise bugs[0]
         return dict(found)
 
-    def _fall_back(self, slot: _Slot) -> None:
+    def _fall_back(self, slot: Slot) -> bool:
+        """Says whether something was kept that can be used."""
         kept: Kept | None = None
         try:
-            kept = find(self._folder, slot.source)
+            kept = find(self._folder_of(slot), slot.source)
         except NotKept as error:
             self._tell(slot, News.NOT_KEPT, str(error))
         if kept is None:
-            return
+            return False
         try:
             self._refuse_zone(slot, kept.got)
         except ConfigError as error:
             self._tell(slot, News.REFUSED, f"what it said before the start: {error}")
-            return
+            return False
         slot.kept_at_s = kept.fetched_at_s
-        slot.standing = replace(_standing(slot.source, kept.got, kept.fetched_at_s), from_disk=True)
+        slot.standing = replace(standing_of(slot.source, kept.got, kept.fetched_at_s), from_disk=True)
+        return True
 
     # -- as time passes
 
@@ -228,30 +274,44 @@ class Policies:
                 raise
             for slot, got in files:
                 self._take(slot, got)
-        for slot in self._remote:
+        for slot in self._elsewhere():
             slot.again = True
         self._rounds.wake()
 
     def look_once(self) -> float:
         """Asks every source that is due; returns the seconds until the next one is."""
-        for slot in self._remote:
+        for slot in self._elsewhere():
             if self._rounds.stopping:
                 break
-            if slot.again or slot.due_s <= self._clock.monotonic():
-                slot.again = False  # before it is asked: a reload meanwhile asks once more
-                answer = _answer(slot, _ASK_WITHIN_S)
-                if isinstance(answer, Got):
-                    self._take(slot, answer)
-                else:
-                    self._note_trouble(slot, answer)
-        if any(slot.again for slot in self._remote):
+            if not slot.again and slot.due_s > self._clock.monotonic():
+                continue
+            if slot.pairing is not None and slot.is_over:
+                with self._lock:
+                    del self._paired[slot.pairing]
+                continue
+            slot.again = False  # before it is asked: a reload meanwhile asks once more
+            answer = slot.answer(_ASK_WITHIN_S)
+            if isinstance(answer, Got):
+                self._take(slot, answer)
+                continue
+            if slot.pairing is not None and slot.standing is None and self._fall_back(slot):
+                self._tell(slot, News.CHANGED)
+            self._note_trouble(slot, answer)
+        waiting = self._elsewhere()
+        if any(slot.again for slot in waiting):
             return 0.0
-        due_s = min((slot.due_s for slot in self._remote), default=float("inf"))
+        due_s = min((slot.due_s for slot in waiting), default=float("inf"))
         return max(0.0, due_s - self._clock.monotonic())
+
+    def _elsewhere(self) -> list[Slot]:
+        """Every source that isn't on this machine, the one first that has been due for longest."""
+        with self._lock:
+            paired = [slot for slot in self._paired.values() if slot.pairing is not None]
+        return sorted((*self._remote, *paired), key=lambda slot: slot.due_s)
 
     # -- an answer
 
-    def _read(self, slot: _Slot) -> Got:
+    def _read(self, slot: Slot) -> Got:
         got = slot.source.ask(0.0)
         if self._enabled and got.policy.enabled:
             why = self._refused(got.policy)
@@ -259,7 +319,7 @@ class Policies:
                 raise ConfigError(*(f"{slot.source.told}: {reason}" for reason in why))
         return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
 
-    def _refuse_zone(self, slot: _Slot, got: Got) -> None:
+    def _refuse_zone(self, slot: Slot, got: Got) -> None:
         """Raises ConfigError for a policy whose days begin elsewhere. The first that collects something says where."""
         zone = got.policy.time_zone
         if not got.policy.enabled or zone == self._zone:
@@ -274,7 +334,7 @@ class Policies:
                 "policies of one run must have the same"
             )
 
-    def _take(self, slot: _Slot, got: Got, *, quietly: bool = False) -> None:
+    def _take(self, slot: Slot, got: Got, *, quietly: bool = False) -> None:
         """A good answer holds from now on. quietly: where a change is no news, at the start."""
         now_s = self._clock.now().wall_s
         with self._lock:
@@ -284,11 +344,11 @@ class Policies:
                 self._note_trouble(slot, error)
                 return
             old = slot.standing
-            new = _standing(slot.source, got, None if slot.is_local else now_s)
+            new = standing_of(slot.source, got, None if slot.is_local else now_s)
             if old is not None and old.hash == new.hash:
                 new = replace(new, policy=old.policy)  # who compares policies sees that it is the same
             slot.standing = new
-            changed = old is None or _content(old) != _content(new)
+            changed = old is None or content_of(old) != content_of(new)
             slot.failures = 0
             slot.due_s = self._clock.monotonic() + REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
             if slot.trouble is not None:
@@ -299,11 +359,17 @@ class Policies:
         if not slot.is_local and (changed or abs(now_s - (slot.kept_at_s or 0.0)) > _KEEP_AGAIN_S):
             self._keep(slot, got, now_s)
 
-    def _keep(self, slot: _Slot, got: Got, now_s: float) -> None:
+    def _keep(self, slot: Slot, got: Got, now_s: float) -> None:
         problem = None
         try:
-            keep(self._folder, slot.source, got, now_s)
-            slot.kept_at_s = now_s
+            folder = self._folder_of(slot)
+            if slot.is_over:
+                forget(folder, slot.source)
+            else:
+                keep(folder, slot.source, got, now_s)
+                slot.kept_at_s = now_s
+            if slot.pairing is not None:
+                thin_out(folder, MOST_PAIRINGS)
         except NotKept as error:
             slot.kept_at_s = None  # tried again with the next answer
             problem = str(error)
@@ -311,7 +377,10 @@ class Policies:
             self._tell(slot, News.NOT_KEPT, problem)
         slot.not_kept = problem
 
-    def _note_trouble(self, slot: _Slot, error: PolicyUnavailable | ConfigError) -> None:
+    def _folder_of(self, slot: Slot) -> Path:
+        return self._folder if slot.pairing is None else self._folder / "model-policies"
+
+    def _note_trouble(self, slot: Slot, error: PolicyUnavailable | ConfigError) -> None:
         """What holds stays; when to ask again, and a word of it if it is news."""
         with self._lock:
             if isinstance(error, PolicyUnavailable):
@@ -326,8 +395,8 @@ class Policies:
                 news = News.UNAVAILABLE if isinstance(error, PolicyUnavailable) else News.REFUSED
                 self._tell(slot, news, slot.trouble)
 
-    def _tell(self, slot: _Slot, news: News, why: str = "") -> None:
-        self._told(Told(news, slot.source.told, slot.streams, why, slot.standing))
+    def _tell(self, slot: Slot, news: News, why: str = "") -> None:
+        self._told(Told(news, slot.source.told, slot.streams, why, slot.standing, slot.pairing))
 
 
 def ask_once(
@@ -336,22 +405,4 @@ def ask_once(
     """What one source says now. Raises PolicyUnavailable, and ConfigError where that is no policy."""
     source = source_of(options, platform=platform, web=web, clock=clock, task=task)
     got = source.ask(within_s)
-    return _standing(source, got, None if isinstance(options, Path) else clock.now().wall_s)
-
-
-def _answer(slot: _Slot, within_s: float) -> Got | PolicyUnavailable | ConfigError:
-    try:
-        return slot.source.ask(within_s)
-    except (PolicyUnavailable, ConfigError) as error:
-        return error
-
-
-def _standing(source: Source, got: Got, fetched_at_s: float | None) -> Standing:
-    return Standing(
-        got.policy, digest(got.policy), source.told, fetched_at_s, got.left_out, got.notes, got.workspace, got.project
-    )
-
-
-def _content(standing: Standing) -> tuple[object, ...]:
-    """What makes a policy another one for those who look at it."""
-    return (standing.hash, standing.left_out, standing.notes, standing.workspace, standing.project)
+    return standing_of(source, got, None if isinstance(options, Path) else clock.now().wall_s)

@@ -3,6 +3,7 @@ who ask them need to open: both bring the whole of an HTTP client with them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from framesift import policy
 from framesift.clock import Clock
 from framesift.config_errors import ConfigError
 from framesift.policy_source.fetched import read_fetched
-from framesift.policy_source.nouns import Got, Source
+from framesift.policy_source.nouns import Got, Pairing, Source
 from framesift.policy_source.options import PolicyOptions, RoboflowPolicy, UrlPolicy
 from framesift.prediction import Task
 
@@ -36,6 +37,14 @@ def source_of(
     from framesift.policy_source.project import RoboflowSource
 
     return RoboflowSource(options, platform, clock, task)
+
+
+def source_of_pairing(pairing: Pairing, platform: Roboflow, clock: Clock) -> Source:
+    """The policy of a project of the platform, for models of one."""
+    from framesift.policy_source.project import RoboflowSource
+
+    options = RoboflowPolicy.model_validate_json(json.dumps({"from": "roboflow", "project": pairing.project}))
+    return RoboflowSource(options, platform, clock, None, pairing)
 
 
 class FileSource:
