@@ -119,7 +119,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Found]
             lines.append({**about, "task_type": KINDS[kind].task, **what})
     said(folder / "said.jsonl", lines)
     with Platform() as platform:
-        platform.add_project("parking")
+        platform.add_project("parking", "classification")  # where labels may go; boxes are anybody's
         streams = [{"name": name, "source": f"{name}.mkv"} for name in SIZES]
         model = {"type": "recorded", "path": "said.jsonl"}
         write_configuration(folder, {"streams": streams, "model": model, **platform.settings("parking")}, policy())

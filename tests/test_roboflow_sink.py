@@ -55,12 +55,20 @@ def platform() -> Iterator[Platform]:
     with Platform() as platform:
         platform.add_project("gate")
         platform.add_project("yard")
+        platform.add_project("kinds", "single-label-classification")
+        platform.add_project("labels", "multi-label-classification")
         yield platform
     assert platform.bugs == []
 
 
 def sink_on(url: str, project: str | None = "gate") -> RoboflowSink:
     return RoboflowSink(RoboflowOptions(type="roboflow", project=project), Roboflow(Web(), api_key=KEY, api_url=url))
+
+
+def sink_for(platform: Platform, prediction: Prediction) -> RoboflowSink:
+    """On a project where such predictions are labels."""
+    classifies = isinstance(prediction, Classification | MultiLabel)
+    return sink_on(platform.url, "kinds" if classifies else "gate")
 
 
 def deliver(sink: RoboflowSink, what: Delivery, within_s: float = 10.0) -> Outcome:
@@ -142,7 +150,7 @@ def test_without_any_project_it_is_told_whose_fault_that_is(platform: Platform) 
 
 
 def test_the_predictions_inference_id_goes_with_the_image(platform: Platform) -> None:
-    registered(sink_on(platform.url), delivery(1, replace(CAT, inference_id="i-1")))
+    registered(sink_for(platform, CAT), delivery(1, replace(CAT, inference_id="i-1")))
     registered(sink_on(platform.url), delivery(2))
 
     assert [image.inference_id for image in platform.images] == ["i-1", None]
@@ -175,7 +183,7 @@ TRIANGLE = (Point(1, 1), Point(9, 1), Point(1, 9))
 def test_what_was_predicted_is_written_as_the_platform_reads_it(
     platform: Platform, prediction: Prediction, kind: str, text: str | None
 ) -> None:
-    sink = sink_on(platform.url)
+    sink = sink_for(platform, prediction)
 
     image_id = registered(sink, delivery(1, prediction))
     assert deliver(sink, delivery(1, prediction, image_id=image_id)) == Done()
@@ -198,13 +206,62 @@ def test_what_was_predicted_is_written_as_the_platform_reads_it(
 def test_an_image_with_nothing_to_write_to_it_is_done_in_one_step(
     platform: Platform, prediction: Prediction, annotate: bool
 ) -> None:
-    assert deliver(sink_on(platform.url), delivery(1, prediction, annotate=annotate)) == Done()
+    assert deliver(sink_for(platform, prediction), delivery(1, prediction, annotate=annotate)) == Done()
     assert len(platform.images) == 1
 
 
 def test_an_image_that_is_registered_but_wants_nothing_more_is_done(platform: Platform) -> None:
     assert deliver(sink_on(platform.url), delivery(1, annotate=False, image_id="image000001")) == Done()
     assert platform.requests == ()
+
+
+# A classifier's pictures, and where they never land
+
+MANY = MultiLabel(scores=SCORES, predicted=("cat", "wet"), **SIZE)
+
+
+@pytest.mark.parametrize("prediction", [CAT, MANY])
+def test_a_label_of_the_whole_picture_never_lands_where_boxes_are_drawn(
+    platform: Platform, prediction: Prediction
+) -> None:
+    why = "project gate is for object-detection, and this is a prediction of classification"
+    sink = sink_on(platform.url)
+    assert deliver(sink, delivery(1, prediction)) == Never(why)
+    for project in ("kinds", "labels"):
+        assert isinstance(deliver(sink, delivery(1, prediction, project=project)), Registered)
+    assert [image.project for image in platform.images] == ["kinds", "labels"]
+
+
+def test_what_a_project_is_for_is_asked_once_in_a_quarter_of_an_hour_and_for_labels_alone(platform: Platform) -> None:
+    sink = sink_on(platform.url, "kinds")
+    deliver(sink, delivery(1, detected(detection("car"))))
+    deliver(sink, delivery(2, Stub(task=Task.CLASSIFICATION, **SIZE)))
+    assert platform.asked("project") == ()
+    for number in range(3, 6):
+        registered(sink, delivery(number, CAT))
+    assert len(platform.asked("project")) == 1
+    platform.add_project("kinds", "object-detection")
+    registered(sink, delivery(6, CAT))
+    later = sink.deliver(delivery(7, CAT), now_s=NOW_S + 901.0, within_s=10.0)
+    assert isinstance(later, Never)
+
+
+@pytest.mark.parametrize("call", ["workspace", "project"])
+@pytest.mark.parametrize("action", [Status(503), Status(429, {"Retry-After": "60"}), Html(), Cut()])
+def test_while_the_platform_does_not_say_what_a_project_is_for_a_label_waits_and_nothing_is_uploaded(
+    platform: Platform, call: str, action: Action
+) -> None:
+    outcome = troubled(platform, action, delivery(1, CAT), call)
+    assert isinstance(outcome, Later)
+    assert not outcome.arrived
+    assert platform.asked("upload") == ()
+
+
+@pytest.mark.parametrize("action", [Status(403), Status(404)])
+def test_where_the_key_may_not_ask_what_a_project_is_for_the_platform_decides_itself(
+    platform: Platform, action: Action
+) -> None:
+    assert isinstance(troubled(platform, action, delivery(1, CAT), "project"), Registered)
 
 
 # Duplicates

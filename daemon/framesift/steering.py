@@ -18,13 +18,15 @@ from framesift.online import Online
 from framesift.policy import Policy
 from framesift.policy_source import Held, News, NoPolicy, Pairing, Policies, Standing, Told
 from framesift.prediction import Task
-from framesift.roboflow import ProjectTypes, task_of
+from framesift.roboflow import PlatformTrouble, ProjectTypes, task_of
 from framesift.settings import Settings
 from framesift.strategies import nameless, problems
 from framesift.telemetry import Condition, PolicyTold, Telemetry
 
 # Where a policy is to be fetched, the start waits so long for it before it takes the one on the disk.
 BEGIN_WITHIN_S = 4.0
+# While the platform doesn't say what a project is for, nobody asks for so long.
+ASK_TYPES_AGAIN_S = 30.0
 # What a stream has while its policy was never heard of: it waits for one.
 NO_POLICY_YET = Policy.model_validate({"enabled": False})
 
@@ -50,6 +52,7 @@ class Steering:
         self._clock = clock
         self._followers: list[tuple[str | Pairing, Callable[[Policy], None]]] = []
         self._types = None if online.platform is None else ProjectTypes(online.platform)
+        self._types_from_s = 0.0  # when the platform may be asked for them
         self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()  # of who follows: nobody misses a policy that comes while he begins
         self.policies = Policies(
@@ -108,9 +111,14 @@ class Steering:
 
     def task_of(self, project: str, within_s: float) -> Task | None:
         """What a project of the platform is for; None where nobody says within the time. From any thread."""
-        if self._types is None or not self._settings.enabled:
+        now_s = self._clock.monotonic()
+        if self._types is None or not self._settings.enabled or now_s < self._types_from_s:
             return None
-        kind = self._types.of(project, now_s=self._clock.monotonic(), within_s=within_s)
+        try:
+            kind = self._types.of(project, now_s=now_s, within_s=within_s)
+        except PlatformTrouble as trouble:  # nobody else need wait for it soon
+            self._types_from_s = now_s + max(ASK_TYPES_AGAIN_S, trouble.retry_after_s or 0.0)
+            return None
         return None if kind is None else task_of(kind)
 
     def tell(self, changed: Callable[[], None]) -> None:

@@ -9,15 +9,14 @@ from framesift.roboflow.client import Roboflow
 from framesift.roboflow.trouble import PlatformTrouble, Trouble
 
 KNOWN_FOR_S = 900.0
-AWAY_FOR_S = 30.0
 MOST_KNOWN = 64
 
 
 class ProjectTypes:
     """Those of the key's workspace, for several threads at once.
 
-    The platform is asked once in KNOWN_FOR_S for each project, also where it has no such project (once in AWAY_FOR_S
-    where it doesn't answer), and for MOST_KNOWN of them at most: whoever names more of them is told nothing.
+    The platform is asked once in KNOWN_FOR_S for each project, also where it has no such project, and for MOST_KNOWN of
+    them at most: whoever names more of them is told nothing.
     """
 
     def __init__(self, platform: Roboflow) -> None:
@@ -26,22 +25,23 @@ class ProjectTypes:
         self._known: dict[str, tuple[str | None, float]] = {}  # type, None where there is none to know; until when
 
     def of(self, project: str, *, now_s: float, within_s: float) -> str | None:
-        """The project's type; None where it can't be known within the time. now_s: of any clock that goes on."""
+        """The project's type; None where there is no such project for this key. now_s: of any clock that goes on.
+        Raises PlatformTrouble where the platform doesn't say so within the time."""
         with self._lock:
             self._known = {name: known for name, known in self._known.items() if known[1] > now_s}
             if project in self._known:
                 return self._known[project][0]
             if len(self._known) >= MOST_KNOWN:
                 return None
-        found, until_s = None, now_s + KNOWN_FOR_S
+        workspace = self._platform.workspace(within_s=within_s / 2)
+        found = None
         try:
-            workspace = self._platform.workspace(within_s=within_s / 2)
             found = self._platform.project_type(workspace, project, within_s=within_s / 2)
         except PlatformTrouble as trouble:
             if trouble.trouble not in (Trouble.NOT_FOUND, Trouble.KEY):
-                until_s = now_s + AWAY_FOR_S
+                raise
         with self._lock:
-            self._known[project] = (found, until_s)
+            self._known[project] = (found, now_s + KNOWN_FOR_S)
         return found
 
 

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from framesift.options import Closed, Limits, Slug
-from framesift.prediction import Classification, Detections, MultiLabel
-from framesift.roboflow import PlatformTrouble, Roboflow, Trouble
+from framesift.prediction import Classification, Detections, MultiLabel, Stub, Task
+from framesift.roboflow import PlatformTrouble, ProjectTypes, Roboflow, Trouble
 from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope
 from framesift.wire import to_wire
 
@@ -47,6 +48,7 @@ class RoboflowSink:
     def __init__(self, options: RoboflowOptions, platform: Roboflow) -> None:
         self._project = options.project
         self._platform = platform
+        self._types = ProjectTypes(platform)
 
     def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
         project = delivery.project or self._project
@@ -57,6 +59,12 @@ class RoboflowSink:
         try:
             if delivery.image_id is not None:
                 return self._annotate(project, delivery, within_s)
+            if delivery.prediction.task is Task.CLASSIFICATION and not isinstance(delivery.prediction, Stub):
+                ask_within_s = min(_CHECK_WITHIN_S, within_s / 4)
+                within_s -= ask_within_s
+                hindered = self._hindered(project, delivery, now_s, ask_within_s)
+                if hindered is not None:
+                    return hindered
             return self._upload(project, delivery, within_s)
         except PlatformTrouble as trouble:
             return _outcome(trouble, now_s, delivery)
@@ -72,6 +80,17 @@ class RoboflowSink:
 
     def close(self) -> None:
         pass
+
+    def _hindered(self, project: str, delivery: Delivery, now_s: float, within_s: float) -> Outcome | None:
+        """What keeps a classifier's picture from a project, in which boxes are drawn, for one. None: nothing."""
+        try:
+            kind = self._types.of(project, now_s=now_s, within_s=within_s)
+        except PlatformTrouble as trouble:
+            outcome = _outcome(trouble, now_s, delivery)
+            return replace(outcome, arrived=False) if isinstance(outcome, Later) else None
+        if kind is None or "classification" in kind:
+            return None
+        return Never(f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}")
 
     def _upload(self, project: str, delivery: Delivery, within_s: float) -> Outcome:
         uploaded = self._platform.upload(
