@@ -24,6 +24,7 @@ from framesift.clock import Clock
 from framesift.doors import DoorOptions
 from framesift.doors.datapoints import Bounds, DatapointsDoor
 from framesift.doors.passing import PassThrough
+from framesift.doors.seats import Models
 from framesift.intake import Intake
 from framesift.policy import Policy, parse
 from framesift.sampling import AcceptedClasses
@@ -109,6 +110,7 @@ class Doorway:
         intake_of: Callable[[str], Intake] | None,
         bounds: Bounds | None,
         most_waiting: int,
+        models: Models | None,
         spool: dict[str, Any],
         options: dict[str, Any],
     ) -> None:
@@ -131,7 +133,7 @@ class Doorway:
         if chosen.upstream is None:
             self.door = DatapointsDoor(chosen, bounds=bounds, **parts)
         else:
-            self.door = PassThrough(chosen, most_waiting=most_waiting, **parts)
+            self.door = PassThrough(chosen, most_waiting=most_waiting, models=models, **parts)
 
     def intake_of(self, stream: str) -> Intake:
         intake = self.intakes[stream] = Intake(
@@ -186,11 +188,12 @@ def doorway(
     intake_of: Callable[[str], Intake] | None = None,
     bounds: Bounds | None = None,
     most_waiting: int = 32,
+    models: Models | None = None,
     spool: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Doorway]:
     made = Doorway(
-        folder, what or policy(), clock or ManualClock(), intake_of, bounds, most_waiting, spool or {}, options
+        folder, what or policy(), clock or ManualClock(), intake_of, bounds, most_waiting, models, spool or {}, options
     )
     made.spool.open()
     try:

@@ -31,13 +31,13 @@ class Models(Protocol):
     def by_model(self) -> bool:
         """Whether it depends on the model at all."""
 
-    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> Pairing | NoPolicy | None:
+    def pairing_of(self, stream: str, model_id: str, dataset: str | None, /) -> Pairing | NoPolicy | None:
         """None: the stream's own. dataset: where the client wants the picture. Waits for nobody."""
 
-    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: Pairing | None = None) -> Intake:
+    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: Pairing, /) -> Intake:
         """An intake that follows a pairing's policy."""
 
-    def task_of(self, project: str, within_s: float) -> Task | None:
+    def task_of(self, project: str, within_s: float, /) -> Task | None:
         """What a project is for; None where nobody says within the time."""
 
 

@@ -203,7 +203,7 @@ class InferenceServer:
 
     @staticmethod
     def _is_inference(asked: Asked) -> bool:
-        if asked.method != "POST" or asked.path == "/model/add":
+        if asked.method != "POST" or asked.path.startswith("/model/"):
             return False
         if asked.path.startswith("/infer/"):
             return asked.path.removeprefix("/infer/") in TASKS
@@ -231,6 +231,8 @@ class InferenceServer:
             if model_id not in self.models:
                 raise refused(404, f"no model {model_id}")
             return self._registry()
+        if (asked.method, asked.path) in (("POST", "/model/remove"), ("POST", "/model/clear")):
+            return self._registry()  # what it sees, it sees without loading anything
         if asked.method == "GET" and asked.path == "/model/registry":
             return self._registry()
         said = {
