@@ -43,6 +43,9 @@ class Platform:
     def pairing_of(self, *_: object) -> Pairing | NoPolicy | None:
         return None
 
+    def takes_labels(self, _stream: str) -> bool:
+        return True
+
     def begin(self, *_: object) -> Intake:
         raise NotImplementedError
 

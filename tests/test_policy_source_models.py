@@ -14,7 +14,7 @@ from rigs.platform import Order, Platform, Status
 from test_policy_source import PARKING, POLICY
 from test_policy_source_refresh import OFF, Run
 
-YARD = Pairing("yard", "yard")
+YARD, LABELS = Pairing("yard", "yard"), Pairing("labels", "labels")
 YARDS = {**POLICY, "tags": ["yard"]}
 
 
@@ -181,12 +181,12 @@ def test_without_network_a_models_last_policy_is_taken_from_the_disk(tmp_path: P
     standing = run.policies.of(YARD)
     assert standing is not None
     assert (standing.from_disk, standing.policy.tags) == (True, ("yard",))
-    assert met(run, Pairing("labels", "labels")) is NoPolicy.AWAY  # it was never heard of
-    assert run.policies.in_trouble()
+    assert met(run, LABELS) is NoPolicy.AWAY  # it was never heard of
+    assert [held.pairing for held in run.policies.standings() if held.trouble] == [None, YARD, LABELS]
     platform.come_back()
     run.pass_s(31.0)
-    assert run.policies.meet(Pairing("labels", "labels")) is None
-    assert not run.policies.in_trouble()
+    assert run.policies.meet(LABELS) is None
+    assert not any(held.trouble for held in run.policies.standings())
 
 
 def test_a_policy_that_is_no_longer_there_is_no_longer_kept_either(tmp_path: Path, platform: Platform) -> None:
@@ -209,10 +209,10 @@ def test_whoever_invents_models_costs_so_many_questions_in_a_quarter_of_an_hour_
     run.policies.look_once()
     assert len(platform.requests) - before == 2 * (MOST_PAIRINGS - 1)
     assert run.policies.meet(YARD) is None
-    assert run.policies.meet(Pairing("labels", "labels")) is NoPolicy.TOO_MANY
+    assert run.policies.meet(LABELS) is NoPolicy.TOO_MANY
     assert len(run.policies.standings()) == 2  # what has no policy is nobody's line in the status
     run.pass_s(991.0)
-    assert met(run, Pairing("labels", "labels")) is None
+    assert met(run, LABELS) is None
 
 
 def test_kept_policies_of_models_are_bounded(tmp_path: Path, platform: Platform) -> None:
@@ -235,7 +235,7 @@ def test_what_a_project_collects_is_counted_together_whichever_model_has_seen_it
     scope_of = run.policies.scope_of
     assert scope_of(Pairing("parking", "yard")) == scope_of("gate") == ""
     assert scope_of(YARD) == scope_of(Pairing("yard", "parking")) == scope_of("north") != ""
-    assert scope_of(Pairing("labels", "labels")) == scope_of(Pairing("labels", "kinds"))
+    assert scope_of(LABELS) == scope_of(Pairing("labels", "kinds"))
     assert len({scope_of(Pairing(name, name)) for name in ("parking", "yard", "labels", "kinds")}) == 4
 
 

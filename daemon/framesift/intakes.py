@@ -76,6 +76,10 @@ class Intakes:
         """See Steering."""
         return self._steering.pairing_of(stream, model_id, dataset)
 
+    def takes_labels(self, stream: str) -> bool:
+        """See Steering."""
+        return self._steering.takes_labels(stream)
+
     def task_of(self, project: str, within_s: float) -> Task | None:
         """See Steering."""
         return self._steering.task_of(project, within_s)

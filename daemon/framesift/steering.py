@@ -27,6 +27,7 @@ from framesift.telemetry import Condition, PolicyTold, Telemetry
 BEGIN_WITHIN_S = 4.0
 # While the platform doesn't say what a project is for, nobody asks for so long.
 ASK_TYPES_AGAIN_S = 30.0
+_ASK_TYPE_WITHIN_S = 2.0
 # What a stream has while its policy was never heard of: it waits for one.
 NO_POLICY_YET = Policy.model_validate({"enabled": False})
 
@@ -76,7 +77,7 @@ class Steering:
         self._take_zone()
         for held in self.policies.standings():
             if held.standing is not None:
-                self._tell_problems(held.standing)
+                self._tell_problems(held.standing, held.pairing)
         self._refuse_homeless()
 
     @property
@@ -92,6 +93,8 @@ class Steering:
             standing = self.policies.of(subject)
             if standing is not None:
                 take(standing.policy)
+        if isinstance(subject, Pairing):
+            self._changed()  # it collects for a project for which nobody may have collected yet
 
     def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> Pairing | NoPolicy | None:
         """Whose policy holds for what a client's model has seen, None for that of the stream. dataset: the project that
@@ -103,11 +106,17 @@ class Steering:
             trained_on = model_id.partition("/")[0]
             pairing = Pairing(dataset or trained_on, trained_on)
             return self.policies.meet(pairing) or pairing
-        standing = self.policies.of(stream)
-        target = None if standing is None else standing.policy.target_project
-        if dataset is not None and (target or self._settings.project_of(stream)) not in (None, dataset):
+        if dataset is not None and self._project_of(stream) not in (None, dataset):
             return NoPolicy.NONE
         return None
+
+    def takes_labels(self, stream: str) -> bool:
+        """Whether labels of whole pictures suit the project where the stream's pictures go, as far as the platform says
+        so within a moment. From any thread."""
+        project = self._project_of(stream)
+        if project is None or self._settings.sink.type != "roboflow":
+            return True
+        return self.task_of(project, _ASK_TYPE_WITHIN_S) in (None, Task.CLASSIFICATION)
 
     def task_of(self, project: str, within_s: float) -> Task | None:
         """What a project of the platform is for; None where nobody says within the time. From any thread."""
@@ -120,6 +129,11 @@ class Steering:
             self._types_from_s = now_s + max(ASK_TYPES_AGAIN_S, trouble.retry_after_s or 0.0)
             return None
         return None if kind is None else task_of(kind)
+
+    def _project_of(self, stream: str) -> str | None:
+        standing = self.policies.of(stream)
+        target = None if standing is None else standing.policy.target_project
+        return target or self._settings.project_of(stream)
 
     def tell(self, changed: Callable[[], None]) -> None:
         """changed: called after each change of a policy, from the thread that refreshes them."""
@@ -136,7 +150,8 @@ class Steering:
 
     def policies_told(self) -> tuple[PolicyTold, ...]:
         """Every policy, for those who read the status."""
-        return tuple(_told_of(held) for held in self.policies.standings())
+        named = [held for held in self.policies.standings() if held.pairing is None or held.standing is not None]
+        return tuple(map(_told_of, named))
 
     def batches(self) -> tuple[Wanted, ...]:
         """The labelling batches that are being filled, as far as a policy bounds them."""
@@ -190,23 +205,26 @@ class Steering:
             self._telemetry.changed(
                 "policy", source=told.source, hash=told.standing.hash, enabled=policy.enabled, strategies=names
             )
-            self._tell_problems(told.standing)
+            self._tell_problems(told.standing, told.pairing)
             self._changed()
         if told.news is News.NOT_KEPT:
             self._telemetry.warning("policy_not_kept", source=told.source, why=told.why)
         elif told.news in (News.REFUSED, News.UNAVAILABLE):
             self._telemetry.health.set(_component(told), Condition.DEGRADED, told.why)
-        elif told.pairing is None or not self.policies.in_trouble():
+        elif told.pairing is None or all(
+            held.pairing is None or not held.trouble for held in self.policies.standings()
+        ):
             self._telemetry.health.ok(_component(told))
 
     def _follows(self, subject: str | Pairing, policy: Policy) -> bool:
         standing = self.policies.of(subject)
         return standing is not None and standing.policy is policy
 
-    def _tell_problems(self, standing: Standing) -> None:
-        """What the policy's source had to say, what was left out of it, and what in it can never match here."""
+    def _tell_problems(self, standing: Standing, pairing: Pairing | None) -> None:
+        """What the policy's source had to say, what was left out of it, and what in it can never match here: of the
+        local model, since of a client's nothing is known."""
         never: tuple[str, ...] = ()
-        if self._model is not None and self._settings.model is not None:
+        if pairing is None and self._model is not None and self._settings.model is not None:
             stub = self._settings.model.type == "stub"
             strategies = standing.policy.sampling_strategies
             names, unnamed = self._model.class_names, self._unnamed

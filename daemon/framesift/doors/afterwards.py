@@ -28,7 +28,7 @@ from framesift.doors.outcomes import Outcome
 from framesift.doors.seats import Models, Seats
 from framesift.moment import Moment
 from framesift.policy_source import MOST_PAIRINGS, NoPolicy, Pairing
-from framesift.prediction import Prediction, Stub, Task
+from framesift.prediction import Classification, MultiLabel, Prediction, Stub, Task
 from framesift.telemetry import Condition, Telemetry
 
 MOST_WAITING = 32
@@ -209,11 +209,18 @@ class Afterwards:
                 with pictures.room_for(sized):
                     picture = pictures.OnDemand(sized)
                     prediction = _prediction(one, picture.width, picture.height, exchange.call.task, wanted)
+                    if pairing is None and not self._suits(prediction):
+                        raise Skipped(Outcome.NO_POLICY)
                     self._seats.offer(self._stream, picture, prediction, exchange.captured, pairing)
                 self._telemetry.predicted(self._stream, prediction.time_s or 0.0, prediction.dropped)
             except (pictures.BadPicture, _Unlike):
                 raise Skipped(Outcome.UNREADABLE) from None
         return Outcome.OFFERED
+
+    def _suits(self, prediction: Prediction) -> bool:
+        """Whether it may go where the stream's pictures go: where boxes are drawn, a classifier's may not."""
+        is_label = isinstance(prediction, Classification | MultiLabel)
+        return not is_label or self._models is None or self._models.takes_labels(self._stream)
 
 
 def _give_way() -> None:

@@ -37,6 +37,9 @@ class Models(Protocol):
     def begin(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: Pairing, /) -> Intake:
         """An intake that follows a pairing's policy."""
 
+    def takes_labels(self, stream: str, /) -> bool:
+        """Whether labels of whole pictures suit the project where the stream's pictures go. May wait for a moment."""
+
     def task_of(self, project: str, within_s: float, /) -> Task | None:
         """What a project is for; None where nobody says within the time."""
 

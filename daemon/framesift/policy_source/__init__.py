@@ -14,7 +14,8 @@ from __future__ import annotations
 from framesift.policy_source.fetched import Fetched, read_fetched
 from framesift.policy_source.nouns import Held, News, NoPolicy, Pairing, PolicyUnavailable, Standing, Told
 from framesift.policy_source.options import PolicyOptions, RoboflowPolicy, UrlPolicy
-from framesift.policy_source.policies import MOST_PAIRINGS, Policies, ask_once
+from framesift.policy_source.pairings import MOST_PAIRINGS
+from framesift.policy_source.policies import Policies, ask_once
 from framesift.policy_source.sources import source_of
 
 __all__ = [

@@ -5,7 +5,7 @@
     then    one thread asks again every 15 minutes, sooner after a failure; reload() at once
 
 Models that clients name are met later: the policy of their project is asked for when the first picture comes, and then
-is one like the others. There are MOST_PAIRINGS of them at most; where there is no policy, that is known for 15 minutes.
+is one like the others (see Pairings).
 
 Streams with the same source share it. What is fetched is validated before it replaces the old policy; an unchanged one
 is the same object as before. The time zone is that of the whole run: a policy of another one is refused.
@@ -26,6 +26,7 @@ from framesift.policy import Policy
 from framesift.policy_source.kept import Kept, NotKept, find, forget, keep, scope_name, thin_out
 from framesift.policy_source.nouns import Got, Held, News, NoPolicy, Pairing, PolicyUnavailable, Source, Standing, Told
 from framesift.policy_source.options import PolicyOptions, RoboflowPolicy
+from framesift.policy_source.pairings import MOST_PAIRINGS, Pairings
 from framesift.policy_source.slots import Slot, content_of, standing_of
 from framesift.policy_source.sources import SwitchedOff, source_of, source_of_pairing
 from framesift.prediction import Task
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from framesift.web import Web
 
 REFRESH_EVERY_S = 900.0
-MOST_PAIRINGS = 64
 _FIRST_RETRY_S = 30.0
 # Of one source's answer; shorter than the longest silence that the watchdog allows a loop.
 _ASK_WITHIN_S = 30.0
@@ -104,13 +104,10 @@ class Policies:
         self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
         self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
         self._remote = [slot for slot in self._slots if not slot.is_local]
-        self._paired: dict[Pairing, Slot] = {}
-        self._suits_common: Pairing | None = None  # what it would be told is what the common source says
-        self._scopes = {o.project: self.scope_of(stream) for stream, o in own.items() if isinstance(o, RoboflowPolicy)}
         self.by_model = enabled and isinstance(common, RoboflowPolicy)
-        if isinstance(common, RoboflowPolicy):
-            self._scopes[common.project] = ""
-            self._suits_common = None if task is not None else Pairing(common.project, common.trained_on)
+        self._pairings = Pairings(
+            common, self._common, own, self._by_stream, task, self._source_of, met=lambda: self._rounds.wake()
+        )
 
     # -- what holds
 
@@ -123,55 +120,29 @@ class Policies:
         """What holds for a stream, or for a pairing that was met; None while there is no policy yet."""
         if isinstance(subject, str):
             return self._by_stream.get(subject, self._common).standing
-        slot = self._paired.get(subject)
+        slot = self._pairings.slot(subject)
         return None if slot is None else slot.standing
 
     def scope_of(self, subject: str | Pairing) -> str:
-        """Under which name the limits of a policy are counted: "" for the common one, else its source's. All that a
-        project's policy collects is counted together, whichever model has seen it."""
+        """Under which name the limits of a policy are counted: "" for the common one, else its source's."""
         if isinstance(subject, str):
             return self._by_stream.get(subject, self._common).scope
-        own = self._source_of(Pairing(subject.project, subject.project))
-        return self._scopes.get(subject.project, scope_name(own))
+        return self._pairings.scope_of(subject.project)
 
     def standings(self) -> tuple[Held, ...]:
-        with self._lock:
-            paired = [slot for slot in self._paired.values() if slot.pairing and slot.standing and not slot.is_over]
+        """Those of the settings, and those of pairings that have one, or may have."""
+        paired = [slot for slot in self._pairings.slots() if not slot.is_over]
         return tuple(
             Held(s.source.told, s.scope, s.streams, s.standing, s.trouble, s.pairing) for s in (*self._slots, *paired)
         )
 
-    # -- models that clients name
-
     def meet(self, pairing: Pairing) -> NoPolicy | None:
-        """A client has named such a model. Returns at once, with why nothing of it can be collected, or None: a policy
-        holds. That of a new pairing is asked for by the thread that refreshes them all."""
-        with self._lock:
-            slot = self._paired.get(pairing)
-            if slot is None:
-                if len(self._paired) >= MOST_PAIRINGS:
-                    return NoPolicy.TOO_MANY
-                slot = self._paired[pairing] = self._slot_of(pairing)
-                self._rounds.wake()
-            standing, trouble = slot.standing, slot.trouble
-        if standing is None:
-            return NoPolicy.ASKED if trouble is None else NoPolicy.AWAY
-        return NoPolicy.NONE if standing.lacking else None
+        """A client has named such a model: see Pairings. The thread that refreshes them all asks for its policy."""
+        return self._pairings.meet(pairing)
 
     def pairings(self) -> tuple[Pairing, ...]:
         """Those that were met."""
-        with self._lock:
-            return tuple(self._paired)
-
-    def in_trouble(self) -> bool:
-        """Whether the last answer of any pairing's source was no good."""
-        with self._lock:
-            return any(slot.trouble is not None for slot in self._paired.values())
-
-    def _slot_of(self, pairing: Pairing) -> Slot:
-        if pairing == self._suits_common:
-            return self._common
-        return Slot(self._source_of(pairing), self.scope_of(pairing), (), pairing)
+        return self._pairings.met()
 
     def _source_of(self, pairing: Pairing) -> Source:
         assert self._platform is not None  # or the common policy was not the platform's
@@ -275,6 +246,8 @@ class Policies:
             for slot, got in files:
                 self._take(slot, got)
         for slot in self._elsewhere():
+            if slot.is_over:
+                self._pairings.forget(slot)
             slot.again = True
         self._rounds.wake()
 
@@ -285,9 +258,8 @@ class Policies:
                 break
             if not slot.again and slot.due_s > self._clock.monotonic():
                 continue
-            if slot.pairing is not None and slot.is_over:
-                with self._lock:
-                    del self._paired[slot.pairing]
+            if slot.is_over:
+                self._pairings.forget(slot)
                 continue
             slot.again = False  # before it is asked: a reload meanwhile asks once more
             answer = slot.answer(_ASK_WITHIN_S)
@@ -305,9 +277,7 @@ class Policies:
 
     def _elsewhere(self) -> list[Slot]:
         """Every source that isn't on this machine, the one first that has been due for longest."""
-        with self._lock:
-            paired = [slot for slot in self._paired.values() if slot.pairing is not None]
-        return sorted((*self._remote, *paired), key=lambda slot: slot.due_s)
+        return sorted((*self._remote, *self._pairings.slots()), key=lambda slot: slot.due_s)
 
     # -- an answer
 

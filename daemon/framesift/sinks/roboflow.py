@@ -90,7 +90,9 @@ class RoboflowSink:
             return replace(outcome, arrived=False) if isinstance(outcome, Later) else None
         if kind is None or "classification" in kind:
             return None
-        return Never(f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}")
+        # The item's own trouble, and not for ever: somebody may have meant another project.
+        why = f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}"
+        return Later(now_s + _ASK_AGAIN_S, why, Scope.ITEM, arrived=False)
 
     def _upload(self, project: str, delivery: Delivery, within_s: float) -> Outcome:
         uploaded = self._platform.upload(
