@@ -175,10 +175,11 @@ def test_a_client_never_waits_for_a_policy_and_what_comes_meanwhile_waits_for_it
 ) -> None:
     platform.add_project("boxes", active_learning=policy("b"))
     with site(tmp_path, platform) as here:
-        platform.orders.add(Order("project", Delay(2.0), times=1))
-        for _ in range(3):
-            here.legacy("boxes/1")
+        platform.orders.add(Order("project", Delay(8.0), times=1))
+        here.legacy("boxes/1")
         assert not any("boxes" in asked.path for asked in platform.asked("active_learning"))
+        here.legacy("boxes/1")
+        here.legacy("boxes/1")
         here.until_dealt_with(offered=3)
         assert here.landed(3) == {("boxes", "b", "boxes-1"): 3}
 
