@@ -1,99 +1,106 @@
-"""Pages: what is answered to whom, as an ASGI application."""
+"""Pages: what is answered to whom."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from hmac import compare_digest
 from pathlib import Path
-
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from urllib.parse import unquote
 
 from framesift.telemetry import EXPOSITION_TYPE, Condition, Telemetry
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_ALWAYS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+_TEXT = "text/plain; charset=utf-8"
 
 
-def application(
-    telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], token: str | None, host: str, spool: Path
-) -> ASGIApp:
-    """silent: the loops that do not move, component -> why. token: what a reader must send, or None. host: the address
-    that is listened at, one of the names it goes by. spool: the absolute path of the daemon's."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: of HTTP. fields: of the head, their names in lower case."""
 
-    # Plain functions: they run in threads of their own, so that a slow disk under the spool holds up no other answer.
-    def healthz(_request: Request) -> Response:
-        hung = silent()
-        return _text(_lines(hung), 503) if hung else _text("alive")
-
-    def readyz(_request: Request) -> Response:
-        failed = {c.name: c.why for c in telemetry.snapshot().health if c.condition is Condition.FAILED}
-        failed.update(silent())
-        return _text(_lines(failed), 503) if failed else _text("ready")
-
-    def metrics(_request: Request) -> Response:
-        return Response(telemetry.exposition(), headers={**_ALWAYS, "Content-Type": EXPOSITION_TYPE})
-
-    def status(_request: Request) -> Response:
-        who = {"pid": os.getpid(), "spool": str(spool)}
-        body = json.dumps({"alive": not silent(), **who, **asdict(telemetry.snapshot())})
-        return Response(body + "\n", media_type="application/json", headers=_ALWAYS)
-
-    def failed(_request: Request, error: Exception) -> Response:
-        telemetry.error("status_page_failed", cause=error)
-        return _text("this page failed; the log says why", 500)
-
-    routes = [Route(f"/{page.__name__}", page, methods=["GET"]) for page in (healthz, readyz, metrics, status)]
-    # Starlette re-raises what its last handler has answered, which the guard swallows: it is told already.
-    pages = Starlette(routes=routes, exception_handlers={Exception: failed})
-    pages.router.redirect_slashes = False
-    return _Guard(pages, token, (*_LOCAL_NAMES, f"[{host}]" if ":" in host else host))
+    status: int
+    body: bytes
+    fields: tuple[tuple[str, str], ...]
 
 
-class _Guard:
-    """Turns away what is not a GET, has the wrong token, or calls us by a name that isn't ours."""
+def text(said: str, status: int = 200, *more: tuple[str, str]) -> Answer:
+    return Answer(status, f"{said}\n".encode(), (*_ALWAYS, *more, ("content-type", _TEXT)))
 
-    def __init__(self, pages: ASGIApp, token: str | None, names: tuple[str, ...]) -> None:
-        self._pages = pages
-        self._token = token
-        self._names = names
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        refusal = self._refusal(Request(scope))
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        try:
-            await self._pages(scope, receive, send)
-        except Exception:  # noqa: BLE001  # answered and told by the application's own handler
-            return
+def path_of(target: bytes) -> str:
+    return unquote(target.partition(b"?")[0].decode("latin-1"))
 
-    def _refusal(self, request: Request) -> Response | None:
-        if request.method != "GET":
-            return _text("only GET is answered", 405, {"Allow": "GET"})
-        if self._token is not None:
-            said = request.headers.get("Authorization", "")
-            if not compare_digest(said.encode(), f"Bearer {self._token}".encode()):
-                return _text("the token is missing or wrong", 401, {"WWW-Authenticate": "Bearer"})
+
+class Pages:
+    """silent: the loops that do not move, component -> why; it must not wait for anything. token: what a reader must
+    send, or None. host: the address that is listened at, one of the names it goes by. spool: the absolute path of the
+    daemon's. `answer` may be called by several threads.
+    """
+
+    def __init__(
+        self, telemetry: Telemetry, silent: Callable[[], Mapping[str, str]], token: str | None, host: str, spool: Path
+    ) -> None:
+        self._telemetry = telemetry
+        self._silent = silent
+        self._spool = spool
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._names = (*_LOCAL_NAMES, f"[{host}]" if ":" in host else host)
+        self._pages = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/status": self._status,
+        }
+
+    def refusal(self, method: bytes, fields: Iterable[tuple[bytes, bytes]]) -> Answer | None:
+        """What is not a GET, has the wrong token, or calls us by a name that isn't ours; None for a request to answer.
+        fields: of the head, their names in lower case."""
+        if method != b"GET":
+            return text("only GET is answered", 405, ("allow", "GET"))
+        said = dict(reversed([*fields]))  # the first of each name
+        if self._authorization is not None:
+            if not compare_digest(said.get(b"authorization", b""), self._authorization):
+                return text("the token is missing or wrong", 401, ("www-authenticate", "Bearer"))
             return None
-        host = request.headers.get("Host", "").lower()
+        host = said.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        if name not in self._names:
-            return _text("this server is not called so", 421)
-        return None
+        return None if name in self._names else text("this server is not called so", 421)
+
+    def takes_time(self, path: str) -> bool:
+        """Whether the answer may have to wait for the disk under the spool, or for the log."""
+        return path in self._pages.keys() - {"/healthz"}
+
+    def answer(self, path: str) -> Answer:
+        page = self._pages.get(path)
+        if page is None:
+            return text("Not Found", 404)
+        try:
+            return page()
+        except Exception as error:  # noqa: BLE001  # whatever it is: the reader learns nothing of it, the log all
+            self._telemetry.error("status_page_failed", cause=error)
+            return text("this page failed; the log says why", 500)
+
+    def _healthz(self) -> Answer:
+        hung = self._silent()
+        return text(_lines(hung), 503) if hung else text("alive")
+
+    def _readyz(self) -> Answer:
+        components = self._telemetry.health.components()
+        failed = {c.name: self._telemetry.redacted(c.why) for c in components if c.condition is Condition.FAILED}
+        failed.update(self._silent())
+        return text(_lines(failed), 503) if failed else text("ready")
+
+    def _metrics(self) -> Answer:
+        return Answer(200, self._telemetry.exposition(), (*_ALWAYS, ("content-type", EXPOSITION_TYPE)))
+
+    def _status(self) -> Answer:
+        who = {"pid": os.getpid(), "spool": str(self._spool)}
+        told = json.dumps({"alive": not self._silent(), **who, **asdict(self._telemetry.snapshot())})
+        return Answer(200, f"{told}\n".encode(), (*_ALWAYS, ("content-type", "application/json")))
 
 
 def _lines(failed: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {why}" for name, why in failed.items())
-
-
-def _text(text: str, code: int = 200, more: dict[str, str] | None = None) -> Response:
-    return PlainTextResponse(text + "\n", code, headers={**_ALWAYS, **(more or {})})
