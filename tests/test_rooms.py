@@ -44,6 +44,7 @@ WALLS: dict[str, set[str]] = {
     "durable": set(),
     "telemetry": {"frame", "clock", "moment", "redact"},
     "notify": set(),
+    "descriptors": set(),
     "status": {"telemetry", "spool", "clock", "moment"},
     "settings": {
         "options",
@@ -92,7 +93,7 @@ WALLS: dict[str, set[str]] = {
     "gate": {"clock"},
     "upload": NOUNS | {"spool", "sinks", "limits", "telemetry", "clock", "gate"},
     "online": {"roboflow", "web", "settings"},
-    "tell": {"telemetry", "streams", "sinks", "spool", "upload"},
+    "tell": {"descriptors", "telemetry", "streams", "sinks", "spool", "upload"},
     "steering": {
         "policy_source",
         "policy",

@@ -66,6 +66,7 @@ def run(
     """Collect from all streams until stopped, or until every file has ended and all is delivered."""
     from framesift.clock import SystemClock
     from framesift.config_errors import ConfigError
+    from framesift.descriptors import raise_limit
     from framesift.doors import DoorUnavailable
     from framesift.models import ModelUnusable
     from framesift.notify import Notifier
@@ -78,6 +79,7 @@ def run(
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
             refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
+    raise_limit()
     clock = SystemClock()
     lines = LineQueue(sys.stdout)
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)

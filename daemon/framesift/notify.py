@@ -21,6 +21,9 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         # Addresses of other kinds (vsock:) belong to managers outside a virtual machine: nothing is sent to those.
         self._address = address if address is not None and len(address) > 1 and address[0] in "/@" else None
+        # One for all notices: the watchdog must be fed also while no descriptor can be had. It is connected to nothing,
+        # since the manager may make its end anew.
+        self._channel = None if self._address is None else _channel()
 
     def ready(self) -> bool:
         """Start-up, or a reload, is over."""
@@ -45,12 +48,22 @@ class Notifier:
     def _send(self, notice: str) -> bool:
         if self._address is None:
             return False
+        self._channel = self._channel or _channel()
+        if self._channel is None:
+            return False
         # An abstract name begins with a zero byte, for which "@" stands.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
-        # A socket for each notice: the manager may have made its end anew since the last one.
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-                channel.setblocking(False)
-                return channel.sendto(notice.encode("utf-8", "replace"), address) > 0
-        except OSError:  # also where no socket can be had
+            return self._channel.sendto(notice.encode("utf-8", "replace"), address) > 0
+        except OSError:
             return False
+
+
+def _channel() -> socket.socket | None:
+    """None where no socket can be had."""
+    try:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    channel.setblocking(False)
+    return channel

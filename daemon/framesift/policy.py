@@ -6,6 +6,7 @@ all strategies.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from hashlib import sha256
@@ -29,7 +30,10 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # a bad path, a folder of zones, no such zone
-        meant = nearest(name, sorted(available_timezones()))
+        known: list[str] = []
+        with contextlib.suppress(OSError):
+            known = sorted(available_timezones())
+        meant = nearest(name, known)
         hint = f"; did you mean {meant}?" if meant else ""
         raise ValueError(f"{name!r} is no time zone of the IANA database, such as UTC or Europe/Paris{hint}") from None
     return name

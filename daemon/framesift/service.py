@@ -239,6 +239,7 @@ class Service:
                 self._reload = False
                 self._ask_again(uploader)
             self._telemetry.tick()
+            tell.descriptors(self._telemetry)
             self._tell_health(spool)
             if not self._loops.silent():
                 self._notifier.watchdog()

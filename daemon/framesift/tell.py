@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 
+from framesift.descriptors import lack
 from framesift.sinks import AlreadyThere, Done, Later, Never, Registered
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamState
@@ -76,6 +77,13 @@ def pause(telemetry: Telemetry, paused: Pause | None) -> None:
 def batches(telemetry: Telemetry, why: str | None) -> None:
     """Nobody says how full the labelling batches are (why), or somebody does again (None)."""
     telemetry.health.set("batches", Condition.OK if why is None else Condition.DEGRADED, why or "")
+
+
+def descriptors(telemetry: Telemetry) -> None:
+    """Whether this process can open anything at this moment."""
+    why = lack()
+    said = "" if why is None else f"{why}: whatever needs a file or a connection waits until one is closed"
+    telemetry.health.set("descriptors", Condition.OK if why is None else Condition.DEGRADED, said)
 
 
 def queue(spool: Spool) -> Queue:

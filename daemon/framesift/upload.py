@@ -21,7 +21,7 @@ from framesift.clock import LONGEST_WAIT_S, Clock, Loop, Pulse
 from framesift.gate import Answer, Gate, Ruling, backoff_s
 from framesift.limits import Limit
 from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
-from framesift.spool import Exit, Item, Spool, SpoolBroken, SpoolFull
+from framesift.spool import Exit, Item, Spool, SpoolAway, SpoolBroken, SpoolFull
 from framesift.wire import parse
 
 ATTEMPT_WITHIN_S = 45.0
@@ -167,6 +167,9 @@ class Uploader:
             return
         try:
             jpeg = self._spool.jpeg(item.id)
+        except SpoolAway:
+            self._spool.release([item.id])
+            raise
         except SpoolBroken:  # the spool has put it where it belongs: buried, off until later, or gone
             return
         try:

@@ -26,6 +26,8 @@ RESERVE_BYTES = 8 * 2**20
 OTHER_DAEMON_ENDS_WITHIN_S = 15.0
 BUSY_TIMEOUT_MS = 5000
 WAL_BYTES = 4 * 2**20
+# What a long transaction keeps for undoing a part of it, SQLite would put into a file that it opens in the middle.
+_NOTHING_BESIDE = "PRAGMA temp_store = MEMORY"
 
 
 class Trouble(Enum):
@@ -36,6 +38,7 @@ class Trouble(Enum):
     IO = "reading or writing failed"
     READ_ONLY = "the disk can't be written to"
     BUSY = "another process is writing"
+    STARVED = "no file descriptor is free"
     BUG = "the statement is wrong"
 
     @staticmethod
@@ -44,6 +47,8 @@ class Trouble(Enum):
         number = getattr(error, "errno", None)
         if number in (errno.ENOSPC, errno.EDQUOT):
             return Trouble.FULL
+        if number in (errno.EMFILE, errno.ENFILE):
+            return Trouble.STARVED
         return Trouble.IO if number == errno.EIO else Trouble.READ_ONLY
 
 
@@ -94,9 +99,13 @@ def _lock_file(path: Path) -> int:
         _refuse_link(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        if error.errno in _FORBIDDING:
             raise _forbidden(path.parent, error) from None
         raise
+
+
+# The rest may be otherwise in a while.
+_FORBIDDING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
@@ -113,7 +122,7 @@ def _refuse_link(path: Path) -> None:
 def check(path: Path) -> int:
     """Looks at an existing file without touching it, and returns its format: 0 where there is none yet.
 
-    Raises SpoolUnusable, SpoolTooNew, and sqlite3.DatabaseError if it can't be read.
+    Raises SpoolUnusable, SpoolTooNew, sqlite3.DatabaseError if it can't be read, and OSError where that may pass.
     """
     _refuse_link(path)
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
@@ -122,8 +131,10 @@ def check(path: Path) -> int:
         with path.open("r+b"):
             pass
     except OSError as error:
-        if error.errno != errno.EROFS:
+        if error.errno in _FORBIDDING:
             raise _forbidden(path, error) from None
+        if error.errno != errno.EROFS:
+            raise
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -150,6 +161,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
         # NORMAL would lose every acknowledged row of the open log in a power cut.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(_NOTHING_BESIDE)
         page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
         wal_bytes = min(WAL_BYTES, max_bytes // 8)
         connection.execute(f"PRAGMA wal_autocheckpoint = {max(16, wal_bytes // page_bytes)}")
@@ -170,6 +182,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute(_NOTHING_BESIDE)
     return connection
 
 

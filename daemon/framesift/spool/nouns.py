@@ -20,6 +20,10 @@ class SpoolBroken(Exception):
     """The disk could not take it, or give it back."""
 
 
+class SpoolAway(SpoolBroken):
+    """Nothing of it can be read at this moment; nothing is known to be wrong with what lies there."""
+
+
 class SpoolInUse(Exception):
     """Another process has this spool open."""
 

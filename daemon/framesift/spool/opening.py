@@ -47,6 +47,7 @@ class Opening:
 
     def __post_init__(self) -> None:
         self.reserve = Reserve(self.path)
+        self._salvaged = False
         self._lock: int | None = None
         self._pruned_s = self.clock.monotonic()
 
@@ -92,16 +93,24 @@ class Opening:
     def reopen(self, damaged: bool) -> sqlite3.Connection:
         """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
         does, and sqlite3.Error and OSError where it may be otherwise in a while."""
-        if damaged:
-            now = self.clock.now()
-            bounds = self.bounds
-            connection = salvage.salvage(
-                self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, now, self.report
+        bounds = self.bounds
+        salvage.finish(self.path)
+        if damaged and not self._salvaged:
+            salvage.salvage(
+                self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, self.clock.now(), self.report
             )
-        else:
-            salvage.finish(self.path)
-            file.check(self.path)
-            connection = file.connect(self.path, self.bounds.max_bytes)
+        self._salvaged = damaged  # what fails from here on fails with another file, which must not be moved aside
+        try:
+            connection = self._connection()
+        except sqlite3.Error as error:
+            self._salvaged &= trouble(error) is not Trouble.CORRUPT
+            raise
+        self._salvaged = False
+        return connection
+
+    def _connection(self) -> sqlite3.Connection:
+        file.check(self.path)
+        connection = file.connect(self.path, self.bounds.max_bytes)
         try:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")

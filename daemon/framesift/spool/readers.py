@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from framesift.spool.file import connect_to_read
-from framesift.spool.nouns import SpoolBroken
+from framesift.spool.file import Trouble, connect_to_read, trouble
+from framesift.spool.nouns import SpoolAway
 
 
 class Readers:
@@ -23,14 +23,14 @@ class Readers:
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[sqlite3.Cursor]:
-        """A cursor for one look. Raises SpoolBroken where it can't be had; errors of statements pass."""
+        """A cursor for one look. Raises SpoolAway where none can be had; errors of statements pass."""
         with self._lock:
             age = self._age
             connection = self._free.pop() if self._free else None
         try:
             connection = connection or connect_to_read(self._path)
         except sqlite3.Error as error:
-            raise SpoolBroken(f"{self._path} can't be read: {error}") from None
+            raise SpoolAway(f"{self._path} can't be read: {error}") from None
         kept = False
         try:
             yield connection.cursor()
@@ -38,6 +38,10 @@ class Readers:
                 kept = age == self._age
                 if kept:
                     self._free.append(connection)
+        except sqlite3.Error as error:  # the log and its index are opened with the first statement
+            if trouble(error) is Trouble.READ_ONLY:
+                raise SpoolAway(f"{self._path} can't be read: {error}") from None
+            raise
         finally:
             if not kept:  # after an error, too: a failed connection isn't used again
                 connection.close()

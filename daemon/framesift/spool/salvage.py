@@ -53,20 +53,22 @@ def finish(path: Path) -> None:
         complete.rename(path)
 
 
-def salvage(
-    path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: Report
-) -> sqlite3.Connection:
-    """Replaces the damaged file and returns a connection to the new one. Raises sqlite3.Error, OSError."""
+def salvage(path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: Report) -> None:
+    """Replaces the damaged file. Raises sqlite3.Error, OSError."""
     draft, complete = file.beside(path, ".salvage"), file.beside(path, ".salvaged")
     for stale in (draft, complete, *(file.beside(draft, end) for end in ("-wal", "-shm"))):
         stale.unlink(missing_ok=True)
     with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(_Damaged(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    draft.rename(complete)
-    aside = file.move_aside(path, now.wall_s)
-    complete.rename(path)
-    _sync(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)  # where none can be had, nothing has changed yet
+    try:
+        draft.rename(complete)
+        aside = file.move_aside(path, now.wall_s)
+        complete.rename(path)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     report(
         "spool_moved_aside",
         {
@@ -77,7 +79,6 @@ def salvage(
             "open_windows": "as charged" if saved.charges_known else "count as spent",
         },
     )
-    return file.connect(path, max_bytes)
 
 
 def _copy(
@@ -151,6 +152,14 @@ class _Damaged:
         self._connection = file.connect_to_read(path)
         # Without it SQLite reads nothing at all of a file that is shorter than it ought to be.
         self._connection.execute("PRAGMA writable_schema = ON")
+        # All that is to be opened is opened now. Later, what can't be opened would be taken for what can't be read, and
+        # every row for lost.
+        try:
+            self._connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:
+            if file.trouble(error) is file.Trouble.READ_ONLY:
+                self._connection.close()
+                raise
         self.was_whole = True
         self._seen = 0
 
@@ -201,11 +210,3 @@ class _Damaged:
             return 0 if row is None else int(row[0])
         except (sqlite3.Error, ValueError, TypeError):
             return 0
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -232,15 +232,15 @@ class Spool:
         """The picture of a claimed datapoint.
 
         Raises SpoolBroken where it can't be had; the datapoint is then no longer claimed: buried if it is damaged,
-        tried again in a minute if the disk failed, gone if somebody removed it.
+        tried again in a minute if the disk failed, gone if somebody removed it. SpoolAway: it is still claimed.
         """
         try:
             with self._readers.cursor() as cursor:
                 row = cursor.execute(
                     "SELECT hash, prediction, jpeg FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
                 ).fetchone()
-        except (sqlite3.Error, SpoolBroken) as error:  # the latter where no connection can be had
-            if isinstance(error, sqlite3.Error) and trouble(error) is Trouble.CORRUPT:
+        except sqlite3.Error as error:
+            if trouble(error) is Trouble.CORRUPT:
                 self._bury_damaged(id, str(error))
             else:
                 at_s = self._clock.now().wall_s + READ_AGAIN_AFTER_S

@@ -45,9 +45,7 @@ class Host(Protocol):
 class Client:
     """since_s: when it came, or its last answer was sent. until_s: when it is to be cut, by the loop's time."""
 
-    def __init__(
-        self, connection: socket.socket, host: Host, pages: Pages, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, connection: socket.socket, host: Host, pages: Pages, loop: asyncio.AbstractEventLoop) -> None:
         self._socket = connection
         self._host = host
         self._pages = pages

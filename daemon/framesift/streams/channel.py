@@ -10,6 +10,7 @@ Both ends are used by one receiving thread each; sending is safe from several.
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import json
 import mmap
@@ -29,6 +30,10 @@ _ROW_OF_BYTES = 64  # slots begin at cache lines
 
 class ChannelClosed(Exception):
     """The other end is gone, or speaks nonsense. Nothing more will come."""
+
+
+class NoDescriptor(ChannelClosed):
+    """The other end's memory can't be had, since no file descriptor is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +195,11 @@ class Channel:
         try:
             if not data:
                 raise ChannelClosed("the other end is closed")
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & socket.MSG_TRUNC:
                 raise ChannelClosed("a message is too long")
             message = decode(data)
+            if flags & socket.MSG_CTRUNC:  # the kernel says no more than that it did not get all of them in
+                raise NoDescriptor if isinstance(message, Memory) and not fds else ChannelClosed("too many descriptors")
             if isinstance(message, Memory) != (len(fds) == 1):
                 raise ChannelClosed("memory comes with exactly one file descriptor, and nothing else with any")
             return replace(message, fd=fds.pop()) if isinstance(message, Memory) else message
@@ -241,6 +248,8 @@ class Slots:
                 raise ChannelClosed("memory that is smaller than it says, or could become so")
             return cls(memory.fd, height, width, slots, writable=False)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # a map keeps a descriptor of its own
+                raise NoDescriptor from None
             raise ChannelClosed(f"memory that can't be used: {error}") from None
         finally:
             os.close(memory.fd)

@@ -31,6 +31,7 @@ from framesift.streams.channel import (
     ChannelClosed,
     Ended,
     Memory,
+    NoDescriptor,
     Picture,
     Tally,
     Work,
@@ -78,6 +79,7 @@ class _Kind(Enum):
     ENDED = "the file is over"
     LOST = "no more pictures from this reader"
     HOPELESS = "no pictures at all, as the source itself told"
+    NO_READER = "none can be had at this moment, which says nothing of the source"
     AGAIN = "a new connection may help"
 
 
@@ -138,7 +140,7 @@ class Stream:
             before = self._number
             # A first look that is short opens a camera four times faster, but can be too short for some cameras.
             outcome = yield from self._read(thorough=fruitless % 2 == 1, limit_s=None)
-            fruitless = 0 if self._number > before else fruitless + 1
+            fruitless = 0 if self._number > before else fruitless + (outcome.kind is not _Kind.NO_READER)
             if outcome.kind is _Kind.HALTED or self._halted():  # whose reader was killed by us is not lost
                 return
             if outcome.kind is _Kind.ENDED:
@@ -163,7 +165,7 @@ class Stream:
             frame = next(reading)
         except StopIteration as end:
             outcome: _Outcome = end.value
-            if outcome.kind is _Kind.LOST or outcome.kind is _Kind.HOPELESS:
+            if outcome.kind in (_Kind.LOST, _Kind.HOPELESS, _Kind.NO_READER):
                 raise StreamLost(outcome.detail) from None
             ended = outcome.kind is _Kind.ENDED
             why = self._less("no picture in it can be used") if ended else "stopped before a picture came"
@@ -191,11 +193,13 @@ class Stream:
             try:
                 reader = ReaderProcess(self._options, thorough=thorough)
             except OSError as error:
-                return self._outcome(_Kind.LOST, f"no reader can be started: {error.strerror}")
+                return self._outcome(_Kind.NO_READER, f"no reader can be started: {error.strerror}")
             self._reader = reader
         listening = Listening(reader.channel, self._work())
         try:
             return (yield from self._pictures(listening, limit_s))
+        except NoDescriptor:
+            return self._outcome(_Kind.NO_READER, "no file descriptor is free for its pictures")
         except ChannelClosed:
             reader.finish(grace_s=_GRACE_S)  # it may be about to say why
             said = reader.explanation(any_line=True)

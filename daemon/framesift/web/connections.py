@@ -6,6 +6,7 @@ nor a row of slow steps outlasts it.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  # which looking up a name would load, perhaps when no file can be opened
 import http.client
 import socket
 import ssl
