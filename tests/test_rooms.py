@@ -18,7 +18,7 @@ NOUNS = {"frame", "moment", "prediction", "wire", "masks", "options", "datapoint
 # room -> the rooms of framesift that it may import, beside itself. "*" is for those that build the house.
 WALLS: dict[str, set[str]] = {
     "__init__": set(),
-    "__main__": {"cli"},
+    "__main__": {"alive", "cli"},
     "moment": set(),
     "clock": {"moment"},
     "options": set(),
@@ -28,8 +28,12 @@ WALLS: dict[str, set[str]] = {
     "wire": {"masks", "prediction"},
     "datapoint": {"frame", "moment", "prediction"},
     "redact": set(),
-    "config_errors": {"options", "redact"},
-    "config_text": {"config_errors"},
+    "config_nouns": {"redact"},
+    "config_errors": {"config_nouns", "options", "redact"},
+    "config_text": {"config_nouns"},
+    "config_variables": {"config_nouns", "config_text"},
+    # Whoever asks once a minute must not load what a minute's work would need.
+    "alive": {"config_nouns", "config_variables"},
     "streams": {"frame", "moment", "clock", "redact", "options"},
     # Those that lie elsewhere are asked over the web.
     "models": {"frame", "prediction", "wire", "masks", "options", "datapoint", "web", "redact"},
@@ -49,7 +53,7 @@ WALLS: dict[str, set[str]] = {
     "settings": {
         "options",
         "config_errors",
-        "config_text",
+        "config_variables",
         "streams",
         "models",
         "sinks",
@@ -117,7 +121,15 @@ WALLS: dict[str, set[str]] = {
 
 # The rooms that may look at the process's environment: configuration is read once, in one place. The reader process's
 # parent builds a scrubbed environment for its child.
-MAY_READ_ENVIRONMENT = {"settings", "streams", "cli", "policy_commands", "policy_exchange"}
+MAY_READ_ENVIRONMENT = {
+    "settings",
+    "config_variables",
+    "streams",
+    "__main__",
+    "cli",
+    "policy_commands",
+    "policy_exchange",
+}
 MOST_LINES = 400
 
 

@@ -1,5 +1,20 @@
-"""`python -m framesift` is the command `framesift`."""
+"""`framesift`, and `python -m framesift`: the command line, or a question that is answered without loading it."""
 
-from framesift.cli import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+from framesift import alive
+
+
+def main() -> None:
+    if alive.is_alive(sys.argv[1:], os.environ):
+        return
+    from framesift.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

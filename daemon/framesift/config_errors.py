@@ -1,5 +1,5 @@
-"""ConfigError, and how a configuration's problems are told: a line each, with the file, the path in it, the value, and
-what is allowed there.
+"""How a configuration's problems are told: a line each, with the file, the path in it, the value, and what is allowed
+there.
 
 What is allowed is read from the model's own JSON Schema, so that a message can't drift from the rule it explains.
 No line shows a secret: neither a field that the schema marks as one, nor a text that could carry credentials.
@@ -17,16 +17,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from framesift.config_nouns import ConfigError, Place, shown
 from framesift.options import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
-from framesift.redact import MASK, redacted_url
+from framesift.redact import MASK
 
-# Where a value stands in the data: keys of objects and indexes of lists, from the root.
-Place = tuple[str | int, ...]
+__all__ = ["ConfigError", "Options", "Place", "explain", "kinds", "nearest", "path_to", "shown", "validated"]
 
 Options = TypeVar("Options", bound=BaseModel)
 
 _MOST_PROBLEMS = 20
-_LONGEST_VALUE = 60
 _SECRET_KEY = re.compile(r"passw|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
@@ -35,14 +34,6 @@ _PATTERNS = {
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
 }
-
-
-class ConfigError(Exception):
-    """A configuration that can't be used. problems: one line for each thing that is wrong, fit to be printed."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 def validated(
@@ -112,19 +103,6 @@ def kinds(model: type[BaseModel], place: Place, data: object) -> frozenset[str] 
     found = list(_schemas(root, place, data))
     types = {str(s.get("type", "string" if "enum" in s or "const" in s else "")) for s in found}
     return frozenset() if "" in types else frozenset(types) if found else None
-
-
-def shown(value: object) -> str:
-    """A value as a message may show it: as JSON, cut to a line's length, its credentials masked."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}" if value else "an empty list"
-    if isinstance(value, str):
-        value = redacted_url(value)
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from framesift.config_errors import ConfigError, Place, shown
+from framesift.config_nouns import ConfigError, Place, shown
 
 MOST_BYTES = 1 << 20
 _MOST_VALUES = 20_000

@@ -10,7 +10,7 @@ import errno
 import os
 import resource
 
-# More than any load of ours; some systems allow a thousand million, and old libraries walk through all that are allowed.
+# More than any load of ours. Some systems allow a thousand million, and old libraries walk through all of them.
 _ENOUGH = 65_536
 LACK = (errno.EMFILE, errno.ENFILE)
 

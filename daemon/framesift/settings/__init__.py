@@ -11,7 +11,7 @@ $STATE_DIRECTORY, the default of `spool.path` lies there. Whatever is wrong is a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +19,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from framesift.config_errors import ConfigError, Place, explain, kinds, shown, validated
-from framesift.config_text import Document, parse_yaml, read
+from framesift.config_variables import PREFIX, SECRET_NAME, Variables, document, find, typed
 from framesift.policy_source import UrlPolicy
 from framesift.settings.environment import Environment
 from framesift.settings.options import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.outside import AccountOptions, NetworkOptions
 from framesift.settings.shared import LimitsOptions, RedisOptions
-from framesift.settings.variables import CONFIG, PREFIX, SECRET_NAME, Variables, substitute, typed
 from framesift.streams import StreamOptions
 
 __all__ = [
@@ -48,27 +47,10 @@ __all__ = [
     "template",
 ]
 
-PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 _TAGS = "ACTIVE_LEARNING_TAGS"
 _KEY = "ROBOFLOW_API_KEY"
 _REDIS = "REDIS_HOST"
 _Block = TypeVar("_Block", bound=BaseModel)
-
-
-def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Path:
-    """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
-    if explicit is not None:
-        return explicit
-    named = Environment.of(environ).config
-    if named is not None:
-        return named
-    for place in places:
-        if place.exists():
-            return place
-    raise ConfigError(
-        f"there are no settings: none of {', '.join(map(str, places))} exists; "
-        f"framesift init writes them, --config or {CONFIG} names another file"
-    )
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -111,7 +93,7 @@ class _Assembly:
 
     def __init__(self, path: Path, variables: Variables, within: str | None = None) -> None:
         """within: the one block that is wanted. Raises ConfigError."""
-        self._document = _document(path, variables, within)
+        self._document = document(path, variables, within)
         if not isinstance(self._document.data, dict):
             raise ConfigError(f"{path}: is {shown(self._document.data)}, not a mapping of settings to their values")
         self._data: dict[str, Any] = self._document.data
@@ -229,17 +211,6 @@ class _Assembly:
         # What is wrong with a whole block may be the fault of what a variable put into it.
         within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
         return self._document.where(place) + (f" with {within}" if within else "")
-
-
-def _document(path: Path, variables: Variables, within: str | None) -> Document:
-    source = str(path)
-    text = read(path)
-    try:
-        return parse_yaml(text, source, lambda node: substitute(node, source, variables, within))
-    except ConfigError as error:
-        if "expected ',' or" in str(error) and "${" in text:
-            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
-        raise
 
 
 def _has_room(block: object, part: str | int) -> bool:

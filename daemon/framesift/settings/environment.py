@@ -1,4 +1,4 @@
-"""Environment: the variables that other programs set for us, typed. (Those of our own are `variables.py`'s.)"""
+"""Environment: the variables that other programs set for us, typed. (Those of our own are `config_variables`'.)"""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from framesift.config_errors import ConfigError, shown
 
 
 class Environment(BaseSettings):
-    """config: which settings file to read. notify_socket: where the service manager listens. state_directory: where it
-    lets us keep the spool. active_learning_..., redis_...: Roboflow's own; tags are a comma list."""
+    """notify_socket: where the service manager listens. state_directory: where it lets us keep the spool.
+    active_learning_..., redis_...: Roboflow's own; tags are a comma list."""
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    config: Path | None = Field(None, validation_alias="FRAMESIFT_CONFIG")
     notify_socket: str | None = Field(None, validation_alias="NOTIFY_SOCKET")
     state_directory: str | None = Field(None, validation_alias="STATE_DIRECTORY")
     active_learning_enabled: bool = Field(True, validation_alias="ACTIVE_LEARNING_ENABLED")

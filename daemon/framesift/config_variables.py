@@ -11,18 +11,19 @@ systemd's $CREDENTIALS_DIRECTORY. What comes from a file, or into a key that cal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from framesift.config_errors import ConfigError, Place
-from framesift.config_text import ClosedLoader, parse_json, parse_yaml
+from framesift.config_nouns import ConfigError, Place
+from framesift.config_text import ClosedLoader, Document, parse_json, parse_yaml, read
 
 PREFIX = "FRAMESIFT_"
 # Says where the settings are, and is none of them.
 CONFIG = "FRAMESIFT_CONFIG"
+PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _MENTIONED = re.compile(rf"\$\$\{{|\$\{{(?P<name>{_NAME})(?::(?P<default>[^}}]*))?\}}|(?P<broken>\$\{{)")
@@ -31,6 +32,34 @@ SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ati
 _KUBERNETES = re.compile(r"FRAMESIFT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)")
 _MOST_BYTES = 64 << 10
 _PLAIN = None  # PyYAML's style of a scalar without quotes
+
+
+def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Path:
+    """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
+    if explicit is not None:
+        return explicit
+    if named := environ.get(CONFIG):
+        return Path(named)
+    for place in places:
+        if place.exists():
+            return place
+    raise ConfigError(
+        f"there are no settings: none of {', '.join(map(str, places))} exists; "
+        f"framesift init writes them, --config or {CONFIG} names another file"
+    )
+
+
+def document(path: Path, variables: Variables, within: str | None) -> Document:
+    """What stands in the file, with the variables that it mentions; of `within` alone, if that is a key. Raises
+    ConfigError."""
+    source = str(path)
+    text = read(path)
+    try:
+        return parse_yaml(text, source, lambda node: substitute(node, source, variables, within))
+    except ConfigError as error:
+        if "expected ',' or" in str(error) and "${" in text:
+            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
+        raise
 
 
 @dataclass(slots=True)
