@@ -181,6 +181,46 @@ def test_a_damaged_spool_is_salvaged_whole_wherever_descriptors_run_out(tmp_path
     run(SALVAGED, folder=str(tmp_path))
 
 
+SALVAGED_ONCE = """
+import resource, sys, threading
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from clocks import ManualClock
+from rigs.spools import Told, make_spool
+from test_spool_damage import filled, pages_of, scribble
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+class Lacking(Told):
+    def __call__(self, event, fields):
+        super().__call__(event, fields)
+        if event == "spool_moved_aside":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+class Clock(ManualClock):
+    # Whoever would salvage asks for the time first.
+    def now(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return super().now()
+folder, clock, told = Path({folder!r}), Clock(), Lacking()
+ids = filled(folder, clock)
+scribble(folder / "spool.db", pages_of(folder / "spool.db", "datapoint_to_evict")[0])
+spool = make_spool(folder, clock, report=told)
+spool.open()
+assert "spool_failed" in told.names(), told.events
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+for _ in range(400):
+    clock.advance(60)
+    if spool.health.problem is None:
+        break
+    threading.Event().wait(0.02)
+assert sorted(row.id for row in spool.items(limit=1000)) == sorted(ids)
+assert told.names() == ["spool_moved_aside", "spool_failed", "spool_recovered"], told.events
+spool.close()
+"""
+
+
+def test_what_was_salvaged_is_not_moved_aside_because_it_can_not_be_opened_at_once(tmp_path: Path) -> None:
+    run(SALVAGED_ONCE, folder=str(tmp_path))
+
+
 RECEIVED = """
 import resource
 from framesift.streams.channel import Channel, Memory, NoDescriptor, Ready, Slots

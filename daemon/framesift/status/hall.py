@@ -19,7 +19,7 @@ from framesift.status.pages import Answer, Pages, text
 MOST_STRANGERS = 256
 # Nobody is sent away before: a client needs a moment between its connection and its request.
 LEAST_S = 0.05
-_ACCEPTED_AT_ONCE = 16
+_ACCEPTED_AT_ONCE = 128
 _REST_S = 0.1  # where no descriptor is free
 _SWEEP_S = 0.5
 _MOST_GUESTS = 64  # one more takes the place of the oldest, who doesn't take in what he asked for
