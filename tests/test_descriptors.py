@@ -221,6 +221,49 @@ def test_what_was_salvaged_is_not_moved_aside_because_it_can_not_be_opened_at_on
     run(SALVAGED_ONCE, folder=str(tmp_path))
 
 
+DELIVERED = """
+import random, resource, sys, threading
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from framesift.clock import SystemClock
+from framesift.sinks import Done
+from framesift.upload import Uploader
+from rigs.spools import accepted, make_spool, put
+rests = threading.Semaphore(0)
+class Clock(SystemClock):
+    def wait(self, event, timeout_s):
+        if threading.current_thread().name.startswith("upload"):
+            rests.release()
+        return super().wait(event, timeout_s)
+class Sink:
+    def deliver(self, delivery, *, now_s, within_s):
+        return Done()
+clock = Clock()
+spool = make_spool(Path({folder!r}), clock)
+spool.open()
+ids = [accepted(put(spool, clock)) for _ in range(3)]
+uploader = Uploader(spool, Sink(), workers=1, sink_limits=(), clock=clock, chance=random.Random(1), failed=print)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+uploader.start()
+for _ in range(10):  # more often than a datapoint may be tried
+    assert rests.acquire(timeout=30.0), "it asks again and again, without a rest"
+    uploader.nudge()
+assert rests.acquire(timeout=30.0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+assert [(row.state.value, row.attempts, row.next_at) for row in spool.items()] == [("ready", 0, None)] * 3
+uploader.nudge()
+assert rests.acquire(timeout=30.0)
+assert uploader.drained()
+assert uploader.stop(10.0)
+spool.close()
+"""
+
+
+def test_pictures_that_can_not_be_opened_wait_and_are_delivered(tmp_path: Path) -> None:
+    run(DELIVERED, folder=str(tmp_path))
+
+
 RECEIVED = """
 import resource
 from framesift.streams.channel import Channel, Memory, NoDescriptor, Ready, Slots

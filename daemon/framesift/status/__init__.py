@@ -5,8 +5,9 @@
     /metrics   the numbers, for Prometheus
     /status    the numbers and the health of each component, as one JSON object
 
-Only GET is answered. Whoever asks without a token must be on this machine and know it by a local name: a web page that
-has its own name resolve to 127.0.0.1 is turned away by its Host header. With a token, the token alone decides.
+Only GET is answered, and nothing that strangers do keeps others from it. Whoever asks without a token must be
+on this machine and know it by a local name: a web page that has its own name resolve to 127.0.0.1 is turned away by its
+Host header. With a token, the token alone decides.
 """
 
 from framesift.status.server import StatusServer, StatusUnavailable
