@@ -114,6 +114,7 @@ WALLS: dict[str, set[str]] = {
     "cli": {"*"},
     "console": {"redact"},
     "policy_commands": {"*"},
+    "spool_commands": {"*"},
     "policy_exchange": {"*"},
     "check": {"*"},
     "demo": {"*"},
@@ -127,6 +128,7 @@ MAY_READ_ENVIRONMENT = {
     "streams",
     "__main__",
     "cli",
+    "spool_commands",
     "policy_commands",
     "policy_exchange",
 }

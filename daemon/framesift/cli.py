@@ -6,13 +6,11 @@ does not need are not loaded for it: `framesift --help` answers at once.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -22,6 +20,7 @@ from rich.table import Table
 from framesift import __version__
 from framesift.console import ConfigOption, err, escaped, out, refuse
 from framesift.policy_commands import policy_app
+from framesift.spool_commands import spool_app
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 _LAST_LINES_S = 1.0  # how long a run that ends waits for whoever reads its log
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
 
@@ -274,100 +272,6 @@ def _credit_lines(credits: dict[str, Any]) -> Iterator[str]:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {escaped(name)}" for name, count in counts.items() if count)
-
-
-@spool_app.command("list")
-def spool_list(
-    config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option(help="Only these: ready, sending, registered or buried.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """What waits in the spool, and what was buried and why."""
-    from framesift.spool import State, by_hand
-
-    if state is not None and state not in {s.value for s in State}:
-        refuse(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
-    path = _spool_path(config)
-    rows = by_hand.list_rows(path, None if state is None else State(state), limit)
-    if as_json:
-        for row in rows:
-            sys.stdout.write(json.dumps(asdict(row), default=str) + "\n")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("id", no_wrap=True, min_width=32)  # to be copied
-    for title in ("state", "stream", "frame", "captured", "strategy", "score", "attempts", "why"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        score = "" if row.score is None else f"{row.score:.2f}"
-        captured = f"{datetime.fromtimestamp(row.captured_at, timezone.utc):%Y-%m-%d %H:%M:%S}"
-        who = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
-        table.add_row(*who, str(row.attempts), escaped(row.why or ""))
-    out.print(table if rows else "nothing waits")
-    exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.tallies(path).items())
-    out.print(f"[dim]left so far: {exits or 'nothing'}[/]")
-
-
-@spool_app.command("show")
-def spool_show(
-    id: Annotated[str, typer.Argument(help="As in the list.")],
-    config: ConfigOption = None,
-) -> None:
-    """Everything about one datapoint."""
-    from framesift.spool import by_hand
-
-    shown = by_hand.show(_spool_path(config), id)
-    if shown is None:
-        err.print(f"[red]framesift:[/] the spool has no {escaped(id)}")
-        raise typer.Exit(1)
-    told = {**asdict(shown.row), "prediction": json.loads(shown.prediction or "null")}
-    sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
-
-
-@spool_app.command("retry")
-def spool_retry(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which; all that are buried if none is named.")] = None,
-    config: ConfigOption = None,
-) -> None:
-    """Give what was buried, or waits for a date, another chance now."""
-    from framesift.clock import SystemClock
-    from framesift.spool import by_hand
-
-    done = by_hand.retry(_spool_path(config), ids or None, SystemClock().now())
-    _told_of("will be tried again", done, ids)
-
-
-@spool_app.command("drop")
-def spool_drop(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which.")] = None,
-    config: ConfigOption = None,
-    buried: Annotated[bool, typer.Option("--buried", help="All that are buried.")] = False,
-) -> None:
-    """Throw datapoints away, for good."""
-    from framesift.spool import by_hand
-
-    if bool(ids) == buried:
-        refuse("name what to drop, or say --buried for all that are buried")
-    done = by_hand.drop(_spool_path(config), ids or None)
-    _told_of("dropped", done, ids)
-
-
-def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
-    out.print(f"{len(done)} {what}")
-    missing = sorted(set(ids or ()) - set(done))
-    if missing:
-        err.print(f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {escaped(', '.join(missing))}")
-        raise typer.Exit(1)
-
-
-def _spool_path(config: Path | None) -> Path:
-    from framesift.settings import SpoolOptions
-
-    path = _block(config, "spool", SpoolOptions).path
-    if not path.exists():
-        err.print(f"[red]framesift:[/] there is no spool at {escaped(str(path))} yet")
-        raise typer.Exit(1)
-    return path
 
 
 def main() -> None:
