@@ -16,8 +16,9 @@ import pytest
 import requests
 
 from clocks import ManualClock
-from framesift.doors.listening import Connection, Listening
+from framesift.doors.listening import Listening
 from framesift.doors.passing import TURN_S
+from framesift.doors.places import Connection
 from framesift.doors.relay import connect
 from framesift.telemetry import Component, Condition
 from rigs.doors import Doorway, asking, doorway, heard, in_base64, picture, said, spoken
@@ -314,13 +315,31 @@ def test_a_server_that_was_never_there_is_a_502(tmp_path: Path) -> None:
         assert (answer.status_code, list(answer.json())) == (502, ["message"])
 
 
-@pytest.mark.parametrize("nothing", [b"", b"HTTP/1.1 200", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
+NOTHING = {
+    "nothing": b"",
+    "a part of a line": b"HTTP/1.1 200",
+    "another protocol": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "a head without an end": b"HTTP/1.1 200 OK\r\nX: y\r\n",
+}
+
+
+@pytest.mark.parametrize("nothing", NOTHING.values(), ids=NOTHING)
 def test_a_server_that_ends_before_it_has_answered_is_a_502(tmp_path: Path, nothing: bytes) -> None:
     with before(tmp_path, once(nothing)) as (_, door):
         got = spoken(door.port, inference())
         assert got.startswith(b"HTTP/1.1 502 ")
         assert got.count(b"HTTP/1.1 ") == 1
         assert door.count("upstream_gone") == 1
+
+
+def test_a_server_that_ends_its_lines_in_line_feeds_is_a_502(tmp_path: Path) -> None:
+    def talk(peer: Peer) -> None:
+        peer.read()
+        peer.send(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}")
+        peer.hold()
+
+    with before(tmp_path, talk) as (_, door):
+        assert spoken(door.port, inference()).startswith(b"HTTP/1.1 502 ")
 
 
 @pytest.mark.parametrize("name", ["a prediction", "in chunks"])

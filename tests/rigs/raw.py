@@ -62,6 +62,10 @@ class Peer:
             got += byte
         return got
 
+    def some(self, count: int) -> bytes:
+        """So many bytes, or what comes before the client ends."""
+        return self._file.read(count)
+
     def send(self, content: bytes) -> None:
         self._connection.sendall(content)
 

@@ -25,15 +25,14 @@ from framesift.doors.http1 import (
     Head,
     Kind,
     answer,
-    farewell,
     framing_of_request,
     pieces,
-    read_head,
 )
-from framesift.doors.listening import Connection, Listening
+from framesift.doors.listening import Listening
 from framesift.doors.names import is_local, is_of_foreign_page
 from framesift.doors.options import DoorOptions
 from framesift.doors.outcomes import Outcome
+from framesift.doors.places import HEAD_WITHIN_S, Connection
 from framesift.doors.seats import Seats, TooManyStreams
 from framesift.doors.submitted import Fault, Item, captured_of, image_of, prediction_of, read, stream_of
 from framesift.frame import Refusal
@@ -51,11 +50,12 @@ _STOP_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is let in. head_within_s: also how long a connection may be idle."""
+    """What is let in. idle_s: for how long nothing may be asked on a connection."""
 
     body_bytes: int = 32 << 20
     body_within_s: float = 30.0
-    head_within_s: float = 30.0
+    idle_s: float = 30.0
+    head_within_s: float = HEAD_WITHIN_S
     at_work: int = 4
 
 
@@ -116,20 +116,13 @@ class DatapointsDoor:
 
     async def _serve(self, client: Connection) -> None:
         while not client.stopping:
-            client.busy = False
-            arrived_before = client.reader.arrived_bytes
             try:
-                head = await asyncio.wait_for(read_head(client.reader), self._bounds.head_within_s)
+                head = await client.next_head(self._bounds.idle_s, self._bounds.head_within_s)
                 if head is None:
                     return
-                client.busy = True
                 framing = framing_of_request(head)
             except BadHttp as error:
                 await self._refuse(client, _Told(error.status, {"error": str(error), "where": "head"}))
-                return
-            except asyncio.TimeoutError:
-                if client.reader.arrived_bytes > arrived_before:  # it was slow, not idle
-                    await self._refuse(client, self._late("head", self._bounds.head_within_s))
                 return
             except Cut:
                 return
@@ -161,17 +154,14 @@ class DatapointsDoor:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, self._judge, head.get("content-type"), body), True
         except asyncio.TimeoutError:
-            return self._late("body", self._bounds.body_within_s), False
+            late = f"the body did not arrive within {self._bounds.body_within_s:g} s"
+            return _Told(408, {"error": late, "where": "body"}), False
         except BadHttp as error:
             return _Told(error.status, {"error": str(error), "where": "body"}), False
         except Cut:
             return _Told(400, {"error": "the body ends too early", "where": "body"}), False
         finally:
             self._at_work -= 1
-
-    @staticmethod
-    def _late(what: str, within_s: float) -> _Told:
-        return _Told(408, {"error": f"the {what} did not arrive within {within_s:g} s", "where": what})
 
     async def _body(self, client: Connection, head: Head, framing: Framing) -> bytes:
         if "100-continue" in head.words("expect"):
@@ -222,7 +212,7 @@ class DatapointsDoor:
     async def _refuse(self, client: Connection, told: _Told, head: Head | None = None) -> None:
         if told.status != 503:
             self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
-        await farewell(client.reader, client.writer, self._answer(told, head, ends=True))
+        await client.farewell(self._answer(told, head, ends=True))
 
     # -- in a worker's thread
 

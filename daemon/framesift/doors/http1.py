@@ -2,6 +2,9 @@
 
 A head is bounded, and a body whose length is ambiguous is refused: two readers that disagree about where a message ends
 would let one client speak in another's name.
+
+Into how many pieces something is cut is the sender's choice. So what has arrived is read as a block, many chunks at a
+time, and after each block others get their turn.
 """
 
 from __future__ import annotations
@@ -10,19 +13,24 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
+from framesift.doors.chunks import BadChunks, Chunks
+
 MOST_HEAD_BYTES = 64 << 10
-# How much is read ahead of whoever takes it. Also the longest that a head may be for the reader itself.
-READ_AHEAD_BYTES = 256 << 10
-_LONGEST_CHUNK_LINE = 1024
+MOST_FIELDS = 256
+# How much is handled before others get their turn, and how much is read ahead of whoever takes it.
+BLOCK_BYTES = 64 << 10
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[^\r\n]*)?\r\n")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+_LINE_FEED_ALONE = re.compile(rb"(?<!\r)\n")
+# The address that a Host names (RFC 3986, 3.2.2 and 3.2.3); a list is two of them.
+_HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 _LINGER_S = 5.0
 
 
@@ -40,23 +48,79 @@ class Cut(Exception):
 
 class Reader(asyncio.StreamReader):
     """A stream whose end can be waited for. What had arrived before the connection broke can still be read.
-    arrived_bytes: since the connection began."""
+
+    One reads at a time. ahead: what was looked at, not taken yet. arrived_bytes: since the connection began. owes:
+    what is waited for is to come; False where the other side may be silent as long as it likes. waits_since_s: since
+    when it has been waited for, in the loop's time; None while nobody waits.
+    """
 
     def __init__(self) -> None:
-        super().__init__(limit=READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
+        super().__init__(limit=BLOCK_BYTES, loop=asyncio.get_running_loop())
         self.ended = asyncio.Event()
+        self.ahead = bytearray()
         self.arrived_bytes = 0
+        self.owes = True
+        self.waits_since_s: float | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._fetched_bytes = 0
+        self._turn_ends_at_bytes = BLOCK_BYTES
 
     def feed_data(self, data: Any) -> None:
         self.arrived_bytes += len(data)
         super().feed_data(data)
+        self._wake()
 
     def feed_eof(self) -> None:
         super().feed_eof()
         self.ended.set()
+        self._wake()
 
     def set_exception(self, exc: BaseException) -> None:  # noqa: ARG002  # the library's own signature
         self.feed_eof()
+
+    def at_eof(self) -> bool:
+        return not self.ahead and super().at_eof()
+
+    def give_up(self, why: Exception) -> None:
+        """Whoever waits for more gets this instead."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(why)
+
+    async def more(self) -> bool:
+        """Waits until more is ahead. False where the other side has ended."""
+        content = await self._fetched(BLOCK_BYTES)
+        self.ahead += content
+        return bool(content)
+
+    def take(self, count: int) -> bytes:
+        """From what is ahead."""
+        taken = bytes(self.ahead[:count])
+        del self.ahead[:count]
+        return taken
+
+    async def read(self, n: int = BLOCK_BYTES) -> bytes:
+        """At least one byte and at most `n`, or a block; b"" where the other side has ended."""
+        return self.take(n) if self.ahead else await self._fetched(n)
+
+    async def _fetched(self, most_bytes: int) -> bytes:
+        if self._fetched_bytes >= self._turn_ends_at_bytes:
+            self._turn_ends_at_bytes = self._fetched_bytes + BLOCK_BYTES
+            await asyncio.sleep(0)
+        if self.arrived_bytes == self._fetched_bytes and not self.ended.is_set():
+            assert self._waiting is None
+            loop = asyncio.get_running_loop()
+            self._waiting, self.waits_since_s = loop.create_future(), loop.time()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = self.waits_since_s = None
+        content = await super().read(min(most_bytes, BLOCK_BYTES))
+        self._fetched_bytes += len(content)
+        return content
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +157,35 @@ class Head:
 
 async def read_head(reader: Reader, *, of_answer: bool = False) -> Head | None:
     """The next head; None where the other side has ended. Raises BadHttp, Cut."""
-    try:
-        raw = await reader.readuntil(b"\r\n\r\n")
-        while raw == b"\r\n\r\n":  # empty lines before a request are skipped (RFC 9112, 2.2)
-            raw = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as error:
-        if error.partial.strip():
-            raise Cut from None
-        return None
-    except asyncio.LimitOverrunError:
-        raise BadHttp(431, f"the head has more than {MOST_HEAD_BYTES} bytes") from None
-    if len(raw) > MOST_HEAD_BYTES:
+    seen = 0
+    while (head := head_ahead(reader, seen, of_answer=of_answer)) is None:
+        seen = len(reader.ahead)
+        if not await reader.more():
+            if reader.ahead:
+                raise Cut
+            return None
+    return head
+
+
+def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Head | None:
+    """Taken from what is ahead; None where its end has not come. seen: so much of it was looked at. Raises BadHttp."""
+    empty = _EMPTY_LINES.match(reader.ahead)
+    if empty and empty.end():  # before a request they are skipped (RFC 9112, 2.2)
+        reader.take(empty.end())
+        seen = 0
+    end = reader.ahead.find(b"\r\n\r\n", max(0, seen - 3))
+    so_far = end if end >= 0 else len(reader.ahead)
+    # Some would take it for the end of a line, and two of them for the end of the head.
+    if _LINE_FEED_ALONE.search(reader.ahead, seen, so_far):
+        raise BadHttp(400, "a line of the head ends in a line feed alone")
+    if so_far > MOST_HEAD_BYTES - len(b"\r\n\r\n"):
         raise BadHttp(431, f"the head has more than {MOST_HEAD_BYTES} bytes")
-    first, *lines = raw.decode("latin-1").lstrip("\r\n").rstrip("\r\n").split("\r\n")
+    if end < 0:
+        return None
+    raw = reader.take(end + len(b"\r\n\r\n"))
+    if not of_answer and raw.count(b"\r\n") > MOST_FIELDS + 2:
+        raise BadHttp(431, f"the head has more than {MOST_FIELDS} fields")
+    first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
     words = first.split(" ", 2)
     if of_answer:
         good = len(words) >= 2 and words[0].startswith("HTTP/1.") and words[1].isdecimal() and len(words[1]) == 3
@@ -121,8 +201,18 @@ async def read_head(reader: Reader, *, of_answer: bool = False) -> Head | None:
             raise BadHttp(400, "the head has a control character")
         if not all(colon and _NAME.fullmatch(name) for name, colon, _ in split):
             raise BadHttp(400, "a line of the head is not a name, a colon and a value")
-    fields = tuple((name.lower(), value.strip(" \t")) for name, _, value in split)
-    return Head(raw, (words[0], words[1], words[2]), fields)
+    head = Head(
+        raw,
+        (words[0], words[1], words[2]),
+        tuple((name.lower(), value.strip(" \t")) for name, _, value in split),
+    )
+    if not of_answer:
+        hosts = head.every("host")
+        if len(hosts) != 1 and (hosts or words[2] == "HTTP/1.1"):  # RFC 9112, 3.2; HTTP/1.0 knew no Host
+            raise BadHttp(400, f"the head has {len(hosts)} Hosts instead of one")
+        if not all(map(_HOST.fullmatch, hosts)):
+            raise BadHttp(400, "the Host is not a name or an address")
+    return head
 
 
 class Kind(Enum):
@@ -181,55 +271,29 @@ class Piece:
 async def pieces(reader: Reader, framing: Framing) -> AsyncGenerator[Piece, None]:
     """The body as it arrives. Raises Cut, BadHttp."""
     if framing.kind is Kind.LENGTH:
-        async for content in _exactly(reader, framing.size_bytes):
+        left = framing.size_bytes
+        while left:
+            content = await reader.read(left)
+            if not content:
+                raise Cut
+            left -= len(content)
             yield Piece(content, content)
     elif framing.kind is Kind.UNTIL_END:
-        while content := await reader.read(READ_AHEAD_BYTES):
+        while content := await reader.read():
             yield Piece(content, content)
     elif framing.kind is Kind.CHUNKED:
-        while True:
-            line = await _line(reader)
-            yield Piece(line, b"")
-            found = _CHUNK_LINE.fullmatch(line)
-            if found is None:
-                raise BadHttp(400, "a chunk's length is a hexadecimal number")
-            size_bytes = int(found[1], 16)
-            if size_bytes == 0:
-                break
-            async for content in _exactly(reader, size_bytes):
-                yield Piece(content, content)
-            line = await _line(reader)
-            if line != b"\r\n":
-                raise BadHttp(400, "a chunk is longer than it says")
-            yield Piece(line, b"")
-        for _ in range(100):
-            line = await _line(reader)
-            yield Piece(line, b"")
-            if line == b"\r\n":
-                return
-        raise BadHttp(400, "there are too many trailers")
-
-
-async def _exactly(reader: Reader, size_bytes: int) -> AsyncIterator[bytes]:
-    left = size_bytes
-    while left:
-        content = await reader.read(min(left, READ_AHEAD_BYTES))
-        if not content:
-            raise Cut
-        left -= len(content)
-        yield content
-
-
-async def _line(reader: Reader) -> bytes:
-    try:
-        line = await reader.readuntil(b"\r\n")
-    except asyncio.IncompleteReadError:
-        raise Cut from None
-    except asyncio.LimitOverrunError:
-        raise BadHttp(400, "a chunk's line is too long") from None
-    if len(line) > _LONGEST_CHUNK_LINE:
-        raise BadHttp(400, "a chunk's line is too long")
-    return line
+        chunks = Chunks()
+        while not chunks.ended:
+            try:
+                count, content = chunks.read(bytes(reader.ahead))
+            except BadChunks as error:
+                raise BadHttp(400, str(error)) from None
+            if count:
+                yield Piece(reader.take(count), content)
+                if reader.ahead:  # else the next one is waited for
+                    await asyncio.sleep(0)
+            elif not await reader.more():
+                raise Cut
 
 
 def answer(
@@ -262,5 +326,5 @@ async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes,
 
 
 async def _swallow(reader: Reader) -> None:
-    while await reader.read(READ_AHEAD_BYTES):
+    while await reader.read():
         pass

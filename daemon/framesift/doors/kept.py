@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+
+from framesift.doors.http1 import BLOCK_BYTES
 
 MOST_OF_ONE_BYTES = 24 << 20
 MOST_OF_ALL_BYTES = 128 << 20
@@ -33,26 +36,26 @@ class Kept:
     def __init__(self, budget: Budget, most_bytes: int = MOST_OF_ONE_BYTES) -> None:
         self._budget = budget
         self._most = most_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._content = bytearray()  # and no list: a part of one byte would cost 40
         self.whole = True  # nothing of it is missing
 
     def add(self, content: bytes) -> bool:
-        """False where it does not fit any more: then nothing of it is kept."""
-        if not self.whole or not content:
-            return self.whole
-        if self._size + len(content) > self._most or not self._budget.take(len(content)):
-            self.let_go()
-            self.whole = False
-            return False
-        self._parts.append(content)
-        self._size += len(content)
-        return True
+        """False where it does not fit any more, from then on. What was kept before stays until it is let go."""
+        if self.whole and content:
+            fits = len(self._content) + len(content) <= self._most and self._budget.take(len(content))
+            if fits:
+                self._content += content
+            self.whole = fits
+        return self.whole
 
     def content(self) -> bytes:
-        return b"".join(self._parts)
+        return bytes(self._content)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The same, in parts."""
+        for at in range(0, len(self._content), BLOCK_BYTES):
+            yield bytes(self._content[at : at + BLOCK_BYTES])
 
     def let_go(self) -> None:
-        self._parts.clear()
-        self._budget.give(self._size)
-        self._size = 0
+        self._budget.give(len(self._content))
+        self._content = bytearray()

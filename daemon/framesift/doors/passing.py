@@ -7,9 +7,9 @@ What is promised:
    no deadline for an answer here: clients and the server have theirs.
 3. Copies of inferences and their answers are sampled afterwards. Whatever happens there, traffic passes.
 4. Of its own the door answers: the version 0 of any project, which is no model, and what clients ask of the server's
-   models for its sake; 502 where the server can't be reached, or
-   ends without an answer; 400 and 431 to what is no HTTP; 401 where the token is wrong; 503 where there are too many
-   connections.
+   models for its sake; 502 where the server can't be reached, or ends without an answer; 400 and 431 to what is no
+   HTTP; 401 where the token is wrong; 408 to whoever stops in the middle; 503 where too many are at work, or no file
+   can be opened.
 """
 
 from __future__ import annotations
@@ -32,18 +32,17 @@ from framesift.doors.http1 import (
     Head,
     Kind,
     answer,
-    farewell,
     framing_of_answer,
     framing_of_request,
     pieces,
-    read_head,
 )
 from framesift.doors.inference import Call, call_of, stub_of
 from framesift.doors.kept import Budget, Kept
-from framesift.doors.listening import Connection, Listening
+from framesift.doors.listening import Listening, NoDescriptor
 from framesift.doors.names import is_local, is_of_foreign_page
 from framesift.doors.options import DoorOptions
 from framesift.doors.outcomes import Outcome
+from framesift.doors.places import Connection
 from framesift.doors.registry import MOST_ASKED_BYTES, About, Registry, about_of, stub_named
 from framesift.doors.relay import NotReached, Request, Upstream, connect, relay
 from framesift.doors.seats import Models, Seats
@@ -145,16 +144,11 @@ class PassThrough:
         client = _Client(connection)
         try:
             while not connection.stopping:
-                connection.busy = False
-                head = await asyncio.wait_for(read_head(connection.reader), IDLE_S)
-                connection.busy = True
+                head = await connection.next_head(IDLE_S)
                 if head is None or not await self._pass(client, head):
                     return
         except BadHttp as error:
-            said = answer(error.status, {"message": str(error)}, ends=True)
-            await farewell(connection.reader, connection.writer, said)
-        except asyncio.TimeoutError:
-            return
+            await connection.farewell(answer(error.status, {"message": str(error)}, ends=True))
         except Cut:
             # Of an answer that was cut off, its client must not take what it has for all of it.
             connection.writer.transport.abort()
@@ -175,7 +169,7 @@ class PassThrough:
             call = about = None
         raw_head = head.raw if self._token is None else _TOKEN_LINE.sub(b"", head.raw)
         body = pieces(client.connection.reader, framing)
-        request = Request(head, raw_head, framing, [], body, self._copy_of_request(call, about))
+        request = Request(head, raw_head, framing, body, self._copy_of_request(call, about))
         copy = None if call is None else Kept(self._budget)
         handed_over = False
         try:
@@ -198,11 +192,12 @@ class PassThrough:
             handed_over = self._sample(call, request, answered, copy, captured)
             ends = head.ends_connection or answered.ends_connection
             if not request.is_whole:  # its answer came before its end, and the server reads no more of it
-                await farewell(client.connection.reader, client.connection.writer, b"")
+                await client.connection.farewell(b"")
                 return False
             return not ends and framing_of_answer(answered, head.first[0]).kind is not Kind.UNTIL_END
         finally:
             await body.aclose()
+            request.let_go()
             if not handed_over:
                 for kept in (request.copy, copy):
                     if kept is not None:
@@ -218,17 +213,24 @@ class PassThrough:
         return Kept(self._budget, MOST_ASKED_BYTES) if about in (About.ADD, About.REMOVE) else None
 
     async def _body(self, client: _Client, request: Request, *, all_of_it: bool = False) -> bytes:
-        """The request's body, as far as it is kept: only it says which model is meant. What was read of it is held for
-        the server, unless it is none of its business (all_of_it)."""
+        """The request's body, empty where it is too large to be kept: only it says which model is meant. What was read
+        of it is held for the server, unless it is none of its business (all_of_it)."""
         assert request.copy is not None
         if "100-continue" in request.head.words("expect"):
             client.connection.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.continued = True
+        if all_of_it:
+            async for piece in request.rest:
+                request.copy.add(piece.content)
+            return request.copy.content() if request.copy.whole else b""
+        held = request.held = Kept(self._budget) if request.framing.kind is Kind.CHUNKED else request.copy
         async for piece in request.rest:
-            if not all_of_it:
-                request.held.append(piece)
-            if not request.copy.add(piece.content) and not all_of_it:
-                break
+            if held is not request.copy:
+                request.copy.add(piece.content)
+            if not held.add(piece.raw):
+                request.following = piece
+            if not (held.whole and request.copy.whole):
+                return b""
         return request.copy.content()
 
     async def _task(self, project: str, otherwise: Task | None) -> Task:
@@ -274,10 +276,19 @@ class PassThrough:
                 request.is_whole = again.is_whole
         except NotReached as error:
             why, answered = f"can't be reached: {error}", None
+        except NoDescriptor:  # which says nothing of the server, and passes
+            self._count(Outcome.BUSY)
+            why = "framesift has as many files open as it may"
+            self._telemetry.health.set(self._name, Condition.DEGRADED, why)
+            said = answer(503, {"message": why}, more={"Retry-After": "1"}, ends=True)
+            await client.connection.farewell(said)
+            return None
         if answered is not None:
             self._telemetry.health.ok(self._name)
             return answered
         client.leave()
+        if request.bad is not None:
+            raise request.bad
         if not request.client_gone:
             self._count(Outcome.UPSTREAM_GONE)
             self._telemetry.health.set(self._name, Condition.DEGRADED, f"the inference server {why}")
@@ -285,7 +296,7 @@ class PassThrough:
             said = answer(502, {"message": text}, ends=True)
             if about in (About.LIST, About.CLEAR):  # a version 0 needs no server
                 said = answer(200, self._registry.alone(), ends=True)
-            await farewell(reader, writer, said)
+            await client.connection.farewell(said)
         return None
 
     def _sample(

@@ -1,0 +1,83 @@
+"""Bodies in chunks (RFC 9112, 7.1): what a block of one holds.
+
+What two readers could read in two ways is refused: a line that ends in a line feed alone, a length that is no plain
+number, a chunk that is longer than it says, a trailer that is none.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A tenth of a millisecond's work: fifty who send small chunks together keep others waiting for a few milliseconds.
+MOST_AT_ONCE = 128
+_LONGEST_LINE = 1024
+_MOST_TRAILERS = 100
+_LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]{0,16}(?:;[^\r\n]{0,990})?\r\n")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n")
+
+
+class BadChunks(ValueError):
+    """These are none; the text says why."""
+
+
+class Chunks:
+    """One body, read block by block. ended: all of it has been read."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._inside = False  # a chunk: its content and the end of the line behind it
+        self._left = 0  # bytes of its content
+        self._trailers: int | None = None  # so many have been read; None before the last chunk
+
+    def read(self, block: bytes) -> tuple[int, bytes]:
+        """How many of these bytes were read, and what they hold. What is left is to come again with more behind it: the
+        beginning of a line, what follows the body, or more than MOST_AT_ONCE chunks. Raises BadChunks."""
+        at = 0
+        contents = []
+        for _ in range(MOST_AT_ONCE):
+            if self._inside:
+                end = at + self._left
+                content = block[at:end]
+                contents.append(content)
+                at += len(content)
+                self._left -= len(content)
+                behind = block[at : at + 2]
+                if self._left or behind != b"\r\n":
+                    if not self._left and not b"\r\n".startswith(behind):
+                        raise BadChunks("a chunk is longer than it says")
+                    break
+                at += 2
+                self._inside = False
+            found = _LINE.match(block, at) if self._trailers is None else None
+            if found is None:
+                at = self._read_trailers(block, at)
+                break
+            at = found.end()
+            self._left = int(found[1], 16)
+            if self._left:
+                self._inside = True
+            else:
+                self._trailers = 0
+        return at, b"".join(contents)
+
+    def _read_trailers(self, block: bytes, at: int) -> int:
+        """Where it stopped reading."""
+        while not self.ended and (line := _line(block, at)) is not None:
+            if self._trailers is None:
+                raise BadChunks("a chunk's length is a hexadecimal number")
+            self.ended = line == b"\r\n"
+            if not self.ended and (self._trailers == _MOST_TRAILERS or _TRAILER.fullmatch(line) is None):
+                raise BadChunks("the trailers are too many, or one is not a name, a colon and a value")
+            self._trailers += 1
+            at += len(line)
+        return at
+
+
+def _line(block: bytes, at: int) -> bytes | None:
+    """None where its end has not come yet."""
+    end = block.find(b"\n", at, at + _LONGEST_LINE) + 1
+    if end and block[end - 2 : end] != b"\r\n":
+        raise BadChunks("a chunk's line ends in a line feed alone")
+    if not end and len(block) - at >= _LONGEST_LINE:
+        raise BadChunks("a chunk's line is too long")
+    return block[at:end] if end else None
