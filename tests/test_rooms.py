@@ -84,7 +84,8 @@ WALLS: dict[str, set[str]] = {
     "sharing": {"crediting", "batches", "limits", "settings", "spool", "steering", "telemetry", "clock"},
     "intakes": {"limits", "intake", "claims", "steering", "settings", "sampling", "spool", "telemetry", "clock"}
     | {"policy_source", "prediction"},
-    "doors": NOUNS | {"intake", "steering", "policy_source", "streams", "clock", "telemetry", "redact", "spool"},
+    "doors": NOUNS
+    | {"descriptors", "intake", "steering", "policy_source", "streams", "clock", "telemetry", "redact", "spool"},
     "watch": {"collect", "steering", "streams", "clock"},
     "model_health": {"clock", "telemetry"},
     "stacks": set(),

@@ -7,9 +7,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import ENOBUFS, ENOMEM
 
 from framesift.clock import Clock, Loop, Pulse
+from framesift.descriptors import LACK
 from framesift.doors import DoorUnavailable
 from framesift.doors.http1 import BadHttp, Reader, answer, farewell
 from framesift.doors.places import MOST_CONNECTIONS, SILENT_S, Connection, Places
@@ -19,7 +20,7 @@ _BACKLOG = 1024  # one more than that waits a second for its next try
 _BEAT_S = 1.0
 _ACCEPTED_AT_ONCE = 8
 _ACCEPT_AGAIN_S = 0.5
-LACKS = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+LACKS = (*LACK, ENOBUFS, ENOMEM)
 
 
 class NoDescriptor(OSError):
