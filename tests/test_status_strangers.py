@@ -218,7 +218,7 @@ def hurried() -> Iterator[tuple[int, Telemetry]]:
     loop, end = _Hurried(), asyncio.Event()
     telemetry = Telemetry(ManualClock(), Style(), out=io.StringIO())
     listening = socket.create_server(("127.0.0.1", 0))
-    hall = Hall(listening, Pages(telemetry, lambda: True, None, "127.0.0.1"), loop)
+    hall = Hall(listening, Pages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
     thread = threading.Thread(target=lambda: loop.run_until_complete(hall.serve(end)))
     thread.start()
     try:
