@@ -134,6 +134,17 @@ def test_while_there_is_no_server_the_registry_is_what_was_added_here(tmp_path: 
         assert about(door, "add", "cars/1").status_code == 502
         assert requests.get(f"{door.url}/info", timeout=20).status_code == 502
         assert requests.post(f"{door.url}/model/clear", timeout=20).json() == {"models": []}
+        assert requests.post(f"{door.url}/model/clear", timeout=20).status_code == 502  # none of ours is left
+
+
+def test_the_body_of_a_request_that_the_door_answers_is_not_taken_for_the_next_request(tmp_path: Path) -> None:
+    with before(tmp_path) as (_, door):
+        about(door, "add", "cars/0")
+        hidden = asking(first="GET /info HTTP/1.1")
+        sent = asking(f"Content-Length: {len(hidden)}", first="GET /model/registry HTTP/1.1") + hidden
+        answered = spoken(door.port, sent)
+        assert answered.count(b"HTTP/1.1 ") == 1
+        assert b"cars/0" in answered
 
 
 @pytest.mark.parametrize("answer", [Status(404), Status(500), Status(200, {}, "[]"), Status(200, {}, '{"models": 1}')])

@@ -49,6 +49,8 @@ def sent(folder: Path, platform: Platform, answer: dict[str, Any] | None = None,
     """What the platform has of one frame."""
     tags = rules.pop("machine", ())
     pixels = rules.pop("pixels", None)
+    if answer is not None and ("top" in answer or "predicted_classes" in answer):
+        platform.add_project(PROJECT, "single-label-classification")  # where labels may land
     with registering(folder, policy(*rules.pop("strategies", ()), **rules), tags=tags) as here:
         assert here.offer(answer, pixels=pixels) not in ("no_match", "limit")
         here.upload_to(platform)

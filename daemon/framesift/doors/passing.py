@@ -182,6 +182,10 @@ class PassThrough:
             elif about is not None:
                 own = await self._about(client, about, request)
             if own is not None:
+                if about is About.LIST and framing.kind is not Kind.NONE:
+                    # Nobody has read its body, which is not to be taken for the next request.
+                    await client.connection.farewell(answer(200, own, ends=True))
+                    return False
                 client.connection.writer.write(answer(200, own, ends=head.ends_connection))
                 await client.connection.writer.drain()
                 handed_over = self._sample(call, request, None, copy, captured)
@@ -248,7 +252,7 @@ class PassThrough:
         """What is to be said of the models that there are; None where the server says so."""
         registry = self._registry
         if about is About.CLEAR:
-            registry.clear()
+            request.cleared = registry.clear()
         elif about is About.LIST and not registry.is_empty:
             return await registry.listed(request.head)
         elif request.copy is not None:
@@ -294,7 +298,7 @@ class PassThrough:
             self._telemetry.health.set(self._name, Condition.DEGRADED, f"the inference server {why}")
             text = f"framesift passes requests on to the inference server, which {why}"
             said = answer(502, {"message": text}, ends=True)
-            if about in (About.LIST, About.CLEAR):  # a version 0 needs no server
+            if about is About.LIST or request.cleared:  # a version 0 needs no server
                 said = answer(200, self._registry.alone(), ends=True)
             await client.connection.farewell(said)
         return None

@@ -66,8 +66,11 @@ class Registry:
     def remove(self, model_id: str) -> None:
         self._added.pop(model_id, None)
 
-    def clear(self) -> None:
+    def clear(self) -> bool:
+        """Whether there were any."""
+        there = bool(self._added)
         self._added.clear()
+        return there
 
     def alone(self) -> dict[str, Any]:
         """What is said where there is no server to ask."""

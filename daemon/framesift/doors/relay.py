@@ -66,7 +66,7 @@ class Request:
     was, as it came; may be the copy itself. following: a piece that was read too, but found no room. copy: None where
     nothing is kept of it. continued: its client was told already to go on with its body. fed: it has been passed,
     or never; is_whole tells which. client_gone: it has ended its side, or broke off: nobody may be waiting any more.
-    bad: what is wrong with its body."""
+    bad: what is wrong with its body. cleared: it has made the door forget models of its own."""
 
     head: Head
     raw_head: bytes = field(repr=False)
@@ -80,6 +80,7 @@ class Request:
     is_whole: bool = False
     client_gone: bool = False
     bad: BadHttp | None = None
+    cleared: bool = False
 
     @property
     def may_come_again(self) -> bool:

@@ -115,7 +115,7 @@ def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
 def _refuse_link(path: Path) -> None:
     """Raises SpoolUnusable. The folder may be a symbolic link; a file of the spool's may not: whoever may put one there
     would choose which file is written to. (SQLite itself follows none at its log and its index.)"""
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114  # unlike Path.is_symlink, it takes what may not be looked at for none
         raise SpoolUnusable(f"{path} is a symbolic link, and the spool writes through none: name the file itself")
 
 
