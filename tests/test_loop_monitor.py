@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class House:
         told = [json.loads(line) for line in self.out.getvalue().splitlines()]
         return [line for line in told if line["event"] == event]
 
-    @contextmanager
+    @contextlib.contextmanager
     def hanging(self, name: str, folder: Path, patience_s: float = 35.0) -> Iterator[None]:
         """A loop called so that asks a model which doesn't answer."""
         (folder / "sleepy.py").write_text(
@@ -194,7 +195,6 @@ class Style:
 clock = SystemClock()
 monitor = LoopMonitor(Telemetry(clock, Style(), out=io.StringIO()), clock, failed=print, silent_after_s=1.0)
 monitor.start()
-clock.wait(threading.Event(), 0.2)
 def predict_that_keeps_the_interpreter():
     ctypes.PyDLL(None).sleep(3)  # called without giving the interpreter back
 predict_that_keeps_the_interpreter()
@@ -207,6 +207,23 @@ def test_code_in_c_that_keeps_the_interpreter_is_seen_from_below() -> None:
     done = subprocess.run([sys.executable, "-c", IN_C], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "over\n", done.stderr
     assert "in predict_that_keeps_the_interpreter" in done.stderr
+
+
+def test_a_net_that_nobody_reads_holds_nobody_up() -> None:
+    """The pipe is full when the net would write into it, and when the next one is laid."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writing, b"." * 4096):
+            pass
+    os.set_blocking(writing, True)
+    with subprocess.Popen([sys.executable, "-c", IN_C], stdout=subprocess.PIPE, stderr=writing, text=True) as child:
+        os.close(writing)
+        try:
+            assert child.communicate(timeout=60)[0] == "over\n"
+        finally:
+            child.kill()
+            os.close(reading)
 
 
 def test_all_of_it_comes_before_the_service_managers_watchdog() -> None:

@@ -80,7 +80,11 @@ def findings(settings: Settings, clock: Clock, within_s: float | None = None) ->
         busy = False
 
     def deliver() -> Iterator[Finding]:
-        yield _sink(settings, online, model)
+        held = word_on_folder(settings, beside)
+        if held is None:
+            yield _sink(settings, online, model)
+        else:
+            yield from held
 
     yield Finding(
         "configuration",
@@ -101,8 +105,7 @@ def findings(settings: Settings, clock: Clock, within_s: float | None = None) ->
         yield from probe(f"stream {options.name}", first_frame(options))
         if frames and model is not None and not busy:
             yield from probe("prediction", predict(model, frames.pop()), PREDICTION_WITHIN_S)
-    held = word_on_folder(settings, beside)
-    yield from probe(f"sink {settings.sink.type}", deliver() if held is None else held)
+    yield from probe(f"sink {settings.sink.type}", deliver())
     if settings.limits.redis is not None:
         yield from probe("limits", ledger(settings.limits.redis, clock))
     online.close()
@@ -149,14 +152,13 @@ def _opencv() -> Finding:
 def _policies(settings: Settings, online: Online, clock: Clock, model: Model | None) -> Iterator[Finding]:
     own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
     for subject, options in [("policy", settings.policy), *own]:
-        yield from _policy(
-            subject, options, online, clock, model, stub=settings.model is not None and settings.model.type == "stub"
-        )
+        yield from _policy(subject, options, settings, online, clock, model)
 
 
 def _policy(
-    subject: str, options: PolicyOptions, online: Online, clock: Clock, model: Model | None, *, stub: bool
+    subject: str, options: PolicyOptions, settings: Settings, online: Online, clock: Clock, model: Model | None
 ) -> Iterator[Finding]:
+    stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
     try:
         source = source_of(options, platform=online.platform, web=online.web, clock=clock, task=task)
@@ -179,8 +181,9 @@ def _policy(
         yield Finding(subject, None, left_out, "it was left out; the rest holds")
     if model is not None:
         strategies, unnamed = got.policy.sampling_strategies, model.remarks.unnamed
-        # A run refuses its own files for these, and takes from elsewhere what it can.
-        refused = nameless(strategies, unnamed) if isinstance(options, Path) and got.policy.enabled else ()
+        # A run refuses its own files for these, and takes from elsewhere, and at doors, what it can.
+        ours = isinstance(options, Path) and not settings.doors
+        refused = nameless(strategies, unnamed) if ours and got.policy.enabled else ()
         for problem in problems(strategies, model.task, model.class_names, stub=stub, unnamed=unnamed):
             good = False if problem in refused else None
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")

@@ -6,12 +6,15 @@
 
 It has a thread of its own, so that it sees every loop stand still, the main loop too. Below it is a net for what no
 thread of Python's can see, code in C that keeps the interpreter to itself: `faulthandler`, which needs no interpreter,
-writes the stacks to stderr. All of it comes before the watchdog of systemd/framesift.service ends the process.
+writes the stacks to stderr without waiting for whoever reads it. All of it comes before the watchdog of
+systemd/framesift.service ends the process.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 
@@ -24,7 +27,7 @@ SILENT_AFTER_S = 50.0
 _LOOK_EVERY_S = 1.0
 # How often the net is laid anew. It closes SILENT_AFTER_S later.
 _NET_EVERY_S = 5.0
-_STDERR = 2
+_STDERR = "/proc/self/fd/2"
 # Who looks so late was held up himself (SIGSTOP, a machine that stood still): everybody is silent, and nobody hangs.
 _LATE_S = 10.0
 
@@ -49,6 +52,8 @@ class LoopMonitor:
         self._unwell: dict[str, Condition] = {}  # by component
         self._looked_s = clock.monotonic()
         self._stop = threading.Event()
+        self._net_s = float("-inf")
+        self._net = _unwaiting_stderr()
         self._thread = threading.Thread(target=self._run, name="loop monitor", daemon=True)
 
     def add(self, *loops: Loop) -> None:
@@ -56,6 +61,7 @@ class LoopMonitor:
 
     def start(self) -> None:
         self._looked_s = self._clock.monotonic()
+        self._lay_net()
         self._thread.start()
 
     def stop(self) -> None:
@@ -98,19 +104,31 @@ class LoopMonitor:
                 stacks=stacks(loop.thread for loop in hung),
             )
 
+    def _lay_net(self) -> None:
+        now_s = self._clock.monotonic()
+        if self._net is not None and now_s - self._net_s >= _NET_EVERY_S:
+            self._net_s = now_s
+            faulthandler.dump_traceback_later(self._silent_after_s, file=self._net)
+
     def _run(self) -> None:
-        laid_s = float("-inf")
         try:
             while not self._stop.is_set():
-                if self._clock.monotonic() - laid_s >= _NET_EVERY_S:
-                    laid_s = self._clock.monotonic()
-                    faulthandler.dump_traceback_later(self._silent_after_s, file=_STDERR)
+                self._lay_net()
                 self.look()
                 self._clock.wait(self._stop, _LOOK_EVERY_S)
         except BaseException as error:  # noqa: BLE001  # whatever it is: nobody watches any more, so the process ends
             self._failed(error)
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _unwaiting_stderr() -> int | None:
+    """The standard error once more, in such a way that writing never waits for its reader: the net is laid by a call
+    that keeps the interpreter until the one before it has written all. None where nothing is open there."""
+    try:
+        return os.open(_STDERR, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # a socket (systemd's journal), which can't be opened once more; or nothing at all
+        return None if sys.stderr is None else sys.stderr.fileno()
 
 
 def _component(loop: Loop) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def timed(subject: str, findings: Iterator[Finding], clock: Clock, within_s: flo
 
     thread = threading.Thread(target=run, name=f"{_THREAD}{subject}", daemon=True)
     until_s = clock.monotonic() + within_s
-    faulthandler.dump_traceback_later(within_s + _GRACE_S, exit=True)
+    if sys.stderr is not None:
+        faulthandler.dump_traceback_later(within_s + _GRACE_S, exit=True)
     try:
         thread.start()
         while True:

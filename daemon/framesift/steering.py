@@ -68,7 +68,8 @@ class Steering:
             task=None if model is None else model.task,
             told=self._told,
             failed=failed,
-            refused=lambda policy: nameless(policy.sampling_strategies, self._unnamed),
+            # What comes in at doors has names of its own, whatever the local model lacks.
+            refused=lambda policy: () if settings.doors else nameless(policy.sampling_strategies, self._unnamed),
         )
 
     def begin(self) -> None:

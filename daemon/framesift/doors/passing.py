@@ -18,8 +18,8 @@ import asyncio
 import contextlib
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hmac import compare_digest
 from typing import Any
@@ -57,6 +57,7 @@ IDLE_S = 300.0  # how long a client may keep a connection without asking
 TURN_S = 0.0005
 # Who calls a version 0 waits so long to be told what the project is for.
 _TASK_WITHIN_S = 2.0
+_MOST_ASKING = 8
 _KEPT_FOR_SAMPLING_S = 1.0  # of the time that stopping may take
 _TOKEN = "x-framesift-token"
 _TOKEN_LINE = re.compile(rb"^x-framesift-token[ \t]*:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
@@ -80,7 +81,7 @@ class PassThrough:
         self._options = options
         self._models = models
         self._registry = Registry(options)
-        self._askers = ThreadPoolExecutor(2, "door asking")
+        self._asking = 0  # threads that ask what a project is for
         self._clock = clock
         self._telemetry = telemetry
         self._name = f"door {options.listen}"
@@ -114,7 +115,6 @@ class PassThrough:
         kept_s = min(_KEPT_FOR_SAMPLING_S, within_s / 2)
         self._listening.stop(within_s - kept_s)
         self._afterwards.stop(kept_s)
-        self._askers.shutdown(wait=False, cancel_futures=True)
 
     @property
     def loops(self) -> tuple[Loop, ...]:
@@ -240,13 +240,33 @@ class PassThrough:
     async def _task(self, project: str, otherwise: Task | None) -> Task:
         """What the project is for; where the platform doesn't say so in time, what the route is for."""
         found = None
-        if self._models is not None:
-            asking = asyncio.get_running_loop().run_in_executor(
-                self._askers, self._models.task_of, project, _TASK_WITHIN_S
-            )
+        if self._models is not None and self._asking < _MOST_ASKING:
             with contextlib.suppress(asyncio.TimeoutError):
-                found = await asyncio.wait_for(asking, _TASK_WITHIN_S)
+                found = await asyncio.wait_for(self._asked_for(self._models, project), _TASK_WITHIN_S)
         return found or otherwise or Task.OBJECT_DETECTION
+
+    def _asked_for(self, models: Models, project: str) -> asyncio.Future[Task | None]:
+        """What the project is for, asked by a thread that the end of the process doesn't wait for: looking up a host's
+        name has no deadline."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Task | None] = loop.create_future()
+
+        def hear(found: Task | None) -> None:
+            self._asking -= 1
+            if not answered.done():
+                answered.set_result(found)
+
+        def ask() -> None:
+            found = None
+            try:
+                found = models.task_of(project, _TASK_WITHIN_S)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(hear, found)
+
+        self._asking += 1
+        threading.Thread(target=ask, name="door asking", daemon=True).start()
+        return answered
 
     async def _about(self, client: _Client, about: About, request: Request) -> dict[str, Any] | None:
         """What is to be said of the models that there are; None where the server says so."""

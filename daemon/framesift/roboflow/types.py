@@ -15,8 +15,8 @@ MOST_KNOWN = 64
 class ProjectTypes:
     """Those of the key's workspace, for several threads at once.
 
-    The platform is asked once in KNOWN_FOR_S for each project, also where it has no such project, and for MOST_KNOWN of
-    them at most: whoever names more of them is told nothing.
+    The platform is asked once in KNOWN_FOR_S for each project, also where it has no such project. Of MOST_KNOWN that
+    are remembered, the one that was heard of first makes room for another.
     """
 
     def __init__(self, platform: Roboflow) -> None:
@@ -31,8 +31,6 @@ class ProjectTypes:
             self._known = {name: known for name, known in self._known.items() if known[1] > now_s}
             if project in self._known:
                 return self._known[project][0]
-            if len(self._known) >= MOST_KNOWN:
-                return None
         workspace = self._platform.workspace(within_s=within_s / 2)
         found = None
         try:
@@ -41,6 +39,8 @@ class ProjectTypes:
             if trouble.trouble not in (Trouble.NOT_FOUND, Trouble.KEY):
                 raise
         with self._lock:
+            while len(self._known) >= MOST_KNOWN:
+                del self._known[next(iter(self._known))]
             self._known[project] = (found, now_s + KNOWN_FOR_S)
         return found
 

@@ -272,6 +272,7 @@ class Source:
 
         A read that ran into its time-out may say that all is well, and have the picture of before.
         """
+        self._words.listen()
         began_s = time.monotonic()
         grabbed = self._capture.grab()
         if time.monotonic() - began_s >= self._work.read_timeout_s:

@@ -46,7 +46,7 @@ class Words:
         return [line for line in said.split(b"\n") if line.strip()][-count:]
 
     def listen(self) -> None:
-        """A picture is about to be converted."""
+        """Whatever comes next is new: before each step of the decoder's, also where no picture is wanted of it."""
         self._begin = os.fstat(self._fd).st_size
         if self._begin > _MOST_BYTES:
             os.ftruncate(self._fd, 0)

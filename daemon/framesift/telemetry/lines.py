@@ -2,7 +2,8 @@
 
 Whoever reads a pipe may stall (a pager, a log collector that hangs, a terminal after Ctrl-S), and then a write into it
 never returns. With the queue only its own thread waits there. When it is full, lines are dropped: the oldest of the
-lowest level there is, so that warnings and errors go last. What was dropped is counted.
+lowest level there is, so that warnings and errors go last. What was dropped is counted; what the file itself refuses
+(a closed pipe, a full disk) is lost.
 """
 
 from __future__ import annotations
