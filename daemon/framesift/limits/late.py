@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from framesift.limits import Limit, Quota, SharedCharge, Window
@@ -95,14 +95,22 @@ def gone(cursor: sqlite3.Cursor, id: str) -> None:
     cursor.execute("DELETE FROM charge WHERE id = ? AND granted_by = ?", (id, NOBODY))
 
 
-def waiting(cursor: sqlite3.Cursor, project: str, most: int) -> list[Wanted]:
-    """Those that wait for a credit of the project, the most valuable first."""
+def waiting(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[Wanted], list[str]]:
+    """Those that wait for a credit of the project, the most valuable first; and the ids of those of which nobody can
+    read what they wait for."""
     rows = cursor.execute(
-        "SELECT late.id, quotas, wall_s, boottime_s, late.boot_id FROM late JOIN charge USING (id)"
+        "SELECT late.id, quotas, candidates, wall_s, boottime_s, late.boot_id FROM late JOIN charge USING (id)"
         " JOIN datapoint USING (id) WHERE charge.project = ? ORDER BY rank DESC, seq LIMIT ?",
         (project, most),
     ).fetchall()
-    return [Wanted(id, tuple(_read(quotas)), Moment(*moment)) for id, quotas, *moment in rows]
+    found: list[Wanted] = []
+    unreadable: list[str] = []
+    for id, quotas, candidates, *moment in rows:
+        try:
+            found.append(Wanted(id, _read(quotas, candidates), Moment(*moment)))
+        except (ValueError, TypeError, LookupError, AttributeError):  # whatever damage has made of it
+            unreadable.append(id)
+    return found, unreadable
 
 
 def untold(cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int) -> list[Untold]:
@@ -143,7 +151,20 @@ def _written(quota: Quota) -> dict[str, object]:
     }
 
 
-def _read(quotas: str) -> Iterator[Quota]:
+def _read(quotas: str, candidates: str) -> tuple[Quota, ...]:
+    """What `wait` wrote; every one of them has a candidate. Raises what damage may lead to."""
+    by_strategy = json.loads(candidates)
+    found: list[Quota] = []
     for one in json.loads(quotas):
         limits = tuple(Limit(Window(kind), value) for kind, value in one.pop("limits"))
-        yield Quota(limits=limits, **one)
+        quota = Quota(limits=limits, **one)
+        score, tags = by_strategy[quota.strategy]
+        numbers = [limit.value for limit in limits]
+        if not all(isinstance(number, int) for number in (*numbers, quota.max_batch_images or 0)):
+            raise TypeError("a limit is a whole number")
+        if not all(isinstance(text, str) for text in (quota.batch, quota.scope, quota.project, *tags)):
+            raise TypeError("names and tags are texts")
+        if not isinstance(score, float | int | None):
+            raise TypeError("a score is a number")
+        found.append(quota)
+    return tuple(found)

@@ -19,10 +19,13 @@ One SQLite file: small rows, each with its JPEG and prediction beside it. Invari
    evict the lowest score first (none counts as 0, ties oldest first), evict the oldest, or refuse the new; never a row
    that is being sent. A reserve file of 8 MiB is given up when the disk is full, and made again later.
 6. One item that can't be delivered never blocks another; after its attempts it is buried, listed, and can be released
-   by hand.
+   by hand. One that can't be read, whatever is wrong with it, is buried when it is claimed.
 7. An older program refuses a newer file without touching it; start-up reads no images and takes O(1) memory.
-8. A file that can't be read is moved aside and kept; if its charges can't be salvaged, the windows that are open count
-   as spent.
+8. No damage of the file keeps the program from starting, or a row that can be read from being delivered. Single bits
+   of the header, the list of tables and the log are put right. A file that is damaged in any other way is moved aside
+   and kept, and what can be read of it goes on in a new one; what can't is counted. If its charges can't be salvaged,
+   the windows that are open count as spent. A bit of a column that makes a valid value another one goes unnoticed: only
+   pictures and predictions have a hash.
 
 Claims are handed out in the order that `turns` describes.
 """

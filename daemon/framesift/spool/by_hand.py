@@ -68,15 +68,15 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
     """
     with _writing(path) as cursor:
         changed: list[str] = []
-        for id in _buried(cursor) if ids is None else ids:
+        for seq, id in _named(cursor, ids):
             row = cursor.execute(
-                "SELECT seq, account, batch_key, project FROM datapoint"
-                " WHERE id = ? AND (state = 'buried' OR (state <> 'sending' AND next_at_s IS NOT NULL))",
-                (id,),
+                "SELECT account, batch_key, project FROM datapoint"
+                " WHERE seq = ? AND (state = 'buried' OR (state <> 'sending' AND next_at_s IS NOT NULL))",
+                (seq,),
             ).fetchone()
             if row is None:
                 continue
-            seq, account, batch, project = row
+            account, batch, project = row
             local.grant_by_hand(cursor, id, account, batch, project, now)
             cursor.execute(
                 "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
@@ -91,16 +91,19 @@ def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
     """Deletes these, or all that are buried (None); returns the ids of those that are gone."""
     with _writing(path) as cursor:
         changed: list[str] = []
-        for id in _buried(cursor) if ids is None else ids:
-            row = cursor.execute("SELECT seq FROM datapoint WHERE id = ? AND state <> 'sending'", (id,)).fetchone()
-            if row is not None:
-                remove(cursor, row[0], Exit.DROPPED)
+        for seq, id in _named(cursor, ids):
+            if cursor.execute("SELECT 1 FROM datapoint WHERE seq = ? AND state <> 'sending'", (seq,)).fetchone():
+                remove(cursor, seq, Exit.DROPPED)
                 changed.append(id)
         return tuple(changed)
 
 
-def _buried(cursor: sqlite3.Cursor) -> list[str]:
-    return [id for (id,) in cursor.execute("SELECT id FROM datapoint WHERE state = 'buried' ORDER BY seq")]
+def _named(cursor: sqlite3.Cursor, ids: Sequence[str] | None) -> list[tuple[int, str]]:
+    """(seq, id) of these, or of all that are buried: also of those of which the id can't be read any more."""
+    if ids is None:
+        return cursor.execute("SELECT seq, id FROM datapoint WHERE state = 'buried' ORDER BY seq").fetchall()
+    found = [(cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone(), id) for id in ids]
+    return [(row[0], id) for row, id in found if row is not None]
 
 
 @contextlib.contextmanager
@@ -131,7 +134,8 @@ def _connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
             raise SpoolUnusable(f"{path} was written by an older framesift (format {version}): start this one's first")
         # The daemon's own limits of the log are of no matter for so short a visit.
         opened = file.connect(path, 8 * file.WAL_BYTES) if write else file.connect_to_read(path)
+        opened.text_factory = file.readable
         with contextlib.closing(opened) as connection:
             yield connection
-    except sqlite3.Error as error:
+    except file.FAILURES as error:
         raise SpoolBroken(f"{path}: {file.trouble(error).value} ({error})") from None

@@ -84,8 +84,14 @@ class Credits:
             self._write(lambda cursor, _: self._limits.prune_shared(cursor, before_s))
 
     def waiting(self, project: str, most: int) -> list[Wanted]:
-        """Those that wait for a credit, the most valuable first."""
-        found: list[Wanted] = self._look(lambda cursor: late.waiting(cursor, project, most))
+        """Those that wait for a credit, the most valuable first. What can't be read is buried."""
+        found: list[Wanted]
+        unreadable: list[str]
+        found, unreadable = self._look(lambda cursor: late.waiting(cursor, project, most))
+        if not unreadable:
+            return found
+        self._write(lambda cursor, transaction: _bury(cursor, transaction, unreadable))
+        found, _ = self._look(lambda cursor: late.waiting(cursor, project, most))
         return found
 
     def settle(self, settled: Sequence[Settled]) -> int:
@@ -144,6 +150,16 @@ def charge(
         written = json.dumps({c.strategy: [c.score, c.tags] for c in reversed(candidates)})
         late.wait(cursor, datapoint.id, quotas, datapoint.captured, written)
     return decided
+
+
+def _bury(cursor: sqlite3.Cursor, transaction: Transaction, ids: Sequence[str]) -> None:
+    why = "it waits for a credit, and what it asked for can't be read"
+    for id in ids:
+        late.gone(cursor, id)
+        row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
+        if row is not None:
+            rows.bury(cursor, row[0], why)
+            transaction.notes.append(("spool_damaged", {"id": id, "why": why}))
 
 
 def _settle(cursor: sqlite3.Cursor, settled: Settled) -> bool:

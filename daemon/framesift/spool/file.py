@@ -19,7 +19,7 @@ from pathlib import Path
 
 from framesift.clock import Clock
 from framesift.limits import local
-from framesift.spool import schema
+from framesift.spool import schema, shape
 from framesift.spool.nouns import SpoolInUse, SpoolTooNew, SpoolUnusable
 
 RESERVE_BYTES = 8 * 2**20
@@ -31,7 +31,7 @@ _NOTHING_BESIDE = "PRAGMA temp_store = MEMORY"
 
 
 class Trouble(Enum):
-    """What an error of SQLite means for us."""
+    """What an error means for us."""
 
     FULL = "the disk is full"
     CORRUPT = "the file is damaged"
@@ -41,22 +41,25 @@ class Trouble(Enum):
     STARVED = "no file descriptor is free"
     BUG = "the statement is wrong"
 
-    @staticmethod
-    def of_disk(error: Exception) -> Trouble:
-        """What an error of the operating system means."""
-        number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            return Trouble.FULL
-        if number in (errno.EMFILE, errno.ENFILE):
-            return Trouble.STARVED
-        return Trouble.IO if number == errno.EIO else Trouble.READ_ONLY
+
+# What the disk, and what lies on it, may raise. (SQLite quotes what is damaged, and its words may then be no UTF-8.)
+FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
+
+
+class Malformed(sqlite3.DatabaseError):
+    """What was read can't be what was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"malformed: {what}")
 
 
 # By text, since the codes are only in Python 3.11 and newer. SQLite's texts have been the same for decades.
 _TEXTS = (
+    ("Could not decode to UTF-8", Trouble.CORRUPT),  # first: what follows in it is the text itself
     ("is full", Trouble.FULL),
     ("malformed", Trouble.CORRUPT),
     ("not a database", Trouble.CORRUPT),
+    ("unsupported file format", Trouble.CORRUPT),
     ("disk I/O error", Trouble.IO),
     ("readonly", Trouble.READ_ONLY),
     ("unable to open", Trouble.READ_ONLY),
@@ -65,13 +68,32 @@ _TEXTS = (
 )
 
 
-def trouble(error: sqlite3.Error) -> Trouble:
+def trouble(error: Exception) -> Trouble:
+    """Of one of FAILURES; any other is a bug."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Trouble.FULL
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return Trouble.STARVED
+        return Trouble.IO if error.errno == errno.EIO else Trouble.READ_ONLY
+    if isinstance(error, UnicodeDecodeError | sqlite3.DataError):  # the latter: a length that nothing is written with
+        return Trouble.CORRUPT
     text = str(error)
     return next((kind for words, kind in _TEXTS if words in text), Trouble.BUG)
 
 
+def is_damage(error: Exception) -> bool:
+    return trouble(error) is Trouble.CORRUPT
+
+
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+def remove(path: Path) -> None:
+    """A database that nobody needs, and its log."""
+    for end in ("", "-wal", "-shm"):
+        beside(path, end).unlink(missing_ok=True)
 
 
 def lock(path: Path, clock: Clock, stop: threading.Event) -> int:
@@ -122,7 +144,8 @@ def _refuse_link(path: Path) -> None:
 def check(path: Path) -> int:
     """Looks at an existing file without touching it, and returns its format: 0 where there is none yet.
 
-    Raises SpoolUnusable, SpoolTooNew, sqlite3.DatabaseError if it can't be read, and OSError where that may pass.
+    Raises SpoolUnusable, SpoolTooNew, sqlite3.DatabaseError if it can't be read, or isn't as it was made, and OSError
+    where that may pass.
     """
     _refuse_link(path)
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
@@ -135,10 +158,20 @@ def check(path: Path) -> int:
             raise _forbidden(path, error) from None
         if error.errno != errno.EROFS:
             raise
+    with path.open("rb") as content:
+        if shape.header_is_damaged(content.read(shape.HEADER_BYTES)):
+            raise Malformed("the file's header")
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        tables = shape.read(connection)
+    expected = shape.expected(local.TABLES)
+    if shape.is_flipped(tables, expected):
+        raise Malformed("the list of tables")
+    # A newer format has other tables: where they are this one's, a bit of the numbers has changed.
+    wrong = (mark ^ schema.APPLICATION_ID).bit_count() + (version ^ schema.VERSION).bit_count()
+    if wrong == 1 and shape.same(tables, expected):
+        raise Malformed(f"it has the tables of format {schema.VERSION}, and its header says {mark:#x}, {version}")
     if tables and mark != schema.APPLICATION_ID:
         raise SpoolUnusable(
             f"{path} is an SQLite database, but no spool of framesift: give the spool a path of its own"
@@ -147,6 +180,8 @@ def check(path: Path) -> int:
         raise SpoolTooNew(
             f"{path} was written by a newer framesift (format {version}, this one reads up to {schema.VERSION})"
         )
+    if tables and (version == 0 or (version == schema.VERSION and not shape.has_all(tables, expected))):
+        raise Malformed("tables are missing")
     return int(version)
 
 
@@ -178,12 +213,19 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that sees what is committed and never waits for the writer."""
+    """A connection that sees what is committed and never waits for the writer. It reads every text: where one is
+    damaged, with U+FFFD in it."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.text_factory = readable
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute(_NOTHING_BESIDE)
     return connection
+
+
+def readable(text: bytes) -> str:
+    """A stored text for people, whatever became of it."""
+    return text.decode("utf-8", "replace")
 
 
 class Reserve:

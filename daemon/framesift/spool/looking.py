@@ -6,8 +6,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_type_hints
 
-from framesift.spool.file import beside
+from framesift.spool import rows
+from framesift.spool.file import beside, readable
 from framesift.spool.nouns import Counts, Exit, Listed, State
 from framesift.spool.space import live_pages
 
@@ -16,6 +18,7 @@ _LISTED = (
     " height, size_bytes, attempts, next_at_s, image_id,"
     " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for a credit' ELSE why END"
 )
+_KINDS = tuple(get_type_hints(Listed).values())
 
 
 def counts(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> Counts:
@@ -39,7 +42,8 @@ def counts(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> Counts:
 
 def tallies(cursor: sqlite3.Cursor) -> dict[Exit, int]:
     found = cursor.execute("SELECT exit, number FROM tally").fetchall()
-    return dict.fromkeys(Exit, 0) | {Exit(name): int(number) for name, number in found}
+    known = {exit.value: exit for exit in Exit}
+    return dict.fromkeys(Exit, 0) | {known[name]: int(number) for name, number in found if name in known}
 
 
 def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
@@ -47,15 +51,28 @@ def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
 
 
 def listed(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[Listed]:
-    rows: Sequence[tuple[object, ...]] = cursor.execute(
+    found: Sequence[tuple[object, ...]] = cursor.execute(
         f"SELECT {_LISTED} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
         " ORDER BY seq LIMIT ?3",
         (None if state is None else state.value, id, most),
     ).fetchall()
-    return [_listed(list(row)) for row in rows]
+    return [_listed(list(row)) for row in found]
 
 
 def _listed(values: list[object]) -> Listed:
-    values[1] = State(str(values[1]))
-    values[9] = tuple(json.loads(str(values[9])))
-    return Listed(*values)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order
+    """A row whatever became of it: what is damaged and can't be shown as it is, is shown as nothing."""
+    shown = [_shown(value, kind) for value, kind in zip(values, _KINDS, strict=True)]
+    return Listed(*shown)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order
+
+
+def _shown(value: object, kind: object) -> object:
+    if kind == State:
+        return State(value) if value in set(State) else State.BURIED
+    if kind == tuple[str, ...]:
+        return tuple(json.loads(str(value))) if rows.are_texts(value) else ()
+    (is_a, *or_none) = get_args(kind) or (kind,)
+    if value is None and or_none:
+        return None
+    if is_a is str:
+        return readable(value) if isinstance(value, bytes) else str(value)
+    return is_a(value if isinstance(value, int | float) and abs(value) <= rows.LAST_DAY_S else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -10,12 +11,13 @@ from pathlib import Path
 
 from framesift.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import file, rows, salvage, schema, space
+from framesift.spool import file, log, mending, rows, salvage, schema, soundness, space
 from framesift.spool.file import Reserve, Trouble, trouble
 from framesift.spool.nouns import Report, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 from framesift.spool.readers import Readers
 
 PRUNE_EVERY_S = 60.0
+VERIFY_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ class Opening:
 
     def __post_init__(self) -> None:
         self.reserve = Reserve(self.path)
-        self._salvaged = False
+        self._dealt_with = False  # the damage that the writer has met
         self._lock: int | None = None
-        self._pruned_s = self.clock.monotonic()
+        self._pruned_s = self._verified_s = self.clock.monotonic()
 
     def lock(self) -> None:
         for _ in range(2):
@@ -71,17 +73,17 @@ class Opening:
         damaged = False
         error: Exception | None = None
         kind = Trouble.BUG
+        with contextlib.suppress(OSError):  # a disk that can't be written to now keeps what is committed
+            if log.mend(file.beside(self.path, "-wal")):
+                self.report("spool_mended", {"path": str(file.beside(self.path, "-wal"))})
         for _ in range(3):
             try:
                 return self.reopen(damaged), None
             except (SpoolTooNew, SpoolUnusable):
                 raise
-            except sqlite3.Error as found:
+            except file.FAILURES as found:
                 error = found
                 kind = trouble(found)
-            except OSError as found:
-                error = found
-                kind = Trouble.of_disk(found)
             if kind is Trouble.BUG:
                 raise error
             damaged |= kind is Trouble.CORRUPT
@@ -93,24 +95,19 @@ class Opening:
     def reopen(self, damaged: bool) -> sqlite3.Connection:
         """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
         does, and sqlite3.Error and OSError where it may be otherwise in a while."""
-        bounds = self.bounds
         salvage.finish(self.path)
-        if damaged and not self._salvaged:
-            salvage.salvage(
-                self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, self.clock.now(), self.report
-            )
-        self._salvaged = damaged  # what fails from here on fails with another file, which must not be moved aside
+        is_new = damaged and not self._dealt_with and self._replaced()
+        self._dealt_with = damaged  # what fails from here on fails with another file, which must not be moved aside
         try:
-            connection = self._connection()
-        except sqlite3.Error as error:
-            self._salvaged &= trouble(error) is not Trouble.CORRUPT
+            connection = self._connection(is_new)
+        except file.FAILURES as error:
+            self._dealt_with &= trouble(error) is not Trouble.CORRUPT
             raise
-        self._salvaged = False
+        self._dealt_with = False
         return connection
 
-    def _connection(self) -> sqlite3.Connection:
-        file.check(self.path)
-        connection = file.connect(self.path, self.bounds.max_bytes)
+    def _connection(self, is_new: bool) -> sqlite3.Connection:
+        connection = self._connect(is_new)
         try:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
@@ -128,6 +125,26 @@ class Opening:
         self.readers.renew()
         self.limits.forget()
         return connection
+
+    def _connect(self, is_new: bool) -> sqlite3.Connection:
+        file.check(self.path)
+        connection = file.connect(self.path, self.bounds.max_bytes)
+        try:
+            if not is_new:
+                soundness.verify(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _replaced(self) -> bool:
+        """Puts a damaged file right. False where that took but one bit, True where it took a new file."""
+        if mending.mend(self.path):
+            self.report("spool_mended", {"path": str(self.path)})
+            return False
+        bounds = self.bounds
+        salvage.salvage(self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, self.clock.now(), self.report)
+        return True
 
     def measure(self, connection: sqlite3.Connection, needed_bytes: int) -> space.Space:
         return space.measure(
@@ -147,3 +164,7 @@ class Opening:
             cursor.execute("BEGIN IMMEDIATE")
             self.limits.prune(cursor, self.clock.now())
             cursor.execute("COMMIT")
+        # What an index has lost meanwhile no query finds, and nobody would miss.
+        if now_s - self._verified_s >= VERIFY_EVERY_S:
+            self._verified_s = now_s
+            soundness.verify(connection)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from framesift.spool.file import Trouble, connect_to_read, trouble
+from framesift.spool.file import FAILURES, Trouble, connect_to_read, trouble
 from framesift.spool.nouns import SpoolAway
 
 
@@ -29,7 +29,7 @@ class Readers:
             connection = self._free.pop() if self._free else None
         try:
             connection = connection or connect_to_read(self._path)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise SpoolAway(f"{self._path} can't be read: {error}") from None
         kept = False
         try:

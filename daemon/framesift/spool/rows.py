@@ -4,26 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Quota
-from framesift.spool.file import Trouble, trouble
+from framesift.spool.file import Malformed, is_damage
 from framesift.spool.nouns import Exit, Item
 from framesift.spool.space import Transaction, count_exit, remove
 
 # What happens to a row that is being sent: told its (seq, attempts, tried), says whether its credit was given back.
 Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], bool | None]
 
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that was buried for what it says. id: as far as it can be read."""
+
+    id: str
+    why: str
+
+
 # A date further away than any sink may ask for was written by a clock that was wrong.
 LONGEST_DELAY_S = 24 * 3600.0
+_LONGEST_SIDE = 65535  # of a JPEG, in pixels
+LAST_DAY_S = 253402214400.0  # 9999-12-31
 
-_ITEM = (
-    "d.id, device, stream, frame, captured_at_s, strategy, score, tags, project, batch, annotate, width, height,"
-    " size_bytes, prediction, attempts, tried, refusals, image_id"
-)
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def are_texts(value: object) -> bool:
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        return False
+    return isinstance(found, list) and all(isinstance(text, str) for text in found)
+
+
+def _is_any(value: object) -> bool:
+    return value is not None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value <= _LONGEST_SIDE
+
+
+# What a worker reads of a row, in the order of Item's fields, and what may be there.
+_GOOD: dict[str, Callable[[object], bool]] = {
+    "id": _is_text,
+    "device": _is_text,
+    "stream": _is_text,
+    "frame": _is_count,
+    "captured_at_s": lambda value: isinstance(value, float) and abs(value) <= LAST_DAY_S,
+    "strategy": _is_text,
+    "score": lambda value: value is None or (isinstance(value, float) and math.isfinite(value)),
+    "tags": are_texts,
+    "project": _is_text_or_none,
+    "batch": _is_text,
+    "annotate": lambda value: value in (0, 1),
+    "width": _is_side,
+    "height": _is_side,
+    "size_bytes": _is_count,
+    "prediction": _is_text,
+    "attempts": _is_count,
+    "tried": _is_count,
+    "refusals": _is_count,
+    "image_id": _is_text_or_none,
+}
+_PREDICTION = list(_GOOD).index("prediction")
+_ITEM = ", ".join(f"d.{name}" if name == "id" else name for name in _GOOD)
 
 
 def digest(prediction: str, jpeg: bytes) -> bytes:
@@ -99,8 +161,11 @@ def recover(cursor: sqlite3.Cursor, max_attempts: int, besides: Iterable[str] = 
     for seq, id, attempts in left:
         if id in out:
             continue
-        if attempts >= max_attempts:
-            _bury(cursor, seq, f"the program ended during each of {attempts} attempts to send it")
+        if not _is_count(attempts):
+            bury(cursor, seq, "it can't be read: its attempts are damaged")
+            buried += 1
+        elif attempts >= max_attempts:
+            bury(cursor, seq, f"the program ended during each of {attempts} attempts to send it")
             buried += 1
         else:
             _unclaim(cursor, seq)
@@ -116,26 +181,76 @@ def make_due(cursor: sqlite3.Cursor, now_s: float) -> None:
     )
 
 
-def claim(cursor: sqlite3.Cursor, seq: int) -> Item | None:
-    """The item, claimed; None if it lies on a damaged page and was buried instead."""
+def claim(cursor: sqlite3.Cursor, seq: int) -> Item | Unreadable:
+    """The item, claimed; or the row, buried, because it doesn't hold what was written."""
+    id = f"row {seq}"
+    try:
+        row = cursor.execute(
+            f"SELECT {_ITEM} FROM datapoint AS d LEFT JOIN image USING (seq) WHERE d.seq = ?", (seq,)
+        ).fetchone()
+        if row is None:
+            raise Malformed(f"an index names row {seq}, which isn't there")
+        id = str(row[0])
+        if row[_PREDICTION] is None and _is_misplaced(cursor, seq):
+            raise Malformed(f"the picture of row {seq} is there, and no search finds it")
+        item = _item(dict(zip(_GOOD, row, strict=True)))
+    except (ValueError, sqlite3.DatabaseError) as error:
+        if isinstance(error, Malformed) or (isinstance(error, sqlite3.Error) and not is_damage(error)):
+            raise
+        why = f"it can't be read: {error}"
+        bury(cursor, seq, why)
+        return Unreadable(id, why)
     cursor.execute(
         "UPDATE datapoint SET state = 'sending', attempts = attempts + 1, tried = tried + 1 WHERE seq = ?", (seq,)
     )
+    return replace(item, attempts=item.attempts + 1, tried=item.tried + 1)
+
+
+def _is_misplaced(cursor: sqlite3.Cursor, seq: int) -> bool:
+    """Whether a picture is in its table, though not where it is looked for."""
     try:
-        row = cursor.execute(
-            f"SELECT {_ITEM} FROM datapoint AS d JOIN image USING (seq) WHERE d.seq = ?", (seq,)
-        ).fetchone()
-    except sqlite3.DatabaseError as error:
-        if trouble(error) is not Trouble.CORRUPT:
-            raise
-        row = None
+        return cursor.execute("SELECT 1 FROM image WHERE +seq = ?", (seq,)).fetchone() is not None
+    except sqlite3.DatabaseError:
+        return False  # what is left of it can't be reached by any way
+
+
+def _item(values: dict[str, object]) -> Item:
+    """Of the columns of `_ITEM`, in their order. Raises ValueError where one holds what is never written."""
+    column = damage(values)
+    if column is not None:
+        raise ValueError(f"its {column} is damaged")
+    values["tags"], values["annotate"] = tuple(json.loads(str(values["tags"]))), bool(values["annotate"])
+    return Item(*values.values())  # type: ignore[arg-type]  # as was just looked at
+
+
+def damage(values: Mapping[str, object]) -> str | None:
+    """The first of these columns that holds what is never written."""
+    return next((name for name, value in values.items() if name in _GOOD and not _GOOD[name](value)), None)
+
+
+def remains(values: Mapping[str, object]) -> dict[str, object]:
+    """A damaged row as it may be buried: where a column is damaged, there is nothing, so that it isn't delivered even
+    if a hand tries it again."""
+    kept = {name: value if _GOOD.get(name, _is_any)(value) else b"" for name, value in values.items()}
+    kept |= dict.fromkeys(("attempts", "tried", "refusals"), 0)
+    return kept | {
+        "state": "buried",
+        "next_at_s": None,
+        "why": f"it can't be read: its {damage(values) or 'state'} is damaged",
+    }
+
+
+def picture(cursor: sqlite3.Cursor, id: str) -> bytes | None:
+    """The JPEG, None if there is no such row any more. Raises ValueError where it isn't what was stored."""
+    row = cursor.execute(
+        "SELECT hash, prediction, jpeg FROM datapoint LEFT JOIN image USING (seq) WHERE id = ?", (id,)
+    ).fetchone()
     if row is None:
-        _bury(cursor, seq, "its picture lies on a damaged page")
         return None
-    values = list(row)
-    values[7] = tuple(json.loads(values[7]))
-    values[10] = bool(values[10])
-    return Item(*values)
+    hash, prediction, jpeg = row
+    if not isinstance(jpeg, bytes) or hash != digest(str(prediction), jpeg):
+        raise ValueError("it isn't what was stored")
+    return jpeg
 
 
 def next_date_s(cursor: sqlite3.Cursor) -> float | None:
@@ -148,7 +263,9 @@ def sending(cursor: sqlite3.Cursor, id: str) -> tuple[int, int, int] | None:
     row = cursor.execute(
         "SELECT seq, attempts, tried FROM datapoint WHERE id = ? AND state = 'sending'", (id,)
     ).fetchone()
-    return None if row is None else (int(row[0]), int(row[1]), int(row[2]))
+    if row is not None and not (_is_count(row[1]) and _is_count(row[2])):
+        raise Malformed(f"the attempts of {id}")
+    return row  # type: ignore[no-any-return]
 
 
 def leave(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
@@ -201,10 +318,6 @@ def excuse(cursor: sqlite3.Cursor, seq: int) -> None:
 
 
 def bury(cursor: sqlite3.Cursor, seq: int, why: str) -> None:
-    _bury(cursor, seq, why)
-
-
-def _bury(cursor: sqlite3.Cursor, seq: int, why: str) -> None:
     cursor.execute("UPDATE datapoint SET state = 'buried', why = ?, next_at_s = NULL WHERE seq = ?", (why, seq))
 
 

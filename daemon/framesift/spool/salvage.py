@@ -14,35 +14,43 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.limits import batch as batches
 from framesift.limits.local import LocalLimits
 from framesift.moment import Moment
-from framesift.spool import file, rows
+from framesift.spool import file, rows, soundness
+from framesift.spool.damaged import Damaged, Row
 from framesift.spool.nouns import Report
 
 _BATCH_ROWS = 50
-_LIMITS_TABLES = ("charge", "late", "send", "carried", "batch_past", "batch_there", "seen")
-_SMALL_TABLES = ("tally", "class_count")
-# Each tree that names the rows, with its own order.
-_TREES = (
-    ("NOT INDEXED", "seq"),
-    ("INDEXED BY datapoint_to_evict", "state, rank, seq"),
-    ("INDEXED BY sqlite_autoindex_datapoint_1", "id"),
+# The small tables, each with the order of its own tree.
+_OF_LIMITS = {
+    "charge": ("id",),
+    "late": ("id",),
+    "send": ("seq",),
+    "carried": ("rowid",),
+    "batch_past": ("batch",),
+    "batch_there": ("batch",),
+    "seen": ("one",),
+}
+_TABLES = {**_OF_LIMITS, "tally": ("exit",), "class_count": ("class",)}
+_WITHOUT_REQUEST = (
+    "SELECT seq FROM datapoint JOIN charge USING (id) WHERE granted_by = 'nobody' AND state <> 'buried'"
+    " AND NOT EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """rows: datapoints that were saved, buried: of these, those without their picture. lost: those that can't be read.
-    charges_known: whether every charge could be read."""
+    """rows: datapoints that were saved, buried: of these, those that can't be delivered. lost: those that can't be
+    read, as far as is_exact. charges_known: whether every charge could be read."""
 
     rows: int
     buried: int
     lost: int
+    is_exact: bool
     charges_known: bool
 
 
@@ -56,9 +64,9 @@ def finish(path: Path) -> None:
 def salvage(path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: Report) -> None:
     """Replaces the damaged file. Raises sqlite3.Error, OSError."""
     draft, complete = file.beside(path, ".salvage"), file.beside(path, ".salvaged")
-    for stale in (draft, complete, *(file.beside(draft, end) for end in ("-wal", "-shm"))):
-        stale.unlink(missing_ok=True)
-    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(_Damaged(path)) as old:
+    for stale in (draft, complete):
+        file.remove(stale)
+    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(Damaged(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     folder = os.open(path.parent, os.O_RDONLY)  # where none can be had, nothing has changed yet
@@ -75,38 +83,30 @@ def salvage(path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits
             "path": str(aside),
             "saved": saved.rows,
             "buried": saved.buried,
-            "lost": saved.lost,
+            "lost": saved.lost if saved.is_exact else f"at least {saved.lost}",
             "open_windows": "as charged" if saved.charges_known else "count as spent",
         },
     )
 
 
 def _copy(
-    old: _Damaged, new: sqlite3.Connection, min_free_bytes: int, folder: Path, limits: LocalLimits, now: Moment
+    old: Damaged, new: sqlite3.Connection, min_free_bytes: int, folder: Path, limits: LocalLimits, now: Moment
 ) -> Salvaged:
     cursor = new.cursor()
     cursor.execute("BEGIN IMMEDIATE")
-    whole = [_copy_table(old, cursor, table) for table in _LIMITS_TABLES]
-    if not all(whole):
+    for table, order in _TABLES.items():
+        for small in old.table(table, order):
+            _insert(cursor, table, small)
+        cursor.execute(f"DELETE FROM {table} WHERE {soundness.WRONG[table]}")
+    # One that disagrees with its own indexes may have told either of two stories.
+    charges_known = all(old.is_sound(table) for table in _OF_LIMITS)
+    if not charges_known:
         limits.spend_open_windows(cursor, now)
-    for table in _SMALL_TABLES:
-        _copy_table(old, cursor, table)
-    saved = buried = lost = 0
-    for number, seq in enumerate(sorted(old.seqs())):
-        if number % _BATCH_ROWS == 0:
-            cursor.execute("COMMIT")
-            cursor.execute("BEGIN IMMEDIATE")
-        row = old.one("SELECT * FROM datapoint WHERE seq = ?", seq)
-        image = old.one("SELECT * FROM image WHERE seq = ?", seq)
-        size_bytes = len(image[3]) if image is not None and isinstance(image[3], bytes) else 0
-        room = file.free_bytes(folder) > min_free_bytes + 4 * size_bytes
-        if row is None or not room or not _insert(cursor, "datapoint", row):
-            lost += 1
-            continue
-        saved += 1
-        if image is None or not _insert(cursor, "image", image):
-            buried += 1
-            rows.bury(cursor, seq, "its picture lay on a damaged page")
+    saved = _Rows(old, cursor, folder, min_free_bytes)
+    saved.copy()
+    # Who waits for a credit, and has lost the request for it, would wait for ever.
+    for (seq,) in cursor.execute(_WITHOUT_REQUEST).fetchall():
+        saved.bury(seq, "it waited for a credit, and its request lay on a damaged page")
     # Every row but a buried one holds a credit or waits for one, whose record may lie on a page that is gone.
     cursor.execute(
         "INSERT INTO charge (id, account, batch, at_s, granted_by, project)"
@@ -115,25 +115,86 @@ def _copy(
         " coalesce(project, '') FROM datapoint"
         " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
     )
-    if not all(whole):
+    cursor.execute("DELETE FROM late WHERE NOT EXISTS (SELECT 1 FROM datapoint WHERE datapoint.id = late.id)")
+    if not charges_known:
         batches.mark_again(cursor)
-    lost += old.unseen()
-    rows.lost(cursor, lost)
+    rows.lost(cursor, saved.lost)
     # Numbers must go on where the old file's ended: a row's place in the queue is its number.
     cursor.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'datapoint'", (old.last_seq(),))
     cursor.execute("COMMIT")
-    return Salvaged(saved, buried, lost, all(whole))
+    return Salvaged(len(saved.saved), saved.buried, saved.lost, old.names_are_enough, charges_known)
 
 
-def _copy_table(old: _Damaged, cursor: sqlite3.Cursor, table: str) -> bool:
-    """True if every row came over."""
-    whole = True
-    for row in old.table(table):
-        whole &= _insert(cursor, table, row)
-    return whole and old.was_whole
+class _Rows:
+    """Copies the datapoints, in the transactions of `cursor`. lost: how many there must have been that could not be
+    copied."""
+
+    def __init__(self, old: Damaged, cursor: sqlite3.Cursor, folder: Path, min_free_bytes: int) -> None:
+        self._old = old
+        self._cursor = cursor
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+        self._columns = [str(column[1]) for column in cursor.execute("PRAGMA table_info(datapoint)").fetchall()]
+        self._without: set[int] = set()  # a picture
+        self.saved: set[int] = set()
+        self.buried = self.lost = 0
+
+    def copy(self) -> None:
+        old = self._old
+        old.look_for_names()
+        self._seq_of = {id: seq for seq, id in old.id_of.items()}
+        for row in old.table("datapoint NOT INDEXED", ("seq",)):
+            self._take(row)
+        for seq in sorted(old.named.keys() - self.saved):
+            found = old.one("datapoint", seq)
+            if found is not None:
+                self._take(found)
+        # A picture that no search finds may be there all the same.
+        for image in old.wanted("image", self._without):
+            if _insert(self._cursor, "image", image):
+                self._without.discard(image[0])
+        for seq in sorted(self._without):
+            self.bury(seq, "its picture lay on a damaged page")
+        # What only one tree names may never have been there.
+        self.lost = sum(number > 1 and seq not in self.saved for seq, number in old.named.items())
+
+    def bury(self, seq: int, why: str) -> None:
+        rows.bury(self._cursor, seq, why)
+        self.buried += 1
+
+    def _take(self, row: Row) -> None:
+        old = self._old
+        if len(row) != len(self._columns):
+            return  # of an older format
+        values = dict(zip(self._columns, row, strict=True))
+        seq, id = values["seq"], values["id"]
+        if seq not in old.named and old.names_are_whole:
+            seq = values["seq"] = self._seq_of.get(id)  # its number is damaged, or there was no such row
+        if not isinstance(seq, int) or seq in self.saved:
+            return
+        other = old.id_of.get(seq, id)
+        if other != id and self._is_charged(other) and not self._is_charged(id):
+            values["id"] = other
+        image = old.one("image", seq)
+        size_bytes = len(image[3]) if image is not None and isinstance(image[3], bytes) else 0
+        if len(self.saved) % _BATCH_ROWS == 0:
+            self._cursor.execute("COMMIT")
+            self._cursor.execute("BEGIN IMMEDIATE")
+        if file.free_bytes(self._folder) <= self._min_free_bytes + 4 * size_bytes:
+            return
+        if rows.damage(values) is not None or not _insert(self._cursor, "datapoint", tuple(values.values())):
+            if not _insert(self._cursor, "datapoint", tuple(rows.remains(values).values())):
+                return
+            self.buried += values["state"] != "buried"
+        self.saved.add(seq)
+        if image is None or not _insert(self._cursor, "image", image):
+            self._without.add(seq)
+
+    def _is_charged(self, id: object) -> bool:
+        return self._cursor.execute("SELECT 1 FROM charge WHERE id = ?", (id,)).fetchone() is not None
 
 
-def _insert(cursor: sqlite3.Cursor, table: str, row: tuple[object, ...]) -> bool:
+def _insert(cursor: sqlite3.Cursor, table: str, row: Row) -> bool:
     try:
         cursor.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError):
@@ -143,70 +204,3 @@ def _insert(cursor: sqlite3.Cursor, table: str, row: tuple[object, ...]) -> bool
             raise
         return False  # a table of another shape
     return True
-
-
-class _Damaged:
-    """Reads a damaged file without writing to it: what can't be read is left out."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = file.connect_to_read(path)
-        # Without it SQLite reads nothing at all of a file that is shorter than it ought to be.
-        self._connection.execute("PRAGMA writable_schema = ON")
-        # All that is to be opened is opened now. Later, what can't be opened would be taken for what can't be read, and
-        # every row for lost.
-        try:
-            self._connection.execute("SELECT count(*) FROM sqlite_master")
-        except sqlite3.Error as error:
-            if file.trouble(error) is file.Trouble.READ_ONLY:
-                self._connection.close()
-                raise
-        self.was_whole = True
-        self._seen = 0
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def table(self, name: str) -> Iterator[tuple[object, ...]]:
-        self.was_whole = True
-        try:
-            yield from self._connection.execute(f"SELECT * FROM {name}")
-        except (sqlite3.Error, UnicodeDecodeError):
-            self.was_whole = False
-
-    def one(self, sql: str, seq: int) -> tuple[object, ...] | None:
-        try:
-            row: tuple[object, ...] | None = self._connection.execute(sql, (seq,)).fetchone()
-        except (sqlite3.Error, UnicodeDecodeError):
-            return None
-        return row
-
-    def seqs(self) -> set[int]:
-        """Numbers of all rows that any tree of the file still names, read from both of its ends."""
-        found: set[int] = set()
-        for tree, order in _TREES:
-            # In the tree's own order: sorting would need all of it before the first answer.
-            for direction in (order, ", ".join(f"{term} DESC" for term in order.split(", "))):
-                try:
-                    found.update(
-                        int(row[0])
-                        for row in self._connection.execute(f"SELECT seq FROM datapoint {tree} ORDER BY {direction}")
-                    )
-                except (sqlite3.Error, ValueError, TypeError):
-                    continue
-        self._seen = len(found)
-        return found
-
-    def unseen(self) -> int:
-        """How many rows there must have been that no tree names any more, as far as the picture table tells."""
-        try:
-            pictures = int(self._connection.execute("SELECT count(*) FROM image").fetchone()[0])
-        except sqlite3.Error:
-            return 0
-        return max(0, pictures - self._seen)
-
-    def last_seq(self) -> int:
-        try:
-            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'datapoint'").fetchone()
-            return 0 if row is None else int(row[0])
-        except (sqlite3.Error, ValueError, TypeError):
-            return 0

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.limits import late
-from framesift.spool.file import Trouble, beside, free_bytes, trouble
+from framesift.spool.file import beside, free_bytes, is_damage
 from framesift.spool.nouns import Exit, SpoolFull, WhenFull
 
 _ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
 _VICTIM_PAGES = 8  # the same, for a row that goes; the pages of its picture are only given back
 _VICTIMS = {
-    WhenFull.EVICT_LOWEST: "SELECT seq, rank FROM datapoint INDEXED BY datapoint_to_evict"
+    WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM datapoint INDEXED BY datapoint_to_evict"
     " WHERE state = ? ORDER BY rank, seq LIMIT 1",
-    WhenFull.EVICT_OLDEST: "SELECT seq, rank FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
+    WhenFull.EVICT_OLDEST: "SELECT seq, rank > ? FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
 }
 
 
@@ -143,7 +143,7 @@ def remove(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
     try:
         cursor.execute("DELETE FROM image WHERE seq = ?", (seq,))
     except sqlite3.DatabaseError as error:
-        if trouble(error) is not Trouble.CORRUPT:
+        if not is_damage(error):
             raise  # a damaged picture stays behind without a row: the space is lost, not the file
     row = cursor.execute("SELECT id FROM datapoint WHERE seq = ?", (seq,)).fetchone()
     if row is not None:
@@ -163,8 +163,8 @@ def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | N
     """Buried rows first: nobody delivers them by itself. Then those that wait, and at last those of which only the
     prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more."""
     for state in ("buried", "ready", "registered"):
-        row = cursor.execute(_VICTIMS[when_full], (state,)).fetchone()
-        if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[1] > rank):
+        row = cursor.execute(_VICTIMS[when_full], (rank, state)).fetchone()
+        if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[1]):
             continue
         return int(row[0])
     return None

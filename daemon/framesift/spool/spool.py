@@ -18,14 +18,13 @@ from framesift.limits.local import LocalLimits, Used
 from framesift.moment import Moment
 from framesift.prediction import predicted_classes
 from framesift.spool import credits, looking, rows, space, turns
-from framesift.spool.file import Trouble, trouble
+from framesift.spool.file import FAILURES, is_damage
 from framesift.spool.nouns import (
     Accepted,
     Claim,
     Counts,
     Exit,
     Health,
-    Item,
     Listed,
     Refused,
     Report,
@@ -36,6 +35,7 @@ from framesift.spool.nouns import (
 )
 from framesift.spool.opening import Bounds, Opening
 from framesift.spool.readers import Readers
+from framesift.spool.soundness import verify
 from framesift.spool.writer import Doors, Writer
 from framesift.wire import to_wire
 
@@ -97,7 +97,7 @@ class Spool:
         refused until it can. Raises SpoolInUse (after waiting 15 s), SpoolTooNew, SpoolUnusable.
         """
         self._file.lock()
-        doors = Doors(self._file.reopen, self._file.measure, self._file.reserve.give_up, self._file.tidy)
+        doors = Doors(self._file.reopen, verify, self._file.measure, self._file.reserve.give_up, self._file.tidy)
         try:
             connection, problem = self._file.first_connection()
         except BaseException:
@@ -126,7 +126,7 @@ class Spool:
         try:
             with self._readers.cursor() as cursor:
                 return self._limits.ask(cursor, quotas, captured, now)
-        except (sqlite3.Error, SpoolBroken):
+        except (*FAILURES, SpoolBroken):
             return Unknown()
 
     def put(
@@ -206,22 +206,12 @@ class Spool:
 
     def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, others_than: Sequence[str] = ()) -> Claim:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
-        already, against the sink's limits) when this returns. others_than: ids that come only where nothing else would.
-        Raises SpoolBroken, SpoolFull."""
+        already, against the sink's limits) when this returns; a row that can't be read is buried instead. others_than:
+        ids that come only where nothing else would. Raises SpoolBroken, SpoolFull."""
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
-            rows.make_due(cursor, now.wall_s)
-            picked, room_s = turns.pick(cursor, count, others_than, self._limits, sink_limits, now)
-            date_s = rows.next_date_s(cursor)
-            items: list[Item] = []
-            for seq, id in picked:
-                item = rows.claim(cursor, seq)
-                if item is None:
-                    transaction.notes.append(("spool_damaged", {"id": id, "why": "its page can't be read"}))
-                else:
-                    items.append(item)
-            return Claim(tuple(items), min((s for s in (room_s, date_s) if s is not None), default=None))
+            return turns.claim(cursor, transaction, count, others_than, self._limits, sink_limits, now)
 
         def after(claim: Claim) -> None:
             self._file.held.update(item.id for item in claim.items)
@@ -236,22 +226,20 @@ class Spool:
         """
         try:
             with self._readers.cursor() as cursor:
-                row = cursor.execute(
-                    "SELECT hash, prediction, jpeg FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
-                ).fetchone()
+                jpeg = rows.picture(cursor, id)
+        except ValueError as error:
+            self._bury_damaged(id, str(error))
+            raise SpoolBroken(f"the picture of {id} is damaged: {error}") from None
         except sqlite3.Error as error:
-            if trouble(error) is Trouble.CORRUPT:
+            if is_damage(error):
                 self._bury_damaged(id, str(error))
             else:
                 at_s = self._clock.now().wall_s + READ_AGAIN_AFTER_S
                 self.later(id, at_s, f"its picture can't be read: {error}", arrived=False)
             raise SpoolBroken(f"the picture of {id} can't be read: {error}") from None
-        if row is None:
+        if jpeg is None:
+            self._settle(id, lambda _cursor, _row, _transaction: None)  # whatever is left of it is nobody's
             raise SpoolBroken(f"{id} is gone from the spool")
-        hash, prediction, jpeg = row
-        if not isinstance(jpeg, bytes) or hash != rows.digest(str(prediction), jpeg):
-            self._bury_damaged(id, "it isn't what was stored")
-            raise SpoolBroken(f"the picture of {id} isn't what was stored")
         return jpeg
 
     def _bury_damaged(self, id: str, why: str) -> None:
@@ -382,8 +370,11 @@ class Spool:
         try:
             with self._readers.cursor() as cursor:
                 return look(cursor)
-        except (sqlite3.Error, OSError) as error:
-            raise SpoolBroken(f"{self.path} can't be read: {error}") from None
+        except (*FAILURES, ValueError, TypeError) as error:
+            if isinstance(error, FAILURES) and not is_damage(error):
+                raise SpoolBroken(f"{self.path} can't be read: {error}") from None
+        # Whoever writes looks again, and mends what is damaged.
+        return self._write.call(lambda cursor, _: look(cursor), refusable=True)
 
     @property
     def health(self) -> Health:

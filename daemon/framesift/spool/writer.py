@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from framesift.clock import Clock
-from framesift.spool.file import Trouble, trouble
+from framesift.spool.file import FAILURES, Trouble, trouble
 from framesift.spool.nouns import Health, Report, SpoolBroken, SpoolFull
 from framesift.spool.space import Space, Transaction
 
@@ -52,10 +52,12 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Doors:
     """How the writer gets at the file. reopen: makes a new connection (mends or replaces the file if it is damaged,
-    when told so); measure: the space for a transaction; free_reserve: gives space up, tells whether there was any;
-    tidy: is called now and then with the connection, between transactions."""
+    when told so); verify: raises sqlite3.Error where the file doesn't hold what was written; measure: the space for a
+    transaction; free_reserve: gives space up, tells whether there was any; tidy: is called now and then with the
+    connection, between transactions."""
 
     reopen: Callable[[bool], sqlite3.Connection]
+    verify: Callable[[sqlite3.Connection], None]
     measure: Callable[[sqlite3.Connection, int], Space]
     free_reserve: Callable[[], bool]
     tidy: Callable[[sqlite3.Connection], None]
@@ -188,7 +190,7 @@ class Writer:
             if now_s - self._tidied_s >= LOOK_S:
                 self._tidied_s = now_s
                 self._doors.tidy(self._connection)
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             self._failed(error, [job for job in jobs if not job.future.done()])
@@ -202,11 +204,12 @@ class Writer:
             job.error, evicted, noted = None, transaction.evicted, len(transaction.notes)
             try:
                 job.result = job.work(cursor, transaction)
-            except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+            except (SpoolFull, SpoolBroken) as error:
                 job.error = error
-            except sqlite3.Error:
-                raise
-            except Exception as error:  # noqa: BLE001  # it is the caller's, who gets it; the others' rows go on
+            except Exception as error:  # it is the caller's, who gets it; the others' rows go on
+                if isinstance(error, FAILURES) and trouble(error) is not Trouble.BUG:
+                    raise
+                self._doors.verify(connection)  # unless it came of what lies in the file
                 job.error = error
             if job.error is not None:
                 cursor.execute("ROLLBACK TO job")
@@ -228,7 +231,7 @@ class Writer:
             self._report(event, fields)
 
     def _failed(self, error: Exception, jobs: list[Job]) -> None:
-        kind = trouble(error) if isinstance(error, sqlite3.Error) else Trouble.of_disk(error)
+        kind = trouble(error)
         if kind is Trouble.BUG:
             for job in jobs:
                 job.future.set_exception(error)
@@ -259,7 +262,7 @@ class Writer:
     def _reopen(self) -> None:
         try:
             self._connection = self._doors.reopen(self._damaged)
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             self._failed(error, [])
             return
         self._damaged = False

@@ -1,0 +1,162 @@
+"""The write-ahead log that a crash left behind: a flipped bit in it is found by its checksums, and put right.
+
+SQLite takes everything from the first frame on whose checksums are wrong for what was never committed, and forgets it
+without a word: acknowledged rows, charges and deliveries. But the checksums are linear, so one flipped bit changes them
+by an amount that tells that it was one, and mostly which. Where it doesn't tell which, the frame is taken as it is, and
+what it holds is damaged as a page of the file may be. What is wrong in any other way stays the end of the log: so looks
+what a power cut left unfinished.
+
+The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_HEADER_BYTES, _FRAME_BYTES = 32, 24
+_VERSION = (3007000).to_bytes(4, "big")
+_MAGIC = {
+    "<u4": bytes.fromhex("377F0682"),
+    ">u4": bytes.fromhex("377F0683"),
+}  # by the order of bytes in which the checksums take the words
+_LONGEST_BYTES = 2**30  # far beyond any bound of ours: it is no log of a spool
+
+Sums = tuple[int, int]
+
+
+def mend(path: Path) -> bool:
+    """Puts flipped bits of the log right, one in each frame at most; whether there was any. Nobody may have it open.
+    Raises OSError."""
+    if not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:
+        return False
+    before = path.read_bytes()
+    content = bytearray(before)
+    _put_right(content)
+    changed = [at for at in range(0, len(content), 8) if content[at : at + 8] != before[at : at + 8]]
+    if changed:
+        with path.open("r+b") as file:
+            for at in changed:
+                file.seek(at)
+                file.write(content[at : at + 8])
+            file.flush()
+            os.fsync(file.fileno())
+    return bool(changed)
+
+
+def _put_right(content: bytearray) -> None:
+    order = _header(content)
+    if order is None:
+        return
+    size = _FRAME_BYTES + int.from_bytes(content[8:12], "big")
+    salts = bytes(content[16:24])
+    was = now = _stored(content, 24)  # the sums of all before a frame: as they were written, and as they are
+    for at in range(_HEADER_BYTES, len(content) - size + 1, size):
+        # The salts are in no checksum, but the same in all frames.
+        salted = int.from_bytes(content[at + 8 : at + 16], "little") ^ int.from_bytes(salts, "little")
+        if salted.bit_count() > 1:
+            return  # what is left of an earlier log
+        wanted, found = _stored(content, at + 16), _sums(_checked(content, at, size), order, was)
+        if found != wanted:
+            bits = _bits_between(_checked(content, at, size), order, found, wanted)
+            if _bits(found, wanted) == 1 and not (bits and _follows(content, at + size, size, order, wanted)):
+                wanted = found  # it was the sums themselves
+            elif not bits:
+                return
+            elif len(bits) == 1:
+                byte = at + bits[0] // 8 + (0 if bits[0] < 64 else 16)
+                content[byte] ^= 1 << bits[0] % 8
+        content[at + 8 : at + 16] = salts
+        was, now = wanted, _sums(_checked(content, at, size), order, now)
+        content[at + 16 : at + 24] = _written(now)
+
+
+def _header(content: bytearray) -> str | None:
+    """Puts the header right, and returns in which order the checksums take the bytes; None if it is no header."""
+    for order, magic in _MAGIC.items():
+        wanted, found = _stored(content, 24), _sums(bytes(content[:24]), order, (0, 0))
+        is_whole = content[:4] == magic and found == wanted
+        tries = [None] if _bits(found, wanted) <= 1 else []
+        for bit in (*tries, *_bits_between(bytes(content[:24]), order, found, wanted)):
+            header = content[:24]
+            if bit is not None:
+                header[bit // 8] ^= 1 << bit % 8
+            # More than one bit may explain the sums; but a page has a round size, and the first frame has the salts.
+            is_size = int.from_bytes(header[8:12], "big").bit_count() == 1
+            if is_whole or (header[:8] == magic + _VERSION and is_size and header[16:24] == content[40:48]):
+                content[:32] = header + _written(_sums(bytes(header), order, (0, 0)))
+                return order
+    return None
+
+
+def _checked(content: bytearray, at: int, size: int) -> bytes:
+    """What the checksums of a frame are of."""
+    return bytes(content[at : at + 8] + content[at + _FRAME_BYTES : at + size])
+
+
+def _follows(content: bytearray, at: int, size: int, order: str, sums: Sums) -> bool:
+    """Whether these are the sums of all before the frame, so that the frame is right."""
+    if at + size > len(content):
+        return False
+    return _sums(_checked(content, at, size), order, sums) == _stored(content, at + 16)
+
+
+def _stored(content: bytearray, at: int) -> Sums:
+    return int.from_bytes(content[at : at + 4], "big"), int.from_bytes(content[at + 4 : at + 8], "big")
+
+
+def _written(sums: Sums) -> bytes:
+    return sums[0].to_bytes(4, "big") + sums[1].to_bytes(4, "big")
+
+
+def _bits(one: Sums, other: Sums) -> int:
+    return (one[0] ^ other[0]).bit_count() + (one[1] ^ other[1]).bit_count()
+
+
+def _sums(data: bytes, order: str, before: Sums) -> Sums:
+    """The checksums of the data and of all before it."""
+    import numpy as np  # only after a crash there is a log
+
+    words = np.frombuffer(data, order).astype(np.uint64)
+    first, second = (
+        (int((words * w[1:]).sum()) + before[0] * int(w[1]) + before[1] * int(w[0])) % 2**32
+        for w in _weights(len(words))
+    )
+    return first, second
+
+
+def _bits_between(data: bytes, order: str, found: Sums, wanted: Sums) -> list[int]:
+    """The bits of the data, each of which would make the sums `wanted` if it alone were flipped; from the lowest of the
+    first byte on."""
+    import numpy as np
+
+    words = np.frombuffer(data, order).astype(np.uint64)
+    bits = np.arange(32, dtype=np.uint64)[:, None]
+    # It is added if it is missing, or else taken away.
+    amounts = np.where(words >> bits & np.uint64(1), np.uint64(2**32) - (np.uint64(1) << bits), np.uint64(1) << bits)
+    fits = True
+    for w, one, other in zip(_weights(len(words)), found, wanted, strict=True):
+        fits &= (amounts * w[1:]) & np.uint64(2**32 - 1) == np.uint64((other - one) % 2**32)
+    return [
+        32 * int(word) + 8 * (int(bit) // 8 if order == "<u4" else 3 - int(bit) // 8) + int(bit) % 8
+        for bit, word in np.argwhere(fits)
+    ]
+
+
+@lru_cache
+def _weights(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """How much each word adds to the first sum, and to the second, modulo 2^32: numbers of Fibonacci. The first of each
+    is the weight of the second sum of what came before; that of its first sum is the first word's."""
+    import numpy as np
+
+    series = [0, 1]
+    while len(series) < count + 2:
+        series.append((series[-1] + series[-2]) % 2**32)
+    falling = np.array(series[::-1], np.uint64)
+    return falling[1:], falling[:-1]
