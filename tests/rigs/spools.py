@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clocks import ManualClock
 from framesift.clock import Clock
@@ -15,7 +16,9 @@ from framesift.limits import Limit, Quota, Window
 from framesift.limits.local import LocalLimits
 from framesift.moment import Moment
 from framesift.prediction import Detection, Detections, Prediction, Task
-from framesift.spool import Accepted, Refused, Spool, WhenFull
+from framesift.spool import Accepted, Refused, Spool, SpoolBroken, SpoolFull, WhenFull
+
+T = TypeVar("T")
 
 BATCH = "batch_2026_09_10"
 
@@ -97,3 +100,14 @@ def accepted(answer: Accepted | Refused) -> str:
     """The id of what must have been accepted."""
     assert isinstance(answer, Accepted), answer
     return answer.id
+
+
+def until_it_goes(do: Callable[[], T]) -> T:
+    """While a file is being mended, what is asked of it is refused."""
+    for _ in range(500):
+        try:
+            return do()
+        except (SpoolBroken, SpoolFull) as error:
+            why = str(error)
+            threading.Event().wait(0.02)
+    raise AssertionError(f"it doesn't go on: {why}")
