@@ -34,7 +34,7 @@ Sums = tuple[int, int]
 def mend(path: Path) -> bool:
     """Puts flipped bits of the log right, one in each frame at most; whether there was any. Nobody may have it open.
     Raises OSError."""
-    if not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:
+    if path.is_symlink() or not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:
         return False
     before = path.read_bytes()
     content = bytearray(before)

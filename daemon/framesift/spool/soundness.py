@@ -21,8 +21,8 @@ WRONG = {
     "late": "NOT json_valid(quotas) OR NOT json_valid(candidates) OR typeof(boot_id) <> 'text'"
     " OR typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real'",
     "send": "typeof(id) <> 'text' OR typeof(at_s) <> 'real' OR typeof(until_s) NOT IN ('real', 'null')",
-    "carried": f"typeof(account) <> 'text' OR window NOT IN ('minutely', 'hourly', 'daily') OR typeof(at_s) <> 'real'"
-    f" OR NOT at_s {_IN_THE_CALENDAR} OR typeof(amount) <> 'integer' OR amount < 0",
+    "carried": "typeof(account) <> 'text' OR window NOT IN ('', 'minutely', 'hourly', 'daily')"
+    f" OR typeof(at_s) <> 'real' OR NOT at_s {_IN_THE_CALENDAR} OR typeof(amount) <> 'integer' OR amount < 0",
     "batch_past": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 1",
     "batch_there": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 0"
     " OR typeof(mark) <> 'integer' OR mark < 0 OR typeof(asked_at_s) <> 'real'",
