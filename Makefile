@@ -40,7 +40,7 @@ demo: setup
 	@$(BIN)/framesift demo
 
 test: setup-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not torture" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS)
 
 check: setup-dev
 	scripts/check
