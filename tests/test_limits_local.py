@@ -9,7 +9,7 @@ from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
@@ -292,6 +292,7 @@ def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.C
     ),
     value=st.integers(0, 4),
 )
+@example(steps=[("late", 0.0), ("jump", 61.0), ("late", 5.0)], value=1)
 def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tuple[str, float]], value: int) -> None:
     connection = tables(":memory:")
     clock = ManualClock()

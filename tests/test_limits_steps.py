@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
-from framesift.limits import Granted, Limit, Quota, Refused, SharedCharge, Unknown, Window
+from framesift.limits import Granted, Limit, Quota, Refused, SharedCharge, Unknown, Window, late, steps, window_start
 from framesift.limits.local import LocalLimits, grant_by_hand
 from framesift.spool import Accepted
 from rigs.desk import Desk, quota, tables
@@ -315,7 +315,7 @@ def test_a_reboot_behind_the_last_charge_grants_nothing_for_one_windows_length(
     q = quota("a", (window, 5))
     assert desk.granted(q, tries=1) == 1
     reboot(desk, "boot-2", wall_s=wall_s)
-    while desk.clock.now().boottime_s < LENGTH_S[window] and desk.clock.now().wall_s < NOON_S:
+    while desk.clock.now().boottime_s < 10.0 + LENGTH_S[window] and desk.clock.now().wall_s < NOON_S:
         assert desk.granted(q, tries=1) == 0
         desk.limits = LocalLimits()
         desk.clock.advance(LENGTH_S[window] / 10)
@@ -345,10 +345,10 @@ def test_a_clock_that_passes_the_last_charge_and_is_set_back_behind_it_is_behind
     assert desk.granted(q) == 0  # it is the day of the charges
     set_clock(desk, MIDNIGHT_S - 100)
     assert desk.granted(q) == 0
-    desk.clock.advance(DAY_S)
+    desk.clock.advance(DAY_S / 2)
     assert desk.granted(q) == 0  # the day of the charges has come again, with its charges
-    desk.clock.advance(200)
-    assert desk.granted(q) == 5
+    desk.clock.advance(DAY_S / 2 - 600)
+    assert desk.granted(q) == 5  # nobody knows how old they are, but it is more than a day
 
 
 def test_a_reboot_behind_is_not_forgotten_when_another_strategy_is_charged(desk: Desk) -> None:
@@ -377,6 +377,137 @@ def test_an_earlier_boot_that_was_ahead_by_years_withholds_nothing_for_ever(desk
     housekeeping(desk, 4 * DAY_S)
     for table in ("charge", "send", "carried"):
         assert desk.cursor.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+# --- charges of earlier boots -----------------------------------------------------------------------------------------
+
+
+def dates(desk: Desk) -> dict[str, float]:
+    """Of all charges."""
+    return {id: steps.date_s(at_s) for id, at_s in desk.cursor.execute("SELECT id, at_s FROM charge")}
+
+
+def per_hour(desk: Desk, hours: int, *quotas: Quota) -> list[int]:
+    """How many credits each hour has, when they are asked for every five minutes."""
+    found = []
+    for _ in range(hours):
+        found.append(0)
+        for _ in range(12):
+            found[-1] += desk.granted(*quotas, tries=1)
+            desk.limits.prune(desk.cursor, desk.clock.now())
+            desk.clock.advance(300)
+    return found
+
+
+def test_a_clock_that_is_set_right_leaves_the_charges_of_an_earlier_boot_on_their_day(desk: Desk) -> None:
+    q = quota("a", (DAY, 5))
+    for _ in range(5):
+        assert desk.granted(q, tries=1) == 1
+        desk.clock.advance(600)
+    before = dates(desk)
+    reboot(desk, "boot-2", wall_s=NOON_S - 300, boottime_s=30.0)  # and it is 10:00 of the next day
+    assert desk.granted(q) == 0
+    desk.clock.advance(3600)  # the clock has passed them
+    assert desk.granted(q) == 0
+    set_clock(desk, NOON_S + DAY_S - 3600)
+    assert desk.granted(q) == 5
+    assert dates(desk).items() >= before.items()
+
+
+@pytest.mark.parametrize("program", ["runs all the time", "is killed", "starts late"])
+def test_a_clock_that_is_set_back_leaves_the_charges_of_an_earlier_boot_on_their_day(desk: Desk, program: str) -> None:
+    q = quota("a", (DAY, 5))
+    assert desk.granted(q) == 5
+    before = dates(desk)
+    reboot(desk, "boot-2", wall_s=NOON_S - 3600)
+    if program != "starts late":
+        assert desk.granted(q) == 0
+    desk.clock.advance(2.5 * 3600)  # the clock has passed them
+    assert desk.granted(q) == 0
+    desk.limits = LocalLimits() if program == "is killed" else desk.limits
+    desk.clock.step_wall(-DAY_S)
+    assert desk.granted(q) == 0
+    reboot(desk, "boot-3", wall_s=NOON_S + 5 * 3600)
+    assert desk.granted(q) == 0
+    assert dates(desk) == before
+
+
+def test_a_clock_that_was_ahead_and_is_set_far_back_leaves_the_charges_of_an_earlier_boot_on_their_day(
+    desk: Desk,
+) -> None:
+    q = quota("a", (DAY, 5))
+    assert desk.granted(q, tries=2) == 2
+    reboot(desk, "boot-2", wall_s=NOON_S + DAY_S)
+    assert desk.granted(q, tries=1) == 1
+    for wall_s in (NOON_S - DAY_S, NOON_S + 60, NOON_S - 10, NOON_S + 2 * DAY_S, NOON_S + 120):
+        set_clock(desk, wall_s)
+        granted = desk.granted(q, tries=1)
+        assert granted == 0 or wall_s > NOON_S
+    assert desk.granted(q) == 0  # it is the day of all five
+    assert [dates(desk)[id] for id in ("id-1", "id-2")] == [NOON_S, NOON_S]
+
+
+def test_hours_that_come_again_after_a_reboot_are_spent_for_one_hour_only(desk: Desk) -> None:
+    q = quota("a", (HOUR, 5))
+    assert per_hour(desk, 6, q) == [5] * 6
+    reboot(desk, "boot-2", wall_s=NOON_S, boottime_s=100.0)
+    assert per_hour(desk, 8, q) == [0, 5, 5, 5, 5, 5, 5, 5]
+
+
+def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_hours_but_the_first(desk: Desk) -> None:
+    hourly, daily = quota("hourly", (HOUR, 5)), quota("daily", (DAY, 5))
+    desk.charge(daily)
+    days = []
+    for day in range(1, 8):
+        reboot(desk, f"day-{day}", wall_s=MIDNIGHT_S - 100 * DAY_S, boottime_s=5.0)
+        desk.number += 1000
+        assert per_hour(desk, 9, hourly) == ([5] * 9 if day == 1 else [0] + [5] * 8)
+        days.append(desk.granted(daily))
+    assert days == [0, 0, 5, 0, 0, 5, 0]  # it has to run for a day in all, not in one go
+    for table in ("charge", "carried"):
+        rows = desk.cursor.execute(f"SELECT count(*) FROM {table} WHERE at_s > ?", (2 * MIDNIGHT_S,)).fetchone()[0]
+        assert rows <= 200  # those of the last days
+
+
+def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(desk: Desk) -> None:
+    """A volume that moves to a node which has run for weeks. Both clocks are right."""
+    q = quota("a", (DAY, 5))
+    assert desk.granted(q) == 5
+    reboot(desk, "node-2", wall_s=NOON_S + 60, boottime_s=50 * DAY_S)
+    assert desk.granted(q) == 0
+    desk.clock.advance(DAY_S / 2)
+    assert desk.granted(q) == 5
+
+
+def test_what_a_step_has_moved_over_midnight_counts_after_a_reboot_behind_it_too(desk: Desk) -> None:
+    q = quota("a", (DAY, 5))
+    set_clock(desk, MIDNIGHT_S + 20)
+    assert desk.granted(q) == 5
+    desk.clock.step_wall(-3600)
+    assert desk.granted(q) == 0
+    reboot(desk, "boot-2", wall_s=MIDNIGHT_S - 7200)
+    for _ in range(10):
+        assert desk.granted(q) == 0
+        desk.clock.advance(DAY_S / 10)
+    assert desk.granted(q) == 5
+
+
+def test_a_ledger_is_told_the_date_of_a_charge_that_is_set_apart(desk: Desk, cursor: sqlite3.Cursor) -> None:
+    desk.charge(quota("a", (DAY, 5)))
+    for boot in ("boot-2", "boot-3"):
+        reboot(desk, boot, wall_s=30.0)
+        assert isinstance(desk.charge(quota("free")), Granted)
+    assert [one.at_s for one in late.untold(cursor, "", "g", 0.0, 9)] == [NOON_S, 30.0, 30.0]
+
+
+def test_a_send_that_a_boot_began_and_another_ended_counts_once(desk: Desk) -> None:
+    for id in "ab":
+        desk.limits.send(desk.cursor, id, desk.clock.now())
+    reboot(desk, "boot-2", wall_s=NOON_S - 3600)
+    desk.limits.sent(desk.cursor, None, desk.clock.now())
+    assert desk.limits.room(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 0
+    set_clock(desk, NOON_S + 60)
+    assert desk.limits.room(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 3
 
 
 # --- the sink's brake -------------------------------------------------------------------------------------------------
@@ -507,13 +638,13 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
     with closing(tables(":memory:")) as connection:
         desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
         charged: dict[Window, list[float]] = {window: [] for window in Window}  # at which boot times
-        steps: list[float] = []
+        stepped: list[float] = []
         reading: float | None = None  # of the clock at boot time 0, when something was last charged
 
         def check(window: Window) -> None:
             at_s = charged[window][-1]
             recent = [s for s in charged[window] if s > at_s - LENGTH_S[window]]
-            is_stepped = any(s > at_s - LENGTH_S[window] for s in steps)
+            is_stepped = any(s > at_s - LENGTH_S[window] for s in stepped)
             assert len(recent) <= VALUES[window] * (1 if is_stepped else 2)
 
         for kind, number in events:
@@ -526,7 +657,7 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
                 desk.limits.prune(desk.cursor, now)
             elif kind == "charge":
                 if reading is not None and reading != now.wall_s - now.boottime_s:
-                    steps.append(now.boottime_s)
+                    stepped.append(now.boottime_s)
                 for window in Window:
                     for _ in range(int(number)):
                         if isinstance(desk.charge(QUOTAS[window]), Granted):
@@ -586,4 +717,62 @@ def test_a_boot_behind_the_last_charge_grants_nothing_before_that_is_passed_or_a
         housekeeping(desk, 27 * 3600.0)
         desk.clock.advance(DAY_S)
         for window in Window:
+            assert desk.granted(QUOTAS[window]) == VALUES[window]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    events=st.lists(
+        st.one_of(
+            st.tuples(st.just("charge"), st.integers(1, 6)),
+            st.tuples(st.just("wait"), st.sampled_from([10.0, 50.0, 600.0, 3600.0, 7 * 3600.0, DAY_S])),
+            # By how much the clock is wrong from then on.
+            st.tuples(st.just("reboot"), st.sampled_from([-YEAR_S, -DAY_S, -3600.0, -60.0, 0.0, 60.0, DAY_S])),
+            st.tuples(st.just("set"), st.sampled_from([-YEAR_S, -DAY_S, -3600.0, -60.0, 0.0, 0.0, 60.0, DAY_S])),
+            st.tuples(st.just("kill"), st.just(0)),
+            st.tuples(st.just("prune"), st.just(0)),
+        ),
+        max_size=60,
+    )
+)
+def test_over_all_boots_a_true_window_holds_its_limit_and_no_date_of_an_earlier_boot_changes(
+    events: list[tuple[str, float]],
+) -> None:
+    """As far as credits are granted while the clock is right, and their boot doesn't end with a clock that is behind:
+    nobody could tell."""
+    with closing(tables(":memory:")) as connection:
+        desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 7000))
+        wrong_s = 0.0
+        earlier: dict[str, float] = {}  # dates of the charges of earlier boots
+        over: list[tuple[Window, int]] = []  # windows of credits of earlier boots
+        running: list[tuple[Window, int]] = []  # of this one
+        for number, (kind, value) in enumerate(events):
+            if kind == "wait":
+                desk.clock.advance(value)
+            elif kind == "kill":
+                desk.limits = LocalLimits()
+            elif kind == "prune":
+                desk.limits.prune(desk.cursor, desk.clock.now())
+            elif kind == "set":
+                desk.clock.step_wall(value - wrong_s)
+                wrong_s = value
+            elif kind == "reboot":
+                earlier = dates(desk)
+                over += running if wrong_s >= 0.0 else []
+                running = []
+                reboot(desk, f"boot-{number + 2}", wall_s=desk.clock.now().wall_s + 30 - wrong_s + value)
+                wrong_s = value
+            else:
+                for window in Window:
+                    granted = desk.granted(QUOTAS[window], tries=int(value))
+                    if wrong_s == 0.0:
+                        running += [(window, window_start(window, desk.clock.now().wall_s))] * granted
+            found = dates(desk)
+            assert all(found.get(id, at_s) == at_s for id, at_s in earlier.items())
+            held = over + running
+            assert all(held.count(one) <= VALUES[one[0]] for one in set(held))
+        # And whatever has been, after one window's length there is room again.
+        desk.limits.prune(desk.cursor, desk.clock.now())
+        for window in Window:
+            desk.clock.advance(LENGTH_S[window])
             assert desk.granted(QUOTAS[window]) == VALUES[window]

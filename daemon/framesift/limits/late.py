@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framesift.limits import Limit, Quota, SharedCharge, Window
+from framesift.limits import Limit, Quota, SharedCharge, Window, steps
 from framesift.limits.asking import Held, Wanted
 from framesift.moment import Moment
 
@@ -122,7 +122,7 @@ def untold(cursor: sqlite3.Cursor, project: str, generation: str, since_s: float
         " LIMIT ?",
         (since_s, project, NOBODY, generation, most),
     ).fetchall()
-    return [Untold(Held(*held), at_s) for *held, at_s in rows]
+    return [Untold(Held(*held), steps.date_s(at_s)) for *held, at_s in rows]
 
 
 def told(cursor: sqlite3.Cursor, held: Sequence[Held], generation: str) -> None:

@@ -17,6 +17,7 @@ caller's transaction.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -136,7 +137,6 @@ class LocalLimits:
         self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
         self._refunds = 0
         self._steady_since: Moment | None = None
-        self._tidied: Moment | None = None
 
     # --- before encoding ------------------------------------------------------------------------------------------
 
@@ -248,27 +248,15 @@ class LocalLimits:
     ) -> tuple[int, float]:
         """How much counts in the window of a capture at `at_s`, and until when it won't be less, see steps.Span."""
         span = steps.span(cursor, window, at_s, now, self.zone)
-        bounds = span.start_s, span.end_s
+        count = _dated(cursor, account, window, span.start_s, span.end_s)
         if account == _SINK:
-            # What began before the window and ended in it, or has not ended, may arrive in it: it counts in both.
-            own = cursor.execute(
-                "SELECT (SELECT count(*) FROM send WHERE at_s >= ?1 AND at_s < ?2)"
-                " + (SELECT count(*) FROM send WHERE until_s >= ?1 AND at_s < ?1)"
-                " + (SELECT count(*) FROM send WHERE until_s IS NULL AND at_s < ?1)",
-                bounds,
-            )
-        else:
-            own = cursor.execute(
-                "SELECT count(*) FROM charge WHERE account = ? AND at_s >= ? AND at_s < ?",
-                (account.removeprefix(_STRATEGY), *bounds),
-            )
-        (count,) = own.fetchone()
-        beside = cursor.execute(
-            "SELECT coalesce(sum(amount), 0) FROM carried"
-            " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
-            (account, _EVERY, window.value, *bounds),
-        )
-        count += beside.fetchone()[0] + SPENT * span.is_spent
+            # What has not ended may arrive in it, whenever it began.
+            under_way = "SELECT count(*) FROM send WHERE until_s IS NULL AND NOT (at_s >= ? AND at_s < ?)"
+            count += cursor.execute(under_way, (span.start_s, span.end_s)).fetchone()[0]
+        for apart in span.apart:
+            # What an earlier boot began and this one has ended counts by its end.
+            count += _dated(cursor, account, window, apart.start_s, apart.end_s, apart.start_s)
+            count += SPENT * (_dated(cursor, account, window, apart.ahead_s, apart.over_s) > 0)
         return count, span.until_s
 
     # --- the sink's own brake -------------------------------------------------------------------------------------
@@ -325,8 +313,7 @@ class LocalLimits:
         Charges of datapoints that are still in the spool stay: they are the permission to leave.
         """
         self.notice(cursor, now)
-        steps.tidy(cursor, now, 0.0 if self._tidied is None else self._tidied.age_s(now))
-        self._tidied = now
+        steps.tidy(cursor, now)
         if self._steady_since is None or self._steady_since.age_s(now) < STEADY_S:
             return 0
         before_s = window_start(Window.DAILY, now.wall_s, self.zone) - KEPT_S
@@ -370,6 +357,31 @@ def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, pro
         (id, account, batch, now.wall_s, project or ""),
     )
     steps.see(cursor, now)
+
+
+def _dated(
+    cursor: sqlite3.Cursor, account: str, window: Window, start_s: float, end_s: float, ended_s: float = -math.inf
+) -> int:
+    """How much is dated from start_s to before end_s, and counts in such windows of the account. ended_s: sends that
+    have ended before then don't count."""
+    if account == _SINK:
+        # What began before the window and ended in it may have arrived in it: it counts in both.
+        own = cursor.execute(
+            "SELECT (SELECT count(*) FROM send WHERE at_s >= ?1 AND at_s < ?2 AND coalesce(until_s, ?3) >= ?3)"
+            " + (SELECT count(*) FROM send WHERE until_s >= ?1 AND until_s < ?2 AND NOT (at_s >= ?1 AND at_s < ?2))",
+            (start_s, end_s, ended_s),
+        ).fetchone()[0]
+    else:
+        own = cursor.execute(
+            "SELECT count(*) FROM charge WHERE account = ? AND at_s >= ? AND at_s < ?",
+            (account.removeprefix(_STRATEGY), start_s, end_s),
+        ).fetchone()[0]
+    beside = cursor.execute(
+        "SELECT coalesce(sum(amount), 0) FROM carried"
+        " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
+        (account, _EVERY, window.value, start_s, end_s),
+    ).fetchone()[0]
+    return int(own + beside)
 
 
 def _forget(cursor: sqlite3.Cursor, old: str, before_s: float, most: int) -> int:
