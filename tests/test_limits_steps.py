@@ -469,13 +469,18 @@ def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_ho
         assert rows <= 200  # those of the last days
 
 
-def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(desk: Desk) -> None:
-    """A volume that moves to a node which has run for weeks. Both clocks are right."""
+@pytest.mark.parametrize("nodes", [["node-2"], ["node-2", "node-3"]])
+def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(desk: Desk, nodes: list[str]) -> None:
+    """A volume that moves between nodes which have run for weeks. All clocks are right."""
     q = quota("a", (DAY, 5))
     assert desk.granted(q) == 5
-    reboot(desk, "node-2", wall_s=NOON_S + 60, boottime_s=50 * DAY_S)
+    for node in nodes:
+        desk.clock.advance(60)
+        reboot(desk, node, wall_s=desk.clock.now().wall_s, boottime_s=50 * DAY_S)
+        assert desk.granted(q) == 0
+    desk.clock.advance(MIDNIGHT_S - 60 - desk.clock.now().wall_s)
     assert desk.granted(q) == 0
-    desk.clock.advance(DAY_S / 2)
+    desk.clock.advance(60)
     assert desk.granted(q) == 5
 
 
@@ -630,6 +635,17 @@ EVENTS = st.lists(
 @given(events=EVENTS)
 @example(events=[("charge", 9), ("before midnight", 2), ("wait", 10.0), ("charge", 9)] * 5)
 @example(events=[("charge", 9), ("back", 3600.0), ("wait", 3600.0)] * 30)
+@example(
+    events=[
+        ("charge", 9),
+        ("before midnight", 0),
+        ("charge", 9),
+        ("wait", 600.0),
+        ("charge", 2),
+        ("wait", 10.0),
+        ("charge", 1),
+    ]
+)
 def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_would_allow(
     events: list[tuple[str, float]],
 ) -> None:
@@ -639,7 +655,7 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
         desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
         charged: dict[Window, list[float]] = {window: [] for window in Window}  # at which boot times
         stepped: list[float] = []
-        reading: float | None = None  # of the clock at boot time 0, when something was last charged
+        reading: float | None = None  # of the clock at boot time 0, when something was last charged, or it was set
 
         def check(window: Window) -> None:
             at_s = charged[window][-1]
@@ -658,6 +674,7 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
             elif kind == "charge":
                 if reading is not None and reading != now.wall_s - now.boottime_s:
                     stepped.append(now.boottime_s)
+                    reading = now.wall_s - now.boottime_s
                 for window in Window:
                     for _ in range(int(number)):
                         if isinstance(desk.charge(QUOTAS[window]), Granted):
@@ -756,6 +773,7 @@ def test_over_all_boots_a_true_window_holds_its_limit_and_no_date_of_an_earlier_
             elif kind == "set":
                 desk.clock.step_wall(value - wrong_s)
                 wrong_s = value
+                desk.limits.notice(desk.cursor, desk.clock.now())  # or nobody would know after a reboot
             elif kind == "reboot":
                 earlier = dates(desk)
                 over += running if wrong_s >= 0.0 else []

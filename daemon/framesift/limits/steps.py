@@ -38,7 +38,8 @@ _DATES = (("charge", "at_s"), ("send", "at_s"), ("send", "until_s"), ("carried",
 # The last step: when it was, and for how long the machine had run by then. It is dated, and set apart, as charges are.
 _STEP = "step"
 # One row for all that was set apart together. at_s: its offset. amount: for how many seconds the machine has run since,
-# as far as is known, less the boot time of the boot that runs.
+# less the boot time of the boot that runs. (As far as this program has seen it run: the file may have come from another
+# machine, while this one was running for long.)
 _APART = "apart"
 
 
@@ -92,7 +93,8 @@ def notice(cursor: sqlite3.Cursor, now: Moment) -> bool:
         return False
     began_s = now.wall_s - now.boottime_s - LARGEST_DRIFT_S
     if seen.boot_id != now.boot_id:
-        cursor.execute("UPDATE carried SET amount = amount + ? WHERE account = ?", (int(seen.boottime_s), _APART))
+        ran_s = int(seen.boottime_s) - math.ceil(now.boottime_s)
+        cursor.execute("UPDATE carried SET amount = amount + ? WHERE account = ?", (ran_s, _APART))
         _set_apart(cursor, now, began_s, _FIRST_APART_S)
         see(cursor, now)
         return False
@@ -154,7 +156,6 @@ def _set_apart(cursor: sqlite3.Cursor, now: Moment, start_s: float, end_s: float
     taken = {offset_s for offset_s, _ in _marks(cursor, _APART)}
     offset_s = next(n * _APART_S for n in itertools.count(1) if n * _APART_S not in taken)
     if _move(cursor, offset_s, start_s, end_s):
-        # Boot time isn't enough: the file may have come from another machine, while this one was running.
         _mark(cursor, _APART, offset_s, -math.ceil(now.boottime_s))
 
 
