@@ -243,3 +243,17 @@ def test_two_damages_in_the_same_second_keep_both_files(tmp_path: Path, clock: M
         (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
         reopened(tmp_path, clock).close()
     assert len(list(tmp_path.glob("spool.db.corrupt-*"))) == 2
+
+
+def test_what_the_limits_set_apart_is_no_damage(tmp_path: Path, clock: ManualClock) -> None:
+    told = Told()
+    for boot in range(10):  # each with a clock that is behind the one before
+        spool = reopened(tmp_path, clock, told)
+        accepted(put(spool, clock, [quota(f"strategy {boot}", (Window.DAILY, 1))]))
+        spool.close()
+        clock.reboot(f"boot {boot}")
+        clock.step_wall(-3600.0)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
+        latest = connection.execute("SELECT max(at_s) FROM charge").fetchone()[0]
+    assert latest > 253_402_214_400  # the end of Python's calendar: they are set apart
+    assert told.events == []

@@ -31,7 +31,7 @@ LARGEST_DRIFT_S = 5.0  # more than this between wall and boot time is a step, le
 _LOOK_AGAIN_S = 1.0  # how long a lack of room is believed in that doesn't last for a window of the calendar
 _LONGEST_S = 26 * 3600.0  # longer than any window
 _APART_S = float(1 << 35)  # a thousand years; a power of two, so that adding it leaves whole seconds whole
-_FIRST_APART_S = _APART_S / 2  # no date that isn't set apart comes so late
+FIRST_APART_S = _APART_S / 2  # no date that isn't set apart comes so late
 _DATES = (("charge", "at_s"), ("send", "at_s"), ("send", "until_s"), ("carried", "at_s"))
 
 # Accounts in `carried` whose rows aren't charges.
@@ -40,7 +40,7 @@ _STEP = "step"
 # One row for all that was set apart together. at_s: its offset. amount: for how many seconds the machine has run since,
 # less the boot time of the boot that runs. (As far as this program has seen it run: the file may have come from another
 # machine, while this one was running for long.)
-_APART = "apart"
+APART = "apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ def notice(cursor: sqlite3.Cursor, now: Moment) -> bool:
     began_s = now.wall_s - now.boottime_s - LARGEST_DRIFT_S
     if seen.boot_id != now.boot_id:
         ran_s = int(seen.boottime_s) - math.ceil(now.boottime_s)
-        cursor.execute("UPDATE carried SET amount = amount + ? WHERE account = ?", (ran_s, _APART))
-        _set_apart(cursor, now, began_s, _FIRST_APART_S)
+        cursor.execute("UPDATE carried SET amount = amount + ? WHERE account = ?", (ran_s, APART))
+        _set_apart(cursor, now, began_s, FIRST_APART_S)
         see(cursor, now)
         return False
     step_s = between_s(seen, now)
@@ -103,7 +103,7 @@ def notice(cursor: sqlite3.Cursor, now: Moment) -> bool:
         return False
     _set_apart(cursor, now, began_s, began_s - step_s)
     _move(cursor, step_s, began_s - step_s, now.wall_s - step_s + LARGEST_DRIFT_S)
-    cursor.execute("DELETE FROM carried WHERE account = ? AND at_s < ?", (_STEP, _FIRST_APART_S))
+    cursor.execute("DELETE FROM carried WHERE account = ? AND at_s < ?", (_STEP, FIRST_APART_S))
     _mark(cursor, _STEP, now.wall_s, int(now.boottime_s) + 1)
     see(cursor, now)
     return True
@@ -119,7 +119,7 @@ def span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Moment, zone:
         """Of the window, and of what a step has moved out of it."""
         for marked_s, ran_s in steps:
             step_s = marked_s - offset_s
-            if abs(step_s) < _FIRST_APART_S and at_s < step_s + length_s:
+            if abs(step_s) < FIRST_APART_S and at_s < step_s + length_s:
                 back_s = max(step_s - ran_s, math.nextafter(at_s - length_s, at_s))
                 # Ahead of it too: a frame may be charged after the step that was captured before.
                 ahead_s = min(step_s + LARGEST_DRIFT_S, at_s + length_s)
@@ -127,8 +127,8 @@ def span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Moment, zone:
         return offset_s + start_s, offset_s + end_s
 
     apart = tuple(
-        Apart(*bounds(offset_s), math.nextafter(offset_s + now.wall_s, math.inf), offset_s + _FIRST_APART_S)
-        for offset_s, ran_s in _marks(cursor, _APART)
+        Apart(*bounds(offset_s), math.nextafter(offset_s + now.wall_s, math.inf), offset_s + FIRST_APART_S)
+        for offset_s, ran_s in _marks(cursor, APART)
         if ran_s + now.boottime_s < length_s
     )
     is_calendar = not apart and bounds(0.0) == (start_s, end_s)
@@ -142,21 +142,21 @@ def date_s(at_s: float) -> float:
 
 def tidy(cursor: sqlite3.Cursor, now: Moment) -> None:
     """What was set apart is put away among the oldest once it is older than any window, whenever it was."""
-    marks = _marks(cursor, _APART)
+    marks = _marks(cursor, APART)
     if marks:
         see(cursor, now)  # a later boot knows by it for how long this one has run
     for offset_s, ran_s in marks:
         if ran_s + now.boottime_s >= _LONGEST_S:
-            cursor.execute("DELETE FROM carried WHERE account = ? AND at_s = ?", (_APART, offset_s))
-            _move(cursor, -offset_s - _APART_S, offset_s - _FIRST_APART_S, offset_s + _FIRST_APART_S)
+            cursor.execute("DELETE FROM carried WHERE account = ? AND at_s = ?", (APART, offset_s))
+            _move(cursor, -offset_s - _APART_S, offset_s - FIRST_APART_S, offset_s + FIRST_APART_S)
 
 
 def _set_apart(cursor: sqlite3.Cursor, now: Moment, start_s: float, end_s: float) -> None:
     """What earlier boots have dated from start_s to before end_s."""
-    taken = {offset_s for offset_s, _ in _marks(cursor, _APART)}
+    taken = {offset_s for offset_s, _ in _marks(cursor, APART)}
     offset_s = next(n * _APART_S for n in itertools.count(1) if n * _APART_S not in taken)
     if _move(cursor, offset_s, start_s, end_s):
-        _mark(cursor, _APART, offset_s, -math.ceil(now.boottime_s))
+        _mark(cursor, APART, offset_s, -math.ceil(now.boottime_s))
 
 
 def _move(cursor: sqlite3.Cursor, by_s: float, start_s: float, end_s: float) -> int:

@@ -27,10 +27,10 @@ from framesift.spool.nouns import Report
 _BATCH_ROWS = 50
 # The small tables, each with the order of its own tree.
 _OF_LIMITS = {
+    "carried": ("rowid",),  # first: it tells which dates of the others are set apart
     "charge": ("id",),
     "late": ("id",),
     "send": ("seq",),
-    "carried": ("rowid",),
     "batch_past": ("batch",),
     "batch_there": ("batch",),
     "seen": ("one",),

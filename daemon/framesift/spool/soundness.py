@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import sqlite3
 
+from framesift.limits.steps import APART, FIRST_APART_S
 from framesift.spool.file import Malformed
 from framesift.spool.nouns import Exit
 
 _IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # that of Python, with a day to spare at both ends
+# A date of the calendar, or one that the limits have set apart: see limits/steps.py.
+_DATED = (
+    f"({{0}} BETWEEN -62135510400 AND {FIRST_APART_S} OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account ="
+    f" '{APART}' AND {{0}} BETWEEN apart.at_s - {FIRST_APART_S} AND apart.at_s + {FIRST_APART_S}))"
+)
 
 # Values that are never written, as SQL; no damage of a text can be told from what a person may have named something.
 WRONG = {
     "charge": f"typeof(id) <> 'text' OR typeof(account) <> 'text' OR typeof(batch) <> 'text'"
-    f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT at_s {_IN_THE_CALENDAR}"
+    f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT {_DATED.format('charge.at_s')}"
     " OR typeof(shared_at_s) NOT IN ('real', 'null')",
     "late": "NOT json_valid(quotas) OR NOT json_valid(candidates) OR typeof(boot_id) <> 'text'"
     " OR typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real'",
     "send": "typeof(id) <> 'text' OR typeof(at_s) <> 'real' OR typeof(until_s) NOT IN ('real', 'null')",
     "carried": "typeof(account) <> 'text' OR window NOT IN ('', 'minutely', 'hourly', 'daily')"
-    f" OR typeof(at_s) <> 'real' OR NOT at_s {_IN_THE_CALENDAR} OR typeof(amount) <> 'integer' OR amount < 0",
+    f" OR typeof(at_s) <> 'real' OR NOT {_DATED.format('carried.at_s')} OR typeof(amount) <> 'integer'"
+    f" OR amount < 0 AND account <> '{APART}'",
     "batch_past": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 1",
     "batch_there": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 0"
     " OR typeof(mark) <> 'integer' OR mark < 0 OR typeof(asked_at_s) <> 'real'",
