@@ -14,7 +14,7 @@ from deliveries import deliver, delivery, folder_sink, read_image_folder, read_y
 from framesift.sinks import Done
 
 TESTS = Path(__file__).parents[1]
-CALLS = ("write", "fsync", "rename", "mkdir", "openat", "ftruncate")
+CALLS = ("write", "fsync", "renameat", "unlinkat", "mkdir", "openat", "ftruncate")
 PROGRAM = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[2])
@@ -44,7 +44,7 @@ def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
     (start,) = (index for index, line in enumerate(lines) if "mkdir(" in line and '/ready"' in line)
     before = sum(f" {call}(" in line for line in lines[: start + 1])
     total = sum(f" {call}(" in line for line in lines)
-    if call in ("write", "fsync", "rename"):
+    if call in ("write", "fsync", "renameat"):
         assert total - before >= 9
 
     for number in range(before + 1, total + 1):
@@ -66,10 +66,10 @@ def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
 
 @pytest.mark.torture
 def test_every_file_is_on_the_disk_before_its_name_and_every_name_before_the_line(tmp_path: Path) -> None:
-    assert run(tmp_path, "-y", "--trace=write,fsync,rename").returncode == 0
+    assert run(tmp_path, "-y", "--trace=write,fsync,renameat").returncode == 0
     unsynced: set[str] = set()
     lines = [line for line in (tmp_path / "trace").read_text().splitlines() if "collected" in line]
-    assert any("rename(" in line for line in lines)
+    assert any("renameat(" in line for line in lines)
     for line in lines:
         path = line[line.index("<") + 1 : line.index(">")] if "<" in line else ""
         if " write(" in line:
@@ -78,8 +78,7 @@ def test_every_file_is_on_the_disk_before_its_name_and_every_name_before_the_lin
             unsynced.add(path)
         elif " fsync(" in line:
             unsynced.discard(path)
-        elif " rename(" in line:
-            old, new = line.split('"')[1], line.split('"')[3]
-            assert old not in unsynced, line
-            unsynced.add(str(Path(new).parent))
+        elif " renameat(" in line:  # within one folder, the first that the line names
+            assert f"{path}/{line.split(chr(34))[1]}" not in unsynced, line
+            unsynced.add(path)
     assert not unsynced
