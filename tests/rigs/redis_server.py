@@ -3,6 +3,7 @@ started again at the same port."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -42,12 +43,12 @@ class RedisServer:
     def until_it_answers(self) -> None:
         with self._told:
             for _ in range(1000):
-                try:
-                    socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                except OSError:
-                    self._told.wait(0.01)
-                else:
-                    return
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as asking:
+                    asking.sendall(b"PING\r\n")
+                    said = asking.recv(64)
+                    if said and not said.startswith(b"-LOADING"):  # else it still reads what it knew before
+                        return
+                self._told.wait(0.01)
         raise AssertionError((self.folder / "redis.log").read_text())
 
     def stop(self) -> None:
