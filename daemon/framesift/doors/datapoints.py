@@ -163,7 +163,7 @@ class DatapointsDoor:
         finally:
             self._at_work -= 1
 
-    async def _body(self, client: Connection, head: Head, framing: Framing) -> bytes:
+    async def _body(self, client: Connection, head: Head, framing: Framing) -> bytearray:
         if "100-continue" in head.words("expect"):
             client.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         kept = bytearray()
@@ -172,7 +172,7 @@ class DatapointsDoor:
                 kept += piece.content
                 if len(kept) > self._bounds.body_bytes:
                     raise BadHttp(413, self._too_large())
-        return bytes(kept)
+        return kept  # and no copy of it: it may be large
 
     def _too_large(self) -> str:
         return f"the body has more than {self._bounds.body_bytes:,} bytes, the most that are allowed"
@@ -216,9 +216,10 @@ class DatapointsDoor:
 
     # -- in a worker's thread
 
-    def _judge(self, content_type: str, body: bytes) -> _Told:
+    def _judge(self, content_type: str, body: bytearray) -> _Told:
         try:
             submission = read(content_type, body)
+            body.clear()  # what was read is a copy, and pictures are still to be decoded
         except Fault as fault:
             self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
             return _told_of(fault)

@@ -30,7 +30,7 @@ def boundary_of(content_type: str) -> bytes | None:
     return (found[1] or found[2]).encode("latin-1") if found else b""
 
 
-def parts(body: bytes, boundary: bytes) -> tuple[Part, ...]:
+def parts(body: bytes | bytearray, boundary: bytes) -> tuple[Part, ...]:
     """The parts in their order. Raises BadForm."""
     if not boundary:
         raise BadForm("the Content-Type names no boundary")
@@ -54,7 +54,7 @@ def parts(body: bytes, boundary: bytes) -> tuple[Part, ...]:
         if head_end < 0 or end < head_end + 2:
             raise BadForm(f"part {len(found)} has no end, or no head of at most {_MOST_HEAD_BYTES} bytes")
         head = body[start + 2 : head_end].decode("utf-8", "replace")
-        found.append(Part(_name(head, len(found)), body[head_end + 4 : end]))
+        found.append(Part(_name(head, len(found)), bytes(memoryview(body)[head_end + 4 : end])))
         position = end + len(delimiter)
     return tuple(found)
 

@@ -68,7 +68,7 @@ class Submission:
     is_batch: bool
 
 
-def read(content_type: str, body: bytes) -> Submission:
+def read(content_type: str, body: bytes | bytearray) -> Submission:
     """Raises Fault."""
     boundary = boundary_of(content_type)
     if boundary is not None:
@@ -127,7 +127,7 @@ def _text(part: Part) -> str:
 # -- JSON
 
 
-def _of_json(body: bytes) -> Submission:
+def _of_json(body: bytes | bytearray) -> Submission:
     sent = parsed(body, "")
     if not isinstance(sent, dict):
         raise Fault(400, f"a JSON object is allowed, not {_kind(sent)}")
@@ -140,7 +140,7 @@ def _of_json(body: bytes) -> Submission:
     return Submission(tuple(_item(item, f"datapoints[{number}]") for number, item in enumerate(items)), True)
 
 
-def parsed(text: bytes, where: str) -> Any:
+def parsed(text: bytes | bytearray, where: str) -> Any:
     """JSON of bounded cost. Raises Fault."""
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise Fault(413, f"this JSON has more than {MOST_VALUES:,} values", where)
