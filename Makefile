@@ -52,7 +52,7 @@ torture: setup-dev
 	$(BIN)/python -m pytest -n auto -m torture --timeout 1800
 
 bench: setup-dev
-	$(BIN)/python benchmarks/river.py
+	$(BIN)/python benchmarks/pipeline.py
 
 lock:
 	scripts/lock

@@ -31,11 +31,11 @@ from redis.exceptions import LockError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from framesift.clock import SystemClock
+from framesift.clock.clock import SystemClock
 from framesift.limits import Granted, Limit, Quota, Window
-from framesift.limits.asking import UTC, Language, NoRoom, Requests, Wanted
-from framesift.limits.link import Link
-from framesift.limits.server import Server
+from framesift.limits.shared.connection import Link
+from framesift.limits.shared.requests import UTC, Language, NoRoom, Requests, Wanted
+from framesift.limits.shared.server import Server
 from rigs.redis_server import RedisServer, redis_server
 
 KEY = "framesift:{gates}"

@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from framesift.clock import LONGEST_WAIT_S, SystemClock
-from framesift.moment import Moment
+from framesift.clock.clock import LONGEST_WAIT_S, SystemClock
+from framesift.clock.moment import Moment
 
 NOON_S = 1_789_041_600.0  # 2026-09-10T12:00:00Z, a Thursday
 
@@ -39,7 +39,7 @@ class _Waiter:
 
 
 class ManualClock:
-    """A `framesift.clock.Clock`. wall_s: Unix time at the start; boot and monotonic time begin at 1000 s.
+    """A `framesift.clock.clock.Clock`. wall_s: Unix time at the start; boot and monotonic time begin at 1000 s.
 
     waiters: how many threads wait with this clock; 0 means that only the test moves it.
     """

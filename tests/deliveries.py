@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from framesift.prediction import Detection, Detections, Prediction, Task
+from framesift.prediction.prediction import Detection, Detections, Prediction, Task
 from framesift.sinks import Delivery, FolderOptions, FolderSink
 
 WIDTH, HEIGHT = 200, 100

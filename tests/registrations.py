@@ -15,19 +15,19 @@ import numpy as np
 
 from canaries import KEY
 from clocks import ManualClock
-from framesift import wire
-from framesift.claims import Origin, claims
+from framesift.clock.moment import Moment
 from framesift.datapoint import encode, new_id
 from framesift.frame import Frame, Pixels
+from framesift.http_client.client import Web
 from framesift.limits import Refused
 from framesift.limits.local import LocalLimits
-from framesift.moment import Moment
-from framesift.policy import Policy, parse
+from framesift.policy.policy import Policy, parse
+from framesift.prediction import wire_format as wire
 from framesift.roboflow import Roboflow
-from framesift.sampling import AcceptedClasses, Sampler
+from framesift.sampling.candidates import Origin, claims
+from framesift.sampling.sampler import AcceptedClasses, Sampler
 from framesift.sinks import RoboflowOptions, RoboflowSink
 from framesift.spool import Accepted, Spool
-from framesift.web import Web
 from rigs.platform import Platform
 from rigs.spools import make_spool
 from rigs.uploads import running

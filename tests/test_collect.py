@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from clocks import NOON_S, ManualClock
-from framesift.claims import Origin
 from framesift.collect import Collector
 from framesift.frame import Frame
-from framesift.intake import Intake
-from framesift.model_health import ModelBroken, ModelHealth
 from framesift.models import ModelAway, ModelFailed
-from framesift.policy import Policy, parse
-from framesift.prediction import Detection, Detections, Prediction, Task
-from framesift.sampling import AcceptedClasses
+from framesift.models.health import ModelBroken, ModelHealth
+from framesift.policy.policy import Policy, parse
+from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling.candidates import Origin
+from framesift.sampling.intake import Intake
+from framesift.sampling.sampler import AcceptedClasses
 from framesift.spool import Spool
 from framesift.telemetry import Component, Telemetry
 from rigs.spools import make_spool

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from clocks import ManualClock
-from framesift.clock import Pulse
+from framesift.clock.clock import Pulse
+from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
 from framesift.datapoint import Interval, batch_name, fitted
-from framesift.moment import CLOCK_SET_AFTER_S, Moment
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC = ZoneInfo("UTC")

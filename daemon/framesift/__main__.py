@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from framesift import alive
+from framesift.cli import alive
 
 
 def main() -> None:
     if alive.is_alive(sys.argv[1:], os.environ):
         return
-    from framesift.cli import main as command
+    from framesift.cli.main import main as command
 
     command()
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
 from framesift.frame import Frame, Refusal
-from framesift.intake import Intake
-from framesift.model_health import ModelHealth
 from framesift.models import Model, ModelAway, ModelFailed
-from framesift.prediction import Prediction
+from framesift.models.health import ModelHealth
+from framesift.prediction.prediction import Prediction
+from framesift.sampling.intake import Intake
 from framesift.streams import Stream
 from framesift.telemetry import Telemetry
 

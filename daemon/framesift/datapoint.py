@@ -13,9 +13,9 @@ from enum import Enum
 
 import cv2
 
+from framesift.clock.moment import Moment
 from framesift.frame import Frame, Pixels
-from framesift.moment import Moment
-from framesift.prediction import Prediction, scaled
+from framesift.prediction.prediction import Prediction, scaled
 
 
 class Unencodable(ValueError):

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.moment import Moment
+from framesift.clock.moment import Moment
 
 Pixels = NDArray[np.uint8]
 

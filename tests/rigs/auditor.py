@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import redis
 
 from framesift.limits import Limit, Window, window_start
-from framesift.limits.asking import LATE_S
+from framesift.limits.shared.requests import LATE_S
 
 _KINDS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
 Start = Callable[[Window, float], int]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from clocks import ManualClock
-from framesift.crediting import Crediting, place_of
 from framesift.datapoint import Candidate
+from framesift.fleet.reconcile import Crediting, place_of
 from framesift.limits import Account, Granted, Later, Limit, Quota, Refused, Window
-from framesift.limits.asking import UTC, Calendar, Requests
-from framesift.limits.fleet import Fleet
 from framesift.limits.local import LocalLimits
-from framesift.limits.server import Server
+from framesift.limits.shared.ledgers import Fleet
+from framesift.limits.shared.requests import UTC, Calendar, Requests
+from framesift.limits.shared.server import Server
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from rigs.spools import datapoint, make_spool
 

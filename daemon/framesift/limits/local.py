@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timezone, tzinfo
 
+from framesift.clock.moment import Moment
 from framesift.limits import (
     Grant,
     Granted,
@@ -33,13 +34,12 @@ from framesift.limits import (
     SharedCharge,
     Unknown,
     Window,
-    late,
-    steps,
     window_end,
     window_start,
 )
-from framesift.limits import batch as batches
-from framesift.moment import Moment
+from framesift.limits import batch_size as batches
+from framesift.limits import clock_steps as steps
+from framesift.limits.shared import pending as late
 
 TABLES = f"""{batches.TABLES}{late.TABLES}
 -- One row per datapoint that holds, or held, a credit, or waits for one. at_s: wall time of the capture, in which

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from framesift.models.inference_options import InferenceServerOptions
 from framesift.models.inference_server import InferenceServerModel
+from framesift.models.inference_settings import InferenceServerOptions
 from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable, Remarks
-from framesift.models.onnx import OnnxModel
-from framesift.models.onnx_options import OnnxOptions
+from framesift.models.onnx.onnx_model import OnnxModel
+from framesift.models.onnx.onnx_settings import OnnxOptions
 from framesift.models.python import PythonModel, PythonOptions
 from framesift.models.recorded import RecordedModel, RecordedOptions, Recorder
 from framesift.models.stub import StubModel, StubOptions

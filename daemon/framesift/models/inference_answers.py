@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.web import Answered, Unanswered
+from framesift.http_client.client import Answered, Unanswered
 
 _LONGEST_MESSAGE = 200
 # An answer that is too large for this picture would be so again, and a file must not wait for another; the web tells it

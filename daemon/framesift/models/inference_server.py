@@ -19,16 +19,17 @@ from urllib.parse import quote, urlsplit
 
 import cv2
 
-from framesift import __version__, wire
+from framesift import __version__
+from framesift.config.redact import Redactor
 from framesift.datapoint import fitted
 from framesift.frame import Frame
-from framesift.models.breaker import Breaker, Shut
+from framesift.http_client.client import Request, Web
 from framesift.models.inference_answers import Away, Refused, judged, shown
-from framesift.models.inference_options import InferenceServerOptions, is_nearby
+from framesift.models.inference_circuit_breaker import Breaker, Shut
+from framesift.models.inference_settings import InferenceServerOptions, is_nearby
 from framesift.models.model import ModelAway, ModelFailed, Remarks
-from framesift.prediction import Classification, MultiLabel, Prediction, Stub, Task, scaled
-from framesift.redact import Redactor
-from framesift.web import Request, Web
+from framesift.prediction import wire_format as wire
+from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub, Task, scaled
 
 # A thousand objects with outlines of some hundred points each.
 MOST_ANSWER_BYTES = 16 << 20

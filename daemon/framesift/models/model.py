@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from framesift.frame import Frame
-from framesift.prediction import Prediction, Task
+from framesift.prediction.prediction import Prediction, Task
 
 
 class ModelFailed(Exception):

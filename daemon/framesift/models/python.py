@@ -37,12 +37,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from framesift import wire
+from framesift.config.schema import Closed, Tag
 from framesift.frame import Frame
 from framesift.models import supervision
 from framesift.models.model import ModelFailed, ModelUnusable, Remarks
-from framesift.options import Closed, Tag
-from framesift.prediction import Classification, Detections, MultiLabel, Prediction, Stub, Task, scaled
+from framesift.prediction import wire_format as wire
+from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction, Stub, Task, scaled
 
 
 class PythonOptions(Closed):

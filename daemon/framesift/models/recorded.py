@@ -22,11 +22,11 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift import wire
+from framesift.config.schema import Closed
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelUnusable, Remarks
-from framesift.options import Closed
-from framesift.prediction import Detections, Prediction, Task, scaled
+from framesift.prediction import wire_format as wire
+from framesift.prediction.prediction import Detections, Prediction, Task, scaled
 
 
 class RecordedOptions(Closed):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from framesift.config.schema import Closed, Tag
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, Remarks
-from framesift.options import Closed, Tag
-from framesift.prediction import Prediction, Stub, Task
+from framesift.prediction.prediction import Prediction, Stub, Task
 
 
 class StubOptions(Closed):

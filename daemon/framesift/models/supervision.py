@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift import wire
-from framesift.masks import polygon
-from framesift.prediction import MOST_OBJECTS, Detections, Task
+from framesift.prediction import wire_format as wire
+from framesift.prediction.masks import polygon
+from framesift.prediction.prediction import MOST_OBJECTS, Detections, Task
 
 # What is said of objects whose class nobody names.
 _UNNAMED = "object"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framesift.roboflow.client import Batch, Job, Roboflow, Uploaded
-from framesift.roboflow.trouble import PlatformTrouble, Trouble
-from framesift.roboflow.types import ProjectTypes, task_of
+from framesift.roboflow.errors import PlatformTrouble, Trouble
+from framesift.roboflow.project_types import ProjectTypes, task_of
 
 __all__ = ["Batch", "Job", "PlatformTrouble", "ProjectTypes", "Roboflow", "Trouble", "Uploaded", "task_of"]

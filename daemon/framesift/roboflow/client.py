@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode
 from urllib3.filepost import encode_multipart_formdata
 
 from framesift import __version__
-from framesift.redact import Redactor
-from framesift.roboflow.trouble import PlatformTrouble, Trouble, judged
-from framesift.web import MOST_BYTES, Request, Web
+from framesift.config.redact import Redactor
+from framesift.http_client.client import MOST_BYTES, Request, Web
+from framesift.roboflow.errors import PlatformTrouble, Trouble, judged
 
 _MOST_LISTED_BYTES = 8 * 1024 * 1024
 _HEADERS = {"User-Agent": f"framesift/{__version__}", "Accept": "application/json"}

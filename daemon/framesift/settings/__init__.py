@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
-from framesift.config_errors import ConfigError, Place, explain, kinds, shown, validated
-from framesift.config_variables import PREFIX, SECRET_NAME, Variables, document, find, typed
-from framesift.policy_source import UrlPolicy
+from framesift.config.errors import ConfigError, Place, explain, kinds, shown, validated
+from framesift.config.variables import PREFIX, SECRET_NAME, Variables, document, find, typed
+from framesift.policy import UrlPolicy
+from framesift.settings.blocks import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
 from framesift.settings.environment import Environment
-from framesift.settings.options import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
-from framesift.settings.outside import AccountOptions, NetworkOptions
-from framesift.settings.shared import LimitsOptions, RedisOptions
+from framesift.settings.network import AccountOptions, NetworkOptions
+from framesift.settings.shared_limits import LimitsOptions, RedisOptions
 from framesift.streams import StreamOptions
 
 __all__ = [

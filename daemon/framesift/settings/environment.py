@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from framesift.config_errors import ConfigError, shown
+from framesift.config.errors import ConfigError, shown
 
 
 class Environment(BaseSettings):

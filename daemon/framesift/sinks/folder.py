@@ -23,13 +23,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from framesift.durable import make_folder, write_whole
-from framesift.options import Closed, Limits
-from framesift.prediction import Detections
-from framesift.sinks.listing import Listing
+from framesift.atomic_files import make_folder, write_whole
+from framesift.config.schema import Closed, Limits
+from framesift.prediction.prediction import Detections
+from framesift.prediction.wire_format import to_wire
+from framesift.sinks.metadata_file import Listing
 from framesift.sinks.sink import Delivery, Done, Later, Outcome, Scope
-from framesift.sinks.yolo import DataYaml, NotUnderstood, label_lines
-from framesift.wire import to_wire
+from framesift.sinks.yolo_labels import DataYaml, NotUnderstood, label_lines
 
 # These speak of one file; every other error would meet the next datapoint as well.
 _OF_ONE_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}

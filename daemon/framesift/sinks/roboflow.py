@@ -19,11 +19,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from framesift.options import Closed, Limits, Slug
-from framesift.prediction import Classification, Detections, MultiLabel, Stub, Task
+from framesift.config.schema import Closed, Limits, Slug
+from framesift.prediction.prediction import Classification, Detections, MultiLabel, Stub, Task
+from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import PlatformTrouble, ProjectTypes, Roboflow, Trouble
 from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope
-from framesift.wire import to_wire
 
 _CHECK_WITHIN_S = 5.0  # for each of its two questions
 # A person has to do something; asking more often only fills the log.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from framesift.prediction import Prediction
+from framesift.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ One SQLite file: small rows, each with its JPEG and prediction beside it. Invari
 Claims are handed out in the order that `turns` describes.
 """
 
-from framesift.spool.nouns import (
+from framesift.spool.records import (
     Accepted,
     Claim,
     Counts,

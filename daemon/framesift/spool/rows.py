@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Quota
-from framesift.spool.file import Malformed, is_damage
-from framesift.spool.nouns import Exit, Item
+from framesift.spool.database import Malformed, is_damage
+from framesift.spool.records import Exit, Item
 from framesift.spool.space import Transaction, count_exit, remove
 
 # What happens to a row that is being sent: told its (seq, attempts, tried), says whether its credit was given back.

@@ -17,12 +17,14 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from framesift.limits import batch as batches
+from framesift.clock.moment import Moment
+from framesift.limits import batch_size as batches
 from framesift.limits.local import LocalLimits
-from framesift.moment import Moment
-from framesift.spool import file, rows, soundness
-from framesift.spool.damaged import Damaged, Row
-from framesift.spool.nouns import Report
+from framesift.spool import database as file
+from framesift.spool import integrity as soundness
+from framesift.spool import rows
+from framesift.spool.damaged_file import Damaged, Row
+from framesift.spool.records import Report
 
 _BATCH_ROWS = 50
 # The small tables, each with the order of its own tree.

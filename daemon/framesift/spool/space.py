@@ -10,9 +10,9 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from framesift.limits import late
-from framesift.spool.file import beside, free_bytes, is_damage
-from framesift.spool.nouns import Exit, SpoolFull, WhenFull
+from framesift.limits.shared import pending as late
+from framesift.spool.database import beside, free_bytes, is_damage
+from framesift.spool.records import Exit, SpoolFull, WhenFull
 
 _ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
 _VICTIM_PAGES = 8  # the same, for a row that goes; the pages of its picture are only given back

@@ -8,18 +8,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
+from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.frame import Refusal
 from framesift.limits import Grant, Granted, Later, Limit, Quota, Unknown
 from framesift.limits import Refused as NoCredit
-from framesift.limits import batch as batches
+from framesift.limits import batch_size as batches
 from framesift.limits.local import LocalLimits, Used
-from framesift.moment import Moment
-from framesift.prediction import predicted_classes
-from framesift.spool import credits, looking, rows, space, turns
-from framesift.spool.file import FAILURES, is_damage
-from framesift.spool.nouns import (
+from framesift.prediction.prediction import predicted_classes
+from framesift.prediction.wire_format import to_wire
+from framesift.spool import claim_order as turns
+from framesift.spool import inspect_rows as looking
+from framesift.spool import rows, space
+from framesift.spool import shared_quota as credits
+from framesift.spool.database import FAILURES, is_damage
+from framesift.spool.integrity import verify
+from framesift.spool.read_connections import Readers
+from framesift.spool.records import (
     Accepted,
     Claim,
     Counts,
@@ -33,11 +39,8 @@ from framesift.spool.nouns import (
     State,
     WhenFull,
 )
-from framesift.spool.opening import Bounds, Opening
-from framesift.spool.readers import Readers
-from framesift.spool.soundness import verify
+from framesift.spool.spool_file import Bounds, Opening
 from framesift.spool.writer import Doors, Writer
-from framesift.wire import to_wire
 
 T = TypeVar("T")
 

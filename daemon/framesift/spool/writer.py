@@ -19,9 +19,9 @@ from concurrent.futures import TimeoutError as NoAnswer  # the builtin one only 
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from framesift.clock import Clock
-from framesift.spool.file import FAILURES, Trouble, trouble
-from framesift.spool.nouns import Health, Report, SpoolBroken, SpoolFull
+from framesift.clock.clock import Clock
+from framesift.spool.database import FAILURES, Trouble, trouble
+from framesift.spool.records import Health, Report, SpoolBroken, SpoolFull
 from framesift.spool.space import Space, Transaction
 
 T = TypeVar("T")

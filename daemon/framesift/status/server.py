@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from framesift.status.hall import Hall
+from framesift.status.clients import Hall
 from framesift.status.pages import Pages
 from framesift.telemetry import Condition, Telemetry
 

@@ -17,7 +17,7 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from framesift.prediction import Task
+from framesift.prediction.prediction import Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from framesift.prediction import Prediction, predicted_classes
+from framesift.prediction.prediction import Prediction, predicted_classes
 
 
 class AcceptedClasses:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from framesift.config.schema import Fraction, Text
 from framesift.frame import Frame
-from framesift.options import Fraction, Text
-from framesift.prediction import Classification, MultiLabel, Prediction, Task
+from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.close_to_threshold import is_near
 from framesift.strategies.strategy import (

@@ -11,9 +11,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from framesift.config.schema import Fraction
 from framesift.frame import Frame
-from framesift.options import Fraction
-from framesift.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Stub, Task
+from framesift.prediction.prediction import (
+    DETECTION_TASKS,
+    Classification,
+    Detections,
+    MultiLabel,
+    Prediction,
+    Stub,
+    Task,
+)
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,

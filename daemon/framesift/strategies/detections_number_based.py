@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from framesift.config.schema import Fraction
 from framesift.frame import Frame
-from framesift.options import Fraction
-from framesift.prediction import DETECTION_TASKS, Detections, Prediction
+from framesift.prediction.prediction import DETECTION_TASKS, Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,

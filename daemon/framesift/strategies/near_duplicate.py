@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from framesift.config.schema import Closed, Fraction
 from framesift.frame import Pixels
-from framesift.options import Closed, Fraction
-from framesift.prediction import Classification, Detections, MultiLabel, Prediction
+from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
 
 WIDTH, HEIGHT = 16, 12
 # Area averaging a large picture reads every pixel of it; a bilinear step to this size first costs a twentieth.

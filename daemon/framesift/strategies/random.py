@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from framesift.config.schema import Fraction
 from framesift.frame import Frame
-from framesift.options import Fraction
-from framesift.prediction import Prediction
+from framesift.prediction.prediction import Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import Match, ModelFacts, SamplingOptions, Strategy, never_drawn
 

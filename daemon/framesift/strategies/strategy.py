@@ -12,9 +12,9 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from framesift.config.schema import Closed, Limits, Tag, Text
 from framesift.frame import Frame
-from framesift.options import Closed, Limits, Tag, Text
-from framesift.prediction import Prediction, Task
+from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 

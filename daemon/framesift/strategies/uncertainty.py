@@ -22,9 +22,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from framesift.config.schema import Fraction, Text
 from framesift.frame import Frame
-from framesift.options import Fraction, Text
-from framesift.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Task
+from framesift.prediction.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framesift.streams.options import StreamOptions
     from framesift.streams.stream import Stream, StreamEvent, StreamLost, StreamState
+    from framesift.streams.stream_settings import StreamOptions
 
 __all__ = ["Stream", "StreamEvent", "StreamLost", "StreamOptions", "StreamState"]
 
@@ -18,5 +18,5 @@ __all__ = ["Stream", "StreamEvent", "StreamLost", "StreamOptions", "StreamState"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = "options" if name == "StreamOptions" else "stream"
-    return getattr(import_module(f"{__name__}.{room}"), name)
+    module = "stream_settings" if name == "StreamOptions" else "stream"
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -41,7 +41,7 @@ from framesift.streams.channel import (
     Tally,
     Work,
 )
-from framesift.streams.words import Words
+from framesift.streams.decoder_log import Words
 
 if TYPE_CHECKING:
     import cv2

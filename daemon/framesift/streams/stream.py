@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
+from framesift.clock.moment import Moment
+from framesift.config.redact import Redactor
 from framesift.frame import Frame, Pixels, Skip
-from framesift.moment import Moment
-from framesift.redact import Redactor
 from framesift.streams.backoff import Backoff
 from framesift.streams.channel import (
     ChannelClosed,
@@ -36,11 +36,11 @@ from framesift.streams.channel import (
     Tally,
     Work,
 )
-from framesift.streams.listening import LISTEN_S, Listening, SourceGone
-from framesift.streams.options import StreamOptions
-from framesift.streams.process import ReaderProcess, shown
-from framesift.streams.stillness import Stillness
-from framesift.streams.unusable import Unusable
+from framesift.streams.freeze_detector import Stillness
+from framesift.streams.reader_process import ReaderProcess, shown
+from framesift.streams.reader_session import LISTEN_S, Listening, SourceGone
+from framesift.streams.stream_settings import StreamOptions
+from framesift.streams.unusable_pictures import Unusable
 
 FROZEN_AFTER_S = 60.0
 STEADY_AFTER_S = 10.0  # a source that ran for so long is tried again at once when it is lost

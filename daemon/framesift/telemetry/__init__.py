@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TextIO
 
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
+from framesift.config.redact import Redactor
 from framesift.frame import Refusal, Skip
-from framesift.redact import Redactor
 from framesift.telemetry.counters import EXPOSITION_TYPE, Counters, Queue, Snapshot, StreamCounts, Timing
-from framesift.telemetry.credits import CreditsTold, CreditUse
 from framesift.telemetry.events import Events, LogStyle
 from framesift.telemetry.health import Component, Condition, Health
 from framesift.telemetry.lines import LineFile, LineQueue, Lines
 from framesift.telemetry.policies import PolicyTold, without_secrets
+from framesift.telemetry.quota import CreditsTold, CreditUse
 
 __all__ = [
     "EXPOSITION_TYPE",

@@ -23,9 +23,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from framesift.telemetry.credits import CreditsCollector, CreditsTold
 from framesift.telemetry.health import Component
 from framesift.telemetry.policies import PoliciesCollector, PolicyTold
+from framesift.telemetry.quota import CreditsCollector, CreditsTold
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
 EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from framesift.clock import Clock
-from framesift.redact import Redactor
+from framesift.clock.clock import Clock
+from framesift.config.redact import Redactor
 from framesift.telemetry.lines import LEVELS, Lines
 
 FOLD_S = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from framesift.clock import Clock
+from framesift.clock.clock import Clock
 
 
 class Condition(str, Enum):

@@ -1,10 +1,10 @@
 """A stand-in for the inference server: a real HTTP server that looks at the pictures it gets, and fails as told."""
 
 from canaries import KEY
+from rigs.inference.detector import BACKGROUND, CLASSES, Rectangle, painted
 from rigs.inference.requests import Wanted
 from rigs.inference.server import MODELS, InferenceServer, Received
-from rigs.inference.sight import BACKGROUND, CLASSES, Rectangle, painted
-from rigs.platform.orders import Answer, BadJson, Cut, Delay, Html, Order, Oversized, Redirect, Status, Trickle
+from rigs.platform.faults import Answer, BadJson, Cut, Delay, Html, Order, Oversized, Redirect, Status, Trickle
 
 __all__ = [
     "BACKGROUND",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rigs.platform.nouns import Asked, Reply, reply
+from rigs.platform.records import Asked, Reply, reply
 
 TASKS = {
     "object_detection": "object-detection",

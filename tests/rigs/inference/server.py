@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from canaries import KEY
-from rigs.inference import sight
+from rigs.inference import detector as sight
 from rigs.inference.requests import TASKS, Refused, Wanted, json_object, key_of, refused, wanted
-from rigs.platform.nouns import Asked, Reply, reply
-from rigs.platform.orders import Orders, Status, carry_out
+from rigs.platform.faults import Orders, Status, carry_out
+from rigs.platform.records import Asked, Reply, reply
 from rigs.platform.server import _is_listening, _Server
 
 MODELS = {
@@ -62,7 +62,7 @@ class InferenceServer:
             assert server.asked[0].wanted.learning_disabled
 
     It looks at the pictures (sight.py) and answers for each of `models` what its task is; the version 0 of anything is
-    answered by the stub. Answers to the same picture are the same, byte for byte. `orders` (rigs/platform/orders.py;
+    answered by the stub. Answers to the same picture are the same, byte for byte. `orders` (rigs/platform/faults.py;
     "infer" or "any") make it fail; `go_away` and `come_back` refuse connections in between, at the same port.
 
     models: model id -> task. key: the one it knows; None for a server that needs none. forbid_active_learning: a

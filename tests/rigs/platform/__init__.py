@@ -1,8 +1,7 @@
 """A stand-in for the labelling platform: a real HTTP server that keeps what it gets and fails as it is told."""
 
 from canaries import KEY
-from rigs.platform.nouns import Call, Received, StoredAnnotation, StoredBatch, StoredImage
-from rigs.platform.orders import (
+from rigs.platform.faults import (
     Answer,
     BadJson,
     Cut,
@@ -16,6 +15,7 @@ from rigs.platform.orders import (
     Status,
     Trickle,
 )
+from rigs.platform.records import Call, Received, StoredAnnotation, StoredBatch, StoredImage
 from rigs.platform.server import WORKSPACE, Platform
 
 __all__ = [

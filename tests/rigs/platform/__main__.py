@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from rigs.platform.nouns import Received
+from rigs.platform.records import Received
 from rigs.platform.server import Platform
 
 _HOW = """\

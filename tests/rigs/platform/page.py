@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from rigs.platform.nouns import Received, StoredAnnotation, StoredImage
+from rigs.platform.records import Received, StoredAnnotation, StoredImage
 
 _MOST_SHOWN = 200
 

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from canaries import KEY
-from rigs.platform.nouns import Asked, Project, Received, Reply, StoredAnnotation, StoredBatch, StoredImage, refusal
-from rigs.platform.orders import Orders, carry_out
+from rigs.platform.faults import Orders, carry_out
 from rigs.platform.page import page
+from rigs.platform.records import Asked, Project, Received, Reply, StoredAnnotation, StoredBatch, StoredImage, refusal
 from rigs.platform.store import Store, call_of
 
 WORKSPACE = "yard"

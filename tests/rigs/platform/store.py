@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rigs.platform.nouns import (
+from rigs.platform.records import (
     Asked,
     Call,
     Project,

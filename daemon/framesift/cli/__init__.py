@@ -1,0 +1,1 @@
+"""The command line: `framesift run`, `check`, `status`, `policy`, `spool`, `init` and `demo`."""

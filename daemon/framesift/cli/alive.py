@@ -1,0 +1,111 @@
+"""`framesift status --alive`, without all that the other commands need: a container asks once a minute.
+
+Where anything is out of the ordinary, in the words of the command, in the settings or in the answer, nothing is said
+here: the command itself is asked, and says what is wrong. So this may know less of the settings than it, but must never
+believe what it refuses.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framesift.config.types import ConfigError
+from framesift.config.variables import PLACES, Variables, document, find, typed
+
+_DEFAULT_BIND = "127.0.0.1:9464"
+_PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
+_LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])" + _PORT)
+_WIDE = re.compile(r"(?:(?:[1-9]?[0-9]|1[0-9][0-9])(?:\.(?:[1-9]?[0-9]|1[0-9][0-9])){3}|\[::\])" + _PORT)
+_TOKEN = re.compile(r"[!-~]{16,256}")
+# Of other programs' variables, which are looked at before anything else: words that are surely good.
+_GOOD = {
+    "ACTIVE_LEARNING_ENABLED": re.compile(r"true|false|"),
+    "REDIS_SSL": re.compile(r"true|false|"),
+    "REDIS_PORT": re.compile(r"[1-9][0-9]{0,3}|"),
+}
+_WITHIN_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to ask. bind: an address and a port."""
+
+    bind: str
+    token: str | None
+
+
+def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a daemon is surely alive; False also where the words ask for something else. words: the command's,
+    without its name."""
+    try:
+        config = _asked(words)
+        asked = None if config is None else target(config[0], environ)
+        return asked is not None and _answers(asked)
+    except (ConfigError, OSError, ValueError):
+        return False
+
+
+def target(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Target | None:
+    """None where it takes the whole settings to tell. Raises ConfigError."""
+    if not all(good.fullmatch(environ.get(name, "")) for name, good in _GOOD.items()):
+        return None
+    variables = Variables(environ)
+    data = document(find(explicit, environ, places), variables, "status").data
+    block = data.get("status", {}) if isinstance(data, dict) else None
+    if not isinstance(block, dict):
+        return None
+    for name, place in variables.overrides():
+        if place[0] == "status":
+            key = str(place[-1]).removesuffix("_file")
+            value = variables.value(name if key == place[-1] else name.removesuffix("_FILE"))
+            if len(place) != 2 or value is None:
+                return None
+            block[key] = typed(value, name, frozenset({"string", "null"}))
+    if not block.keys() <= {"bind", "token"}:
+        return None
+    bind, token = block.get("bind", _DEFAULT_BIND), block.get("token")
+    if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+        return None
+    if not isinstance(bind, str):
+        return None
+    usual = _LOCAL.fullmatch(bind) or (token is not None and _WIDE.fullmatch(bind))
+    return Target(bind, token) if usual else None
+
+
+def _asked(words: Sequence[str]) -> tuple[Path | None] | None:
+    """The settings file that is named, if one is; None where the words say anything else."""
+    if words[:1] != ["status"]:
+        return None
+    rest = list(words[1:])
+    config: list[str] = []
+    alive = 0
+    while rest:
+        word = rest.pop(0)
+        if word == "--alive":
+            alive += 1
+        elif word in ("--config", "-c") and rest:
+            config.append(rest.pop(0))
+        elif word.startswith("--config="):
+            config.append(word.removeprefix("--config="))
+        else:
+            return None
+    if alive != 1 or len(config) > 1 or any(not path or path.startswith("-") for path in config):
+        return None
+    return (Path(config[0]) if config else None,)
+
+
+def _answers(asked: Target) -> bool:
+    host, _, port = asked.bind.rpartition(":")
+    lines = [f"GET /healthz HTTP/1.1\r\nHost: {asked.bind}\r\nConnection: close\r\n"]
+    if asked.token is not None:
+        lines.append(f"Authorization: Bearer {asked.token}\r\n")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_WITHIN_S) as connection:
+        connection.sendall("".join([*lines, "\r\n"]).encode("ascii"))
+        answer = b""
+        while b"\r\n" not in answer and len(answer) < 1024 and (more := connection.recv(1024)):
+            answer += more
+    return answer.startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,1 @@
+"""The clock that everything takes as an argument, and a point in time of this machine."""

@@ -1,0 +1,298 @@
+"""How a configuration's problems are told: a line each, with the file, the path in it, the value, and what is allowed
+there.
+
+What is allowed is read from the model's own JSON Schema, so that a message can't drift from the rule it explains.
+No line shows a secret: neither a field that the schema marks as one, nor a text that could carry credentials.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from framesift.config.redact import MASK
+from framesift.config.schema import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
+from framesift.config.types import ConfigError, Place, shown
+
+__all__ = ["ConfigError", "Options", "Place", "explain", "kinds", "nearest", "path_to", "shown", "validated"]
+
+Options = TypeVar("Options", bound=BaseModel)
+
+_MOST_PROBLEMS = 20
+_SECRET_KEY = re.compile(r"passw|secret|token|api_?key|credential|authorization", re.IGNORECASE)
+_PATTERNS = {
+    TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
+    NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
+    SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
+    MODEL_ID_PATTERN: "a project and a version, such as parking/3",
+    TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
+}
+
+
+def validated(
+    model: type[Options],
+    data: object,
+    source: str | Callable[[Place], str],
+    at: Callable[[Place], Place] = lambda place: place,
+) -> Options:
+    """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source, at: as for `explain`. Raises
+    ConfigError."""
+    where = source if isinstance(source, str) else source(())
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: a text holds half of a character (a lone surrogate)") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{where}: not to be written as JSON: {error}") from None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise explain(error, source, model, data, at) from None
+
+
+def explain(
+    error: ValidationError,
+    source: str | Callable[[Place], str],
+    model: type[BaseModel],
+    data: object,
+    at: Callable[[Place], Place] = lambda place: place,
+) -> ConfigError:
+    """The problems of `data` that `model` found.
+
+    source: the file's name, or a function that says where the value of a place was written (a file and its line, a
+    variable). data: what was validated (the parsed JSON), by which paths are told from pydantic's own labels.
+    at: where a place of `data` stands in what the reader has before him, if something was left out since.
+    """
+    schema = _schema_of(model)
+    told: dict[Place, list[Any]] = {}
+    for problem in error.errors(include_url=False):
+        # A union reports a problem for each of its branches: they are one problem of one place.
+        told.setdefault(_place(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
+    around = {place[:depth] for place in told for depth in range(len(place))}
+    for place, problems in list(told.items()):
+        if place in around and problems[0]["type"] in ("too_short", "literal_error"):
+            # Pydantic counts the good elements only, and a list is never a word that is allowed too: bad ones tell.
+            del told[place]
+    lines = []
+    for place, problems in islice(told.items(), _MOST_PROBLEMS):
+        where = source if isinstance(source, str) else source(place)
+        path = path_to(place, data, at(place))
+        lines.append(f"{where}: {path + ': ' if path else ''}{_said(place, problems, schema, data)}")
+    if len(told) > _MOST_PROBLEMS:
+        lines.append(f"{len(told) - _MOST_PROBLEMS} more problems are not shown")
+    return ConfigError(*lines)
+
+
+def nearest(word: str, words: Sequence[str]) -> str | None:
+    """The one of `words` that was probably meant by `word`, or None."""
+    by_folded = {w.lower().replace("-", "_"): w for w in words}
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None
+
+
+def kinds(model: type[BaseModel], place: Place, data: object) -> frozenset[str] | None:
+    """The JSON types that `model` allows at `place` of `data`; empty where it allows any, None where it knows none."""
+    root = _schema_of(model)
+    found = list(_schemas(root, place, data))
+    types = {str(s.get("type", "string" if "enum" in s or "const" in s else "")) for s in found}
+    return frozenset() if "" in types else frozenset(types) if found else None
+
+
+@functools.cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """It takes tens of milliseconds to make, and is only read here."""
+    return model.model_json_schema()
+
+
+def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> Place:
+    """`loc` without the labels of union branches, which stand in no file."""
+    place: list[str | int] = []
+    last = len(loc) - 1
+    for i, part in enumerate(loc):
+        found, inner = _step(data, part)
+        if found:
+            data = inner
+        elif not (missing and i == last):
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _step(data: object, part: str | int) -> tuple[bool, object]:
+    if isinstance(data, Mapping) and part in data:
+        return True, data[part]
+    if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+        return True, data[part]
+    return False, None
+
+
+def path_to(place: Place, data: object, told_as: Place | None = None) -> str:
+    """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
+
+    told_as: the place to print, of the same length, if not that in `data`."""
+    path, name = "", None
+    for part, told in zip(place, place if told_as is None else told_as, strict=True):
+        if isinstance(part, int):
+            path += f"[{told}]"
+        else:
+            key = part if re.fullmatch(r"[\w-]{1,64}", part) else shown(part)
+            path += f".{key}" if path else key
+        _, data = _step(data, part)
+        if isinstance(part, int) and isinstance(data, Mapping) and isinstance(data.get("name"), str):
+            name = data["name"]
+    return path if name is None else f"{path} ({shown(name)})"
+
+
+def _said(place: Place, problems: list[Any], root: dict[str, Any], data: object) -> str:
+    value = data
+    for part in place:
+        _, value = _step(value, part)
+    kinds = {problem["type"] for problem in problems}
+    if "extra_forbidden" in kinds:
+        known = [key for s in _schemas(root, place[:-1], data) for key in s.get("properties", {})]
+        meant = nearest(str(place[-1]), known)
+        return f"unknown key; did you mean {meant}?" if meant else f"unknown key; known are {', '.join(known)}"
+    schemas = list(_schemas(root, place, data))
+    allowed = _either(_allowed(s, root) for s in schemas)
+    if "missing" in kinds:
+        return f"is missing; it must be {allowed}" if allowed else "is missing"
+    for problem in problems:
+        if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            return _tag(problem, value)
+        if problem["type"] in ("value_error", "assertion_error"):
+            return str(problem["ctx"]["error"])
+    if any(_is_secret(s, root) for s in schemas) or any(_SECRET_KEY.search(str(part)) for part in place):
+        told = MASK
+    else:
+        told = shown(value)
+    return f"{told} is not allowed; it must be {allowed}" if allowed else f"{told}: {problems[0]['msg']}"
+
+
+def _tag(problem: Any, value: object) -> str:
+    key = str(problem["ctx"]["discriminator"]).strip("'")
+    if problem["type"] == "union_tag_not_found":
+        near = nearest(key, [str(k) for k in value]) if isinstance(value, Mapping) else None
+        return f"{key} is missing" + (f"; is it meant by {near}?" if near else "")
+    words = re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
+    given = value[key] if isinstance(value, Mapping) and key in value else problem["ctx"]["tag"]
+    meant = nearest(given, words) if isinstance(given, str) else None
+    return f"{key}: {shown(given)} is not one of {', '.join(words)}" + (f"; did you mean {meant}?" if meant else "")
+
+
+def _schemas(root: dict[str, Any], place: Place, data: object) -> Iterator[dict[str, Any]]:
+    """The schemas that describe the value at `place`: the branches of a union that fit what stands in the data."""
+    found = list(_branches(root, root, data))
+    for part in place:
+        _, data = _step(data, part)
+        inner: list[dict[str, Any]] = []
+        for schema in found:
+            below = _below(schema, part)
+            if isinstance(below, dict):
+                inner += _branches(below, root, data)
+        found = inner
+    yield from found
+
+
+def _below(schema: dict[str, Any], part: str | int) -> object:
+    if isinstance(part, int):
+        fixed = schema.get("prefixItems", [])
+        return fixed[part] if part < len(fixed) else schema.get("items")
+    if part in schema.get("properties", {}):
+        return schema["properties"][part]
+    by_pattern = schema.get("patternProperties", {})
+    return next(iter(by_pattern.values())) if by_pattern else schema.get("additionalProperties")
+
+
+def _branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Iterator[dict[str, Any]]:
+    if "$ref" in schema:
+        yield from _branches(root["$defs"][schema["$ref"].rpartition("/")[2]], root, data)
+    elif "discriminator" in schema:
+        chosen = data.get(schema["discriminator"]["propertyName"]) if isinstance(data, Mapping) else None
+        mapping = schema["discriminator"]["mapping"]
+        if isinstance(chosen, str) and chosen in mapping:
+            yield from _branches({"$ref": mapping[chosen]}, root, data)
+        else:
+            yield {"type": "object"}
+    elif "anyOf" in schema or "oneOf" in schema:
+        for branch in schema.get("anyOf") or schema["oneOf"]:
+            yield from _branches(branch, root, data)
+    else:
+        yield schema
+
+
+def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
+    """What a schema allows, in words; "" where there are none."""
+    if "const" in schema:
+        return shown(schema["const"])
+    if "enum" in schema:
+        words = [word if isinstance(word, str) else shown(word) for word in schema["enum"]]
+        return f"one of {', '.join(words)}"
+    kind = schema.get("type")
+    if kind in ("number", "integer"):
+        return ("a number" if kind == "number" else "a whole number") + _range(schema)
+    if kind == "string":
+        if "pattern" in schema:
+            return _PATTERNS.get(schema["pattern"], f"a text that matches {schema['pattern']}")
+        return "a text" + _count(schema, "minLength", "maxLength", "character")
+    if kind == "array":
+        fixed = schema.get("prefixItems")
+        if fixed:
+            each_of = list(dict.fromkeys(_either(_each(s, root)) for s in fixed))
+            return f"a list of {len(fixed)}" + (f", each {each_of[0]}" if len(each_of) == 1 else "")
+        each = _either(_each(schema["items"], root)) if "items" in schema else ""
+        count = _count(schema, "minItems", "maxItems", "element")
+        return "a list" + count + (f", each {each}" if each else "")
+    return {"boolean": "true or false", "null": "null", "object": "an object"}.get(str(kind), "")
+
+
+def _each(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
+    for branch in _branches(schema, root, None):
+        yield _allowed(branch, root)
+
+
+def _range(schema: dict[str, Any]) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if least is not None and most is not None:
+        return f" from {_number(least)} to {_number(most)}"
+    parts = [
+        f"{word} {_number(bound)}"
+        for word, bound in (
+            ("of at least", least),
+            ("above", above),
+            ("at most" if above is not None else "of at most", most),
+            ("below", below),
+        )
+        if bound is not None
+    ]
+    return " " + " and ".join(parts) if parts else ""
+
+
+def _count(schema: dict[str, Any], least_key: str, most_key: str, noun: str) -> str:
+    least, most = schema.get(least_key), schema.get(most_key)
+    if least and most:
+        return f" of {least} to {most} {noun}s"
+    if least:
+        return f" of at least {least} {noun}{'s' if least > 1 else ''}"
+    return f" of at most {most} {noun}s" if most else ""
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else str(bound)
+
+
+def _either(choices: Iterator[str]) -> str:
+    found = dict.fromkeys(choice for choice in choices if choice)
+    words = " or ".join(choice for choice in found if choice != "null")
+    return f"{words}, or null" if words and "null" in found else words or "".join(found)
+
+
+def _is_secret(schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    return any(branch.get("writeOnly", False) for branch in _branches(schema, root, None))

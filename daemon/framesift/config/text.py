@@ -1,0 +1,270 @@
+"""A configuration file's text, read strictly: JSON or YAML as plain data, and the line on which each thing stands.
+
+What a reader would take in silence is an error here: a key that stands twice, NaN, half-decoded bytes, a second
+document, a structure without end. What is too large for a configuration is refused before it costs anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from framesift.config.types import ConfigError, Place, shown
+
+MOST_BYTES = 1 << 20
+_MOST_VALUES = 20_000
+_DEEPEST = 50
+_JSON = json.JSONDecoder()
+_TOO_MUCH = f"more than {_MOST_VALUES} values, or {_DEEPEST} levels"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """data: the parsed JSON or YAML. source: what to call it. line_of: the line, from 1, of a key or a list element, or
+    of the nearest thing around it; None for the whole."""
+
+    source: str
+    data: object
+    line_of: Callable[[Place], int | None]
+
+    def where(self, place: Place) -> str:
+        """The source with the line of `place`, or of the nearest thing around it that has one."""
+        line = self.line_of(place)
+        return self.source if line is None else f"{self.source}:{line}"
+
+
+def read(path: Path) -> str:
+    """The text of a configuration file. Raises ConfigError that names the path and what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, not a file") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{path}: is larger than {MOST_BYTES} bytes: it is no configuration")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02x})") from None
+
+
+def parse(text: str, source: str, *, is_json: bool | None = None) -> Document:
+    """The text's data. is_json: told by the first character where it is None. Raises ConfigError."""
+    if not text.strip():
+        raise ConfigError(f"{source}: is empty")
+    if is_json is None:
+        is_json = text.lstrip()[0] in "{["
+    return parse_json(text, source) if is_json else parse_yaml(text, source)
+
+
+def parse_json(text: str, source: str) -> Document:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"{source}: the key {shown(twice)} stands twice in one object")
+        return found
+
+    def no_constant(word: str) -> NoReturn:
+        raise ConfigError(f"{source}: {word} is not a number that JSON knows")
+
+    def finite(word: str) -> float:
+        if not math.isfinite(float(word)):
+            raise ConfigError(f"{source}: {word} is too large for a number")
+        return float(word)
+
+    try:
+        data = json.loads(text, object_pairs_hook=once, parse_constant=no_constant, parse_float=finite)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{source}:{error.lineno}: column {error.colno}: is not JSON: {error.msg}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is nested too deeply") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ConfigError(f"{source}: {error}") from None
+    _refuse_too_much(data, source)
+    return Document(source, data, partial(_line_in_json, text))
+
+
+def _refuse_too_much(data: object, source: str) -> None:
+    """Raises ConfigError."""
+    values = 0
+    level = [data]
+    for _ in range(_DEEPEST + 1):
+        values += len(level)
+        if not level or values > _MOST_VALUES:
+            break
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+
+
+def _line_in_json(text: str, place: Place) -> int | None:
+    """Reads a text that has been parsed before once more, as far as `place`: lines are wanted only of what is wrong."""
+    begins: int | None = None
+    value = _behind_space(text, 0)
+    for part in place:
+        found = _below_in_json(text, value, part)
+        if found is None:
+            break
+        begins, value = found
+    return None if begins is None else text.count("\n", 0, begins) + 1
+
+
+def _below_in_json(text: str, at: int, part: str | int) -> tuple[int, int] | None:
+    """Where the key or the element begins, and where its value does; None where the value at `at` has no such part."""
+
+    if text[at] != ("{" if isinstance(part, str) else "["):
+        return None
+    index, begins = 0, _behind_space(text, at + 1)
+    while text[begins] not in "}]":
+        name: str | int = index
+        value = begins
+        if isinstance(part, str):
+            name, end = _JSON.raw_decode(text, begins)
+            value = _behind_space(text, _behind_space(text, end) + 1)  # the colon
+        if name == part:
+            return begins, value
+        _, end = _JSON.raw_decode(text, value)
+        end = _behind_space(text, end)
+        begins = _behind_space(text, end + 1) if text[end] == "," else end
+        index += 1
+    return None
+
+
+def _behind_space(text: str, offset: int) -> int:
+    while text[offset] in " \t\n\r":
+        offset += 1
+    return offset
+
+
+def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | None = None) -> Document:
+    """change: may alter the tree of nodes before it becomes data."""
+    try:
+        _refuse_too_much_yaml(text, source)
+        loader = ClosedLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                raise ConfigError(f"{source}: is empty")
+            if change is not None:
+                change(node)
+            lines = _lines(node)
+            return Document(source, loader.construct_document(node), partial(_line_in, lines))
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source}:{mark.line + 1}: column {mark.column + 1}" if mark else source
+        raise ConfigError(f"{where}: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{source}:{line}: a character that YAML does not allow: {shown(chr(error.character))}"
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is nested too deeply") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ConfigError(f"{source}: {error}") from None
+
+
+class ClosedLoader(yaml.SafeLoader):
+    """YAML without its traps: no key twice, keys are texts, and a plain word is a boolean or a number only where JSON
+    would agree: `no`, `1:30`, `010`, `1_000` and dates stay texts, `1e-3` is a number, NaN and infinity are errors."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                raise _error(f"a key must be a text: put {shown(str(key.value))} in quotes", key)
+            if key.value in seen:
+                raise _error(f"the key {shown(key.value)} stands twice in one object", key)
+            seen.add(key.value)
+        return node
+
+
+def _finite(_loader: ClosedLoader, node: yaml.ScalarNode) -> float:
+    number = float(node.value) if node.value[-1].isdigit() or node.value[-1] == "." else math.nan
+    if not math.isfinite(number):
+        raise _error(f"{shown(node.value)} is not a finite number", node)
+    return number
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+_BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
+_REPLACED = {_BOOL, _INT, _FLOAT, "tag:yaml.org,2002:timestamp"}
+ClosedLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern, _first in (
+    (_BOOL, r"(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
+    (_INT, r"[-+]?(?:0|[1-9][0-9]*)\Z", "-+0123456789"),
+    (_FLOAT, r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z", "-+.0123456789"),
+    (_FLOAT, r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z", "-+."),
+):
+    ClosedLoader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+ClosedLoader.add_constructor(_FLOAT, _finite)
+
+
+def _refuse_too_much_yaml(text: str, source: str) -> None:
+    """Raises ConfigError. Counts what libyaml finds, where PyYAML was built with it: PyYAML's own parser takes seconds
+    and hundreds of MB for what has a million values. What is wrong with the text is left to that one to say."""
+    if not yaml.__with_libyaml__:
+        return
+    values = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+            values += isinstance(event, yaml.NodeEvent)
+            if values > 2 * _MOST_VALUES:  # keys are counted here, too
+                raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+    except yaml.YAMLError:
+        return
+
+
+def _line_in(lines: Mapping[Place, int], place: Place) -> int | None:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place)
+
+
+def _lines(root: yaml.Node | None) -> dict[Place, int]:
+    """The line of each key and each list element. Raises ConstructorError for a structure without end."""
+    lines: dict[Place, int] = {}
+    waiting: list[tuple[Place, yaml.Node]] = [((), root)] if root is not None else []
+    while waiting:
+        place, node = waiting.pop()
+        if len(lines) > _MOST_VALUES or len(place) > _DEEPEST:
+            raise _error(f"{_TOO_MUCH}: it may refer to itself", node)
+        if isinstance(node, yaml.MappingNode):
+            inner = [((*place, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = [((*place, i), value, value) for i, value in enumerate(node.value)]
+        else:
+            continue
+        for below, key, value in inner:
+            lines[below] = key.start_mark.line + 1
+            waiting.append((below, value))
+    return lines

@@ -1,0 +1,195 @@
+"""Variables: what the environment says, with secrets from files, put into the settings.
+
+    ${NAME} and ${NAME:default}         in any value of the file; $${ stands for ${ itself
+    FRAMESIFT_SPOOL__PATH=/data/s.db    over the file: the path to a key, its parts joined by __, as in
+                                        FRAMESIFT_STREAMS__0__FPS; a list or a block as JSON, which replaces the file's
+
+A variable NAME is looked for in the environment, in the file that NAME_FILE names, and as a credential of that name in
+systemd's $CREDENTIALS_DIRECTORY. What comes from a file, or into a key that calls itself a secret, is never printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from framesift.config.text import ClosedLoader, Document, parse_json, parse_yaml, read
+from framesift.config.types import ConfigError, Place
+
+PREFIX = "FRAMESIFT_"
+# Says where the settings are, and is none of them.
+CONFIG = "FRAMESIFT_CONFIG"
+PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_MENTIONED = re.compile(rf"\$\$\{{|\$\{{(?P<name>{_NAME})(?::(?P<default>[^}}]*))?\}}|(?P<broken>\$\{{)")
+SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
+# What Kubernetes tells every container about a service that is called framesift.
+_KUBERNETES = re.compile(r"FRAMESIFT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)")
+_MOST_BYTES = 64 << 10
+_PLAIN = None  # PyYAML's style of a scalar without quotes
+
+
+def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Path:
+    """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
+    if explicit is not None:
+        return explicit
+    if named := environ.get(CONFIG):
+        return Path(named)
+    for place in places:
+        if place.exists():
+            return place
+    raise ConfigError(
+        f"there are no settings: none of {', '.join(map(str, places))} exists; "
+        f"framesift init writes them, --config or {CONFIG} names another file"
+    )
+
+
+def document(path: Path, variables: Variables, within: str | None) -> Document:
+    """What stands in the file, with the variables that it mentions; of `within` alone, if that is a key. Raises
+    ConfigError."""
+    source = str(path)
+    text = read(path)
+    try:
+        return parse_yaml(text, source, lambda node: substitute(node, source, variables, within))
+    except ConfigError as error:
+        if "expected ',' or" in str(error) and "${" in text:
+            raise ConfigError(*error.problems, f"{source}: inside [ ] and {{ }}, ${{NAME}} needs quotes") from None
+        raise
+
+
+@dataclass(slots=True)
+class Variables:
+    """environ: the process's. mentioned: names that the file asked for. secrets: values that no line may show."""
+
+    environ: Mapping[str, str]
+    mentioned: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set)
+
+    def value(self, name: str) -> str | None:
+        """Raises ConfigError where a file that should hold it can't be read."""
+        value = self.environ.get(name)
+        if value is None:
+            path = self._file(name)
+            if path is None:
+                return None
+            value = _content(path, name)
+            self.secrets.add(value)
+        elif SECRET_NAME.search(name):
+            self.secrets.add(value)
+        return value
+
+    def overrides(self) -> Iterator[tuple[str, Place]]:
+        """The names of the variables that stand over the file, and the places where, outer ones before inner ones."""
+        names = {name for name in self.environ if name.startswith(PREFIX)}
+        names |= {path.name for path in self._credentials() if path.name.startswith(PREFIX)}
+        for name in sorted(names - self.mentioned - {CONFIG}, key=lambda n: (n.count("__"), n)):
+            if _KUBERNETES.fullmatch(name) is None:
+                yield name, tuple(name.removeprefix(PREFIX).lower().split("__"))
+
+    def _file(self, name: str) -> Path | None:
+        if f"{name}_FILE" in self.environ:
+            return Path(self.environ[f"{name}_FILE"])
+        return next((path for path in self._credentials() if path.name == name), None)
+
+    def _credentials(self) -> list[Path]:
+        folder = self.environ.get("CREDENTIALS_DIRECTORY")
+        try:
+            return sorted(Path(folder).iterdir()) if folder else []
+        except OSError as error:
+            raise ConfigError(f"$CREDENTIALS_DIRECTORY: {folder} cannot be read: {error.strerror}") from None
+
+
+def substitute(root: yaml.Node, source: str, variables: Variables, within: str | None = None) -> None:
+    """Replaces ${NAME} in the scalars under `root`, or of one of its keys. Those without quotes are then typed as if
+    they had been written so.
+
+    Raises ConfigError that names the line, the key and the variable of each that isn't set.
+    """
+    problems: list[str] = []
+    seen: set[int] = set()
+    waiting: list[tuple[str, yaml.Node]] = [("", root)]
+    while waiting:
+        key, node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for name, inner in reversed(node.value):
+                if within not in (None, name.value) and not key:
+                    continue
+                waiting.append((f"{key}.{name.value}" if key else str(name.value), inner))
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend((f"{key}[{i}]", inner) for i, inner in reversed(list(enumerate(node.value))))
+        elif isinstance(node, yaml.ScalarNode) and "${" in node.value:
+            try:
+                _fill(node, variables)
+            except ConfigError as error:
+                problems += [f"{source}:{node.start_mark.line + 1}: {key}: {said}" for said in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _fill(node: yaml.ScalarNode, variables: Variables) -> None:
+    def value(found: re.Match[str]) -> str:
+        name, default = found["name"], found["default"]
+        if found["broken"]:
+            raise ConfigError("${ begins no ${NAME} or ${NAME:default}; write $${ where you mean the characters")
+        if name is None:
+            return "${"
+        if default is not None and default.startswith("-"):
+            raise ConfigError(f"${{{name}:...}}: the default begins right after the colon, without a -")
+        variables.mentioned |= {name, f"{name}_FILE"}
+        known = variables.value(name)
+        if known is None and default is None:
+            raise ConfigError(
+                f"the variable {name} is not set (nor {name}_FILE, nor a credential of that name); "
+                f"set it, or write ${{{name}:default}}"
+            )
+        return default or "" if known is None else known
+
+    node.value = _MENTIONED.sub(value, node.value)
+    if node.style is _PLAIN:
+        node.tag = plain_tag(node.value)
+
+
+def plain_tag(text: str) -> str:
+    """What YAML takes an unquoted text for."""
+    loader = ClosedLoader("")
+    try:
+        return str(loader.resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]  # the stubs lack it
+    finally:
+        loader.dispose()
+
+
+def typed(text: str, name: str, allowed: frozenset[str]) -> object:
+    """A variable's value as data. allowed: JSON types; a text that could be another type is one only where it may be.
+
+    Raises ConfigError where a list or a block is not JSON.
+    """
+    if text.lstrip()[:1] in ("[", "{") and (not allowed or allowed & {"array", "object"}):
+        return parse_json(text, name).data
+    tag = plain_tag(text).rpartition(":")[2]
+    kind = {"int": "integer", "float": "number", "bool": "boolean", "null": "null"}.get(tag, "string")
+    fits = not allowed or kind in allowed or (kind == "integer" and "number" in allowed)
+    if kind == "string" or (not fits and "string" in allowed):
+        return text
+    return None if kind == "null" else parse_yaml(text, name).data
+
+
+def _content(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(f"{name}: {path} is larger than {_MOST_BYTES} bytes: it is no secret")
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError) as error:
+        why = (
+            "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        )
+        raise ConfigError(f"{name}: {path} cannot be read: {why}") from None

@@ -1,0 +1,259 @@
+"""`framesift demo`: the whole river, from a video to a folder of labelled frames, on a stranger's machine.
+
+Without a source it is a rendered street watched by a detector that was trained on rendered streets. That detector knows
+nothing else, so somebody's own source is never shown to it: without `--model` it gets the null model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from framesift.clock.clock import SystemClock
+from framesift.config.errors import ConfigError
+from framesift.config.redact import redacted_url
+from framesift.demo.contact_sheet import MOST, Collected, contact_sheet, read_folder
+from framesift.demo.scene import Street, write_video
+from framesift.models import ModelUnusable
+from framesift.prediction.prediction import Detections
+from framesift.service.service import Service
+from framesift.service.systemd import Notifier
+from framesift.settings import load, secrets
+from framesift.streams import StreamLost
+from framesift.telemetry import Snapshot, Telemetry
+
+MARKER = ".framesift-demo"
+DETECTOR = Path(__file__).with_name("street.onnx")
+CONFIDENT = 0.5
+DEMO_SEED = 7
+
+# Rare enough that the hour's credits last from the first cars in daylight to the last one at dusk.
+STREET_STRATEGIES: tuple[dict[str, Any], ...] = (
+    {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 0.1,
+     "limits": [{"type": "hourly", "value": 8}]},
+    {"name": "crowded", "type": "detections_number_based", "more_than": 12, "probability": 0.1,
+     "limits": [{"type": "hourly", "value": 8}]},
+    {"name": "hard", "type": "uncertainty", "aggregation": "mean", "minimum_score": 0.5, "probability": 0.1,
+     "limits": [{"type": "hourly", "value": 8}]},
+    {"name": "everyday", "type": "random", "traffic_percentage": 0.02},
+)  # fmt: skip
+OWN_STRATEGIES: tuple[dict[str, Any], ...] = (
+    {"name": "everyday", "type": "random", "traffic_percentage": 0.1, "limits": [{"type": "minutely", "value": 20}]},
+)
+# With a model of one's own: what it is unsure of, too.
+MODEL_STRATEGIES: tuple[dict[str, Any], ...] = (
+    {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.15, "probability": 0.2,
+     "limits": [{"type": "minutely", "value": 20}]},
+    {"name": "hard", "type": "uncertainty", "minimum_score": 0.5, "probability": 0.2,
+     "limits": [{"type": "minutely", "value": 20}]},
+    *OWN_STRATEGIES,
+)  # fmt: skip
+# What a demo leaves behind, and the next one replaces; whatever else lies in the folder is not ours.
+LEFT_BEHIND = (
+    "street.mp4", "framesift.yaml", "policy.json", "contact-sheet.png", "collected",
+    "spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock", "spool.db.reserve", "spool.db.reserve-2",
+)  # fmt: skip
+
+
+class DemoRefused(Exception):
+    """The demo can't be played as asked; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How well the confident boxes lie on the objects that the scene knows. boxes: how many were compared."""
+
+    mean_iou: float
+    boxes: int
+
+
+def play(folder: Path, *, source: str | None, model: Path | None, seconds: float, console: Console) -> int:
+    """Plays the demo into `folder` and prints what came of it; returns the exit code. Raises DemoRefused."""
+    if source is None and model is not None:
+        raise DemoRefused("--model needs --source: the rendered street has its own detector")
+    if source is not None and _is_path(source):
+        _find(Path(source), folder)
+    _fresh(folder)
+    street = Street(seed=DEMO_SEED) if source is None else None
+    if street is not None:
+        _render(street, folder / "street.mp4", console)
+    _configure(folder, source, model)
+    if source is not None and model is None:
+        console.print("no --model: the null model watches, so frames are chosen by chance, and near duplicates refused")
+    snapshot, code = _collect(folder, street, seconds, console)
+    if not snapshot.frames_read:
+        seen = "the rendered street" if source is None else redacted_url(source)
+        raise DemoRefused(f"not one frame could be read from {seen}; the lines above say why")
+    collected = read_folder(folder / "collected")
+    console.print(_table(snapshot))
+    if street is not None:
+        overlap = mean_overlap(street, collected)
+        boxes = f"{overlap.boxes} boxes of confidence {CONFIDENT} or more"
+        console.print(f"boxes on objects: mean IoU {overlap.mean_iou:.2f} over {boxes}")
+    sheet = folder / "contact-sheet.png"
+    title = f"framesift: {len(collected)} frames worth a label" + (f", {MOST} of them here" * (len(collected) > MOST))
+    cv2.imwrite(str(sheet), contact_sheet(collected, title))
+    labels = ", YOLO labels/ and data.yaml" if (folder / "collected" / "data.yaml").exists() else ""
+    console.print(f"collected:     {folder / 'collected'}  (images/{labels}, metadata.jsonl)")
+    console.print(f"contact sheet: {sheet}")
+    if street is not None:
+        console.print("next: [bold]framesift demo --source YOUR_VIDEO_OR_RTSP_OR_0[/], or [bold]framesift init[/]")
+    return code
+
+
+def mean_overlap(street: Street, collected: tuple[Collected, ...]) -> Overlap:
+    """The mean intersection over union of confident boxes with the nearest true box of the same class (0 if none)."""
+    overlaps: list[float] = []
+    for one in collected:
+        if not isinstance(one.prediction, Detections):
+            continue
+        truth = street.truth(one.frame)
+        for d in one.prediction.objects:
+            if d.confidence >= CONFIDENT:
+                same = (t for t in truth if t.class_name == d.class_name)
+                overlaps.append(max((_iou(_corners(d), _corners(t)) for t in same), default=0.0))
+    return Overlap(sum(overlaps) / len(overlaps) if overlaps else 0.0, len(overlaps))
+
+
+def _corners(box: Any) -> tuple[float, float, float, float]:
+    return box.x - box.width / 2, box.y - box.height / 2, box.x + box.width / 2, box.y + box.height / 2
+
+
+def _iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def _fresh(folder: Path) -> None:
+    """An empty folder. Only what an earlier demo made is removed."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise DemoRefused(f"{folder} is not empty and was not made by a demo: choose another --folder")
+        strange = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
+        if strange:
+            raise DemoRefused(f"{folder} holds what no demo made ({', '.join(strange[:5])}): choose another --folder")
+        for name in LEFT_BEHIND:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def _is_path(source: str) -> bool:
+    return "://" not in source and not source.isdigit()
+
+
+def _find(source: Path, folder: Path) -> None:
+    """Before anything of an earlier demo is removed."""
+    if not source.is_file():
+        raise DemoRefused(f"--source {source}: there is no such file")
+    if folder.absolute() in source.absolute().parents:
+        raise DemoRefused(f"--source {source} lies in the demo's own folder {folder}, which is begun anew: move it")
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+def _render(street: Street, path: Path, console: Console) -> None:
+    with _bar(console) as bar:
+        task = bar.add_task("rendering a street", total=street.frames)
+        write_video(street, path, lambda done, _total: bar.update(task, completed=done))
+
+
+def _configure(folder: Path, source: str | None, model: Path | None) -> None:
+    """Writes the demo's own framesift.yaml and policy.json, so that it can be read, changed and run again."""
+    strategies = STREET_STRATEGIES if source is None else OWN_STRATEGIES if model is None else MODEL_STRATEGIES
+    policy = {
+        "enabled": True,
+        "persist_predictions": True,
+        "sampling_strategies": list(strategies),
+        "batching_strategy": {"batches_name_prefix": "demo", "recreation_interval": "daily"},
+        "near_duplicate": {"threshold": "auto", "memory": 256},
+    }
+    if source is None:
+        stream: dict[str, Any] = {"name": "street", "source": "street.mp4"}
+        model_block: dict[str, Any] = {"type": "onnx", "path": str(DETECTOR), "confidence": 0.1}
+    else:
+        # A file is found from where the command was given, wherever the demo's folder lies.
+        there = Path(source).absolute() if _is_path(source) else source
+        stream = {"name": "yours", "source": int(source) if source.isdigit() else str(there)}
+        model_block = {"type": "stub"} if model is None else {"type": "onnx", "path": str(model.absolute())}
+    settings = {
+        "device": "demo",
+        "streams": [stream],
+        "model": model_block,
+        "policy": "policy.json",
+        "sink": {"type": "folder", "path": "collected"},
+        "spool": {"path": "spool.db", "max_bytes": "256MiB", "min_free_bytes": "64MiB"},
+        "status": {"bind": None},
+        "log": {"level": "warning" if source is None else "info"},
+    }
+    (folder / "policy.json").write_text(json.dumps(policy, indent=2) + "\n", encoding="utf-8")
+    (folder / "framesift.yaml").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
+
+
+def _collect(folder: Path, street: Street | None, seconds: float, console: Console) -> tuple[Snapshot, int]:
+    clock = SystemClock()
+    try:
+        settings = load(folder / "framesift.yaml", _NOTHING)
+    except ConfigError as error:
+        raise DemoRefused(str(error)) from None
+    telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
+    finite = "://" not in str(settings.streams[0].source) and not isinstance(settings.streams[0].source, int)
+    started_s = clock.monotonic()
+    with _bar(console) as bar:
+        total = street.frames if street is not None else None if finite else round(seconds)
+        task = bar.add_task("watching" if finite else "watching (seconds)", total=total)
+
+        def progress() -> None:
+            watched_s = clock.monotonic() - started_s
+            bar.update(task, completed=telemetry.snapshot().frames_read if finite else round(watched_s))
+            if not finite and watched_s >= seconds:
+                service.stop()
+
+        service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None), progress=progress)
+        try:
+            code = service.run()
+        except (ModelUnusable, StreamLost) as error:
+            raise DemoRefused(str(error)) from None
+        _finish(bar, task, telemetry.snapshot().frames_read if finite else None)
+    return telemetry.snapshot(), code
+
+
+_NOTHING: Mapping[str, str] = {}  # the demo is the same everywhere: no variable changes it
+
+
+def _finish(bar: Progress, task: TaskID, frames: int | None) -> None:
+    if frames is not None:
+        bar.update(task, completed=frames, total=frames)
+
+
+def _table(snapshot: Snapshot) -> Table:
+    table = Table(title="what became of the frames", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column("frames", justify="right")
+    table.add_row("seen", str(snapshot.frames_read))
+    for reason, count in snapshot.refused.items():
+        table.add_row(f"  refused: {reason}", str(count))
+    for strategy, count in snapshot.matched.items():
+        table.add_row(f"  matched: {strategy}", str(count))
+    table.add_row("accepted", str(snapshot.frames_accepted))
+    for strategy, count in snapshot.accepted.items():
+        table.add_row(f"  charged: {strategy}", str(count))
+    table.add_row("delivered", str(snapshot.exits.get("delivered", 0)))
+    return table

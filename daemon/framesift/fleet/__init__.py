@@ -1,0 +1,1 @@
+"""What keeps the spool, the shared limits and the platform's batches in agreement."""

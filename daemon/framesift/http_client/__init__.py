@@ -1,0 +1,1 @@
+"""Requests to servers elsewhere, each with one deadline over the whole of it."""

@@ -1,0 +1,1 @@
+"""Limits that several devices share through one Redis server."""

@@ -1,0 +1,330 @@
+"""HTTP/1.1 (RFC 9112) as two asyncio streams speak it: heads and bodies, with the very bytes in which they came.
+
+A head is bounded, and a body whose length is ambiguous is refused: two readers that disagree about where a message ends
+would let one client speak in another's name.
+
+Into how many pieces something is cut is the sender's choice. So what has arrived is read as a block, many chunks at a
+time, and after each block others get their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+
+from framesift.listeners.chunked_body import BadChunks, Chunks
+
+MOST_HEAD_BYTES = 64 << 10
+MOST_FIELDS = 256
+# How much is handled before others get their turn, and how much is read ahead of whoever takes it.
+BLOCK_BYTES = 64 << 10
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+_LINE_FEED_ALONE = re.compile(rb"(?<!\r)\n")
+# The address that a Host names (RFC 3986, 3.2.2 and 3.2.3); a list is two of them.
+_HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
+_LINGER_S = 5.0
+
+
+class BadHttp(Exception):
+    """What came is no message that can be answered. status: of the answer."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Cut(Exception):
+    """The connection ended inside a message."""
+
+
+class Reader(asyncio.StreamReader):
+    """A stream whose end can be waited for. What had arrived before the connection broke can still be read.
+
+    One reads at a time. ahead: what was looked at, not taken yet. arrived_bytes: since the connection began. owes:
+    what is waited for is to come; False where the other side may be silent as long as it likes. waits_since_s: since
+    when it has been waited for, in the loop's time; None while nobody waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(limit=BLOCK_BYTES, loop=asyncio.get_running_loop())
+        self.ended = asyncio.Event()
+        self.ahead = bytearray()
+        self.arrived_bytes = 0
+        self.owes = True
+        self.waits_since_s: float | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._fetched_bytes = 0
+        self._turn_ends_at_bytes = BLOCK_BYTES
+
+    def feed_data(self, data: Any) -> None:
+        self.arrived_bytes += len(data)
+        super().feed_data(data)
+        self._wake()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.ended.set()
+        self._wake()
+
+    def set_exception(self, exc: BaseException) -> None:  # noqa: ARG002  # the library's own signature
+        self.feed_eof()
+
+    def at_eof(self) -> bool:
+        return not self.ahead and super().at_eof()
+
+    def give_up(self, why: Exception) -> None:
+        """Whoever waits for more gets this instead."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(why)
+
+    async def more(self) -> bool:
+        """Waits until more is ahead. False where the other side has ended."""
+        content = await self._fetched(BLOCK_BYTES)
+        self.ahead += content
+        return bool(content)
+
+    def take(self, count: int) -> bytes:
+        """From what is ahead."""
+        taken = bytes(self.ahead[:count])
+        del self.ahead[:count]
+        return taken
+
+    async def read(self, n: int = BLOCK_BYTES) -> bytes:
+        """At least one byte and at most `n`, or a block; b"" where the other side has ended."""
+        return self.take(n) if self.ahead else await self._fetched(n)
+
+    async def _fetched(self, most_bytes: int) -> bytes:
+        if self._fetched_bytes >= self._turn_ends_at_bytes:
+            self._turn_ends_at_bytes = self._fetched_bytes + BLOCK_BYTES
+            await asyncio.sleep(0)
+        if self.arrived_bytes == self._fetched_bytes and not self.ended.is_set():
+            assert self._waiting is None
+            loop = asyncio.get_running_loop()
+            self._waiting, self.waits_since_s = loop.create_future(), loop.time()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = self.waits_since_s = None
+        content = await super().read(min(most_bytes, BLOCK_BYTES))
+        self._fetched_bytes += len(content)
+        return content
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a message. raw: as it came, with the empty line. first: the three words of its first line. fields:
+    names in lower case, in their order."""
+
+    raw: bytes = field(repr=False)
+    first: tuple[str, str, str] = field(repr=False)
+    fields: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def every(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name]
+
+    def get(self, name: str) -> str:
+        """The first of that name, "" where there is none."""
+        return next((value for key, value in self.fields if key == name), "")
+
+    def words(self, name: str) -> list[str]:
+        """The elements of a list, in lower case."""
+        return [word.strip().lower() for value in self.every(name) for word in value.split(",") if word.strip()]
+
+    @property
+    def ends_connection(self) -> bool:
+        version = self.first[2] if self.first[2].startswith("HTTP/") else self.first[0]
+        said = self.words("connection")
+        return "close" in said or (version != "HTTP/1.1" and "keep-alive" not in said)
+
+    @property
+    def status(self) -> int:
+        """Of an answer."""
+        return int(self.first[1])
+
+
+async def read_head(reader: Reader, *, of_answer: bool = False) -> Head | None:
+    """The next head; None where the other side has ended. Raises BadHttp, Cut."""
+    seen = 0
+    while (head := head_ahead(reader, seen, of_answer=of_answer)) is None:
+        seen = len(reader.ahead)
+        if not await reader.more():
+            if reader.ahead:
+                raise Cut
+            return None
+    return head
+
+
+def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Head | None:
+    """Taken from what is ahead; None where its end has not come. seen: so much of it was looked at. Raises BadHttp."""
+    empty = _EMPTY_LINES.match(reader.ahead)
+    if empty and empty.end():  # before a request they are skipped (RFC 9112, 2.2)
+        reader.take(empty.end())
+        seen = 0
+    end = reader.ahead.find(b"\r\n\r\n", max(0, seen - 3))
+    so_far = end if end >= 0 else len(reader.ahead)
+    # Some would take it for the end of a line, and two of them for the end of the head.
+    if _LINE_FEED_ALONE.search(reader.ahead, seen, so_far):
+        raise BadHttp(400, "a line of the head ends in a line feed alone")
+    if so_far > MOST_HEAD_BYTES - len(b"\r\n\r\n"):
+        raise BadHttp(431, f"the head has more than {MOST_HEAD_BYTES} bytes")
+    if end < 0:
+        return None
+    raw = reader.take(end + len(b"\r\n\r\n"))
+    if not of_answer and raw.count(b"\r\n") > MOST_FIELDS + 2:
+        raise BadHttp(431, f"the head has more than {MOST_FIELDS} fields")
+    first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
+    words = first.split(" ", 2)
+    if of_answer:
+        good = len(words) >= 2 and words[0].startswith("HTTP/1.") and words[1].isdecimal() and len(words[1]) == 3
+        words = [*words, ""][:3]
+    else:
+        good = len(words) == 3 and words[2] in ("HTTP/1.1", "HTTP/1.0") and all(words)
+    if not good:
+        raise BadHttp(400, "the first line is not HTTP/1.1")
+    split = [line.partition(":") for line in lines]
+    if not of_answer:
+        # Others read "Content-Length : 5", a folded line or a line feed alone as they like, and would see another body.
+        if any(_CONTROL.search(line) for line in (first, *lines)):
+            raise BadHttp(400, "the head has a control character")
+        if not all(colon and _NAME.fullmatch(name) for name, colon, _ in split):
+            raise BadHttp(400, "a line of the head is not a name, a colon and a value")
+    head = Head(
+        raw,
+        (words[0], words[1], words[2]),
+        tuple((name.lower(), value.strip(" \t")) for name, _, value in split),
+    )
+    if not of_answer:
+        hosts = head.every("host")
+        if len(hosts) != 1 and (hosts or words[2] == "HTTP/1.1"):  # RFC 9112, 3.2; HTTP/1.0 knew no Host
+            raise BadHttp(400, f"the head has {len(hosts)} Hosts instead of one")
+        if not all(map(_HOST.fullmatch, hosts)):
+            raise BadHttp(400, "the Host is not a name or an address")
+    return head
+
+
+class Kind(Enum):
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    UNTIL_END = "until the connection ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a body is delimited. size_bytes: where that is known."""
+
+    kind: Kind
+    size_bytes: int = 0
+
+
+NO_BODY = Framing(Kind.NONE)
+
+
+def framing_of_request(head: Head) -> Framing:
+    """Raises BadHttp."""
+    said = _framing(head)
+    return NO_BODY if said.kind is Kind.UNTIL_END else said
+
+
+def framing_of_answer(head: Head, method: str) -> Framing:
+    """method: of the request. Raises BadHttp."""
+    if method == "HEAD" or head.status in (204, 304) or head.status < 200:
+        return NO_BODY
+    return _framing(head)
+
+
+def _framing(head: Head) -> Framing:
+    codings, lengths = head.words("transfer-encoding"), set(head.every("content-length"))
+    if codings:
+        if codings != ["chunked"] or lengths or "HTTP/1.0" in head.first:
+            raise BadHttp(400, "Transfer-Encoding is chunked and nothing else, and without a Content-Length")
+        return Framing(Kind.CHUNKED)
+    if not lengths:
+        return Framing(Kind.UNTIL_END)
+    (length, *others) = lengths
+    if others or not (length.isascii() and length.isdecimal()) or len(length) > 15:
+        raise BadHttp(400, "Content-Length is one whole number")
+    return Framing(Kind.LENGTH, int(length)) if int(length) else NO_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some bytes of a body. raw: as they came, with the chunks' own lines. content: without."""
+
+    raw: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+
+
+async def pieces(reader: Reader, framing: Framing) -> AsyncGenerator[Piece, None]:
+    """The body as it arrives. Raises Cut, BadHttp."""
+    if framing.kind is Kind.LENGTH:
+        left = framing.size_bytes
+        while left:
+            content = await reader.read(left)
+            if not content:
+                raise Cut
+            left -= len(content)
+            yield Piece(content, content)
+    elif framing.kind is Kind.UNTIL_END:
+        while content := await reader.read():
+            yield Piece(content, content)
+    elif framing.kind is Kind.CHUNKED:
+        chunks = Chunks()
+        while not chunks.ended:
+            try:
+                count, content = chunks.read(bytes(reader.ahead))
+            except BadChunks as error:
+                raise BadHttp(400, str(error)) from None
+            if count:
+                yield Piece(reader.take(count), content)
+                if reader.ahead:  # else the next one is waited for
+                    await asyncio.sleep(0)
+            elif not await reader.more():
+                raise Cut
+
+
+def answer(
+    status: int,
+    content: Mapping[str, Any] | list[Any] | str,
+    *,
+    more: Mapping[str, str] | None = None,
+    ends: bool = False,
+    bodiless: bool = False,
+) -> bytes:
+    """A whole answer of ours: an object or a list as JSON, or a text. bodiless: to a HEAD."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    body = f"{text}\n".encode("utf-8", "replace")
+    kind = "text/plain; charset=utf-8" if isinstance(content, str) else "application/json"
+    fields = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store", **(more or {})}
+    if ends:
+        fields["Connection"] = "close"
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if bodiless else body)
+
+
+async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S) -> None:
+    """Sends a last answer to somebody who may still be sending, and reads on for a while: closing at once would reset
+    the connection, and the answer with it."""
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        writer.write(content)
+        if writer.can_write_eof():
+            writer.write_eof()
+        await asyncio.wait_for(_swallow(reader), linger_s)
+
+
+async def _swallow(reader: Reader) -> None:
+    while await reader.read():
+        pass

@@ -1,0 +1,217 @@
+"""What passes between clients and an inference server, as far as it is understood: which requests are inferences, of
+which pictures, and what the server said of each. What is not understood is nobody's business here.
+
+The routes are those of Roboflow's inference server: POST /infer/{task} with JSON, and POST /{dataset}/{version} with
+base64 or a form.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from framesift.listeners.datapoint_requests import Fault, from_base64, parsed
+from framesift.listeners.http1 import Head
+from framesift.listeners.multipart import BadForm, boundary_of, parts
+from framesift.listeners.request_outcomes import Outcome
+from framesift.prediction.prediction import Task
+
+MOST_IMAGES = 32
+_TASKS = {
+    "/infer/object_detection": Task.OBJECT_DETECTION,
+    "/infer/instance_segmentation": Task.INSTANCE_SEGMENTATION,
+    "/infer/keypoints_detection": Task.KEYPOINT_DETECTION,
+    "/infer/classification": Task.CLASSIFICATION,
+}
+_LEGACY = re.compile(r"/([A-Za-z0-9_-]{1,128}/[0-9]{1,9})/?")
+_PROJECT = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_MODEL = re.compile(r"[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}")
+_STUB = re.compile(rb'"model_id"\s*:\s*"[A-Za-z0-9_-]{1,128}(?:/|\\/)0"')
+_TRUE = ("true", "1", "yes", "on", "t", "y")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An inference, as far as its head tells. task, model_id: None where only the body says. query: without the key."""
+
+    task: Task | None
+    model_id: str | None
+    query: Mapping[str, str] = field(repr=False)
+
+    @property
+    def is_stub(self) -> bool:
+        return self.model_id is not None and self.model_id.endswith("/0")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one call asks. dataset: the project where the client wants its pictures, None for the model's own. count: of
+    the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped."""
+
+    model_id: str
+    dataset: str | None
+    count: int
+    as_list: bool
+    images: Callable[[], tuple[bytes, ...]] = field(repr=False)
+
+
+class Skipped(Exception):
+    """There is nothing to sample here."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.value)
+        self.outcome = outcome
+
+
+def call_of(head: Head) -> Call | None:
+    """None where this is no inference of a kind that is known."""
+    method, target, _ = head.first
+    path, _, query = target.partition("?")
+    if method != "POST":
+        return None
+    said = {name: value for name, value in parse_qsl(query, max_num_fields=None) if name != "api_key"}
+    if path in _TASKS:
+        return Call(_TASKS[path], None, said)
+    legacy = _LEGACY.fullmatch(path)
+    return None if legacy is None else Call(None, legacy[1], said)
+
+
+@dataclass(frozen=True, slots=True)
+class StubCall:
+    """A call of a model's version 0, which is no model at all. count: of the pictures, None where it is one alone."""
+
+    model_id: str
+    count: int | None = None
+
+    @property
+    def project(self) -> str:
+        return self.model_id.partition("/")[0]
+
+    def answer(self, task: Task) -> dict[str, Any] | list[Any]:
+        stub = {"time": 0.0, "is_stub": True, "model_id": self.model_id, "task_type": str(task)}
+        return stub if self.count is None else [stub] * self.count
+
+
+def stub_of(call: Call, body: bytes) -> StubCall | None:
+    """None where another model is called."""
+    if call.model_id is not None:
+        return StubCall(call.model_id) if call.is_stub else None
+    if _STUB.search(body) is None:  # nearly all: looked at without being read
+        return None
+    try:
+        sent = read_object(body)
+    except Skipped:
+        return None
+    model_id = sent.get("model_id")
+    if not is_stub(model_id):
+        return None
+    images = sent.get("image")
+    return StubCall(str(model_id), len(images) if isinstance(images, list) else None)
+
+
+def is_stub(model_id: object) -> bool:
+    return isinstance(model_id, str) and _MODEL.fullmatch(model_id) is not None and model_id.endswith("/0")
+
+
+def asked(call: Call, head: Head, body: bytes) -> Asked:
+    """What the request asks. Raises Skipped."""
+    if call.model_id is None:
+        return _asked_v1(body)
+    if call.query.get("disable_active_learning", "").lower() in _TRUE:
+        raise Skipped(Outcome.NOT_WANTED)
+    if "image" in call.query or call.query.get("image_type", "base64") != "base64":
+        raise Skipped(Outcome.ELSEWHERE)
+    dataset = _dataset(call.query.get("active_learning_target_dataset"))
+    return Asked(call.model_id, dataset, 1, False, lambda: (_image_of_legacy(head, body),))
+
+
+def _asked_v1(body: bytes) -> Asked:
+    sent = read_object(body)
+    if sent.get("disable_active_learning") not in (None, False, 0, "false", "False"):
+        raise Skipped(Outcome.NOT_WANTED)
+    images, model_id = sent.get("image"), sent.get("model_id")
+    listed: list[Any] = images if isinstance(images, list) else [images]
+    if not isinstance(model_id, str) or _MODEL.fullmatch(model_id) is None or not 1 <= len(listed) <= MOST_IMAGES:
+        raise Skipped(Outcome.UNREADABLE)
+    if not all(isinstance(image, dict) for image in listed):
+        raise Skipped(Outcome.UNREADABLE)
+    if any(image.get("type") != "base64" for image in listed):
+        raise Skipped(Outcome.ELSEWHERE)
+    return Asked(
+        model_id,
+        _dataset(sent.get("active_learning_target_dataset")),
+        len(listed),
+        isinstance(images, list),
+        lambda: tuple(_from_base64(image.get("value")) for image in listed),
+    )
+
+
+def _dataset(said: object) -> str | None:
+    if said in (None, ""):
+        return None
+    if not isinstance(said, str) or _PROJECT.fullmatch(said) is None:
+        raise Skipped(Outcome.NO_POLICY)
+    return said
+
+
+def _image_of_legacy(head: Head, body: bytes) -> bytes:
+    boundary = boundary_of(head.get("content-type"))
+    if boundary is None:
+        return _from_base64(body.decode("latin-1"))
+    try:
+        return next(part.content for part in parts(body, boundary) if part.name == "file")
+    except (BadForm, StopIteration):
+        raise Skipped(Outcome.UNREADABLE) from None
+
+
+def _from_base64(text: object) -> bytes:
+    try:
+        return from_base64(text.strip('"')) if isinstance(text, str) else b""
+    except ValueError:
+        raise Skipped(Outcome.UNREADABLE) from None
+
+
+def answers(head: Head, body: bytes, wanted: Asked) -> list[Any]:
+    """What the server said of each picture, not parsed yet. Raises Skipped."""
+    if head.status != 200 or head.get("content-type").partition(";")[0].strip().lower() != "application/json":
+        raise Skipped(Outcome.PASSED)  # an error, or a drawing
+    said = _json(_unpacked(head, body))
+    if not wanted.as_list:
+        return [said]
+    if not isinstance(said, list) or len(said) != wanted.count:
+        raise Skipped(Outcome.UNREADABLE)
+    return said
+
+
+def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
+    coding = head.words("content-encoding")
+    if not coding:
+        return body
+    if coding != ["gzip"]:
+        raise Skipped(Outcome.UNREADABLE)
+    try:
+        inflate = zlib.decompressobj(31)
+        content = inflate.decompress(body, most_bytes)
+    except zlib.error:
+        raise Skipped(Outcome.UNREADABLE) from None
+    if not inflate.eof:
+        raise Skipped(Outcome.UNREADABLE)
+    return content
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    sent = _json(body)
+    if not isinstance(sent, dict):
+        raise Skipped(Outcome.UNREADABLE)
+    return sent
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return parsed(body, "")
+    except Fault:
+        raise Skipped(Outcome.UNREADABLE) from None

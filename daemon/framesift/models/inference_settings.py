@@ -1,0 +1,110 @@
+"""The options of the inference_server model."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Closed, Fraction
+from framesift.prediction.prediction import MOST_OBJECTS
+
+# What nobody on the internet can be reached by: this machine, its network, its link (RFC 1918, 3927, 4193, 4291).
+_NEARBY = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+# Names without a dot are a container's or this network's; these endings are reserved for private networks (RFC 6762,
+# RFC 8375, and ICANN's resolution of 2024).
+_NEARBY_ENDINGS = (".localhost", ".local", ".internal", ".home.arpa")
+
+
+def is_nearby(host: str) -> bool:
+    """Whether a host of an address is this machine, or one of its own network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.rstrip(".").lower()
+        # A number without dots would be an address, and anybody's.
+        return re.fullmatch(r"[a-z][a-z0-9_-]*", name) is not None or name.endswith(_NEARBY_ENDINGS)
+    return any(address in network for network in _NEARBY)
+
+
+def _url(url: str) -> str:
+    """Raises ValueError that shows nothing of the address: it may hold credentials."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("url is no address of a server, such as http://127.0.0.1:9001 or https://host")
+    if "@" in url or "?" in url or "#" in url:
+        raise ValueError(
+            "url is a scheme, a host, and perhaps a port and a path: no credentials, no query; the key is api_key"
+        )
+    return url.rstrip("/")
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()) is None:
+        raise ValueError("api_key is 1 to 256 printable ASCII characters without spaces; is a variable empty?")
+    return key
+
+
+Side = Annotated[int, Field(ge=16, le=65_500)]
+
+
+class InferenceServerOptions(Closed):
+    """url: where the server is; a path in it stands before its own. route: v1 is /infer/..., legacy /{model_id}.
+    api_key: goes in a header, with servers of version 1.5.0 and newer; null where the server needs none, or has its
+    own. confidence: objects below it are not reported, overlap: of two boxes that overlap by more (IoU) the less
+    confident goes, max_detections: the most that are reported; null leaves each to the server, as does a classifier's
+    confidence that is not given (it decides on labels, not on what is reported). jpeg_quality, max_image_size: of what
+    is sent (height and width that it must fit in, null: as it is). timeout_s: for the whole exchange."""
+
+    type: Literal["inference_server"]
+    url: Annotated[str, AfterValidator(_url)] = "http://127.0.0.1:9001"
+    model_id: Annotated[str, Field(pattern=TAG_PATTERN)]
+    task: Literal["object-detection", "instance-segmentation", "keypoint-detection", "classification"]
+    route: Literal["v1", "legacy"] = "v1"
+    api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = None
+    confidence: Fraction | None = 0.1
+    overlap: Fraction | None = None
+    max_detections: Annotated[int, Field(ge=1, le=MOST_OBJECTS)] | None = None
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    max_image_size: tuple[Side, Side] | None = None
+    # With the look-up of a name, which may take 30 s more, below the watchdog's patience with a loop.
+    timeout_s: Annotated[float, Field(ge=0.1, le=20.0)] = 5.0
+
+    @model_validator(mode="after")
+    def _sensible(self) -> InferenceServerOptions:
+        parts = urlsplit(self.url)
+        if self.api_key is not None and parts.scheme == "http" and not is_nearby(str(parts.hostname)):
+            raise ValueError(
+                f"api_key: {parts.hostname} is not of this network: over http:// anybody on the way could read the "
+                "key; use https://, or a private address"
+            )
+        if self.route == "legacy" and re.match(MODEL_ID_PATTERN, self.model_id) is None:
+            raise ValueError(f"model_id: route legacy needs dataset/version, as parking/3, not {self.model_id}")
+        if self.task == "classification" and (self.overlap is not None or self.max_detections is not None):
+            raise ValueError("overlap and max_detections are for detectors, not for task classification")
+        return self
+
+    @property
+    def least_confidence(self) -> float | None:
+        """What the server is told; None for nothing."""
+        given = self.task != "classification" or "confidence" in self.model_fields_set
+        return self.confidence if given else None

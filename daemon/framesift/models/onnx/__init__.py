@@ -1,0 +1,1 @@
+"""Networks in ONNX files: their input, their output heads, and how pictures are prepared for them."""

@@ -1,0 +1,117 @@
+"""The options of the onnx model."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from framesift.config.schema import Closed, Fraction, Tag
+from framesift.prediction.prediction import LONGEST_CLASS_NAME
+
+
+class Family(str, Enum):
+    """How a model's outputs are to be read. N: candidates, C: classes, M: mask prototypes, K: keypoints.
+
+    yolov8 (also v9, v11, v12): (1, 4 + C, N). yolov5 (also v7): (1, N, 5 + C). end2end (v10, 26, and exports with their
+    own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that are still to be placed on
+    their grid. classifier: (1, C). yolov8-seg: (1, 4 + C + M, N) and (1, M, h, w); end2end-seg: (1, N, 6 + M) and the
+    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), shares of the
+    picture, `labels` (1, N, C + 1), logits, and where it segments `masks` (1, N, h, w); its keypoints are not read.
+    ssd: boxes (1, N, 4), shares of the picture from the top left corner to the bottom right one, y first; classes,
+    scores, and how many count.
+    """
+
+    AUTO = "auto"
+    YOLOV8 = "yolov8"
+    YOLOV5 = "yolov5"
+    END2END = "end2end"
+    YOLOX = "yolox"
+    CLASSIFIER = "classifier"
+    YOLOV8_SEG = "yolov8-seg"
+    END2END_SEG = "end2end-seg"
+    YOLOV8_POSE = "yolov8-pose"
+    END2END_POSE = "end2end-pose"
+    RFDETR = "rfdetr"
+    SSD = "ssd"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Resize(str, Enum):
+    """How a picture is brought to the model's size."""
+
+    LETTERBOX = "letterbox"  # aspect kept, grey bars
+    STRETCH = "stretch"  # aspect given up
+    CROP = "crop"  # aspect kept, the middle cut out
+
+    def __str__(self) -> str:
+        return self.value
+
+
+# Their networks have chosen among the boxes that say the same twice.
+DONE_INSIDE = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
+WITH_KEYPOINTS = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
+
+Side = Annotated[int, Field(ge=8, le=8192)]
+PerChannel = tuple[float, float, float]
+Divisor = Annotated[float, Field(gt=0.0)]
+ClassName = Annotated[str, Field(min_length=1, max_length=LONGEST_CLASS_NAME)]
+
+
+class OnnxOptions(Closed):
+    """What is null here is taken from the model's metadata, or from what is usual in its family.
+
+    confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
+    class that overlap by more, the less confident goes. colour: the order of the channels that the model expects. An
+    input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
+    models that leave theirs open. class_names: by class id, or coco (COCO's names). class_names_file: one name a line,
+    or the YAML file of a YOLO dataset. multi_label: a classifier may say several labels, those of a confidence from
+    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none where its graph ends with
+    softmax or sigmoid, or they lie from 0 to 1; elsewhere softmax, with multi_label sigmoid). keypoint_names: of the
+    keypoints of an object, in their order. first_class_id: the number that an ssd model gives its first class.
+    providers: of onnxruntime, the first that can be started is used. threads: for one run. batch_size: the most
+    pictures that are run at once where several streams wait for the network, if it leaves their number open. It pays on
+    accelerators, which have room for more than one picture.
+    """
+
+    type: Literal["onnx"]
+    path: Path
+    family: Family = Family.AUTO
+    confidence: Fraction = 0.1
+    iou: Fraction = 0.45
+    resize: Resize | None = None
+    colour: Literal["rgb", "bgr"] | None = None
+    scale: Annotated[float, Field(gt=0.0, le=255.0)] | None = None
+    mean: PerChannel | None = None
+    std: tuple[Divisor, Divisor, Divisor] | None = None
+    input_size: tuple[Side, Side] | None = None
+    class_names: Literal["coco"] | Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    class_names_file: Path | None = None
+    keypoint_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    first_class_id: Annotated[int, Field(ge=0, le=1)] | None = None
+    multi_label: bool = False
+    threshold: Fraction = 0.5
+    activation: Literal["none", "softmax", "sigmoid"] | None = None
+    providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=64)] = 1
+    model_id: Tag | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> OnnxOptions:
+        if self.class_names is not None and self.class_names_file is not None:
+            raise ValueError("give class_names or class_names_file, not both")
+        if self.family not in (Family.AUTO, Family.CLASSIFIER):
+            if self.multi_label or self.activation is not None:
+                raise ValueError(f"multi_label and activation are for classifiers, not for family {self.family}")
+            if self.resize is Resize.CROP:
+                raise ValueError(f"resize: crop would hide what family {self.family} is to find at the sides")
+        if self.keypoint_names is not None and self.family not in (Family.AUTO, *WITH_KEYPOINTS):
+            raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
+        if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):
+            raise ValueError(f"first_class_id is for family ssd, not for {self.family}")
+        return self

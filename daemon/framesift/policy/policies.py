@@ -1,0 +1,378 @@
+"""Policies: one for all streams, or some streams' own; the last good one of each source holds until a better one comes.
+
+    begin   files are read, strictly; the others are asked at once, all at the same time; who does not answer in time
+            is stood in for by what it said before, from disk, or by nobody: the stream waits
+    then    one thread asks again every 15 minutes, sooner after a failure; reload() at once
+
+Models that clients name are met later: the policy of their project is asked for when the first picture comes, and then
+is one like the others (see Pairings).
+
+Streams with the same source share it. What is fetched is validated before it replaces the old policy; an unchanged one
+is the same object as before. The time zone is that of the whole run: a policy of another one is refused.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framesift.clock.clock import Clock, Loop
+from framesift.config.errors import ConfigError
+from framesift.periodic import Rest, Rounds
+from framesift.policy.cache import Kept, NotKept, find, forget, keep, scope_name, thin_out
+from framesift.policy.policy import Policy
+from framesift.policy.policy_settings import PolicyOptions, RoboflowPolicy
+from framesift.policy.project_pairs import MOST_PAIRINGS, Pairings
+from framesift.policy.source_state import Slot, content_of, standing_of
+from framesift.policy.sources import SwitchedOff, source_of, source_of_pairing
+from framesift.policy.types import Got, Held, News, NoPolicy, Pairing, PolicyUnavailable, Source, Standing, Told
+from framesift.prediction.prediction import Task
+
+if TYPE_CHECKING:
+    from framesift.http_client.client import Web
+    from framesift.roboflow import Roboflow
+
+REFRESH_EVERY_S = 900.0
+_FIRST_RETRY_S = 30.0
+# Of one source's answer; shorter than the longest silence that the watchdog allows a loop.
+_ASK_WITHIN_S = 30.0
+# A kept policy that was confirmed since is written again, so that its date means something, but not every time: flash
+# wears.
+_KEEP_AGAIN_S = 86_400.0
+_AT_ONCE = 8  # sources asked at the same time at the start
+
+
+class Policies:
+    """`of`, `scope_of`, `standings`, `meet` and `pairings` are cheap, and for any thread.
+
+    by_model: whether what a client's model has seen follows the policy of a project. Only the platform has one for
+    each; a file, or an address, is one for all.
+    """
+
+    def __init__(
+        self,
+        common: PolicyOptions,
+        own: Mapping[str, PolicyOptions],
+        *,
+        platform: Roboflow | None,
+        web: Web,
+        folder: Path,
+        clock: Clock,
+        chance: random.Random,
+        enabled: bool,
+        task: Task | None,
+        told: Callable[[Told], None],
+        failed: Callable[[BaseException], None],
+        refused: Callable[[Policy], Sequence[str]] = lambda _policy: (),
+    ) -> None:
+        """own: by stream, of those that have their own. folder: where the last good policies are kept. enabled: False
+        switches every policy off, and nothing is fetched. task: the local model's. told: hears what happens, from any
+        thread, and must not call back. failed: told of a bug that ended the thread.
+        refused: why a file's policy is none for this run, nothing where it is one.
+
+        Raises ConfigError where the platform is needed and there is no key.
+        """
+        self._folder = folder
+        self._platform = platform
+        self._rounds = Rounds("policies", lambda: Rest(self.look_once()), clock, failed=failed)
+        self._clock = self._rounds.pulse
+        self._chance = chance
+        self._enabled = enabled
+        self._told = told
+        self._refused = refused
+        self._lock = threading.RLock()  # what is taken is also refused, and told, under it
+        self._zone: str | None = None
+        self._zone_said_by = ""
+        self._begun = False
+
+        def slot(options: PolicyOptions, streams: tuple[str, ...] = ()) -> Slot:
+            if not enabled and not isinstance(options, Path):
+                source: Source = SwitchedOff(options)
+            else:
+                source = source_of(options, platform=platform, web=web, clock=self._clock, task=task)
+            return Slot(source, scope_name(source) if streams else "", streams)
+
+        self._common = slot(common)
+        by_options: dict[PolicyOptions, tuple[str, ...]] = {}
+        for stream, options in own.items():
+            if options != common:
+                by_options[options] = (*by_options.get(options, ()), stream)
+        self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
+        self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
+        self._remote = [slot for slot in self._slots if not slot.is_local]
+        self.by_model = enabled and isinstance(common, RoboflowPolicy)
+        self._pairings = Pairings(
+            common, self._common, own, self._by_stream, task, self._source_of, met=lambda: self._rounds.wake()
+        )
+
+    # -- what holds
+
+    @property
+    def time_zone(self) -> str:
+        """Of the whole run: that of the first policy that collects something, UTC as long as none does."""
+        return self._zone or "UTC"
+
+    def of(self, subject: str | Pairing) -> Standing | None:
+        """What holds for a stream, or for a pairing that was met; None while there is no policy yet."""
+        if isinstance(subject, str):
+            return self._by_stream.get(subject, self._common).standing
+        slot = self._pairings.slot(subject)
+        return None if slot is None else slot.standing
+
+    def scope_of(self, subject: str | Pairing) -> str:
+        """Under which name the limits of a policy are counted: "" for the common one, else its source's."""
+        if isinstance(subject, str):
+            return self._by_stream.get(subject, self._common).scope
+        return self._pairings.scope_of(subject.project)
+
+    def standings(self) -> tuple[Held, ...]:
+        """Those of the settings, and those of pairings that have one, or may have."""
+        paired = [slot for slot in self._pairings.slots() if not slot.is_over]
+        return tuple(
+            Held(s.source.told, s.scope, s.streams, s.standing, s.trouble, s.pairing) for s in (*self._slots, *paired)
+        )
+
+    def meet(self, pairing: Pairing) -> NoPolicy | None:
+        """A client has named such a model: see Pairings. The thread that refreshes them all asks for its policy."""
+        return self._pairings.meet(pairing)
+
+    def pairings(self) -> tuple[Pairing, ...]:
+        """Those that were met."""
+        return self._pairings.met()
+
+    def _source_of(self, pairing: Pairing) -> Source:
+        assert self._platform is not None  # or the common policy was not the platform's
+        return source_of_pairing(pairing, self._platform, self._clock)
+
+    # -- the start
+
+    def begin(self, within_s: float) -> None:
+        """Reads the files, asks the others, and falls back on what was kept of them. Raises ConfigError where a file is
+        no policy, or where two of them keep different time zones; what others wrote is told, not raised."""
+        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
+        for slot, got in files:
+            self._refuse_zone(slot, got)
+            slot.standing = standing_of(slot.source, got, None)
+        answers = self._answers(within_s)
+        for slot in self._remote:
+            answer = answers.get(slot)
+            if isinstance(answer, Got):
+                self._take(slot, answer, quietly=True)
+            if slot.standing is None:
+                self._fall_back(slot)
+            if not isinstance(answer, Got):
+                no_answer = PolicyUnavailable(f"{slot.source.told}: no answer within {within_s:g} s")
+                self._note_trouble(slot, no_answer if answer is None else answer)
+        self._begun = True
+
+    def _answers(self, within_s: float) -> dict[Slot, Got | PolicyUnavailable | ConfigError]:
+        """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
+        for longer: a name that isn't found may hold one up."""
+        waiting = iter(self._remote)  # of a list: threads may share it
+        found: dict[Slot, Got | PolicyUnavailable | ConfigError] = {}
+        bugs: list[BaseException] = []
+        all_said = threading.Event()
+        until_s = self._clock.monotonic() + within_s
+
+        def ask() -> None:
+            try:
+                for slot in waiting:
+                    left_s = until_s - self._clock.monotonic()
+                    if left_s > 0:
+                        found[slot] = slot.answer(left_s)
+            except BaseException as error:  # noqa: BLE001  # raised below, in the thread that started this one
+                bugs.append(error)
+            if len(found) == len(self._remote) or bugs:
+                all_said.set()
+
+        for number in range(min(_AT_ONCE, len(self._remote))):
+            threading.Thread(target=ask, name=f"policy-{number}", daemon=True).start()
+        while self._remote and not all_said.is_set() and self._clock.monotonic() < until_s + 0.5:
+            self._clock.wait(all_said, until_s + 0.5 - self._clock.monotonic())
+        if bugs:
+            raise bugs[0]
+        return dict(found)
+
+    def _fall_back(self, slot: Slot) -> bool:
+        """Says whether something was kept that can be used."""
+        kept: Kept | None = None
+        try:
+            kept = find(self._folder_of(slot), slot.source)
+        except NotKept as error:
+            self._tell(slot, News.NOT_KEPT, str(error))
+        if kept is None:
+            return False
+        try:
+            self._refuse_zone(slot, kept.got)
+        except ConfigError as error:
+            self._tell(slot, News.REFUSED, f"what it said before the start: {error}")
+            return False
+        slot.kept_at_s = kept.fetched_at_s
+        slot.standing = replace(standing_of(slot.source, kept.got, kept.fetched_at_s), from_disk=True)
+        return True
+
+    # -- as time passes
+
+    def start(self) -> None:
+        """Begins to refresh, if there is anything that isn't a file."""
+        if self._remote:
+            self._rounds.start()
+
+    def stop(self, within_s: float) -> bool:
+        """Tells whether nothing is refreshed any more."""
+        return self._rounds.stop(within_s)
+
+    @property
+    def loop(self) -> Loop:
+        """The thread that refreshes, for the watchdog; it never begins where every policy is a file."""
+        return self._rounds.loop
+
+    def reload(self) -> None:
+        """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
+        was."""
+        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
+        with self._lock:
+            zone = self._zone
+            try:
+                for slot, got in files:
+                    self._refuse_zone(slot, got)
+            except ConfigError:
+                self._zone = zone
+                raise
+            for slot, got in files:
+                self._take(slot, got)
+        for slot in self._elsewhere():
+            if slot.is_over:
+                self._pairings.forget(slot)
+            slot.again = True
+        self._rounds.wake()
+
+    def look_once(self) -> float:
+        """Asks every source that is due; returns the seconds until the next one is."""
+        for slot in self._elsewhere():
+            if self._rounds.stopping:
+                break
+            if not slot.again and slot.due_s > self._clock.monotonic():
+                continue
+            if slot.is_over:
+                self._pairings.forget(slot)
+                continue
+            slot.again = False  # before it is asked: a reload meanwhile asks once more
+            answer = slot.answer(_ASK_WITHIN_S)
+            if isinstance(answer, Got):
+                self._take(slot, answer)
+                continue
+            if slot.pairing is not None and slot.standing is None and self._fall_back(slot):
+                self._tell(slot, News.CHANGED)
+            self._note_trouble(slot, answer)
+        waiting = self._elsewhere()
+        if any(slot.again for slot in waiting):
+            return 0.0
+        due_s = min((slot.due_s for slot in waiting), default=float("inf"))
+        return max(0.0, due_s - self._clock.monotonic())
+
+    def _elsewhere(self) -> list[Slot]:
+        """Every source that isn't on this machine, the one first that has been due for longest."""
+        return sorted((*self._remote, *self._pairings.slots()), key=lambda slot: slot.due_s)
+
+    # -- an answer
+
+    def _read(self, slot: Slot) -> Got:
+        got = slot.source.ask(0.0)
+        if self._enabled and got.policy.enabled:
+            why = self._refused(got.policy)
+            if why:
+                raise ConfigError(*(f"{slot.source.told}: {reason}" for reason in why))
+        return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
+
+    def _refuse_zone(self, slot: Slot, got: Got) -> None:
+        """Raises ConfigError for a policy whose days begin elsewhere. The first that collects something says where."""
+        zone = got.policy.time_zone
+        if not got.policy.enabled or zone == self._zone:
+            return
+        if self._zone is None:
+            self._zone, self._zone_said_by = zone, slot.source.told
+        elif self._begun:
+            raise ConfigError(f"time_zone: changing {self._zone} to {zone} needs a restart")
+        else:
+            raise ConfigError(
+                f"{slot.source.told}: time_zone: {zone} is not {self._zone}, as {self._zone_said_by} says: all "
+                "policies of one run must have the same"
+            )
+
+    def _take(self, slot: Slot, got: Got, *, quietly: bool = False) -> None:
+        """A good answer holds from now on. quietly: where a change is no news, at the start."""
+        now_s = self._clock.now().wall_s
+        with self._lock:
+            try:
+                self._refuse_zone(slot, got)
+            except ConfigError as error:
+                self._note_trouble(slot, error)
+                return
+            old = slot.standing
+            new = standing_of(slot.source, got, None if slot.is_local else now_s)
+            if old is not None and old.hash == new.hash:
+                new = replace(new, policy=old.policy)  # who compares policies sees that it is the same
+            slot.standing = new
+            changed = old is None or content_of(old) != content_of(new)
+            slot.failures = 0
+            slot.due_s = self._clock.monotonic() + REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
+            if slot.trouble is not None:
+                slot.trouble = None
+                self._tell(slot, News.RECOVERED)
+            if changed and not quietly:
+                self._tell(slot, News.CHANGED)
+        if not slot.is_local and (changed or abs(now_s - (slot.kept_at_s or 0.0)) > _KEEP_AGAIN_S):
+            self._keep(slot, got, now_s)
+
+    def _keep(self, slot: Slot, got: Got, now_s: float) -> None:
+        problem = None
+        try:
+            folder = self._folder_of(slot)
+            if slot.is_over:
+                forget(folder, slot.source)
+            else:
+                keep(folder, slot.source, got, now_s)
+                slot.kept_at_s = now_s
+            if slot.pairing is not None:
+                thin_out(folder, MOST_PAIRINGS)
+        except NotKept as error:
+            slot.kept_at_s = None  # tried again with the next answer
+            problem = str(error)
+        if problem is not None and problem != slot.not_kept:
+            self._tell(slot, News.NOT_KEPT, problem)
+        slot.not_kept = problem
+
+    def _folder_of(self, slot: Slot) -> Path:
+        return self._folder if slot.pairing is None else self._folder / "model-policies"
+
+    def _note_trouble(self, slot: Slot, error: PolicyUnavailable | ConfigError) -> None:
+        """What holds stays; when to ask again, and a word of it if it is news."""
+        with self._lock:
+            if isinstance(error, PolicyUnavailable):
+                slot.failures += 1
+                longest_s = min(REFRESH_EVERY_S, _FIRST_RETRY_S * 2.0 ** min(slot.failures - 1, 10))
+                wait_s = max(longest_s * self._chance.uniform(0.5, 1.0), error.retry_after_s or 0.0)
+            else:  # somebody has to mend it
+                wait_s = REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
+            slot.due_s = self._clock.monotonic() + wait_s
+            if slot.trouble != str(error):
+                slot.trouble = str(error)
+                news = News.UNAVAILABLE if isinstance(error, PolicyUnavailable) else News.REFUSED
+                self._tell(slot, news, slot.trouble)
+
+    def _tell(self, slot: Slot, news: News, why: str = "") -> None:
+        self._told(Told(news, slot.source.told, slot.streams, why, slot.standing, slot.pairing))
+
+
+def ask_once(
+    options: PolicyOptions, *, platform: Roboflow | None, web: Web, clock: Clock, task: Task | None, within_s: float
+) -> Standing:
+    """What one source says now. Raises PolicyUnavailable, and ConfigError where that is no policy."""
+    source = source_of(options, platform=platform, web=web, clock=clock, task=task)
+    got = source.ask(within_s)
+    return standing_of(source, got, None if isinstance(options, Path) else clock.now().wall_s)

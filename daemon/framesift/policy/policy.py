@@ -1,0 +1,143 @@
+"""Policy: what is worth a label, how much of it, and how it is delivered. Roboflow's JSON is valid as it is, YAML too.
+
+Beyond Roboflow's keys there are two: `time_zone`, in which days and batches begin, and `near_duplicate`, the default of
+all strategies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from framesift.config import text as config_text
+from framesift.config.errors import ConfigError, nearest, shown, validated
+from framesift.config.schema import Closed, Slug, Tag, Text
+from framesift.datapoint import Interval
+from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
+
+_JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
+_REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # a bad path, a folder of zones, no such zone
+        known: list[str] = []
+        with contextlib.suppress(OSError):
+            known = sorted(available_timezones())
+        meant = nearest(name, known)
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise ValueError(f"{name!r} is no time zone of the IANA database, such as UTC or Europe/Paris{hint}") from None
+    return name
+
+
+Side = Annotated[int, Field(ge=1, le=65535)]
+TimeZone = Annotated[Text, AfterValidator(_known_zone)]
+
+
+class BatchingStrategy(Closed):
+    """How what is collected is grouped for labelling."""
+
+    batches_name_prefix: Annotated[Text, Field(description="The beginning of every batch's name.")]
+    recreation_interval: Annotated[Interval, Field(description="How often a new batch is begun.")]
+    max_batch_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        None, description="The most images in one batch, over all strategies; null: any number."
+    )
+
+
+class Policy(Closed):
+    """The active-learning configuration. `{"enabled": false}` is complete; otherwise persist_predictions,
+    sampling_strategies (at least one) and batching_strategy are required."""
+
+    model_config = ConfigDict(
+        title="framesift policy",
+        json_schema_extra={
+            "if": {"properties": {"enabled": {"const": True}}},
+            "then": {"required": list(_REQUIRED), "properties": {"sampling_strategies": {"minItems": 1}}},
+        },
+    )
+
+    enabled: Annotated[bool, Field(description="false: nothing is collected.")]
+    max_image_size: tuple[Side, Side] | None = Field(
+        None, description="[height, width] in pixels: larger pictures are reduced to fit, their aspect kept."
+    )
+    jpeg_compression_level: Annotated[int, Field(ge=1, le=100, description="JPEG quality; 100 is the best.")] = 95
+    persist_predictions: Annotated[bool, Field(description="Whether predictions are delivered with the images.")] = True
+    sampling_strategies: Annotated[
+        tuple[StrategyOptions, ...],
+        Field(max_length=100, description="The rules, in order: the first that matches and has credit is charged."),
+    ] = ()
+    batching_strategy: Annotated[BatchingStrategy, Field(description="Labelling batches.")] = BatchingStrategy(
+        batches_name_prefix="framesift", recreation_interval=Interval.NEVER
+    )
+    tags: Annotated[tuple[Tag, ...], Field(description="Put on everything that is collected.")] = ()
+    target_workspace: Slug | None = Field(None, description="Deliver to this workspace instead of the key's own.")
+    target_project: Slug | None = Field(None, description="Deliver to this project instead of the model's own.")
+    time_zone: Annotated[TimeZone, Field(description="Where minutes, hours, days and batches begin (IANA name).")] = (
+        "UTC"
+    )
+    near_duplicate: NearDuplicateOptions | None = Field(
+        None, description="The default of all strategies that don't set near_duplicate themselves."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Policy:
+        if self.enabled:
+            missing = [key for key in _REQUIRED if key not in self.model_fields_set]
+            if missing:
+                raise ValueError(f"enabled is true, but missing: {', '.join(missing)}")
+            if not self.sampling_strategies:
+                raise ValueError("enabled is true, but sampling_strategies is an empty list")
+        for name, count in Counter(strategy.name for strategy in self.sampling_strategies).items():
+            if count > 1:
+                raise ValueError(f"sampling_strategies: {count} strategies are named {name!r}; names must be unique")
+        return self
+
+    def near_duplicate_of(self, strategy: SamplingOptions) -> NearDuplicateOptions | None:
+        """A strategy's own near_duplicate (null switches it off), or the policy's where it has none."""
+        return strategy.near_duplicate if "near_duplicate" in strategy.model_fields_set else self.near_duplicate
+
+
+def load(path: Path) -> Policy:
+    """The policy in a JSON or YAML file: by its suffix, otherwise by its first character. Raises ConfigError."""
+    text = config_text.read(path)
+    suffix = path.suffix.lower()
+    is_json = True if suffix in _JSON_SUFFIXES else False if suffix in _YAML_SUFFIXES else None
+    return parse(text, str(path), is_json=is_json)
+
+
+def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
+    """The policy in a text. source: what messages call it. Raises ConfigError."""
+    document = config_text.parse(text, source, is_json=is_json)
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {shown(document.data)}")
+    return validated(Policy, document.data, document.where)
+
+
+def effective(policy: Policy) -> dict[str, Any]:
+    """The policy as JSON data with every default filled in, each strategy's near_duplicate too; read again, it means
+    the same."""
+    data = policy.model_dump(mode="json")
+    for told, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
+        alike = policy.near_duplicate_of(strategy)
+        told["near_duplicate"] = None if alike is None else alike.model_dump(mode="json")
+    return data
+
+
+def digest(policy: Policy) -> str:
+    """Which policy this is, in 12 hexadecimal digits: the same whatever the order of keys, and whether defaults are
+    spelled out or not. The beginning of the SHA-256 of the effective policy as JSON with sorted keys and no spaces."""
+    text = json.dumps(effective(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+# What a stream follows until its own policy was read: collects nothing.
+NO_POLICY_YET = Policy.model_validate({"enabled": False})

@@ -1,0 +1,150 @@
+"""Where a policy comes from, as the settings say it:
+
+    policy: policy.json                                       a file of this machine
+    policy: https://example.com/policy.json                   an address, which may carry user:password@ or a token
+    policy: {from: roboflow, project: parking, model_id: parking/3}
+
+What is printed of an address has lost its credentials and the values of its query.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
+
+from pydantic import BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
+from pydantic_core import CoreSchema, core_schema
+
+from framesift.config.errors import shown
+from framesift.config.redact import is_broken_address, redacted_url, tokens
+from framesift.config.schema import MODEL_ID_PATTERN, Closed, Slug
+
+_LONGEST = 4096
+_ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
+
+
+@dataclass(frozen=True, repr=False)
+class UrlPolicy:
+    """A policy at an https:// address (http:// only on this machine)."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, url: str) -> UrlPolicy:
+        """Raises ValueError; no message shows a credential."""
+        try:
+            parts = urlsplit(url)
+            host, _port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("the address can't be read; percent-encode the user, the password and the query") from None
+        if len(url) > _LONGEST or any(not c.isprintable() or c == " " for c in url):
+            raise ValueError(f"an address has at most {_LONGEST} characters, without spaces and control characters")
+        if parts.scheme not in ("https", "http") or not host:
+            raise ValueError(f"{shown(url)} is not allowed; it must be {_ALLOWED}")
+        if "#" in url:
+            raise ValueError("a policy's address has no #; in a password or a token, write %23")
+        if parts.scheme == "http" and not _is_this_machine(host):
+            raise ValueError(
+                f"{shown(url)} must begin with https://: over http:// anybody on the way could read its credentials, "
+                "and change what is collected (http:// is for this machine's own addresses)"
+            )
+        return cls(url)
+
+    @property
+    def document(self) -> str:
+        """The address without its query."""
+        return urlunsplit(self._parts._replace(query=""))
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        return tuple(parse_qsl(self._parts.query, keep_blank_values=True))
+
+    def secrets(self) -> Iterator[str]:
+        """Every text of the address that no line may show."""
+        if self._parts.username is not None:
+            user, password = unquote(self._parts.username), unquote(self._parts.password or "")
+            yield from (f"{user}:{password}", self._parts.netloc.rpartition("@")[0], password or user)
+        for _, value in self.query:
+            if value:
+                yield value
+        yield from tokens(self.url)
+
+    @property
+    def _parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    def __str__(self) -> str:
+        return redacted_url(self.url)
+
+    def __repr__(self) -> str:
+        return f"UrlPolicy({str(self)!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": _LONGEST}
+
+
+class RoboflowPolicy(Closed):
+    """The active-learning configuration of a project of the platform."""
+
+    source: Annotated[Literal["roboflow"], Field(alias="from", description="The Roboflow platform.")]
+    project: Annotated[Slug, Field(description="The project whose configuration it is.")]
+    model_id: Annotated[str, Field(pattern=MODEL_ID_PATTERN)] | None = Field(
+        None,
+        description="The model on the platform whose type must suit the project; null: the local model's task stands "
+        "in for it.",
+    )
+
+    @property
+    def trained_on(self) -> str:
+        """The project of the model, the project itself where no model is named."""
+        return self.project if self.model_id is None else self.model_id.partition("/")[0]
+
+    def __str__(self) -> str:
+        return f"roboflow project {self.project}" + (f" (model {self.model_id})" if self.model_id else "")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict | RoboflowPolicy):
+        return "roboflow"
+    address = isinstance(value, str) and ("://" in value or is_broken_address(value))
+    return "url" if address or isinstance(value, UrlPolicy) else "path"
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{shown(value)} is not allowed; it must be {_ALLOWED}")
+    return value
+
+
+class _AnyOf:
+    """A schema whose branches may overlap: to a schema, an address is a path as well."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        told = handler(schema)
+        told["anyOf"] = told.pop("oneOf")
+        return told
+
+
+PolicyOptions = Annotated[
+    Annotated[Path, BeforeValidator(_text), Tag("path")]
+    | Annotated[UrlPolicy, Tag("url")]
+    | Annotated[RoboflowPolicy, Tag("roboflow")],
+    Discriminator(_kind),
+    _AnyOf(),
+]

@@ -1,0 +1,1 @@
+"""Which strategies match a frame, and what that would cost and create."""

@@ -1,0 +1,72 @@
+"""Claims: a verdict, as the datapoints that its strategies would make and the credits that these would need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from framesift.clock.moment import Moment
+from framesift.config.schema import TAG_PATTERN
+from framesift.datapoint import Candidate, batch_name
+from framesift.limits import Limit, Quota, Window
+from framesift.policy.policy import Policy
+from framesift.prediction.prediction import Prediction
+from framesift.sampling.sampler import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who collects: what goes into every datapoint of one stream.
+
+    tags: the machine's. seed: of every strategy's random draws. project: of the platform, for policies that name no
+    `target_project`; None for the sink's own. scope: under which the policy's strategies are counted ("" for the policy
+    that all streams share).
+    """
+
+    device: str
+    tags: tuple[str, ...]
+    stream_tags: tuple[str, ...]
+    seed: int
+    project: str | None = None
+    scope: str = ""
+
+
+def claims(
+    policy: Policy, verdict: Verdict, prediction: Prediction, origin: Origin, captured: Moment, now: Moment
+) -> tuple[tuple[Candidate, ...], tuple[Quota, ...]]:
+    """For each matching strategy, in the policy's order: what the datapoint would be, and which credit it needs."""
+    batching = policy.batching_strategy
+    strategies = {s.name: s for s in policy.sampling_strategies}
+    project = policy.target_project or origin.project
+    batch = batch_at(policy, captured.wall_as_of(now))
+    # The order is the platform's own: machine, policy, strategy, model; then what only we know.
+    before = (*origin.tags, *policy.tags)
+    after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
+    candidates: list[Candidate] = []
+    quotas: list[Quota] = []
+    for match in verdict.matches:
+        strategy = strategies[match.strategy]
+        tags = (*before, *strategy.tags, *after)
+        candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
+        limits = tuple(Limit(Window(limit.type), limit.value) for limit in strategy.limits)
+        most = batching.max_batch_images
+        quotas.append(Quota(match.strategy, limits, batch_key(project, batch), most, origin.scope, project or ""))
+    return tuple(candidates), tuple(quotas)
+
+
+def batch_at(policy: Policy, wall_s: float) -> str:
+    """The labelling batch of what is captured at `wall_s` (Unix time)."""
+    batching = policy.batching_strategy
+    zone = ZoneInfo(policy.time_zone)
+    return batch_name(batching.batches_name_prefix, batching.recreation_interval, wall_s, zone)
+
+
+def batch_key(project: str | None, batch: str) -> str:
+    """What a batch is counted under: two projects may have batches of the same name."""
+    return batch if project is None else f"{project}/{batch}"
+
+
+def _model_tag(policy: Policy, prediction: Prediction) -> tuple[str, ...]:
+    tag = prediction.model_id.replace("/", "-")
+    return (tag,) if policy.persist_predictions and re.match(TAG_PATTERN, tag) else ()

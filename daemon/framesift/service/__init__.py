@@ -1,0 +1,1 @@
+"""What builds, starts, watches and stops one run of framesift."""

@@ -1,0 +1,75 @@
+"""Settings of limits: whether a fleet shares them, and where."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from framesift.config.schema import Closed, Fraction, Name
+from framesift.limits.shared.server import Server
+
+_PORT = 6379
+
+
+def _url(url: str) -> str:
+    """Raises ValueError that shows nothing of the address: it may hold credentials."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = False
+    if not named or parts.scheme not in ("redis", "rediss") or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("url is redis://host, redis://host:6379/0, or rediss://host for TLS")
+    if parts.username or parts.password:
+        raise ValueError("url has credentials in it: username and password are settings of their own")
+    if parts.query or parts.fragment or not re.fullmatch(r"(/([0-9]{1,5})?)?", parts.path):
+        raise ValueError("url ends with the host, its port, or the number of a database (/0)")
+    return url
+
+
+class RedisOptions(Closed):
+    """A server that speaks Redis' protocol, where the fleet's ledger lies."""
+
+    url: Annotated[
+        str, AfterValidator(_url), Field(description="redis://host:6379/0, or rediss://host:6379/0 for TLS.")
+    ]
+    username: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Of its ACL; without one, the default user."
+    )
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = Field(
+        None, description="In clear only over loopback or rediss://, unless the network is trusted."
+    )
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that are trusted instead of the well-known authorities'."
+    )
+    prefix: Name = Field("framesift", description="What all keys begin with: fleets that share nothing have one each.")
+
+    @property
+    def server(self) -> Server:
+        parts = urlsplit(self.url)
+        return Server(
+            str(parts.hostname),
+            parts.port or _PORT,
+            tls=parts.scheme == "rediss",
+            username=self.username,
+            password=None if self.password is None else self.password.get_secret_value(),
+            db=int(parts.path.strip("/") or 0),
+            ca_file=self.ca_file,
+        )
+
+
+class LimitsOptions(Closed):
+    """Who keeps count of the policy's limits: this device, or a ledger that the devices of a project share."""
+
+    redis: RedisOptions | None = Field(None, description="Where the ledger lies; null: this device counts for itself.")
+    local_ceiling: Annotated[
+        Fraction,
+        Field(description="Of each limit, how much this device may accept without a credit while Redis is away."),
+    ] = 1.0
+    late_credit_h: Annotated[
+        float, Field(ge=0, le=48, description="How many hours later a credit may still be asked for.")
+    ] = 48.0

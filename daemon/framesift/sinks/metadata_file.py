@@ -1,0 +1,119 @@
+"""metadata.jsonl: one JSON object a line; a line is what commits a datapoint to the folder.
+
+A line is written with one write and one fsync. What a crash can leave is a last line without its end: it is cut, or, if
+only the newline is missing, completed. The file is the user's as well: what was edited, added or taken out by hand is
+seen at the next delivery, and no line but a broken last one is ever touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from framesift.atomic_files import sync_folder
+
+# Our own lines begin so; it saves parsing the predictions of a hundred thousand lines for one field each.
+_OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
+_NO_FILE = (0, 0)
+
+
+class Listing:
+    """The lines of one file, and the ids in them (16 bytes each). For one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ids: set[bytes] = set()
+        self._inode = _NO_FILE
+        self._end = 0
+
+    def __contains__(self, id: str) -> bool:
+        return _digest(id) in self._ids
+
+    def refresh(self) -> None:
+        """Reads what is new since the last look (everything, if it is another file) and mends the end.
+
+        Raises OSError.
+        """
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._forget(_NO_FILE)
+            return
+        inode = (status.st_dev, status.st_ino)
+        if inode == self._inode and status.st_size == self._end:
+            return
+        if inode != self._inode or status.st_size < self._end:
+            self._forget(inode)
+        line = b"\n"
+        with self._path.open("rb") as file:
+            file.seek(self._end)
+            for line in file:
+                if self._end + len(line) >= status.st_size and not _is_object(line):
+                    self._cut()
+                    return
+                self._ids |= _ids(line)
+                self._end += len(line)
+        if not line.endswith(b"\n"):
+            self._add(b"\n")
+
+    def append(self, id: str, line: bytes) -> None:
+        """Adds a line (ending in a newline) that holds `id`, durably, after `refresh`. Raises OSError: not added."""
+        self._add(line)
+        self._ids.add(_digest(id))
+
+    def _add(self, content: bytes) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                if os.write(file, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+                os.fsync(file)
+            except OSError:
+                # A line that may not be durable must not be found by the next look. If cutting it fails as well, that
+                # look sees a file longer than it knew, and mends it.
+                os.ftruncate(file, self._end)
+                raise
+            if self._inode == _NO_FILE:
+                sync_folder(self._path.parent)
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+        self._inode, self._end = (status.st_dev, status.st_ino), status.st_size
+
+    def _cut(self) -> None:
+        with os.fdopen(os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
+            file.truncate(self._end)
+            os.fsync(file.fileno())
+
+    def _forget(self, inode: tuple[int, int]) -> None:
+        self._ids = set()
+        self._inode = inode
+        self._end = 0
+
+
+def _digest(id: str) -> bytes:
+    return hashlib.blake2b(id.encode(), digest_size=16).digest()
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _ids(line: bytes) -> set[bytes]:
+    """The digest of the id in a line; none if it isn't an object with an id."""
+    own = _OWN_LINE.match(line)
+    if own is not None:
+        return {_digest(own.group(1).decode("utf-8", "replace"))}
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return set()
+    id = parsed.get("id") if isinstance(parsed, dict) else None
+    return {_digest(id)} if isinstance(id, str) else set()

@@ -1,0 +1,75 @@
+"""Whose turn it is: which rows are claimed, and in which order.
+
+What was refused before comes after what was not, and last of all those that the caller would rather not have. In each
+of these groups comes first what only lacks its prediction, then the highest score, then the oldest.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from framesift.clock.moment import Moment
+from framesift.limits import Limit
+from framesift.limits.local import LocalLimits
+from framesift.spool import rows
+from framesift.spool.records import Claim, Item, State
+from framesift.spool.space import Transaction
+
+# ?3: the ids that come last, a list in JSON.
+_GROUPS = (
+    "refusals = 0 AND id NOT IN (SELECT value FROM json_each(?3))",
+    "refusals <> 0 AND id NOT IN (SELECT value FROM json_each(?3))",
+    "id IN (SELECT value FROM json_each(?3))",
+)
+
+
+def claim(
+    cursor: sqlite3.Cursor,
+    transaction: Transaction,
+    count: int,
+    last: Sequence[str],
+    limits: LocalLimits,
+    sink_limits: Sequence[Limit],
+    now: Moment,
+) -> Claim:
+    """Up to `count` rows, and when there may be more. Sends are recorded, as `LocalLimits.send` does. A row that can't
+    be read is buried, and the next one takes its turn."""
+    rows.make_due(cursor, now.wall_s)
+    items: list[Item] = []
+    until_s: float | None = None
+    groups = iter(_GROUPS if last else _GROUPS[:2])
+    group = next(groups, None)
+    while group is not None:
+        registered = _due(cursor, State.REGISTERED, group, count - len(items), last)
+        ready = _due(cursor, State.READY, group, count - len(items) - len(registered), last)
+        if ready and sink_limits:
+            room = limits.room(cursor, sink_limits, now, len(ready))
+            ready = ready[: room.count]
+            until_s = room.until_s if until_s is None else until_s
+        claimed = [(rows.claim(cursor, seq), seq in ready) for seq in (*registered, *ready)]
+        for item, is_send in claimed:
+            if isinstance(item, rows.Unreadable):
+                transaction.notes.append(("spool_damaged", {"id": item.id, "why": item.why}))
+                continue
+            if is_send:
+                limits.send(cursor, item.id, now)
+            items.append(item)
+        if not any(isinstance(item, rows.Unreadable) for item, _ in claimed):
+            group = next(groups, None)  # else others of this group are in turn
+    date_s = rows.next_date_s(cursor)
+    return Claim(tuple(items), min((s for s in (until_s, date_s) if s is not None), default=None))
+
+
+def _due(cursor: sqlite3.Cursor, state: State, group: str, most: int, last: Sequence[str]) -> list[int]:
+    """Those that wait for no date and hold a credit."""
+    if most <= 0:
+        return []
+    found = cursor.execute(
+        f"SELECT seq FROM datapoint WHERE state = ?1 AND next_at_s IS NULL AND {group}"
+        " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND granted_by <> 'nobody')"
+        " ORDER BY rank DESC, seq LIMIT ?2",
+        (state.value, most, json.dumps(last)),
+    )
+    return [seq for (seq,) in found.fetchall()]

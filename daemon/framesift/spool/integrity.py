@@ -1,0 +1,71 @@
+"""Whether a file holds what was written: looked at whenever it is opened, and when something in it surprises.
+
+Looked at are all tables but the pictures, which have a hash of their own: each index against its table, and values that
+are never written. What a single row of `datapoint` says is looked at when it is claimed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from framesift.limits.clock_steps import APART, FIRST_APART_S
+from framesift.spool.database import Malformed
+from framesift.spool.records import Exit
+
+_IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # that of Python, with a day to spare at both ends
+# A date of the calendar, or one that the limits have set apart: see limits/steps.py.
+_DATED = (
+    f"({{0}} BETWEEN -62135510400 AND {FIRST_APART_S} OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account ="
+    f" '{APART}' AND {{0}} BETWEEN apart.at_s - {FIRST_APART_S} AND apart.at_s + {FIRST_APART_S}))"
+)
+
+# Values that are never written, as SQL; no damage of a text can be told from what a person may have named something.
+WRONG = {
+    "charge": f"typeof(id) <> 'text' OR typeof(account) <> 'text' OR typeof(batch) <> 'text'"
+    f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT {_DATED.format('charge.at_s')}"
+    " OR typeof(shared_at_s) NOT IN ('real', 'null')",
+    "late": "NOT json_valid(quotas) OR NOT json_valid(candidates) OR typeof(boot_id) <> 'text'"
+    " OR typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real'",
+    "send": "typeof(id) <> 'text' OR typeof(at_s) <> 'real' OR typeof(until_s) NOT IN ('real', 'null')",
+    "carried": "typeof(account) <> 'text' OR window NOT IN ('', 'minutely', 'hourly', 'daily')"
+    f" OR typeof(at_s) <> 'real' OR NOT {_DATED.format('carried.at_s')} OR typeof(amount) <> 'integer'"
+    f" OR amount < 0 AND account <> '{APART}'",
+    "batch_past": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 1",
+    "batch_there": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 0"
+    " OR typeof(mark) <> 'integer' OR mark < 0 OR typeof(asked_at_s) <> 'real'",
+    "seen": f"typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real' OR typeof(boot_id) <> 'text'"
+    f" OR NOT wall_s {_IN_THE_CALENDAR} OR NOT boottime_s BETWEEN 0 AND 1e10",
+    "tally": f"exit NOT IN ({', '.join(repr(exit.value) for exit in Exit)})"
+    " OR typeof(number) <> 'integer' OR number < 0",
+    "class_count": "typeof(class) <> 'text' OR typeof(number) <> 'integer' OR number < 0",
+    "identity": "typeof(id) <> 'text' OR length(id) <> 32 OR id GLOB '*[^0-9a-f]*'",
+}
+# Rows that would wait for ever: without a credit, and without a request for one.
+_FORGOTTEN = (
+    "SELECT 1 FROM datapoint WHERE state <> 'buried' AND NOT EXISTS"
+    " (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND (granted_by <> 'nobody'"
+    " OR EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id))) LIMIT 1"
+)
+
+
+def verify(connection: sqlite3.Connection) -> None:
+    """Raises Malformed, and whatever SQLite meets."""
+    for table in ("datapoint", *WRONG):
+        problem = told(connection, table)
+        if problem is not None:
+            raise Malformed(problem)
+    if connection.execute("SELECT count(*) FROM identity").fetchone() != (1,):
+        raise Malformed("the file's own name is gone")
+    if connection.execute(_FORGOTTEN).fetchone():
+        raise Malformed("a datapoint has neither a credit nor asks for one")
+
+
+def told(connection: sqlite3.Connection, table: str) -> str | None:
+    """What is wrong with a table and its indexes; None if nothing is. Raises sqlite3.Error."""
+    problem = str(connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()[0])
+    if problem != "ok":
+        return problem
+    wrong = WRONG.get(table)
+    if wrong is not None and connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
+        return f"{table} holds what was never written"
+    return None

@@ -1,0 +1,159 @@
+"""StreamOptions: one entry of `streams:`, and the address that a reader opens.
+
+An RTSP address may carry its credentials, or they stand beside it as `username` and `password`, never both. What is
+printed of a stream, by `repr` or `shown_source`, has lost them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from pydantic import ConfigDict, Field, SecretStr, model_validator
+
+from framesift.config.redact import is_broken_address, redacted_url, tokens
+from framesift.config.schema import Closed, Name, Tag
+
+_RTSP = ("rtsp", "rtsps")
+_WEBCAM = re.compile(r"/dev/video(\d{1,3})")
+
+
+class StreamOptions(Closed):
+    """Where the pictures come from, and how many of them are wanted.
+
+    source: rtsp:// or rtsps:// address, a file's path, or a webcam's index. fps: at most so many pictures a second are
+    handed on. loop: a file begins again at its end. open_timeout_s, read_timeout_s: a source that does not open, or
+    shows no new picture for so long, is lost (and tried again).
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
+
+    name: Name
+    source: Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[int, Field(ge=0, le=255)]
+    username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    password: SecretStr | None = None
+    fps: Annotated[float, Field(gt=0.0, le=240.0)] | None = None
+    tags: tuple[Tag, ...] = ()
+    loop: bool = False
+    open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
+    read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
+
+    @model_validator(mode="after")
+    def _sensible(self) -> StreamOptions:
+        if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
+            raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
+        url = self._url()
+        if url is not None or (isinstance(self.source, str) and is_broken_address(self.source)):
+            self._check_url(url)
+        elif self.username is not None or self.password is not None:
+            raise ValueError(f"stream {self.name!r}: username and password are for rtsp:// and rtsps:// sources only")
+        if self.loop and not self.is_file:
+            raise ValueError(f"stream {self.name!r}: loop is for files only")
+        return self
+
+    def _check_url(self, url: SplitResult | None) -> None:
+        # None of these messages may show the source: it can hold a password in a place where nobody looks for one.
+        hint = "give username and password as keys of their own, or percent-encode them in the address"
+        if url is None or url.scheme not in _RTSP:
+            scheme = "" if url is None else f", not {url.scheme}://"
+            raise ValueError(
+                f"stream {self.name!r}: source is a file's path, a webcam's index, or an address that begins with "
+                f"rtsp:// or rtsps://{scheme}"
+            )
+        try:
+            host, _port = url.hostname, url.port
+        except ValueError:
+            raise ValueError(f"stream {self.name!r}: the source's address has no valid port; {hint}") from None
+        if not host or " " in host:
+            raise ValueError(f"stream {self.name!r}: the source's address has no valid host; {hint}")
+        in_url = url.username is not None or url.password is not None
+        if in_url and (self.username is not None or self.password is not None):
+            raise ValueError(
+                f"stream {self.name!r}: credentials stand both in the source's address and in username or password; "
+                "give them once"
+            )
+        if self.password is not None and self.username is None:
+            raise ValueError(f"stream {self.name!r}: a password needs a username")
+        if self.password is not None and any(not character.isprintable() for character in self._password or ""):
+            raise ValueError(f"stream {self.name!r}: password has characters that can't be printed")
+
+    @property
+    def is_live(self) -> bool:
+        """A camera, which goes on whether we look or not."""
+        return not self.is_file
+
+    @property
+    def is_file(self) -> bool:
+        return isinstance(self.source, str) and "://" not in self.source and self.webcam is None
+
+    @property
+    def webcam(self) -> int | None:
+        if isinstance(self.source, int):
+            return self.source
+        found = _WEBCAM.fullmatch(self.source)
+        return int(found.group(1)) if found else None
+
+    @property
+    def shown_source(self) -> str:
+        """The source as it may be printed: without credentials."""
+        return redacted_url(self.source) if isinstance(self.source, str) else f"webcam {self.source}"
+
+    def address(self) -> str:
+        """The source with its credentials in it, as only the reader may see it."""
+        url = self._url()
+        if url is None:
+            return str(self.source)
+        host = url.netloc.rpartition("@")[2]
+        userinfo = self._userinfo()
+        return urlunsplit(url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))
+
+    def secrets(self) -> Iterable[str]:
+        """Everything of this stream that no line may show, in the spellings that a decoder might print."""
+        url = self._url()
+        if url is None:
+            return
+        username, password = self._username, self._password
+        for secret in (password, username):
+            if secret:
+                yield secret
+        if username and password:
+            # Short ones are struck where they stand beside each other, as they do in an address.
+            yield f"{username}:{password}"
+            yield self._userinfo()
+        if url.query:
+            yield url.query
+        yield from tokens(str(self.source))
+
+    def _url(self) -> SplitResult | None:
+        if isinstance(self.source, int) or "://" not in self.source:
+            return None
+        try:
+            return urlsplit(self.source)
+        except ValueError:
+            raise ValueError(f"stream {self.name!r}: the source's address can't be read") from None
+
+    @property
+    def _username(self) -> str | None:
+        url = self._url()
+        if url is None or self.username is not None:
+            return self.username
+        return unquote(url.username) if url.username is not None else None
+
+    @property
+    def _password(self) -> str | None:
+        url = self._url()
+        if url is None or self.password is not None:
+            return None if self.password is None else self.password.get_secret_value()
+        return unquote(url.password) if url.password is not None else None
+
+    def _userinfo(self) -> str:
+        username, password = self._username, self._password
+        if username is None:
+            return ""
+        return quote(username, safe="") + ("" if password is None else ":" + quote(password, safe=""))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self.shown_source if name == "source" else value

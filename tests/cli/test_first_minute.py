@@ -1,0 +1,184 @@
+"""A stranger's first minute: what the command says, writes and refuses, and the demo from beginning to end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+
+from framesift.demo.contact_sheet import read_folder
+from rigs.daemon import collected, framesift, write_configuration
+from rigs.footage import numbered_clip
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `framesift init` leaves it; copied, not changed."""
+    folder = tmp_path_factory.mktemp("begun")
+    assert framesift(folder, "init").returncode == 0
+    return folder
+
+
+def test_the_bare_command_says_what_it_is_and_what_to_type_next(tmp_path: Path) -> None:
+    told = framesift(tmp_path)
+    assert told.returncode == 0
+    for word in ("framesift demo", "framesift init", "framesift check", "framesift run"):
+        assert word in told.stdout
+
+
+def test_without_opencv_help_answers_and_a_command_that_needs_it_says_how_to_get_it(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "rtsp://127.0.0.1:9/x"}]})
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
+    for words in (["--help"], ["--version"], ["status", "--help"]):
+        assert framesift(tmp_path, *words, PYTHONPATH=str(missing)).returncode == 0
+    told = framesift(tmp_path, "run", PYTHONPATH=str(missing))
+    assert told.returncode == 1
+    assert "framesift[headless]" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_run_without_settings_says_where_it_looked_and_what_writes_them(tmp_path: Path) -> None:
+    told = framesift(tmp_path, "run")
+    assert told.returncode == 2
+    assert "framesift init" in told.stderr
+
+
+def test_what_init_writes_passes_check_and_runs(tmp_path: Path, begun: Path) -> None:
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    checked = framesift(tmp_path, "check", FRAMESIFT_STATUS__BIND="null")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "FAILED" not in checked.stdout
+    ran = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert collected(tmp_path)
+
+
+def test_init_overwrites_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_text("mine")
+    refused = framesift(tmp_path, "init")
+    assert refused.returncode == 2
+    assert "policy.json" in refused.stderr
+    assert (tmp_path / "policy.json").read_text() == "mine"
+    assert not (tmp_path / "framesift.yaml").exists()
+    assert framesift(tmp_path, "init", "--force").returncode == 0
+    assert json.loads((tmp_path / "policy.json").read_text())["enabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "said"),
+    [
+        ("framesift.yaml", "sink:", "sinc:", ["sinc", "sink"]),
+        ("framesift.yaml", "max_bytes: 2GiB", "max_bytes: lots", ["spool.max_bytes", "lots"]),
+        ("framesift.yaml", "policy: policy.json", "policy: gone.json", ["gone.json"]),
+        ("framesift.yaml", "type: stub", "type: onnx\n  path: gone.onnx", ["gone.onnx"]),
+        ("policy.json", '"traffic_percentage": 0.1', '"traffic_percentage": 10', ["traffic_percentage", "10"]),
+        ("policy.json", '"enabled": true', '"enabled": "false"', ["enabled", "false"]),
+    ],
+)
+def test_a_mistake_is_exit_2_and_one_message_that_names_it(
+    tmp_path: Path, begun: Path, file: str, before: str, after: str, said: list[str]
+) -> None:
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / file).read_text()
+    assert before in text
+    (tmp_path / file).write_text(text.replace(before, after, 1).replace("  task: object-detection\n", "", 1))
+    told = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")
+    assert told.returncode == 2, told.stdout + told.stderr
+    for word in said:
+        assert word in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not collected(tmp_path)
+
+
+def test_a_file_that_is_not_there_is_a_bad_configuration(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
+    told = framesift(tmp_path, "run")
+    assert told.returncode == 2
+    assert "gone.mp4" in told.stderr
+
+
+def test_check_tells_what_to_do_about_each_failure(tmp_path: Path) -> None:
+    (tmp_path / "collected").write_text("a file where a folder should be")
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
+    told = framesift(tmp_path, "check")
+    assert told.returncode == 1
+    failed = [line for line in told.stdout.splitlines() if line.startswith("FAILED")]
+    assert any("stream gate" in line for line in failed)
+    assert any("sink folder" in line for line in failed)
+
+
+def test_the_demo_collects_a_dataset_and_shows_it(tmp_path: Path) -> None:
+    told = framesift(tmp_path, "demo", timeout_s=110.0)
+    assert told.returncode == 0, told.stdout + told.stderr
+    folder = tmp_path / "framesift-demo"
+    lines = collected(folder)
+    assert 15 <= len(lines) <= 60
+    assert {line["strategy"] for line in lines} == {"unsure", "crowded", "hard", "everyday"}
+    # As a YOLO dataset: every image has a label file whose classes data.yaml knows, as fractions of the picture.
+    data = yaml.safe_load((folder / "collected" / "data.yaml").read_text())
+    for line in lines:
+        image = folder / "collected" / line["file_name"]
+        picture = cv2.imread(str(image))
+        assert picture is not None
+        assert picture.shape[:2] == (line["height"], line["width"])
+        label = folder / "collected" / "labels" / f"{image.stem}.txt"
+        rows = [row.split() for row in label.read_text().splitlines()]
+        assert len(rows) == len(line["prediction"]["predictions"])
+        for row in rows:
+            assert int(row[0]) in range(len(data["names"]))
+            assert all(0.0 <= float(value) <= 1.0 for value in row[1:])
+    # The boxes lie on the objects, which the scene knows.
+    from framesift.demo.run import DEMO_SEED, mean_overlap
+    from framesift.demo.scene import Street
+
+    overlap = mean_overlap(Street(seed=DEMO_SEED), read_folder(folder / "collected"))
+    assert overlap.boxes > 50
+    assert overlap.mean_iou > 0.7
+    assert f"{overlap.mean_iou:.2f}" in told.stdout
+    sheet = cv2.imread(str(folder / "contact-sheet.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 1000
+
+
+def test_the_demo_on_ones_own_video_never_uses_the_streets_detector(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "mine.mp4", frames=60)
+    told = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "null model" in told.stdout
+    assert all(line["prediction"].get("is_stub") for line in collected(tmp_path / "out"))
+
+
+def test_a_demo_keeps_what_is_in_its_folder_but_not_its_own_and_what_it_cannot_replace(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "mine.mp4", frames=20)
+    assert framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out").returncode == 0
+    lines = collected(tmp_path / "out")
+    gone = framesift(tmp_path, "demo", "--source", "gone.mp4", "--folder", "out")
+    assert gone.returncode == 2
+    assert collected(tmp_path / "out") == lines
+    (tmp_path / "out" / "mine.mp4").write_bytes((tmp_path / "mine.mp4").read_bytes())
+    own = framesift(tmp_path, "demo", "--source", "out/mine.mp4", "--folder", "out")
+    assert own.returncode == 2
+    other = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
+    assert other.returncode == 2
+    assert (tmp_path / "out" / "mine.mp4").exists()
+
+
+def test_a_demo_of_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:
+    told = framesift(tmp_path, "demo", "--source", "rtsp://127.0.0.1:9/x", "--seconds", "3")
+    assert told.returncode == 2
+    assert "not one frame" in told.stderr
+    assert "refused" in told.stdout
+
+
+def test_the_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    told = framesift(tmp_path, "demo", "--folder", "precious")
+    assert told.returncode == 2
+    assert (tmp_path / "precious" / "thesis.txt").exists()

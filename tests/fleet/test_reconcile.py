@@ -1,0 +1,841 @@
+"""The books of a device and of its fleet agree, whatever ends at whichever moment; against a real server."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from clocks import ManualClock
+from framesift.datapoint import Candidate
+from framesift.fleet.platform_batches import Mark
+from framesift.fleet.reconcile import (
+    AUDIT_EVERY_S,
+    COPIED,
+    ELSEWHERE,
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    LOOK_EVERY_S,
+    RESTORING,
+    STEADY_S,
+)
+from framesift.fleet.shared_limits import FleetCounts, Sharing
+from framesift.frame import Frame, Refusal
+from framesift.limits import Account, Granted, Later, Limit, Refused, Window
+from framesift.limits.local import LocalLimits
+from framesift.limits.shared.requests import LEASE_S, Requests, Wanted
+from framesift.limits.shared.server import Server
+from framesift.listeners.pictures import BadPicture, OnDemand, looked_at
+from framesift.policy.policy import Policy
+from framesift.sampling.candidates import Origin
+from framesift.sampling.intake import Intake
+from framesift.sampling.sampler import AcceptedClasses
+from framesift.settings import LimitsOptions
+from framesift.spool import Accepted, Exit, WhenFull
+from framesift.spool import admin as by_hand
+from framesift.telemetry import Telemetry
+from rigs.fault_proxy import between
+from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
+from rigs.hostile_pictures import spoilt
+from rigs.listeners import Style, picture, policy
+from rigs.redis_server import RedisServer, redis_server
+from rigs.spools import datapoint, make_spool, prediction, put
+
+KEY = f"framesift:{{{PROJECT}}}"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared: RedisServer) -> Iterator[RedisServer]:
+    shared.client.flushall()
+    yield shared
+    if not shared.is_running:
+        shared.start()
+
+
+@pytest.fixture
+def device(tmp_path: Path, redis: RedisServer) -> Iterator[FleetDevice]:
+    with FleetDevice(tmp_path / "gate", redis.server) as made:
+        yield made
+
+
+def held(redis: RedisServer) -> dict[str, list[str]]:
+    """Who holds which ids, as the server knows it."""
+    keys = redis.client.scan_iter(f"{KEY}:held:*")
+    return {key.rpartition(":")[2]: sorted(redis.client.hkeys(key)) for key in keys}
+
+
+def credited(device: FleetDevice) -> list[str]:
+    """The ids that hold a credit, as the device knows it."""
+    with sqlite3.connect(device.spool.path) as connection:
+        return sorted(id for (id,) in connection.execute("SELECT id FROM charge WHERE granted_by <> 'nobody'"))
+
+
+def agree(redis: RedisServer, *devices: FleetDevice) -> bool:
+    books = {name: ids for name, ids in held(redis).items() if ids}
+    return books == {d.spool.credits.device(): credited(d) for d in devices if credited(d)}
+
+
+# --- while the ledger can be asked -----------------------------------------------------------------------------------
+
+
+def test_what_the_ledger_grants_is_written_down_on_both_sides(device: FleetDevice, redis: RedisServer) -> None:
+    ids = device.accepted(5, quota("hard", (Window.DAILY, 3)))
+    assert len(ids) == 3
+    assert agree(redis, device)
+    assert sorted(device.leave()) == sorted(ids)
+    assert device.waiting == 0
+
+
+def test_devices_of_a_fleet_share_what_there_is(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 5))
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        assert len(a.accepted(3, limit)) == 3
+        assert len(b.accepted(9, limit)) == 2
+        assert isinstance(a.offer(limit), Refused)
+        assert agree(redis, a, b)
+
+
+def test_a_datapoint_that_did_not_reach_the_spool_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 1))
+    with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
+        assert device.offer(limit, jpeg=bytes(2**21)) == "spool_full"
+        assert device.looks == 1
+        device.look()
+        assert isinstance(device.offer(limit), Accepted)
+        assert agree(redis, device)
+
+
+def test_a_credit_that_is_given_back_here_is_given_back_there(device: FleetDevice, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 1))
+    device.offer(limit)
+    (item,) = device.spool.claim(1).items
+    device.spool.done(item.id, Exit.DUPLICATE)
+    assert device.looks == 1
+    device.look()
+    assert device.used() == 0
+    assert agree(redis, device)
+
+
+def test_a_delivery_gives_nothing_back_and_asks_for_no_audit(device: FleetDevice, redis: RedisServer) -> None:
+    device.accepted(3, quota())
+    device.look()
+    looks = device.looks
+    redis.client.config_resetstat()
+    assert len(device.leave()) == 3
+    device.look()
+    assert device.looks == looks
+    assert "cmdstat_hkeys" not in redis.client.info("commandstats")
+
+
+def test_what_is_on_its_way_between_the_two_books_is_not_given_back(device: FleetDevice, redis: RedisServer) -> None:
+    now = device.clock.now()
+    assert isinstance(device.fleet.charge("a", [quota()], now, now), Granted)
+    device.fleet.doubt()
+    device.look()
+    assert list(held(redis).values()) == [["a"]]
+    device.fleet.settled(PROJECT, "a", is_kept=False)
+    device.look()
+    assert not any(held(redis).values())
+
+
+def test_people_are_told_how_much_of_each_limit_the_fleet_has_used(tmp_path: Path, redis: RedisServer) -> None:
+    account = Account(PROJECT, "hard", Limit(Window.DAILY, 5))
+    a = FleetDevice(tmp_path / "a", redis.server, accounts=[account])
+    with a, FleetDevice(tmp_path / "b", redis.server) as b:
+        a.accepted(1, quota("hard", (Window.DAILY, 5)))
+        b.accepted(2, quota("hard", (Window.DAILY, 5)))
+        a.look()
+        (use,) = a.crediting.used
+        assert (use.account, use.count) == (account, 3)
+        assert a.crediting.used_at_s == a.clock.now().wall_s
+
+
+# --- while it can't --------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_accepted_without_a_credit_and_leave_when_they_have_one(
+    device: FleetDevice, redis: RedisServer
+) -> None:
+    redis.stop()
+    ids = device.accepted(3, quota("hard", (Window.DAILY, 5)))
+    assert len(ids) == 3
+    assert device.waiting == 3
+    assert {listed.why for listed in by_hand.list_rows(device.spool.path)} == {"it waits for a credit"}
+    assert device.leave() == []
+    device.look()
+    assert device.waiting == 3
+    redis.start()
+    device.clock.advance(60)
+    device.recover()
+    assert device.nudges == 1
+    assert sorted(device.leave()) == sorted(ids)
+    assert agree(redis, device)
+
+
+def test_the_most_valuable_ask_first_and_what_is_refused_leaves_by_limit(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 3))
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        redis.stop()
+        scores = [0.1, 0.9, 0.5]
+        by_score = {score: a.accepted(1, limit, score=score)[0] for score in scores}
+        assert len(b.accepted(2, limit)) == 2
+        redis.start()
+        b.recover()
+        assert b.waiting == 0
+        a.look()
+        assert a.leave() == [by_score[0.9]]
+        assert a.exits("limit") == 2
+        assert a.spool.counts().ready == 0
+        assert agree(redis, a, b)
+
+
+@pytest.mark.parametrize(("ceiling", "count"), [(1.0, 4), (0.5, 2), (0.0, 0)])
+def test_without_a_ledger_a_device_accepts_no_more_than_its_ceiling(
+    tmp_path: Path, redis: RedisServer, ceiling: float, count: int
+) -> None:
+    with FleetDevice(tmp_path / "a", redis.server, ceiling=ceiling) as device:
+        redis.stop()
+        limit = quota("hard", (Window.DAILY, 4))
+        assert len(device.accepted(9, limit)) == count
+        assert device.offer(limit) == "limit"
+        assert device.waiting == count
+
+
+def test_what_it_was_granted_before_counts_against_the_ceiling(device: FleetDevice, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 4))
+    assert len(device.accepted(3, limit)) == 3
+    redis.stop()
+    assert len(device.accepted(9, limit)) == 1
+
+
+def test_the_ceiling_holds_for_batches_too(device: FleetDevice, redis: RedisServer) -> None:
+    redis.stop()
+    assert len(device.accepted(9, quota("hard", most=2))) == 2
+    assert device.offer(quota("hard", most=2)) == "limit"
+
+
+def test_a_window_that_opens_meanwhile_has_a_ceiling_of_its_own(device: FleetDevice, redis: RedisServer) -> None:
+    redis.stop()
+    limit = quota("hard", (Window.MINUTELY, 2))
+    assert len(device.accepted(5, limit)) == 2
+    device.clock.advance(60)
+    assert len(device.accepted(5, limit)) == 2
+
+
+def test_late_credits_are_of_the_windows_of_the_capture(device: FleetDevice, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.MINUTELY, 2))
+    redis.stop()
+    for _ in range(3):
+        assert len(device.accepted(2, limit)) == 2
+        device.clock.advance(60)
+    redis.start()
+    device.recover()
+    assert len(device.leave()) == 6
+    day = {k: v for key in redis.client.scan_iter(f"{KEY}:day:*") for k, v in redis.client.hgetall(key).items()}
+    assert sorted(v for k, v in day.items() if k.startswith("1|")) == ["2", "2", "2"]
+
+
+def test_what_is_too_old_is_not_even_asked_for(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server, late_s=3600.0) as device:
+        redis.stop()
+        device.accepted(1, quota())
+        device.clock.advance(1800)
+        young = device.accepted(1, quota())
+        device.clock.advance(1801)
+        redis.start()
+        device.recover()
+        assert device.leave() == young
+        assert device.exits("limit") == 1
+
+
+def test_the_strategy_that_has_room_then_is_the_one_that_is_charged(tmp_path: Path, redis: RedisServer) -> None:
+    first, second = quota("first", (Window.DAILY, 1)), quota("second")
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        redis.stop()
+        assert strategy_of(a.offer(first, second, score=0.5)) == "first"
+        redis.start()
+        b.recover()
+        b.accepted(1, first)
+        a.look()
+        (item,) = a.spool.claim(1).items
+        assert (item.strategy, item.tags, item.score) == ("second", ("of-second",), 0.5)
+        assert agree(redis, a, b)
+
+
+def test_what_was_evicted_while_it_waited_needs_no_credit_and_leaves_the_ceiling(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    limit = quota("hard", (Window.DAILY, 8))
+    with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20) as device:
+        redis.stop()
+        assert len(device.accepted(40, limit, jpeg=bytes(150_000))) > 8
+        assert device.exits("evicted") > 0
+        assert device.waiting == device.spool.counts().ready
+        redis.start()
+        device.recover()
+        assert agree(redis, device)
+
+
+def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
+    device: FleetDevice, redis: RedisServer
+) -> None:
+    redis.stop()
+    (id,) = device.accepted(1, quota())
+    redis.start()
+    device.look_until_open()
+    # The ledger has granted it, and before the spool hears of that, somebody drops it.
+    ledger = device.fleet.ledger(PROJECT)
+    assert ledger is not None
+    ledger.ask(Requests(charge=device.spool.credits.waiting(PROJECT, 9)), device.clock.now())
+    by_hand.drop(device.spool.path, [id])
+    device.fleet.doubt()
+    device.look()
+    assert device.used() == 0
+    assert agree(redis, device)
+
+
+@pytest.mark.parametrize("charged", ["when the ledger went away", "when it was back"])
+def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
+    tmp_path: Path, redis: RedisServer, charged: str
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "a", Server("127.0.0.1", wire.port)) as device:
+        if charged == "when it was back":
+            redis.stop()
+        wire.mode = "cut"
+        (id,) = device.accepted(1, quota())
+        if charged == "when it was back":
+            redis.start()
+        wire.mode = "pass"
+
+        def drop_what_was_charged() -> None:
+            if any(held(redis).values()):
+                by_hand.drop(device.spool.path, [id])
+
+        wire.before_answer = drop_what_was_charged
+        device.recover()
+        device.look()
+        assert device.exits("dropped") == 1
+        assert device.used() == 0
+        assert agree(redis, device)
+
+
+def test_a_ledger_that_is_well_is_not_connected_to_again(device: FleetDevice, redis: RedisServer) -> None:
+    connections = redis.client.info("stats")["total_connections_received"]
+    for _ in range(3):
+        device.look()
+    assert redis.client.info("stats")["total_connections_received"] <= connections + 1  # the test's own
+
+
+# --- crashes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_died_between_the_charge_and_its_spool_gives_the_credit_back_when_it_starts(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    first = FleetDevice(tmp_path / "a", redis.server)
+    first.look()
+    first.accepted(1, quota())
+    assert isinstance(first.fleet.charge("lost", [quota()], first.clock.now(), first.clock.now()), Granted)
+    first.die()
+    assert [len(ids) for ids in held(redis).values()] == [2]
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        assert again.used() == 1
+        assert agree(redis, again)
+
+
+def test_a_device_that_died_between_a_late_grant_and_its_spool_is_granted_it_once(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    limit = quota("hard", (Window.DAILY, 1))
+    first = FleetDevice(tmp_path / "a", redis.server)
+    (id,) = first.accepted(1, limit)
+    first.look_until_open()
+    ledger = first.fleet.ledger(PROJECT)
+    assert ledger is not None
+    ledger.ask(Requests(charge=first.spool.credits.waiting(PROJECT, 9)), first.clock.now())
+    first.die()
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        assert again.used() == 1
+        assert again.leave() == [id]
+        assert agree(redis, again)
+
+
+def test_what_a_batch_was_charged_before_a_death_stays_charged(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", most=4)
+    first = FleetDevice(tmp_path / "a", redis.server)
+    assert len(first.accepted(3, limit)) == 3
+    first.look_until_open()
+    ledger = first.fleet.ledger(PROJECT)
+    assert ledger is not None
+    ledger.ask(Requests(charge=first.spool.credits.waiting(PROJECT, 9)), first.clock.now())
+    first.die()
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        assert len(again.leave()) == 3
+        assert len(again.accepted(5, limit)) == 1
+
+
+def test_a_device_that_died_after_a_refund_gives_it_back_when_it_starts(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as first:
+        first.accepted(1, quota())
+        (item,) = first.spool.claim(1).items
+        first.spool.done(item.id, Exit.DUPLICATE)
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        assert again.used() == 0
+
+
+def test_an_audit_leaves_alone_what_others_hold(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as a:
+        a.accepted(3, quota())
+        with FleetDevice(tmp_path / "b", redis.server) as b:
+            b.look()
+        assert a.used() == 3
+
+
+def _lapse(redis: RedisServer) -> None:
+    """Who said last where it runs has not said it for a while."""
+    for key in redis.client.scan_iter(f"{KEY}:run:*"):
+        redis.client.hset(key, "until", time.time() - 1.0)
+
+
+def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 3))
+    with FleetDevice(tmp_path / "a", redis.server) as a:
+        a.accepted(1, limit)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        a.accepted(1, limit)
+        assert b.crediting.problem == ELSEWHERE
+        assert len(b.accepted(9, limit)) == 2  # as if there were no ledger
+        for _ in range(3):
+            b.clock.advance(LEASE_S)
+            b.look()
+            a.look()
+        assert b.reports == [ELSEWHERE, COPIED]
+        assert (b.waiting, a.crediting.problem, a.used()) == (2, None, 2)
+        _lapse(redis)  # the other one is away for a while
+        b.look()
+        assert (b.crediting.problem, b.waiting) == (COPIED, 2)
+        a.look()
+        assert len(a.accepted(9, limit)) == 1
+        assert agree(redis, a)
+
+
+def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) -> None:
+    out = io.StringIO()
+    telemetry = Telemetry(device.clock, Style(), out=out)
+    sharing = Sharing(LimitsOptions(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
+    for problem in ("connection refused", ELSEWHERE, COPIED, None):
+        sharing._report(problem)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
+    assert lines[1]["why"] == COPIED
+
+
+def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: FleetDevice) -> None:
+    assert isinstance(device.offer(quota("hard", (Window.DAILY, 5))), Accepted)
+    device.clock.reboot("another boot")
+    device.clock.step_wall(-3600.0)
+    put(device.spool, device.clock, [quota("hard", (Window.DAILY, 5))])
+    steering = SimpleNamespace(accounts=lambda: [Account(PROJECT, "hard", Limit(Window.DAILY, 5))])
+    telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
+    sharing = Sharing(LimitsOptions(), LocalLimits(), steering, telemetry, device.clock)  # type: ignore[arg-type]
+    assert [(use.used, use.left) for use in sharing._told(device.spool).used] == [(5, 0)]
+
+
+def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as a:
+        a.accepted(2, quota())
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with FleetDevice(tmp_path / "b", redis.server) as b:
+        b.accepted(1, quota())
+        assert (b.crediting.problem, b.waiting) == (ELSEWHERE, 1)
+        _lapse(redis)
+        assert b.look() == LOOK_EVERY_S
+        assert (b.crediting.problem, b.waiting, b.used()) == (None, 0, 3)
+        assert agree(redis, b)
+        assert b.reports == [ELSEWHERE, None]
+
+
+def test_another_boot_is_another_place(device: FleetDevice) -> None:
+    device.clock.reboot("boot-2")
+    device.look()
+    assert device.crediting.problem == ELSEWHERE
+
+
+def test_a_spool_that_was_begun_anew_leaves_charged_what_the_old_one_was(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as first:
+        first.accepted(3, quota())
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    with FleetDevice(tmp_path / "a", redis.server) as again:
+        again.accepted(1, quota())
+        assert again.used() == 4
+
+
+# --- a memory that is new --------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_forgot_everything_is_told_by_its_devices(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", (Window.DAILY, 5))
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        assert len(a.accepted(2, limit)) + len(b.accepted(2, limit)) == 4
+        redis.client.flushall()
+        assert len(a.accepted(1, limit)) == 1  # not known to whom: it waits
+        assert a.waiting == 1
+        for one in (b, a):
+            one.look()
+        assert agree(redis, a, b)
+        assert a.waiting == 0
+        assert a.used() == 5
+        assert isinstance(b.offer(limit), Refused)
+
+
+def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server, restore_s=60.0) as device:
+        assert device.crediting.problem == RESTORING
+        ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
+        assert device.waiting == 2
+        assert device.look() <= LOOK_EVERY_S
+        redis.client.hset(KEY, "born", time.time() - 61)
+        device.look()
+        assert device.crediting.problem is None
+        assert sorted(device.leave()) == sorted(ids)
+    assert device.reports == [RESTORING, None]
+
+
+def test_what_was_half_told_when_it_forgot_again_is_told_again(device: FleetDevice, redis: RedisServer) -> None:
+    device.accepted(3, quota())
+    redis.client.flushall()
+    ledger = device.fleet.ledger(PROJECT)
+    assert ledger is not None
+    generation = ledger.open(device.clock.now()).generation
+    untold = device.spool.credits.untold(PROJECT, generation, 0.0, 2)
+    ledger.ask(Requests(restore=[one.held for one in untold]), device.clock.now())
+    device.spool.credits.told([one.held for one in untold], generation)
+    redis.client.flushall()
+    ledger.is_away("it forgot again")
+    device.look()
+    assert agree(redis, device)
+
+
+def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_new_one(
+    device: FleetDevice, redis: RedisServer
+) -> None:
+    made = datapoint(device.clock)
+    grant = device.fleet.charge(made.id, [quota()], made.captured, device.clock.now())
+    assert isinstance(grant, Granted)
+    redis.client.flushall()
+    ledger = device.fleet.ledger(PROJECT)
+    assert ledger is not None
+    ledger.is_away("it forgot")
+    device.look()
+    device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
+    device.fleet.settled(PROJECT, made.id, is_kept=True)
+    device.look()
+    assert agree(redis, device)
+
+
+def test_it_is_told_before_the_new_memory_grants_anything(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "gate", redis.server, restore_s=60.0) as device:
+        redis.client.hset(KEY, "born", 0)
+        device.recover()
+        made = datapoint(device.clock)
+        grant = device.fleet.charge(made.id, [quota()], made.captured, device.clock.now())
+        assert isinstance(grant, Granted)
+        redis.client.flushall()
+        device.look()
+        device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
+        device.fleet.settled(PROJECT, made.id, is_kept=True)
+        device.look()
+        assert device.crediting.problem == RESTORING
+        assert agree(redis, device)
+
+
+def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", most=4)
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        assert len(a.accepted(2, limit)) + len(b.accepted(1, limit)) == 3
+        redis.client.flushall()
+        for one in (a, b):
+            one.forget_and_look()
+        assert len(a.accepted(5, limit)) == 1
+
+
+# --- credits from elsewhere ------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_releases_is_charged_there_too(device: FleetDevice, redis: RedisServer) -> None:
+    device.accepted(1, quota("hard", (Window.DAILY, 1)))
+    (item,) = device.spool.claim(1).items
+    device.spool.bury(item.id, "refused", refund=True)
+    device.look()
+    assert device.used() == 0
+    by_hand.retry(device.spool.path, [item.id], device.clock.now())
+    device.look()
+    assert device.used() == 1
+    assert agree(redis, device)
+
+
+def test_what_a_device_counted_for_itself_is_charged_when_it_begins_to_share(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    clock = ManualClock(time.time())
+    folder = tmp_path / "a"
+    folder.mkdir()
+    spool = make_spool(folder, clock)
+    spool.open()
+    for _ in range(3):
+        put(spool, clock, [quota("hard", (Window.DAILY, 5))])
+    spool.close()
+    with FleetDevice(folder, redis.server, clock) as device:
+        assert device.used() == 3
+        assert len(device.accepted(9, quota("hard", (Window.DAILY, 5)))) == 2
+        assert agree(redis, device)
+
+
+def test_what_waits_has_its_credit_when_nobody_shares_any_more(device: FleetDevice, redis: RedisServer) -> None:
+    redis.stop()
+    ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
+    assert device.spool.credits.adopt() == 2
+    assert device.waiting == 0
+    assert sorted(device.leave()) == sorted(ids)
+
+
+def test_one_device_asks_the_platform_for_all(tmp_path: Path, redis: RedisServer) -> None:
+    limit = quota("hard", most=10)
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        here, there = (FleetCounts(d.spool, d.fleet, d.clock) for d in (a, b))
+        a.accepted(2, limit)
+        b.accepted(3, limit)
+        assert len(a.leave()) == 2  # these have arrived
+        mark = here.mark(PROJECT, "b")
+        assert mark is not None
+        assert (mark.own, mark.fleet) == (2, 2)
+        assert there.mark(PROJECT, "b") is None
+        here.seen(PROJECT, "b", 6, mark)  # two of ours, and four of somebody else's
+        assert len(b.accepted(9, limit)) == 10 - 6 - 3
+
+
+def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, redis: RedisServer) -> None:
+    redis.stop()
+    counts = FleetCounts(device.spool, device.fleet, device.clock)
+    mark = counts.mark(PROJECT, "b")
+    assert mark is not None
+    assert mark.fleet is None
+    counts.seen(PROJECT, "b", 6, mark)
+    assert len(device.accepted(9, quota("hard", most=7))) == 1
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_one_answers(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    redis.client.execute_command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
+    account = Server("127.0.0.1", redis.port, username="one", password="pass")
+    with FleetDevice(tmp_path / "gate", account) as device:
+        device.accepted(1, replace(quota(), project="elsewhere"))
+        pauses = [device.look() for _ in range(8)]
+        assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
+
+
+def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        ledger = device.fleet.ledger(PROJECT)
+        assert ledger is not None
+        answers = 0
+
+        def answered() -> None:
+            nonlocal answers
+            answers += 1
+            if answers == 1:
+                ledger._lose("no answer in time")
+
+        wire.before_answer = answered
+        assert device.crediting.look_once() == 0.0
+        assert device.look() == LOOK_EVERY_S
+        assert ledger.problem is None
+        assert device.reports == [None]
+
+
+def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each_time(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        device.look()
+
+        def lost_after(seconds: float) -> float:
+            """How long it takes until frames may ask again."""
+            device.clock.advance(seconds)
+            wire.mode = "swallow"
+            device.offer(quota())
+            wire.mode = "pass"
+            waited_s = 0.0
+            while (wait_s := device.look()) < LOOK_EVERY_S or device.crediting.problem is not None:
+                device.clock.advance(wait_s)
+                waited_s += wait_s
+            return waited_s
+
+        pauses = [lost_after(STEADY_S / 2) for _ in range(10)]
+        assert pauses[0] == 0.0
+        assert pauses[1] <= FIRST_PAUSE_S < pauses[4] < pauses[7]
+        assert LONGEST_PAUSE_S / 2 <= pauses[9] <= LONGEST_PAUSE_S
+        assert lost_after(STEADY_S) == 0.0
+        assert sum(why is not None for why in device.reports) == sum(pause > 0 for pause in pauses)
+
+
+def test_whoever_loses_the_ledger_beside_the_frames_says_why(tmp_path: Path, redis: RedisServer) -> None:
+    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+        looks = device.looks
+        wire.mode = "half"
+        counts = FleetCounts(device.spool, device.fleet, device.clock)
+        assert counts.mark(PROJECT, "b") == Mark(0, None)
+        assert device.looks == looks + 1
+        wire.mode = "pass"
+        assert device.look() == LOOK_EVERY_S
+        assert device.reports == [None]
+
+
+def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(
+    device: FleetDevice, redis: RedisServer
+) -> None:
+    redis.stop()
+    device.accepted(1, quota())
+    pauses = [device.look() for _ in range(12)]
+    assert all(pause <= 30.0 for pause in pauses)
+    assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
+    assert len([why for why in device.reports if why is not None]) <= 2
+    redis.start()
+    device.recover()
+    assert device.reports[-1] is None
+
+
+def test_a_device_whose_spool_cannot_be_read_is_nobody_and_what_it_accepts_waits(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    device = FleetDevice(tmp_path / "a", redis.server)
+    now = device.clock.now()
+    answer = device.fleet.charge("a", [quota("hard", (Window.DAILY, 5))], now, now)
+    assert isinstance(answer, Later)
+    assert answer.within == (quota("hard", (Window.DAILY, 5)),)
+    device.die()
+
+
+def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
+    clock = ManualClock()
+    names = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        spool = make_spool(folder, clock, limits=LocalLimits())
+        spool.open()
+        names.append(spool.credits.device())
+        spool.close()
+    assert len({*names}) == 2
+    assert all(len(name) == 32 for name in names)
+
+
+# --- the intake ------------------------------------------------------------------------------------------------------
+
+
+def sharing(device: FleetDevice, what: Policy) -> Intake:
+    """An intake whose limits are the fleet's."""
+    return Intake(
+        "gate",
+        Origin("gate-7", (), (), seed=0, project=PROJECT),
+        policy=what,
+        classes=AcceptedClasses({}),
+        spool=device.spool,
+        telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
+        clock=device.clock,
+        accepted=lambda: None,
+        fleet=device.fleet,
+    )
+
+
+def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_gives_its_credit_back(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    strategy = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        intake = sharing(device, policy(strategy))
+
+        def offer(width: int) -> Refusal | None:
+            frame = Frame("gate", 0, np.zeros((1, width, 3), np.uint8), device.clock.now())
+            return intake.offer(frame, prediction("car")).refusal
+
+        too_wide = 70_000
+        assert offer(too_wide) is Refusal.UNENCODABLE
+        device.look()
+        assert offer(64) is None
+        assert offer(too_wide) is Refusal.LIMIT
+        assert device.used() == 1
+        assert agree(redis, device)
+
+
+def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
+    once = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        intake = sharing(device, policy(once))
+
+        def offer(jpeg: bytes) -> Refusal | None:
+            frame = Frame("gate", 0, OnDemand(looked_at(jpeg)), device.clock.now())
+            return intake.offer(frame, prediction("car")).refusal
+
+        with pytest.raises(BadPicture):
+            offer(spoilt(picture()))
+        device.look()
+        assert device.used() == 0
+        assert agree(redis, device)
+        assert offer(picture()) is None
+        assert offer(spoilt(picture())) is Refusal.LIMIT  # and is not even decoded
+
+
+def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(device: FleetDevice) -> None:
+    ledger = device.fleet.ledger(PROJECT)
+    assert ledger is not None
+    now = device.clock.now()
+    ledger.ask(Requests(charge=[Wanted("stray", (quota(),), now)]), now)
+    device.look()
+    assert device.used() == 1
+    device.clock.advance(AUDIT_EVERY_S)
+    device.look()
+    assert device.used() == 0
+
+
+def test_a_batch_holds_what_was_charged_to_it_before_anything_bounded_it(tmp_path: Path, redis: RedisServer) -> None:
+    with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
+        assert len(a.accepted(4, quota("free"))) == 4
+        assert len(b.accepted(9, quota("hard", most=6))) == 2
+
+
+def test_a_spool_that_takes_nothing_costs_a_refund_for_each_frame_and_no_audit(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
+        device.look()
+        redis.client.config_resetstat()
+        for _ in range(5):
+            assert device.offer(quota("hard", (Window.DAILY, 1)), jpeg=bytes(2**21)) == "spool_full"
+            device.look()
+        assert "cmdstat_hkeys" not in redis.client.info("commandstats")
+        assert device.used() == 0

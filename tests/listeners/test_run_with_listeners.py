@@ -1,0 +1,116 @@
+"""`framesift run` with doors: a real process, from a picture that is handed in to its file in the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from rigs.daemon import Daemon, collected, framesift, write_configuration
+from rigs.inference import KEY, InferenceServer
+from rigs.listeners import in_base64, picture, pixels_of, said
+from rigs.platform import Platform
+
+WITH_KEY = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+def free_ports(count: int) -> list[int]:
+    places = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [place.getsockname()[1] for place in places]
+    for place in places:
+        place.close()
+    return ports
+
+
+def doors(server: InferenceServer) -> tuple[dict[str, Any], str, str]:
+    """Settings with both doors, and their addresses."""
+    one, other = free_ports(2)
+    both = [
+        {"listen": f"127.0.0.1:{one}", "stream": "handed-in", "tags": ["north"]},
+        {"listen": f"127.0.0.1:{other}", "upstream": server.url, "stream": "passing"},
+    ]
+    return {"model": None, "doors": both}, f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}"
+
+
+def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctrl_c_is_clean(tmp_path: Path) -> None:
+    with InferenceServer() as server:
+        settings, handing, passing = doors(server)
+        write_configuration(tmp_path, settings)
+        with Daemon(tmp_path) as daemon:
+            assert daemon.wait_for("ready")["doors"] == [door["listen"] for door in settings["doors"]]
+            form = {"image": picture(), "prediction": (None, json.dumps(said()))}
+            verdict = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
+            assert (verdict["charged"], verdict["reason"]) == ("all", None)
+            body = in_base64(picture(80, 60))
+            answer = requests.post(f"{passing}/boxes/1", data=body, headers=WITH_KEY, timeout=20)
+            assert answer.content == server.asked[0].answer
+            assert daemon.until(lambda: len(collected(tmp_path)) == 2, 20.0)
+            daemon.process.send_signal(signal.SIGINT)
+            assert daemon.wait(15.0) == 0
+        assert not daemon.stray
+        assert [told["event"] for told in daemon.events if told["level"] in ("warning", "error")] == []
+    by_stream = {line["stream"]: line for line in collected(tmp_path)}
+    handed, passed = by_stream["handed-in"], by_stream["passing"]
+    assert handed["id"] == verdict["id"]
+    assert handed["prediction"]["predictions"] == said()["predictions"]
+    assert "north" in handed["tags"]
+    assert "north" not in passed["tags"]
+    assert "boxes-1" in passed["tags"]
+    assert passed["prediction"]["predictions"] == answer.json()["predictions"]
+    stored = pixels_of((tmp_path / "collected" / handed["file_name"]).read_bytes())
+    assert np.abs(stored.astype(int) - pixels_of(picture())).max() <= 8
+
+
+def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_kept(tmp_path: Path) -> None:
+    with InferenceServer() as server, Platform() as platform:
+        platform.add_project("parking")
+        platform.go_away()
+        settings, handing, passing = doors(server)
+        write_configuration(tmp_path, {**settings, **platform.settings("parking")})
+        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
+            daemon.wait_for("ready")
+            wrong: list[int] = []
+            bodies = [in_base64(picture(80 + 8 * number, 60)) for number in range(8)]
+
+            def client(body: str) -> None:
+                with requests.Session() as session:
+                    for _ in range(5):
+                        got = session.post(f"{passing}/boxes/1", data=body, headers=WITH_KEY, timeout=20)
+                        if got.status_code != 200 or got.content not in {one.answer for one in server.asked}:
+                            wrong.append(got.status_code)
+
+            threads = [threading.Thread(target=client, args=(body,)) for body in bodies]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert wrong == []
+            whole = {"image": in_base64(picture()), "prediction": said()}
+            assert requests.post(f"{handing}/datapoints", json=whole, timeout=20).json()["charged"] == "all"
+            assert daemon.until(lambda: any("sink" in str(told.get("component")) for told in daemon.events), 20.0)
+            assert daemon.stop() == 0
+        assert platform.images == ()
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as spool:
+        ((kept,),) = spool.execute("SELECT count(*) FROM datapoint")
+    assert 20 < kept <= 41  # sampling may lag behind, and leaves out the newest then
+
+
+@pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:9"])
+def test_a_door_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, upstream: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_configuration(tmp_path, {"model": None, "doors": [{"listen": listen, "upstream": upstream}]})
+        done = framesift(tmp_path, "run")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"{listen} can't be listened at" in done.stderr
+    assert "Traceback" not in done.stdout

@@ -1,0 +1,181 @@
+"""What a model's failures say of it: in which condition it is, in whose words, and when the process is to end."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from clocks import ManualClock
+from framesift.models.health import ModelBroken, ModelHealth
+from framesift.telemetry import Telemetry
+
+
+class _Style:
+    format = "json"
+    level = "info"
+
+
+class Model:
+    """The health of a model that a test makes fail and answer, at times of its own."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(self.clock, _Style(), out=self.out)
+        self.health = ModelHealth(self.telemetry.health, self.clock)
+
+    def fails(self, times: int = 1, *, every_s: float = 0.0, stream: str = "gate", why: str = "CUDA error 700") -> None:
+        """Each failure comes `every_s` after whatever was before."""
+        for _ in range(times):
+            self.clock.advance(every_s)
+            self.health.failed(stream, why)
+
+    @property
+    def condition(self) -> str:
+        return next((c.condition.value for c in self.telemetry.health.components()), "")
+
+    @property
+    def why(self) -> str:
+        return next((c.why for c in self.telemetry.health.components()), "")
+
+
+def test_one_failure_is_only_counted_three_in_a_row_degrade_and_the_first_answer_is_the_end_of_it() -> None:
+    model = Model()
+    model.health.answered("gate")
+    model.fails(2)
+    assert model.condition == "ok"
+    model.health.answered("gate")
+    model.fails(2)
+    assert model.condition == "ok"
+    model.fails()
+    assert (model.condition, model.why) == ("degraded", "3 failure(s) in a row, the last: CUDA error 700")
+    model.health.answered("gate")
+    assert (model.condition, model.why) == ("ok", "")
+
+
+def test_after_a_minute_without_an_answer_it_has_failed_and_an_answer_makes_it_well() -> None:
+    model = Model()
+    model.fails()
+    model.fails(59, every_s=1.0)
+    assert model.condition == "degraded"
+    model.fails(every_s=1.0)
+    assert model.condition == "failed"
+    assert "CUDA error 700" in model.why
+    model.health.answered("gate")
+    assert model.condition == "ok"
+    model.fails(3)
+    assert model.condition == "degraded"
+
+
+def test_after_five_minutes_the_process_is_to_end_with_the_models_last_words() -> None:
+    model = Model()
+    model.fails()
+    model.fails(299, every_s=1.0)
+    assert model.condition == "failed"
+    with pytest.raises(ModelBroken, match=r"has failed for 300 s: 301 failure\(s\) in a row, the last: out of memory$"):
+        model.fails(every_s=1.0, why="out of\nmemory")
+
+
+def test_a_camera_of_one_frame_a_minute_is_judged_too_and_not_before_three_failures() -> None:
+    model = Model()
+    model.fails(2, every_s=60.0)
+    assert model.condition == "ok"
+    model.fails(every_s=60.0)
+    assert model.condition == "failed"
+    model.fails(2, every_s=60.0)
+    with pytest.raises(ModelBroken):
+        model.fails(every_s=60.0)
+
+
+def test_of_the_time_in_which_it_is_asked_nothing_little_counts() -> None:
+    model = Model()
+    model.health.answered("gate")
+    model.fails(3, every_s=0.1)
+    model.fails(every_s=86_400.0)  # the camera was away for a day
+    assert model.condition == "failed"
+    model.health.answered("gate")
+    model.clock.advance(86_400.0)
+    model.fails(3, every_s=0.1)
+    assert model.condition == "degraded"
+
+
+def test_a_model_that_is_away_never_ends_the_process_and_comes_back() -> None:
+    model = Model()
+    model.health.away("no answer from 10.0.0.7")
+    model.clock.advance(86_400.0)
+    model.health.away("still no answer from 10.0.0.7")
+    assert (model.condition, model.why) == ("degraded", "still no answer from 10.0.0.7")
+    model.health.answered("gate")
+    assert model.condition == "ok"
+
+
+def test_the_time_that_it_is_away_is_not_time_in_which_it_fails() -> None:
+    model = Model()
+    for _ in range(100):
+        model.fails(every_s=0.1)
+        model.clock.advance(30.0)
+        model.health.away("no answer")
+        model.clock.advance(30.0)
+    model.fails()
+    assert model.condition == "degraded"
+
+
+def test_a_stream_whose_pictures_alone_fail_is_named_and_ends_nothing() -> None:
+    model = Model()
+    for _ in range(1000):
+        model.fails(every_s=1.0, stream="infrared", why="expected 3 channels, got 1")
+        model.health.answered("gate")
+    assert model.condition == "degraded"
+    assert model.why == "stream infrared: 1000 failure(s) in a row, the last: expected 3 channels, got 1"
+    model.health.answered("infrared")
+    assert model.condition == "ok"
+
+
+def test_failures_of_several_streams_are_the_models_own() -> None:
+    model = Model()
+    for stream in ("a", "b", "c"):
+        model.fails(stream=stream)
+    assert model.condition == "degraded"
+    for _ in range(30):
+        for stream in ("a", "b", "c"):
+            model.fails(every_s=1.0, stream=stream)
+    assert model.condition == "failed"
+
+
+def test_a_stream_that_has_ended_says_nothing_of_the_model_any_more() -> None:
+    model = Model()
+    model.fails(3, stream="infrared")
+    model.health.answered("gate")
+    assert model.condition == "degraded"
+    model.health.over("infrared")
+    assert model.condition == "ok"
+    model.fails(3)
+    model.health.over("gate")
+    assert model.condition == "degraded"  # nobody has seen it answer since
+
+
+def test_a_change_is_one_line_however_many_frames_fail() -> None:
+    model = Model()
+    model.health.answered("gate")
+    model.fails(250, every_s=1.0)
+    model.health.answered("gate")
+    states = [line.partition('"state": "')[2].partition('"')[0] for line in model.out.getvalue().splitlines()]
+    assert states == ["degraded", "failed", "ok"]
+
+
+def test_a_run_without_one_prediction_is_known_as_such() -> None:
+    model = Model()
+    assert model.health.only_failed() is None
+    model.fails(why="no such layer")
+    assert model.health.only_failed() == "1 failure(s) in a row, the last: no such layer"
+    model.health.answered("gate")
+    model.fails(50)
+    assert model.health.only_failed() is None
+
+
+def test_an_error_as_long_as_a_book_is_cut_to_a_line() -> None:
+    model = Model()
+    model.fails(3, why="layer\n" * 100_000)
+    assert len(model.why) < 600
+    assert "\n" not in model.why

@@ -1,0 +1,136 @@
+"""The breaker before the inference server: when nobody asks, and who asks first."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from clocks import ManualClock
+from framesift.models.inference_circuit_breaker import Breaker, Shut, Turn
+
+PATIENCE_S = 5.0
+
+
+class Bench:
+    """A breaker, and a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.breaker = Breaker(PATIENCE_S, now_s=self.clock.monotonic, chance=random.Random(7))
+
+    def turn(self) -> Turn:
+        turn = self.breaker.turn()
+        assert isinstance(turn, Turn)
+        return turn
+
+    def shut(self) -> Shut:
+        turn = self.breaker.turn()
+        assert isinstance(turn, Shut)
+        return turn
+
+    def fail(self, come_again_s: float | None = None, why: str = "gone") -> float:
+        return self.breaker.failed(self.turn(), why, come_again_s)
+
+    def shuts_at_last(self) -> float:
+        """Fails until it shuts; how long for."""
+        while True:
+            wait_s = self.fail()
+            if isinstance(self.breaker.turn(), Shut):
+                return wait_s
+
+
+def test_the_third_failure_in_a_row_shuts_it() -> None:
+    bench = Bench()
+    assert [bench.fail(), bench.fail()] == [0.5, 0.5]
+    bench.turn()
+    wait_s = bench.fail(why="no route")
+    assert 0.25 <= wait_s <= 0.5
+    assert bench.shut() == Shut("no route", pytest.approx(wait_s))
+
+
+def test_an_answer_in_between_begins_the_count_anew() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.fail()
+        bench.fail()
+        bench.turn()
+        bench.breaker.answered()
+    bench.turn()
+
+
+def test_at_the_date_one_asks_and_the_others_wait_for_what_it_hears() -> None:
+    bench = Bench()
+    wait_s = bench.shuts_at_last()
+    bench.clock.advance(wait_s - 0.001)
+    bench.shut()
+    bench.clock.advance(0.001)
+    bench.turn()
+    assert bench.shut().wait_s == pytest.approx(PATIENCE_S)
+    bench.breaker.answered()
+    assert [type(bench.breaker.turn()) for _ in range(3)] == [Turn] * 3
+
+
+def test_who_asks_and_never_tells_holds_nobody_up_for_longer_than_an_asking_lasts() -> None:
+    bench = Bench()
+    bench.clock.advance(bench.shuts_at_last())
+    lost = bench.turn()
+    bench.clock.advance(PATIENCE_S)
+    second = bench.turn()
+    bench.shut()
+    wait_s = bench.breaker.failed(second, "still gone", None)
+    assert bench.breaker.failed(lost, "late", None) == pytest.approx(wait_s)
+    assert bench.shut().why == "still gone"
+
+
+def test_the_dates_grow_apart_up_to_10_s_with_jitter_and_begin_anew_after_an_answer() -> None:
+    bench = Bench()
+    waits_s = [bench.shuts_at_last()]
+    for _ in range(8):
+        bench.clock.advance(waits_s[-1])
+        waits_s.append(bench.fail())
+    for wait_s, full_s in zip(waits_s, (0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0), strict=True):
+        assert full_s / 2 <= wait_s <= full_s
+    assert len({wait_s / waits_s[-1] for wait_s in waits_s[-3:]}) == 3
+    bench.clock.advance(waits_s[-1])
+    bench.turn()
+    bench.breaker.answered()
+    assert bench.shuts_at_last() <= 0.5
+
+
+def test_those_that_were_under_way_when_it_shut_shut_it_only_once() -> None:
+    bench = Bench()
+    turns = [bench.turn() for _ in range(8)]
+    waits_s = [bench.breaker.failed(turn, "gone", None) for turn in turns]
+    assert waits_s[:2] == [0.5, 0.5]
+    assert len(set(waits_s[2:])) == 1
+    bench.clock.advance(waits_s[-1])
+    assert 0.5 <= bench.fail() <= 1.0  # the second time, not the seventh
+
+
+def test_an_answer_to_one_that_was_under_way_when_it_shut_opens_it() -> None:
+    bench = Bench()
+    bench.shuts_at_last()
+    bench.breaker.answered()
+    bench.turn()
+
+
+@pytest.mark.parametrize(("said_s", "waited_s"), [(7.0, 7.0), (3600.0, 60.0)])
+def test_a_server_that_says_when_to_come_again_is_left_alone_until_then_at_most_a_minute(
+    said_s: float, waited_s: float
+) -> None:
+    bench = Bench()
+    assert bench.fail(said_s, "busy") == waited_s
+    assert bench.shut() == Shut("busy", waited_s)
+    bench.clock.advance(waited_s)
+    assert bench.fail() >= 0.5  # the first failure after it shuts it again
+    bench.shut()
+
+
+def test_a_server_that_says_at_once_is_not_taken_at_its_word() -> None:
+    bench = Bench()
+    bench.clock.advance(bench.shuts_at_last())
+    for _ in range(6):
+        wait_s = bench.fail(0.0)
+        bench.clock.advance(wait_s)
+    assert wait_s >= 5.0

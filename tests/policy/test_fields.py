@@ -1,0 +1,401 @@
+"""Every field of the policy: of a wrong type, out of range, misspelt, missing. The fields are found by walking the
+model, so that one without a line in the table fails here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from framesift.config.errors import ConfigError, shown
+from framesift.config.schema import LimitOptions
+from framesift.policy.policy import BatchingStrategy, Policy, parse
+from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
+from sampling_data import options
+
+COMMON: dict[str, Any] = {
+    "name": "rule",
+    "tags": ["night"],
+    "limits": [{"type": "hourly", "value": 10}],
+    "near_duplicate": {"threshold": 0.02, "memory": 16},
+}
+# A policy with every key in it.
+WHOLE: dict[str, Any] = {
+    "enabled": True,
+    "max_image_size": [1080, 1920],
+    "jpeg_compression_level": 75,
+    "persist_predictions": True,
+    "sampling_strategies": [
+        {**COMMON, "name": "a", "type": "random", "traffic_percentage": 0.1},
+        {
+            **COMMON,
+            "name": "b",
+            "type": "close_to_threshold",
+            "threshold": 0.5,
+            "epsilon": 0.25,
+            "probability": 0.5,
+            "selected_class_names": ["car"],
+            "minimum_objects_close_to_threshold": 2,
+            "only_top_classes": False,
+        },
+        {**COMMON, "name": "c", "type": "classes_based", "selected_class_names": ["car"], "probability": 1},
+        {
+            **COMMON,
+            "name": "d",
+            "type": "detections_number_based",
+            "probability": 1,
+            "selected_class_names": None,
+            "more_than": 2,
+            "less_than": 9,
+        },
+        {
+            **COMMON,
+            "name": "e",
+            "type": "uncertainty",
+            "measure": "entropy",
+            "aggregation": "mean",
+            "minimum_score": 0.5,
+            "probability": 1,
+            "selected_class_names": ["car"],
+            "class_balance": True,
+            "initial_counts": {"car": 100},
+        },
+    ],
+    "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "weekly", "max_batch_images": 500},
+    "tags": ["gate", "a:b/c.[d]<e>{f}@g-h_i"],
+    "target_workspace": "my-space",
+    "target_project": "my_project",
+    "time_zone": "Europe/Paris",
+    "near_duplicate": {"threshold": "auto", "memory": 256},
+}
+# Where each model stands in WHOLE.
+PLACES: dict[str, tuple[str | int, ...]] = {
+    "Policy": (),
+    "BatchingStrategy": ("batching_strategy",),
+    "NearDuplicateOptions": ("near_duplicate",),
+    "LimitOptions": ("sampling_strategies", 0, "limits", 0),
+    "SamplingOptions": ("sampling_strategies", 3),
+    "RandomOptions": ("sampling_strategies", 0),
+    "CloseToThresholdOptions": ("sampling_strategies", 1),
+    "ClassesBasedOptions": ("sampling_strategies", 2),
+    "DetectionsNumberBasedOptions": ("sampling_strategies", 3),
+    "UncertaintyOptions": ("sampling_strategies", 4),
+}
+
+
+@dataclass(frozen=True)
+class Of:
+    """kinds: the JSON types that a field takes. good: values at the edge of what is allowed, bad: just beyond it."""
+
+    kinds: str
+    good: tuple[Any, ...] = ()
+    bad: tuple[Any, ...] = ()
+
+
+FRACTION = Of("number", good=(0, 0.0, 1, 1.0, 1e-9), bad=(-1e-9, 1.0000001, 100, -1))
+NAMES = Of("array null", good=([], ["car"], None, ["a", "a"]), bad=([""], ["x" * 129], [1], [None], ["a\n"]))
+LINE = Of("string", good=("x" * 128, "mein Stapel №1"), bad=("", "x" * 129, "a\tb", "a\x00", "a\x85b"))
+SLUG = Of("string null", good=("a", "A-b_9", "x" * 128), bad=("", "x" * 129, "a b", "a/b", "é"))
+TAGS = Of(
+    "array",
+    good=([], ["x" * 64], ["a", "a"]),
+    bad=([""], ["x" * 65], ["a b"], ["é"], ["a,b"], ["a\n"], [1], [None], [["a"]]),
+)
+ALIKE = Of("object null", good=({}, None), bad=({"x": 1},))
+FIELDS: dict[str, Of] = {
+    "Policy.enabled": Of("boolean", good=(True, False)),
+    "Policy.max_image_size": Of(
+        "array null",
+        good=([1, 1], [65535, 65535], None),
+        bad=([0, 5], [5, 0], [5], [5, 5, 5], [], [65536, 5], [5, -1], [5.5, 5], ["5", 5], [True, 5]),
+    ),
+    "Policy.jpeg_compression_level": Of("integer", good=(1, 100), bad=(0, 101, -1, 10**400)),
+    "Policy.persist_predictions": Of("boolean", good=(True, False)),
+    "Policy.sampling_strategies": Of(
+        "array",
+        good=(WHOLE["sampling_strategies"][:1],),
+        bad=(
+            [5],
+            [{}],
+            [{"type": "randm"}],
+            [{"type": 5}],
+            [{"type": None}],
+            [{**WHOLE["sampling_strategies"][0], "name": f"s{i}"} for i in range(101)],
+        ),
+    ),
+    "Policy.batching_strategy": Of("object", bad=({},)),
+    "Policy.tags": TAGS,
+    "Policy.target_workspace": SLUG,
+    "Policy.target_project": SLUG,
+    "Policy.time_zone": Of(
+        "string",
+        good=("UTC", "America/Argentina/Buenos_Aires"),
+        bad=("", "Mars/Base", "Europe", "../../etc/passwd", "/etc/localtime", "UTC\x00", "Europe/Pariss", "x" * 129),
+    ),
+    "Policy.near_duplicate": ALIKE,
+    "BatchingStrategy.batches_name_prefix": LINE,
+    "BatchingStrategy.recreation_interval": Of(
+        "string", good=("never", "daily", "weekly", "monthly"), bad=("hourly", "Daily", "", "yearly")
+    ),
+    "BatchingStrategy.max_batch_images": Of("integer null", good=(1, 10**9, None), bad=(0, -1, 10**9 + 1)),
+    "NearDuplicateOptions.threshold": Of(
+        "number string", good=("auto", *FRACTION.good), bad=("Auto", "", *FRACTION.bad)
+    ),
+    "NearDuplicateOptions.memory": Of("integer", good=(1, 4096), bad=(0, -1, 4097)),
+    "LimitOptions.type": Of("string", good=("minutely", "hourly", "daily"), bad=("weekly", "", "Daily", "minute")),
+    "LimitOptions.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),
+    "SamplingOptions.name": LINE,
+    "SamplingOptions.tags": TAGS,
+    "SamplingOptions.limits": Of(
+        "array",
+        good=([], [{"type": "daily", "value": 1}, {"type": "hourly", "value": 1}]),
+        bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
+    ),
+    "SamplingOptions.near_duplicate": ALIKE,
+    "RandomOptions.type": Of("string", bad=("Random", "", "rnd")),
+    "RandomOptions.traffic_percentage": FRACTION,
+    "CloseToThresholdOptions.type": Of("string", bad=("close", "")),
+    "CloseToThresholdOptions.threshold": FRACTION,
+    "CloseToThresholdOptions.epsilon": FRACTION,
+    "CloseToThresholdOptions.probability": FRACTION,
+    "CloseToThresholdOptions.selected_class_names": NAMES,
+    "CloseToThresholdOptions.minimum_objects_close_to_threshold": Of("integer", good=(0, 1, 1000), bad=(-1,)),
+    "CloseToThresholdOptions.only_top_classes": Of("boolean", good=(True, False)),
+    "ClassesBasedOptions.type": Of("string", bad=("classes", "")),
+    "ClassesBasedOptions.selected_class_names": Of("array", good=NAMES.good[:2], bad=NAMES.bad),
+    "ClassesBasedOptions.probability": FRACTION,
+    "DetectionsNumberBasedOptions.type": Of("string", bad=("detections", "")),
+    "DetectionsNumberBasedOptions.probability": FRACTION,
+    "DetectionsNumberBasedOptions.selected_class_names": NAMES,
+    "DetectionsNumberBasedOptions.more_than": Of("integer null", good=(0, 8, None), bad=(-1,)),
+    "DetectionsNumberBasedOptions.less_than": Of("integer null", good=(3, 10**6, None), bad=(-1,)),
+    "UncertaintyOptions.type": Of("string", bad=("Uncertainty", "")),
+    "UncertaintyOptions.measure": Of(
+        "string", good=("margin", "least_confidence", "entropy"), bad=("", "Margin", "least-confidence")
+    ),
+    "UncertaintyOptions.aggregation": Of("string", good=("sum", "max", "mean"), bad=("", "SUM", "min")),
+    "UncertaintyOptions.minimum_score": Of("number", good=(0, 1000, 0.5), bad=(-0.1, 1000.1)),
+    "UncertaintyOptions.probability": FRACTION,
+    "UncertaintyOptions.selected_class_names": NAMES,
+    "UncertaintyOptions.class_balance": Of("boolean", good=(True,)),  # initial_counts needs it
+    "UncertaintyOptions.initial_counts": Of(
+        "object",
+        good=({}, {"car": 0}, {"car": 10**9}),
+        bad=({"car": -1}, {"car": "1"}, {"": 1}, {"car": 0.5}, {"car": None}),
+    ),
+}
+SAMPLES = {
+    "null": (None,),
+    "boolean": (True, False),
+    "integer": (5,),
+    "number": (0.5,),
+    "string": ("5", "true", "null"),
+    "array": ([5],),
+    "object": ({"5": 5},),
+}
+# The key that tells which model an object is: with another one, the object is told as a whole.
+TAGGED = {key for key in FIELDS if key.endswith("Options.type") and key != "LimitOptions.type"}
+
+
+def models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Every model that an annotation leads to."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models(field.annotation)
+            for extra in field.metadata:
+                yield from models(extra)
+    for part in get_args(annotation):
+        yield from models(part)
+
+
+def owner(model: type[BaseModel], field: str) -> str:
+    """The class that declares a field."""
+    return next(base.__name__ for base in reversed(model.__mro__) if field in getattr(base, "__annotations__", {}))
+
+
+def walked() -> set[str]:
+    return {f"{owner(model, field)}.{field}" for model in models(Policy) for field in model.model_fields}
+
+
+def inside(place: tuple[str | int, ...], whole: Any) -> Any:
+    for part in place:
+        whole = whole[part]
+    return whole
+
+
+def split(key: str) -> tuple[tuple[str | int, ...], str]:
+    model, _, field = key.partition(".")
+    return PLACES[model], field
+
+
+def path(place: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def fresh() -> Any:
+    return json.loads(json.dumps(WHOLE))
+
+
+def problems(whole: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as refusal:
+        parse(json.dumps(whole, indent=1), "policy.json")
+    for line in refusal.value.problems:
+        assert line.startswith("policy.json"), line
+        assert "\n" not in line
+        assert len(line) < 400
+    return refusal.value.problems
+
+
+def fits(kinds: str, value: object) -> bool:
+    kind = next(name for name, samples in SAMPLES.items() if any(type(s) is type(value) for s in samples))
+    return kind in kinds.split() or (kind == "integer" and "number" in kinds.split())
+
+
+def wrong() -> Iterator[Any]:
+    for key, of in FIELDS.items():
+        for kind, samples in SAMPLES.items():
+            for value in samples:
+                if not fits(of.kinds, value):
+                    yield pytest.param(key, value, id=f"{key} {kind} {json.dumps(value)}")
+        for value in of.bad:
+            yield pytest.param(key, value, id=f"{key} {shown(value)}")
+
+
+def test_the_table_knows_every_field_and_no_other() -> None:
+    assert walked() == set(FIELDS)
+
+
+def test_the_whole_policy_has_every_field_in_it_and_is_valid() -> None:
+    parse(json.dumps(WHOLE), "policy.json")
+    for key in FIELDS:
+        place, field = split(key)
+        assert field in inside(place, WHOLE), key
+
+
+def test_every_strategy_is_in_the_whole_policy() -> None:
+    tags = {tag for union in get_args(StrategyOptions)[:1] for m in get_args(union) for tag in _tag(m)}
+    assert tags == {strategy["type"] for strategy in WHOLE["sampling_strategies"]}
+    assert {m for m in models(Policy) if issubclass(m, SamplingOptions)} == {
+        type(options(**strategy)) for strategy in WHOLE["sampling_strategies"]
+    }
+    assert {Policy, BatchingStrategy, NearDuplicateOptions, LimitOptions} <= set(models(Policy))
+
+
+def _tag(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["type"].annotation)
+
+
+@pytest.mark.parametrize(("key", "value"), list(wrong()))
+def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(key: str, value: Any) -> None:
+    place, field = split(key)
+    whole = fresh()
+    inside(place, whole)[field] = value
+    for i in range(len(WHOLE["sampling_strategies"])):  # the others short: finding their lines takes most of the time
+        if place[:2] != ("sampling_strategies", i) and field != "sampling_strategies":
+            whole["sampling_strategies"][i] = {"name": f"s{i}", "type": "random", "traffic_percentage": 1}
+    lines = problems(whole)
+    if key in TAGGED:
+        (line,) = lines
+        assert f": {path(place)} (" in line
+        assert f": type: {shown(value)} is not one of random, close_to_threshold, " in line
+        return
+    for line in lines:
+        assert f": {path((*place, field))}" in line
+    if not isinstance(value, list | dict):
+        (line,) = lines
+        assert shown(value) in line or repr(value) in line
+        assert "must be" in line or "time zone" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "fields", "said"),
+    [
+        ((), {"sampling_strategies": []}, "enabled is true, but sampling_strategies is an empty list"),
+        ((), {"sampling_strategies": WHOLE["sampling_strategies"] * 2}, "2 strategies are named 'a'"),
+        (PLACES["DetectionsNumberBasedOptions"], {"more_than": 9}, "more_than (9) must be less than less_than (9)"),
+        (PLACES["DetectionsNumberBasedOptions"], {"less_than": 1}, "more_than (2) must be less than less_than (1)"),
+        (PLACES["UncertaintyOptions"], {"class_balance": False}, "initial_counts has no effect without class_balance"),
+        (
+            PLACES["SamplingOptions"],
+            {"limits": [{"type": "daily", "value": 1}] * 2},
+            "there are 2 daily limits; one of each type is allowed",
+        ),
+    ],
+)
+def test_values_that_are_wrong_together_are_refused(
+    place: tuple[str | int, ...], fields: dict[str, Any], said: str
+) -> None:
+    whole = fresh()
+    inside(place, whole).update(fields)
+    (line,) = problems(whole)
+    assert said in line
+    assert path(place) in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [pytest.param(k, v, id=f"{k} {shown(v)}") for k, of in FIELDS.items() for v in of.good]
+)
+def test_a_value_at_the_edge_of_what_is_allowed_is_taken(key: str, value: Any) -> None:
+    place, field = split(key)
+    whole = fresh()
+    inside(place, whole)[field] = value
+    if key == "UncertaintyOptions.initial_counts":
+        assert inside(place, whole)["class_balance"]
+    parsed = parse(json.dumps(whole), "policy.json").model_dump(mode="json")
+    found = inside(place, parsed)[field]
+    if not isinstance(value, list | dict):
+        assert found == value
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_a_misspelt_key_is_refused_with_the_right_word(key: str) -> None:
+    place, field = split(key)
+    whole = fresh()
+    block = inside(place, whole)
+    misspelt = field[:-2] + field[-1] + field[-2]
+    block[misspelt] = block.pop(field)
+    lines = problems(whole)
+    if key in TAGGED:
+        (line,) = lines
+        assert path(place) in line
+        assert f"type is missing; is it meant by {misspelt}?" in line
+        return
+    assert any(path((*place, misspelt)) in line and f"did you mean {field}?" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_what_is_required_is_missed_and_what_is_not_has_a_default(key: str) -> None:
+    place, field = split(key)
+    whole = fresh()
+    del inside(place, whole)[field]
+    if key == "UncertaintyOptions.class_balance":
+        del inside(place, whole)["initial_counts"]
+    required = {
+        *("Policy.enabled", "Policy.persist_predictions", "Policy.sampling_strategies", "Policy.batching_strategy"),
+        *("BatchingStrategy.batches_name_prefix", "BatchingStrategy.recreation_interval"),
+        *("LimitOptions.type", "LimitOptions.value", "SamplingOptions.name"),
+        *(name for name in FIELDS if name.endswith((".type", ".traffic_percentage"))),
+        *("CloseToThresholdOptions.threshold", "CloseToThresholdOptions.epsilon"),
+        *("CloseToThresholdOptions.probability", "ClassesBasedOptions.probability"),
+        *("DetectionsNumberBasedOptions.probability", "ClassesBasedOptions.selected_class_names"),
+    }
+    if key not in required:
+        parse(json.dumps(whole), "policy.json")
+        return
+    (line,) = problems(whole)
+    assert field in line
+    assert "missing" in line
+
+
+def test_every_field_is_described_in_the_published_schema() -> None:
+    schema = Policy.model_json_schema()
+    for name, block in {"Policy": schema, **schema["$defs"]}.items():
+        for field, described in block.get("properties", {}).items():
+            assert "description" in described or "const" in described, f"{name}.{field}"
+        assert "enum" in block or block["additionalProperties"] is False, name
+    assert json.loads(json.dumps(schema)) == schema

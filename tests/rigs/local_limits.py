@@ -1,0 +1,40 @@
+"""A desk that asks one device's limits for credits, in a file of nothing but their tables, on a test's clock."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from clocks import ManualClock
+from framesift.clock.moment import Moment
+from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window
+from framesift.limits.local import TABLES, LocalLimits
+
+
+def tables(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
+    return connection
+
+
+def quota(strategy: str, *limits: tuple[Window, int], most: int | None = None, batch: str = "b") -> Quota:
+    return Quota(strategy, tuple(Limit(w, v) for w, v in limits), batch, most)
+
+
+class Desk:
+    """Charges ids of its own."""
+
+    def __init__(self, cursor: sqlite3.Cursor, clock: ManualClock, limits: LocalLimits | None = None) -> None:
+        self.cursor = cursor
+        self.clock = clock
+        self.limits = limits or LocalLimits()
+        self.number = 0
+
+    def charge(self, *quotas: Quota, captured: Moment | None = None) -> Granted | Refused | Unknown:
+        self.number += 1
+        now = self.clock.now()
+        return self.limits.charge(self.cursor, f"id-{self.number}", quotas, captured or now, now)
+
+    def granted(self, *quotas: Quota, tries: int = 100) -> int:
+        """How many of `tries` are granted."""
+        return sum(isinstance(self.charge(*quotas), Granted) for _ in range(tries))

@@ -1,0 +1,234 @@
+"""Loops that do not move: which is named, in which condition, with whose stacks, and when."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clocks import ManualClock
+from framesift.clock.clock import Loop, Pulse
+from framesift.frame import Frame
+from framesift.models.python import PythonModel, PythonOptions
+from framesift.service.loop_monitor import SILENT_AFTER_S, LoopMonitor
+from framesift.telemetry import Telemetry
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Style:
+    format = "json"
+    level = "info"
+
+
+class House:
+    """A monitor, what it says, and loops that hang in a model until they are let go."""
+
+    def __init__(self, *, waiters: int = 0) -> None:
+        self.clock = ManualClock(waiters=waiters)
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(self.clock, _Style(), secrets=["geheim"], out=self.out)
+        self.failures: list[BaseException] = []
+        self.monitor = LoopMonitor(self.telemetry, self.clock, failed=self.failures.append)
+
+    def passes(self, seconds: float) -> None:
+        """The monitor looks once a second, as ever."""
+        for _ in range(round(seconds)):
+            self.clock.advance(1.0)
+            self.monitor.look()
+
+    def health(self) -> dict[str, tuple[str, str]]:
+        return {c.name: (c.condition.value, c.why) for c in self.telemetry.health.components()}
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        told = [json.loads(line) for line in self.out.getvalue().splitlines()]
+        return [line for line in told if line["event"] == event]
+
+    @contextlib.contextmanager
+    def hanging(self, name: str, folder: Path, patience_s: float = 35.0) -> Iterator[None]:
+        """A loop called so that asks a model which doesn't answer."""
+        (folder / "sleepy.py").write_text(
+            "def make():\n    return Sleepy()\nclass Sleepy:\n    def predict(self, pixels):\n"
+            "        inside.set()\n        go_on.wait()\n        return {'predictions': []}\n"
+        )
+        model = PythonModel(PythonOptions(type="python", factory="sleepy:make", path=folder))
+        sleepy = sys.modules.pop("sleepy")
+        inside, go_on = threading.Event(), threading.Event()
+        sleepy.inside, sleepy.go_on = inside, go_on  # type: ignore[attr-defined]
+        frame = Frame("gate", 0, np.zeros((4, 4, 3), np.uint8), self.clock.now())
+        thread = threading.Thread(target=model.predict, args=(frame,), name=name, daemon=True)
+        self.monitor.add(Loop(name, thread, Pulse(self.clock), patience_s))
+        thread.start()
+        assert inside.wait(30)
+        try:
+            yield
+        finally:
+            go_on.set()
+            thread.join(30)
+
+
+def test_a_silent_loop_is_named_with_what_it_waits_for_before_it_counts_as_hung(tmp_path: Path) -> None:
+    house = House()
+    with house.hanging("stream gate", tmp_path):
+        house.passes(34)
+        assert house.health() == {}
+        house.passes(6)
+        why = "it has not moved for 40 s: it waits for the model"
+        assert house.health() == {"loop stream gate": ("degraded", why)}
+        assert house.monitor.silent() == {}
+        house.passes(9)
+        assert house.lines("loop_silent") == []
+        house.passes(1)
+        why = "it has not moved for 50 s: it waits for the model"
+        assert house.health() == {"loop stream gate": ("failed", why)}
+        assert house.monitor.silent() == {"loop stream gate": why}
+    house.passes(1)
+    assert house.health() == {"loop stream gate": ("ok", "")}
+    assert house.monitor.silent() == {}
+
+
+def test_the_stacks_of_all_threads_are_one_line_told_once_and_the_silent_one_leads(tmp_path: Path) -> None:
+    house = House()
+    other = threading.Event()
+    bystander = threading.Thread(target=other.wait, name="bystander", daemon=True)
+    bystander.start()
+    with house.hanging("stream gate", tmp_path):
+        house.passes(200)
+    other.set()
+    (line,) = house.lines("loop_silent")
+    assert (line["level"], line["loops"]) == ("error", ["stream gate"])
+    assert line["why"] == "it has not moved for 50 s: it waits for the model"
+    assert line["stacks"][0].startswith("stream gate: ")
+    assert " < sleepy.py:6 predict < models/python.py:" in line["stacks"][0]
+    assert any("bystander" in stack for stack in line["stacks"][1:])
+    assert any("passes" in stack for stack in line["stacks"][1:])  # this thread
+
+
+def test_a_hundred_threads_are_a_line_that_a_log_can_take() -> None:
+    house = House()
+    go_on = threading.Event()
+
+    def deep(left: int) -> None:
+        deep(left - 1) if left else go_on.wait()
+
+    threads = [threading.Thread(target=deep, args=(n % 90,), name=f"geheim-{n}" * 9, daemon=True) for n in range(300)]
+    for thread in threads:
+        thread.start()
+    house.monitor.add(*(Loop(thread.name, thread, Pulse(house.clock)) for thread in threads[:1]))
+    house.passes(60)
+    go_on.set()
+    (line,) = house.lines("loop_silent")
+    assert len(json.dumps(line)) < 150_000
+    assert "geheim" not in house.out.getvalue()
+
+
+def test_a_loop_may_have_more_patience_than_the_others(tmp_path: Path) -> None:
+    house = House()
+    with house.hanging("upload-1", tmp_path, patience_s=46.0):
+        house.passes(45)
+        assert house.health() == {}
+        house.passes(1)
+        assert house.health()["loop upload-1"][0] == "degraded"
+
+
+def test_a_loop_that_moves_has_not_begun_or_has_ended_is_not_missed() -> None:
+    house = House()
+    mover = Pulse(house.clock)
+    house.monitor.add(Loop("main", threading.current_thread(), mover))
+    house.monitor.add(Loop("later", threading.Thread(target=print), Pulse(house.clock)))
+    over = threading.Thread(target=lambda: None)
+    over.start()
+    over.join()
+    house.monitor.add(Loop("over", over, Pulse(house.clock)))
+    for _ in range(10):
+        house.passes(20)
+        mover.monotonic()
+    assert house.health() == {}
+    assert house.monitor.silent() == {}
+
+
+def test_after_a_standstill_of_the_whole_process_nobody_is_said_to_hang() -> None:
+    house = House()
+    pulse = Pulse(house.clock)
+    house.monitor.add(Loop("main", threading.current_thread(), pulse))
+    house.clock.advance(3600.0)  # SIGSTOP, SIGCONT
+    house.monitor.look()
+    pulse.monotonic()
+    house.passes(1)
+    assert house.health() == {}
+
+
+def test_its_own_thread_finds_the_main_thread_hanging() -> None:
+    house = House(waiters=1)
+    began_s = house.clock.monotonic()
+    house.monitor.add(Loop("main", threading.current_thread(), Pulse(house.clock)))
+    house.monitor.start()
+    try:
+        while house.clock.monotonic() < began_s + 2 * SILENT_AFTER_S:
+            threading.Event().wait(0.01)
+    finally:
+        house.monitor.stop()
+    assert house.health()["loop main"][0] == "failed"
+    assert len(house.lines("loop_silent")) == 1
+    assert house.failures == []
+
+
+IN_C = """
+import ctypes, io, threading
+from framesift.clock.clock import SystemClock
+from framesift.service.loop_monitor import LoopMonitor
+from framesift.telemetry import Telemetry
+
+class Style:
+    format, level = "json", "info"
+
+clock = SystemClock()
+monitor = LoopMonitor(Telemetry(clock, Style(), out=io.StringIO()), clock, failed=print, silent_after_s=1.0)
+monitor.start()
+def predict_that_keeps_the_interpreter():
+    ctypes.PyDLL(None).sleep(3)  # called without giving the interpreter back
+predict_that_keeps_the_interpreter()
+monitor.stop()
+print("over")
+"""
+
+
+def test_code_in_c_that_keeps_the_interpreter_is_seen_from_below() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_C], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "over\n", done.stderr
+    assert "in predict_that_keeps_the_interpreter" in done.stderr
+
+
+def test_a_net_that_nobody_reads_holds_nobody_up() -> None:
+    """The pipe is full when the net would write into it, and when the next one is laid."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writing, b"." * 4096):
+            pass
+    os.set_blocking(writing, True)
+    with subprocess.Popen([sys.executable, "-c", IN_C], stdout=subprocess.PIPE, stderr=writing, text=True) as child:
+        os.close(writing)
+        try:
+            assert child.communicate(timeout=60)[0] == "over\n"
+        finally:
+            child.kill()
+            os.close(reading)
+
+
+def test_all_of_it_comes_before_the_service_managers_watchdog() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "systemd" / "framesift.service")
+    # The main loop, and what keeps the interpreter, stop feeding it at once; stacks come a look or two later.
+    assert float(unit["Service"]["WatchdogSec"]) >= SILENT_AFTER_S + 5.0

@@ -1,0 +1,478 @@
+"""The Roboflow sink: two steps, of which each is repeated alone, and what is made of every trouble."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from canaries import KEY
+from deliveries import CAPTURED_S, HEIGHT, WIDTH, delivery, detected, detection
+from framesift.http_client.client import Web
+from framesift.prediction.masks import Rle
+from framesift.prediction.prediction import (
+    Classification,
+    ClassScore,
+    Keypoint,
+    MultiLabel,
+    Point,
+    Prediction,
+    Stub,
+    Task,
+)
+from framesift.prediction.wire_format import to_wire
+from framesift.roboflow import Roboflow
+from framesift.sinks import (
+    AlreadyThere,
+    Delivery,
+    Done,
+    FolderOptions,
+    Later,
+    Never,
+    Outcome,
+    Registered,
+    RoboflowOptions,
+    RoboflowSink,
+    Scope,
+    SinkOptions,
+    open_sink,
+)
+from rigs.platform import Answer, Cut, Html, Oversized, Platform, Redirect, SayDuplicate, Status, Trickle
+from rigs.platform.faults import Action, Order
+from rigs.raw_http_server import nobody_listens
+
+NOW_S = CAPTURED_S + 3600.0
+SIZE = {"width": WIDTH, "height": HEIGHT}
+
+CAT = Classification(
+    top="cat",
+    confidence=0.9,
+    scores=(ClassScore("cat", 0, 0.9), ClassScore("dog", 1, 0.1)),
+    width=WIDTH,
+    height=HEIGHT,
+)
+SCORES = (ClassScore("cat", 0, 0.9), ClassScore("wet", 1, 0.8), ClassScore("dog", 2, 0.1))
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    with Platform() as platform:
+        platform.add_project("gate")
+        platform.add_project("yard")
+        platform.add_project("kinds", "single-label-classification")
+        platform.add_project("labels", "multi-label-classification")
+        yield platform
+    assert platform.bugs == []
+
+
+def sink_on(url: str, project: str | None = "gate") -> RoboflowSink:
+    return RoboflowSink(RoboflowOptions(type="roboflow", project=project), Roboflow(Web(), api_key=KEY, api_url=url))
+
+
+def sink_for(platform: Platform, prediction: Prediction) -> RoboflowSink:
+    """On a project where such predictions are labels."""
+    classifies = isinstance(prediction, Classification | MultiLabel)
+    return sink_on(platform.url, "kinds" if classifies else "gate")
+
+
+def deliver(sink: RoboflowSink, what: Delivery, within_s: float = 10.0) -> Outcome:
+    outcome = sink.deliver(what, now_s=NOW_S, within_s=within_s)
+    assert KEY not in repr(outcome)
+    return outcome
+
+
+def registered(sink: RoboflowSink, what: Delivery) -> str:
+    outcome = deliver(sink, what)
+    assert isinstance(outcome, Registered)
+    return outcome.image_id
+
+
+def troubled(platform: Platform, action: Action, what: Delivery, call: str = "upload") -> Outcome:
+    platform.orders.add(Order(call, action))  # type: ignore[arg-type]  # the name of a call
+    return deliver(sink_on(platform.url), what)
+
+
+# The two steps
+
+
+def test_an_image_is_registered_and_then_annotated(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+    what = delivery(1)
+
+    image_id = registered(sink, what)
+    assert platform.annotations == ()
+    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Done()
+
+    (image,) = platform.images
+    assert (image.id, image.project, image.batch, image.tags) == (
+        image_id,
+        "gate",
+        "cars_2026_09_10",
+        ("gate-7", "night"),
+    )
+    assert image.jpeg == what.jpeg
+    (annotation,) = platform.annotations_of(image_id)
+    assert annotation.json() == to_wire(what.prediction)
+    assert (annotation.prediction, annotation.content_type) == (True, "text/plain")
+
+
+def test_the_name_says_device_stream_time_and_id_and_is_the_same_for_both(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+
+    image_id = registered(sink, delivery(1))
+    deliver(sink, delivery(1, image_id=image_id))
+
+    assert platform.images[0].name == "gate-7_north_20260910T120001125_00000000.jpg"
+    assert platform.annotations[0].name == "gate-7_north_20260910T120001125_00000000.json"
+
+
+def test_a_name_is_made_of_safe_letters_and_is_bounded(platform: Platform) -> None:
+    what = delivery(1, device="tor & söhne/1" + "x" * 100, stream='"\r\n_a..b', id="ab/cd_ef0123", captured_at_s=0.0005)
+
+    registered(sink_on(platform.url), what)
+
+    name = platform.images[0].name
+    assert name == f"tor---s-hne-1{'x' * 51}_----a--b_19700101T000000000_ab-cd-ef.jpg"
+    assert re.fullmatch(r"[A-Za-z0-9_-]+\.jpg", name)
+
+
+def test_the_project_of_the_datapoint_goes_before_the_sinks_own(platform: Platform) -> None:
+    registered(sink_on(platform.url, "gate"), delivery(1, project="yard"))
+    registered(sink_on(platform.url, None), delivery(2, project="yard"))
+    registered(sink_on(platform.url, "gate"), delivery(3))
+
+    assert [image.project for image in platform.images] == ["yard", "yard", "gate"]
+
+
+def test_without_any_project_it_is_told_whose_fault_that_is(platform: Platform) -> None:
+    outcome = deliver(sink_on(platform.url, None), delivery(1))
+
+    assert outcome == Later(
+        None, "neither sink.project nor the policy says to which project it goes", Scope.ITEM, arrived=False
+    )
+    assert platform.requests == ()
+
+
+def test_the_predictions_inference_id_goes_with_the_image(platform: Platform) -> None:
+    registered(sink_for(platform, CAT), delivery(1, replace(CAT, inference_id="i-1")))
+    registered(sink_on(platform.url), delivery(2))
+
+    assert [image.inference_id for image in platform.images] == ["i-1", None]
+
+
+TRIANGLE = (Point(1, 1), Point(9, 1), Point(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "kind", "text"),
+    [
+        (detected(detection("car"), detection("dog")), "json", None),
+        (detected(detection("car", points=TRIANGLE), task=Task.INSTANCE_SEGMENTATION), "json", None),
+        (
+            detected(detection("car", rle=Rle(HEIGHT, WIDTH, "PPPPPPPPPPPP")), task=Task.INSTANCE_SEGMENTATION),
+            "json",
+            None,
+        ),
+        (
+            detected(detection("man", keypoints=(Keypoint(1, 2, 0.5, "nose", 0),)), task=Task.KEYPOINT_DETECTION),
+            "json",
+            None,
+        ),
+        (CAT, "txt", "cat"),
+        (Classification(top="", confidence=0.0, scores=(), **SIZE), "txt", ""),
+        (MultiLabel(scores=SCORES, predicted=("cat", "wet"), **SIZE), "txt", "cat,wet"),
+        (MultiLabel(scores=SCORES, predicted=(), **SIZE), "txt", ""),
+    ],
+)
+def test_what_was_predicted_is_written_as_the_platform_reads_it(
+    platform: Platform, prediction: Prediction, kind: str, text: str | None
+) -> None:
+    sink = sink_for(platform, prediction)
+
+    image_id = registered(sink, delivery(1, prediction))
+    assert deliver(sink, delivery(1, prediction, image_id=image_id)) == Done()
+
+    (annotation,) = platform.annotations
+    assert annotation.name.endswith(f".{kind}")
+    assert annotation.text == (json.dumps(to_wire(prediction)) if text is None else text)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "annotate"),
+    [
+        (detected(), True),
+        (MultiLabel(scores=(), predicted=("cat",), **SIZE), True),
+        (Stub(task=Task.OBJECT_DETECTION, **SIZE), True),
+        (detected(detection("car")), False),
+        (CAT, False),
+    ],
+)
+def test_an_image_with_nothing_to_write_to_it_is_done_in_one_step(
+    platform: Platform, prediction: Prediction, annotate: bool
+) -> None:
+    assert deliver(sink_for(platform, prediction), delivery(1, prediction, annotate=annotate)) == Done()
+    assert len(platform.images) == 1
+
+
+def test_an_image_that_is_registered_but_wants_nothing_more_is_done(platform: Platform) -> None:
+    assert deliver(sink_on(platform.url), delivery(1, annotate=False, image_id="image000001")) == Done()
+    assert platform.requests == ()
+
+
+# A classifier's pictures, and where they never land
+
+MANY = MultiLabel(scores=SCORES, predicted=("cat", "wet"), **SIZE)
+
+
+@pytest.mark.parametrize("prediction", [CAT, MANY])
+def test_a_label_of_the_whole_picture_never_lands_where_boxes_are_drawn(
+    platform: Platform, prediction: Prediction
+) -> None:
+    why = "project gate is for object-detection, and this is a prediction of classification"
+    sink = sink_on(platform.url)
+    assert deliver(sink, delivery(1, prediction)) == Later(NOW_S + 300.0, why, Scope.ITEM, arrived=False)
+    for project in ("kinds", "labels"):
+        assert isinstance(deliver(sink, delivery(1, prediction, project=project)), Registered)
+    assert [image.project for image in platform.images] == ["kinds", "labels"]
+
+
+def test_what_a_project_is_for_is_asked_once_in_a_quarter_of_an_hour_and_for_labels_alone(platform: Platform) -> None:
+    sink = sink_on(platform.url, "kinds")
+    deliver(sink, delivery(1, detected(detection("car"))))
+    deliver(sink, delivery(2, Stub(task=Task.CLASSIFICATION, **SIZE)))
+    assert platform.asked("project") == ()
+    for number in range(3, 6):
+        registered(sink, delivery(number, CAT))
+    assert len(platform.asked("project")) == 1
+    platform.add_project("kinds", "object-detection")
+    registered(sink, delivery(6, CAT))
+    later = sink.deliver(delivery(7, CAT), now_s=NOW_S + 901.0, within_s=10.0)
+    assert isinstance(later, Later)
+    assert len(platform.asked("project")) == 2
+
+
+@pytest.mark.parametrize("call", ["workspace", "project"])
+@pytest.mark.parametrize("action", [Status(503), Status(429, {"Retry-After": "60"}), Html(), Cut()])
+def test_while_the_platform_does_not_say_what_a_project_is_for_a_label_waits_and_nothing_is_uploaded(
+    platform: Platform, call: str, action: Action
+) -> None:
+    outcome = troubled(platform, action, delivery(1, CAT), call)
+    assert isinstance(outcome, Later)
+    assert not outcome.arrived
+    assert platform.asked("upload") == ()
+
+
+@pytest.mark.parametrize("action", [Status(403), Status(404)])
+def test_where_the_key_may_not_ask_what_a_project_is_for_the_platform_decides_itself(
+    platform: Platform, action: Action
+) -> None:
+    assert isinstance(troubled(platform, action, delivery(1, CAT), "project"), Registered)
+
+
+# Duplicates
+
+
+def test_an_image_of_somebody_else_is_already_there_and_gets_no_annotation(platform: Platform) -> None:
+    what = delivery(1)
+    platform.add_image("gate", what.jpeg)
+
+    assert deliver(sink_on(platform.url), what) == AlreadyThere()
+
+
+def test_a_duplicate_of_our_own_goes_on_to_its_annotation(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+    platform.orders.add(Order("upload", Cut(stored=True)))
+    lost = deliver(sink, delivery(1))
+    assert isinstance(lost, Later)
+    assert lost.arrived
+
+    image_id = registered(sink, delivery(1, tried=2))
+
+    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Done()
+    assert len(platform.images) == len(platform.annotations) == 1
+
+
+def test_a_duplicate_of_our_own_that_wants_no_annotation_is_done(platform: Platform) -> None:
+    what = delivery(1, annotate=False)
+    platform.add_image("gate", what.jpeg)
+
+    assert deliver(sink_on(platform.url), delivery(1, annotate=False, tried=2)) == Done()
+
+
+def test_a_duplicate_without_an_id_waits_where_an_annotation_is_to_follow(platform: Platform) -> None:
+    outcome = troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2))
+
+    assert outcome == Later(None, "project gate has the image, but does not say under which id", Scope.ITEM)
+    assert troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2, annotate=False)) == Done()
+    assert troubled(platform, Answer({"duplicate": True}), delivery(1)) == AlreadyThere()
+
+
+def test_an_image_that_has_its_annotation_is_done(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+    image_id = registered(sink, delivery(1))
+    platform.orders.add(Order("annotate", Cut(stored=True)))
+    assert isinstance(deliver(sink, delivery(1, image_id=image_id)), Later)
+
+    assert deliver(sink, delivery(1, image_id=image_id)) == Done()
+    assert len(platform.annotations) == 1
+
+
+# Troubles
+
+_TROUBLES: list[tuple[Action, tuple[float | None, Scope, bool]]] = [
+    (Status(429), (None, Scope.SINK, False)),
+    (Status(429, {"Retry-After": "90"}), (NOW_S + 90, Scope.SINK, False)),
+    (Status(503, {"Retry-After": "90"}), (NOW_S + 90, Scope.SINK, True)),
+    (Status(503), (None, Scope.UNSURE, True)),
+    (Status(500), (None, Scope.UNSURE, True)),
+    (Status(408), (None, Scope.UNSURE, True)),
+    (Status(401), (NOW_S + 300, Scope.SINK, False)),
+    (Status(403), (NOW_S + 300, Scope.SINK, False)),
+    (Status(402), (NOW_S + 300, Scope.SINK, False)),
+    (Status(423), (NOW_S + 300, Scope.SINK, False)),
+    (Cut(), (None, Scope.SINK, True)),
+    (Html(), (None, Scope.UNSURE, True)),
+    (Redirect("https://login.example"), (None, Scope.UNSURE, True)),
+    (Oversized(stored=False), (None, Scope.UNSURE, True)),
+    (Answer({"error": "no"}), (None, Scope.UNSURE, True)),
+]
+
+
+@pytest.mark.parametrize("call", ["upload", "annotate"])
+@pytest.mark.parametrize(("action", "expected"), _TROUBLES, ids=[str(action) for action, _ in _TROUBLES])
+def test_a_trouble_says_when_to_ask_again_whose_it_is_and_whether_it_arrived(
+    platform: Platform, call: str, action: Action, expected: tuple[float | None, Scope, bool]
+) -> None:
+    outcome = troubled(platform, action, delivery(1, image_id=None if call == "upload" else "image000001"), call)
+
+    assert isinstance(outcome, Later)
+    assert (outcome.at_s, outcome.scope, outcome.arrived) == expected
+    assert "gate" in outcome.why
+    assert platform.orders.left() == 0
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+@pytest.mark.parametrize("call", ["upload", "annotate"])
+def test_what_the_platform_refuses_is_refused_for_good(platform: Platform, call: str, status: int) -> None:
+    what = delivery(1, image_id=None if call == "upload" else "image000001")
+
+    outcome = troubled(platform, Status(status), what, call)
+
+    assert isinstance(outcome, Never)
+    assert f"the platform refuses it ({status}): as ordered" in outcome.why
+
+
+def test_a_project_that_is_not_there_is_asked_for_again_later(platform: Platform) -> None:
+    outcome = deliver(sink_on(platform.url, "nowhere"), delivery(1))
+
+    assert isinstance(outcome, Later)
+    assert (outcome.at_s, outcome.scope, outcome.arrived) == (NOW_S + 300, Scope.UNSURE, False)
+    assert "uploading to project nowhere: the platform does not have it (404)" in outcome.why
+
+
+def test_an_image_that_is_not_found_yet_is_that_datapoints_trouble_alone(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+    image_id = registered(sink, delivery(1))
+    platform.orders.add(Order("annotate", Status(404), times=5))
+
+    outcomes = [deliver(sink, delivery(1, tried=n, image_id=image_id)) for n in range(2, 8)]
+
+    waits_s = [2.0, 10.0, 30.0, 120.0, 600.0]
+    later = [(o.at_s, o.scope) for o in outcomes if isinstance(o, Later)]
+    assert later == [(NOW_S + wait_s, Scope.ITEM) for wait_s in waits_s]
+    assert outcomes[-1] == Done()
+    assert len(platform.asked("upload")) == 1
+
+
+def test_a_conflict_of_an_upload_is_an_unknown_outcome(platform: Platform) -> None:
+    outcome = troubled(platform, Status(409), delivery(1))
+
+    assert isinstance(outcome, Later)
+    assert outcome.scope is Scope.UNSURE
+
+
+def test_nobody_there_concerns_everybody_and_nothing_arrived() -> None:
+    place, port = nobody_listens()
+    with place:
+        outcome = deliver(sink_on(f"http://127.0.0.1:{port}"), delivery(1))
+
+    assert isinstance(outcome, Later)
+    assert (outcome.at_s, outcome.scope, outcome.arrived) == (None, Scope.SINK, False)
+
+
+def test_a_platform_that_trickles_is_left_at_the_deadline(platform: Platform) -> None:
+    platform.orders.add(Order("upload", Trickle(bytes_per_s=5)))
+
+    outcome = deliver(sink_on(platform.url), delivery(1), within_s=1.0)
+
+    assert isinstance(outcome, Later)
+    assert (outcome.scope, outcome.arrived) == (Scope.SINK, True)
+
+
+def test_a_made_up_duplicate_at_the_first_attempt_leaves_no_trace_of_ours(platform: Platform) -> None:
+    assert troubled(platform, SayDuplicate(), delivery(1)) == AlreadyThere()
+    assert platform.images == ()
+
+
+# Checking, opening, options
+
+
+def test_a_key_and_a_project_that_are_right_have_nothing_in_their_way(platform: Platform) -> None:
+    assert sink_on(platform.url).check() is None
+    assert sink_on(platform.url, None).check() is None
+    assert platform.images == ()
+
+
+@pytest.mark.parametrize("project", ["nowhere", "gate"])
+def test_what_stands_in_the_way_is_told(platform: Platform, project: str) -> None:
+    if project == "gate":
+        platform.revoke_key()
+
+    told = sink_on(platform.url, project).check()
+
+    assert told is not None
+    assert KEY not in told
+    assert ("asking for the type of project nowhere" if project == "nowhere" else "check roboflow.api_key") in told
+
+
+def test_a_platform_that_is_away_is_told() -> None:
+    place, port = nobody_listens()
+    with place:
+        told = sink_on(f"http://127.0.0.1:{port}").check()
+
+    assert told == "asking whose key it is: 127.0.0.1: Connection refused (while connecting)"
+
+
+def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> None:
+    sink = sink_on(platform.url)
+    registered(sink, delivery(1))
+    sink.close()
+
+    registered(sink, delivery(2))
+
+
+def options(**given: Any) -> FolderOptions | RoboflowOptions:
+    return TypeAdapter(SinkOptions).validate_json(json.dumps(given))
+
+
+def test_each_type_of_options_opens_its_sink() -> None:
+    platform = Roboflow(Web(), api_key=KEY)
+
+    assert isinstance(open_sink(options(type="roboflow"), class_names=None, platform=platform), RoboflowSink)
+    assert options(type="folder", path="x") == FolderOptions.model_validate_json('{"type": "folder", "path": "x"}')
+
+
+def test_without_a_key_the_sink_is_not_opened() -> None:
+    with pytest.raises(ValueError, match=r"needs a key: set roboflow\.api_key or ROBOFLOW_API_KEY"):
+        open_sink(options(type="roboflow", project="gate"), class_names=None)
+
+
+@pytest.mark.parametrize("wrong", [{"project": ""}, {"project": "a/b"}, {"project": "..", "limits": []}, {"path": "x"}])
+def test_options_that_are_wrong_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        options(type="roboflow", **wrong)

@@ -1,0 +1,120 @@
+"""People and the spool: looking, trying again and dropping from another process's connection, while a daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clocks import ManualClock
+from framesift.datapoint import Candidate
+from framesift.limits import Granted, Limit, Quota, Window
+from framesift.limits import Refused as NoCredit
+from framesift.spool import Accepted, Exit, Spool, SpoolUnusable, State
+from framesift.spool import admin as by_hand
+from rigs.spools import accepted, datapoint, make_spool, put, quota
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    yield spool
+    spool.close()
+
+
+def buried(spool: Spool, clock: ManualClock, id: str, refund: bool = False) -> None:
+    put(spool, clock, [quota("a", (Window.DAILY, 2))], id=id, score=9.0)
+    spool.claim(1)
+    spool.bury(id, "the sink chokes", refund=refund)
+
+
+def test_rows_are_listed_oldest_first_by_state(spool: Spool, clock: ManualClock) -> None:
+    buried(spool, clock, "a")
+    put(spool, clock, id="b")
+    put(spool, clock, id="c")
+    assert [row.id for row in by_hand.list_rows(spool.path)] == ["a", "b", "c"]
+    assert [row.id for row in by_hand.list_rows(spool.path, State.READY, 1)] == ["b"]
+    (row,) = by_hand.list_rows(spool.path, State.BURIED)
+    assert (row.why, row.attempts, row.stream, row.strategy) == ("the sink chokes", 1, "gate", "a")
+
+
+def test_one_is_shown_with_its_prediction(spool: Spool, clock: ManualClock) -> None:
+    put(spool, clock, id="a", tags=("x",))
+    shown = by_hand.show(spool.path, "a")
+    assert shown is not None
+    assert (shown.row.tags, '"class":"car"' in str(shown.prediction)) == (("x",), True)
+    assert by_hand.show(spool.path, "nobody") is None
+
+
+def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock: ManualClock) -> None:
+    buried(spool, clock, "a")
+    put(spool, clock, id="waits")
+    spool.claim(1)
+    spool.later("waits", clock.now().wall_s + 3600, "busy")
+    assert by_hand.retry(spool.path, ["a", "waits", "nobody"], clock.now()) == ("a", "waits")
+    assert {(item.id, item.attempts) for item in spool.claim(5).items} == {("a", 1), ("waits", 1)}
+
+
+def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None:
+    buried(spool, clock, "a")
+    buried(spool, clock, "b")
+    put(spool, clock, id="ready")
+    assert by_hand.drop(spool.path, None) == ("a", "b")
+    assert [row.id for row in spool.items()] == ["ready"]
+    assert spool.tallies()[Exit.DROPPED] == 2
+
+
+def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spool, clock: ManualClock) -> None:
+    quotas = [quota("a", (Window.DAILY, 2))]
+    buried(spool, clock, "a", refund=True)
+    by_hand.retry(spool.path, None, clock.now())
+    assert [item.id for item in spool.claim(1).items] == ["a"]
+    assert isinstance(put(spool, clock, quotas), Accepted)
+    assert not isinstance(put(spool, clock, quotas), Accepted)
+
+
+def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_one(
+    spool: Spool, clock: ManualClock
+) -> None:
+    quotas = [Quota("a", (Limit(Window.DAILY, 1),), "cars/batch", 2, scope="yard")]
+    candidates = [Candidate("a", None, (), "batch", project="cars")]
+    answer = spool.put(datapoint(clock), candidates, quotas)
+    (item,) = spool.claim(1).items
+    assert (item.project, item.batch) == ("cars", "batch")
+    spool.bury(accepted(answer), "refused", refund=True)
+    assert isinstance(spool.ask(quotas, clock.now()), Granted)
+    by_hand.retry(spool.path, None, clock.now())
+    assert spool.ask(quotas, clock.now()) == NoCredit(batch_full=False)
+    full = [Quota("other", (), "cars/batch", 1, scope="yard")]
+    assert spool.ask(full, clock.now()) == NoCredit(batch_full=True)
+
+
+def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> None:
+    put(spool, clock, id="a")
+    spool.claim(1)
+    assert by_hand.drop(spool.path, ["a"]) == ()
+    assert by_hand.retry(spool.path, ["a"], clock.now()) == ()
+    assert spool.counts().sending == 1
+
+
+def test_it_works_without_a_daemon_too(tmp_path: Path, clock: ManualClock) -> None:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    put(spool, clock, id="a")
+    spool.close()
+    assert by_hand.counts(spool.path, 2**20).ready == 1
+    assert by_hand.drop(spool.path, ["a"]) == ("a",)
+    assert by_hand.tallies(spool.path)[Exit.DROPPED] == 1
+
+
+def test_a_spool_that_isnt_there_is_said_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(SpoolUnusable, match="there is no spool"):
+        by_hand.list_rows(tmp_path / "none.db")
+    assert not list(tmp_path.iterdir())

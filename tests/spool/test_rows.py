@@ -1,0 +1,270 @@
+"""A row that can't be read, whatever is wrong with it: it is buried and counted, and no other waits for it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clocks import NOON_S, ManualClock
+from framesift.datapoint import Candidate
+from framesift.limits import Grant, Later, Limit, Quota, Window
+from framesift.limits.local import LocalLimits
+from framesift.spool import Exit, Refused, Spool, State
+from framesift.spool import admin as by_hand
+from rigs.spools import BATCH, Told, accepted, datapoint, make_spool, put, quota, until_it_goes
+from rigs.uploads import RecordingSink, running, until
+
+NOT_UTF_8 = "CAST(x'ff61' AS TEXT)"
+DAMAGES = {
+    "device": [NOT_UTF_8, "x'00'"],
+    "stream": [NOT_UTF_8, "x'00'"],
+    "frame": ["'7'||'x'", "-1", "1e300"],
+    "captured_at_s": ["'now'", "1e300", "9e999", "x'00'"],
+    "strategy": [NOT_UTF_8, "x'00'"],
+    "score": ["'high'", "9e999", "x'00'"],
+    "tags": ["'[\"north'", "'{}'", "'[1]'", "'null'", NOT_UTF_8, "x'00'"],
+    "project": [NOT_UTF_8, "x'00'"],
+    "batch": [NOT_UTF_8, "x'00'"],
+    "annotate": ["3", "'yes'"],
+    "width": ["0", "-5", "70000", "'wide'", "1.5"],
+    "height": ["0", "-5", "70000", "'high'", "1.5"],
+    "size_bytes": ["-1", "'big'"],
+    "attempts": ["-2", "'often'", "x'00'"],
+    "tried": ["-2", "'often'"],
+    "refusals": ["-2", "'often'"],
+    "image_id": ["x'00'", NOT_UTF_8],
+}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def damage(path: Path, sql: str) -> None:
+    """Writes what no spool writes."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        assert connection.execute(sql).rowcount == 1, sql
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [(column, value) for column, values in DAMAGES.items() for value in values]
+)
+def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
+    tmp_path: Path, column: str, value: str
+) -> None:
+    clock = ManualClock(waiters=1)
+    told = Told()
+    spool = make_spool(tmp_path, clock, report=told)
+    spool.open()
+    ids = [accepted(put(spool, clock, score=score)) for score in (0.1, 0.9, 0.5)]
+    damage(spool.path, f"UPDATE datapoint SET {column} = {value} WHERE id = '{ids[1]}'")  # that whose turn comes first
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+    assert rig.failures == []
+    assert [delivery.id for delivery in sink.deliveries] == [ids[2], ids[0]]
+    (buried,) = spool.items()
+    assert buried.state is State.BURIED
+    assert told.names() == ["spool_damaged"]
+    accepted(put(spool, clock))
+    assert spool.health.problem is None
+    spool.close()
+    # Nor does the next start trip over it, whether or not it makes a new file of it.
+    with closing(sqlite3.connect(spool.path)) as connection:
+        connection.execute("DELETE FROM datapoint WHERE state = 'ready'")
+        connection.commit()
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    assert spool.counts().buried + spool.tallies()[Exit.BURIED] == 1
+    spool.close()
+
+
+def test_what_is_buried_can_be_listed_tried_again_in_vain_and_dropped_by_hand(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    for column in ("device", "stream", "tags", "captured_at_s"):
+        id = accepted(put(spool, clock))
+        damage(spool.path, f"UPDATE datapoint SET {column} = x'ff' WHERE id = '{id}'")
+    assert spool.claim(9).items == ()
+    listed = by_hand.list_rows(spool.path)
+    assert [row.state for row in listed] == [State.BURIED] * 4
+    assert [row.why for row in listed] == [
+        f"it can't be read: its {column} is damaged" for column in ("device", "stream", "tags", "captured_at_s")
+    ]
+    assert len(by_hand.retry(spool.path, None, clock.now())) == 4
+    assert spool.claim(9).items == ()
+    assert spool.counts().buried == 4
+    assert len(by_hand.drop(spool.path, None)) == 4
+    assert spool.items() == []
+    spool.close()
+
+
+def test_a_row_that_its_index_has_lost_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    ids = [accepted(put(spool, clock)) for _ in range(3)]
+    spool.close()
+    lose_in_index(spool.path, 2)
+    told = Told()
+    spool = make_spool(tmp_path, clock, report=told)
+    spool.open()
+    assert [item.id for item in spool.claim(9).items] == ids
+    ((name, fields),) = told.events
+    assert (name, fields["lost"], fields["open_windows"]) == ("spool_moved_aside", 0, "as charged")
+    spool.close()
+
+
+def lose_in_index(path: Path, seq: int) -> None:
+    """The index says of row `seq` another state than the row: no query for those that are ready finds it."""
+    with closing(sqlite3.connect(path)) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'datapoint_to_claim'").fetchone()[0]
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page = path.read_bytes()[(root - 1) * 4096 : root * 4096]
+    cells = [int.from_bytes(page[8 + 2 * n : 10 + 2 * n], "big") for n in range(int.from_bytes(page[3:5], "big"))]
+    at = (root - 1) * 4096 + page.index(b"ready", sorted(cells)[-seq])
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"r%ady")
+
+
+def test_a_row_that_its_index_loses_while_the_daemon_runs_is_found_within_the_hour(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    told = Told()
+    spool = make_spool(tmp_path, clock, report=told)
+    spool.open()
+    ids = [accepted(put(spool, clock)) for _ in range(3)]
+    damage(spool.path, "UPDATE datapoint SET why = 'moves the log into the file' WHERE seq = 1")
+    lose_in_index(spool.path, 2)
+    with closing(sqlite3.connect(spool.path)) as other:  # so that the writer looks at the file again
+        other.execute("UPDATE datapoint SET why = NULL WHERE seq = 1")
+        other.commit()
+    found = [item.id for item in spool.claim(9).items]
+    assert ids[1] not in found
+    clock.advance(3600.0)
+    last = accepted(until_it_goes(lambda: put(spool, clock)))  # after which it looks
+    until(lambda: "spool_moved_aside" in told.names())
+    found += [item.id for item in until_it_goes(lambda: spool.claim(9)).items]
+    assert sorted(found) == sorted([*ids, last])
+    spool.close()
+
+
+def test_a_row_that_nobody_would_ever_claim_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    ids = [accepted(put(spool, clock)) for _ in range(3)]
+    spool.close()
+    damage(spool.path, f"UPDATE datapoint SET id = {NOT_UTF_8} WHERE id = '{ids[0]}'")
+    damage(spool.path, f"UPDATE datapoint SET id = 'another' WHERE id = '{ids[1]}'")
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    assert [item.id for item in spool.claim(9).items] == ["another", ids[2]]
+    assert spool.counts().buried == 1
+    spool.close()
+
+
+def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_asked_for(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    told = Told()
+    spool = make_spool(tmp_path, clock, report=told)
+    spool.open()
+    wanted = Quota("a", (Limit(Window.DAILY, 9),), BATCH)
+    ids = [wait(spool, clock, wanted) for _ in range(6)]
+    damages = (
+        "quotas = '[{'",
+        "quotas = replace(quotas, 'strategy', 'strauegy')",
+        "quotas = replace(quotas, '9', '-9')",
+    )
+    damages = (*damages, "candidates = '{}'", "candidates = replace(candidates, '0.5', '\"x\"')")
+    for id, what in zip(ids, damages, strict=False):
+        damage(spool.path, f"UPDATE late SET {what} WHERE id = '{id}'")
+    assert [one.id for one in spool.credits.waiting("", 9)] == [ids[5]]
+    assert {row.id for row in spool.items(State.BURIED)} == set(ids[:5])
+    assert told.names() == ["spool_damaged"] * 5
+    assert spool.counts().uncredited == 1
+    spool.close()
+
+
+def wait(spool: Spool, clock: ManualClock, wanted: Quota) -> str:
+    what = datapoint(clock)
+    candidate = Candidate(wanted.strategy, 0.5, (), BATCH)
+    return accepted(spool.put(what, [candidate], [wanted], Later((wanted,))))
+
+
+class BrokenLimits(LocalLimits):
+    """With a bug in it."""
+
+    def charge(self, *what: object, **how: object) -> Grant:  # noqa: ARG002
+        raise TypeError("a bug")
+
+
+def test_a_bug_is_still_a_bug_and_moves_no_file_aside(tmp_path: Path, clock: ManualClock) -> None:
+    told = Told()
+    spool = make_spool(tmp_path, clock, limits=BrokenLimits(), report=told)
+    spool.open()
+    with pytest.raises(TypeError, match="a bug"):
+        put(spool, clock)
+    assert told.events == []
+    assert not list(tmp_path.glob("*corrupt*"))
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE seen SET wall_s = 1e300",
+        "UPDATE seen SET wall_s = 'noon'",
+        "UPDATE carried SET amount = -5",
+        "UPDATE tally SET exit = 'eelivered'",
+        "UPDATE class_count SET number = 'many'",
+        "UPDATE identity SET id = 'short'",
+        "UPDATE charge SET at_s = 'noon'",
+        "UPDATE charge SET granted_by = 'mobody'",
+        "UPDATE send SET until_s = 'late'",
+        "UPDATE batch_there SET mark = -5",
+        f"UPDATE class_count SET class = {NOT_UTF_8}",
+    ],
+)
+@pytest.mark.parametrize("restarted", [True, False])
+def test_what_a_small_table_never_holds_is_left_out_and_everything_goes_on(
+    tmp_path: Path, clock: ManualClock, sql: str, restarted: bool
+) -> None:
+    told = Told()
+    spool = make_spool(tmp_path, clock, report=told)
+    spool.open()
+    id = accepted(put(spool, clock, [quota("a", (Window.DAILY, 2))]))
+    assert spool.claim(1).items[0].id == id
+    spool.done(id)
+    spool.batch_seen(BATCH, 5, spool.batch_mark(BATCH))
+    id = accepted(put(spool, clock, [quota("b", (Window.DAILY, 2))]))
+    with closing(sqlite3.connect(spool.path)) as connection:
+        connection.execute(
+            "INSERT INTO carried (account, window, at_s, amount) VALUES ('strategy a', 'daily', ?, 1)", (NOON_S,)
+        )
+        connection.execute("DELETE FROM charge WHERE account = 'a'")
+        connection.commit()
+    if restarted:
+        spool.close()
+    damage(spool.path, sql)
+    if restarted:
+        spool = make_spool(tmp_path, clock, report=told)
+        spool.open()
+    for look in (spool.class_counts, spool.used, spool.tallies, spool.credits.device):
+        until_it_goes(look)
+    scarce = [quota("b", (Window.DAILY, 2))]
+    granted = [until_it_goes(lambda: put(spool, clock, scarce)) for _ in range(3)]
+    if restarted:  # of two, one was used; what changes behind its back is noticed within the hour
+        assert sum(not isinstance(answer, Refused) for answer in granted) <= 1
+    clock.advance(86400.0)
+    accepted(until_it_goes(lambda: put(spool, clock, scarce)))
+    until(lambda: spool.health.problem is None)
+    assert id in [item.id for item in until_it_goes(lambda: spool.claim(9)).items]
+    spool.close()

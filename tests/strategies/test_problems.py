@@ -1,0 +1,192 @@
+"""What is said at start of strategies that can't do with this model what their author expects."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from framesift.prediction.prediction import Task
+from framesift.strategies import AcceptedClasses, nameless, problems
+from sampling_data import label, labels, objects, options, stub
+
+CLOSE: dict[str, Any] = {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 1}
+CLASSES: dict[str, Any] = {"type": "classes_based", "selected_class_names": ["cat"], "probability": 1}
+NUMBER: dict[str, Any] = {"type": "detections_number_based", "probability": 1}
+RANDOM: dict[str, Any] = {"type": "random", "traffic_percentage": 0.1}
+UNCERTAIN: dict[str, Any] = {"type": "uncertainty"}
+NAMES = ("cat", "dog")
+
+
+def said(
+    fields: dict[str, Any],
+    task: Task | None = Task.OBJECT_DETECTION,
+    names: tuple[str, ...] | None = NAMES,
+    *,
+    stub: bool = False,
+) -> tuple[str, ...]:
+    return problems((options(**fields),), task, names, stub=stub)
+
+
+@pytest.mark.parametrize(
+    ("fields", "suited"),
+    [
+        (RANDOM, set(Task)),
+        (CLOSE, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
+        (CLASSES, {Task.CLASSIFICATION}),
+        (NUMBER, set(Task) - {Task.SEMANTIC_SEGMENTATION, Task.CLASSIFICATION}),
+        (UNCERTAIN, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else "",
+)
+def test_a_strategy_that_can_never_match_the_models_task_is_named(fields: dict[str, Any], suited: set[Task]) -> None:
+    for task in Task:
+        found = said(fields, task)
+        assert bool(found) is (task not in suited)
+        assert all(str(task) in line and "'it'" in line and fields["type"] in line for line in found)
+
+
+def test_a_model_that_does_not_say_its_task_or_classes_gives_no_problem() -> None:
+    for fields in (RANDOM, CLOSE, CLASSES, NUMBER, UNCERTAIN):
+        assert said(fields, None, None) == ()
+
+
+@pytest.mark.parametrize("fields", [CLOSE, CLASSES, NUMBER, UNCERTAIN], ids=lambda fields: fields["type"])
+def test_a_class_is_not_selected_by_a_name_where_the_models_classes_have_none(fields: dict[str, Any]) -> None:
+    task = Task.CLASSIFICATION if fields is CLASSES else Task.OBJECT_DETECTION
+    how = "set model.class_names_file"
+
+    def both(names: list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        strategies = (options(**fields | {"selected_class_names": names}),)
+        return problems(strategies, task, None, stub=False, unnamed=how), nameless(strategies, how)
+
+    (problem,), (refused,) = both(["car", "class_1", "bus"])
+    assert problem == refused
+    for word in ("'it'", fields["type"], "'car', 'bus'", "have no names", how):
+        assert word in problem
+    # These are what a model without names calls its classes.
+    assert both(["class_0", "class_17"]) == ((), ())
+    assert nameless((options(**fields | {"selected_class_names": ["car"]}),), "") == ()
+
+
+def test_a_strategy_that_selects_no_class_suits_a_model_without_names() -> None:
+    for fields in (RANDOM, CLOSE, NUMBER, UNCERTAIN):
+        assert nameless((options(**fields),), "name them") == ()
+        assert problems((options(**fields),), None, None, stub=False, unnamed="name them") == ()
+
+
+def test_only_random_suits_the_stub() -> None:
+    assert said(RANDOM, stub=True) == ()
+    for fields in (CLOSE, CLASSES, NUMBER, UNCERTAIN):
+        (line,) = said(fields, stub=True)
+        assert "stub" in line
+
+
+@pytest.mark.parametrize(
+    ("fields", "task"),
+    [
+        ({**CLOSE, "selected_class_names": ["cat", "dgo"]}, Task.OBJECT_DETECTION),
+        ({**CLASSES, "selected_class_names": ["cat", "dgo"]}, Task.CLASSIFICATION),
+        ({**NUMBER, "selected_class_names": ["cat", "dgo"]}, Task.OBJECT_DETECTION),
+        ({**UNCERTAIN, "selected_class_names": ["cat", "dgo"]}, Task.OBJECT_DETECTION),
+        ({**UNCERTAIN, "class_balance": True, "initial_counts": {"dgo": 1}}, Task.OBJECT_DETECTION),
+    ],
+)
+def test_a_class_that_the_model_does_not_have_is_named_with_the_nearest_that_it_has(
+    fields: dict[str, Any], task: Task
+) -> None:
+    (line,) = said(fields, task)
+    assert "no class 'dgo'" in line
+    assert "'dog'?" in line
+
+
+@pytest.mark.parametrize(
+    ("fields", "task", "why"),
+    [
+        ({**RANDOM, "traffic_percentage": 0}, Task.OBJECT_DETECTION, "traffic_percentage is 0"),
+        ({**CLOSE, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
+        ({**CLASSES, "probability": 0}, Task.CLASSIFICATION, "probability is 0"),
+        ({**NUMBER, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
+        ({**UNCERTAIN, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
+        ({**CLOSE, "epsilon": 0}, Task.OBJECT_DETECTION, "epsilon is 0"),
+        ({**CLOSE, "selected_class_names": []}, Task.OBJECT_DETECTION, "empty list"),
+        ({**CLASSES, "selected_class_names": []}, Task.CLASSIFICATION, "empty list"),
+        ({**NUMBER, "selected_class_names": [], "more_than": 0}, Task.OBJECT_DETECTION, "empty list"),
+        ({**UNCERTAIN, "selected_class_names": []}, Task.OBJECT_DETECTION, "empty list"),
+        ({**NUMBER, "less_than": 0}, Task.OBJECT_DETECTION, "less than 0"),
+        ({**NUMBER, "more_than": 2, "less_than": 3}, Task.OBJECT_DETECTION, "more than 2 and less than 3"),
+        ({**UNCERTAIN, "aggregation": "max", "minimum_score": 1.5}, Task.OBJECT_DETECTION, "minimum_score is 1.5"),
+        ({**RANDOM, "limits": [{"type": "hourly", "value": 0}]}, Task.OBJECT_DETECTION, "hourly limit is 0"),
+        (
+            {**CLOSE, "minimum_objects_close_to_threshold": 0, "epsilon": 0},
+            Task.CLASSIFICATION,
+            "epsilon is 0",
+        ),
+    ],
+)
+def test_options_that_can_never_match_are_said_with_the_reason(fields: dict[str, Any], task: Task, why: str) -> None:
+    (line,) = said(fields, task)
+    assert why in line
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**CLOSE, "minimum_objects_close_to_threshold": 0, "epsilon": 0, "selected_class_names": []},
+        {**NUMBER, "selected_class_names": [], "less_than": 3},
+        {**NUMBER, "less_than": 1},
+        {**NUMBER, "more_than": 2, "less_than": 4},
+        {**UNCERTAIN, "minimum_score": 1.5},
+    ],
+)
+def test_unusual_options_that_do_match_are_not_complained_of(fields: dict[str, Any]) -> None:
+    assert said(fields) == ()
+
+
+def test_problems_of_all_strategies_are_told_in_the_policys_order() -> None:
+    several = (
+        options(**{**CLASSES, "name": "one"}),
+        options(**RANDOM),
+        options(**{**NUMBER, "name": "two", "less_than": 0}),
+    )
+    first, second = problems(several, Task.OBJECT_DETECTION, NAMES, stub=False)
+    assert "'one'" in first
+    assert "'two'" in second
+
+
+def test_accepted_classes_count_objects_labels_and_nothing_of_a_stub() -> None:
+    accepted = AcceptedClasses({"cat": 5})
+    accepted.add(objects(("cat", 0.9), ("cat", 0.2), ("dog", 0.5)))
+    accepted.add(label("fox", 0.6, [("cat", 0.4)]))
+    accepted.add(label("", 0.0))
+    accepted.add(labels(("cat", 0.9), ("owl", 0.8), ("fox", 0.1), predicted=("cat", "owl")))
+    accepted.add(stub())
+    assert accepted.counts() == {"cat": 8, "dog": 1, "fox": 1, "owl": 1}
+    assert accepted.count("cat") == 8
+    assert accepted.count("never seen") == 0
+    assert "never seen" not in accepted.counts()
+
+
+def test_the_counts_handed_out_are_a_copy() -> None:
+    accepted = AcceptedClasses()
+    accepted.counts()["cat"] = 100
+    assert accepted.count("cat") == 0
+
+
+def test_streams_count_together_without_losing_any() -> None:
+    accepted = AcceptedClasses()
+    prediction = objects(*[("cat", 0.5)] * 3)
+    start = threading.Barrier(4)
+
+    def add() -> None:
+        start.wait()
+        for _ in range(500):
+            accepted.add(prediction)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert accepted.count("cat") == 4 * 500 * 3

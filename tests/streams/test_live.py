@@ -1,0 +1,429 @@
+"""Cameras: a real RTSP server and a wire that stalls and breaks; the newest picture, and back after every loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from framesift.clock.clock import SystemClock
+from framesift.frame import Frame, Skip
+from framesift.streams import StreamLost, StreamState
+from rigs.footage import numbered_clip, read_number
+from rigs.rtsp import RtspCamera, Wire
+from rigs.stream_reader import HandClock, Watched
+
+# Between the camera's count and ours: OpenCV hands out a picture of an RTSP stream twice now and then.
+MOST_REPEATS = 5
+RUNNING, LOST, FROZEN = StreamState.RUNNING, StreamState.LOST, StreamState.FROZEN
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    numbered_clip(folder / "clip.mp4", 250)
+    numbered_clip(folder / "still.mp4", 100, still_from=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def camera(folder: Path) -> Iterator[RtspCamera]:
+    with RtspCamera(folder) as camera:
+        yield camera
+
+
+@pytest.fixture
+def wire(camera: RtspCamera) -> Iterator[Wire]:
+    with Wire(camera.port) as wire:
+        yield wire
+
+
+def test_a_camera_shows_its_pictures_in_order_with_the_time_of_their_capture(wire: Wire) -> None:
+    watched = Watched(source=wire.url("clip.mp4"))
+    began = SystemClock().now()
+    frames: list[tuple[Frame, int]] = []
+    for frame in watched.stream.frames():
+        frames.append((frame, read_number(frame.pixels)))
+        if len(frames) == 30:
+            break
+    ended = SystemClock().now()
+    assert [drawn for _, drawn in frames] == sorted(drawn for _, drawn in frames)
+    assert all(0 <= frame.number - drawn <= MOST_REPEATS for frame, drawn in frames)
+    captures = [frame.captured for frame, _ in frames]
+    assert [moment.boottime_s for moment in captures] == sorted(moment.boottime_s for moment in captures)
+    assert began.boottime_s <= captures[0].boottime_s <= captures[-1].boottime_s <= ended.boottime_s
+    assert began.wall_s - 1 <= captures[0].wall_s <= ended.wall_s + 1
+    assert {(frame.epoch, frame.media_s) for frame, _ in frames} == {(0, None)}
+    assert watched.states == [RUNNING]
+    assert wire.url("clip.mp4") in watched.events[0].detail
+
+
+def test_a_busy_model_gets_the_newest_picture_and_the_others_are_counted(wire: Wire) -> None:
+    busy, meanwhile = Watched(source=wire.url("clip.mp4")), Watched(source=wire.url("clip.mp4"))
+    frames = busy.stream.frames()
+    first = next(frames)
+    drawn = read_number(first.pixels)
+    before = busy.skipped[Skip.BUSY]
+    meanwhile.take(40)  # more than a second of the same camera passes before the model is done
+    assert read_number(first.pixels) == drawn  # what it looks at did not change under its eyes
+    then = next(frames)
+    assert then.number - first.number > 20
+    assert 0 <= then.number - read_number(then.pixels) <= MOST_REPEATS
+    assert busy.skipped == {Skip.BUSY: before + then.number - first.number - 1}
+    age_s = SystemClock().now().boottime_s - then.captured.boottime_s
+    assert age_s < 1.0
+    busy.stream.close()
+
+
+def test_fps_thins_a_camera_by_the_clock_and_counts_the_rest(wire: Wire) -> None:
+    watched = Watched(source=wire.url("clip.mp4"), fps=5.0)
+    began_s = time.monotonic()
+    numbers = watched.take(8)
+    assert time.monotonic() - began_s >= 6 / 5.0
+    steps = [later - earlier for earlier, later in pairwise(numbers[2:])]
+    assert all(3 <= step <= 7 for step in steps)
+    assert sum(watched.skipped.values()) == numbers[-1] - len(numbers) + 1
+    assert watched.skipped[Skip.RATE] >= numbers[-1] - len(numbers) - 3
+
+
+def test_a_camera_slower_than_its_time_out_is_not_taken_for_a_stalled_one(wire: Wire) -> None:
+    watched = Watched(source=wire.url("clip.mp4"), fps=0.4, read_timeout_s=0.5)
+    watched.take(2)  # 2.5 s apart, with a picture every 40 ms in between
+    assert watched.states == [RUNNING]
+
+
+def test_a_camera_that_loses_its_power_is_lost_once_and_found_once(folder: Path) -> None:
+    with RtspCamera(folder) as camera:
+        watched = Watched(source=camera.url("clip.mp4"))
+        back_s = 0.0
+        numbers, epochs = [], []
+
+        def restart() -> None:
+            nonlocal back_s
+            camera.start()
+            back_s = time.monotonic()
+
+        restarting = threading.Timer(2.0, restart)
+        for frame in watched.stream.frames():
+            numbers.append(frame.number)
+            epochs.append(frame.epoch)
+            if len(numbers) == 5:
+                camera.stop()
+                restarting.start()
+            if frame.epoch == 1:
+                break
+        assert back_s > 0.0
+        assert time.monotonic() - back_s < 10.0
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert numbers == sorted(set(numbers))
+    assert epochs == [0] * (len(epochs) - 1) + [1]
+    assert watched.events[1].detail.endswith("the connection ended")
+
+
+def test_a_silent_stall_is_noticed_and_mended(wire: Wire) -> None:
+    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=1.0)
+    stalled_s = lost_s = 0.0
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 5:
+            wire.stall()
+            stalled_s = time.monotonic()
+            thread = threading.Thread(target=lambda: watched.wait_for(lambda: LOST in watched.states) and wire.resume())
+            thread.start()
+        if frame.epoch == 1:
+            lost_s = time.monotonic()
+            break
+    thread.join(10)
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert watched.events[1].detail.endswith("no picture for 1 s")
+    assert lost_s - stalled_s < 12.0
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+def test_a_connection_that_breaks_is_made_again(wire: Wire, reset: bool) -> None:
+    watched = Watched(source=wire.url("clip.mp4"))
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 5:
+            wire.cut(reset=reset)
+        if frame.epoch == 1:
+            break
+    assert watched.states == [RUNNING, LOST, RUNNING]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_decoder_that_dies_is_started_again(wire: Wire, number: signal.Signals) -> None:
+    watched = Watched(source=wire.url("clip.mp4"))
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 5:
+            [pid] = watched.reader_pids()
+            os.kill(pid, number)
+        if frame.epoch == 1:
+            break
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert f"killed by {number.name}" in watched.events[1].detail
+
+
+def test_a_decoder_that_hangs_is_killed(wire: Wire) -> None:
+    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=0.5)
+    hung = 0
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 5:
+            [hung] = watched.reader_pids()
+            os.kill(hung, signal.SIGSTOP)
+        if frame.epoch == 1:
+            break
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert watched.events[1].detail.endswith("no picture for 0.5 s")
+    assert hung not in watched.reader_pids()
+
+
+def test_a_camera_that_accepts_and_never_answers_is_given_up_in_time(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=0.5)
+    began_s = time.monotonic()
+    with pytest.raises(StreamLost, match="did not open"):
+        watched.stream.first_frame(20.0)
+    assert time.monotonic() - began_s < 10.0
+
+
+def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=1.0)
+
+    def hang() -> None:
+        if wire.wait_for_connections(1, 10.0):
+            for pid in watched.reader_pids():
+                os.kill(pid, signal.SIGSTOP)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    with pytest.raises(StreamLost, match="did not open within 1 s"):
+        watched.stream.first_frame(12.0)
+    hanging.join(10)
+    assert watched.reader_pids() == []
+
+
+def test_a_look_at_a_silent_camera_ends_after_its_time(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=60.0)
+    with pytest.raises(StreamLost, match="no picture within 1 s"):
+        watched.stream.first_frame(1.0)
+    assert watched.reader_pids() == []
+
+
+def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: Wire) -> None:
+    wire.stall()
+    looks = threading.Semaphore(0)
+
+    class Watching(SystemClock):
+        def monotonic(self) -> float:
+            looks.release()
+            return super().monotonic()
+
+    watched = Watched(source=wire.url("clip.mp4"), clock=Watching(), open_timeout_s=60.0)
+    thread = watched.in_thread()
+    assert wire.wait_for_connections(1, 20.0)
+    while looks.acquire(blocking=False):
+        pass  # those before the camera was asked
+    assert all(looks.acquire(timeout=5.0) for _ in range(3))
+    watched.stop.set()
+    thread.join(10)
+    assert watched.states == []
+
+
+def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: Wire) -> None:
+    wire.unplug()
+    clock = HandClock()
+    watched = Watched(source=wire.url("clip.mp4"), clock=clock)
+    thread = watched.in_thread()
+    assert watched.wait_for(lambda: len(watched.events) == 1)
+    wire.plug()
+    assert watched.wait_for(lambda: len(watched.events) == 2)
+    watched.stop.set()
+    thread.join(10)
+    assert watched.states == [LOST, RUNNING]
+    assert watched.events[0].detail.endswith("connection refused")
+
+
+def test_the_right_credentials_open_the_stream_wherever_they_stand(camera: RtspCamera) -> None:
+    password = "s3cr/et p@ss"
+    with Wire(camera.port, credentials=f"viewer:{password}") as wire:
+        apart = Watched(source=wire.url("clip.mp4"), username="viewer", password=password)
+        assert apart.take(2)
+        inside = wire.url("clip.mp4").replace("//", "//viewer:s3cr%2Fet%20p%40ss@")
+        assert Watched(source=inside).take(2)
+    assert password not in str(apart.events)
+
+
+def test_wrong_credentials_are_said_once_and_shown_nowhere(camera: RtspCamera) -> None:
+    with Wire(camera.port, credentials="viewer:right") as wire:
+        watched = Watched(source=wire.url("clip.mp4"), username="viewer", password="wr0ng-word", clock=HandClock())
+        thread = watched.in_thread()
+        assert wire.wait_for_connections(4, 20.0)
+        watched.stop.set()
+        thread.join(10)
+    assert watched.states == [LOST]
+    assert "credentials rejected" in watched.events[0].detail
+    for secret in ("wr0ng-word", "viewer"):
+        assert secret not in str(watched.events)
+    assert "credentials rejected" in watched.stream.detail
+
+
+def test_a_stream_that_the_camera_does_not_have_is_said_as_such(wire: Wire) -> None:
+    with pytest.raises(StreamLost, match="no such stream"):
+        Watched(source=wire.url("other.mp4")).stream.first_frame(10.0)
+
+
+@pytest.mark.parametrize("source", [63, "/dev/video63"])
+def test_a_webcam_that_is_not_there_is_an_error_that_names_it(source: str | int) -> None:
+    watched = Watched(source=source)
+    assert not watched.stream.finite
+    with pytest.raises(StreamLost, match="/dev/video63 does not exist"):
+        watched.stream.first_frame(10.0)
+
+
+def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_more(wire: Wire) -> None:
+    clock = HandClock()
+    watched = Watched(source=wire.url("still.mp4"), clock=clock)
+    shown = []
+
+    def read() -> None:
+        for frame in watched.stream.frames():
+            shown.append(clock.at_s)
+            assert read_number(frame.pixels) == 0
+            clock.at_s += 10.0
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    assert watched.wait_for(lambda: watched.skipped[Skip.FROZEN] >= 20)
+    watched.stop.set()
+    thread.join(10)
+    assert watched.states == [RUNNING, FROZEN]
+    # The first picture, one that shows that it stands still, and 60 s more.
+    assert 6 <= len(shown) <= 9
+    assert wire.accepted == 2
+
+
+class SlowClock(HandClock):
+    """On which ten minutes pass with every wait."""
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        return super().wait(event, max(600.0, timeout_s))
+
+
+def test_a_camera_is_not_frozen_for_the_time_in_which_nobody_could_see_it(wire: Wire) -> None:
+    watched = Watched(source=wire.url("still.mp4"), clock=SlowClock())
+    for index, frame in enumerate(watched.stream.frames()):
+        if index == 3:
+            os.kill(watched.reader_pids()[0], signal.SIGKILL)  # unlike a cut, it leaves no picture torn in two
+        if frame.epoch == 1:
+            break
+    assert watched.states == [RUNNING, LOST, RUNNING]
+    assert not watched.skipped[Skip.FROZEN]
+
+
+def test_a_frozen_camera_that_moves_again_runs_again(folder: Path, tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", 100, still_from=0)
+    with RtspCamera(tmp_path) as camera:
+        clock = HandClock()
+        watched = Watched(source=camera.url("clip.mp4"), clock=clock)
+        moving = threading.Event()
+
+        def repair() -> None:
+            if watched.skipped[Skip.FROZEN] >= 5 and not moving.is_set():
+                moving.set()
+                (tmp_path / "clip.mp4").write_bytes((folder / "clip.mp4").read_bytes())
+                camera.stop()
+                camera.start()
+
+        watched.on_skip = repair
+        seen = []
+        for frame in watched.stream.frames():
+            if moving.is_set():
+                seen.append(read_number(frame.pixels))
+            clock.at_s += 0.1 if moving.is_set() else 10.0
+            if len(seen) == 5:
+                break
+    assert watched.states == [RUNNING, FROZEN, LOST, RUNNING]
+
+
+def test_another_size_after_a_reconnection_is_a_new_epoch(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", 100, size=(320, 192))
+    other = numbered_clip(tmp_path / "other.mp4", 100, size=(480, 272))
+    with RtspCamera(tmp_path) as camera:
+        watched = Watched(source=camera.url("clip.mp4"))
+        seen = set()
+        for index, frame in enumerate(watched.stream.frames()):
+            seen.add((frame.pixels.shape, frame.epoch))
+            if index == 3:
+                camera.stop()
+                other.rename(tmp_path / "clip.mp4")
+                camera.start()
+            if frame.epoch == 1:
+                break
+    assert seen == {((192, 320, 3), 0), ((272, 480, 3), 1)}
+
+
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_a_stop_is_seen_while_a_camera_is_silent(wire: Wire, how: str) -> None:
+    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=60.0)
+    thread = watched.in_thread()
+    assert watched.wait_for(lambda: watched.states == [RUNNING])
+    wire.stall()
+    [pid] = watched.reader_pids()
+    began_s = time.monotonic()
+    if how == "stop":
+        watched.stop.set()
+    else:
+        watched.stream.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert time.monotonic() - began_s < 3.0
+    assert not Path(f"/proc/{pid}").exists()
+    assert watched.states == [RUNNING]
+
+
+def test_a_close_while_the_camera_is_asked_is_no_loss_of_it(wire: Wire) -> None:
+    wire.stall()
+    watched = Watched(source=wire.url("clip.mp4"))
+    thread = watched.in_thread()
+    assert wire.wait_for_connections(1, 20.0)
+    watched.stream.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert watched.events == []
+
+
+def test_a_stop_is_seen_while_waiting_for_a_camera_to_come_back(wire: Wire) -> None:
+    wire.unplug()
+    watched = Watched(source=wire.url("clip.mp4"))
+    thread = watched.in_thread()
+    assert watched.wait_for(lambda: watched.states == [LOST])
+    watched.stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.torture
+def test_a_camera_that_was_gone_for_half_a_minute_is_seen_within_ten_seconds(folder: Path) -> None:
+    with RtspCamera(folder) as camera:
+        watched = Watched(source=camera.url("clip.mp4"))
+        back_s: list[float] = []
+
+        def restart() -> None:
+            camera.start()
+            back_s.append(time.monotonic())
+
+        for index, frame in enumerate(watched.stream.frames()):
+            if index == 5:
+                camera.stop()
+                threading.Timer(30.0, restart).start()
+            if frame.epoch == 1:
+                break
+        assert time.monotonic() - back_s[0] < 10.0
+    assert watched.states == [RUNNING, LOST, RUNNING]

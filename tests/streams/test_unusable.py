@@ -1,0 +1,268 @@
+"""Pictures that a decoder did not write, or that nothing can be done with: never shown, counted, and said why."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from framesift.clock.clock import SystemClock
+from framesift.frame import Skip
+from framesift.service import reports as tell
+from framesift.settings import LogOptions
+from framesift.streams import StreamEvent, StreamLost, StreamState
+from framesift.streams.decoder_log import Words
+from framesift.streams.opencv_faults import fault
+from framesift.streams.unusable_pictures import UNUSABLE_AFTER_S, Unusable
+from framesift.telemetry import Condition, Telemetry
+from rigs.daemon import collected, framesift, write_configuration
+from rigs.footage import growing_clip, numbered_clip, read_number
+from rigs.rtsp import RtspCamera, Wire
+from rigs.stream_reader import HandClock, Watched
+
+RUNNING, UNUSABLE, ENDED = StreamState.RUNNING, StreamState.UNUSABLE, StreamState.ENDED
+REFUSED = "not written by the decoder: Slice parameters 0, 384 are invalid"
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose later pictures OpenCV says to have decoded, and does not write."""
+    return growing_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", 25, 100)
+
+
+@pytest.mark.parametrize("variable", ["", "OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG"])
+def test_a_picture_that_the_decoder_did_not_write_is_counted_and_not_shown(
+    growing: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, "-8")  # with which OpenCV keeps FFmpeg's words for itself
+    watched = Watched(source=str(growing))
+    assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(25))
+    assert watched.skipped == {Skip.UNUSABLE: 100}
+    assert watched.unusable == [(100, REFUSED)]
+    assert watched.states == [RUNNING, ENDED]
+    assert watched.events[-1].detail.endswith("over after 125 pictures, 100 of which could not be used")
+
+
+def test_a_file_whose_later_pass_is_written_again_goes_on(growing: Path) -> None:
+    watched = Watched(source=str(growing), loop=True)
+    seen = []
+    for frame in watched.stream.frames():
+        seen.append((frame.number, read_number(frame.pixels)))
+        if len(seen) == 75:
+            break
+    assert seen == [(turn * 125 + index, index) for turn in range(3) for index in range(25)]
+    assert watched.skipped == {Skip.UNUSABLE: 200}
+    assert watched.unusable == [(100, REFUSED)] * 2
+
+
+def test_interlaced_video_is_shown_as_it_is(tmp_path: Path) -> None:
+    clip = numbered_clip(tmp_path / "clip.mp4", 20, interlaced=True)
+    with av.open(str(clip)) as container:
+        assert all(frame.interlaced_frame for frame in container.decode(video=0))
+    watched = Watched(source=str(clip))
+    assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(20))
+    assert not watched.skipped
+
+
+def test_a_camera_whose_pictures_are_written_no_more_says_so_and_is_connected_to_again(
+    growing: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(growing.read_bytes())
+    numbered_clip(tmp_path / "grown.mp4", 50, size=(640, 384))
+    clock = HandClock()
+    with RtspCamera(tmp_path) as camera:
+        watched = Watched(source=camera.url("clip.mp4"), clock=clock)
+
+        def pass_time() -> None:
+            if watched.skipped[Skip.UNUSABLE]:
+                clock.at_s += UNUSABLE_AFTER_S
+                if (tmp_path / "grown.mp4").exists():  # from now on it serves the new size alone
+                    (tmp_path / "grown.mp4").rename(tmp_path / "clip.mp4")
+
+        watched.on_skip = pass_time
+        shapes = []
+        for frame in watched.stream.frames():
+            shapes.append((frame.pixels.shape, frame.epoch))
+            if frame.pixels.shape[0] == 384:
+                break
+    assert set(shapes[:-1]) == {((192, 320, 3), 0)}
+    assert shapes[-1] == ((384, 640, 3), 1)
+    assert watched.states == [RUNNING, UNUSABLE, RUNNING]
+    assert watched.events[1].detail.endswith(f"pictures come, but none can be used: {REFUSED}")
+    assert watched.unusable == []  # the change of state has told of them
+
+
+def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "flat.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 1, "yuv444p"
+        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency"}
+        for index in range(100):
+            flat = av.VideoFrame.from_ndarray(np.full((1, 64, 3), index, np.uint8), format="bgr24")
+            container.mux(stream.encode(flat.reformat(format="yuv444p")))
+        container.mux(stream.encode(None))
+    clock = HandClock()
+    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+
+        def pass_time() -> None:
+            clock.at_s += UNUSABLE_AFTER_S
+
+        watched = Watched(source=wire.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        thread = watched.in_thread()
+        assert watched.wait_for(lambda: UNUSABLE in watched.states)
+        counted = watched.skipped[Skip.UNUSABLE]
+        assert watched.wait_for(lambda: watched.skipped[Skip.UNUSABLE] > counted)
+        watched.stop.set()
+        thread.join(10)
+        assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
+        assert watched.events[0].detail.endswith("none can be used: of no size or kind that a camera has")
+        look = Watched(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        with pytest.raises(StreamLost, match="none can be used: of no size or kind that a camera has"):
+            look.stream.first_frame(60.0)
+
+
+def test_a_run_tells_of_pictures_that_were_not_written_in_one_line(growing: Path, tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(growing)}]})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(line["frame"] for line in collected(tmp_path)) == list(range(25))
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    [told] = [line for line in lines if "not written" in str(line)]
+    assert {key: told[key] for key in told if key != "time"} == {
+        "level": "warning",
+        "event": "pictures_unusable",
+        "stream": "gate",
+        "count": 100,
+        "why": REFUSED,
+    }
+
+
+def test_the_health_of_a_stream_without_usable_pictures_is_degraded_until_there_is_one() -> None:
+    out = io.StringIO()
+    telemetry = Telemetry(SystemClock(), LogOptions(), out=out)
+    conditions, ups = [], []
+    for state in (RUNNING, UNUSABLE, RUNNING):
+        tell.stream(telemetry, StreamEvent("gate", state, "none can be used"))
+        [gate] = telemetry.health.components()
+        conditions.append((gate.condition, gate.why))
+        ups.append(telemetry.snapshot().streams[0].up)
+    assert conditions == [(Condition.OK, ""), (Condition.DEGRADED, "none can be used"), (Condition.OK, "")]
+    assert ups == [True, False, True]
+    assert [json.loads(line)["state"] for line in out.getvalue().splitlines()] == ["running", "unusable", "running"]
+
+
+def test_pictures_are_unusable_for_long_only_where_there_is_nothing_else() -> None:
+    unusable = Unusable()
+    assert not any(unusable.add(3, "damaged", now_s) for now_s in (0.0, 1.0, 1.9))
+    assert unusable.end() == 9
+    assert not unusable.add(1, "too large", 2.5)  # the good one between them counts
+    assert unusable.add(1, "too large", 2.5 + UNUSABLE_AFTER_S)
+    assert (unusable.total, unusable.end(), unusable.end(), unusable.why) == (11, 2, 0, "too large")
+
+
+@pytest.fixture
+def words() -> Words:
+    return Words.create()
+
+
+def says(words: Words, *lines: bytes) -> None:
+    os.write(words.fileno(), b"".join(line + b"\n" for line in lines))
+
+
+INTERLACED = b"[swscaler @ 0x5581] Cannot convert interlaced to progressive frames or vice versa."
+DAMAGED = b"[h264 @ 0x5582] error while decoding MB 13 9, bytestream -5"
+
+
+@pytest.mark.parametrize(
+    ("said", "refusal"),
+    [
+        ([], ""),
+        ([DAMAGED], ""),  # of another picture, decoded ahead
+        ([b"[rtsp @ 0x1] CSeq 5 expected, 0 received.", b"Corrupt JPEG data: 5 extraneous bytes"], ""),
+        ([INTERLACED, b" (Invalid argument): fmt:yuv420p csp:unknown"], INTERLACED[20:].decode()),
+        ([DAMAGED, INTERLACED, DAMAGED], INTERLACED[20:].decode()),
+        ([b"[SWScaler @ 0x1] bad src image pointers"], "bad src image pointers"),
+        ([b"[swscaler @ 0x1] " + b"\xff" * 10_000], "\ufffd" * 300),
+    ],
+)
+def test_only_the_converters_own_words_mean_that_a_picture_was_not_written(
+    words: Words, said: list[bytes], refusal: str
+) -> None:
+    words.listen()
+    says(words, *said)
+    assert words.refusal() == refusal
+
+
+def test_what_was_said_of_an_earlier_picture_means_nothing_for_the_next(words: Words) -> None:
+    says(words, INTERLACED)
+    words.listen()
+    assert words.refusal() == ""
+    says(words, INTERLACED)
+    assert words.refusal()
+    words.listen()
+    assert words.refusal() == ""
+
+
+def test_words_without_end_take_a_bounded_memory_and_the_latest_are_kept(words: Words) -> None:
+    for number in range(5000):
+        words.listen()
+        says(words, DAMAGED, INTERLACED, b"%d" % number)
+        assert words.refusal()
+    assert os.fstat(words.fileno()).st_size < 100_000
+    assert words.last_lines(2) == [INTERLACED, b"4999"]
+
+
+WHEEL_4_12 = "  Video I/O:\n    FFMPEG:                      YES\n      swscale:                   YES (6.7.100)\n"
+WHEEL_5 = WHEEL_4_12.replace("6.7.100", "9.5.101")
+
+
+@pytest.mark.parametrize(
+    ("version", "build", "faulty"),
+    [
+        ("4.11.0", WHEEL_4_12, False),
+        ("4.12.0", WHEEL_5, False),
+        ("4.13.0", WHEEL_5, True),
+        ("4.13.0-dev", WHEEL_5, True),
+        ("4.14.0", WHEEL_5, True),
+        ("5.0.0", WHEEL_5, True),
+        ("4.13.0", WHEEL_4_12, False),  # a system's own, on an older FFmpeg
+        ("4.13.0", WHEEL_5.replace("9.5.101", "8.12.100"), True),
+        ("4.13.0", "    FFMPEG:                      YES\n", True),
+        ("4.13.0", "    FFMPEG:                      NO\n    GStreamer:                   YES (1.22)\n", False),
+        ("of my own", WHEEL_5, True),
+    ],
+)
+def test_an_opencv_is_known_to_be_faulty_by_its_version_and_its_ffmpeg(version: str, build: str, faulty: bool) -> None:
+    assert (fault(version, build) is not None) is faulty
+
+
+SYSTEMS_OWN = """
+import sys
+sys.path = [entry for entry in sys.path if not entry.endswith("system")]
+del sys.modules["cv2"]
+import cv2
+cv2.__version__ = "4.13.0"
+built = cv2.getBuildInformation()
+cv2.getBuildInformation = lambda: built.replace("swscale:                   YES (6.7.", "swscale: YES (9.5.")
+"""
+
+
+@pytest.mark.parametrize("faulty", [True, False])
+def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Path, faulty: bool) -> None:
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "cv2.py").write_text(SYSTEMS_OWN if faulty else "")
+    clip = numbered_clip(tmp_path / "clip.mp4", 5)
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(clip)}]})
+    path = {"PYTHONPATH": str(tmp_path / "system")} if faulty else {}
+    checked, ran = framesift(tmp_path, "check", **path, COLUMNS="300"), framesift(tmp_path, "run", **path)
+    assert (checked.returncode, ran.returncode) == (0, 0), checked.stdout + ran.stdout  # it reads what isn't interlaced
+    named = [line for line in ran.stdout.splitlines() if "opencv_faulty" in line]
+    assert len(named) == (1 if faulty else 0)
+    assert ("note" in checked.stdout and "below 4.13" in checked.stdout) is faulty
+    assert all("can't convert interlaced video" in said for said in (*named, checked.stdout) if faulty)

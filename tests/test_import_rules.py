@@ -1,0 +1,286 @@
+"""The import rules: the layers of the package, what each module may import of it, which modules may read the
+environment, and how large a file may grow. The tables are the architecture; a new module that isn't in them fails here
+until its layer is chosen."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
+
+# A module is a folder of the package or a file beside the folders. It imports modules of lower layers only.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__init__", "config", "clock", "atomic_files"),
+    ("frame", "prediction", "periodic", "http_client"),
+    ("datapoint", "telemetry", "roboflow", "strategies", "streams", "limits"),
+    ("models", "sinks", "policy", "spool"),
+    ("sampling", "upload", "status"),
+    ("collect", "listeners"),
+    ("settings",),
+    ("fleet",),
+    ("service",),
+    ("demo",),
+    ("cli",),
+    ("__main__",),
+)
+
+# Path (a module, or a file that may import less than its module) -> the modules that it may import, beside itself.
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "config": set(),
+    "clock": set(),
+    "atomic_files": set(),
+    "frame": {"clock"},
+    "prediction": set(),
+    "periodic": {"clock"},
+    "http_client": {"config"},
+    "datapoint": {"clock", "frame", "prediction"},
+    "telemetry": {"clock", "config", "frame"},
+    "roboflow": {"config", "http_client", "prediction"},
+    "strategies": {"config", "frame", "prediction"},
+    "streams": {"clock", "config", "frame"},
+    "limits": {"clock"},
+    "models": {
+        "clock",
+        "config",
+        "frame",
+        "http_client",
+        "prediction",
+        "datapoint",
+        "telemetry",
+    },
+    "sinks": {"atomic_files", "config", "prediction", "roboflow"},
+    "policy": {
+        "atomic_files",
+        "clock",
+        "config",
+        "http_client",
+        "periodic",
+        "prediction",
+        "datapoint",
+        "roboflow",
+        "strategies",
+    },
+    "spool": {"clock", "frame", "prediction", "datapoint", "limits"},
+    "sampling": {
+        "clock",
+        "config",
+        "frame",
+        "prediction",
+        "datapoint",
+        "limits",
+        "strategies",
+        "telemetry",
+        "policy",
+        "spool",
+    },
+    "upload": {"clock", "prediction", "limits", "sinks", "spool"},
+    "status": {"telemetry"},
+    "collect": {
+        "clock",
+        "frame",
+        "prediction",
+        "streams",
+        "telemetry",
+        "models",
+        "sampling",
+    },
+    "listeners": {
+        "clock",
+        "config",
+        "frame",
+        "prediction",
+        "telemetry",
+        "policy",
+        "sampling",
+    },
+    "settings": {
+        "config",
+        "limits",
+        "streams",
+        "models",
+        "policy",
+        "sinks",
+        "spool",
+        "listeners",
+    },
+    "fleet": {
+        "clock",
+        "periodic",
+        "limits",
+        "roboflow",
+        "telemetry",
+        "spool",
+        "settings",
+    },
+    "service": {
+        "clock",
+        "config",
+        "http_client",
+        "prediction",
+        "limits",
+        "roboflow",
+        "strategies",
+        "streams",
+        "telemetry",
+        "models",
+        "policy",
+        "sinks",
+        "spool",
+        "sampling",
+        "status",
+        "upload",
+        "collect",
+        "listeners",
+        "settings",
+        "fleet",
+    },
+    "demo": {
+        "clock",
+        "config",
+        "frame",
+        "prediction",
+        "streams",
+        "telemetry",
+        "models",
+        "settings",
+        "service",
+    },
+    "cli": {
+        "atomic_files",
+        "clock",
+        "config",
+        "frame",
+        "limits",
+        "roboflow",
+        "strategies",
+        "streams",
+        "telemetry",
+        "models",
+        "policy",
+        "sinks",
+        "spool",
+        "sampling",
+        "listeners",
+        "settings",
+        "service",
+        "demo",
+    },
+    "cli/alive": {"config"},
+    "__main__": {"cli"},
+}
+
+# Configuration is read once, in one place. The parent of a reader process makes a scrubbed environment for it.
+MAY_READ_ENVIRONMENT = {"settings", "config/variables", "streams/process", "__main__", "cli"}
+MAX_LINES = 400
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _path(file: Path) -> str:
+    """`spool/rows` for a file in a folder, `spool` for a folder's own, `frame` for a file beside the folders."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return "/".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def _module(file: Path) -> str:
+    return _path(file).split("/")[0]
+
+
+def _most_exact(path: str, table: set[str]) -> str | None:
+    """The longest beginning of the path that stands in the table."""
+    parts = path.split("/")
+    beginnings = ("/".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((beginning for beginning in beginnings if beginning in table), None)
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """The modules of framesift that this file imports, in whichever line."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            source = node.module or ""
+            names = [f"framesift.{a.name}" for a in node.names] if source == "framesift" else [source]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "framesift" and len(parts) > 1 and not parts[1].startswith("__"):
+                found.add(parts[1])
+    return found
+
+
+def _layer(module: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if module in layer)
+
+
+@pytest.mark.parametrize("file", _files(), ids=_path)
+def test_a_module_imports_only_what_is_allowed(file: Path) -> None:
+    path = _most_exact(_path(file), set(ALLOWED))
+    assert path is not None, f"{_module(file)} has no layer yet: add it to LAYERS and ALLOWED"
+    forbidden = _imports(ast.parse(file.read_text(encoding="utf-8"))) - ALLOWED[path] - {_module(file)}
+    assert not forbidden, f"{_path(file)} may not import {', '.join(sorted(forbidden))}"
+
+
+@pytest.mark.parametrize("path", sorted(ALLOWED))
+def test_no_import_goes_upward(path: str) -> None:
+    module = path.split("/")[0]
+    upward = {other for other in ALLOWED[path] if _layer(other) >= _layer(module)}
+    assert not upward, f"{path} lies below {', '.join(sorted(upward))}, or beside it"
+
+
+@pytest.mark.parametrize("path", sorted(ALLOWED))
+def test_what_nobody_imports_is_not_allowed_either(path: str) -> None:
+    files = [file for file in _files() if _most_exact(_path(file), set(ALLOWED)) == path]
+    assert files, f"{path} is gone: remove it from ALLOWED"
+    used = set().union(*(_imports(ast.parse(file.read_text(encoding="utf-8"))) for file in files))
+    unused = ALLOWED[path] - used
+    assert not unused, f"{path} no longer imports {', '.join(sorted(unused))}"
+
+
+def test_every_module_stands_in_one_layer() -> None:
+    modules = [module for layer in LAYERS for module in layer]
+    assert sorted(modules) == sorted({_module(file) for file in _files()})
+
+
+@pytest.mark.parametrize("file", _files(), ids=_path)
+def test_only_settings_read_the_environment(file: Path) -> None:
+    if _most_exact(_path(file), MAY_READ_ENVIRONMENT) is not None:
+        return
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        used = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+        assert not used, f"{_path(file)}:{getattr(node, 'lineno', 0)} reads the environment"
+
+
+@pytest.mark.parametrize("file", _files(), ids=_path)
+def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{_path(file)} has {lines} lines: it does two things"
+
+
+def test_the_package_opens_with_few_files() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    names = {file.stem for file in _files()}
+    assert not names & {"utils", "helpers", "common", "core", "base", "manager", "handler", "misc"}
+
+
+def test_what_few_need_is_loaded_for_them_alone() -> None:
+    code = (
+        "import sys, framesift.service.service; "
+        "print([m for m in ('redis', 'onnxruntime', 'requests') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

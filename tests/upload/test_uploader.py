@@ -1,0 +1,501 @@
+"""The upload workers: what may leave, leaves once and within the limits, whatever the sink says, whenever they end."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clocks import NOON_S, ManualClock
+from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
+from framesift.clock.clock import SystemClock
+from framesift.clock.moment import Moment
+from framesift.limits import Limit, Window, window_start
+from framesift.sinks import AlreadyThere, Delivery, Done, Later, Outcome, Registered, Scope
+from framesift.spool import Exit, Spool, State
+from framesift.upload.uploader import Pause, Uploader
+from rigs.uploads import RecordingSink, Rig, exits, name, open_spool, put, running, until
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(waiters=1)
+
+
+@pytest.fixture
+def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
+    spool = open_spool(tmp_path, clock)
+    yield spool
+    spool.close()
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(240)
+def test_four_workers_never_exceed_the_sinks_limits_per_minute_hour_and_day(tmp_path: Path) -> None:
+    """1,000 rows from 22:58 on: 50 a minute bind at once, 500 a day from 23:08 on, 420 an hour from 00:09 on."""
+    clock = ManualClock(NOON_S + 10 * 3600 + 58 * 60, waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1000), clock.now(), jpeg(1))
+    limits = (Limit(Window.MINUTELY, 50), Limit(Window.HOURLY, 420), Limit(Window.DAILY, 500))
+    sink = RecordingSink(clock)
+
+    with running(spool, sink, clock, workers=4, limits=limits) as rig:
+        rig.until(lambda: len(rig.attempts) == 1000)
+        rig.until_drained()
+    spool.close()
+
+    assert sorted(id for id, _ in sink.arrived) == [name(n) for n in range(1000)]
+    for limit in limits:
+        counts = Counter(window_start(limit.window, at_s) for _, at_s in sink.arrived)
+        assert max(counts.values()) == limit.value, f"{limit} was exceeded, or did not bind"
+    hours = Counter(window_start(Window.HOURLY, at_s) for _, at_s in sink.arrived)
+    assert list(hours.values()) == [100, 400, 420, 80], "the workers waited longer than the limits ask for"
+    assert len({window_start(Window.MINUTELY, at_s) for _, at_s in sink.arrived}) == 2 + 8 + 9 + 2
+
+
+def test_the_sinks_limits_hold_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=1)
+    limits = (Limit(Window.MINUTELY, 5),)
+    sink = RecordingSink(clock)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(8), clock.now())
+    with running(spool, sink, clock, limits=limits) as rig:
+        rig.until(lambda: len(rig.attempts) == 3)
+    spool.close()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, sink, clock, limits=limits) as rig:
+        rig.until_drained()
+    spool.close()
+
+    minutes = Counter(window_start(Window.MINUTELY, at_s) for _, at_s in sink.arrived)
+    assert list(minutes.values()) == [5, 3]
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(3, 4), clock.now())
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert sink.deliveries == [
+        Delivery(
+            id=name(3),
+            device="gate-7",
+            stream="north",
+            frame=3,
+            captured_at_s=NOON_S,
+            strategy="all",
+            score=None,
+            tags=("gate-7",),
+            batch="batch",
+            annotate=True,
+            width=WIDTH,
+            height=HEIGHT,
+            prediction=detected(detection("car", x=3.0)),
+            jpeg=jpeg(3),
+            project=None,
+            tried=1,
+            image_id=None,
+        )
+    ]
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(20), clock.now())
+    sink = RecordingSink(clock, lambda d, _: Later(None, "no idea") if d.id == name(0) else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert [at_s for id, at_s in sink.arrived if id != name(0)] == [NOON_S] * 19
+    times = sink.times_of(0)
+    assert len(times) == 8
+    waits = [after_s - before_s for before_s, after_s in itertools.pairwise(times)]
+    assert all(1.0 <= wait_s <= 2.0**failures + 0.1 for failures, wait_s in enumerate(waits, 1))
+    assert max(waits) > 30.0
+    assert [delivery.tried for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
+    (buried,) = spool.items(State.BURIED)
+    assert buried.id == name(0)
+    assert buried.why is not None
+    assert "no idea" in buried.why
+    assert exits(spool) == {Exit.DELIVERED: 19}
+
+
+def test_a_sink_that_names_a_time_is_not_asked_before(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Later(NOON_S + 90.0, "at half past") if time == 1 else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    first_s, second_s = sink.times_of(0)
+    assert first_s == NOON_S
+    assert NOON_S + 90.0 <= second_s < NOON_S + 91.0
+
+
+def test_an_image_that_was_there_before_the_first_try_is_somebody_elses(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    with running(spool, RecordingSink(clock, lambda *_: AlreadyThere()), clock) as rig:
+        rig.until_drained()
+
+    assert exits(spool) == {Exit.DUPLICATE: 1}
+
+
+def test_an_image_that_was_there_after_an_answer_was_lost_is_our_own(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Later(None, "answer lost") if time == 1 else AlreadyThere())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Registered("their-id") if time == 1 else Done())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert [delivery.image_id for delivery in sink.deliveries] == [None, "their-id"]
+    assert exits(spool) == {Exit.DELIVERED: 1}
+
+
+def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(5), clock.now())
+    _damage(tmp_path, "UPDATE image SET jpeg = x'ffd8' WHERE seq = (SELECT seq FROM datapoint WHERE id = ?)", name(2))
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert sorted(sink.arrived) == [(name(n), NOON_S) for n in (0, 1, 3, 4)]
+    assert [row.id for row in spool.items(State.BURIED)] == [name(2)]
+
+
+# --- a sink that takes nothing ----------------------------------------------------------------------------------------
+
+
+def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_is_lost(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(40), clock.now())
+    back_s = NOON_S + 3600.0
+    all_four, together = threading.Barrier(4), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        if clock.now().wall_s < back_s:
+            return Later(None, "the disk is full", Scope.SINK, arrived=False)
+        if not together.is_set() and sink.delivered_since(back_s) > 1:
+            all_four.wait(30)
+            together.set()
+        return Done()
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    rows = exits(spool)
+    spool.close()
+
+    asked = [at_s for _, at_s in sink.arrived if at_s < back_s]
+    assert len([at_s for at_s in asked if at_s > NOON_S]) >= 3600 / 300
+    later = Counter(at_s for at_s in asked if at_s > NOON_S)
+    assert max(later.values()) == 1, "several workers asked at once"
+    assert len(asked) < 60
+    assert rig.pauses == [Pause("the disk is full", refuses=False), None]
+    assert rows == {Exit.DELIVERED: 40}
+    assert all(delivery.tried == 1 for delivery in sink.deliveries)
+    # Back within the longest pause; and then everybody works at once (or the barrier would have broken).
+    assert together.is_set()
+    delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
+    assert len(delivered) == 40
+    assert max(delivered) <= back_s + 320.0
+
+
+def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=2)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(6), clock.now())
+    until_s = NOON_S + 500.0
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        return Later(until_s, "come back later", Scope.SINK) if clock.now().wall_s < until_s else Done()
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=2) as rig:
+        rig.until_drained()
+    spool.close()
+
+    assert all(at_s == NOON_S or at_s >= until_s for _, at_s in sink.arrived)
+    assert len([at_s for _, at_s in sink.arrived if at_s == NOON_S]) <= 2
+
+
+def test_answers_to_what_was_under_way_when_the_sink_shut_do_not_make_the_pause_longer(tmp_path: Path) -> None:
+    clock = ManualClock(waiters=4)
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(20), clock.now())
+    all_four = threading.Barrier(4)
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        if clock.now().wall_s > NOON_S:
+            return Done()
+        all_four.wait(30)
+        return Later(None, "the disk is full", Scope.SINK, arrived=False)
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    spool.close()
+
+    again = [at_s for _, at_s in sink.arrived if at_s > NOON_S]
+    assert len(again) == 20
+    assert min(again) <= NOON_S + 2.0
+
+
+# --- ending and waking ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_claimed_when_the_stop_came_goes_back_as_if_never_claimed(tmp_path: Path) -> None:
+    clock = _Trap()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock)
+    rig = Rig(spool, sink, clock, 1, ())
+    # The spool looks at its clock while it claims: at that instant the stop comes.
+    clock.spring = lambda: rig.uploader.stop(0)
+    rig.uploader.start()
+
+    assert rig.uploader.stop(30)
+    (row,) = spool.items()
+    spool.close()
+    assert (row.state, row.attempts) == (State.READY, 0)
+    assert sink.arrived == []
+    assert rig.failures == []
+
+
+def test_a_delivery_under_way_may_finish_within_the_deadline(tmp_path: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(2), clock.now())
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return Done()
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    assert inside.wait(30)
+    assert not rig.uploader.stop(0.05), "it is still delivering"
+    go_on.set()
+    assert rig.uploader.stop(30)
+
+    assert exits(spool) == {Exit.DELIVERED: 1}
+    assert [row.state for row in spool.items()] == [State.READY]
+    spool.close()
+
+
+@pytest.mark.parametrize("outcome", [Done(), Later(None, "cut off", Scope.SINK), Later(None, "its own fault")])
+def test_a_delivery_that_the_stop_cuts_off_costs_no_attempt_whatever_comes_of_it_later(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return outcome
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    assert inside.wait(30)
+    assert not rig.uploader.stop(0.05)
+    until(lambda: [(row.state, row.attempts) for row in spool.items()] == [(State.SENDING, 0)])
+    go_on.set()
+    assert rig.uploader.stop(30)
+    assert [(row.state, row.attempts) for row in spool.items()] == ([] if outcome == Done() else [(State.READY, 0)])
+    spool.close()
+
+
+def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, RecordingSink(clock), clock) as rig:
+        for number in range(3):
+            put(spool, range(number, number + 1), clock.now())
+            rig.uploader.nudge()
+            rig.until(lambda seen=number + 1: len(rig.attempts) == seen, within_s=10)
+    spool.close()
+
+
+def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
+    clock = _Counting()
+    spool = open_spool(tmp_path, clock)
+    with running(spool, RecordingSink(clock), clock) as rig:
+        until(lambda: clock.waiting() == 1)
+        rig.uploader.nudge()
+        until(lambda: clock.waits == 2 and clock.waiting() == 1)
+        put(spool, range(5), clock.now())  # some work for the machine, of which the worker isn't told
+        assert clock.waits == 2
+    spool.close()
+
+
+def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        raise ZeroDivisionError("a bug")
+
+    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig.uploader.start()
+    with pytest.raises(ZeroDivisionError):
+        rig.until(lambda: False)
+    assert rig.uploader.stop(30)
+
+
+def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(1), clock.now())
+    spool.close()
+    sink = RecordingSink(clock)
+    with running(spool, sink, clock) as rig:
+        until(lambda: clock.waiting() == 1)
+        assert not rig.uploader.drained()
+        spool.open()
+        clock.advance(20.0)
+        rig.until_drained()
+    spool.close()
+
+    assert len(sink.arrived) == 1
+
+
+def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool = open_spool(tmp_path, clock)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> Outcome:
+        inside.set()
+        assert go_on.wait(30)
+        return Done()
+
+    with running(spool, RecordingSink(clock, answer), clock) as rig:
+        (worker,) = rig.uploader.loops
+        for _ in range(5):
+            until(lambda: clock.waiting() == 1 and worker.silence_s() == 0.0)
+            clock.advance(20.0)
+        put(spool, range(1), clock.now())
+        rig.uploader.nudge()
+        assert inside.wait(30)
+        assert not rig.uploader.drained()
+        clock.advance(55.0)
+        assert worker.silence_s() == 55.0
+        go_on.set()
+        rig.until_drained()
+    spool.close()
+
+
+# --- crashes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivered", [1, 9, 26])
+def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, delivered: int) -> None:
+    clock = SystemClock()
+    spool = open_spool(tmp_path, clock)
+    put(spool, range(40), clock.now())
+    spool.close()
+    child = subprocess.Popen(
+        [sys.executable, __file__, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert child.stdout is not None
+    for _ in range(delivered):
+        assert child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGKILL
+
+    spool = open_spool(tmp_path, clock)
+    assert spool.counts().sending == 0
+    sink = folder_sink(tmp_path / "collected")
+    with running(spool, sink, clock, workers=4) as rig:
+        rig.until_drained()
+    tallies = exits(spool)
+    spool.close()
+
+    rows = read_image_folder(tmp_path / "collected")
+    assert sorted(row["id"] for row in rows) == [name(n) for n in range(40)]
+    for row in rows:
+        assert (tmp_path / "collected" / row["file_name"]).read_bytes() == jpeg(row["frame"])
+    assert len(read_yolo(tmp_path / "collected")) == 40
+    assert tallies == {Exit.DELIVERED: 40}
+
+
+class _Counting(ManualClock):
+    waits = 0
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.waits += 1
+        return super().wait(event, timeout_s)
+
+
+class _Trap(ManualClock):
+    """Runs `spring` once, when somebody next asks for the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spring: Callable[[], object] | None = None
+
+    def now(self) -> Moment:
+        spring, self.spring = self.spring, None
+        if spring is not None:
+            spring()
+        return super().now()
+
+
+def _damage(folder: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(folder / "spool.db")
+    with connection:
+        assert connection.execute(statement, values).rowcount == 1
+    connection.close()
+
+
+def _deliver_until_killed(folder: Path) -> None:
+    clock = SystemClock()
+    spool = open_spool(folder, clock)
+    uploader = Uploader(
+        spool,
+        folder_sink(folder / "collected"),
+        workers=4,
+        sink_limits=(),
+        clock=clock,
+        chance=random.Random(),
+        failed=lambda error: _say(repr(error)),
+        attempted=lambda attempt: _say(attempt.item.id),
+    )
+    uploader.start()
+    threading.Event().wait()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _deliver_until_killed(Path(sys.argv[1]))
