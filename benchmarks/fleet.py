@@ -32,10 +32,10 @@ from redis.exceptions import LockError
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from framesift.clock.clock import SystemClock
-from framesift.limits import Granted, Limit, Quota, Window
-from framesift.limits.shared.connection import Link
-from framesift.limits.shared.requests import UTC, Language, NoRoom, Requests, Wanted
-from framesift.limits.shared.server import Server
+from framesift.limits import Limit, Quota, QuotaGranted, Window
+from framesift.limits.shared.connection import LedgerConnection
+from framesift.limits.shared.requests import UTC_CALENDAR, ChargeRequest, LedgerProtocol, LedgerRefused, LedgerRequest
+from framesift.limits.shared.server import RedisAddress
 from rigs.redis_server import RedisServer, redis_server
 
 KEY = "framesift:{gates}"
@@ -67,7 +67,7 @@ def main() -> None:
         _work(json.loads(given.work))
         return
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         _show(given, server)
 
 
@@ -159,15 +159,15 @@ def _at(side: list[list[Turn]], share: float) -> float:
 def _late(server: RedisServer, limits: dict[str, list[tuple[str, int]]]) -> float:
     """Milliseconds of the server for what a device asks that was away, at the median."""
     clock = SystemClock()
-    link = Link(server.server, 5.0)
+    link = LedgerConnection(server.server, 5.0)
     link.connect()
-    language = Language("away", "", UTC, 60.0)
+    language = LedgerProtocol("away", "", UTC_CALENDAR, 60.0)
     took_ms = []
     for turn in range(9):
         now = clock.now()
-        wanted = [Wanted(f"late-{turn}-{n}", tuple(_quotas(limits, 0)), now) for n in range(LATE)]
+        wanted = [ChargeRequest(f"late-{turn}-{n}", tuple(_quotas(limits, 0)), now) for n in range(LATE)]
         server.client.config_resetstat()
-        link.ask(KEY, _request(language, Requests(charge=wanted), clock), 5.0)
+        link.run_script(KEY, _request(language, LedgerRequest(charge=wanted), clock), 5.0)
         took_ms.append(server.client.info("commandstats")["cmdstat_evalsha"]["usec"] / 1000)
     link.close()
     return statistics.median(took_ms)
@@ -227,18 +227,18 @@ def _work(work: dict[str, Any]) -> None:
 def _ours(work: dict[str, Any]) -> Iterator[Callable[[], str]]:
     """Each device once in every round, with the strategies in another order."""
     clock = SystemClock()
-    link = Link(Server("127.0.0.1", work["port"]), 5.0)
+    link = LedgerConnection(RedisAddress("127.0.0.1", work["port"]), 5.0)
     link.connect()
-    link.ask(KEY, _request(Language("first", "", UTC, 60.0), Requests(), clock), 5.0)
-    languages = [Language(f"{number:032x}", "", UTC, 60.0) for number in range(*work["devices"])]
+    link.run_script(KEY, _request(LedgerProtocol("first", "", UTC_CALENDAR, 60.0), LedgerRequest(), clock), 5.0)
+    languages = [LedgerProtocol(f"{number:032x}", "", UTC_CALENDAR, 60.0) for number in range(*work["devices"])]
 
-    def decide(language: Language, turn: int, quotas: tuple[Quota, ...]) -> str:
-        wanted = Wanted(f"{turn:08x}{language.device[-24:]}", quotas, clock.now())
-        asked = Requests(charge=[wanted])
-        decision = language.answers(link.ask(KEY, _request(language, asked, clock), 5.0), asked).charge[0]
-        if isinstance(decision, Granted):
+    def decide(language: LedgerProtocol, turn: int, quotas: tuple[Quota, ...]) -> str:
+        wanted = ChargeRequest(f"{turn:08x}{language.device[-24:]}", quotas, clock.now())
+        asked = LedgerRequest(charge=[wanted])
+        decision = language.decode(link.run_script(KEY, _request(language, asked, clock), 5.0), asked).decisions[0]
+        if isinstance(decision, QuotaGranted):
             return decision.strategy
-        assert isinstance(decision, NoRoom), decision
+        assert isinstance(decision, LedgerRefused), decision
         return "refused"
 
     def every() -> Iterator[Callable[[], str]]:
@@ -258,9 +258,9 @@ def _quotas(limits: dict[str, list[tuple[str, int]]], turn: int) -> list[Quota]:
     ]
 
 
-def _request(language: Language, asked: Requests, clock: SystemClock) -> bytes:
+def _request(language: LedgerProtocol, asked: LedgerRequest, clock: SystemClock) -> bytes:
     now = clock.now()
-    return language.request(asked, generation="long-known", fresh="new", now=now, now_s=now.wall_s)
+    return language.encode(asked, generation="long-known", new_generation="new", now=now, now_s=now.wall_s)
 
 
 def _reference(work: dict[str, Any]) -> Iterator[Callable[[], str]]:

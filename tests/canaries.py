@@ -34,12 +34,12 @@ _BYTES = tuple(spelling.encode() for spelling in SPELLINGS)
 _LONGEST = max(map(len, _BYTES))
 
 
-def in_text(text: str) -> list[str]:
+def find_in_text(text: str) -> list[str]:
     """The spellings of the canaries that the text contains."""
     return [spelling for spelling in SPELLINGS if spelling in text]
 
 
-def in_files(folder: Path) -> list[str]:
+def find_in_files(folder: Path) -> list[str]:
     """The files under the folder that hold a canary and should not, each with the spelling."""
     return [f"{path.relative_to(folder)}: {spelling}" for path in _files(folder) for spelling in _in_file(path)]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from framesift.clock.clock import LONGEST_WAIT_S, SystemClock
+from framesift.clock.clock import MAX_WAIT_S, SystemClock
 from framesift.clock.moment import Moment
 
 NOON_S = 1_789_041_600.0  # 2026-09-10T12:00:00Z, a Thursday
@@ -80,7 +80,7 @@ class ManualClock:
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         with self._changed:
-            waiter = _Waiter(event, self._elapsed_s + min(max(timeout_s, 0.0), LONGEST_WAIT_S))
+            waiter = _Waiter(event, self._elapsed_s + min(max(timeout_s, 0.0), MAX_WAIT_S))
             self._waiting.append(waiter)
             try:
                 while not event.is_set() and self._elapsed_s < waiter.alarm_s:

@@ -23,15 +23,15 @@ def pytest_runtest_makereport(
     """Fails a test whose lines (stdout, stderr, and the log of every library down to DEBUG), or whose exception with
     all that led to it, holds a canary; and one that leaves a canary in a file."""
     report = yield
-    leaks = canaries.in_text("".join(text for _, text in report.sections))
+    leaks = canaries.find_in_text("".join(text for _, text in report.sections))
     error = call.excinfo.value if call.excinfo is not None else None
     while error is not None:
         if not isinstance(error, AssertionError):  # what pytest itself shows of a test's values
-            leaks += canaries.in_text(f"{error} {error!r}")
+            leaks += canaries.find_in_text(f"{error} {error!r}")
         error = error.__cause__ or error.__context__
     folder = getattr(item, "funcargs", {}).get("tmp_path")
     if call.when == "call" and isinstance(folder, Path):
-        leaks += canaries.in_files(folder)
+        leaks += canaries.find_in_files(folder)
     if leaks:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} let a secret out: {', '.join(sorted(set(leaks)))}"

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
-from framesift.sinks import Delivery, FolderOptions, FolderSink
+from framesift.sinks import Delivery, FolderSink, FolderSinkSettings
 
 WIDTH, HEIGHT = 200, 100
 CAPTURED_S = 1_789_041_600.125  # 2026-09-10T12:00:00.125Z
@@ -59,7 +59,7 @@ def delivery(number: int, prediction: Prediction | None = None, **changes: Any) 
 
 
 def folder_sink(path: Path, class_names: tuple[str, ...] | None = None) -> FolderSink:
-    return FolderSink(FolderOptions(type="folder", path=path), class_names=class_names)
+    return FolderSink(FolderSinkSettings(type="folder", path=path), class_names=class_names)
 
 
 def deliver(sink: FolderSink, what: Delivery) -> Any:

@@ -16,17 +16,17 @@ import numpy as np
 from canaries import KEY
 from clocks import ManualClock
 from framesift.clock.moment import Moment
-from framesift.datapoint import encode, new_id
+from framesift.datapoint import encode_datapoint, new_datapoint_id
 from framesift.frame import Frame, Pixels
-from framesift.http_client.client import Web
-from framesift.limits import Refused
+from framesift.http_client.client import HttpClient
+from framesift.limits import QuotaRefused
 from framesift.limits.local import LocalLimits
 from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
-from framesift.roboflow import Roboflow
-from framesift.sampling.candidates import Origin, claims
+from framesift.roboflow import RoboflowClient
+from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.sampler import AcceptedClasses, Sampler
-from framesift.sinks import RoboflowOptions, RoboflowSink
+from framesift.sinks import RoboflowSink, RoboflowSinkSettings
 from framesift.spool import Accepted, Spool
 from rigs.platform import Platform
 from rigs.spools import make_spool
@@ -83,7 +83,7 @@ class Registrations:
     def follow(self, followed: Policy) -> None:
         """From now on this policy."""
         self._policy = followed
-        self._sampler = Sampler("gate", followed, seed=0, accepted=AcceptedClasses())
+        self._sampler = Sampler("gate", followed, seed=0, accepted_classes=AcceptedClasses())
 
     def go_to(self, wall_s: float) -> None:
         """Time passes until then."""
@@ -99,19 +99,21 @@ class Registrations:
             pixels = np.full((IMAGE["height"], IMAGE["width"], 3), self._number % 200, np.uint8)
         frame = Frame("gate", self._number, pixels, captured)
         self._number += 1
-        prediction = wire.parse(found(0.5) if answer is None else answer, width=frame.width, height=frame.height)
-        verdict = self._sampler.judge(frame, prediction)
+        prediction = wire.parse_prediction(
+            found(0.5) if answer is None else answer, width=frame.width, height=frame.height
+        )
+        verdict = self._sampler.decide(frame, prediction)
         if verdict.refusal is not None:
             return verdict.refusal.value
-        origin = Origin("gate-7", self._tags, ("north",), seed=0)
-        candidates, quotas = claims(self._policy, verdict, prediction, origin, captured, self.clock.now())
-        grant = self.spool.ask(quotas, captured)
-        if isinstance(grant, Refused):
+        origin = CollectionOrigin("gate-7", self._tags, ("north",), seed=0)
+        candidates, quotas = candidates_for(self._policy, verdict, prediction, origin, captured, self.clock.now())
+        grant = self.spool.check_quota(quotas, captured)
+        if isinstance(grant, QuotaRefused):
             return "batch_full" if grant.batch_full else "limit"
-        datapoint = encode(
+        datapoint = encode_datapoint(
             frame,
             prediction,
-            id=new_id(),
+            id=new_datapoint_id(),
             device="gate-7",
             max_size=self._policy.max_image_size,
             jpeg_quality=self._policy.jpeg_compression_level,
@@ -121,13 +123,13 @@ class Registrations:
 
     def batches(self) -> list[str]:
         """Of what waits, in the order of acceptance."""
-        return [item.batch for item in self.spool.items()]
+        return [item.batch for item in self.spool.list_rows()]
 
     def upload_to(self, platform: Platform) -> None:
         """Delivers all that waits."""
-        web = Web()
-        client = Roboflow(web, api_key=KEY, api_url=platform.url)
-        sink = RoboflowSink(RoboflowOptions(type="roboflow", project=PROJECT), client)
+        web = HttpClient()
+        client = RoboflowClient(web, api_key=KEY, api_url=platform.url)
+        sink = RoboflowSink(RoboflowSinkSettings(type="roboflow", project=PROJECT), client)
         try:
             with running(self.spool, sink, self.clock) as rig:
                 rig.until_drained()

@@ -27,7 +27,7 @@ from framesift.strategies import AcceptedClasses, Match, StrategyOptions
 _OPTIONS: TypeAdapter[StrategyOptions] = TypeAdapter(StrategyOptions)
 
 
-class Draws(random.Random):
+class FixedRandom(random.Random):
     """Draws `values`, then their last one for ever, and counts."""
 
     def __init__(self, *values: float) -> None:
@@ -48,9 +48,9 @@ def consider(
     prediction: Prediction, *draws: float, accepted: AcceptedClasses | None = None, **fields: Any
 ) -> tuple[Match | None, int]:
     """What a strategy of these options says of one frame, and how often it drew."""
-    chance = Draws(*draws)
-    strategy = options(**fields).begin(chance, accepted or AcceptedClasses())
-    return strategy.consider(frame(), prediction), chance.drawn
+    chance = FixedRandom(*draws)
+    strategy = options(**fields).create(chance, accepted or AcceptedClasses())
+    return strategy.evaluate(frame(), prediction), chance.drawn
 
 
 def frame(pixels: Pixels | None = None, *, stream: str = "gate", number: int = 0, epoch: int = 0) -> Frame:
@@ -68,7 +68,7 @@ def objects(*found: tuple[str, float], task: Task = Task.OBJECT_DETECTION) -> De
 def label(top: str, confidence: float, others: Iterable[tuple[str, float]] = ()) -> Classification:
     """One label; others: the scores beside the top one."""
     scores = ((top, confidence), *others) if top else tuple(others)
-    return Classification(top=top, confidence=confidence, scores=_scores(scores), width=32, height=24)
+    return Classification(top_class=top, confidence=confidence, scores=_scores(scores), width=32, height=24)
 
 
 def labels(*scores: tuple[str, float], predicted: tuple[str, ...] = ()) -> MultiLabel:

@@ -17,15 +17,15 @@ import pytest
 from clocks import NOON_S, ManualClock
 from framesift.collect import Collector
 from framesift.frame import Frame
-from framesift.models import ModelAway, ModelFailed
+from framesift.models import ModelFailed, ModelUnavailable
 from framesift.models.health import ModelBroken, ModelHealth
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
-from framesift.sampling.candidates import Origin
+from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
 from framesift.spool import Spool
-from framesift.telemetry import Component, Telemetry
+from framesift.telemetry import ComponentHealth, Telemetry
 from rigs.spools import make_spool
 
 
@@ -101,13 +101,13 @@ class River:
         self.woken = 0
         self.intake = Intake(
             stream.name,
-            Origin("gate-7", ("fleet",), ("north",), seed=0),
+            CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=policy,
-            classes=AcceptedClasses({}),
+            accepted_classes=AcceptedClasses({}),
             spool=self.spool,
             telemetry=self.telemetry,
             clock=self.clock,
-            accepted=self._wake,
+            on_accepted=self._wake,
         )
         self.collector = Collector(
             stream,  # type: ignore[arg-type]  # of a stream a collector uses its frames
@@ -123,7 +123,7 @@ class River:
         """look: called before each frame, with its number."""
         self._stream.before = look
 
-    def health(self) -> tuple[Component, ...]:
+    def health(self) -> tuple[ComponentHealth, ...]:
         return self.telemetry.health.components()
 
     def run(self) -> None:
@@ -131,10 +131,10 @@ class River:
         try:
             self.collector.run()
             self.items = self.spool.claim(1000).items
-            self.jpegs = [self.spool.jpeg(item.id) for item in self.items]
+            self.jpegs = [self.spool.read_jpeg(item.id) for item in self.items]
         finally:
             self.spool.close()
-        self.seen = self.telemetry.snapshot()
+        self.seen = self.telemetry.report()
 
     def _wake(self) -> None:
         self.woken += 1
@@ -252,18 +252,18 @@ def test_a_limit_counts_in_the_minute_of_capture(tmp_path: Path) -> None:
     river.run()
     minutes: dict[int, int] = {}
     for item in river.items:
-        minutes[int(item.captured_at // 60)] = minutes.get(int(item.captured_at // 60), 0) + 1
+        minutes[int(item.captured_at_s // 60)] = minutes.get(int(item.captured_at_s // 60), 0) + 1
     # Frames at 10, 20, ... 400 s: five in the first minute, six in each of the next five, five in the last.
     assert list(minutes.values()) == [2] * 7
 
 
 def test_a_live_stream_goes_on_however_long_its_model_is_away(tmp_path: Path) -> None:
-    away = Eye(fails=lambda frame: frame.number < 300, failure=ModelAway("no answer from 10.0.0.7"))
+    away = Eye(fails=lambda frame: frame.number < 300, failure=ModelUnavailable("no answer from 10.0.0.7"))
     river = River(tmp_path, Frames(ManualClock(), 301), _policy(), away)
     said: list[tuple[str, str, str]] = []
     river.stream_before(lambda _: said.extend((c.name, c.condition.value, c.why) for c in river.health()))
     river.run()
-    assert river.telemetry.snapshot().refused == {"model_failed": 300}
+    assert river.telemetry.report().refused == {"model_failed": 300}
     assert len(river.items) == 1
     assert set(said) == {("model", "degraded", "no answer from 10.0.0.7")}
     assert [(c.name, c.condition.value) for c in river.health()] == [("model", "ok")]
@@ -272,25 +272,25 @@ def test_a_live_stream_goes_on_however_long_its_model_is_away(tmp_path: Path) ->
 def test_a_file_waits_for_a_model_that_is_away_and_loses_no_frame(tmp_path: Path) -> None:
     clock = ManualClock(waiters=1)
     back_at_s = clock.monotonic() + 90.0
-    away = Eye(fails=lambda _: clock.monotonic() < back_at_s, failure=ModelAway("busy", retry_after_s=7.0))
+    away = Eye(fails=lambda _: clock.monotonic() < back_at_s, failure=ModelUnavailable("busy", retry_after_s=7.0))
     river = River(tmp_path, Frames(clock, 3, is_file=True), _policy(), away)
     river.run()
-    assert river.telemetry.snapshot().refused == {}
+    assert river.telemetry.report().refused == {}
     assert len(river.items) == 3
     assert away.seen == [0] * 14 + [1, 2]  # the first is asked about every 7 s
 
 
 def test_a_frame_that_a_server_falls_over_again_and_again_is_left_in_the_end(tmp_path: Path) -> None:
-    poison = Eye(fails=lambda frame: frame.number == 1, failure=ModelAway("500"))
+    poison = Eye(fails=lambda frame: frame.number == 1, failure=ModelUnavailable("500"))
     river = River(tmp_path, Frames(ManualClock(waiters=1), 3, is_file=True), _policy(), poison)
     river.run()
-    assert river.telemetry.snapshot().refused == {"model_failed": 1}
+    assert river.telemetry.report().refused == {"model_failed": 1}
     assert len(river.items) == 2
     assert len(poison.seen) == 603
 
 
 def test_a_stop_ends_the_waiting_for_a_model(tmp_path: Path) -> None:
-    away = Eye(fails=lambda _: True, failure=ModelAway("busy"))
+    away = Eye(fails=lambda _: True, failure=ModelUnavailable("busy"))
     river = River(tmp_path, Frames(ManualClock(), 3, is_file=True), _policy(), away)
     river.stop.set()
     river.run()
@@ -321,5 +321,5 @@ def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(t
     with pytest.raises(ModelBroken, match="blinked"):
         blind.run()
     assert said == [(1, "ok"), (3, "degraded"), (121, "failed")]
-    seen = blind.telemetry.snapshot()
+    seen = blind.telemetry.report()
     assert seen.frames_read == seen.refused["model_failed"] == 601  # 300 s

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from clocks import ManualClock
-from framesift.clock.clock import Pulse
+from framesift.clock.clock import HeartbeatClock
 from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
-from framesift.datapoint import Interval, batch_name, fitted
+from framesift.datapoint import BatchInterval, batch_name, fit_size
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC = ZoneInfo("UTC")
@@ -35,25 +35,27 @@ UTC = ZoneInfo("UTC")
 def test_a_picture_fits_with_its_aspect_kept_and_its_sides_cut(
     width: int, height: int, max_size: tuple[int, int] | None, expected: tuple[int, int]
 ) -> None:
-    assert fitted(width, height, max_size) == expected
+    assert fit_size(width, height, max_size) == expected
 
 
 @pytest.mark.parametrize(
     ("interval", "when", "zone", "expected"),
     [
-        (Interval.NEVER, "2026-09-10T12:00:00+00:00", UTC, "b"),
-        (Interval.DAILY, "2026-09-10T23:59:59+00:00", UTC, "b_2026_09_10"),
-        (Interval.DAILY, "2026-09-11T00:00:00+00:00", UTC, "b_2026_09_11"),
-        (Interval.DAILY, "2026-09-10T22:30:00+00:00", BERLIN, "b_2026_09_11"),  # half past midnight there
-        (Interval.DAILY, "2026-10-25T00:30:00+00:00", BERLIN, "b_2026_10_25"),  # the hour that comes twice
-        (Interval.WEEKLY, "2026-09-13T23:59:59+00:00", UTC, "b_2026_09_07"),  # a Sunday belongs to its Monday
-        (Interval.WEEKLY, "2026-09-14T00:00:00+00:00", UTC, "b_2026_09_14"),
-        (Interval.WEEKLY, "2027-01-01T12:00:00+00:00", UTC, "b_2026_12_28"),  # a week over the end of a year
-        (Interval.MONTHLY, "2028-02-29T12:00:00+00:00", UTC, "b_2028_02_01"),
-        (Interval.MONTHLY, "2026-12-31T23:30:00+00:00", BERLIN, "b_2027_01_01"),
+        (BatchInterval.NEVER, "2026-09-10T12:00:00+00:00", UTC, "b"),
+        (BatchInterval.DAILY, "2026-09-10T23:59:59+00:00", UTC, "b_2026_09_10"),
+        (BatchInterval.DAILY, "2026-09-11T00:00:00+00:00", UTC, "b_2026_09_11"),
+        (BatchInterval.DAILY, "2026-09-10T22:30:00+00:00", BERLIN, "b_2026_09_11"),  # half past midnight there
+        (BatchInterval.DAILY, "2026-10-25T00:30:00+00:00", BERLIN, "b_2026_10_25"),  # the hour that comes twice
+        (BatchInterval.WEEKLY, "2026-09-13T23:59:59+00:00", UTC, "b_2026_09_07"),  # a Sunday belongs to its Monday
+        (BatchInterval.WEEKLY, "2026-09-14T00:00:00+00:00", UTC, "b_2026_09_14"),
+        (BatchInterval.WEEKLY, "2027-01-01T12:00:00+00:00", UTC, "b_2026_12_28"),  # a week over the end of a year
+        (BatchInterval.MONTHLY, "2028-02-29T12:00:00+00:00", UTC, "b_2028_02_01"),
+        (BatchInterval.MONTHLY, "2026-12-31T23:30:00+00:00", BERLIN, "b_2027_01_01"),
     ],
 )
-def test_a_batch_is_named_after_its_first_day(interval: Interval, when: str, zone: ZoneInfo, expected: str) -> None:
+def test_a_batch_is_named_after_its_first_day(
+    interval: BatchInterval, when: str, zone: ZoneInfo, expected: str
+) -> None:
     assert batch_name("b", interval, datetime.fromisoformat(when).timestamp(), zone) == expected
 
 
@@ -61,7 +63,7 @@ def test_within_a_boot_age_is_boot_time_whatever_the_wall_clock_does() -> None:
     then = Moment(wall_s=1_800_000_000.0, boottime_s=100.0, boot_id="a")
     stepped = Moment(wall_s=1_800_003_700.0, boottime_s=160.0, boot_id="a")
     assert then.age_s(stepped) == 60.0
-    assert then.wall_as_of(stepped) == 1_800_003_640.0
+    assert then.wall_s_as_of(stepped) == 1_800_003_640.0
 
 
 def test_across_boots_age_is_the_wall_clocks_and_never_negative() -> None:
@@ -75,21 +77,21 @@ def test_across_boots_a_clock_that_was_not_set_has_no_age() -> None:
     now = Moment(1_800_000_000.0, 5.0, "b")
     assert not unset.clock_is_set
     assert Moment(CLOCK_SET_AFTER_S, 0.0, "a").clock_is_set
-    assert unset.wall_as_of(now) == now.wall_s
+    assert unset.wall_s_as_of(now) == now.wall_s
 
 
 def test_a_loop_has_a_pulse_while_it_looks_at_its_clock() -> None:
     clock = ManualClock()
-    pulse = Pulse(clock)
+    pulse = HeartbeatClock(clock)
     clock.advance(30.0)
-    assert pulse.silence_s() == 30.0
+    assert pulse.idle_s() == 30.0
     pulse.monotonic()
-    assert pulse.silence_s() == 0.0
+    assert pulse.idle_s() == 0.0
     clock.advance(5.0)
     pulse.now()
-    assert pulse.silence_s() == 0.0
+    assert pulse.idle_s() == 0.0
     clock.advance(7.0)
     done = threading.Event()
     done.set()
     pulse.wait(done, 10.0)
-    assert pulse.silence_s() == 0.0
+    assert pulse.idle_s() == 0.0

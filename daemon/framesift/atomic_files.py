@@ -11,15 +11,17 @@ from pathlib import Path
 _PARTIAL = ".partial"
 
 
-def write_whole(path: Path, content: bytes, *, through_link: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, follow_folder_link: bool = True) -> None:
     """Puts `content` at `path`, in place of what is there. When it returns, the file survives a power cut.
 
     Symbolic links are replaced, never written through; through_link: whether the folder itself may be one. For one
     writer per folder at a time. Raises OSError; `path` is then as it was.
     """
-    if not through_link and path.parent.is_symlink():
+    if not follow_folder_link and path.parent.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path.parent))
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if through_link else os.O_NOFOLLOW))
+    folder = os.open(
+        path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow_folder_link else os.O_NOFOLLOW)
+    )
     try:
         # What lies there is of a crash, or somebody else's: only a new file is surely ours.
         with contextlib.suppress(FileNotFoundError):

@@ -15,14 +15,14 @@ import cv2
 
 from framesift.clock.moment import Moment
 from framesift.frame import Frame, Pixels
-from framesift.prediction.prediction import Prediction, scaled
+from framesift.prediction.prediction import Prediction, scale_prediction
 
 
-class Unencodable(ValueError):
+class JpegEncodingError(ValueError):
     """No JPEG can hold this picture."""
 
 
-class Interval(str, Enum):
+class BatchInterval(str, Enum):
     """How often a new labelling batch is begun."""
 
     NEVER = "never"
@@ -38,7 +38,7 @@ class Datapoint:
     id: str
     device: str
     stream: str
-    frame: int
+    frame_number: int
     captured: Moment
     width: int
     height: int
@@ -58,16 +58,16 @@ class Candidate:
     score: float | None
     tags: tuple[str, ...]
     batch: str
-    annotate: bool = True
+    with_prediction: bool = True
     project: str | None = None
 
 
-def new_id() -> str:
+def new_datapoint_id() -> str:
     """What no other datapoint is called."""
     return uuid.uuid4().hex
 
 
-def encode(
+def encode_datapoint(
     frame: Frame,
     prediction: Prediction,
     *,
@@ -81,30 +81,30 @@ def encode(
     max_size: (height, width) in pixels that the picture must fit in, aspect kept, or None. jpeg_quality: 1 to 100.
     Raises Unencodable if the picture cannot be encoded (a JPEG's side has at most 65,535 pixels).
     """
-    width, height = fitted(frame.width, frame.height, max_size)
+    width, height = fit_size(frame.width, frame.height, max_size)
     pixels: Pixels = frame.pixels
     if (width, height) != (frame.width, frame.height):
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's stubs don't know that uint8 stays uint8
     try:
         made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     except cv2.error as error:
-        raise Unencodable(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
     if not made:
-        raise Unencodable(f"a picture of {width} x {height} cannot be a JPEG")
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be a JPEG")
     return Datapoint(
         id=id,
         device=device,
         stream=frame.stream,
-        frame=frame.number,
+        frame_number=frame.number,
         captured=frame.captured,
         width=width,
         height=height,
         jpeg=jpeg.tobytes(),
-        prediction=scaled(prediction, width, height),
+        prediction=scale_prediction(prediction, width, height),
     )
 
 
-def fitted(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:
+def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:
     """(width, height) of a picture that fits in max_size = (height, width), aspect kept, cut to whole pixels, at
     least 1. The arithmetic is the platform's, operation by operation, since truncation shows every rounding."""
     if max_size is None:
@@ -118,13 +118,13 @@ def fitted(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[i
     return max(1, int(max_height * ratio)), max_height
 
 
-def batch_name(prefix: str, interval: Interval, wall_s: float, zone: tzinfo) -> str:
+def batch_name(prefix: str, interval: BatchInterval, wall_s: float, zone: tzinfo) -> str:
     """The batch of a frame captured at `wall_s` (Unix time): the prefix, and the date of the interval's first day."""
-    if interval is Interval.NEVER:
+    if interval is BatchInterval.NEVER:
         return prefix
     day: date = datetime.fromtimestamp(wall_s, zone).date()
-    if interval is Interval.WEEKLY:
+    if interval is BatchInterval.WEEKLY:
         day -= timedelta(days=day.weekday())
-    elif interval is Interval.MONTHLY:
+    elif interval is BatchInterval.MONTHLY:
         day = day.replace(day=1)
     return f"{prefix}_{day:%Y_%m_%d}"

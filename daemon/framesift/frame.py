@@ -14,7 +14,7 @@ from framesift.clock.moment import Moment
 Pixels = NDArray[np.uint8]
 
 
-class Undecoded(Protocol):
+class LazyPicture(Protocol):
     """A picture that is decoded when its pixels are first asked for. Its size is known before."""
 
     @property
@@ -41,7 +41,7 @@ class Frame:
 
     stream: str
     number: int
-    picture: Pixels | Undecoded
+    picture: Pixels | LazyPicture
     captured: Moment
     epoch: int = 0
     media_s: float | None = None
@@ -59,7 +59,7 @@ class Frame:
         return int(self.picture.shape[1]) if isinstance(self.picture, np.ndarray) else self.picture.width
 
 
-class Skip(str, Enum):
+class SkipReason(str, Enum):
     """Why a picture of a stream was never shown to the model."""
 
     RATE = "rate"  # more pictures a second than the stream's `fps` asks for
@@ -71,7 +71,7 @@ class Skip(str, Enum):
         return self.value
 
 
-class Refusal(str, Enum):
+class RefusalReason(str, Enum):
     """Why a frame that was shown to the model was not accepted. Each is counted under exactly one of these."""
 
     DISABLED = "disabled"  # the policy says enabled: false

@@ -10,38 +10,38 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from framesift.clock.clock import LONGEST_WAIT_S, Clock, Loop, Pulse
+from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredThread
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class NextRun:
     """How long until the next look. least_s: how long even if it is woken."""
 
-    most_s: float
-    least_s: float = 0.0
+    in_s: float
+    min_s: float = 0.0
 
 
-class Rounds:
+class PeriodicTask:
     """look: one round. failed: told of a bug. pulse: the clock for whatever a round does, so that the watchdog sees it
     move."""
 
     def __init__(
-        self, name: str, look: Callable[[], Rest], clock: Clock, *, failed: Callable[[BaseException], None]
+        self, name: str, run: Callable[[], NextRun], clock: Clock, *, failed: Callable[[BaseException], None]
     ) -> None:
-        self.pulse = Pulse(clock)
-        self._look = look
+        self.pulse = HeartbeatClock(clock)
+        self._look = run
         self._clock = clock
         self._failed = failed
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.loop = Loop(name, self._thread, self.pulse)
+        self.loop = MonitoredThread(name, self._thread, self.pulse)
 
     def start(self) -> None:
         self._thread.start()
 
-    def wait_for_first_look(self, within_s: float) -> bool:
+    def wait_for_first_run(self, within_s: float) -> bool:
         """Whether it was taken."""
         return self._clock.wait(self._looked, within_s)
 
@@ -50,7 +50,7 @@ class Rounds:
         self._wake.set()
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         return self._stop.is_set()
 
     def stop(self, within_s: float) -> bool:
@@ -71,10 +71,10 @@ class Rounds:
         except BaseException as error:  # noqa: BLE001  # whatever it is: the service ends the process
             self._failed(error)
 
-    def _take(self, rest: Rest) -> None:
+    def _take(self, rest: NextRun) -> None:
         began_s = self.pulse.monotonic()
-        until_s = began_s + rest.most_s
+        until_s = began_s + rest.in_s
         while not self._stop.is_set() and (left_s := until_s - self.pulse.monotonic()) > 0:
-            if self.pulse.wait(self._wake, min(left_s, LONGEST_WAIT_S)):
+            if self.pulse.wait(self._wake, min(left_s, MAX_WAIT_S)):
                 self._wake.clear()
-                until_s = min(until_s, began_s + rest.least_s)
+                until_s = min(until_s, began_s + rest.min_s)

@@ -13,9 +13,9 @@ import pytest
 
 from framesift.cli import alive
 from framesift.config.errors import ConfigError
-from framesift.settings import StatusOptions, find, load_block
+from framesift.settings import StatusSettings, find_settings_file, load_block
 from rigs.daemon import framesift
-from rigs.raw_http_server import OK, Peer, Raw
+from rigs.raw_http_server import OK, Peer, RawServer
 from status.test_status import TOKEN, page
 
 OTHERS = """\
@@ -80,17 +80,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def long_way(environ: dict[str, str]) -> alive.Target:
-    options = load_block(find(None, environ), environ, "status", StatusOptions)
+def long_way(environ: dict[str, str]) -> alive.StatusTarget:
+    options = load_block(find_settings_file(None, environ), environ, "status", StatusSettings)
     token = None if options.token is None else options.token.get_secret_value()
-    return alive.Target(str(options.bind), token)
+    return alive.StatusTarget(str(options.bind), token)
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_short_way_finds_whom_the_long_way_finds(folder: Path, name: str) -> None:
     said, environ = USUAL[name]
     (folder / "framesift.yaml").write_text(said if said.startswith(("x:", "status: *")) else OTHERS + said)
-    assert alive.target(None, environ) == long_way(environ)
+    assert alive.read_address(None, environ) == long_way(environ)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
@@ -98,7 +98,7 @@ def test_the_short_way_never_knows_better_than_the_long_way(folder: Path, name: 
     said, environ = UNUSUAL[name]
     (folder / "framesift.yaml").write_text(said if said.startswith(("- ", "status: {}\n")) else OTHERS + said)
     try:
-        short = alive.target(None, environ)
+        short = alive.read_address(None, environ)
     except ConfigError:
         short = None
     try:
@@ -112,11 +112,11 @@ def test_the_short_way_never_knows_better_than_the_long_way(folder: Path, name: 
 def test_both_look_in_the_same_places_in_the_same_order(folder: Path) -> None:
     for number, name in enumerate(("a.yaml", "b.yaml", "framesift.yaml"), 1):
         (folder / name).write_text(f'status: {{bind: "127.0.0.1:{number}"}}')
-    assert alive.target(Path("a.yaml"), {"FRAMESIFT_CONFIG": "b.yaml"}) == alive.Target("127.0.0.1:1", None)
-    assert alive.target(None, {"FRAMESIFT_CONFIG": "b.yaml"}) == alive.Target("127.0.0.1:2", None)
-    assert alive.target(None, {"FRAMESIFT_CONFIG": ""}) == alive.Target("127.0.0.1:3", None)
+    assert alive.read_address(Path("a.yaml"), {"FRAMESIFT_CONFIG": "b.yaml"}) == alive.StatusTarget("127.0.0.1:1", None)
+    assert alive.read_address(None, {"FRAMESIFT_CONFIG": "b.yaml"}) == alive.StatusTarget("127.0.0.1:2", None)
+    assert alive.read_address(None, {"FRAMESIFT_CONFIG": ""}) == alive.StatusTarget("127.0.0.1:3", None)
     (folder / "framesift.yaml").unlink()
-    assert alive.target(None, {}, [Path("c.yaml"), Path("b.yaml")]) == alive.Target("127.0.0.1:2", None)
+    assert alive.read_address(None, {}, [Path("c.yaml"), Path("b.yaml")]) == alive.StatusTarget("127.0.0.1:2", None)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_only_a_plain_200_is_alive(folder: Path, answer: bytes) -> None:
         peer.read()
         peer.send(answer)
 
-    with Raw(talk) as raw:
+    with RawServer(talk) as raw:
         (folder / "framesift.yaml").write_text(f'status: {{bind: "127.0.0.1:{raw.port}"}}')
         assert not alive.is_alive(["status", "--alive"], {})
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from framesift.cli.running_daemon import NotAsked, ask
+from framesift.cli.running_daemon import DaemonUnreachable, query_daemon
 from framesift.clock.clock import SystemClock
-from framesift.settings import StatusOptions, load
+from framesift.settings import StatusSettings, load
 from framesift.status import StatusServer
 from framesift.telemetry import Condition, Telemetry
 from rigs.daemon import Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
-from rigs.rtsp import RtspCamera, Wire
+from rigs.rtsp import CuttableConnection, RtspCamera
 
 WIDE = {"COLUMNS": "400"}
 
@@ -37,8 +37,8 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspCamera]:
 
 
 @pytest.fixture
-def wire(camera: RtspCamera) -> Iterator[Wire]:
-    with Wire(camera.port) as wire:
+def wire(camera: RtspCamera) -> Iterator[CuttableConnection]:
+    with CuttableConnection(camera.port) as wire:
         yield wire
 
 
@@ -162,13 +162,13 @@ def test_what_has_failed_in_the_daemon_fails_the_check_in_its_own_words(tmp_path
     configure(tmp_path, status={"bind": "127.0.0.1:0"})
     telemetry = Telemetry(SystemClock(), _Style(), out=io.StringIO())
     silent: dict[str, str] = {}
-    window = StatusOptions.model_validate_json('{"bind": "127.0.0.1:0"}')
+    window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
     server = StatusServer(window, telemetry, silent=lambda: silent, spool=tmp_path / "spool.db")
     server.start()
     try:
         bind = {"FRAMESIFT_STATUS__BIND": f"127.0.0.1:{server.port}", **WIDE}
         telemetry.health.set("sink", Condition.DEGRADED, "no answer")
-        telemetry.health.ok("spool")
+        telemetry.health.set_ok("spool")
         degraded = framesift(tmp_path, "check", **bind)
         assert degraded.returncode == 0, degraded.stdout
         assert line_of(degraded.stdout, "daemon: sink") == "note daemon: sink degraded: no answer"
@@ -177,7 +177,7 @@ def test_what_has_failed_in_the_daemon_fails_the_check_in_its_own_words(tmp_path
         failed = framesift(tmp_path, "check", **bind)
         assert failed.returncode == 1, failed.stdout
         assert line_of(failed.stdout, "daemon: model") == "FAILED daemon: model failed: CUDA error 700"
-        telemetry.health.ok("model")
+        telemetry.health.set_ok("model")
         silent["loop main"] = "it has not moved for 51 s"
         hangs = framesift(tmp_path, "check", **bind)
         assert hangs.returncode == 1, hangs.stdout
@@ -261,12 +261,12 @@ def test_what_answers_at_the_port_may_be_anything(tmp_path: Path, body: bytes) -
 
         server = threading.Thread(target=serve, daemon=True)
         server.start()
-        with pytest.raises(NotAsked, match=f"what answers at {bind} is no framesift"):
-            ask(load(tmp_path / "framesift.yaml", {}))
+        with pytest.raises(DaemonUnreachable, match=f"what answers at {bind} is no framesift"):
+            query_daemon(load(tmp_path / "framesift.yaml", {}))
         server.join(30)
 
 
-def test_a_camera_that_the_daemon_reads_is_not_opened_a_second_time(tmp_path: Path, wire: Wire) -> None:
+def test_a_camera_that_the_daemon_reads_is_not_opened_a_second_time(tmp_path: Path, wire: CuttableConnection) -> None:
     configure(tmp_path, streams=[{"name": "gate", "source": wire.url("clip.mp4")}], model={"type": "stub"})
     with running(tmp_path) as daemon:
         before = wire.accepted

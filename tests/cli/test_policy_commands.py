@@ -18,12 +18,12 @@ from canaries import KEY
 from framesift.cli.main import app
 from framesift.config.errors import ConfigError
 from framesift.policy.policy import digest, load, parse
-from framesift.settings import template
+from framesift.settings import read_template
 from json_schema import faults
 from policy.test_fields import FIELDS, PLACES, WHOLE, inside
 from policy.test_policy import DOCUMENTED, YAML
 from rigs.daemon import write_configuration
-from rigs.platform import Html, Order, Platform, Status
+from rigs.platform import Fault, Html, Platform, Status
 
 ALL: dict[str, Any] = {"name": "all", "type": "random", "traffic_percentage": 1}
 UNSURE = {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.2, "probability": 1}
@@ -140,7 +140,7 @@ def test_the_schema_says_which_draft_it_is(schema: Any) -> None:
     assert "$id" not in schema
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTED, WHOLE, json.loads(template("policy.json"))])
+@pytest.mark.parametrize("document", [*DOCUMENTED, WHOLE, json.loads(read_template("policy.json"))])
 def test_documented_examples_and_templates_fit_the_schema(schema: Any, document: dict[str, Any]) -> None:
     assert list(faults(schema, document)) == []
 
@@ -165,7 +165,7 @@ def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key
         inside(PLACES[model], whole)[field] = value
         assert list(faults(schema, whole)) == [], value
     # Beyond our schema: which zones there are, that a limit stands once, and how a class is called.
-    beyond = {"Policy.time_zone", "SamplingOptions.limits", "UncertaintyOptions.initial_counts"}
+    beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "UncertaintyOptions.initial_counts"}
     for value in FIELDS[key].bad:
         if key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1}):
             continue
@@ -452,9 +452,9 @@ def test_a_trouble_with_the_platform_is_one_line(
     elif trouble == "key":
         platform.revoke_key()
     elif trouble == "failing":
-        platform.orders.add(Order("any", Status(500)))
+        platform.orders.add(Fault("any", Status(500)))
     elif trouble == "strange":
-        platform.orders.add(Order("active_learning", Html()), Order("set_active_learning", Html()))
+        platform.orders.add(Fault("active_learning", Html()), Fault("set_active_learning", Html()))
     ran = run(*command, **environ)
     assert (ran.out, ran.code, len(ran.err)) == ("", 1, 1), ran
     assert said in ran.err[0]

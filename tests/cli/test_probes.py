@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.cli.probes import Finding, timed
+from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import SystemClock
 from rigs.daemon import framesift, write_configuration
 from rigs.footage import numbered_clip
@@ -23,7 +23,7 @@ def _two() -> Iterator[Finding]:
 
 
 def test_what_is_in_time_is_told_as_it_is() -> None:
-    assert [finding.told for finding in timed("disk", _two(), SystemClock(), 60.0)] == ["one", "two"]
+    assert [finding.message for finding in run_probe("disk", _two(), SystemClock(), 60.0)] == ["one", "two"]
 
 
 def test_what_is_late_is_a_failure_that_says_where_it_stands_after_all_that_came_before() -> None:
@@ -35,12 +35,12 @@ def test_what_is_late_is_a_failure_that_says_where_it_stands_after_all_that_came
         while not clock.wait(go_on, 1000.0):
             pass
 
-    one, late = timed("camera", asks_a_camera(), clock, 15.0)
+    one, late = run_probe("camera", asks_a_camera(), clock, 15.0)
     go_on.set()
-    assert one.told == "it is there"
-    assert (late.subject, late.good) == ("camera", False)
-    assert late.told.startswith("no end within 15 s: it stands at ")
-    assert "asks_a_camera" in late.told
+    assert one.message == "it is there"
+    assert (late.subject, late.ok) == ("camera", False)
+    assert late.message.startswith("no end within 15 s: it stands at ")
+    assert "asks_a_camera" in late.message
 
 
 def test_a_refusal_of_the_system_is_a_finding_and_a_bug_is_a_bug() -> None:
@@ -52,10 +52,10 @@ def test_a_refusal_of_the_system_is_a_finding_and_a_bug_is_a_bug() -> None:
         yield from ()
         raise ZeroDivisionError
 
-    (finding,) = timed("disk", refused(), SystemClock(), 60.0)
-    assert (finding.good, finding.told) == (False, "[Errno 13] Permission denied: '/var/lib/private'")
+    (finding,) = run_probe("disk", refused(), SystemClock(), 60.0)
+    assert (finding.ok, finding.message) == (False, "[Errno 13] Permission denied: '/var/lib/private'")
     with pytest.raises(ZeroDivisionError):
-        list(timed("disk", wrong(), SystemClock(), 60.0))
+        list(run_probe("disk", wrong(), SystemClock(), 60.0))
 
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "while True: pass"])

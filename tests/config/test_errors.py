@@ -8,25 +8,25 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, SecretStr
 
-from framesift.config.errors import ConfigError, Place, nearest, shown, validated
-from framesift.config.schema import Closed, Fraction, Name
+from framesift.config.errors import ConfigError, KeyPath, format_value, nearest, validate
+from framesift.config.schema import Fraction, Name, StrictModel
 from framesift.config.text import parse_json, parse_yaml
 
 
-class Sink(Closed):
+class Sink(StrictModel):
     type: Literal["sink"]
     name: Name
     token: SecretStr | None = None
     weights: dict[str, Fraction] = Field(default_factory=dict)
 
 
-class Drain(Closed):
+class Drain(StrictModel):
     type: Literal["drain"]
     name: Name
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(gt=0, lt=9)]] | None = None
 
 
-class House(Closed):
+class House(StrictModel):
     title: Annotated[str, Field(min_length=2, max_length=4)] = "ab"
     where: str | int | None = None
     api_key: str = ""
@@ -38,7 +38,7 @@ class House(Closed):
 
 def said(**data: Any) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as refusal:
-        validated(House, data, "house.yaml")
+        validate(House, data, "house.yaml")
     return refusal.value.problems
 
 
@@ -90,7 +90,7 @@ def test_a_problem_is_one_line_with_the_file_the_place_the_value_and_what_is_all
 
 def test_the_whole_may_be_of_a_wrong_type() -> None:
     with pytest.raises(ConfigError, match=r"^house: an empty list is not allowed; it must be an object$"):
-        validated(House, [], "house")
+        validate(House, [], "house")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_flood_of_problems_is_cut() -> None:
 
 def test_a_place_may_have_a_source_of_its_own() -> None:
     with pytest.raises(ConfigError, match=r"^the variable HOUSE_TITLE: title: 5 is not allowed"):
-        validated(House, {"title": 5}, lambda place: "_".join(["the variable HOUSE", *map(str.upper, map(str, place))]))
+        validate(House, {"title": 5}, lambda place: "_".join(["the variable HOUSE", *map(str.upper, map(str, place))]))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_place_may_have_a_source_of_its_own() -> None:
     ],
 )
 def test_a_value_is_shown_on_one_line_of_bounded_length(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert format_value(value) == text
 
 
 def test_a_key_is_shown_on_one_line_of_bounded_length() -> None:
@@ -169,7 +169,7 @@ def test_the_nearest_word_is_found_whatever_its_case_and_dashes(word: str, found
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800"])
 def test_data_that_is_no_json_is_a_clear_error(value: object) -> None:
     with pytest.raises(ConfigError, match=r"^house: "):
-        validated(House, {"title": value}, "house")
+        validate(House, {"title": value}, "house")
 
 
 # Where things stand
@@ -178,15 +178,15 @@ def test_data_that_is_no_json_is_a_clear_error(value: object) -> None:
 def test_a_problem_is_told_with_the_line_of_the_nearest_thing_that_has_one() -> None:
     document = parse_yaml("a:\n  - b: 1\n    c: 2\n  - d\n", "file")
     assert document.data == {"a": [{"b": 1, "c": 2}, "d"]}
-    assert document.where(("a", 0, "c")) == "file:3"
-    assert document.where(("a", 0, "missing")) == "file:2"
-    assert document.where(("a", 1)) == "file:4"
-    assert document.where(("a",)) == "file:1"
-    assert document.where(()) == document.where(("missing",)) == "file"
+    assert document.location_of(("a", 0, "c")) == "file:3"
+    assert document.location_of(("a", 0, "missing")) == "file:2"
+    assert document.location_of(("a", 1)) == "file:4"
+    assert document.location_of(("a",)) == "file:1"
+    assert document.location_of(()) == document.location_of(("missing",)) == "file"
 
 
 def test_json_has_lines_too() -> None:
-    assert parse_json('{"a": 1,\n "b": [\n  2]}', "file").where(("b", 0)) == "file:3"
+    assert parse_json('{"a": 1,\n "b": [\n  2]}', "file").location_of(("b", 0)) == "file:3"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_json_has_lines_too() -> None:
         ((), "file"),
     ],
 )
-def test_the_line_of_anything_in_json_is_found(place: Place, where: str) -> None:
+def test_the_line_of_anything_in_json_is_found(place: KeyPath, where: str) -> None:
     text = """
 {
   "a": {"before": [[], {}, "}]\\"", -1.5e3, null, true],
@@ -219,18 +219,18 @@ def test_the_line_of_anything_in_json_is_found(place: Place, where: str) -> None
   "b" : {}}
 """
     document = parse_json(text, "file")
-    assert document.where(place) == where
+    assert document.location_of(place) == where
 
 
 def test_the_lines_of_json_are_looked_up_for_the_problems_that_are_shown_only() -> None:
-    asked: list[Place] = []
+    asked: list[KeyPath] = []
 
-    def where(place: Place) -> str:
+    def where(place: KeyPath) -> str:
         asked.append(place)
         return "file"
 
     with pytest.raises(ConfigError) as refusal:
-        validated(House, {"doors": ["not a name"] * 1000, "share": 0}, where)
+        validate(House, {"doors": ["not a name"] * 1000, "share": 0}, where)
     assert refusal.value.problems[-1] == "981 more problems are not shown"
     # Once more for the whole, whose JSON could not have been written.
     assert len(asked) == 21
@@ -261,7 +261,7 @@ def test_json_of_too_many_values_or_levels_is_refused() -> None:
 def test_json_that_is_no_yaml_has_lines_too() -> None:
     document = parse_json('\n{"a":\n\t\t{"b": "\\ud83d\\ude00"}}', "file")
     assert document.data == {"a": {"b": "😀"}}
-    assert document.where(("a", "b")) == "file:3"
+    assert document.location_of(("a", "b")) == "file:3"
 
 
 def test_plain_words_mean_in_yaml_what_they_mean_in_json() -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from framesift.config.redact import MASK, Redactor, redacted_url
+from framesift.config.redact import MASK, Redactor, redact_url
 
 PASSWORD = 'p@ß/w:"rd %'
 
@@ -57,7 +57,7 @@ PASSWORD = 'p@ß/w:"rd %'
     ],
 )
 def test_an_address_is_shown_without_what_is_secret_in_it(url: str, shown: str) -> None:
-    assert redacted_url(url) == shown
+    assert redact_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_address_is_shown_without_what_is_secret_in_it(url: str, shown: str) 
     ],
 )
 def test_an_address_that_could_be_read_in_two_ways_is_not_shown_at_all(url: str) -> None:
-    assert redacted_url(url) == MASK
+    assert redact_url(url) == MASK
 
 
 @pytest.mark.parametrize(

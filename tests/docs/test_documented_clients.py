@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from canaries import KEY
-from framesift.frame import Refusal
-from framesift.listeners.ingest import Bounds
-from framesift.listeners.request_outcomes import Outcome
+from framesift.frame import RefusalReason
+from framesift.listeners.ingest import IngestBounds
+from framesift.listeners.request_outcomes import RequestOutcome
 from rigs.inference import InferenceServer
-from rigs.listeners import Doorway, asking, doorway, picture
+from rigs.listeners import RunningListener, picture, request_head, running_listener
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ran(kind: str, code: str, folder: Path, door: Doorway) -> str:
+def ran(kind: str, code: str, folder: Path, door: RunningListener) -> str:
     """What the snippet prints."""
     code = re.sub(r"127\.0\.0\.1:(9470|9001)", f"127.0.0.1:{door.port}", code)
     words = [sys.executable, "-c", code] if kind == "python" else ["sh", "-ec", code]
@@ -51,7 +51,7 @@ def ran(kind: str, code: str, folder: Path, door: Doorway) -> str:
 @pytest.mark.parametrize(("kind", "code"), [*HANDING_IN, *(("sh", code) for code in IN_THE_README)])
 def test_a_snippet_hands_in_what_it_says(folder: Path, kind: str, code: str) -> None:
     token = {"token": TOKEN} if "TOKEN" in code else {}
-    with doorway(folder / "door", **token) as door:
+    with running_listener(folder / "door", **token) as door:
         printed = ran(kind, code, folder, door)
         items = door.items()
         assert len(items) == (2 if "b.png" in code else 1)
@@ -62,7 +62,7 @@ def test_a_snippet_hands_in_what_it_says(folder: Path, kind: str, code: str) -> 
 
 @pytest.mark.parametrize(("kind", "code"), PASSING)
 def test_a_snippet_passes_and_is_sampled(folder: Path, kind: str, code: str) -> None:
-    with InferenceServer() as server, doorway(folder / "door", upstream=server.url) as door:
+    with InferenceServer() as server, running_listener(folder / "door", upstream=server.url) as door:
         assert "predictions" in ran(kind, code, folder, door)
         assert door.until(lambda: door.count("offered") == 1)
         assert len(door.items()) == 1
@@ -77,10 +77,10 @@ def test_the_snippet_with_the_sdk_only_names_the_door() -> None:
 def test_the_client_of_ten_lines_comes_back_when_it_was_told_to(folder: Path) -> None:
     (code,) = [code for _, code in HANDING_IN if "Retry-After" in code]
     with (
-        doorway(folder / "door", bounds=Bounds(at_work=1)) as door,
+        running_listener(folder / "door", bounds=IngestBounds(max_concurrent=1)) as door,
         socket.create_connection(("127.0.0.1", door.port), timeout=20) as busy,
     ):
-        busy.sendall(asking("Expect: 100-continue", "Content-Length: 2"))
+        busy.sendall(request_head("Expect: 100-continue", "Content-Length: 2"))
         assert busy.recv(1000).startswith(b"HTTP/1.1 100")
         printed: list[str] = []
         client = threading.Thread(target=lambda: printed.append(ran("python", code, folder, door)))
@@ -93,7 +93,7 @@ def test_the_client_of_ten_lines_comes_back_when_it_was_told_to(folder: Path) ->
 
 
 def test_the_page_names_every_outcome_and_every_reason_and_has_snippets_for_all_it_promises() -> None:
-    for word in (*Outcome, *(set(Refusal) - {Refusal.MODEL_FAILED})):
-        if word not in (Outcome.REFUSED,):
+    for word in (*RequestOutcome, *(set(RefusalReason) - {RefusalReason.MODEL_FAILED})):
+        if word not in (RequestOutcome.REFUSED,):
             assert f"`{word}`" in TEXT, f"docs/clients.md does not mention {word}"
     assert (len(HANDING_IN), len(PASSING), len(WITH_THE_SDK), len(IN_THE_README)) == (7, 2, 1, 1)

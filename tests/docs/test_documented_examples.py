@@ -13,7 +13,7 @@ import requests
 from framesift.config.errors import ConfigError
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Stub, Task
-from framesift.prediction.wire_format import parse as parse_prediction
+from framesift.prediction.wire_format import parse_prediction as parse_prediction
 from framesift.prediction.wire_format import to_wire
 from framesift.strategies.random import RandomOptions
 from rigs.platform import Platform

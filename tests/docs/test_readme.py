@@ -6,10 +6,10 @@ import re
 import textwrap
 from pathlib import Path
 
-from framesift.frame import Refusal, Skip
+from framesift.frame import RefusalReason, SkipReason
 from framesift.policy.policy import parse
 from framesift.settings import load
-from framesift.spool import Exit
+from framesift.spool import FinalOutcome
 from framesift.strategies import StrategyOptions
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -38,5 +38,5 @@ def test_the_settings_in_the_readme_are_some(tmp_path: Path) -> None:
 def test_the_readme_names_every_strategy_every_exit_and_every_reason() -> None:
     options = StrategyOptions.__args__[0].__args__  # type: ignore[attr-defined]  # Annotated[Union[...], ...]
     types = [str(option.model_fields["type"].annotation.__args__[0]) for option in options]
-    for word in (*types, *map(str, Exit), *map(str, Refusal), *map(str, Skip)):
+    for word in (*types, *map(str, FinalOutcome), *map(str, RefusalReason), *map(str, SkipReason)):
         assert f"`{word}`" in README, f"the README does not mention {word}"

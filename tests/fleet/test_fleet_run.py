@@ -13,11 +13,11 @@ import pytest
 
 import canaries
 from clocks import ManualClock
-from framesift.cli.check import ledger
+from framesift.cli.check import check_shared_limits
 from framesift.config.errors import ConfigError
-from framesift.settings import RedisOptions, load
+from framesift.settings import RedisSettings, load
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
-from rigs.fault_proxy import between
+from rigs.fault_proxy import fault_proxy
 from rigs.footage import numbered_clip
 from rigs.redis_server import RedisServer, free_port, redis_server
 
@@ -28,7 +28,7 @@ KEY = "framesift:{-}"  # of what has no project
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     (tmp_path / "redis").mkdir()
     with redis_server(tmp_path / "redis") as server:
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         yield server
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_is_away_at_the_start_delays_nothing_and_what_was_accepted
     tmp_path: Path, redis: RedisServer
 ) -> None:
     port = free_port()
-    with between(redis.port) as wire:
+    with fault_proxy(redis.port) as wire:
         wire.mode = "swallow"
         folder = device(tmp_path / "a", wire.port, status={"bind": f"127.0.0.1:{port}"})
         with Daemon(folder) as daemon:
@@ -172,7 +172,7 @@ def test_a_daemon_that_is_killed_leaves_books_that_agree_after_its_next_start(
 def test_the_password_is_used_and_shown_nowhere(tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     with redis_server(tmp_path / "redis", requirepass=canaries.PASSWORD) as server:
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         folder = device(tmp_path / "a", server.port)
         limits = {"redis": {"url": f"redis://127.0.0.1:{server.port}", "password": "${REDIS_SECRET}"}}
         device(folder, server.port, limits=limits)
@@ -204,33 +204,33 @@ def test_check_says_what_would_make_the_ledger_forget_and_who_may_write_there(
     tmp_path: Path, options: dict[str, str], told: list[str]
 ) -> None:
     with redis_server(tmp_path, **options) as server:
-        first, *others = ledger(_options(server, options.get("requirepass")), ManualClock(time.time()))
-        assert first.good
-        assert "its devices share the limits" in first.told
+        first, *others = check_shared_limits(_options(server, options.get("requirepass")), ManualClock(time.time()))
+        assert first.ok
+        assert "its devices share the limits" in first.message
         assert len(others) == len(told)
-        assert all(one.good is None and what in one.told for one, what in zip(others, told, strict=True))
+        assert all(one.ok is None and what in one.message for one, what in zip(others, told, strict=True))
         assert not list(server.client.scan_iter(f"{KEY}*"))
 
 
 def test_check_says_whose_clock_is_not_set(tmp_path: Path) -> None:
     with redis_server(tmp_path, requirepass="geheim") as server:
-        _, clock, apart = ledger(_options(server, "geheim"), ManualClock(3600.0))
-        assert clock.told == "the clock of this machine isn't set"
-        assert "apart" in apart.told
+        _, clock, apart = check_shared_limits(_options(server, "geheim"), ManualClock(3600.0))
+        assert clock.message == "the clock of this machine isn't set"
+        assert "apart" in apart.message
 
 
 def test_check_says_what_the_account_may_not_do(tmp_path: Path) -> None:
     with redis_server(tmp_path, requirepass="geheim") as server:
         server.client.execute_command("ACL", "SETUSER", "gate", "on", ">word", "~framesift:*", "+info", "+evalsha")
-        (finding,) = ledger(_options(server, "word", username="gate"), ManualClock(time.time()))
-        assert finding.good is False
-        assert "permission" in finding.told
+        (finding,) = check_shared_limits(_options(server, "word", username="gate"), ManualClock(time.time()))
+        assert finding.ok is False
+        assert "permission" in finding.message
         assert "docs/fleet.md" in finding.advice
 
 
-def _options(server: RedisServer, password: str | None, **more: str) -> RedisOptions:
+def _options(server: RedisServer, password: str | None, **more: str) -> RedisSettings:
     said = {"url": f"redis://127.0.0.1:{server.port}", "password": password, **more}
-    return RedisOptions.model_validate_json(json.dumps(said))
+    return RedisSettings.model_validate_json(json.dumps(said))
 
 
 def test_check_says_that_nobody_is_there(tmp_path: Path) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.fleet.platform_batches import EVERY_S, BatchWatcher, OwnCounts, Wanted
-from framesift.http_client.client import Web
-from framesift.limits import Granted, Quota, Refused
-from framesift.roboflow import Roboflow
-from framesift.spool import Accepted, Exit, Spool
+from framesift.fleet.platform_batches import REFRESH_INTERVAL_S, BatchWatcher, DeviceBatchCounts, WatchedBatch
+from framesift.http_client.client import HttpClient
+from framesift.limits import Quota, QuotaGranted, QuotaRefused
+from framesift.roboflow import RoboflowClient
+from framesift.spool import Accepted, FinalOutcome, Spool
 from framesift.spool import admin as by_hand
-from rigs.platform import KEY, WORKSPACE, Answer, Order, Platform, Status
+from rigs.platform import KEY, WORKSPACE, Answer, Fault, Platform, Status
 from rigs.spools import make_spool, put
 from rigs.uploads import until
 
 BATCH = "cars_2026_09_10"
-WANTED = Wanted(None, "parking", BATCH, f"parking/{BATCH}")
+WANTED = WatchedBatch(None, "parking", BATCH, f"parking/{BATCH}")
 
 
 @pytest.fixture
@@ -49,21 +49,21 @@ class Desk:
         self.platform = platform
         self.spool = spool
         self.clock = clock
-        self.wanted: list[Wanted] = [WANTED]
+        self.wanted: list[WatchedBatch] = [WANTED]
         self.told: list[str | None] = []
         self.failures: list[BaseException] = []
-        self.web = Web()
-        client = Roboflow(self.web, api_key=KEY, api_url=platform.url)
+        self.web = HttpClient()
+        client = RoboflowClient(self.web, api_key=KEY, api_url=platform.url)
         self.watcher = BatchWatcher(
             client,
-            OwnCounts(spool),
+            DeviceBatchCounts(spool),
             clock,
-            wanted=lambda: self.wanted,
-            report=self.told.append,
-            failed=self.failures.append,
+            watched=lambda: self.wanted,
+            on_problem=self.told.append,
+            on_failure=self.failures.append,
         )
 
-    def accepted(self, most: int, tries: int = 20, key: str = WANTED.key, strategy: str = "any") -> list[str]:
+    def accepted(self, most: int, tries: int = 20, key: str = WANTED.spool_key, strategy: str = "any") -> list[str]:
         answers = [put(self.spool, self.clock, [Quota(strategy, (), key, most)]) for _ in range(tries)]
         return [answer.id for answer in answers if isinstance(answer, Accepted)]
 
@@ -72,7 +72,7 @@ class Desk:
         items = self.spool.claim(count).items
         for item in items:
             self.platform.add_image("parking", item.id.encode(), BATCH)
-            self.spool.done(item.id)
+            self.spool.complete(item.id)
         return len(items)
 
     def change(self, by: int, batch: str = BATCH) -> None:
@@ -94,50 +94,50 @@ def desk(platform: Platform, spool: Spool, clock: ManualClock) -> Iterator[Desk]
 @pytest.mark.parametrize("delivered", [True, False])
 def test_of_twenty_candidates_three_fill_a_batch_of_ten_that_has_seven(desk: Desk, delivered: bool) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 3
     if delivered:
         desk.deliver()
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert desk.accepted(10) == []
     desk.change(-2)
     assert desk.accepted(10) == []
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 2
 
 
 def test_asking_for_a_credit_knows_the_platforms_answer_too(desk: Desk) -> None:
-    q = [Quota("any", (), WANTED.key, 10)]
+    q = [Quota("any", (), WANTED.spool_key, 10)]
     desk.platform.set_batch("parking", BATCH, 10)
-    assert desk.spool.ask(q, desk.clock.now()) == Granted("any")
-    desk.watcher.look_once()
+    assert desk.spool.check_quota(q, desk.clock.now()) == QuotaGranted("any")
+    desk.watcher.refresh_once()
     for _ in range(2):  # the second time it is known by heart
-        assert desk.spool.ask(q, desk.clock.now()) == Refused(batch_full=True)
+        assert desk.spool.check_quota(q, desk.clock.now()) == QuotaRefused(batch_full=True)
     desk.change(-1)
-    desk.watcher.look_once()
-    assert desk.spool.ask(q, desk.clock.now()) == Granted("any")
+    desk.watcher.refresh_once()
+    assert desk.spool.check_quota(q, desk.clock.now()) == QuotaGranted("any")
 
 
 def test_what_leaves_between_two_looks_is_counted_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(20, tries=6)) == 6
     desk.deliver(2)
     assert len(desk.accepted(20, tries=2)) == 2
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     desk.deliver(3)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(20)) == 20 - 7 - 6 - 2
 
 
 def test_what_is_delivered_while_the_platform_is_asked_is_not_left_out(desk: Desk) -> None:
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10, tries=5)) == 5
-    mark = desk.spool.batch_mark(WANTED.key)
+    mark = desk.spool.batch_left_spool(WANTED.spool_key)
     desk.deliver(5)
-    desk.spool.batch_seen(WANTED.key, 5, mark)  # as asked before the answer came
+    desk.spool.record_batch_size(WANTED.spool_key, 5, mark)  # as asked before the answer came
     assert desk.accepted(10) == []
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 5
 
 
@@ -145,8 +145,8 @@ def test_an_image_that_is_registered_is_one_that_is_there(desk: Desk) -> None:
     (id,) = desk.accepted(2, tries=1)
     desk.spool.claim(1)
     desk.platform.add_image("parking", b"ours", BATCH)
-    desk.spool.registered(id, "image-1")
-    desk.watcher.look_once()
+    desk.spool.mark_registered(id, "image-1")
+    desk.watcher.refresh_once()
     assert len(desk.accepted(2)) == 1
 
 
@@ -155,43 +155,43 @@ def test_what_was_dropped_or_evicted_counts_until_the_platform_is_asked(desk: De
     assert by_hand.drop(desk.spool.path, gone) == tuple(gone)
     assert len(desk.accepted(10)) == 6
     desk.deliver()
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 4
 
 
 def test_what_is_somebody_elses_already_counts_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 1)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     (id,) = desk.accepted(2)
     desk.spool.claim(1)
-    desk.spool.done(id, Exit.DUPLICATE)
+    desk.spool.complete(id, FinalOutcome.DUPLICATE)
     assert len(desk.accepted(2)) == 1
 
 
 def test_streams_and_strategies_share_the_batch(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10, tries=2, strategy="first")) == 2
     assert len(desk.accepted(10, strategy="second")) == 1
 
 
 def test_a_batch_that_is_not_there_yet_is_empty(desk: Desk) -> None:
     desk.platform.set_batch("parking", f"{BATCH}_b", 100)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(3)) == 3
 
 
 def test_images_in_jobs_are_in_the_batch(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 2, jobs=(3, 1))
     desk.platform.set_batch("parking", "other", 0, jobs=(50,))
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 4
 
 
 def test_jobs_are_only_asked_for_where_the_batch_has_some(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 2)
     desk.platform.set_batch("parking", "other", 0, jobs=(50,))
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert (len(desk.platform.asked("batches")), len(desk.platform.asked("jobs"))) == (1, 0)
     assert desk.platform.asked("batches")[0].path == f"/{WORKSPACE}/parking/batches"
 
@@ -209,33 +209,33 @@ def test_a_job_is_of_the_batch_whose_id_it_names_alone_or_in_a_path(
 ) -> None:
     batches = [{"id": "YYY", "name": BATCH, "images": 3, "numJobs": 1}]
     sources = [source, source, "b9"] if as_list else source  # which counts once, however often it is named
-    desk.platform.orders.add(Order("batches", Answer({"batches": batches})))
-    desk.platform.orders.add(Order("jobs", Answer({"jobs": [{"sourceBatch": sources, "numImages": 7}]})))
-    desk.watcher.look_once()
+    desk.platform.orders.add(Fault("batches", Answer({"batches": batches})))
+    desk.platform.orders.add(Fault("jobs", Answer({"jobs": [{"sourceBatch": sources, "numImages": 7}]})))
+    desk.watcher.refresh_once()
     assert len(desk.accepted(12, tries=10)) == (2 if is_its else 9)
 
 
 def test_a_batch_whose_id_is_in_anothers_is_another(desk: Desk) -> None:
     batches = [{"id": "b1", "name": BATCH, "images": 1, "numJobs": 1}]
     jobs = [{"sourceBatch": "b1", "numImages": 2}, {"sourceBatch": "b11", "numImages": 50}]
-    desk.platform.orders.add(Order("batches", Answer({"batches": batches})))
-    desk.platform.orders.add(Order("jobs", Answer({"jobs": jobs})))
-    desk.watcher.look_once()
+    desk.platform.orders.add(Fault("batches", Answer({"batches": batches})))
+    desk.platform.orders.add(Fault("jobs", Answer({"jobs": jobs})))
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 7
 
 
 def test_batches_of_the_same_name_in_two_projects_are_two(desk: Desk) -> None:
-    other = Wanted(WORKSPACE, "yard", BATCH, f"yard/{BATCH}")
+    other = WatchedBatch(WORKSPACE, "yard", BATCH, f"yard/{BATCH}")
     desk.wanted = [WANTED, other]
     desk.platform.set_batch("parking", BATCH, 9)
     desk.platform.set_batch("yard", BATCH, 8)
-    desk.watcher.look_once()
-    assert (len(desk.accepted(10)), len(desk.accepted(10, key=other.key))) == (1, 2)
+    desk.watcher.refresh_once()
+    assert (len(desk.accepted(10)), len(desk.accepted(10, key=other.spool_key))) == (1, 2)
 
 
 def test_what_the_platform_said_outlives_a_restart(desk: Desk, tmp_path: Path) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     desk.spool.close()
     again = make_spool(tmp_path, desk.clock)
     again.open()
@@ -249,43 +249,43 @@ def test_what_the_platform_said_outlives_a_restart(desk: Desk, tmp_path: Path) -
 
 def test_while_the_platform_is_away_what_it_said_last_holds_and_that_is_told_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
-    assert desk.watcher.look_once() == EVERY_S
+    assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     desk.platform.go_away()
     for _ in range(3):
-        assert desk.watcher.look_once() == EVERY_S
+        assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     assert len(desk.accepted(10)) == 3
     assert len(desk.told) == 1
     assert isinstance(desk.told[0], str)
     assert KEY not in desk.told[0]
     desk.platform.come_back()
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert desk.told[1:] == [None]
 
 
 def test_another_reason_is_told_again(desk: Desk) -> None:
     for status in (500, 500, 401):
-        desk.platform.orders.add(Order("batches", Status(status)))
-        desk.watcher.look_once()
+        desk.platform.orders.add(Fault("batches", Status(status)))
+        desk.watcher.refresh_once()
     assert len(desk.told) == 2
 
 
 def test_a_platform_that_asks_for_more_time_gets_it(desk: Desk) -> None:
-    desk.platform.orders.add(Order("batches", Status(429, {"Retry-After": "500"})))
-    assert desk.watcher.look_once() == 500.0
-    assert desk.watcher.look_once() == EVERY_S
+    desk.platform.orders.add(Fault("batches", Status(429, {"Retry-After": "500"})))
+    assert desk.watcher.refresh_once() == 500.0
+    assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
 
 
 def test_one_project_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
-    desk.wanted = [Wanted(None, "nowhere", BATCH, f"nowhere/{BATCH}"), WANTED]
+    desk.wanted = [WatchedBatch(None, "nowhere", BATCH, f"nowhere/{BATCH}"), WANTED]
     desk.platform.set_batch("parking", BATCH, 9)
-    desk.watcher.look_once()
+    desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 1
     assert "nowhere" in str(desk.told)
 
 
 def test_with_nothing_wanted_nobody_is_asked(desk: Desk) -> None:
     desk.wanted = []
-    assert desk.watcher.look_once() == EVERY_S
+    assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     assert desk.platform.requests == ()
 
 
@@ -293,17 +293,17 @@ def test_with_nothing_wanted_nobody_is_asked(desk: Desk) -> None:
 
 
 def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
-    desk.watcher.rounds.start()
+    desk.watcher.task.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     for looks in (1, 2):
         for _ in range(2):
-            until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.loop.silence_s() == 0.0)
+            until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
             desk.clock.advance(20.0)
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.loop.silence_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == looks
         desk.clock.advance(20.0)
         assert desk.platform.until(lambda seen=looks: len(desk.platform.asked("batches")) == seen + 1)
-    assert desk.watcher.rounds.stop(30)
+    assert desk.watcher.task.stop(30)
     assert len(desk.platform.asked("workspace")) == 1
 
 
@@ -311,46 +311,51 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
 def test_the_first_look_can_be_waited_for_and_is_over_though_the_platform_is_away(desk: Desk, away: bool) -> None:
     if away:
         desk.platform.go_away()
-    assert not desk.watcher.rounds.wait_for_first_look(0.0)
-    desk.watcher.rounds.start()
-    until(lambda: desk.watcher.rounds.wait_for_first_look(0.0))
+    assert not desk.watcher.task.wait_for_first_run(0.0)
+    desk.watcher.task.start()
+    until(lambda: desk.watcher.task.wait_for_first_run(0.0))
     assert len(desk.platform.asked("batches")) == (0 if away else 1)
-    assert desk.watcher.rounds.stop(30)
+    assert desk.watcher.task.stop(30)
 
 
 def test_it_looks_at_once_when_something_else_may_be_wanted(desk: Desk) -> None:
     desk.wanted = []
-    desk.watcher.rounds.start()
+    desk.watcher.task.start()
     until(lambda: desk.clock.waiting() == 1)
     desk.wanted = [WANTED]
-    desk.watcher.rounds.wake()
+    desk.watcher.task.wake()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
-    assert desk.watcher.rounds.stop(30)
+    assert desk.watcher.task.stop(30)
 
 
 def test_it_does_not_hurry_a_platform_that_asked_for_time(desk: Desk) -> None:
-    desk.platform.orders.add(Order("batches", Status(429, {"Retry-After": "30"})))
-    desk.watcher.rounds.start()
+    desk.platform.orders.add(Fault("batches", Status(429, {"Retry-After": "30"})))
+    desk.watcher.task.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     until(lambda: desk.clock.waiting() == 1)
-    desk.watcher.rounds.wake()
+    desk.watcher.task.wake()
     for _ in range(2):
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.rounds.loop.silence_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == 1
         desk.clock.advance(15.0)
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 2)
-    assert desk.watcher.rounds.stop(30)
+    assert desk.watcher.task.stop(30)
 
 
 def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
-    def broken() -> list[Wanted]:
+    def broken() -> list[WatchedBatch]:
         raise ZeroDivisionError("a bug")
 
     failures: list[BaseException] = []
-    client = Roboflow(desk.web, api_key=KEY, api_url=desk.platform.url)
+    client = RoboflowClient(desk.web, api_key=KEY, api_url=desk.platform.url)
     watcher = BatchWatcher(
-        client, OwnCounts(desk.spool), desk.clock, wanted=broken, report=desk.told.append, failed=failures.append
+        client,
+        DeviceBatchCounts(desk.spool),
+        desk.clock,
+        watched=broken,
+        on_problem=desk.told.append,
+        on_failure=failures.append,
     )
-    watcher.rounds.start()
-    assert watcher.rounds.stop(30)
+    watcher.task.start()
+    assert watcher.task.stop(30)
     assert [type(failure) for failure in failures] == [ZeroDivisionError]

@@ -17,33 +17,33 @@ import pytest
 
 from clocks import ManualClock
 from framesift.datapoint import Candidate
-from framesift.fleet.platform_batches import Mark
+from framesift.fleet.platform_batches import LeftSpoolCounts
 from framesift.fleet.reconcile import (
-    AUDIT_EVERY_S,
-    COPIED,
-    ELSEWHERE,
+    AUDIT_INTERVAL_S,
     FIRST_PAUSE_S,
-    LONGEST_PAUSE_S,
-    LOOK_EVERY_S,
+    MAX_PAUSE_S,
+    RECONCILE_INTERVAL_S,
     RESTORING,
-    STEADY_S,
+    RUNS_ELSEWHERE,
+    SPOOL_COPIED,
+    STABLE_AFTER_S,
 )
-from framesift.fleet.shared_limits import FleetCounts, Sharing
-from framesift.frame import Frame, Refusal
-from framesift.limits import Account, Granted, Later, Limit, Refused, Window
+from framesift.fleet.shared_limits import FleetBatchCounts, SharedLimits
+from framesift.frame import Frame, RefusalReason
+from framesift.limits import AccountLimit, Limit, QuotaGranted, QuotaPending, QuotaRefused, Window
 from framesift.limits.local import LocalLimits
-from framesift.limits.shared.requests import LEASE_S, Requests, Wanted
-from framesift.limits.shared.server import Server
-from framesift.listeners.pictures import BadPicture, OnDemand, looked_at
+from framesift.limits.shared.requests import LEASE_S, ChargeRequest, LedgerRequest
+from framesift.limits.shared.server import RedisAddress
+from framesift.listeners.pictures import BadPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
-from framesift.sampling.candidates import Origin
+from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
-from framesift.settings import LimitsOptions
-from framesift.spool import Accepted, Exit, WhenFull
+from framesift.settings import LimitsSettings
+from framesift.spool import Accepted, FinalOutcome, WhenFull
 from framesift.spool import admin as by_hand
 from framesift.telemetry import Telemetry
-from rigs.fault_proxy import between
+from rigs.fault_proxy import fault_proxy
 from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
 from rigs.hostile_pictures import spoilt
 from rigs.listeners import Style, picture, policy
@@ -87,7 +87,7 @@ def credited(device: FleetDevice) -> list[str]:
 
 def agree(redis: RedisServer, *devices: FleetDevice) -> bool:
     books = {name: ids for name, ids in held(redis).items() if ids}
-    return books == {d.spool.credits.device(): credited(d) for d in devices if credited(d)}
+    return books == {d.spool.shared_quota.device_id(): credited(d) for d in devices if credited(d)}
 
 
 # --- while the ledger can be asked -----------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_devices_of_a_fleet_share_what_there_is(tmp_path: Path, redis: RedisServ
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(3, limit)) == 3
         assert len(b.accepted(9, limit)) == 2
-        assert isinstance(a.offer(limit), Refused)
+        assert isinstance(a.offer(limit), QuotaRefused)
         assert agree(redis, a, b)
 
 
@@ -115,7 +115,7 @@ def test_a_datapoint_that_did_not_reach_the_spool_gives_its_credit_back(tmp_path
     with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
         assert device.offer(limit, jpeg=bytes(2**21)) == "spool_full"
         assert device.looks == 1
-        device.look()
+        device.reconcile()
         assert isinstance(device.offer(limit), Accepted)
         assert agree(redis, device)
 
@@ -124,45 +124,45 @@ def test_a_credit_that_is_given_back_here_is_given_back_there(device: FleetDevic
     limit = quota("hard", (Window.DAILY, 1))
     device.offer(limit)
     (item,) = device.spool.claim(1).items
-    device.spool.done(item.id, Exit.DUPLICATE)
+    device.spool.complete(item.id, FinalOutcome.DUPLICATE)
     assert device.looks == 1
-    device.look()
+    device.reconcile()
     assert device.used() == 0
     assert agree(redis, device)
 
 
 def test_a_delivery_gives_nothing_back_and_asks_for_no_audit(device: FleetDevice, redis: RedisServer) -> None:
     device.accepted(3, quota())
-    device.look()
+    device.reconcile()
     looks = device.looks
     redis.client.config_resetstat()
     assert len(device.leave()) == 3
-    device.look()
+    device.reconcile()
     assert device.looks == looks
     assert "cmdstat_hkeys" not in redis.client.info("commandstats")
 
 
 def test_what_is_on_its_way_between_the_two_books_is_not_given_back(device: FleetDevice, redis: RedisServer) -> None:
     now = device.clock.now()
-    assert isinstance(device.fleet.charge("a", [quota()], now, now), Granted)
-    device.fleet.doubt()
-    device.look()
+    assert isinstance(device.fleet.charge("a", [quota()], now, now), QuotaGranted)
+    device.fleet.request_audit()
+    device.reconcile()
     assert list(held(redis).values()) == [["a"]]
-    device.fleet.settled(PROJECT, "a", is_kept=False)
-    device.look()
+    device.fleet.report_stored(PROJECT, "a", is_stored=False)
+    device.reconcile()
     assert not any(held(redis).values())
 
 
 def test_people_are_told_how_much_of_each_limit_the_fleet_has_used(tmp_path: Path, redis: RedisServer) -> None:
-    account = Account(PROJECT, "hard", Limit(Window.DAILY, 5))
+    account = AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))
     a = FleetDevice(tmp_path / "a", redis.server, accounts=[account])
     with a, FleetDevice(tmp_path / "b", redis.server) as b:
         a.accepted(1, quota("hard", (Window.DAILY, 5)))
         b.accepted(2, quota("hard", (Window.DAILY, 5)))
-        a.look()
-        (use,) = a.crediting.used
-        assert (use.account, use.count) == (account, 3)
-        assert a.crediting.used_at_s == a.clock.now().wall_s
+        a.reconcile()
+        (use,) = a.crediting.usage
+        assert (use.account_limit, use.count) == (account, 3)
+        assert a.crediting.usage_at_s == a.clock.now().wall_s
 
 
 # --- while it can't --------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_frames_are_accepted_without_a_credit_and_leave_when_they_have_one(
     assert device.waiting == 3
     assert {listed.why for listed in by_hand.list_rows(device.spool.path)} == {"it waits for a credit"}
     assert device.leave() == []
-    device.look()
+    device.reconcile()
     assert device.waiting == 3
     redis.start()
     device.clock.advance(60)
@@ -197,9 +197,9 @@ def test_the_most_valuable_ask_first_and_what_is_refused_leaves_by_limit(tmp_pat
         redis.start()
         b.recover()
         assert b.waiting == 0
-        a.look()
+        a.reconcile()
         assert a.leave() == [by_score[0.9]]
-        assert a.exits("limit") == 2
+        assert a.outcomes("limit") == 2
         assert a.spool.counts().ready == 0
         assert agree(redis, a, b)
 
@@ -260,7 +260,7 @@ def test_what_is_too_old_is_not_even_asked_for(tmp_path: Path, redis: RedisServe
         redis.start()
         device.recover()
         assert device.leave() == young
-        assert device.exits("limit") == 1
+        assert device.outcomes("limit") == 1
 
 
 def test_the_strategy_that_has_room_then_is_the_one_that_is_charged(tmp_path: Path, redis: RedisServer) -> None:
@@ -271,7 +271,7 @@ def test_the_strategy_that_has_room_then_is_the_one_that_is_charged(tmp_path: Pa
         redis.start()
         b.recover()
         b.accepted(1, first)
-        a.look()
+        a.reconcile()
         (item,) = a.spool.claim(1).items
         assert (item.strategy, item.tags, item.score) == ("second", ("of-second",), 0.5)
         assert agree(redis, a, b)
@@ -284,7 +284,7 @@ def test_what_was_evicted_while_it_waited_needs_no_credit_and_leaves_the_ceiling
     with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20) as device:
         redis.stop()
         assert len(device.accepted(40, limit, jpeg=bytes(150_000))) > 8
-        assert device.exits("evicted") > 0
+        assert device.outcomes("evicted") > 0
         assert device.waiting == device.spool.counts().ready
         redis.start()
         device.recover()
@@ -297,14 +297,14 @@ def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
     redis.stop()
     (id,) = device.accepted(1, quota())
     redis.start()
-    device.look_until_open()
+    device.reconcile_until_open()
     # The ledger has granted it, and before the spool hears of that, somebody drops it.
-    ledger = device.fleet.ledger(PROJECT)
+    ledger = device.fleet.ledger_for(PROJECT)
     assert ledger is not None
-    ledger.ask(Requests(charge=device.spool.credits.waiting(PROJECT, 9)), device.clock.now())
+    ledger.send(LedgerRequest(charge=device.spool.shared_quota.pending(PROJECT, 9)), device.clock.now())
     by_hand.drop(device.spool.path, [id])
-    device.fleet.doubt()
-    device.look()
+    device.fleet.request_audit()
+    device.reconcile()
     assert device.used() == 0
     assert agree(redis, device)
 
@@ -313,7 +313,7 @@ def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
 def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
     tmp_path: Path, redis: RedisServer, charged: str
 ) -> None:
-    with between(redis.port) as wire, FleetDevice(tmp_path / "a", Server("127.0.0.1", wire.port)) as device:
+    with fault_proxy(redis.port) as wire, FleetDevice(tmp_path / "a", RedisAddress("127.0.0.1", wire.port)) as device:
         if charged == "when it was back":
             redis.stop()
         wire.mode = "cut"
@@ -328,8 +328,8 @@ def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
 
         wire.before_answer = drop_what_was_charged
         device.recover()
-        device.look()
-        assert device.exits("dropped") == 1
+        device.reconcile()
+        assert device.outcomes("dropped") == 1
         assert device.used() == 0
         assert agree(redis, device)
 
@@ -337,7 +337,7 @@ def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
 def test_a_ledger_that_is_well_is_not_connected_to_again(device: FleetDevice, redis: RedisServer) -> None:
     connections = redis.client.info("stats")["total_connections_received"]
     for _ in range(3):
-        device.look()
+        device.reconcile()
     assert redis.client.info("stats")["total_connections_received"] <= connections + 1  # the test's own
 
 
@@ -348,10 +348,10 @@ def test_a_device_that_died_between_the_charge_and_its_spool_gives_the_credit_ba
     tmp_path: Path, redis: RedisServer
 ) -> None:
     first = FleetDevice(tmp_path / "a", redis.server)
-    first.look()
+    first.reconcile()
     first.accepted(1, quota())
-    assert isinstance(first.fleet.charge("lost", [quota()], first.clock.now(), first.clock.now()), Granted)
-    first.die()
+    assert isinstance(first.fleet.charge("lost", [quota()], first.clock.now(), first.clock.now()), QuotaGranted)
+    first.crash()
     assert [len(ids) for ids in held(redis).values()] == [2]
     with FleetDevice(tmp_path / "a", redis.server) as again:
         assert again.used() == 1
@@ -364,11 +364,11 @@ def test_a_device_that_died_between_a_late_grant_and_its_spool_is_granted_it_onc
     limit = quota("hard", (Window.DAILY, 1))
     first = FleetDevice(tmp_path / "a", redis.server)
     (id,) = first.accepted(1, limit)
-    first.look_until_open()
-    ledger = first.fleet.ledger(PROJECT)
+    first.reconcile_until_open()
+    ledger = first.fleet.ledger_for(PROJECT)
     assert ledger is not None
-    ledger.ask(Requests(charge=first.spool.credits.waiting(PROJECT, 9)), first.clock.now())
-    first.die()
+    ledger.send(LedgerRequest(charge=first.spool.shared_quota.pending(PROJECT, 9)), first.clock.now())
+    first.crash()
     with FleetDevice(tmp_path / "a", redis.server) as again:
         assert again.used() == 1
         assert again.leave() == [id]
@@ -379,11 +379,11 @@ def test_what_a_batch_was_charged_before_a_death_stays_charged(tmp_path: Path, r
     limit = quota("hard", most=4)
     first = FleetDevice(tmp_path / "a", redis.server)
     assert len(first.accepted(3, limit)) == 3
-    first.look_until_open()
-    ledger = first.fleet.ledger(PROJECT)
+    first.reconcile_until_open()
+    ledger = first.fleet.ledger_for(PROJECT)
     assert ledger is not None
-    ledger.ask(Requests(charge=first.spool.credits.waiting(PROJECT, 9)), first.clock.now())
-    first.die()
+    ledger.send(LedgerRequest(charge=first.spool.shared_quota.pending(PROJECT, 9)), first.clock.now())
+    first.crash()
     with FleetDevice(tmp_path / "a", redis.server) as again:
         assert len(again.leave()) == 3
         assert len(again.accepted(5, limit)) == 1
@@ -393,7 +393,7 @@ def test_a_device_that_died_after_a_refund_gives_it_back_when_it_starts(tmp_path
     with FleetDevice(tmp_path / "a", redis.server) as first:
         first.accepted(1, quota())
         (item,) = first.spool.claim(1).items
-        first.spool.done(item.id, Exit.DUPLICATE)
+        first.spool.complete(item.id, FinalOutcome.DUPLICATE)
     with FleetDevice(tmp_path / "a", redis.server) as again:
         assert again.used() == 0
 
@@ -402,7 +402,7 @@ def test_an_audit_leaves_alone_what_others_hold(tmp_path: Path, redis: RedisServ
     with FleetDevice(tmp_path / "a", redis.server) as a:
         a.accepted(3, quota())
         with FleetDevice(tmp_path / "b", redis.server) as b:
-            b.look()
+            b.reconcile()
         assert a.used() == 3
 
 
@@ -419,18 +419,18 @@ def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: P
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         a.accepted(1, limit)
-        assert b.crediting.problem == ELSEWHERE
+        assert b.crediting.problem == RUNS_ELSEWHERE
         assert len(b.accepted(9, limit)) == 2  # as if there were no ledger
         for _ in range(3):
             b.clock.advance(LEASE_S)
-            b.look()
-            a.look()
-        assert b.reports == [ELSEWHERE, COPIED]
+            b.reconcile()
+            a.reconcile()
+        assert b.reports == [RUNS_ELSEWHERE, SPOOL_COPIED]
         assert (b.waiting, a.crediting.problem, a.used()) == (2, None, 2)
         _lapse(redis)  # the other one is away for a while
-        b.look()
-        assert (b.crediting.problem, b.waiting) == (COPIED, 2)
-        a.look()
+        b.reconcile()
+        assert (b.crediting.problem, b.waiting) == (SPOOL_COPIED, 2)
+        a.reconcile()
         assert len(a.accepted(9, limit)) == 1
         assert agree(redis, a)
 
@@ -438,12 +438,12 @@ def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: P
 def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) -> None:
     out = io.StringIO()
     telemetry = Telemetry(device.clock, Style(), out=out)
-    sharing = Sharing(LimitsOptions(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
-    for problem in ("connection refused", ELSEWHERE, COPIED, None):
+    sharing = SharedLimits(LimitsSettings(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
+    for problem in ("connection refused", RUNS_ELSEWHERE, SPOOL_COPIED, None):
         sharing._report(problem)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
-    assert lines[1]["why"] == COPIED
+    assert lines[1]["why"] == SPOOL_COPIED
 
 
 def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: FleetDevice) -> None:
@@ -451,9 +451,9 @@ def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: F
     device.clock.reboot("another boot")
     device.clock.step_wall(-3600.0)
     put(device.spool, device.clock, [quota("hard", (Window.DAILY, 5))])
-    steering = SimpleNamespace(accounts=lambda: [Account(PROJECT, "hard", Limit(Window.DAILY, 5))])
+    steering = SimpleNamespace(accounts=lambda: [AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))])
     telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
-    sharing = Sharing(LimitsOptions(), LocalLimits(), steering, telemetry, device.clock)  # type: ignore[arg-type]
+    sharing = SharedLimits(LimitsSettings(), LocalLimits(), steering, telemetry, device.clock)  # type: ignore[arg-type]
     assert [(use.used, use.left) for use in sharing._told(device.spool).used] == [(5, 0)]
 
 
@@ -465,18 +465,18 @@ def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_ove
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with FleetDevice(tmp_path / "b", redis.server) as b:
         b.accepted(1, quota())
-        assert (b.crediting.problem, b.waiting) == (ELSEWHERE, 1)
+        assert (b.crediting.problem, b.waiting) == (RUNS_ELSEWHERE, 1)
         _lapse(redis)
-        assert b.look() == LOOK_EVERY_S
+        assert b.reconcile() == RECONCILE_INTERVAL_S
         assert (b.crediting.problem, b.waiting, b.used()) == (None, 0, 3)
         assert agree(redis, b)
-        assert b.reports == [ELSEWHERE, None]
+        assert b.reports == [RUNS_ELSEWHERE, None]
 
 
 def test_another_boot_is_another_place(device: FleetDevice) -> None:
     device.clock.reboot("boot-2")
-    device.look()
-    assert device.crediting.problem == ELSEWHERE
+    device.reconcile()
+    assert device.crediting.problem == RUNS_ELSEWHERE
 
 
 def test_a_spool_that_was_begun_anew_leaves_charged_what_the_old_one_was(tmp_path: Path, redis: RedisServer) -> None:
@@ -500,11 +500,11 @@ def test_a_ledger_that_forgot_everything_is_told_by_its_devices(tmp_path: Path, 
         assert len(a.accepted(1, limit)) == 1  # not known to whom: it waits
         assert a.waiting == 1
         for one in (b, a):
-            one.look()
+            one.reconcile()
         assert agree(redis, a, b)
         assert a.waiting == 0
         assert a.used() == 5
-        assert isinstance(b.offer(limit), Refused)
+        assert isinstance(b.offer(limit), QuotaRefused)
 
 
 def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
@@ -512,9 +512,9 @@ def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path
         assert device.crediting.problem == RESTORING
         ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
         assert device.waiting == 2
-        assert device.look() <= LOOK_EVERY_S
+        assert device.reconcile() <= RECONCILE_INTERVAL_S
         redis.client.hset(KEY, "born", time.time() - 61)
-        device.look()
+        device.reconcile()
         assert device.crediting.problem is None
         assert sorted(device.leave()) == sorted(ids)
     assert device.reports == [RESTORING, None]
@@ -523,15 +523,15 @@ def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path
 def test_what_was_half_told_when_it_forgot_again_is_told_again(device: FleetDevice, redis: RedisServer) -> None:
     device.accepted(3, quota())
     redis.client.flushall()
-    ledger = device.fleet.ledger(PROJECT)
+    ledger = device.fleet.ledger_for(PROJECT)
     assert ledger is not None
-    generation = ledger.open(device.clock.now()).generation
-    untold = device.spool.credits.untold(PROJECT, generation, 0.0, 2)
-    ledger.ask(Requests(restore=[one.held for one in untold]), device.clock.now())
-    device.spool.credits.told([one.held for one in untold], generation)
+    generation = ledger.connect(device.clock.now()).generation
+    untold = device.spool.shared_quota.unreported(PROJECT, generation, 0.0, 2)
+    ledger.send(LedgerRequest(restore=[one.charge for one in untold]), device.clock.now())
+    device.spool.shared_quota.mark_reported([one.charge for one in untold], generation)
     redis.client.flushall()
-    ledger.is_away("it forgot again")
-    device.look()
+    ledger.set_unavailable("it forgot again")
+    device.reconcile()
     assert agree(redis, device)
 
 
@@ -540,15 +540,15 @@ def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_n
 ) -> None:
     made = datapoint(device.clock)
     grant = device.fleet.charge(made.id, [quota()], made.captured, device.clock.now())
-    assert isinstance(grant, Granted)
+    assert isinstance(grant, QuotaGranted)
     redis.client.flushall()
-    ledger = device.fleet.ledger(PROJECT)
+    ledger = device.fleet.ledger_for(PROJECT)
     assert ledger is not None
-    ledger.is_away("it forgot")
-    device.look()
+    ledger.set_unavailable("it forgot")
+    device.reconcile()
     device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
-    device.fleet.settled(PROJECT, made.id, is_kept=True)
-    device.look()
+    device.fleet.report_stored(PROJECT, made.id, is_stored=True)
+    device.reconcile()
     assert agree(redis, device)
 
 
@@ -558,12 +558,12 @@ def test_it_is_told_before_the_new_memory_grants_anything(tmp_path: Path, redis:
         device.recover()
         made = datapoint(device.clock)
         grant = device.fleet.charge(made.id, [quota()], made.captured, device.clock.now())
-        assert isinstance(grant, Granted)
+        assert isinstance(grant, QuotaGranted)
         redis.client.flushall()
-        device.look()
+        device.reconcile()
         device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
-        device.fleet.settled(PROJECT, made.id, is_kept=True)
-        device.look()
+        device.fleet.report_stored(PROJECT, made.id, is_stored=True)
+        device.reconcile()
         assert device.crediting.problem == RESTORING
         assert agree(redis, device)
 
@@ -574,7 +574,7 @@ def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
         assert len(a.accepted(2, limit)) + len(b.accepted(1, limit)) == 3
         redis.client.flushall()
         for one in (a, b):
-            one.forget_and_look()
+            one.forget_and_reconcile()
         assert len(a.accepted(5, limit)) == 1
 
 
@@ -585,10 +585,10 @@ def test_what_a_person_releases_is_charged_there_too(device: FleetDevice, redis:
     device.accepted(1, quota("hard", (Window.DAILY, 1)))
     (item,) = device.spool.claim(1).items
     device.spool.bury(item.id, "refused", refund=True)
-    device.look()
+    device.reconcile()
     assert device.used() == 0
     by_hand.retry(device.spool.path, [item.id], device.clock.now())
-    device.look()
+    device.reconcile()
     assert device.used() == 1
     assert agree(redis, device)
 
@@ -613,7 +613,7 @@ def test_what_a_device_counted_for_itself_is_charged_when_it_begins_to_share(
 def test_what_waits_has_its_credit_when_nobody_shares_any_more(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
-    assert device.spool.credits.adopt() == 2
+    assert device.spool.shared_quota.grant_pending_locally() == 2
     assert device.waiting == 0
     assert sorted(device.leave()) == sorted(ids)
 
@@ -621,25 +621,25 @@ def test_what_waits_has_its_credit_when_nobody_shares_any_more(device: FleetDevi
 def test_one_device_asks_the_platform_for_all(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", most=10)
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
-        here, there = (FleetCounts(d.spool, d.fleet, d.clock) for d in (a, b))
+        here, there = (FleetBatchCounts(d.spool, d.fleet, d.clock) for d in (a, b))
         a.accepted(2, limit)
         b.accepted(3, limit)
         assert len(a.leave()) == 2  # these have arrived
-        mark = here.mark(PROJECT, "b")
+        mark = here.left_spool_counts(PROJECT, "b")
         assert mark is not None
         assert (mark.own, mark.fleet) == (2, 2)
-        assert there.mark(PROJECT, "b") is None
-        here.seen(PROJECT, "b", 6, mark)  # two of ours, and four of somebody else's
+        assert there.left_spool_counts(PROJECT, "b") is None
+        here.record_platform_size(PROJECT, "b", 6, mark)  # two of ours, and four of somebody else's
         assert len(b.accepted(9, limit)) == 10 - 6 - 3
 
 
 def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
-    counts = FleetCounts(device.spool, device.fleet, device.clock)
-    mark = counts.mark(PROJECT, "b")
+    counts = FleetBatchCounts(device.spool, device.fleet, device.clock)
+    mark = counts.left_spool_counts(PROJECT, "b")
     assert mark is not None
     assert mark.fleet is None
-    counts.seen(PROJECT, "b", 6, mark)
+    counts.record_platform_size(PROJECT, "b", 6, mark)
     assert len(device.accepted(9, quota("hard", most=7))) == 1
 
 
@@ -650,18 +650,21 @@ def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_
     tmp_path: Path, redis: RedisServer
 ) -> None:
     redis.client.execute_command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
-    account = Server("127.0.0.1", redis.port, username="one", password="pass")
+    account = RedisAddress("127.0.0.1", redis.port, username="one", password="pass")
     with FleetDevice(tmp_path / "gate", account) as device:
         device.accepted(1, replace(quota(), project="elsewhere"))
-        pauses = [device.look() for _ in range(8)]
+        pauses = [device.reconcile() for _ in range(8)]
         assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
 
 
 def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
     tmp_path: Path, redis: RedisServer
 ) -> None:
-    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
-        ledger = device.fleet.ledger(PROJECT)
+    with (
+        fault_proxy(redis.port) as wire,
+        FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
+    ):
+        ledger = device.fleet.ledger_for(PROJECT)
         assert ledger is not None
         answers = 0
 
@@ -672,8 +675,8 @@ def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
                 ledger._lose("no answer in time")
 
         wire.before_answer = answered
-        assert device.crediting.look_once() == 0.0
-        assert device.look() == LOOK_EVERY_S
+        assert device.crediting.reconcile_once() == 0.0
+        assert device.reconcile() == RECONCILE_INTERVAL_S
         assert ledger.problem is None
         assert device.reports == [None]
 
@@ -681,8 +684,11 @@ def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
 def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each_time(
     tmp_path: Path, redis: RedisServer
 ) -> None:
-    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
-        device.look()
+    with (
+        fault_proxy(redis.port) as wire,
+        FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
+    ):
+        device.reconcile()
 
         def lost_after(seconds: float) -> float:
             """How long it takes until frames may ask again."""
@@ -691,28 +697,31 @@ def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each
             device.offer(quota())
             wire.mode = "pass"
             waited_s = 0.0
-            while (wait_s := device.look()) < LOOK_EVERY_S or device.crediting.problem is not None:
+            while (wait_s := device.reconcile()) < RECONCILE_INTERVAL_S or device.crediting.problem is not None:
                 device.clock.advance(wait_s)
                 waited_s += wait_s
             return waited_s
 
-        pauses = [lost_after(STEADY_S / 2) for _ in range(10)]
+        pauses = [lost_after(STABLE_AFTER_S / 2) for _ in range(10)]
         assert pauses[0] == 0.0
         assert pauses[1] <= FIRST_PAUSE_S < pauses[4] < pauses[7]
-        assert LONGEST_PAUSE_S / 2 <= pauses[9] <= LONGEST_PAUSE_S
-        assert lost_after(STEADY_S) == 0.0
+        assert MAX_PAUSE_S / 2 <= pauses[9] <= MAX_PAUSE_S
+        assert lost_after(STABLE_AFTER_S) == 0.0
         assert sum(why is not None for why in device.reports) == sum(pause > 0 for pause in pauses)
 
 
 def test_whoever_loses_the_ledger_beside_the_frames_says_why(tmp_path: Path, redis: RedisServer) -> None:
-    with between(redis.port) as wire, FleetDevice(tmp_path / "gate", Server("127.0.0.1", wire.port)) as device:
+    with (
+        fault_proxy(redis.port) as wire,
+        FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
+    ):
         looks = device.looks
         wire.mode = "half"
-        counts = FleetCounts(device.spool, device.fleet, device.clock)
-        assert counts.mark(PROJECT, "b") == Mark(0, None)
+        counts = FleetBatchCounts(device.spool, device.fleet, device.clock)
+        assert counts.left_spool_counts(PROJECT, "b") == LeftSpoolCounts(0, None)
         assert device.looks == looks + 1
         wire.mode = "pass"
-        assert device.look() == LOOK_EVERY_S
+        assert device.reconcile() == RECONCILE_INTERVAL_S
         assert device.reports == [None]
 
 
@@ -721,7 +730,7 @@ def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(
 ) -> None:
     redis.stop()
     device.accepted(1, quota())
-    pauses = [device.look() for _ in range(12)]
+    pauses = [device.reconcile() for _ in range(12)]
     assert all(pause <= 30.0 for pause in pauses)
     assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
     assert len([why for why in device.reports if why is not None]) <= 2
@@ -736,9 +745,9 @@ def test_a_device_whose_spool_cannot_be_read_is_nobody_and_what_it_accepts_waits
     device = FleetDevice(tmp_path / "a", redis.server)
     now = device.clock.now()
     answer = device.fleet.charge("a", [quota("hard", (Window.DAILY, 5))], now, now)
-    assert isinstance(answer, Later)
-    assert answer.within == (quota("hard", (Window.DAILY, 5)),)
-    device.die()
+    assert isinstance(answer, QuotaPending)
+    assert answer.local_quotas == (quota("hard", (Window.DAILY, 5)),)
+    device.crash()
 
 
 def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
@@ -748,7 +757,7 @@ def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
         folder.mkdir()
         spool = make_spool(folder, clock, limits=LocalLimits())
         spool.open()
-        names.append(spool.credits.device())
+        names.append(spool.shared_quota.device_id())
         spool.close()
     assert len({*names}) == 2
     assert all(len(name) == 32 for name in names)
@@ -761,13 +770,13 @@ def sharing(device: FleetDevice, what: Policy) -> Intake:
     """An intake whose limits are the fleet's."""
     return Intake(
         "gate",
-        Origin("gate-7", (), (), seed=0, project=PROJECT),
+        CollectionOrigin("gate-7", (), (), seed=0, project=PROJECT),
         policy=what,
-        classes=AcceptedClasses({}),
+        accepted_classes=AcceptedClasses({}),
         spool=device.spool,
         telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
         clock=device.clock,
-        accepted=lambda: None,
+        on_accepted=lambda: None,
         fleet=device.fleet,
     )
 
@@ -779,15 +788,15 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
     with FleetDevice(tmp_path / "a", redis.server) as device:
         intake = sharing(device, policy(strategy))
 
-        def offer(width: int) -> Refusal | None:
+        def offer(width: int) -> RefusalReason | None:
             frame = Frame("gate", 0, np.zeros((1, width, 3), np.uint8), device.clock.now())
             return intake.offer(frame, prediction("car")).refusal
 
         too_wide = 70_000
-        assert offer(too_wide) is Refusal.UNENCODABLE
-        device.look()
+        assert offer(too_wide) is RefusalReason.UNENCODABLE
+        device.reconcile()
         assert offer(64) is None
-        assert offer(too_wide) is Refusal.LIMIT
+        assert offer(too_wide) is RefusalReason.LIMIT
         assert device.used() == 1
         assert agree(redis, device)
 
@@ -797,28 +806,28 @@ def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_pa
     with FleetDevice(tmp_path / "a", redis.server) as device:
         intake = sharing(device, policy(once))
 
-        def offer(jpeg: bytes) -> Refusal | None:
-            frame = Frame("gate", 0, OnDemand(looked_at(jpeg)), device.clock.now())
+        def offer(jpeg: bytes) -> RefusalReason | None:
+            frame = Frame("gate", 0, LazyEncodedPicture(parse_picture(jpeg)), device.clock.now())
             return intake.offer(frame, prediction("car")).refusal
 
         with pytest.raises(BadPicture):
             offer(spoilt(picture()))
-        device.look()
+        device.reconcile()
         assert device.used() == 0
         assert agree(redis, device)
         assert offer(picture()) is None
-        assert offer(spoilt(picture())) is Refusal.LIMIT  # and is not even decoded
+        assert offer(spoilt(picture())) is RefusalReason.LIMIT  # and is not even decoded
 
 
 def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(device: FleetDevice) -> None:
-    ledger = device.fleet.ledger(PROJECT)
+    ledger = device.fleet.ledger_for(PROJECT)
     assert ledger is not None
     now = device.clock.now()
-    ledger.ask(Requests(charge=[Wanted("stray", (quota(),), now)]), now)
-    device.look()
+    ledger.send(LedgerRequest(charge=[ChargeRequest("stray", (quota(),), now)]), now)
+    device.reconcile()
     assert device.used() == 1
-    device.clock.advance(AUDIT_EVERY_S)
-    device.look()
+    device.clock.advance(AUDIT_INTERVAL_S)
+    device.reconcile()
     assert device.used() == 0
 
 
@@ -832,10 +841,10 @@ def test_a_spool_that_takes_nothing_costs_a_refund_for_each_frame_and_no_audit(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
-        device.look()
+        device.reconcile()
         redis.client.config_resetstat()
         for _ in range(5):
             assert device.offer(quota("hard", (Window.DAILY, 1)), jpeg=bytes(2**21)) == "spool_full"
-            device.look()
+            device.reconcile()
         assert "cmdstat_hkeys" not in redis.client.info("commandstats")
         assert device.used() == 0

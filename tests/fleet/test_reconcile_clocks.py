@@ -42,7 +42,7 @@ def an_hour_passes(device: FleetDevice) -> None:
         device.clock.advance(3700.0)
         device.accepted(1, quota("other"))
         device.leave()
-        device.look()
+        device.reconcile()
 
 
 @pytest.mark.parametrize("wrong_s", [-YEAR_S, YEAR_S, 30.0 - NOON_S], ids=["behind", "ahead", "unset"])
@@ -56,8 +56,8 @@ def test_what_was_used_stays_used_when_the_clock_steps(
         assert len(collected(device, 9)) == 5
         device.clock.step_wall(-wrong_s if is_wrong == "at first" else wrong_s)
         an_hour_passes(device)
-        device.fleet.doubt()
-        device.look()
+        device.fleet.request_audit()
+        device.reconcile()
         assert device.used() == 5
         redis.client.flushall()
         device.recover()
@@ -70,20 +70,20 @@ def test_what_no_audit_asks_for_any_more_is_pruned_and_its_batch_remembers(tmp_p
         ids = collected(device, 4)
         with closing(sqlite3.connect(device.spool.path, isolation_level=None)) as file:
             file.execute("UPDATE charge SET shared_at_s = shared_at_s - 5 * 86400 WHERE id IN (?, ?)", ids[:2])
-        device.look()
+        device.reconcile()
         assert charges(device) == 2
-        assert device.spool.credits.of_batch(HARD.batch) == (4, 4)
+        assert device.spool.shared_quota.batch_counts(HARD.batch) == (4, 4)
 
 
 def test_charges_of_a_ledger_are_old_by_the_device_clock_once_nobody_shares(tmp_path: Path, redis: RedisServer) -> None:
     redis.client.flushall()
     with FleetDevice(tmp_path, redis.server) as device:
         assert len(collected(device, 2)) == 2
-        device.spool.credits.adopt()
+        device.spool.shared_quota.grant_pending_locally()
         device.clock.advance(5 * 86400.0)
         for _ in range(2):
             device.clock.advance(3700.0)
             for _ in range(2):  # the second waits until what follows the first is done
                 device.spool.claim(1)
         assert charges(device) == 0
-        assert device.spool.credits.untold(PROJECT, "any", 0.0, 10) == []
+        assert device.spool.shared_quota.unreported(PROJECT, "any", 0.0, 10) == []

@@ -13,8 +13,8 @@ import zlib
 import pytest
 
 from canaries import KEY
-from framesift.http_client.client import Answered, Request, Unanswered, Web
-from rigs.raw_http_server import OK, Peer, Raw, answering, nobody_listens
+from framesift.http_client.client import HttpClient, HttpRequest, HttpResponse, NoResponse
+from rigs.raw_http_server import OK, Peer, RawServer, answering, reserve_closed_port
 
 SOON_S = 0.8
 # Where something else must have happened before, on a machine that may be busy.
@@ -23,10 +23,12 @@ LATER_S = 1.0
 SLACK_S = 5.0
 
 
-def ask(url: str, *, within_s: float = 10.0, most_bytes: int = 65536, web: Web | None = None) -> Answered | Unanswered:
+def ask(
+    url: str, *, within_s: float = 10.0, most_bytes: int = 65536, web: HttpClient | None = None
+) -> HttpResponse | NoResponse:
     """Asks with a secret in the query; what comes out must not show it."""
-    request = Request("GET", f"{url}/x", secret_query=(("api_key", KEY),))
-    outcome = (web or Web()).exchange(request, within_s=within_s, most_bytes=most_bytes)
+    request = HttpRequest("GET", f"{url}/x", secret_query=(("api_key", KEY),))
+    outcome = (web or HttpClient()).exchange(request, within_s=within_s, max_bytes=most_bytes)
     assert KEY not in f"{request!r} {outcome!r} {web!r}"
     return outcome
 
@@ -43,15 +45,15 @@ def test_an_answer_has_its_status_headers_and_body() -> None:
     with answering(answer("404 Not Found\r\nX-Word: yes", b'{"no": 1}')) as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert (outcome.status, outcome.headers["x-word"], outcome.body) == (404, "yes", b'{"no": 1}')
-    assert abs(outcome.at_s - time.time()) < 60
+    assert abs(outcome.received_at_s - time.time()) < 60
 
 
 def test_the_secret_part_of_the_query_comes_first_and_is_form_encoded() -> None:
     with answering(OK) as server:
-        Web().exchange(
-            Request(
+        HttpClient().exchange(
+            HttpRequest(
                 "GET", f"{server.url}/a", query=(("b", "x y"), ("tag", "ä&"), ("tag", "2")), secret_query=(("k", "+"),)
             ),
             within_s=10,
@@ -63,8 +65,8 @@ def test_the_secret_part_of_the_query_comes_first_and_is_form_encoded() -> None:
 def test_an_address_keeps_its_own_query_and_its_credentials_become_a_header() -> None:
     with answering(OK) as server:
         url = server.url.replace("//", "//me:p%40ss@") + "/a?b=1"
-        request = Request("GET", url, query=(("c", "2"),))
-        Web().exchange(request, within_s=10)
+        request = HttpRequest("GET", url, query=(("c", "2"),))
+        HttpClient().exchange(request, within_s=10)
 
     assert "p%40ss" not in repr(request)
     assert server.asked[0].target == "/a?b=1&c=2"
@@ -74,8 +76,8 @@ def test_an_address_keeps_its_own_query_and_its_credentials_become_a_header() ->
 
 def test_a_body_goes_with_its_length_and_type_and_headers_as_given() -> None:
     with answering(OK) as server:
-        Web().exchange(
-            Request("POST", server.url, body=b"abc", content_type="text/plain", headers={"User-Agent": "me/1"}),
+        HttpClient().exchange(
+            HttpRequest("POST", server.url, body=b"abc", content_type="text/plain", headers={"User-Agent": "me/1"}),
             within_s=10,
         )
 
@@ -90,7 +92,7 @@ def test_a_body_goes_with_its_length_and_type_and_headers_as_given() -> None:
 
 def test_a_connection_is_kept_by_its_thread_and_not_shared_with_another() -> None:
     with answering(OK, OK, OK) as server:
-        web = Web()
+        web = HttpClient()
         for _ in range(3):
             ask(server.url, web=web)
         assert server.connections == 1
@@ -103,9 +105,9 @@ def test_a_connection_is_kept_by_its_thread_and_not_shared_with_another() -> Non
 
 def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
     with answering(OK, OK) as server:
-        web = Web(longest_idle_s=0.0)
+        web = HttpClient(max_idle_s=0.0)
         ask(server.url, web=web)
-        assert isinstance(ask(server.url, web=web), Answered)
+        assert isinstance(ask(server.url, web=web), HttpResponse)
 
         assert server.connections == 2
 
@@ -118,13 +120,13 @@ def test_closing_ends_idle_connections_and_a_later_exchange_opens_another() -> N
             peer.send(OK)
         gone.set()
 
-    with Raw(talk) as server:
-        web = Web()
+    with RawServer(talk) as server:
+        web = HttpClient()
         ask(server.url, web=web)
         web.close()
         assert gone.wait(10)
 
-        assert isinstance(ask(server.url, web=web), Answered)
+        assert isinstance(ask(server.url, web=web), HttpResponse)
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
@@ -136,26 +138,26 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
         peer.reset()
         closed.set()
 
-    with Raw(talk) as server:
-        web = Web()
-        assert isinstance(ask(server.url, web=web), Answered)
+    with RawServer(talk) as server:
+        web = HttpClient()
+        assert isinstance(ask(server.url, web=web), HttpResponse)
         assert closed.wait(10)
-        assert isinstance(ask(server.url, web=web), Answered)
+        assert isinstance(ask(server.url, web=web), HttpResponse)
         assert server.connections == 2
 
 
 def test_connection_close_is_obeyed() -> None:
     with answering(answer("200 OK\r\nConnection: close")) as server:
-        web = Web()
-        assert isinstance(ask(server.url, web=web), Answered)
-        assert isinstance(ask(server.url, web=web), Answered)
+        web = HttpClient()
+        assert isinstance(ask(server.url, web=web), HttpResponse)
+        assert isinstance(ask(server.url, web=web), HttpResponse)
 
 
 def test_a_body_without_a_length_ends_with_the_connection() -> None:
     with answering(b"HTTP/1.1 200 OK\r\n\r\n{}") as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert outcome.body == b"{}"
 
 
@@ -163,7 +165,7 @@ def test_a_body_in_chunks_is_put_together() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n") as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert outcome.body == b"{}"
 
 
@@ -171,7 +173,7 @@ def test_a_body_in_chunks_is_put_together() -> None:
 def test_what_comes_before_the_answer_is_skipped(early: str) -> None:
     preliminary = f"HTTP/1.1 {early}\r\n\r\n".encode()
     with answering(preliminary * 2 + answer("201 Created", b"1"), answer("202 Accepted", b"2")) as server:
-        web = Web()
+        web = HttpClient()
         outcomes = [ask(server.url, web=web), ask(server.url, web=web)]
 
     assert [outcome.status for outcome in outcomes] == [201, 202]
@@ -182,13 +184,13 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     with answering(OK) as other, answering(answer(f"302 Found\r\nLocation: {other.url}/")) as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert (outcome.status, outcome.headers["Location"], other.connections) == (302, f"{other.url}/", 0)
 
 
 def test_a_cookie_is_not_kept() -> None:
     with answering(answer("200 OK\r\nSet-Cookie: a=b"), OK) as server:
-        web = Web()
+        web = HttpClient()
         ask(server.url, web=web)
         ask(server.url, web=web)
 
@@ -209,7 +211,7 @@ def test_a_body_that_is_cut_or_damaged_is_no_answer(cut: bytes) -> None:
     with answering(cut) as server:
         outcome = ask(server.url)
 
-    assert outcome == Unanswered("127.0.0.1: the answer is cut off or damaged", arrived=True, status=200)
+    assert outcome == NoResponse("127.0.0.1: the answer is cut off or damaged", may_have_arrived=True, status=200)
 
 
 @pytest.mark.parametrize(
@@ -226,8 +228,8 @@ def test_what_is_no_answer_of_a_server_is_unknown(garbage: bytes, why: str) -> N
     with answering(garbage) as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Unanswered)
-    assert (outcome.why, outcome.arrived) == (f"127.0.0.1: {why}", True)
+    assert isinstance(outcome, NoResponse)
+    assert (outcome.why, outcome.may_have_arrived) == (f"127.0.0.1: {why}", True)
 
 
 def test_a_reset_after_the_request_may_have_arrived() -> None:
@@ -235,11 +237,11 @@ def test_a_reset_after_the_request_may_have_arrived() -> None:
         peer.read()
         peer.reset()
 
-    with Raw(talk) as server:
+    with RawServer(talk) as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Unanswered)
-    assert outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert outcome.may_have_arrived
     assert "Connection reset by peer" in outcome.why
 
 
@@ -249,7 +251,7 @@ def test_a_line_that_is_no_header_hides_nothing_and_shows_nothing(caplog: pytest
     with answering(answer("200 OK\r\nA: b\r\nno header\r\nC: d")) as server:
         outcome = ask(server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert caplog.records == []
 
 
@@ -265,11 +267,11 @@ def test_an_answer_larger_than_asked_is_refused_and_its_connection_closed() -> N
         except OSError:
             gone.set()
 
-    with Raw(talk) as server:
+    with RawServer(talk) as server:
         outcome = ask(server.url, most_bytes=100_000)
 
-        assert outcome == Unanswered(
-            "127.0.0.1: the answer is too large: more than 100000 bytes", arrived=True, status=200
+        assert outcome == NoResponse(
+            "127.0.0.1: the answer is too large: more than 100000 bytes", may_have_arrived=True, status=200
         )
         assert gone.wait(10)
 
@@ -283,7 +285,7 @@ def test_the_most_bytes_are_counted_as_the_body_is_in_the_end(size: int, fits: b
     with answering(answer("200 OK" + ("\r\nContent-Encoding: gzip" if packed else ""), body)) as server:
         outcome = ask(server.url, most_bytes=1000)
 
-    assert isinstance(outcome, Answered) == fits
+    assert isinstance(outcome, HttpResponse) == fits
 
 
 def test_a_packed_bomb_is_refused_before_it_is_unpacked() -> None:
@@ -295,17 +297,17 @@ def test_a_packed_bomb_is_refused_before_it_is_unpacked() -> None:
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-    assert isinstance(outcome, Unanswered)
+    assert isinstance(outcome, NoResponse)
     assert "too large" in outcome.why
     assert most < 4_000_000
 
 
 def test_no_answer_within_the_deadline() -> None:
-    with Raw(Peer.hold) as server:
+    with RawServer(Peer.hold) as server:
         began_s = time.monotonic()
         outcome = ask(server.url, within_s=SOON_S)
 
-        assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True)
+        assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True)
         assert SOON_S <= took_s(began_s) < SOON_S + SLACK_S
 
 
@@ -322,11 +324,11 @@ def test_the_deadline_covers_an_answer_that_trickles(content: bytes) -> None:
         peer.read()
         peer.trickle(content, every_s=0.05)
 
-    with Raw(talk) as server:
+    with RawServer(talk) as server:
         began_s = time.monotonic()
         outcome = ask(server.url, within_s=SOON_S)
 
-        assert isinstance(outcome, Unanswered)
+        assert isinstance(outcome, NoResponse)
         assert outcome.why == "127.0.0.1: no whole answer in time"
         assert took_s(began_s) < SOON_S + SLACK_S
 
@@ -337,20 +339,20 @@ def test_the_deadline_covers_a_body_that_trickles() -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         peer.trickle(b" " * 1000, every_s=0.05)
 
-    with Raw(talk) as server:
+    with RawServer(talk) as server:
         began_s = time.monotonic()
         outcome = ask(server.url, within_s=LATER_S)
 
-        assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True, status=200)
+        assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True, status=200)
         assert took_s(began_s) < LATER_S + SLACK_S
 
 
 def test_the_deadline_covers_a_request_that_nobody_reads() -> None:
-    with Raw(lambda _: server.over.wait(10)) as server:
+    with RawServer(lambda _: server.over.wait(10)) as server:
         began_s = time.monotonic()
-        outcome = Web().exchange(Request("POST", server.url, body=bytes(20_000_000)), within_s=LATER_S)
+        outcome = HttpClient().exchange(HttpRequest("POST", server.url, body=bytes(20_000_000)), within_s=LATER_S)
 
-        assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True)
+        assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True)
         assert took_s(began_s) < LATER_S + SLACK_S
 
 
@@ -362,10 +364,10 @@ def test_a_connection_on_which_an_exchange_failed_is_not_used_again() -> None:
         peer.send(OK)
         peer.hold()
 
-    with Raw(talk) as server:
-        web = Web()
-        assert isinstance(ask(f"{server.url}/late", web=web, within_s=SOON_S), Unanswered)
-        assert isinstance(ask(server.url, web=web), Answered)
+    with RawServer(talk) as server:
+        web = HttpClient()
+        assert isinstance(ask(f"{server.url}/late", web=web, within_s=SOON_S), NoResponse)
+        assert isinstance(ask(server.url, web=web), HttpResponse)
         assert server.connections == 2
 
 
@@ -374,26 +376,26 @@ def test_an_answer_given_before_the_body_was_read_is_heard() -> None:
         peer.send(answer("413 Content Too Large"))
         peer.hold()
 
-    with Raw(talk) as server:
-        outcome = Web().exchange(Request("POST", server.url, body=bytes(10_000_000)), within_s=10)
+    with RawServer(talk) as server:
+        outcome = HttpClient().exchange(HttpRequest("POST", server.url, body=bytes(10_000_000)), within_s=10)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert outcome.status == 413
 
 
 def test_nothing_arrived_where_the_connection_is_refused() -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     with place:
         outcome = ask(f"http://127.0.0.1:{port}")
 
-    assert outcome == Unanswered("127.0.0.1: Connection refused (while connecting)", arrived=False)
+    assert outcome == NoResponse("127.0.0.1: Connection refused (while connecting)", may_have_arrived=False)
 
 
 def test_nothing_arrived_where_the_name_is_not_known() -> None:
     outcome = ask("http://nowhere.invalid")
 
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
     assert outcome.why.startswith("nowhere.invalid: its name can't be looked up (")
 
 
@@ -410,7 +412,7 @@ def test_nothing_arrived_where_the_connection_is_not_taken_in_time() -> None:
         for one in waiting:
             one.close()
 
-    assert outcome == Unanswered("127.0.0.1: no connection in time", arrived=False)
+    assert outcome == NoResponse("127.0.0.1: no connection in time", may_have_arrived=False)
     assert took_s(began_s) < SOON_S + SLACK_S
 
 
@@ -420,16 +422,16 @@ def test_nothing_arrived_where_the_connection_is_not_taken_in_time() -> None:
 def test_what_is_no_address_is_told_and_nothing_arrived(url: str) -> None:
     outcome = ask(url)
 
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
 
 
 def test_a_proxy_gets_the_whole_address_and_its_own_credentials() -> None:
     with answering(OK) as proxy:
-        web = Web(proxy=proxy.url.replace("//", "//me:secret%21@"))
+        web = HttpClient(proxy=proxy.url.replace("//", "//me:secret%21@"))
         outcome = ask("http://you:there@somewhere.invalid", web=web)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert proxy.asked[0].target == f"http://somewhere.invalid/x?api_key={KEY}"
     assert proxy.asked[0].header("Proxy-Authorization") == "Basic bWU6c2VjcmV0IQ=="
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from canaries import KEY
-from framesift.http_client.client import Answered, Request, Unanswered, Web
-from rigs.raw_http_server import OK, Peer, Raw, answering, make_certificate
+from framesift.http_client.client import HttpClient, HttpRequest, HttpResponse, NoResponse
+from rigs.raw_http_server import OK, Peer, RawServer, answering, make_certificate
 
 SOON_S = 0.8
 # Where a handshake must have happened before, on a machine that may be busy.
@@ -24,8 +24,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-def ask(web: Web, url: str, within_s: float = 10.0, body: bytes | None = None) -> Answered | Unanswered:
-    request = Request("POST" if body else "GET", url, secret_query=(("api_key", KEY),), body=body)
+def ask(web: HttpClient, url: str, within_s: float = 10.0, body: bytes | None = None) -> HttpResponse | NoResponse:
+    request = HttpRequest("POST" if body else "GET", url, secret_query=(("api_key", KEY),), body=body)
     began_s = time.monotonic()
     outcome = web.exchange(request, within_s=within_s)
     assert time.monotonic() - began_s < within_s + SLACK_S
@@ -37,21 +37,21 @@ def test_who_is_vouched_for_by_the_named_certificates_is_asked_and_the_connectio
     certificate: Certificate,
 ) -> None:
     with answering(OK, OK, certificate=certificate) as server:
-        web = Web(ca_file=certificate[0])
+        web = HttpClient(ca_file=certificate[0])
         outcomes = [ask(web, server.url), ask(web, server.url.replace("127.0.0.1", "LOCALHOST"))]
         again = ask(web, server.url)
 
-    assert all(isinstance(outcome, Answered) for outcome in (*outcomes, again))
+    assert all(isinstance(outcome, HttpResponse) for outcome in (*outcomes, again))
     assert server.connections == 2
 
 
 def test_who_is_vouched_for_by_nobody_is_told_nothing(certificate: Certificate) -> None:
     with answering(OK, certificate=certificate) as server:
-        outcome = ask(Web(), server.url)
+        outcome = ask(HttpClient(), server.url)
 
     assert server.asked == []
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
     assert outcome.why == (
         "127.0.0.1: its certificate can't be verified (self-signed certificate); "
         "check the address, this machine's clock, and whether network.ca_file is needed here"
@@ -61,52 +61,52 @@ def test_who_is_vouched_for_by_nobody_is_told_nothing(certificate: Certificate) 
 def test_who_has_a_certificate_of_somebody_else_is_told_nothing(tmp_path: Path) -> None:
     theirs = make_certificate(tmp_path, names="DNS:elsewhere.example")
     with answering(OK, certificate=theirs) as server:
-        outcome = ask(Web(ca_file=theirs[0]), server.url)
+        outcome = ask(HttpClient(ca_file=theirs[0]), server.url)
 
     assert server.asked == []
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
     assert "IP address mismatch" in outcome.why
 
 
 def test_a_clock_that_was_never_set_is_told_as_the_reason(certificate: Certificate) -> None:
     with answering(OK, certificate=certificate) as server:
-        outcome = ask(Web(now_s=lambda: 86_400.0), server.url)
+        outcome = ask(HttpClient(now_s=lambda: 86_400.0), server.url)
 
-    assert isinstance(outcome, Unanswered)
+    assert isinstance(outcome, NoResponse)
     assert outcome.why.endswith("; this machine's clock is not set, it says 1970-01-02")
 
 
 def test_who_does_not_speak_tls_is_told_nothing() -> None:
-    with Raw(lambda peer: peer.send(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
-        outcome = ask(Web(), server.url.replace("http", "https"))
+    with RawServer(lambda peer: peer.send(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
+        outcome = ask(HttpClient(), server.url.replace("http", "https"))
 
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
     assert outcome.why.startswith("127.0.0.1: TLS failed (")
 
 
 def test_a_handshake_that_is_broken_off_brought_nothing() -> None:
-    with Raw(Peer.reset) as server:
-        outcome = ask(Web(), server.url.replace("http", "https"))
+    with RawServer(Peer.reset) as server:
+        outcome = ask(HttpClient(), server.url.replace("http", "https"))
 
-    assert isinstance(outcome, Unanswered)
-    assert not outcome.arrived
+    assert isinstance(outcome, NoResponse)
+    assert not outcome.may_have_arrived
 
 
 def test_the_deadline_covers_a_handshake_that_is_never_answered() -> None:
-    with Raw(Peer.hold) as server:
-        outcome = ask(Web(), server.url.replace("http", "https"), within_s=SOON_S)
+    with RawServer(Peer.hold) as server:
+        outcome = ask(HttpClient(), server.url.replace("http", "https"), within_s=SOON_S)
 
-    assert outcome == Unanswered("127.0.0.1: no secured connection in time", arrived=False)
+    assert outcome == NoResponse("127.0.0.1: no secured connection in time", may_have_arrived=False)
 
 
 def test_the_deadline_covers_a_handshake_that_trickles() -> None:
     # The beginning of a record that a server may send first, byte by byte and far too long.
-    with Raw(lambda peer: peer.trickle(b"\x16\x03\x03\x40\x00" + bytes(1000), every_s=0.05)) as server:
-        outcome = ask(Web(), server.url.replace("http", "https"), within_s=SOON_S)
+    with RawServer(lambda peer: peer.trickle(b"\x16\x03\x03\x40\x00" + bytes(1000), every_s=0.05)) as server:
+        outcome = ask(HttpClient(), server.url.replace("http", "https"), within_s=SOON_S)
 
-    assert outcome == Unanswered("127.0.0.1: no secured connection in time", arrived=False)
+    assert outcome == NoResponse("127.0.0.1: no secured connection in time", may_have_arrived=False)
 
 
 def test_the_deadline_covers_an_answer_that_trickles(certificate: Certificate) -> None:
@@ -114,24 +114,24 @@ def test_the_deadline_covers_an_answer_that_trickles(certificate: Certificate) -
         peer.read()
         peer.trickle(OK, every_s=0.05)
 
-    with Raw(talk, certificate) as server:
-        outcome = ask(Web(ca_file=certificate[0]), server.url, within_s=LATER_S)
+    with RawServer(talk, certificate) as server:
+        outcome = ask(HttpClient(ca_file=certificate[0]), server.url, within_s=LATER_S)
 
-    assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True)
+    assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True)
 
 
 def test_the_deadline_covers_a_request_that_nobody_reads(certificate: Certificate) -> None:
-    with Raw(lambda _: server.over.wait(10), certificate) as server:
-        outcome = ask(Web(ca_file=certificate[0]), server.url, within_s=LATER_S, body=bytes(20_000_000))
+    with RawServer(lambda _: server.over.wait(10), certificate) as server:
+        outcome = ask(HttpClient(ca_file=certificate[0]), server.url, within_s=LATER_S, body=bytes(20_000_000))
 
-    assert outcome == Unanswered("127.0.0.1: no whole answer in time", arrived=True)
+    assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True)
 
 
 def test_certificates_that_are_not_there_are_told_by_name_and_read_once_they_are(
     certificate: Certificate, tmp_path: Path
 ) -> None:
     ca_file = tmp_path / "ca.pem"
-    web = Web(ca_file=ca_file)
+    web = HttpClient(ca_file=ca_file)
     with answering(OK, certificate=certificate) as server:
         missing = ask(web, server.url)
         ca_file.write_bytes(b"nothing of the kind")
@@ -139,13 +139,13 @@ def test_certificates_that_are_not_there_are_told_by_name_and_read_once_they_are
         ca_file.write_bytes(certificate[0].read_bytes())
         there = ask(web, server.url)
 
-    assert missing == Unanswered(
-        f"{ca_file}: the certificates to trust can't be read (No such file or directory)", arrived=False
+    assert missing == NoResponse(
+        f"{ca_file}: the certificates to trust can't be read (No such file or directory)", may_have_arrived=False
     )
-    assert empty == Unanswered(
-        f"{ca_file}: the certificates to trust can't be read (no certificate in it)", arrived=False
+    assert empty == NoResponse(
+        f"{ca_file}: the certificates to trust can't be read (no certificate in it)", may_have_arrived=False
     )
-    assert isinstance(there, Answered)
+    assert isinstance(there, HttpResponse)
 
 
 def test_the_keys_of_a_connection_are_written_nowhere(
@@ -153,7 +153,7 @@ def test_the_keys_of_a_connection_are_written_nowhere(
 ) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     with answering(OK, certificate=certificate) as server:
-        assert isinstance(ask(Web(ca_file=certificate[0]), server.url), Answered)
+        assert isinstance(ask(HttpClient(ca_file=certificate[0]), server.url), HttpResponse)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -164,11 +164,11 @@ def test_a_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_through(cer
         peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         peer.join(server.port)
 
-    with answering(OK, certificate=certificate) as server, Raw(talk) as proxy:
-        web = Web(ca_file=certificate[0], proxy=proxy.url.replace("//", "//me:secret@"))
+    with answering(OK, certificate=certificate) as server, RawServer(talk) as proxy:
+        web = HttpClient(ca_file=certificate[0], proxy=proxy.url.replace("//", "//me:secret@"))
         outcome = ask(web, server.url)
 
-    assert isinstance(outcome, Answered)
+    assert isinstance(outcome, HttpResponse)
     assert proxy.asked[0].target == f"127.0.0.1:{server.port}"
     assert proxy.asked[0].header("Proxy-Authorization") == "Basic bWU6c2VjcmV0"
     assert KEY in server.asked[0].target
@@ -177,17 +177,17 @@ def test_a_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_through(cer
 
 def test_a_proxy_that_lets_nothing_through_brought_nothing() -> None:
     with answering(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
-        outcome = ask(Web(proxy=proxy.url), "https://somewhere.invalid")
+        outcome = ask(HttpClient(proxy=proxy.url), "https://somewhere.invalid")
 
-    assert outcome == Unanswered(
-        "somewhere.invalid (through the proxy 127.0.0.1): the proxy lets nothing through (407)", arrived=False
+    assert outcome == NoResponse(
+        "somewhere.invalid (through the proxy 127.0.0.1): the proxy lets nothing through (407)", may_have_arrived=False
     )
 
 
 def test_the_deadline_covers_a_proxy_that_trickles() -> None:
-    with Raw(lambda peer: peer.trickle(b"HTTP/1.1 200 OK\r\nX: " + bytes(1000), every_s=0.05)) as proxy:
-        outcome = ask(Web(proxy=proxy.url), "https://somewhere.invalid", within_s=SOON_S)
+    with RawServer(lambda peer: peer.trickle(b"HTTP/1.1 200 OK\r\nX: " + bytes(1000), every_s=0.05)) as proxy:
+        outcome = ask(HttpClient(proxy=proxy.url), "https://somewhere.invalid", within_s=SOON_S)
 
-    assert outcome == Unanswered(
-        "somewhere.invalid (through the proxy 127.0.0.1): no secured connection in time", arrived=False
+    assert outcome == NoResponse(
+        "somewhere.invalid (through the proxy 127.0.0.1): no secured connection in time", may_have_arrived=False
     )

@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
-from framesift.limits import Granted, Limit, Quota, Refused, SharedCharge, Unknown, Window, window_start
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, SharedCharge, Window, window_start
 from framesift.limits import clock_steps as steps
-from framesift.limits.local import LocalLimits, grant_by_hand
+from framesift.limits.local import LocalLimits, grant_manually
 from framesift.limits.shared import pending as late
 from framesift.spool import Accepted
-from rigs.local_limits import Desk, quota, tables
+from rigs.local_limits import LimitsClient, quota, tables
 from rigs.spools import make_spool, put
 
 MINUTE, HOUR, DAY = Window.MINUTELY, Window.HOURLY, Window.DAILY
@@ -35,22 +35,22 @@ def cursor(tmp_path: Path) -> Iterator[sqlite3.Cursor]:
 
 
 @pytest.fixture
-def desk(cursor: sqlite3.Cursor) -> Desk:
-    return Desk(cursor, ManualClock())
+def desk(cursor: sqlite3.Cursor) -> LimitsClient:
+    return LimitsClient(cursor, ManualClock())
 
 
-def set_clock(desk: Desk, wall_s: float) -> None:
+def set_clock(desk: LimitsClient, wall_s: float) -> None:
     desk.clock.step_wall(wall_s - desk.clock.now().wall_s)
 
 
-def reboot(desk: Desk, boot_id: str, *, wall_s: float, boottime_s: float = 10.0) -> None:
+def reboot(desk: LimitsClient, boot_id: str, *, wall_s: float, boottime_s: float = 10.0) -> None:
     """The machine starts again, with a clock that reads so, and the program with it."""
     desk.clock.reboot(boot_id, boottime_s)
     set_clock(desk, wall_s)
     desk.limits = LocalLimits()
 
 
-def housekeeping(desk: Desk, seconds: float) -> None:
+def housekeeping(desk: LimitsClient, seconds: float) -> None:
     """So much time passes, and the program looks after its rows meanwhile."""
     for _ in range(10):
         desk.clock.advance(seconds / 10)
@@ -61,7 +61,7 @@ def housekeeping(desk: Desk, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("step_s", [10.0, 3600.0, 86400.0, 10 * 365 * 86400.0])
-def test_a_jump_forward_prints_no_credits(desk: Desk, step_s: float) -> None:
+def test_a_jump_forward_prints_no_credits(desk: LimitsClient, step_s: float) -> None:
     q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
     desk.clock.advance(55)
     assert desk.granted(q) == 2
@@ -69,7 +69,7 @@ def test_a_jump_forward_prints_no_credits(desk: Desk, step_s: float) -> None:
     assert desk.granted(q) == 0
 
 
-def test_a_jump_carries_only_into_windows_that_it_opened(desk: Desk) -> None:
+def test_a_jump_carries_only_into_windows_that_it_opened(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2), (DAY, 5))
     assert desk.granted(q) == 2
     desk.clock.step_wall(60)  # another minute, the same day
@@ -80,7 +80,7 @@ def test_a_jump_carries_only_into_windows_that_it_opened(desk: Desk) -> None:
     assert desk.granted(q) == 1
 
 
-def test_after_a_jump_the_next_windows_are_free(desk: Desk) -> None:
+def test_after_a_jump_the_next_windows_are_free(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2))
     desk.granted(q)
     desk.clock.step_wall(3600)
@@ -89,7 +89,7 @@ def test_after_a_jump_the_next_windows_are_free(desk: Desk) -> None:
     assert desk.granted(q) == 2
 
 
-def test_jump_after_jump_prints_no_credits(desk: Desk) -> None:
+def test_jump_after_jump_prints_no_credits(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 3))
     desk.granted(q)
     for _ in range(5):
@@ -97,26 +97,26 @@ def test_jump_after_jump_prints_no_credits(desk: Desk) -> None:
         assert desk.granted(q) == 0
 
 
-def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: Desk) -> None:
+def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 3))
     desk.granted(q)
     desk.clock.advance(100)
     desk.clock.step_wall(7200)
-    again = Desk(desk.cursor, desk.clock)
+    again = LimitsClient(desk.cursor, desk.clock)
     again.number = 500
     assert again.granted(q) == 0
 
 
 def test_the_clock_that_is_set_for_the_first_time_prints_no_credits(cursor: sqlite3.Cursor) -> None:
     clock = ManualClock(wall_s=1000.0)
-    desk = Desk(cursor, clock)
+    desk = LimitsClient(cursor, clock)
     q = quota("a", (DAY, 3))
     assert desk.granted(q) == 3
     clock.step_wall(NOON_S)
     assert desk.granted(q) == 0
 
 
-def test_a_small_correction_carries_nothing(desk: Desk) -> None:
+def test_a_small_correction_carries_nothing(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2))
     desk.clock.advance(58)
     desk.granted(q)
@@ -127,7 +127,7 @@ def test_a_small_correction_carries_nothing(desk: Desk) -> None:
 # --- back -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_back_meets_the_charges_of_its_own_time(desk: Desk) -> None:
+def test_a_step_back_meets_the_charges_of_its_own_time(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 2))
     desk.granted(q)
     desk.clock.advance(3600)
@@ -137,7 +137,7 @@ def test_a_step_back_meets_the_charges_of_its_own_time(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("step_s", [-30.0, -3600.0, -2 * DAY_S, 30.0 - MIDNIGHT_S], ids=["30s", "1h", "2d", "unset"])
-def test_a_step_back_prints_no_credits(desk: Desk, step_s: float) -> None:
+def test_a_step_back_prints_no_credits(desk: LimitsClient, step_s: float) -> None:
     q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
     set_clock(desk, MIDNIGHT_S + 20)  # just after a minute, an hour and a day began
     assert desk.granted(q) == 2
@@ -147,7 +147,7 @@ def test_a_step_back_prints_no_credits(desk: Desk, step_s: float) -> None:
     assert desk.granted(q) == 1
 
 
-def test_what_a_step_takes_back_over_midnight_counts_after_midnight_until_it_is_a_day_old(desk: Desk) -> None:
+def test_what_a_step_takes_back_over_midnight_counts_after_midnight_until_it_is_a_day_old(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 1800)
     assert desk.granted(q) == 5
@@ -160,7 +160,7 @@ def test_what_a_step_takes_back_over_midnight_counts_after_midnight_until_it_is_
 
 @pytest.mark.parametrize("step_s", [-3600.0, -2 * DAY_S, -10 * YEAR_S, 3600.0, 10 * YEAR_S])
 @pytest.mark.parametrize("stay_s", [1.0, 600.0])
-def test_a_clock_that_goes_to_and_fro_prints_no_credits(desk: Desk, step_s: float, stay_s: float) -> None:
+def test_a_clock_that_goes_to_and_fro_prints_no_credits(desk: LimitsClient, step_s: float, stay_s: float) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S - 1)
     granted = 0
@@ -173,7 +173,7 @@ def test_a_clock_that_goes_to_and_fro_prints_no_credits(desk: Desk, step_s: floa
     assert desk.granted(q) == 5
 
 
-def test_a_clock_set_to_just_before_midnight_again_and_again_prints_one_day_at_most(desk: Desk) -> None:
+def test_a_clock_set_to_just_before_midnight_again_and_again_prints_one_day_at_most(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     granted = desk.granted(q)
     for day in (9, -9, 5, 6, -400, 0):
@@ -184,7 +184,7 @@ def test_a_clock_set_to_just_before_midnight_again_and_again_prints_one_day_at_m
     assert granted == 5
 
 
-def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_credits_for_one_day(desk: Desk) -> None:
+def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_credits_for_one_day(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     desk.clock.step_wall(10 * YEAR_S)
     assert desk.granted(q) == 5
@@ -198,14 +198,14 @@ def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_credits_for_one_d
     assert desk.cursor.execute("SELECT count(*) FROM carried").fetchone() == (0,)
 
 
-def test_the_window_is_known_again_after_a_small_step_back_within_it(desk: Desk) -> None:
+def test_the_window_is_known_again_after_a_small_step_back_within_it(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     assert desk.granted(q, tries=3) == 3
     desk.clock.step_wall(-10)
     assert desk.granted(q) == 2
 
 
-def test_a_step_back_while_the_program_was_killed_prints_no_credits(desk: Desk) -> None:
+def test_a_step_back_while_the_program_was_killed_prints_no_credits(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -217,7 +217,7 @@ def test_a_step_back_while_the_program_was_killed_prints_no_credits(desk: Desk) 
     assert desk.granted(q) == 0
 
 
-def test_what_a_step_has_moved_counts_also_after_a_reboot(desk: Desk) -> None:
+def test_what_a_step_has_moved_counts_also_after_a_reboot(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -230,30 +230,30 @@ def test_what_a_step_has_moved_counts_also_after_a_reboot(desk: Desk) -> None:
     assert desk.granted(q) == 5
 
 
-def test_a_frame_captured_before_a_step_back_is_charged_by_the_clock_after_it(desk: Desk) -> None:
+def test_a_frame_captured_before_a_step_back_is_charged_by_the_clock_after_it(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 2))
     set_clock(desk, MIDNIGHT_S + 20)
     captured = desk.clock.now()
     assert desk.granted(q) == 2
     desk.clock.step_wall(-3600)
-    assert desk.charge(q, captured=captured) == Refused(False)
+    assert desk.charge(q, captured=captured) == QuotaRefused(False)
 
 
-def test_credits_that_others_have_granted_keep_their_age_too(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_credits_that_others_have_granted_keep_their_age_too(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = quota("a", (DAY, 3))
     set_clock(desk, MIDNIGHT_S + 20)
     now = desk.clock.now()
-    desk.limits.record(cursor, "shared", q, now, now, "shared", SharedCharge(7.0, "g"))
+    desk.limits.record_charge(cursor, "shared", q, now, now, "shared", SharedCharge(7.0, "g"))
     desk.clock.step_wall(-3600)
-    grant_by_hand(cursor, "hand", "a", "b", None, desk.clock.now())
+    grant_manually(cursor, "hand", "a", "b", None, desk.clock.now())
     assert desk.granted(q) == 1
     desk.clock.step_wall(3600)
     assert desk.granted(q) == 0
 
 
-def test_an_hour_that_is_not_known_any_more_stays_so_when_the_clock_is_set_back(desk: Desk) -> None:
+def test_an_hour_that_is_not_known_any_more_stays_so_when_the_clock_is_set_back(desk: LimitsClient) -> None:
     set_clock(desk, MIDNIGHT_S + 20)
-    desk.limits.spend_open_windows(desk.cursor, desk.clock.now())
+    desk.limits.exhaust_open_windows(desk.cursor, desk.clock.now())
     desk.clock.step_wall(-3600)
     assert desk.granted(quota("a", (HOUR, 9))) == 0
     desk.clock.advance(3600)
@@ -264,20 +264,20 @@ def test_an_hour_that_is_not_known_any_more_stays_so_when_the_clock_is_set_back(
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, -30.0, 30.0, 3600.0])
-def test_what_was_known_by_heart_is_not_believed_once_the_clock_was_set(desk: Desk, step_s: float) -> None:
+def test_what_was_known_by_heart_is_not_believed_once_the_clock_was_set(desk: LimitsClient, step_s: float) -> None:
     q = [quota("a", (DAY, 1))]
     desk.charge(*q)
     now = desk.clock.now()
-    assert desk.limits.ask(desk.cursor, q, now, now) == desk.limits.ask(None, q, now, now) == Refused(False)
+    assert desk.limits.check(desk.cursor, q, now, now) == desk.limits.check(None, q, now, now) == QuotaRefused(False)
     desk.clock.step_wall(step_s)
     now = desk.clock.now()
-    assert desk.limits.ask(None, q, now, now) == Unknown()
-    assert desk.limits.ask(desk.cursor, q, now, now) == Unknown()
-    assert desk.charge(*q) == Refused(False)
-    assert desk.limits.ask(desk.cursor, q, now, now) == desk.limits.ask(None, q, now, now) == Refused(False)
+    assert desk.limits.check(None, q, now, now) == QuotaUnknown()
+    assert desk.limits.check(desk.cursor, q, now, now) == QuotaUnknown()
+    assert desk.charge(*q) == QuotaRefused(False)
+    assert desk.limits.check(desk.cursor, q, now, now) == desk.limits.check(None, q, now, now) == QuotaRefused(False)
 
 
-def test_a_refusal_after_a_step_is_known_by_heart_no_longer_than_it_holds(desk: Desk) -> None:
+def test_a_refusal_after_a_step_is_known_by_heart_no_longer_than_it_holds(desk: LimitsClient) -> None:
     q = [quota("a", (HOUR, 1))]
     set_clock(desk, MIDNIGHT_S - 1800)
     desk.charge(*q)
@@ -286,24 +286,24 @@ def test_a_refusal_after_a_step_is_known_by_heart_no_longer_than_it_holds(desk: 
     desk.charge(*q)
     desk.clock.advance(1699)
     now = desk.clock.now()
-    assert desk.limits.ask(desk.cursor, q, now, now) == desk.limits.ask(None, q, now, now) == Refused(False)
+    assert desk.limits.check(desk.cursor, q, now, now) == desk.limits.check(None, q, now, now) == QuotaRefused(False)
     desk.clock.advance(2)  # the charge is an hour old
     now = desk.clock.now()
-    assert desk.limits.ask(None, q, now, now) == Unknown()
-    assert desk.limits.ask(desk.cursor, q, now, now) == Granted("a")
-    assert desk.charge(*q) == Granted("a")
+    assert desk.limits.check(None, q, now, now) == QuotaUnknown()
+    assert desk.limits.check(desk.cursor, q, now, now) == QuotaGranted("a")
+    assert desk.charge(*q) == QuotaGranted("a")
 
 
-def test_asking_does_not_know_what_a_clock_behind_the_last_charge_means(desk: Desk) -> None:
+def test_asking_does_not_know_what_a_clock_behind_the_last_charge_means(desk: LimitsClient) -> None:
     q = [quota("a", (DAY, 5))]
     desk.charge(*q)
     reboot(desk, "boot-2", wall_s=NOON_S - 3 * DAY_S)
     now = desk.clock.now()
-    assert desk.limits.ask(desk.cursor, q, now, now) == Unknown()
-    assert desk.charge(*q) == Refused(False)
-    assert desk.limits.ask(desk.cursor, q, now, now) == Refused(False)
+    assert desk.limits.check(desk.cursor, q, now, now) == QuotaUnknown()
+    assert desk.charge(*q) == QuotaRefused(False)
+    assert desk.limits.check(desk.cursor, q, now, now) == QuotaRefused(False)
     set_clock(desk, NOON_S + 60)
-    assert desk.charge(*q) == Granted("a")
+    assert desk.charge(*q) == QuotaGranted("a")
 
 
 # --- reboots ----------------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_asking_does_not_know_what_a_clock_behind_the_last_charge_means(desk: De
 @pytest.mark.parametrize("wall_s", [30.0, NOON_S - 2 * DAY_S, NOON_S - 3600.0], ids=["unset", "2d", "1h"])
 @pytest.mark.parametrize("window", [MINUTE, HOUR, DAY])
 def test_a_reboot_behind_the_last_charge_grants_nothing_for_one_windows_length(
-    desk: Desk, wall_s: float, window: Window
+    desk: LimitsClient, wall_s: float, window: Window
 ) -> None:
     q = quota("a", (window, 5))
     assert desk.granted(q, tries=1) == 1
@@ -324,7 +324,7 @@ def test_a_reboot_behind_the_last_charge_grants_nothing_for_one_windows_length(
     assert desk.granted(q) >= 4
 
 
-def test_a_clock_that_is_set_right_after_a_reboot_gives_each_day_its_own_credits(desk: Desk) -> None:
+def test_a_clock_that_is_set_right_after_a_reboot_gives_each_day_its_own_credits(desk: LimitsClient) -> None:
     """A board without a battery, which is switched on each morning: the network sets its clock after a minute."""
     q = quota("a", (DAY, 5))
     for morning in range(1, 5):
@@ -336,7 +336,7 @@ def test_a_clock_that_is_set_right_after_a_reboot_gives_each_day_its_own_credits
         housekeeping(desk, 7200)
 
 
-def test_a_clock_that_passes_the_last_charge_and_is_set_back_behind_it_is_behind_again(desk: Desk) -> None:
+def test_a_clock_that_passes_the_last_charge_and_is_set_back_behind_it_is_behind_again(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -353,7 +353,7 @@ def test_a_clock_that_passes_the_last_charge_and_is_set_back_behind_it_is_behind
     assert desk.granted(q) == 5  # nobody knows how old they are, but it is more than a day
 
 
-def test_a_reboot_behind_is_not_forgotten_when_another_strategy_is_charged(desk: Desk) -> None:
+def test_a_reboot_behind_is_not_forgotten_when_another_strategy_is_charged(desk: LimitsClient) -> None:
     assert desk.granted(quota("a", (DAY, 5)), tries=1) == 1
     reboot(desk, "boot-2", wall_s=NOON_S - 3 * DAY_S)
     assert desk.granted(quota("free"), tries=3) == 3
@@ -363,13 +363,13 @@ def test_a_reboot_behind_is_not_forgotten_when_another_strategy_is_charged(desk:
     assert desk.granted(quota("a", (DAY, 5))) == 0
 
 
-def test_an_earlier_boot_that_was_ahead_by_years_withholds_nothing_for_ever(desk: Desk) -> None:
+def test_an_earlier_boot_that_was_ahead_by_years_withholds_nothing_for_ever(desk: LimitsClient) -> None:
     """Its clock is right since, but it never runs for a whole day."""
     q = quota("a", (DAY, 5))
     desk.clock.step_wall(10 * YEAR_S)
     assert desk.granted(q, tries=1) == 1
-    desk.limits.send(desk.cursor, "id-1", desk.clock.now())
-    desk.limits.sent(desk.cursor, "id-1", desk.clock.now())
+    desk.limits.record_send_start(desk.cursor, "id-1", desk.clock.now())
+    desk.limits.record_send_end(desk.cursor, "id-1", desk.clock.now())
     granted = []
     for day in range(4):
         reboot(desk, f"boot-{day + 2}", wall_s=NOON_S + day * DAY_S)
@@ -384,12 +384,12 @@ def test_an_earlier_boot_that_was_ahead_by_years_withholds_nothing_for_ever(desk
 # --- charges of earlier boots -----------------------------------------------------------------------------------------
 
 
-def dates(desk: Desk) -> dict[str, float]:
+def dates(desk: LimitsClient) -> dict[str, float]:
     """Of all charges."""
-    return {id: steps.date_s(at_s) for id, at_s in desk.cursor.execute("SELECT id, at_s FROM charge")}
+    return {id: steps.original_time_s(at_s) for id, at_s in desk.cursor.execute("SELECT id, at_s FROM charge")}
 
 
-def per_hour(desk: Desk, hours: int, *quotas: Quota) -> list[int]:
+def per_hour(desk: LimitsClient, hours: int, *quotas: Quota) -> list[int]:
     """How many credits each hour has, when they are asked for every five minutes."""
     found = []
     for _ in range(hours):
@@ -401,7 +401,7 @@ def per_hour(desk: Desk, hours: int, *quotas: Quota) -> list[int]:
     return found
 
 
-def test_a_clock_that_is_set_right_leaves_the_charges_of_an_earlier_boot_on_their_day(desk: Desk) -> None:
+def test_a_clock_that_is_set_right_leaves_the_charges_of_an_earlier_boot_on_their_day(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     for _ in range(5):
         assert desk.granted(q, tries=1) == 1
@@ -417,7 +417,9 @@ def test_a_clock_that_is_set_right_leaves_the_charges_of_an_earlier_boot_on_thei
 
 
 @pytest.mark.parametrize("program", ["runs all the time", "is killed", "starts late"])
-def test_a_clock_that_is_set_back_leaves_the_charges_of_an_earlier_boot_on_their_day(desk: Desk, program: str) -> None:
+def test_a_clock_that_is_set_back_leaves_the_charges_of_an_earlier_boot_on_their_day(
+    desk: LimitsClient, program: str
+) -> None:
     q = quota("a", (DAY, 5))
     assert desk.granted(q) == 5
     before = dates(desk)
@@ -435,7 +437,7 @@ def test_a_clock_that_is_set_back_leaves_the_charges_of_an_earlier_boot_on_their
 
 
 def test_a_clock_that_was_ahead_and_is_set_far_back_leaves_the_charges_of_an_earlier_boot_on_their_day(
-    desk: Desk,
+    desk: LimitsClient,
 ) -> None:
     q = quota("a", (DAY, 5))
     assert desk.granted(q, tries=2) == 2
@@ -449,14 +451,16 @@ def test_a_clock_that_was_ahead_and_is_set_far_back_leaves_the_charges_of_an_ear
     assert [dates(desk)[id] for id in ("id-1", "id-2")] == [NOON_S, NOON_S]
 
 
-def test_hours_that_come_again_after_a_reboot_are_spent_for_one_hour_only(desk: Desk) -> None:
+def test_hours_that_come_again_after_a_reboot_are_spent_for_one_hour_only(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 5))
     assert per_hour(desk, 6, q) == [5] * 6
     reboot(desk, "boot-2", wall_s=NOON_S, boottime_s=100.0)
     assert per_hour(desk, 8, q) == [0, 5, 5, 5, 5, 5, 5, 5]
 
 
-def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_hours_but_the_first(desk: Desk) -> None:
+def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_hours_but_the_first(
+    desk: LimitsClient,
+) -> None:
     hourly, daily = quota("hourly", (HOUR, 5)), quota("daily", (DAY, 5))
     desk.charge(daily)
     days = []
@@ -472,7 +476,9 @@ def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_ho
 
 
 @pytest.mark.parametrize("nodes", [["node-2"], ["node-2", "node-3"]])
-def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(desk: Desk, nodes: list[str]) -> None:
+def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(
+    desk: LimitsClient, nodes: list[str]
+) -> None:
     """A volume that moves between nodes which have run for weeks. All clocks are right."""
     q = quota("a", (DAY, 5))
     assert desk.granted(q) == 5
@@ -486,7 +492,7 @@ def test_charges_that_come_from_another_machine_are_not_as_old_as_this_boot(desk
     assert desk.granted(q) == 5
 
 
-def test_what_a_step_has_moved_over_midnight_counts_after_a_reboot_behind_it_too(desk: Desk) -> None:
+def test_what_a_step_has_moved_over_midnight_counts_after_a_reboot_behind_it_too(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -499,58 +505,58 @@ def test_what_a_step_has_moved_over_midnight_counts_after_a_reboot_behind_it_too
     assert desk.granted(q) == 5
 
 
-def test_a_ledger_is_told_the_date_of_a_charge_that_is_set_apart(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_a_ledger_is_told_the_date_of_a_charge_that_is_set_apart(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 5)))
     for boot in ("boot-2", "boot-3"):
         reboot(desk, boot, wall_s=30.0)
-        assert isinstance(desk.charge(quota("free")), Granted)
-    assert [one.at_s for one in late.untold(cursor, "", "g", 0.0, 9)] == [NOON_S, 30.0, 30.0]
+        assert isinstance(desk.charge(quota("free")), QuotaGranted)
+    assert [one.at_s for one in late.unreported_charges(cursor, "", "g", 0.0, 9)] == [NOON_S, 30.0, 30.0]
 
 
-def test_a_send_that_a_boot_began_and_another_ended_counts_once(desk: Desk) -> None:
+def test_a_send_that_a_boot_began_and_another_ended_counts_once(desk: LimitsClient) -> None:
     for id in "ab":
-        desk.limits.send(desk.cursor, id, desk.clock.now())
+        desk.limits.record_send_start(desk.cursor, id, desk.clock.now())
     reboot(desk, "boot-2", wall_s=NOON_S - 3600)
-    desk.limits.sent(desk.cursor, None, desk.clock.now())
-    assert desk.limits.room(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 0
+    desk.limits.record_send_end(desk.cursor, None, desk.clock.now())
+    assert desk.limits.send_allowance(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 0
     set_clock(desk, NOON_S + 60)
-    assert desk.limits.room(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 3
+    assert desk.limits.send_allowance(desk.cursor, [Limit(DAY, 5)], desk.clock.now(), 9).count == 3
 
 
 # --- the sink's brake -------------------------------------------------------------------------------------------------
 
 
-def test_a_jump_forward_doesnt_open_the_sink(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_a_jump_forward_doesnt_open_the_sink(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     for _ in range(3):
-        desk.limits.send(cursor, "x", desk.clock.now())
+        desk.limits.record_send_start(cursor, "x", desk.clock.now())
     desk.clock.step_wall(7200)
-    assert desk.limits.room(cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
+    assert desk.limits.send_allowance(cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 @pytest.mark.parametrize("step_s", [-3600.0, -2 * DAY_S])
-def test_a_step_back_doesnt_open_the_sink(desk: Desk, arrived: bool, step_s: float) -> None:
+def test_a_step_back_doesnt_open_the_sink(desk: LimitsClient, arrived: bool, step_s: float) -> None:
     limits = [Limit(HOUR, 3)]
     set_clock(desk, MIDNIGHT_S + 20)
     for id in "abc":
-        desk.limits.send(desk.cursor, id, desk.clock.now())
+        desk.limits.record_send_start(desk.cursor, id, desk.clock.now())
     desk.clock.step_wall(step_s)
     if arrived:
-        desk.limits.sent(desk.cursor, None, desk.clock.now())
-    assert desk.limits.room(desk.cursor, limits, desk.clock.now(), 9).count == 0
+        desk.limits.record_send_end(desk.cursor, None, desk.clock.now())
+    assert desk.limits.send_allowance(desk.cursor, limits, desk.clock.now(), 9).count == 0
     desk.clock.advance(3595)  # it is another hour for some time
-    assert desk.limits.room(desk.cursor, limits, desk.clock.now(), 9).count == 0
-    desk.limits.sent(desk.cursor, None, desk.clock.now())
+    assert desk.limits.send_allowance(desk.cursor, limits, desk.clock.now(), 9).count == 0
+    desk.limits.record_send_end(desk.cursor, None, desk.clock.now())
     desk.clock.advance(3600)
-    assert desk.limits.room(desk.cursor, limits, desk.clock.now(), 9).count == 3
+    assert desk.limits.send_allowance(desk.cursor, limits, desk.clock.now(), 9).count == 3
 
 
-def test_the_sink_says_when_it_may_have_room_after_a_step(desk: Desk) -> None:
-    desk.limits.send(desk.cursor, "a", desk.clock.now())
-    desk.limits.sent(desk.cursor, "a", desk.clock.now())
+def test_the_sink_says_when_it_may_have_room_after_a_step(desk: LimitsClient) -> None:
+    desk.limits.record_send_start(desk.cursor, "a", desk.clock.now())
+    desk.limits.record_send_end(desk.cursor, "a", desk.clock.now())
     desk.clock.step_wall(-3600)
     waits = 0
-    while (room := desk.limits.room(desk.cursor, [Limit(MINUTE, 1)], desk.clock.now(), 1)).count == 0:
+    while (room := desk.limits.send_allowance(desk.cursor, [Limit(MINUTE, 1)], desk.clock.now(), 1)).count == 0:
         assert room.until_s is not None
         desk.clock.advance(room.until_s - desk.clock.now().wall_s)
         waits += 1
@@ -558,13 +564,13 @@ def test_the_sink_says_when_it_may_have_room_after_a_step(desk: Desk) -> None:
     assert waits <= 60
 
 
-def test_a_reboot_behind_the_last_send_doesnt_open_the_sink(desk: Desk) -> None:
-    desk.limits.send(desk.cursor, "a", desk.clock.now())
+def test_a_reboot_behind_the_last_send_doesnt_open_the_sink(desk: LimitsClient) -> None:
+    desk.limits.record_send_start(desk.cursor, "a", desk.clock.now())
     reboot(desk, "boot-2", wall_s=NOON_S - DAY_S)
-    desk.limits.sent(desk.cursor, None, desk.clock.now())
-    assert desk.limits.room(desk.cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
+    desk.limits.record_send_end(desk.cursor, None, desk.clock.now())
+    assert desk.limits.send_allowance(desk.cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 0
     desk.clock.advance(3600)
-    assert desk.limits.room(desk.cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 3
+    assert desk.limits.send_allowance(desk.cursor, [Limit(HOUR, 3)], desk.clock.now(), 9).count == 3
 
 
 # --- in the spool -----------------------------------------------------------------------------------------------------
@@ -579,10 +585,10 @@ def test_a_spool_holds_its_limits_when_the_clock_is_set_back_and_it_is_opened_ag
         spool = make_spool(tmp_path, clock)
         spool.open()
         for _ in range(9):
-            if isinstance(spool.ask(q, clock.now()), Granted | Unknown):
+            if isinstance(spool.check_quota(q, clock.now()), QuotaGranted | QuotaUnknown):
                 accepted += isinstance(put(spool, clock, q), Accepted)
             claimed += len(spool.claim(1, sink).items)
-        assert spool.ask(q, clock.now()) == Refused(False)
+        assert spool.check_quota(q, clock.now()) == QuotaRefused(False)
         clock.step_wall(step_s)
         spool.close()
     assert (accepted, claimed) == (5, 3)
@@ -591,26 +597,26 @@ def test_a_spool_holds_its_limits_when_the_clock_is_set_back_and_it_is_opened_ag
 # --- housekeeping -----------------------------------------------------------------------------------------------------
 
 
-def test_unknown_windows_count_as_spent_until_they_close(desk: Desk, cursor: sqlite3.Cursor) -> None:
-    desk.limits.spend_open_windows(cursor, desk.clock.now())
+def test_unknown_windows_count_as_spent_until_they_close(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+    desk.limits.exhaust_open_windows(cursor, desk.clock.now())
     q = quota("a", (MINUTE, 2), (HOUR, 1000))
     assert desk.granted(q, tries=3) == 0
     assert desk.granted(quota("unlimited"), tries=3) == 3
     desk.clock.advance(3600)
     assert desk.granted(q) == 2
-    desk.limits.spend_open_windows(cursor, desk.clock.now())
+    desk.limits.exhaust_open_windows(cursor, desk.clock.now())
     desk.clock.step_wall(3600)
     assert desk.granted(q) == 0
 
 
-def test_nothing_is_pruned_while_the_clock_may_be_wrong(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_nothing_is_pruned_while_the_clock_may_be_wrong(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = quota("a", (DAY, 1))
     desk.charge(q)
     desk.clock.advance(7200)
     desk.clock.step_wall(400 * 86400)
     assert desk.limits.prune(cursor, desk.clock.now()) == 0
     desk.clock.step_wall(-400 * 86400)
-    assert desk.charge(q) == Refused(False)
+    assert desk.charge(q) == QuotaRefused(False)
 
 
 # --- any sequence of events -------------------------------------------------------------------------------------------
@@ -654,7 +660,7 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
     """Twice the limit, where a window ended within it; once, where the clock was set within it. And one window's length
     after the clock was set for the last time there is room again."""
     with closing(tables(":memory:")) as connection:
-        desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
+        desk = LimitsClient(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
         charged: dict[Window, list[float]] = {window: [] for window in Window}  # at which boot times
         stepped: list[float] = []
         reading: float | None = None  # of the clock at boot time 0, when something was last charged, or it was set
@@ -679,7 +685,7 @@ def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_wo
                     reading = now.wall_s - now.boottime_s
                 for window in Window:
                     for _ in range(int(number)):
-                        if isinstance(desk.charge(QUOTAS[window]), Granted):
+                        if isinstance(desk.charge(QUOTAS[window]), QuotaGranted):
                             reading = now.wall_s - now.boottime_s
                             charged[window].append(now.boottime_s)
                             check(window)
@@ -708,7 +714,7 @@ def test_a_boot_behind_the_last_charge_grants_nothing_before_that_is_passed_or_a
     events: list[tuple[str, float]],
 ) -> None:
     with closing(tables(":memory:")) as connection:
-        desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
+        desk = LimitsClient(connection.cursor(), ManualClock(MIDNIGHT_S - 30))
         ran_s = 0.0  # in all boots
         newest: list[tuple[float, float]] = []  # of each boot: wall time, and ran_s
         last: tuple[float, float] | None = None
@@ -760,7 +766,7 @@ def test_over_all_boots_a_true_window_holds_its_limit_and_no_date_of_an_earlier_
     """As far as credits are granted while the clock is right, and their boot doesn't end with a clock that is behind:
     nobody could tell."""
     with closing(tables(":memory:")) as connection:
-        desk = Desk(connection.cursor(), ManualClock(MIDNIGHT_S - 7000))
+        desk = LimitsClient(connection.cursor(), ManualClock(MIDNIGHT_S - 7000))
         wrong_s = 0.0
         earlier: dict[str, float] = {}  # dates of the charges of earlier boots
         over: list[tuple[Window, int]] = []  # windows of credits of earlier boots
@@ -775,7 +781,7 @@ def test_over_all_boots_a_true_window_holds_its_limit_and_no_date_of_an_earlier_
             elif kind == "set":
                 desk.clock.step_wall(value - wrong_s)
                 wrong_s = value
-                desk.limits.notice(desk.cursor, desk.clock.now())  # or nobody would know after a reboot
+                desk.limits.apply_clock_step(desk.cursor, desk.clock.now())  # or nobody would know after a reboot
             elif kind == "reboot":
                 earlier = dates(desk)
                 over += running if wrong_s >= 0.0 else []

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
 from framesift.clock.moment import Moment
-from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window, window_start
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, Window, window_start
 from framesift.limits import batch_size as batch
 from framesift.limits.local import LocalLimits
-from rigs.local_limits import Desk, quota, tables
+from rigs.local_limits import LimitsClient, quota, tables
 
 MINUTE, HOUR, DAY = Window.MINUTELY, Window.HOURLY, Window.DAILY
 
@@ -34,11 +34,11 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def desk(cursor: sqlite3.Cursor, clock: ManualClock) -> Desk:
-    return Desk(cursor, clock)
+def desk(cursor: sqlite3.Cursor, clock: ManualClock) -> LimitsClient:
+    return LimitsClient(cursor, clock)
 
 
-def test_each_window_grants_its_limit_and_no_more(desk: Desk) -> None:
+def test_each_window_grants_its_limit_and_no_more(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 5), (HOUR, 12), (DAY, 20))
     per_minute = []
     for _ in range(130):
@@ -49,61 +49,69 @@ def test_each_window_grants_its_limit_and_no_more(desk: Desk) -> None:
     assert sum(per_minute) == 20
 
 
-def test_the_first_strategy_with_room_in_all_its_windows_is_charged_or_none(desk: Desk) -> None:
+def test_the_first_strategy_with_room_in_all_its_windows_is_charged_or_none(desk: LimitsClient) -> None:
     first, second = quota("first", (MINUTE, 1), (DAY, 5)), quota("second", (MINUTE, 1))
-    assert [desk.charge(first, second) for _ in range(3)] == [Granted("first"), Granted("second"), Refused(False)]
+    assert [desk.charge(first, second) for _ in range(3)] == [
+        QuotaGranted("first"),
+        QuotaGranted("second"),
+        QuotaRefused(False),
+    ]
     # The third took nothing from the day of the first either.
     desk.clock.advance(60)
-    assert desk.charge(first, second) == Granted("first")
+    assert desk.charge(first, second) == QuotaGranted("first")
     assert desk.cursor.execute("SELECT count(*) FROM charge WHERE account = 'first'").fetchone() == (2,)
 
 
-def test_strategies_have_windows_of_their_own(desk: Desk) -> None:
-    assert desk.charge(quota("a", (DAY, 1))) == Granted("a")
-    assert desk.charge(quota("every", (DAY, 1))) == Granted("every")
-    assert desk.charge(quota("sink", (DAY, 1))) == Granted("sink")
+def test_strategies_have_windows_of_their_own(desk: LimitsClient) -> None:
+    assert desk.charge(quota("a", (DAY, 1))) == QuotaGranted("a")
+    assert desk.charge(quota("every", (DAY, 1))) == QuotaGranted("every")
+    assert desk.charge(quota("sink", (DAY, 1))) == QuotaGranted("sink")
 
 
-def test_the_same_name_in_two_policies_is_two_strategies(desk: Desk) -> None:
+def test_the_same_name_in_two_policies_is_two_strategies(desk: LimitsClient) -> None:
     day = (Limit(DAY, 1),)
     yard, gate = Quota("a", day, "b", scope="yard"), Quota("a", day, "b", scope="gate")
     for one in (yard, gate):
-        assert [desk.charge(one), desk.charge(one)] == [Granted("a"), Refused(False)]
+        assert [desk.charge(one), desk.charge(one)] == [QuotaGranted("a"), QuotaRefused(False)]
     now = desk.clock.now()
-    assert desk.limits.ask(desk.cursor, [yard], now, now) == Refused(False)
-    assert desk.limits.ask(None, [Quota("a", day, "b", scope="road")], now, now) == Unknown()
+    assert desk.limits.check(desk.cursor, [yard], now, now) == QuotaRefused(False)
+    assert desk.limits.check(None, [Quota("a", day, "b", scope="road")], now, now) == QuotaUnknown()
 
 
-def test_without_limits_everything_is_granted(desk: Desk) -> None:
+def test_without_limits_everything_is_granted(desk: LimitsClient) -> None:
     assert desk.granted(quota("a"), tries=50) == 50
 
 
-def test_without_candidates_nothing_is_granted(desk: Desk) -> None:
-    assert desk.charge() == Refused(False)
+def test_without_candidates_nothing_is_granted(desk: LimitsClient) -> None:
+    assert desk.charge() == QuotaRefused(False)
 
 
-def test_a_batch_is_one_more_window_that_all_strategies_fill(desk: Desk) -> None:
+def test_a_batch_is_one_more_window_that_all_strategies_fill(desk: LimitsClient) -> None:
     a, b = quota("a", most=2), quota("b", most=2)
-    assert [desk.charge(a), desk.charge(b), desk.charge(a, b)] == [Granted("a"), Granted("b"), Refused(True)]
+    assert [desk.charge(a), desk.charge(b), desk.charge(a, b)] == [
+        QuotaGranted("a"),
+        QuotaGranted("b"),
+        QuotaRefused(True),
+    ]
     desk.clock.advance(40 * 86400)
-    assert desk.charge(a) == Refused(True)
-    assert desk.charge(quota("a", most=2, batch="next")) == Granted("a")
+    assert desk.charge(a) == QuotaRefused(True)
+    assert desk.charge(quota("a", most=2, batch="next")) == QuotaGranted("a")
 
 
-def test_a_batch_that_is_full_for_one_of_them_is_named_even_if_the_other_had_no_credit(desk: Desk) -> None:
+def test_a_batch_that_is_full_for_one_of_them_is_named_even_if_the_other_had_no_credit(desk: LimitsClient) -> None:
     desk.charge(quota("a", most=1))
-    assert desk.charge(quota("poor", (DAY, 0)), quota("a", most=1)) == Refused(True)
-    assert desk.charge(quota("poor", (DAY, 0), most=1)) == Refused(False)
+    assert desk.charge(quota("poor", (DAY, 0)), quota("a", most=1)) == QuotaRefused(True)
+    assert desk.charge(quota("poor", (DAY, 0), most=1)) == QuotaRefused(False)
 
 
-def test_the_same_id_is_charged_once(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_the_same_id_is_charged_once(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     now = desk.clock.now()
     q = quota("a", (DAY, 1))
     for _ in range(3):
-        assert desk.limits.charge(cursor, "same", [q], now, now) == Granted("a")
+        assert desk.limits.charge(cursor, "same", [q], now, now) == QuotaGranted("a")
 
 
-def test_a_refund_makes_room_for_one(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_a_refund_makes_room_for_one(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = quota("a", (DAY, 3), most=3)
     assert desk.granted(q) == 3
     desk.limits.refund(cursor, "id-2")
@@ -111,102 +119,104 @@ def test_a_refund_makes_room_for_one(desk: Desk, cursor: sqlite3.Cursor) -> None
     assert desk.granted(q) == 1
 
 
-def test_a_late_frame_is_charged_to_the_minute_of_its_capture(desk: Desk) -> None:
+def test_a_late_frame_is_charged_to_the_minute_of_its_capture(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 1))
     captured = desk.clock.now()
     desk.clock.advance(120)
-    assert desk.charge(q, captured=captured) == Granted("a")
-    assert desk.charge(q, captured=captured) == Refused(False)
-    assert desk.charge(q) == Granted("a")
+    assert desk.charge(q, captured=captured) == QuotaGranted("a")
+    assert desk.charge(q, captured=captured) == QuotaRefused(False)
+    assert desk.charge(q) == QuotaGranted("a")
 
 
-def test_a_frame_of_an_earlier_boot_is_charged_by_its_wall_time(desk: Desk) -> None:
+def test_a_frame_of_an_earlier_boot_is_charged_by_its_wall_time(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 1))
     captured = desk.clock.now()
     desk.clock.advance(3600)
     desk.clock.reboot("boot-2")
     desk.charge(q, captured=captured)
-    assert desk.charge(q) == Granted("a")
+    assert desk.charge(q) == QuotaGranted("a")
 
 
-def test_a_frame_whose_clock_was_never_set_is_charged_to_now(desk: Desk) -> None:
+def test_a_frame_whose_clock_was_never_set_is_charged_to_now(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 1))
     desk.charge(q, captured=Moment(1000.0, 5.0, "an older boot"))
-    assert desk.charge(q) == Refused(False)
+    assert desk.charge(q) == QuotaRefused(False)
 
 
 def test_days_are_those_of_the_zone(cursor: sqlite3.Cursor) -> None:
     # Noon in UTC is midnight twelve hours east.
     clock = ManualClock(NOON_S - 1)
-    desk = Desk(cursor, clock, LocalLimits(timezone(timedelta(hours=12))))
+    desk = LimitsClient(cursor, clock, LocalLimits(timezone(timedelta(hours=12))))
     q = quota("a", (DAY, 1))
-    assert [desk.charge(q), desk.charge(q)] == [Granted("a"), Refused(False)]
+    assert [desk.charge(q), desk.charge(q)] == [QuotaGranted("a"), QuotaRefused(False)]
     clock.advance(1)
-    assert desk.charge(q) == Granted("a")
+    assert desk.charge(q) == QuotaGranted("a")
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def test_asking_agrees_with_charging(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_asking_agrees_with_charging(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", (MINUTE, 2)), quota("b", most=1)]
     for _ in range(5):
         now = desk.clock.now()
-        asked = desk.limits.ask(cursor, q, now, now)
+        asked = desk.limits.check(cursor, q, now, now)
         assert asked == desk.charge(*q)
 
 
-def test_an_exhausted_window_is_known_by_heart_until_it_closes(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_an_exhausted_window_is_known_by_heart_until_it_closes(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", (MINUTE, 1))]
     desk.charge(*q)
     now = desk.clock.now()
-    assert desk.limits.ask(None, q, now, now) == Unknown()
-    assert desk.limits.ask(cursor, q, now, now) == Refused(False)
-    assert desk.limits.ask(None, q, now, now) == Refused(False)
+    assert desk.limits.check(None, q, now, now) == QuotaUnknown()
+    assert desk.limits.check(cursor, q, now, now) == QuotaRefused(False)
+    assert desk.limits.check(None, q, now, now) == QuotaRefused(False)
     desk.clock.advance(60)
     later = desk.clock.now()
-    assert desk.limits.ask(None, q, later, later) == Unknown()
+    assert desk.limits.check(None, q, later, later) == QuotaUnknown()
 
 
-def test_what_is_known_by_heart_is_of_one_limit_only(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_what_is_known_by_heart_is_of_one_limit_only(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 1)))
     now = desk.clock.now()
-    assert desk.limits.ask(cursor, [quota("a", (DAY, 1))], now, now) == Refused(False)
-    assert desk.limits.ask(None, [quota("a", (DAY, 2))], now, now) == Unknown()
-    assert desk.limits.ask(None, [quota("b", (DAY, 1))], now, now) == Unknown()
+    assert desk.limits.check(cursor, [quota("a", (DAY, 1))], now, now) == QuotaRefused(False)
+    assert desk.limits.check(None, [quota("a", (DAY, 2))], now, now) == QuotaUnknown()
+    assert desk.limits.check(None, [quota("b", (DAY, 1))], now, now) == QuotaUnknown()
 
 
-def test_a_full_batch_is_known_by_heart_until_a_refund(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_a_full_batch_is_known_by_heart_until_a_refund(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", most=1)]
     desk.charge(*q)
     now = desk.clock.now()
-    desk.limits.ask(cursor, q, now, now)
-    assert desk.limits.ask(None, q, now, now) == Refused(True)
+    desk.limits.check(cursor, q, now, now)
+    assert desk.limits.check(None, q, now, now) == QuotaRefused(True)
     desk.limits.refund(cursor, "id-1")
-    desk.limits.forget()
-    assert desk.limits.ask(None, q, now, now) == Unknown()
-    assert desk.limits.ask(cursor, q, now, now) == Granted("a")
+    desk.limits.clear_cache()
+    assert desk.limits.check(None, q, now, now) == QuotaUnknown()
+    assert desk.limits.check(cursor, q, now, now) == QuotaGranted("a")
 
 
 def test_a_refund_during_the_look_is_not_forgotten_for_the_rest_of_the_window(
-    desk: Desk, cursor: sqlite3.Cursor
+    desk: LimitsClient, cursor: sqlite3.Cursor
 ) -> None:
     q = [quota("a", (DAY, 1))]
     desk.charge(*q)
     now = desk.clock.now()
-    cursor.connection.set_trace_callback(lambda _: desk.limits.forget())  # as another thread would, at this instant
-    assert desk.limits.ask(cursor, q, now, now) == Refused(False)
+    cursor.connection.set_trace_callback(
+        lambda _: desk.limits.clear_cache()
+    )  # as another thread would, at this instant
+    assert desk.limits.check(cursor, q, now, now) == QuotaRefused(False)
     cursor.connection.set_trace_callback(None)
-    assert desk.limits.ask(None, q, now, now) == Unknown()
+    assert desk.limits.check(None, q, now, now) == QuotaUnknown()
 
 
 # --- housekeeping -----------------------------------------------------------------------------------------------------
 
 
-def test_old_charges_are_pruned_and_a_batch_remembers_them(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_old_charges_are_pruned_and_a_batch_remembers_them(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = quota("a", (DAY, 9), most=10)
     assert desk.granted(q, tries=6) == 6
-    desk.limits.send(cursor, "id-1", desk.clock.now())
+    desk.limits.record_send_start(cursor, "id-1", desk.clock.now())
     cursor.execute("INSERT INTO datapoint VALUES ('id-3', NULL)")
     desk.clock.advance(4 * 86400)
     assert desk.limits.prune(cursor, desk.clock.now()) == 5
@@ -216,36 +226,36 @@ def test_old_charges_are_pruned_and_a_batch_remembers_them(desk: Desk, cursor: s
 
 
 def test_a_batch_that_the_platform_counts_stays_as_full_when_charges_are_pruned(
-    desk: Desk, cursor: sqlite3.Cursor
+    desk: LimitsClient, cursor: sqlite3.Cursor
 ) -> None:
     q = quota("a", most=10)
     assert desk.granted(q, tries=4) == 4
-    batch.seen(cursor, "b", 7, batch.mark(cursor, "b"), desk.clock.now().wall_s)
+    batch.record_platform_size(cursor, "b", 7, batch.left_spool_count(cursor, "b"), desk.clock.now().wall_s)
     assert desk.granted(q, tries=1) == 1
     desk.clock.advance(4 * 86400)
     assert desk.limits.prune(cursor, desk.clock.now()) == 5
-    assert batch.mark(cursor, "b") == 5
+    assert batch.left_spool_count(cursor, "b") == 5
     assert desk.granted(q) == 2
 
 
 def test_what_the_platform_said_of_a_batch_is_forgotten_when_nobody_has_asked_for_a_season(
-    desk: Desk, cursor: sqlite3.Cursor
+    desk: LimitsClient, cursor: sqlite3.Cursor
 ) -> None:
     desk.charge(quota("a"))
     for name in ("old", "new"):
-        batch.seen(cursor, name, 7, 0, desk.clock.now().wall_s)
-        desk.clock.advance(batch.KEPT_S / 2 + 3600)
+        batch.record_platform_size(cursor, name, 7, 0, desk.clock.now().wall_s)
+        desk.clock.advance(batch.RETENTION_S / 2 + 3600)
     desk.limits.prune(cursor, desk.clock.now())
     assert cursor.execute("SELECT batch FROM batch_there").fetchall() == [("new",)]
 
 
-def test_nothing_that_a_window_may_need_is_pruned(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_nothing_that_a_window_may_need_is_pruned(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 1)))
     desk.clock.advance(2 * 86400)
     assert desk.limits.prune(cursor, desk.clock.now()) == 0
 
 
-def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 1)))
     desk.clock.advance(4 * 86400)
     fresh = LocalLimits()
@@ -257,24 +267,29 @@ def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: Desk, cursor: sq
 # --- the sink's brake -------------------------------------------------------------------------------------------------
 
 
-def test_room_for_sending_shrinks_with_each_send_and_says_until_when(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_room_for_sending_shrinks_with_each_send_and_says_until_when(
+    desk: LimitsClient, cursor: sqlite3.Cursor
+) -> None:
     limits = [Limit(MINUTE, 2), Limit(HOUR, 3)]
     now = desk.clock.now()
-    assert desk.limits.room(cursor, limits, now, 1).count == 1
-    assert (desk.limits.room(cursor, limits, now, 9).count, desk.limits.room(cursor, [], now, 9).count) == (2, 9)
-    desk.limits.send(cursor, "x", now)
-    desk.limits.send(cursor, "x", now)
-    room = desk.limits.room(cursor, limits, now, 9)
+    assert desk.limits.send_allowance(cursor, limits, now, 1).count == 1
+    assert (
+        desk.limits.send_allowance(cursor, limits, now, 9).count,
+        desk.limits.send_allowance(cursor, [], now, 9).count,
+    ) == (2, 9)
+    desk.limits.record_send_start(cursor, "x", now)
+    desk.limits.record_send_start(cursor, "x", now)
+    room = desk.limits.send_allowance(cursor, limits, now, 9)
     assert (room.count, room.until_s) == (0, NOON_S + 60)
-    desk.limits.unsend(cursor, "x")
-    assert desk.limits.room(cursor, limits, now, 9).count == 1
+    desk.limits.cancel_send(cursor, "x")
+    assert desk.limits.send_allowance(cursor, limits, now, 9).count == 1
 
 
-def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.Cursor) -> None:
+def test_what_is_used_is_told_for_the_open_windows(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.granted(quota("a"), tries=2)
     desk.clock.advance(60)
     desk.granted(quota("a"), tries=1)
-    used = {(u.account, u.window): u.count for u in desk.limits.used(cursor, desk.clock.now())}
+    used = {(u.account, u.window): u.count for u in desk.limits.usage(cursor, desk.clock.now())}
     assert used == {("a", MINUTE): 1, ("a", HOUR): 3, ("a", DAY): 3}
 
 
@@ -297,7 +312,7 @@ def test_what_is_used_is_told_for_the_open_windows(desk: Desk, cursor: sqlite3.C
 def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tuple[str, float]], value: int) -> None:
     connection = tables(":memory:")
     clock = ManualClock()
-    desk = Desk(connection.cursor(), clock)
+    desk = LimitsClient(connection.cursor(), clock)
     q = quota("a", (MINUTE, value), (HOUR, value + 2), (DAY, value + 5))
     seen: dict[tuple[Window, int], int] = {}
     for kind, seconds in steps:
@@ -308,7 +323,7 @@ def test_no_window_of_the_calendar_ever_holds_more_than_its_limit(steps: list[tu
         else:
             now = clock.now()
             captured = Moment(now.wall_s - seconds, now.boottime_s - seconds, now.boot_id)
-            if isinstance(desk.charge(q, captured=captured), Granted):
+            if isinstance(desk.charge(q, captured=captured), QuotaGranted):
                 for window in Window:
                     key = (window, window_start(window, now.wall_s - seconds))
                     seen[key] = seen.get(key, 0) + 1

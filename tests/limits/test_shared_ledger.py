@@ -19,21 +19,21 @@ import pytest
 import canaries
 from clocks import ManualClock
 from framesift.clock.moment import Moment
-from framesift.limits import Granted, Limit, LimitsUnavailable, Quota, Refused, SharedCharge, Window
-from framesift.limits.shared.ledger import REMEMBERED_S, Ledger
+from framesift.limits import Limit, LimitsUnavailable, Quota, QuotaGranted, QuotaRefused, SharedCharge, Window
+from framesift.limits.shared.ledger import REFUSAL_CACHE_S, Ledger
 from framesift.limits.shared.requests import (
-    LATE_S,
     LEASE_S,
+    MAX_PENDING_S,
     BatchReport,
-    BatchSeen,
     Calendar,
-    Held,
-    Requests,
-    Wait,
-    Wanted,
+    ChargeRequest,
+    DeviceCharge,
+    LedgerRequest,
+    LedgerRestoring,
+    PlatformBatchSize,
 )
-from framesift.limits.shared.server import Server
-from rigs.fault_proxy import between
+from framesift.limits.shared.server import RedisAddress
+from rigs.fault_proxy import fault_proxy
 from rigs.raw_http_server import make_certificate
 from rigs.redis_server import RedisServer, redis_server
 
@@ -88,7 +88,7 @@ def _one_grid() -> None:
 class Device:
     """A device of the fleet, whose clock is a test's."""
 
-    server: Server
+    server: RedisAddress
     name: str = "gate"
     place: str = "here"
     calendar: Calendar = field(default_factory=lambda: _grids[0])
@@ -98,7 +98,7 @@ class Device:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(
-            self.server, KEY, self.name, self.place, calendar=self.calendar, restore_s=self.restore_s, look=self._look
+            self.server, KEY, self.name, self.place, calendar=self.calendar, restore_s=self.restore_s, wake=self._look
         )
         self.number = 0
 
@@ -106,26 +106,26 @@ class Device:
         self.looks += 1
 
     def open(self) -> Device:
-        answers = self.ledger.open(self.clock.now())
-        self.ledger.knows_all(answers.generation)
-        self.ledger.is_well()
+        answers = self.ledger.connect(self.clock.now())
+        self.ledger.set_synced(answers.generation)
+        self.ledger.set_available()
         return self
 
     def charge(
         self, *quotas: Quota, id: str | None = None, age_s: float = 0.0, captured: Moment | None = None
-    ) -> Granted | Refused | None:
+    ) -> QuotaGranted | QuotaRefused | None:
         self.number += 1
         now = self.clock.now()
         before = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
         id = id or f"{self.name}-{self.number}"
-        return self.ledger.charge(Wanted(id, quotas, captured or before), now)
+        return self.ledger.charge(ChargeRequest(id, quotas, captured or before), now)
 
     def ask(self, **requests: object) -> Any:
         (name,) = requests
-        return getattr(self.ledger.ask(Requests(**requests), self.clock.now()), name, None)  # type: ignore[arg-type]
+        return getattr(self.ledger.send(LedgerRequest(**requests), self.clock.now()), name, None)  # type: ignore[arg-type]
 
     def used(self, account: str = "hard", window: Window = Window.DAILY) -> int:
-        (count,) = self.ledger.ask(Requests(look=[(account, window)]), self.clock.now()).look
+        (count,) = self.ledger.send(LedgerRequest(usage=[(account, window)]), self.clock.now()).usage
         return count
 
 
@@ -138,13 +138,13 @@ def quota(
     return Quota(strategy, tuple(Limit(*limit) for limit in limits), batch, most, project="parking")
 
 
-def strategy(answer: Granted | Refused | None) -> str:
-    assert isinstance(answer, Granted), answer
+def strategy(answer: QuotaGranted | QuotaRefused | None) -> str:
+    assert isinstance(answer, QuotaGranted), answer
     return answer.strategy
 
 
 def granted(device: Device, tries: int, *quotas: Quota, **how: float) -> int:
-    return sum(isinstance(device.charge(*quotas, **how), Granted) for _ in range(tries))  # type: ignore[arg-type]
+    return sum(isinstance(device.charge(*quotas, **how), QuotaGranted) for _ in range(tries))  # type: ignore[arg-type]
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -154,8 +154,8 @@ def test_two_devices_share_a_limit(redis: RedisServer) -> None:
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
     limit = quota("hard", (Window.MINUTELY, 3))
     assert [strategy(device.charge(limit)) for device in (gate, hall, gate)] == ["hard"] * 3
-    assert isinstance(hall.charge(limit), Refused)
-    assert isinstance(gate.charge(limit), Refused)
+    assert isinstance(hall.charge(limit), QuotaRefused)
+    assert isinstance(gate.charge(limit), QuotaRefused)
     assert gate.used() == hall.used() == 3
 
 
@@ -164,14 +164,14 @@ def test_the_first_strategy_with_room_in_all_its_windows_is_charged_in_all_of_th
     first = quota("first", (Window.MINUTELY, 5), (Window.DAILY, 1))
     second = quota("second", (Window.HOURLY, 1))
     assert [strategy(device.charge(first, second)) for _ in range(2)] == ["first", "second"]
-    assert isinstance(device.charge(first, second), Refused)
+    assert isinstance(device.charge(first, second), QuotaRefused)
     for account in ("first", "second"):
         assert [device.used(account, window) for window in Window] == [1, 1, 1]
 
 
 def test_a_limit_of_nothing_lets_nothing_pass_and_none_lets_everything(redis: RedisServer) -> None:
     device = Device(redis.server).open()
-    assert isinstance(device.charge(quota("hard", (Window.DAILY, 0))), Refused)
+    assert isinstance(device.charge(quota("hard", (Window.DAILY, 0))), QuotaRefused)
     assert granted(device, 20, quota("free")) == 20
 
 
@@ -180,7 +180,7 @@ def test_an_id_is_charged_once_however_often_it_is_asked_for(redis: RedisServer)
     limit = quota("hard", (Window.DAILY, 1))
     first = device.charge(limit, id="a")
     assert device.charge(limit, id="a") == first
-    assert isinstance(device.charge(limit, id="b"), Refused)
+    assert isinstance(device.charge(limit, id="b"), QuotaRefused)
     assert device.used() == 1
 
 
@@ -212,7 +212,7 @@ def test_an_id_at_the_edge_of_a_day_is_found_on_the_other_side(redis: RedisServe
     again = device.charge(
         quota(), id="a", age_s=5000.0
     )  # as if it had been asked for a little later, in the day before
-    assert isinstance(first, Granted)
+    assert isinstance(first, QuotaGranted)
     assert again == first
     assert device.used() == 1
 
@@ -221,7 +221,7 @@ def test_an_id_at_the_edge_of_a_day_is_found_on_the_other_side(redis: RedisServe
 def test_the_devices_own_clock_is_of_no_matter(redis: RedisServer, years: int) -> None:
     device = Device(redis.server, clock=ManualClock(time.time() + years * 365 * 86400.0)).open()
     answer = device.charge(quota())
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, QuotaGranted)
     assert answer.shared is not None
     assert abs(answer.shared.at_s - time.time()) < 30
     assert device.used() == 1
@@ -233,15 +233,15 @@ def test_nor_is_a_clock_that_steps_while_it_runs(redis: RedisServer) -> None:
     device.charge(limit)
     captured = device.clock.now()
     device.clock.step_wall(365 * 86400.0)
-    assert isinstance(device.charge(limit, captured=captured), Granted)
-    assert isinstance(device.charge(limit), Refused)
+    assert isinstance(device.charge(limit, captured=captured), QuotaGranted)
+    assert isinstance(device.charge(limit), QuotaRefused)
     assert device.used() == 2
 
 
 def test_a_frame_of_another_boot_whose_clock_was_not_set_is_charged_to_now(redis: RedisServer) -> None:
     device = Device(redis.server, clock=ManualClock(time.time())).open()
     answer = device.charge(quota(), captured=Moment(3600.0, 60.0, "another boot"))
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, QuotaGranted)
     assert answer.shared is not None
     assert abs(answer.shared.at_s - time.time()) < 30
 
@@ -251,15 +251,15 @@ def test_a_device_that_guesses_the_servers_time_wrongly_is_put_right_within_the_
 ) -> None:
     device = Device(redis.server, clock=ManualClock(86400.0)).open()
     device.ledger._offset_s = None  # it has not heard of the server's time in this boot
-    assert isinstance(device.charge(quota()), Granted)
+    assert isinstance(device.charge(quota()), QuotaGranted)
     assert redis.client.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2 + 2 + 1
 
 
 def test_days_follow_the_zone(redis: RedisServer) -> None:
     zone = ZoneInfo("Asia/Kolkata")
-    device = Device(redis.server, calendar=Calendar.of(zone)).open()
+    device = Device(redis.server, calendar=Calendar.for_zone(zone)).open()
     answer = device.charge(quota())
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, QuotaGranted)
     assert answer.shared is not None
     midnight = datetime.fromtimestamp(answer.shared.at_s, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     assert f"{KEY}:day:{int(midnight.timestamp())}" in redis.client.scan_iter()
@@ -279,18 +279,18 @@ def test_what_is_refused_is_known_by_heart_for_a_while(redis: RedisServer) -> No
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
     limit = quota("hard", (Window.DAILY, 1))
     hall.charge(limit, id="a")
-    assert isinstance(gate.charge(limit), Refused)
+    assert isinstance(gate.charge(limit), QuotaRefused)
     redis.client.config_resetstat()
-    assert all(isinstance(gate.charge(limit), Refused) for _ in range(100))
+    assert all(isinstance(gate.charge(limit), QuotaRefused) for _ in range(100))
     assert "cmdstat_evalsha" not in redis.client.info("commandstats")
     # Another strategy, or another window, is not meant.
     assert strategy(gate.charge(limit, quota("other"))) == "other"
-    assert isinstance(gate.charge(limit, age_s=9000.0), Granted)
+    assert isinstance(gate.charge(limit, age_s=9000.0), QuotaGranted)
     # Somebody gives a credit back: it is noticed soon.
     day = int(grid_day(hall))
     hall.ask(refund=[("a", day)])
-    gate.clock.advance(REMEMBERED_S)
-    assert isinstance(gate.charge(limit), Granted)
+    gate.clock.advance(REFUSAL_CACHE_S)
+    assert isinstance(gate.charge(limit), QuotaGranted)
 
 
 def grid_day(device: Device) -> int:
@@ -304,7 +304,7 @@ def test_four_threads_of_two_devices_never_exceed_a_limit_and_reach_it(redis: Re
 
     def hammer(device: Device, name: str) -> None:
         answers = [device.charge(limit, id=f"{name}-{number}") for number in range(60)]
-        won.append(sum(isinstance(answer, Granted) for answer in answers))
+        won.append(sum(isinstance(answer, QuotaGranted) for answer in answers))
 
     threads = [threading.Thread(target=hammer, args=(d, f"{d.name}-{n}")) for d in devices for n in range(2)]
     for thread in threads:
@@ -323,15 +323,15 @@ def test_a_batch_is_one_more_window_whichever_strategies_fill_it(redis: RedisSer
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
     assert granted(gate, 2, quota("a", most=3)) == 2
     assert granted(hall, 2, quota("b", most=3)) == 1
-    assert hall.charge(quota("b", most=3)) == Refused(batch_full=True)
-    assert isinstance(hall.charge(quota("b", batch="another", most=3)), Granted)
+    assert hall.charge(quota("b", most=3)) == QuotaRefused(batch_full=True)
+    assert isinstance(hall.charge(quota("b", batch="another", most=3)), QuotaGranted)
 
 
 def test_a_refund_makes_room_in_the_batch(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.charge(quota("a", most=1), id="a")
     device.ask(refund=[("a", grid_day(device))])
-    assert isinstance(device.charge(quota("a", most=1)), Granted)
+    assert isinstance(device.charge(quota("a", most=1)), QuotaGranted)
 
 
 def test_what_the_platform_has_takes_the_place_of_what_has_arrived(redis: RedisServer) -> None:
@@ -343,7 +343,7 @@ def test_what_the_platform_has_takes_the_place_of_what_has_arrived(redis: RedisS
     hall.ask(report=[BatchReport("b", 2, 1, False)])
     (mark,) = gate.ask(mark=["b"])
     assert mark == 3
-    gate.ask(seen=[BatchSeen("b", 7, mark)])
+    gate.ask(seen=[PlatformBatchSize("b", 7, mark)])
     assert granted(hall, 5, quota("a", most=10)) == 2
 
 
@@ -358,9 +358,9 @@ def test_a_batch_that_was_forgotten_is_told_again_and_never_counts_less_than_bef
     device.ask(report=[BatchReport("b", 4, 0, False)])
     assert granted(device, 5, quota("a", most=5)) == 1
     device.ask(report=[BatchReport("b", 4, 0, False)])  # read from the spool before the last charge was in it
-    device.clock.advance(REMEMBERED_S)
-    assert isinstance(device.charge(quota("a", most=5)), Refused)
-    device.clock.advance(REMEMBERED_S)
+    device.clock.advance(REFUSAL_CACHE_S)
+    assert isinstance(device.charge(quota("a", most=5)), QuotaRefused)
+    device.clock.advance(REFUSAL_CACHE_S)
     device.ask(report=[BatchReport("b", 3, 0, True)])  # at a start, when nothing is on its way
     assert granted(device, 5, quota("a", most=5)) == 2
 
@@ -389,16 +389,16 @@ def test_a_refund_of_what_was_never_charged_changes_nothing(redis: RedisServer) 
 def test_what_is_restored_counts_once_in_the_windows_of_its_capture(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     now_s = time.time()
-    held = [Held("a", "hard", "b", now_s), Held("b", "hard", "b", now_s - 1000.0)]
+    held = [DeviceCharge("a", "hard", "b", now_s), DeviceCharge("b", "hard", "b", now_s - 1000.0)]
     for _ in range(2):
         device.ask(restore=held)
     assert [device.used("hard", window) for window in Window] == [1, 2, 2]
-    assert isinstance(device.charge(quota("hard", (Window.DAILY, 2))), Refused)
+    assert isinstance(device.charge(quota("hard", (Window.DAILY, 2))), QuotaRefused)
 
 
 def test_what_is_too_old_to_matter_is_not_kept(redis: RedisServer) -> None:
     device = Device(redis.server).open()
-    device.ask(restore=[Held("a", "hard", "b", time.time() - LATE_S - 4 * 86400.0)])
+    device.ask(restore=[DeviceCharge("a", "hard", "b", time.time() - MAX_PENDING_S - 4 * 86400.0)])
     assert [key for key in redis.client.scan_iter() if ":day:" in key] == []
 
 
@@ -406,7 +406,7 @@ def test_every_key_has_an_end(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.charge(quota("a", most=5))
     device.ask(report=[BatchReport("c", 1, 0, False)])
-    device.ask(seen=[BatchSeen("d", 1, 0)])
+    device.ask(seen=[PlatformBatchSize("d", 1, 0)])
     device.ask(mark=["e"])
     keys = redis.client.keys()
     assert len(keys) == 1 + 1 + 2 + 4
@@ -427,15 +427,15 @@ def test_a_new_memory_grants_nothing_before_its_devices_have_had_time(redis: Red
     assert device.charge(quota()) is None
     assert device.ledger.problem is not None
     assert device.looks == 1
-    assert 50 < device.ledger.open(device.clock.now()).restoring_s <= 60
+    assert 50 < device.ledger.connect(device.clock.now()).restoring_s <= 60
     redis.client.hset(KEY, "born", time.time() - 61)
-    assert isinstance(device.open().charge(quota()), Granted)
+    assert isinstance(device.open().charge(quota()), QuotaGranted)
 
 
 def test_a_device_that_has_not_told_what_it_holds_is_not_charged(redis: RedisServer) -> None:
     device = Device(redis.server)
-    device.ledger.open(device.clock.now())
-    device.ledger.is_well()
+    device.ledger.connect(device.clock.now())
+    device.ledger.set_available()
     assert device.charge(quota()) is None
     assert device.open().used() == 0
 
@@ -444,7 +444,7 @@ def test_a_device_that_has_not_told_what_it_holds_is_not_charged(redis: RedisSer
 def test_a_memory_that_was_lost_is_another_one(own: RedisServer, how: str) -> None:
     device = Device(own.server, restore_s=0.0).open()
     device.charge(quota(), id="a")
-    before = device.ledger.synced
+    before = device.ledger.synced_generation
     if how == "flushed":
         own.client.flushall()
     elif how == "restarted":
@@ -454,7 +454,7 @@ def test_a_memory_that_was_lost_is_another_one(own: RedisServer, how: str) -> No
         own.client.delete(KEY)
     assert device.charge(quota()) is None
     assert device.looks == 1
-    assert device.ledger.open(device.clock.now()).generation != before
+    assert device.ledger.connect(device.clock.now()).generation != before
 
 
 def test_a_server_that_was_restarted_with_all_it_knew_still_knows_it(
@@ -463,24 +463,24 @@ def test_a_server_that_was_restarted_with_all_it_knew_still_knows_it(
     with redis_server(tmp_path_factory.mktemp("kept"), appendonly="yes", appendfsync="always") as server:
         device = Device(server.server).open()
         device.charge(quota(), id="a")
-        before = device.ledger.synced
+        before = device.ledger.synced_generation
         server.stop()
         server.start()
         assert device.open().used() == 1
-        assert device.ledger.synced != before  # whether it has forgotten the last second, nobody knows
+        assert device.ledger.synced_generation != before  # whether it has forgotten the last second, nobody knows
 
 
 def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(redis: RedisServer) -> None:
     device = Device(redis.server, restore_s=60.0).open()
     redis.client.hset(KEY, "born", time.time() + 365 * 86400)
-    assert device.ledger.open(device.clock.now()).restoring_s <= 60
+    assert device.ledger.connect(device.clock.now()).restoring_s <= 60
 
 
 def test_scripts_that_were_flushed_are_sent_again_within_the_decision(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     redis.client.script_flush()
-    assert isinstance(device.charge(quota()), Granted)
-    assert isinstance(device.charge(quota()), Granted)
+    assert isinstance(device.charge(quota()), QuotaGranted)
+    assert isinstance(device.charge(quota()), QuotaGranted)
     stats = redis.client.info("commandstats")
     assert stats["cmdstat_eval"]["calls"] <= 2
 
@@ -488,25 +488,27 @@ def test_scripts_that_were_flushed_are_sent_again_within_the_decision(redis: Red
 def test_only_one_place_is_a_device_until_it_has_not_said_so_for_a_while(redis: RedisServer) -> None:
     here, there = Device(redis.server, place="here").open(), Device(redis.server, place="there").open()
     now = here.clock.now()
-    assert isinstance(here.charge(quota(), id="a"), Granted)
-    audit = Requests(audit=there.ledger.days(now), lease=True)
-    answers = there.ledger.ask(audit, now)
-    assert (answers.is_alone, answers.audit) == (False, ())
-    answers = here.ledger.ask(audit, now)
-    assert (answers.is_alone, [id for id, _ in answers.audit]) == (True, ["a"])
+    assert isinstance(here.charge(quota(), id="a"), QuotaGranted)
+    audit = LedgerRequest(audit_days=there.ledger.audit_days(now), lease=True)
+    answers = there.ledger.send(audit, now)
+    assert (answers.is_only_instance, answers.charged_ids) == (False, ())
+    answers = here.ledger.send(audit, now)
+    assert (answers.is_only_instance, [id for id, _ in answers.charged_ids]) == (True, ["a"])
     lease = f"{KEY}:run:gate"
     assert 0 < float(redis.client.hget(lease, "until")) - time.time() <= LEASE_S + 1
     redis.client.hset(lease, "until", time.time() - 1)
-    assert there.ledger.ask(audit, now).is_alone
-    assert not here.ledger.ask(audit, now).is_alone
-    assert Device(redis.server, "hall", place="here").open().ledger.ask(Requests(lease=True), now).is_alone
+    assert there.ledger.send(audit, now).is_only_instance
+    assert not here.ledger.send(audit, now).is_only_instance
+    assert (
+        Device(redis.server, "hall", place="here").open().ledger.send(LedgerRequest(lease=True), now).is_only_instance
+    )
 
 
 def test_a_clock_that_was_set_back_gives_the_name_to_nobody_for_long(redis: RedisServer) -> None:
     Device(redis.server, place="here").open()
     redis.client.hset(f"{KEY}:run:gate", "until", time.time() + 3600.0)
     there = Device(redis.server, place="there")
-    assert there.ledger.open(there.clock.now()).is_alone
+    assert there.ledger.connect(there.clock.now()).is_only_instance
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -541,8 +543,8 @@ def test_a_frozen_server_costs_each_frame_path_a_tenth_of_a_second_once(own: Red
         own.thaw()
     # The four may or may not have been charged: whoever asks again for the same ids pays nothing twice.
     device.open()
-    charged = device.ask(audit=device.ledger.days(device.clock.now()))
-    assert {id for id, _ in charged} <= device.ledger.unsettled()
+    charged = device.ask(audit=device.ledger.audit_days(device.clock.now()))
+    assert {id for id, _ in charged} <= device.ledger.unconfirmed_ids()
 
 
 def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
@@ -552,7 +554,7 @@ def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
     own.start()
     assert device.charge(quota()) is None
     assert own.client.info("stats")["total_connections_received"] <= 2  # the test's own
-    assert isinstance(device.open().charge(quota()), Granted)
+    assert isinstance(device.open().charge(quota()), QuotaGranted)
 
 
 def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) -> None:
@@ -566,8 +568,8 @@ def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) 
 
 @pytest.mark.parametrize("mode", ["swallow", "cut", "half"])
 def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer, mode: str) -> None:
-    with between(redis.port) as proxy:
-        device = Device(Server("127.0.0.1", proxy.port)).open()
+    with fault_proxy(redis.port) as proxy:
+        device = Device(RedisAddress("127.0.0.1", proxy.port)).open()
         limit = quota("hard", (Window.DAILY, 1))
         proxy.mode = mode
         waited_s = took_s(lambda: device.charge(limit, id="a"))
@@ -576,20 +578,20 @@ def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer
         proxy.mode = "pass"
         device.open()
         assert device.used() == 1
-        assert isinstance(device.charge(limit, id="a"), Granted)
-        assert isinstance(device.charge(limit, id="b"), Refused)
+        assert isinstance(device.charge(limit, id="a"), QuotaGranted)
+        assert isinstance(device.charge(limit, id="b"), QuotaRefused)
         device.ledger.close()
 
 
 def test_a_server_that_answers_more_slowly_than_a_frame_waits_is_not_asked_by_frames(redis: RedisServer) -> None:
-    with between(redis.port) as proxy:
-        device = Device(Server("127.0.0.1", proxy.port)).open()
+    with fault_proxy(redis.port) as proxy:
+        device = Device(RedisAddress("127.0.0.1", proxy.port)).open()
         proxy.delay_s = 0.15
         assert device.charge(quota()) is None
         with pytest.raises(LimitsUnavailable, match="in time"):
-            device.ledger.open(device.clock.now())
+            device.ledger.connect(device.clock.now())
         proxy.delay_s = 0.0
-        assert isinstance(device.open().charge(quota()), Granted)
+        assert isinstance(device.open().charge(quota()), QuotaGranted)
         device.ledger.close()
 
 
@@ -602,7 +604,7 @@ def test_a_server_that_became_a_replica_is_away_and_charges_nothing(own: RedisSe
         device.open()
     own.client.replicaof("NO", "ONE")
     assert device.open().used() == 0
-    assert isinstance(device.charge(quota(), id="a"), Granted)
+    assert isinstance(device.charge(quota(), id="a"), QuotaGranted)
 
 
 def test_a_server_whose_memory_is_full_is_away_and_charges_nothing_by_half(own: RedisServer) -> None:
@@ -614,7 +616,7 @@ def test_a_server_whose_memory_is_full_is_away_and_charges_nothing_by_half(own: 
     assert "memory" in str(device.ledger.problem)
     assert {key: own.client.hgetall(key) for key in own.client.scan_iter()} == before
     own.client.config_set("maxmemory", 0)
-    assert isinstance(device.open().charge(quota("hard", most=10), id="b"), Granted)
+    assert isinstance(device.open().charge(quota("hard", most=10), id="b"), QuotaGranted)
 
 
 def test_a_server_that_does_not_answer_can_be_asked_for_no_longer_than_a_second(own: RedisServer) -> None:
@@ -630,7 +632,7 @@ def test_a_server_that_does_not_answer_can_be_asked_for_no_longer_than_a_second(
 
 def _is_unavailable(device: Device) -> None:
     with pytest.raises(LimitsUnavailable):
-        device.ledger.open(device.clock.now())
+        device.ledger.connect(device.clock.now())
 
 
 @pytest.mark.parametrize(
@@ -638,7 +640,7 @@ def _is_unavailable(device: Device) -> None:
 )
 def test_an_answer_that_is_none_is_no_permission(answer: bytes) -> None:
     with speaking(answer) as port:
-        device = Device(Server("127.0.0.1", port))
+        device = Device(RedisAddress("127.0.0.1", port))
         with pytest.raises(LimitsUnavailable):
             device.open()
         assert device.charge(quota()) is None
@@ -677,34 +679,36 @@ def test_a_wrong_password_is_said_and_the_password_is_not(
 ) -> None:
     with redis_server(tmp_path_factory.mktemp("locked"), requirepass="right") as server:
         for password in (None, canaries.PASSWORD):
-            device = Device(Server("127.0.0.1", server.port, password=password))
+            device = Device(RedisAddress("127.0.0.1", server.port, password=password))
             with pytest.raises(LimitsUnavailable) as error:
                 device.open()
             assert (
                 "auth" in str(error.value).lower() or "WRONGPASS" in str(error.value) or "invalid" in str(error.value)
             )
             assert canaries.PASSWORD not in repr(device.server)
-        assert isinstance(Device(Server("127.0.0.1", server.port, password="right")).open().charge(quota()), Granted)
+        assert isinstance(
+            Device(RedisAddress("127.0.0.1", server.port, password="right")).open().charge(quota()), QuotaGranted
+        )
 
 
 def test_certificates_are_verified(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> None:
     certificate = make_certificate(tmp_path_factory.mktemp("certificate"))
-    with between(redis.port, certificate) as proxy:
-        trusting = Device(Server("127.0.0.1", proxy.port, tls=True, ca_file=certificate[0])).open()
-        assert isinstance(trusting.charge(quota()), Granted)
+    with fault_proxy(redis.port, certificate) as proxy:
+        trusting = Device(RedisAddress("127.0.0.1", proxy.port, tls=True, ca_file=certificate[0])).open()
+        assert isinstance(trusting.charge(quota()), QuotaGranted)
         trusting.ledger.close()
         with pytest.raises(LimitsUnavailable, match=r"(?i)certificate"):
-            Device(Server("127.0.0.1", proxy.port, tls=True)).open()
+            Device(RedisAddress("127.0.0.1", proxy.port, tls=True)).open()
 
 
 def test_the_account_that_the_manual_describes_may_do_all_that_is_needed_and_no_more(own: RedisServer) -> None:
     own.client.execute_command("ACL", "SETUSER", "gate", *acl_of_the_manual("geheim"))
-    device = Device(Server("127.0.0.1", own.port, username="gate", password="geheim")).open()
-    assert isinstance(device.charge(quota("a", most=5), id="a"), Granted)
+    device = Device(RedisAddress("127.0.0.1", own.port, username="gate", password="geheim")).open()
+    assert isinstance(device.charge(quota("a", most=5), id="a"), QuotaGranted)
     device.ask(report=[BatchReport("b", 1, 1, False)])
     device.ask(mark=["b"])
-    device.ask(seen=[BatchSeen("b", 1, 1)])
-    device.ask(restore=[Held("r", "hard", "b", time.time())])
+    device.ask(seen=[PlatformBatchSize("b", 1, 1)])
+    device.ask(restore=[DeviceCharge("r", "hard", "b", time.time())])
     device.ask(refund=[("a", grid_day(device))])
     assert device.ask(audit=[grid_day(device)]) == (("r", grid_day(device)),)
     assert device.used() == 1
@@ -723,7 +727,7 @@ def acl_of_the_manual(password: str) -> list[str]:
 
 def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LimitsUnavailable, match=r"elsewhere\.pem"):
-        Device(Server("127.0.0.1", 1, tls=True, ca_file=tmp_path / "elsewhere.pem")).open()
+        Device(RedisAddress("127.0.0.1", 1, tls=True, ca_file=tmp_path / "elsewhere.pem")).open()
 
 
 def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -740,8 +744,8 @@ def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pyt
                 break
             pause.wait(0.02)
         device = Device(nodes[0].server).open()
-        assert isinstance(device.charge(quota()), Granted)
-        assert there.hget(KEY, "id") == device.ledger.synced
+        assert isinstance(device.charge(quota()), QuotaGranted)
+        assert there.hget(KEY, "id") == device.ledger.synced_generation
         # Both die, and at the address that the device was given another takes their place.
         for node in nodes:
             node.stop()
@@ -749,17 +753,17 @@ def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pyt
         another.port = nodes[0].port
         another.start()
         house.callback(another.stop)
-        assert isinstance(device.open().charge(quota()), Granted)
-        assert here.hget(KEY, "id") == device.ledger.synced
+        assert isinstance(device.open().charge(quota()), QuotaGranted)
+        assert here.hget(KEY, "id") == device.ledger.synced_generation
 
 
 def test_what_was_charged_says_when_and_by_which_memory(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     answer = device.charge(quota(), id="a", age_s=100.0)
-    assert isinstance(answer, Granted)
-    assert answer.shared == SharedCharge(answer.shared.at_s, str(device.ledger.synced))  # type: ignore[union-attr]
+    assert isinstance(answer, QuotaGranted)
+    assert answer.shared == SharedCharge(answer.shared.at_s, str(device.ledger.synced_generation))  # type: ignore[union-attr]
     assert abs(time.time() - 100.0 - answer.shared.at_s) < 30  # type: ignore[union-attr]
-    assert not isinstance(answer, Wait)
+    assert not isinstance(answer, LedgerRestoring)
 
 
 def test_a_ledger_is_closed_though_somebody_is_still_connecting(redis: RedisServer) -> None:
@@ -769,15 +773,15 @@ def test_a_ledger_is_closed_though_somebody_is_still_connecting(redis: RedisServ
 
 
 def test_frames_that_queue_for_a_slow_ledger_do_not_take_it_for_one_that_is_away(redis: RedisServer) -> None:
-    with between(redis.port) as wire:
+    with fault_proxy(redis.port) as wire:
         wire.delay_s = 0.03
-        device = Device(Server("127.0.0.1", wire.port)).open()
-        answers: list[Granted | Refused | None] = []
+        device = Device(RedisAddress("127.0.0.1", wire.port)).open()
+        answers: list[QuotaGranted | QuotaRefused | None] = []
         threads = [threading.Thread(target=lambda: answers.append(device.charge(quota()))) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert (device.looks, device.ledger.problem) == (0, None)
-        assert any(isinstance(answer, Granted) for answer in answers)
+        assert any(isinstance(answer, QuotaGranted) for answer in answers)
         assert len(answers) == 8

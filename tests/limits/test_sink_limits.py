@@ -40,9 +40,9 @@ def test_what_is_still_on_its_way_counts_in_the_next_window(spool: Spool, clock:
     assert len(first) == 2
     clock.advance(2.0)
     assert _claim(spool) == []
-    spool.done(first[0])
+    spool.complete(first[0])
     assert _claim(spool) == []  # it may have arrived in this minute
-    spool.done(first[1])
+    spool.complete(first[1])
     clock.advance(60.0)
     assert len(_claim(spool)) == 2
 
@@ -50,7 +50,7 @@ def test_what_is_still_on_its_way_counts_in_the_next_window(spool: Spool, clock:
 def test_what_arrived_before_the_window_ended_leaves_the_next_one_alone(spool: Spool, clock: ManualClock) -> None:
     clock.advance(59.0)
     for id in _claim(spool):
-        spool.done(id)
+        spool.complete(id)
     clock.advance(2.0)
     assert len(_claim(spool)) == 2
 
@@ -66,5 +66,5 @@ def test_what_was_never_sent_counts_nowhere(spool: Spool, clock: ManualClock) ->
 def test_a_sink_that_is_away_costs_none_of_its_limits(spool: Spool) -> None:
     for _ in range(5):
         for id in _claim(spool):
-            spool.later(id, None, "the disk is full", costs_attempt=False, arrived=False)
+            spool.retry_later(id, None, "the disk is full", costs_attempt=False, arrived=False)
     assert len(_claim(spool)) == 2

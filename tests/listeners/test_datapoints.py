@@ -14,9 +14,9 @@ import pytest
 import requests
 
 from clocks import NOON_S, ManualClock
-from framesift.listeners.datapoint_requests import MOST_ITEMS
-from framesift.listeners.ingest import Bounds
-from framesift.listeners.stream_intakes import MOST_STREAMS
+from framesift.listeners.datapoint_requests import MAX_ITEMS
+from framesift.listeners.ingest import IngestBounds
+from framesift.listeners.stream_intakes import MAX_STREAMS
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Stub, Task
@@ -24,7 +24,18 @@ from framesift.sampling.intake import Intake
 from framesift.spool import WhenFull
 from framesift.telemetry import Condition
 from rigs.hostile_pictures import spoilt, turned
-from rigs.listeners import ALL, Doorway, asking, doorway, heard, in_base64, picture, pixels_of, policy, said
+from rigs.listeners import (
+    ALL,
+    RunningListener,
+    in_base64,
+    picture,
+    pixels_of,
+    policy,
+    prediction_json,
+    read_all,
+    request_head,
+    running_listener,
+)
 
 TOKEN = "a-token-of-this-door"
 UNSURE = {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 1.0}
@@ -32,12 +43,12 @@ UNSURE = {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "eps
 
 def content(**more: Any) -> dict[str, Any]:
     """One datapoint as JSON."""
-    return {"image": in_base64(picture()), "prediction": said(), **more}
+    return {"image": in_base64(picture()), "prediction": prediction_json(), **more}
 
 
 def form(**more: Any) -> dict[str, Any]:
     """One datapoint as a form, for `requests`."""
-    parts = {"image": ("a.jpg", picture()), "prediction": (None, json.dumps(said()))}
+    parts = {"image": ("a.jpg", picture()), "prediction": (None, json.dumps(prediction_json()))}
     return {"files": {**parts, **{name: (None, value) for name, value in more.items()}}}
 
 
@@ -50,11 +61,14 @@ def test_a_picture_with_its_prediction_is_in_the_spool_when_the_answer_says_so(
     tmp_path: Path, kind: str, way: str
 ) -> None:
     sent = picture(kind=kind)
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         if way == "json":
             answer = door.post(content(image=in_base64(sent)))
         else:
-            parts = {"image": ("frame", sent, "application/octet-stream"), "prediction": (None, json.dumps(said()))}
+            parts = {
+                "image": ("frame", sent, "application/octet-stream"),
+                "prediction": (None, json.dumps(prediction_json())),
+            }
             answer = door.post(files=parts)
         assert answer.status_code == 200
         (item,) = door.items()
@@ -62,16 +76,16 @@ def test_a_picture_with_its_prediction_is_in_the_spool_when_the_answer_says_so(
         assert answer.json() == verdict
         assert (item.stream, item.device, item.strategy) == ("door", "gate-7", "all")
         assert (item.width, item.height) == (64, 48)
-        assert item.captured_at == NOON_S
-        assert wire.parse(json.loads(item.prediction)) == wire.parse(said())
-        assert np.abs(pixels_of(door.spool.jpeg(item.id)).astype(int) - pixels_of(sent)).max() <= 8
+        assert item.captured_at_s == NOON_S
+        assert wire.parse_prediction(json.loads(item.prediction)) == wire.parse_prediction(prediction_json())
+        assert np.abs(pixels_of(door.spool.read_jpeg(item.id)).astype(int) - pixels_of(sent)).max() <= 8
         assert door.count("offered") == 1
 
 
 def test_a_data_url_and_base64_with_line_ends_are_read_as_the_picture_that_they_are(tmp_path: Path) -> None:
     text = in_base64(picture())
     broken = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         for image in (f"data:image/jpeg;base64,{text}", broken):
             assert door.post(content(image=image)).json()["charged"] == "all"
 
@@ -79,8 +93,11 @@ def test_a_data_url_and_base64_with_line_ends_are_read_as_the_picture_that_they_
 @pytest.mark.parametrize(
     ("prediction", "task"),
     [
-        (said(points=[{"x": 1.0, "y": 1.0}, {"x": 9.0, "y": 1.0}, {"x": 9.0, "y": 9.0}]), Task.INSTANCE_SEGMENTATION),
-        (said(keypoints=[{"x": 1.0, "y": 2.0, "confidence": 0.5, "class": "nose", "class_id": 0}]), None),
+        (
+            prediction_json(points=[{"x": 1.0, "y": 1.0}, {"x": 9.0, "y": 1.0}, {"x": 9.0, "y": 9.0}]),
+            Task.INSTANCE_SEGMENTATION,
+        ),
+        (prediction_json(keypoints=[{"x": 1.0, "y": 2.0, "confidence": 0.5, "class": "nose", "class_id": 0}]), None),
         ({"predictions": [], "top": "", "confidence": 0.0}, None),
         ({"predictions": {"cat": {"confidence": 0.5, "class_id": 0}}, "predicted_classes": ["cat"]}, None),
         ({"is_stub": True, "model_id": "a/0", "task_type": "classification", "time": 0.1}, None),
@@ -90,41 +107,41 @@ def test_a_data_url_and_base64_with_line_ends_are_read_as_the_picture_that_they_
 def test_predictions_of_every_kind_come_out_as_they_went_in(
     tmp_path: Path, prediction: dict[str, Any], task: Task | None
 ) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         more = {} if task is None else {"task": str(task)}
         assert door.post(content(prediction=prediction, **more)).json()["charged"] == "all"
         (item,) = door.items()
-        expected = wire.parse(prediction, width=64, height=48, task=task)
-        assert wire.parse(json.loads(item.prediction), width=64, height=48, task=task) == expected
+        expected = wire.parse_prediction(prediction, width=64, height=48, task=task)
+        assert wire.parse_prediction(json.loads(item.prediction), width=64, height=48, task=task) == expected
 
 
 def test_a_picture_without_a_prediction_is_one_that_no_model_has_seen(tmp_path: Path) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         assert door.post(files={"image": picture()}).json()["charged"] == "all"
         (item,) = door.items()
-        assert wire.parse(json.loads(item.prediction)) == Stub(task=Task.OBJECT_DETECTION, width=0, height=0)
+        assert wire.parse_prediction(json.loads(item.prediction)) == Stub(task=Task.OBJECT_DETECTION, width=0, height=0)
 
 
 def test_a_jpeg_is_turned_as_its_exif_says_and_the_prediction_is_of_the_turned_picture(tmp_path: Path) -> None:
     upright = picture(48, 64)
     lying = turned(upright)
-    with doorway(tmp_path) as door:
-        assert door.post(content(image=in_base64(lying), prediction=said(48, 64))).status_code == 422
-        assert door.post(content(image=in_base64(lying), prediction=said(64, 48))).json()["charged"] == "all"
+    with running_listener(tmp_path) as door:
+        assert door.post(content(image=in_base64(lying), prediction=prediction_json(48, 64))).status_code == 422
+        assert door.post(content(image=in_base64(lying), prediction=prediction_json(64, 48))).json()["charged"] == "all"
         (item,) = door.items()
         expected = cv2.rotate(pixels_of(upright), cv2.ROTATE_90_CLOCKWISE)
-        assert np.abs(pixels_of(door.spool.jpeg(item.id)).astype(int) - expected).max() <= 8
+        assert np.abs(pixels_of(door.spool.read_jpeg(item.id)).astype(int) - expected).max() <= 8
 
 
 def test_a_picture_that_can_not_be_decoded_is_told_to_its_sender_even_where_nobody_wants_it(tmp_path: Path) -> None:
-    with doorway(tmp_path, policy({**ALL, "traffic_percentage": 0.0})) as door:
+    with running_listener(tmp_path, policy({**ALL, "traffic_percentage": 0.0})) as door:
         answer = door.post(content(image=in_base64(spoilt(picture()))))
         assert (answer.status_code, answer.json()["where"]) == (422, "image")
-        assert door.telemetry.snapshot().frames_read == 0
+        assert door.telemetry.report().frames_read == 0
 
 
 def test_a_datapoint_names_its_stream_and_the_door_has_one_for_those_that_do_not(tmp_path: Path) -> None:
-    with doorway(tmp_path, stream="yard") as door:
+    with running_listener(tmp_path, stream="yard") as door:
         door.post(content())
         door.post(content(stream="gate.2"))
         door.post(**form(stream="gate.3"))
@@ -135,8 +152,8 @@ def test_a_datapoint_names_its_stream_and_the_door_has_one_for_those_that_do_not
 
 
 def test_a_batch_is_judged_one_by_one_and_its_verdicts_come_in_its_order(tmp_path: Path) -> None:
-    sure = said(confidence=0.95)
-    with doorway(tmp_path, policy(UNSURE)) as door:
+    sure = prediction_json(confidence=0.95)
+    with running_listener(tmp_path, policy(UNSURE)) as door:
         batch = [content(), content(prediction=sure), content(stream="gate")]
         answer = door.post({"datapoints": batch})
         assert answer.status_code == 200
@@ -149,16 +166,19 @@ def test_a_batch_is_judged_one_by_one_and_its_verdicts_come_in_its_order(tmp_pat
 def test_a_form_may_hold_a_batch_each_image_before_what_is_said_of_it(tmp_path: Path) -> None:
     parts: list[tuple[str, Any]] = [("stream", (None, "gate"))]  # before the first image: it holds for all
     for confidence in (0.5, 0.95, 0.55):
-        parts += [("image", ("a.jpg", picture())), ("prediction", (None, json.dumps(said(confidence=confidence))))]
-    with doorway(tmp_path, policy(UNSURE)) as door:
+        parts += [
+            ("image", ("a.jpg", picture())),
+            ("prediction", (None, json.dumps(prediction_json(confidence=confidence)))),
+        ]
+    with running_listener(tmp_path, policy(UNSURE)) as door:
         verdicts = door.post(files=parts).json()["datapoints"]
         assert [v["reason"] for v in verdicts] == [None, "no_match", None]
         assert [item.stream for item in door.items()] == ["gate", "gate"]
 
 
 def test_one_bad_datapoint_of_a_batch_is_named_and_the_others_are_taken(tmp_path: Path) -> None:
-    bad: list[Any] = [content(image="!"), 7, content(prediction=said(x=None)), content(streem="gate")]
-    with doorway(tmp_path) as door:
+    bad: list[Any] = [content(image="!"), 7, content(prediction=prediction_json(x=None)), content(streem="gate")]
+    with running_listener(tmp_path) as door:
         answer = door.post({"datapoints": [content(), *bad, content()]})
         assert answer.status_code == 200
         first, *faults, last = answer.json()["datapoints"]
@@ -174,11 +194,11 @@ def test_one_bad_datapoint_of_a_batch_is_named_and_the_others_are_taken(tmp_path
 
 
 def test_a_batch_has_a_largest_number_of_datapoints(tmp_path: Path) -> None:
-    with doorway(tmp_path) as door:
-        answer = door.post({"datapoints": [content()] * (MOST_ITEMS + 1)})
+    with running_listener(tmp_path) as door:
+        answer = door.post({"datapoints": [content()] * (MAX_ITEMS + 1)})
         assert (answer.status_code, answer.json()["where"]) == (413, "datapoints")
-        assert len(door.post({"datapoints": [content()] * MOST_ITEMS}).json()["datapoints"]) == MOST_ITEMS
-        assert len(door.items()) == MOST_ITEMS
+        assert len(door.post({"datapoints": [content()] * MAX_ITEMS}).json()["datapoints"]) == MAX_ITEMS
+        assert len(door.items()) == MAX_ITEMS
 
 
 # -- the same sampling, the same limits
@@ -186,18 +206,18 @@ def test_a_batch_has_a_largest_number_of_datapoints(tmp_path: Path) -> None:
 
 def test_the_verdict_names_all_that_matched_and_the_one_that_was_charged(tmp_path: Path) -> None:
     scarce = {**UNSURE, "name": "scarce", "limits": [{"type": "daily", "value": 1}]}
-    with doorway(tmp_path, policy(scarce, UNSURE)) as door:
+    with running_listener(tmp_path, policy(scarce, UNSURE)) as door:
         charged = [door.post(content()).json() for _ in range(2)]
         assert [v["matched"] for v in charged] == [["scarce", "unsure"]] * 2
         assert [v["charged"] for v in charged] == ["scarce", "unsure"]
-        sure = door.post(content(prediction=said(confidence=0.95))).json()
+        sure = door.post(content(prediction=prediction_json(confidence=0.95))).json()
         assert sure == {"matched": [], "charged": None, "reason": "no_match", "id": None}
 
 
 def test_limits_hold_over_all_streams_of_the_door_and_open_again_with_their_window(tmp_path: Path) -> None:
     clock = ManualClock()
     two_a_minute = {**ALL, "limits": [{"type": "minutely", "value": 2}]}
-    with doorway(tmp_path, policy(two_a_minute), clock=clock) as door:
+    with running_listener(tmp_path, policy(two_a_minute), clock=clock) as door:
         reasons = [door.post(content(stream=name)).json()["reason"] for name in ("a", "b", "c", "a")]
         assert reasons == [None, None, "limit", "limit"]
         refused = door.post(content())
@@ -210,39 +230,39 @@ def test_limits_hold_over_all_streams_of_the_door_and_open_again_with_their_wind
 @pytest.mark.parametrize("written", [NOON_S - 3600, str(NOON_S - 3600), "2026-09-10T11:00:00Z"])
 def test_a_datapoint_is_charged_to_the_hour_in_which_its_picture_was_taken(tmp_path: Path, written: Any) -> None:
     one_an_hour = {**ALL, "limits": [{"type": "hourly", "value": 1}]}
-    with doorway(tmp_path, policy(one_an_hour)) as door:
+    with running_listener(tmp_path, policy(one_an_hour)) as door:
         assert door.post(content()).json()["reason"] is None
         assert door.post(content()).json()["reason"] == "limit"
         assert door.post(content(captured_at=written)).json()["reason"] is None
         assert door.post(content(captured_at=written)).json()["reason"] == "limit"
-        assert [item.captured_at for item in door.items()] == [NOON_S, NOON_S - 3600]
+        assert [item.captured_at_s for item in door.items()] == [NOON_S, NOON_S - 3600]
 
 
 def test_a_picture_like_one_that_was_accepted_is_a_near_duplicate(tmp_path: Path) -> None:
-    with doorway(tmp_path, policy(near_duplicate={"threshold": "auto", "memory": 8})) as door:
+    with running_listener(tmp_path, policy(near_duplicate={"threshold": "auto", "memory": 8})) as door:
         reasons = [door.post(content(stream=name)).json()["reason"] for name in ("a", "a", "b")]
         assert reasons == [None, "near_duplicate", None]
 
 
 def test_a_policy_that_is_off_refuses_by_name(tmp_path: Path) -> None:
-    with doorway(tmp_path, policy(enabled=False)) as door:
+    with running_listener(tmp_path, policy(enabled=False)) as door:
         answer = door.post(content())
         assert (answer.status_code, answer.json()["reason"]) == (200, "disabled")
         assert door.items() == ()
 
 
 def test_frames_and_refusals_are_counted_as_those_of_any_stream(tmp_path: Path) -> None:
-    with doorway(tmp_path, policy(UNSURE)) as door:
+    with running_listener(tmp_path, policy(UNSURE)) as door:
         door.post(content(stream="gate"))
-        door.post(content(stream="gate", prediction=said(confidence=0.95)))
-        seen = door.telemetry.snapshot()
+        door.post(content(stream="gate", prediction=prediction_json(confidence=0.95)))
+        seen = door.telemetry.report()
         assert (seen.frames_read, seen.frames_accepted) == (2, 1)
         assert seen.refused == {"no_match": 1}
 
 
 def test_there_are_only_so_many_streams(tmp_path: Path) -> None:
-    with doorway(tmp_path, policy(enabled=False)) as door, requests.Session() as session:
-        for number in range(MOST_STREAMS):
+    with running_listener(tmp_path, policy(enabled=False)) as door, requests.Session() as session:
+        for number in range(MAX_STREAMS):
             sent = session.post(f"{door.url}/datapoints", json=content(stream=f"s{number}"), timeout=20)
             assert sent.status_code == 200
         answer = door.post(content(stream="one-more"))
@@ -256,8 +276,8 @@ def test_there_are_only_so_many_streams(tmp_path: Path) -> None:
 def test_a_full_spool_is_a_503_that_says_when_to_come_back_and_ends_when_there_is_room(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (400, 400, 3), np.uint8)
     large = in_base64(bytes(cv2.imencode(".png", noise)[1]))
-    whole = {"image": large, "prediction": said(400, 400)}
-    with doorway(tmp_path, spool={"max_bytes": 2**20, "when_full": WhenFull.REFUSE}) as door:
+    whole = {"image": large, "prediction": prediction_json(400, 400)}
+    with running_listener(tmp_path, spool={"max_bytes": 2**20, "when_full": WhenFull.REFUSE}) as door:
         answers = [door.post(whole) for _ in range(8)]
         taken = [answer for answer in answers if answer.status_code == 200]
         refused = answers[len(taken) :]
@@ -272,31 +292,31 @@ def test_a_full_spool_is_a_503_that_says_when_to_come_back_and_ends_when_there_i
         items = door.items()
         assert [item.id for item in items] == [answer.json()["id"] for answer in taken]
         for item in items:
-            door.spool.done(item.id)
+            door.spool.complete(item.id)
         assert door.post(whole).json()["charged"] == "all"
 
 
 def test_a_batch_of_which_a_part_was_taken_is_no_503_since_all_of_it_would_come_again(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (400, 400, 3), np.uint8)
-    whole = {"image": in_base64(bytes(cv2.imencode(".png", noise)[1])), "prediction": said(400, 400)}
-    with doorway(tmp_path, spool={"max_bytes": 2**20, "when_full": WhenFull.REFUSE}) as door:
+    whole = {"image": in_base64(bytes(cv2.imencode(".png", noise)[1])), "prediction": prediction_json(400, 400)}
+    with running_listener(tmp_path, spool={"max_bytes": 2**20, "when_full": WhenFull.REFUSE}) as door:
         answer = door.post({"datapoints": [whole] * 8})
         assert answer.status_code == 200
         assert {verdict["reason"] for verdict in answer.json()["datapoints"]} == {None, "spool_full"}
 
 
 def test_before_anybody_has_said_what_is_wanted_clients_are_told_to_come_back(tmp_path: Path) -> None:
-    with doorway(tmp_path, NO_POLICY_YET) as door:
+    with running_listener(tmp_path, NO_POLICY_YET) as door:
         answer = door.post(content())
         assert (answer.status_code, answer.json()["reason"]) == (503, "no_policy_yet")
         assert answer.headers["Retry-After"] == "5"
-        door.intakes["door"].follow(policy())
+        door.intakes["door"].set_policy(policy())
         assert door.post(content()).json()["charged"] == "all"
 
 
 def test_more_clients_at_once_than_are_served_are_told_to_come_back(tmp_path: Path) -> None:
-    with doorway(tmp_path, bounds=Bounds(at_work=1)) as door:
-        head = asking("Expect: 100-continue", "Content-Length: 2")
+    with running_listener(tmp_path, bounds=IngestBounds(max_concurrent=1)) as door:
+        head = request_head("Expect: 100-continue", "Content-Length: 2")
         with socket.create_connection(("127.0.0.1", door.port), timeout=20) as first:
             first.sendall(head)
             assert first.recv(1000).startswith(b"HTTP/1.1 100")  # it has the seat now
@@ -312,7 +332,7 @@ def test_more_clients_at_once_than_are_served_are_told_to_come_back(tmp_path: Pa
 
 def test_many_clients_at_once_get_each_their_own_verdict(tmp_path: Path) -> None:
     taken: list[str] = []
-    with doorway(tmp_path, bounds=Bounds(at_work=8)) as door:
+    with running_listener(tmp_path, bounds=IngestBounds(max_concurrent=8)) as door:
 
         def client(name: str) -> None:
             with requests.Session() as session:
@@ -338,7 +358,7 @@ def test_many_clients_at_once_get_each_their_own_verdict(tmp_path: Path) -> None
     "authorization", [None, "Bearer wrong-token-of-this-door", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"]
 )
 def test_without_the_token_nothing_comes_in(tmp_path: Path, authorization: str | None) -> None:
-    with doorway(tmp_path, token=TOKEN) as door:
+    with running_listener(tmp_path, token=TOKEN) as door:
         headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
         for answer in (door.post(content(), headers=headers), requests.get(door.url, headers=headers, timeout=20)):
             assert (answer.status_code, answer.json()["where"]) == (401, "Authorization")
@@ -348,20 +368,20 @@ def test_without_the_token_nothing_comes_in(tmp_path: Path, authorization: str |
 
 
 def test_with_the_token_it_does_by_whatever_name_the_machine_is_called(tmp_path: Path) -> None:
-    with doorway(tmp_path, token=TOKEN) as door:
+    with running_listener(tmp_path, token=TOKEN) as door:
         headers = {"Authorization": f"Bearer {TOKEN}", "Host": "gate-7.example"}
         assert door.post(content(), headers=headers).json()["charged"] == "all"
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "LOCALHOST:9470", "[::1]:9470"])
 def test_without_a_token_the_machine_is_called_by_a_name_of_its_own(tmp_path: Path, name: str) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         assert door.post(content(), headers={"Host": name}).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:9470", "localhost.evil.example", "127.0.0.1.evil", ""])
 def test_a_foreign_name_is_refused_as_that_of_a_page_that_points_its_own_name_here(tmp_path: Path, name: str) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         answer = door.post(content(), headers={"Host": name})
         assert (answer.status_code, answer.json()["where"]) == (421, "Host")
         assert door.items() == ()
@@ -369,7 +389,7 @@ def test_a_foreign_name_is_refused_as_that_of_a_page_that_points_its_own_name_he
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example:9470", "null"])
 def test_a_page_of_elsewhere_hands_nothing_in_though_browsers_let_it_send_forms(tmp_path: Path, origin: str) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         answer = door.post(**form(), headers={"Origin": origin})
         assert (answer.status_code, answer.json()["where"]) == (403, "Origin")
         assert door.post(**form(), headers={"Origin": "http://localhost:8080"}).status_code == 200
@@ -380,7 +400,7 @@ def test_a_page_of_elsewhere_hands_nothing_in_though_browsers_let_it_send_forms(
 
 
 def test_whoever_looks_by_is_told_what_this_is(tmp_path: Path) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         answer = requests.get(door.url, timeout=20)
         assert answer.status_code == 200
         assert "POST /datapoints" in answer.text
@@ -401,7 +421,7 @@ def test_whoever_looks_by_is_told_what_this_is(tmp_path: Path) -> None:
 def test_what_is_no_datapoint_is_told_what_would_be(
     tmp_path: Path, method: str, path: str, headers: dict[str, str], status: int, where: str
 ) -> None:
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         answer = requests.request(method, door.url + path, data=b"{}", headers=headers, timeout=20)
         assert (answer.status_code, answer.json()["where"]) == (status, where)
         assert answer.headers.get("Allow") == ("POST" if status == 405 else None)
@@ -410,31 +430,34 @@ def test_what_is_no_datapoint_is_told_what_would_be(
 def test_one_connection_carries_many_datapoints_also_when_they_are_sent_without_waiting(tmp_path: Path) -> None:
     body = json.dumps(content()).encode()
     length = f"Content-Length: {len(body)}"
-    with doorway(tmp_path) as door, socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
-        heads = [asking(length), asking(length), asking(length, "Connection: close")]
+    with (
+        running_listener(tmp_path) as door,
+        socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection,
+    ):
+        heads = [request_head(length), request_head(length), request_head(length, "Connection: close")]
         connection.sendall(b"".join(head + body for head in heads))
-        got = heard(connection)
+        got = read_all(connection)
         assert got.count(b"HTTP/1.1 200 OK") == 3
         assert len(door.items()) == 3
 
 
 def test_a_body_may_come_in_chunks(tmp_path: Path) -> None:
     body = json.dumps(content()).encode()
-    with doorway(tmp_path) as door:
+    with running_listener(tmp_path) as door:
         pieces = iter([body[:100], body[100:101], body[101:]])
         headers = {"Content-Type": "application/json"}
         assert door.post(data=pieces, headers=headers).json()["charged"] == "all"
 
 
 def test_a_bug_in_sampling_is_told_counted_and_over_with_the_next_datapoint(tmp_path: Path) -> None:
-    doors: list[Doorway] = []
+    doors: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:
         if stream == "bad":
             raise LookupError("a bug")
         return doors[0].intake_of(stream)
 
-    with doorway(tmp_path, intake_of=intake_of) as door:
+    with running_listener(tmp_path, intake_of=intake_of) as door:
         doors.append(door)
         answer = door.post({"datapoints": [content(stream="bad"), content()]})
         assert answer.status_code == 200
@@ -442,23 +465,26 @@ def test_a_bug_in_sampling_is_told_counted_and_over_with_the_next_datapoint(tmp_
         assert failed["where"] == "datapoints[0]"
         assert good["charged"] == "all"
         assert door.post(content(stream="bad")).status_code == 500
-        name = door.telemetry.snapshot().health[0]
+        name = door.telemetry.report().health[0]
         assert (name.condition, "LookupError" in name.why) == (Condition.DEGRADED, True)
         door.post(content())
-        assert door.telemetry.snapshot().health[0].condition is Condition.OK
+        assert door.telemetry.report().health[0].condition is Condition.OK
         assert door.count("failed") == 2
 
 
 def test_an_open_door_ends_with_the_answer_that_is_under_way(tmp_path: Path) -> None:
     body = json.dumps(content()).encode()
-    head = asking("Expect: 100-continue", f"Content-Length: {len(body)}")
-    with doorway(tmp_path) as door, socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+    head = request_head("Expect: 100-continue", f"Content-Length: {len(body)}")
+    with (
+        running_listener(tmp_path) as door,
+        socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection,
+    ):
         connection.sendall(head)
         assert connection.recv(1000).startswith(b"HTTP/1.1 100")
         ending = threading.Thread(target=door.door.stop, args=(10.0,))
         ending.start()
         connection.sendall(body)
-        got = heard(connection)
+        got = read_all(connection)
         ending.join(10)
         assert b"200 OK" in got
         assert b"Connection: close" in got

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 import requests
 
-from framesift.listeners.datapoint_requests import MOST_VALUES
-from framesift.prediction.prediction import MOST_OBJECTS
+from framesift.listeners.datapoint_requests import MAX_VALUES
+from framesift.prediction.prediction import MAX_OBJECTS
 from rigs.daemon import POLICY, Daemon, collected, write_configuration
 from rigs.hostile_pictures import PNG, black, chunk, header, png, resized, scanned, zeros
-from rigs.listeners import Doorway, doorway, in_base64, picture, said
-from rigs.raw_http_server import nobody_listens
+from rigs.listeners import RunningListener, in_base64, picture, prediction_json, running_listener
+from rigs.raw_http_server import reserve_closed_port
 
 JSON = {"Content-Type": "application/json"}
 JPEG, REAL_PNG = picture(), picture(kind=".png")
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorway]:
-    with doorway(tmp_path_factory.mktemp("door")) as opened:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningListener]:
+    with running_listener(tmp_path_factory.mktemp("door")) as opened:
         yield opened
 
 
@@ -33,12 +33,12 @@ def _nothing_is_kept(request: pytest.FixtureRequest) -> Iterator[None]:
     """And whatever came, the next good datapoint is welcome."""
     yield
     if "door" in request.fixturenames:
-        door: Doorway = request.getfixturevalue("door")
+        door: RunningListener = request.getfixturevalue("door")
         assert door.items() == ()
-        taken = door.post({"image": in_base64(JPEG), "prediction": said()})
+        taken = door.post({"image": in_base64(JPEG), "prediction": prediction_json()})
         assert taken.status_code == 200
         (item,) = door.items()
-        door.spool.done(item.id)
+        door.spool.complete(item.id)
         assert "Traceback" not in door.out.getvalue()
 
 
@@ -79,33 +79,36 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_that_is_a_bomb_or_none_is_refused_before_it_is_decoded(door: Doorway, name: str) -> None:
+def test_a_picture_that_is_a_bomb_or_none_is_refused_before_it_is_decoded(door: RunningListener, name: str) -> None:
     sent, why = PICTURES[name]
-    told(door.post({"image": in_base64(sent), "prediction": said()}), 422, "image", why)
+    told(door.post({"image": in_base64(sent), "prediction": prediction_json()}), 422, "image", why)
     told(
-        door.post(files={"image": sent or ("a.jpg", b""), "prediction": (None, json.dumps(said()))}), 422, "image", why
+        door.post(files={"image": sent or ("a.jpg", b""), "prediction": (None, json.dumps(prediction_json()))}),
+        422,
+        "image",
+        why,
     )
 
 
 @pytest.mark.parametrize("whole", [JPEG, REAL_PNG], ids=["JPEG", "PNG"])
-def test_a_picture_that_was_cut_is_refused_wherever_it_was_cut(door: Doorway, whole: bytes) -> None:
+def test_a_picture_that_was_cut_is_refused_wherever_it_was_cut(door: RunningListener, whole: bytes) -> None:
     cuts = sorted({*range(1, len(whole), max(1, len(whole) // 40)), len(whole) - 1, len(whole) - 2})
-    items = [{"image": in_base64(whole[:cut]), "prediction": said()} for cut in cuts]
+    items = [{"image": in_base64(whole[:cut]), "prediction": prediction_json()} for cut in cuts]
     for first in range(0, len(items), 20):
         for verdict in door.post({"datapoints": items[first : first + 20]}).json()["datapoints"]:
             assert verdict["where"].endswith(".image")
 
 
-def test_what_only_describes_a_picture_is_not_even_unpacked(door: Doorway) -> None:
+def test_what_only_describes_a_picture_is_not_even_unpacked(door: RunningListener) -> None:
     bomb = chunk(b"zTXt", b"Comment\0\0" + zeros(1 << 26))
     sent = png(bomb, chunk(b"iCCP", b"x\0\0" + zeros(1 << 26)), chunk(b"IDAT", zeros(48 * 193)))
-    assert door.post({"image": in_base64(sent), "prediction": said()}).json()["charged"] == "all"
+    assert door.post({"image": in_base64(sent), "prediction": prediction_json()}).json()["charged"] == "all"
     (item,) = door.items()
     assert item.size_bytes < 10_000
-    door.spool.done(item.id)
+    door.spool.complete(item.id)
 
 
-def test_a_picture_of_too_many_bytes_is_refused_by_its_size(door: Doorway) -> None:
+def test_a_picture_of_too_many_bytes_is_refused_by_its_size(door: RunningListener) -> None:
     fat = JPEG[:2] + (b"\xff\xfe\xff\xff" + bytes(65_533)) * 300 + JPEG[2:]  # a legal one, with comments
     told(door.post(files={"image": fat}), 413, "image", "16,777,216")
     told(door.post({"image": in_base64(fat)}), 413, "image", "16,777,216")
@@ -115,7 +118,7 @@ def test_a_picture_of_too_many_bytes_is_refused_by_its_size(door: Doorway) -> No
 
 
 def car(**more: Any) -> dict[str, Any]:
-    return {"predictions": [{**said()["predictions"][0], **more}]}
+    return {"predictions": [{**prediction_json()["predictions"][0], **more}]}
 
 
 NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000]
@@ -123,8 +126,8 @@ NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000]
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: text[:9])
 @pytest.mark.parametrize("key", ["x", "confidence", "class_id", "time", "width"])
-def test_a_number_that_is_none_gets_no_further_than_its_text(door: Doorway, key: str, number: str) -> None:
-    marked = {**said(), "time": "HERE"} if key == "time" else said(**{key: "HERE"})
+def test_a_number_that_is_none_gets_no_further_than_its_text(door: RunningListener, key: str, number: str) -> None:
+    marked = {**prediction_json(), "time": "HERE"} if key == "time" else prediction_json(**{key: "HERE"})
     text = json.dumps(marked).replace('"HERE"', number)
     told(door.post(files={"image": JPEG, "prediction": (None, text)}), 400, "prediction")
     whole = f'{{"image": "{in_base64(JPEG)}", "prediction": {text}}}'
@@ -145,17 +148,17 @@ def test_a_number_that_is_none_gets_no_further_than_its_text(door: Doorway, key:
         ({"predictions": [], "image": {"width": 64, "height": 10**400}}, "", "image.height"),
         ({"predictions": [], "image": {"width": 65, "height": 48}}, "image", "65 x 48"),
         ({"predictions": [7]}, "predictions[0]", "an object"),
-        ({"predictions": [*said()["predictions"], {}]}, "predictions[1].x", "a number"),
-        (said(x="32"), "predictions[0].x", "a number"),
-        (said(y=True), "predictions[0].y", "a number"),
+        ({"predictions": [*prediction_json()["predictions"], {}]}, "predictions[1].x", "a number"),
+        (prediction_json(x="32"), "predictions[0].x", "a number"),
+        (prediction_json(y=True), "predictions[0].y", "a number"),
         (car(width=-1), "predictions[0].width", "from 0 on"),
         (car(height=10**400), "predictions[0].height", "from 0 on"),
-        (said(confidence=None), "predictions[0].confidence", "from 0 on"),
-        (said(**{"class": 7}), "predictions[0].class", "the name of a class"),
-        (said(**{"class": ""}), "predictions[0].class", "the name of a class"),
-        (said(points=[{"x": 1.0}]), "predictions[0]", "points"),
-        (said(rle={"size": [10**6, 10**6], "counts": "x"}), "predictions[0]", "rle"),
-        (said(keypoints=7), "predictions[0]", "keypoints"),
+        (prediction_json(confidence=None), "predictions[0].confidence", "from 0 on"),
+        (prediction_json(**{"class": 7}), "predictions[0].class", "the name of a class"),
+        (prediction_json(**{"class": ""}), "predictions[0].class", "the name of a class"),
+        (prediction_json(points=[{"x": 1.0}]), "predictions[0]", "points"),
+        (prediction_json(rle={"size": [10**6, 10**6], "counts": "x"}), "predictions[0]", "rle"),
+        (prediction_json(keypoints=7), "predictions[0]", "keypoints"),
         ({"predictions": [{"class": "cat"}], "top": "cat", "confidence": 0.5}, "predictions[0].confidence", "number"),
         ({"predictions": 7, "top": "cat", "confidence": 0.5}, "predictions", "a list"),
         ({"predictions": [], "top": "cat", "confidence": "0.5"}, "", "confidence"),
@@ -165,7 +168,7 @@ def test_a_number_that_is_none_gets_no_further_than_its_text(door: Doorway, key:
     ],
 )
 def test_a_prediction_with_a_wrong_type_anywhere_is_refused_with_its_place(
-    door: Doorway, prediction: Any, where: str, why: str
+    door: RunningListener, prediction: Any, where: str, why: str
 ) -> None:
     at = "prediction" + (f".{where}" if where else "")
     told(door.post({"image": in_base64(JPEG), "prediction": prediction}), 422, at, why)
@@ -196,13 +199,13 @@ def test_a_prediction_with_a_wrong_type_anywhere_is_refused_with_its_place(
     ],
 )
 def test_a_datapoint_with_a_wrong_type_anywhere_is_refused_with_its_place(
-    door: Doorway, more: dict[str, Any], status: int, where: str
+    door: RunningListener, more: dict[str, Any], status: int, where: str
 ) -> None:
-    told(door.post({"image": in_base64(JPEG), "prediction": said(), **more}), status, where)
+    told(door.post({"image": in_base64(JPEG), "prediction": prediction_json(), **more}), status, where)
 
 
 @pytest.mark.parametrize("content", [[], 7, "x", None, {"datapoints": []}, {"datapoints": 7}, {"datapoints": {}}])
-def test_json_that_is_no_datapoint_is_refused(door: Doorway, content: Any) -> None:
+def test_json_that_is_no_datapoint_is_refused(door: RunningListener, content: Any) -> None:
     told(door.post(data=json.dumps(content), headers=JSON), 400, "datapoints" if isinstance(content, dict) else "")
 
 
@@ -212,30 +215,32 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "bad UTF-8": (b'{"image": "\xff\xfe", "stream": "\xc3\x28"}', 400, "no JSON"),
     "nested a hundred thousand deep": (b"[" * 100_000 + b"]" * 100_000, 400, "nested too deep"),
     "objects nested deep": (b'{"image":' * 100_000 + b"1" + b"}" * 100_000, 400, "nested too deep"),
-    "more values than anybody needs": (b"[" + b"0," * (MOST_VALUES + 1) + b"0]", 413, "values"),
+    "more values than anybody needs": (b"[" + b"0," * (MAX_VALUES + 1) + b"0]", 413, "values"),
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_json_that_costs_more_than_its_bytes_is_not_read(door: Doorway, name: str) -> None:
+def test_json_that_costs_more_than_its_bytes_is_not_read(door: RunningListener, name: str) -> None:
     body, status, why = BODIES[name]
     told(door.post(data=body, headers=JSON), status, "", why)
     told(door.post(files={"image": JPEG, "prediction": (None, body)}), status, "prediction", why)
 
 
-def test_a_prediction_has_a_largest_number_of_objects(door: Doorway) -> None:
-    many = {**said(), "predictions": said()["predictions"] * (MOST_OBJECTS + 1)}
+def test_a_prediction_has_a_largest_number_of_objects(door: RunningListener) -> None:
+    many = {**prediction_json(), "predictions": prediction_json()["predictions"] * (MAX_OBJECTS + 1)}
     told(door.post({"image": in_base64(JPEG), "prediction": many}), 422, "prediction.predictions", "at most")
 
 
-def test_texts_that_can_not_be_shown_or_stored_are_made_so(door: Doorway) -> None:
-    answer = door.post({"image": in_base64(JPEG), "prediction": said(**{"class": "c\ud800a\x00r\n" + "x" * 5000})})
+def test_texts_that_can_not_be_shown_or_stored_are_made_so(door: RunningListener) -> None:
+    answer = door.post(
+        {"image": in_base64(JPEG), "prediction": prediction_json(**{"class": "c\ud800a\x00r\n" + "x" * 5000})}
+    )
     assert answer.json()["charged"] == "all"
     (item,) = door.items()
     (found,) = json.loads(item.prediction)["predictions"]
     assert found["class"].startswith("c?arx")
     assert len(found["class"]) <= 200
-    door.spool.done(item.id)
+    door.spool.complete(item.id)
 
 
 # -- forms
@@ -268,7 +273,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_form_that_is_none_is_refused(door: Doorway, name: str) -> None:
+def test_a_form_that_is_none_is_refused(door: RunningListener, name: str) -> None:
     body, where = FORMS[name]
     told(door.post(data=body, headers={"Content-Type": "multipart/form-data; boundary=x"}), 400, where)
 
@@ -293,20 +298,20 @@ def _at_once(count: int, ask: Callable[[], requests.Response]) -> set[int]:
 
 
 def test_memory_is_bounded_whatever_comes_and_the_daemon_goes_on(tmp_path: Path) -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     place.close()
     nothing = {"name": "none", "type": "random", "traffic_percentage": 0.0}
     settings = {"model": None, "doors": [{"listen": f"127.0.0.1:{port}"}]}
     write_configuration(tmp_path, settings, {**POLICY, "sampling_strategies": [nothing]})
     url = f"http://127.0.0.1:{port}/datapoints"
-    largest = {"image": in_base64(black(5000, 4000)), "prediction": said(5000, 4000)}
+    largest = {"image": in_base64(black(5000, 4000)), "prediction": prediction_json(5000, 4000)}
     heavy = [
         {"json": largest},  # large ones are decoded one after the other
         {"data": json.dumps({"image": "A" * (31 << 20)}), "headers": JSON},
         {"files": {"image": bytes(31 << 20)}},
-        {"data": b"[" + b"[0.1]," * (MOST_VALUES // 2 - 1) + b"0]", "headers": JSON},
+        {"data": b"[" + b"[0.1]," * (MAX_VALUES // 2 - 1) + b"0]", "headers": JSON},
         {"data": bytes(100 << 20), "headers": JSON},
-        {"json": {"image": in_base64(png(chunk(b"IDAT", zeros(1 << 26)))), "prediction": said()}},
+        {"json": {"image": in_base64(png(chunk(b"IDAT", zeros(1 << 26)))), "prediction": prediction_json()}},
     ]
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
@@ -316,7 +321,7 @@ def test_memory_is_bounded_whatever_comes_and_the_daemon_goes_on(tmp_path: Path)
         assert seen == [{200}, {413}, {413}, {400}, {413}, {422}, {413}]
         # Two bodies of 32 MiB, each in three copies, and beside them one picture of 20 million pixels.
         assert _peak_mib(daemon.process.pid) - before_mib < 2 * 3 * 32 + 58 + 64
-        taken = requests.post(url, json={"image": in_base64(JPEG), "prediction": said()}, timeout=20)
+        taken = requests.post(url, json={"image": in_base64(JPEG), "prediction": prediction_json()}, timeout=20)
         assert taken.json()["reason"] == "no_match"
         assert daemon.stop() == 0
     assert collected(tmp_path) == []

@@ -21,7 +21,7 @@ from listeners.test_run_with_listeners import WITH_KEY, free_ports
 from rigs.daemon import POLICY, Daemon, write_configuration
 from rigs.inference import KEY, MODELS, InferenceServer, Rectangle, painted
 from rigs.listeners import in_base64
-from rigs.platform import Delay, Order, Platform
+from rigs.platform import Delay, Fault, Platform
 
 ROUTES = {
     "object-detection": "object_detection",
@@ -175,7 +175,7 @@ def test_a_client_never_waits_for_a_policy_and_what_comes_meanwhile_waits_for_it
 ) -> None:
     platform.add_project("boxes", active_learning=policy("b"))
     with site(tmp_path, platform) as here:
-        platform.orders.add(Order("project", Delay(8.0), times=1))
+        platform.orders.add(Fault("project", Delay(8.0), times=1))
         here.legacy("boxes/1")
         assert not any("boxes" in asked.path for asked in platform.asked("active_learning"))
         here.legacy("boxes/1")

@@ -16,18 +16,27 @@ import pytest
 import requests
 
 from clocks import ManualClock
-from framesift.listeners.connection_slots import Connection
-from framesift.listeners.forward import connect
-from framesift.listeners.proxy import TURN_S
-from framesift.listeners.server import Listening
-from framesift.telemetry import Component, Condition
+from framesift.listeners.connection_slots import ClientConnection
+from framesift.listeners.forward import connect_upstream
+from framesift.listeners.proxy import SWITCH_INTERVAL_S
+from framesift.listeners.server import ListenerServer
+from framesift.telemetry import ComponentHealth, Condition
 from rigs.inference import KEY, InferenceServer
-from rigs.listeners import Doorway, asking, doorway, heard, in_base64, picture, said, spoken
-from rigs.raw_http_server import OK, Peer, Raw, nobody_listens
+from rigs.listeners import (
+    RunningListener,
+    in_base64,
+    picture,
+    prediction_json,
+    raw_exchange,
+    read_all,
+    request_head,
+    running_listener,
+)
+from rigs.raw_http_server import OK, Peer, RawServer, reserve_closed_port
 
 TOKEN = "a-token-of-this-door"
 BODY = in_base64(picture()).encode()
-ANSWER = json.dumps(said()).encode()
+ANSWER = json.dumps(prediction_json()).encode()
 IS_JSON = "Content-Type: application/json"
 INFERENCE = "POST /boxes/1?confidence=40&overlap=30 HTTP/1.1"
 CLOSES = "Connection: close"
@@ -38,13 +47,13 @@ def with_length(body: bytes, *lines: str, status: str = "200 OK") -> bytes:
 
 
 def inference(*lines: str, first: str = INFERENCE, body: bytes = BODY) -> bytes:
-    return asking(*lines, f"Content-Length: {len(body)}", first=first) + body
+    return request_head(*lines, f"Content-Length: {len(body)}", first=first) + body
 
 
 @contextlib.contextmanager
-def before(folder: Path, talk: Callable[[Peer], object], **options: str) -> Iterator[tuple[Raw, Doorway]]:
+def before(folder: Path, talk: Callable[[Peer], object], **options: str) -> Iterator[tuple[RawServer, RunningListener]]:
     """A pass-through before a server that speaks in bytes."""
-    with Raw(talk) as raw, doorway(folder, upstream=raw.url, **options) as door:
+    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url, **options) as door:
         yield raw, door
 
 
@@ -91,22 +100,22 @@ ANSWERS = {
 def test_an_answer_passes_byte_for_byte_and_so_does_its_request(tmp_path: Path, name: str) -> None:
     asked = inference(CLOSES, "X-Odd:  spaces ", "x-odd: two", "Accept:")
     with before(tmp_path, once(ANSWERS[name])) as (raw, door):
-        assert spoken(raw.port, asked) == ANSWERS[name]
-        assert spoken(door.port, asked) == ANSWERS[name]
+        assert raw_exchange(raw.port, asked) == ANSWERS[name]
+        assert raw_exchange(door.port, asked) == ANSWERS[name]
         directly, through = raw.asked
         assert through == directly
-        assert door.until(lambda: sum(door.telemetry.snapshot().doors.values()) == 1)
+        assert door.until(lambda: sum(door.telemetry.report().doors.values()) == 1)
         assert door.count("failed") == door.count("upstream_gone") == 0
 
 
 REQUESTS = {
-    "GET": asking(CLOSES, first="GET /info HTTP/1.1"),
-    "GET of HTTP/1.0": asking(first="GET /healthz HTTP/1.0"),
-    "POST of something else": asking(CLOSES, "Content-Length: 4", first="POST /model/add HTTP/1.1") + b"{} \n",
-    "a path that is nothing": asking(CLOSES, first="DELETE /%00/../a?b=c&&d HTTP/1.1"),
-    "OPTIONS of everything": asking(CLOSES, first="OPTIONS * HTTP/1.1"),
-    "a foreign Host": asking(CLOSES, first="GET / HTTP/1.1", host="hOsT:  server.example:9001"),
-    "no Host": asking(first="GET / HTTP/1.0", host="X: y"),
+    "GET": request_head(CLOSES, first="GET /info HTTP/1.1"),
+    "GET of HTTP/1.0": request_head(first="GET /healthz HTTP/1.0"),
+    "POST of something else": request_head(CLOSES, "Content-Length: 4", first="POST /model/add HTTP/1.1") + b"{} \n",
+    "a path that is nothing": request_head(CLOSES, first="DELETE /%00/../a?b=c&&d HTTP/1.1"),
+    "OPTIONS of everything": request_head(CLOSES, first="OPTIONS * HTTP/1.1"),
+    "a foreign Host": request_head(CLOSES, first="GET / HTTP/1.1", host="hOsT:  server.example:9001"),
+    "no Host": request_head(first="GET / HTTP/1.0", host="X: y"),
     "an inference that is none": inference(CLOSES, body=b"\xff\xfe\x00"),
 }
 
@@ -115,16 +124,16 @@ REQUESTS = {
 def test_a_request_of_whatever_kind_passes(tmp_path: Path, name: str) -> None:
     answer = with_length(b"as it is")
     with before(tmp_path, once(answer)) as (raw, door):
-        assert spoken(raw.port, REQUESTS[name]) == answer
-        assert spoken(door.port, REQUESTS[name]) == answer
+        assert raw_exchange(raw.port, REQUESTS[name]) == answer
+        assert raw_exchange(door.port, REQUESTS[name]) == answer
         assert raw.asked[1] == raw.asked[0]
 
 
 def test_the_answer_to_a_head_has_a_length_and_no_body(tmp_path: Path) -> None:
     head = with_length(ANSWER)[: -len(ANSWER)]
     with before(tmp_path, once(head, OK)) as (_, door):
-        asked = asking(first="HEAD / HTTP/1.1") + asking(CLOSES, first="GET / HTTP/1.1")
-        assert spoken(door.port, asked) == head + OK
+        asked = request_head(first="HEAD / HTTP/1.1") + request_head(CLOSES, first="GET / HTTP/1.1")
+        assert raw_exchange(door.port, asked) == head + OK
 
 
 def test_a_body_in_chunks_passes_with_its_chunks(tmp_path: Path) -> None:
@@ -137,8 +146,8 @@ def test_a_body_in_chunks_passes_with_its_chunks(tmp_path: Path) -> None:
         peer.send(with_length(ANSWER, IS_JSON))
 
     with before(tmp_path, talk) as (_, door):
-        asked = asking("Transfer-Encoding: chunked", CLOSES, first=INFERENCE)
-        assert spoken(door.port, asked, chunks[:50], chunks[50:]).endswith(ANSWER)
+        asked = request_head("Transfer-Encoding: chunked", CLOSES, first=INFERENCE)
+        assert raw_exchange(door.port, asked, chunks[:50], chunks[50:]).endswith(ANSWER)
         assert came == [chunks]
         assert door.until(lambda: door.count("offered") == 1)
 
@@ -159,7 +168,7 @@ def test_an_answer_passes_as_it_comes_and_not_when_all_of_it_has_come(tmp_path: 
         while not got.endswith(b"first"):
             got += client.recv(1000)
         seen.set()
-        assert heard(client) == b"second"
+        assert read_all(client) == b"second"
 
 
 def test_a_client_that_asks_before_it_sends_is_answered_by_the_server(tmp_path: Path) -> None:
@@ -176,13 +185,13 @@ def test_a_client_that_asks_before_it_sends_is_answered_by_the_server(tmp_path: 
             peer.send(refused)
 
     with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
-        client.sendall(asking("Transfer-Encoding: chunked", "Expect: 100-continue", first="POST /x HTTP/1.1"))
-        assert heard(client, len(goes_on)) == goes_on
+        client.sendall(request_head("Transfer-Encoding: chunked", "Expect: 100-continue", first="POST /x HTTP/1.1"))
+        assert read_all(client, len(goes_on)) == goes_on
         client.sendall(b"4\r\n{  }\r\n0\r\n\r\n")
         answer = with_length(b"{}")
-        assert heard(client, len(answer)) == answer
-        client.sendall(asking(CLOSES, "Content-Length: 0", "Expect: 100-continue", first="POST /x HTTP/1.1"))
-        assert heard(client) == refused
+        assert read_all(client, len(answer)) == answer
+        client.sendall(request_head(CLOSES, "Content-Length: 0", "Expect: 100-continue", first="POST /x HTTP/1.1"))
+        assert read_all(client) == refused
 
 
 def test_an_answer_that_comes_before_the_end_of_its_request_passes(tmp_path: Path) -> None:
@@ -194,8 +203,8 @@ def test_an_answer_that_comes_before_the_end_of_its_request_passes(tmp_path: Pat
         peer.rest(b"never")
 
     with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
-        client.sendall(asking("Content-Length: 100000000", first="POST /x HTTP/1.1") + bytes(1 << 20))
-        assert heard(client, len(answer)) == answer
+        client.sendall(request_head("Content-Length: 100000000", first="POST /x HTTP/1.1") + bytes(1 << 20))
+        assert read_all(client, len(answer)) == answer
 
 
 def test_a_protocol_that_begins_with_http_passes_both_ways(tmp_path: Path) -> None:
@@ -208,20 +217,20 @@ def test_a_protocol_that_begins_with_http_passes_both_ways(tmp_path: Path) -> No
             peer.send(some)
 
     with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
-        client.sendall(asking("Upgrade: echo", "Connection: Upgrade", first="GET /ws HTTP/1.1"))
-        assert heard(client, len(switches)) == switches
+        client.sendall(request_head("Upgrade: echo", "Connection: Upgrade", first="GET /ws HTTP/1.1"))
+        assert read_all(client, len(switches)) == switches
         for word in (b"hello!", b"\x00\xff!"):
             client.sendall(word)
-            assert heard(client, len(word)) == word
+            assert read_all(client, len(word)) == word
         client.shutdown(socket.SHUT_WR)
-        assert heard(client) == b""
+        assert read_all(client) == b""
 
 
 def test_requests_that_are_sent_without_waiting_are_answered_in_their_order(tmp_path: Path) -> None:
     answers = [with_length(str(number).encode()) for number in range(3)]
     with before(tmp_path, once(*answers)) as (raw, door):
         asked = b"".join(inference(first=f"POST /m/{number} HTTP/1.1") for number in (1, 2))
-        assert spoken(door.port, asked + inference(CLOSES)) == b"".join(answers)
+        assert raw_exchange(door.port, asked + inference(CLOSES)) == b"".join(answers)
         assert raw.connections == 1
 
 
@@ -232,7 +241,7 @@ def test_a_client_that_ends_its_side_still_gets_its_answer(tmp_path: Path) -> No
     ):
         client.sendall(inference())
         client.shutdown(socket.SHUT_WR)
-        assert heard(client).endswith(ANSWER)
+        assert read_all(client).endswith(ANSWER)
 
 
 # -- the server's connections
@@ -274,23 +283,27 @@ def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_wit
         socket.create_connection(("127.0.0.1", door.port), timeout=20) as client,
     ):
         client.sendall(inference())
-        assert heard(client, len(with_length(ANSWER))) == with_length(ANSWER)
+        assert read_all(client, len(with_length(ANSWER))) == with_length(ANSWER)
         second = inference(CLOSES, body=BODY * 100)
         client.sendall(second[:5000])
         assert hung_up.wait(20)
         client.sendall(second[5000:])
-        assert heard(client) == with_length(ANSWER)
+        assert read_all(client) == with_length(ANSWER)
         assert raw.asked[-1].body == BODY * 100
         assert door.count("upstream_gone") == 0
 
 
-def of_the_door(door: Doorway) -> Component:
-    (health,) = [one for one in door.telemetry.snapshot().health if "sampling" not in one.name]
+def of_the_door(door: RunningListener) -> ComponentHealth:
+    (health,) = [one for one in door.telemetry.report().health if "sampling" not in one.name]
     return health
 
 
 def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path: Path) -> None:
-    with InferenceServer() as server, doorway(tmp_path, upstream=server.url) as door, requests.Session() as session:
+    with (
+        InferenceServer() as server,
+        running_listener(tmp_path, upstream=server.url) as door,
+        requests.Session() as session,
+    ):
         url = f"{door.url}/boxes/1"
         session.headers.update({"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"})
         assert session.post(url, data=BODY, timeout=20).status_code == 200
@@ -309,8 +322,8 @@ def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path:
 
 
 def test_a_server_that_was_never_there_is_a_502(tmp_path: Path) -> None:
-    place, port = nobody_listens()
-    with place, doorway(tmp_path, upstream=f"http://127.0.0.1:{port}") as door:
+    place, port = reserve_closed_port()
+    with place, running_listener(tmp_path, upstream=f"http://127.0.0.1:{port}") as door:
         answer = requests.post(f"{door.url}/boxes/1", data=BODY, timeout=20)
         assert (answer.status_code, list(answer.json())) == (502, ["message"])
 
@@ -326,7 +339,7 @@ NOTHING = {
 @pytest.mark.parametrize("nothing", NOTHING.values(), ids=NOTHING)
 def test_a_server_that_ends_before_it_has_answered_is_a_502(tmp_path: Path, nothing: bytes) -> None:
     with before(tmp_path, once(nothing)) as (_, door):
-        got = spoken(door.port, inference())
+        got = raw_exchange(door.port, inference())
         assert got.startswith(b"HTTP/1.1 502 ")
         assert got.count(b"HTTP/1.1 ") == 1
         assert door.count("upstream_gone") == 1
@@ -339,7 +352,7 @@ def test_a_server_that_ends_its_lines_in_line_feeds_is_a_502(tmp_path: Path) -> 
         peer.hold()
 
     with before(tmp_path, talk) as (_, door):
-        assert spoken(door.port, inference()).startswith(b"HTTP/1.1 502 ")
+        assert raw_exchange(door.port, inference()).startswith(b"HTTP/1.1 502 ")
 
 
 @pytest.mark.parametrize("name", ["a prediction", "in chunks"])
@@ -373,12 +386,12 @@ def test_a_client_that_gives_up_is_given_up_by_the_door(tmp_path: Path) -> None:
 def test_with_a_token_clients_show_it_and_the_server_never_sees_it(tmp_path: Path) -> None:
     with before(tmp_path, always, token=TOKEN) as (raw, door):
         for lines in ((), ("X-Framesift-Token: wrong-token-of-this-door",), (f"Authorization: Bearer {TOKEN}",)):
-            answer = spoken(door.port, inference(*lines))
+            answer = raw_exchange(door.port, inference(*lines))
             assert answer.startswith(b"HTTP/1.1 401 ")
             assert b'"message"' in answer
         assert raw.asked == []
         lines = ("Authorization: Bearer theirs", f"x-Framesift-TOKEN:  {TOKEN} ", "X: y", CLOSES)
-        assert spoken(door.port, inference(*lines, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
+        assert raw_exchange(door.port, inference(*lines, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
         (asked,) = raw.asked
         assert asked.head.split("\r\n")[1:6] == [
             "Host: localhost",
@@ -400,18 +413,18 @@ def test_neither_side_waits_for_acknowledgements() -> None:
     def option(writer: asyncio.StreamWriter) -> int:
         return int(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: ClientConnection) -> None:
         heard_at.put(option(connection.writer))
 
     async def asked_at(port: int) -> int:
-        upstream = await connect("127.0.0.1", port)
+        upstream = await connect_upstream("127.0.0.1", port)
         try:
             return option(upstream.writer)
         finally:
             upstream.close()
 
     broken: list[BaseException] = []
-    listening = Listening("127.0.0.1", 0, serve, clock=ManualClock(), puzzled=broken.append, broke=broken.append)
+    listening = ListenerServer("127.0.0.1", 0, serve, clock=ManualClock(), puzzled=broken.append, broke=broken.append)
     listening.start()
     try:
         assert asyncio.run(asked_at(listening.port)) == 1
@@ -425,8 +438,8 @@ def test_what_passes_does_not_wait_long_for_its_turn(tmp_path: Path) -> None:
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(0.005)
     try:
-        with doorway(tmp_path, upstream="http://127.0.0.1:9"):
-            assert sys.getswitchinterval() == pytest.approx(TURN_S)
+        with running_listener(tmp_path, upstream="http://127.0.0.1:9"):
+            assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
     finally:
         sys.setswitchinterval(before_s)
 
@@ -446,7 +459,7 @@ def test_an_answer_that_is_under_way_when_the_house_closes_arrives(tmp_path: Pat
         ending = threading.Thread(target=door.door.stop, args=(10.0,))
         ending.start()
         closing.set()
-        assert heard(client).endswith(ANSWER)
+        assert read_all(client).endswith(ANSWER)
         ending.join(10)
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", door.port), timeout=5).close()

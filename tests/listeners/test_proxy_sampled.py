@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from clocks import NOON_S, ManualClock
-from framesift.listeners.body_copies import MOST_OF_ALL_BYTES
-from framesift.listeners.pictures import BadPicture, OnDemand, Sized, looked_at
+from framesift.listeners.body_copies import MAX_TOTAL_BYTES
+from framesift.listeners.pictures import BadPicture, EncodedPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Stub, Task
@@ -26,10 +26,21 @@ from framesift.sampling.intake import Intake
 from framesift.spool import WhenFull
 from framesift.telemetry import Condition
 from rigs.hostile_pictures import spoilt, turned
-from rigs.inference import KEY, MODELS, InferenceServer, Order, Rectangle, Status, painted
+from rigs.inference import KEY, MODELS, Fault, InferenceServer, Rectangle, Status, painted
 from rigs.inference.requests import TASKS
-from rigs.listeners import ALL, Doorway, asking, doorway, in_base64, picture, pixels_of, policy, said, spoken
-from rigs.raw_http_server import Peer, Raw
+from rigs.listeners import (
+    ALL,
+    RunningListener,
+    in_base64,
+    picture,
+    pixels_of,
+    policy,
+    prediction_json,
+    raw_exchange,
+    request_head,
+    running_listener,
+)
+from rigs.raw_http_server import Peer, RawServer
 
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json"
@@ -60,14 +71,14 @@ def legacy(url: str, model_id: str, image: bytes, query: str = "", **how: Any) -
 @contextmanager
 def standing_before(
     folder: Path, what: Policy | None = None, **options: Any
-) -> Iterator[tuple[InferenceServer, Doorway]]:
-    with InferenceServer() as server, doorway(folder, what, upstream=server.url, **options) as door:
+) -> Iterator[tuple[InferenceServer, RunningListener]]:
+    with InferenceServer() as server, running_listener(folder, what, upstream=server.url, **options) as door:
         yield server, door
 
 
-def sampled(door: Doorway, count: int = 1, outcome: str = "offered") -> None:
+def sampled(door: RunningListener, count: int = 1, outcome: str = "offered") -> None:
     """Waits until so many requests have been dealt with."""
-    assert door.until(lambda: door.count(outcome) >= count), door.telemetry.snapshot().doors
+    assert door.until(lambda: door.count(outcome) >= count), door.telemetry.report().doors
 
 
 # -- what is sampled
@@ -85,12 +96,12 @@ def test_picture_and_prediction_are_kept_for_every_task_and_by_either_route(
         assert answer.content == server.asked[0].answer
         sampled(door)
         (item,) = door.items()
-        assert (item.stream, item.width, item.height, item.captured_at) == ("door", 80, 60, NOON_S)
+        assert (item.stream, item.width, item.height, item.captured_at_s) == ("door", 80, 60, NOON_S)
         assert model_id.replace("/", "-") in item.tags
         seen, kept = answer.json(), json.loads(item.prediction)
-        assert wire.parse(kept) == wire.parse({**seen, "model_id": ""})
+        assert wire.parse_prediction(kept) == wire.parse_prediction({**seen, "model_id": ""})
         assert len(kept["predictions"]) >= 2
-        assert np.abs(pixels_of(door.spool.jpeg(item.id)).astype(int) - pixels_of(image)).mean() < 2
+        assert np.abs(pixels_of(door.spool.read_jpeg(item.id)).astype(int) - pixels_of(image)).mean() < 2
 
 
 def test_of_several_pictures_in_one_request_each_is_sampled_with_its_own_prediction(tmp_path: Path) -> None:
@@ -110,15 +121,15 @@ def test_a_form_with_a_file_is_sampled_too(tmp_path: Path) -> None:
 
 
 def test_a_packed_answer_is_sampled_too(tmp_path: Path) -> None:
-    packed = gzip.compress(json.dumps(said()).encode())
+    packed = gzip.compress(json.dumps(prediction_json()).encode())
     head = f"{HEAD}\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}"
 
     def talk(peer: Peer) -> None:
         peer.read()
         peer.send(f"{head}\r\n\r\n".encode() + packed)
 
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
-        assert legacy(door.url, "boxes/1", picture()).json() == said()
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
+        assert legacy(door.url, "boxes/1", picture()).json() == prediction_json()
         sampled(door)
         assert len(door.items()) == 1
 
@@ -131,7 +142,7 @@ def test_the_door_has_a_stream_and_a_frame_is_as_old_as_its_request(tmp_path: Pa
             sampled(door, number + 1)
             clock.advance(10.0)
         items = door.items()
-        assert [(item.stream, item.frame, item.captured_at - NOON_S) for item in items] == [
+        assert [(item.stream, item.frame, item.captured_at_s - NOON_S) for item in items] == [
             ("yard", 0, 0.0),
             ("yard", 1, 10.0),
             ("yard", 2, 20.0),
@@ -146,7 +157,7 @@ def test_sampling_and_limits_are_those_of_any_stream(tmp_path: Path) -> None:
         legacy(door.url, "boxes/1", scene())
         legacy(door.url, "boxes/1", scene(), "?confidence=85")  # of which only one is left
         sampled(door, 3)
-        assert door.telemetry.snapshot().refused == {"limit": 1, "no_match": 1}
+        assert door.telemetry.report().refused == {"limit": 1, "no_match": 1}
         assert len(door.items()) == 1
 
 
@@ -159,7 +170,7 @@ def test_what_disables_active_learning_is_not_looked_at(tmp_path: Path) -> None:
         for value in ("true", "True", "1"):
             legacy(door.url, "boxes/1", scene(), f"?disable_active_learning={value}")
         sampled(door, 4, "not_wanted")
-        assert door.telemetry.snapshot().frames_read == 0
+        assert door.telemetry.report().frames_read == 0
         v1(door.url, "boxes/1", scene(), disable_active_learning=False)
         legacy(door.url, "boxes/1", scene(), "?disable_active_learning=False")
         sampled(door, 2)
@@ -176,9 +187,11 @@ def test_what_holds_no_picture_or_no_prediction_passes_and_is_counted_by_name(tm
         sampled(door, 3, "passed")
         assert legacy(door.url, "boxes/1", scene(), "?image=http://127.0.0.1/a.jpg").status_code == 400
         sampled(door, 4, "passed")
-        server.orders.add(Order("infer", Status(200, {"Content-Type": "application/json"}, b"no JSON"), times=1))
+        server.orders.add(Fault("infer", Status(200, {"Content-Type": "application/json"}, b"no JSON"), times=1))
         legacy(door.url, "boxes/1", scene())
-        server.orders.add(Order("infer", Status(200, {}, said(81, 60)), times=1))  # of a picture of another size
+        server.orders.add(
+            Fault("infer", Status(200, {}, prediction_json(81, 60)), times=1)
+        )  # of a picture of another size
         legacy(door.url, "boxes/1", scene())
         sampled(door, 2, "unreadable")
         assert door.items() == ()
@@ -187,7 +200,7 @@ def test_what_holds_no_picture_or_no_prediction_passes_and_is_counted_by_name(tm
 def test_pictures_that_are_named_by_an_address_are_not_fetched(tmp_path: Path) -> None:
     answer = {"image": {"width": 4, "height": 4}, "predictions": []}
     with standing_before(tmp_path) as (server, door):
-        server.orders.add(Order("infer", Status(200, {}, answer), times=None))
+        server.orders.add(Fault("infer", Status(200, {}, answer), times=None))
         legacy(door.url, "boxes/1", b"", f"?image={server.url}/a.jpg")
         image = {"type": "url", "value": f"{server.url}/a.jpg"}
         requests.post(f"{door.url}/infer/object_detection", json={"model_id": "a/1", "image": image}, timeout=20)
@@ -198,18 +211,18 @@ def test_pictures_that_are_named_by_an_address_are_not_fetched(tmp_path: Path) -
 
 def test_bombs_and_rubbish_pass_as_they_would_without_a_door(tmp_path: Path) -> None:
     deep = b'{"model_id": "a/1", "image": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    answer = json.dumps(said(60_000, 60_000)).encode()
+    answer = json.dumps(prediction_json(60_000, 60_000)).encode()
 
     def talk(peer: Peer) -> None:
         while peer.read() is not None:
             peer.send(f"{HEAD}\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
 
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
         for image in (b"", b"\xff\xd8\xff", picture()[:-9], b"GIF89a"):
             assert legacy(door.url, "boxes/1", image).status_code == 200
         for body in (b"{", b"[]", b'{"model_id": "a/1"}', deep, b'{"model_id": "a/1", "image": NaN}', b"\xff\xfe"):
             assert requests.post(f"{door.url}/infer/object_detection", data=body, timeout=20).status_code == 200
-        assert door.until(lambda: sum(door.telemetry.snapshot().doors.values()) == 10)
+        assert door.until(lambda: sum(door.telemetry.report().doors.values()) == 10)
         assert door.items() == ()
         assert door.count("failed") == 0
 
@@ -219,7 +232,7 @@ def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_
     body = in_base64(scene()).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
     with standing_before(tmp_path) as (server, door):
-        head = asking(
+        head = request_head(
             *more,
             f"Authorization: Bearer {KEY}",
             f"Content-Length: {len(body)}",
@@ -227,7 +240,7 @@ def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_
             first="POST /boxes/1 HTTP/1.1",
             host=host,
         )
-        assert b" 200 " in spoken(door.port, head + body)
+        assert b" 200 " in raw_exchange(door.port, head + body)
         sampled(door, 1, "foreign_host")
         assert door.items() == ()
         assert len(server.asked) == 1
@@ -236,9 +249,9 @@ def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_
 def test_what_is_larger_than_what_is_kept_passes_and_is_not_sampled(tmp_path: Path) -> None:
     image = in_base64(scene()) + "\n" * (25 << 20)
     with standing_before(tmp_path) as (server, door):
-        server.orders.add(Order("infer", Status(200, {}, said(80, 60)), times=1))
+        server.orders.add(Fault("infer", Status(200, {}, prediction_json(80, 60)), times=1))
         answer = legacy(door.url, "boxes/1", b"", data=image, headers={"Content-Type": "text/plain"})
-        assert answer.json() == said(80, 60)
+        assert answer.json() == prediction_json(80, 60)
         assert server.asked[0].size_bytes == len(image)
         sampled(door, 1, "too_large")
 
@@ -249,10 +262,10 @@ NOBODYS = {**ALL, "name": "nobodys", "traffic_percentage": 0.0}
 ALIKE = {"threshold": 0.01}
 
 
-def _pass_spoilt(server: InferenceServer, door: Doorway) -> None:
+def _pass_spoilt(server: InferenceServer, door: RunningListener) -> None:
     """A picture that can't be decoded passes, of which the server says what it would of a good one."""
-    server.orders.add(Order("infer", Status(200, {}, said(80, 60)), times=1))
-    assert legacy(door.url, "boxes/1", spoilt(scene())).json() == said(80, 60)
+    server.orders.add(Fault("infer", Status(200, {}, prediction_json(80, 60)), times=1))
+    assert legacy(door.url, "boxes/1", spoilt(scene())).json() == prediction_json(80, 60)
 
 
 @pytest.mark.parametrize(
@@ -267,12 +280,12 @@ def test_a_picture_that_turns_out_to_be_broken_is_counted_as_such_and_nothing_el
     with standing_before(tmp_path, policy(limited)) as (server, door):
         _pass_spoilt(server, door)
         sampled(door, 1, "unreadable")
-        seen = door.telemetry.snapshot()
+        seen = door.telemetry.report()
         assert (seen.frames_read, seen.frames_accepted, seen.matched, seen.refused) == (0, 0, {}, {})
         assert [(one.condition, one.name) for one in seen.health if one.condition is not Condition.OK] == []
         legacy(door.url, "boxes/1", scene())
         sampled(door)
-        assert door.telemetry.snapshot().doors == {"unreadable": 1, "offered": 1}
+        assert door.telemetry.report().doors == {"unreadable": 1, "offered": 1}
         assert len(door.items()) == (strategy["name"] == "all")  # its credit is still there
 
 
@@ -280,7 +293,7 @@ def test_a_picture_that_nobody_wants_is_not_decoded(tmp_path: Path) -> None:
     with standing_before(tmp_path, policy({**NOBODYS, "near_duplicate": ALIKE})) as (server, door):
         _pass_spoilt(server, door)
         sampled(door)
-        seen = door.telemetry.snapshot()
+        seen = door.telemetry.report()
         assert (seen.frames_read, seen.refused) == (1, {"no_match": 1})
 
 
@@ -289,13 +302,13 @@ def test_a_picture_that_no_credit_could_carry_is_not_decoded(tmp_path: Path) -> 
         legacy(door.url, "boxes/1", scene())
         _pass_spoilt(server, door)
         sampled(door, 2)
-        assert door.telemetry.snapshot().refused == {"limit": 1}
+        assert door.telemetry.report().refused == {"limit": 1}
 
 
 def test_a_jpeg_that_is_turned_by_its_exif_is_one_of_its_turned_size(tmp_path: Path) -> None:
     with standing_before(tmp_path) as (server, door):
         for width, height in ((80, 60), (60, 80)):
-            server.orders.add(Order("infer", Status(200, {}, said(width, height)), times=1))
+            server.orders.add(Fault("infer", Status(200, {}, prediction_json(width, height)), times=1))
             legacy(door.url, "boxes/1", turned(scene()))
         legacy(door.url, "anything/0", turned(scene()))
         sampled(door, 2)
@@ -303,16 +316,16 @@ def test_a_jpeg_that_is_turned_by_its_exif_is_one_of_its_turned_size(tmp_path: P
         items = door.items()
         assert [(item.width, item.height) for item in items] == [(60, 80)] * 2
         expected = cv2.rotate(pixels_of(scene()), cv2.ROTATE_90_CLOCKWISE)
-        assert np.abs(pixels_of(door.spool.jpeg(items[0].id)).astype(int) - expected).mean() < 2
+        assert np.abs(pixels_of(door.spool.read_jpeg(items[0].id)).astype(int) - expected).mean() < 2
 
 
 def test_pixels_come_once_and_only_in_the_size_that_was_promised() -> None:
-    right = OnDemand(looked_at(picture(64, 48)))
+    right = LazyEncodedPicture(parse_picture(picture(64, 48)))
     assert (right.width, right.height, right.pixels.shape) == (64, 48, (48, 64, 3))
     assert right.pixels is right.pixels
     for width, height in ((48, 64), (64, 47)):
         with pytest.raises(BadPicture, match="another size"):
-            _ = OnDemand(Sized(picture(64, 48), width, height)).pixels
+            _ = LazyEncodedPicture(EncodedPicture(picture(64, 48), width, height)).pixels
 
 
 # -- version 0
@@ -330,9 +343,9 @@ def test_the_version_0_of_anything_is_answered_without_a_server(tmp_path: Path) 
         assert legacy(door.url, "anything/1", scene()).status_code == 502
         sampled(door, 4)
         items = door.items()
-        tasks = [wire.parse(json.loads(item.prediction)).task for item in items]
+        tasks = [wire.parse_prediction(json.loads(item.prediction)).task for item in items]
         assert tasks == [Task.OBJECT_DETECTION] * 4 + [Task.CLASSIFICATION]
-        assert all(isinstance(wire.parse(json.loads(item.prediction)), Stub) for item in items)
+        assert all(isinstance(wire.parse_prediction(json.loads(item.prediction)), Stub) for item in items)
         assert server.asked == ()
 
 
@@ -340,8 +353,8 @@ def test_a_client_that_asks_before_it_sends_to_version_0_is_told_to_go_on(tmp_pa
     body = in_base64(scene()).encode()
     with standing_before(tmp_path) as (_, door):
         first = "POST /anything/0 HTTP/1.1"
-        head = asking("Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close", first=first)
-        got = spoken(door.port, head, body)
+        head = request_head("Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close", first=first)
+        got = raw_exchange(door.port, head, body)
         assert got.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
         assert json.loads(got.rpartition(b"\r\n\r\n")[2]) == STUB
 
@@ -382,9 +395,9 @@ def test_the_documented_client_is_answered_as_by_the_server_and_its_pictures_are
     with standing_before(tmp_path) as (server, door):
         for first, body in calls:
             session = [_sdk(first, port, body) for port in (server.port, door.port)]
-            ends = asking("Connection: close", first="GET /healthz HTTP/1.1")
+            ends = request_head("Connection: close", first="GET /healthz HTTP/1.1")
             directly, through = (
-                spoken(port, asked, ends) for port, asked in zip((server.port, door.port), session, strict=True)
+                raw_exchange(port, asked, ends) for port, asked in zip((server.port, door.port), session, strict=True)
             )
             assert [line for line in directly.split(b"\r\n") if not line.startswith(b"Date: ")] == [
                 line for line in through.split(b"\r\n") if not line.startswith(b"Date: ")
@@ -402,7 +415,7 @@ def test_the_documented_client_is_answered_as_by_the_server_and_its_pictures_are
 CLIENTS, EACH = 8, 13  # a few hundred requests over all
 
 
-def _answered_exactly(server: InferenceServer, door: Doorway) -> None:
+def _answered_exactly(server: InferenceServer, door: RunningListener) -> None:
     """Eight clients at once, each with its own connection and pictures: every answer is the one that the server gives
     to that picture."""
     images = [scene(number) for number in range(CLIENTS)]
@@ -443,10 +456,10 @@ def test_eight_clients_are_answered_byte_for_byte_while_the_spool_is_full_and_no
     with standing_before(tmp_path, spool=full, most_waiting=1000) as (server, door):
         noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), np.uint8)
         large = bytes(cv2.imencode(".png", noise)[1])
-        server.orders.add(Order("infer", Status(200, {}, said(300, 300)), times=10))
+        server.orders.add(Fault("infer", Status(200, {}, prediction_json(300, 300)), times=10))
         for _ in range(10):
             legacy(door.url, "boxes/1", large)
-        assert door.until(lambda: "spool_full" in door.telemetry.snapshot().refused)
+        assert door.until(lambda: "spool_full" in door.telemetry.report().refused)
         server.orders.clear()
         _answered_exactly(server, door)
 
@@ -455,7 +468,7 @@ def test_eight_clients_are_answered_byte_for_byte_while_the_policy_is_off(tmp_pa
     with standing_before(tmp_path, policy(enabled=False), most_waiting=1000) as (server, door):
         _answered_exactly(server, door)
         sampled(door, CLIENTS * EACH)
-        assert door.telemetry.snapshot().refused == {"disabled": CLIENTS * EACH}
+        assert door.telemetry.report().refused == {"disabled": CLIENTS * EACH}
         assert door.items() == ()
 
 
@@ -466,14 +479,14 @@ def test_eight_clients_are_answered_byte_for_byte_while_sampling_has_a_bug(tmp_p
     with standing_before(tmp_path, intake_of=intake_of, most_waiting=1000) as (server, door):
         _answered_exactly(server, door)
         sampled(door, CLIENTS * EACH, "failed")
-        (health,) = [one for one in door.telemetry.snapshot().health if "sampling" in one.name]
+        (health,) = [one for one in door.telemetry.report().health if "sampling" in one.name]
         assert (health.condition, "LookupError" in health.why) == (Condition.DEGRADED, True)
         assert KEY not in door.out.getvalue()  # what an error says may be a part of a request
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_sampling_hangs(tmp_path: Path) -> None:
     going_on = threading.Event()
-    doors: list[Doorway] = []
+    doors: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:
         assert going_on.wait(60)
@@ -490,26 +503,26 @@ def test_eight_clients_are_answered_byte_for_byte_while_sampling_hangs(tmp_path:
 
 def test_what_waits_to_be_sampled_is_bounded_altogether_and_the_rest_passes_without_a_copy(tmp_path: Path) -> None:
     going_on = threading.Event()
-    doors: list[Doorway] = []
+    doors: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:
         assert going_on.wait(60)
         return doors[0].intake_of(stream)
 
-    answer = json.dumps(said()).encode()
+    answer = json.dumps(prediction_json()).encode()
     large = (in_base64(picture()) + "\n" * (10 << 20)).encode()
 
     def talk(peer: Peer) -> None:
         while peer.read() is not None:
             peer.send(f"{HEAD}\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
 
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url, intake_of=intake_of) as door:
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, intake_of=intake_of) as door:
         doors.append(door)
         with requests.Session() as session:
             for _ in range(16):
                 assert session.post(f"{door.url}/boxes/1", data=large, timeout=20).content == answer
             raw.asked.clear()
-            fit = MOST_OF_ALL_BYTES // len(large)
+            fit = MAX_TOTAL_BYTES // len(large)
             assert door.until(lambda: door.count("too_large") == 16 - fit)
             going_on.set()
             sampled(door, fit)

@@ -17,7 +17,7 @@ import requests
 
 from rigs.daemon import Daemon, collected, framesift, write_configuration
 from rigs.inference import KEY, InferenceServer
-from rigs.listeners import in_base64, picture, pixels_of, said
+from rigs.listeners import in_base64, picture, pixels_of, prediction_json
 from rigs.platform import Platform
 
 WITH_KEY = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"}
@@ -47,7 +47,7 @@ def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctr
         write_configuration(tmp_path, settings)
         with Daemon(tmp_path) as daemon:
             assert daemon.wait_for("ready")["doors"] == [door["listen"] for door in settings["doors"]]
-            form = {"image": picture(), "prediction": (None, json.dumps(said()))}
+            form = {"image": picture(), "prediction": (None, json.dumps(prediction_json()))}
             verdict = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
             assert (verdict["charged"], verdict["reason"]) == ("all", None)
             body = in_base64(picture(80, 60))
@@ -61,7 +61,7 @@ def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctr
     by_stream = {line["stream"]: line for line in collected(tmp_path)}
     handed, passed = by_stream["handed-in"], by_stream["passing"]
     assert handed["id"] == verdict["id"]
-    assert handed["prediction"]["predictions"] == said()["predictions"]
+    assert handed["prediction"]["predictions"] == prediction_json()["predictions"]
     assert "north" in handed["tags"]
     assert "north" not in passed["tags"]
     assert "boxes-1" in passed["tags"]
@@ -94,7 +94,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
             for thread in threads:
                 thread.join()
             assert wrong == []
-            whole = {"image": in_base64(picture()), "prediction": said()}
+            whole = {"image": in_base64(picture()), "prediction": prediction_json()}
             assert requests.post(f"{handing}/datapoints", json=whole, timeout=20).json()["charged"] == "all"
             assert daemon.until(lambda: any("sink" in str(told.get("component")) for told in daemon.events), 20.0)
             assert daemon.stop() == 0

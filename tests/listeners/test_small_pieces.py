@@ -14,22 +14,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framesift.listeners.body_copies import MOST_OF_ONE_BYTES, Budget, Kept
+from framesift.listeners.body_copies import MAX_COPY_BYTES, BodyCopy, MemoryBudget
 from framesift.listeners.http1 import (
     BLOCK_BYTES,
     BadHttp,
-    Cut,
+    BodyPiece,
     Framing,
-    Kind,
-    Piece,
-    Reader,
-    pieces,
+    FramingKind,
+    HttpReader,
+    TruncatedMessage,
+    read_body,
     read_head,
 )
-from rigs.listeners import asking, doorway, heard, in_base64, picture, said, spoken
-from rigs.raw_http_server import OK, Peer, Raw
+from rigs.listeners import in_base64, picture, prediction_json, raw_exchange, read_all, request_head, running_listener
+from rigs.raw_http_server import OK, Peer, RawServer
 
-CHUNKED = Framing(Kind.CHUNKED)
+CHUNKED = Framing(FramingKind.CHUNKED)
 END = b"0\r\n\r\n"
 MANY = 400_000
 
@@ -52,9 +52,9 @@ def cut(message: bytes, *sizes: int) -> list[bytes]:
     return parts
 
 
-async def read(parts: list[bytes], framing: Framing) -> tuple[list[Piece], bytes]:
+async def read(parts: list[bytes], framing: Framing) -> tuple[list[BodyPiece], bytes]:
     """What is read of what arrives part by part, and what is left behind it. The end of the connection follows."""
-    reader = Reader()
+    reader = HttpReader()
 
     async def arrive() -> None:
         for part in parts:
@@ -63,7 +63,7 @@ async def read(parts: list[bytes], framing: Framing) -> tuple[list[Piece], bytes
         reader.feed_eof()
 
     arriving = asyncio.create_task(arrive())
-    async with contextlib.aclosing(pieces(reader, framing)) as body:
+    async with contextlib.aclosing(read_body(reader, framing)) as body:
         found = [piece async for piece in body]
     await arriving
     rest = b""
@@ -121,25 +121,25 @@ def test_chunks_that_two_would_read_in_two_ways_are_refused_however_they_are_cut
 def test_chunks_without_their_end_are_cut_off_wherever_that_is(size: int) -> None:
     whole = in_chunks(b"some content", 5, extension=b";a=b", trailers=b"X: y\r\n")
     for count in range(len(whole)):
-        with pytest.raises(Cut):
+        with pytest.raises(TruncatedMessage):
             asyncio.run(read(cut(whole[:count], size), CHUNKED))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 1 << 20])
 def test_a_head_is_the_same_however_it_is_cut(size: int) -> None:
     async def two_heads() -> list[bytes]:
-        reader = Reader()
+        reader = HttpReader()
         reader_of = asyncio.create_task(_heads(reader))
-        for part in cut(b"\r\n\r\n" + asking("X: 1") + b"\r\n" + asking(first="GET / HTTP/1.1"), size):
+        for part in cut(b"\r\n\r\n" + request_head("X: 1") + b"\r\n" + request_head(first="GET / HTTP/1.1"), size):
             reader.feed_data(part)
             await asyncio.sleep(0)
         reader.feed_eof()
         return await reader_of
 
-    assert asyncio.run(two_heads()) == [asking("X: 1"), asking(first="GET / HTTP/1.1")]
+    assert asyncio.run(two_heads()) == [request_head("X: 1"), request_head(first="GET / HTTP/1.1")]
 
 
-async def _heads(reader: Reader) -> list[bytes]:
+async def _heads(reader: HttpReader) -> list[bytes]:
     heads = []
     while (head := await read_head(reader)) is not None:
         heads.append(head.raw)
@@ -151,7 +151,7 @@ async def _heads(reader: Reader) -> list[bytes]:
 
 async def _turns(message: bytes, framing: Framing) -> tuple[int, int]:
     """How many bytes of a body that has come whole are handled between two turns of the loop, at most; and pieces."""
-    reader = Reader()
+    reader = HttpReader()
     reader.feed_data(message)
     handled = longest = count = 0
     over = False
@@ -164,7 +164,7 @@ async def _turns(message: bytes, framing: Framing) -> tuple[int, int]:
 
     another = asyncio.create_task(other())
     await asyncio.sleep(0)
-    async for piece in pieces(reader, framing):
+    async for piece in read_body(reader, framing):
         handled += len(piece.raw)
         count += 1
     longest, over = max(longest, handled), True
@@ -178,7 +178,7 @@ async def _turns(message: bytes, framing: Framing) -> tuple[int, int]:
         (b"1\r\nA\r\n" * MANY + END, CHUNKED),
         (in_chunks(bytes(2 << 20), 1 << 20), CHUNKED),
         (in_chunks(bytes(2000), 1, extension=b";" + b"x" * 900), CHUNKED),
-        (bytes(4 << 20), Framing(Kind.LENGTH, 4 << 20)),
+        (bytes(4 << 20), Framing(FramingKind.LENGTH, 4 << 20)),
     ],
     ids=["chunks of one byte", "two large chunks", "chunks with long extensions", "one length"],
 )
@@ -195,7 +195,7 @@ def test_a_thousand_chunks_are_a_few_milliseconds_and_no_more_without_a_turn() -
 
 @pytest.mark.parametrize("size", [1, 7, 3000])
 def test_a_copy_holds_little_beside_its_content_however_it_came(size: int) -> None:
-    kept = Kept(Budget())
+    kept = BodyCopy(MemoryBudget())
     parts = cut(b"A" * 200_000, size)
     tracemalloc.start()
     try:
@@ -210,23 +210,23 @@ def test_a_copy_holds_little_beside_its_content_however_it_came(size: int) -> No
 
 
 def test_what_does_not_fit_is_told_and_what_was_kept_stays_until_it_is_let_go() -> None:
-    budget = Budget(10)
-    one, other = Kept(budget), Kept(budget)
+    budget = MemoryBudget(10)
+    one, other = BodyCopy(budget), BodyCopy(budget)
     assert one.add(b"12345678")
     assert not other.add(b"123")
     assert not one.add(b"90-")
-    assert (one.content(), one.whole) == (b"12345678", False)
+    assert (one.content(), one.is_complete) == (b"12345678", False)
     assert not one.add(b"9")  # nor what comes behind a gap
-    one.let_go()
-    one.let_go()
-    assert Kept(budget).add(b"1234567890")
-    assert not Kept(budget).add(b"1")
+    one.release()
+    one.release()
+    assert BodyCopy(budget).add(b"1234567890")
+    assert not BodyCopy(budget).add(b"1")
 
 
 def test_of_a_request_that_is_all_extensions_no_more_is_held_than_of_any_other(tmp_path: Path) -> None:
     """Its content is small. What is held back, until it is known which model it asks, is bounded all the same."""
     chunks = b"1;" + b"x" * 900 + b"\r\n{\r\n"
-    many = chunks * ((MOST_OF_ONE_BYTES + (4 << 20)) // len(chunks))
+    many = chunks * ((MAX_COPY_BYTES + (4 << 20)) // len(chunks))
     came = bytearray()
 
     def talk(peer: Peer) -> None:
@@ -234,15 +234,17 @@ def test_of_a_request_that_is_all_extensions_no_more_is_held_than_of_any_other(t
         came.extend(peer.some(len(many)))
         peer.send(OK)
 
-    asked = asking("Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1")
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
+    asked = request_head(
+        "Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1"
+    )
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
         with socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
             client.sendall(asked + many)  # and no end of it: who waited for that would wait for ever
-            assert heard(client).startswith(b"HTTP/1.1 200 ")
+            assert read_all(client).startswith(b"HTTP/1.1 200 ")
         assert bytes(came) == many
 
 
-@pytest.mark.parametrize("count", [100, MOST_OF_ONE_BYTES // 6 + 100_000], ids=["all is held", "more than is held"])
+@pytest.mark.parametrize("count", [100, MAX_COPY_BYTES // 6 + 100_000], ids=["all is held", "more than is held"])
 def test_a_request_of_one_byte_chunks_passes_as_it_came(tmp_path: Path, count: int) -> None:
     chunks = b"1\r\n{\r\n" * count + END
     came: list[bytes] = []
@@ -252,41 +254,47 @@ def test_a_request_of_one_byte_chunks_passes_as_it_came(tmp_path: Path, count: i
         came.append(peer.some(len(chunks)))
         peer.send(OK)
 
-    asked = asking("Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1")
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
-        assert spoken(door.port, asked, chunks).endswith(OK)
+    asked = request_head(
+        "Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1"
+    )
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
+        assert raw_exchange(door.port, asked, chunks).endswith(OK)
         assert came == [chunks]
 
 
 def test_a_request_and_its_answer_in_one_byte_chunks_are_sampled(tmp_path: Path) -> None:
-    answer = in_chunks(json.dumps(said()).encode(), 1)
+    answer = in_chunks(json.dumps(prediction_json()).encode(), 1)
 
     def talk(peer: Peer) -> None:
         peer.read()
         peer.rest(b"\r\n" + END)
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + answer)
 
-    asked = asking("Transfer-Encoding: chunked", "Connection: close", first="POST /boxes/1 HTTP/1.1")
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
-        assert spoken(door.port, asked, in_chunks(in_base64(picture()).encode(), 1)).endswith(b"\r\n\r\n" + answer)
+    asked = request_head("Transfer-Encoding: chunked", "Connection: close", first="POST /boxes/1 HTTP/1.1")
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
+        assert raw_exchange(door.port, asked, in_chunks(in_base64(picture()).encode(), 1)).endswith(
+            b"\r\n\r\n" + answer
+        )
         assert door.until(lambda: door.count("offered") == 1)
         (item,) = door.items()
         assert (item.width, item.height) == (64, 48)
 
 
 def test_a_picture_for_version_0_in_one_byte_chunks_is_kept(tmp_path: Path) -> None:
-    asked = asking("Transfer-Encoding: chunked", "Connection: close", first="POST /anything/0 HTTP/1.1")
-    with doorway(tmp_path, upstream="http://127.0.0.1:9") as door:
-        got = spoken(door.port, asked, in_chunks(in_base64(picture()).encode(), 1))
+    asked = request_head("Transfer-Encoding: chunked", "Connection: close", first="POST /anything/0 HTTP/1.1")
+    with running_listener(tmp_path, upstream="http://127.0.0.1:9") as door:
+        got = raw_exchange(door.port, asked, in_chunks(in_base64(picture()).encode(), 1))
         assert got.startswith(b"HTTP/1.1 200 ")
         assert door.until(lambda: door.count("offered") == 1)
         assert len(door.items()) == 1
 
 
 def test_a_datapoint_in_one_byte_chunks_is_taken(tmp_path: Path) -> None:
-    body = json.dumps({"image": in_base64(picture()), "prediction": said()}).encode()
-    with doorway(tmp_path) as door:
-        got = spoken(door.port, asking("Transfer-Encoding: chunked", "Connection: close"), in_chunks(body, 1))
+    body = json.dumps({"image": in_base64(picture()), "prediction": prediction_json()}).encode()
+    with running_listener(tmp_path) as door:
+        got = raw_exchange(
+            door.port, request_head("Transfer-Encoding: chunked", "Connection: close"), in_chunks(body, 1)
+        )
         assert b'"charged": "all"' in got
 
 
@@ -296,9 +304,9 @@ def test_whose_chunks_are_refused_is_told_so_by_the_pass_through_too(tmp_path: P
         peer.read()
         peer.hold()
 
-    asked = asking("Transfer-Encoding: chunked", first="POST /x HTTP/1.1")
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url) as door:
-        got = spoken(door.port, asked, b"1\r\nA\r\n", BAD[name])
+    asked = request_head("Transfer-Encoding: chunked", first="POST /x HTTP/1.1")
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
+        got = raw_exchange(door.port, asked, b"1\r\nA\r\n", BAD[name])
         assert got.startswith(b"HTTP/1.1 400 ")
         assert got.count(b"HTTP/1.1 ") == 1
         assert door.count("upstream_gone") == 0

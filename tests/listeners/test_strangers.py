@@ -15,21 +15,23 @@ import pytest
 import requests
 
 from clocks import ManualClock
-from framesift.listeners.connection_slots import MOST_CONNECTIONS, Connection, Places
-from framesift.listeners.http1 import BadHttp, Reader, answer, framing_of_request, pieces
-from framesift.listeners.server import Listening
+from framesift.listeners.connection_slots import MAX_CONNECTIONS, ClientConnection, ConnectionSlots
+from framesift.listeners.http1 import BadHttp, HttpReader, build_response, framing_of_request, read_body
+from framesift.listeners.server import ListenerServer
 from rigs.daemon import Daemon, write_configuration
-from rigs.listeners import Doorway, asking, doorway, heard
-from rigs.raw_http_server import OK, Peer, Raw
+from rigs.listeners import RunningListener, read_all, request_head, running_listener
+from rigs.raw_http_server import OK, Peer, RawServer
 
-GET = asking(first="GET / HTTP/1.1")
+GET = request_head(first="GET / HTTP/1.1")
 SILENT = b""
 BEGUN = b"GET / HT"
-SLOW = asking("Content-Length: 1000000", first="POST /x HTTP/1.1")
-IN_CHUNKS = asking("Transfer-Encoding: chunked", first="POST /x HTTP/1.1") + b"5\r\nA"
+SLOW = request_head("Content-Length: 1000000", first="POST /x HTTP/1.1")
+IN_CHUNKS = request_head("Transfer-Encoding: chunked", first="POST /x HTTP/1.1") + b"5\r\nA"
 RUDE = b"GET / HTTP/9.9\r\n\r\n"
 # So long a head that its body could not be called slow for twenty seconds.
-RUDE_LATER = asking(f"X: {'x' * 20_000}", "Transfer-Encoding: chunked", first="POST /x HTTP/1.1") + b"nonsense\r\n"
+RUDE_LATER = (
+    request_head(f"X: {'x' * 20_000}", "Transfer-Encoding: chunked", first="POST /x HTTP/1.1") + b"nonsense\r\n"
+)
 
 
 def always(peer: Peer) -> None:
@@ -38,8 +40,8 @@ def always(peer: Peer) -> None:
 
 
 @contextlib.contextmanager
-def before(folder: Path, talk: Callable[[Peer], object] = always) -> Iterator[tuple[Raw, Doorway]]:
-    with Raw(talk) as raw, doorway(folder, upstream=raw.url) as door:
+def before(folder: Path, talk: Callable[[Peer], object] = always) -> Iterator[tuple[RawServer, RunningListener]]:
+    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url) as door:
         yield raw, door
 
 
@@ -59,11 +61,11 @@ class Crowd:
     def come(self, said: bytes = b"", waits_for: bytes = b"") -> socket.socket:
         connection = self._open.enter_context(socket.create_connection(("127.0.0.1", self._port), timeout=20))
         connection.sendall(said)
-        assert heard(connection, len(waits_for)) == waits_for
+        assert read_all(connection, len(waits_for)) == waits_for
         return connection
 
 
-def is_served(door: Doorway) -> bool:
+def is_served(door: RunningListener) -> bool:
     """Whether one who comes now is answered as the server answers."""
     with contextlib.suppress(requests.ConnectionError):
         return requests.get(f"{door.url}/healthz", timeout=20).status_code == 200
@@ -72,14 +74,14 @@ def is_served(door: Doorway) -> bool:
 
 def has_gone(connection: socket.socket) -> bool:
     """Waits for it."""
-    return heard(connection) == b""
+    return read_all(connection) == b""
 
 
 @pytest.mark.parametrize("said", [SILENT, BEGUN], ids=["silent", "in the middle of a head"])
 def test_whoever_has_asked_nothing_gives_its_place_to_whoever_comes(tmp_path: Path, said: bytes) -> None:
     with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
         first = crowd.come(said)
-        for _ in range(3 * MOST_CONNECTIONS):
+        for _ in range(3 * MAX_CONNECTIONS):
             crowd.come(said)
         assert is_served(door)
         assert has_gone(first)
@@ -95,7 +97,7 @@ def test_whoever_sends_too_slowly_gives_its_place_to_whoever_comes(tmp_path: Pat
             peer.hold()
 
     with before(tmp_path, talk) as (_, door), Crowd(door.port) as crowd:
-        for _ in range(MOST_CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             crowd.come(said)
         assert door.until(lambda: is_served(door))  # when they have been slow for long enough to be called so
 
@@ -103,18 +105,18 @@ def test_whoever_sends_too_slowly_gives_its_place_to_whoever_comes(tmp_path: Pat
 @pytest.mark.parametrize("said", [RUDE, RUDE_LATER], ids=["its head", "its body"])
 def test_whoever_is_told_that_this_is_no_http_keeps_no_place_while_it_listens(tmp_path: Path, said: bytes) -> None:
     with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
-        for _ in range(MOST_CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             crowd.come(said, b"HTTP/1.1 400 ")
         assert is_served(door)
 
 
 def test_who_goes_first() -> None:
     async def scene() -> None:
-        places = Places()
+        places = ConnectionSlots()
 
-        def comes(now_s: float) -> Connection:
-            one = Connection(Reader(), None, places)  # type: ignore[arg-type]  # nobody writes here
-            places.come(one, now_s)
+        def comes(now_s: float) -> ClientConnection:
+            one = ClientConnection(HttpReader(), None, places)  # type: ignore[arg-type]  # nobody writes here
+            places.add(one, now_s)
             return one
 
         waits, slow, idle, later = (comes(0.0) for _ in range(4))
@@ -122,15 +124,15 @@ def test_who_goes_first() -> None:
             places.move(one, places.busy, 0.0)
         for one in (idle, later):
             places.move(one, places.idle, 0.0)
-        sending = asyncio.create_task(slow.reader.more())
+        sending = asyncio.create_task(slow.reader.fill())
         await asyncio.sleep(0)
         silent = comes(10.0)
-        new = [comes(11.5) for _ in range(MOST_CONNECTIONS)]
-        expected = [silent, slow, *new[: MOST_CONNECTIONS // 2], idle, later, *new[MOST_CONNECTIONS // 2 :], None]
+        new = [comes(11.5) for _ in range(MAX_CONNECTIONS)]
+        expected = [silent, slow, *new[: MAX_CONNECTIONS // 2], idle, later, *new[MAX_CONNECTIONS // 2 :], None]
         for goes in expected:
-            assert places.dispensable(12.0) is goes
+            assert places.next_to_close(12.0) is goes
             if goes is not None:
-                places.leave(goes)
+                places.remove(goes)
         sending.cancel()
 
     asyncio.run(scene())
@@ -139,21 +141,21 @@ def test_who_goes_first() -> None:
 def test_who_has_asked_before_stays_while_others_have_asked_nothing(tmp_path: Path) -> None:
     with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
         kept = crowd.come(GET, OK)
-        for _ in range(2 * MOST_CONNECTIONS):
+        for _ in range(2 * MAX_CONNECTIONS):
             crowd.come()
         kept.sendall(GET)
-        assert heard(kept, len(OK)) == OK
+        assert read_all(kept, len(OK)) == OK
 
 
 def test_of_those_who_have_asked_the_longest_idle_goes(tmp_path: Path) -> None:
     with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
-        first, second, *_ = [crowd.come(GET, OK) for _ in range(MOST_CONNECTIONS)]
+        first, second, *_ = [crowd.come(GET, OK) for _ in range(MAX_CONNECTIONS)]
         first.sendall(GET)  # so that the second is the longest idle
-        assert heard(first, len(OK)) == OK
+        assert read_all(first, len(OK)) == OK
         crowd.come(GET, OK)
         assert has_gone(second)
         first.sendall(GET)
-        assert heard(first, len(OK)) == OK
+        assert read_all(first, len(OK)) == OK
 
 
 def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_told_to_come_back(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_told_to_come_ba
         peer.send(OK)
 
     with before(tmp_path, talk) as (_, door), Crowd(door.port) as crowd:
-        waiting = [crowd.come(GET) for _ in range(MOST_CONNECTIONS)]
+        waiting = [crowd.come(GET) for _ in range(MAX_CONNECTIONS)]
         for _ in waiting:
             assert asked.acquire(timeout=20)
         told = requests.get(door.url, timeout=20)
@@ -176,20 +178,20 @@ def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_told_to_come_ba
             crowd.come()
         answers.set()
         for connection in waiting:
-            assert heard(connection, len(OK)) == OK
+            assert read_all(connection, len(OK)) == OK
 
 
 # -- time
 
 
 @contextlib.contextmanager
-def listening(serve: Callable[[Connection], object], silent_s: float = 20.0) -> Iterator[Listening]:
-    async def served(connection: Connection) -> None:
+def listening(serve: Callable[[ClientConnection], object], silent_s: float = 20.0) -> Iterator[ListenerServer]:
+    async def served(connection: ClientConnection) -> None:
         await serve(connection)  # type: ignore[misc]
 
     broken: list[BaseException] = []
-    made = Listening(
-        "127.0.0.1", 0, served, clock=ManualClock(), puzzled=broken.append, broke=broken.append, silent_s=silent_s
+    made = ListenerServer(
+        "127.0.0.1", 0, served, clock=ManualClock(), puzzled=broken.append, broke=broken.append, idle_timeout_s=silent_s
     )
     made.start()
     try:
@@ -199,38 +201,38 @@ def listening(serve: Callable[[Connection], object], silent_s: float = 20.0) -> 
     assert broken == []
 
 
-async def whole_requests(connection: Connection) -> None:
+async def whole_requests(connection: ClientConnection) -> None:
     """Reads a request, and answers with how it went."""
     try:
         head = await connection.next_head(20.0, 0.2)
         if head is not None:
-            async for _ in pieces(connection.reader, framing_of_request(head)):
+            async for _ in read_body(connection.reader, framing_of_request(head)):
                 pass
-            await connection.farewell(answer(200, "whole"))
+            await connection.send_last_response(build_response(200, "whole"))
     except BadHttp as error:
-        await connection.farewell(answer(error.status, str(error)))
+        await connection.send_last_response(build_response(error.status, str(error)))
 
 
 def test_a_head_that_has_begun_has_so_much_time_for_its_end() -> None:
     with listening(whole_requests) as at, Crowd(at.port) as crowd:
         late = crowd.come(BEGUN)
-        assert heard(late).startswith(b"HTTP/1.1 408 ")
-        assert heard(crowd.come(GET)).startswith(b"HTTP/1.1 200 ")
+        assert read_all(late).startswith(b"HTTP/1.1 408 ")
+        assert read_all(crowd.come(GET)).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("said", [SLOW + b"A", IN_CHUNKS], ids=["with its length", "in chunks"])
 def test_a_body_in_which_nothing_comes_any_more_has_so_much_time_for_its_next_byte(said: bytes) -> None:
     with listening(whole_requests, silent_s=0.2) as at, Crowd(at.port) as crowd:
-        assert heard(crowd.come(said)).startswith(b"HTTP/1.1 408 ")
+        assert read_all(crowd.come(said)).startswith(b"HTTP/1.1 408 ")
 
 
 def test_who_need_not_speak_may_be_silent_for_longer_than_others() -> None:
     """Who waits for an answer, or to be told to go on, or speaks another protocol."""
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: ClientConnection) -> None:
         head = await connection.next_head(20.0)
-        if head is not None and head.first[0] == "GET":
-            connection.reader.owes = False
+        if head is not None and head.start_line[0] == "GET":
+            connection.reader.data_expected = False
             connection.writer.write(await connection.reader.read())
         elif head is not None:
             with pytest.raises(BadHttp):
@@ -240,13 +242,13 @@ def test_who_need_not_speak_may_be_silent_for_longer_than_others() -> None:
         client = crowd.come(GET)
         assert has_gone(crowd.come(SLOW))  # which came later, and for which that was too long
         client.sendall(b"after all")
-        assert heard(client) == b"after all"
+        assert read_all(client) == b"after all"
 
 
 def test_whoever_takes_nothing_of_its_answer_is_given_up_by_the_system() -> None:
     options: list[int] = []
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: ClientConnection) -> None:
         plug = connection.writer.get_extra_info("socket")
         options.append(plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
 
@@ -259,7 +261,7 @@ def test_whoever_takes_nothing_of_its_answer_is_given_up_by_the_system() -> None
 
 
 def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> None:
-    with Raw(always) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
+    with RawServer(always) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
         write_configuration(tmp_path, {"doors": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
@@ -273,10 +275,10 @@ def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> No
             waiting = [crowd.come(GET) for _ in range(20)]
             daemon.wait_for("door_failed", kind="NoDescriptor")
             kept.sendall(GET)  # whoever has a connection is served as before
-            assert heard(kept, len(OK)) == OK
+            assert read_all(kept, len(OK)) == OK
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
             for connection in waiting:
-                assert heard(connection, len(OK)) == OK
+                assert read_all(connection, len(OK)) == OK
             assert daemon.stop() == 0
         assert len([one for one in daemon.events if one["event"] == "door_failed"]) == 1
 
@@ -288,7 +290,7 @@ def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(t
         peer.read()
         peer.send(OK)
 
-    with Raw(once) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
+    with RawServer(once) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
         write_configuration(tmp_path, {"doors": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
@@ -299,7 +301,7 @@ def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(t
             soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
             kept.sendall(GET)
-            got = heard(kept)
+            got = read_all(kept)
             assert got.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 1" in got
             assert "as many files open" in json.loads(got.partition(b"\r\n\r\n")[2])["message"]

@@ -14,14 +14,22 @@ from typing import Any
 import pytest
 import requests
 
-from framesift.listeners.model_registry import MOST_ADDED
-from framesift.policy import NoPolicy, Pairing
+from framesift.listeners.model_registry import MAX_STUBS
+from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Stub, Task
 from framesift.sampling.intake import Intake
-from rigs.inference import KEY, MODELS, InferenceServer, Order, Status
-from rigs.listeners import Doorway, asking, doorway, in_base64, picture, said, spoken
-from rigs.raw_http_server import Peer, Raw
+from rigs.inference import KEY, MODELS, Fault, InferenceServer, Status
+from rigs.listeners import (
+    RunningListener,
+    in_base64,
+    picture,
+    prediction_json,
+    raw_exchange,
+    request_head,
+    running_listener,
+)
+from rigs.raw_http_server import Peer, RawServer
 
 TYPES = {"signs": Task.CLASSIFICATION, "cars": Task.OBJECT_DETECTION, "men": Task.KEYPOINT_DETECTION}
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
@@ -40,7 +48,7 @@ class Platform:
     silent: threading.Event | None = None
     by_model: bool = False
 
-    def pairing_of(self, *_: object) -> Pairing | NoPolicy | None:
+    def pairing_of(self, *_: object) -> ProjectPair | NoPolicyReason | None:
         return None
 
     def takes_labels(self, _stream: str) -> bool:
@@ -56,18 +64,21 @@ class Platform:
 
 
 @contextmanager
-def before(folder: Path, models: Platform | None = None) -> Iterator[tuple[InferenceServer, Doorway]]:
-    with InferenceServer() as server, doorway(folder, upstream=server.url, models=models or Platform()) as door:
+def before(folder: Path, models: Platform | None = None) -> Iterator[tuple[InferenceServer, RunningListener]]:
+    with (
+        InferenceServer() as server,
+        running_listener(folder, upstream=server.url, models=models or Platform()) as door,
+    ):
         yield server, door
 
 
-def listed(door: Doorway) -> list[dict[str, Any]]:
+def listed(door: RunningListener) -> list[dict[str, Any]]:
     answer = requests.get(f"{door.url}/model/registry", headers=WITH_KEY, timeout=20)
     assert answer.status_code == 200
     return list(answer.json()["models"])
 
 
-def about(door: Doorway, what: str, model_id: str) -> requests.Response:
+def about(door: RunningListener, what: str, model_id: str) -> requests.Response:
     return requests.post(f"{door.url}/model/{what}", json={"model_id": model_id, "api_key": KEY}, timeout=20)
 
 
@@ -75,13 +86,13 @@ def described(model_id: str) -> dict[str, str]:
     return {"model_id": model_id, "task_type": str(TYPES[model_id.partition("/")[0]])}
 
 
-def infer(door: Doorway, model_id: str, task: Task, count: int | None = None) -> Any:
+def infer(door: RunningListener, model_id: str, task: Task, count: int | None = None) -> Any:
     image = {"type": "base64", "value": in_base64(picture())}
     body = {"api_key": KEY, "model_id": model_id, "image": image if count is None else [image] * count}
     return requests.post(f"{door.url}/infer/{ROUTES[task]}", json=body, timeout=20).json()
 
 
-def like_the_sdk(door: Doorway, model_id: str) -> Any:
+def like_the_sdk(door: RunningListener, model_id: str) -> Any:
     """infer() of API v1 of `inference-sdk` 1.8.3: the registry, the model where that hasn't got it, and the route of
     its task."""
     known = [one for one in listed(door) if one["model_id"] == model_id]
@@ -106,7 +117,7 @@ def test_version_0_is_found_loaded_and_answered_with_the_projects_task(
         assert legacy.json() == stub
         assert infer(door, model_id, Task.OBJECT_DETECTION, 2) == [stub, stub]  # whatever the route says
         assert door.until(lambda: door.count("offered") == 4)
-        found = [wire.parse(json.loads(item.prediction)) for item in door.items()]
+        found = [wire.parse_prediction(json.loads(item.prediction)) for item in door.items()]
         assert len(found) == 5
         assert all(isinstance(one, Stub) and one.task is task for one in found)
         assert all(one.path == "/model/registry" for one in server.asked)
@@ -140,9 +151,9 @@ def test_while_there_is_no_server_the_registry_is_what_was_added_here(tmp_path: 
 def test_the_body_of_a_request_that_the_door_answers_is_not_taken_for_the_next_request(tmp_path: Path) -> None:
     with before(tmp_path) as (_, door):
         about(door, "add", "cars/0")
-        hidden = asking(first="GET /info HTTP/1.1")
-        sent = asking(f"Content-Length: {len(hidden)}", first="GET /model/registry HTTP/1.1") + hidden
-        answered = spoken(door.port, sent)
+        hidden = request_head(first="GET /info HTTP/1.1")
+        sent = request_head(f"Content-Length: {len(hidden)}", first="GET /model/registry HTTP/1.1") + hidden
+        answered = raw_exchange(door.port, sent)
         assert answered.count(b"HTTP/1.1 ") == 1
         assert b"cars/0" in answered
 
@@ -150,7 +161,7 @@ def test_the_body_of_a_request_that_the_door_answers_is_not_taken_for_the_next_r
 @pytest.mark.parametrize("answer", [Status(404), Status(500), Status(200, {}, "[]"), Status(200, {}, '{"models": 1}')])
 def test_a_server_without_a_registry_does_not_keep_version_0_out_of_it(tmp_path: Path, answer: Status) -> None:
     with before(tmp_path) as (server, door):
-        server.orders.add(Order("other", answer, times=None))
+        server.orders.add(Fault("other", answer, times=None))
         assert about(door, "add", "cars/0").json()["models"] == [described("cars/0")]
         assert listed(door) == [described("cars/0")]
 
@@ -158,10 +169,12 @@ def test_a_server_without_a_registry_does_not_keep_version_0_out_of_it(tmp_path:
 def test_what_is_asked_of_models_passes_byte_for_byte(tmp_path: Path) -> None:
     def calls(port: int) -> list[bytes]:
         def post(path: str, body: bytes) -> bytes:
-            return asking(f"Content-Length: {len(body)}", "Connection: close", first=f"POST {path} HTTP/1.1") + body
+            return (
+                request_head(f"Content-Length: {len(body)}", "Connection: close", first=f"POST {path} HTTP/1.1") + body
+            )
 
         said = [
-            asking("Connection: close", first=f"GET /model/registry?api_key={KEY} HTTP/1.1"),
+            request_head("Connection: close", first=f"GET /model/registry?api_key={KEY} HTTP/1.1"),
             *(
                 post("/model/add", json.dumps({"model_id": one, "api_key": KEY}).encode())
                 for one in ("boxes/1", "no/1")
@@ -173,7 +186,7 @@ def test_what_is_asked_of_models_passes_byte_for_byte(tmp_path: Path) -> None:
             post("/model/add", b'{"model_id": "a/0", "x": "' + b"x" * (100 << 10) + b'"}'),  # no name is as long
             post("/model/clear", b""),
         ]
-        return [_without_date(spoken(port, one)) for one in said]
+        return [_without_date(raw_exchange(port, one)) for one in said]
 
     with before(tmp_path) as (server, door):
         directly = calls(server.port)
@@ -191,14 +204,14 @@ def test_a_page_of_elsewhere_adds_nothing(tmp_path: Path, line: str) -> None:
     body = json.dumps({"model_id": "cars/0"}).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
     with before(tmp_path) as (server, door):
-        head = asking(
+        head = request_head(
             *more,
             f"Content-Length: {len(body)}",
             "Connection: close",
             first="POST /model/add HTTP/1.1",
             host=host,
         )
-        spoken(door.port, head + body)
+        raw_exchange(door.port, head + body)
         assert [one.path for one in server.asked] == ["/model/add"]
         assert described("cars/0") not in listed(door)
 
@@ -207,9 +220,9 @@ def test_so_many_are_remembered_and_the_oldest_gives_way(tmp_path: Path) -> None
     with before(tmp_path, Platform({})) as (server, door):
         server.go_away()
         with requests.Session() as session:
-            for number in range(MOST_ADDED + 2):
+            for number in range(MAX_STUBS + 2):
                 session.post(f"{door.url}/model/add", json={"model_id": f"p{number}/0"}, timeout=20)
-        assert [one["model_id"] for one in listed(door)] == [f"p{number}/0" for number in range(2, MOST_ADDED + 2)]
+        assert [one["model_id"] for one in listed(door)] == [f"p{number}/0" for number in range(2, MAX_STUBS + 2)]
 
 
 @pytest.mark.parametrize("make", [lambda: Platform({}), lambda: Platform(silent=threading.Event())])
@@ -232,14 +245,14 @@ def test_a_server_that_keeps_its_list_to_itself_keeps_nobody_waiting_for_ever(tm
         peer.read()
         peer.read()  # says nothing until the other side has gone
 
-    with Raw(talk) as raw, doorway(tmp_path, upstream=raw.url, models=Platform()) as door:
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, models=Platform()) as door:
         assert about(door, "add", "cars/0").json() == {"models": [described("cars/0")]}
 
 
 def test_with_a_token_the_server_does_not_see_it_in_the_list_either(tmp_path: Path) -> None:
     with (
         InferenceServer() as server,
-        doorway(tmp_path, upstream=server.url, models=Platform(), token="a-token-of-this-door") as door,
+        running_listener(tmp_path, upstream=server.url, models=Platform(), token="a-token-of-this-door") as door,
     ):
         headers = {"X-Framesift-Token": "a-token-of-this-door", "Authorization": f"Bearer {KEY}"}
         body = {"model_id": "cars/0"}
@@ -253,9 +266,11 @@ def test_with_a_token_the_server_does_not_see_it_in_the_list_either(tmp_path: Pa
 
 def test_what_is_no_stub_is_not_answered_for_one(tmp_path: Path) -> None:
     with before(tmp_path) as (server, door):
-        server.orders.add(Order("infer", Status(200, {}, said()), times=None))
+        server.orders.add(Fault("infer", Status(200, {}, prediction_json()), times=None))
         for model_id in ("cars/10", "cars/0/1", "0/cars"):
             image = {"type": "base64", "value": in_base64(picture())}
             body = {"model_id": model_id, "image": image, "note": "cars/0"}
-            assert requests.post(f"{door.url}/infer/object_detection", json=body, timeout=20).json() == said()
+            assert (
+                requests.post(f"{door.url}/infer/object_detection", json=body, timeout=20).json() == prediction_json()
+            )
         assert len(server.asked) == 3

@@ -9,11 +9,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from framesift.frame import Frame
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, Recorder, load
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, Recorder, load
 from framesift.prediction.prediction import Classification, ClassScore, Detection, Detections, Prediction, Stub, Task
 from rigs.networks import blank, frame
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 
 
 def model(**fields: object) -> Model:
@@ -166,7 +166,7 @@ def test_the_task_is_what_every_telling_line_says(
 )
 def test_a_bad_line_is_named_when_the_file_is_opened(tmp_path: Path, bad: object, said: str) -> None:
     path = lines(tmp_path / "p.jsonl", line(0, BOX), bad)
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         model(type="recorded", path=str(path))
     assert said in str(refusal.value)
 
@@ -174,18 +174,18 @@ def test_a_bad_line_is_named_when_the_file_is_opened(tmp_path: Path, bad: object
 def test_bytes_that_are_no_text_are_a_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_bytes(json.dumps(line(0)).encode() + b"\n\xff\xfe\xff\n")
-    with pytest.raises(ModelUnusable, match=r"p\.jsonl:2"):
+    with pytest.raises(ModelLoadError, match=r"p\.jsonl:2"):
         model(type="recorded", path=str(path))
 
 
 @pytest.mark.parametrize(("name", "said"), [("none.jsonl", "No such file"), (".", "Is a directory")])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(ModelUnusable, match=said):
+    with pytest.raises(ModelLoadError, match=said):
         model(type="recorded", path=str(tmp_path / name))
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnusable, match="holds no predictions"):
+    with pytest.raises(ModelLoadError, match="holds no predictions"):
         model(type="recorded", path=str(lines(tmp_path / "p.jsonl", "")))
 
 
@@ -207,13 +207,15 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     said: list[Prediction] = [
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(), width=64, height=48, model_id="m/1", time_s=0.5),
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="m/1"),
-        Classification(top="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"),
+        Classification(
+            top_class="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"
+        ),
         Stub(task=Task.KEYPOINT_DETECTION, width=64, height=48, model_id="stub/0"),
     ]
     path = tmp_path / "p.jsonl"
     path.write_text("from an earlier run\n")
     shown: list[Frame] = [frame(blank(48, 64), number, f"s{number}") for number in range(len(said))]
-    recorder = Recorder(path, failed=pytest.fail)
+    recorder = Recorder(path, on_error=pytest.fail)
     for each, prediction in zip(shown, said, strict=True):
         recorder.record(each, prediction)
         # Line by line: what `record` has taken is in the file already.

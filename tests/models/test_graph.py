@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from framesift.models.onnx.graph_operations import operation
+from framesift.models.onnx.graph_operations import output_operation
 
 
 def written(path: Path, *nodes: onnx.NodeProto, weights: int = 0) -> Path:
@@ -34,38 +34,38 @@ def test_what_only_shapes_a_value_is_looked_through(tmp_path: Path, last: list[s
     names = ["x", *(f"v{i}" for i in range(len(between))), "out"]
     kinds = [*last, *between]
     nodes = [helper.make_node(kind, [a, "w"], [b]) for kind, a, b in zip(kinds, names[:-1], names[1:], strict=True)]
-    assert operation(written(tmp_path / "n.onnx", *nodes), "out") == last[0]
+    assert output_operation(written(tmp_path / "n.onnx", *nodes), "out") == last[0]
 
 
 def test_a_bias_belongs_to_its_layer_and_any_other_sum_is_a_sum(tmp_path: Path) -> None:
     layer, bias = helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Add", ["w", "y"], ["out"])
-    assert operation(written(tmp_path / "n.onnx", layer, bias), "out") == "MatMul"
+    assert output_operation(written(tmp_path / "n.onnx", layer, bias), "out") == "MatMul"
     other = helper.make_node("Relu", ["x"], ["y"])
-    assert operation(written(tmp_path / "n.onnx", other, bias), "out") == "Add"
+    assert output_operation(written(tmp_path / "n.onnx", other, bias), "out") == "Add"
 
 
 def test_weights_are_passed_over_and_each_output_has_its_own_operation(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sigmoid", ["x"], ["a"]), helper.make_node("Gemm", ["x", "w"], ["out"])]
     path = written(tmp_path / "n.onnx", *nodes, weights=1_000_000)
-    assert (operation(path, "a"), operation(path, "out")) == ("Sigmoid", "Gemm")
-    assert operation(path, "x") is operation(path, "nowhere") is None
+    assert (output_operation(path, "a"), output_operation(path, "out")) == ("Sigmoid", "Gemm")
+    assert output_operation(path, "x") is output_operation(path, "nowhere") is None
 
 
 def test_a_graph_that_runs_in_circles_has_no_last_operation(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["out"], ["a"]), helper.make_node("Identity", ["a"], ["out"])]
-    assert operation(written(tmp_path / "n.onnx", *nodes), "out") is None
+    assert output_operation(written(tmp_path / "n.onnx", *nodes), "out") is None
 
 
 def test_a_file_that_is_cut_anywhere_or_is_none_says_nothing_wrong(tmp_path: Path) -> None:
     whole = written(tmp_path / "n.onnx", helper.make_node("Softmax", ["x"], ["out"])).read_bytes()
     for length in range(len(whole)):
         (tmp_path / "n.onnx").write_bytes(whole[:length])
-        assert operation(tmp_path / "n.onnx", "out") in (None, "Softmax")
-    assert operation(tmp_path / "gone.onnx", "out") is None
+        assert output_operation(tmp_path / "n.onnx", "out") in (None, "Softmax")
+    assert output_operation(tmp_path / "gone.onnx", "out") is None
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "n.onnx"
     path.write_bytes(content)
-    assert operation(path, "out") in (None, "")
+    assert output_operation(path, "out") in (None, "")

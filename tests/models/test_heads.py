@@ -11,19 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framesift.frame import Pixels
-from framesift.models.model import ModelUnusable
+from framesift.models.model import ModelLoadError
 from framesift.models.onnx import heads
-from framesift.models.onnx.families import Fitted, Output, Seen, fitted
-from framesift.models.onnx.heads import Candidates
+from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput, match_family
+from framesift.models.onnx.heads import BoxCandidates
 from framesift.models.onnx.onnx_settings import Family, Resize
-from framesift.models.onnx.preprocessing import GREY, Preparation
+from framesift.models.onnx.preprocessing import GREY, Preprocessing
 
 # Pictures
 
 
-def preparation(resize: Resize = Resize.LETTERBOX, height: int = 32, width: int = 64, **fields: object) -> Preparation:
+def preparation(
+    resize: Resize = Resize.LETTERBOX, height: int = 32, width: int = 64, **fields: object
+) -> Preprocessing:
     usual: dict[str, object] = {"centred": True, "rgb": True, "scale": 1.0}
-    return Preparation(height=height, width=width, resize=resize, **(usual | fields))  # type: ignore[arg-type] # a table
+    return Preprocessing(height=height, width=width, resize=resize, **(usual | fields))  # type: ignore[arg-type] # a table
 
 
 def noise(height: int, width: int) -> Pixels:
@@ -125,7 +127,7 @@ def test_a_picture_is_resized_as_opencv_does() -> None:
 # Suppression
 
 
-def plain_suppression(found: Candidates, iou: float) -> list[int]:
+def plain_suppression(found: BoxCandidates, iou: float) -> list[int]:
     kept: list[int] = []
     for i in sorted(range(len(found.boxes)), key=lambda i: -found.confidences[i]):
         for j in kept:
@@ -153,8 +155,8 @@ def test_suppression_keeps_what_the_plain_reference_keeps(rows: list[tuple[int, 
     table = np.array(rows, np.float64).reshape(-1, 5)
     boxes = np.hstack((table[:, :2], table[:, :2] + table[:, 2:4]))
     confidences = np.random.default_rng(0).permutation(len(rows)) / 100
-    found = Candidates(boxes, confidences, table[:, 4].astype(np.int64), np.arange(len(rows)), dropped=3)
-    kept = heads.suppressed(found, iou)
+    found = BoxCandidates(boxes, confidences, table[:, 4].astype(np.int64), np.arange(len(rows)), dropped=3)
+    kept = heads.suppress_overlaps(found, iou)
     expected = plain_suppression(found, iou)
     assert np.array_equal(kept.boxes, boxes[expected])
     assert np.array_equal(kept.confidences, confidences[expected])
@@ -164,11 +166,11 @@ def test_suppression_keeps_what_the_plain_reference_keeps(rows: list[tuple[int, 
 
 
 def test_suppression_of_far_too_many_keeps_the_best() -> None:
-    count = heads.MOST_CANDIDATES + 1000
+    count = heads.MAX_CANDIDATES + 1000
     x = np.arange(count) * 10.0
     boxes = np.stack((x, x * 0, x + 5, x * 0 + 5), 1)
     rows = np.arange(count)
-    kept = heads.suppressed(Candidates(boxes, rows / count, np.zeros(count, np.int64), rows), 0.5)
+    kept = heads.suppress_overlaps(BoxCandidates(boxes, rows / count, np.zeros(count, np.int64), rows), 0.5)
     assert len(kept.boxes) == 1000
     assert kept.confidences[0] == (count - 1) / count
 
@@ -260,9 +262,9 @@ def told(
     size: int = 640,
     single: bool = False,
     keypoints: tuple[int, int] | None = None,
-) -> Fitted:
-    outputs = [Output(f"output{i}", shape) for i, shape in enumerate(shapes)]
-    return fitted(family, outputs, Seen(size, size, names, single, keypoints))
+) -> FamilyMatch:
+    outputs = [GraphOutput(f"output{i}", shape) for i, shape in enumerate(shapes)]
+    return match_family(family, outputs, GraphFacts(size, size, names, single, keypoints))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def told(
 )
 def test_a_family_is_told_by_its_shape(shape: tuple[int, ...], family: Family, classes: int | None) -> None:
     fit = told(shape)
-    assert (fit.family, fit.classes) == (family, classes)
+    assert (fit.family, fit.class_count) == (family, classes)
     assert told(shape, family=family) == fit
     if family is Family.YOLOX:
         assert fit.strides == (8, 16, 32)
@@ -296,7 +298,7 @@ def test_a_family_is_told_by_its_shape(shape: tuple[int, ...], family: Family, c
 def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple[int, ...], wrong: Family) -> None:
     if told(shape).family is wrong:
         return
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         told(shape, family=wrong)
     assert f"{wrong} does not fit" in str(refusal.value)
     assert f"640 x 640 are output0 {shape}" in str(refusal.value)
@@ -321,7 +323,7 @@ def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple
 def test_what_fits_no_family_is_refused_with_the_shapes(
     shapes: list[tuple[int, ...]], names: int | None, said: str
 ) -> None:
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         told(*shapes, names=names)
     assert said in str(refusal.value)
     assert f"output0 {shapes[0]}" in str(refusal.value)
@@ -330,19 +332,19 @@ def test_what_fits_no_family_is_refused_with_the_shapes(
 
 def test_what_fits_two_families_must_be_named_unless_the_class_names_tell() -> None:
     # 160 x 160 has 525 cells: six numbers for each may be one class on a grid, or finished boxes.
-    with pytest.raises(ModelUnusable, match=r"can't tell end2end from yolox.*\(1, 525, 6\).*Name the right one"):
+    with pytest.raises(ModelLoadError, match=r"can't tell end2end from yolox.*\(1, 525, 6\).*Name the right one"):
         told((1, 525, 6), size=160)
     assert told((1, 525, 6), size=160, names=4).family is Family.END2END
-    assert told((1, 525, 6), size=160, family=Family.YOLOX).classes == 1
+    assert told((1, 525, 6), size=160, family=Family.YOLOX).class_count == 1
 
 
 def test_a_named_family_must_have_as_many_classes_as_names() -> None:
-    with pytest.raises(ModelUnusable, match="yolov8 would read 80 classes, with 3 class names"):
+    with pytest.raises(ModelLoadError, match="yolov8 would read 80 classes, with 3 class names"):
         told((1, 84, 8400), family=Family.YOLOV8, names=3)
 
 
 def test_a_named_family_reads_the_first_of_several_outputs() -> None:
-    assert told((1, 25200, 85), (1, 3, 80, 80, 85), family=Family.YOLOV5).classes == 80
+    assert told((1, 25200, 85), (1, 3, 80, 80, 85), family=Family.YOLOV5).class_count == 80
 
 
 @pytest.mark.parametrize(
@@ -357,8 +359,8 @@ def test_segmentation_is_told_by_its_prototypes(
     shapes: list[tuple[int, ...]], family: Family, classes: int | None
 ) -> None:
     fit = told(*shapes)
-    assert (fit.family, fit.classes, fit.masks) == (family, classes, True)
-    assert len(shapes[fit.outputs[0]]) == 3
+    assert (fit.family, fit.class_count, fit.has_masks) == (family, classes, True)
+    assert len(shapes[fit.output_indices[0]]) == 3
     assert told(*shapes, family=family) == fit
 
 
@@ -367,13 +369,13 @@ def test_keypoints_are_told_by_what_the_metadata_say_of_them_and_never_by_the_sh
     assert told((1, 56, 8400), names=1, keypoints=(17, 3)).family is Family.YOLOV8_POSE
     assert told((1, 300, 57), keypoints=(17, 3)).family is Family.END2END_POSE
     assert told((1, 300, 40), keypoints=(17, 2)).family is Family.END2END_POSE
-    with pytest.raises(ModelUnusable, match="finds no family"):
+    with pytest.raises(ModelLoadError, match="finds no family"):
         told((1, 300, 57))
     assert told((1, 56, 8400), family=Family.YOLOV8_POSE).keypoints == (17, 3)
 
 
 def test_a_classifier_of_one_class_makes_sense_for_many_labels_only() -> None:
-    assert told((1, 1), single=True).classes == 1
+    assert told((1, 1), single=True).class_count == 1
 
 
 def test_cells_are_counted_up_where_the_input_is_no_multiple_of_the_strides() -> None:

@@ -29,7 +29,7 @@ class Model:
         """Each failure comes `every_s` after whatever was before."""
         for _ in range(times):
             self.clock.advance(every_s)
-            self.health.failed(stream, why)
+            self.health.record_failure(stream, why)
 
     @property
     def condition(self) -> str:
@@ -42,15 +42,15 @@ class Model:
 
 def test_one_failure_is_only_counted_three_in_a_row_degrade_and_the_first_answer_is_the_end_of_it() -> None:
     model = Model()
-    model.health.answered("gate")
+    model.health.record_success("gate")
     model.fails(2)
     assert model.condition == "ok"
-    model.health.answered("gate")
+    model.health.record_success("gate")
     model.fails(2)
     assert model.condition == "ok"
     model.fails()
     assert (model.condition, model.why) == ("degraded", "3 failure(s) in a row, the last: CUDA error 700")
-    model.health.answered("gate")
+    model.health.record_success("gate")
     assert (model.condition, model.why) == ("ok", "")
 
 
@@ -62,7 +62,7 @@ def test_after_a_minute_without_an_answer_it_has_failed_and_an_answer_makes_it_w
     model.fails(every_s=1.0)
     assert model.condition == "failed"
     assert "CUDA error 700" in model.why
-    model.health.answered("gate")
+    model.health.record_success("gate")
     assert model.condition == "ok"
     model.fails(3)
     assert model.condition == "degraded"
@@ -90,11 +90,11 @@ def test_a_camera_of_one_frame_a_minute_is_judged_too_and_not_before_three_failu
 
 def test_of_the_time_in_which_it_is_asked_nothing_little_counts() -> None:
     model = Model()
-    model.health.answered("gate")
+    model.health.record_success("gate")
     model.fails(3, every_s=0.1)
     model.fails(every_s=86_400.0)  # the camera was away for a day
     assert model.condition == "failed"
-    model.health.answered("gate")
+    model.health.record_success("gate")
     model.clock.advance(86_400.0)
     model.fails(3, every_s=0.1)
     assert model.condition == "degraded"
@@ -102,11 +102,11 @@ def test_of_the_time_in_which_it_is_asked_nothing_little_counts() -> None:
 
 def test_a_model_that_is_away_never_ends_the_process_and_comes_back() -> None:
     model = Model()
-    model.health.away("no answer from 10.0.0.7")
+    model.health.record_unavailable("no answer from 10.0.0.7")
     model.clock.advance(86_400.0)
-    model.health.away("still no answer from 10.0.0.7")
+    model.health.record_unavailable("still no answer from 10.0.0.7")
     assert (model.condition, model.why) == ("degraded", "still no answer from 10.0.0.7")
-    model.health.answered("gate")
+    model.health.record_success("gate")
     assert model.condition == "ok"
 
 
@@ -115,7 +115,7 @@ def test_the_time_that_it_is_away_is_not_time_in_which_it_fails() -> None:
     for _ in range(100):
         model.fails(every_s=0.1)
         model.clock.advance(30.0)
-        model.health.away("no answer")
+        model.health.record_unavailable("no answer")
         model.clock.advance(30.0)
     model.fails()
     assert model.condition == "degraded"
@@ -125,10 +125,10 @@ def test_a_stream_whose_pictures_alone_fail_is_named_and_ends_nothing() -> None:
     model = Model()
     for _ in range(1000):
         model.fails(every_s=1.0, stream="infrared", why="expected 3 channels, got 1")
-        model.health.answered("gate")
+        model.health.record_success("gate")
     assert model.condition == "degraded"
     assert model.why == "stream infrared: 1000 failure(s) in a row, the last: expected 3 channels, got 1"
-    model.health.answered("infrared")
+    model.health.record_success("infrared")
     assert model.condition == "ok"
 
 
@@ -146,32 +146,32 @@ def test_failures_of_several_streams_are_the_models_own() -> None:
 def test_a_stream_that_has_ended_says_nothing_of_the_model_any_more() -> None:
     model = Model()
     model.fails(3, stream="infrared")
-    model.health.answered("gate")
+    model.health.record_success("gate")
     assert model.condition == "degraded"
-    model.health.over("infrared")
+    model.health.remove_stream("infrared")
     assert model.condition == "ok"
     model.fails(3)
-    model.health.over("gate")
+    model.health.remove_stream("gate")
     assert model.condition == "degraded"  # nobody has seen it answer since
 
 
 def test_a_change_is_one_line_however_many_frames_fail() -> None:
     model = Model()
-    model.health.answered("gate")
+    model.health.record_success("gate")
     model.fails(250, every_s=1.0)
-    model.health.answered("gate")
+    model.health.record_success("gate")
     states = [line.partition('"state": "')[2].partition('"')[0] for line in model.out.getvalue().splitlines()]
     assert states == ["degraded", "failed", "ok"]
 
 
 def test_a_run_without_one_prediction_is_known_as_such() -> None:
     model = Model()
-    assert model.health.only_failed() is None
+    assert model.health.failed_run_reason() is None
     model.fails(why="no such layer")
-    assert model.health.only_failed() == "1 failure(s) in a row, the last: no such layer"
-    model.health.answered("gate")
+    assert model.health.failed_run_reason() == "1 failure(s) in a row, the last: no such layer"
+    model.health.record_success("gate")
     model.fails(50)
-    assert model.health.only_failed() is None
+    assert model.health.failed_run_reason() is None
 
 
 def test_an_error_as_long_as_a_book_is_cut_to_a_line() -> None:

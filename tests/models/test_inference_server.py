@@ -14,19 +14,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from framesift import settings
 from framesift.config.errors import ConfigError
-from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, load
+from framesift.models import Model, ModelFailed, ModelSettings, ModelUnavailable, load
 from framesift.prediction.prediction import Classification, Detection, Detections, MultiLabel, Stub, Task
 from rigs.daemon import write_configuration
-from rigs.inference import KEY, MODELS, Answer, InferenceServer, Order, Received, Rectangle, painted
+from rigs.inference import KEY, MODELS, Answer, Fault, InferenceServer, Received, Rectangle, painted
 from rigs.networks import frame
-from rigs.raw_http_server import answering, make_certificate, nobody_listens
+from rigs.raw_http_server import answering, make_certificate, reserve_closed_port
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 ROUTES = ("v1", "legacy")
 DETECTORS = {"boxes/1": "object-detection", "shapes/1": "instance-segmentation", "points/1": "keypoint-detection"}
 
 
-def options(url: str, **fields: Any) -> ModelOptions:
+def options(url: str, **fields: Any) -> ModelSettings:
     model_id = fields.get("model_id", "boxes/1")
     task = MODELS.get(model_id, "object-detection").removeprefix("multi-label-")
     whole = {"type": "inference_server", "url": url, "model_id": model_id, "task": task, "api_key": KEY, **fields}
@@ -130,7 +130,7 @@ def test_a_classifier_says_one_label_or_many(route: str) -> None:
         many = model(server, model_id="many/1", route=route).predict(frame(picture))
     assert isinstance(one, Classification)
     assert isinstance(many, MultiLabel)
-    assert (one.top, one.width, one.height) == ("green", 64, 48)
+    assert (one.top_class, one.width, one.height) == ("green", 64, 48)
     assert many.predicted == ("green",)
     assert {score.class_name for score in many.scores} == {"blue", "green", "red"}
 
@@ -146,7 +146,7 @@ def test_version_0_is_a_stub_whose_task_the_server_names(task: str, route: str) 
 
 def test_a_stub_without_a_task_has_the_model_s() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Answer({"is_stub": True, "time": 0.1})))
+        server.orders.add(Fault("infer", Answer({"is_stub": True, "time": 0.1})))
         stub = model(server, model_id="points/0", task="keypoint-detection").predict(frame(painted(64, 48)))
     assert stub == Stub(
         task=Task.KEYPOINT_DETECTION, width=64, height=48, model_id="points/0", inference_id=None, time_s=0.1
@@ -238,7 +238,7 @@ def test_a_server_may_have_a_certificate_of_its_own(tmp_path: Path) -> None:
     with InferenceServer(certificate=certificate, forbid_active_learning=True) as server:
         given = options(server.url)
         assert isinstance(load(given, ca_file=certificate[0]).predict(frame(painted(64, 48))), Detections)
-        with pytest.raises(ModelAway, match="certificate can't be verified"):
+        with pytest.raises(ModelUnavailable, match="certificate can't be verified"):
             load(given).predict(frame(painted(64, 48)))
 
 
@@ -255,20 +255,20 @@ def test_the_proxy_is_for_servers_that_are_not_of_this_network() -> None:
 
 def test_a_path_in_the_address_stands_before_the_server_s_own() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        with pytest.raises(ModelAway, match="does not have the model"):
+        with pytest.raises(ModelUnavailable, match="does not have the model"):
             load(options(f"{server.url}/behind/")).predict(frame(painted(64, 48)))
         assert [received.path for received in server.asked] == ["/behind/infer/object_detection"]
 
 
 def test_nothing_is_asked_before_the_first_frame() -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     with place:
         asked = load(options(f"http://127.0.0.1:{port}"))
         assert (asked.task, asked.class_names, asked.model_id) == (Task.OBJECT_DETECTION, None, "boxes/1")
         asked.close()
         with pytest.raises(ModelFailed, match="closed") as failure:
             asked.predict(frame(painted(64, 48)))
-        assert not isinstance(failure.value, ModelAway)
+        assert not isinstance(failure.value, ModelUnavailable)
 
 
 # What is answered
@@ -304,10 +304,10 @@ SIZE = {"width": 64, "height": 48}
 def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: object, why: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server)
-        server.orders.add(Order("infer", Answer(said)))
+        server.orders.add(Fault("infer", Answer(said)))
         with pytest.raises(ModelFailed) as failure:
             asked.predict(frame(painted(64, 48)))
-        assert not isinstance(failure.value, ModelAway)
+        assert not isinstance(failure.value, ModelUnavailable)
         assert f"the inference server {server.url} answers what is no prediction: " in str(failure.value)
         assert why in str(failure.value)
         assert len(str(failure.value)) < 400
@@ -316,7 +316,7 @@ def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: 
 
 def test_objects_where_a_label_is_expected_are_a_failure_too() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Answer({"image": SIZE, "predictions": [BOX]})))
+        server.orders.add(Fault("infer", Answer({"image": SIZE, "predictions": [BOX]})))
         with pytest.raises(ModelFailed, match=r"it has objects, but model\.task is classification"):
             model(server, model_id="labels/1").predict(frame(painted(64, 48)))
 
@@ -324,10 +324,10 @@ def test_objects_where_a_label_is_expected_are_a_failure_too() -> None:
 def test_what_is_no_number_stays_outside_and_is_counted() -> None:
     parts = [{**BOX, "confidence": float("nan")}, {**BOX, "x": float("inf")}, {**BOX, "class": ""}, BOX]
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Answer({"image": SIZE, "time": float("nan"), "predictions": parts})))
+        server.orders.add(Fault("infer", Answer({"image": SIZE, "time": float("nan"), "predictions": parts})))
         prediction = model(server).predict(frame(painted(64, 48)))
     assert isinstance(prediction, Detections)
-    assert (only(prediction).class_name, prediction.dropped) == ("cat", 3)
+    assert (only(prediction).class_name, prediction.dropped_count) == ("cat", 3)
     assert prediction.time_s is not None
     assert 0 < prediction.time_s < 60  # as measured, since the server's is none
 

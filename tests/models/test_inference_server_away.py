@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from clocks import ManualClock
-from framesift.models import ModelAway, ModelFailed, ModelOptions
+from framesift.models import ModelFailed, ModelSettings, ModelUnavailable
 from framesift.models.inference_server import InferenceServerModel
 from framesift.prediction.prediction import Detections
 from rigs.inference import (
@@ -23,9 +23,9 @@ from rigs.inference import (
     BadJson,
     Cut,
     Delay,
+    Fault,
     Html,
     InferenceServer,
-    Order,
     Oversized,
     Redirect,
     Status,
@@ -35,18 +35,18 @@ from rigs.inference import (
 from rigs.networks import frame
 from rigs.raw_http_server import answering
 
-OPTIONS: TypeAdapter[Any] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[Any] = TypeAdapter(ModelSettings)
 PICTURE = frame(painted(64, 48))
 
 
 def model(url: str, clock: ManualClock | None = None, **fields: Any) -> InferenceServerModel:
     whole = {"type": "inference_server", "url": url, "model_id": "boxes/1", "task": "object-detection", "api_key": KEY}
     options = OPTIONS.validate_json(json.dumps({**whole, **fields}))
-    return InferenceServerModel(options, now_s=(clock or ManualClock()).monotonic, chance=random.Random(7))
+    return InferenceServerModel(options, now_s=(clock or ManualClock()).monotonic, rng=random.Random(7))
 
 
-def away(asked: InferenceServerModel) -> ModelAway:
-    with pytest.raises(ModelAway) as failure:
+def away(asked: InferenceServerModel) -> ModelUnavailable:
+    with pytest.raises(ModelUnavailable) as failure:
         asked.predict(PICTURE)
     assert KEY not in str(failure.value)
     return failure.value
@@ -55,7 +55,7 @@ def away(asked: InferenceServerModel) -> ModelAway:
 def refused(asked: InferenceServerModel) -> str:
     with pytest.raises(ModelFailed) as failure:
         asked.predict(PICTURE)
-    assert not isinstance(failure.value, ModelAway)
+    assert not isinstance(failure.value, ModelUnavailable)
     return str(failure.value)
 
 
@@ -103,7 +103,7 @@ def message(text: str) -> dict[str, str]:
 )
 def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, said: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", order))
+        server.orders.add(Fault("infer", order))
         slow = isinstance(order, Delay | Trickle)
         asked = model(server.url, timeout_s=1.0 if slow else 20.0)
         began_s = time.monotonic()
@@ -136,7 +136,7 @@ def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) ->
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         for _ in range(5):  # however often: the next one may please it
-            server.orders.add(Order("infer", order))
+            server.orders.add(Fault("infer", order))
             told = refused(asked)
             assert f"the inference server {server.url} refuses the request" in told
             assert said in told
@@ -147,7 +147,7 @@ def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) ->
 
 def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Oversized(17 << 20)))
+        server.orders.add(Fault("infer", Oversized(17 << 20)))
         told = refused(model(server.url, timeout_s=20.0))
         assert told == (
             f"the inference server {server.url} answers too much: the answer is too large: more than 16777216 bytes"
@@ -156,7 +156,7 @@ def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() 
 
 def test_the_legacy_route_is_judged_alike() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(*(Order("infer", what) for what in (Status(503), Html(), Status(400))))
+        server.orders.add(*(Fault("infer", what) for what in (Status(503), Html(), Status(400))))
         asked = model(server.url, route="legacy")
         assert "is busy, or not ready (503)" in str(away(asked))
         assert "is none: text/html" in str(away(asked))
@@ -194,7 +194,7 @@ def test_a_wrong_key_a_wrong_model_and_a_wrong_task_are_told() -> None:
 )
 def test_a_key_that_is_echoed_goes_no_further(order: Any) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", order))
+        server.orders.add(Fault("infer", order))
         with pytest.raises(ModelFailed) as failure:
             model(server.url).predict(PICTURE)
         assert KEY[:12] not in str(failure.value)
@@ -223,7 +223,7 @@ def test_three_times_gone_and_nobody_waits_until_it_is_back() -> None:
 def test_a_slow_server_costs_three_deadlines_and_then_none() -> None:
     clock = ManualClock()
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Delay(math.inf), times=None))
+        server.orders.add(Fault("infer", Delay(math.inf), times=None))
         asked = model(server.url, clock, timeout_s=0.5)
         for _ in range(3):
             away(asked)
@@ -238,7 +238,7 @@ def test_a_slow_server_costs_three_deadlines_and_then_none() -> None:
 def test_a_server_that_names_a_time_is_not_asked_before() -> None:
     clock = ManualClock()
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Status(429, {"Retry-After": "7"})))
+        server.orders.add(Fault("infer", Status(429, {"Retry-After": "7"})))
         asked = model(server.url, clock)
         assert away(asked).retry_after_s == 7.0
         clock.advance(6.9)
@@ -253,7 +253,7 @@ def test_a_server_that_names_a_time_is_not_asked_before() -> None:
 )
 def test_no_server_can_put_us_off_for_more_than_a_minute(said: str, waited_s: float) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Status(503, {"Retry-After": said})))
+        server.orders.add(Fault("infer", Status(503, {"Retry-After": said})))
         assert away(model(server.url)).retry_after_s == waited_s
 
 
@@ -261,11 +261,11 @@ def test_all_streams_share_what_one_has_found_out() -> None:
     clock = ManualClock()
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url, clock, timeout_s=20.0)
-        server.orders.add(Order("infer", Status(500), times=3))
+        server.orders.add(Fault("infer", Status(500), times=3))
         for _ in range(3):
             away(asked)
         clock.advance(0.5)
-        server.orders.add(Order("infer", Delay(math.inf)))  # until the server goes
+        server.orders.add(Fault("infer", Delay(math.inf)))  # until the server goes
         prober = threading.Thread(target=lambda: away(asked))
         prober.start()
         assert server.until(lambda: len(server.asked) == 4)
@@ -285,7 +285,7 @@ def test_refusing_a_picture_proves_that_the_server_is_there() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         for _ in range(3):
-            server.orders.add(Order("infer", Status(500), times=2), Order("infer", Status(422)))
+            server.orders.add(Fault("infer", Status(500), times=2), Fault("infer", Status(422)))
             away(asked)
             away(asked)
             refused(asked)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from clocks import ManualClock
-from framesift.models.inference_circuit_breaker import Breaker, Shut, Turn
+from framesift.models.inference_circuit_breaker import BreakerOpen, InferenceCircuitBreaker, RequestPermit
 
 PATIENCE_S = 5.0
 
@@ -17,26 +17,26 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.breaker = Breaker(PATIENCE_S, now_s=self.clock.monotonic, chance=random.Random(7))
+        self.breaker = InferenceCircuitBreaker(PATIENCE_S, now_s=self.clock.monotonic, rng=random.Random(7))
 
-    def turn(self) -> Turn:
-        turn = self.breaker.turn()
-        assert isinstance(turn, Turn)
+    def turn(self) -> RequestPermit:
+        turn = self.breaker.acquire()
+        assert isinstance(turn, RequestPermit)
         return turn
 
-    def shut(self) -> Shut:
-        turn = self.breaker.turn()
-        assert isinstance(turn, Shut)
+    def shut(self) -> BreakerOpen:
+        turn = self.breaker.acquire()
+        assert isinstance(turn, BreakerOpen)
         return turn
 
     def fail(self, come_again_s: float | None = None, why: str = "gone") -> float:
-        return self.breaker.failed(self.turn(), why, come_again_s)
+        return self.breaker.record_failure(self.turn(), why, come_again_s)
 
     def shuts_at_last(self) -> float:
         """Fails until it shuts; how long for."""
         while True:
             wait_s = self.fail()
-            if isinstance(self.breaker.turn(), Shut):
+            if isinstance(self.breaker.acquire(), BreakerOpen):
                 return wait_s
 
 
@@ -46,7 +46,7 @@ def test_the_third_failure_in_a_row_shuts_it() -> None:
     bench.turn()
     wait_s = bench.fail(why="no route")
     assert 0.25 <= wait_s <= 0.5
-    assert bench.shut() == Shut("no route", pytest.approx(wait_s))
+    assert bench.shut() == BreakerOpen("no route", pytest.approx(wait_s))
 
 
 def test_an_answer_in_between_begins_the_count_anew() -> None:
@@ -55,7 +55,7 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
         bench.fail()
         bench.fail()
         bench.turn()
-        bench.breaker.answered()
+        bench.breaker.record_success()
     bench.turn()
 
 
@@ -67,8 +67,8 @@ def test_at_the_date_one_asks_and_the_others_wait_for_what_it_hears() -> None:
     bench.clock.advance(0.001)
     bench.turn()
     assert bench.shut().wait_s == pytest.approx(PATIENCE_S)
-    bench.breaker.answered()
-    assert [type(bench.breaker.turn()) for _ in range(3)] == [Turn] * 3
+    bench.breaker.record_success()
+    assert [type(bench.breaker.acquire()) for _ in range(3)] == [RequestPermit] * 3
 
 
 def test_who_asks_and_never_tells_holds_nobody_up_for_longer_than_an_asking_lasts() -> None:
@@ -78,8 +78,8 @@ def test_who_asks_and_never_tells_holds_nobody_up_for_longer_than_an_asking_last
     bench.clock.advance(PATIENCE_S)
     second = bench.turn()
     bench.shut()
-    wait_s = bench.breaker.failed(second, "still gone", None)
-    assert bench.breaker.failed(lost, "late", None) == pytest.approx(wait_s)
+    wait_s = bench.breaker.record_failure(second, "still gone", None)
+    assert bench.breaker.record_failure(lost, "late", None) == pytest.approx(wait_s)
     assert bench.shut().why == "still gone"
 
 
@@ -94,14 +94,14 @@ def test_the_dates_grow_apart_up_to_10_s_with_jitter_and_begin_anew_after_an_ans
     assert len({wait_s / waits_s[-1] for wait_s in waits_s[-3:]}) == 3
     bench.clock.advance(waits_s[-1])
     bench.turn()
-    bench.breaker.answered()
+    bench.breaker.record_success()
     assert bench.shuts_at_last() <= 0.5
 
 
 def test_those_that_were_under_way_when_it_shut_shut_it_only_once() -> None:
     bench = Bench()
     turns = [bench.turn() for _ in range(8)]
-    waits_s = [bench.breaker.failed(turn, "gone", None) for turn in turns]
+    waits_s = [bench.breaker.record_failure(turn, "gone", None) for turn in turns]
     assert waits_s[:2] == [0.5, 0.5]
     assert len(set(waits_s[2:])) == 1
     bench.clock.advance(waits_s[-1])
@@ -111,7 +111,7 @@ def test_those_that_were_under_way_when_it_shut_shut_it_only_once() -> None:
 def test_an_answer_to_one_that_was_under_way_when_it_shut_opens_it() -> None:
     bench = Bench()
     bench.shuts_at_last()
-    bench.breaker.answered()
+    bench.breaker.record_success()
     bench.turn()
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_says_when_to_come_again_is_left_alone_until_then_at_most_
 ) -> None:
     bench = Bench()
     assert bench.fail(said_s, "busy") == waited_s
-    assert bench.shut() == Shut("busy", waited_s)
+    assert bench.shut() == BreakerOpen("busy", waited_s)
     bench.clock.advance(waited_s)
     assert bench.fail() >= 0.5  # the first failure after it shuts it again
     bench.shut()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from rigs.inference import Cut, Html, InferenceServer, Order, Rectangle, Status, painted
+from rigs.inference import Cut, Fault, Html, InferenceServer, Rectangle, Status, painted
 
 BOX = Rectangle("red", 100, 50, 300, 250, confidence=0.8)
 CENTRE = {"x": 200.0, "y": 150.0, "width": 200.0, "height": 200.0}
@@ -143,7 +143,7 @@ def test_a_request_that_lets_the_server_learn_is_an_offence() -> None:
         assert legacy(server, "boxes/1").status_code == 500
         assert v1(server, "object_detection", model_id="boxes/1", disable_active_learning=True).status_code == 200
         assert legacy(server, "boxes/1", disable_active_learning="true").status_code == 200
-        server.orders.add(Order("infer", Html()))
+        server.orders.add(Fault("infer", Html()))
         assert v1(server, "object_detection", model_id="boxes/1").headers["Content-Type"].startswith("text/html")
         assert len(server.offences) == 3
         server.offences.clear()
@@ -154,7 +154,7 @@ def test_it_keeps_connections_misbehaves_when_told_goes_away_and_comes_back() ->
         for _ in range(3):
             session.post(f"{server.url}/boxes/1", params=QUERY, data=TEXT, headers={"Content-Type": "text/plain"})
         assert server.connections == 1
-        server.orders.add(Order("infer", Status(503, {"Retry-After": "2"})), Order("infer", Cut()))
+        server.orders.add(Fault("infer", Status(503, {"Retry-After": "2"})), Fault("infer", Cut()))
         busy = legacy(server, "boxes/1")
         assert (busy.status_code, busy.headers["Retry-After"], busy.json()) == (503, "2", {"message": "as ordered"})
         with pytest.raises(requests.ConnectionError):

@@ -13,7 +13,7 @@ import pytest
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.drawn_clips import Mask, box_of, clip, filled, shape, white
 from rigs.footage import numbered_clip
-from rigs.inference import KEY, Delay, Html, InferenceServer, Order, Status
+from rigs.inference import KEY, Delay, Fault, Html, InferenceServer, Status
 from rigs.rtsp import RtspCamera
 
 WIDTH, HEIGHT = 641, 359
@@ -66,8 +66,8 @@ def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Pa
     with InferenceServer(forbid_active_learning=True) as server:
         server.go_away()
         server.orders.add(
-            Order("infer", Status(503, {"Retry-After": "1"}), skip=5),
-            Order("infer", Delay(math.inf), skip=15),  # until it goes
+            Fault("infer", Status(503, {"Retry-After": "1"}), skip=5),
+            Fault("infer", Delay(math.inf), skip=15),  # until it goes
         )
         stream = {"name": "gate", "source": "clip.mkv"}
         write_configuration(tmp_path, {"streams": [stream], "model": model(server, timeout_s=20.0)})
@@ -92,7 +92,7 @@ def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Pa
 def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=50)
     with InferenceServer(forbid_active_learning=True) as server, RtspCamera(tmp_path) as camera:
-        server.orders.add(Order("infer", Html(), times=None))
+        server.orders.add(Fault("infer", Html(), times=None))
         stream = {"name": "gate", "source": camera.url("clip.mp4")}
         write_configuration(tmp_path, {"streams": [stream], "model": model(server)})
         with Daemon(tmp_path, SERVER_KEY=KEY) as daemon:
@@ -113,7 +113,7 @@ def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Pa
 def test_a_server_that_never_answers_keeps_nobody_from_stopping(tmp_path: Path) -> None:
     clip(tmp_path / "clip.mkv", [shape("box", WIDTH, HEIGHT, n) for n in range(3)])
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Order("infer", Delay(math.inf), times=None))
+        server.orders.add(Fault("infer", Delay(math.inf), times=None))
         asked = model(server, timeout_s=20.0)
         write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": asked})
         with Daemon(tmp_path, SERVER_KEY=KEY) as daemon:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from framesift.frame import Pixels
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, load
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, load
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Detection, Detections, Task
 from rigs.networks import SPOT_NAMES, blank, cells, constant, frame
 from rigs.networks_heads import SURE, UNSURE, reporting
 from rigs.polygons import covered, iou
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 RED, BLUE = (0, 0, 255), (255, 0, 0)
 NAMED = {"names": "{0: 'red', 1: 'blue'}"}
 POSE = NAMED | {"task": "pose", "kpt_shape": "[2, 3]"}
@@ -48,9 +48,9 @@ def found(model: Model, pixels: Pixels) -> Detections:
     answer = model.predict(frame(pixels))
     assert isinstance(answer, Detections)
     # What the model says can be written and read again, and nothing is lost.
-    again = wire.parse(wire.to_wire(answer), task=answer.task)
+    again = wire.parse_prediction(wire.to_wire(answer), task=answer.task)
     assert isinstance(again, Detections)
-    assert (again.objects, again.task, again.dropped) == (answer.objects, answer.task, 0)
+    assert (again.objects, again.task, again.dropped_count) == (answer.objects, answer.task, 0)
     return answer
 
 
@@ -81,7 +81,7 @@ def test_every_head_finds_the_right_class_in_the_right_place(
     assert (box.y, box.height) == pytest.approx((300, 200), abs=pixel)
     assert (box.class_name, box.class_id) == (("red", 0) if colour == RED else ("blue", 1))
     assert box.confidence == pytest.approx(1.0, abs=1e-5)
-    assert (answer.width, answer.height, answer.dropped) == (1280, 720, 0)
+    assert (answer.width, answer.height, answer.dropped_count) == (1280, 720, 0)
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
     outlines, joints = head in WITH_OUTLINES, "pose" in head
     assert ((box.points is not None), (box.keypoints is not None)) == (outlines, joints)
@@ -155,7 +155,7 @@ def test_an_object_without_any_mask_is_dropped_and_counted(tmp_path: Path) -> No
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes)), blank(64, 64))
     (box,) = answer.objects
     assert (covered(corners(box), 64, 64) == (prototypes[0, 0] > 0)).all()
-    assert (box.class_id, answer.dropped) == (0, 1)
+    assert (box.class_id, answer.dropped_count) == (0, 1)
 
 
 # 64 x 128 is letterboxed into 64 x 64: its rows are 16 to 48.
@@ -177,7 +177,7 @@ def test_what_lies_in_the_bars_is_nobodys_interest_and_no_fault(tmp_path: Path, 
         model(path, family=family, **({} if family == "end2end" else {"class_names": ["a"]})), blank(64, 128)
     )
     assert [(box.x, box.y) for box in answer.objects] == [(64, 32)]
-    assert answer.dropped == 0
+    assert answer.dropped_count == 0
 
 
 def test_of_a_mask_only_what_lies_in_the_picture_counts(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_of_a_mask_only_what_lies_in_the_picture_counts(tmp_path: Path) -> None:
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes), class_names=["a", "b"]), blank(64, 128))
     (box,) = answer.objects
     assert {*corners(box)} == {(16, 48), (48, 48), (48, 64), (16, 64)}
-    assert (box.class_name, box.y, box.height, answer.dropped) == ("a", 56, 16, 0)
+    assert (box.class_name, box.y, box.height, answer.dropped_count) == ("a", 56, 16, 0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -208,7 +208,7 @@ def test_a_number_that_is_none_drops_its_object_alone(tmp_path: Path, family: st
     path = constant(tmp_path / "n.onnx", output, *prototypes, metadata=NAMED)
     answer = found(model(path, family=f"yolov8-{family}"), blank(64, 64))
     assert [(d.x, d.y) for d in answer.objects] == [(16, 16)]
-    assert answer.dropped == 1
+    assert answer.dropped_count == 1
 
 
 def test_prototypes_that_are_no_numbers_outline_nothing(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_prototypes_that_are_no_numbers_outline_nothing(tmp_path: Path) -> None:
     output[0, :, 3] = [32, 32, 16, 16, 0.9, 0.0, 1.0]
     prototypes = np.full((1, 1, 16, 16), np.nan, np.float32)
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes)), blank(64, 64))
-    assert (answer.objects, answer.dropped) == ((), 1)
+    assert (answer.objects, answer.dropped_count) == ((), 1)
 
 
 def test_a_mask_of_noise_has_an_outline_of_bounded_length(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_mask_of_noise_has_an_outline_of_bounded_length(tmp_path: Path) -> Non
 @pytest.mark.parametrize("head", EVERY_HEAD)
 def test_where_nothing_is_nothing_is_found(tmp_path: Path, head: str) -> None:
     answer = found(spotting(tmp_path, head), blank(480, 640))
-    assert (answer.objects, answer.dropped) == ((), 0)
+    assert (answer.objects, answer.dropped_count) == ((), 0)
 
 
 # Keypoints
@@ -276,7 +276,7 @@ def test_keypoints_that_do_not_fit_are_refused(
     tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], said: str
 ) -> None:
     path = reporting(tmp_path / "n.onnx", "yolov8-pose", metadata=metadata)
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         model(path, **fields)
     assert said in str(refusal.value)
 
@@ -337,10 +337,10 @@ def test_the_last_class_of_rfdetr_counts_where_it_has_a_name(tmp_path: Path, nam
 
 def test_rfdetr_is_told_by_the_names_of_its_outputs_though_classes_may_be_four(tmp_path: Path) -> None:
     path = reporting(tmp_path / "n.onnx", "rfdetr", renamed={"dets": "a", "labels": "b"}, metadata=NAMED)
-    with pytest.raises(ModelUnusable, match=r"no family that fits.* rfdetr: dets \(1, N, 4\) and labels"):
+    with pytest.raises(ModelLoadError, match=r"no family that fits.* rfdetr: dets \(1, N, 4\) and labels"):
         model(path)
     assert model(path, family="rfdetr").task is Task.OBJECT_DETECTION
-    with pytest.raises(ModelUnusable, match="rfdetr would read 3 classes, with 5 class names"):
+    with pytest.raises(ModelLoadError, match="rfdetr would read 3 classes, with 5 class names"):
         model(path, family="rfdetr", class_names=list("abcde"))
     swapped = detr(tmp_path, *queries([2.0, -9.0, -9.0, -9.0]), np.zeros((1, 1, 7), np.float32))
     assert [d.class_id for d in swapped.objects] == [0]
@@ -358,7 +358,7 @@ def test_numbers_of_rfdetr_that_are_none_are_dropped_and_counted(tmp_path: Path)
     boxes[0, 3, 2] = math.nan
     answer = detr(tmp_path, boxes, logits)
     assert [round(d.confidence, 3) for d in answer.objects] == [1.0, 0.881]
-    assert answer.dropped == 2
+    assert answer.dropped_count == 2
 
 
 # SSD
@@ -391,7 +391,7 @@ def test_pixels_of_a_normalised_ssd_run_from_minus_one_to_one(tmp_path: Path) ->
 @pytest.mark.parametrize("key", ["scale", "mean", "std"])
 def test_bytes_are_not_scaled(tmp_path: Path, key: str) -> None:
     path = reporting(tmp_path / "n.onnx", "ssd", number="uint8", metadata=NAMED)
-    with pytest.raises(ModelUnusable, match=rf"model\.{key}: .*n\.onnx takes the pixels as they are \(uint8\)"):
+    with pytest.raises(ModelLoadError, match=rf"model\.{key}: .*n\.onnx takes the pixels as they are \(uint8\)"):
         model(path, **{key: 0.5 if key == "scale" else [0.5, 0.5, 0.5]})
 
 
@@ -445,13 +445,14 @@ def test_only_as_many_objects_of_an_ssd_count_as_it_says(tmp_path: Path) -> None
 @pytest.mark.parametrize("count", [6.0, -1.0, math.nan])
 def test_an_ssd_that_counts_wrongly_is_refused(tmp_path: Path, count: float) -> None:
     with pytest.raises(
-        ModelUnusable, match=r"n\.onnx: its outputs can't be read as ssd: it says that it found .* of at most 5 objects"
+        ModelLoadError,
+        match=r"n\.onnx: its outputs can't be read as ssd: it says that it found .* of at most 5 objects",
     ):
         ssd(tmp_path, 5, 5, count)
 
 
 def test_outputs_that_do_not_belong_together_are_no_ssd(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnusable, match="ssd does not fit"):
+    with pytest.raises(ModelLoadError, match="ssd does not fit"):
         ssd(tmp_path, 5, 4, 4.0)
 
 
@@ -467,7 +468,7 @@ def test_outputs_that_do_not_belong_together_are_no_ssd(tmp_path: Path) -> None:
     ],
 )
 def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str, object], said: str) -> None:
-    with pytest.raises(ModelUnusable, match=said):
+    with pytest.raises(ModelLoadError, match=said):
         spotting(tmp_path, "yolov8-seg", **fields)
 
 
@@ -488,7 +489,7 @@ def test_options_that_contradict_each_other_are_refused(fields: dict[str, object
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(tmp_path: Path) -> None:
     output = np.zeros((1, 6, cells(64, 64)), np.float32)
     path = constant(tmp_path / "n.onnx", output, size=("h", "w"), metadata={"stride": "32", "imgsz": "[64, 64]"})
-    with pytest.raises(ModelUnusable, match="stride is 32: 80 is no multiple of it"):
+    with pytest.raises(ModelLoadError, match="stride is 32: 80 is no multiple of it"):
         model(path, input_size=[64, 80])
     assert "64 x 64" in model(path, input_size=[64, 64]).description
 
@@ -519,7 +520,7 @@ g (uint8[1, 16, 16, 3] images) => (float[1, n, 4] boxes, float[1, 4] classes, fl
 }"""
     onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
     network = model(tmp_path / "n.onnx", family="ssd")
-    assert found(network, blank(16, 16)).dropped == 4
+    assert found(network, blank(16, 16)).dropped_count == 4
     with pytest.raises(ModelFailed, match="20 boxes, but 4 classes and 4 confidences"):
         network.predict(frame(np.full((16, 16, 3), 255, np.uint8)))
-    assert found(network, blank(16, 16)).dropped == 4
+    assert found(network, blank(16, 16)).dropped_count == 4

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from framesift.frame import Pixels
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, load
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, load
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Task
 from rigs.networks import OBJECTNESS, SPOT_NAMES, averaging, blank, cells, constant, frame, spotting
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 RED, BLUE = (0, 0, 255), (255, 0, 0)
 ULTRALYTICS = {"names": "{0: 'red', 1: 'blue'}", "imgsz": "[192, 320]", "task": "detect"}
 
@@ -63,7 +63,7 @@ def test_every_family_finds_the_right_class_in_the_right_place(
     assert (box.x, box.y, box.width, box.height) == pytest.approx((800, 300, 400, 200), abs=0.1)
     assert box.class_name == ("red" if colour == RED else "blue")
     assert box.confidence == pytest.approx(OBJECTNESS if family in ("yolov5", "yolox") else 1.0, abs=1e-5)
-    assert (answer.width, answer.height, answer.dropped, answer.model_id) == (1280, 720, 0, "spot")
+    assert (answer.width, answer.height, answer.dropped_count, answer.model_id) == (1280, 720, 0, "spot")
     assert answer.time_s is not None
     assert (spot.task, spot.class_names) == (Task.OBJECT_DETECTION, SPOT_NAMES)
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
@@ -173,7 +173,7 @@ def test_numbers_that_are_none_are_dropped_and_counted(tmp_path: Path) -> None:
     )
     answer = found(model(constant(tmp_path / "n.onnx", output)), blank(64, 64))
     assert [round(d.confidence, 3) for d in answer.objects] == [0.9]
-    assert answer.dropped == 4
+    assert answer.dropped_count == 4
 
 
 def test_a_class_beyond_the_names_is_dropped_and_counted(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_class_beyond_the_names_is_dropped_and_counted(tmp_path: Path) -> None
     output[0, :3] = [[8, 8, 24, 24, 0.9, 1], [8, 8, 24, 24, 0.8, 7], [8, 8, 24, 24, 0.8, -1]]
     answer = found(model(constant(tmp_path / "n.onnx", output), class_names=["a", "b"]), blank(64, 64))
     assert [d.class_name for d in answer.objects] == ["b"]
-    assert answer.dropped == 2
+    assert answer.dropped_count == 2
 
 
 # Classifiers
@@ -230,14 +230,14 @@ def test_confidences_are_made_of_a_classifiers_numbers_where_they_are_none_yet(
     assert isinstance(answer, Classification)
     assert [score.class_name for score in answer.scores] == list(expected)
     assert [score.confidence for score in answer.scores] == pytest.approx(list(expected.values()), abs=1e-5)
-    assert (answer.top, answer.confidence) == (answer.scores[0].class_name, answer.scores[0].confidence)
-    assert answer.scores[0].class_id == "abc".index(answer.top)
+    assert (answer.top_class, answer.confidence) == (answer.scores[0].class_name, answer.scores[0].confidence)
+    assert answer.scores[0].class_id == "abc".index(answer.top_class)
 
 
 def test_a_classifier_that_is_not_sure_enough_says_no_label(tmp_path: Path) -> None:
     answer = said_of(tmp_path, [0.25, 0.625, 0.125], confidence=0.7)
     assert isinstance(answer, Classification)
-    assert (answer.top, answer.confidence, len(answer.scores)) == ("", 0.625, 3)
+    assert (answer.top_class, answer.confidence, len(answer.scores)) == ("", 0.625, 3)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_classifier_may_say_many_labels(
 def test_confidences_that_are_not_those_of_one_label_are_taken_as_they_are_and_multi_label_is_asked_for(
     tmp_path: Path, values: list[float]
 ) -> None:
-    with pytest.raises(ModelUnusable, match=rf"model\.multi_label: .*c\.onnx .*add up to {sum(values):.3g}: .*true"):
+    with pytest.raises(ModelLoadError, match=rf"model\.multi_label: .*c\.onnx .*add up to {sum(values):.3g}: .*true"):
         said_of(tmp_path, values)
     for fields in ({"multi_label": True}, {"activation": "none"}):
         scores = said_of(tmp_path, values, **fields).scores
@@ -278,7 +278,7 @@ g (float[1, 3, 32, 32] images) => (float[1, 3, 1, 1] output0) {{
   output0 = Mul (means, third)
 }}"""
     onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
-    with pytest.raises(ModelUnusable, match=r"add up to 2\.24"):
+    with pytest.raises(ModelLoadError, match=r"add up to 2\.24"):
         model(tmp_path / "n.onnx")
 
 
@@ -316,7 +316,7 @@ def test_a_graph_that_ends_with_an_activation_says_confidences(tmp_path: Path) -
     for fields in ({}, {"multi_label": True}):
         assert list(scores_of(model(softmax, **fields), pixels).values()) == pytest.approx(list(expected), abs=1e-5)
     sigmoid = ending(tmp_path / "n.onnx", "Sigmoid (row)")
-    with pytest.raises(ModelUnusable, match=r"model\.multi_label"):
+    with pytest.raises(ModelLoadError, match=r"model\.multi_label"):
         model(sigmoid)
     expected = 1 / (1 + np.exp([-1.0, -0.2, 0.0]))
     assert list(scores_of(model(sigmoid, multi_label=True), pixels).values()) == pytest.approx(list(expected), abs=1e-5)
@@ -348,7 +348,7 @@ g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {
 def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_prediction(tmp_path: Path) -> None:
     answer = said_of(tmp_path, [0.9, math.nan, math.inf], activation="none")
     assert isinstance(answer, Classification)
-    assert (answer.top, len(answer.scores), answer.dropped) == ("a", 1, 2)
+    assert (answer.top_class, len(answer.scores), answer.dropped_count) == ("a", 1, 2)
     with pytest.raises(ModelFailed, match="no class has a confidence"):
         said_of(tmp_path, [math.nan] * 3)
 
@@ -392,7 +392,7 @@ def test_a_file_of_names_that_is_none_is_refused_with_a_reason(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         model(constant(tmp_path / "n.onnx", eight()), class_names_file=str(tmp_path / name))
     assert said in str(refusal.value)
 
@@ -404,7 +404,7 @@ def test_coco_names_the_eighty_classes_of_a_network_that_was_trained_on_it(tmp_p
     assert [box.class_name for box in found(cars, blank(64, 64)).objects] == ["car"]
     assert cars.class_names is not None
     assert (len(set(cars.class_names)), cars.class_names[0], cars.class_names[79]) == (80, "person", "toothbrush")
-    with pytest.raises(ModelUnusable, match="yolov8 would read 2 classes, with 80 class names"):
+    with pytest.raises(ModelLoadError, match="yolov8 would read 2 classes, with 80 class names"):
         model(constant(tmp_path / "n.onnx", eight()), class_names="coco", family="yolov8")
 
 
@@ -448,14 +448,14 @@ def test_what_does_not_fit_is_refused_with_a_reason(
     tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], said: str
 ) -> None:
     path = constant(tmp_path / "n.onnx", eight(), metadata=metadata)
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         model(path, **fields)
     assert said in str(refusal.value)
 
 
 def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) -> None:
     output = eight((32, 32, 16, 16, 3.0, -9.0))
-    with pytest.raises(ModelUnusable, match=r"from 0 to 3, not from 0 to 1\. The outputs are output0 \(1, 6, 84\)"):
+    with pytest.raises(ModelLoadError, match=r"from 0 to 3, not from 0 to 1\. The outputs are output0 \(1, 6, 84\)"):
         model(constant(tmp_path / "n.onnx", output))
 
 
@@ -472,7 +472,7 @@ def test_an_input_that_is_no_picture_is_refused_with_its_shape(
     tmp_path: Path, network: dict[str, object], said: str
 ) -> None:
     path = constant(tmp_path / "n.onnx", eight(), **network)  # type: ignore[arg-type] # a table of keywords
-    with pytest.raises(ModelUnusable) as refusal:
+    with pytest.raises(ModelLoadError) as refusal:
         model(path)
     assert said in str(refusal.value)
 
@@ -484,7 +484,7 @@ def test_an_open_size_is_given_by_the_configuration(tmp_path: Path) -> None:
 
 def test_an_output_that_is_no_number_is_refused(tmp_path: Path) -> None:
     path = constant(tmp_path / "n.onnx", np.zeros((1, 6, 84), np.int64))
-    with pytest.raises(ModelUnusable, match="output0 is no array of floating-point numbers"):
+    with pytest.raises(ModelLoadError, match="output0 is no array of floating-point numbers"):
         model(path)
 
 
@@ -493,7 +493,7 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path, content: bytes | Non
     path = tmp_path / "n.onnx"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelUnusable, match=rf"model\.path: .*n\.onnx.*{said}"):
+    with pytest.raises(ModelLoadError, match=rf"model\.path: .*n\.onnx.*{said}"):
         model(path)
 
 
@@ -505,7 +505,7 @@ g (float[1, 3, h, w] images) => (float[a, b, c] output0) {
 }"""
     path = tmp_path / "n.onnx"
     onnx.save(onnx.parser.parse_model(text), str(path))
-    with pytest.raises(ModelUnusable, match="fails on a picture of 64 x 32"):
+    with pytest.raises(ModelLoadError, match="fails on a picture of 64 x 32"):
         model(path, input_size=[64, 32])
 
 
@@ -514,7 +514,7 @@ def test_providers_that_are_not_there_are_passed_over_while_one_is(tmp_path: Pat
     missing = next(name for name in onnxruntime.get_all_providers() if name not in there)
     path = constant(tmp_path / "n.onnx", eight())
     assert model(path, providers=[missing, "CPUExecutionProvider"]).description.endswith("CPUExecutionProvider")
-    with pytest.raises(ModelUnusable, match=f"none of {missing} is in this onnxruntime, which has {there[0]}"):
+    with pytest.raises(ModelLoadError, match=f"none of {missing} is in this onnxruntime, which has {there[0]}"):
         model(path, providers=[missing])
 
 
@@ -570,9 +570,9 @@ def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_loaded(tmp_path: P
     network.write_bytes(b"no network, but onnxruntime is loaded to find out")
     program = (
         "import ctypes, sys, pathlib\n"
-        "from framesift.models import ModelUnusable, load\nfrom framesift.models.onnx.onnx_settings import OnnxOptions\n"
-        "try:\n    load(OnnxOptions(type='onnx', path=pathlib.Path(sys.argv[1])))\n"
-        "except ModelUnusable:\n    pass\n"
+        "from framesift.models import ModelLoadError, load\nfrom framesift.models.onnx.onnx_settings import OnnxSettings\n"
+        "try:\n    load(OnnxSettings(type='onnx', path=pathlib.Path(sys.argv[1])))\n"
+        "except ModelLoadError:\n    pass\n"
         "libc = ctypes.CDLL(None)\nlibc.getenv.restype = ctypes.c_char_p\n"
         "print('onnxruntime' in sys.modules, libc.getenv(b'ORT_DISABLE_TELEMETRY'))\n"
     )

@@ -12,11 +12,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from framesift.frame import Pixels
-from framesift.models import Model, ModelOptions, load
+from framesift.models import Model, ModelSettings, load
 from framesift.prediction.prediction import Classification, Task
 from rigs.networks import frame
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 LINES = [
     "The gate was opened at seven in the morning,",
     "and 48 cars went through it before noon.",
@@ -52,5 +52,5 @@ def test_a_page_of_text_is_seen_to_be_turned_as_it_is(batch_size: int) -> None:
     assert turned.task is Task.CLASSIFICATION
     assert turned.class_names == ("0", "90", "180", "270")  # as its metadata say, clockwise
     seen = [turned.predict(frame(np.ascontiguousarray(np.rot90(page(), -quarters)))) for quarters in range(4)]
-    assert [answer.top for answer in seen if isinstance(answer, Classification)] == ["0", "90", "180", "270"]
+    assert [answer.top_class for answer in seen if isinstance(answer, Classification)] == ["0", "90", "180", "270"]
     assert all(answer.confidence > 0.8 for answer in seen if isinstance(answer, Classification))

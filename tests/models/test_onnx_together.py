@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from framesift.frame import Pixels
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, load
-from framesift.models.onnx.dynamic_batching import Together
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, load
+from framesift.models.onnx.dynamic_batching import DynamicBatcher
 from framesift.prediction.prediction import Classification, Prediction
 from rigs.networks import averaging, blank, constant, counting, frame, spotting
 from rigs.networks_heads import reporting
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 NAMED = {"names": "{0: 'red', 1: 'blue'}"}
 POSE = NAMED | {"task": "pose", "kpt_shape": "[2, 3]"}
 RED, BLUE = (0, 0, 255), (255, 0, 0)
@@ -54,7 +54,7 @@ def picture(value: float) -> NDArray[Any]:
     return np.full((1, 2, 2), value)
 
 
-def behind(run: Run, together: Together, values: range) -> list[Future[list[Any]]]:
+def behind(run: Run, together: DynamicBatcher, values: range) -> list[Future[list[Any]]]:
     """Asks for the first of `values`, and, while that runs, for the others, one after the other."""
     with ThreadPoolExecutor(len(values)) as pool:
         asked = [pool.submit(together, picture(values[0]))]
@@ -66,15 +66,15 @@ def behind(run: Run, together: Together, values: range) -> list[Future[list[Any]
     return asked
 
 
-def until_waiting(together: Together, number: int) -> None:
+def until_waiting(together: DynamicBatcher, number: int) -> None:
     looks = threading.Event()
-    assert any(together.waiting == number or looks.wait(0.001) for _ in range(10_000))
+    assert any(together.waiting_count == number or looks.wait(0.001) for _ in range(10_000))
 
 
 def test_who_comes_alone_is_run_at_once_and_alone() -> None:
     run = Run()
     run.go.set()
-    together = Together(run, 4)
+    together = DynamicBatcher(run, 4)
     for value in range(3):
         doubled, total = together(picture(value))
         assert doubled.tolist() == [[2 * value, 2 * value]] * 2
@@ -84,14 +84,14 @@ def test_who_comes_alone_is_run_at_once_and_alone() -> None:
 
 def test_who_waits_for_a_run_is_run_with_the_others_that_wait_as_many_as_there_may_be() -> None:
     run = Run()
-    asked = behind(run, Together(run, 4), range(7))
+    asked = behind(run, DynamicBatcher(run, 4), range(7))
     assert run.sizes == [1, 4, 2]
     assert [answer.result()[0].tolist() for answer in asked] == [[[2 * value, 2 * value]] * 2 for value in range(7)]
 
 
 def test_a_picture_that_fails_fails_alone() -> None:
     run = Run(bad=3)
-    asked = behind(run, Together(run, 4), range(5))
+    asked = behind(run, DynamicBatcher(run, 4), range(5))
     assert run.sizes == [1, 4, 1, 1, 1, 1]
     for value, answer in enumerate(asked):
         if value == 3:
@@ -172,21 +172,21 @@ def told(prediction: Prediction) -> Any:
 
 def test_a_network_for_one_picture_is_given_no_more(tmp_path: Path) -> None:
     path = spotting(tmp_path / "spot.onnx", "yolov8", metadata=NAMED)
-    with pytest.raises(ModelUnusable, match=r"model\.batch_size: 4, but .*spot\.onnx takes one picture at a time"):
+    with pytest.raises(ModelLoadError, match=r"model\.batch_size: 4, but .*spot\.onnx takes one picture at a time"):
         model(path, batch_size=4)
 
 
 def test_a_network_that_answers_once_for_several_pictures_is_refused_with_the_shapes(tmp_path: Path) -> None:
     path = constant(tmp_path / "n.onnx", np.eye(1, 7, dtype=np.float32), batch="n")
     assert model(path).description.startswith("n.onnx: classifier")
-    with pytest.raises(ModelUnusable, match=r"output0 is \(1, 7\), which is not 3 times \(1, 7\)"):
+    with pytest.raises(ModelLoadError, match=r"output0 is \(1, 7\), which is not 3 times \(1, 7\)"):
         model(path, batch_size=3)
 
 
 def test_a_network_that_fails_on_several_pictures_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
     path = averaging(tmp_path / "n.onnx", batch="n", flat=True)
     assert model(path, activation="none").description.startswith("n.onnx: classifier")
-    with pytest.raises(ModelUnusable, match="fails on 3 pictures of 32 x 32 at once"):
+    with pytest.raises(ModelLoadError, match="fails on 3 pictures of 32 x 32 at once"):
         model(path, batch_size=3, activation="none")
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from framesift.models import Model, ModelFailed, ModelOptions, ModelUnusable, load
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, load
 from framesift.prediction.prediction import Detections, Task
 from rigs.networks import blank, frame
 
-OPTIONS: TypeAdapter[ModelOptions] = TypeAdapter(ModelOptions)
+OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 
 SOURCE = '''
 import math
@@ -141,7 +141,7 @@ def test_a_name_in_the_configuration_is_the_models_name(folder: Path) -> None:
 def test_a_wire_object_is_an_answer_in_the_pictures_pixels(folder: Path) -> None:
     answer = model(folder, "answering", answer={"predictions": [BOX, None]}).predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.width, answer.height, answer.dropped) == (64, 48, 1)
+    assert (answer.width, answer.height, answer.dropped_count) == (64, 48, 1)
     assert answer.objects[0].class_name == "cat"
 
 
@@ -155,14 +155,14 @@ def test_an_answer_about_another_size_is_scaled_to_the_frame(folder: Path) -> No
 def test_a_prediction_keeps_what_it_says_of_itself(folder: Path) -> None:
     answer = model(folder, "noun").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.model_id, answer.dropped, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
+    assert (answer.model_id, answer.dropped_count, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
     assert replace(answer.objects[0], confidence=0.0).x == 1.0
 
 
 def test_a_prediction_is_looked_through_for_numbers_that_are_none(folder: Path) -> None:
     answer = model(folder, "not_a_number").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.objects, answer.dropped) == ((), 3)
+    assert (answer.objects, answer.dropped_count) == ((), 3)
 
 
 @pytest.mark.parametrize(
@@ -208,21 +208,21 @@ def test_whatever_goes_wrong_costs_the_frame_and_says_why(
 def test_a_factory_that_gives_no_model_is_refused_with_a_reason(
     folder: Path, name: str, options: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(ModelUnusable, match=r"^model\.factory: ") as refusal:
+    with pytest.raises(ModelLoadError, match=r"^model\.factory: ") as refusal:
         model(folder, name, **options)
     assert said in str(refusal.value)
 
 
 def test_a_module_that_cannot_be_imported_is_named_with_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnusable, match=r"can't import own_.* \(looked in .* first\): ModuleNotFoundError"):
+    with pytest.raises(ModelLoadError, match=r"can't import own_.* \(looked in .* first\): ModuleNotFoundError"):
         model(tmp_path, "Whole")
     (tmp_path / f"own_{tmp_path.name}.py").write_text("import no_such_module_anywhere\n")
-    with pytest.raises(ModelUnusable, match="no_such_module_anywhere"):
+    with pytest.raises(ModelLoadError, match="no_such_module_anywhere"):
         model(tmp_path, "Whole")
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnusable, match=r"model\.path: .*gone is not a folder"):
+    with pytest.raises(ModelLoadError, match=r"model\.path: .*gone is not a folder"):
         model(tmp_path / "gone", "Whole")
 
 

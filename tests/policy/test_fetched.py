@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from framesift.config.errors import ConfigError
-from framesift.policy import read_fetched
+from framesift.policy import parse_fetched
 from framesift.policy.policy import digest, effective, parse
-from framesift.policy.tolerant_parser import MOST_LEFT_OUT
+from framesift.policy.tolerant_parser import MAX_LEFT_OUT
 from policy.test_fields import PLACES, WHOLE
 
 SOURCE = "roboflow project parking"
@@ -33,7 +33,7 @@ def with_strategies(*strategies: Any) -> dict[str, Any]:
 
 def refused(data: object) -> str:
     with pytest.raises(ConfigError) as refusal:
-        read_fetched(data, SOURCE)
+        parse_fetched(data, SOURCE)
     assert len(refusal.value.problems) <= 21
     assert all(len(line) < 1000 and line.isprintable() for line in refusal.value.problems)
     return str(refusal.value)
@@ -47,7 +47,7 @@ def block_at(data: Any, place: tuple[str | int, ...]) -> dict[str, Any]:
 
 
 def test_what_a_file_may_say_is_read_the_same_and_nothing_is_left_out() -> None:
-    fetched = read_fetched(WHOLE, SOURCE)
+    fetched = parse_fetched(WHOLE, SOURCE)
     assert fetched.left_out == ()
     assert fetched.policy == parse(json.dumps(WHOLE), "policy.json")
 
@@ -56,8 +56,8 @@ def test_what_a_file_may_say_is_read_the_same_and_nothing_is_left_out() -> None:
 def test_an_unknown_key_is_left_out_at_every_level(place: tuple[str | int, ...]) -> None:
     data = json.loads(json.dumps(WHOLE))
     block_at(data, place)["from_the_future"] = {"deep": [1, None]}
-    fetched = read_fetched(data, SOURCE)
-    assert fetched.policy == read_fetched(WHOLE, SOURCE).policy
+    fetched = parse_fetched(data, SOURCE)
+    assert fetched.policy == parse_fetched(WHOLE, SOURCE).policy
     (told,) = fetched.left_out
     assert "from_the_future" in told
     assert told.endswith(": the key is not known")
@@ -65,7 +65,7 @@ def test_an_unknown_key_is_left_out_at_every_level(place: tuple[str | int, ...])
 
 def test_keys_that_are_called_like_a_type_of_strategy_confuse_nobody() -> None:
     data = with_strategies({**RANDOM, "random": {"traffic_percentage": 7}, "near_duplicate": {"random": {}}})
-    fetched = read_fetched(data, SOURCE)
+    fetched = parse_fetched(data, SOURCE)
     assert fetched.left_out == (
         'sampling_strategies[0].random ("some"): the key is not known',
         'sampling_strategies[0].near_duplicate.random ("some"): the key is not known',
@@ -74,7 +74,7 @@ def test_keys_that_are_called_like_a_type_of_strategy_confuse_nobody() -> None:
 
 def test_a_strategy_of_an_unknown_type_is_left_out_whatever_else_it_says() -> None:
     weird = {"name": "x", "type": "weird", "limits": "none", "tags": 5}
-    fetched = read_fetched(with_strategies(RANDOM, weird, {**RANDOM, "name": "more"}, {"type": "Random"}), SOURCE)
+    fetched = parse_fetched(with_strategies(RANDOM, weird, {**RANDOM, "name": "more"}, {"type": "Random"}), SOURCE)
     assert [strategy.name for strategy in fetched.policy.sampling_strategies] == ["some", "more"]
     assert fetched.left_out == (
         'sampling_strategies[1] ("x"): type "weird" is not known',
@@ -85,20 +85,20 @@ def test_a_strategy_of_an_unknown_type_is_left_out_whatever_else_it_says() -> No
 def test_where_all_strategies_are_unknown_an_enabled_policy_is_refused() -> None:
     data = with_strategies({"name": "x", "type": "weird"}, {"name": "y", "type": "odd"})
     assert "sampling_strategies: none of 2 is of a type that is known (random, close_to_threshold," in refused(data)
-    assert read_fetched({**data, "enabled": False}, SOURCE).policy.sampling_strategies == ()
+    assert parse_fetched({**data, "enabled": False}, SOURCE).policy.sampling_strategies == ()
 
 
 def test_a_hundred_known_strategies_are_read_among_unknown_ones_and_one_more_is_too_many() -> None:
     known = [{**RANDOM, "name": f"s{n}"} for n in range(100)]
     unknown = [{"name": f"u{n}", "type": "weird"} for n in range(100)]
-    assert len(read_fetched(with_strategies(*unknown, *known), SOURCE).policy.sampling_strategies) == 100
+    assert len(parse_fetched(with_strategies(*unknown, *known), SOURCE).policy.sampling_strategies) == 100
     assert "sampling_strategies" in refused(with_strategies(*known, {**RANDOM, "name": "last"}))
 
 
 def test_tags_that_no_tag_may_be_are_left_out_of_the_policy_and_of_each_strategy() -> None:
     data = with_strategies({**RANDOM, "tags": ["ok", "a b", "x" * 65]})
     data["tags"] = ["été", "site", "", "a\n", "a,b", "site"]
-    fetched = read_fetched(data, SOURCE)
+    fetched = parse_fetched(data, SOURCE)
     assert fetched.policy.tags == ("site", "site")
     assert fetched.policy.sampling_strategies[0].tags == ("ok",)
     assert len(fetched.left_out) == 6
@@ -107,7 +107,7 @@ def test_tags_that_no_tag_may_be_are_left_out_of_the_policy_and_of_each_strategy
 
 
 def test_what_follows_height_and_width_is_left_out() -> None:
-    fetched = read_fetched({**PLAIN, "max_image_size": [480, 640, 3, "x"]}, SOURCE)
+    fetched = parse_fetched({**PLAIN, "max_image_size": [480, 640, 3, "x"]}, SOURCE)
     assert fetched.policy.max_image_size == (480, 640)
     assert fetched.left_out == ("max_image_size: only height and width are read, not 2 more",)
 
@@ -204,22 +204,22 @@ def test_half_characters_in_what_is_left_out_do_no_harm() -> None:
     data = with_strategies(RANDOM, {"name": "\ud800", "type": "\udfff"})
     data["\ud800"] = "\udc00"
     data["tags"] = ["\ud800", "ok"]
-    fetched = read_fetched(data, SOURCE)
+    fetched = parse_fetched(data, SOURCE)
     assert fetched.policy.tags == ("ok",)
     assert all(told.encode().isascii() and told.isprintable() for told in fetched.left_out)
 
 
 def test_what_is_told_of_a_document_full_of_nonsense_is_short() -> None:
     data: dict[str, Any] = {**PLAIN, **{f"{n}" + "\x1b[31m" * 9: n for n in range(900)}, "tags": ["a b" * 30] * 900}
-    told = read_fetched(data, SOURCE).left_out
-    assert len(told) == MOST_LEFT_OUT + 1
-    assert told[-1] == f"{1800 - MOST_LEFT_OUT} more that are not shown"
+    told = parse_fetched(data, SOURCE).left_out
+    assert len(told) == MAX_LEFT_OUT + 1
+    assert told[-1] == f"{1800 - MAX_LEFT_OUT} more that are not shown"
     assert all(len(line) < 250 and line.isprintable() for line in told)
 
 
 def test_an_address_in_what_is_left_out_loses_its_credentials() -> None:
     data = {**PLAIN, "tags": ["https://me:geheim@h/x?token=abc"], "rtsp://me:geheim@h/": 1}
-    assert "geheim" not in str(read_fetched(data, SOURCE).left_out)
+    assert "geheim" not in str(parse_fetched(data, SOURCE).left_out)
 
 
 JSON = st.recursive(
@@ -250,7 +250,7 @@ def test_whatever_stands_somewhere_in_a_policy_it_is_read_or_refused(
         block[key] = value
     before = repr(data)
     with contextlib.suppress(ConfigError):
-        policy = read_fetched(data, SOURCE).policy
+        policy = parse_fetched(data, SOURCE).policy
         assert digest(parse(json.dumps(effective(policy)), "again")) == digest(policy)
     assert repr(data) == before
 
@@ -265,7 +265,7 @@ def test_the_digest_depends_on_what_a_policy_means_not_on_how_it_is_written() ->
         "max_image_size": None,
     }
     assert digest(policy) == digest(parse(json.dumps(spelled_out, indent=3), "q"))
-    assert digest(policy) == digest(read_fetched({**PLAIN, "new": 1}, SOURCE).policy)
+    assert digest(policy) == digest(parse_fetched({**PLAIN, "new": 1}, SOURCE).policy)
     unsure = {"name": "unsure", "type": "uncertainty", "measure": "entropy", "aggregation": "max", "probability": 1}
     counts = {"minimum_score": 0.5, "class_balance": True, "initial_counts": {"car": 1, "bus": 2}}
     balanced = parse(json.dumps(with_strategies({**unsure, **counts})), "p")

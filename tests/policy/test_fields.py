@@ -11,10 +11,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from framesift.config.errors import ConfigError, shown
-from framesift.config.schema import LimitOptions
+from framesift.config.errors import ConfigError, format_value
+from framesift.config.schema import WindowLimit
 from framesift.policy.policy import BatchingStrategy, Policy, parse
-from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
+from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
 from sampling_data import options
 
 COMMON: dict[str, Any] = {
@@ -77,8 +77,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Policy": (),
     "BatchingStrategy": ("batching_strategy",),
     "NearDuplicateOptions": ("near_duplicate",),
-    "LimitOptions": ("sampling_strategies", 0, "limits", 0),
-    "SamplingOptions": ("sampling_strategies", 3),
+    "WindowLimit": ("sampling_strategies", 0, "limits", 0),
+    "CommonStrategyOptions": ("sampling_strategies", 3),
     "RandomOptions": ("sampling_strategies", 0),
     "CloseToThresholdOptions": ("sampling_strategies", 1),
     "ClassesBasedOptions": ("sampling_strategies", 2),
@@ -146,16 +146,16 @@ FIELDS: dict[str, Of] = {
         "number string", good=("auto", *FRACTION.good), bad=("Auto", "", *FRACTION.bad)
     ),
     "NearDuplicateOptions.memory": Of("integer", good=(1, 4096), bad=(0, -1, 4097)),
-    "LimitOptions.type": Of("string", good=("minutely", "hourly", "daily"), bad=("weekly", "", "Daily", "minute")),
-    "LimitOptions.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),
-    "SamplingOptions.name": LINE,
-    "SamplingOptions.tags": TAGS,
-    "SamplingOptions.limits": Of(
+    "WindowLimit.type": Of("string", good=("minutely", "hourly", "daily"), bad=("weekly", "", "Daily", "minute")),
+    "WindowLimit.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),
+    "CommonStrategyOptions.name": LINE,
+    "CommonStrategyOptions.tags": TAGS,
+    "CommonStrategyOptions.limits": Of(
         "array",
         good=([], [{"type": "daily", "value": 1}, {"type": "hourly", "value": 1}]),
         bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
     ),
-    "SamplingOptions.near_duplicate": ALIKE,
+    "CommonStrategyOptions.near_duplicate": ALIKE,
     "RandomOptions.type": Of("string", bad=("Random", "", "rnd")),
     "RandomOptions.traffic_percentage": FRACTION,
     "CloseToThresholdOptions.type": Of("string", bad=("close", "")),
@@ -198,7 +198,7 @@ SAMPLES = {
     "object": ({"5": 5},),
 }
 # The key that tells which model an object is: with another one, the object is told as a whole.
-TAGGED = {key for key in FIELDS if key.endswith("Options.type") and key != "LimitOptions.type"}
+TAGGED = {key for key in FIELDS if key.endswith("Options.type") and key != "WindowLimit.type"}
 
 
 def models(annotation: object) -> Iterator[type[BaseModel]]:
@@ -263,7 +263,7 @@ def wrong() -> Iterator[Any]:
                 if not fits(of.kinds, value):
                     yield pytest.param(key, value, id=f"{key} {kind} {json.dumps(value)}")
         for value in of.bad:
-            yield pytest.param(key, value, id=f"{key} {shown(value)}")
+            yield pytest.param(key, value, id=f"{key} {format_value(value)}")
 
 
 def test_the_table_knows_every_field_and_no_other() -> None:
@@ -280,10 +280,10 @@ def test_the_whole_policy_has_every_field_in_it_and_is_valid() -> None:
 def test_every_strategy_is_in_the_whole_policy() -> None:
     tags = {tag for union in get_args(StrategyOptions)[:1] for m in get_args(union) for tag in _tag(m)}
     assert tags == {strategy["type"] for strategy in WHOLE["sampling_strategies"]}
-    assert {m for m in models(Policy) if issubclass(m, SamplingOptions)} == {
+    assert {m for m in models(Policy) if issubclass(m, CommonStrategyOptions)} == {
         type(options(**strategy)) for strategy in WHOLE["sampling_strategies"]
     }
-    assert {Policy, BatchingStrategy, NearDuplicateOptions, LimitOptions} <= set(models(Policy))
+    assert {Policy, BatchingStrategy, NearDuplicateOptions, WindowLimit} <= set(models(Policy))
 
 
 def _tag(model: type[BaseModel]) -> tuple[Any, ...]:
@@ -302,13 +302,13 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
     if key in TAGGED:
         (line,) = lines
         assert f": {path(place)} (" in line
-        assert f": type: {shown(value)} is not one of random, close_to_threshold, " in line
+        assert f": type: {format_value(value)} is not one of random, close_to_threshold, " in line
         return
     for line in lines:
         assert f": {path((*place, field))}" in line
     if not isinstance(value, list | dict):
         (line,) = lines
-        assert shown(value) in line or repr(value) in line
+        assert format_value(value) in line or repr(value) in line
         assert "must be" in line or "time zone" in line
 
 
@@ -321,7 +321,7 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
         (PLACES["DetectionsNumberBasedOptions"], {"less_than": 1}, "more_than (2) must be less than less_than (1)"),
         (PLACES["UncertaintyOptions"], {"class_balance": False}, "initial_counts has no effect without class_balance"),
         (
-            PLACES["SamplingOptions"],
+            PLACES["CommonStrategyOptions"],
             {"limits": [{"type": "daily", "value": 1}] * 2},
             "there are 2 daily limits; one of each type is allowed",
         ),
@@ -338,7 +338,7 @@ def test_values_that_are_wrong_together_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [pytest.param(k, v, id=f"{k} {shown(v)}") for k, of in FIELDS.items() for v in of.good]
+    ("key", "value"), [pytest.param(k, v, id=f"{k} {format_value(v)}") for k, of in FIELDS.items() for v in of.good]
 )
 def test_a_value_at_the_edge_of_what_is_allowed_is_taken(key: str, value: Any) -> None:
     place, field = split(key)
@@ -378,7 +378,7 @@ def test_what_is_required_is_missed_and_what_is_not_has_a_default(key: str) -> N
     required = {
         *("Policy.enabled", "Policy.persist_predictions", "Policy.sampling_strategies", "Policy.batching_strategy"),
         *("BatchingStrategy.batches_name_prefix", "BatchingStrategy.recreation_interval"),
-        *("LimitOptions.type", "LimitOptions.value", "SamplingOptions.name"),
+        *("WindowLimit.type", "WindowLimit.value", "CommonStrategyOptions.name"),
         *(name for name in FIELDS if name.endswith((".type", ".traffic_percentage"))),
         *("CloseToThresholdOptions.threshold", "CloseToThresholdOptions.epsilon"),
         *("CloseToThresholdOptions.probability", "ClassesBasedOptions.probability"),

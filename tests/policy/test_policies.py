@@ -11,14 +11,14 @@ import pytest
 
 from canaries import KEY
 from clocks import ManualClock
-from framesift.config.errors import ConfigError, validated
-from framesift.config.schema import Closed
-from framesift.http_client.client import Web
-from framesift.policy import PolicyOptions, PolicyUnavailable, RoboflowPolicy, Standing, ask_once
+from framesift.config.errors import ConfigError, validate
+from framesift.config.schema import StrictModel
+from framesift.http_client.client import HttpClient
+from framesift.policy import CurrentPolicy, PolicySettings, PolicyUnavailable, RoboflowPolicySettings, fetch_once
 from framesift.prediction.prediction import Task
-from framesift.roboflow import Roboflow
-from rigs.document_server import Documents, Page
-from rigs.platform import Cut, Html, Order, Platform, Redirect, Status
+from framesift.roboflow import RoboflowClient
+from rigs.document_server import DocumentServer, Page
+from rigs.platform import Cut, Fault, Html, Platform, Redirect, Status
 
 POLICY: dict[str, Any] = {
     "enabled": True,
@@ -29,12 +29,12 @@ POLICY: dict[str, Any] = {
 OFF = {"enabled": False}
 
 
-class _House(Closed):
-    policy: PolicyOptions
+class _House(StrictModel):
+    policy: PolicySettings
 
 
 def options(value: object) -> Any:
-    return validated(_House, {"policy": value}, "test").policy
+    return validate(_House, {"policy": value}, "test").policy
 
 
 class Asking:
@@ -42,15 +42,15 @@ class Asking:
 
     def __init__(self, platform_url: str = "http://127.0.0.1:9") -> None:
         self.clock = ManualClock()
-        self.web = Web()
-        self.platform = Roboflow(self.web, api_key=KEY, api_url=platform_url)
+        self.web = HttpClient()
+        self.platform = RoboflowClient(self.web, api_key=KEY, api_url=platform_url)
 
-    def ask(self, value: object, task: Task | None = None) -> Standing:
-        return ask_once(
+    def ask(self, value: object, task: Task | None = None) -> CurrentPolicy:
+        return fetch_once(
             options(value), platform=self.platform, web=self.web, clock=self.clock, task=task, within_s=20.0
         )
 
-    def project(self, model_id: str | None = None, task: Task | None = None) -> Standing:
+    def project(self, model_id: str | None = None, task: Task | None = None) -> CurrentPolicy:
         source = {"from": "roboflow", "project": "parking"}
         return self.ask(source if model_id is None else {**source, "model_id": model_id}, task)
 
@@ -71,8 +71,8 @@ def platform() -> Iterator[Platform]:
 
 
 @pytest.fixture
-def documents() -> Iterator[Documents]:
-    with Documents() as found:
+def documents() -> Iterator[DocumentServer]:
+    with DocumentServer() as found:
         yield found
 
 
@@ -96,7 +96,7 @@ def test_a_file_is_read_strictly(tmp_path: Path) -> None:
 # -- an address
 
 
-def test_an_address_gives_a_policy_that_is_read_tolerantly(documents: Documents) -> None:
+def test_an_address_gives_a_policy_that_is_read_tolerantly(documents: DocumentServer) -> None:
     documents.pages["/a/policy.json"] = Page(json.dumps({**POLICY, "from_the_future": 1}).encode())
     asking = Asking()
     said = asking.ask(f"{documents.url}/a/policy.json")
@@ -107,19 +107,19 @@ def test_an_address_gives_a_policy_that_is_read_tolerantly(documents: Documents)
     assert said.source == f"{documents.url}/a/policy.json"
 
 
-def test_a_byte_order_mark_does_not_matter(documents: Documents) -> None:
+def test_a_byte_order_mark_does_not_matter(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b'\xef\xbb\xbf{"enabled": false}')
     assert not Asking().ask(f"{documents.url}/p").policy.enabled
 
 
-def test_an_address_may_give_yaml(documents: Documents) -> None:
+def test_an_address_may_give_yaml(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"# a comment\nenabled: false\ntarget_project: elsewhere\n")
     said = Asking().ask(f"{documents.url}/p")
     assert (said.policy.enabled, said.project) == (False, "elsewhere")
 
 
 def test_user_and_password_go_into_the_header_the_token_into_the_query_and_neither_into_any_text(
-    documents: Documents,
+    documents: DocumentServer,
 ) -> None:
     documents.pages["/p"] = Page(b"nothing", 403)
     address = f"http://me:{KEY}@127.0.0.1:{documents.port}/p?token={KEY}&camera=3"
@@ -134,17 +134,17 @@ def test_user_and_password_go_into_the_header_the_token_into_the_query_and_neith
 
 
 @pytest.mark.parametrize("status", [201, 204, 400, 401, 404, 410, 500, 503])
-def test_any_other_status_is_no_answer(documents: Documents, status: int) -> None:
+def test_any_other_status_is_no_answer(documents: DocumentServer, status: int) -> None:
     documents.pages["/p"] = Page(json.dumps(POLICY).encode() if status != 204 else b"", status)
     assert f"answered with status {status}" in str(Asking().unavailable(f"{documents.url}/p"))
 
 
-def test_an_address_that_wants_to_be_left_alone_says_for_how_long(documents: Documents) -> None:
+def test_an_address_that_wants_to_be_left_alone_says_for_how_long(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"slowly", 429, {"Retry-After": "120"})
     assert Asking().unavailable(f"{documents.url}/p").retry_after_s == 120.0
 
 
-def test_a_redirect_is_told_and_not_followed(documents: Documents) -> None:
+def test_a_redirect_is_told_and_not_followed(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"", 302, {"Location": "/q?token=geheim"})
     documents.pages["/q"] = Page(json.dumps(POLICY).encode())
     trouble = str(Asking().unavailable(f"{documents.url}/p"))
@@ -152,7 +152,7 @@ def test_a_redirect_is_told_and_not_followed(documents: Documents) -> None:
     assert len(documents.visits) == 1
 
 
-def test_the_page_of_a_captive_portal_is_no_policy_and_no_fault_of_the_policy(documents: Documents) -> None:
+def test_the_page_of_a_captive_portal_is_no_policy_and_no_fault_of_the_policy(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"\xef\xbb\xbf\n<!DOCTYPE html><html>Accept the terms</html>")
     assert "a web page instead of a policy" in str(Asking().unavailable(f"{documents.url}/p"))
 
@@ -161,7 +161,7 @@ def test_an_address_that_nobody_answers_at_is_unavailable() -> None:
     assert "http://127.0.0.1:9/p: " in str(Asking().unavailable("http://127.0.0.1:9/p"))
 
 
-def test_a_document_larger_than_any_policy_is_no_answer(documents: Documents) -> None:
+def test_a_document_larger_than_any_policy_is_no_answer(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"#" * ((1 << 20) + 1))
     assert Asking().unavailable(f"{documents.url}/p")
 
@@ -182,7 +182,7 @@ def test_a_document_larger_than_any_policy_is_no_answer(documents: Documents) ->
     ids=["empty", "cut", "twice", "nan", "latin-1", "words", "wrong", "endless", "deep"],
 )
 def test_a_document_that_is_no_policy_is_refused_with_its_address(
-    documents: Documents, content: bytes, said: str
+    documents: DocumentServer, content: bytes, said: str
 ) -> None:
     documents.pages["/p"] = Page(content)
     with pytest.raises(ConfigError, match=said) as refusal:
@@ -277,7 +277,7 @@ def test_a_project_without_a_configuration_collects_nothing(platform: Platform) 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_configuration_that_the_key_may_not_read_collects_nothing(platform: Platform, status: int) -> None:
-    platform.orders.add(Order("active_learning", Status(status)))
+    platform.orders.add(Fault("active_learning", Status(status)))
     said = Asking(platform.url).project()
     assert not said.policy.enabled
     assert said.notes == ("the key may not read the active-learning configuration of parking: nothing is collected",)
@@ -286,7 +286,7 @@ def test_a_configuration_that_the_key_may_not_read_collects_nothing(platform: Pl
 @pytest.mark.parametrize("call", ["workspace", "project"])
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 423, 429, 500])
 def test_any_trouble_before_the_configuration_is_no_answer(platform: Platform, call: Any, status: int) -> None:
-    platform.orders.add(Order(call, Status(status)))
+    platform.orders.add(Fault(call, Status(status)))
     assert str(status) in str(Asking(platform.url).unavailable(PARKING))
 
 
@@ -294,12 +294,12 @@ def test_any_trouble_before_the_configuration_is_no_answer(platform: Platform, c
     "action", [Status(402), Status(423), Status(500), Status(503), Html(), Cut(), Redirect("https://example.com/")]
 )
 def test_any_other_trouble_with_the_configuration_is_no_answer(platform: Platform, action: Any) -> None:
-    platform.orders.add(Order("active_learning", action))
+    platform.orders.add(Fault("active_learning", action))
     assert str(Asking(platform.url).unavailable(PARKING)).startswith("roboflow project parking: ")
 
 
 def test_a_platform_that_wants_to_be_left_alone_says_for_how_long(platform: Platform) -> None:
-    platform.orders.add(Order("any", Status(429, {"Retry-After": "77"})))
+    platform.orders.add(Fault("any", Status(429, {"Retry-After": "77"})))
     assert Asking(platform.url).unavailable(PARKING).retry_after_s == 77.0
 
 
@@ -332,16 +332,16 @@ def test_a_deadline_holds_for_all_the_questions_together(platform: Platform) -> 
             return super().monotonic()
 
     with pytest.raises(PolicyUnavailable, match="did not answer within 10 s"):
-        ask_once(options(PARKING), platform=asking.platform, web=asking.web, clock=Slow(), task=None, within_s=10.0)
+        fetch_once(options(PARKING), platform=asking.platform, web=asking.web, clock=Slow(), task=None, within_s=10.0)
     assert len(platform.requests) == 2
 
 
 def test_without_a_key_the_platform_is_no_source() -> None:
     with pytest.raises(ConfigError, match="roboflow project parking needs the platform's key: set ROBOFLOW_API_KEY"):
-        ask_once(
-            RoboflowPolicy.model_validate(PARKING),
+        fetch_once(
+            RoboflowPolicySettings.model_validate(PARKING),
             platform=None,
-            web=Web(),
+            web=HttpClient(),
             clock=ManualClock(),
             task=None,
             within_s=1.0,

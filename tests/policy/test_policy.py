@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from framesift.config.errors import ConfigError
-from framesift.datapoint import Interval
+from framesift.datapoint import BatchInterval
 from framesift.policy.policy import Policy, load, parse
 
 DOCUMENTED: list[dict[str, Any]] = [
@@ -91,7 +91,7 @@ def test_defaults_are_the_platforms() -> None:
     assert policy.jpeg_compression_level == 95
     assert policy.max_image_size is None
     assert policy.batching_strategy.max_batch_images is None
-    assert policy.batching_strategy.recreation_interval is Interval.DAILY
+    assert policy.batching_strategy.recreation_interval is BatchInterval.DAILY
     assert (policy.target_workspace, policy.target_project, policy.tags) == (None, None, ())
     assert policy.time_zone == "UTC"
 

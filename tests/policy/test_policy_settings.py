@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from canaries import KEY, PASSWORD
-from framesift.config.errors import ConfigError, kinds, validated
+from framesift.config.errors import ConfigError, allowed_types, validate
 from framesift.config.redact import Redactor
-from framesift.config.schema import Closed
-from framesift.policy import PolicyOptions, RoboflowPolicy, UrlPolicy
+from framesift.config.schema import StrictModel
+from framesift.policy import PolicySettings, RoboflowPolicySettings, UrlPolicySettings
 
 
-class House(Closed):
-    policy: PolicyOptions
-    own: PolicyOptions | None = None
+class House(StrictModel):
+    policy: PolicySettings
+    own: PolicySettings | None = None
 
 
 def read(policy: object) -> Any:
-    return validated(House, {"policy": policy}, "f.yaml").policy
+    return validate(House, {"policy": policy}, "f.yaml").policy
 
 
 def refused(policy: object) -> str:
@@ -51,7 +51,7 @@ def test_a_text_is_the_path_of_a_file(text: str) -> None:
 )
 def test_an_address_is_one(address: str) -> None:
     found = read(address)
-    assert isinstance(found, UrlPolicy)
+    assert isinstance(found, UrlPolicySettings)
     assert found.url == address
 
 
@@ -109,7 +109,7 @@ def test_what_is_neither_a_text_nor_an_object_is_refused_with_what_is_allowed(va
 
 def test_the_platform_is_an_object_with_from() -> None:
     plain = read({"from": "roboflow", "project": "parking"})
-    assert isinstance(plain, RoboflowPolicy)
+    assert isinstance(plain, RoboflowPolicySettings)
     assert (plain.project, plain.model_id, str(plain)) == ("parking", None, "roboflow project parking")
     other = read({"from": "roboflow", "project": "parking", "model_id": "cars/3"})
     assert (other.model_id, str(other)) == ("cars/3", "roboflow project parking (model cars/3)")
@@ -138,14 +138,14 @@ def test_what_is_wrong_with_the_object_is_said_with_its_place(value: dict[str, A
 
 
 def test_a_streams_own_policy_may_be_absent_and_null() -> None:
-    assert validated(House, {"policy": "p", "own": None}, "f").own is None
+    assert validate(House, {"policy": "p", "own": None}, "f").own is None
     with pytest.raises(ConfigError, match="own: 5 is not allowed"):
-        validated(House, {"policy": "p", "own": 5}, "f")
+        validate(House, {"policy": "p", "own": 5}, "f")
 
 
 def test_a_variable_may_hold_a_text_or_an_object() -> None:
-    assert kinds(House, ("policy",), {}) == {"string", "object"}
-    assert kinds(House, ("own",), {}) == {"string", "object", "null"}
+    assert allowed_types(House, ("policy",), {}) == {"string", "object"}
+    assert allowed_types(House, ("own",), {}) == {"string", "object", "null"}
 
 
 def test_a_schema_allows_what_is_allowed_and_an_address_is_not_ambiguous() -> None:
@@ -163,7 +163,7 @@ def test_the_same_source_is_equal_however_it_was_read() -> None:
 
 def test_what_is_printed_of_an_address_has_lost_its_credentials() -> None:
     found = read(f"https://me:{KEY}@example.com/p?token={KEY}&camera={KEY}")
-    for told in (str(found), repr(found), f"{found}", repr(validated(House, {"policy": found.url}, "f"))):
+    for told in (str(found), repr(found), f"{found}", repr(validate(House, {"policy": found.url}, "f"))):
         assert KEY not in told
         assert "example.com/p?token=****&camera=****" in told
 

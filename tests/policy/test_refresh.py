@@ -15,16 +15,16 @@ import pytest
 
 from canaries import KEY
 from clocks import ManualClock
-from framesift.clock.clock import LONGEST_WAIT_S, SystemClock
+from framesift.clock.clock import MAX_WAIT_S, SystemClock
 from framesift.config.errors import ConfigError
-from framesift.http_client.client import Web
-from framesift.policy import Held, News, Policies, PolicyOptions, Standing, Told
+from framesift.http_client.client import HttpClient
+from framesift.policy import CurrentPolicy, Policies, PolicyEvent, PolicyEventKind, PolicySettings, PolicySourceStatus
 from framesift.policy.policy import digest
 from framesift.prediction.prediction import Task
-from framesift.roboflow import Roboflow
+from framesift.roboflow import RoboflowClient
 from policy.test_policies import PARKING, POLICY, options
-from rigs.document_server import Documents, Page
-from rigs.platform import Delay, Html, Order, Platform, Status
+from rigs.document_server import DocumentServer, Page
+from rigs.platform import Delay, Fault, Html, Platform, Status
 
 OTHER = {**POLICY, "tags": ["other"]}
 OFF: dict[str, Any] = {"enabled": False}
@@ -45,43 +45,43 @@ class Run:
         task: Task | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        self.told: list[Told] = []
+        self.told: list[PolicyEvent] = []
         self.failed: list[BaseException] = []
         self.clock = ManualClock() if clock is None else clock
-        web = Web()
-        sources: dict[str, PolicyOptions] = {stream: options(value) for stream, value in (own or {}).items()}
+        web = HttpClient()
+        sources: dict[str, PolicySettings] = {stream: options(value) for stream, value in (own or {}).items()}
         self.policies = Policies(
             options(common),
             sources,
-            platform=None if platform is None else Roboflow(web, api_key=KEY, api_url=platform.url),
+            platform=None if platform is None else RoboflowClient(web, api_key=KEY, api_url=platform.url),
             web=web,
             folder=folder,
             clock=self.clock,
             chance=chance or random.Random(5),
             enabled=enabled,
             task=task,
-            told=self.told.append,
-            failed=self.failed.append,
+            on_event=self.told.append,
+            on_failure=self.failed.append,
         )
 
     def begun(self, within_s: float = 30.0) -> Run:
-        self.policies.begin(within_s)
+        self.policies.load_initial(within_s)
         return self
 
-    def of(self, stream: str = "gate") -> Standing:
-        found = self.policies.of(stream)
+    def of(self, stream: str = "gate") -> CurrentPolicy:
+        found = self.policies.current_for(stream)
         assert found is not None
         return found
 
-    def news(self) -> list[News]:
+    def news(self) -> list[PolicyEventKind]:
         """What was told since the last look."""
-        found = [told.news for told in self.told]
+        found = [told.kind for told in self.told]
         self.told.clear()
         return found
 
     def pass_s(self, seconds: float) -> float:
         self.clock.advance(seconds)
-        return self.policies.look_once()
+        return self.policies.refresh_due()
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def platform() -> Iterator[Platform]:
 
 
 @pytest.fixture
-def documents() -> Iterator[Documents]:
-    with Documents() as found:
+def documents() -> Iterator[DocumentServer]:
+    with DocumentServer() as found:
         found.pages["/p"] = Page(json.dumps(POLICY).encode())
         yield found
 
@@ -119,7 +119,7 @@ def test_one_policy_holds_for_all_streams_but_those_that_have_their_own(tmp_path
     assert (run.of("gate").source, run.of("yard").source) == (common, own)
     assert run.of("lane").source == "roboflow project parking"
     assert run.of("yard").policy.tags == ("other",)
-    assert [(held.source, held.streams) for held in run.policies.standings()] == [
+    assert [(held.source, held.streams) for held in run.policies.statuses()] == [
         (common, ()),
         (own, ("yard",)),
         ("roboflow project parking", ("lane",)),
@@ -132,7 +132,7 @@ def test_streams_with_the_same_source_share_it_and_it_is_asked_once(tmp_path: Pa
     run = Run(tmp_path, common, {"a": PARKING, "b": dict(PARKING)}, platform=platform).begun()
     assert run.of("a") is run.of("b")
     assert len(platform.asked("active_learning")) == 1
-    assert run.policies.standings()[1].streams == ("a", "b")
+    assert run.policies.statuses()[1].streams == ("a", "b")
 
 
 def test_a_standing_tells_its_hash_and_when_it_was_fetched(tmp_path: Path, platform: Platform) -> None:
@@ -186,28 +186,28 @@ def test_more_sources_than_threads_are_all_asked(tmp_path: Path, platform: Platf
 def test_a_platform_that_does_not_answer_in_time_holds_up_the_start_no_longer(tmp_path: Path) -> None:
     with Platform() as platform:
         platform.add_project("parking", active_learning=POLICY)
-        platform.orders.add(Order("any", Delay(60.0), times=None))
+        platform.orders.add(Fault("any", Delay(60.0), times=None))
         clock = SystemClock()
         began_s = clock.monotonic()
-        told: list[Told] = []
-        web = Web()
+        told: list[PolicyEvent] = []
+        web = HttpClient()
         policies = Policies(
             options(PARKING),
             {},
-            platform=Roboflow(web, api_key=KEY, api_url=platform.url),
+            platform=RoboflowClient(web, api_key=KEY, api_url=platform.url),
             web=web,
             folder=tmp_path,
             clock=clock,
             chance=random.Random(1),
             enabled=True,
             task=None,
-            told=told.append,
-            failed=lambda _: None,
+            on_event=told.append,
+            on_failure=lambda _: None,
         )
-        policies.begin(0.3)
+        policies.load_initial(0.3)
         assert clock.monotonic() - began_s < 5.0
-        assert policies.of("gate") is None
-        assert [t.news for t in told] == [News.UNAVAILABLE]
+        assert policies.current_for("gate") is None
+        assert [t.kind for t in told] == [PolicyEventKind.UNAVAILABLE]
 
 
 def test_without_an_answer_and_without_a_kept_one_there_is_no_policy_until_one_arrives(
@@ -215,17 +215,17 @@ def test_without_an_answer_and_without_a_kept_one_there_is_no_policy_until_one_a
 ) -> None:
     platform.go_away()
     run = Run(tmp_path, PARKING, platform=platform).begun()
-    assert run.policies.of("gate") is None
+    assert run.policies.current_for("gate") is None
     (told,) = run.told
-    assert (told.news, told.standing, told.source) == (News.UNAVAILABLE, None, "roboflow project parking")
-    (held,) = run.policies.standings()
-    assert held == Held("roboflow project parking", "", (), None, told.why)
+    assert (told.kind, told.current, told.source) == (PolicyEventKind.UNAVAILABLE, None, "roboflow project parking")
+    (held,) = run.policies.statuses()
+    assert held == PolicySourceStatus("roboflow project parking", "", (), None, told.why)
     platform.come_back()
     run.told.clear()
     assert run.pass_s(30.0) > 800.0
     assert run.of().policy.enabled
-    assert run.news() == [News.RECOVERED, News.CHANGED]
-    assert run.policies.standings()[0].trouble is None
+    assert run.news() == [PolicyEventKind.RECOVERED, PolicyEventKind.CHANGED]
+    assert run.policies.statuses()[0].problem is None
 
 
 # -- kept on disk
@@ -242,8 +242,8 @@ def test_the_last_good_policy_stands_in_for_a_platform_that_is_away_at_the_start
     later = ManualClock(wall_s=first.clock.now().wall_s + 86_400.0)
     run = Run(tmp_path / "state", PARKING, platform=platform, clock=later).begun()
     assert run.of() == replace(first.of(), from_disk=True)
-    assert [told.standing for told in run.told] == [run.of()]
-    assert run.news() == [News.UNAVAILABLE]
+    assert [told.current for told in run.told] == [run.of()]
+    assert run.news() == [PolicyEventKind.UNAVAILABLE]
     platform.come_back()
     run.pass_s(30.0)
     assert not run.of().from_disk
@@ -259,7 +259,7 @@ def test_the_first_answer_that_says_the_same_is_no_change(tmp_path: Path, platfo
     run.told.clear()
     run.pass_s(30.0)
     assert run.of().policy is policy
-    assert run.news() == [News.RECOVERED]
+    assert run.news() == [PolicyEventKind.RECOVERED]
 
 
 def test_that_nothing_is_to_be_collected_is_kept_with_its_reason(tmp_path: Path, platform: Platform) -> None:
@@ -271,7 +271,7 @@ def test_that_nothing_is_to_be_collected_is_kept_with_its_reason(tmp_path: Path,
     assert not run.of().policy.enabled
 
 
-def test_no_secret_is_kept_neither_in_the_file_nor_in_its_name(tmp_path: Path, documents: Documents) -> None:
+def test_no_secret_is_kept_neither_in_the_file_nor_in_its_name(tmp_path: Path, documents: DocumentServer) -> None:
     address = f"http://me:{KEY}@127.0.0.1:{documents.port}/p?token={KEY}&api_key={KEY}"
     run = Run(tmp_path, address).begun()
     assert run.of().policy.enabled
@@ -282,7 +282,9 @@ def test_no_secret_is_kept_neither_in_the_file_nor_in_its_name(tmp_path: Path, d
     assert kept_file(tmp_path) == path
 
 
-def test_each_source_is_kept_in_a_file_of_its_own(tmp_path: Path, documents: Documents, platform: Platform) -> None:
+def test_each_source_is_kept_in_a_file_of_its_own(
+    tmp_path: Path, documents: DocumentServer, platform: Platform
+) -> None:
     documents.pages["/q/p"] = Page(json.dumps(OTHER).encode())
     own: dict[str, object] = {
         "a": f"{documents.url}/q/p",
@@ -330,9 +332,9 @@ def test_a_kept_policy_that_is_damaged_is_told_and_not_used(tmp_path: Path, plat
     kept_file(tmp_path).write_bytes(content)
     platform.go_away()
     run = Run(tmp_path, PARKING, platform=platform).begun()
-    assert run.policies.of("gate") is None
+    assert run.policies.current_for("gate") is None
     assert [told.why.startswith("the policy that was kept") for told in run.told] == [True, False]
-    assert run.news() == [News.NOT_KEPT, News.UNAVAILABLE]
+    assert run.news() == [PolicyEventKind.NOT_CACHED, PolicyEventKind.UNAVAILABLE]
     platform.come_back()
     run.pass_s(30.0)
     platform.go_away()
@@ -353,7 +355,7 @@ def test_a_disk_that_does_not_take_the_policy_is_told_once_and_tried_again(tmp_p
     blocked.write_text("a file, where a folder should be")
     run = Run(blocked, PARKING, platform=platform).begun()
     assert run.of().policy.enabled
-    assert [(told.news, "can't be kept" in told.why) for told in run.told] == [(News.NOT_KEPT, True)]
+    assert [(told.kind, "can't be kept" in told.why) for told in run.told] == [(PolicyEventKind.NOT_CACHED, True)]
     run.told.clear()
     run.pass_s(1000.0)
     assert run.news() == []
@@ -383,11 +385,11 @@ def test_the_source_is_asked_every_fifteen_minutes_more_or_less(tmp_path: Path, 
     run = Run(tmp_path, PARKING, platform=platform).begun()
     waits = []
     for _ in range(30):
-        wait_s = run.policies.look_once()
+        wait_s = run.policies.refresh_due()
         waits.append(wait_s)
         asked = len(platform.asked("active_learning"))
         run.clock.advance(wait_s - 0.001)
-        run.policies.look_once()
+        run.policies.refresh_due()
         assert len(platform.asked("active_learning")) == asked
         run.pass_s(0.002)
         assert len(platform.asked("active_learning")) == asked + 1
@@ -404,7 +406,7 @@ def test_a_new_policy_holds_at_once_and_is_told(tmp_path: Path, platform: Platfo
     assert run.of().policy.tags == ("other",)
     assert run.of().hash != before.hash
     (told,) = run.told
-    assert (told.news, told.standing, told.streams, told.why) == (News.CHANGED, run.of(), (), "")
+    assert (told.kind, told.current, told.streams, told.why) == (PolicyEventKind.CHANGED, run.of(), (), "")
     platform.go_away()
     assert Run(tmp_path, PARKING, platform=platform).begun().of().policy == run.of().policy
 
@@ -424,7 +426,7 @@ def test_another_reason_not_to_collect_is_told(tmp_path: Path, platform: Platfor
     platform.add_project("parking", active_learning=OFF)
     run.pass_s(990.0)
     assert run.of().notes == ()
-    assert run.news() == [News.CHANGED]
+    assert run.news() == [PolicyEventKind.CHANGED]
 
 
 def test_what_is_no_policy_does_not_replace_one_and_is_told_once(tmp_path: Path, platform: Platform) -> None:
@@ -434,16 +436,16 @@ def test_what_is_no_policy_does_not_replace_one_and_is_told_once(tmp_path: Path,
     wait_s = run.pass_s(990.0)
     assert run.of() == before
     (told,) = run.told
-    assert (told.news, told.standing) == (News.REFUSED, before)
+    assert (told.kind, told.current) == (PolicyEventKind.REJECTED, before)
     assert "roboflow project parking: enabled is true, but missing: persist_predictions" in told.why
-    assert run.policies.standings()[0].trouble == told.why
+    assert run.policies.statuses()[0].problem == told.why
     assert 810.0 <= wait_s <= 990.0
     run.pass_s(990.0)
     assert len(run.told) == 1
     platform.add_project("parking", active_learning=POLICY)
     run.told.clear()
     run.pass_s(990.0)
-    assert run.news() == [News.RECOVERED]
+    assert run.news() == [PolicyEventKind.RECOVERED]
 
 
 def test_a_refused_policy_is_not_what_the_next_start_finds(tmp_path: Path, platform: Platform) -> None:
@@ -457,62 +459,65 @@ def test_a_refused_policy_is_not_what_the_next_start_finds(tmp_path: Path, platf
 def test_a_source_that_is_away_is_asked_sooner_and_then_ever_later(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
     before = run.of()
-    platform.orders.add(Order("any", Status(500), times=None))
+    platform.orders.add(Fault("any", Status(500), times=None))
     waits = [run.pass_s(990.0)]
     for _ in range(9):
         waits.append(run.pass_s(waits[-1]))
     for wait_s, longest_s in zip(waits, (30, 60, 120, 240, 480, 900, 900, 900, 900, 900), strict=True):
         assert longest_s / 2 <= wait_s <= longest_s
     assert run.of() == before
-    assert run.news() == [News.UNAVAILABLE]
+    assert run.news() == [PolicyEventKind.UNAVAILABLE]
     platform.orders.clear()
     assert run.pass_s(900.0) >= 810.0
-    assert run.news() == [News.RECOVERED]
-    platform.orders.add(Order("any", Status(500)))
+    assert run.news() == [PolicyEventKind.RECOVERED]
+    platform.orders.add(Fault("any", Status(500)))
     assert run.pass_s(990.0) <= 30.0
 
 
 def test_a_fleet_does_not_come_back_at_one_time(tmp_path: Path, platform: Platform) -> None:
     platform.go_away()
     waits = {
-        Run(tmp_path, PARKING, platform=platform, chance=random.Random(n)).begun().policies.look_once()
+        Run(tmp_path, PARKING, platform=platform, chance=random.Random(n)).begun().policies.refresh_due()
         for n in range(10)
     }
     assert len(waits) == 10
 
 
 def test_a_source_that_wants_to_be_left_alone_is(tmp_path: Path, platform: Platform) -> None:
-    platform.orders.add(Order("any", Status(429, {"Retry-After": "600"})))
+    platform.orders.add(Fault("any", Status(429, {"Retry-After": "600"})))
     run = Run(tmp_path, PARKING, platform=platform).begun()
-    assert run.policies.look_once() == pytest.approx(600.0)
+    assert run.policies.refresh_due() == pytest.approx(600.0)
 
 
 def test_each_other_reason_is_told_and_a_captive_portal_is_one(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
-    platform.orders.add(Order("any", Status(500), times=2))
+    platform.orders.add(Fault("any", Status(500), times=2))
     run.pass_s(990.0)
     run.pass_s(30.0)
-    platform.orders.add(Order("any", Html(), times=1))
+    platform.orders.add(Fault("any", Html(), times=1))
     run.pass_s(60.0)
-    assert run.news() == [News.UNAVAILABLE, News.UNAVAILABLE]
+    assert run.news() == [PolicyEventKind.UNAVAILABLE, PolicyEventKind.UNAVAILABLE]
 
 
 def test_one_source_in_trouble_is_no_trouble_of_the_others(
-    tmp_path: Path, platform: Platform, documents: Documents
+    tmp_path: Path, platform: Platform, documents: DocumentServer
 ) -> None:
     run = Run(tmp_path, PARKING, {"yard": f"{documents.url}/p"}, platform=platform).begun()
     platform.go_away()
     documents.pages["/p"] = Page(json.dumps(OTHER).encode())
     run.pass_s(990.0)
     assert run.of("yard").policy.tags == ("other",)
-    assert [(told.news, told.streams) for told in run.told] == [(News.UNAVAILABLE, ()), (News.CHANGED, ("yard",))]
+    assert [(told.kind, told.streams) for told in run.told] == [
+        (PolicyEventKind.UNAVAILABLE, ()),
+        (PolicyEventKind.CHANGED, ("yard",)),
+    ]
 
 
 def test_a_run_with_files_only_has_nothing_to_look_for(tmp_path: Path) -> None:
     run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
-    assert run.policies.look_once() == float("inf")
+    assert run.policies.refresh_due() == float("inf")
     run.policies.start()
-    assert run.policies.loop.silence_s() == 0.0
+    assert run.policies.loop.idle_s() == 0.0
     assert run.policies.stop(1.0)
     assert list(tmp_path.glob("policy-*")) == []
 
@@ -530,27 +535,27 @@ def test_a_reload_reads_the_files_at_once(tmp_path: Path) -> None:
     written(tmp_path, "p.json", OTHER)
     run.policies.reload()
     assert run.of().policy.tags == ("other",)
-    assert run.news() == [News.CHANGED]
+    assert run.news() == [PolicyEventKind.CHANGED]
 
 
 def test_a_reload_with_a_bad_file_changes_nothing_at_all(tmp_path: Path) -> None:
     common, own = written(tmp_path, "a.json", POLICY), written(tmp_path, "b.json", POLICY)
     run = Run(tmp_path, common, {"yard": own}).begun()
-    before = run.policies.standings()
+    before = run.policies.statuses()
     written(tmp_path, "a.json", OTHER)
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(ConfigError, match=r"b\.json:1: column 2: is not JSON"):
         run.policies.reload()
-    assert run.policies.standings() == before
+    assert run.policies.statuses() == before
     assert run.news() == []
 
 
 def test_a_reload_asks_the_others_at_once_whatever_they_said_before(tmp_path: Path, platform: Platform) -> None:
-    platform.orders.add(Order("any", Status(429, {"Retry-After": "3600"})))
+    platform.orders.add(Fault("any", Status(429, {"Retry-After": "3600"})))
     run = Run(tmp_path, PARKING, platform=platform).begun()
-    assert run.policies.of("gate") is None
+    assert run.policies.current_for("gate") is None
     run.policies.reload()
-    assert run.policies.look_once() > 800.0
+    assert run.policies.refresh_due() > 800.0
     assert run.of().policy.enabled
 
 
@@ -573,16 +578,16 @@ def test_all_files_of_a_run_keep_the_same_time_zone(tmp_path: Path) -> None:
 def test_another_time_zone_needs_a_restart(tmp_path: Path, platform: Platform) -> None:
     path = written(tmp_path, "p.json", POLICY)
     run = Run(tmp_path, path, {"yard": PARKING}, platform=platform).begun()
-    before = run.policies.standings()
+    before = run.policies.statuses()
     written(tmp_path, "p.json", {**POLICY, "time_zone": "Europe/Paris"})
     with pytest.raises(ConfigError, match=r"^time_zone: changing UTC to Europe/Paris needs a restart$"):
         run.policies.reload()
     platform.add_project("parking", active_learning={**POLICY, "time_zone": "Asia/Tokyo"})
     run.pass_s(990.0)
-    assert run.policies.standings()[0] == before[0]
-    assert run.of("yard") == before[1].standing
+    assert run.policies.statuses()[0] == before[0]
+    assert run.of("yard") == before[1].current
     assert [told.why for told in run.told] == ["time_zone: changing UTC to Asia/Tokyo needs a restart"]
-    assert run.news() == [News.REFUSED]
+    assert run.news() == [PolicyEventKind.REJECTED]
 
 
 def test_what_others_wrote_in_another_time_zone_does_not_end_the_start(tmp_path: Path, platform: Platform) -> None:
@@ -592,11 +597,11 @@ def test_what_others_wrote_in_another_time_zone_does_not_end_the_start(tmp_path:
     run = Run(tmp_path, path, {"yard": PARKING}, platform=platform).begun()
     assert run.of("yard").from_disk
     assert run.of("yard").policy.time_zone == "UTC"
-    assert [told.news for told in run.told] == [News.REFUSED]
+    assert [told.kind for told in run.told] == [PolicyEventKind.REJECTED]
     assert f"roboflow project parking: time_zone: Asia/Tokyo is not UTC, as {path} says" in run.told[0].why
 
 
-def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, documents: Documents) -> None:
+def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"later", 503)
     run = Run(tmp_path, f"{documents.url}/p", {"yard": written(tmp_path, "off.json", OFF)}).begun()
     assert run.policies.time_zone == "UTC"
@@ -615,7 +620,7 @@ def test_a_policy_that_is_switched_off_moves_no_time_zone(tmp_path: Path, platfo
     assert run.policies.time_zone == "Europe/Paris"
     platform.add_project("parking", active_learning={**OFF, "tags": ["still off"]})
     run.pass_s(990.0)
-    assert run.news() == [News.CHANGED]
+    assert run.news() == [PolicyEventKind.CHANGED]
     assert run.policies.time_zone == "Europe/Paris"
 
 
@@ -641,7 +646,7 @@ def test_where_collecting_is_switched_off_nobody_is_asked(tmp_path: Path, platfo
     for stream in ("gate", "yard", "lane"):
         assert not run.of(stream).policy.enabled
     assert run.of("yard").notes == ("collecting is switched off by the settings: the policy was not asked for",)
-    assert run.policies.look_once() == float("inf")
+    assert run.policies.refresh_due() == float("inf")
     written(tmp_path, "p.json", OTHER)
     run.policies.reload()
     assert not run.of().policy.enabled
@@ -664,7 +669,7 @@ def test_a_thread_keeps_the_policies_fresh_and_ends_when_it_is_told(tmp_path: Pa
     run.policies.start()
     assert platform.until(lambda: len(platform.asked("active_learning")) >= 5)
     assert run.clock.monotonic() - 1000.0 >= 4 * 810.0
-    assert run.policies.loop.silence_s() <= LONGEST_WAIT_S
+    assert run.policies.loop.idle_s() <= MAX_WAIT_S
     platform.add_project("parking", active_learning=OTHER)
     asked = len(platform.asked("active_learning"))
     assert platform.until(lambda: len(platform.asked("active_learning")) >= asked + 2)
@@ -690,24 +695,24 @@ def test_a_bug_ends_the_thread_loudly(tmp_path: Path, platform: Platform) -> Non
     run = Run(tmp_path, PARKING, platform=platform).begun()
     ended = threading.Event()
 
-    def deaf(_: Told) -> None:
+    def deaf(_: PolicyEvent) -> None:
         ended.set()
         raise RuntimeError("a bug")
 
     run.policies = Policies(
         options(PARKING),
         {},
-        platform=Roboflow(Web(), api_key=KEY, api_url=platform.url),
-        web=Web(),
+        platform=RoboflowClient(HttpClient(), api_key=KEY, api_url=platform.url),
+        web=HttpClient(),
         folder=tmp_path,
         clock=run.clock,
         chance=random.Random(1),
         enabled=True,
         task=None,
-        told=deaf,
-        failed=run.failed.append,
+        on_event=deaf,
+        on_failure=run.failed.append,
     )
-    run.policies.begin(30.0)
+    run.policies.load_initial(30.0)
     platform.add_project("parking", active_learning=OTHER)
     run.policies.reload()
     run.policies.start()

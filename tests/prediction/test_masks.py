@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from framesift.prediction.masks import MOST_CORNERS, polygon
+from framesift.prediction.masks import MAX_CORNERS, mask_to_polygon
 from rigs.polygons import covered, iou
 
 
 def corners_of(mask: NDArray[np.generic]) -> NDArray[np.float64]:
-    found = polygon(np.asarray(mask, np.uint8))
+    found = mask_to_polygon(np.asarray(mask, np.uint8))
     assert found is not None
-    assert 3 <= len(found) <= MOST_CORNERS
+    assert 3 <= len(found) <= MAX_CORNERS
     return found
 
 
@@ -33,7 +33,7 @@ def fidelity(mask: NDArray[np.generic]) -> float:
 
 def test_one_pixel_is_a_square() -> None:
     mask = np.zeros((5, 7), bool)
-    assert polygon(mask) is None
+    assert mask_to_polygon(mask) is None
     mask[2, 3] = True
     assert set(map(tuple, corners_of(mask).tolist())) == {(3, 2), (4, 2), (4, 3), (3, 3)}
 

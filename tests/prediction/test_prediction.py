@@ -18,8 +18,8 @@ from framesift.prediction import masks
 from framesift.prediction import wire_format as wire
 from framesift.prediction.masks import Rle
 from framesift.prediction.prediction import (
-    LONGEST_CLASS_NAME,
-    MOST_OBJECTS,
+    MAX_CLASS_NAME_LENGTH,
+    MAX_OBJECTS,
     Classification,
     ClassScore,
     Detection,
@@ -30,9 +30,9 @@ from framesift.prediction.prediction import (
     Prediction,
     Stub,
     Task,
-    detections,
-    predicted_classes,
-    scaled,
+    count_classes,
+    detections_from_arrays,
+    scale_prediction,
 )
 
 IMAGE = {"width": 640, "height": 480}
@@ -41,7 +41,7 @@ CAT = Detection(x=10.0, y=20.0, width=4.0, height=6.0, confidence=0.5, class_nam
 
 
 def read(*boxes: object, **fields: object) -> Detections:
-    answer = wire.parse({"image": IMAGE, "predictions": list(boxes), **fields})
+    answer = wire.parse_prediction({"image": IMAGE, "predictions": list(boxes), **fields})
     assert isinstance(answer, Detections)
     return answer
 
@@ -55,11 +55,11 @@ EVERY_KIND: list[Prediction] = [
     seen(replace(CAT, detection_id="d", class_confidence=0.25, tracker_id=7, parent_id="p")),
     seen(replace(CAT, tracker_id="seven"), task=Task.OBJECT_DETECTION),
     seen(replace(CAT, points=(Point(1.5, 2.0), Point(3.0, 4.0))), task=Task.INSTANCE_SEGMENTATION),
-    seen(replace(CAT, rle=Rle(480, 640, masks.packed([1000, 306200]))), task=Task.INSTANCE_SEGMENTATION),
+    seen(replace(CAT, rle=Rle(480, 640, masks.encode_counts([1000, 306200]))), task=Task.INSTANCE_SEGMENTATION),
     seen(replace(CAT, keypoints=(Keypoint(1.0, 2.0, 0.5, "nose", 0),)), task=Task.KEYPOINT_DETECTION),
     replace(seen(), inference_id="abc", time_s=0.25),
-    Classification(top="cat", confidence=0.9, scores=(ClassScore("cat", 0, 0.9),), width=640, height=480),
-    Classification(top="", confidence=0.0, scores=(), parent_id="p", width=640, height=480),
+    Classification(top_class="cat", confidence=0.9, scores=(ClassScore("cat", 0, 0.9),), width=640, height=480),
+    Classification(top_class="", confidence=0.0, scores=(), parent_id="p", width=640, height=480),
     MultiLabel(scores=(ClassScore("cat", 0, 0.9), ClassScore("dog", 1, 0.1)), predicted=("cat",), width=9, height=8),
     Stub(task=Task.CLASSIFICATION, model_id="proj/0", width=0, height=0),
 ]
@@ -68,7 +68,7 @@ EVERY_KIND: list[Prediction] = [
 @pytest.mark.parametrize("prediction", EVERY_KIND, ids=lambda p: type(p).__name__)
 def test_every_kind_comes_back_from_the_wire_as_it_was(prediction: Prediction) -> None:
     text = json.dumps(wire.to_wire(prediction), allow_nan=False)
-    assert wire.parse(json.loads(text)) == prediction
+    assert wire.parse_prediction(json.loads(text)) == prediction
 
 
 def test_the_wire_has_the_names_and_places_of_the_inference_server() -> None:
@@ -129,7 +129,7 @@ def test_the_wire_has_the_names_and_places_of_the_inference_server() -> None:
 def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken: object) -> None:
     answer = read(BOX, broken, BOX)
     assert [d.class_name for d in answer.objects] == ["cat", "cat"]
-    assert answer.dropped == 1
+    assert answer.dropped_count == 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken:
 )
 def test_what_is_no_prediction_is_refused_with_a_reason(payload: object, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        wire.parse(payload)
+        wire.parse_prediction(payload)
 
 
 JSON = st.recursive(
@@ -189,31 +189,31 @@ PART = st.fixed_dictionaries(
 )
 def test_whatever_comes_is_refused_or_becomes_a_prediction_that_json_can_hold(payload: dict[str, object]) -> None:
     try:
-        prediction = wire.parse(payload)
+        prediction = wire.parse_prediction(payload)
     except ValueError:
         return
-    text = json.dumps(wire.to_wire(scaled(prediction, 320, 999)), allow_nan=False)
+    text = json.dumps(wire.to_wire(scale_prediction(prediction, 320, 999)), allow_nan=False)
     text.encode("utf-8")
     if isinstance(prediction, Detections):
         said = payload["predictions"]
         assert isinstance(said, list)
-        assert len(prediction.objects) + prediction.dropped == len(said)
+        assert len(prediction.objects) + prediction.dropped_count == len(said)
 
 
 def test_of_a_hundred_thousand_boxes_the_most_confident_are_kept() -> None:
     boxes = [{**BOX, "confidence": (i % 1000) / 1000} for i in range(100_000)]
     answer = read(*boxes)
-    assert len(answer.objects) == MOST_OBJECTS
-    assert answer.dropped == 99_000
+    assert len(answer.objects) == MAX_OBJECTS
+    assert answer.dropped_count == 99_000
     assert min(d.confidence for d in answer.objects) == 0.990
 
 
 def test_of_too_many_classes_the_most_confident_are_kept() -> None:
     classes = [{"class": f"c{i}", "class_id": i, "confidence": i / 5000} for i in range(5000)]
-    answer = wire.parse({"image": IMAGE, "predictions": classes, "top": "c4999", "confidence": 0.9998})
+    answer = wire.parse_prediction({"image": IMAGE, "predictions": classes, "top": "c4999", "confidence": 0.9998})
     assert isinstance(answer, Classification)
     assert answer.scores[0].class_name == "c4999"
-    assert (len(answer.scores), answer.dropped) == (MOST_OBJECTS, 4000)
+    assert (len(answer.scores), answer.dropped_count) == (MAX_OBJECTS, 4000)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_of_too_many_classes_the_most_confident_are_kept() -> None:
         ("ca\x00t\x1b[31m\n", "cat[31m"),
         ("\ud800cat", "?cat"),
         ("‮cat", "cat"),
-        ("x" * 1_000_000, "x" * LONGEST_CLASS_NAME),
+        ("x" * 1_000_000, "x" * MAX_CLASS_NAME_LENGTH),
         ("Fußgänger 行人", "Fußgänger 行人"),
     ],
 )
@@ -241,9 +241,11 @@ def test_a_tracker_id_is_a_text_or_a_number_that_a_database_can_hold(said: objec
 
 
 def test_labels_that_are_no_texts_are_counted() -> None:
-    answer = wire.parse({"image": IMAGE, "predictions": {"cat": {}}, "predicted_classes": ["cat", 5, "\x00"]})
+    answer = wire.parse_prediction(
+        {"image": IMAGE, "predictions": {"cat": {}}, "predicted_classes": ["cat", 5, "\x00"]}
+    )
     assert isinstance(answer, MultiLabel)
-    assert (answer.predicted, answer.scores, answer.dropped) == (("cat",), (), 3)
+    assert (answer.predicted, answer.scores, answer.dropped_count) == (("cat",), (), 3)
 
 
 @pytest.mark.parametrize(
@@ -257,17 +259,22 @@ def test_labels_that_are_no_texts_are_counted() -> None:
 def test_the_task_is_told_by_the_objects_where_nobody_names_it(extra: dict[str, object], task: Task) -> None:
     assert read(BOX, {**BOX, **extra}).task is task
     assert read(BOX, task_type="instance-segmentation").task is Task.INSTANCE_SEGMENTATION
-    assert wire.parse({"image": IMAGE, "predictions": []}, task=Task.KEYPOINT_DETECTION).task is Task.KEYPOINT_DETECTION
+    assert (
+        wire.parse_prediction({"image": IMAGE, "predictions": []}, task=Task.KEYPOINT_DETECTION).task
+        is Task.KEYPOINT_DETECTION
+    )
 
 
 def test_the_long_name_of_a_multi_label_task_is_understood() -> None:
-    assert wire.parse({"is_stub": True, "task_type": "multi-label-classification"}).task is Task.CLASSIFICATION
+    assert (
+        wire.parse_prediction({"is_stub": True, "task_type": "multi-label-classification"}).task is Task.CLASSIFICATION
+    )
 
 
 def test_the_size_of_the_picture_is_the_callers_where_the_answer_has_none() -> None:
-    answer = wire.parse({"predictions": [BOX]}, width=30, height=40)
+    answer = wire.parse_prediction({"predictions": [BOX]}, width=30, height=40)
     assert (answer.width, answer.height) == (30, 40)
-    answer = wire.parse({"image": IMAGE, "predictions": [BOX]}, width=30, height=40)
+    answer = wire.parse_prediction({"image": IMAGE, "predictions": [BOX]}, width=30, height=40)
     assert (answer.width, answer.height) == (640, 480)
 
 
@@ -276,7 +283,7 @@ def test_the_size_of_the_picture_is_the_callers_where_the_answer_has_none() -> N
 
 def test_each_axis_is_scaled_by_its_own_factor_in_everything_that_has_a_place() -> None:
     whole = replace(CAT, points=(Point(2.0, 3.0),), keypoints=(Keypoint(4.0, 5.0, 0.5, "nose", 0),))
-    smaller = scaled(seen(whole), 320, 160)
+    smaller = scale_prediction(seen(whole), 320, 160)
     assert isinstance(smaller, Detections)
     (found,) = smaller.objects
     assert (smaller.width, smaller.height) == (320, 160)
@@ -290,33 +297,33 @@ def test_each_axis_is_scaled_by_its_own_factor_in_everything_that_has_a_place() 
 
 def test_scaling_changes_nothing_in_place_and_nothing_at_the_same_size() -> None:
     before = seen(CAT)
-    assert scaled(before, 640, 480) is before
-    scaled(before, 320, 240)
+    assert scale_prediction(before, 640, 480) is before
+    scale_prediction(before, 320, 240)
     assert before == seen(CAT)
 
 
 def test_a_mask_is_scaled_with_its_picture() -> None:
     mask = np.zeros((4, 8), np.uint8)
     mask[:2, 4:] = 1
-    before = seen(replace(CAT, rle=masks.from_mask(mask)), width=8, height=4, task=Task.INSTANCE_SEGMENTATION)
-    after = scaled(before, 4, 4)
+    before = seen(replace(CAT, rle=masks.encode_mask(mask)), width=8, height=4, task=Task.INSTANCE_SEGMENTATION)
+    after = scale_prediction(before, 4, 4)
     assert isinstance(after, Detections)
     assert after.objects[0].rle is not None
     expected = np.zeros((4, 4), np.uint8)
     expected[:2, 2:] = 1
-    assert np.array_equal(masks.to_mask(after.objects[0].rle), expected)
+    assert np.array_equal(masks.decode_mask(after.objects[0].rle), expected)
 
 
 @pytest.mark.parametrize("prediction", EVERY_KIND[-4:], ids=lambda p: type(p).__name__)
 def test_a_prediction_without_places_takes_the_new_size(prediction: Prediction) -> None:
-    assert scaled(prediction, 5, 4) == replace(prediction, width=5, height=4)
+    assert scale_prediction(prediction, 5, 4) == replace(prediction, width=5, height=4)
 
 
 # Detections from arrays
 
 
 def from_arrays(boxes: list[list[float]], confidences: list[float], ids: list[int]) -> Detections:
-    return detections(
+    return detections_from_arrays(
         np.array(boxes, np.float32), np.array(confidences, np.float32), np.array(ids), ("a", "b"), width=100, height=50
     )
 
@@ -328,7 +335,7 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
         (95.0, 45.0, 10.0, 10.0, "a"),
         (20.0, 15.0, 20.0, 10.0, "a"),
     ]
-    assert answer.dropped == 0
+    assert answer.dropped_count == 0
 
 
 @pytest.mark.parametrize(
@@ -349,19 +356,19 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
 def test_a_box_that_is_none_is_dropped_and_counted(box: list[float], confidence: float, class_id: int) -> None:
     answer = from_arrays([box, [0, 0, 5, 5]], [confidence, 0.5], [class_id, 1])
     assert [d.class_name for d in answer.objects] == ["b"]
-    assert answer.dropped == 1
+    assert answer.dropped_count == 1
 
 
 def test_of_too_many_boxes_the_most_confident_are_kept() -> None:
-    many = MOST_OBJECTS + 5
+    many = MAX_OBJECTS + 5
     answer = from_arrays([[0, 0, 5, 5]] * many, [i / many for i in range(many)], [0] * many)
-    assert (len(answer.objects), answer.dropped) == (MOST_OBJECTS, 5)
+    assert (len(answer.objects), answer.dropped_count) == (MAX_OBJECTS, 5)
     assert answer.objects[-1].confidence == pytest.approx(5 / many)
 
 
 def test_predicted_classes_are_objects_or_labels_and_nothing_for_a_stub() -> None:
-    assert predicted_classes(seen(CAT, CAT, replace(CAT, class_name="dog"))) == {"cat": 2, "dog": 1}
-    assert [dict(predicted_classes(p)) for p in EVERY_KIND[-4:]] == [{"cat": 1}, {}, {"cat": 1}, {}]
+    assert count_classes(seen(CAT, CAT, replace(CAT, class_name="dog"))) == {"cat": 2, "dog": 1}
+    assert [dict(count_classes(p)) for p in EVERY_KIND[-4:]] == [{"cat": 1}, {}, {"cat": 1}, {}]
 
 
 # Masks
@@ -397,21 +404,21 @@ MASKS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)
 
 @given(MASKS)
 def test_a_mask_packs_as_the_plain_reference_does_and_comes_back(mask: NDArray[np.uint8]) -> None:
-    rle = masks.from_mask(mask)
+    rle = masks.encode_mask(mask)
     assert rle == Rle(mask.shape[0], mask.shape[1], plain_text(plain_counts(mask)))
-    assert np.array_equal(masks.to_mask(rle), mask)
-    assert masks.parsed(mask.shape, rle.counts) == masks.parsed(mask.shape, plain_counts(mask)) == rle
+    assert np.array_equal(masks.decode_mask(rle), mask)
+    assert masks.parse_rle(mask.shape, rle.counts) == masks.parse_rle(mask.shape, plain_counts(mask)) == rle
 
 
 @given(st.lists(st.integers(0, 2**28), max_size=12))
 def test_runs_of_any_length_pack_as_the_plain_reference_does_and_come_back(runs: list[int]) -> None:
-    assert masks.packed(runs) == plain_text(runs)
-    assert masks.unpacked(masks.packed(runs)) == runs
+    assert masks.encode_counts(runs) == plain_text(runs)
+    assert masks.decode_counts(masks.encode_counts(runs)) == runs
 
 
 def test_a_known_text_of_the_coco_format_is_read() -> None:
     # 6 x 6, a 3 x 3 square from row 1, column 2: 13 zeros, then 3 ones and 3 zeros in turn, 8 zeros at last.
-    assert masks.parsed((6, 6), "=330005") == masks.parsed((6, 6), [13, 3, 3, 3, 3, 3, 8])
+    assert masks.parse_rle((6, 6), "=330005") == masks.parse_rle((6, 6), [13, 3, 3, 3, 3, 3, 8])
 
 
 @pytest.mark.parametrize(
@@ -431,14 +438,14 @@ def test_a_broken_mask_is_refused_before_it_takes_memory(
     size: tuple[int, int], counts: str | list[int], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        masks.parsed(size, counts)
+        masks.parse_rle(size, counts)
 
 
 def test_a_resized_mask_keeps_its_shape() -> None:
     mask = np.zeros((30, 40), np.uint8)
     mask[10:20, 20:40] = 1
-    larger = masks.to_mask(masks.resized(masks.from_mask(mask), 60, 120))
+    larger = masks.decode_mask(masks.resize_rle(masks.encode_mask(mask), 60, 120))
     expected = np.zeros((60, 120), np.uint8)
     expected[20:40, 60:120] = 1
     assert np.array_equal(larger, expected)
-    assert masks.resized(masks.from_mask(mask), 30, 40) == masks.from_mask(mask)
+    assert masks.resize_rle(masks.encode_mask(mask), 30, 40) == masks.encode_mask(mask)

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framesift.datapoint import Interval, batch_name
-from framesift.fleet.platform_batches import BatchWatcher, OwnCounts, Wanted
-from framesift.http_client.client import Web
+from framesift.datapoint import BatchInterval, batch_name
+from framesift.fleet.platform_batches import BatchWatcher, DeviceBatchCounts, WatchedBatch
+from framesift.http_client.client import HttpClient
 from framesift.limits import Window, window_end, window_start
-from framesift.roboflow import Roboflow
-from framesift.spool import Exit, Item
+from framesift.roboflow import RoboflowClient
+from framesift.spool import ClaimedDatapoint, FinalOutcome
 from registrations import PROJECT, Registrations, at, found, limits, policy, registering
-from rigs.platform import KEY, Answer, Order, Platform
+from rigs.platform import KEY, Answer, Fault, Platform
 
 NOON = at("2026-09-10T12:00:00")  # a Thursday
 ZONES = [
@@ -47,7 +47,7 @@ def offered(here: Registrations, *times_s: float) -> list[str]:
     return said
 
 
-def claimed(here: Registrations) -> Item:
+def claimed(here: Registrations) -> ClaimedDatapoint:
     (item,) = here.spool.claim(1).items
     return item
 
@@ -113,7 +113,7 @@ def test_any_one_of_the_limits_refuses(tmp_path: Path) -> None:
 
 def test_a_window_that_nothing_was_charged_to_counts_as_zero(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
-        assert here.spool.used() == ()
+        assert here.spool.quota_usage() == ()
         assert here.offer() == "a"
 
 
@@ -123,7 +123,9 @@ def test_a_charge_counts_in_the_minute_the_hour_and_the_day_whatever_limits_ther
 ) -> None:
     with registering(tmp_path, policy(rule), wall_s=NOON) as here:
         assert offered(here, NOON, NOON) == ["a", "a"]
-        assert {(one.account, one.window, one.count) for one in here.spool.used()} == {("a", w, 2) for w in Window}
+        assert {(one.account, one.window, one.count) for one in here.spool.quota_usage()} == {
+            ("a", w, 2) for w in Window
+        }
 
 
 @pytest.mark.parametrize("kind", ["minutely", "hourly", "daily"])
@@ -160,8 +162,8 @@ def test_each_strategy_has_windows_of_its_own(tmp_path: Path) -> None:
 def test_a_duplicate_at_the_first_attempt_gives_the_credit_back(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(minutely=1, hourly=1, daily=1)), wall_s=NOON) as here:
         assert offered(here, NOON, NOON) == ["a", "limit"]
-        here.spool.done(claimed(here).id, Exit.DUPLICATE)
-        assert here.spool.used() == ()
+        here.spool.complete(claimed(here).id, FinalOutcome.DUPLICATE)
+        assert here.spool.quota_usage() == ()
         assert offered(here, NOON, NOON) == ["a", "limit"]
 
 
@@ -170,8 +172,8 @@ def test_ours_a_credit_goes_back_to_the_windows_that_it_was_taken_from(tmp_path:
         before = here.clock.now()
         assert offered(here, NOON, NOON + 60) == ["a", "a"]
         item = claimed(here)
-        assert item.captured_at == NOON
-        here.spool.done(item.id, Exit.DUPLICATE)
+        assert item.captured_at_s == NOON
+        here.spool.complete(item.id, FinalOutcome.DUPLICATE)
         assert here.offer() == "limit"  # the minute of the second frame is as full as it was
         assert here.offer(captured=before) == "a"  # a frame that waited since then finds its own minute
 
@@ -181,15 +183,15 @@ def test_what_is_given_back_twice_or_was_never_taken_prints_no_credit(tmp_path: 
         assert here.offer() == "a"
         id = claimed(here).id
         for _ in range(3):
-            here.spool.done(id, Exit.DUPLICATE)
-        here.spool.done("never there", Exit.DUPLICATE)
+            here.spool.complete(id, FinalOutcome.DUPLICATE)
+        here.spool.complete("never there", FinalOutcome.DUPLICATE)
         assert offered(here, NOON, NOON) == ["a", "limit"]
 
 
 def test_an_image_without_its_annotation_keeps_its_credit(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
         assert here.offer() == "a"
-        here.spool.registered(claimed(here).id, "their-id")
+        here.spool.mark_registered(claimed(here).id, "their-id")
         here.spool.bury(claimed(here).id, "the platform refuses its annotation")
         assert here.offer() == "limit"
 
@@ -197,11 +199,11 @@ def test_an_image_without_its_annotation_keeps_its_credit(tmp_path: Path) -> Non
 def test_ours_an_upload_of_unknown_outcome_keeps_its_credit(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
         assert here.offer() == "a"
-        here.spool.later(claimed(here).id, None, "the answer was lost")
+        here.spool.retry_later(claimed(here).id, None, "the answer was lost")
         assert here.offer() == "limit"
-        here.spool.done(claimed(here).id, Exit.DUPLICATE)  # its own, of the attempt before
+        here.spool.complete(claimed(here).id, FinalOutcome.DUPLICATE)  # its own, of the attempt before
         assert here.offer() == "limit"
-        assert here.spool.tallies()[Exit.DELIVERED] == 1
+        assert here.spool.outcome_counts()[FinalOutcome.DELIVERED] == 1
 
 
 # Batches
@@ -235,7 +237,7 @@ def batch_of(interval: str, wall_s: float, zone: str) -> str:
 @example(wall_s=at("2028-02-29T23:59:59.999"), zone="UTC", interval="monthly")
 @example(wall_s=at("2027-01-01T00:00:00"), zone="UTC", interval="weekly")
 def test_every_batch_is_called_as_the_sentence_says(wall_s: float, zone: str, interval: str) -> None:
-    assert batch_name("al", Interval(interval), wall_s, ZoneInfo(zone)) == batch_of(interval, wall_s, zone)
+    assert batch_name("al", BatchInterval(interval), wall_s, ZoneInfo(zone)) == batch_of(interval, wall_s, zone)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_a_batch_ends_at_its_zones_midnight(tmp_path: Path, interval: str, last:
     for zone in ZONES:
         midnight_s = at(next_day.isoformat(), zone)
         for wall_s, name in ((midnight_s - 0.01, before), (midnight_s, after)):
-            assert batch_name("al", Interval(interval), wall_s, ZoneInfo(zone)) == name, zone
+            assert batch_name("al", BatchInterval(interval), wall_s, ZoneInfo(zone)) == name, zone
     # And in one of them all the way, from the policy to the spool.
     zone = ZONES[next_day.toordinal() % len(ZONES)]
     midnight_s = at(next_day.isoformat(), zone)
@@ -323,7 +325,7 @@ def test_a_batch_with_max_batch_images_takes_so_many_and_no_more_over_all_strate
 def test_a_full_batch_stops_before_any_limit_is_charged(tmp_path: Path) -> None:
     with registering(tmp_path, policy(batching={"max_batch_images": 1}), wall_s=NOON) as here:
         assert offered(here, NOON, NOON) == ["a", "batch_full"]
-        assert {one.count for one in here.spool.used()} == {1}
+        assert {one.count for one in here.spool.quota_usage()} == {1}
 
 
 def test_without_max_batch_images_a_batch_takes_any_number(tmp_path: Path) -> None:
@@ -371,22 +373,22 @@ def test_a_batch_has_room_while_the_maximum_is_more_than_the_total(
     with (
         Platform() as platform,
         registering(tmp_path, policy(batching={"max_batch_images": 3}), wall_s=NOON) as here,
-        closing(Web()) as web,
+        closing(HttpClient()) as web,
     ):
         platform.add_project(PROJECT)
         platform.orders.add(
-            Order("batches", Answer({"batches": batches})),
-            Order("jobs", Answer({"jobs": jobs})),
+            Fault("batches", Answer({"batches": batches})),
+            Fault("jobs", Answer({"jobs": jobs})),
         )
         watcher = BatchWatcher(
-            Roboflow(web, api_key=KEY, api_url=platform.url),
-            OwnCounts(here.spool),
+            RoboflowClient(web, api_key=KEY, api_url=platform.url),
+            DeviceBatchCounts(here.spool),
             here.clock,
-            wanted=lambda: [Wanted(None, PROJECT, "al", "al")],
-            report=lambda trouble: pytest.fail(f"could not ask: {trouble}") if trouble else None,
-            failed=lambda error: pytest.fail(f"a bug: {error!r}"),
+            watched=lambda: [WatchedBatch(None, PROJECT, "al", "al")],
+            on_problem=lambda trouble: pytest.fail(f"could not ask: {trouble}") if trouble else None,
+            on_failure=lambda error: pytest.fail(f"a bug: {error!r}"),
         )
-        watcher.look_once()
+        watcher.refresh_once()
         assert offered(here, *[NOON] * 5) == ["a"] * room + ["batch_full"] * (5 - room)
         wanted_jobs = any(one["name"] == "al" and one["numJobs"] for one in batches[:1])
         assert len(platform.asked("jobs")) == (1 if wanted_jobs else 0)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from clocks import NOON_S
 from framesift.clock.moment import Moment
 from framesift.config.errors import ConfigError
-from framesift.datapoint import encode, fitted, new_id
+from framesift.datapoint import encode_datapoint, fit_size, new_datapoint_id
 from framesift.frame import Frame, Pixels
 from framesift.prediction import masks
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Detections, scaled
+from framesift.prediction.prediction import Detections, scale_prediction
 from framesift.settings import load
 from registrations import IMAGE, PROJECT, STUB, found, limits, policy, registering
 from rigs.platform import Platform, StoredImage
@@ -92,7 +92,7 @@ def test_of_all_that_match_the_first_in_the_policys_order_is_charged_whatever_th
 def test_where_none_matches_nothing_is_charged_and_nothing_is_sent(tmp_path: Path, platform: Platform) -> None:
     with registering(tmp_path, policy(CLOSE)) as here:
         assert here.offer(found(0.9)) == "no_match"
-        assert here.spool.used() == ()
+        assert here.spool.quota_usage() == ()
         here.upload_to(platform)
     assert platform.requests == ()
 
@@ -227,7 +227,7 @@ SIDE = st.integers(1, 5000) | st.integers(1, 65535) | st.sampled_from([1, 2, 3, 
 @example(height=1757, width=245, max_height=753, max_width=1933)
 def test_a_picture_is_as_large_as_the_sentence_says(height: int, width: int, max_height: int, max_width: int) -> None:
     new_height, new_width = reduced(height, width, max_height, max_width)
-    assert fitted(width, height, (max_height, max_width)) == (new_width, new_height)
+    assert fit_size(width, height, (max_height, max_width)) == (new_width, new_height)
     assert new_height <= max_height or new_height == height
     assert new_width <= max_width or new_width == width
 
@@ -372,9 +372,9 @@ def test_ours_every_point_is_scaled_by_its_axis_and_the_prediction_itself_is_not
         "points": [{"x": x, "y": y}, {"x": 0, "y": 0}],
         "keypoints": [{"x": x, "y": y, "confidence": 0.9, "class_id": 0, "class": "nose"}],
     }
-    before = wire.parse({"image": {"width": size[0], "height": size[1]}, "predictions": [part]})
+    before = wire.parse_prediction({"image": {"width": size[0], "height": size[1]}, "predictions": [part]})
     kept = wire.to_wire(before)
-    after = scaled(before, *new)
+    after = scale_prediction(before, *new)
     assert wire.to_wire(before) == kept
     assert isinstance(after, Detections)
     (moved,) = after.objects
@@ -392,7 +392,7 @@ def test_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
     mask = np.zeros((48, 64), np.uint8)
     mask[8:40, 4:24] = mask[8:40, 32:60] = 1
     mask[16:24, 40:48] = 0
-    corners, counts = masks.polygon(mask), masks.from_mask(mask).counts
+    corners, counts = masks.mask_to_polygon(mask), masks.encode_mask(mask).counts
     assert corners is not None
     said = {
         "points": {"points": [{"x": x, "y": y} for x, y in corners.tolist()]},
@@ -405,7 +405,7 @@ def test_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
     (box,) = annotation.json()["predictions"]
     if kind == "rle":
         assert "points" not in box
-        stored = masks.to_mask(masks.parsed((24, 32), box["rle"]["counts"])) > 0
+        stored = masks.decode_mask(masks.parse_rle((24, 32), box["rle"]["counts"])) > 0
     else:
         stored = covered([(point["x"], point["y"]) for point in box["points"]], 24, 32)
     assert (stored == (mask[::2, ::2] > 0)).all()
@@ -436,8 +436,10 @@ def test_target_project_takes_the_place_of_the_sinks_own(tmp_path: Path, platfor
 
 
 def test_the_prediction_that_was_judged_is_not_changed_by_what_is_stored() -> None:
-    prediction = wire.parse(found(0.5))
+    prediction = wire.parse_prediction(found(0.5))
     before = wire.to_wire(prediction)
     frame = Frame("gate", 0, picture(64, 48), Moment(NOON_S, 1.0, "boot"))
-    stored = encode(frame, prediction, id=new_id(), device="gate-7", max_size=(24, 32), jpeg_quality=95)
+    stored = encode_datapoint(
+        frame, prediction, id=new_datapoint_id(), device="gate-7", max_size=(24, 32), jpeg_quality=95
+    )
     assert wire.to_wire(prediction) == before != wire.to_wire(stored.prediction)

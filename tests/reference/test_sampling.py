@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framesift.config.errors import ConfigError
-from framesift.frame import Refusal
+from framesift.frame import RefusalReason
 from framesift.policy.policy import parse
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Task
@@ -274,7 +274,7 @@ NUMBER = [
 @pytest.mark.parametrize("case", DRAWS + RANDOM + CLOSE + CLASSES + NUMBER, ids=str)
 def test_the_reference_says(case: Case) -> None:
     task = None if case.task is None else Task(case.task)
-    match, drawn = consider(wire.parse(case.prediction, task=task), case.r, **case.rule)
+    match, drawn = consider(wire.parse_prediction(case.prediction, task=task), case.r, **case.rule)
     assert (match is not None, drawn) == (case.matches, case.draws)
 
 
@@ -396,7 +396,7 @@ def test_the_strategies_agree_with_the_sentences(
     answer: tuple[dict[str, Any], str], rule: dict[str, Any], r: float
 ) -> None:
     prediction, task = answer
-    match, drawn = consider(wire.parse(prediction, task=Task(task)), r, **rule)
+    match, drawn = consider(wire.parse_prediction(prediction, task=Task(task)), r, **rule)
     holds = condition(rule, prediction, task)
     assert drawn == (1 if holds else 0)
     assert (match is not None) == (holds and r < rule.get("probability", rule.get("traffic_percentage")))
@@ -432,31 +432,31 @@ def odd() -> Iterator[Any]:
 def test_ours_a_malformed_object_is_dropped_and_counted_and_the_others_stay(part: Any) -> None:
     answer = found(("cat", 0.5), ("cat", 0.5))
     answer["predictions"].insert(1, part)
-    prediction = wire.parse(answer)
-    assert prediction.dropped == 1
+    prediction = wire.parse_prediction(answer)
+    assert prediction.dropped_count == 1
     match, _ = consider(prediction, 0.0, **counted(more_than=1, less_than=3))
     assert match is not None
 
 
 def test_each_strategy_considers_every_frame_with_draws_of_its_own_whatever_the_others_said() -> None:
     rules = (random_of(1), random_of(0), close(), {**random_of(0.5)})
-    sampler = Sampler("gate", parse(json.dumps(policy(*rules)), "p"), seed=0, accepted=AcceptedClasses())
+    sampler = Sampler("gate", parse(json.dumps(policy(*rules)), "p"), seed=0, accepted_classes=AcceptedClasses())
     alone = [{"name": "d", **random_of(0.5)}]
     lonely = parse(json.dumps({**policy(), "sampling_strategies": alone}), "p")
-    other = Sampler("gate", lonely, seed=0, accepted=AcceptedClasses())
+    other = Sampler("gate", lonely, seed=0, accepted_classes=AcceptedClasses())
     seen = []
     for number in range(200):
-        prediction = wire.parse(found(("cat", 0.5)) if number % 3 else found())
-        names = [match.strategy for match in sampler.judge(frame(number=number), prediction).matches]
+        prediction = wire.parse_prediction(found(("cat", 0.5)) if number % 3 else found())
+        names = [match.strategy for match in sampler.decide(frame(number=number), prediction).matches]
         assert names == sorted(names)
         assert ("a" in names, "b" in names, "c" in names) == (True, False, number % 3 > 0)
-        expected = [match.strategy for match in other.judge(frame(number=number), prediction).matches]
+        expected = [match.strategy for match in other.decide(frame(number=number), prediction).matches]
         assert [name for name in names if name == "d"] == expected
         seen.append("d" in names)
     assert 60 < sum(seen) < 140
 
 
 def test_where_no_strategy_matches_the_frame_goes_no_further() -> None:
-    sampler = Sampler("gate", parse(json.dumps(policy(close())), "p"), seed=0, accepted=AcceptedClasses())
-    verdict = sampler.judge(frame(), wire.parse(found(("cat", 0.9))))
-    assert (verdict.matches, verdict.refusal) == ((), Refusal.NO_MATCH)
+    sampler = Sampler("gate", parse(json.dumps(policy(close())), "p"), seed=0, accepted_classes=AcceptedClasses())
+    verdict = sampler.decide(frame(), wire.parse_prediction(found(("cat", 0.9))))
+    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NO_MATCH)

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import redis
 
 from framesift.limits import Limit, Window, window_start
-from framesift.limits.shared.requests import LATE_S
+from framesift.limits.shared.requests import MAX_PENDING_S
 
 _KINDS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
 Start = Callable[[Window, float], int]
@@ -80,7 +80,7 @@ def audit(
     how many datapoints each may hold that is bounded, and about which no platform was asked."""
     seconds, microseconds = client.time()
     # What is older may be pruned on either side.
-    since_s = seconds + microseconds / 1e6 - LATE_S + 3600.0
+    since_s = seconds + microseconds / 1e6 - MAX_PENDING_S + 3600.0
     found: list[str] = []
     here, devices = _of_spools(spools, since_s, start, found)
     there = _held(client, prefix, since_s, start, found)

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from clocks import NOON_S, ManualClock
 from framesift.datapoint import Candidate
-from framesift.limits import Later, Limit, Quota, Window
-from framesift.sinks import Delivery, Done, Outcome
-from framesift.spool import Exit, Refused, Spool
+from framesift.limits import Limit, Quota, QuotaPending, Window
+from framesift.sinks import Delivered, Delivery, DeliveryResult
+from framesift.spool import FinalOutcome, NotAccepted, Spool
 from framesift.upload.uploader import Uploader
-from rigs.spools import BATCH, Told, accepted, datapoint, make_spool, prediction, until_it_goes
+from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, prediction, retry_until_ok
 
 PAGE_BYTES = 4096
 SINK_LIMITS = (Limit(Window.MINUTELY, 500),)
@@ -58,7 +58,7 @@ class Built:
     pictures: dict[str, bytes]
     buried: int
     used: int
-    exits: dict[Exit, int]
+    exits: dict[FinalOutcome, int]
 
 
 @dataclass
@@ -99,21 +99,21 @@ def build(folder: Path, number: int = 200, *, seed: int = 1, most_bytes: int = 6
         what = datapoint(clock, id=id, jpeg=pictures[id], what=prediction("car", chance.choice("abc")), frame=n)
         candidate = Candidate(quota.strategy, round(chance.random(), 3), ("north", "gate-7"), BATCH)
         waits = n % 10 == 4  # these are plenty
-        accepted(spool.put(what, [candidate], [quota], Later((quota,)) if waits else None))
+        accepted(spool.put(what, [candidate], [quota], QuotaPending((quota,)) if waits else None))
         used += is_scarce
         clock.advance(0.5)
     for n, item in enumerate(spool.claim(number // 4, SINK_LIMITS).items[: number // 5]):  # the others are being sent
         if n % 4 == 0:
-            spool.done(item.id)
+            spool.complete(item.id)
             del pictures[item.id]
         elif n % 4 == 1:
-            spool.later(item.id, NOON_S + 600.0, "not now")
+            spool.retry_later(item.id, NOON_S + 600.0, "not now")
         elif n % 4 == 2:
-            spool.registered(item.id, f"image-{item.frame}")
+            spool.mark_registered(item.id, f"image-{item.frame}")
         else:
             spool.bury(item.id, "refused")
             buried += 1
-    exits = spool.tallies()
+    exits = spool.outcome_counts()
     if not log:
         spool.close()
     folder.mkdir()
@@ -237,10 +237,10 @@ class _Sink:
         self.arrived: list[Delivery] = []
         self.last_s = clock.monotonic()
 
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:  # noqa: ARG002
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:  # noqa: ARG002
         self.arrived.append(delivery)
         self.last_s = self._clock.monotonic()
-        return Done()
+        return Delivered()
 
     def check(self) -> str | None:
         return None
@@ -253,7 +253,7 @@ def survive(built: Built, flip: Flip, folder: Path, *, deliver: bool = True) -> 
     """folder: for the copy; it must not be there yet."""
     shutil.copytree(built.folder, folder)
     flip.into(folder)
-    told, out = Told(), Survival()
+    told, out = RecordedReports(), Survival()
     clock = ManualClock(waiters=int(deliver))
     spool = make_spool(folder, clock, report=told)
     try:
@@ -278,7 +278,7 @@ def survive(built: Built, flip: Flip, folder: Path, *, deliver: bool = True) -> 
 
 def _put_more(built: Built, spool: Spool, clock: ManualClock, out: Survival) -> int:
     """Nobody shares the limits any more, and new frames come. Says how many were accepted."""
-    until_it_goes(spool.credits.adopt)
+    retry_until_ok(spool.shared_quota.grant_pending_locally)
     granted = sum(_put(spool, clock, _quota("scarce", built.used + SPARE)) for _ in range(SPARE + 2))
     if granted > SPARE:
         out.wrong.append(f"{granted} credits were granted where {SPARE} were left")
@@ -290,8 +290,8 @@ def _put_more(built: Built, spool: Spool, clock: ManualClock, out: Survival) -> 
 def _put(spool: Spool, clock: ManualClock, quota: Quota) -> bool:
     what = datapoint(clock, jpeg=b"new")
     candidate = Candidate(quota.strategy, 0.5, (), quota.batch)
-    answer = until_it_goes(lambda: spool.put(what, [candidate], [quota]))
-    return not isinstance(answer, Refused)
+    answer = retry_until_ok(lambda: spool.put(what, [candidate], [quota]))
+    return not isinstance(answer, NotAccepted)
 
 
 def _deliver(spool: Spool, clock: ManualClock, out: Survival) -> _Sink:
@@ -299,10 +299,10 @@ def _deliver(spool: Spool, clock: ManualClock, out: Survival) -> _Sink:
     sink, failures = _Sink(clock), list[BaseException]()
     chance = random.Random(1)
     uploader = Uploader(
-        spool, sink, workers=1, sink_limits=SINK_LIMITS, clock=clock, chance=chance, failed=failures.append
+        spool, sink, workers=1, sink_limits=SINK_LIMITS, clock=clock, rng=chance, failed=failures.append
     )
     uploader.start()
-    while not failures and not uploader.drained() and clock.monotonic() - sink.last_s < 7200.0:
+    while not failures and not uploader.is_drained() and clock.monotonic() - sink.last_s < 7200.0:
         threading.Event().wait(0.005)
     assert uploader.stop(60)
     out.wrong += [f"the uploader ended: {type(error).__name__}: {error}" for error in failures]
@@ -326,7 +326,7 @@ def _account(built: Built, new: int, flip: Flip, spool: Spool, sink: _Sink, out:
         out.wrong.append(f"left behind: {dict(states)}")
     there = len(built.pictures) + new
     if flip.tree != "tally":  # a number that is another now can't be told from the right one
-        out.lost = spool.tallies()[Exit.BURIED] - built.exits[Exit.BURIED]
+        out.lost = spool.outcome_counts()[FinalOutcome.BURIED] - built.exits[FinalOutcome.BURIED]
         if out.delivered + out.buried + out.lost != there:
             out.wrong.append(
                 f"{there} were there: {out.delivered} delivered, {out.buried} buried, {out.lost} counted as lost"

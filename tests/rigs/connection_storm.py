@@ -31,7 +31,7 @@ _WORDS = (
 )
 
 
-class Storm:
+class ConnectionStorm:
     def __init__(self, port: int) -> None:
         self._port = port
         self._chance = random.Random(1)
@@ -39,7 +39,7 @@ class Storm:
         self._number = itertools.count()
         self._due: list[tuple[float, int, str, socket.socket | None]] = []
 
-    def blow(self, kinds: dict[str, int]) -> None:
+    def run(self, kinds: dict[str, int]) -> None:
         """For ever."""
         for kind, count in kinds.items():
             for _ in range(count):
@@ -104,4 +104,4 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     port, silent, slow, hostile = map(int, sys.argv[1:])
-    Storm(port).blow({"silent": silent, "slow": slow, "hostile": hostile})
+    ConnectionStorm(port).run({"silent": silent, "slow": slow, "hostile": hostile})

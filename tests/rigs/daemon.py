@@ -58,7 +58,7 @@ def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: s
         timeout=timeout_s,
         check=False,
     )
-    assert not canaries.in_text(ended.stdout + ended.stderr), f"{words} printed a secret"
+    assert not canaries.find_in_text(ended.stdout + ended.stderr), f"{words} printed a secret"
     return ended
 
 
@@ -113,7 +113,7 @@ class Daemon:
 
     def stop(self, timeout_s: float = 15.0) -> int:
         seen = _told_by_the_kernel(self.process.pid).decode(errors="replace")
-        assert not canaries.in_text(seen), "a process shows a secret to the whole machine"
+        assert not canaries.find_in_text(seen), "a process shows a secret to the whole machine"
         self.process.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
@@ -136,7 +136,7 @@ class Daemon:
             self.kill()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        assert not canaries.in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
+        assert not canaries.find_in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
 
     def _listen(self) -> None:
         assert self.process.stdout is not None

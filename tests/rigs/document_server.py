@@ -20,26 +20,26 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Visit:
+class ReceivedRequest:
     """One request: the path with its query, and who it said it was."""
 
     path: str
     authorization: str | None
 
 
-class Documents:
+class DocumentServer:
     """Answers GET with the page of the path (without its query), or 404."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
-        self.visits: list[Visit] = []
+        self.visits: list[ReceivedRequest] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                outer.visits.append(Visit(self.path, self.headers.get("Authorization")))
+                outer.visits.append(ReceivedRequest(self.path, self.headers.get("Authorization")))
                 page = outer.pages.get(self.path.partition("?")[0], Page(b"nothing here", 404))
                 self.send_response(page.status)
                 for name, value in page.headers.items():
@@ -58,7 +58,7 @@ class Documents:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Documents:
+    def __enter__(self) -> DocumentServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -117,7 +117,7 @@ def clip(path: Path, shapes: Sequence[Shape], fps: int = 5) -> Path:
     return path
 
 
-def said(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
+def write_recording(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
     """A recording of predictions, for a model of the type `recorded`."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path

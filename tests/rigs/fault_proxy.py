@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Between:
+class FaultProxy:
     """mode: `pass`, `swallow` (what the server answers goes nowhere), `cut` (the connection ends where an answer would
     begin), `half` (half of an answer comes)."""
 
@@ -78,8 +78,8 @@ class Between:
 
 
 @contextmanager
-def between(port: int, certificate: tuple[Path, Path] | None = None) -> Iterator[Between]:
-    made = Between(port, certificate)
+def fault_proxy(port: int, certificate: tuple[Path, Path] | None = None) -> Iterator[FaultProxy]:
+    made = FaultProxy(port, certificate)
     try:
         yield made
     finally:

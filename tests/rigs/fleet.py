@@ -10,12 +10,12 @@ from typing import Any
 
 from clocks import ManualClock
 from framesift.datapoint import Candidate
-from framesift.fleet.reconcile import Crediting, place_of
-from framesift.limits import Account, Granted, Later, Limit, Quota, Refused, Window
+from framesift.fleet.reconcile import Reconciler, instance_id_of
+from framesift.limits import AccountLimit, Limit, Quota, QuotaGranted, QuotaPending, QuotaRefused, Window
 from framesift.limits.local import LocalLimits
-from framesift.limits.shared.ledgers import Fleet
-from framesift.limits.shared.requests import UTC, Calendar, Requests
-from framesift.limits.shared.server import Server
+from framesift.limits.shared.ledgers import SharedLedgers
+from framesift.limits.shared.requests import UTC_CALENDAR, Calendar, LedgerRequest
+from framesift.limits.shared.server import RedisAddress
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from rigs.spools import datapoint, make_spool
 
@@ -32,37 +32,39 @@ class FleetDevice:
     def __init__(
         self,
         folder: Path,
-        server: Server,
+        server: RedisAddress,
         clock: ManualClock | None = None,
         *,
-        calendar: Calendar = UTC,
+        calendar: Calendar = UTC_CALENDAR,
         ceiling: float = 1.0,
         restore_s: float = 0.0,
         late_s: float = 48 * 3600.0,
-        accounts: Sequence[Account] = (),
+        accounts: Sequence[AccountLimit] = (),
         **spool: Any,
     ) -> None:
         self.clock = clock or ManualClock()
-        self.fleet = Fleet(
-            server, prefix="framesift", calendar=calendar, ceiling=ceiling, restore_s=restore_s, look=self._look
+        self.fleet = SharedLedgers(
+            server, prefix="framesift", calendar=calendar, local_ceiling=ceiling, restore_s=restore_s, wake=self._look
         )
         folder.mkdir(exist_ok=True)
-        self.spool: Spool = make_spool(folder, self.clock, limits=LocalLimits(), refunded=self.fleet.doubt, **spool)
+        self.spool: Spool = make_spool(
+            folder, self.clock, limits=LocalLimits(), refunded=self.fleet.request_audit, **spool
+        )
         self.looks = 0
         self.nudges = 0
         self.reports: list[str | None] = []
         self.failures: list[BaseException] = []
-        self.crediting = Crediting(
+        self.crediting = Reconciler(
             self.fleet,
             self.spool,
             self.clock,
-            late_s=late_s,
+            max_pending_s=late_s,
             projects=lambda: [PROJECT],
             accounts=lambda: accounts,
-            granted=self._nudge,
-            report=self.reports.append,
-            failed=self.failures.append,
-            chance=random.Random(1),
+            on_granted=self._nudge,
+            on_problem=self.reports.append,
+            on_failure=self.failures.append,
+            rng=random.Random(1),
         )
         self.spool.open()
 
@@ -74,15 +76,17 @@ class FleetDevice:
 
     def offer(
         self, *quotas: Quota, score: float | None = None, id: str | None = None, jpeg: bytes = b"a picture"
-    ) -> Accepted | Refused | str:
+    ) -> Accepted | QuotaRefused | str:
         """What became of a frame: accepted, refused by a ledger, or by the spool (in a word)."""
         made = datapoint(self.clock, id=id, jpeg=jpeg)
         grant = self.fleet.charge(made.id, quotas, made.captured, self.clock.now())
-        if isinstance(grant, Refused):
+        if isinstance(grant, QuotaRefused):
             return grant
         kept = False
         try:
-            if isinstance(grant, Later) and isinstance(self.spool.ask(grant.within, made.captured), Refused):
+            if isinstance(grant, QuotaPending) and isinstance(
+                self.spool.check_quota(grant.local_quotas, made.captured), QuotaRefused
+            ):
                 return "limit"
             candidates = [Candidate(q.strategy, score, (f"of-{q.strategy}",), q.batch, True, PROJECT) for q in quotas]
             answer = self.spool.put(made, candidates, quotas, grant)
@@ -93,17 +97,17 @@ class FleetDevice:
         except SpoolBroken:
             return "spool_broken"
         finally:
-            self.fleet.settled(PROJECT, made.id, kept)
+            self.fleet.report_stored(PROJECT, made.id, kept)
 
     def accepted(self, count: int, *quotas: Quota, **how: Any) -> list[str]:
         """The ids of those that were accepted, of so many frames."""
         answers = [self.offer(*quotas, **how) for _ in range(count)]
         return [answer.id for answer in answers if isinstance(answer, Accepted)]
 
-    def look(self) -> float:
+    def reconcile(self) -> float:
         """Does what there is to do, until nothing is left that can be done at once."""
         for _ in range(100):
-            wait_s = self.crediting.look_once()
+            wait_s = self.crediting.reconcile_once()
             if wait_s > 0:
                 return wait_s
         raise AssertionError("it never comes to rest")
@@ -111,61 +115,61 @@ class FleetDevice:
     def recover(self) -> None:
         """Looks until the ledger can be asked again."""
         for _ in range(3):
-            self.look()
+            self.reconcile()
             if self.crediting.problem is None:
                 return
         raise AssertionError(self.crediting.problem)
 
-    def look_until_open(self) -> None:
+    def reconcile_until_open(self) -> None:
         """Connects, and asks for no credits yet."""
-        ledger = self.fleet.ledger(PROJECT)
+        ledger = self.fleet.ledger_for(PROJECT)
         if ledger is None:
-            self.fleet.call_itself(self.spool.credits.device(), place_of(self.spool, self.clock.now()))
-            ledger = self.fleet.ledger(PROJECT)
+            self.fleet.set_identity(self.spool.shared_quota.device_id(), instance_id_of(self.spool, self.clock.now()))
+            ledger = self.fleet.ledger_for(PROJECT)
         assert ledger is not None
-        ledger.knows_all(ledger.open(self.clock.now()).generation)
-        ledger.is_well()
+        ledger.set_synced(ledger.connect(self.clock.now()).generation)
+        ledger.set_available()
 
-    def forget_and_look(self) -> None:
+    def forget_and_reconcile(self) -> None:
         """The next look connects anew."""
         for _, ledger in self.fleet.ledgers():
-            ledger.is_away("the test says so")
-        self.look()
+            ledger.set_unavailable("the test says so")
+        self.reconcile()
 
     def leave(self) -> list[str]:
         """The ids of all that may leave, which are delivered."""
         items = self.spool.claim(1000).items
         for item in items:
-            self.spool.done(item.id)
+            self.spool.complete(item.id)
         return [item.id for item in items]
 
     @property
     def waiting(self) -> int:
-        return self.spool.counts().uncredited
+        return self.spool.counts().pending_quota
 
-    def exits(self, name: str) -> int:
-        return {exit.value: count for exit, count in self.spool.tallies().items()}[name]
+    def outcomes(self, name: str) -> int:
+        return {exit.value: count for exit, count in self.spool.outcome_counts().items()}[name]
 
     def used(self, name: str = "hard", window: Window = Window.DAILY) -> int:
-        ledger = self.fleet.ledger(PROJECT)
+        ledger = self.fleet.ledger_for(PROJECT)
         assert ledger is not None
-        (count,) = ledger.ask(Requests(look=[(name, window)]), self.clock.now()).look
+        (count,) = ledger.send(LedgerRequest(usage=[(name, window)]), self.clock.now()).usage
         return count
 
-    def die(self) -> None:
+    def crash(self) -> None:
         """As if it were killed: nothing is given back, and nobody is told."""
         self.spool.close()
         self.fleet.close()
 
     def __enter__(self) -> FleetDevice:
-        self.look()
+        self.reconcile()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.die()
+        self.crash()
         assert not self.failures, self.failures
 
 
 def strategy_of(answer: object) -> str:
-    assert isinstance(answer, Accepted | Granted), answer
+    assert isinstance(answer, Accepted | QuotaGranted), answer
     return answer.strategy

@@ -40,15 +40,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
-from framesift.datapoint import Candidate, new_id
-from framesift.fleet.reconcile import Crediting
-from framesift.limits import Granted, Limit, Quota, Refused, Window
+from framesift.datapoint import Candidate, new_datapoint_id
+from framesift.fleet.reconcile import Reconciler
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window
 from framesift.limits.local import LocalLimits
-from framesift.limits.shared.ledger import FRAME_WITHIN_S
-from framesift.limits.shared.ledgers import Fleet
-from framesift.limits.shared.requests import UTC
-from framesift.limits.shared.server import Server
-from framesift.spool import Accepted, Exit, Spool, SpoolBroken, SpoolFull, WhenFull
+from framesift.limits.shared.ledger import FRAME_TIMEOUT_S
+from framesift.limits.shared.ledgers import SharedLedgers
+from framesift.limits.shared.requests import UTC_CALENDAR
+from framesift.limits.shared.server import RedisAddress
+from framesift.spool import Accepted, FinalOutcome, Spool, SpoolBroken, SpoolFull, WhenFull
 from rigs.fleet_device import PREFIX, PROJECT
 from rigs.spools import datapoint
 
@@ -96,7 +96,7 @@ class Made:
     took_s: list[float] = field(default_factory=list)
 
 
-class LyingClock(SystemClock):
+class SteppingClock(SystemClock):
     """The real clock, whose wall time is wrong, and can be set."""
 
     def __init__(self, offset_s: float) -> None:
@@ -112,15 +112,15 @@ class Device:
     def __init__(self, folder: Path, options: Options) -> None:
         self.options = options
         offset_s = options.wall_offset_s if options.wall_s is None else options.wall_s - time.time()
-        self.clock = LyingClock(offset_s)
+        self.clock = SteppingClock(offset_s)
         self.stopping = threading.Event()
         self.quotas = options.quotas()
-        self.fleet = Fleet(
-            Server("127.0.0.1", options.port),
+        self.fleet = SharedLedgers(
+            RedisAddress("127.0.0.1", options.port),
             prefix=PREFIX,
-            calendar=UTC,
+            calendar=UTC_CALENDAR,
             restore_s=options.restore_s,
-            look=lambda: self.crediting.rounds.wake(),
+            wake=lambda: self.crediting.task.wake(),
         )
         self.spool = Spool(
             folder / "spool.db",
@@ -129,19 +129,19 @@ class Device:
             when_full=WhenFull.EVICT_LOWEST,
             clock=self.clock,
             limits=LocalLimits(),
-            refunded=self.fleet.doubt,
+            on_refund=self.fleet.request_audit,
         )
-        self.crediting = Crediting(
+        self.crediting = Reconciler(
             self.fleet,
             self.spool,
             self.clock,
-            late_s=86400.0,
+            max_pending_s=86400.0,
             projects=lambda: (PROJECT,),
             accounts=lambda: (),
-            granted=lambda: None,
-            report=lambda problem: say(f"credits {problem}") if problem else say("ready"),
-            failed=_failed,
-            chance=random.Random(options.seed),
+            on_granted=lambda: None,
+            on_problem=lambda problem: print_line(f"credits {problem}") if problem else print_line("ready"),
+            on_failure=_failed,
+            rng=random.Random(options.seed),
         )
         self.threads = [threading.Thread(target=self._collect, args=(n,)) for n in range(options.threads)]
         if options.delivers:
@@ -149,7 +149,7 @@ class Device:
 
     def start(self) -> None:
         self.spool.open()
-        self.crediting.rounds.start()
+        self.crediting.task.start()
         for thread in self.threads:
             thread.start()
 
@@ -157,35 +157,37 @@ class Device:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-        self.crediting.rounds.stop(5.0)
+        self.crediting.task.stop(5.0)
         self.fleet.close()
         self.spool.close()
 
     def decide(self, thread: int) -> tuple[str, float]:
         """As the intake does it, for one frame. What became of it, and the seconds of the decision."""
         now = self.clock.now()
-        id = new_id()
+        id = new_datapoint_id()
         began_s = time.monotonic()
         grant = self.fleet.charge(id, self.quotas, now, now)
         took_s = time.monotonic() - began_s
-        if took_s > FRAME_WITHIN_S / 2:
-            say(f"w {thread} {took_s:.4f} {began_s:.4f}")
-        if isinstance(grant, Refused):
+        if took_s > FRAME_TIMEOUT_S / 2:
+            print_line(f"w {thread} {took_s:.4f} {began_s:.4f}")
+        if isinstance(grant, QuotaRefused):
             return "refused", took_s
         answer: Any = None
         try:
-            if isinstance(grant, Granted) or not isinstance(self.spool.ask(grant.within, now), Refused):
+            if isinstance(grant, QuotaGranted) or not isinstance(
+                self.spool.check_quota(grant.local_quotas, now), QuotaRefused
+            ):
                 candidates = [Candidate(q.strategy, None, (), q.batch) for q in self.quotas]
                 made = datapoint(self.clock, id=id, captured=now, jpeg=os.urandom(3000))
                 answer = self.spool.put(made, candidates, self.quotas, grant)
         except (SpoolBroken, SpoolFull):
             pass
         finally:
-            self.fleet.settled(PROJECT, id, isinstance(answer, Accepted))
+            self.fleet.report_stored(PROJECT, id, isinstance(answer, Accepted))
         if not isinstance(answer, Accepted):
             return "refused", took_s
-        is_granted = isinstance(grant, Granted)
-        say(f"{'+' if is_granted else '~'} {id}")
+        is_granted = isinstance(grant, QuotaGranted)
+        print_line(f"{'+' if is_granted else '~'} {id}")
         return ("granted" if is_granted else "waiting"), took_s
 
     def make(self, number: int) -> Made:
@@ -199,13 +201,13 @@ class Device:
     def settle(self) -> None:
         """Until nothing waits for a credit and the two sides agree."""
         while not self.stopping.wait(0.1):
-            ledger = self.fleet.ledger(PROJECT)
+            ledger = self.fleet.ledger_for(PROJECT)
             if self.crediting.problem is None and ledger is not None and ledger.problem is None:
-                if not self.spool.counts().uncredited and not ledger.take_doubts():
-                    say("settled")
+                if not self.spool.counts().pending_quota and not ledger.pop_audit_request():
+                    print_line("settled")
                     return
-                ledger.doubt()
-                self.crediting.rounds.wake()
+                ledger.request_audit()
+                self.crediting.task.wake()
 
     def _collect(self, number: int) -> None:
         while not self.stopping.wait(self.options.pause_s):
@@ -218,18 +220,18 @@ class Device:
                 items = self.spool.claim(4).items
                 for item in items:
                     is_duplicate = chance.random() < self.options.duplicates
-                    say(f"{'x' if is_duplicate else '-'} {item.id}")
-                    self.spool.done(item.id, Exit.DUPLICATE if is_duplicate else Exit.DELIVERED)
+                    print_line(f"{'x' if is_duplicate else '-'} {item.id}")
+                    self.spool.complete(item.id, FinalOutcome.DUPLICATE if is_duplicate else FinalOutcome.DELIVERED)
             except (SpoolBroken, SpoolFull):
                 continue
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
 def _failed(error: BaseException) -> None:
-    say(f"failed {error!r}")
+    print_line(f"failed {error!r}")
     os.kill(os.getpid(), signal.SIGABRT)
 
 
@@ -240,9 +242,9 @@ def main(folder: Path, options: Options) -> None:
         word, *arguments = line.split()
         if word == "make":
             made = device.make(int(arguments[0]))
-            say(f"done {json.dumps(asdict(made))}")
+            print_line(f"done {json.dumps(asdict(made))}")
         elif word == "wait":
-            device.crediting.rounds.wait_for_first_look(20.0)
+            device.crediting.task.wait_for_first_run(20.0)
         elif word == "step":
             device.clock.offset_s += float(arguments[0])
         elif word == "settle":

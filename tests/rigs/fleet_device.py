@@ -16,13 +16,13 @@ PREFIX = "framesift"
 CHILD = Path(__file__).parent / "fleet_child.py"
 
 
-class Device:
+class DeviceProcess:
     """options: of fleet_child.Options. said: everything that any of its processes ever said, as words."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.options = options
-        self.said: list[list[str]] = []
+        self.lines: list[list[str]] = []
         self._heard = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
         self._listener: threading.Thread | None = None
@@ -32,10 +32,10 @@ class Device:
     def spool(self) -> Path:
         return self.folder / "spool.db"
 
-    def start(self, *before: str, **options: Any) -> Device:
+    def start(self, *before: str, **options: Any) -> DeviceProcess:
         """before: words that come before the command, as strace's."""
         self.folder.mkdir(exist_ok=True)
-        self._since = len(self.said)
+        self._since = len(self.lines)
         written = json.dumps({**self.options, **options})
         self._process = subprocess.Popen(
             [*before, sys.executable, str(CHILD), str(self.folder), written],
@@ -52,16 +52,16 @@ class Device:
         for line in process.stdout:
             with self._heard:
                 if line.endswith("\n"):
-                    self.said.append(line.split(maxsplit=1 if line.startswith("done") else -1))
+                    self.lines.append(line.split(maxsplit=1 if line.startswith("done") else -1))
                 self._heard.notify_all()
 
-    def tell(self, *words: object) -> None:
+    def send(self, *words: object) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join(map(str, words)) + "\n")
         self._process.stdin.flush()
 
-    def hear(self, word: str, within_s: float = 30.0) -> list[str]:
+    def wait_for_line(self, word: str, within_s: float = 30.0) -> list[str]:
         """The next line that begins with the word, of those that nobody has heard yet of this process."""
         return self.until(lambda words: words[0] == word, self._since, within_s)
 
@@ -70,22 +70,22 @@ class Device:
         with self._heard:
 
             def index() -> int | None:
-                return next((i for i in range(since, len(self.said)) if is_it(self.said[i])), None)
+                return next((i for i in range(since, len(self.lines)) if is_it(self.lines[i])), None)
 
-            assert self._heard.wait_for(lambda: index() is not None, within_s), f"not said: {self.said[-5:]}"
+            assert self._heard.wait_for(lambda: index() is not None, within_s), f"not said: {self.lines[-5:]}"
             found = index()
             assert found is not None
             self._since = found + 1
-            return self.said[found]
+            return self.lines[found]
 
     def make(self, number: int) -> dict[str, Any]:
-        self.tell("make", number)
-        made: dict[str, Any] = json.loads(self.hear("done", 60.0)[1])
+        self.send("make", number)
+        made: dict[str, Any] = json.loads(self.wait_for_line("done", 60.0)[1])
         return made
 
     def settle(self, within_s: float = 60.0) -> None:
-        self.tell("settle")
-        self.hear("settled", within_s)
+        self.send("settle")
+        self.wait_for_line("settled", within_s)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -94,7 +94,7 @@ class Device:
 
     def stop(self) -> None:
         if self._process is not None:
-            self.tell("stop")
+            self.send("stop")
             self._end()
 
     def wait(self) -> int:
@@ -116,4 +116,4 @@ class Device:
 
     def ids(self, sign: str) -> Sequence[str]:
         with self._heard:
-            return [words[1] for words in self.said if words[0] == sign]
+            return [words[1] for words in self.lines if words[0] == sign]

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from clocks import ManualClock
 from framesift.clock.clock import Clock
-from framesift.listeners import DoorOptions
-from framesift.listeners.ingest import Bounds, DatapointsDoor
-from framesift.listeners.proxy import PassThrough
-from framesift.listeners.stream_intakes import Models
+from framesift.listeners import ListenerSettings
+from framesift.listeners.ingest import IngestBounds, IngestListener
+from framesift.listeners.proxy import ProxyListener
+from framesift.listeners.stream_intakes import ModelPolicies
 from framesift.policy.policy import Policy, parse
-from framesift.sampling.candidates import Origin
+from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
-from framesift.spool import Item
+from framesift.spool import ClaimedDatapoint
 from framesift.telemetry import Telemetry
 from rigs.spools import make_spool
 
@@ -59,20 +59,20 @@ def pixels_of(jpeg: bytes) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def spoken(port: int, *said: bytes, timeout_s: float = 20.0) -> bytes:
+def raw_exchange(port: int, *said: bytes, timeout_s: float = 20.0) -> bytes:
     """Says these bytes to a port of this machine, and returns what comes back until the other side ends."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         for some in said:
             connection.sendall(some)
-        return heard(connection)
+        return read_all(connection)
 
 
-def asking(*lines: str, first: str = "POST /datapoints HTTP/1.1", host: str = "Host: localhost") -> bytes:
+def request_head(*lines: str, first: str = "POST /datapoints HTTP/1.1", host: str = "Host: localhost") -> bytes:
     """The head of a request with JSON, in bytes; its body is to follow."""
     return "\r\n".join((first, host, "Content-Type: application/json", *lines, "", "")).encode("latin-1")
 
 
-def heard(connection: socket.socket, count: int = 1 << 40) -> bytes:
+def read_all(connection: socket.socket, count: int = 1 << 40) -> bytes:
     """What comes until the other side ends, or so many bytes of it."""
     got = b""
     try:
@@ -87,7 +87,7 @@ def in_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def said(width: int = 64, height: int = 48, **of_the_car: Any) -> dict[str, Any]:
+def prediction_json(width: int = 64, height: int = 48, **of_the_car: Any) -> dict[str, Any]:
     """A prediction in the wire format: one car."""
     car = {"x": 32.0, "y": 24.0, "width": 16.0, "height": 8.0, "confidence": 0.5, "class": "car", "class_id": 0}
     return {"image": {"width": width, "height": height}, "predictions": [{**car, **of_the_car}]}
@@ -99,7 +99,7 @@ class Style:
     level: str = "debug"
 
 
-class Doorway:
+class RunningListener:
     """A door, and what stands behind it. intake_of: instead of the usual intakes."""
 
     def __init__(
@@ -108,9 +108,9 @@ class Doorway:
         what: Policy,
         clock: Clock,
         intake_of: Callable[[str], Intake] | None,
-        bounds: Bounds | None,
+        bounds: IngestBounds | None,
         most_waiting: int,
-        models: Models | None,
+        models: ModelPolicies | None,
         spool: dict[str, Any],
         options: dict[str, Any],
     ) -> None:
@@ -122,8 +122,8 @@ class Doorway:
         self.intakes: dict[str, Intake] = {}
         self.failures: list[BaseException] = []
         self._looked = threading.Condition()
-        chosen = DoorOptions.model_validate_json(json.dumps({"listen": "127.0.0.1:0", **options}))
-        self.door: DatapointsDoor | PassThrough
+        chosen = ListenerSettings.model_validate_json(json.dumps({"listen": "127.0.0.1:0", **options}))
+        self.door: IngestListener | ProxyListener
         parts: dict[str, Any] = {
             "intake_of": intake_of or self.intake_of,
             "clock": clock,
@@ -131,20 +131,20 @@ class Doorway:
             "failed": self.failures.append,
         }
         if chosen.upstream is None:
-            self.door = DatapointsDoor(chosen, bounds=bounds, **parts)
+            self.door = IngestListener(chosen, bounds=bounds, **parts)
         else:
-            self.door = PassThrough(chosen, most_waiting=most_waiting, models=models, **parts)
+            self.door = ProxyListener(chosen, max_waiting=most_waiting, model_policies=models, **parts)
 
     def intake_of(self, stream: str) -> Intake:
         intake = self.intakes[stream] = Intake(
             stream,
-            Origin("gate-7", ("fleet",), ("north",), seed=0),
+            CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=self.policy,
-            classes=AcceptedClasses({}),
+            accepted_classes=AcceptedClasses({}),
             spool=self.spool,
             telemetry=self.telemetry,
             clock=self.clock,
-            accepted=lambda: None,
+            on_accepted=lambda: None,
         )
         return intake
 
@@ -162,12 +162,12 @@ class Doorway:
             how["json"] = content
         return requests.post(f"{self.url}/datapoints", timeout=30.0, **how)
 
-    def items(self) -> tuple[Item, ...]:
+    def items(self) -> tuple[ClaimedDatapoint, ...]:
         """What is in the spool: all of it, once."""
         return tuple(self.spool.claim(1000).items)
 
     def count(self, outcome: str) -> int:
-        return self.telemetry.snapshot().doors.get(outcome, 0)
+        return self.telemetry.report().doors.get(outcome, 0)
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Looks a hundred times a second whether the condition holds."""
@@ -180,19 +180,19 @@ class Doorway:
 
 
 @contextmanager
-def doorway(
+def running_listener(
     folder: Path,
     what: Policy | None = None,
     *,
     clock: Clock | None = None,
     intake_of: Callable[[str], Intake] | None = None,
-    bounds: Bounds | None = None,
+    bounds: IngestBounds | None = None,
     most_waiting: int = 32,
-    models: Models | None = None,
+    models: ModelPolicies | None = None,
     spool: dict[str, Any] | None = None,
     **options: Any,
-) -> Iterator[Doorway]:
-    made = Doorway(
+) -> Iterator[RunningListener]:
+    made = RunningListener(
         folder, what or policy(), clock or ManualClock(), intake_of, bounds, most_waiting, models, spool or {}, options
     )
     made.spool.open()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clocks import ManualClock
 from framesift.clock.moment import Moment
-from framesift.limits import Granted, Limit, Quota, Refused, Unknown, Window
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, Window
 from framesift.limits.local import TABLES, LocalLimits
 
 
@@ -21,7 +21,7 @@ def quota(strategy: str, *limits: tuple[Window, int], most: int | None = None, b
     return Quota(strategy, tuple(Limit(w, v) for w, v in limits), batch, most)
 
 
-class Desk:
+class LimitsClient:
     """Charges ids of its own."""
 
     def __init__(self, cursor: sqlite3.Cursor, clock: ManualClock, limits: LocalLimits | None = None) -> None:
@@ -30,11 +30,11 @@ class Desk:
         self.limits = limits or LocalLimits()
         self.number = 0
 
-    def charge(self, *quotas: Quota, captured: Moment | None = None) -> Granted | Refused | Unknown:
+    def charge(self, *quotas: Quota, captured: Moment | None = None) -> QuotaGranted | QuotaRefused | QuotaUnknown:
         self.number += 1
         now = self.clock.now()
         return self.limits.charge(self.cursor, f"id-{self.number}", quotas, captured or now, now)
 
     def granted(self, *quotas: Quota, tries: int = 100) -> int:
         """How many of `tries` are granted."""
-        return sum(isinstance(self.charge(*quotas), Granted) for _ in range(tries))
+        return sum(isinstance(self.charge(*quotas), QuotaGranted) for _ in range(tries))

@@ -16,7 +16,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RawRequest:
     """A request as it came: its first line and headers, and its body."""
 
     head: str
@@ -37,12 +37,12 @@ class Asked:
 class Peer:
     """One connection, as the server sees it."""
 
-    def __init__(self, connection: socket.socket, raw: Raw) -> None:
+    def __init__(self, connection: socket.socket, raw: RawServer) -> None:
         self._connection = connection
         self._raw = raw
         self._file = connection.makefile("rb")
 
-    def read(self) -> Asked | None:
+    def read(self) -> RawRequest | None:
         """The next request, whole; None where the client has closed."""
         lines: list[bytes] = []
         while (line := self._file.readline()) not in (b"\r\n", b""):
@@ -50,8 +50,8 @@ class Peer:
         if not lines:
             return None
         head = b"".join(lines).decode("latin-1").rstrip("\r\n")
-        asked = Asked(head, b"")
-        asked = Asked(head, self._file.read(int(asked.header("Content-Length") or 0)))
+        asked = RawRequest(head, b"")
+        asked = RawRequest(head, self._file.read(int(asked.header("Content-Length") or 0)))
         self._raw.asked.append(asked)
         return asked
 
@@ -101,7 +101,7 @@ class Peer:
         self._connection.close()
 
 
-class Raw:
+class RawServer:
     """talk: what to do with each connection, in a thread of its own; it is closed when that returns.
 
     connections: how many there were. asked: the requests that were read. tls: certificate and key.
@@ -109,7 +109,7 @@ class Raw:
 
     def __init__(self, talk: Callable[[Peer], object], certificate: tuple[Path, Path] | None = None) -> None:
         self.connections = 0
-        self.asked: list[Asked] = []
+        self.asked: list[RawRequest] = []
         self.over = threading.Event()
         self._talk = talk
         self._tls: ssl.SSLContext | None = None
@@ -122,7 +122,7 @@ class Raw:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> RawServer:
         self._begin(self._accept)
         return self
 
@@ -164,7 +164,7 @@ class Raw:
 
 
 @contextlib.contextmanager
-def answering(*answers: bytes, certificate: tuple[Path, Path] | None = None) -> Iterator[Raw]:
+def answering(*answers: bytes, certificate: tuple[Path, Path] | None = None) -> Iterator[RawServer]:
     """Answers each connection's requests with these bytes, one after the other, and then closes it."""
 
     def talk(peer: Peer) -> None:
@@ -173,11 +173,11 @@ def answering(*answers: bytes, certificate: tuple[Path, Path] | None = None) -> 
                 return
             peer.send(answer)
 
-    with Raw(talk, certificate) as raw:
+    with RawServer(talk, certificate) as raw:
         yield raw
 
 
-def nobody_listens() -> tuple[socket.socket, int]:
+def reserve_closed_port() -> tuple[socket.socket, int]:
     """A port of this machine that refuses connections for as long as the socket is held."""
     place = socket.socket()
     place.bind(("127.0.0.1", 0))

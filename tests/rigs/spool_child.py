@@ -47,9 +47,9 @@ def main(folder: Path, limit: int, sink_limit: int, set_s: float) -> None:
         while True:
             for item in spool.claim(2, [Limit(Window.DAILY, sink_limit)]).items:
                 say(">", item.id)
-                spool.jpeg(item.id)
+                spool.read_jpeg(item.id)
                 say("-", item.id)
-                spool.done(item.id)
+                spool.complete(item.id)
 
     for loop in (collect, collect, deliver):
         threading.Thread(target=loop, daemon=True).start()

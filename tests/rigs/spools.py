@@ -16,7 +16,7 @@ from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota, Window
 from framesift.limits.local import LocalLimits
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
-from framesift.spool import Accepted, Refused, Spool, SpoolBroken, SpoolFull, WhenFull
+from framesift.spool import Accepted, NotAccepted, Spool, SpoolBroken, SpoolFull, WhenFull
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ BATCH = "batch_2026_09_10"
 
 
 @dataclass
-class Told:
+class RecordedReports:
     """What the spool reported."""
 
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
@@ -43,7 +43,7 @@ def make_spool(folder: Path, clock: Clock, **options: Any) -> Spool:
         "min_free_bytes": 0,
         "when_full": WhenFull.EVICT_LOWEST,
         "limits": LocalLimits(),
-        "report": Told(),
+        "report": RecordedReports(),
     }
     return Spool(folder / "spool.db", clock=clock, **(defaults | options))
 
@@ -70,7 +70,7 @@ def datapoint(
         id=id or uuid.uuid4().hex,
         device="gate-7",
         stream="gate",
-        frame=frame,
+        frame_number=frame,
         captured=captured or clock.now(),
         width=64,
         height=48,
@@ -91,18 +91,18 @@ def put(
     score: float | None = None,
     tags: tuple[str, ...] = (),
     **how: Any,
-) -> Accepted | Refused:
+) -> Accepted | NotAccepted:
     candidates = [Candidate(q.strategy, score, tags, q.batch) for q in quotas]
     return spool.put(datapoint(clock, **how), candidates, quotas)
 
 
-def accepted(answer: Accepted | Refused) -> str:
+def accepted(answer: Accepted | NotAccepted) -> str:
     """The id of what must have been accepted."""
     assert isinstance(answer, Accepted), answer
     return answer.id
 
 
-def until_it_goes(do: Callable[[], T]) -> T:
+def retry_until_ok(do: Callable[[], T]) -> T:
     """While a file is being mended, what is asked of it is refused."""
     for _ in range(500):
         try:

@@ -14,13 +14,13 @@ from typing import Any
 
 from framesift.clock.clock import Clock, SystemClock
 from framesift.clock.moment import Moment
-from framesift.frame import Frame, Skip
-from framesift.streams import Stream, StreamEvent, StreamOptions, StreamState
+from framesift.frame import Frame, SkipReason
+from framesift.streams import Stream, StreamEvent, StreamSettings, StreamState
 
 _SERIAL = itertools.count(1)
 
 
-class HandClock:
+class StepClock:
     """A clock that moves by hand, and by what is waited for."""
 
     def __init__(self) -> None:
@@ -37,26 +37,26 @@ class HandClock:
         return event.is_set()
 
 
-class Watched:
-    """A stream whose events and skipped pictures are kept. `options` are those of StreamOptions, less the name."""
+class RecordedStream:
+    """A stream whose events and skipped pictures are kept. `options` are those of StreamSettings, less the name."""
 
     def __init__(
         self, *, clock: Clock | None = None, on_skip: Callable[[], None] | None = None, **options: Any
     ) -> None:
         self.stop = threading.Event()
         self.events: list[StreamEvent] = []
-        self.skipped: Counter[Skip] = Counter()
+        self.skipped: Counter[SkipReason] = Counter()
         self.unusable: list[tuple[int, str]] = []
         self.on_skip = on_skip
         self.changed = threading.Condition()
         self.stream = Stream(
-            StreamOptions(**{"name": f"s-{os.getpid()}-{next(_SERIAL)}", **options}),
+            StreamSettings(**{"name": f"s-{os.getpid()}-{next(_SERIAL)}", **options}),
             clock=clock or SystemClock(),
             stop=self.stop,
-            notify=self._notify,
+            on_event=self._notify,
             count_skipped=self._count,
-            chance=random.Random(7),
-            unusable=lambda count, why: self.unusable.append((count, why)),
+            rng=random.Random(7),
+            on_unusable=lambda count, why: self.unusable.append((count, why)),
         )
 
     @property
@@ -98,7 +98,7 @@ class Watched:
             self.events.append(event)
             self.changed.notify_all()
 
-    def _count(self, skip: Skip, count: int) -> None:
+    def _count(self, skip: SkipReason, count: int) -> None:
         with self.changed:
             self.skipped[skip] += count
             self.changed.notify_all()
@@ -125,7 +125,7 @@ def reader_pids(stream: str) -> list[int]:
     return found
 
 
-def gone(pid: int, timeout_s: float = 10.0) -> bool:
+def has_exited(pid: int, timeout_s: float = 10.0) -> bool:
     """Waits until the process has ended (a zombie that nobody has collected has)."""
     ends_s = time.monotonic() + timeout_s
     while time.monotonic() < ends_s:

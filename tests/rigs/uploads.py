@@ -14,17 +14,17 @@ from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota
 from framesift.limits.local import LocalLimits
-from framesift.sinks import Delivery, Done, Outcome, Sink
-from framesift.spool import Exit, Spool, WhenFull
-from framesift.upload.uploader import Attempted, Pause, Uploader
+from framesift.sinks import Delivered, Delivery, DeliveryResult, Sink
+from framesift.spool import FinalOutcome, Spool, WhenFull
+from framesift.upload.uploader import DeliveryAttempt, SinkProblem, Uploader
 
-Answer = Callable[[Delivery, int], Outcome]
+Answer = Callable[[Delivery, int], DeliveryResult]
 
 
 class RecordingSink:
     """Writes down what arrives and when, and answers what `answer` says of the n-th time (from 1) that an id comes."""
 
-    def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Done()) -> None:
+    def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Delivered()) -> None:
         self._clock = clock
         self._answer = answer
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class RecordingSink:
         self.arrived: list[tuple[str, float]] = []
         self.deliveries: list[Delivery] = []
 
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:
         assert now_s <= self._clock.now().wall_s
         assert within_s == 45.0
         with self._lock:
@@ -79,8 +79,8 @@ def open_spool(path: Path, clock: Clock) -> Spool:
     return spool
 
 
-def exits(spool: Spool) -> dict[Exit, int]:
-    return {exit: number for exit, number in spool.tallies().items() if number}
+def outcomes(spool: Spool) -> dict[FinalOutcome, int]:
+    return {exit: number for exit, number in spool.outcome_counts().items() if number}
 
 
 def put(
@@ -100,7 +100,7 @@ def put(
                 id=name(number),
                 device="gate-7",
                 stream="north",
-                frame=number,
+                frame_number=number,
                 captured=captured,
                 width=WIDTH,
                 height=HEIGHT,
@@ -117,14 +117,14 @@ def put(
         worker.join(60)
 
 
-class Rig:
+class RunningUploader:
     """A spool, an uploader that runs, and all that it said."""
 
     def __init__(self, spool: Spool, sink: Sink, clock: Clock, workers: int, limits: tuple[Limit, ...]) -> None:
         self.spool = spool
         self.failures: list[BaseException] = []
-        self.attempts: list[Attempted] = []
-        self.pauses: list[Pause | None] = []
+        self.attempts: list[DeliveryAttempt] = []
+        self.pauses: list[SinkProblem | None] = []
         self._changed = threading.Condition()
         self.uploader = Uploader(
             spool,
@@ -132,7 +132,7 @@ class Rig:
             workers=workers,
             sink_limits=limits,
             clock=clock,
-            chance=random.Random(1),
+            rng=random.Random(1),
             failed=lambda error: self._tell(self.failures, error),
             attempted=lambda attempt: self._tell(self.attempts, attempt),
             paused=lambda why: self._tell(self.pauses, why),
@@ -155,7 +155,7 @@ class Rig:
         for _ in range(6000):
             if self.failures:
                 raise self.failures[0]
-            if self.uploader.drained():
+            if self.uploader.is_drained():
                 return
             threading.Event().wait(0.01)
         raise AssertionError("it took too long")
@@ -164,8 +164,8 @@ class Rig:
 @contextmanager
 def running(
     spool: Spool, sink: Sink, clock: Clock, *, workers: int = 1, limits: tuple[Limit, ...] = ()
-) -> Iterator[Rig]:
-    rig = Rig(spool, sink, clock, workers, limits)
+) -> Iterator[RunningUploader]:
+    rig = RunningUploader(spool, sink, clock, workers, limits)
     rig.uploader.start()
     try:
         yield rig

@@ -11,10 +11,17 @@ import pytest
 
 from canaries import KEY
 from framesift import __version__
-from framesift.http_client.client import Web
-from framesift.roboflow import Batch, Job, PlatformTrouble, Roboflow, Trouble, Uploaded
+from framesift.http_client.client import HttpClient
+from framesift.roboflow import (
+    LabelingBatch,
+    LabelingJob,
+    PlatformError,
+    PlatformErrorKind,
+    RoboflowClient,
+    UploadResult,
+)
 from rigs.platform import WORKSPACE, Platform
-from rigs.raw_http_server import Asked, answering
+from rigs.raw_http_server import RawRequest, answering
 
 WITHIN_S = 10.0
 
@@ -24,20 +31,20 @@ def answer(content: Any) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-def asked_by(call: Callable[[Roboflow], object], content: Any) -> tuple[Asked, object]:
+def asked_by(call: Callable[[RoboflowClient], object], content: Any) -> tuple[RawRequest, object]:
     """What a call sent to a server that answers so, and what the call came to."""
     with answering(answer(content)) as server:
-        came_to = call(Roboflow(Web(), api_key=KEY, api_url=server.url))
+        came_to = call(RoboflowClient(HttpClient(), api_key=KEY, api_url=server.url))
     (asked,) = server.asked
     return asked, came_to
 
 
-def upload(client: Roboflow, **changes: Any) -> Uploaded:
+def upload(client: RoboflowClient, **changes: Any) -> UploadResult:
     values = {"name": "a.jpg", "jpeg": b"\xff\xd8\0\r\n--", "batch": "cars", "tags": (), "within_s": WITHIN_S}
     return client.upload("gate", **(values | changes))
 
 
-def annotate(client: Roboflow, text: str = "car") -> None:
+def annotate(client: RoboflowClient, text: str = "car") -> None:
     client.annotate("gate", "img1", name="a.txt", text=text, within_s=WITHIN_S)
 
 
@@ -50,8 +57,8 @@ def platform() -> Iterator[Platform]:
 
 
 @pytest.fixture
-def client(platform: Platform) -> Roboflow:
-    return Roboflow(Web(), api_key=KEY, api_url=platform.url)
+def client(platform: Platform) -> RoboflowClient:
+    return RoboflowClient(HttpClient(), api_key=KEY, api_url=platform.url)
 
 
 # What goes over the wire
@@ -93,7 +100,7 @@ def client(platform: Platform) -> Roboflow:
         ),
     ],
 )
-def test_each_call_asks_exactly_so(call: Callable[[Roboflow], object], content: Any, first_line: str) -> None:
+def test_each_call_asks_exactly_so(call: Callable[[RoboflowClient], object], content: Any, first_line: str) -> None:
     asked, _ = asked_by(call, content)
 
     assert asked.head.split("\r\n")[0] == f"{first_line} HTTP/1.1"
@@ -114,7 +121,7 @@ def test_an_image_goes_as_two_parts_with_its_name_in_the_first() -> None:
     assert file["Content-Disposition"] == 'form-data; name="file"; filename="imageToUpload"'
     assert file["Content-Type"] == "image/jpeg"
     assert file.get_payload(decode=True) == b"\xff\xd8\0\r\n--"
-    assert came_to == Uploaded("abc", duplicate=False)
+    assert came_to == UploadResult("abc", duplicate=False)
 
 
 def test_an_annotation_is_the_bare_text() -> None:
@@ -139,7 +146,7 @@ def test_a_configuration_is_set_as_json() -> None:
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_a_gateway_is_asked_for_the_whole_address(scheme: str) -> None:
     with answering(answer({"success": True, "id": "i"})) as gateway:
-        client = Roboflow(Web(), api_key=KEY, gateway=f"{scheme}127.0.0.1:{gateway.port}/")
+        client = RoboflowClient(HttpClient(), api_key=KEY, gateway=f"{scheme}127.0.0.1:{gateway.port}/")
         upload(client, tags=("a/b",))
 
     (asked,) = gateway.asked
@@ -150,23 +157,23 @@ def test_a_gateway_is_asked_for_the_whole_address(scheme: str) -> None:
 
 
 def test_the_stand_in_behind_a_gateway_understands_us(platform: Platform) -> None:
-    client = Roboflow(Web(), api_key=KEY, gateway=platform.url)
+    client = RoboflowClient(HttpClient(), api_key=KEY, gateway=platform.url)
 
-    assert client.workspace(within_s=WITHIN_S) == WORKSPACE
+    assert client.fetch_workspace(within_s=WITHIN_S) == WORKSPACE
     assert platform.requests[0].by_gateway
 
 
 # What is made of the answer
 
 
-def test_the_whole_way_of_an_image(client: Roboflow, platform: Platform) -> None:
-    assert client.workspace(within_s=WITHIN_S) == WORKSPACE
-    assert client.project_type(WORKSPACE, "gate", within_s=WITHIN_S) == "instance-segmentation"
-    assert client.model_type(WORKSPACE, "gate", "3", within_s=WITHIN_S) == "yolov8s-seg"
+def test_the_whole_way_of_an_image(client: RoboflowClient, platform: Platform) -> None:
+    assert client.fetch_workspace(within_s=WITHIN_S) == WORKSPACE
+    assert client.fetch_project_type(WORKSPACE, "gate", within_s=WITHIN_S) == "instance-segmentation"
+    assert client.fetch_model_type(WORKSPACE, "gate", "3", within_s=WITHIN_S) == "yolov8s-seg"
 
     uploaded = upload(client, jpeg=b"one", tags=("b", "a"), inference_id="x")
     assert not uploaded.duplicate
-    assert upload(client, jpeg=b"one") == Uploaded(uploaded.image_id, duplicate=True)
+    assert upload(client, jpeg=b"one") == UploadResult(uploaded.image_id, duplicate=True)
     client.annotate("gate", uploaded.image_id, name="a.json", text='{"predictions": []}', within_s=WITHIN_S)
 
     (image,) = platform.images
@@ -181,25 +188,30 @@ def test_the_whole_way_of_an_image(client: Roboflow, platform: Platform) -> None
     assert (annotation.name, annotation.json(), annotation.prediction) == ("a.json", {"predictions": []}, True)
 
 
-def test_a_configuration_that_was_set_comes_back(client: Roboflow) -> None:
+def test_a_configuration_that_was_set_comes_back(client: RoboflowClient) -> None:
     config = {"enabled": True, "sampling_strategies": [{"name": "a", "type": "random", "traffic_percentage": 0.5}]}
 
     client.set_active_learning(WORKSPACE, "gate", config, within_s=WITHIN_S)
 
-    assert client.active_learning(WORKSPACE, "gate", within_s=WITHIN_S) == config
+    assert client.fetch_active_learning(WORKSPACE, "gate", within_s=WITHIN_S) == config
 
 
-def test_batches_and_jobs_are_counted(client: Roboflow, platform: Platform) -> None:
+def test_batches_and_jobs_are_counted(client: RoboflowClient, platform: Platform) -> None:
     platform.set_batch("gate", "cars", images=5, jobs=(3, 4))
     batch_id = platform.batch("gate", "cars").id
 
-    assert client.batches(WORKSPACE, "gate", within_s=WITHIN_S) == (Batch(batch_id, "cars", images=5, jobs=2),)
-    assert client.jobs(WORKSPACE, "gate", within_s=WITHIN_S) == (Job((batch_id,), 3), Job((batch_id,), 4))
+    assert client.list_batches(WORKSPACE, "gate", within_s=WITHIN_S) == (
+        LabelingBatch(batch_id, "cars", images=5, jobs=2),
+    )
+    assert client.list_jobs(WORKSPACE, "gate", within_s=WITHIN_S) == (
+        LabelingJob((batch_id,), 3),
+        LabelingJob((batch_id,), 4),
+    )
 
 
 @pytest.mark.parametrize("project", [{}, {"type": None}, {"type": ""}])
 def test_a_project_without_a_type_detects_objects(project: dict[str, Any]) -> None:
-    _, found = asked_by(lambda client: client.project_type("yard", "gate", within_s=9), {"project": project})
+    _, found = asked_by(lambda client: client.fetch_project_type("yard", "gate", within_s=9), {"project": project})
 
     assert found == "object-detection"
 
@@ -212,9 +224,9 @@ def test_entries_of_another_shape_are_left_out() -> None:
     ]  # fmt: skip
     content = {"batches": [*others, good, {"id": "b2", "name": "", "images": 0, "more": []}]}
 
-    _, found = asked_by(lambda client: client.batches("yard", "gate", within_s=9), content)
+    _, found = asked_by(lambda client: client.list_batches("yard", "gate", within_s=9), content)
 
-    assert found == (Batch("b1", "cars", 2, 1), Batch("b2", "", 0, 0))
+    assert found == (LabelingBatch("b1", "cars", 2, 1), LabelingBatch("b2", "", 0, 0))
 
 
 def test_jobs_of_another_shape_are_left_out_and_one_of_several_batches_counts_for_each() -> None:
@@ -222,28 +234,28 @@ def test_jobs_of_another_shape_are_left_out_and_one_of_several_batches_counts_fo
     others = [None, {}, {**good, "sourceBatch": ""}, {**good, "sourceBatch": 7}, {**good, "numImages": "2"}]
     content = {"jobs": [*others, good, {"sourceBatch": ["b1", 7, "b2"], "numImages": 3}]}
 
-    _, found = asked_by(lambda client: client.jobs("yard", "gate", within_s=9), content)
+    _, found = asked_by(lambda client: client.list_jobs("yard", "gate", within_s=9), content)
 
-    assert found == (Job(("b1",), 2), Job(("b1", "b2"), 3))
-    assert [sum(job.images for job in found if job.is_of(Batch(id, "", 0, 1))) for id in ("b1", "b2")] == [5, 3]
+    assert found == (LabelingJob(("b1",), 2), LabelingJob(("b1", "b2"), 3))
+    assert [sum(job.images for job in found if job.is_of(LabelingBatch(id, "", 0, 1))) for id in ("b1", "b2")] == [5, 3]
 
 
 def test_lists_may_be_large_and_other_answers_may_not() -> None:
     many = [{"id": f"{i:0200}", "name": "cars", "images": 1} for i in range(1000)]
-    _, found = asked_by(lambda client: client.batches("yard", "gate", within_s=9), {"batches": many})
+    _, found = asked_by(lambda client: client.list_batches("yard", "gate", within_s=9), {"batches": many})
     assert isinstance(found, tuple)
     assert len(found) == 1000
 
-    with pytest.raises(PlatformTrouble, match="too large") as caught:
+    with pytest.raises(PlatformError, match="too large") as caught:
         asked_by(upload, {"success": True, "id": "i", "more": many})
-    assert (caught.value.trouble, caught.value.status) == (Trouble.STRANGE, 200)
+    assert (caught.value.kind, caught.value.status) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200)
 
 
 @pytest.mark.parametrize("id", ["img1", None])
 def test_a_duplicate_needs_no_id(id: str | None) -> None:
     _, uploaded = asked_by(upload, {"duplicate": True, "id": id})
 
-    assert uploaded == Uploaded(id or "", duplicate=True)
+    assert uploaded == UploadResult(id or "", duplicate=True)
 
 
 @pytest.mark.parametrize(
@@ -282,9 +294,9 @@ def test_a_duplicate_needs_no_id(id: str | None) -> None:
     ],
 )
 def test_an_answer_that_does_not_say_what_was_asked_is_strange(
-    call: Callable[[Roboflow], object], content: Any
+    call: Callable[[RoboflowClient], object], content: Any
 ) -> None:
-    with pytest.raises(PlatformTrouble) as caught:
+    with pytest.raises(PlatformError) as caught:
         asked_by(call, content)
 
-    assert (caught.value.trouble, caught.value.arrived) == (Trouble.STRANGE, True)
+    assert (caught.value.kind, caught.value.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, True)

@@ -19,7 +19,7 @@ import pytest
 
 import canaries
 from rigs.daemon import POLICY, framesift, write_configuration
-from rigs.drawn_clips import Shape, box_of, clip, filled, from_runs, near, runs_of, said, shape, white
+from rigs.drawn_clips import Shape, box_of, clip, filled, from_runs, near, runs_of, shape, white, write_recording
 from rigs.platform import KEY, Platform, StoredAnnotation, StoredImage
 
 SIZES = {"wide": (641, 359), "tall": (359, 641), "flat": (901, 49), "small": (297, 150)}
@@ -117,7 +117,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Found]
             what = say(drawn[name, kind, n]) if say else {"is_stub": True}
             about = {"stream": name, "frame": frame, "model_id": "parking/3", "inference_id": f"{name}-{kind}-{n}"}
             lines.append({**about, "task_type": KINDS[kind].task, **what})
-    said(folder / "said.jsonl", lines)
+    write_recording(folder / "said.jsonl", lines)
     with Platform() as platform:
         platform.add_project("parking", "classification")  # where labels may go; boxes are anybody's
         streams = [{"name": name, "source": f"{name}.mkv"} for name in SIZES]
@@ -125,7 +125,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Found]
         write_configuration(folder, {"streams": streams, "model": model, **platform.settings("parking")}, policy())
         done = framesift(folder, "run", ROBOFLOW_API_KEY=KEY)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert not canaries.in_files(folder)
+        assert not canaries.find_in_files(folder)
         assert {received.status for received in platform.requests} == {200}
         images = {image.inference_id: image for image in platform.images}
         assert len(platform.images) == len(images) == len(drawn)
@@ -287,7 +287,7 @@ def test_what_the_projects_policy_says_holds_for_what_arrives(tmp_path: Path) ->
         "target_project": "archive",
     }
     clip(tmp_path / "clip.mkv", [shape("box", 320, 240, n) for n in range(2)])
-    said(
+    write_recording(
         tmp_path / "said.jsonl",
         [{"frame": n, "model_id": "ramps/3", **boxed(shape("box", 320, 240, n))} for n in (0, 1)],
     )

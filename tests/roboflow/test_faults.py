@@ -27,13 +27,13 @@ import canaries
 from clocks import ManualClock
 from deliveries import delivery, detected, detection, jpeg
 from framesift.datapoint import Candidate, Datapoint
-from framesift.http_client.client import Web
-from framesift.limits import Granted, Limit, Quota, Refused, Window
-from framesift.roboflow import Roboflow
-from framesift.sinks import Later, Scope
-from framesift.sinks.roboflow import RoboflowOptions, RoboflowSink
-from framesift.spool import Exit, Spool, State
-from framesift.upload.uploader import Attempted, Pause, Uploader
+from framesift.http_client.client import HttpClient
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window
+from framesift.roboflow import RoboflowClient
+from framesift.sinks import FailureScope, RetryLater
+from framesift.sinks.roboflow import RoboflowSink, RoboflowSinkSettings
+from framesift.spool import FinalOutcome, Spool, State
+from framesift.upload.uploader import DeliveryAttempt, SinkProblem, Uploader
 from rigs.daemon import POLICY, Daemon, framesift, write_configuration
 from rigs.drawn_clips import clip, shape
 from rigs.platform import (
@@ -42,8 +42,8 @@ from rigs.platform import (
     BadJson,
     Cut,
     Delay,
+    Fault,
     Html,
-    Order,
     Oversized,
     Platform,
     Received,
@@ -88,22 +88,22 @@ class Sidecar:
     def __init__(self, folder: Path, platform: Platform, clock: ManualClock, workers: int) -> None:
         self.clock = clock
         self.platform = platform
-        self.attempts: list[Attempted] = []
-        self.pauses: list[Pause | None] = []
+        self.attempts: list[DeliveryAttempt] = []
+        self.pauses: list[SinkProblem | None] = []
         self.failures: list[BaseException] = []
         self.spool: Spool = make_spool(folder, clock)
         self.spool.open()
         self._changed = threading.Condition()
-        self._web = Web()
-        client = Roboflow(self._web, api_key=KEY, api_url=platform.url)
-        self.sink = RoboflowSink(RoboflowOptions(type="roboflow", project=PROJECT), platform=client)
+        self._web = HttpClient()
+        client = RoboflowClient(self._web, api_key=KEY, api_url=platform.url)
+        self.sink = RoboflowSink(RoboflowSinkSettings(type="roboflow", project=PROJECT), platform=client)
         self.uploader = Uploader(
             self.spool,
             self.sink,
             workers=workers,
             sink_limits=(),
             clock=clock,
-            chance=random.Random(5),
+            rng=random.Random(5),
             failed=lambda error: self._tell(self.failures, error),
             attempted=lambda attempt: self._tell(self.attempts, attempt),
             paused=lambda pause: self._tell(self.pauses, pause),
@@ -114,7 +114,7 @@ class Sidecar:
             id=f"{number:032x}",
             device="gate-7",
             stream="north",
-            frame=number,
+            frame_number=number,
             captured=self.clock.now(),
             width=200,
             height=100,
@@ -122,7 +122,7 @@ class Sidecar:
             prediction=detected(detection("car", x=10.0 + number % 100)),
         )
         self.spool.put(datapoint, [Candidate("all", None, ("gate-7",), quota.batch)], [quota])
-        self.uploader.nudge()
+        self.uploader.wake()
 
     def until(self, condition: Callable[[], bool], within_s: float = 60.0) -> None:
         with self._changed:
@@ -132,13 +132,13 @@ class Sidecar:
     def until_drained(self) -> None:
         for _ in range(6000):  # the last outcome is noted a moment after it was told
             assert not self.failures
-            if self.uploader.drained():
+            if self.uploader.is_drained():
                 return
             threading.Event().wait(0.01)
         raise AssertionError(f"it took too long; {self.attempts[-3:]}")
 
-    def exits(self) -> dict[Exit, int]:
-        return {exit: number for exit, number in self.spool.tallies().items() if number}
+    def exits(self) -> dict[FinalOutcome, int]:
+        return {exit: number for exit, number in self.spool.outcome_counts().items() if number}
 
     def close(self) -> None:
         assert self.uploader.stop(30)
@@ -184,32 +184,34 @@ def test_an_answer_that_is_lost_after_storing_costs_no_second_credit_and_no_anno
     tmp_path: Path, action: Any
 ) -> None:
     with sidecar(tmp_path) as (rig, _):
-        rig.platform.orders.add(Order("upload", action))
+        rig.platform.orders.add(Fault("upload", action))
         rig.put(0, ONE_A_DAY)
         rig.uploader.start()
         rig.until_drained()
         assert_all_there_and_annotated_once(rig.platform, range(1))
         (image,) = rig.platform.images
         assert image.uploads == 2
-        assert rig.exits() == {Exit.DELIVERED: 1}
-        assert isinstance(rig.spool.ask([ONE_A_DAY], rig.clock.now()), Refused)  # the credit is spent, as it should
+        assert rig.exits() == {FinalOutcome.DELIVERED: 1}
+        assert isinstance(
+            rig.spool.check_quota([ONE_A_DAY], rig.clock.now()), QuotaRefused
+        )  # the credit is spent, as it should
 
 
 @pytest.mark.parametrize("action", [Cut(stored=True), BadJson(stored=True), Status(500, stored=True)], ids=repr)
 def test_an_annotation_whose_answer_is_lost_is_found_to_be_there(tmp_path: Path, action: Any) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("annotate", action))
+        rig.platform.orders.add(Fault("annotate", action))
         rig.put(0)
         rig.uploader.start()
         rig.until_drained()
         assert_all_there_and_annotated_once(rig.platform, range(1))
         assert [a.what.status for a in asked if a.what.call == "annotate"][-1] == 409
-        assert rig.exits() == {Exit.DELIVERED: 1}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 1}
 
 
 def test_the_same_name_is_sent_again_after_a_lost_answer(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, _):
-        rig.platform.orders.add(Order("upload", Cut()), Order("upload", Cut()))
+        rig.platform.orders.add(Fault("upload", Cut()), Fault("upload", Cut()))
         rig.put(0)
         rig.uploader.start()
         rig.until_drained()
@@ -220,18 +222,18 @@ def test_the_same_name_is_sent_again_after_a_lost_answer(tmp_path: Path) -> None
 
 def test_an_annotation_that_is_not_found_five_times_is_sent_a_sixth_time_and_the_image_once(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("annotate", Status(404), times=5))
+        rig.platform.orders.add(Fault("annotate", Status(404), times=5))
         rig.put(0)
         rig.uploader.start()
         rig.until_drained()
         assert Counter(a.what.call for a in asked) == {"upload": 1, "annotate": 6}
         assert_all_there_and_annotated_once(rig.platform, range(1))
-        assert rig.exits() == {Exit.DELIVERED: 1}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 1}
 
 
 def test_an_image_that_is_not_found_for_half_an_hour_still_gets_its_annotation(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("annotate", Status(404), times=None))
+        rig.platform.orders.add(Fault("annotate", Status(404), times=None))
         rig.put(0)
         rig.uploader.start()
         rig.until(lambda: bool(asked) and asked[-1].at_s - asked[0].at_s > 1800.0)
@@ -243,7 +245,7 @@ def test_an_image_that_is_not_found_for_half_an_hour_still_gets_its_annotation(t
 @pytest.mark.parametrize("action", [Status(500), Status(503), Cut(), Cut(stored=True), Html(), Status(404)], ids=repr)
 def test_where_half_of_all_annotations_fail_no_image_is_left_without_its_own(tmp_path: Path, action: Any) -> None:
     with sidecar(tmp_path) as (rig, asked):  # one worker: so that the same half fails each time
-        rig.platform.orders.add(Order("annotate", action, times=None, share=0.5))
+        rig.platform.orders.add(Fault("annotate", action, times=None, share=0.5))
         for number in range(40):
             rig.put(number)
         rig.uploader.start()
@@ -251,19 +253,19 @@ def test_where_half_of_all_annotations_fail_no_image_is_left_without_its_own(tmp
         assert sum(a.what.call == "annotate" for a in asked) > 60
         assert_all_there_and_annotated_once(rig.platform, range(40))
         assert {image.uploads for image in rig.platform.images} == {1}
-        assert rig.exits() == {Exit.DELIVERED: 40}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 40}
 
 
 def test_an_answer_that_trickles_or_never_comes_ends_with_the_time_for_it(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, _):
         slow: list[Trickle | Delay] = [Trickle(10.0), Delay(60.0)]
         for number, action in enumerate(slow):
-            rig.platform.orders.add(Order("upload", action))
+            rig.platform.orders.add(Fault("upload", action))
             began_s = time.monotonic()
             outcome = rig.sink.deliver(delivery(number), now_s=rig.clock.now().wall_s, within_s=1.0)
             assert 0.9 < time.monotonic() - began_s < 5.0
-            assert isinstance(outcome, Later)
-            assert (outcome.scope, outcome.arrived) == (Scope.SINK, True)
+            assert isinstance(outcome, RetryLater)
+            assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, True)
 
 
 # --- an outage --------------------------------------------------------------------------------------------------------
@@ -295,7 +297,7 @@ def test_an_outage_of_30_s_at_5_datapoints_a_second_costs_nothing(tmp_path: Path
             ended.set()
             thread.join()
         assert_all_there_and_annotated_once(rig.platform, range(300))
-        assert rig.exits() == {Exit.DELIVERED: 300}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 300}
         paused, over = rig.pauses[0], rig.pauses[-1]
         assert paused is not None
         assert over is None
@@ -333,7 +335,7 @@ def test_whatever_answers_in_the_platforms_place_for_an_hour_is_not_taken_for_su
     tmp_path: Path, action: Any
 ) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("any", action, times=None))
+        rig.platform.orders.add(Fault("any", action, times=None))
         for number in range(3):
             rig.put(number)
         began_s = rig.clock.now().wall_s
@@ -344,7 +346,7 @@ def test_whatever_answers_in_the_platforms_place_for_an_hour_is_not_taken_for_su
         rig.platform.orders.clear()
         rig.until_drained()
         assert_all_there_and_annotated_once(rig.platform, range(3))
-        assert rig.exits() == {Exit.DELIVERED: 3}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 3}
 
 
 EVERY_FAILURE = [
@@ -364,23 +366,23 @@ def test_any_mixture_of_failures_ends_with_everything_there_and_annotated_once(t
     with sidecar(tmp_path) as (rig, asked):  # one worker: so that the draws are the same each time
         for action in EVERY_FAILURE:
             for call in ("upload", "annotate"):
-                rig.platform.orders.add(Order(call, action, times=None, share=chance.choice([0.01, 0.02, 0.05])))  # type: ignore[arg-type]  # a call
+                rig.platform.orders.add(Fault(call, action, times=None, share=chance.choice([0.01, 0.02, 0.05])))  # type: ignore[arg-type]  # a call
         for number in range(60):
             rig.put(number, a_day(1000))
         rig.uploader.start()
         rig.until_drained()
         assert len(asked) > 140
         assert_all_there_and_annotated_once(rig.platform, range(60))
-        assert rig.exits() == {Exit.DELIVERED: 60}
+        assert rig.exits() == {FinalOutcome.DELIVERED: 60}
         # Each has cost one credit, however often it was sent.
-        assert isinstance(rig.spool.ask([a_day(60)], rig.clock.now()), Refused)
-        assert isinstance(rig.spool.ask([a_day(61)], rig.clock.now()), Granted)
+        assert isinstance(rig.spool.check_quota([a_day(60)], rig.clock.now()), QuotaRefused)
+        assert isinstance(rig.spool.check_quota([a_day(61)], rig.clock.now()), QuotaGranted)
 
 
 def test_a_redirect_takes_the_key_nowhere(tmp_path: Path) -> None:
     with Platform() as elsewhere, sidecar(tmp_path) as (rig, _):
         elsewhere.add_project(PROJECT)
-        rig.platform.orders.add(*(Order("any", Redirect(f"{elsewhere.url}/", code)) for code in (301, 302, 307, 308)))
+        rig.platform.orders.add(*(Fault("any", Redirect(f"{elsewhere.url}/", code)) for code in (301, 302, 307, 308)))
         rig.put(0)
         rig.uploader.start()
         rig.until_drained()
@@ -409,7 +411,7 @@ def test_retry_after_holds_for_everything_that_goes_to_the_platform(
 ) -> None:
     with sidecar(tmp_path) as (rig, asked):
         value = header if isinstance(header, str) else header()
-        rig.platform.orders.add(Order("upload", Status(429, {"Retry-After": value})))
+        rig.platform.orders.add(Fault("upload", Status(429, {"Retry-After": value})))
         for number in range(3):
             rig.put(number)
         rig.uploader.start()
@@ -454,7 +456,7 @@ def test_a_reload_asks_at_once_whether_the_key_is_accepted_now(tmp_path: Path) -
         rig.uploader.start()
         rig.until(lambda: bool(rig.pauses))
         platform.restore_key()
-        rig.uploader.ask_again()
+        rig.uploader.probe_now()
         rig.until_drained()
         assert_all_there_and_annotated_once(platform, range(1))
         rig.close()
@@ -467,13 +469,13 @@ def test_somebody_elses_image_gives_the_credit_back_and_gets_no_annotation(tmp_p
     with sidecar(tmp_path) as (rig, _):
         theirs = rig.platform.add_image(PROJECT, picture(0))
         rig.put(0, ONE_A_DAY)
-        assert isinstance(rig.spool.ask([ONE_A_DAY], rig.clock.now()), Refused)
+        assert isinstance(rig.spool.check_quota([ONE_A_DAY], rig.clock.now()), QuotaRefused)
         rig.uploader.start()
         rig.until_drained()
-        assert rig.exits() == {Exit.DUPLICATE: 1}
+        assert rig.exits() == {FinalOutcome.DUPLICATE: 1}
         assert rig.platform.images[0].uploads == 1
         assert not rig.platform.annotations_of(theirs.id)
-        assert isinstance(rig.spool.ask([ONE_A_DAY], rig.clock.now()), Granted)
+        assert isinstance(rig.spool.check_quota([ONE_A_DAY], rig.clock.now()), QuotaGranted)
 
 
 def test_a_duplicate_after_nothing_ever_arrived_is_somebody_elses(tmp_path: Path) -> None:
@@ -485,7 +487,7 @@ def test_a_duplicate_after_nothing_ever_arrived_is_somebody_elses(tmp_path: Path
         rig.until(lambda: len(rig.attempts) >= 3)
         rig.platform.come_back()
         rig.until_drained()
-        assert rig.exits() == {Exit.DUPLICATE: 1}
+        assert rig.exits() == {FinalOutcome.DUPLICATE: 1}
         assert not rig.platform.annotations
 
 
@@ -494,20 +496,20 @@ def test_a_duplicate_after_nothing_ever_arrived_is_somebody_elses(tmp_path: Path
 
 def test_what_the_platform_refuses_is_tried_for_an_hour_and_then_buried_with_its_credit_back(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("upload", Status(422), times=4))
+        rig.platform.orders.add(Fault("upload", Status(422), times=4))
         rig.put(0, ONE_A_DAY)
         rig.uploader.start()
         rig.until_drained()
-        (buried,) = rig.spool.items(State.BURIED)
+        (buried,) = rig.spool.list_rows(State.BURIED)
         assert buried.why is not None
         assert "422" in buried.why
         assert 1800.0 < asked[-1].at_s - asked[0].at_s < 7200.0
-        assert isinstance(rig.spool.ask([ONE_A_DAY], rig.clock.now()), Granted)
+        assert isinstance(rig.spool.check_quota([ONE_A_DAY], rig.clock.now()), QuotaGranted)
 
 
 def test_one_that_is_refused_holds_up_nobody(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
-        rig.platform.orders.add(Order("upload", Status(500), times=1))
+        rig.platform.orders.add(Fault("upload", Status(500), times=1))
         for number in range(10):
             rig.put(number)
         rig.uploader.start()
@@ -551,7 +553,7 @@ def annotated_once(platform: Platform) -> bool:
 def test_killed_in_either_step_it_goes_on_where_it_was(tmp_path: Path, call: Any, stored: bool) -> None:
     with Platform() as platform:
         configure(tmp_path, platform)
-        platform.orders.add(Order(call, Delay(600.0, stored=stored), times=None))
+        platform.orders.add(Fault(call, Delay(600.0, stored=stored), times=None))
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
             assert platform.until(lambda: bool(stored_by(platform, call) if stored else platform.asked(call)))
@@ -604,4 +606,4 @@ def test_whatever_fails_the_key_is_on_no_page_and_in_no_line(tmp_path: Path) -> 
             assert daemon.stop() == 0
         assert "401" in checked.stdout
         assert "401" in pages[1]
-        assert not any(canaries.in_text(text) for text in pages)
+        assert not any(canaries.find_in_text(text) for text in pages)

@@ -23,8 +23,8 @@ from rigs.platform import (
     BadJson,
     Cut,
     Delay,
+    Fault,
     Html,
-    Order,
     Oversized,
     Platform,
     Redirect,
@@ -210,17 +210,17 @@ def test_one_connection_carries_many_requests(platform: Platform) -> None:
 
 
 def test_orders_are_carried_out_as_often_as_they_say(platform: Platform) -> None:
-    platform.orders.add(Order("project", Status(503), times=2, skip=1))
+    platform.orders.add(Fault("project", Status(503), times=2, skip=1))
     assert [get(platform, "/yard/parking").status_code for _ in range(4)] == [200, 503, 503, 200]
     assert [get(platform, "/").status_code] == [200]
-    platform.orders.add(Order("any", Status(500), times=None))
+    platform.orders.add(Fault("any", Status(500), times=None))
     assert [get(platform, path).status_code for path in ("/", "/yard/parking", "/x/y/z")] == [500, 500, 500]
     platform.orders.clear()
     assert get(platform, "/").status_code == 200
 
 
 def test_an_order_can_mean_a_share_of_the_requests(platform: Platform) -> None:
-    platform.orders.add(Order("workspace", Status(500), times=None, share=0.5))
+    platform.orders.add(Fault("workspace", Status(500), times=None, share=0.5))
     with requests.Session() as session:
         answers = [session.get(f"{platform.url}/?api_key={KEY}", timeout=20).status_code for _ in range(200)]
     assert 60 < answers.count(500) < 140
@@ -228,7 +228,7 @@ def test_an_order_can_mean_a_share_of_the_requests(platform: Platform) -> None:
 
 def test_a_status_comes_with_its_headers_and_body(platform: Platform) -> None:
     platform.orders.add(
-        Order("project", Status(429, {"Retry-After": "7"})), Order("project", Status(500, body="<oops>", stored=False))
+        Fault("project", Status(429, {"Retry-After": "7"})), Fault("project", Status(500, body="<oops>", stored=False))
     )
     busy = get(platform, "/yard/parking")
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "7")
@@ -240,7 +240,7 @@ def test_a_status_comes_with_its_headers_and_body(platform: Platform) -> None:
 def test_a_cut_connection_gives_no_answer_whether_the_image_was_stored_or_not(
     platform: Platform, action: Cut, stored: int
 ) -> None:
-    platform.orders.add(Order("upload", action))
+    platform.orders.add(Fault("upload", action))
     with pytest.raises(requests.ConnectionError):
         upload(platform, b"one")
     assert len(platform.images) == stored
@@ -249,33 +249,33 @@ def test_a_cut_connection_gives_no_answer_whether_the_image_was_stored_or_not(
 
 
 def test_an_answer_can_be_cut_in_its_middle(platform: Platform) -> None:
-    platform.orders.add(Order("upload", Cut(stored=True, sent=0.5)))
+    platform.orders.add(Fault("upload", Cut(stored=True, sent=0.5)))
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         upload(platform, b"one")
     assert len(platform.images) == 1
 
 
 def test_wrong_answers_of_every_kind(platform: Platform) -> None:
-    platform.orders.add(Order("upload", Html()), Order("upload", BadJson()), Order("upload", Oversized(100_000)))
+    platform.orders.add(Fault("upload", Html()), Fault("upload", BadJson()), Fault("upload", Oversized(100_000)))
     page = upload(platform, b"one")
     assert (page.status_code, page.headers["Content-Type"], len(platform.images)) == (200, "text/html", 0)
     with pytest.raises(ValueError):
         upload(platform, b"one").json()
     assert len(upload(platform, b"two").content) > 100_000
-    platform.orders.add(Order("upload", SayDuplicate()), Order("upload", Answer({"error": "no"})))
+    platform.orders.add(Fault("upload", SayDuplicate()), Fault("upload", Answer({"error": "no"})))
     assert upload(platform, b"three").json()["duplicate"] is True
     assert upload(platform, b"three").json() == {"error": "no"}
     assert [image.jpeg for image in platform.images] == [b"one", b"two"]
-    platform.orders.add(Order("upload", Redirect("http://127.0.0.1:9/portal")))
+    platform.orders.add(Fault("upload", Redirect("http://127.0.0.1:9/portal")))
     sent_on = upload(platform, b"four", allow_redirects=False)
     assert (sent_on.status_code, sent_on.headers["Location"]) == (302, "http://127.0.0.1:9/portal")
 
 
 def test_an_answer_can_come_late_never_or_byte_for_byte(platform: Platform) -> None:
-    platform.orders.add(Order("workspace", Delay(0.05)), Order("workspace", Trickle(2000.0)))
+    platform.orders.add(Fault("workspace", Delay(0.05)), Fault("workspace", Trickle(2000.0)))
     assert get(platform, "/").elapsed.total_seconds() >= 0.05
     assert get(platform, "/").json()["workspace"] == "yard"
-    platform.orders.add(Order("workspace", Delay(math.inf)))
+    platform.orders.add(Fault("workspace", Delay(math.inf)))
     with socket.create_connection(("127.0.0.1", platform.port)) as raw:
         raw.sendall(f"GET /?api_key={KEY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert platform.until(lambda: len(platform.requests) == 3)

@@ -11,19 +11,19 @@ from urllib.parse import quote
 import pytest
 
 from canaries import KEY
-from framesift.http_client.client import Web
-from framesift.roboflow import PlatformTrouble, Roboflow, Trouble
+from framesift.http_client.client import HttpClient
+from framesift.roboflow import PlatformError, PlatformErrorKind, RoboflowClient
 from rigs.platform import Cut, Delay, Html, Oversized, Platform, Redirect, Status, Trickle
-from rigs.platform.faults import Order
-from rigs.raw_http_server import answering, nobody_listens
+from rigs.platform.faults import Fault
+from rigs.raw_http_server import answering, reserve_closed_port
 
 NOW_S = 1_790_000_000.0
 
 
-def trouble_with(url: str, *, within_s: float = 10.0, key: str = KEY, gateway: str | None = None) -> PlatformTrouble:
+def trouble_with(url: str, *, within_s: float = 10.0, key: str = KEY, gateway: str | None = None) -> PlatformError:
     """The trouble of an upload; nothing of it may show the key."""
-    client = Roboflow(Web(now_s=lambda: NOW_S), api_key=key, api_url=url, gateway=gateway)
-    with pytest.raises(PlatformTrouble) as caught:
+    client = RoboflowClient(HttpClient(now_s=lambda: NOW_S), api_key=key, api_url=url, gateway=gateway)
+    with pytest.raises(PlatformError) as caught:
         client.upload("gate", name="a.jpg", jpeg=b"jpeg", batch="cars", tags=(), within_s=within_s)
     trouble = caught.value
     assert trouble.__cause__ is None
@@ -34,7 +34,7 @@ def trouble_with(url: str, *, within_s: float = 10.0, key: str = KEY, gateway: s
     return trouble
 
 
-def troubled(status: str, content: Any = None, headers: str = "", **how: Any) -> PlatformTrouble:
+def troubled(status: str, content: Any = None, headers: str = "", **how: Any) -> PlatformError:
     """The trouble with a server that answers so."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
@@ -45,43 +45,43 @@ def troubled(status: str, content: Any = None, headers: str = "", **how: Any) ->
 @pytest.mark.parametrize(
     ("status", "trouble", "arrived"),
     [
-        (400, Trouble.REFUSED, False),
-        (401, Trouble.KEY, False),
-        (402, Trouble.PAUSED, False),
-        (403, Trouble.KEY, False),
-        (404, Trouble.NOT_FOUND, False),
-        (405, Trouble.REFUSED, False),
-        (407, Trouble.AWAY, False),
-        (408, Trouble.FAILING, True),
-        (409, Trouble.CONFLICT, False),
-        (413, Trouble.REFUSED, False),
-        (415, Trouble.REFUSED, False),
-        (422, Trouble.REFUSED, False),
-        (423, Trouble.PAUSED, False),
-        (429, Trouble.BUSY, False),
-        (451, Trouble.REFUSED, False),
-        (500, Trouble.FAILING, True),
-        (502, Trouble.FAILING, True),
-        (503, Trouble.FAILING, True),
-        (504, Trouble.FAILING, True),
-        (599, Trouble.FAILING, True),
-        (101, Trouble.STRANGE, True),
-        (204, Trouble.STRANGE, True),
-        (304, Trouble.STRANGE, True),
+        (400, PlatformErrorKind.REJECTED, False),
+        (401, PlatformErrorKind.KEY_REJECTED, False),
+        (402, PlatformErrorKind.ACCOUNT_PAUSED, False),
+        (403, PlatformErrorKind.KEY_REJECTED, False),
+        (404, PlatformErrorKind.NOT_FOUND, False),
+        (405, PlatformErrorKind.REJECTED, False),
+        (407, PlatformErrorKind.UNREACHABLE, False),
+        (408, PlatformErrorKind.SERVER_ERROR, True),
+        (409, PlatformErrorKind.CONFLICT, False),
+        (413, PlatformErrorKind.REJECTED, False),
+        (415, PlatformErrorKind.REJECTED, False),
+        (422, PlatformErrorKind.REJECTED, False),
+        (423, PlatformErrorKind.ACCOUNT_PAUSED, False),
+        (429, PlatformErrorKind.BUSY, False),
+        (451, PlatformErrorKind.REJECTED, False),
+        (500, PlatformErrorKind.SERVER_ERROR, True),
+        (502, PlatformErrorKind.SERVER_ERROR, True),
+        (503, PlatformErrorKind.SERVER_ERROR, True),
+        (504, PlatformErrorKind.SERVER_ERROR, True),
+        (599, PlatformErrorKind.SERVER_ERROR, True),
+        (101, PlatformErrorKind.UNEXPECTED_ANSWER, True),
+        (204, PlatformErrorKind.UNEXPECTED_ANSWER, True),
+        (304, PlatformErrorKind.UNEXPECTED_ANSWER, True),
     ],
 )
-def test_each_status_is_one_kind_of_trouble(status: int, trouble: Trouble, arrived: bool) -> None:
+def test_each_status_is_one_kind_of_trouble(status: int, trouble: PlatformErrorKind, arrived: bool) -> None:
     found = troubled(f"{status} So", b"")
 
-    assert (found.trouble, found.status, found.arrived) == (trouble, status, arrived)
+    assert (found.kind, found.status, found.may_have_arrived) == (trouble, status, arrived)
     assert str(found).startswith("uploading to project gate: ")
-    assert str(status) in str(found) or trouble is Trouble.STRANGE
+    assert str(status) in str(found) or trouble is PlatformErrorKind.UNEXPECTED_ANSWER
 
 
 def test_unavailable_until_later_is_busy() -> None:
     found = troubled("503 So", headers="Retry-After: 7\r\n")
 
-    assert (found.trouble, found.retry_after_s, found.arrived) == (Trouble.BUSY, 7.0, True)
+    assert (found.kind, found.retry_after_s, found.may_have_arrived) == (PlatformErrorKind.BUSY, 7.0, True)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_unavailable_until_later_is_busy() -> None:
 def test_retry_after_is_read_in_all_its_forms(said: str, wait_s: float | None) -> None:
     found = troubled("429 Slow", headers=f"Retry-After: {said}\r\n".encode().decode("latin-1"))
 
-    assert (found.trouble, found.retry_after_s) == (Trouble.BUSY, wait_s)
+    assert (found.kind, found.retry_after_s) == (PlatformErrorKind.BUSY, wait_s)
 
 
 def test_a_date_to_retry_at_counts_from_the_date_of_the_answer() -> None:
@@ -185,7 +185,7 @@ def test_a_key_with_signs_is_struck_in_every_spelling() -> None:
 def test_what_is_no_json_object_is_strange(body: bytes, kind: str, told: str) -> None:
     found = troubled("200 OK", body, headers=f"Content-Type: {kind}\r\n")
 
-    assert (found.trouble, found.status, found.arrived) == (Trouble.STRANGE, 200, True)
+    assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200, True)
     assert told in str(found)
 
 
@@ -202,7 +202,7 @@ def test_what_is_no_json_object_is_strange(body: bytes, kind: str, told: str) ->
 def test_a_redirect_is_told_with_the_other_host_alone_and_not_followed(to: str, told: str) -> None:
     found = troubled("302 Found", b"", headers=f"Location: {to.replace('%s', KEY)}\r\n")
 
-    assert (found.trouble, found.status) == (Trouble.STRANGE, 302)
+    assert (found.kind, found.status) == (PlatformErrorKind.UNEXPECTED_ANSWER, 302)
     assert told in str(found)
 
 
@@ -210,50 +210,50 @@ def test_a_refusal_that_is_cut_off_is_a_refusal_all_the_same() -> None:
     with answering(b"HTTP/1.1 413 Too Large\r\nContent-Length: 100\r\n\r\n<html>") as server:
         found = trouble_with(server.url)
 
-    assert (found.trouble, found.status, found.arrived) == (Trouble.REFUSED, 413, False)
+    assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.REJECTED, 413, False)
 
 
 def test_an_answer_that_is_cut_off_is_strange() -> None:
     with answering(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"success": true, "id": "i"}') as server:
         found = trouble_with(server.url)
 
-    assert (found.trouble, found.status, found.arrived) == (Trouble.STRANGE, 200, True)
+    assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200, True)
 
 
 def test_nobody_there_is_away_and_nothing_arrived() -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     with place:
         found = trouble_with(f"http://127.0.0.1:{port}")
 
-    assert (found.trouble, found.status, found.arrived) == (Trouble.AWAY, None, False)
+    assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNREACHABLE, None, False)
     assert str(found) == "uploading to project gate: 127.0.0.1: Connection refused (while connecting)"
 
 
 @pytest.mark.parametrize(
     ("order", "trouble"),
     [
-        (Cut(stored=True), Trouble.AWAY),
-        (Cut(stored=False, reset=True), Trouble.AWAY),
-        (Cut(stored=True, sent=0.5), Trouble.STRANGE),
-        (Html(), Trouble.STRANGE),
-        (Html(code=511), Trouble.FAILING),
-        (Redirect("https://login.example"), Trouble.STRANGE),
-        (Oversized(), Trouble.STRANGE),
-        (Trickle(bytes_per_s=5), Trouble.AWAY),
-        (Delay(60), Trouble.AWAY),
-        (Status(429, {"Retry-After": "3"}), Trouble.BUSY),
-        (Status(500), Trouble.FAILING),
+        (Cut(stored=True), PlatformErrorKind.UNREACHABLE),
+        (Cut(stored=False, reset=True), PlatformErrorKind.UNREACHABLE),
+        (Cut(stored=True, sent=0.5), PlatformErrorKind.UNEXPECTED_ANSWER),
+        (Html(), PlatformErrorKind.UNEXPECTED_ANSWER),
+        (Html(code=511), PlatformErrorKind.SERVER_ERROR),
+        (Redirect("https://login.example"), PlatformErrorKind.UNEXPECTED_ANSWER),
+        (Oversized(), PlatformErrorKind.UNEXPECTED_ANSWER),
+        (Trickle(bytes_per_s=5), PlatformErrorKind.UNREACHABLE),
+        (Delay(60), PlatformErrorKind.UNREACHABLE),
+        (Status(429, {"Retry-After": "3"}), PlatformErrorKind.BUSY),
+        (Status(500), PlatformErrorKind.SERVER_ERROR),
     ],
     ids=str,
 )
-def test_what_the_stand_in_does_wrong_is_understood(order: Any, trouble: Trouble) -> None:
+def test_what_the_stand_in_does_wrong_is_understood(order: Any, trouble: PlatformErrorKind) -> None:
     with Platform() as platform:
         platform.add_project("gate")
-        platform.orders.add(Order("upload", order))
+        platform.orders.add(Fault("upload", order))
         found = trouble_with(platform.url, within_s=1.0 if isinstance(order, Delay | Trickle) else 10.0)
 
-    assert found.trouble is trouble
-    assert found.arrived == (trouble is not Trouble.BUSY)
+    assert found.kind is trouble
+    assert found.may_have_arrived == (trouble is not PlatformErrorKind.BUSY)
 
 
 def test_a_revoked_key_is_told_with_what_to_do() -> None:
@@ -262,22 +262,23 @@ def test_a_revoked_key_is_told_with_what_to_do() -> None:
         platform.revoke_key()
         found = trouble_with(platform.url)
 
-    assert found.trouble is Trouble.KEY
+    assert found.kind is PlatformErrorKind.KEY_REJECTED
     assert str(found).startswith("uploading to project gate: the platform does not accept the key (401): ")
     assert str(found).endswith("; check roboflow.api_key or ROBOFLOW_API_KEY")
 
 
 @pytest.mark.parametrize(
-    ("status", "trouble"), [(500, Trouble.NOT_FOUND), (404, Trouble.NOT_FOUND), (502, Trouble.FAILING)]
+    ("status", "trouble"),
+    [(500, PlatformErrorKind.NOT_FOUND), (404, PlatformErrorKind.NOT_FOUND), (502, PlatformErrorKind.SERVER_ERROR)],
 )
-def test_a_version_without_a_model_is_not_found(status: int, trouble: Trouble) -> None:
+def test_a_version_without_a_model_is_not_found(status: int, trouble: PlatformErrorKind) -> None:
     with Platform() as platform:
-        platform.orders.add(Order("model", Status(status)))
-        client = Roboflow(Web(), api_key=KEY, api_url=platform.url)
-        with pytest.raises(PlatformTrouble) as caught:
-            client.model_type("yard", "gate", "3", within_s=10)
+        platform.orders.add(Fault("model", Status(status)))
+        client = RoboflowClient(HttpClient(), api_key=KEY, api_url=platform.url)
+        with pytest.raises(PlatformError) as caught:
+            client.fetch_model_type("yard", "gate", "3", within_s=10)
 
-    assert caught.value.trouble is trouble
+    assert caught.value.kind is trouble
 
 
 def test_through_a_gateway_the_key_is_told_no_more_than_without() -> None:

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
-from framesift.frame import Refusal
+from framesift.frame import RefusalReason
 from framesift.limits.local import LocalLimits
 from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
-from framesift.sampling.candidates import Origin, claims
-from framesift.sampling.dry_run import Trial, Tried
+from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.dry_run import DryRun, DryRunResult
 from framesift.sampling.sampler import AcceptedClasses, Sampler
 from framesift.spool import Accepted
 from rigs.spools import datapoint, make_spool
@@ -43,8 +43,8 @@ def policy(*strategies: dict[str, Any], most: int | None = None, interval: str =
     return parse(json.dumps(whole), "policy.json")
 
 
-def trial(*strategies: dict[str, Any], seed: int = 0, stream: str = "try", **fields: Any) -> Trial:
-    return Trial(policy(*strategies, **fields), seed=seed, stream=stream, started_s=NOON_S)
+def trial(*strategies: dict[str, Any], seed: int = 0, stream: str = "try", **fields: Any) -> DryRun:
+    return DryRun(policy(*strategies, **fields), seed=seed, stream=stream, started_s=NOON_S)
 
 
 def limited(kind: str, value: int, rule: dict[str, Any] = ALL) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def seen(*confidences: float, **fields: Any) -> dict[str, Any]:
     return {"image": {"width": 64, "height": 48}, "predictions": boxes, **fields}
 
 
-def outcome(tried: Tried) -> str:
+def outcome(tried: DryRunResult) -> str:
     """`ab>b`: a and b matched, b was charged; `ab!limit`: nobody was."""
-    return "".join(tried.matched) + (f">{tried.charged}" if tried.charged else f"!{tried.reason}")
+    return "".join(tried.matched) + (f">{tried.strategy}" if tried.strategy else f"!{tried.refusal}")
 
 
-def outcomes(one: Trial, *payloads: dict[str, Any]) -> list[str]:
-    return [outcome(one.consider(payload)) for payload in payloads]
+def outcomes(one: DryRun, *payloads: dict[str, Any]) -> list[str]:
+    return [outcome(one.evaluate(payload)) for payload in payloads]
 
 
 # What is decided
@@ -80,7 +80,7 @@ def test_what_nobody_wants_is_refused_by_name() -> None:
 
 def test_a_disabled_policy_refuses_everything_by_name() -> None:
     assert outcomes(trial(ALL, enabled=False), seen(0.5), seen()) == ["!disabled", "!disabled"]
-    off = Trial(parse('{"enabled": false}', "p"), seed=0, stream="try", started_s=NOON_S)
+    off = DryRun(parse('{"enabled": false}', "p"), seed=0, stream="try", started_s=NOON_S)
     assert outcomes(off, seen(0.5)) == ["!disabled"]
 
 
@@ -150,14 +150,14 @@ def test_near_duplicates_need_pictures_and_are_not_refused_here() -> None:
 # Chance
 
 
-def drawn(one: Trial, count: int = 100) -> list[str]:
-    return ["".join(one.consider(seen()).matched) for _ in range(count)]
+def drawn(one: DryRun, count: int = 100) -> list[str]:
+    return ["".join(one.evaluate(seen()).matched) for _ in range(count)]
 
 
 def test_draws_are_those_of_a_stream_of_that_name_in_the_daemon() -> None:
-    sampler = Sampler("gate", policy(HALF, HALF), seed=7, accepted=AcceptedClasses())
-    prediction = wire.parse(seen())
-    daemon = ["".join(m.strategy for m in sampler.judge(frame(number=i), prediction).matches) for i in range(100)]
+    sampler = Sampler("gate", policy(HALF, HALF), seed=7, accepted_classes=AcceptedClasses())
+    prediction = wire.parse_prediction(seen())
+    daemon = ["".join(m.strategy for m in sampler.decide(frame(number=i), prediction).matches) for i in range(100)]
     assert drawn(trial(HALF, HALF, seed=7, stream="gate")) == daemon
 
 
@@ -172,7 +172,7 @@ def test_another_seed_or_stream_draws_otherwise(other: dict[str, Any]) -> None:
 
 def test_the_first_prediction_without_a_time_is_taken_at_the_start_and_others_with_the_one_before() -> None:
     one = trial(ALL)
-    times = [one.consider(p).at_s for p in (seen(), seen(captured_at=5), seen(), seen(captured_at=None))]
+    times = [one.evaluate(p).captured_at_s for p in (seen(), seen(captured_at=5), seen(), seen(captured_at=None))]
     assert times == [NOON_S, 5, 5, 5]
 
 
@@ -190,7 +190,7 @@ def test_the_first_prediction_without_a_time_is_taken_at_the_start_and_others_wi
     ],
 )
 def test_the_same_instant_may_be_told_in_many_ways(told: object) -> None:
-    assert trial(ALL).consider(seen(captured_at=told)).at_s == NOON_S
+    assert trial(ALL).evaluate(seen(captured_at=told)).captured_at_s == NOON_S
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_same_instant_may_be_told_in_many_ways(told: object) -> None:
 def test_what_is_no_instant_is_refused_with_what_is_allowed(told: object) -> None:
     one = trial(ALL)
     with pytest.raises(ValueError, match=r"^captured_at: .* is not allowed; it must be Unix seconds from 0 on, or ISO"):
-        one.consider(seen(captured_at=told))
+        one.evaluate(seen(captured_at=told))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"])
@@ -237,20 +237,20 @@ def test_the_first_and_the_last_instant_have_windows_in_every_zone(zone: str, at
 def test_a_bad_prediction_changes_nothing() -> None:
     one = trial(limited("daily", 1))
     with pytest.raises(ValueError, match="predictions"):
-        one.consider({"captured_at": 5})
-    assert one.consider(seen()).at_s == NOON_S
+        one.evaluate({"captured_at": 5})
+    assert one.evaluate(seen()).captured_at_s == NOON_S
 
 
 @pytest.mark.parametrize("payload", [None, 5, "text", [seen()], True])
 def test_a_prediction_is_an_object(payload: object) -> None:
     with pytest.raises(ValueError, match="a prediction is a JSON object, not "):
-        trial(ALL).consider(payload)
+        trial(ALL).evaluate(payload)
 
 
 @pytest.mark.parametrize("inner", [None, 5, "text", [seen()]])
 def test_what_stands_under_prediction_is_an_object(inner: object) -> None:
     with pytest.raises(ValueError, match=r"^prediction: .* is not allowed; it must be an object in the wire format"):
-        trial(ALL).consider({"prediction": inner})
+        trial(ALL).evaluate({"prediction": inner})
 
 
 def test_a_recorded_line_is_a_prediction_and_so_is_an_object_that_holds_one() -> None:
@@ -269,7 +269,7 @@ def test_the_task_may_stand_beside_the_prediction_or_in_it() -> None:
     ]
     assert outcomes(trial(UNSURE), *told) == ["!no_match", "!no_match", "!no_match", "a>a"]
     with pytest.raises(ValueError, match="task: 'detection' is not one of object-detection, "):
-        trial(UNSURE).consider(seen(task="detection"))
+        trial(UNSURE).evaluate(seen(task="detection"))
 
 
 def test_a_prediction_need_not_say_how_large_its_picture_is() -> None:
@@ -279,15 +279,15 @@ def test_a_prediction_need_not_say_how_large_its_picture_is() -> None:
 
 def test_masks_are_read_though_the_picture_has_no_size() -> None:
     box = {**seen(0.5)["predictions"][0], "rle": {"size": [2, 3], "counts": [6]}}
-    tried = trial(UNSURE).consider({"predictions": [{"class": "odd"}, box]})
-    assert (outcome(tried), tried.dropped) == ("a>a", 1)
+    tried = trial(UNSURE).evaluate({"predictions": [{"class": "odd"}, box]})
+    assert (outcome(tried), tried.dropped_parts) == ("a>a", 1)
 
 
 @pytest.mark.parametrize("size", [None, 5, [2], [2, 3, 4], ["2", "3"], [0, 3], [2.5, 3], [10**9, 10**9], [True, 3]])
 def test_a_mask_of_no_size_is_dropped_and_counted(size: object) -> None:
     box = {**seen(0.5)["predictions"][0], "rle": {"size": size, "counts": [6]}}
-    tried = trial(UNSURE, ALL).consider({"predictions": [box]})
-    assert (outcome(tried), tried.dropped) == ("b>b", 1)
+    tried = trial(UNSURE, ALL).evaluate({"predictions": [box]})
+    assert (outcome(tried), tried.dropped_parts) == ("b>b", 1)
 
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("object-detection")
@@ -308,7 +308,7 @@ def test_whatever_stands_in_a_line_is_tried_or_refused_in_one_sentence(payload: 
     one = trial(UNSURE, {"type": "uncertainty"}, ALL)
     said = "tried"
     try:
-        assert one.consider(payload).charged is not None
+        assert one.evaluate(payload).strategy is not None
     except ValueError as error:
         said = str(error)
     assert "\n" not in said
@@ -336,23 +336,23 @@ def test_the_spool_charges_the_same(
     rules = [limited("minutely", values[0], UNSURE), limited("daily", values[1], HALF), limited("hourly", 2, UNSURE)]
     one = policy(*rules, most=most, time_zone="Europe/Berlin")
     clock = ManualClock()
-    trying = Trial(one, seed=0, stream="gate", started_s=clock.now().wall_s)
-    sampler = Sampler("gate", one, seed=0, accepted=AcceptedClasses())
-    origin = Origin("dev", (), (), 0)
+    trying = DryRun(one, seed=0, stream="gate", started_s=clock.now().wall_s)
+    sampler = Sampler("gate", one, seed=0, accepted_classes=AcceptedClasses())
+    origin = CollectionOrigin("dev", (), (), 0)
     spool = make_spool(tmp_path_factory.mktemp("spool"), clock, limits=LocalLimits(ZoneInfo("Europe/Berlin")))
     spool.open()
     try:
         for number, (seconds, confidence) in enumerate(steps):
             clock.advance(seconds)
             now = clock.now()
-            prediction = wire.parse(seen(confidence))
-            verdict = sampler.judge(frame(number=number), prediction)
-            expected: str | Refusal | None = verdict.refusal
+            prediction = wire.parse_prediction(seen(confidence))
+            verdict = sampler.decide(frame(number=number), prediction)
+            expected: str | RefusalReason | None = verdict.refusal
             if expected is None:
-                candidates, quotas = claims(one, verdict, prediction, origin, now, now)
+                candidates, quotas = candidates_for(one, verdict, prediction, origin, now, now)
                 answer = spool.put(datapoint(clock), candidates, quotas)
                 expected = answer.strategy if isinstance(answer, Accepted) else answer.refusal
-            tried = trying.consider(seen(confidence, captured_at=now.wall_s))
-            assert (tried.charged or tried.reason) == expected
+            tried = trying.evaluate(seen(confidence, captured_at=now.wall_s))
+            assert (tried.strategy or tried.refusal) == expected
     finally:
         spool.close()

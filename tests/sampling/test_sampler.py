@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from framesift.frame import Frame, Pixels, Refusal
+from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.policy.policy import Policy, parse
-from framesift.sampling.sampler import AcceptedClasses, Sampler, Verdict
+from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
 from sampling_data import frame, objects
 
 ALL: dict[str, Any] = {"type": "random", "traffic_percentage": 1}
@@ -46,7 +46,7 @@ def sampler(
     accepted: AcceptedClasses | None = None,
     **fields: Any,
 ) -> Sampler:
-    return Sampler(stream, policy(*strategies, **fields), seed=seed, accepted=accepted or AcceptedClasses())
+    return Sampler(stream, policy(*strategies, **fields), seed=seed, accepted_classes=accepted or AcceptedClasses())
 
 
 def scene(column: int) -> Pixels:
@@ -56,15 +56,15 @@ def scene(column: int) -> Pixels:
     return picture
 
 
-def names(verdict: Verdict) -> str:
+def names(verdict: SamplingDecision) -> str:
     return "".join(match.strategy for match in verdict.matches)
 
 
-def accept(one: Sampler, shown: Frame) -> Verdict:
+def accept(one: Sampler, shown: Frame) -> SamplingDecision:
     """Judges a frame, and tells the sampler that it was accepted if anything matched."""
-    verdict = one.judge(shown, objects())
+    verdict = one.decide(shown, objects())
     if verdict.matches:
-        one.accepted(shown, objects(), verdict)
+        one.record_accepted(shown, objects(), verdict)
     return verdict
 
 
@@ -72,21 +72,21 @@ def accept(one: Sampler, shown: Frame) -> Verdict:
 
 
 def test_matches_stand_in_the_policys_order_with_their_scores() -> None:
-    verdict = sampler(ALL, NONE, UNSURE, ALL).judge(frame(), objects(("car", 0.5)))
+    verdict = sampler(ALL, NONE, UNSURE, ALL).decide(frame(), objects(("car", 0.5)))
     assert [(match.strategy, match.score) for match in verdict.matches] == [("a", None), ("c", 1.0), ("d", None)]
     assert verdict.refusal is None
 
 
 def test_a_frame_that_nobody_wants_is_refused_by_name() -> None:
-    verdict = sampler(NONE, UNSURE).judge(frame(), objects())
-    assert (verdict.matches, verdict.refusal) == ((), Refusal.NO_MATCH)
+    verdict = sampler(NONE, UNSURE).decide(frame(), objects())
+    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NO_MATCH)
 
 
 def test_a_disabled_policy_wants_nothing() -> None:
-    off = Sampler("gate", parse('{"enabled": false}', "p"), seed=0, accepted=AcceptedClasses())
-    assert off.judge(frame(), objects()).refusal is Refusal.DISABLED
+    off = Sampler("gate", parse('{"enabled": false}', "p"), seed=0, accepted_classes=AcceptedClasses())
+    assert off.decide(frame(), objects()).refusal is RefusalReason.DISABLED
     both = sampler(ALL, enabled=False)
-    assert both.judge(frame(), objects()).refusal is Refusal.DISABLED
+    assert both.decide(frame(), objects()).refusal is RefusalReason.DISABLED
 
 
 def test_accepted_frames_are_counted_for_all_streams() -> None:
@@ -94,18 +94,18 @@ def test_accepted_frames_are_counted_for_all_streams() -> None:
     balanced = {**UNSURE, "class_balance": True}
     one, other = (sampler(balanced, stream=name, accepted=shared) for name in ("gate", "yard"))
     prediction = objects(("car", 0.5))
-    verdict = one.judge(frame(), prediction)
+    verdict = one.decide(frame(), prediction)
     assert verdict.matches[0].score == 1.0
     for _ in range(3):
-        one.accepted(frame(), prediction, verdict)
-    assert other.judge(frame(stream="yard"), prediction).matches[0].score == pytest.approx(0.5)
+        one.record_accepted(frame(), prediction, verdict)
+    assert other.decide(frame(stream="yard"), prediction).matches[0].score == pytest.approx(0.5)
 
 
 # Chance
 
 
 def pattern(one: Sampler, count: int = 200) -> str:
-    return " ".join(names(one.judge(frame(number=i), objects(("car", 0.5)))) for i in range(count))
+    return " ".join(names(one.decide(frame(number=i), objects(("car", 0.5)))) for i in range(count))
 
 
 def test_the_same_seed_stream_and_name_draw_the_same() -> None:
@@ -139,9 +139,9 @@ def test_draws_are_the_same_in_every_process(tmp_path: Path) -> None:
 def test_a_frame_whose_pixels_are_broken_draws_as_any_other() -> None:
     known = {**ALL, "near_duplicate": ALIKE}
     whole, broken = sampler(known, HALF), sampler(known, HALF)
-    whole.judge(frame(), objects())
+    whole.decide(frame(), objects())
     with pytest.raises(cv2.error):
-        broken.judge(frame(NO_PIXELS), objects())
+        broken.decide(frame(NO_PIXELS), objects())
     assert pattern(broken) == pattern(whole)
 
 
@@ -151,9 +151,9 @@ def test_draws_do_not_depend_on_what_others_matched_or_what_was_accepted() -> No
     seen = []
     for i in range(200):
         shown = frame(scene(i % 16), number=i)
-        verdict = busy.judge(shown, objects())
+        verdict = busy.decide(shown, objects())
         if i % 3 == 0:
-            busy.accepted(shown, objects(), verdict)
+            busy.record_accepted(shown, objects(), verdict)
         seen.append(names(verdict).replace("a", ""))
     assert " ".join(seen) == plain
 
@@ -164,38 +164,38 @@ def test_draws_do_not_depend_on_what_others_matched_or_what_was_accepted() -> No
 def test_a_frame_like_an_accepted_one_is_refused_by_name() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
     assert names(accept(one, frame(scene(3)))) == "a"
-    verdict = one.judge(frame(scene(3)), objects())
-    assert (verdict.matches, verdict.refusal) == ((), Refusal.NEAR_DUPLICATE)
-    assert names(one.judge(frame(scene(4)), objects())) == "a"
+    verdict = one.decide(frame(scene(3)), objects())
+    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NEAR_DUPLICATE)
+    assert names(one.decide(frame(scene(4)), objects())) == "a"
 
 
 def test_a_frame_that_was_not_accepted_is_not_remembered() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
     for _ in range(3):
-        assert names(one.judge(frame(scene(3)), objects())) == "a"
+        assert names(one.decide(frame(scene(3)), objects())) == "a"
 
 
 def test_no_match_is_not_called_a_near_duplicate() -> None:
     one = sampler({**UNSURE, "near_duplicate": ALIKE})
-    verdict = one.judge(frame(scene(3)), objects(("car", 0.5)))
-    one.accepted(frame(scene(3)), objects(("car", 0.5)), verdict)
-    assert one.judge(frame(scene(3)), objects()).refusal is Refusal.NO_MATCH
-    assert one.judge(frame(scene(3)), objects(("car", 0.5))).refusal is Refusal.NEAR_DUPLICATE
+    verdict = one.decide(frame(scene(3)), objects(("car", 0.5)))
+    one.record_accepted(frame(scene(3)), objects(("car", 0.5)), verdict)
+    assert one.decide(frame(scene(3)), objects()).refusal is RefusalReason.NO_MATCH
+    assert one.decide(frame(scene(3)), objects(("car", 0.5))).refusal is RefusalReason.NEAR_DUPLICATE
 
 
 def test_strategies_without_the_option_still_want_a_near_duplicate() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE}, ALL, {**ALL, "near_duplicate": ALIKE})
     assert names(accept(one, frame(scene(3)))) == "abc"
-    assert names(one.judge(frame(scene(3)), objects())) == "b"
+    assert names(one.decide(frame(scene(3)), objects())) == "b"
 
 
 def test_what_one_strategy_collected_is_remembered_for_all() -> None:
     one = sampler(ALL, {**UNSURE, "near_duplicate": ALIKE})
     shown = frame(scene(3))
-    verdict = one.judge(shown, objects())
+    verdict = one.decide(shown, objects())
     assert names(verdict) == "a"
-    one.accepted(shown, objects(), verdict)
-    assert names(one.judge(shown, objects(("car", 0.5)))) == "a"
+    one.record_accepted(shown, objects(), verdict)
+    assert names(one.decide(shown, objects(("car", 0.5)))) == "a"
 
 
 def test_each_strategy_has_its_own_threshold_and_memory() -> None:
@@ -206,9 +206,9 @@ def test_each_strategy_has_its_own_threshold_and_memory() -> None:
     )
     for column in (3, 4):
         shown = frame(scene(column))
-        one.accepted(shown, objects(), one.judge(shown, objects()))
-    assert names(one.judge(frame(scene(5)), objects())) == "ac"
-    assert names(one.judge(frame(scene(3)), objects())) == "c"
+        one.record_accepted(shown, objects(), one.decide(shown, objects()))
+    assert names(one.decide(frame(scene(5)), objects())) == "ac"
+    assert names(one.decide(frame(scene(3)), objects())) == "c"
 
 
 def test_the_policys_option_holds_for_strategies_that_have_none_and_null_switches_it_off() -> None:
@@ -216,41 +216,41 @@ def test_the_policys_option_holds_for_strategies_that_have_none_and_null_switche
         ALL, {**ALL, "near_duplicate": None}, {**ALL, "near_duplicate": {"threshold": 0.0}}, near_duplicate=ALIKE
     )
     accept(one, frame(scene(3)))
-    assert names(one.judge(frame(scene(3)), objects())) == "b"
+    assert names(one.decide(frame(scene(3)), objects())) == "b"
     slightly_other = scene(3)
     slightly_other[0, 0] = 0
-    assert names(one.judge(frame(slightly_other), objects())) == "bc"
+    assert names(one.decide(frame(slightly_other), objects())) == "bc"
 
 
 def test_streams_do_not_share_what_they_saw() -> None:
     gate, yard = (sampler({**ALL, "near_duplicate": ALIKE}, stream=name) for name in ("gate", "yard"))
     accept(gate, frame(scene(3)))
-    assert names(yard.judge(frame(scene(3), stream="yard"), objects())) == "a"
+    assert names(yard.decide(frame(scene(3), stream="yard"), objects())) == "a"
 
 
 def test_no_signature_is_made_where_no_strategy_asks_for_one() -> None:
     one = sampler(ALL)
-    verdict = one.judge(frame(NO_PIXELS), objects())
-    one.accepted(frame(NO_PIXELS), objects(), verdict)
+    verdict = one.decide(frame(NO_PIXELS), objects())
+    one.record_accepted(frame(NO_PIXELS), objects(), verdict)
     assert verdict.signature is None
 
 
 def test_no_signature_is_made_of_a_frame_that_nobody_wants() -> None:
     one = sampler({**NONE, "near_duplicate": ALIKE})
-    assert one.judge(frame(NO_PIXELS), objects()).refusal is Refusal.NO_MATCH
+    assert one.decide(frame(NO_PIXELS), objects()).refusal is RefusalReason.NO_MATCH
 
 
 def test_the_verdicts_signature_is_the_one_that_is_remembered() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
-    verdict = one.judge(frame(scene(3)), objects())
-    one.accepted(frame(NO_PIXELS), objects(), verdict)
-    assert one.judge(frame(scene(3)), objects()).refusal is Refusal.NEAR_DUPLICATE
+    verdict = one.decide(frame(scene(3)), objects())
+    one.record_accepted(frame(NO_PIXELS), objects(), verdict)
+    assert one.decide(frame(scene(3)), objects()).refusal is RefusalReason.NEAR_DUPLICATE
 
 
 def test_memory_survives_a_reconnection() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
     accept(one, frame(scene(3), epoch=0))
-    assert one.judge(frame(scene(3), epoch=1), objects()).refusal is Refusal.NEAR_DUPLICATE
+    assert one.decide(frame(scene(3), epoch=1), objects()).refusal is RefusalReason.NEAR_DUPLICATE
 
 
 # The learnt threshold
@@ -270,7 +270,7 @@ def learnt(one: Sampler) -> list[int]:
     for by in range(1, 40):
         picture = np.full((24, 32, 3), 100, np.uint8)
         picture[:10] += np.uint8(by)
-        if not one.judge(frame(picture), objects()).matches:
+        if not one.decide(frame(picture), objects()).matches:
             alike.append(by)
     return alike
 
@@ -280,28 +280,28 @@ def test_auto_learns_from_every_frame_even_if_no_strategy_wants_it() -> None:
     one = sampler(rarely, {**ALL, "near_duplicate": {}})
     untaught = learnt(sampler({**ALL, "near_duplicate": {}}))
     for i in range(501):
-        one.judge(noisy(i, 20), objects())
+        one.decide(noisy(i, 20), objects())
     # A step of 20 in ten of 24 rows is a distance of 0.0327; 1.2 of that is a step of 24. The first guess is 7.
     assert (max(learnt(one)), max(untaught)) == (24, 7)
 
 
 def test_a_frame_that_only_teaches_is_no_near_duplicate() -> None:
     one = sampler({**NONE, "near_duplicate": {}})
-    assert one.judge(noisy(0, 20), objects()).refusal is Refusal.NO_MATCH
+    assert one.decide(noisy(0, 20), objects()).refusal is RefusalReason.NO_MATCH
 
 
 def test_auto_does_not_learn_across_a_reconnection() -> None:
     one = sampler({**ALL, "near_duplicate": {}})
     for i in range(2000):
-        one.judge(noisy(i, 20, epoch=i // 2), objects())
+        one.decide(noisy(i, 20, epoch=i // 2), objects())
     assert max(learnt(one)) == 7
 
 
 def test_a_calibrated_stream_makes_no_more_signatures_than_it_needs() -> None:
     one = sampler({**NONE, "near_duplicate": {}})
     for i in range(501):
-        one.judge(noisy(i, 20), objects())
-    assert one.judge(frame(NO_PIXELS), objects()).refusal is Refusal.NO_MATCH
+        one.decide(noisy(i, 20), objects())
+    assert one.decide(frame(NO_PIXELS), objects()).refusal is RefusalReason.NO_MATCH
 
 
 # A new policy
@@ -312,8 +312,8 @@ def test_a_new_policy_adopts_what_was_accepted() -> None:
     for column in range(6):
         accept(old, frame(scene(column)))
     new = sampler({**ALL, "near_duplicate": {"threshold": 0.01, "memory": 4}}, near_duplicate={"memory": 100})
-    new.adopt(old)
-    known = [column for column in range(16) if not new.judge(frame(scene(column)), objects()).matches]
+    new.copy_state_from(old)
+    known = [column for column in range(16) if not new.decide(frame(scene(column)), objects()).matches]
     assert known == [2, 3, 4, 5]
 
 
@@ -322,17 +322,17 @@ def test_of_several_memories_the_fullest_is_adopted() -> None:
     for column in range(6):
         accept(old, frame(scene(column)))
     new = sampler({**ALL, "near_duplicate": {**ALIKE, "memory": 100}})
-    new.adopt(old)
-    known = [column for column in range(16) if not new.judge(frame(scene(column)), objects()).matches]
+    new.copy_state_from(old)
+    known = [column for column in range(16) if not new.decide(frame(scene(column)), objects()).matches]
     assert known == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_new_policy_adopts_the_learnt_threshold() -> None:
     old = sampler({**ALL, "near_duplicate": {}})
     for i in range(501):
-        old.judge(noisy(i, 20), objects())
+        old.decide(noisy(i, 20), objects())
     new = sampler({**ALL, "near_duplicate": {"memory": 3}})
-    new.adopt(old)
+    new.copy_state_from(old)
     assert max(learnt(new)) == 24
 
 
@@ -341,11 +341,11 @@ def test_a_new_policy_goes_on_drawing_where_the_old_one_stopped() -> None:
     old = sampler(HALF)
     first = pattern(old, 40).split(" ")
     new = sampler(HALF, NONE)
-    new.adopt(old)
+    new.copy_state_from(old)
     assert first + pattern(new, 60).split(" ") == whole
 
 
 def test_a_policy_that_remembers_nothing_can_be_adopted_from() -> None:
     new = sampler({**ALL, "near_duplicate": ALIKE})
-    new.adopt(sampler(ALL))
-    assert names(new.judge(frame(scene(3)), objects())) == "a"
+    new.copy_state_from(sampler(ALL))
+    assert names(new.decide(frame(scene(3)), objects())) == "a"

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from clocks import ManualClock
-from framesift.clock.clock import Loop, Pulse
+from framesift.clock.clock import HeartbeatClock, MonitoredThread
 from framesift.frame import Frame
-from framesift.models.python import PythonModel, PythonOptions
-from framesift.service.loop_monitor import SILENT_AFTER_S, LoopMonitor
+from framesift.models.python import PythonModel, PythonSettings
+from framesift.service.loop_monitor import HUNG_AFTER_S, LoopMonitor
 from framesift.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ class House:
         """The monitor looks once a second, as ever."""
         for _ in range(round(seconds)):
             self.clock.advance(1.0)
-            self.monitor.look()
+            self.monitor.check_once()
 
     def health(self) -> dict[str, tuple[str, str]]:
         return {c.name: (c.condition.value, c.why) for c in self.telemetry.health.components()}
@@ -61,13 +61,13 @@ class House:
             "def make():\n    return Sleepy()\nclass Sleepy:\n    def predict(self, pixels):\n"
             "        inside.set()\n        go_on.wait()\n        return {'predictions': []}\n"
         )
-        model = PythonModel(PythonOptions(type="python", factory="sleepy:make", path=folder))
+        model = PythonModel(PythonSettings(type="python", factory="sleepy:make", path=folder))
         sleepy = sys.modules.pop("sleepy")
         inside, go_on = threading.Event(), threading.Event()
         sleepy.inside, sleepy.go_on = inside, go_on  # type: ignore[attr-defined]
         frame = Frame("gate", 0, np.zeros((4, 4, 3), np.uint8), self.clock.now())
         thread = threading.Thread(target=model.predict, args=(frame,), name=name, daemon=True)
-        self.monitor.add(Loop(name, thread, Pulse(self.clock), patience_s))
+        self.monitor.add(MonitoredThread(name, thread, HeartbeatClock(self.clock), patience_s))
         thread.start()
         assert inside.wait(30)
         try:
@@ -85,16 +85,16 @@ def test_a_silent_loop_is_named_with_what_it_waits_for_before_it_counts_as_hung(
         house.passes(6)
         why = "it has not moved for 40 s: it waits for the model"
         assert house.health() == {"loop stream gate": ("degraded", why)}
-        assert house.monitor.silent() == {}
+        assert house.monitor.hung_loops() == {}
         house.passes(9)
         assert house.lines("loop_silent") == []
         house.passes(1)
         why = "it has not moved for 50 s: it waits for the model"
         assert house.health() == {"loop stream gate": ("failed", why)}
-        assert house.monitor.silent() == {"loop stream gate": why}
+        assert house.monitor.hung_loops() == {"loop stream gate": why}
     house.passes(1)
     assert house.health() == {"loop stream gate": ("ok", "")}
-    assert house.monitor.silent() == {}
+    assert house.monitor.hung_loops() == {}
 
 
 def test_the_stacks_of_all_threads_are_one_line_told_once_and_the_silent_one_leads(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_hundred_threads_are_a_line_that_a_log_can_take() -> None:
     threads = [threading.Thread(target=deep, args=(n % 90,), name=f"geheim-{n}" * 9, daemon=True) for n in range(300)]
     for thread in threads:
         thread.start()
-    house.monitor.add(*(Loop(thread.name, thread, Pulse(house.clock)) for thread in threads[:1]))
+    house.monitor.add(*(MonitoredThread(thread.name, thread, HeartbeatClock(house.clock)) for thread in threads[:1]))
     house.passes(60)
     go_on.set()
     (line,) = house.lines("loop_silent")
@@ -143,26 +143,26 @@ def test_a_loop_may_have_more_patience_than_the_others(tmp_path: Path) -> None:
 
 def test_a_loop_that_moves_has_not_begun_or_has_ended_is_not_missed() -> None:
     house = House()
-    mover = Pulse(house.clock)
-    house.monitor.add(Loop("main", threading.current_thread(), mover))
-    house.monitor.add(Loop("later", threading.Thread(target=print), Pulse(house.clock)))
+    mover = HeartbeatClock(house.clock)
+    house.monitor.add(MonitoredThread("main", threading.current_thread(), mover))
+    house.monitor.add(MonitoredThread("later", threading.Thread(target=print), HeartbeatClock(house.clock)))
     over = threading.Thread(target=lambda: None)
     over.start()
     over.join()
-    house.monitor.add(Loop("over", over, Pulse(house.clock)))
+    house.monitor.add(MonitoredThread("over", over, HeartbeatClock(house.clock)))
     for _ in range(10):
         house.passes(20)
         mover.monotonic()
     assert house.health() == {}
-    assert house.monitor.silent() == {}
+    assert house.monitor.hung_loops() == {}
 
 
 def test_after_a_standstill_of_the_whole_process_nobody_is_said_to_hang() -> None:
     house = House()
-    pulse = Pulse(house.clock)
-    house.monitor.add(Loop("main", threading.current_thread(), pulse))
+    pulse = HeartbeatClock(house.clock)
+    house.monitor.add(MonitoredThread("main", threading.current_thread(), pulse))
     house.clock.advance(3600.0)  # SIGSTOP, SIGCONT
-    house.monitor.look()
+    house.monitor.check_once()
     pulse.monotonic()
     house.passes(1)
     assert house.health() == {}
@@ -171,10 +171,10 @@ def test_after_a_standstill_of_the_whole_process_nobody_is_said_to_hang() -> Non
 def test_its_own_thread_finds_the_main_thread_hanging() -> None:
     house = House(waiters=1)
     began_s = house.clock.monotonic()
-    house.monitor.add(Loop("main", threading.current_thread(), Pulse(house.clock)))
+    house.monitor.add(MonitoredThread("main", threading.current_thread(), HeartbeatClock(house.clock)))
     house.monitor.start()
     try:
-        while house.clock.monotonic() < began_s + 2 * SILENT_AFTER_S:
+        while house.clock.monotonic() < began_s + 2 * HUNG_AFTER_S:
             threading.Event().wait(0.01)
     finally:
         house.monitor.stop()
@@ -231,4 +231,4 @@ def test_all_of_it_comes_before_the_service_managers_watchdog() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(ROOT / "systemd" / "framesift.service")
     # The main loop, and what keeps the interpreter, stop feeding it at once; stacks come a look or two later.
-    assert float(unit["Service"]["WatchdogSec"]) >= SILENT_AFTER_S + 5.0
+    assert float(unit["Service"]["WatchdogSec"]) >= HUNG_AFTER_S + 5.0

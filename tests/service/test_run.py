@@ -14,7 +14,7 @@ import pytest
 from canaries import PASSWORD
 from rigs.daemon import POLICY, Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip, read_number, real_clip
-from rigs.rtsp import RtspCamera, Wire
+from rigs.rtsp import CuttableConnection, RtspCamera
 
 
 def _policy(**strategy: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_a_reload_takes_the_new_policy_and_keeps_the_old_one_where_the_new_is_ba
 
 def test_a_camera_that_goes_and_comes_back_costs_one_line_each(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=50)
-    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+    with RtspCamera(tmp_path) as camera, CuttableConnection(camera.port) as wire:
         stream = {"name": "gate", "source": wire.url("clip.mp4"), "fps": 5}
         write_configuration(tmp_path, {"streams": [stream]})
         with Daemon(tmp_path) as daemon:
@@ -175,7 +175,7 @@ def test_a_limit_of_5_a_minute_holds_over_kill_9_and_restart_on_real_footage(tmp
 def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
     """The rig looks at its lines and arguments, and at the variables of its readers; every test's end at its files."""
     numbered_clip(tmp_path / "clip.mp4", frames=50)
-    with RtspCamera(tmp_path) as camera, Wire(camera.port, credentials=f"viewer:{PASSWORD}") as wire:
+    with RtspCamera(tmp_path) as camera, CuttableConnection(camera.port, credentials=f"viewer:{PASSWORD}") as wire:
         streams = [
             {"name": "gate", "source": wire.url("clip.mp4"), "username": "viewer", "password": PASSWORD, "fps": 5},
             {"name": "yard", "source": wire.url("clip.mp4"), "username": "viewer", "password": f"{PASSWORD}-wrong"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from framesift.config.errors import ConfigError
-from framesift.settings import Settings, account, load, secrets
+from framesift.settings import Settings, load, load_account, secrets
 
 KEY = "canary-key-5f1d9c2e7b"
 
@@ -57,10 +57,10 @@ def test_an_empty_variable_is_no_key(tmp_path: Path) -> None:
 
 
 def test_without_settings_the_environment_alone_tells_the_account() -> None:
-    told = account({"ROBOFLOW_API_KEY": KEY}).api_key
+    told = load_account({"ROBOFLOW_API_KEY": KEY}).api_key
     assert told is not None
     assert told.get_secret_value() == KEY
-    assert account({}).api_key is None
+    assert load_account({}).api_key is None
 
 
 def test_a_key_that_could_not_stand_in_an_address_is_refused_without_being_shown(tmp_path: Path) -> None:

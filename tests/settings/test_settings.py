@@ -10,7 +10,16 @@ import pytest
 
 from framesift.config.errors import ConfigError
 from framesift.policy import policy
-from framesift.settings import Settings, SpoolOptions, StatusOptions, find, load, load_block, secrets, template
+from framesift.settings import (
+    Settings,
+    SpoolSettings,
+    StatusSettings,
+    find_settings_file,
+    load,
+    load_block,
+    read_template,
+    secrets,
+)
 
 BASE = """\
 streams:
@@ -49,20 +58,20 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_an_explicit_path_comes_before_the_variable() -> None:
-    assert find(Path("a.yaml"), {"FRAMESIFT_CONFIG": "b.yaml"}) == Path("a.yaml")
+    assert find_settings_file(Path("a.yaml"), {"FRAMESIFT_CONFIG": "b.yaml"}) == Path("a.yaml")
 
 
 def test_the_variable_comes_before_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "framesift.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert find(None, {"FRAMESIFT_CONFIG": "/b.yaml"}) == Path("/b.yaml")
-    assert find(None, {"FRAMESIFT_CONFIG": ""}) == Path("framesift.yaml")
-    assert find(None, {}) == Path("framesift.yaml")
+    assert find_settings_file(None, {"FRAMESIFT_CONFIG": "/b.yaml"}) == Path("/b.yaml")
+    assert find_settings_file(None, {"FRAMESIFT_CONFIG": ""}) == Path("framesift.yaml")
+    assert find_settings_file(None, {}) == Path("framesift.yaml")
 
 
 def test_without_any_settings_one_is_told_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="framesift init"):
-        find(None, {}, (tmp_path / "here.yaml", tmp_path / "there.yaml"))
+        find_settings_file(None, {}, (tmp_path / "here.yaml", tmp_path / "there.yaml"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -116,7 +125,7 @@ def test_json_is_yaml(machine: Machine) -> None:
 
 def test_what_init_writes_is_valid_as_it_is(tmp_path: Path) -> None:
     for name in ("framesift.yaml", "policy.json"):
-        (tmp_path / name).write_text(template(name), encoding="utf-8")
+        (tmp_path / name).write_text(read_template(name), encoding="utf-8")
     settings = load(tmp_path / "framesift.yaml", {})
     assert settings.streams[0].source == str(tmp_path / "street.mp4")
     assert policy.load(settings.policy).sampling_strategies[0].type == "random"
@@ -125,7 +134,7 @@ def test_what_init_writes_is_valid_as_it_is(tmp_path: Path) -> None:
 def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
     # "  # - name" and "# model:" are examples; a comment's sentence begins with a capital or ends the line.
     lines = []
-    for line in template("framesift.yaml").splitlines():
+    for line in read_template("framesift.yaml").splitlines():
         bare = line.lstrip().removeprefix("# ")
         is_example = line.lstrip().startswith("#") and bare.lstrip().split(":")[0].lstrip("- {") in _EXAMPLE_KEYS
         lines.append(line.replace("# ", "", 1) if is_example else line)
@@ -252,12 +261,12 @@ def test_whoever_wants_one_block_needs_neither_the_secrets_nor_the_sense_of_the_
     path = machine.folder / "framesift.yaml"
     path.write_text(WITH_SECRETS + 'status: {bind: "127.0.0.1:${PORT}"}\n')
     environ = {"PORT": "9001", "FRAMESIFT_STREAMS__7__FPS": "none", "FRAMESIFT_STATUS__TOKEN": "a-token-of-sixteen"}
-    status = load_block(path, environ, "status", StatusOptions)
+    status = load_block(path, environ, "status", StatusSettings)
     assert status.bind == "127.0.0.1:9001"
     assert status.token is not None
     assert status.token.get_secret_value() == "a-token-of-sixteen"
     with pytest.raises(ConfigError, match=r"8: status\.bind: the variable PORT is not set") as refusal:
-        load_block(path, {}, "status", StatusOptions)
+        load_block(path, {}, "status", StatusSettings)
     assert len(refusal.value.problems) == 1
 
 
@@ -269,8 +278,8 @@ def test_one_block_alone_is_what_it_is_among_the_others(machine: Machine) -> Non
         (BASE + "spool: {path: own.db, max_bytes: 3GiB}\n", {"FRAMESIFT_SPOOL__MIN_FREE_BYTES": "1GiB"}),
     ):
         whole = machine.load(text, environ)
-        assert load_block(path, environ, "spool", SpoolOptions) == whole.spool
-        assert load_block(path, environ, "status", StatusOptions) == whole.status
+        assert load_block(path, environ, "spool", SpoolSettings) == whole.spool
+        assert load_block(path, environ, "status", StatusSettings) == whole.status
 
 
 def test_what_is_wrong_in_a_block_alone_is_said_with_its_place(machine: Machine) -> None:
@@ -283,7 +292,7 @@ def test_what_is_wrong_in_a_block_alone_is_said_with_its_place(machine: Machine)
     ):
         path.write_text(text)
         with pytest.raises(ConfigError) as refusal:
-            load_block(path, environ, "status", StatusOptions)
+            load_block(path, environ, "status", StatusSettings)
         assert said in str(refusal.value)
 
 

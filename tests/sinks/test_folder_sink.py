@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from deliveries import deliver, delivery, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
 from framesift.prediction.prediction import Classification, ClassScore, MultiLabel, Stub, Task
-from framesift.prediction.wire_format import parse
-from framesift.sinks import Done, FolderOptions, FolderSink, open_sink
+from framesift.prediction.wire_format import parse_prediction
+from framesift.sinks import Delivered, FolderSink, FolderSinkSettings, open_sink
 
 
 def test_a_delivery_is_a_picture_a_label_and_a_line(tmp_path: Path) -> None:
     sink = folder_sink(tmp_path / "deep" / "collected")
     what = delivery(1, detected(detection("car", x=100, y=50, w=20, h=10)))
 
-    assert deliver(sink, what) == Done()
+    assert deliver(sink, what) == Delivered()
 
     root = tmp_path / "deep" / "collected"
     stem = f"gate-7_north_20260910T120001125Z_{1:032x}"
@@ -56,7 +56,7 @@ def test_a_line_has_exactly_the_promised_keys(tmp_path: Path) -> None:
         "height": 100,
         "prediction": None,
     }
-    assert parse(row["prediction"]) == what.prediction
+    assert parse_prediction(row["prediction"]) == what.prediction
 
 
 def test_a_second_delivery_of_the_same_id_changes_nothing(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_second_delivery_of_the_same_id_changes_nothing(tmp_path: Path) -> Non
     deliver(sink, delivery(1))
     before = _content(tmp_path)
 
-    assert deliver(sink, delivery(1, detected(detection("dog")), jpeg=jpeg(7))) == Done()
+    assert deliver(sink, delivery(1, detected(detection("dog")), jpeg=jpeg(7))) == Delivered()
     assert _content(tmp_path) == before
 
 
@@ -74,7 +74,7 @@ def test_what_an_earlier_process_delivered_is_known(tmp_path: Path) -> None:
     first.close()
     before = _content(tmp_path)
 
-    assert deliver(folder_sink(tmp_path), delivery(1, jpeg=jpeg(7))) == Done()
+    assert deliver(folder_sink(tmp_path), delivery(1, jpeg=jpeg(7))) == Delivered()
     assert _content(tmp_path) == before
 
 
@@ -91,7 +91,7 @@ def test_four_threads_deliver_each_id_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(60)
 
-    assert outcomes == [Done()] * 80
+    assert outcomes == [Delivered()] * 80
     assert sorted(row["id"] for row in read_image_folder(tmp_path)) == [f"{n:032x}" for n in range(20)]
 
 
@@ -119,7 +119,7 @@ def test_two_pictures_of_the_same_millisecond_are_two_files(tmp_path: Path) -> N
     "prediction",
     [
         Stub(task=Task.OBJECT_DETECTION, width=200, height=100),
-        Classification(top="day", confidence=0.9, scores=(ClassScore("day", 0, 0.9),), width=200, height=100),
+        Classification(top_class="day", confidence=0.9, scores=(ClassScore("day", 0, 0.9),), width=200, height=100),
         MultiLabel(scores=(ClassScore("day", 0, 0.9),), predicted=("day",), width=200, height=100),
     ],
     ids=lambda p: type(p).__name__,
@@ -128,7 +128,7 @@ def test_what_has_no_place_in_a_picture_has_a_line_and_no_label(tmp_path: Path, 
     deliver(folder_sink(tmp_path), delivery(1, prediction))
 
     (row,) = read_image_folder(tmp_path)
-    assert parse(row["prediction"], width=200, height=100) == prediction
+    assert parse_prediction(row["prediction"], width=200, height=100) == prediction
     assert not (tmp_path / "labels").exists()
     assert not (tmp_path / "data.yaml").exists()
 
@@ -168,14 +168,14 @@ def test_the_page_that_explains_the_folder_is_written_once(tmp_path: Path) -> No
 
 
 def test_the_settings_name_the_sink() -> None:
-    options = FolderOptions.model_validate_json(
+    options = FolderSinkSettings.model_validate_json(
         json.dumps({"type": "folder", "path": "out", "limits": [{"type": "minutely", "value": 60}]})
     )
 
     assert isinstance(open_sink(options, class_names=None), FolderSink)
     assert options.limits[0].value == 60
     with pytest.raises(ValidationError):
-        FolderOptions.model_validate_json('{"type": "floder", "path": "out"}')
+        FolderSinkSettings.model_validate_json('{"type": "floder", "path": "out"}')
 
 
 def _content(root: Path) -> dict[str, bytes]:

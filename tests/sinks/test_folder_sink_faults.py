@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from deliveries import deliver, delivery, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
-from framesift.sinks import Done, Later, Scope
-from framesift.sinks.metadata_file import Listing
+from framesift.sinks import Delivered, FailureScope, RetryLater
+from framesift.sinks.metadata_file import MetadataFile
 
 LINE = "metadata.jsonl"
 
@@ -59,7 +59,7 @@ def test_a_line_torn_at_any_byte_is_cut(tmp_path: Path) -> None:
 
     for size in range(first_bytes, len(content)):
         (tmp_path / LINE).write_bytes(content[:size])
-        listing = Listing(tmp_path / LINE)
+        listing = MetadataFile(tmp_path / LINE)
         listing.refresh()
         # Where only the newline was missing, all of the line is there, and it counts.
         complete = size == len(content) - 1
@@ -75,7 +75,7 @@ def test_what_was_cut_comes_again(tmp_path: Path) -> None:
     content = (tmp_path / LINE).read_bytes()
     (tmp_path / LINE).write_bytes(content[:-40])
 
-    assert deliver(folder_sink(tmp_path), delivery(2)) == Done()
+    assert deliver(folder_sink(tmp_path), delivery(2)) == Delivered()
     assert (tmp_path / LINE).read_bytes() == content
 
 
@@ -86,7 +86,7 @@ def test_a_last_line_of_zeros_is_cut(tmp_path: Path) -> None:
     with (tmp_path / LINE).open("ab") as file:
         file.write(b"\0" * 300 + b'"prediction": {}}\n')
 
-    assert deliver(folder_sink(tmp_path), delivery(2)) == Done()
+    assert deliver(folder_sink(tmp_path), delivery(2)) == Delivered()
     assert ids(tmp_path) == [f"{n:032x}" for n in (1, 2)]
 
 
@@ -99,7 +99,7 @@ def test_lines_of_the_users_own_stay_and_lines_he_took_out_may_come_again(tmp_pa
     (tmp_path / LINE).write_text("no object\n" + reordered + third + '{"text": "a note without an id"}')
 
     for number in (1, 2, 3):
-        assert deliver(sink, delivery(number)) == Done()
+        assert deliver(sink, delivery(number)) == Delivered()
 
     expected = ["no object\n", reordered, third, '{"text": "a note without an id"}\n', first]
     assert (tmp_path / LINE).read_text().splitlines(keepends=True) == expected
@@ -113,11 +113,11 @@ def test_a_full_disk_is_later_and_leaves_nothing_half(tmp_path: Path) -> None:
     with largest_file(50_000):
         outcome = deliver(sink, picture)
 
-    assert isinstance(outcome, Later)
-    assert (outcome.scope, outcome.arrived, outcome.at_s) == (Scope.SINK, False, None)
-    assert "\n" not in outcome.why
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.scope, outcome.may_have_arrived, outcome.retry_at_s) == (FailureScope.SINK, False, None)
+    assert "\n" not in outcome.reason
     assert len(list((tmp_path / "images").glob("*.jpg"))) == 1
-    assert deliver(sink, picture) == Done()
+    assert deliver(sink, picture) == Delivered()
     assert len(ids(tmp_path)) == 2
 
 
@@ -130,10 +130,10 @@ def test_a_line_that_found_no_room_is_taken_back(tmp_path: Path) -> None:
     with largest_file(len(before) + 10):
         outcome = deliver(sink, delivery(999))
 
-    assert isinstance(outcome, Later)
-    assert outcome.scope is Scope.SINK
+    assert isinstance(outcome, RetryLater)
+    assert outcome.scope is FailureScope.SINK
     assert (tmp_path / LINE).read_bytes() == before
-    assert deliver(sink, delivery(999)) == Done()
+    assert deliver(sink, delivery(999)) == Delivered()
     assert ids(tmp_path)[-1] == f"{999:032x}"
 
 
@@ -156,12 +156,12 @@ def test_a_path_that_is_no_folder_is_told_and_waited_for(tmp_path: Path) -> None
         assert problem is not None
         assert str(tmp_path / "collected") in problem
         outcome = deliver(sink, delivery(1))
-        assert isinstance(outcome, Later)
-        assert outcome.scope is Scope.SINK
-        assert str(tmp_path / "collected") in outcome.why
+        assert isinstance(outcome, RetryLater)
+        assert outcome.scope is FailureScope.SINK
+        assert str(tmp_path / "collected") in outcome.reason
 
     (tmp_path / "collected").unlink()
-    assert deliver(sink, delivery(1)) == Done()
+    assert deliver(sink, delivery(1)) == Delivered()
 
 
 def test_a_folder_without_permission_is_told_and_waited_for() -> None:
@@ -176,10 +176,10 @@ def test_a_folder_without_permission_is_told_and_waited_for() -> None:
         root.chmod(0o700)
 
         assert problem == f"{root}: user {uid} may not make a folder in it"
-        assert isinstance(outcome, Later)
-        assert (outcome.scope, outcome.arrived) == (Scope.SINK, False)
-        assert outcome.why == f"{root / 'collected'}: Permission denied"
-        assert deliver(sink, delivery(1)) == Done()
+        assert isinstance(outcome, RetryLater)
+        assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, False)
+        assert outcome.reason == f"{root / 'collected'}: Permission denied"
+        assert deliver(sink, delivery(1)) == Delivered()
 
 
 def test_a_folder_that_may_not_be_looked_into_is_told() -> None:
@@ -213,9 +213,9 @@ def test_what_stands_in_the_way_of_one_file_is_not_the_whole_sinks_trouble(tmp_p
 
     outcome = deliver(sink, delivery(2))
 
-    assert isinstance(outcome, Later)
-    assert (outcome.scope, outcome.arrived) == (Scope.ITEM, False)
-    assert deliver(sink, delivery(3)) == Done()
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.ITEM, False)
+    assert deliver(sink, delivery(3)) == Delivered()
 
 
 @pytest.mark.parametrize("link", ["images", "labels", LINE, ".lock"])
@@ -232,12 +232,12 @@ def test_nothing_is_written_through_a_symbolic_link_in_the_folder(tmp_path: Path
 
     outcome = deliver(sink, delivery(1, detected(detection("car"))))
 
-    assert isinstance(outcome, Later)
-    assert (outcome.scope, outcome.arrived) == (Scope.SINK, False)
-    assert outcome.why == f"{root / link}: is a symbolic link, and nothing is written through it"
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, False)
+    assert outcome.reason == f"{root / link}: is a symbolic link, and nothing is written through it"
     assert list(elsewhere.iterdir()) == [] if elsewhere.is_dir() else elsewhere.read_text() == "precious"
     (root / link).unlink()
-    assert deliver(sink, delivery(1, detected(detection("car")))) == Done()
+    assert deliver(sink, delivery(1, detected(detection("car")))) == Delivered()
 
 
 @pytest.mark.parametrize("link", ["images/.partial", ".partial", "README.md", "data.yaml", ".trial", "images/NAME"])
@@ -251,7 +251,7 @@ def test_a_symbolic_link_where_a_whole_file_is_written_is_replaced(tmp_path: Pat
     (root / link.replace("NAME", name)).symlink_to(elsewhere)
 
     sink = folder_sink(root)
-    assert deliver(sink, what) == Done()
+    assert deliver(sink, what) == Delivered()
     assert sink.check() is None
 
     assert elsewhere.read_text() == "names: [car]\n"
@@ -262,7 +262,7 @@ def test_a_symbolic_link_where_a_whole_file_is_written_is_replaced(tmp_path: Pat
 def test_the_folder_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "collected").symlink_to(tmp_path / "disk")
-    assert deliver(folder_sink(tmp_path / "collected"), delivery(1)) == Done()
+    assert deliver(folder_sink(tmp_path / "collected"), delivery(1)) == Delivered()
     assert ids(tmp_path / "disk") == [f"{1:032x}"]
 
 
@@ -274,11 +274,11 @@ def test_a_second_process_is_told_that_the_folder_is_taken_until_the_first_is_go
 
     outcome = deliver(sink, delivery(1_000_000))
 
-    assert isinstance(outcome, Later)
-    assert outcome.scope is Scope.SINK
-    assert outcome.why == sink.check() == f"{tmp_path}: another framesift writes to this folder"
+    assert isinstance(outcome, RetryLater)
+    assert outcome.scope is FailureScope.SINK
+    assert outcome.reason == sink.check() == f"{tmp_path}: another framesift writes to this folder"
     _kill(child)
-    assert deliver(sink, delivery(1_000_000)) == Done()
+    assert deliver(sink, delivery(1_000_000)) == Delivered()
 
 
 def test_a_folder_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_folder_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     deliver(sink, delivery(1, detected(detection("car"), detection("dog"))))
     (tmp_path / "collected").rename(tmp_path / "taken")
 
-    assert deliver(sink, delivery(2, detected(detection("dog")))) == Done()
+    assert deliver(sink, delivery(2, detected(detection("dog")))) == Delivered()
 
     assert folder_sink(tmp_path / "taken").check() is None
     assert folder_sink(tmp_path / "collected").check() is not None  # `sink` holds the new one
@@ -311,7 +311,7 @@ def test_sigkill_leaves_everything_acknowledged_and_nothing_half(tmp_path: Path,
     assert set(told) <= set(found)
     assert len(found) <= len(told) + 1
     for number in range(len(told) + 5):
-        assert deliver(sink, delivery(number)) == Done()
+        assert deliver(sink, delivery(number)) == Delivered()
     assert sorted(int(id, 16) for id in ids(tmp_path)) == list(range(len(told) + 5))
     # A label without its line may be left of the last delivery; it is the one that came again.
     assert len(read_yolo(tmp_path)) == len(told) + 5

@@ -25,7 +25,7 @@ from deliveries import (
 )
 from framesift.prediction import masks
 from framesift.prediction.prediction import Detection, Keypoint, Point, Task
-from framesift.sinks import Done, Later, Scope
+from framesift.sinks import Delivered, FailureScope, RetryLater
 from rigs.polygons import covered, iou
 
 SEGMENTS = Task.INSTANCE_SEGMENTATION
@@ -122,22 +122,22 @@ def test_a_data_yaml_that_is_none_stops_the_sink_and_stays(tmp_path: Path, writt
 
     outcome = deliver(sink, delivery(1))
 
-    assert isinstance(outcome, Later)
-    assert outcome.scope is Scope.SINK
-    assert not outcome.arrived
-    assert outcome.why.startswith(f"{tmp_path / 'data.yaml'}: ")
-    assert told in outcome.why
-    assert sink.check() == outcome.why
+    assert isinstance(outcome, RetryLater)
+    assert outcome.scope is FailureScope.SINK
+    assert not outcome.may_have_arrived
+    assert outcome.reason.startswith(f"{tmp_path / 'data.yaml'}: ")
+    assert told in outcome.reason
+    assert sink.check() == outcome.reason
     assert (tmp_path / "data.yaml").read_text() == written
     (tmp_path / "data.yaml").unlink()
-    assert deliver(sink, delivery(1)) == Done()
+    assert deliver(sink, delivery(1)) == Delivered()
 
 
 def test_a_class_has_its_index_before_a_label_uses_it(tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("in the way")
     sink = folder_sink(tmp_path)
 
-    assert isinstance(deliver(sink, delivery(1, detected(detection("car")))), Later)
+    assert isinstance(deliver(sink, delivery(1, detected(detection("car")))), RetryLater)
     assert names(tmp_path) == {0: "car"}
 
 
@@ -184,7 +184,7 @@ def test_a_mask_in_pieces_and_with_a_hole_is_one_outline_that_covers_it(tmp_path
 def test_label_and_list_say_the_same_whole_polygon_of_an_object_in_pieces(tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[20:80, 20:60] = mask[20:80, 100:180] = 1
-    corners = masks.polygon(mask)
+    corners = masks.mask_to_polygon(mask)
     assert corners is not None
     car = detection("car", x=100, y=50, w=160, h=60, points=tuple(Point(x, y) for x, y in corners.tolist()))
     deliver(folder_sink(tmp_path), delivery(1, detected(car, task=SEGMENTS)))
@@ -269,7 +269,7 @@ def _person(*points: tuple[int, float, float]) -> Detection:
 
 def _label_of(root: Path, mask: NDArray[np.uint8], **more: Any) -> NDArray[np.float64]:
     """The outline of an object with this mask, in fractions of the picture."""
-    car = detection("car", rle=masks.from_mask(mask), **more)
+    car = detection("car", rle=masks.encode_mask(mask), **more)
     deliver(folder_sink(root), delivery(1, detected(car, task=SEGMENTS)))
     (label,) = only_labels(root)
     assert label.outline is not None

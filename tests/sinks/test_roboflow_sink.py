@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from canaries import KEY
 from deliveries import CAPTURED_S, HEIGHT, WIDTH, delivery, detected, detection
-from framesift.http_client.client import Web
+from framesift.http_client.client import HttpClient
 from framesift.prediction.masks import Rle
 from framesift.prediction.prediction import (
     Classification,
@@ -26,31 +26,31 @@ from framesift.prediction.prediction import (
     Task,
 )
 from framesift.prediction.wire_format import to_wire
-from framesift.roboflow import Roboflow
+from framesift.roboflow import RoboflowClient
 from framesift.sinks import (
-    AlreadyThere,
+    Delivered,
     Delivery,
-    Done,
-    FolderOptions,
-    Later,
-    Never,
-    Outcome,
+    DeliveryResult,
+    Duplicate,
+    FailureScope,
+    FolderSinkSettings,
     Registered,
-    RoboflowOptions,
+    Rejected,
+    RetryLater,
     RoboflowSink,
-    Scope,
-    SinkOptions,
+    RoboflowSinkSettings,
+    SinkSettings,
     open_sink,
 )
 from rigs.platform import Answer, Cut, Html, Oversized, Platform, Redirect, SayDuplicate, Status, Trickle
-from rigs.platform.faults import Action, Order
-from rigs.raw_http_server import nobody_listens
+from rigs.platform.faults import Action, Fault
+from rigs.raw_http_server import reserve_closed_port
 
 NOW_S = CAPTURED_S + 3600.0
 SIZE = {"width": WIDTH, "height": HEIGHT}
 
 CAT = Classification(
-    top="cat",
+    top_class="cat",
     confidence=0.9,
     scores=(ClassScore("cat", 0, 0.9), ClassScore("dog", 1, 0.1)),
     width=WIDTH,
@@ -71,7 +71,9 @@ def platform() -> Iterator[Platform]:
 
 
 def sink_on(url: str, project: str | None = "gate") -> RoboflowSink:
-    return RoboflowSink(RoboflowOptions(type="roboflow", project=project), Roboflow(Web(), api_key=KEY, api_url=url))
+    return RoboflowSink(
+        RoboflowSinkSettings(type="roboflow", project=project), RoboflowClient(HttpClient(), api_key=KEY, api_url=url)
+    )
 
 
 def sink_for(platform: Platform, prediction: Prediction) -> RoboflowSink:
@@ -80,7 +82,7 @@ def sink_for(platform: Platform, prediction: Prediction) -> RoboflowSink:
     return sink_on(platform.url, "kinds" if classifies else "gate")
 
 
-def deliver(sink: RoboflowSink, what: Delivery, within_s: float = 10.0) -> Outcome:
+def deliver(sink: RoboflowSink, what: Delivery, within_s: float = 10.0) -> DeliveryResult:
     outcome = sink.deliver(what, now_s=NOW_S, within_s=within_s)
     assert KEY not in repr(outcome)
     return outcome
@@ -92,8 +94,8 @@ def registered(sink: RoboflowSink, what: Delivery) -> str:
     return outcome.image_id
 
 
-def troubled(platform: Platform, action: Action, what: Delivery, call: str = "upload") -> Outcome:
-    platform.orders.add(Order(call, action))  # type: ignore[arg-type]  # the name of a call
+def troubled(platform: Platform, action: Action, what: Delivery, call: str = "upload") -> DeliveryResult:
+    platform.orders.add(Fault(call, action))  # type: ignore[arg-type]  # the name of a call
     return deliver(sink_on(platform.url), what)
 
 
@@ -106,7 +108,7 @@ def test_an_image_is_registered_and_then_annotated(platform: Platform) -> None:
 
     image_id = registered(sink, what)
     assert platform.annotations == ()
-    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Done()
+    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Delivered()
 
     (image,) = platform.images
     assert (image.id, image.project, image.batch, image.tags) == (
@@ -152,8 +154,11 @@ def test_the_project_of_the_datapoint_goes_before_the_sinks_own(platform: Platfo
 def test_without_any_project_it_is_told_whose_fault_that_is(platform: Platform) -> None:
     outcome = deliver(sink_on(platform.url, None), delivery(1))
 
-    assert outcome == Later(
-        None, "neither sink.project nor the policy says to which project it goes", Scope.ITEM, arrived=False
+    assert outcome == RetryLater(
+        None,
+        "neither sink.project nor the policy says to which project it goes",
+        FailureScope.ITEM,
+        may_have_arrived=False,
     )
     assert platform.requests == ()
 
@@ -184,7 +189,7 @@ TRIANGLE = (Point(1, 1), Point(9, 1), Point(1, 9))
             None,
         ),
         (CAT, "txt", "cat"),
-        (Classification(top="", confidence=0.0, scores=(), **SIZE), "txt", ""),
+        (Classification(top_class="", confidence=0.0, scores=(), **SIZE), "txt", ""),
         (MultiLabel(scores=SCORES, predicted=("cat", "wet"), **SIZE), "txt", "cat,wet"),
         (MultiLabel(scores=SCORES, predicted=(), **SIZE), "txt", ""),
     ],
@@ -195,7 +200,7 @@ def test_what_was_predicted_is_written_as_the_platform_reads_it(
     sink = sink_for(platform, prediction)
 
     image_id = registered(sink, delivery(1, prediction))
-    assert deliver(sink, delivery(1, prediction, image_id=image_id)) == Done()
+    assert deliver(sink, delivery(1, prediction, image_id=image_id)) == Delivered()
 
     (annotation,) = platform.annotations
     assert annotation.name.endswith(f".{kind}")
@@ -215,12 +220,12 @@ def test_what_was_predicted_is_written_as_the_platform_reads_it(
 def test_an_image_with_nothing_to_write_to_it_is_done_in_one_step(
     platform: Platform, prediction: Prediction, annotate: bool
 ) -> None:
-    assert deliver(sink_for(platform, prediction), delivery(1, prediction, annotate=annotate)) == Done()
+    assert deliver(sink_for(platform, prediction), delivery(1, prediction, annotate=annotate)) == Delivered()
     assert len(platform.images) == 1
 
 
 def test_an_image_that_is_registered_but_wants_nothing_more_is_done(platform: Platform) -> None:
-    assert deliver(sink_on(platform.url), delivery(1, annotate=False, image_id="image000001")) == Done()
+    assert deliver(sink_on(platform.url), delivery(1, annotate=False, image_id="image000001")) == Delivered()
     assert platform.requests == ()
 
 
@@ -235,7 +240,9 @@ def test_a_label_of_the_whole_picture_never_lands_where_boxes_are_drawn(
 ) -> None:
     why = "project gate is for object-detection, and this is a prediction of classification"
     sink = sink_on(platform.url)
-    assert deliver(sink, delivery(1, prediction)) == Later(NOW_S + 300.0, why, Scope.ITEM, arrived=False)
+    assert deliver(sink, delivery(1, prediction)) == RetryLater(
+        NOW_S + 300.0, why, FailureScope.ITEM, may_have_arrived=False
+    )
     for project in ("kinds", "labels"):
         assert isinstance(deliver(sink, delivery(1, prediction, project=project)), Registered)
     assert [image.project for image in platform.images] == ["kinds", "labels"]
@@ -252,7 +259,7 @@ def test_what_a_project_is_for_is_asked_once_in_a_quarter_of_an_hour_and_for_lab
     platform.add_project("kinds", "object-detection")
     registered(sink, delivery(6, CAT))
     later = sink.deliver(delivery(7, CAT), now_s=NOW_S + 901.0, within_s=10.0)
-    assert isinstance(later, Later)
+    assert isinstance(later, RetryLater)
     assert len(platform.asked("project")) == 2
 
 
@@ -262,8 +269,8 @@ def test_while_the_platform_does_not_say_what_a_project_is_for_a_label_waits_and
     platform: Platform, call: str, action: Action
 ) -> None:
     outcome = troubled(platform, action, delivery(1, CAT), call)
-    assert isinstance(outcome, Later)
-    assert not outcome.arrived
+    assert isinstance(outcome, RetryLater)
+    assert not outcome.may_have_arrived
     assert platform.asked("upload") == ()
 
 
@@ -281,19 +288,19 @@ def test_an_image_of_somebody_else_is_already_there_and_gets_no_annotation(platf
     what = delivery(1)
     platform.add_image("gate", what.jpeg)
 
-    assert deliver(sink_on(platform.url), what) == AlreadyThere()
+    assert deliver(sink_on(platform.url), what) == Duplicate()
 
 
 def test_a_duplicate_of_our_own_goes_on_to_its_annotation(platform: Platform) -> None:
     sink = sink_on(platform.url)
-    platform.orders.add(Order("upload", Cut(stored=True)))
+    platform.orders.add(Fault("upload", Cut(stored=True)))
     lost = deliver(sink, delivery(1))
-    assert isinstance(lost, Later)
-    assert lost.arrived
+    assert isinstance(lost, RetryLater)
+    assert lost.may_have_arrived
 
     image_id = registered(sink, delivery(1, tried=2))
 
-    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Done()
+    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Delivered()
     assert len(platform.images) == len(platform.annotations) == 1
 
 
@@ -301,58 +308,58 @@ def test_a_duplicate_of_our_own_that_wants_no_annotation_is_done(platform: Platf
     what = delivery(1, annotate=False)
     platform.add_image("gate", what.jpeg)
 
-    assert deliver(sink_on(platform.url), delivery(1, annotate=False, tried=2)) == Done()
+    assert deliver(sink_on(platform.url), delivery(1, annotate=False, tried=2)) == Delivered()
 
 
 def test_a_duplicate_without_an_id_waits_where_an_annotation_is_to_follow(platform: Platform) -> None:
     outcome = troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2))
 
-    assert outcome == Later(None, "project gate has the image, but does not say under which id", Scope.ITEM)
-    assert troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2, annotate=False)) == Done()
-    assert troubled(platform, Answer({"duplicate": True}), delivery(1)) == AlreadyThere()
+    assert outcome == RetryLater(None, "project gate has the image, but does not say under which id", FailureScope.ITEM)
+    assert troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2, annotate=False)) == Delivered()
+    assert troubled(platform, Answer({"duplicate": True}), delivery(1)) == Duplicate()
 
 
 def test_an_image_that_has_its_annotation_is_done(platform: Platform) -> None:
     sink = sink_on(platform.url)
     image_id = registered(sink, delivery(1))
-    platform.orders.add(Order("annotate", Cut(stored=True)))
-    assert isinstance(deliver(sink, delivery(1, image_id=image_id)), Later)
+    platform.orders.add(Fault("annotate", Cut(stored=True)))
+    assert isinstance(deliver(sink, delivery(1, image_id=image_id)), RetryLater)
 
-    assert deliver(sink, delivery(1, image_id=image_id)) == Done()
+    assert deliver(sink, delivery(1, image_id=image_id)) == Delivered()
     assert len(platform.annotations) == 1
 
 
 # Troubles
 
-_TROUBLES: list[tuple[Action, tuple[float | None, Scope, bool]]] = [
-    (Status(429), (None, Scope.SINK, False)),
-    (Status(429, {"Retry-After": "90"}), (NOW_S + 90, Scope.SINK, False)),
-    (Status(503, {"Retry-After": "90"}), (NOW_S + 90, Scope.SINK, True)),
-    (Status(503), (None, Scope.UNSURE, True)),
-    (Status(500), (None, Scope.UNSURE, True)),
-    (Status(408), (None, Scope.UNSURE, True)),
-    (Status(401), (NOW_S + 300, Scope.SINK, False)),
-    (Status(403), (NOW_S + 300, Scope.SINK, False)),
-    (Status(402), (NOW_S + 300, Scope.SINK, False)),
-    (Status(423), (NOW_S + 300, Scope.SINK, False)),
-    (Cut(), (None, Scope.SINK, True)),
-    (Html(), (None, Scope.UNSURE, True)),
-    (Redirect("https://login.example"), (None, Scope.UNSURE, True)),
-    (Oversized(stored=False), (None, Scope.UNSURE, True)),
-    (Answer({"error": "no"}), (None, Scope.UNSURE, True)),
+_TROUBLES: list[tuple[Action, tuple[float | None, FailureScope, bool]]] = [
+    (Status(429), (None, FailureScope.SINK, False)),
+    (Status(429, {"Retry-After": "90"}), (NOW_S + 90, FailureScope.SINK, False)),
+    (Status(503, {"Retry-After": "90"}), (NOW_S + 90, FailureScope.SINK, True)),
+    (Status(503), (None, FailureScope.UNSURE, True)),
+    (Status(500), (None, FailureScope.UNSURE, True)),
+    (Status(408), (None, FailureScope.UNSURE, True)),
+    (Status(401), (NOW_S + 300, FailureScope.SINK, False)),
+    (Status(403), (NOW_S + 300, FailureScope.SINK, False)),
+    (Status(402), (NOW_S + 300, FailureScope.SINK, False)),
+    (Status(423), (NOW_S + 300, FailureScope.SINK, False)),
+    (Cut(), (None, FailureScope.SINK, True)),
+    (Html(), (None, FailureScope.UNSURE, True)),
+    (Redirect("https://login.example"), (None, FailureScope.UNSURE, True)),
+    (Oversized(stored=False), (None, FailureScope.UNSURE, True)),
+    (Answer({"error": "no"}), (None, FailureScope.UNSURE, True)),
 ]
 
 
 @pytest.mark.parametrize("call", ["upload", "annotate"])
 @pytest.mark.parametrize(("action", "expected"), _TROUBLES, ids=[str(action) for action, _ in _TROUBLES])
 def test_a_trouble_says_when_to_ask_again_whose_it_is_and_whether_it_arrived(
-    platform: Platform, call: str, action: Action, expected: tuple[float | None, Scope, bool]
+    platform: Platform, call: str, action: Action, expected: tuple[float | None, FailureScope, bool]
 ) -> None:
     outcome = troubled(platform, action, delivery(1, image_id=None if call == "upload" else "image000001"), call)
 
-    assert isinstance(outcome, Later)
-    assert (outcome.at_s, outcome.scope, outcome.arrived) == expected
-    assert "gate" in outcome.why
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.retry_at_s, outcome.scope, outcome.may_have_arrived) == expected
+    assert "gate" in outcome.reason
     assert platform.orders.left() == 0
 
 
@@ -363,59 +370,59 @@ def test_what_the_platform_refuses_is_refused_for_good(platform: Platform, call:
 
     outcome = troubled(platform, Status(status), what, call)
 
-    assert isinstance(outcome, Never)
-    assert f"the platform refuses it ({status}): as ordered" in outcome.why
+    assert isinstance(outcome, Rejected)
+    assert f"the platform refuses it ({status}): as ordered" in outcome.reason
 
 
 def test_a_project_that_is_not_there_is_asked_for_again_later(platform: Platform) -> None:
     outcome = deliver(sink_on(platform.url, "nowhere"), delivery(1))
 
-    assert isinstance(outcome, Later)
-    assert (outcome.at_s, outcome.scope, outcome.arrived) == (NOW_S + 300, Scope.UNSURE, False)
-    assert "uploading to project nowhere: the platform does not have it (404)" in outcome.why
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.retry_at_s, outcome.scope, outcome.may_have_arrived) == (NOW_S + 300, FailureScope.UNSURE, False)
+    assert "uploading to project nowhere: the platform does not have it (404)" in outcome.reason
 
 
 def test_an_image_that_is_not_found_yet_is_that_datapoints_trouble_alone(platform: Platform) -> None:
     sink = sink_on(platform.url)
     image_id = registered(sink, delivery(1))
-    platform.orders.add(Order("annotate", Status(404), times=5))
+    platform.orders.add(Fault("annotate", Status(404), times=5))
 
     outcomes = [deliver(sink, delivery(1, tried=n, image_id=image_id)) for n in range(2, 8)]
 
     waits_s = [2.0, 10.0, 30.0, 120.0, 600.0]
-    later = [(o.at_s, o.scope) for o in outcomes if isinstance(o, Later)]
-    assert later == [(NOW_S + wait_s, Scope.ITEM) for wait_s in waits_s]
-    assert outcomes[-1] == Done()
+    later = [(o.retry_at_s, o.scope) for o in outcomes if isinstance(o, RetryLater)]
+    assert later == [(NOW_S + wait_s, FailureScope.ITEM) for wait_s in waits_s]
+    assert outcomes[-1] == Delivered()
     assert len(platform.asked("upload")) == 1
 
 
 def test_a_conflict_of_an_upload_is_an_unknown_outcome(platform: Platform) -> None:
     outcome = troubled(platform, Status(409), delivery(1))
 
-    assert isinstance(outcome, Later)
-    assert outcome.scope is Scope.UNSURE
+    assert isinstance(outcome, RetryLater)
+    assert outcome.scope is FailureScope.UNSURE
 
 
 def test_nobody_there_concerns_everybody_and_nothing_arrived() -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     with place:
         outcome = deliver(sink_on(f"http://127.0.0.1:{port}"), delivery(1))
 
-    assert isinstance(outcome, Later)
-    assert (outcome.at_s, outcome.scope, outcome.arrived) == (None, Scope.SINK, False)
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.retry_at_s, outcome.scope, outcome.may_have_arrived) == (None, FailureScope.SINK, False)
 
 
 def test_a_platform_that_trickles_is_left_at_the_deadline(platform: Platform) -> None:
-    platform.orders.add(Order("upload", Trickle(bytes_per_s=5)))
+    platform.orders.add(Fault("upload", Trickle(bytes_per_s=5)))
 
     outcome = deliver(sink_on(platform.url), delivery(1), within_s=1.0)
 
-    assert isinstance(outcome, Later)
-    assert (outcome.scope, outcome.arrived) == (Scope.SINK, True)
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, True)
 
 
 def test_a_made_up_duplicate_at_the_first_attempt_leaves_no_trace_of_ours(platform: Platform) -> None:
-    assert troubled(platform, SayDuplicate(), delivery(1)) == AlreadyThere()
+    assert troubled(platform, SayDuplicate(), delivery(1)) == Duplicate()
     assert platform.images == ()
 
 
@@ -441,7 +448,7 @@ def test_what_stands_in_the_way_is_told(platform: Platform, project: str) -> Non
 
 
 def test_a_platform_that_is_away_is_told() -> None:
-    place, port = nobody_listens()
+    place, port = reserve_closed_port()
     with place:
         told = sink_on(f"http://127.0.0.1:{port}").check()
 
@@ -456,15 +463,15 @@ def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> No
     registered(sink, delivery(2))
 
 
-def options(**given: Any) -> FolderOptions | RoboflowOptions:
-    return TypeAdapter(SinkOptions).validate_json(json.dumps(given))
+def options(**given: Any) -> FolderSinkSettings | RoboflowSinkSettings:
+    return TypeAdapter(SinkSettings).validate_json(json.dumps(given))
 
 
 def test_each_type_of_options_opens_its_sink() -> None:
-    platform = Roboflow(Web(), api_key=KEY)
+    platform = RoboflowClient(HttpClient(), api_key=KEY)
 
     assert isinstance(open_sink(options(type="roboflow"), class_names=None, platform=platform), RoboflowSink)
-    assert options(type="folder", path="x") == FolderOptions.model_validate_json('{"type": "folder", "path": "x"}')
+    assert options(type="folder", path="x") == FolderSinkSettings.model_validate_json('{"type": "folder", "path": "x"}')
 
 
 def test_without_a_key_the_sink_is_not_opened() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from clocks import ManualClock
 from framesift.datapoint import Candidate
-from framesift.limits import Granted, Limit, Quota, Window
-from framesift.limits import Refused as NoCredit
-from framesift.spool import Accepted, Exit, Spool, SpoolUnusable, State
+from framesift.limits import Limit, Quota, QuotaGranted, Window
+from framesift.limits import QuotaRefused as NoCredit
+from framesift.spool import Accepted, FinalOutcome, Spool, SpoolUnusable, State
 from framesift.spool import admin as by_hand
 from rigs.spools import accepted, datapoint, make_spool, put, quota
 
@@ -57,7 +57,7 @@ def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock:
     buried(spool, clock, "a")
     put(spool, clock, id="waits")
     spool.claim(1)
-    spool.later("waits", clock.now().wall_s + 3600, "busy")
+    spool.retry_later("waits", clock.now().wall_s + 3600, "busy")
     assert by_hand.retry(spool.path, ["a", "waits", "nobody"], clock.now()) == ("a", "waits")
     assert {(item.id, item.attempts) for item in spool.claim(5).items} == {("a", 1), ("waits", 1)}
 
@@ -67,8 +67,8 @@ def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None
     buried(spool, clock, "b")
     put(spool, clock, id="ready")
     assert by_hand.drop(spool.path, None) == ("a", "b")
-    assert [row.id for row in spool.items()] == ["ready"]
-    assert spool.tallies()[Exit.DROPPED] == 2
+    assert [row.id for row in spool.list_rows()] == ["ready"]
+    assert spool.outcome_counts()[FinalOutcome.DROPPED] == 2
 
 
 def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spool, clock: ManualClock) -> None:
@@ -89,11 +89,11 @@ def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_on
     (item,) = spool.claim(1).items
     assert (item.project, item.batch) == ("cars", "batch")
     spool.bury(accepted(answer), "refused", refund=True)
-    assert isinstance(spool.ask(quotas, clock.now()), Granted)
+    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted)
     by_hand.retry(spool.path, None, clock.now())
-    assert spool.ask(quotas, clock.now()) == NoCredit(batch_full=False)
+    assert spool.check_quota(quotas, clock.now()) == NoCredit(batch_full=False)
     full = [Quota("other", (), "cars/batch", 1, scope="yard")]
-    assert spool.ask(full, clock.now()) == NoCredit(batch_full=True)
+    assert spool.check_quota(full, clock.now()) == NoCredit(batch_full=True)
 
 
 def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> None:
@@ -111,7 +111,7 @@ def test_it_works_without_a_daemon_too(tmp_path: Path, clock: ManualClock) -> No
     spool.close()
     assert by_hand.counts(spool.path, 2**20).ready == 1
     assert by_hand.drop(spool.path, ["a"]) == ("a",)
-    assert by_hand.tallies(spool.path)[Exit.DROPPED] == 1
+    assert by_hand.outcome_counts(spool.path)[FinalOutcome.DROPPED] == 1
 
 
 def test_a_spool_that_isnt_there_is_said_and_not_made(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from clocks import ManualClock
 from framesift.limits import Window
-from framesift.spool import Exit, Refused, Spool, SpoolBroken, State
-from rigs.spools import BATCH, Told, accepted, make_spool, put, quota
+from framesift.spool import FinalOutcome, NotAccepted, Spool, SpoolBroken, State
+from rigs.spools import BATCH, RecordedReports, accepted, make_spool, put, quota
 
 PAGE_BYTES = 4096
 
@@ -34,8 +34,8 @@ def picture(number: int) -> bytes:
     return b"picture %d " % number * 900
 
 
-def reopened(folder: Path, clock: ManualClock, told: Told | None = None) -> Spool:
-    spool = make_spool(folder, clock, report=told or Told())
+def reopened(folder: Path, clock: ManualClock, told: RecordedReports | None = None) -> Spool:
+    spool = make_spool(folder, clock, report=told or RecordedReports())
     spool.open()
     return spool
 
@@ -67,10 +67,10 @@ def deliver_all(spool: Spool) -> dict[str, bytes]:
     while items := spool.claim(3).items:
         for item in items:
             try:
-                delivered[item.id] = spool.jpeg(item.id)
+                delivered[item.id] = spool.read_jpeg(item.id)
             except SpoolBroken:
                 continue
-            spool.done(item.id)
+            spool.complete(item.id)
     return delivered
 
 
@@ -80,10 +80,10 @@ def test_a_picture_that_isnt_what_was_stored_is_buried_and_the_others_go_on(tmp_
     content = path.read_bytes()
     assert content.count(b"picture 1 picture 1 ") > 0
     path.write_bytes(content.replace(b"picture 1 picture 1 ", b"picture 1 picture 7 ", 1))
-    told = Told()
+    told = RecordedReports()
     spool = reopened(tmp_path, clock, told)
     assert sorted(deliver_all(spool)) == sorted([ids[0], ids[2]])
-    (buried,) = spool.items(State.BURIED)
+    (buried,) = spool.list_rows(State.BURIED)
     assert (buried.id, buried.why) == (ids[1], "its picture is damaged: it isn't what was stored")
     assert told.names() == ["spool_damaged", "spool_buried"]
     spool.close()
@@ -104,14 +104,14 @@ def test_a_file_that_is_no_database_is_moved_aside_and_kept(tmp_path: Path, cloc
     path = tmp_path / "spool.db"
     garbage = b"garbage" * 5000
     path.write_bytes(garbage)
-    told = Told()
+    told = RecordedReports()
     spool = reopened(tmp_path, clock, told)
     (aside,) = tmp_path.glob("spool.db.corrupt-*")
     assert aside.read_bytes() == garbage
     assert told.names() == ["spool_moved_aside"]
     assert told.events[0][1]["path"] == str(aside)
     # What was charged isn't known any more: limited strategies have nothing left in the open windows.
-    assert isinstance(put(spool, clock, [quota("a", (Window.DAILY, 1000))]), Refused)
+    assert isinstance(put(spool, clock, [quota("a", (Window.DAILY, 1000))]), NotAccepted)
     accepted(put(spool, clock))
     clock.advance(12 * 3600)
     accepted(put(spool, clock, [quota("a", (Window.DAILY, 1000))]))
@@ -138,7 +138,7 @@ def test_a_file_cut_short_starts_and_knows_its_charges(tmp_path: Path, clock: Ma
     spool = reopened(tmp_path, clock)
     delivered = deliver_all(spool)
     assert len(delivered) >= 36
-    assert len(delivered) + spool.counts().buried + spool.tallies()[Exit.BURIED] == 40
+    assert len(delivered) + spool.counts().buried + spool.outcome_counts()[FinalOutcome.BURIED] == 40
     accepted(put(spool, clock))
     spool.close()
 
@@ -163,11 +163,11 @@ def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
     assert all(delivered[id] == picture(ids.index(id)) for id in delivered)
     per_page = {"datapoint": 25, "image": 3}.get(table, 0)
     assert len(delivered) >= 40 - per_page
-    exits = spool.tallies()
-    assert exits[Exit.DELIVERED] == len(delivered)
-    assert len(delivered) + exits[Exit.BURIED] + spool.counts().buried == 40
+    exits = spool.outcome_counts()
+    assert exits[FinalOutcome.DELIVERED] == len(delivered)
+    assert len(delivered) + exits[FinalOutcome.BURIED] + spool.counts().buried == 40
     # Never more than the limit, whatever became of the charges: forty were charged, a hundred is the limit.
-    more = sum(not isinstance(put(spool, clock, [quota("a", (Window.DAILY, 100))]), Refused) for _ in range(70))
+    more = sum(not isinstance(put(spool, clock, [quota("a", (Window.DAILY, 100))]), NotAccepted) for _ in range(70))
     assert more == (0 if table == "charge" else 60)
     assert spool.health.problem is None
     spool.close()
@@ -179,26 +179,26 @@ def test_a_batch_that_the_platform_counts_is_not_emptier_for_charges_that_were_l
     ids = filled(tmp_path, clock)
     spool = reopened(tmp_path, clock)
     assert sorted(deliver_all(spool)) == sorted(ids)
-    spool.batch_seen(BATCH, 45, spool.batch_mark(BATCH))
+    spool.record_batch_size(BATCH, 45, spool.batch_left_spool(BATCH))
     spool.close()
     path = tmp_path / "spool.db"
     for page in pages_of(path, "charge"):
         scribble(path, page)
     spool = reopened(tmp_path, clock)
-    spool.used()
+    spool.quota_usage()
     for _ in range(10):  # the damage is met, and mended
         try:
             answers = [put(spool, clock, [quota("other", batch_images=50)]) for _ in range(20)]
             break
         except SpoolBroken:
             continue
-    assert sum(not isinstance(answer, Refused) for answer in answers) == 5
+    assert sum(not isinstance(answer, NotAccepted) for answer in answers) == 5
     spool.close()
 
 
 def test_damage_that_shows_while_it_runs_is_mended_while_it_runs(tmp_path: Path, clock: ManualClock) -> None:
     ids = filled(tmp_path, clock)
-    told = Told()
+    told = RecordedReports()
     spool = reopened(tmp_path, clock, told)
     path = tmp_path / "spool.db"
     pages = pages_of(path, "datapoint_to_claim")
@@ -246,7 +246,7 @@ def test_two_damages_in_the_same_second_keep_both_files(tmp_path: Path, clock: M
 
 
 def test_what_the_limits_set_apart_is_no_damage(tmp_path: Path, clock: ManualClock) -> None:
-    told = Told()
+    told = RecordedReports()
     for boot in range(10):  # each with a clock that is behind the one before
         spool = reopened(tmp_path, clock, told)
         accepted(put(spool, clock, [quota(f"strategy {boot}", (Window.DAILY, 1))]))

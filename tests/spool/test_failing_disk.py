@@ -90,7 +90,7 @@ import resource, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
-from framesift.spool import SpoolAway
+from framesift.spool import SpoolUnavailable
 from rigs.spools import make_spool, put
 clock = ManualClock()
 spool = make_spool(Path({folder!r}), clock)
@@ -102,7 +102,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
 try:
     spool.jpeg(item.id)
     raise AssertionError("read without a connection")
-except SpoolAway as error:
+except SpoolUnavailable as error:
     assert "unable to open" in str(error), error
 spool.release([item.id])
 resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -19,7 +19,7 @@ from framesift.spool import SpoolTooNew, schema
 from rigs import bit_flips as flips
 from rigs.bit_flips import HEADER, LOG, PAGE_BYTES, Built, Flip
 from rigs.daemon import Daemon, collected, write_configuration
-from rigs.spools import Told, make_spool
+from rigs.spools import RecordedReports, make_spool
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_no_byte_of_the_header_costs_a_single_row(small: Built, tmp_path: Path, 
     before = rows_of(small.folder)
     for offset in range(bit % 2, 100, 2):
         folder = flipped(small, Flip(offset, bit, HEADER), tmp_path / f"{offset}")
-        told = Told()
+        told = RecordedReports()
         spool = make_spool(folder, ManualClock(), report=told)
         spool.open()
-        assert {row.id for row in spool.items(limit=1000)} == before, (offset, told.events)
+        assert {row.id for row in spool.list_rows(limit=1000)} == before, (offset, told.events)
         spool.close()
 
 
@@ -89,7 +89,7 @@ def test_no_bit_of_the_list_of_tables_costs_a_single_row(small: Built, tmp_path:
         folder = flipped(small, Flip(place, number % 8, "sqlite_master"), tmp_path / f"{number}")
         spool = make_spool(folder, ManualClock())
         spool.open()
-        assert {row.id for row in spool.items(limit=1000)} == before, place
+        assert {row.id for row in spool.list_rows(limit=1000)} == before, place
         spool.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.limits import Window
-from framesift.spool import Exit, Refused, SpoolUnusable, State, rows, schema
+from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, rows, schema
 from framesift.spool import admin as by_hand
 from framesift.spool import database as file
 from rigs.spools import BATCH, make_spool, put, quota
@@ -41,7 +41,7 @@ def write_format_1(path: Path, *, datapoints: int = 3) -> None:
             )
             connection.execute(
                 "INSERT INTO image SELECT seq, ?, ?, ? FROM datapoint WHERE id = ?",
-                (rows.digest(SAID, PICTURE), SAID, PICTURE, f"id-{number}"),
+                (rows.content_hash(SAID, PICTURE), SAID, PICTURE, f"id-{number}"),
             )
         for number in range(datapoints + 1):
             connection.execute("INSERT INTO charge VALUES (?, 'hard', ?, ?, 'local')", (f"id-{number}", BATCH, NOON_S))
@@ -54,8 +54,8 @@ def test_all_that_it_holds_is_there_and_can_be_delivered(tmp_path: Path) -> None
     write_format_1(tmp_path / "spool.db")
     spool = make_spool(tmp_path, ManualClock())
     spool.open()
-    assert spool.tallies()[Exit.DELIVERED] == 7
-    assert {listed.id: listed.state for listed in spool.items()} == {
+    assert spool.outcome_counts()[FinalOutcome.DELIVERED] == 7
+    assert {listed.id: listed.state for listed in spool.list_rows()} == {
         "id-0": State.READY,
         "id-1": State.BURIED,
         "id-2": State.REGISTERED,
@@ -65,7 +65,7 @@ def test_all_that_it_holds_is_there_and_can_be_delivered(tmp_path: Path) -> None
         ("id-2", None, "theirs", ("north",), 3, 0),
         ("id-0", None, None, ("north",), 3, 0),
     ]
-    assert spool.jpeg("id-0") == PICTURE
+    assert spool.read_jpeg("id-0") == PICTURE
     spool.close()
 
 
@@ -75,7 +75,7 @@ def test_its_charges_still_count(tmp_path: Path) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     answers = [put(spool, clock, [quota("hard", (Window.DAILY, 5))]) for _ in range(2)]
-    assert [isinstance(answer, Refused) for answer in answers] == [False, True]
+    assert [isinstance(answer, NotAccepted) for answer in answers] == [False, True]
     spool.close()
 
 

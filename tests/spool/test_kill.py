@@ -11,7 +11,7 @@ import pytest
 
 from framesift.clock.clock import SystemClock
 from framesift.limits import Window
-from framesift.spool import Exit, Refused, SpoolBroken
+from framesift.spool import FinalOutcome, NotAccepted, SpoolBroken
 from rigs.spools import make_spool, put, quota
 
 CHILD = Path(__file__).parents[1] / "rigs" / "spool_child.py"
@@ -42,23 +42,23 @@ def check_promises(folder: Path, said: list[tuple[str, str]], limit: int, sink_l
     spool.open()
     promised = {id for sign, id in said if sign == "+"}
     left = {id for sign, id in said if sign == "-"}
-    there = {row.id for row in spool.items(limit=10**6)}
+    there = {row.id for row in spool.list_rows(limit=10**6)}
     assert promised - left <= there, "nothing that was acknowledged is missing"
-    exits, counts = spool.tallies(), spool.counts()
+    exits, counts = spool.outcome_counts(), spool.counts()
     assert counts.sending == 0
     # Each accepted datapoint is in exactly one place. (Of one the process was killed before it could say so.)
-    assert len(there & left) + exits[Exit.DELIVERED] <= len(left) + 1
-    accepted = exits[Exit.DELIVERED] + counts.ready
+    assert len(there & left) + exits[FinalOutcome.DELIVERED] <= len(left) + 1
+    accepted = exits[FinalOutcome.DELIVERED] + counts.ready
     assert len(promised) <= accepted <= limit
-    assert {u.count for u in spool.used() if u.window is Window.DAILY} == {accepted}
+    assert {u.count for u in spool.quota_usage() if u.window is Window.DAILY} == {accepted}
     # The sink's limit counts every claim that was handed out, over all the processes.
     assert len([id for sign, id in said if sign == ">"]) <= sink_limit
-    for row in spool.items(limit=10**6):
+    for row in spool.list_rows(limit=10**6):
         try:
-            assert len(spool.jpeg(row.id)) == 20_000
+            assert len(spool.read_jpeg(row.id)) == 20_000
         except SpoolBroken as error:
             raise AssertionError(f"{row.id} lost its picture") from error
-    while not isinstance(put(spool, clock, [quota("a", (Window.DAILY, limit))]), Refused):
+    while not isinstance(put(spool, clock, [quota("a", (Window.DAILY, limit))]), NotAccepted):
         accepted += 1
     assert accepted == limit
     spool.close()

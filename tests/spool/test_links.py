@@ -9,7 +9,7 @@ import pytest
 
 from clocks import ManualClock
 from framesift.spool import SpoolBroken, SpoolUnusable
-from rigs.spools import Told, accepted, make_spool, put
+from rigs.spools import RecordedReports, accepted, make_spool, put
 
 PRECIOUS = "precious" * 100
 
@@ -49,7 +49,7 @@ def test_a_reserve_that_is_a_symbolic_link_is_replaced(tmp_path: Path, elsewhere
 @pytest.mark.parametrize("link", ["spool.db-wal", "spool.db-shm"])
 def test_a_log_that_is_a_symbolic_link_is_not_written_to(tmp_path: Path, elsewhere: Path, link: str) -> None:
     (tmp_path / link).symlink_to(elsewhere)
-    spool = make_spool(tmp_path, ManualClock(), report=Told())
+    spool = make_spool(tmp_path, ManualClock(), report=RecordedReports())
     spool.open()
     with contextlib.suppress(SpoolBroken):  # SQLite replaces a log that is older than its file, and refuses the rest
         put(spool, ManualClock())

@@ -10,11 +10,11 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.datapoint import Candidate
-from framesift.limits import Grant, Later, Limit, Quota, Window
+from framesift.limits import Limit, Quota, QuotaAnswer, QuotaPending, Window
 from framesift.limits.local import LocalLimits
-from framesift.spool import Exit, Refused, Spool, State
+from framesift.spool import FinalOutcome, NotAccepted, Spool, State
 from framesift.spool import admin as by_hand
-from rigs.spools import BATCH, Told, accepted, datapoint, make_spool, put, quota, until_it_goes
+from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, put, quota, retry_until_ok
 from rigs.uploads import RecordingSink, running, until
 
 NOT_UTF_8 = "CAST(x'ff61' AS TEXT)"
@@ -58,7 +58,7 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
     tmp_path: Path, column: str, value: str
 ) -> None:
     clock = ManualClock(waiters=1)
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     ids = [accepted(put(spool, clock, score=score)) for score in (0.1, 0.9, 0.5)]
@@ -68,7 +68,7 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
         rig.until_drained()
     assert rig.failures == []
     assert [delivery.id for delivery in sink.deliveries] == [ids[2], ids[0]]
-    (buried,) = spool.items()
+    (buried,) = spool.list_rows()
     assert buried.state is State.BURIED
     assert told.names() == ["spool_damaged"]
     accepted(put(spool, clock))
@@ -80,7 +80,7 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
         connection.commit()
     spool = make_spool(tmp_path, clock)
     spool.open()
-    assert spool.counts().buried + spool.tallies()[Exit.BURIED] == 1
+    assert spool.counts().buried + spool.outcome_counts()[FinalOutcome.BURIED] == 1
     spool.close()
 
 
@@ -102,7 +102,7 @@ def test_what_is_buried_can_be_listed_tried_again_in_vain_and_dropped_by_hand(
     assert spool.claim(9).items == ()
     assert spool.counts().buried == 4
     assert len(by_hand.drop(spool.path, None)) == 4
-    assert spool.items() == []
+    assert spool.list_rows() == []
     spool.close()
 
 
@@ -112,7 +112,7 @@ def test_a_row_that_its_index_has_lost_is_found_at_the_next_start(tmp_path: Path
     ids = [accepted(put(spool, clock)) for _ in range(3)]
     spool.close()
     lose_in_index(spool.path, 2)
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     assert [item.id for item in spool.claim(9).items] == ids
@@ -137,7 +137,7 @@ def lose_in_index(path: Path, seq: int) -> None:
 def test_a_row_that_its_index_loses_while_the_daemon_runs_is_found_within_the_hour(
     tmp_path: Path, clock: ManualClock
 ) -> None:
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     ids = [accepted(put(spool, clock)) for _ in range(3)]
@@ -149,9 +149,9 @@ def test_a_row_that_its_index_loses_while_the_daemon_runs_is_found_within_the_ho
     found = [item.id for item in spool.claim(9).items]
     assert ids[1] not in found
     clock.advance(3600.0)
-    last = accepted(until_it_goes(lambda: put(spool, clock)))  # after which it looks
+    last = accepted(retry_until_ok(lambda: put(spool, clock)))  # after which it looks
     until(lambda: "spool_moved_aside" in told.names())
-    found += [item.id for item in until_it_goes(lambda: spool.claim(9)).items]
+    found += [item.id for item in retry_until_ok(lambda: spool.claim(9)).items]
     assert sorted(found) == sorted([*ids, last])
     spool.close()
 
@@ -173,7 +173,7 @@ def test_a_row_that_nobody_would_ever_claim_is_found_at_the_next_start(tmp_path:
 def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_asked_for(
     tmp_path: Path, clock: ManualClock
 ) -> None:
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     wanted = Quota("a", (Limit(Window.DAILY, 9),), BATCH)
@@ -186,28 +186,28 @@ def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_a
     damages = (*damages, "candidates = '{}'", "candidates = replace(candidates, '0.5', '\"x\"')")
     for id, what in zip(ids, damages, strict=False):
         damage(spool.path, f"UPDATE late SET {what} WHERE id = '{id}'")
-    assert [one.id for one in spool.credits.waiting("", 9)] == [ids[5]]
-    assert {row.id for row in spool.items(State.BURIED)} == set(ids[:5])
+    assert [one.id for one in spool.shared_quota.pending("", 9)] == [ids[5]]
+    assert {row.id for row in spool.list_rows(State.BURIED)} == set(ids[:5])
     assert told.names() == ["spool_damaged"] * 5
-    assert spool.counts().uncredited == 1
+    assert spool.counts().pending_quota == 1
     spool.close()
 
 
 def wait(spool: Spool, clock: ManualClock, wanted: Quota) -> str:
     what = datapoint(clock)
     candidate = Candidate(wanted.strategy, 0.5, (), BATCH)
-    return accepted(spool.put(what, [candidate], [wanted], Later((wanted,))))
+    return accepted(spool.put(what, [candidate], [wanted], QuotaPending((wanted,))))
 
 
 class BrokenLimits(LocalLimits):
     """With a bug in it."""
 
-    def charge(self, *what: object, **how: object) -> Grant:  # noqa: ARG002
+    def charge(self, *what: object, **how: object) -> QuotaAnswer:  # noqa: ARG002
         raise TypeError("a bug")
 
 
 def test_a_bug_is_still_a_bug_and_moves_no_file_aside(tmp_path: Path, clock: ManualClock) -> None:
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, limits=BrokenLimits(), report=told)
     spool.open()
     with pytest.raises(TypeError, match="a bug"):
@@ -237,13 +237,13 @@ def test_a_bug_is_still_a_bug_and_moves_no_file_aside(tmp_path: Path, clock: Man
 def test_what_a_small_table_never_holds_is_left_out_and_everything_goes_on(
     tmp_path: Path, clock: ManualClock, sql: str, restarted: bool
 ) -> None:
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     id = accepted(put(spool, clock, [quota("a", (Window.DAILY, 2))]))
     assert spool.claim(1).items[0].id == id
-    spool.done(id)
-    spool.batch_seen(BATCH, 5, spool.batch_mark(BATCH))
+    spool.complete(id)
+    spool.record_batch_size(BATCH, 5, spool.batch_left_spool(BATCH))
     id = accepted(put(spool, clock, [quota("b", (Window.DAILY, 2))]))
     with closing(sqlite3.connect(spool.path)) as connection:
         connection.execute(
@@ -257,14 +257,14 @@ def test_what_a_small_table_never_holds_is_left_out_and_everything_goes_on(
     if restarted:
         spool = make_spool(tmp_path, clock, report=told)
         spool.open()
-    for look in (spool.class_counts, spool.used, spool.tallies, spool.credits.device):
-        until_it_goes(look)
+    for look in (spool.class_counts, spool.quota_usage, spool.outcome_counts, spool.shared_quota.device_id):
+        retry_until_ok(look)
     scarce = [quota("b", (Window.DAILY, 2))]
-    granted = [until_it_goes(lambda: put(spool, clock, scarce)) for _ in range(3)]
+    granted = [retry_until_ok(lambda: put(spool, clock, scarce)) for _ in range(3)]
     if restarted:  # of two, one was used; what changes behind its back is noticed within the hour
-        assert sum(not isinstance(answer, Refused) for answer in granted) <= 1
+        assert sum(not isinstance(answer, NotAccepted) for answer in granted) <= 1
     clock.advance(86400.0)
-    accepted(until_it_goes(lambda: put(spool, clock, scarce)))
+    accepted(retry_until_ok(lambda: put(spool, clock, scarce)))
     until(lambda: spool.health.problem is None)
-    assert id in [item.id for item in until_it_goes(lambda: spool.claim(9)).items]
+    assert id in [item.id for item in retry_until_ok(lambda: spool.claim(9)).items]
     spool.close()

@@ -12,8 +12,8 @@ import pytest
 
 from clocks import ManualClock
 from framesift.limits import Window
-from framesift.spool import Exit, Spool, SpoolFull, State, WhenFull
-from rigs.spools import Told, accepted, make_spool, put, quota
+from framesift.spool import FinalOutcome, Spool, SpoolFull, State, WhenFull
+from rigs.spools import RecordedReports, accepted, make_spool, put, quota
 
 MIB = 2**20
 # With less, two pictures of 100 kB have to go for one, since what a row costs is estimated from above.
@@ -51,7 +51,7 @@ def test_live_pages_and_log_stay_under_max_bytes_whatever_the_sizes(
     assert (tmp_path / "spool.db").stat().st_size <= max_bytes
     # It is used, too, while datapoints are thrown away.
     assert spool.counts().live_bytes > max_bytes * used
-    assert spool.tallies()[Exit.EVICTED] + spool.counts().ready == 150
+    assert spool.outcome_counts()[FinalOutcome.EVICTED] + spool.counts().ready == 150
     spool.close()
 
 
@@ -64,7 +64,7 @@ def test_the_lowest_score_gives_way_and_of_equals_the_oldest(tmp_path: Path) -> 
     gone: list[str] = []
     for number in range(20):
         put(spool, clock, id=f"good {number}", score=0.9, jpeg=picture(100_000))
-        left = {row.id for row in spool.items()}
+        left = {row.id for row in spool.list_rows()}
         gone += [id for id, _ in scores if id not in left and id not in gone]
     assert gone == ["minus", "none", "half", "half too"]
     spool.close()
@@ -75,13 +75,13 @@ def test_the_oldest_gives_way_whatever_its_score(tmp_path: Path) -> None:
     spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.EVICT_OLDEST)
     for number in range(20):
         put(spool, clock, id=str(number), score=-float(number), jpeg=picture(100_000))
-    left = [int(row.id) for row in spool.items()]
+    left = [int(row.id) for row in spool.list_rows()]
     assert left == list(range(20 - len(left), 20))
     spool.close()
 
 
 def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> None:
-    clock, told = ManualClock(), Told()
+    clock, told = ManualClock(), RecordedReports()
     spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.REFUSE, report=told)
     quotas = [quota("a", (Window.DAILY, 100))]
     for _ in range(3):
@@ -91,10 +91,10 @@ def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> N
     assert spool.health.problem is not None
     assert told.names().count("spool_full") == 1
     # The refused one took no credit.
-    assert {u.count for u in spool.used()} == {spool.counts().ready}
+    assert {u.count for u in spool.quota_usage()} == {spool.counts().ready}
     # It recovers by itself once something has left.
     for item in spool.claim(2).items:
-        spool.done(item.id)
+        spool.complete(item.id)
     accepted(put(spool, clock, quotas, jpeg=picture(300_000)))
     assert spool.health.problem is None
     assert told.names().count("spool_has_room") == 1
@@ -104,25 +104,25 @@ def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> N
 def test_nobody_better_gives_way_for_something_worse(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM)
-    while not spool.tallies()[Exit.EVICTED]:
+    while not spool.outcome_counts()[FinalOutcome.EVICTED]:
         put(spool, clock, score=0.5, jpeg=picture(100_000))
-    before = spool.items()
+    before = spool.list_rows()
     with pytest.raises(SpoolFull):
         put(spool, clock, score=0.4, jpeg=picture(100_000))
-    assert spool.items() == before
-    assert spool.tallies()[Exit.EVICTED] == 1
+    assert spool.list_rows() == before
+    assert spool.outcome_counts()[FinalOutcome.EVICTED] == 1
     spool.close()
 
 
 def test_what_is_being_sent_never_gives_way(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM)
-    while not spool.tallies()[Exit.EVICTED]:
+    while not spool.outcome_counts()[FinalOutcome.EVICTED]:
         put(spool, clock, score=0.1, jpeg=picture(100_000))
     sent = {item.id for item in spool.claim(99).items}
     with pytest.raises(SpoolFull):
         put(spool, clock, score=0.9, jpeg=picture(100_000))
-    assert {row.id for row in spool.items(State.SENDING)} == sent
+    assert {row.id for row in spool.list_rows(State.SENDING)} == sent
     spool.close()
 
 
@@ -131,7 +131,7 @@ def test_the_buried_give_way_first_and_the_half_delivered_last(tmp_path: Path) -
     spool = opened(tmp_path, clock, max_bytes=ROOM)
     put(spool, clock, id="half delivered", score=-1.0, jpeg=picture(100_000))
     spool.claim(1)
-    spool.registered("half delivered", "image-1")
+    spool.mark_registered("half delivered", "image-1")
     put(spool, clock, id="waits", score=0.0, jpeg=picture(100_000))
     put(spool, clock, id="buried", score=99.0, jpeg=picture(100_000))
     spool.claim(2)
@@ -140,7 +140,7 @@ def test_the_buried_give_way_first_and_the_half_delivered_last(tmp_path: Path) -
     gone: list[str] = []
     for number in range(25):
         put(spool, clock, id=str(number), score=1.0, jpeg=picture(100_000))
-        left = {row.id for row in spool.items()}
+        left = {row.id for row in spool.list_rows()}
         gone += [id for id in ("half delivered", "waits", "buried") if id not in left and id not in gone]
     assert gone == ["buried", "waits"]
     spool.close()
@@ -167,7 +167,7 @@ def test_a_disk_that_others_have_filled_refuses_and_evicts_nobody(tmp_path: Path
     assert spool.health.problem is not None
     assert spool.counts().ready == 1
     assert len(spool.claim(1).items) == 1  # what is there still gets delivered
-    spool.done(spool.items(State.SENDING)[0].id)
+    spool.complete(spool.list_rows(State.SENDING)[0].id)
     spool.close()
 
 
@@ -180,7 +180,7 @@ def test_a_smaller_size_than_before_is_reached_by_evicting(tmp_path: Path) -> No
     spool = opened(tmp_path, clock, max_bytes=2 * MIB)
     accepted(put(spool, clock, id="new", jpeg=picture(100_000), score=0.5))
     assert in_use_bytes(spool) <= 2 * MIB
-    assert {"new", spool.claim(1).items[0].id} <= {row.id for row in spool.items()}
+    assert {"new", spool.claim(1).items[0].id} <= {row.id for row in spool.list_rows()}
     spool.close()
 
 

@@ -13,13 +13,13 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.datapoint import Candidate
-from framesift.frame import Refusal
-from framesift.limits import Granted, Limit, Quota, Window
-from framesift.limits import Refused as NoCredit
-from framesift.prediction.wire_format import parse
+from framesift.frame import RefusalReason
+from framesift.limits import Limit, Quota, QuotaGranted, Window
+from framesift.limits import QuotaRefused as NoCredit
+from framesift.prediction.wire_format import parse_prediction
 from framesift.spool import (
-    Exit,
-    Refused,
+    FinalOutcome,
+    NotAccepted,
     Spool,
     SpoolBroken,
     SpoolInUse,
@@ -28,7 +28,7 @@ from framesift.spool import (
     State,
     WhenFull,
 )
-from rigs.spools import BATCH, Told, accepted, datapoint, make_spool, prediction, put, quota
+from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, prediction, put, quota
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def told() -> RecordedReports:
+    return RecordedReports()
 
 
 @pytest.fixture
-def spool(tmp_path: Path, clock: ManualClock, told: Told) -> Iterator[Spool]:
+def spool(tmp_path: Path, clock: ManualClock, told: RecordedReports) -> Iterator[Spool]:
     spool = make_spool(tmp_path, clock, report=told)
     spool.open()
     yield spool
@@ -56,14 +56,14 @@ def test_a_claimed_datapoint_is_the_one_that_was_accepted(spool: Spool, clock: M
     given = datapoint(clock, jpeg=b"\xff\xd8\x00\x01\xff\xd9", what=prediction("car", "dog"), frame=7)
     clock.advance(3)
     q = quota("night")
-    spool.put(given, [Candidate("night", 0.7, ("a", "b"), BATCH, annotate=False)], [q])
+    spool.put(given, [Candidate("night", 0.7, ("a", "b"), BATCH, with_prediction=False)], [q])
     (item,) = spool.claim(5).items
     assert (item.id, item.device, item.stream, item.frame) == (given.id, "gate-7", "gate", 7)
-    assert (item.captured_at, item.strategy, item.score, item.tags) == (NOON_S, "night", 0.7, ("a", "b"))
+    assert (item.captured_at_s, item.strategy, item.score, item.tags) == (NOON_S, "night", 0.7, ("a", "b"))
     assert (item.batch, item.annotate, item.width, item.height) == (BATCH, False, 64, 48)
     assert (item.size_bytes, item.attempts, item.tried, item.image_id) == (6, 1, 1, None)
-    assert parse(json.loads(item.prediction)) == given.prediction
-    assert spool.jpeg(item.id) == given.jpeg
+    assert parse_prediction(json.loads(item.prediction)) == given.prediction
+    assert spool.read_jpeg(item.id) == given.jpeg
 
 
 def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: Spool, clock: ManualClock) -> None:
@@ -73,7 +73,7 @@ def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: 
     assert answer.strategy == "second"
     (item,) = spool.claim(1).items
     assert (item.strategy, item.score, item.tags, item.project) == ("second", 0.1, ("two",), "cars")
-    assert spool.items()[0].project == "cars"
+    assert spool.list_rows()[0].project == "cars"
 
 
 def test_quotas_of_other_strategies_than_the_candidates_are_a_mistake(spool: Spool, clock: ManualClock) -> None:
@@ -82,19 +82,19 @@ def test_quotas_of_other_strategies_than_the_candidates_are_a_mistake(spool: Spo
 
 
 def test_who_has_no_credit_is_refused_and_leaves_nothing(spool: Spool, clock: ManualClock) -> None:
-    assert put(spool, clock, [quota("a", (Window.DAILY, 0))]) == Refused(Refusal.LIMIT)
-    assert put(spool, clock, [quota("a", batch_images=0)]) == Refused(Refusal.BATCH_FULL)
+    assert put(spool, clock, [quota("a", (Window.DAILY, 0))]) == NotAccepted(RefusalReason.LIMIT)
+    assert put(spool, clock, [quota("a", batch_images=0)]) == NotAccepted(RefusalReason.BATCH_FULL)
     assert spool.counts().ready == 0
     assert spool.class_counts() == {}
 
 
 def test_asking_tells_what_putting_will_find(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.MINUTELY, 1))]
-    assert spool.ask(quotas, clock.now()) == Granted("a")
+    assert spool.check_quota(quotas, clock.now()) == QuotaGranted("a")
     put(spool, clock, quotas)
-    assert spool.ask(quotas, clock.now()) == NoCredit(batch_full=False)
+    assert spool.check_quota(quotas, clock.now()) == NoCredit(batch_full=False)
     clock.advance(60)
-    assert spool.ask(quotas, clock.now()) == Granted("a")
+    assert spool.check_quota(quotas, clock.now()) == QuotaGranted("a")
 
 
 def test_the_same_id_twice_is_one_datapoint_and_one_credit(spool: Spool, clock: ManualClock) -> None:
@@ -107,7 +107,7 @@ def test_classes_of_everything_accepted_are_counted_for_ever(spool: Spool, clock
     put(spool, clock, what=prediction("car", "car", "dog"))
     put(spool, clock, what=prediction("car"))
     for item in spool.claim(2).items:
-        spool.done(item.id)
+        spool.complete(item.id)
     assert spool.class_counts() == {"car": 3, "dog": 1}
 
 
@@ -124,7 +124,7 @@ def test_the_best_goes_first_and_of_equals_the_oldest(spool: Spool, clock: Manua
 def test_what_only_lacks_its_prediction_goes_before_the_best(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="low", score=0.1)
     spool.claim(1)
-    spool.registered("low", "image-1")
+    spool.mark_registered("low", "image-1")
     put(spool, clock, id="high", score=0.9)
     items = spool.claim(2).items
     assert [(item.id, item.image_id) for item in items] == [("low", "image-1"), ("high", None)]
@@ -140,7 +140,7 @@ def test_nothing_to_claim_says_when_there_will_be(spool: Spool, clock: ManualClo
     assert spool.claim(1).wait_until_s is None
     put(spool, clock, id="x")
     spool.claim(1)
-    spool.later("x", NOON_S + 30, "busy")
+    spool.retry_later("x", NOON_S + 30, "busy")
     assert spool.claim(1).wait_until_s == NOON_S + 30
     clock.advance(29.9)
     assert spool.claim(1).items == ()
@@ -162,7 +162,7 @@ def test_a_date_from_a_wrong_clock_keeps_nobody_waiting(spool: Spool, clock: Man
     year_s = 365 * 86400
     clock.step_wall(10 * year_s)
     spool.claim(1)
-    spool.later("x", clock.now().wall_s + 60, "busy")
+    spool.retry_later("x", clock.now().wall_s + 60, "busy")
     clock.step_wall(-10 * year_s)
     assert [item.id for item in spool.claim(1).items] == ["x"]
 
@@ -172,7 +172,7 @@ def test_a_date_from_a_wrong_clock_keeps_nobody_waiting(spool: Spool, clock: Man
 
 def charges_left(spool: Spool, clock: ManualClock, quotas: list[Quota]) -> int:
     number = 0
-    while not isinstance(put(spool, clock, quotas), Refused):
+    while not isinstance(put(spool, clock, quotas), NotAccepted):
         number += 1
     return number
 
@@ -180,25 +180,25 @@ def charges_left(spool: Spool, clock: ManualClock, quotas: list[Quota]) -> int:
 @pytest.mark.parametrize(
     ("exit", "tries", "counted", "given_back"),
     [
-        (Exit.DELIVERED, 1, Exit.DELIVERED, 0),
-        (Exit.DUPLICATE, 1, Exit.DUPLICATE, 1),
-        (Exit.DUPLICATE, 2, Exit.DELIVERED, 0),
+        (FinalOutcome.DELIVERED, 1, FinalOutcome.DELIVERED, 0),
+        (FinalOutcome.DUPLICATE, 1, FinalOutcome.DUPLICATE, 1),
+        (FinalOutcome.DUPLICATE, 2, FinalOutcome.DELIVERED, 0),
     ],
 )
 def test_each_exit_is_counted_and_gives_back_what_it_should(
-    spool: Spool, clock: ManualClock, exit: Exit, tries: int, counted: Exit, given_back: int
+    spool: Spool, clock: ManualClock, exit: FinalOutcome, tries: int, counted: FinalOutcome, given_back: int
 ) -> None:
     quotas = [quota("a", (Window.DAILY, 3))]
     put(spool, clock, quotas, id="x", score=9.0)
     assert charges_left(spool, clock, quotas) == 2
-    assert isinstance(spool.ask(quotas, clock.now()), NoCredit)  # known by heart from here on
+    assert isinstance(spool.check_quota(quotas, clock.now()), NoCredit)  # known by heart from here on
     for _ in range(tries - 1):
         assert spool.claim(1).items[0].id == "x"
-        spool.later("x", None, "again", costs_attempt=False)
+        spool.retry_later("x", None, "again", costs_attempt=False)
     spool.claim(1)
-    spool.done("x", exit)
-    assert spool.tallies() == dict.fromkeys(Exit, 0) | {counted: 1}
-    assert isinstance(spool.ask(quotas, clock.now()), Granted) == bool(given_back)
+    spool.complete("x", exit)
+    assert spool.outcome_counts() == dict.fromkeys(FinalOutcome, 0) | {counted: 1}
+    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted) == bool(given_back)
     assert charges_left(spool, clock, quotas) == given_back
 
 
@@ -209,23 +209,25 @@ def test_a_credit_goes_back_into_the_window_it_was_taken_from(spool: Spool, cloc
     clock.advance(60)
     put(spool, clock, quotas, id="y")
     spool.claim(1)
-    spool.done("x", Exit.DUPLICATE)
-    assert isinstance(spool.ask(quotas, first), Granted)
-    assert isinstance(spool.ask(quotas, clock.now()), NoCredit)
+    spool.complete("x", FinalOutcome.DUPLICATE)
+    assert isinstance(spool.check_quota(quotas, first), QuotaGranted)
+    assert isinstance(spool.check_quota(quotas, clock.now()), NoCredit)
 
 
 def test_a_row_that_vanished_by_hand_is_settled_by_nobody(spool: Spool) -> None:
-    spool.done("never-was")
-    spool.later("never-was", None, "why")
+    spool.complete("never-was")
+    spool.retry_later("never-was", None, "why")
     spool.bury("never-was", "why")
     spool.release(["never-was"])
-    spool.registered("never-was", "image")
-    assert spool.tallies() == dict.fromkeys(Exit, 0)
+    spool.mark_registered("never-was", "image")
+    assert spool.outcome_counts() == dict.fromkeys(FinalOutcome, 0)
     with pytest.raises(SpoolBroken, match="gone"):
-        spool.jpeg("never-was")
+        spool.read_jpeg("never-was")
 
 
-def test_after_its_attempts_it_is_buried_and_others_go_on(tmp_path: Path, clock: ManualClock, told: Told) -> None:
+def test_after_its_attempts_it_is_buried_and_others_go_on(
+    tmp_path: Path, clock: ManualClock, told: RecordedReports
+) -> None:
     spool = make_spool(tmp_path, clock, report=told, max_attempts=3)
     spool.open()
     put(spool, clock, id="poison", score=1.0)
@@ -233,9 +235,9 @@ def test_after_its_attempts_it_is_buried_and_others_go_on(tmp_path: Path, clock:
     for attempt in (1, 2, 3):
         item = spool.claim(1).items[0]
         assert (item.id, item.attempts) == ("poison", attempt)
-        spool.later("poison", None, "the sink chokes")
+        spool.retry_later("poison", None, "the sink chokes")
     assert [item.id for item in spool.claim(1).items] == ["good"]
-    (buried,) = spool.items(State.BURIED)
+    (buried,) = spool.list_rows(State.BURIED)
     assert buried.id == "poison"
     assert buried.why == "3 attempts failed, the last: the sink chokes"
     assert "spool_buried" in told.names()
@@ -247,7 +249,7 @@ def test_what_says_nothing_about_the_datapoint_costs_no_attempt(spool: Spool, cl
     for tries in range(1, 21):
         (item,) = spool.claim(1).items
         assert (item.attempts, item.tried) == (1, tries)
-        spool.later("x", None, "the sink is away", costs_attempt=False)
+        spool.retry_later("x", None, "the sink is away", costs_attempt=False)
 
 
 def test_an_answer_before_which_nothing_arrived_takes_its_try_back(spool: Spool, clock: ManualClock) -> None:
@@ -255,10 +257,10 @@ def test_an_answer_before_which_nothing_arrived_takes_its_try_back(spool: Spool,
     for attempt in (1, 2, 3):
         (item,) = spool.claim(1).items
         assert (item.attempts, item.tried) == (attempt, 1)
-        spool.later("x", None, "refused at the door", arrived=False)
+        spool.retry_later("x", None, "refused at the door", arrived=False)
     spool.claim(1)
-    spool.done("x", Exit.DUPLICATE)
-    assert spool.tallies()[Exit.DUPLICATE] == 1
+    spool.complete("x", FinalOutcome.DUPLICATE)
+    assert spool.outcome_counts()[FinalOutcome.DUPLICATE] == 1
 
 
 def test_a_try_that_the_program_did_not_survive_may_have_arrived(tmp_path: Path, clock: ManualClock) -> None:
@@ -270,10 +272,10 @@ def test_a_try_that_the_program_did_not_survive_may_have_arrived(tmp_path: Path,
     spool = make_spool(tmp_path, clock)
     spool.open()
     spool.claim(1)
-    spool.later("x", None, "no connection", arrived=False)
+    spool.retry_later("x", None, "no connection", arrived=False)
     assert spool.claim(1).items[0].tried == 2
-    spool.done("x", Exit.DUPLICATE)
-    assert spool.tallies()[Exit.DELIVERED] == 1
+    spool.complete("x", FinalOutcome.DUPLICATE)
+    assert spool.outcome_counts()[FinalOutcome.DELIVERED] == 1
     spool.close()
 
 
@@ -282,11 +284,11 @@ def test_the_second_step_has_attempts_of_its_own(tmp_path: Path, clock: ManualCl
     spool.open()
     put(spool, clock, id="x")
     spool.claim(1)
-    spool.later("x", None, "once")
+    spool.retry_later("x", None, "once")
     spool.claim(1)
-    spool.registered("x", "image-1")
+    spool.mark_registered("x", "image-1")
     assert spool.claim(1).items[0].attempts == 1
-    spool.later("x", None, "twice")
+    spool.retry_later("x", None, "twice")
     assert spool.claim(1).items[0].image_id == "image-1"
     spool.close()
 
@@ -306,7 +308,7 @@ def test_a_burial_gives_the_credit_back_only_if_told(spool: Spool, clock: Manual
     put(spool, clock, quotas, id="y")
     spool.claim(2)
     spool.bury("x", "unknown outcome")
-    assert isinstance(put(spool, clock, quotas), Refused)
+    assert isinstance(put(spool, clock, quotas), NotAccepted)
     spool.bury("y", "refused five times", refund=True)
     assert charges_left(spool, clock, quotas) == 1
 
@@ -321,7 +323,7 @@ def test_claims_never_exceed_the_sinks_limits_and_say_when_to_come_back(spool: S
     claim = spool.claim(9, limits)
     assert (len(claim.items), claim.wait_until_s) == (2, NOON_S + 60)
     for item in claim.items:
-        spool.done(item.id)
+        spool.complete(item.id)
     clock.advance(60)
     claim = spool.claim(9, limits)
     assert (len(claim.items), claim.wait_until_s) == (1, NOON_S + 3600)
@@ -348,7 +350,7 @@ def test_the_second_step_is_not_another_image_for_the_sinks_limits(spool: Spool,
     limits = [Limit(Window.DAILY, 1)]
     put(spool, clock, id="x")
     spool.claim(1, limits)
-    spool.registered("x", "image-1")
+    spool.mark_registered("x", "image-1")
     assert [item.id for item in spool.claim(1, limits).items] == ["x"]
 
 
@@ -357,7 +359,7 @@ def test_releasing_a_second_step_opens_nothing_of_the_sinks_limits(spool: Spool,
     put(spool, clock, id="x", score=1.0)
     put(spool, clock, id="y")
     spool.claim(1, limits)
-    spool.registered("x", "image-1")
+    spool.mark_registered("x", "image-1")
     spool.claim(1, limits)
     spool.release(["x"])
     assert [item.id for item in spool.claim(2, limits).items] == ["x"]
@@ -366,9 +368,9 @@ def test_releasing_a_second_step_opens_nothing_of_the_sinks_limits(spool: Spool,
 def test_a_row_that_waits_for_a_date_wakes_before_the_sinks_window(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="registered")
     spool.claim(1)
-    spool.registered("registered", "image-1")
+    spool.mark_registered("registered", "image-1")
     spool.claim(1)
-    spool.later("registered", NOON_S + 5, "busy")
+    spool.retry_later("registered", NOON_S + 5, "busy")
     put(spool, clock)
     assert spool.claim(1, [Limit(Window.DAILY, 0)]).wait_until_s == NOON_S + 5
 
@@ -382,7 +384,7 @@ def test_after_a_start_no_row_is_being_sent(tmp_path: Path, clock: ManualClock) 
     put(spool, clock, id="first")
     put(spool, clock, id="second")
     spool.claim(2)
-    spool.registered("second", "image-2")
+    spool.mark_registered("second", "image-2")
     spool.claim(1)
     spool.close()
     spool = make_spool(tmp_path, clock)
@@ -407,7 +409,7 @@ def test_a_row_that_ends_the_process_each_time_is_buried(tmp_path: Path, clock: 
     spool = make_spool(tmp_path, clock, max_attempts=3)
     spool.open()
     assert spool.claim(1).items == ()
-    assert "the program ended" in str(spool.items(State.BURIED)[0].why)
+    assert "the program ended" in str(spool.list_rows(State.BURIED)[0].why)
     spool.close()
 
 
@@ -524,7 +526,7 @@ def test_threads_that_put_at_the_same_time_each_get_their_own_answer(spool: Spoo
         thread.start()
     for thread in threads:
         thread.join()
-    refused = [answer for answer in answers if isinstance(answer, Refused)]
+    refused = [answer for answer in answers if isinstance(answer, NotAccepted)]
     assert (len(answers), len(refused), spool.counts().ready) == (40, 15, 25)
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from clocks import ManualClock
-from framesift.limits import Granted, Limit, Quota, Window, window_start
-from framesift.limits import Refused as NoCredit
-from framesift.spool import Accepted, Exit, Item, Spool, State
+from framesift.limits import Limit, Quota, QuotaGranted, Window, window_start
+from framesift.limits import QuotaRefused as NoCredit
+from framesift.spool import Accepted, ClaimedDatapoint, FinalOutcome, Spool, State
 from framesift.spool import admin as hand
 from rigs.spools import BATCH, make_spool, put
 
@@ -65,7 +65,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.rows: dict[str, Row] = {}
         self.charges: dict[str, tuple[str, float]] = {}
         self.sends: list[Sent] = []
-        self.exits = dict.fromkeys(Exit, 0)
+        self.exits = dict.fromkeys(FinalOutcome, 0)
         self.accepted = 0
         self.puts = 0
 
@@ -121,7 +121,7 @@ class SpoolMachine(RuleBasedStateMachine):
         registered = [id for id in registered if id in self.charges][:count]
         return registered + ready[: max(0, min(room, count - len(registered)))]
 
-    def leaves(self, id: str, exit: Exit) -> None:
+    def leaves(self, id: str, exit: FinalOutcome) -> None:
         del self.rows[id]
         self.exits[exit] += 1
 
@@ -134,7 +134,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def put(self, strategies: list[str], score: float | None) -> None:
         expected = self.grants(strategies)
         quotas = [QUOTAS[s] for s in strategies]
-        asked = self.spool.ask(quotas, self.clock.now())
+        asked = self.spool.check_quota(quotas, self.clock.now())
         # Ids that are the same each time: what failed can then be replayed.
         self.puts += 1
         answer = put(self.spool, self.clock, quotas, score=score, jpeg=b"picture" * 1000, id=f"{self.puts:04}")
@@ -142,7 +142,7 @@ class SpoolMachine(RuleBasedStateMachine):
             assert isinstance(asked, NoCredit)
             assert not isinstance(answer, Accepted)
             return
-        assert asked == Granted(expected)
+        assert asked == QuotaGranted(expected)
         assert isinstance(answer, Accepted)
         assert answer.strategy == expected
         self.accepted += 1
@@ -152,7 +152,7 @@ class SpoolMachine(RuleBasedStateMachine):
     # --- the sink's side ----------------------------------------------------------------------------------------------
 
     @rule(target=claimed, count=st.integers(1, 3))
-    def claim(self, count: int) -> list[Item]:
+    def claim(self, count: int) -> list[ClaimedDatapoint]:
         expected = self.next_items(count)
         claim = self.spool.claim(count, SINK)
         for row in self.rows.values():
@@ -167,34 +167,34 @@ class SpoolMachine(RuleBasedStateMachine):
             row.attempts += 1
             row.tried += 1
             assert (item.attempts, item.tried, item.image_id) == (row.attempts, row.tried, row.image_id)
-            assert (item.strategy, item.captured_at) == (row.strategy, row.captured_s)
-            assert self.spool.jpeg(item.id) == b"picture" * 1000
+            assert (item.strategy, item.captured_at_s) == (row.strategy, row.captured_s)
+            assert self.spool.read_jpeg(item.id) == b"picture" * 1000
         return list(claim.items)
 
-    def mine(self, items: list[Item]) -> list[str]:
+    def mine(self, items: list[ClaimedDatapoint]) -> list[str]:
         """Those that are still being sent: a crash, or a hand, may have taken them away. Of these only once."""
         return [item.id for item in items if item.id in self.rows and self.rows[item.id].state is State.SENDING]
 
-    @rule(items=consumes(claimed), exit=st.sampled_from([Exit.DELIVERED, Exit.DUPLICATE]))
-    def done(self, items: list[Item], exit: Exit) -> None:
+    @rule(items=consumes(claimed), exit=st.sampled_from([FinalOutcome.DELIVERED, FinalOutcome.DUPLICATE]))
+    def done(self, items: list[ClaimedDatapoint], exit: FinalOutcome) -> None:
         mine = self.mine(items)
         for item in items:
-            self.spool.done(item.id, exit)
+            self.spool.complete(item.id, exit)
         for id in mine:
             self.ended(id)
-            by = Exit.DELIVERED if exit is Exit.DUPLICATE and self.rows[id].tried > 1 else exit
-            if by is not Exit.DELIVERED:
+            by = FinalOutcome.DELIVERED if exit is FinalOutcome.DUPLICATE and self.rows[id].tried > 1 else exit
+            if by is not FinalOutcome.DELIVERED:
                 del self.charges[id]
             self.leaves(id, by)
 
     @rule(
         items=consumes(claimed), delay_s=st.sampled_from([None, 10.0, 90.0]), costs=st.booleans(), arrived=st.booleans()
     )
-    def later(self, items: list[Item], delay_s: float | None, costs: bool, arrived: bool) -> None:
+    def later(self, items: list[ClaimedDatapoint], delay_s: float | None, costs: bool, arrived: bool) -> None:
         for id in self.mine(items):
             row = self.rows[id]
             at_s = None if delay_s is None else self.now_s() + delay_s
-            self.spool.later(id, at_s, "not now", costs_attempt=costs, arrived=arrived)
+            self.spool.retry_later(id, at_s, "not now", costs_attempt=costs, arrived=arrived)
             self.ended(id)
             if not arrived and row.image_id is None:
                 self.unsend(id)
@@ -207,14 +207,14 @@ class SpoolMachine(RuleBasedStateMachine):
             row.attempts -= 0 if costs else 1
 
     @rule(items=consumes(claimed))
-    def registered(self, items: list[Item]) -> None:
+    def registered(self, items: list[ClaimedDatapoint]) -> None:
         for id in self.mine(items):
-            self.spool.registered(id, "image")
+            self.spool.mark_registered(id, "image")
             self.ended(id)
             self.rows[id].state, self.rows[id].image_id, self.rows[id].attempts = State.REGISTERED, "image", 0
 
     @rule(items=consumes(claimed), refund=st.booleans())
-    def bury(self, items: list[Item], refund: bool) -> None:
+    def bury(self, items: list[ClaimedDatapoint], refund: bool) -> None:
         for id in self.mine(items):
             self.spool.bury(id, "why", refund=refund)
             self.ended(id)
@@ -223,7 +223,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 del self.charges[id]
 
     @rule(items=consumes(claimed))
-    def release(self, items: list[Item]) -> None:
+    def release(self, items: list[ClaimedDatapoint]) -> None:
         mine = self.mine(items)
         self.spool.release([item.id for item in items])
         for id in mine:
@@ -256,7 +256,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert list(hand.drop(self.spool.path, ids)) == [id for id in ids if id not in kept]
         for id in ids:
             if id not in kept:
-                self.leaves(id, Exit.DROPPED)
+                self.leaves(id, FinalOutcome.DROPPED)
 
     @rule(power_cut=st.booleans())
     def restart(self, power_cut: bool) -> None:
@@ -284,11 +284,11 @@ class SpoolMachine(RuleBasedStateMachine):
     def everything_accepted_is_in_exactly_one_place(self) -> None:
         if not hasattr(self, "spool"):
             return
-        there = {row.id: row for row in self.spool.items()}
+        there = {row.id: row for row in self.spool.list_rows()}
         assert there.keys() == self.rows.keys()
         for id, row in self.rows.items():
             assert (there[id].state, there[id].attempts, there[id].next_at) == (row.state, row.attempts, row.next_s)
-        assert self.spool.tallies() == self.exits
+        assert self.spool.outcome_counts() == self.exits
         assert self.accepted == len(there) + sum(self.exits.values())
         counts = self.spool.counts()
         assert (counts.ready, counts.sending, counts.registered, counts.buried) == tuple(

@@ -18,10 +18,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
-from framesift.frame import Refusal
-from framesift.settings import StatusOptions
+from framesift.frame import RefusalReason
+from framesift.settings import StatusSettings
 from framesift.status import StatusServer, StatusUnavailable
-from framesift.telemetry import Condition, Queue, Telemetry
+from framesift.telemetry import Condition, SpoolNumbers, Telemetry
 
 TOKEN = "0123456789abcdef"
 
@@ -45,7 +45,7 @@ class Page:
         self.out = io.StringIO()
         self.telemetry = Telemetry(ManualClock(), Style(), secrets=secrets, out=self.out)
         self.silent: dict[str, str] = {}
-        window = StatusOptions.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
+        window = StatusSettings.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
         self.server = StatusServer(window, self.telemetry, silent=lambda: self.silent, spool=Path("spool.db"))
 
     def ask(self, path: str, method: str = "GET", host: str | None = None, **headers: str) -> Answer:
@@ -88,7 +88,7 @@ def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -
         shown.telemetry.health.set("sink", Condition.FAILED, "no such folder")
         assert (shown.ask("/readyz").code, shown.ask("/readyz").body) == (503, "sink: no such folder\n")
         assert shown.ask("/healthz").code == 200
-        shown.telemetry.health.ok("sink")
+        shown.telemetry.health.set_ok("sink")
         shown.silent = {"loop stream gate": "it has not moved for 51 s"}
         # As the health has it already: said once.
         shown.telemetry.health.set("loop stream gate", Condition.FAILED, "it has not moved for 50 s")
@@ -98,7 +98,7 @@ def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -
 
 def test_metrics_are_what_prometheus_reads() -> None:
     with page() as shown:
-        shown.telemetry.refused("gate", Refusal.LIMIT)
+        shown.telemetry.count_refused("gate", RefusalReason.LIMIT)
         answer = shown.ask("/metrics")
         assert answer.code == 200
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -108,10 +108,10 @@ def test_metrics_are_what_prometheus_reads() -> None:
 
 def test_the_status_is_every_number_and_every_component_as_json() -> None:
     with page() as shown:
-        shown.telemetry.read("gate")
-        shown.telemetry.accepted("gate", "night")
-        shown.telemetry.predicted("gate", 0.5)
-        shown.telemetry.watch_queue(lambda: Queue(1, 2, 3, 4, 500, {"delivered": 9}))
+        shown.telemetry.count_read("gate")
+        shown.telemetry.count_accepted("gate", "night")
+        shown.telemetry.record_prediction("gate", 0.5)
+        shown.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
         shown.telemetry.health.set("spool", Condition.DEGRADED, "disk full, says geheim")
         answer = shown.ask("/status")
         told = json.loads(answer.body)
@@ -128,7 +128,7 @@ def test_the_status_is_every_number_and_every_component_as_json() -> None:
 
 def test_a_secret_that_looks_like_a_number_does_not_break_the_json() -> None:
     with page(secrets=("12345",)) as shown:
-        shown.telemetry.watch_queue(lambda: Queue(0, 0, 0, 0, 12345678, {}))
+        shown.telemetry.set_spool_source(lambda: SpoolNumbers(0, 0, 0, 0, 12345678, {}))
         assert json.loads(shown.ask("/status").body)["queue"]["size_bytes"] == 12345678
 
 
@@ -210,7 +210,7 @@ def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
             raise RuntimeError("geheim and worse")
 
         shown.server.stop()
-        window = StatusOptions.model_validate_json('{"bind": "127.0.0.1:0"}')
+        window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
         shown.server = StatusServer(window, shown.telemetry, silent=broken, spool=Path("spool.db"))
         shown.server.start()
         answer = shown.ask("/healthz")
@@ -224,13 +224,13 @@ def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
 def test_a_slow_disk_under_one_page_holds_up_no_other() -> None:
     asked, release = threading.Event(), threading.Event()
 
-    def slow() -> Queue:
+    def slow() -> SpoolNumbers:
         asked.set()
         release.wait(30.0)
-        return Queue(0, 0, 0, 0, 0, {})
+        return SpoolNumbers(0, 0, 0, 0, 0, {})
 
     with page() as shown:
-        shown.telemetry.watch_queue(slow)
+        shown.telemetry.set_spool_source(slow)
         waiting = threading.Thread(target=shown.ask, args=("/status",))
         waiting.start()
         try:

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.status.clients import MOST_STRANGERS, Hall
-from framesift.status.pages import Pages
-from framesift.telemetry import Queue, Telemetry
+from framesift.status.clients import MAX_UNVERIFIED, StatusClients
+from framesift.status.pages import StatusPages
+from framesift.telemetry import SpoolNumbers, Telemetry
 from status.test_status import TOKEN, Page, Style, page
 
 RIGHT = f"Bearer {TOKEN}"
@@ -75,14 +75,14 @@ SAID = {
 
 @pytest.mark.parametrize("say", SAID.values(), ids=SAID)
 def test_a_crowd_that_asks_nothing_keeps_nobody_out(say: bytes) -> None:
-    with page() as shown, crowd(shown.server.port, MOST_STRANGERS + 60, say) as held:
+    with page() as shown, crowd(shown.server.port, MAX_UNVERIFIED + 60, say) as held:
         for path in ("/healthz", "/readyz", "/status"):
             assert shown.ask(path).code == 200
-        assert sum(map(is_held, held)) <= MOST_STRANGERS
+        assert sum(map(is_held, held)) <= MAX_UNVERIFIED
 
 
 def test_the_newest_strangers_stay_and_the_oldest_go() -> None:
-    with page() as shown, crowd(shown.server.port, MOST_STRANGERS) as held:
+    with page() as shown, crowd(shown.server.port, MAX_UNVERIFIED) as held:
         assert shown.ask("/healthz").code == 200
         assert rest(held[0]) == b""
         held[-1].sendall(ENDING)
@@ -92,9 +92,9 @@ def test_the_newest_strangers_stay_and_the_oldest_go() -> None:
 def test_the_right_token_is_answered_whatever_those_without_it_do() -> None:
     with page(token=TOKEN) as shown:
         looks = []
-        shown.telemetry.watch_queue(lambda: looks.append(1) or Queue(0, 0, 0, 0, 0, {}))  # type: ignore[func-returns-value]
+        shown.telemetry.set_spool_source(lambda: looks.append(1) or SpoolNumbers(0, 0, 0, 0, 0, {}))  # type: ignore[func-returns-value]
         wrong = b"GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n\r\n"
-        with crowd(shown.server.port, MOST_STRANGERS + 20, wrong), crowd(shown.server.port, MOST_STRANGERS):
+        with crowd(shown.server.port, MAX_UNVERIFIED + 20, wrong), crowd(shown.server.port, MAX_UNVERIFIED):
             assert looks == []  # no work was done for them
             for _ in range(3):
                 assert shown.ask("/status", Authorization=RIGHT).code == 200
@@ -105,19 +105,19 @@ def test_the_right_token_is_answered_whatever_those_without_it_do() -> None:
 def test_one_who_has_shown_the_token_is_no_stranger_any_more() -> None:
     asked, release = threading.Event(), threading.Event()
 
-    def slow() -> Queue:
+    def slow() -> SpoolNumbers:
         asked.set()
         release.wait(60.0)
-        return Queue(0, 0, 0, 0, 0, {})
+        return SpoolNumbers(0, 0, 0, 0, 0, {})
 
     with page(token=TOKEN) as shown:
-        shown.telemetry.watch_queue(slow)
+        shown.telemetry.set_spool_source(slow)
         try:
             with connected(shown.server.port) as reader:
                 asks = f"GET /status HTTP/1.1\r\nConnection: close\r\nHost: x\r\nAuthorization: {RIGHT}\r\n\r\n"
                 reader.sendall(asks.encode())
                 assert asked.wait(30.0)
-                with crowd(shown.server.port, 2 * MOST_STRANGERS):
+                with crowd(shown.server.port, 2 * MAX_UNVERIFIED):
                     assert shown.ask("/healthz", Authorization=RIGHT).code == 200
                     release.set()
                     assert rest(reader).startswith(b"HTTP/1.1 200 ")
@@ -181,14 +181,14 @@ def test_one_connection_may_ask_again_and_again() -> None:
 def test_a_page_is_made_once_for_all_who_wait_for_it() -> None:
     asked, release, looks = threading.Event(), threading.Event(), []
 
-    def slow() -> Queue:
+    def slow() -> SpoolNumbers:
         looks.append(threading.current_thread())
         asked.set()
         release.wait(60.0)
-        return Queue(0, 0, 0, 0, 0, {})
+        return SpoolNumbers(0, 0, 0, 0, 0, {})
 
     with page() as shown:
-        shown.telemetry.watch_queue(slow)
+        shown.telemetry.set_spool_source(slow)
         try:
             request = ENDING.replace(b"/healthz", b"/status")
             with crowd(shown.server.port, 1, request) as first:
@@ -218,7 +218,7 @@ def hurried() -> Iterator[tuple[int, Telemetry]]:
     loop, end = _Hurried(), asyncio.Event()
     telemetry = Telemetry(ManualClock(), Style(), out=io.StringIO())
     listening = socket.create_server(("127.0.0.1", 0))
-    hall = Hall(listening, Pages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
+    hall = StatusClients(listening, StatusPages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
     thread = threading.Thread(target=lambda: loop.run_until_complete(hall.serve(end)))
     thread.start()
     try:
@@ -245,7 +245,7 @@ def test_a_stranger_has_ten_seconds_in_all_however_much_he_says() -> None:
 def test_whoever_does_not_take_in_his_answers_is_cut() -> None:
     with hurried() as (port, telemetry), connected(port) as wire:
         for number in range(64):
-            telemetry.accepted(f"stream-{number}", "a strategy with a long name" * 4)
+            telemetry.count_accepted(f"stream-{number}", "a strategy with a long name" * 4)
         asks = ASK.replace(b"/healthz", b"/metrics")
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with pytest.raises(OSError):  # noqa: PT012  # it may come late, when both sides' buffers are full
@@ -295,7 +295,7 @@ def test_a_process_without_a_free_descriptor_still_says_that_it_is_alive() -> No
 def test_strangers_that_come_and_go_leave_nothing_behind() -> None:
     with page() as shown:
         before = len(list(Path("/proc/self/fd").iterdir()))
-        for _ in range(3 * MOST_STRANGERS):
+        for _ in range(3 * MAX_UNVERIFIED):
             connected(shown.server.port).close()
         told = json.loads(_settled(shown))
         assert told["alive"]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from framesift.frame import Pixels
 from framesift.strategies.near_duplicate import (
-    FIRST_THRESHOLD,
-    Memory,
+    INITIAL_THRESHOLD,
     NearDuplicateOptions,
-    Noise,
+    NoiseEstimate,
     Signature,
+    SignatureMemory,
     distance,
     signature,
 )
@@ -72,16 +72,16 @@ def test_a_change_of_exposure_is_no_difference() -> None:
 
 def test_flicker_is_less_than_a_car() -> None:
     flicker = np.clip(street().astype(np.float32) * 1.05, 0, 255).astype(np.uint8)
-    assert distance(signature(street()), signature(flicker)) < FIRST_THRESHOLD / 2
-    assert distance(signature(street()), signature(street(50))) > FIRST_THRESHOLD / 2
+    assert distance(signature(street()), signature(flicker)) < INITIAL_THRESHOLD / 2
+    assert distance(signature(street()), signature(street(50))) > INITIAL_THRESHOLD / 2
     # A car that moved is missing in one place and new in another.
-    assert distance(signature(street(20)), signature(street(50))) > FIRST_THRESHOLD
+    assert distance(signature(street(20)), signature(street(50))) > INITIAL_THRESHOLD
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (640, 360), (320, 240), (256, 144), (160, 90)])
 def test_a_signature_does_not_depend_on_the_pictures_size(width: int, height: int) -> None:
     small = signature(street(30, width=width, height=height))
-    assert distance(small, signature(street(30, width=1280, height=720))) < FIRST_THRESHOLD / 2
+    assert distance(small, signature(street(30, width=1280, height=720))) < INITIAL_THRESHOLD / 2
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 2000), (3000, 2), (15, 11)])
@@ -94,7 +94,7 @@ def test_a_picture_of_any_shape_has_a_signature(width: int, height: int) -> None
 def test_sensor_noise_averages_out() -> None:
     chance = np.random.default_rng(2)
     noisy = [np.clip(street() + chance.normal(0, 8, (360, 640, 3)), 0, 255).astype(np.uint8) for _ in range(2)]
-    assert distance(signature(noisy[0]), signature(noisy[1])) < FIRST_THRESHOLD / 4
+    assert distance(signature(noisy[0]), signature(noisy[1])) < INITIAL_THRESHOLD / 4
 
 
 def test_a_signature_outlives_the_frames_pixels() -> None:
@@ -109,66 +109,66 @@ def test_a_signature_outlives_the_frames_pixels() -> None:
 
 
 def test_a_distance_equal_to_the_threshold_is_a_near_duplicate() -> None:
-    memory = Memory(4)
-    memory.remember(flat(0.0))
-    assert memory.knows(flat(0.25), 0.25)
-    assert not memory.knows(flat(0.26), 0.25)
+    memory = SignatureMemory(4)
+    memory.add(flat(0.0))
+    assert memory.contains_similar(flat(0.25), 0.25)
+    assert not memory.contains_similar(flat(0.26), 0.25)
 
 
 def test_an_empty_memory_knows_nothing() -> None:
-    assert not Memory(4).knows(flat(0.0), 1.0)
+    assert not SignatureMemory(4).contains_similar(flat(0.0), 1.0)
 
 
 def test_slow_drift_passes_once_it_is_far_from_everything_accepted() -> None:
-    memory = Memory(16)
+    memory = SignatureMemory(16)
     accepted = []
     for step in range(100):
         here = flat(step / 100)
-        if not memory.knows(here, 0.105):
-            memory.remember(here)
+        if not memory.contains_similar(here, 0.105):
+            memory.add(here)
             accepted.append(step)
     # Each is near the one before it, so comparing with the previous frame alone would have kept the first only.
     assert accepted == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
 
 
 def test_a_scene_that_comes_back_is_known_even_after_others() -> None:
-    memory = Memory(16)
+    memory = SignatureMemory(16)
     for step in range(10):
-        memory.remember(flat(step / 10))
-    assert memory.knows(flat(0.0), 0.01)
+        memory.add(flat(step / 10))
+    assert memory.contains_similar(flat(0.0), 0.01)
 
 
 def test_the_least_recently_matched_signature_goes_first() -> None:
-    memory = Memory(2)
-    memory.remember(flat(0.0))
-    memory.remember(flat(0.5))
-    assert memory.knows(flat(0.01), 0.02)
-    memory.remember(flat(1.0))
-    assert memory.knows(flat(0.0), 0.02)
-    assert memory.knows(flat(1.0), 0.02)
-    assert not memory.knows(flat(0.5), 0.02)
+    memory = SignatureMemory(2)
+    memory.add(flat(0.0))
+    memory.add(flat(0.5))
+    assert memory.contains_similar(flat(0.01), 0.02)
+    memory.add(flat(1.0))
+    assert memory.contains_similar(flat(0.0), 0.02)
+    assert memory.contains_similar(flat(1.0), 0.02)
+    assert not memory.contains_similar(flat(0.5), 0.02)
 
 
 def test_a_refusal_by_one_signature_does_not_refresh_the_others() -> None:
-    memory = Memory(2)
-    memory.remember(flat(0.0))
-    memory.remember(flat(0.5))
-    assert not memory.knows(flat(0.25), 0.1)
-    memory.remember(flat(1.0))
-    assert not memory.knows(flat(0.0), 0.02)
+    memory = SignatureMemory(2)
+    memory.add(flat(0.0))
+    memory.add(flat(0.5))
+    assert not memory.contains_similar(flat(0.25), 0.1)
+    memory.add(flat(1.0))
+    assert not memory.contains_similar(flat(0.0), 0.02)
 
 
 def test_a_memory_adopts_in_the_order_of_use() -> None:
-    old = Memory(3)
+    old = SignatureMemory(3)
     for value in (0.0, 0.5, 1.0):
-        old.remember(flat(value))
-    assert old.knows(flat(0.0), 0.01)
-    new = Memory(2)
-    new.adopt(old)
+        old.add(flat(value))
+    assert old.contains_similar(flat(0.0), 0.01)
+    new = SignatureMemory(2)
+    new.copy_from(old)
     assert len(new) == 2
-    assert not new.knows(flat(0.5), 0.01)
-    assert new.knows(flat(1.0), 0.01)
-    assert new.knows(flat(0.0), 0.01)
+    assert not new.contains_similar(flat(0.5), 0.01)
+    assert new.contains_similar(flat(1.0), 0.01)
+    assert new.contains_similar(flat(0.0), 0.01)
 
 
 @given(
@@ -176,16 +176,16 @@ def test_a_memory_adopts_in_the_order_of_use() -> None:
     steps=st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=60),
 )
 def test_a_memory_behaves_like_a_plain_list_in_order_of_use(size: int, steps: list[tuple[bool, int]]) -> None:
-    memory = Memory(size)
+    memory = SignatureMemory(size)
     plain: list[int] = []  # least recently used first
     for remembers, value in steps:
         # Powers of two apart, so that nothing is near two of them at once.
         here = flat(2.0**value)
         if remembers and value not in plain:
-            memory.remember(here)
+            memory.add(here)
             plain = [*plain, value][-size:]
         else:
-            assert memory.knows(here, 0.1) is (value in plain)
+            assert memory.contains_similar(here, 0.1) is (value in plain)
             if value in plain:
                 plain.remove(value)
                 plain.append(value)
@@ -195,7 +195,7 @@ def test_a_memory_behaves_like_a_plain_list_in_order_of_use(size: int, steps: li
 # The threshold that is learnt
 
 
-def walk(noise: Noise, steps: list[float], *, start: float = 0.0) -> None:
+def walk(noise: NoiseEstimate, steps: list[float], *, start: float = 0.0) -> None:
     """Observes one frame and then one for each step, that far from the one before it."""
     at = start
     noise.observe(flat(at), objects())
@@ -205,14 +205,14 @@ def walk(noise: Noise, steps: list[float], *, start: float = 0.0) -> None:
 
 
 def test_the_threshold_is_the_first_guess_until_500_distances_are_known() -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     walk(noise, [0.001] * 499)
     assert noise.calibrating
-    assert noise.threshold == FIRST_THRESHOLD == 0.0125
+    assert noise.threshold == INITIAL_THRESHOLD == 0.0125
 
 
 def test_the_threshold_is_a_fifth_over_the_95th_percentile() -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     walk(noise, [0.01] * 470 + [0.02] * 15 + [0.5] * 15)
     assert not noise.calibrating
     # 470 of 500 are 94 per cent: the 95th percentile is among the 0.02s.
@@ -220,7 +220,7 @@ def test_the_threshold_is_a_fifth_over_the_95th_percentile() -> None:
 
 
 def test_frames_in_which_the_number_of_objects_changed_teach_nothing() -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     for i in range(2000):
         noise.observe(flat(0.5 * (i % 2)), objects(*[("car", 0.9)] * (i % 2)))
     assert noise.calibrating
@@ -242,16 +242,16 @@ def test_frames_in_which_the_number_of_objects_changed_teach_nothing() -> None:
     ],
 )
 def test_every_kind_of_prediction_says_whether_the_scene_changed(one: object, other: object, teaches: bool) -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     for i in range(501):
         noise.observe(flat(0.0), one if i % 2 else other)  # type: ignore[arg-type]  # the parameters are predictions
     assert noise.calibrating is not teaches
 
 
 def test_what_was_learnt_stays_in_force_until_enough_is_learnt_anew() -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     walk(noise, [0.01] * 500)
-    noise.restart()
+    noise.recalibrate()
     assert noise.calibrating
     assert noise.threshold == pytest.approx(0.012, rel=1e-3)
     walk(noise, [0.03] * 499, start=0.9)
@@ -261,9 +261,9 @@ def test_what_was_learnt_stays_in_force_until_enough_is_learnt_anew() -> None:
 
 
 def test_the_first_frame_after_a_restart_is_not_compared_with_the_last_before() -> None:
-    noise = Noise()
+    noise = NoiseEstimate()
     walk(noise, [0.0])
-    noise.restart()
+    noise.recalibrate()
     walk(noise, [0.0] * 499, start=0.9)
     assert noise.calibrating
 
@@ -275,13 +275,13 @@ def test_on_a_noisy_camera_auto_refuses_the_noise_and_lets_a_car_through() -> No
         picture = street(car_at, width=256, height=144)
         return signature(np.clip(picture + chance.normal(0, 6, picture.shape), 0, 255).astype(np.uint8))
 
-    noise, memory = Noise(), Memory(16)
+    noise, memory = NoiseEstimate(), SignatureMemory(16)
     for _ in range(501):
         noise.observe(seen(), objects())
     assert not noise.calibrating
-    memory.remember(seen())
-    assert sum(memory.knows(seen(), noise.threshold) for _ in range(100)) >= 90
-    assert not any(memory.knows(seen(car_at), noise.threshold) for car_at in range(5, 90, 5))
+    memory.add(seen())
+    assert sum(memory.contains_similar(seen(), noise.threshold) for _ in range(100)) >= 90
+    assert not any(memory.contains_similar(seen(car_at), noise.threshold) for car_at in range(5, 90, 5))
 
 
 def test_the_defaults_are_auto_and_256() -> None:

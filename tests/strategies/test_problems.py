@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from framesift.prediction.prediction import Task
-from framesift.strategies import AcceptedClasses, nameless, problems
+from framesift.strategies import AcceptedClasses, class_name_problems, strategy_problems
 from sampling_data import label, labels, objects, options, stub
 
 CLOSE: dict[str, Any] = {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 1}
@@ -26,7 +26,7 @@ def said(
     *,
     stub: bool = False,
 ) -> tuple[str, ...]:
-    return problems((options(**fields),), task, names, stub=stub)
+    return strategy_problems((options(**fields),), task, names, stub=stub)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ def test_a_class_is_not_selected_by_a_name_where_the_models_classes_have_none(fi
 
     def both(names: list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         strategies = (options(**fields | {"selected_class_names": names}),)
-        return problems(strategies, task, None, stub=False, unnamed=how), nameless(strategies, how)
+        return strategy_problems(strategies, task, None, stub=False, class_names_advice=how), class_name_problems(
+            strategies, how
+        )
 
     (problem,), (refused,) = both(["car", "class_1", "bus"])
     assert problem == refused
@@ -67,13 +69,13 @@ def test_a_class_is_not_selected_by_a_name_where_the_models_classes_have_none(fi
         assert word in problem
     # These are what a model without names calls its classes.
     assert both(["class_0", "class_17"]) == ((), ())
-    assert nameless((options(**fields | {"selected_class_names": ["car"]}),), "") == ()
+    assert class_name_problems((options(**fields | {"selected_class_names": ["car"]}),), "") == ()
 
 
 def test_a_strategy_that_selects_no_class_suits_a_model_without_names() -> None:
     for fields in (RANDOM, CLOSE, NUMBER, UNCERTAIN):
-        assert nameless((options(**fields),), "name them") == ()
-        assert problems((options(**fields),), None, None, stub=False, unnamed="name them") == ()
+        assert class_name_problems((options(**fields),), "name them") == ()
+        assert strategy_problems((options(**fields),), None, None, stub=False, class_names_advice="name them") == ()
 
 
 def test_only_random_suits_the_stub() -> None:
@@ -150,7 +152,7 @@ def test_problems_of_all_strategies_are_told_in_the_policys_order() -> None:
         options(**RANDOM),
         options(**{**NUMBER, "name": "two", "less_than": 0}),
     )
-    first, second = problems(several, Task.OBJECT_DETECTION, NAMES, stub=False)
+    first, second = strategy_problems(several, Task.OBJECT_DETECTION, NAMES, stub=False)
     assert "'one'" in first
     assert "'two'" in second
 

@@ -14,17 +14,17 @@ import pytest
 from framesift.streams.channel import (
     Channel,
     ChannelClosed,
-    Ended,
-    Gone,
-    Memory,
+    FileEnded,
     Message,
-    Next,
-    Opened,
-    Picture,
-    Ready,
-    Slots,
-    Tally,
-    Work,
+    OpenRequest,
+    PictureReady,
+    PictureRequest,
+    PictureSlots,
+    ReaderStarted,
+    SharedMemory,
+    SkipCounts,
+    SourceFailed,
+    SourceOpened,
     decode,
     encode,
 )
@@ -34,7 +34,7 @@ ENDS = tuple[socket.socket, socket.socket]
 
 @pytest.fixture
 def ends() -> Iterator[ENDS]:
-    ours, theirs = Channel.pair()
+    ours, theirs = Channel.socket_pair()
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -43,14 +43,14 @@ def ends() -> Iterator[ENDS]:
 @pytest.mark.parametrize(
     "message",
     [
-        Work("rtsp://me:ü@cam/s", -1, True, False, 2.5, 7, 0, 10.0, 10.0),
-        Next(3, -1),
-        Ready(),
-        Opened(),
-        Tally(1, 2, 3, 4),
-        Picture(1, 2, 3, 0.25, -1.0),
-        Ended(),
-        Gone("the connection ended"),
+        OpenRequest("rtsp://me:ü@cam/s", -1, True, False, 2.5, 7, 0, 10.0, 10.0),
+        PictureRequest(3, -1),
+        ReaderStarted(),
+        SourceOpened(),
+        SkipCounts(1, 2, 3, 4),
+        PictureReady(1, 2, 3, 0.25, -1.0),
+        FileEnded(),
+        SourceFailed("the connection ended"),
     ],
 )
 def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> None:
@@ -87,32 +87,32 @@ def test_a_closed_other_end_is_an_end_for_both_directions(ends: ENDS) -> None:
     with pytest.raises(ChannelClosed):
         Channel(ends[0]).receive(1.0)
     with pytest.raises(ChannelClosed):
-        Channel(ends[0]).send(Ready())
+        Channel(ends[0]).send(ReaderStarted())
 
 
 def test_last_words_are_heard_although_the_end_left_ours_unread(ends: ENDS) -> None:
     near, far = Channel(ends[0]), Channel(ends[1])
-    near.send(Next(0, -1))
-    far.send(Gone("the connection ended"))
+    near.send(PictureRequest(0, -1))
+    far.send(SourceFailed("the connection ended"))
     far.close()
-    assert near.receive(1.0) == Gone("the connection ended")
+    assert near.receive(1.0) == SourceFailed("the connection ended")
     with pytest.raises(ChannelClosed):
         near.receive(1.0)
 
 
 def test_a_full_socket_refuses_what_need_not_be_sent(ends: ENDS) -> None:
     near = Channel(ends[0])
-    sent = sum(near.send(Tally(0, 1, 0, 0), wait=False) for _ in range(5000))
+    sent = sum(near.send(SkipCounts(0, 1, 0, 0), wait=False) for _ in range(5000))
     assert 0 < sent < 5000
 
 
 def test_pixels_are_seen_on_the_other_side_without_being_sent(ends: ENDS) -> None:
-    written, fd = Slots.create(5, 7, 2)
-    Channel(ends[0]).send(Memory(1, 5, 7, 2, fd))
+    written, fd = PictureSlots.create(5, 7, 2)
+    Channel(ends[0]).send(SharedMemory(1, 5, 7, 2, fd))
     os.close(fd)
     memory = Channel(ends[1]).receive(1.0)
-    assert isinstance(memory, Memory)
-    read = Slots.attach(memory)
+    assert isinstance(memory, SharedMemory)
+    read = PictureSlots.attach(memory)
     written[0][:] = 11
     written[1][:] = 22
     assert np.array_equal(read[0], np.full((5, 7, 3), 11))
@@ -120,14 +120,14 @@ def test_pixels_are_seen_on_the_other_side_without_being_sent(ends: ENDS) -> Non
 
 
 def test_the_daemon_can_not_write_into_a_picture() -> None:
-    _, fd = Slots.create(4, 4, 1)
-    read = Slots.attach(Memory(1, 4, 4, 1, fd))
+    _, fd = PictureSlots.create(4, 4, 1)
+    read = PictureSlots.attach(SharedMemory(1, 4, 4, 1, fd))
     with pytest.raises(ValueError, match="read-only"):
         read[0][0, 0, 0] = 1
 
 
 def test_memory_is_sealed_so_that_it_can_not_shrink_under_a_reader_of_it() -> None:
-    _, fd = Slots.create(4, 4, 1)
+    _, fd = PictureSlots.create(4, 4, 1)
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 0)
     os.close(fd)
@@ -157,7 +157,7 @@ def test_memory_that_is_not_what_it_says_is_refused_and_closed(make: object) -> 
     assert callable(make)
     fd = make()
     with pytest.raises(ChannelClosed):
-        Slots.attach(Memory(1, 100, 100, 3, fd))
+        PictureSlots.attach(SharedMemory(1, 100, 100, 3, fd))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -167,13 +167,13 @@ def test_memory_that_is_not_what_it_says_is_refused_and_closed(make: object) -> 
 )
 def test_memory_for_pictures_that_no_camera_makes_is_refused(height: int, width: int, slots: int) -> None:
     with pytest.raises(ChannelClosed, match="memory for"):
-        Slots.attach(Memory(1, height, width, slots, unsealed()))
+        PictureSlots.attach(SharedMemory(1, height, width, slots, unsealed()))
 
 
 def test_file_descriptors_that_nobody_asked_for_are_closed(ends: ENDS) -> None:
     reading, writing = os.pipe()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writing]))]
-    ends[0].sendmsg([encode(Ready())], rights)
+    ends[0].sendmsg([encode(ReaderStarted())], rights)
     os.close(writing)
     with pytest.raises(ChannelClosed, match="file descriptor"):
         Channel(ends[1]).receive(1.0)
@@ -182,6 +182,6 @@ def test_file_descriptors_that_nobody_asked_for_are_closed(ends: ENDS) -> None:
 
 
 def test_memory_without_its_file_descriptor_is_refused(ends: ENDS) -> None:
-    ends[0].send(encode(Memory(1, 4, 4, 1, 0)))
+    ends[0].send(encode(SharedMemory(1, 4, 4, 1, 0)))
     with pytest.raises(ChannelClosed, match="file descriptor"):
         Channel(ends[1]).receive(1.0)

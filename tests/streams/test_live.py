@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from framesift.clock.clock import SystemClock
-from framesift.frame import Frame, Skip
+from framesift.frame import Frame, SkipReason
 from framesift.streams import StreamLost, StreamState
 from rigs.footage import numbered_clip, read_number
-from rigs.rtsp import RtspCamera, Wire
-from rigs.stream_reader import HandClock, Watched
+from rigs.rtsp import CuttableConnection, RtspCamera
+from rigs.stream_reader import RecordedStream, StepClock
 
 # Between the camera's count and ours: OpenCV hands out a picture of an RTSP stream twice now and then.
 MOST_REPEATS = 5
@@ -39,13 +39,13 @@ def camera(folder: Path) -> Iterator[RtspCamera]:
 
 
 @pytest.fixture
-def wire(camera: RtspCamera) -> Iterator[Wire]:
-    with Wire(camera.port) as wire:
+def wire(camera: RtspCamera) -> Iterator[CuttableConnection]:
+    with CuttableConnection(camera.port) as wire:
         yield wire
 
 
-def test_a_camera_shows_its_pictures_in_order_with_the_time_of_their_capture(wire: Wire) -> None:
-    watched = Watched(source=wire.url("clip.mp4"))
+def test_a_camera_shows_its_pictures_in_order_with_the_time_of_their_capture(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"))
     began = SystemClock().now()
     frames: list[tuple[Frame, int]] = []
     for frame in watched.stream.frames():
@@ -64,43 +64,43 @@ def test_a_camera_shows_its_pictures_in_order_with_the_time_of_their_capture(wir
     assert wire.url("clip.mp4") in watched.events[0].detail
 
 
-def test_a_busy_model_gets_the_newest_picture_and_the_others_are_counted(wire: Wire) -> None:
-    busy, meanwhile = Watched(source=wire.url("clip.mp4")), Watched(source=wire.url("clip.mp4"))
+def test_a_busy_model_gets_the_newest_picture_and_the_others_are_counted(wire: CuttableConnection) -> None:
+    busy, meanwhile = RecordedStream(source=wire.url("clip.mp4")), RecordedStream(source=wire.url("clip.mp4"))
     frames = busy.stream.frames()
     first = next(frames)
     drawn = read_number(first.pixels)
-    before = busy.skipped[Skip.BUSY]
+    before = busy.skipped[SkipReason.BUSY]
     meanwhile.take(40)  # more than a second of the same camera passes before the model is done
     assert read_number(first.pixels) == drawn  # what it looks at did not change under its eyes
     then = next(frames)
     assert then.number - first.number > 20
     assert 0 <= then.number - read_number(then.pixels) <= MOST_REPEATS
-    assert busy.skipped == {Skip.BUSY: before + then.number - first.number - 1}
+    assert busy.skipped == {SkipReason.BUSY: before + then.number - first.number - 1}
     age_s = SystemClock().now().boottime_s - then.captured.boottime_s
     assert age_s < 1.0
     busy.stream.close()
 
 
-def test_fps_thins_a_camera_by_the_clock_and_counts_the_rest(wire: Wire) -> None:
-    watched = Watched(source=wire.url("clip.mp4"), fps=5.0)
+def test_fps_thins_a_camera_by_the_clock_and_counts_the_rest(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"), fps=5.0)
     began_s = time.monotonic()
     numbers = watched.take(8)
     assert time.monotonic() - began_s >= 6 / 5.0
     steps = [later - earlier for earlier, later in pairwise(numbers[2:])]
     assert all(3 <= step <= 7 for step in steps)
     assert sum(watched.skipped.values()) == numbers[-1] - len(numbers) + 1
-    assert watched.skipped[Skip.RATE] >= numbers[-1] - len(numbers) - 3
+    assert watched.skipped[SkipReason.RATE] >= numbers[-1] - len(numbers) - 3
 
 
-def test_a_camera_slower_than_its_time_out_is_not_taken_for_a_stalled_one(wire: Wire) -> None:
-    watched = Watched(source=wire.url("clip.mp4"), fps=0.4, read_timeout_s=0.5)
+def test_a_camera_slower_than_its_time_out_is_not_taken_for_a_stalled_one(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"), fps=0.4, read_timeout_s=0.5)
     watched.take(2)  # 2.5 s apart, with a picture every 40 ms in between
     assert watched.states == [RUNNING]
 
 
 def test_a_camera_that_loses_its_power_is_lost_once_and_found_once(folder: Path) -> None:
     with RtspCamera(folder) as camera:
-        watched = Watched(source=camera.url("clip.mp4"))
+        watched = RecordedStream(source=camera.url("clip.mp4"))
         back_s = 0.0
         numbers, epochs = [], []
 
@@ -126,8 +126,8 @@ def test_a_camera_that_loses_its_power_is_lost_once_and_found_once(folder: Path)
     assert watched.events[1].detail.endswith("the connection ended")
 
 
-def test_a_silent_stall_is_noticed_and_mended(wire: Wire) -> None:
-    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=1.0)
+def test_a_silent_stall_is_noticed_and_mended(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"), read_timeout_s=1.0)
     stalled_s = lost_s = 0.0
     for index, frame in enumerate(watched.stream.frames()):
         if index == 5:
@@ -145,8 +145,8 @@ def test_a_silent_stall_is_noticed_and_mended(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-def test_a_connection_that_breaks_is_made_again(wire: Wire, reset: bool) -> None:
-    watched = Watched(source=wire.url("clip.mp4"))
+def test_a_connection_that_breaks_is_made_again(wire: CuttableConnection, reset: bool) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"))
     for index, frame in enumerate(watched.stream.frames()):
         if index == 5:
             wire.cut(reset=reset)
@@ -156,8 +156,8 @@ def test_a_connection_that_breaks_is_made_again(wire: Wire, reset: bool) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_decoder_that_dies_is_started_again(wire: Wire, number: signal.Signals) -> None:
-    watched = Watched(source=wire.url("clip.mp4"))
+def test_a_decoder_that_dies_is_started_again(wire: CuttableConnection, number: signal.Signals) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"))
     for index, frame in enumerate(watched.stream.frames()):
         if index == 5:
             [pid] = watched.reader_pids()
@@ -168,8 +168,8 @@ def test_a_decoder_that_dies_is_started_again(wire: Wire, number: signal.Signals
     assert f"killed by {number.name}" in watched.events[1].detail
 
 
-def test_a_decoder_that_hangs_is_killed(wire: Wire) -> None:
-    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=0.5)
+def test_a_decoder_that_hangs_is_killed(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"), read_timeout_s=0.5)
     hung = 0
     for index, frame in enumerate(watched.stream.frames()):
         if index == 5:
@@ -182,18 +182,18 @@ def test_a_decoder_that_hangs_is_killed(wire: Wire) -> None:
     assert hung not in watched.reader_pids()
 
 
-def test_a_camera_that_accepts_and_never_answers_is_given_up_in_time(wire: Wire) -> None:
+def test_a_camera_that_accepts_and_never_answers_is_given_up_in_time(wire: CuttableConnection) -> None:
     wire.stall()
-    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=0.5)
+    watched = RecordedStream(source=wire.url("clip.mp4"), open_timeout_s=0.5)
     began_s = time.monotonic()
     with pytest.raises(StreamLost, match="did not open"):
         watched.stream.first_frame(20.0)
     assert time.monotonic() - began_s < 10.0
 
 
-def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: Wire) -> None:
+def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: CuttableConnection) -> None:
     wire.stall()
-    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=1.0)
+    watched = RecordedStream(source=wire.url("clip.mp4"), open_timeout_s=1.0)
 
     def hang() -> None:
         if wire.wait_for_connections(1, 10.0):
@@ -208,15 +208,15 @@ def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: Wire) -> None:
     assert watched.reader_pids() == []
 
 
-def test_a_look_at_a_silent_camera_ends_after_its_time(wire: Wire) -> None:
+def test_a_look_at_a_silent_camera_ends_after_its_time(wire: CuttableConnection) -> None:
     wire.stall()
-    watched = Watched(source=wire.url("clip.mp4"), open_timeout_s=60.0)
+    watched = RecordedStream(source=wire.url("clip.mp4"), open_timeout_s=60.0)
     with pytest.raises(StreamLost, match="no picture within 1 s"):
         watched.stream.first_frame(1.0)
     assert watched.reader_pids() == []
 
 
-def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: Wire) -> None:
+def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: CuttableConnection) -> None:
     wire.stall()
     looks = threading.Semaphore(0)
 
@@ -225,7 +225,7 @@ def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: Wire) 
             looks.release()
             return super().monotonic()
 
-    watched = Watched(source=wire.url("clip.mp4"), clock=Watching(), open_timeout_s=60.0)
+    watched = RecordedStream(source=wire.url("clip.mp4"), clock=Watching(), open_timeout_s=60.0)
     thread = watched.in_thread()
     assert wire.wait_for_connections(1, 20.0)
     while looks.acquire(blocking=False):
@@ -236,10 +236,10 @@ def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: Wire) 
     assert watched.states == []
 
 
-def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: Wire) -> None:
+def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: CuttableConnection) -> None:
     wire.unplug()
-    clock = HandClock()
-    watched = Watched(source=wire.url("clip.mp4"), clock=clock)
+    clock = StepClock()
+    watched = RecordedStream(source=wire.url("clip.mp4"), clock=clock)
     thread = watched.in_thread()
     assert watched.wait_for(lambda: len(watched.events) == 1)
     wire.plug()
@@ -252,17 +252,19 @@ def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: Wi
 
 def test_the_right_credentials_open_the_stream_wherever_they_stand(camera: RtspCamera) -> None:
     password = "s3cr/et p@ss"
-    with Wire(camera.port, credentials=f"viewer:{password}") as wire:
-        apart = Watched(source=wire.url("clip.mp4"), username="viewer", password=password)
+    with CuttableConnection(camera.port, credentials=f"viewer:{password}") as wire:
+        apart = RecordedStream(source=wire.url("clip.mp4"), username="viewer", password=password)
         assert apart.take(2)
         inside = wire.url("clip.mp4").replace("//", "//viewer:s3cr%2Fet%20p%40ss@")
-        assert Watched(source=inside).take(2)
+        assert RecordedStream(source=inside).take(2)
     assert password not in str(apart.events)
 
 
 def test_wrong_credentials_are_said_once_and_shown_nowhere(camera: RtspCamera) -> None:
-    with Wire(camera.port, credentials="viewer:right") as wire:
-        watched = Watched(source=wire.url("clip.mp4"), username="viewer", password="wr0ng-word", clock=HandClock())
+    with CuttableConnection(camera.port, credentials="viewer:right") as wire:
+        watched = RecordedStream(
+            source=wire.url("clip.mp4"), username="viewer", password="wr0ng-word", clock=StepClock()
+        )
         thread = watched.in_thread()
         assert wire.wait_for_connections(4, 20.0)
         watched.stop.set()
@@ -274,22 +276,22 @@ def test_wrong_credentials_are_said_once_and_shown_nowhere(camera: RtspCamera) -
     assert "credentials rejected" in watched.stream.detail
 
 
-def test_a_stream_that_the_camera_does_not_have_is_said_as_such(wire: Wire) -> None:
+def test_a_stream_that_the_camera_does_not_have_is_said_as_such(wire: CuttableConnection) -> None:
     with pytest.raises(StreamLost, match="no such stream"):
-        Watched(source=wire.url("other.mp4")).stream.first_frame(10.0)
+        RecordedStream(source=wire.url("other.mp4")).stream.first_frame(10.0)
 
 
 @pytest.mark.parametrize("source", [63, "/dev/video63"])
 def test_a_webcam_that_is_not_there_is_an_error_that_names_it(source: str | int) -> None:
-    watched = Watched(source=source)
+    watched = RecordedStream(source=source)
     assert not watched.stream.finite
     with pytest.raises(StreamLost, match="/dev/video63 does not exist"):
         watched.stream.first_frame(10.0)
 
 
-def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_more(wire: Wire) -> None:
-    clock = HandClock()
-    watched = Watched(source=wire.url("still.mp4"), clock=clock)
+def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_more(wire: CuttableConnection) -> None:
+    clock = StepClock()
+    watched = RecordedStream(source=wire.url("still.mp4"), clock=clock)
     shown = []
 
     def read() -> None:
@@ -300,7 +302,7 @@ def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_m
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    assert watched.wait_for(lambda: watched.skipped[Skip.FROZEN] >= 20)
+    assert watched.wait_for(lambda: watched.skipped[SkipReason.FROZEN] >= 20)
     watched.stop.set()
     thread.join(10)
     assert watched.states == [RUNNING, FROZEN]
@@ -309,33 +311,33 @@ def test_exactly_the_same_picture_for_a_minute_is_frozen_and_connected_to_once_m
     assert wire.accepted == 2
 
 
-class SlowClock(HandClock):
+class SlowClock(StepClock):
     """On which ten minutes pass with every wait."""
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         return super().wait(event, max(600.0, timeout_s))
 
 
-def test_a_camera_is_not_frozen_for_the_time_in_which_nobody_could_see_it(wire: Wire) -> None:
-    watched = Watched(source=wire.url("still.mp4"), clock=SlowClock())
+def test_a_camera_is_not_frozen_for_the_time_in_which_nobody_could_see_it(wire: CuttableConnection) -> None:
+    watched = RecordedStream(source=wire.url("still.mp4"), clock=SlowClock())
     for index, frame in enumerate(watched.stream.frames()):
         if index == 3:
             os.kill(watched.reader_pids()[0], signal.SIGKILL)  # unlike a cut, it leaves no picture torn in two
         if frame.epoch == 1:
             break
     assert watched.states == [RUNNING, LOST, RUNNING]
-    assert not watched.skipped[Skip.FROZEN]
+    assert not watched.skipped[SkipReason.FROZEN]
 
 
 def test_a_frozen_camera_that_moves_again_runs_again(folder: Path, tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", 100, still_from=0)
     with RtspCamera(tmp_path) as camera:
-        clock = HandClock()
-        watched = Watched(source=camera.url("clip.mp4"), clock=clock)
+        clock = StepClock()
+        watched = RecordedStream(source=camera.url("clip.mp4"), clock=clock)
         moving = threading.Event()
 
         def repair() -> None:
-            if watched.skipped[Skip.FROZEN] >= 5 and not moving.is_set():
+            if watched.skipped[SkipReason.FROZEN] >= 5 and not moving.is_set():
                 moving.set()
                 (tmp_path / "clip.mp4").write_bytes((folder / "clip.mp4").read_bytes())
                 camera.stop()
@@ -356,7 +358,7 @@ def test_another_size_after_a_reconnection_is_a_new_epoch(tmp_path: Path) -> Non
     numbered_clip(tmp_path / "clip.mp4", 100, size=(320, 192))
     other = numbered_clip(tmp_path / "other.mp4", 100, size=(480, 272))
     with RtspCamera(tmp_path) as camera:
-        watched = Watched(source=camera.url("clip.mp4"))
+        watched = RecordedStream(source=camera.url("clip.mp4"))
         seen = set()
         for index, frame in enumerate(watched.stream.frames()):
             seen.add((frame.pixels.shape, frame.epoch))
@@ -370,8 +372,8 @@ def test_another_size_after_a_reconnection_is_a_new_epoch(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])
-def test_a_stop_is_seen_while_a_camera_is_silent(wire: Wire, how: str) -> None:
-    watched = Watched(source=wire.url("clip.mp4"), read_timeout_s=60.0)
+def test_a_stop_is_seen_while_a_camera_is_silent(wire: CuttableConnection, how: str) -> None:
+    watched = RecordedStream(source=wire.url("clip.mp4"), read_timeout_s=60.0)
     thread = watched.in_thread()
     assert watched.wait_for(lambda: watched.states == [RUNNING])
     wire.stall()
@@ -388,9 +390,9 @@ def test_a_stop_is_seen_while_a_camera_is_silent(wire: Wire, how: str) -> None:
     assert watched.states == [RUNNING]
 
 
-def test_a_close_while_the_camera_is_asked_is_no_loss_of_it(wire: Wire) -> None:
+def test_a_close_while_the_camera_is_asked_is_no_loss_of_it(wire: CuttableConnection) -> None:
     wire.stall()
-    watched = Watched(source=wire.url("clip.mp4"))
+    watched = RecordedStream(source=wire.url("clip.mp4"))
     thread = watched.in_thread()
     assert wire.wait_for_connections(1, 20.0)
     watched.stream.close()
@@ -399,9 +401,9 @@ def test_a_close_while_the_camera_is_asked_is_no_loss_of_it(wire: Wire) -> None:
     assert watched.events == []
 
 
-def test_a_stop_is_seen_while_waiting_for_a_camera_to_come_back(wire: Wire) -> None:
+def test_a_stop_is_seen_while_waiting_for_a_camera_to_come_back(wire: CuttableConnection) -> None:
     wire.unplug()
-    watched = Watched(source=wire.url("clip.mp4"))
+    watched = RecordedStream(source=wire.url("clip.mp4"))
     thread = watched.in_thread()
     assert watched.wait_for(lambda: watched.states == [LOST])
     watched.stop.set()
@@ -412,7 +414,7 @@ def test_a_stop_is_seen_while_waiting_for_a_camera_to_come_back(wire: Wire) -> N
 @pytest.mark.torture
 def test_a_camera_that_was_gone_for_half_a_minute_is_seen_within_ten_seconds(folder: Path) -> None:
     with RtspCamera(folder) as camera:
-        watched = Watched(source=camera.url("clip.mp4"))
+        watched = RecordedStream(source=camera.url("clip.mp4"))
         back_s: list[float] = []
 
         def restart() -> None:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 
 from framesift.streams.backoff import Backoff
-from framesift.streams.freeze_detector import Stillness
+from framesift.streams.freeze_detector import FreezeDetector
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
 
@@ -53,40 +53,40 @@ def test_a_reset_begins_anew() -> None:
 
 
 def test_the_same_picture_is_still_since_it_was_first_seen_twice() -> None:
-    stillness = Stillness()
-    assert [stillness.still_s(PICTURE.copy(), now_s) for now_s in (0.0, 1.0, 5.0, 61.0)] == [0.0, 0.0, 4.0, 60.0]
+    stillness = FreezeDetector()
+    assert [stillness.unchanged_s(PICTURE.copy(), now_s) for now_s in (0.0, 1.0, 5.0, 61.0)] == [0.0, 0.0, 4.0, 60.0]
 
 
 def test_one_value_that_differs_is_movement_wherever_it_is() -> None:
     for row, column in ((0, 0), (7, 9), (119, 159)):
-        stillness = Stillness()
-        stillness.still_s(PICTURE, 0.0)
-        stillness.still_s(PICTURE, 1.0)
+        stillness = FreezeDetector()
+        stillness.unchanged_s(PICTURE, 0.0)
+        stillness.unchanged_s(PICTURE, 1.0)
         other = PICTURE.copy()
         other[row, column, 2] ^= 1
-        assert stillness.still_s(other, 50.0) == 0.0
+        assert stillness.unchanged_s(other, 50.0) == 0.0
 
 
 def test_a_picture_that_returns_is_not_counted_through_the_time_between() -> None:
-    stillness = Stillness()
+    stillness = FreezeDetector()
     other = PICTURE.copy()
     other[3, 3] ^= 255  # outside of the sample
     for now_s, shown in ((0.0, PICTURE), (1.0, PICTURE), (30.0, other), (31.0, PICTURE), (32.0, PICTURE)):
-        last_s = stillness.still_s(shown, now_s)
+        last_s = stillness.unchanged_s(shown, now_s)
     assert last_s == 1.0
 
 
 def test_another_size_is_movement() -> None:
-    stillness = Stillness()
-    stillness.still_s(PICTURE, 0.0)
-    stillness.still_s(PICTURE, 1.0)
-    assert stillness.still_s(np.zeros((90, 160, 3), np.uint8), 99.0) == 0.0
+    stillness = FreezeDetector()
+    stillness.unchanged_s(PICTURE, 0.0)
+    stillness.unchanged_s(PICTURE, 1.0)
+    assert stillness.unchanged_s(np.zeros((90, 160, 3), np.uint8), 99.0) == 0.0
 
 
 def test_memory_that_is_written_again_is_not_taken_for_the_picture_it_held() -> None:
-    stillness = Stillness()
+    stillness = FreezeDetector()
     shared = PICTURE.copy()
-    stillness.still_s(shared, 0.0)
-    stillness.still_s(shared, 1.0)
+    stillness.unchanged_s(shared, 0.0)
+    stillness.unchanged_s(shared, 1.0)
     shared[:] = 255 - shared
-    assert stillness.still_s(shared, 2.0) == 0.0
+    assert stillness.unchanged_s(shared, 2.0) == 0.0

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from framesift.config.redact import Redactor
-from framesift.streams import StreamOptions
-from framesift.streams.reader_process import shown
+from framesift.streams import StreamSettings
+from framesift.streams.reader_process import printable_line
 from rigs.footage import numbered_clip
-from rigs.rtsp import RtspCamera, Wire
-from rigs.stream_reader import Watched, gone, reader_pids
+from rigs.rtsp import CuttableConnection, RtspCamera
+from rigs.stream_reader import RecordedStream, has_exited, reader_pids
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_credentials_stand_neither_in_the_arguments_nor_in_the_environment_of_the_reader(clip: Path) -> None:
-    with RtspCamera(clip.parent) as camera, Wire(camera.port, credentials="thisviewer:s3cretpw") as wire:
-        watched = Watched(source=wire.url("clip.mp4"), username="thisviewer", password="s3cretpw")
+    with RtspCamera(clip.parent) as camera, CuttableConnection(camera.port, credentials="thisviewer:s3cretpw") as wire:
+        watched = RecordedStream(source=wire.url("clip.mp4"), username="thisviewer", password="s3cretpw")
         frames = watched.stream.frames()
         next(frames)
         [pid] = watched.reader_pids()
@@ -42,7 +42,7 @@ def test_the_reader_inherits_no_keys(clip: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("ROBOFLOW_API_KEY", "rf_key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws_key")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    watched = Watched(source=str(clip))
+    watched = RecordedStream(source=str(clip))
     frames = watched.stream.frames()
     next(frames)
     [pid] = watched.reader_pids()
@@ -59,16 +59,16 @@ def test_the_reader_loads_nothing_that_lies_in_the_working_directory(
     for name in ("cv2", "numpy", "json", "framesift"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
     monkeypatch.chdir(tmp_path)
-    assert Watched(source=str(clip)).take(1) == [0]
+    assert RecordedStream(source=str(clip)).take(1) == [0]
 
 
 def test_a_relative_path_means_the_file_in_the_working_directory(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clip.parent)
-    assert Watched(source=clip.name).take(2) == [0, 1]
+    assert RecordedStream(source=clip.name).take(2) == [0, 1]
 
 
 def test_the_reader_needs_no_part_of_the_daemon_but_the_channel(clip: Path) -> None:
-    watched = Watched(source=str(clip))
+    watched = RecordedStream(source=str(clip))
     frames = watched.stream.frames()
     next(frames)
     [pid] = watched.reader_pids()
@@ -81,8 +81,8 @@ def test_the_reader_needs_no_part_of_the_daemon_but_the_channel(clip: Path) -> N
 DAEMON = """
 import random, sys, threading
 from framesift.clock.clock import SystemClock
-from framesift.streams import Stream, StreamOptions
-options = StreamOptions(name=sys.argv[1], source=sys.argv[2], loop=True)
+from framesift.streams import Stream, StreamSettings
+options = StreamSettings(name=sys.argv[1], source=sys.argv[2], loop=True)
 stream = Stream(options, clock=SystemClock(), stop=threading.Event(), notify=lambda event: None,
                 count_skipped=lambda skip, count: None, chance=random.Random(1))
 for frame in stream.frames():
@@ -102,18 +102,18 @@ def test_the_reader_dies_with_a_daemon_that_is_killed(clip: Path, stopped: bool)
         if stopped:
             os.kill(pid, signal.SIGSTOP)
         daemon.kill()
-    assert gone(pid)
+    assert has_exited(pid)
 
 
 def test_a_daemon_that_ends_without_closing_its_streams_leaves_no_reader(clip: Path) -> None:
     name = f"left-{os.getpid()}"
     program = DAEMON + "        sys.exit(0)\n"
     subprocess.run([sys.executable, "-c", program, name, str(clip)], check=True, stdout=subprocess.DEVNULL, timeout=30)
-    assert all(gone(pid) for pid in reader_pids(name))
+    assert all(has_exited(pid) for pid in reader_pids(name))
 
 
 def test_an_interrupt_at_the_terminal_does_not_reach_the_reader(clip: Path) -> None:
-    watched = Watched(source=str(clip))
+    watched = RecordedStream(source=str(clip))
     frames = watched.stream.frames()
     next(frames)
     [pid] = watched.reader_pids()
@@ -122,10 +122,10 @@ def test_an_interrupt_at_the_terminal_does_not_reach_the_reader(clip: Path) -> N
 
 
 def test_what_the_reader_writes_is_shown_without_secrets() -> None:
-    options = StreamOptions.model_validate_json(
+    options = StreamSettings.model_validate_json(
         '{"name": "x", "source": "rtsp://127.0.0.1:1/s?token=tokenword", "username": "me", "password": "pw"}'
     )
-    said = shown(
+    said = printable_line(
         b"[tcp @ 0x5] cannot open rtsp://me:pw@127.0.0.1:1/s?token=tokenword with me:pw\x1b\n",
         Redactor(options.secrets()),
     )

@@ -9,8 +9,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from framesift.streams.channel import Channel, Gone, Memory, Message, Next, Picture, Slots, Tally
-from framesift.streams.reader import FileThinning, LiveThinning, Tray, as_bgr
+from framesift.streams.channel import (
+    Channel,
+    Message,
+    PictureReady,
+    PictureRequest,
+    PictureSlots,
+    SharedMemory,
+    SkipCounts,
+    SourceFailed,
+)
+from framesift.streams.reader import FileFrameSelector, LiveFrameSelector, PictureBuffer, as_bgr
 
 
 @pytest.mark.parametrize(
@@ -26,13 +35,13 @@ from framesift.streams.reader import FileThinning, LiveThinning, Tray, as_bgr
     ],
 )
 def test_a_file_is_thinned_by_its_own_time(fps: float, file_fps: float, wanted: list[int]) -> None:
-    thinning = FileThinning(fps, file_fps)
+    thinning = FileFrameSelector(fps, file_fps)
     assert [index for index in range(50) if thinning.wants(index)] == wanted
 
 
 @pytest.mark.parametrize(("fps", "file_fps"), [(7, 29.97), (3, 23.976), (10, 30), (1, 59.94), (0.1, 25)])
 def test_no_second_of_a_file_shows_more_than_was_asked_for(fps: float, file_fps: float) -> None:
-    thinning = FileThinning(fps, file_fps)
+    thinning = FileFrameSelector(fps, file_fps)
     seconds = 600
     wanted = sum(thinning.wants(index) for index in range(int(seconds * file_fps)))
     assert seconds * fps - 1 <= wanted <= seconds * fps + 1
@@ -40,19 +49,19 @@ def test_no_second_of_a_file_shows_more_than_was_asked_for(fps: float, file_fps:
 
 @pytest.mark.parametrize(("fps", "camera_fps"), [(5, 25), (5, 30), (7, 25), (1, 15), (0.2, 10)])
 def test_a_camera_is_thinned_by_the_clock(fps: float, camera_fps: float) -> None:
-    thinning = LiveThinning(fps)
+    thinning = LiveFrameSelector(fps)
     wanted = sum(thinning.wants(index / camera_fps) for index in range(int(100 * camera_fps)))
     assert 100 * fps - 1 <= wanted <= 100 * fps + 1
 
 
 def test_a_camera_whose_pictures_jitter_keeps_all_that_are_wanted() -> None:
-    thinning = LiveThinning(25)
+    thinning = LiveFrameSelector(25)
     jitter = np.random.default_rng(3).uniform(-0.01, 0.01, 1000)
     assert sum(thinning.wants(index * 0.04 + jitter[index]) for index in range(1000)) == 1000
 
 
 def test_after_a_gap_a_camera_is_not_asked_for_the_pictures_that_it_missed() -> None:
-    thinning = LiveThinning(5)
+    thinning = LiveFrameSelector(5)
     assert thinning.wants(0.0)
     assert [index for index in range(10) if thinning.wants(60.0 + index * 0.04)] == [0, 3, 8]
 
@@ -92,33 +101,33 @@ class Desk:
     """A tray, and the parent's end of its channel."""
 
     def __init__(self, *, live: bool) -> None:
-        ours, theirs = Channel.pair()
+        ours, theirs = Channel.socket_pair()
         self.parent = Channel(ours)
         self.sockets: tuple[socket.socket, socket.socket] = (ours, theirs)
-        self.tray = Tray(Channel(theirs), live=live)
-        self.slots: Slots | None = None
+        self.tray = PictureBuffer(Channel(theirs), live=live)
+        self.slots: PictureSlots | None = None
 
     def decode(self, number: int, size: tuple[int, int] = (4, 6), age_s: float = 0.0) -> None:
         """What the decoding thread does with one picture, all of whose values are its number."""
-        slot = self.tray.free_slot()
+        slot = self.tray.take_free_slot()
         room = self.tray.pixels(slot)
         picture = np.full((*size, 3), number, np.uint8) if room is None or room.shape[:2] != size else room
         picture[:] = number
         self.tray.put(picture, slot, number, time.monotonic() - age_s, -1.0)
-        self.tray.count(number + 1)
+        self.tray.record_progress(number + 1)
 
     def messages(self) -> list[Message]:
         received: list[Message] = []
         while (message := self.parent.receive(0.0)) is not None:
-            if isinstance(message, Memory):
-                self.slots = Slots.attach(message)
+            if isinstance(message, SharedMemory):
+                self.slots = PictureSlots.attach(message)
             received.append(message)
         return received
 
-    def pictures(self) -> list[Picture]:
-        return [message for message in self.messages() if isinstance(message, Picture)]
+    def pictures(self) -> list[PictureReady]:
+        return [message for message in self.messages() if isinstance(message, PictureReady)]
 
-    def value(self, picture: Picture) -> int:
+    def value(self, picture: PictureReady) -> int:
         assert self.slots is not None
         assert self.slots[picture.slot].min() == self.slots[picture.slot].max()
         return int(self.slots[picture.slot].max())
@@ -143,7 +152,7 @@ def file() -> Iterator[Desk]:
 def test_a_live_picture_leaves_only_when_it_is_asked_for(live: Desk) -> None:
     live.decode(0)
     assert live.pictures() == []
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     [picture] = live.pictures()
     assert (picture.number, live.value(picture)) == (0, 0)
 
@@ -151,15 +160,15 @@ def test_a_live_picture_leaves_only_when_it_is_asked_for(live: Desk) -> None:
 def test_of_live_pictures_that_nobody_asked_for_only_the_newest_is_kept(live: Desk) -> None:
     for number in range(40):
         live.decode(number)
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     _, tally, picture = live.messages()
-    assert tally == Tally(40, 0, 39, 0)
-    assert isinstance(picture, Picture)
+    assert tally == SkipCounts(40, 0, 39, 0)
+    assert isinstance(picture, PictureReady)
     assert (picture.number, live.value(picture)) == (39, 39)
 
 
 def test_a_live_picture_that_is_awaited_leaves_at_once(live: Desk) -> None:
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     live.decode(0)
     assert [picture.number for picture in live.pictures()] == [0]
     live.decode(1)
@@ -167,20 +176,20 @@ def test_a_live_picture_that_is_awaited_leaves_at_once(live: Desk) -> None:
 
 
 def test_a_picture_in_the_parents_hands_is_never_written_to(live: Desk) -> None:
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     live.decode(7)
     [held] = live.pictures()
     for number in range(8, 60):
         live.decode(number)
     assert live.value(held) == 7
-    live.tray.next(Next(held.memory, held.slot))
+    live.tray.request_next(PictureRequest(held.memory_id, held.slot))
     [newest] = live.pictures()
     assert live.value(newest) == 59
 
 
 def test_a_live_picture_that_waited_says_how_old_it_is(live: Desk) -> None:
     live.decode(0, age_s=2.5)
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     [picture] = live.pictures()
     assert 2.5 <= picture.age_s < 5.0
 
@@ -190,25 +199,25 @@ def test_a_file_sends_ahead_as_long_as_there_is_room(file: Desk) -> None:
         file.decode(number)
     pictures = file.pictures()
     assert [(picture.number, file.value(picture)) for picture in pictures] == [(0, 0), (1, 1), (2, 2)]
-    file.tray.next(Next(pictures[0].memory, pictures[0].slot))
+    file.tray.request_next(PictureRequest(pictures[0].memory_id, pictures[0].slot))
     file.decode(3)
     [fourth] = file.pictures()
     assert (fourth.number, fourth.slot) == (3, pictures[0].slot)
 
 
 def test_another_size_gets_another_memory_and_old_slots_are_not_mixed_up_with_it(live: Desk) -> None:
-    live.tray.next(Next(0, -1))
+    live.tray.request_next(PictureRequest(0, -1))
     live.decode(1)
     [old] = live.pictures()
     live.decode(2)
     live.decode(3, size=(8, 10))
-    live.tray.next(Next(old.memory, old.slot))
+    live.tray.request_next(PictureRequest(old.memory_id, old.slot))
     memory, tally, new = live.messages()
-    assert isinstance(memory, Memory)
+    assert isinstance(memory, SharedMemory)
     assert (memory.height, memory.width) == (8, 10)
-    assert tally == Tally(4, 0, 1, 0)
-    assert isinstance(new, Picture)
-    assert (new.memory, live.value(new)) == (memory.memory, 3)
+    assert tally == SkipCounts(4, 0, 1, 0)
+    assert isinstance(new, PictureReady)
+    assert (new.memory_id, live.value(new)) == (memory.memory_id, 3)
     for number in range(4, 20):  # the slot of the old memory was not taken for one of the new
         live.decode(number, size=(8, 10))
     assert live.value(new) == 3
@@ -216,42 +225,42 @@ def test_another_size_gets_another_memory_and_old_slots_are_not_mixed_up_with_it
 
 def test_counts_that_a_busy_parent_has_no_room_for_are_told_later(live: Desk) -> None:
     sender = Channel(live.sockets[1])
-    while sender.send(Tally(0, 0, 0, 0), wait=False):
+    while sender.send(SkipCounts(0, 0, 0, 0), wait=False):
         pass
     live.tray._told_s -= 10.0  # it is time for the next tally
-    live.tray.count(5, rate=5)
+    live.tray.record_progress(5, rate=5)
     live.messages()
     live.tray._told_s -= 10.0
-    live.tray.count(6, rate=1, unusable="too small")
-    assert live.messages() == [Tally(6, 6, 0, 1, "too small")]
+    live.tray.record_progress(6, rate=1, unusable="too small")
+    assert live.messages() == [SkipCounts(6, 6, 0, 1, "too small")]
 
 
 def test_unusable_pictures_that_came_behind_the_one_that_waits_are_told_of_behind_it(live: Desk) -> None:
-    live.tray.count(1, unusable="before")
+    live.tray.record_progress(1, unusable="before")
     live.decode(1)
-    live.tray.count(3, unusable="behind")
+    live.tray.record_progress(3, unusable="behind")
     live.tray._told_s -= 10.0  # it is time for the next tally
-    live.tray.count(4, rate=1)
-    live.tray.next(Next(0, -1))
+    live.tray.record_progress(4, rate=1)
+    live.tray.request_next(PictureRequest(0, -1))
     live.tray._told_s -= 10.0
-    live.tray.count(5, rate=1)
-    told = [(m.unusable, m.rate) if isinstance(m, Tally) else type(m) for m in live.messages()]
-    assert told == [Memory, (1, 1), Picture, (1, 1)]
+    live.tray.record_progress(5, rate=1)
+    told = [(m.unusable, m.rate) if isinstance(m, SkipCounts) else type(m) for m in live.messages()]
+    assert told == [SharedMemory, (1, 1), PictureReady, (1, 1)]
 
 
 def test_an_unusable_picture_is_counted_once_whether_the_one_that_waited_before_it_was_asked_for_or_not(
     live: Desk,
 ) -> None:
     live.decode(0)
-    live.tray.count(2, unusable="too small")
+    live.tray.record_progress(2, unusable="too small")
     live.decode(2)
-    live.tray.count(4, unusable="too small")
-    live.tray.last_word(Gone("the connection ended"))
-    assert live.messages()[1:] == [Tally(4, 0, 2, 2, "too small"), Gone("the connection ended")]
+    live.tray.record_progress(4, unusable="too small")
+    live.tray.finish(SourceFailed("the connection ended"))
+    assert live.messages()[1:] == [SkipCounts(4, 0, 2, 2, "too small"), SourceFailed("the connection ended")]
 
 
 def test_the_last_word_carries_the_last_counts(live: Desk) -> None:
     live.decode(0)
     live.messages()
-    live.tray.last_word(Gone("the connection ended"))
-    assert live.messages() == [Tally(1, 0, 1, 0), Gone("the connection ended")]
+    live.tray.finish(SourceFailed("the connection ended"))
+    assert live.messages() == [SkipCounts(1, 0, 1, 0), SourceFailed("the connection ended")]

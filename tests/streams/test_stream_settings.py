@@ -7,11 +7,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from framesift.streams import StreamOptions
+from framesift.streams import StreamSettings
 
 
-def options(**fields: object) -> StreamOptions:
-    return StreamOptions.model_validate_json(json.dumps({"name": "gate", **fields}))
+def options(**fields: object) -> StreamSettings:
+    return StreamSettings.model_validate_json(json.dumps({"name": "gate", **fields}))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_username_alone_is_enough() -> None:
 )
 def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -> None:
     given = options(**fields)
-    for shown in (repr(given), str(given), given.shown_source):
+    for shown in (repr(given), str(given), given.redacted_source):
         assert "secretpw" not in shown
         assert "tokenword" not in shown
     assert {"secretpw", "viewer", "viewer:secretpw", "token=tokenword"} <= set(given.secrets())
@@ -100,12 +100,12 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
 )
 def test_the_kind_of_source_is_told_by_how_it_is_written(source: str | int, is_file: bool, webcam: int | None) -> None:
     given = options(source=source)
-    assert (given.is_file, given.is_live, given.webcam) == (is_file, not is_file, webcam)
+    assert (given.is_file, given.is_live, given.webcam_index) == (is_file, not is_file, webcam)
 
 
 def test_a_token_in_the_path_is_shown_nowhere_and_is_a_secret() -> None:
     given = options(source="rtsps://cam:7441/4dLzFQ3cB5aXyZ12?enableSrtp")
-    assert given.shown_source == "rtsps://cam:7441/****?****"
+    assert given.redacted_source == "rtsps://cam:7441/****?****"
     assert "4dLzFQ3c" not in repr(given)
     assert set(given.secrets()) == {"4dLzFQ3cB5aXyZ12", "enableSrtp"}
 

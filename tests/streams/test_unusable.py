@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 from framesift.clock.clock import SystemClock
-from framesift.frame import Skip
+from framesift.frame import SkipReason
 from framesift.service import reports as tell
-from framesift.settings import LogOptions
+from framesift.settings import LogSettings
 from framesift.streams import StreamEvent, StreamLost, StreamState
-from framesift.streams.decoder_log import Words
-from framesift.streams.opencv_faults import fault
-from framesift.streams.unusable_pictures import UNUSABLE_AFTER_S, Unusable
+from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.opencv_faults import known_fault
+from framesift.streams.unusable_pictures import UNUSABLE_AFTER_S, UnusablePictures
 from framesift.telemetry import Condition, Telemetry
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import growing_clip, numbered_clip, read_number
-from rigs.rtsp import RtspCamera, Wire
-from rigs.stream_reader import HandClock, Watched
+from rigs.rtsp import CuttableConnection, RtspCamera
+from rigs.stream_reader import RecordedStream, StepClock
 
 RUNNING, UNUSABLE, ENDED = StreamState.RUNNING, StreamState.UNUSABLE, StreamState.ENDED
 REFUSED = "not written by the decoder: Slice parameters 0, 384 are invalid"
@@ -41,23 +41,23 @@ def test_a_picture_that_the_decoder_did_not_write_is_counted_and_not_shown(
 ) -> None:
     if variable:
         monkeypatch.setenv(variable, "-8")  # with which OpenCV keeps FFmpeg's words for itself
-    watched = Watched(source=str(growing))
+    watched = RecordedStream(source=str(growing))
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(25))
-    assert watched.skipped == {Skip.UNUSABLE: 100}
+    assert watched.skipped == {SkipReason.UNUSABLE: 100}
     assert watched.unusable == [(100, REFUSED)]
     assert watched.states == [RUNNING, ENDED]
     assert watched.events[-1].detail.endswith("over after 125 pictures, 100 of which could not be used")
 
 
 def test_a_file_whose_later_pass_is_written_again_goes_on(growing: Path) -> None:
-    watched = Watched(source=str(growing), loop=True)
+    watched = RecordedStream(source=str(growing), loop=True)
     seen = []
     for frame in watched.stream.frames():
         seen.append((frame.number, read_number(frame.pixels)))
         if len(seen) == 75:
             break
     assert seen == [(turn * 125 + index, index) for turn in range(3) for index in range(25)]
-    assert watched.skipped == {Skip.UNUSABLE: 200}
+    assert watched.skipped == {SkipReason.UNUSABLE: 200}
     assert watched.unusable == [(100, REFUSED)] * 2
 
 
@@ -65,7 +65,7 @@ def test_interlaced_video_is_shown_as_it_is(tmp_path: Path) -> None:
     clip = numbered_clip(tmp_path / "clip.mp4", 20, interlaced=True)
     with av.open(str(clip)) as container:
         assert all(frame.interlaced_frame for frame in container.decode(video=0))
-    watched = Watched(source=str(clip))
+    watched = RecordedStream(source=str(clip))
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(20))
     assert not watched.skipped
 
@@ -75,12 +75,12 @@ def test_a_camera_whose_pictures_are_written_no_more_says_so_and_is_connected_to
 ) -> None:
     (tmp_path / "clip.mp4").write_bytes(growing.read_bytes())
     numbered_clip(tmp_path / "grown.mp4", 50, size=(640, 384))
-    clock = HandClock()
+    clock = StepClock()
     with RtspCamera(tmp_path) as camera:
-        watched = Watched(source=camera.url("clip.mp4"), clock=clock)
+        watched = RecordedStream(source=camera.url("clip.mp4"), clock=clock)
 
         def pass_time() -> None:
-            if watched.skipped[Skip.UNUSABLE]:
+            if watched.skipped[SkipReason.UNUSABLE]:
                 clock.at_s += UNUSABLE_AFTER_S
                 if (tmp_path / "grown.mp4").exists():  # from now on it serves the new size alone
                     (tmp_path / "grown.mp4").rename(tmp_path / "clip.mp4")
@@ -107,22 +107,22 @@ def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: 
             flat = av.VideoFrame.from_ndarray(np.full((1, 64, 3), index, np.uint8), format="bgr24")
             container.mux(stream.encode(flat.reformat(format="yuv444p")))
         container.mux(stream.encode(None))
-    clock = HandClock()
-    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+    clock = StepClock()
+    with RtspCamera(tmp_path) as camera, CuttableConnection(camera.port) as wire:
 
         def pass_time() -> None:
             clock.at_s += UNUSABLE_AFTER_S
 
-        watched = Watched(source=wire.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        watched = RecordedStream(source=wire.url("flat.mp4"), clock=clock, on_skip=pass_time)
         thread = watched.in_thread()
         assert watched.wait_for(lambda: UNUSABLE in watched.states)
-        counted = watched.skipped[Skip.UNUSABLE]
-        assert watched.wait_for(lambda: watched.skipped[Skip.UNUSABLE] > counted)
+        counted = watched.skipped[SkipReason.UNUSABLE]
+        assert watched.wait_for(lambda: watched.skipped[SkipReason.UNUSABLE] > counted)
         watched.stop.set()
         thread.join(10)
         assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
         assert watched.events[0].detail.endswith("none can be used: of no size or kind that a camera has")
-        look = Watched(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        look = RecordedStream(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
         with pytest.raises(StreamLost, match="none can be used: of no size or kind that a camera has"):
             look.stream.first_frame(60.0)
 
@@ -145,33 +145,33 @@ def test_a_run_tells_of_pictures_that_were_not_written_in_one_line(growing: Path
 
 def test_the_health_of_a_stream_without_usable_pictures_is_degraded_until_there_is_one() -> None:
     out = io.StringIO()
-    telemetry = Telemetry(SystemClock(), LogOptions(), out=out)
+    telemetry = Telemetry(SystemClock(), LogSettings(), out=out)
     conditions, ups = [], []
     for state in (RUNNING, UNUSABLE, RUNNING):
-        tell.stream(telemetry, StreamEvent("gate", state, "none can be used"))
+        tell.report_stream_event(telemetry, StreamEvent("gate", state, "none can be used"))
         [gate] = telemetry.health.components()
         conditions.append((gate.condition, gate.why))
-        ups.append(telemetry.snapshot().streams[0].up)
+        ups.append(telemetry.report().streams[0].up)
     assert conditions == [(Condition.OK, ""), (Condition.DEGRADED, "none can be used"), (Condition.OK, "")]
     assert ups == [True, False, True]
     assert [json.loads(line)["state"] for line in out.getvalue().splitlines()] == ["running", "unusable", "running"]
 
 
 def test_pictures_are_unusable_for_long_only_where_there_is_nothing_else() -> None:
-    unusable = Unusable()
+    unusable = UnusablePictures()
     assert not any(unusable.add(3, "damaged", now_s) for now_s in (0.0, 1.0, 1.9))
-    assert unusable.end() == 9
+    assert unusable.end_run() == 9
     assert not unusable.add(1, "too large", 2.5)  # the good one between them counts
     assert unusable.add(1, "too large", 2.5 + UNUSABLE_AFTER_S)
-    assert (unusable.total, unusable.end(), unusable.end(), unusable.why) == (11, 2, 0, "too large")
+    assert (unusable.total, unusable.end_run(), unusable.end_run(), unusable.why) == (11, 2, 0, "too large")
 
 
 @pytest.fixture
-def words() -> Words:
-    return Words.create()
+def words() -> DecoderLog:
+    return DecoderLog.create()
 
 
-def says(words: Words, *lines: bytes) -> None:
+def says(words: DecoderLog, *lines: bytes) -> None:
     os.write(words.fileno(), b"".join(line + b"\n" for line in lines))
 
 
@@ -192,28 +192,28 @@ DAMAGED = b"[h264 @ 0x5582] error while decoding MB 13 9, bytestream -5"
     ],
 )
 def test_only_the_converters_own_words_mean_that_a_picture_was_not_written(
-    words: Words, said: list[bytes], refusal: str
+    words: DecoderLog, said: list[bytes], refusal: str
 ) -> None:
-    words.listen()
+    words.mark()
     says(words, *said)
-    assert words.refusal() == refusal
+    assert words.conversion_error() == refusal
 
 
-def test_what_was_said_of_an_earlier_picture_means_nothing_for_the_next(words: Words) -> None:
+def test_what_was_said_of_an_earlier_picture_means_nothing_for_the_next(words: DecoderLog) -> None:
     says(words, INTERLACED)
-    words.listen()
-    assert words.refusal() == ""
+    words.mark()
+    assert words.conversion_error() == ""
     says(words, INTERLACED)
-    assert words.refusal()
-    words.listen()
-    assert words.refusal() == ""
+    assert words.conversion_error()
+    words.mark()
+    assert words.conversion_error() == ""
 
 
-def test_words_without_end_take_a_bounded_memory_and_the_latest_are_kept(words: Words) -> None:
+def test_words_without_end_take_a_bounded_memory_and_the_latest_are_kept(words: DecoderLog) -> None:
     for number in range(5000):
-        words.listen()
+        words.mark()
         says(words, DAMAGED, INTERLACED, b"%d" % number)
-        assert words.refusal()
+        assert words.conversion_error()
     assert os.fstat(words.fileno()).st_size < 100_000
     assert words.last_lines(2) == [INTERLACED, b"4999"]
 
@@ -239,7 +239,7 @@ WHEEL_5 = WHEEL_4_12.replace("6.7.100", "9.5.101")
     ],
 )
 def test_an_opencv_is_known_to_be_faulty_by_its_version_and_its_ffmpeg(version: str, build: str, faulty: bool) -> None:
-    assert (fault(version, build) is not None) is faulty
+    assert (known_fault(version, build) is not None) is faulty
 
 
 SYSTEMS_OWN = """

@@ -139,12 +139,12 @@ def test_the_log_says_that_it_was_not_read_and_what_it_lost(pipe: Pipe) -> None:
     waiting(queue, "first")
     telemetry = Telemetry(ManualClock(), SimpleNamespace(format="json", level="info"), out=queue)
     for number in range(25):
-        telemetry.event("busy", stream=str(number))
+        telemetry.info("busy", stream=str(number))
     telemetry.tick()
-    (log,) = (part for part in telemetry.snapshot().health if part.name == "log")
+    (log,) = (part for part in telemetry.report().health if part.name == "log")
     assert (log.condition, log.why) == (Condition.DEGRADED, "nobody reads the log; its lines wait, and are dropped")
-    assert telemetry.snapshot().log_lines_dropped == {"info": 6}  # one more for the line about the health
-    assert b'framesift_log_lines_dropped_total{level="info"} 6.0' in telemetry.exposition()
+    assert telemetry.report().log_lines_dropped == {"info": 6}  # one more for the line about the health
+    assert b'framesift_log_lines_dropped_total{level="info"} 6.0' in telemetry.metrics_text()
 
     pipe.read_all()
     assert queue.drain(30.0)

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
-from framesift.telemetry import PolicyTold, Telemetry
+from framesift.telemetry import PolicyReport, Telemetry
 
-COMMON = PolicyTold(
+COMMON = PolicyReport(
     name="",
     source="roboflow project parking",
     streams=(),
@@ -34,14 +34,14 @@ class Style:
     level: str = "info"
 
 
-def telemetry(*policies: PolicyTold, secrets: tuple[str, ...] = ()) -> Telemetry:
+def telemetry(*policies: PolicyReport, secrets: tuple[str, ...] = ()) -> Telemetry:
     made = Telemetry(ManualClock(), Style(), secrets=secrets, out=io.StringIO())
-    made.watch_policies(lambda: policies)
+    made.set_policy_source(lambda: policies)
     return made
 
 
 def samples(made: Telemetry) -> dict[str, dict[str, float]]:
-    families = text_string_to_metric_families(made.exposition().decode())
+    families = text_string_to_metric_families(made.metrics_text().decode())
     return {
         family.name: {sample.labels["policy"]: sample.value for sample in family.samples}
         for family in families
@@ -50,7 +50,7 @@ def samples(made: Telemetry) -> dict[str, dict[str, float]]:
 
 
 def test_a_snapshot_has_the_policies_as_they_are_and_json_can_carry_them() -> None:
-    seen = telemetry(COMMON, OWN, WAITING).snapshot()
+    seen = telemetry(COMMON, OWN, WAITING).report()
     assert seen.policies == (COMMON, OWN, WAITING)
     told = json.loads(json.dumps(asdict(seen)))["policies"]
     assert [policy["hash"] for policy in told] == ["0123456789ab", "0123456789ab", None]
@@ -59,7 +59,7 @@ def test_a_snapshot_has_the_policies_as_they_are_and_json_can_carry_them() -> No
 
 def test_before_anybody_says_what_holds_there_are_none() -> None:
     made = Telemetry(ManualClock(), Style(), out=io.StringIO())
-    assert made.snapshot().policies == ()
+    assert made.report().policies == ()
     assert samples(made) == {
         "framesift_policy_parts_left_out": {},
         "framesift_policy_fetched_timestamp_seconds": {},
@@ -76,9 +76,9 @@ def test_what_others_wrote_shows_no_secret() -> None:
         trouble="why geheim1",
     )
     made = telemetry(loud, replace(loud, trouble=None), secrets=("geheim1",))
-    assert "geheim1" not in str(asdict(made.snapshot()))
-    assert b"geheim1" not in made.exposition()
-    assert made.snapshot().policies[1].trouble is None
+    assert "geheim1" not in str(asdict(made.report()))
+    assert b"geheim1" not in made.metrics_text()
+    assert made.report().policies[1].trouble is None
 
 
 def test_metrics_tell_what_was_left_out_and_since_when_nobody_was_heard() -> None:
@@ -97,4 +97,4 @@ def test_endlessly_many_policies_are_one_label_with_the_oldest_date() -> None:
     told = samples(made)
     assert told["framesift_policy_parts_left_out"]["other"] == 44
     assert told["framesift_policy_fetched_timestamp_seconds"]["other"] == 2_000_000_000.0 - 299
-    assert len(made.snapshot().policies) == 300
+    assert len(made.report().policies) == 300

@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
-from framesift.frame import Refusal, Skip
-from framesift.telemetry import Component, Condition, Queue, Telemetry
+from framesift.frame import RefusalReason, SkipReason
+from framesift.telemetry import ComponentHealth, Condition, SpoolNumbers, Telemetry
 
 
 @dataclass(frozen=True)
@@ -68,29 +68,29 @@ def test_the_same_event_within_a_minute_is_counted_and_told_once() -> None:
 
 def test_almost_a_minute_is_not_a_minute() -> None:
     rig = Rig()
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(59.9)
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     assert len(rig.lines()) == 1
 
 
 def test_a_minute_after_the_last_line_an_event_is_told_at_once() -> None:
     rig = Rig()
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(60.0)
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     assert [line.get("repeated") for line in rig.lines()] == [None, None]
 
 
 def test_an_event_joins_those_that_are_held_and_due() -> None:
     rig = Rig()
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(59.5)
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(0.6)
-    rig.telemetry.event("camera_lost", stream="gate")
+    rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(0.4)
-    rig.telemetry.event("other", stream="gate")
+    rig.telemetry.info("other", stream="gate")
     assert [(line["event"], line.get("repeated")) for line in rig.lines()] == [
         ("camera_lost", None),
         ("camera_lost", 2),
@@ -100,9 +100,9 @@ def test_an_event_joins_those_that_are_held_and_due() -> None:
 
 def test_events_of_different_streams_names_and_levels_are_not_the_same() -> None:
     rig = Rig()
-    rig.telemetry.event("lost", stream="gate")
-    rig.telemetry.event("lost", stream="yard")
-    rig.telemetry.event("back", stream="gate")
+    rig.telemetry.info("lost", stream="gate")
+    rig.telemetry.info("lost", stream="yard")
+    rig.telemetry.info("back", stream="gate")
     rig.telemetry.warning("lost", stream="gate")
     assert len(rig.lines()) == 4
 
@@ -121,7 +121,7 @@ def test_a_flood_of_different_events_is_cut_to_a_line_a_second_and_no_event_is_l
     events = 0
     for second in range(300):
         for n in range(20):
-            rig.telemetry.event("strange", reason=f"{second % 30}-{n}")
+            rig.telemetry.info("strange", reason=f"{second % 30}-{n}")
             events += 1
         rig.clock.advance(1.0)
     told = rig.lines()
@@ -133,7 +133,7 @@ def test_a_flood_of_different_events_is_cut_to_a_line_a_second_and_no_event_is_l
 def test_warnings_are_told_when_information_has_used_up_its_lines() -> None:
     rig = Rig()
     for n in range(100):
-        rig.telemetry.event("noise", reason=str(n))
+        rig.telemetry.info("noise", reason=str(n))
     assert len(rig.lines()) == 40
     rig.telemetry.error("spool_broken", path="spool.db")
     assert rig.names()[-1] == "spool_broken"
@@ -142,7 +142,7 @@ def test_warnings_are_told_when_information_has_used_up_its_lines() -> None:
 def test_a_change_of_state_is_told_each_time_even_within_a_minute() -> None:
     rig = Rig()
     for state in ("lost", "running", "lost", "running"):
-        rig.telemetry.changed("stream", stream="gate", state=state)
+        rig.telemetry.state_changed("stream", stream="gate", state=state)
         rig.clock.advance(1.0)
     assert [line["state"] for line in rig.lines()] == ["lost", "running", "lost", "running"]
 
@@ -150,15 +150,15 @@ def test_a_change_of_state_is_told_each_time_even_within_a_minute() -> None:
 def test_a_change_of_state_is_told_when_information_has_used_up_its_lines() -> None:
     rig = Rig()
     for n in range(100):
-        rig.telemetry.event("noise", reason=str(n))
-    rig.telemetry.changed("stream", stream="gate", state="running")
+        rig.telemetry.info("noise", reason=str(n))
+    rig.telemetry.state_changed("stream", stream="gate", state="running")
     assert rig.names()[-1] == "stream"
 
 
 def test_events_that_are_over_take_no_memory_and_later_ones_are_told_apart() -> None:
     rig = Rig()
     for n in range(1500):
-        rig.telemetry.event("strange", reason=str(n))
+        rig.telemetry.info("strange", reason=str(n))
         rig.clock.advance(30.0)
     assert len(rig.lines()) == 1500
 
@@ -166,7 +166,7 @@ def test_events_that_are_over_take_no_memory_and_later_ones_are_told_apart() -> 
 def test_endlessly_many_kinds_of_events_at_once_become_one() -> None:
     rig = Rig()
     for n in range(5000):
-        rig.telemetry.event("strange", reason=str(n))
+        rig.telemetry.info("strange", reason=str(n))
     rig.telemetry.close()
     assert len(rig.lines()) <= 1001
     assert sum(line.get("repeated", 1) for line in rig.lines()) == 5000
@@ -188,7 +188,7 @@ def test_the_last_line_about_a_state_is_the_present_state_even_in_a_flood() -> N
 def test_less_than_the_level_is_not_printed(level: str, told: int) -> None:
     rig = Rig(Style(level=level))
     rig.telemetry.debug("a")
-    rig.telemetry.event("b")
+    rig.telemetry.info("b")
     rig.telemetry.warning("c")
     rig.telemetry.error("d")
     assert len(rig.lines()) == told
@@ -216,7 +216,7 @@ def test_a_secret_in_a_cut_text_leaves_no_half_behind() -> None:
     rig = Rig(secrets=("geheimnis",))
     for padding in (*range(980, 1010), *range(1990, 2001)):
         text = "x" * padding + "geheimnis" + "y" * 3000 + "geheimnis" + "z" * padding
-        rig.telemetry.event("long", reason=padding, text=text)
+        rig.telemetry.info("long", reason=padding, text=text)
     assert "geh" not in rig.out.getvalue()
     assert "nis" not in rig.out.getvalue()
 
@@ -242,7 +242,7 @@ def test_nothing_that_is_told_can_break_a_line() -> None:
     rig = Rig()
     loop: list[object] = []
     loop.append(loop)
-    rig.telemetry.event(
+    rig.telemetry.info(
         "odd",
         nan=float("nan"),
         inf=float("-inf"),
@@ -250,7 +250,7 @@ def test_nothing_that_is_told_can_break_a_line() -> None:
         surrogate="\udcff",
         escape="\x1b[2J\r",
         loop=loop,
-        refusal=Refusal.LIMIT,
+        refusal=RefusalReason.LIMIT,
         huge="x" * 1_000_000,
         event="mine",
         time=3,
@@ -267,7 +267,7 @@ def test_nothing_that_is_told_can_break_a_line() -> None:
 
 def test_a_text_line_is_for_people_and_can_not_be_forged() -> None:
     rig = Rig(Style(format="text"), secrets=("geheim",))
-    rig.telemetry.event("camera_lost", stream="gate", why="401\nfake line \x1b[31m geheim")
+    rig.telemetry.info("camera_lost", stream="gate", why="401\nfake line \x1b[31m geheim")
     (line,) = rig.out.getvalue().splitlines()
     assert line.startswith("2026-09-10T12:00:00.000Z [info")
     assert "camera_lost" in line
@@ -296,16 +296,16 @@ def test_lines_are_json_unless_the_output_is_a_terminal() -> None:
 def test_an_output_that_takes_no_lines_stops_nobody() -> None:
     with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:
         telemetry = Telemetry(ManualClock(), Style(), out=full)
-        telemetry.event("one")
-        telemetry.read("gate")
-    telemetry.event("two")  # the file is closed
-    assert telemetry.snapshot().frames_read == 1
+        telemetry.info("one")
+        telemetry.count_read("gate")
+    telemetry.info("two")  # the file is closed
+    assert telemetry.report().frames_read == 1
 
 
 def test_lines_in_an_encoding_that_lacks_a_character_spell_it_out() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
-    Telemetry(ManualClock(), Style(format="text"), out=out).event("hello", why="Straße")
+    Telemetry(ManualClock(), Style(format="text"), out=out).info("hello", why="Straße")
     assert b"Stra\\xdfe" in raw.getvalue()
 
 
@@ -314,8 +314,8 @@ def test_many_threads_tell_whole_lines() -> None:
 
     def talk(thread: int) -> None:
         for n in range(200):
-            rig.telemetry.event("busy", stream=f"s{thread}", n=n)
-            rig.telemetry.read(f"s{thread}")
+            rig.telemetry.info("busy", stream=f"s{thread}", n=n)
+            rig.telemetry.count_read(f"s{thread}")
 
     threads = [threading.Thread(target=talk, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -324,40 +324,40 @@ def test_many_threads_tell_whole_lines() -> None:
         thread.join()
     rig.telemetry.close()
     assert sum(line.get("repeated", 1) for line in rig.lines()) == 1600
-    assert rig.telemetry.snapshot().frames_read == 1600
+    assert rig.telemetry.report().frames_read == 1600
 
 
 def counted() -> Rig:
     rig = Rig()
     telemetry = rig.telemetry
     for _ in range(5):
-        telemetry.read("gate")
-    telemetry.read("yard")
-    telemetry.skipped("gate", Skip.BUSY, 3)
-    telemetry.skipped("yard", Skip.BUSY, 1)
-    telemetry.refused("gate", Refusal.NO_MATCH)
-    telemetry.refused("gate", Refusal.LIMIT)
-    telemetry.matched("gate", "night")
-    telemetry.accepted("gate", "night")
-    telemetry.predicted("gate", 0.25, 2)
-    telemetry.predicted("gate", 0.75)
-    telemetry.attempted("done", 0.5)
-    telemetry.stream_up("gate", True)
-    telemetry.stream_up("yard", False)
-    telemetry.watch_queue(lambda: Queue(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1}))
+        telemetry.count_read("gate")
+    telemetry.count_read("yard")
+    telemetry.count_skipped("gate", SkipReason.BUSY, 3)
+    telemetry.count_skipped("yard", SkipReason.BUSY, 1)
+    telemetry.count_refused("gate", RefusalReason.NO_MATCH)
+    telemetry.count_refused("gate", RefusalReason.LIMIT)
+    telemetry.count_matched("gate", "night")
+    telemetry.count_accepted("gate", "night")
+    telemetry.record_prediction("gate", 0.25, 2)
+    telemetry.record_prediction("gate", 0.75)
+    telemetry.record_delivery("done", 0.5)
+    telemetry.set_stream_up("gate", True)
+    telemetry.set_stream_up("yard", False)
+    telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1}))
     return rig
 
 
 def test_a_snapshot_sums_over_the_streams_and_shows_each() -> None:
     rig = counted()
     rig.clock.advance(10.0)
-    told = rig.telemetry.snapshot()
+    told = rig.telemetry.report()
     assert (told.frames_read, told.frames_accepted, told.malformed) == (6, 1, 2)
     assert (told.skipped, told.refused) == ({"busy": 4}, {"no_match": 1, "limit": 1})
     assert (told.matched, told.accepted, told.attempts) == ({"night": 1}, {"night": 1}, {"done": 1})
     assert (told.model.count, told.model.mean_s, told.delivery.total_s) == (2, 0.5, 0.5)
     assert told.exits == {"delivered": 7, "evicted": 1}
-    assert told.queue == Queue(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1})
+    assert told.queue == SpoolNumbers(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1})
     assert [(s.stream, s.up, s.frames_read, s.skipped) for s in told.streams] == [
         ("gate", True, 5, {"busy": 3}),
         ("yard", False, 1, {"busy": 1}),
@@ -367,13 +367,13 @@ def test_a_snapshot_sums_over_the_streams_and_shows_each() -> None:
 
 
 def test_a_snapshot_of_nothing_is_all_zeros() -> None:
-    told = Rig().telemetry.snapshot()
+    told = Rig().telemetry.report()
     assert (told.frames_read, told.refused, told.exits, told.queue, told.streams) == (0, {}, {}, None, ())
     assert told.model.mean_s == 0.0
 
 
 def test_prometheus_reads_every_number() -> None:
-    families = {f.name: f for f in text_string_to_metric_families(counted().telemetry.exposition().decode())}
+    families = {f.name: f for f in text_string_to_metric_families(counted().telemetry.metrics_text().decode())}
     values = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in families.values()
@@ -398,20 +398,20 @@ def test_prometheus_reads_every_number() -> None:
 
 def test_two_telemetries_in_one_process_share_no_number() -> None:
     first, second = Rig(), Rig()
-    first.telemetry.read("gate")
-    assert second.telemetry.snapshot().frames_read == 0
+    first.telemetry.count_read("gate")
+    assert second.telemetry.report().frames_read == 0
 
 
 def test_a_spool_that_can_not_be_asked_takes_no_other_number_away() -> None:
     rig = counted()
 
-    def broken() -> Queue:
+    def broken() -> SpoolNumbers:
         raise OSError("disk gone")
 
-    rig.telemetry.watch_queue(broken)
-    assert rig.telemetry.snapshot().queue is None
-    assert rig.telemetry.snapshot().exits == {}
-    shown = rig.telemetry.exposition()
+    rig.telemetry.set_spool_source(broken)
+    assert rig.telemetry.report().queue is None
+    assert rig.telemetry.report().exits == {}
+    shown = rig.telemetry.metrics_text()
     assert b'framesift_frames_read_total{stream="gate"} 5.0' in shown
     assert b"framesift_spool_bytes" not in shown
 
@@ -419,8 +419,8 @@ def test_a_spool_that_can_not_be_asked_takes_no_other_number_away() -> None:
 def test_endlessly_many_names_become_one_label() -> None:
     rig = Rig()
     for n in range(1000):
-        rig.telemetry.accepted("gate", f"strategy-{n}")
-    told = rig.telemetry.snapshot()
+        rig.telemetry.count_accepted("gate", f"strategy-{n}")
+    told = rig.telemetry.report()
     assert told.frames_accepted == 1000
     assert len(told.accepted) == 257
     assert told.accepted["other"] == 744
@@ -428,20 +428,20 @@ def test_endlessly_many_names_become_one_label() -> None:
 
 def test_a_label_is_short_and_printable() -> None:
     rig = Rig()
-    rig.telemetry.matched("gate", 'night"\n\x00' + "x" * 1000)
-    (name,) = rig.telemetry.snapshot().matched
+    rig.telemetry.count_matched("gate", 'night"\n\x00' + "x" * 1000)
+    (name,) = rig.telemetry.report().matched
     assert name == 'night"??' + "x" * 56
-    assert list(text_string_to_metric_families(rig.telemetry.exposition().decode()))
+    assert list(text_string_to_metric_families(rig.telemetry.metrics_text().decode()))
 
 
 def test_health_tells_each_change_once() -> None:
     rig = Rig()
     health = rig.telemetry.health
-    health.ok("spool")
+    health.set_ok("spool")
     health.set("spool", Condition.DEGRADED, "disk full")
     health.set("spool", Condition.DEGRADED, "disk still full")
     rig.clock.advance(5.0)
-    health.ok("spool")
+    health.set_ok("spool")
     health.set("sink", Condition.FAILED, "no such folder")
     told = [(line["level"], line["component"], line["state"], line["why"]) for line in rig.lines()]
     assert told == [
@@ -454,7 +454,7 @@ def test_health_tells_each_change_once() -> None:
 def test_a_change_that_its_cause_has_told_already_is_not_told_again() -> None:
     rig = Rig()
     rig.telemetry.health.set("stream gate", Condition.DEGRADED, "lost", quietly=True)
-    rig.telemetry.health.ok("stream gate", quietly=True)
+    rig.telemetry.health.set_ok("stream gate", quietly=True)
     assert rig.lines() == []
     assert rig.telemetry.health.components()[0].condition is Condition.OK
 
@@ -466,18 +466,18 @@ def test_health_knows_since_when_and_the_latest_reason() -> None:
     began_s = rig.clock.now().wall_s
     rig.clock.advance(30.0)
     health.set("spool", Condition.DEGRADED, "read-only")
-    assert health.components() == (Component("spool", Condition.DEGRADED, "read-only", began_s),)
-    assert rig.telemetry.snapshot().health == health.components()
+    assert health.components() == (ComponentHealth("spool", Condition.DEGRADED, "read-only", began_s),)
+    assert rig.telemetry.report().health == health.components()
 
 
 def test_the_worst_component_is_the_health_of_all() -> None:
     health = Rig().telemetry.health
     assert health.worst() is Condition.OK
     health.set("stream gate", Condition.DEGRADED, "lost")
-    health.ok("sink")
+    health.set_ok("sink")
     assert health.worst() is Condition.DEGRADED
     health.set("spool", Condition.FAILED, "broken")
     assert health.worst() is Condition.FAILED
-    health.forget("spool")
-    health.forget("never heard of")
+    health.remove("spool")
+    health.remove("never heard of")
     assert health.worst() is Condition.DEGRADED

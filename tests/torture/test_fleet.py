@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from framesift.clock.clock import SystemClock
-from framesift.fleet.reconcile import LOOK_EVERY_S
+from framesift.fleet.reconcile import RECONCILE_INTERVAL_S
 from framesift.limits import Limit, Window
 from rigs.auditor import Audit, audit
-from rigs.fault_proxy import Between, between
+from rigs.fault_proxy import FaultProxy, fault_proxy
 from rigs.fleet import FleetDevice
-from rigs.fleet_device import PREFIX, PROJECT, Device
+from rigs.fleet_device import PREFIX, PROJECT, DeviceProcess
 from rigs.redis_server import RedisServer, redis_server
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
@@ -36,8 +36,8 @@ Limits = dict[str, list[tuple[str, int]]]
 
 
 @contextmanager
-def devices(folder: Path, number: int, **options: Any) -> Iterator[list[Device]]:
-    made = [Device(folder / f"device-{n}", seed=n, **options) for n in range(number)]
+def devices(folder: Path, number: int, **options: Any) -> Iterator[list[DeviceProcess]]:
+    made = [DeviceProcess(folder / f"device-{n}", seed=n, **options) for n in range(number)]
     try:
         yield made
     finally:
@@ -46,7 +46,7 @@ def devices(folder: Path, number: int, **options: Any) -> Iterator[list[Device]]
 
 
 def audited(
-    server: RedisServer, all_devices: Sequence[Device], limits: Limits, batches: dict[str, int] | None = None
+    server: RedisServer, all_devices: Sequence[DeviceProcess], limits: Limits, batches: dict[str, int] | None = None
 ) -> Audit:
     """Both sides agree."""
     made = audit(
@@ -77,11 +77,11 @@ def test_four_processes_share_a_hundred_a_minute_over_two_minute_boundaries(tmp_
         redis_server(tmp_path) as server,
         devices(tmp_path, 4, port=server.port, limits=limits, threads=2, pause_s=0.002, delivers=True) as fleet,
     ):
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         for device in fleet:
             device.start()
         for device in fleet:
-            device.hear("ready")
+            device.wait_for_line("ready")
         began_s = time.time()
         rest(60.0 - began_s % 60.0 + 62.0)
         for device in fleet:
@@ -100,19 +100,19 @@ def test_four_processes_share_a_hundred_a_minute_over_two_minute_boundaries(tmp_
 def test_a_decision_is_one_round_trip(tmp_path: Path) -> None:
     limits: Limits = {"all": [("minutely", 10**6), ("hourly", 10**6), ("daily", 10**6)]}
     with redis_server(tmp_path) as server, devices(tmp_path, 4, port=server.port, limits=limits) as fleet:
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         for device in fleet:
-            device.start().hear("ready")
+            device.start().wait_for_line("ready")
         server.client.config_resetstat()
         began_s = time.monotonic()
         for device in fleet:
-            device.tell("make", 500)
-        made = [json.loads(device.hear("done", 60.0)[1]) for device in fleet]
+            device.send("make", 500)
+        made = [json.loads(device.wait_for_line("done", 60.0)[1]) for device in fleet]
         calls = Counter({name: said["calls"] for name, said in server.client.info("commandstats").items()})
         granted, waiting = (sum(one[name] for one in made) for name in ("granted", "waiting"))
         assert granted + waiting == 2000
         assert waiting <= 100, "a machine may be so busy that an answer comes too late: that costs a look more"
-        looks = len(fleet) * (1 + (time.monotonic() - began_s) // LOOK_EVERY_S)  # of the side that may wait
+        looks = len(fleet) * (1 + (time.monotonic() - began_s) // RECONCILE_INTERVAL_S)  # of the side that may wait
         assert granted <= calls["cmdstat_evalsha"] <= 2000 + looks + 10 * waiting
         assert calls["cmdstat_eval"] == calls["cmdstat_script|load"] == 0
         show("a decision, four processes at once", [took_s for one in made for took_s in one["took_s"]])
@@ -128,12 +128,12 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
     options: dict[str, Any] = {"limits": limits, "threads": 3, "pause_s": 0.005}
     with (
         redis_server(tmp_path) as server,
-        between(server.port) as wire,
+        fault_proxy(server.port) as wire,
         devices(tmp_path, 1, port=wire.port, **options) as fleet,
     ):
         (device,) = fleet
-        server.remembers(KEY)
-        device.start().hear("ready")
+        server.wait_until_stored(KEY)
+        device.start().wait_for_line("ready")
         rest(0.5)
         assert device.ids("+")
         began_s = time.monotonic()
@@ -141,7 +141,7 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
             server.freeze()
         else:
             wire.mode = what
-        device.hear("credits", 5.0)
+        device.wait_for_line("credits", 5.0)
         rest(3.0)
         accepted = len(device.ids("~"))
         assert accepted > 10, "frames go on"
@@ -151,11 +151,11 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
         else:
             assert wire.swallowed >= 2
             wire.mode = "pass"
-        device.hear("ready", 10.0)
+        device.wait_for_line("ready", 10.0)
         device.stop()
         waits = [
             (thread, float(took_s))
-            for sign, thread, took_s, at_s in (words for words in device.said if words[0] == "w")
+            for sign, thread, took_s, at_s in (words for words in device.lines if words[0] == "w")
             if began_s - 0.2 <= float(at_s) <= ended_s
         ]
         sys.stdout.write(f"\n{what}: waits over 50 ms {[f'{thread}: {took_s:.3f} s' for thread, took_s in waits]}\n")
@@ -169,7 +169,7 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
         assert audited(server, fleet, limits).charged >= len(device.ids("+")) + accepted
 
 
-def nothing_is_lost(device: Device) -> None:
+def nothing_is_lost(device: DeviceProcess) -> None:
     """What was accepted with a credit is there, or left for the sink; and only what had a credit left."""
     with closing(sqlite3.connect(device.spool)) as file:
         there = {id for (id,) in file.execute("SELECT id FROM datapoint")}
@@ -182,7 +182,9 @@ def nothing_is_lost(device: Device) -> None:
 class Chaos:
     """What can happen to a server and its devices."""
 
-    def __init__(self, server: RedisServer, wire: Between, fleet: Sequence[Device], chance: random.Random) -> None:
+    def __init__(
+        self, server: RedisServer, wire: FaultProxy, fleet: Sequence[DeviceProcess], chance: random.Random
+    ) -> None:
         self.server = server
         self.wire = wire
         self.fleet = fleet
@@ -226,7 +228,7 @@ class Chaos:
         self.server.client.config_set("maxmemory", 0)
 
     def empty(self) -> None:
-        before = [len(device.said) for device in self.fleet]
+        before = [len(device.lines) for device in self.fleet]
         self.server.stop()
         rest(2.0)
         self.server.start()
@@ -235,7 +237,7 @@ class Chaos:
         self.let_them_tell(before)
 
     def flush_all(self) -> None:
-        before = [len(device.said) for device in self.fleet]
+        before = [len(device.lines) for device in self.fleet]
         self.server.client.flushall()
         self.let_them_tell(before)
 
@@ -244,10 +246,10 @@ class Chaos:
         much each had said. (A fixed time would be too short on a machine that is busy.)"""
         for device, said in zip(self.fleet, before, strict=True):
             device.until(lambda words: words[0] == "credits" and words[-1] == "hold", said)
-        rest(LOOK_EVERY_S + 1.0)
+        rest(RECONCILE_INTERVAL_S + 1.0)
         self.server.client.hset(KEY, "born", 0)
         for device in self.fleet:
-            device.hear("ready", 60.0)
+            device.wait_for_line("ready", 60.0)
 
 
 def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
@@ -269,12 +271,14 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         "delivers": True,
         "duplicates": 0.1,
     }
-    with redis_server(tmp_path) as server, between(server.port) as wire:
-        server.remembers(KEY)
+    with redis_server(tmp_path) as server, fault_proxy(server.port) as wire:
+        server.wait_until_stored(KEY)
         with devices(tmp_path, 2, port=wire.port, **options) as wired, ExitStack() as rest_of:
             fleet = [*wired]
             for number in range(2):
-                fleet.append(Device(tmp_path / f"direct-{number}", port=server.port, seed=10 + number, **options))
+                fleet.append(
+                    DeviceProcess(tmp_path / f"direct-{number}", port=server.port, seed=10 + number, **options)
+                )
                 rest_of.callback(fleet[-1].kill)
             for device in fleet:
                 device.start()
@@ -307,8 +311,8 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
         for device in fleet:
             nothing_is_lost(device)
         credited, late = (sum(len(device.ids(sign)) for device in fleet) for sign in "+~")
-        waits = sorted(float(words[2]) for device in fleet for words in device.said if words[0] == "w")
-        problems = Counter(" ".join(words[1:]) for device in fleet for words in device.said if words[0] == "credits")
+        waits = sorted(float(words[2]) for device in fleet for words in device.lines if words[0] == "w")
+        problems = Counter(" ".join(words[1:]) for device in fleet for words in device.lines if words[0] == "credits")
         sys.stdout.write(
             f"\n{chaos.kills} kills, {wire.swallowed} answers lost, {credited} accepted with a credit, {late} without,"
             f" {made.charged} charged; {len(waits)} waits over 50 ms, the longest {waits[-5:]} s\n"
@@ -332,7 +336,7 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
     limits: Limits = {"few": [("minutely", 60), ("daily", 10_000)], "rest": [("hourly", 10_000)]}
     options: dict[str, Any] = {"limits": limits, "delivers": True, "restore_s": 3.0}
     with redis_server(tmp_path) as server, devices(tmp_path, 5, port=server.port, **options) as fleet:
-        server.remembers(KEY)
+        server.wait_until_stored(KEY)
         ahead, behind, unset, steps, right = fleet
         ahead.start(wall_offset_s=YEAR_S)
         behind.start(wall_offset_s=-YEAR_S)
@@ -340,12 +344,12 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
         steps.start()
         right.start()
         for device in fleet:
-            device.hear("ready")
+            device.wait_for_line("ready")
         began_s = time.time()
         for step_s in (YEAR_S, -2 * YEAR_S, YEAR_S):
             for device in fleet:
                 assert device.make(20)["granted"] == 20
-            steps.tell("step", step_s)
+            steps.send("step", step_s)
         for device in fleet:
             assert device.make(10)["granted"] == 10
         made = audited(server, fleet, limits)
@@ -357,14 +361,14 @@ def test_wrong_clocks_change_nothing(tmp_path: Path) -> None:
         assert made.most("few", Window.MINUTELY) == 60
 
         # Somebody sets the clocks; then the server forgets everything, and is told all of it again.
-        ahead.tell("step", -YEAR_S)
-        behind.tell("step", YEAR_S)
-        unset.tell("step", time.time() - 30.0)
+        ahead.send("step", -YEAR_S)
+        behind.send("step", YEAR_S)
+        unset.send("step", time.time() - 30.0)
         server.client.flushall()
         for device in fleet:
-            device.tell("make", 1)
+            device.send("make", 1)
         for device in fleet:
-            device.hear("done")
+            device.wait_for_line("done")
         for device in fleet:
             device.settle()
         assert audited(server, fleet, limits).charged >= 350
@@ -380,17 +384,17 @@ def test_killed_at_every_step_between_charge_and_spool(tmp_path: Path, call: str
     limits: Limits = {"all": [("minutely", 10_000)]}
     with redis_server(tmp_path) as server, devices(tmp_path, 1, port=server.port, limits=limits) as fleet:
         (device,) = fleet
-        server.remembers(KEY)
-        device.start().hear("ready")
+        server.wait_until_stored(KEY)
+        device.start().wait_for_line("ready")
         device.make(1)
         device.stop()
         between = 0
         for number in range(1, 200):
             how = [f"--trace={call}", f"--inject={call}:signal=SIGKILL:when={number}", "-o", str(tmp_path / "trace")]
             device.start("strace", "-f", *how)
-            device.tell("wait")
-            device.tell("make", decisions)
-            device.tell("stop")
+            device.send("wait")
+            device.send("make", decisions)
+            device.send("stop")
             code = device.wait()
             assert code in (0, -signal.SIGKILL)
             books = audit(server.client, [device.spool], {"all": []}, prefix=PREFIX)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deliveries import deliver, delivery, folder_sink, read_image_folder, read_yolo
-from framesift.sinks import Done
+from framesift.sinks import Delivered
 
 TESTS = Path(__file__).parents[1]
 CALLS = ("write", "fsync", "renameat", "unlinkat", "mkdir", "openat", "ftruncate")
@@ -57,7 +57,7 @@ def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
         found = [int(row["id"], 16) for row in read_image_folder(collected)] if told else []
         assert set(map(int, told)) <= set(found)
         for again in range(3):
-            assert deliver(sink, delivery(again)) == Done()
+            assert deliver(sink, delivery(again)) == Delivered()
         assert sorted(int(row["id"], 16) for row in read_image_folder(collected)) == [0, 1, 2]
         assert len(read_yolo(collected)) == 3
         sink.close()

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from rigs.daemon import Daemon, write_configuration
-from rigs.raw_http_server import OK, Peer, Raw
+from rigs.raw_http_server import OK, Peer, RawServer
 
 LASTS_S = 20.0
 CROWD = Path(__file__).parents[1] / "rigs" / "strangers_child.py"
@@ -32,7 +32,7 @@ def test_whoever_asks_while_strangers_crowd_the_door_is_answered_within_a_second
                 peer.hold()
             peer.send(OK)
 
-    with Raw(talk) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
+    with RawServer(talk) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
         door = {"listen": f"127.0.0.1:{port}", **({"upstream": raw.url} if kind == "pass-through" else {})}

@@ -14,8 +14,8 @@ import pytest
 
 from rigs.daemon import POLICY, Daemon, write_configuration
 from rigs.footage import numbered_clip, read_number
-from rigs.platform import KEY, Cut, Delay, Html, Order, Platform, Status
-from rigs.rtsp import RtspCamera, Wire
+from rigs.platform import KEY, Cut, Delay, Fault, Html, Platform, Status
+from rigs.rtsp import CuttableConnection, RtspCamera
 
 MODEL = (
     "def make():\n"
@@ -51,7 +51,7 @@ def waiting(folder: Path) -> int:
 @pytest.mark.timeout(400)
 def test_an_outage_of_30_s_at_5_datapoints_a_second_for_60_s_costs_nothing(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=1800)
-    with Platform() as platform, RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+    with Platform() as platform, RtspCamera(tmp_path) as camera, CuttableConnection(camera.port) as wire:
         configure(tmp_path, platform, {"source": wire.url("clip.mp4"), "fps": 5}, daily=300)
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
@@ -79,7 +79,7 @@ def test_thirty_kills_while_the_platform_fails_in_every_way_lose_and_double_noth
         configure(tmp_path, platform, {"source": "clip.mp4"}, minutely=150, daily=100_000)
         for call in ("upload", "annotate"):
             for action in (Cut(), Cut(stored=True), Status(503, stored=True), Html(), Cut(stored=True, sent=0.5)):
-                platform.orders.add(Order(call, action, times=None, share=0.04))  # type: ignore[arg-type]  # a call
+                platform.orders.add(Fault(call, action, times=None, share=0.04))  # type: ignore[arg-type]  # a call
         for number in range(30):
             numbered_clip(tmp_path / "clip.mp4", frames=60, begin_at=60 * number)
             with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
@@ -107,7 +107,7 @@ def test_stops_while_the_platform_hangs_end_in_time_and_bury_nothing(tmp_path: P
     numbered_clip(tmp_path / "clip.mp4", frames=3)
     with Platform() as platform:
         configure(tmp_path, platform, {"source": "clip.mp4"})
-        platform.orders.add(Order("upload", Delay(3600.0, stored=True), times=None))
+        platform.orders.add(Fault("upload", Delay(3600.0, stored=True), times=None))
         enabled = "true"
         for stops in range(1, 11):
             with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED=enabled) as daemon:

@@ -12,7 +12,7 @@ import pytest
 
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
-from rigs.rtsp import RtspCamera, Wire
+from rigs.rtsp import CuttableConnection, RtspCamera
 
 
 @pytest.mark.torture
@@ -56,7 +56,7 @@ def test_three_whole_minutes_of_a_camera_hold_exactly_five_each(tmp_path: Path) 
     numbered_clip(tmp_path / "clip.mp4", frames=100)
     limits = [{"type": "minutely", "value": 5}]
     strategies = [{"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": limits}]
-    with RtspCamera(tmp_path) as camera, Wire(camera.port) as wire:
+    with RtspCamera(tmp_path) as camera, CuttableConnection(camera.port) as wire:
         write_configuration(
             tmp_path,
             {"streams": [{"name": "gate", "source": wire.url("clip.mp4"), "fps": 5}]},

@@ -59,8 +59,8 @@ def test_what_was_acknowledged_survives_a_failing_disk(tmp_path: Path, error: st
     # Another process, on a disk that is well again.
     spool = make_spool(tmp_path / "spool", ManualClock())
     spool.open()
-    there = {row.id for row in spool.items()}
+    there = {row.id for row in spool.list_rows()}
     assert set(ids.split()) <= there
-    assert all(len(spool.jpeg(id)) == 30_000 for id in there)
+    assert all(len(spool.read_jpeg(id)) == 30_000 for id in there)
     assert spool.health.problem is None
     spool.close()

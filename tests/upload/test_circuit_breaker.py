@@ -8,27 +8,43 @@ from collections.abc import Callable
 
 import pytest
 
-from framesift.upload.circuit_breaker import LATEST, MOST_REFUSED, REFUSED_PAUSE_S, Answer, Gate, Ruling, backoff_s
+from framesift.upload.circuit_breaker import (
+    REFUSALS_TO_OPEN,
+    REFUSED_PAUSE_S,
+    REMEMBERED_ITEMS,
+    BreakerDecision,
+    SinkCircuitBreaker,
+    SinkSignal,
+    backoff_s,
+)
 
-GOOD, ITEM, REFUSED, UNSURE, SINK = Answer.GOOD, Answer.ITEM, Answer.REFUSED, Answer.UNSURE, Answer.SINK
+GOOD, ITEM, REFUSED, UNSURE, SINK = (
+    SinkSignal.SUCCEEDED,
+    SinkSignal.ITEM_FAILED,
+    SinkSignal.REFUSED,
+    SinkSignal.UNCLEAR,
+    SinkSignal.SINK_FAILED,
+)
 
 
 class Desk:
     """One gate, and a time that the test moves. Items without a name are each another one."""
 
     def __init__(self) -> None:
-        self.gate = Gate(random.Random(5))
+        self.gate = SinkCircuitBreaker(random.Random(5))
         self.now_s = 1000.0
         self._number = 0
 
-    def answer(self, answer: Answer, id: str | None = None, why: str = "why", asked_s: float | None = None) -> Ruling:
+    def answer(
+        self, answer: SinkSignal, id: str | None = None, why: str = "why", asked_s: float | None = None
+    ) -> BreakerDecision:
         self._number += 1
-        return self.gate.answered(id or f"id-{self._number}", answer, why, self.now_s, asked_s)
+        return self.gate.record(id or f"id-{self._number}", answer, why, self.now_s, asked_s)
 
     def wait_s(self) -> float:
-        return self.gate.wait_s(self.now_s)
+        return self.gate.enter(self.now_s)
 
-    def probe(self, answer: Answer, id: str | None = None, asked_s: float | None = None) -> float:
+    def probe(self, answer: SinkSignal, id: str | None = None, asked_s: float | None = None) -> float:
         """Waits until it may ask, and asks; the seconds that it waited."""
         wait_s = self.wait_s()
         self.now_s += wait_s
@@ -56,12 +72,14 @@ def in_another_thread(work: Callable[[], object]) -> None:
 def test_it_is_open_at_first_and_stays_so_while_things_get_through(desk: Desk) -> None:
     assert desk.wait_s() == 0.0
     for answer in (GOOD, ITEM, REFUSED, GOOD):
-        assert desk.answer(answer) == Ruling(own=True, shut=False, refuses=False, news=False)
+        assert desk.answer(answer) == BreakerDecision(
+            item_at_fault=True, is_open=False, all_refused=False, changed=False
+        )
         assert desk.wait_s() == 0.0
 
 
 def test_a_failure_of_the_whole_sink_shuts_it_and_is_nobodys_own(desk: Desk) -> None:
-    assert desk.answer(SINK) == Ruling(own=False, shut=True, refuses=False, news=True)
+    assert desk.answer(SINK) == BreakerDecision(item_at_fault=False, is_open=True, all_refused=False, changed=True)
     assert 1.0 <= desk.wait_s() <= 2.0
 
 
@@ -93,18 +111,18 @@ def test_only_one_asks_at_a_time(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", [GOOD, ITEM, REFUSED])
-def test_any_answer_to_who_asked_but_a_failure_opens_it(desk: Desk, answer: Answer) -> None:
+def test_any_answer_to_who_asked_but_a_failure_opens_it(desk: Desk, answer: SinkSignal) -> None:
     desk.answer(SINK)
     desk.now_s += desk.wait_s()
     assert desk.wait_s() == 0.0
-    assert desk.answer(answer) == Ruling(own=True, shut=False, refuses=False, news=True)
+    assert desk.answer(answer) == BreakerDecision(item_at_fault=True, is_open=False, all_refused=False, changed=True)
     desk.gate.leave()
     assert desk.wait_s() == 0.0
 
 
 def test_an_answer_to_what_was_under_way_when_it_was_shut_does_not_open_it(desk: Desk) -> None:
     desk.answer(SINK, asked_s=60.0)
-    assert desk.answer(GOOD) == Ruling(own=True, shut=True, refuses=False, news=False)
+    assert desk.answer(GOOD) == BreakerDecision(item_at_fault=True, is_open=True, all_refused=False, changed=False)
     assert desk.wait_s() >= 60.0
 
 
@@ -112,7 +130,7 @@ def test_an_answer_to_what_was_under_way_when_it_was_shut_makes_the_pause_no_lon
     desk.answer(SINK)
     before_s = desk.wait_s()
     for _ in range(3):
-        assert not desk.answer(SINK).news
+        assert not desk.answer(SINK).changed
     assert desk.wait_s() == before_s
 
 
@@ -140,7 +158,7 @@ def test_a_sink_that_asks_for_no_time_at_all_is_not_asked_in_a_circle(desk: Desk
 
 def test_whoever_wants_to_know_now_may_ask_at_once_and_a_failure_shuts_it_again(desk: Desk) -> None:
     desk.answer(SINK, asked_s=3600.0)
-    desk.gate.ask_again(desk.now_s)
+    desk.gate.probe_now(desk.now_s)
     assert desk.probe(SINK, asked_s=300.0) == 0.0
     assert desk.wait_s() >= 300.0
 
@@ -151,7 +169,7 @@ def test_another_reason_is_news_and_the_same_is_not(desk: Desk) -> None:
     for why in ("no network", "the key was revoked", "the key was revoked"):
         desk.now_s += desk.wait_s()
         assert desk.wait_s() == 0.0
-        news.append(desk.answer(SINK, why=why).news)
+        news.append(desk.answer(SINK, why=why).changed)
         desk.gate.leave()
     assert news == [False, True, False]
 
@@ -159,31 +177,31 @@ def test_another_reason_is_news_and_the_same_is_not(desk: Desk) -> None:
 def test_who_asked_in_vain_gets_another_turn_after_every_few_others(desk: Desk) -> None:
     desk.answer(SINK, "a")
     desk.probe(UNSURE, "b")
-    assert desk.gate.asked() == ("a", "b")
+    assert desk.gate.failed_probes() == ("a", "b")
     desk.probe(GOOD)
-    assert desk.gate.asked() == ("a", "b")
-    for _ in range(LATEST - 1):
+    assert desk.gate.failed_probes() == ("a", "b")
+    for _ in range(REMEMBERED_ITEMS - 1):
         desk.answer(GOOD)
-    assert desk.gate.asked() == ("b",)
+    assert desk.gate.failed_probes() == ("b",)
     desk.answer(SINK, "a")
-    assert desk.gate.asked() == ("b", "a")
+    assert desk.gate.failed_probes() == ("b", "a")
 
 
 @pytest.mark.parametrize("through", ["a", "b"])
 def test_when_one_that_asked_in_vain_gets_through_so_may_all(desk: Desk, through: str) -> None:
     for id in ("a", "b", "c"):
         desk.probe(SINK, id)
-    for _ in range(LATEST):
+    for _ in range(REMEMBERED_ITEMS):
         desk.probe(GOOD)
-    assert desk.gate.asked() == ("b", "c")
+    assert desk.gate.failed_probes() == ("b", "c")
     desk.answer(GOOD, through)
-    assert desk.gate.asked() == ()
+    assert desk.gate.failed_probes() == ()
 
 
 def test_what_it_remembers_of_a_long_outage_is_bounded(desk: Desk) -> None:
     for _ in range(2000):
         desk.probe(SINK)
-    assert len(desk.gate.asked()) <= 500
+    assert len(desk.gate.failed_probes()) <= 500
 
 
 # --- unsure failures --------------------------------------------------------------------------------------------------
@@ -191,18 +209,18 @@ def test_what_it_remembers_of_a_long_outage_is_bounded(desk: Desk) -> None:
 
 def test_a_failure_after_a_good_answer_is_the_items_own(desk: Desk) -> None:
     desk.answer(GOOD)
-    assert desk.answer(UNSURE) == Ruling(own=True, shut=False, refuses=False, news=False)
+    assert desk.answer(UNSURE) == BreakerDecision(item_at_fault=True, is_open=False, all_refused=False, changed=False)
 
 
 def test_a_failure_of_which_nobody_knows_what_came_before_is_not(desk: Desk) -> None:
-    assert not desk.answer(UNSURE).own
+    assert not desk.answer(UNSURE).item_at_fault
 
 
 def test_the_third_failure_in_a_row_shuts_it_and_none_but_the_first_is_the_items_own(desk: Desk) -> None:
     desk.answer(GOOD)
     rulings = [desk.answer(UNSURE) for _ in range(3)]
-    assert [ruling.own for ruling in rulings] == [True, False, False]
-    assert [ruling.shut for ruling in rulings] == [False, False, True]
+    assert [ruling.item_at_fault for ruling in rulings] == [True, False, False]
+    assert [ruling.is_open for ruling in rulings] == [False, False, True]
     assert desk.wait_s() >= 1.0
 
 
@@ -218,8 +236,8 @@ def test_a_poison_item_between_good_ones_is_always_its_own_trouble(desk: Desk) -
         for _ in range(3):
             desk.answer(GOOD)
         ruling = desk.answer(UNSURE, "poison")
-        assert ruling.own
-        assert not ruling.shut
+        assert ruling.item_at_fault
+        assert not ruling.is_open
 
 
 def test_a_sink_that_fails_half_of_the_time_makes_failures_nobodys_own(desk: Desk) -> None:
@@ -234,7 +252,7 @@ def test_a_sink_that_fails_half_of_the_time_makes_failures_nobodys_own(desk: Des
         ruling = desk.answer(answer)
         desk.gate.leave()
         failures += answer is UNSURE
-        own += ruling.own and answer is UNSURE
+        own += ruling.item_at_fault and answer is UNSURE
     assert failures > 900
     assert own < failures / 10
 
@@ -244,9 +262,9 @@ def test_after_the_sink_worked_again_a_poison_item_is_recognised_again(desk: Des
         desk.answer(UNSURE)
     desk.now_s += 1000.0
     desk.probe(GOOD)
-    for _ in range(LATEST):
+    for _ in range(REMEMBERED_ITEMS):
         desk.answer(GOOD)
-    assert desk.answer(UNSURE, "poison").own
+    assert desk.answer(UNSURE, "poison").item_at_fault
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -254,35 +272,39 @@ def test_after_the_sink_worked_again_a_poison_item_is_recognised_again(desk: Des
 
 def test_a_refused_item_among_others_is_its_own_trouble(desk: Desk) -> None:
     for _ in range(3):
-        for n in range(MOST_REFUSED - 1):
-            assert desk.answer(REFUSED, f"bad-{n}") == Ruling(own=True, shut=False, refuses=False, news=False)
-        for _ in range(LATEST):
+        for n in range(REFUSALS_TO_OPEN - 1):
+            assert desk.answer(REFUSED, f"bad-{n}") == BreakerDecision(
+                item_at_fault=True, is_open=False, all_refused=False, changed=False
+            )
+        for _ in range(REMEMBERED_ITEMS):
             desk.answer(GOOD)
 
 
 def test_one_item_that_is_refused_again_and_again_is_one_item(desk: Desk) -> None:
     for _ in range(20):
-        assert desk.answer(REFUSED, "bad").own
+        assert desk.answer(REFUSED, "bad").item_at_fault
 
 
 def test_when_most_of_the_latest_items_are_refused_it_is_the_sink(desk: Desk) -> None:
     desk.answer(GOOD)
-    for _ in range(MOST_REFUSED - 1):
-        assert desk.answer(REFUSED).own
-    assert desk.answer(REFUSED, "last") == Ruling(own=False, shut=True, refuses=True, news=True)
+    for _ in range(REFUSALS_TO_OPEN - 1):
+        assert desk.answer(REFUSED).item_at_fault
+    assert desk.answer(REFUSED, "last") == BreakerDecision(
+        item_at_fault=False, is_open=True, all_refused=True, changed=True
+    )
     assert REFUSED_PAUSE_S <= desk.wait_s() <= 1.1 * REFUSED_PAUSE_S
     for _ in range(5):
         assert desk.probe(REFUSED) >= REFUSED_PAUSE_S
 
 
 def test_an_outage_between_refusals_makes_them_no_fewer(desk: Desk) -> None:
-    for _ in range(MOST_REFUSED - 1):
+    for _ in range(REFUSALS_TO_OPEN - 1):
         desk.answer(REFUSED)
-    for _ in range(LATEST):
+    for _ in range(REMEMBERED_ITEMS):
         desk.probe(SINK)
     desk.now_s += 1000.0
     assert desk.wait_s() == 0.0
-    assert desk.answer(REFUSED).refuses
+    assert desk.answer(REFUSED).all_refused
 
 
 def test_once_it_takes_something_again_its_refusals_speak_of_the_items(desk: Desk) -> None:
@@ -290,15 +312,17 @@ def test_once_it_takes_something_again_its_refusals_speak_of_the_items(desk: Des
         desk.probe(REFUSED)
     assert desk.wait_s() > 0.0
     desk.probe(GOOD)
-    assert desk.answer(REFUSED) == Ruling(own=True, shut=False, refuses=False, news=False)
+    assert desk.answer(REFUSED) == BreakerDecision(item_at_fault=True, is_open=False, all_refused=False, changed=False)
 
 
 def test_a_sink_that_refuses_everything_and_then_is_away_is_said_to_be_away(desk: Desk) -> None:
-    for _ in range(MOST_REFUSED):
+    for _ in range(REFUSALS_TO_OPEN):
         desk.answer(REFUSED, why="too large")
     desk.now_s += 1000.0
     desk.wait_s()
-    assert desk.answer(SINK, why="too large") == Ruling(own=False, shut=True, refuses=False, news=True)
+    assert desk.answer(SINK, why="too large") == BreakerDecision(
+        item_at_fault=False, is_open=True, all_refused=False, changed=True
+    )
 
 
 # --- how long ---------------------------------------------------------------------------------------------------------

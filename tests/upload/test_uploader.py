@@ -20,10 +20,10 @@ from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, re
 from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Window, window_start
-from framesift.sinks import AlreadyThere, Delivery, Done, Later, Outcome, Registered, Scope
-from framesift.spool import Exit, Spool, State
-from framesift.upload.uploader import Pause, Uploader
-from rigs.uploads import RecordingSink, Rig, exits, name, open_spool, put, running, until
+from framesift.sinks import Delivered, Delivery, DeliveryResult, Duplicate, FailureScope, Registered, RetryLater
+from framesift.spool import FinalOutcome, Spool, State
+from framesift.upload.uploader import SinkProblem, Uploader
+from rigs.uploads import RecordingSink, RunningUploader, name, open_spool, outcomes, put, running, until
 
 
 @pytest.fixture
@@ -108,16 +108,16 @@ def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClo
             prediction=detected(detection("car", x=3.0)),
             jpeg=jpeg(3),
             project=None,
-            tried=1,
+            attempt_number=1,
             image_id=None,
         )
     ]
-    assert exits(spool) == {Exit.DELIVERED: 1}
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
 
 
 def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(20), clock.now())
-    sink = RecordingSink(clock, lambda d, _: Later(None, "no idea") if d.id == name(0) else Done())
+    sink = RecordingSink(clock, lambda d, _: RetryLater(None, "no idea") if d.id == name(0) else Delivered())
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
@@ -127,17 +127,17 @@ def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: 
     waits = [after_s - before_s for before_s, after_s in itertools.pairwise(times)]
     assert all(1.0 <= wait_s <= 2.0**failures + 0.1 for failures, wait_s in enumerate(waits, 1))
     assert max(waits) > 30.0
-    assert [delivery.tried for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
-    (buried,) = spool.items(State.BURIED)
+    assert [delivery.attempt_number for delivery in sink.deliveries if delivery.id == name(0)] == list(range(1, 9))
+    (buried,) = spool.list_rows(State.BURIED)
     assert buried.id == name(0)
     assert buried.why is not None
     assert "no idea" in buried.why
-    assert exits(spool) == {Exit.DELIVERED: 19}
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 19}
 
 
 def test_a_sink_that_names_a_time_is_not_asked_before(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
-    sink = RecordingSink(clock, lambda _, time: Later(NOON_S + 90.0, "at half past") if time == 1 else Done())
+    sink = RecordingSink(clock, lambda _, time: RetryLater(NOON_S + 90.0, "at half past") if time == 1 else Delivered())
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
@@ -148,29 +148,29 @@ def test_a_sink_that_names_a_time_is_not_asked_before(spool: Spool, clock: Manua
 
 def test_an_image_that_was_there_before_the_first_try_is_somebody_elses(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
-    with running(spool, RecordingSink(clock, lambda *_: AlreadyThere()), clock) as rig:
+    with running(spool, RecordingSink(clock, lambda *_: Duplicate()), clock) as rig:
         rig.until_drained()
 
-    assert exits(spool) == {Exit.DUPLICATE: 1}
+    assert outcomes(spool) == {FinalOutcome.DUPLICATE: 1}
 
 
 def test_an_image_that_was_there_after_an_answer_was_lost_is_our_own(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
-    sink = RecordingSink(clock, lambda _, time: Later(None, "answer lost") if time == 1 else AlreadyThere())
+    sink = RecordingSink(clock, lambda _, time: RetryLater(None, "answer lost") if time == 1 else Duplicate())
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
-    assert exits(spool) == {Exit.DELIVERED: 1}
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
 
 
 def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
-    sink = RecordingSink(clock, lambda _, time: Registered("their-id") if time == 1 else Done())
+    sink = RecordingSink(clock, lambda _, time: Registered("their-id") if time == 1 else Delivered())
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
     assert [delivery.image_id for delivery in sink.deliveries] == [None, "their-id"]
-    assert exits(spool) == {Exit.DELIVERED: 1}
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
 
 
 def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool:
         rig.until_drained()
 
     assert sorted(sink.arrived) == [(name(n), NOON_S) for n in (0, 1, 3, 4)]
-    assert [row.id for row in spool.items(State.BURIED)] == [name(2)]
+    assert [row.id for row in spool.list_rows(State.BURIED)] == [name(2)]
 
 
 # --- a sink that takes nothing ----------------------------------------------------------------------------------------
@@ -194,18 +194,18 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     back_s = NOON_S + 3600.0
     all_four, together = threading.Barrier(4), threading.Event()
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         if clock.now().wall_s < back_s:
-            return Later(None, "the disk is full", Scope.SINK, arrived=False)
+            return RetryLater(None, "the disk is full", FailureScope.SINK, may_have_arrived=False)
         if not together.is_set() and sink.delivered_since(back_s) > 1:
             all_four.wait(30)
             together.set()
-        return Done()
+        return Delivered()
 
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock, workers=4) as rig:
         rig.until_drained()
-    rows = exits(spool)
+    rows = outcomes(spool)
     spool.close()
 
     asked = [at_s for _, at_s in sink.arrived if at_s < back_s]
@@ -213,9 +213,9 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     later = Counter(at_s for at_s in asked if at_s > NOON_S)
     assert max(later.values()) == 1, "several workers asked at once"
     assert len(asked) < 60
-    assert rig.pauses == [Pause("the disk is full", refuses=False), None]
-    assert rows == {Exit.DELIVERED: 40}
-    assert all(delivery.tried == 1 for delivery in sink.deliveries)
+    assert rig.pauses == [SinkProblem("the disk is full", all_refused=False), None]
+    assert rows == {FinalOutcome.DELIVERED: 40}
+    assert all(delivery.attempt_number == 1 for delivery in sink.deliveries)
     # Back within the longest pause; and then everybody works at once (or the barrier would have broken).
     assert together.is_set()
     delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
@@ -229,8 +229,10 @@ def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
     put(spool, range(6), clock.now())
     until_s = NOON_S + 500.0
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
-        return Later(until_s, "come back later", Scope.SINK) if clock.now().wall_s < until_s else Done()
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
+        return (
+            RetryLater(until_s, "come back later", FailureScope.SINK) if clock.now().wall_s < until_s else Delivered()
+        )
 
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock, workers=2) as rig:
@@ -247,11 +249,11 @@ def test_answers_to_what_was_under_way_when_the_sink_shut_do_not_make_the_pause_
     put(spool, range(20), clock.now())
     all_four = threading.Barrier(4)
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         if clock.now().wall_s > NOON_S:
-            return Done()
+            return Delivered()
         all_four.wait(30)
-        return Later(None, "the disk is full", Scope.SINK, arrived=False)
+        return RetryLater(None, "the disk is full", FailureScope.SINK, may_have_arrived=False)
 
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock, workers=4) as rig:
@@ -271,13 +273,13 @@ def test_what_was_claimed_when_the_stop_came_goes_back_as_if_never_claimed(tmp_p
     spool = open_spool(tmp_path, clock)
     put(spool, range(1), clock.now())
     sink = RecordingSink(clock)
-    rig = Rig(spool, sink, clock, 1, ())
+    rig = RunningUploader(spool, sink, clock, 1, ())
     # The spool looks at its clock while it claims: at that instant the stop comes.
     clock.spring = lambda: rig.uploader.stop(0)
     rig.uploader.start()
 
     assert rig.uploader.stop(30)
-    (row,) = spool.items()
+    (row,) = spool.list_rows()
     spool.close()
     assert (row.state, row.attempts) == (State.READY, 0)
     assert sink.arrived == []
@@ -290,45 +292,49 @@ def test_a_delivery_under_way_may_finish_within_the_deadline(tmp_path: Path) -> 
     put(spool, range(2), clock.now())
     inside, go_on = threading.Event(), threading.Event()
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         inside.set()
         assert go_on.wait(30)
-        return Done()
+        return Delivered()
 
-    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig = RunningUploader(spool, RecordingSink(clock, answer), clock, 1, ())
     rig.uploader.start()
     assert inside.wait(30)
     assert not rig.uploader.stop(0.05), "it is still delivering"
     go_on.set()
     assert rig.uploader.stop(30)
 
-    assert exits(spool) == {Exit.DELIVERED: 1}
-    assert [row.state for row in spool.items()] == [State.READY]
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
+    assert [row.state for row in spool.list_rows()] == [State.READY]
     spool.close()
 
 
-@pytest.mark.parametrize("outcome", [Done(), Later(None, "cut off", Scope.SINK), Later(None, "its own fault")])
+@pytest.mark.parametrize(
+    "outcome", [Delivered(), RetryLater(None, "cut off", FailureScope.SINK), RetryLater(None, "its own fault")]
+)
 def test_a_delivery_that_the_stop_cuts_off_costs_no_attempt_whatever_comes_of_it_later(
-    tmp_path: Path, outcome: Outcome
+    tmp_path: Path, outcome: DeliveryResult
 ) -> None:
     clock = SystemClock()
     spool = open_spool(tmp_path, clock)
     put(spool, range(1), clock.now())
     inside, go_on = threading.Event(), threading.Event()
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         inside.set()
         assert go_on.wait(30)
         return outcome
 
-    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig = RunningUploader(spool, RecordingSink(clock, answer), clock, 1, ())
     rig.uploader.start()
     assert inside.wait(30)
     assert not rig.uploader.stop(0.05)
-    until(lambda: [(row.state, row.attempts) for row in spool.items()] == [(State.SENDING, 0)])
+    until(lambda: [(row.state, row.attempts) for row in spool.list_rows()] == [(State.SENDING, 0)])
     go_on.set()
     assert rig.uploader.stop(30)
-    assert [(row.state, row.attempts) for row in spool.items()] == ([] if outcome == Done() else [(State.READY, 0)])
+    assert [(row.state, row.attempts) for row in spool.list_rows()] == (
+        [] if outcome == Delivered() else [(State.READY, 0)]
+    )
     spool.close()
 
 
@@ -338,7 +344,7 @@ def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
     with running(spool, RecordingSink(clock), clock) as rig:
         for number in range(3):
             put(spool, range(number, number + 1), clock.now())
-            rig.uploader.nudge()
+            rig.uploader.wake()
             rig.until(lambda seen=number + 1: len(rig.attempts) == seen, within_s=10)
     spool.close()
 
@@ -348,7 +354,7 @@ def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, clock)
     with running(spool, RecordingSink(clock), clock) as rig:
         until(lambda: clock.waiting() == 1)
-        rig.uploader.nudge()
+        rig.uploader.wake()
         until(lambda: clock.waits == 2 and clock.waiting() == 1)
         put(spool, range(5), clock.now())  # some work for the machine, of which the worker isn't told
         assert clock.waits == 2
@@ -358,10 +364,10 @@ def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
 def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         raise ZeroDivisionError("a bug")
 
-    rig = Rig(spool, RecordingSink(clock, answer), clock, 1, ())
+    rig = RunningUploader(spool, RecordingSink(clock, answer), clock, 1, ())
     rig.uploader.start()
     with pytest.raises(ZeroDivisionError):
         rig.until(lambda: False)
@@ -376,7 +382,7 @@ def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) ->
     sink = RecordingSink(clock)
     with running(spool, sink, clock) as rig:
         until(lambda: clock.waiting() == 1)
-        assert not rig.uploader.drained()
+        assert not rig.uploader.is_drained()
         spool.open()
         clock.advance(20.0)
         rig.until_drained()
@@ -390,22 +396,22 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
     spool = open_spool(tmp_path, clock)
     inside, go_on = threading.Event(), threading.Event()
 
-    def answer(_delivery: Delivery, _time: int) -> Outcome:
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
         inside.set()
         assert go_on.wait(30)
-        return Done()
+        return Delivered()
 
     with running(spool, RecordingSink(clock, answer), clock) as rig:
         (worker,) = rig.uploader.loops
         for _ in range(5):
-            until(lambda: clock.waiting() == 1 and worker.silence_s() == 0.0)
+            until(lambda: clock.waiting() == 1 and worker.idle_s() == 0.0)
             clock.advance(20.0)
         put(spool, range(1), clock.now())
-        rig.uploader.nudge()
+        rig.uploader.wake()
         assert inside.wait(30)
-        assert not rig.uploader.drained()
+        assert not rig.uploader.is_drained()
         clock.advance(55.0)
-        assert worker.silence_s() == 55.0
+        assert worker.idle_s() == 55.0
         go_on.set()
         rig.until_drained()
     spool.close()
@@ -435,7 +441,7 @@ def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, de
     sink = folder_sink(tmp_path / "collected")
     with running(spool, sink, clock, workers=4) as rig:
         rig.until_drained()
-    tallies = exits(spool)
+    tallies = outcomes(spool)
     spool.close()
 
     rows = read_image_folder(tmp_path / "collected")
@@ -443,7 +449,7 @@ def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, de
     for row in rows:
         assert (tmp_path / "collected" / row["file_name"]).read_bytes() == jpeg(row["frame"])
     assert len(read_yolo(tmp_path / "collected")) == 40
-    assert tallies == {Exit.DELIVERED: 40}
+    assert tallies == {FinalOutcome.DELIVERED: 40}
 
 
 class _Counting(ManualClock):
@@ -484,7 +490,7 @@ def _deliver_until_killed(folder: Path) -> None:
         workers=4,
         sink_limits=(),
         clock=clock,
-        chance=random.Random(),
+        rng=random.Random(),
         failed=lambda error: _say(repr(error)),
         attempted=lambda attempt: _say(attempt.item.id),
     )

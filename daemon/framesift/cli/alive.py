@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.config.types import ConfigError
-from framesift.config.variables import PLACES, Variables, document, find, typed
+from framesift.config.variables import DEFAULT_PATHS, Variables, find_settings_file, parse_variable, read_document
 
 _DEFAULT_BIND = "127.0.0.1:9464"
 _PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
@@ -31,7 +31,7 @@ _WITHIN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class StatusTarget:
     """Whom to ask. bind: an address and a port."""
 
     bind: str
@@ -43,18 +43,20 @@ def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
     without its name."""
     try:
         config = _asked(words)
-        asked = None if config is None else target(config[0], environ)
+        asked = None if config is None else read_address(config[0], environ)
         return asked is not None and _answers(asked)
     except (ConfigError, OSError, ValueError):
         return False
 
 
-def target(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Target | None:
+def read_address(
+    explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = DEFAULT_PATHS
+) -> StatusTarget | None:
     """None where it takes the whole settings to tell. Raises ConfigError."""
     if not all(good.fullmatch(environ.get(name, "")) for name, good in _GOOD.items()):
         return None
     variables = Variables(environ)
-    data = document(find(explicit, environ, places), variables, "status").data
+    data = read_document(find_settings_file(explicit, environ, places), variables, "status").data
     block = data.get("status", {}) if isinstance(data, dict) else None
     if not isinstance(block, dict):
         return None
@@ -64,7 +66,7 @@ def target(explicit: Path | None, environ: Mapping[str, str], places: Sequence[P
             value = variables.value(name if key == place[-1] else name.removesuffix("_FILE"))
             if len(place) != 2 or value is None:
                 return None
-            block[key] = typed(value, name, frozenset({"string", "null"}))
+            block[key] = parse_variable(value, name, frozenset({"string", "null"}))
     if not block.keys() <= {"bind", "token"}:
         return None
     bind, token = block.get("bind", _DEFAULT_BIND), block.get("token")
@@ -73,7 +75,7 @@ def target(explicit: Path | None, environ: Mapping[str, str], places: Sequence[P
     if not isinstance(bind, str):
         return None
     usual = _LOCAL.fullmatch(bind) or (token is not None and _WIDE.fullmatch(bind))
-    return Target(bind, token) if usual else None
+    return StatusTarget(bind, token) if usual else None
 
 
 def _asked(words: Sequence[str]) -> tuple[Path | None] | None:
@@ -98,7 +100,7 @@ def _asked(words: Sequence[str]) -> tuple[Path | None] | None:
     return (Path(config[0]) if config else None,)
 
 
-def _answers(asked: Target) -> bool:
+def _answers(asked: StatusTarget) -> bool:
     host, _, port = asked.bind.rpartition(":")
     lines = [f"GET /healthz HTTP/1.1\r\nHost: {asked.bind}\r\nConnection: close\r\n"]
     if asked.token is not None:

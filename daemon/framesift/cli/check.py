@@ -14,60 +14,60 @@ from pathlib import Path
 
 import cv2
 
-from framesift.cli.check_beside_daemon import Beside, look, word_on_folder, word_on_stream
-from framesift.cli.disk_space import existing, free_bytes, gib, trouble
-from framesift.cli.probes import Finding, timed
+from framesift.cli.check_beside_daemon import SpoolHolder, folder_findings, inspect_running_daemon, stream_finding
+from framesift.cli.disk_space import format_gib, free_bytes, nearest_existing, write_problem
+from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
 from framesift.clock.moment import CLOCK_SET_AFTER_S
 from framesift.config.errors import ConfigError
 from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
-from framesift.models import Model, ModelAway, ModelFailed, ModelOptions, ModelUnusable, Remarks
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelSettings, ModelUnavailable
 from framesift.models import load as load_model
-from framesift.policy import PolicyOptions, PolicyUnavailable, source_of
-from framesift.service.connections import Online, connect
-from framesift.service.loop_monitor import SILENT_AFTER_S
-from framesift.settings import NetworkOptions, RedisOptions, Settings
+from framesift.policy import PolicySettings, PolicyUnavailable, create_source
+from framesift.service.connections import Connections, open_connections
+from framesift.service.loop_monitor import HUNG_AFTER_S
+from framesift.settings import NetworkSettings, RedisSettings, Settings
 from framesift.sinks import open_sink
-from framesift.strategies import nameless, problems
-from framesift.streams import Stream, StreamLost, StreamOptions
-from framesift.streams.opencv_faults import ADVICE, fault
+from framesift.strategies import class_name_problems, strategy_problems
+from framesift.streams import Stream, StreamLost, StreamSettings
+from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 
 # How long a probe may take, whatever it waits for. A model is loaded within the time that systemd gives a start, and
 # answers before the watchdog would end the process.
 PROBE_WITHIN_S = 60.0
 LOAD_WITHIN_S = 90.0
-PREDICTION_WITHIN_S = SILENT_AFTER_S
+PREDICTION_WITHIN_S = HUNG_AFTER_S
 FIRST_FRAME_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
 LEDGER_WITHIN_S = 5.0
 CLOCKS_APART_S = 60.0
 
 
-def findings(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
+def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
     """Tries everything in turn; each finding is told as soon as it is known. within_s: for each probe, instead of its
     own deadline."""
     model: Model | None = None
     frames: list[Frame] = []
-    beside = Beside()
+    beside = SpoolHolder()
     busy = False  # the model: a probe that was late may have been left behind in it
 
     def probe(subject: str, found: Iterator[Finding], limit_s: float = PROBE_WITHIN_S) -> Iterator[Finding]:
-        return timed(subject, found, clock, limit_s if within_s is None else within_s)
+        return run_probe(subject, found, clock, limit_s if within_s is None else within_s)
 
     def daemon() -> Iterator[Finding]:
         nonlocal beside
-        beside, found = look(settings)
+        beside, found = inspect_running_daemon(settings)
         yield from found
 
-    def load(options: ModelOptions) -> Iterator[Finding]:
+    def load(options: ModelSettings) -> Iterator[Finding]:
         nonlocal model
         model, finding = _model(options, settings.network)
         yield finding
         if model is not None:
-            yield from _remarks(model.remarks)
+            yield from _remarks(model.notes)
 
-    def first_frame(options: StreamOptions) -> Iterator[Finding]:
+    def first_frame(options: StreamSettings) -> Iterator[Finding]:
         frame, finding = _first_frame(options, clock)
         if frame is not None:
             frames.append(frame)
@@ -80,7 +80,7 @@ def findings(settings: Settings, clock: Clock, within_s: float | None = None) ->
         busy = False
 
     def deliver() -> Iterator[Finding]:
-        held = word_on_folder(settings, beside)
+        held = folder_findings(settings, beside)
         if held is None:
             yield _sink(settings, online, model)
         else:
@@ -95,10 +95,10 @@ def findings(settings: Settings, clock: Clock, within_s: float | None = None) ->
     yield from probe("daemon", daemon())
     if settings.model is not None:
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
-    online = connect(settings.roboflow, settings.network)
+    online = open_connections(settings.roboflow, settings.network)
     yield from probe("policy", _policies(settings, online, clock, model))
     for options in settings.streams:
-        word = word_on_stream(options, beside.daemon)
+        word = stream_finding(options, beside.daemon)
         if word is not None:
             yield word
             continue
@@ -107,7 +107,7 @@ def findings(settings: Settings, clock: Clock, within_s: float | None = None) ->
             yield from probe("prediction", predict(model, frames.pop()), PREDICTION_WITHIN_S)
     yield from probe(f"sink {settings.sink.type}", deliver())
     if settings.limits.redis is not None:
-        yield from probe("limits", ledger(settings.limits.redis, clock))
+        yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
     online.close()
     yield from probe("ports", _ports(settings, beside))
     yield from probe("spool", _disk(settings))
@@ -120,7 +120,7 @@ def _closing(model: Model) -> Iterator[Finding]:
     yield from ()
 
 
-def _ports(settings: Settings, beside: Beside) -> Iterator[Finding]:
+def _ports(settings: Settings, beside: SpoolHolder) -> Iterator[Finding]:
     """Whether a run could listen where it is to. Beside a daemon those that are taken are its own."""
     wanted = [("door", door.host, door.port) for door in settings.doors]
     if settings.status.bind is not None:
@@ -129,7 +129,7 @@ def _ports(settings: Settings, beside: Beside) -> Iterator[Finding]:
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
         except OSError as error:
-            if beside.who is None:
+            if beside.description is None:
                 advice = "choose another address" + ("" if what == "door" else "; a run goes on without the page")
                 good = False if what == "door" else None
                 yield Finding(what, good, f"{host}:{port} can't be listened at: {error.strerror}", advice)
@@ -138,9 +138,9 @@ def _ports(settings: Settings, beside: Beside) -> Iterator[Finding]:
 def _opencv() -> Finding:
     capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
     told = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
-    faulty = fault(cv2.__version__, cv2.getBuildInformation())
+    faulty = known_fault(cv2.__version__, cv2.getBuildInformation())
     if faulty is not None:
-        return Finding("OpenCV", None, f"{told}: {faulty}", ADVICE)
+        return Finding("OpenCV", None, f"{told}: {faulty}", OPENCV_ADVICE)
     return Finding(
         "OpenCV",
         "FFMPEG" in capture or "GSTREAMER" in capture,
@@ -149,20 +149,20 @@ def _opencv() -> Finding:
     )
 
 
-def _policies(settings: Settings, online: Online, clock: Clock, model: Model | None) -> Iterator[Finding]:
+def _policies(settings: Settings, online: Connections, clock: Clock, model: Model | None) -> Iterator[Finding]:
     own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
     for subject, options in [("policy", settings.policy), *own]:
         yield from _policy(subject, options, settings, online, clock, model)
 
 
 def _policy(
-    subject: str, options: PolicyOptions, settings: Settings, online: Online, clock: Clock, model: Model | None
+    subject: str, options: PolicySettings, settings: Settings, online: Connections, clock: Clock, model: Model | None
 ) -> Iterator[Finding]:
     stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
     try:
-        source = source_of(options, platform=online.platform, web=online.web, clock=clock, task=task)
-        got = source.ask(ANSWER_WITHIN_S)
+        source = create_source(options, platform=online.platform, web=online.http, clock=clock, task=task)
+        got = source.fetch(ANSWER_WITHIN_S)
     except ConfigError as error:
         yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")
         return
@@ -172,7 +172,7 @@ def _policy(
         return
     names = ", ".join(strategy.name for strategy in got.policy.sampling_strategies)
     if got.policy.enabled:
-        yield Finding(subject, True, f"{source.name}: {names}")
+        yield Finding(subject, True, f"{source.short_name}: {names}")
     else:
         yield Finding(subject, None, "enabled is false: nothing will be collected", 'set "enabled": true')
     for note in got.notes:
@@ -180,40 +180,44 @@ def _policy(
     for left_out in got.left_out:
         yield Finding(subject, None, left_out, "it was left out; the rest holds")
     if model is not None:
-        strategies, unnamed = got.policy.sampling_strategies, model.remarks.unnamed
+        strategies, unnamed = got.policy.sampling_strategies, model.notes.class_names_advice
         # A run refuses its own files for these, and takes from elsewhere, and at doors, what it can.
         ours = isinstance(options, Path) and not settings.doors
-        refused = nameless(strategies, unnamed) if ours and got.policy.enabled else ()
-        for problem in problems(strategies, model.task, model.class_names, stub=stub, unnamed=unnamed):
+        refused = class_name_problems(strategies, unnamed) if ours and got.policy.enabled else ()
+        for problem in strategy_problems(
+            strategies, model.task, model.class_names, stub=stub, class_names_advice=unnamed
+        ):
             good = False if problem in refused else None
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
-def _model(options: ModelOptions, network: NetworkOptions) -> tuple[Model | None, Finding]:
+def _model(options: ModelSettings, network: NetworkSettings) -> tuple[Model | None, Finding]:
     try:
         model = load_model(options, ca_file=network.ca_file, proxy=network.proxy_address)
-    except ModelUnusable as error:
+    except ModelLoadError as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
     return model, Finding("model", True, model.description)
 
 
-def _remarks(remarks: Remarks) -> Iterator[Finding]:
-    if remarks.preparation:
-        yield Finding("pictures", True, f"given to the model as {remarks.preparation}")
-    if remarks.left_open:
-        yield Finding("pictures", None, remarks.left_open, "set them as in the model's training")
-    if remarks.unnamed:
-        yield Finding("model", None, "its classes have no names: class_0, class_1, ... are made up", remarks.unnamed)
+def _remarks(remarks: ModelNotes) -> Iterator[Finding]:
+    if remarks.preprocessing:
+        yield Finding("pictures", True, f"given to the model as {remarks.preprocessing}")
+    if remarks.guessed:
+        yield Finding("pictures", None, remarks.guessed, "set them as in the model's training")
+    if remarks.class_names_advice:
+        yield Finding(
+            "model", None, "its classes have no names: class_0, class_1, ... are made up", remarks.class_names_advice
+        )
 
 
-def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Finding]:
+def _first_frame(options: StreamSettings, clock: Clock) -> tuple[Frame | None, Finding]:
     stream = Stream(
         options,
         clock=clock,
         stop=threading.Event(),
-        notify=lambda _event: None,
+        on_event=lambda _event: None,
         count_skipped=lambda _skip, _count: None,
-        chance=random.Random(0),
+        rng=random.Random(0),
     )
     try:
         frame = stream.first_frame(FIRST_FRAME_WITHIN_S)
@@ -232,12 +236,12 @@ def _first_frame(options: StreamOptions, clock: Clock) -> tuple[Frame | None, Fi
 def _prediction(model: Model, frame: Frame) -> Finding:
     try:
         prediction = model.predict(frame)
-    except ModelAway as error:
+    except ModelUnavailable as error:
         return Finding("prediction", False, str(error), "bring it up, or correct the block `model` of the settings")
     except ModelFailed as error:
         return Finding("prediction", False, str(error), "the model fails on this stream's pictures: mend it first")
-    if prediction.dropped:
-        told = f"{prediction.dropped} part(s) of the prediction are malformed: a number or a name is missing or wrong"
+    if prediction.dropped_count:
+        told = f"{prediction.dropped_count} part(s) of the prediction are malformed: a number or a name is missing or wrong"
         return Finding(
             "prediction", False, f"{frame.stream}: {told}", "see the README, Models, for what an object needs"
         )
@@ -246,7 +250,7 @@ def _prediction(model: Model, frame: Frame) -> Finding:
     return Finding("prediction", True, f"{frame.stream}: {told}")
 
 
-def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
+def _sink(settings: Settings, online: Connections, model: Model | None) -> Finding:
     subject = f"sink {settings.sink.type}"
     class_names = None if model is None else model.class_names
     try:
@@ -264,17 +268,17 @@ def _sink(settings: Settings, online: Online, model: Model | None) -> Finding:
     return Finding(subject, True, "ready")
 
 
-def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
+def check_shared_limits(options: RedisSettings, clock: Clock) -> Iterator[Finding]:
     """Whether the fleet's ledger can be kept there, and what would make it forget."""
-    from framesift.limits.shared.connection import Link
+    from framesift.limits.shared.connection import LedgerConnection
     from framesift.limits.shared.ledger import Ledger
 
-    link = Link(options.server, LEDGER_WITHIN_S)
+    link = LedgerConnection(options.server, LEDGER_WITHIN_S)
     try:
         link.connect()
-        memory, server = link.info("memory"), link.info("server")
+        memory, server = link.server_info("memory"), link.server_info("server")
         # A ledger that nobody uses: whether this account may do all that the script does.
-        Ledger(options.server, f"{options.prefix}:{{-check}}", "check", "here").open(clock.now())
+        Ledger(options.server, f"{options.prefix}:{{-check}}", "check", "here").connect(clock.now())
     except LimitsUnavailable as error:
         advice = "is it there, the password right, and may this account do what docs/fleet.md lists?"
         yield Finding("limits", False, f"{options.url}: {error}", advice)
@@ -303,13 +307,13 @@ def ledger(options: RedisOptions, clock: Clock) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.spool.path.parent
-    wrong = trouble(folder)
+    wrong = write_problem(folder)
     if wrong is not None:
         yield Finding("spool", False, *wrong)
         return
     there_bytes = free_bytes(folder)
     wanted_bytes = settings.spool.max_bytes + settings.spool.min_free_bytes
-    told = f"{gib(there_bytes)} free at {existing(folder)}"
+    told = f"{format_gib(there_bytes)} free at {nearest_existing(folder)}"
     if there_bytes <= settings.spool.min_free_bytes:
         yield Finding("spool", False, told, "below spool.min_free_bytes: nothing can be accepted; make room")
     elif there_bytes < wanted_bytes:

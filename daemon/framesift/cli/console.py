@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from framesift.config.redact import Redactor
 
-__all__ = ["ConfigOption", "err", "escaped", "note", "out", "refuse", "written"]
+__all__ = ["ConfigOption", "err", "escape_text", "fail", "out", "print_note", "to_json_text"]
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -26,26 +26,26 @@ ConfigOption = Annotated[
 _redacted = Redactor()
 
 
-def escaped(text: str) -> str:
+def escape_text(text: str) -> str:
     """A text as it may be printed: nothing in it is markup, and addresses have lost their secrets."""
     return escape(_redacted(text))
 
 
-def refuse(why: str, code: int = 2) -> NoReturn:
+def fail(why: str, code: int = 2) -> NoReturn:
     """Ends the command with a message, its lines after our name. code: 2 for bad configuration or wrong use, 1 for what
     failed though it was asked for well."""
     for line in why.splitlines():
-        err.print(f"[red]framesift:[/] {escaped(line)}")
+        err.print(f"[red]framesift:[/] {escape_text(line)}")
     raise typer.Exit(code)
 
 
-def note(what: str) -> None:
+def print_note(what: str) -> None:
     """Something to know beside what was asked for; it hinders nothing."""
     for line in what.splitlines():
-        err.print(f"[yellow]note:[/] {escaped(line)}")
+        err.print(f"[yellow]note:[/] {escape_text(line)}")
 
 
-def written(data: object, *, indent: int | None) -> str:
+def to_json_text(data: object, *, indent: int | None) -> str:
     """JSON for eyes and terminals: letters of all languages as they are, but nothing that a terminal would obey."""
     text = json.dumps(data, indent=indent, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"

@@ -18,7 +18,7 @@ import typer
 from rich.table import Table
 
 from framesift import __version__
-from framesift.cli.console import ConfigOption, err, escaped, out, refuse
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
@@ -64,8 +64,8 @@ def run(
     """Collect from all streams until stopped, or until every file has ended and all is delivered."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
-    from framesift.listeners import DoorUnavailable
-    from framesift.models import ModelUnusable
+    from framesift.listeners import ListenerUnavailable
+    from framesift.models import ModelLoadError
     from framesift.service.service import Service
     from framesift.service.systemd import Notifier
     from framesift.settings import Environment, secrets
@@ -76,20 +76,20 @@ def run(
     settings = _settings(config)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
-            refuse(f"streams[{number}].source: {stream.shown_source}: there is no such file")
+            fail(f"streams[{number}].source: {stream.redacted_source}: there is no such file")
     raise_limit()
     clock = SystemClock()
     lines = LineQueue(sys.stdout)
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
-    notifier = Notifier(Environment.of(os.environ).notify_socket)
+    notifier = Notifier(Environment.from_variables(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload
     try:
         code = service.run()
-    except (ConfigError, ModelUnusable, SpoolTooNew, SpoolUnusable) as error:
-        refuse(str(error))
-    except (SpoolInUse, DoorUnavailable) as error:
-        refuse(str(error), code=1)
+    except (ConfigError, ModelLoadError, SpoolTooNew, SpoolUnusable) as error:
+        fail(str(error))
+    except (SpoolInUse, ListenerUnavailable) as error:
+        fail(str(error), code=1)
     finally:
         lines.drain(_LAST_LINES_S)
     raise typer.Exit(code)
@@ -100,9 +100,9 @@ def _settings(config: Path | None) -> Settings:
     from framesift.config.errors import ConfigError
 
     try:
-        return settings_room.load(settings_room.find(config, os.environ), os.environ)
+        return settings_room.load(settings_room.find_settings_file(config, os.environ), os.environ)
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
 
 
 def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
@@ -110,9 +110,9 @@ def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
     from framesift.config.errors import ConfigError
 
     try:
-        return settings_room.load_block(settings_room.find(config, os.environ), os.environ, name, model)
+        return settings_room.load_block(settings_room.find_settings_file(config, os.environ), os.environ, name, model)
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -123,8 +123,8 @@ def check(
     ] = None,
 ) -> None:
     """Try the configuration, the model, each stream's first frame, the sink and the disk."""
-    from framesift.cli.check import findings
-    from framesift.cli.probes import left_behind
+    from framesift.cli.check import run_checks
+    from framesift.cli.probes import has_hung_probe
     from framesift.clock.clock import SystemClock
     from framesift.config.redact import Redactor
     from framesift.settings import secrets
@@ -137,13 +137,15 @@ def check(
         table.add_column(title, overflow="fold")
     failed = False
     with err.status("trying everything in turn"):
-        for finding in findings(settings, SystemClock(), within):
-            failed |= finding.good is False
-            advice = "" if finding.good else escaped(finding.advice)
-            table.add_row(signs[finding.good], escaped(finding.subject), escaped(redacted(finding.told)), advice)
+        for finding in run_checks(settings, SystemClock(), within):
+            failed |= finding.ok is False
+            advice = "" if finding.ok else escape_text(finding.advice)
+            table.add_row(
+                signs[finding.ok], escape_text(finding.subject), escape_text(redacted(finding.message)), advice
+            )
     out.print(table)
     code = 1 if failed else 0
-    if left_behind():
+    if has_hung_probe():
         sys.stdout.flush()
         os._exit(code)  # or Python would wait for what hangs
     raise typer.Exit(code)
@@ -156,15 +158,15 @@ def init(
 ) -> None:
     """Write a commented framesift.yaml and policy.json, and a rendered clip to begin with."""
     from framesift.demo.scene import Street, write_video
-    from framesift.settings import template
+    from framesift.settings import read_template
 
     wanted = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
     there = [str(path) for path in wanted if path.exists()]
     if there and not force:
-        refuse(f"{', '.join(there)} exists already; --force overwrites it")
+        fail(f"{', '.join(there)} exists already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
     for path in wanted[:2]:
-        path.write_text(template(path.name), encoding="utf-8")
+        path.write_text(read_template(path.name), encoding="utf-8")
     write_video(Street(frames=240), wanted[2])
     told = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
     for path, what in zip(wanted, told, strict=True):
@@ -181,12 +183,12 @@ def demo(
     seconds: Annotated[float, typer.Option(help="How long to watch a camera.")] = 30.0,
 ) -> None:
     """The whole river on a rendered street, or on your own source; ends with a table and a contact sheet."""
-    from framesift.demo.run import DemoRefused, play
+    from framesift.demo.run import DemoError, run_demo
 
     try:
-        code = play(folder, source=source, model=model, seconds=seconds, console=out)
-    except DemoRefused as error:
-        refuse(str(error))
+        code = run_demo(folder, source=source, model=model, seconds=seconds, console=out)
+    except DemoError as error:
+        fail(str(error))
     raise typer.Exit(code)
 
 
@@ -199,16 +201,16 @@ def status(
     """What a running daemon says of itself."""
     import requests
 
-    from framesift.cli.running_daemon import page
-    from framesift.settings import StatusOptions
+    from framesift.cli.running_daemon import fetch_page
+    from framesift.settings import StatusSettings
 
-    options = _block(config, "status", StatusOptions)
+    options = _block(config, "status", StatusSettings)
     if options.bind is None:
-        refuse("status.bind is null: this daemon has no status page to ask")
+        fail("status.bind is null: this daemon has no status page to ask")
     try:
-        answer = page(options, "/healthz" if alive else "/status")
+        answer = fetch_page(options, "/healthz" if alive else "/status")
     except requests.RequestException as error:
-        err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escaped(str(error))}")
+        err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escape_text(str(error))}")
         raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)
@@ -224,7 +226,7 @@ def _show_status(told: dict[str, Any]) -> None:
     out.print(f"alive {'yes' if told['alive'] else '[red]NO[/]'}, up for {timedelta(seconds=round(told['uptime_s']))}")
     for part in troubles:
         colour = "red" if part["condition"] == "failed" else "yellow"
-        out.print(f"[{colour}]{part['condition']}[/] {escaped(part['name'])}: {escaped(part['why'])}")
+        out.print(f"[{colour}]{part['condition']}[/] {escape_text(part['name'])}: {escape_text(part['why'])}")
     if not troubles:
         out.print("[green]all is well[/]")
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -236,10 +238,10 @@ def _show_status(told: dict[str, Any]) -> None:
         table.add_row(stream["stream"], up, *numbers, _counted(stream["refused"]), _counted(stream["skipped"]))
     out.print(table)
     for policy in told["policies"]:
-        out.print(escaped(_policy_line(policy)))
+        out.print(escape_text(_policy_line(policy)))
     if told["credits"] is not None:
         for line in _credit_lines(told["credits"]):
-            out.print(escaped(line))
+            out.print(escape_text(line))
     queue = told["queue"]
     if queue is None:
         out.print("[red]the spool can't be read[/]")
@@ -271,7 +273,7 @@ def _credit_lines(credits: dict[str, Any]) -> Iterator[str]:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {escaped(name)}" for name, count in counts.items() if count)
+    return ", ".join(f"{count} {escape_text(name)}" for name, count in counts.items() if count)
 
 
 def main() -> None:
@@ -305,5 +307,5 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
 
 
 def _end(why: str, code: int = 1) -> NoReturn:
-    err.print(f"[red]framesift:[/] {escaped(why)}")
+    err.print(f"[red]framesift:[/] {escape_text(why)}")
     sys.exit(code)

@@ -20,13 +20,13 @@ import typer
 from rich.cells import cell_len
 from rich.table import Table
 
-from framesift.cli.console import ConfigOption, err, escaped, note, out, refuse, written
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note, to_json_text
 from framesift.cli.policy_exchange import pull, push
 
 if TYPE_CHECKING:
-    from framesift.policy import Standing
+    from framesift.policy import CurrentPolicy
     from framesift.policy.policy import Policy
-    from framesift.sampling.dry_run import Trial, Tried
+    from framesift.sampling.dry_run import DryRun, DryRunResult
     from framesift.settings import Settings
 
 policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
@@ -49,13 +49,13 @@ def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or
         except ConfigError as error:
             failed = True
             for line in error.problems:
-                err.print(f"[red]framesift:[/] {escaped(line)}")
+                err.print(f"[red]framesift:[/] {escape_text(line)}")
             continue
         names = ", ".join(strategy.name for strategy in policy.sampling_strategies)
         count = len(policy.sampling_strategies)
         told = f"ok: {count} {'strategy' if count == 1 else 'strategies'}" + (f" ({names})" if names else "")
         off = "" if policy.enabled else "; enabled is false: nothing is collected"
-        out.print(f"{escaped(f'{file}: {told}')}{off} [dim]{policies.digest(policy)}[/]")
+        out.print(f"{escape_text(f'{file}: {told}')}{off} [dim]{policies.digest(policy)}[/]")
     raise typer.Exit(2 if failed else 0)
 
 
@@ -83,27 +83,27 @@ def show(
     from framesift.policy import policy as policies
 
     if file is not None and (stream is not None or config is not None):
-        refuse("a file is shown as it is: --config and --stream are for the settings' policies")
+        fail("a file is shown as it is: --config and --stream are for the settings' policies")
     try:
         if file is not None:
             policy = policies.load(file)
         else:
             standing = _standing(config, stream)
             for line in (*standing.notes, *(f"left out: {line}" for line in standing.left_out)):
-                note(line)
+                print_note(line)
             policy = standing.policy
     except ConfigError as error:
-        refuse(str(error))
-    sys.stdout.write(written(policies.effective(policy), indent=None if as_json else 2))
+        fail(str(error))
+    sys.stdout.write(to_json_text(policies.effective(policy), indent=None if as_json else 2))
     err.print(f"hash {policies.digest(policy)}")
 
 
-def _standing(config: Path | None, stream: str | None) -> Standing:
+def _standing(config: Path | None, stream: str | None) -> CurrentPolicy:
     """The policy that the settings name, asked for now. Raises ConfigError."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
-    from framesift.policy import PolicyUnavailable, RoboflowPolicy, ask_once
-    from framesift.service.connections import connect
+    from framesift.policy import PolicyUnavailable, RoboflowPolicySettings, fetch_once
+    from framesift.service.connections import open_connections
 
     settings = _settings(config)
     options = settings.policy
@@ -113,23 +113,25 @@ def _standing(config: Path | None, stream: str | None) -> Standing:
             raise ConfigError(f"--stream {stream}: the settings have no such stream; they have {', '.join(named)}")
         options = named[stream].policy or options
     if not settings.enabled:
-        note("enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever this says")
+        print_note(
+            "enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever this says"
+        )
     task = getattr(settings.model, "task", None)
-    must_fit = isinstance(options, RoboflowPolicy) and options.model_id is None
+    must_fit = isinstance(options, RoboflowPolicySettings) and options.model_id is None
     if must_fit and settings.model is not None and task is None:
-        note("the local model was not loaded: framesift check tells whether it is of the project's kind")
-    online = connect(settings.roboflow, settings.network)
+        print_note("the local model was not loaded: framesift check tells whether it is of the project's kind")
+    online = open_connections(settings.roboflow, settings.network)
     try:
-        return ask_once(
+        return fetch_once(
             options,
             platform=online.platform,
-            web=online.web,
+            web=online.http,
             clock=SystemClock(),
             task=task,
             within_s=ANSWER_WITHIN_S,
         )
     except PolicyUnavailable as error:
-        refuse(str(error), code=1)
+        fail(str(error), code=1)
     finally:
         online.close()
 
@@ -137,7 +139,7 @@ def _standing(config: Path | None, stream: str | None) -> Standing:
 def _settings(config: Path | None) -> Settings:
     from framesift import settings as settings_room
 
-    return settings_room.load(settings_room.find(config, os.environ), os.environ)
+    return settings_room.load(settings_room.find_settings_file(config, os.environ), os.environ)
 
 
 policy_app.command()(pull)
@@ -163,27 +165,27 @@ def try_(
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.policy import policy as policies
-    from framesift.sampling.dry_run import Trial
+    from framesift.sampling.dry_run import DryRun
 
     try:
         read = policies.load(policy)
-        trial = Trial(read, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
+        trial = DryRun(read, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
         if trial.ignores_near_duplicate:
-            note("near_duplicate needs pictures, and predictions have none: it is not applied here")
+            print_note("near_duplicate needs pictures, and predictions have none: it is not applied here")
         sheet = _Sheet(read)
         for number, tried in _tried(trial, predictions):
             sheet.count(tried)
             sys.stdout.write(_json_line(tried) if as_json else sheet.line(number, tried))
             sys.stdout.flush()
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
     if not as_json:
         sheet.summarize()
     if sheet.dropped:
-        note(f"{sheet.dropped} parts of predictions are malformed and were left out, as in a run")
+        print_note(f"{sheet.dropped} parts of predictions are malformed and were left out, as in a run")
 
 
-def _tried(trial: Trial, predictions: str) -> Iterator[tuple[int, Tried]]:
+def _tried(trial: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:
     """Each prediction's line number and what became of it. Raises ConfigError that names the file and the line."""
     from framesift.config.errors import ConfigError
 
@@ -196,7 +198,7 @@ def _tried(trial: Trial, predictions: str) -> Iterator[tuple[int, Tried]]:
                 if len(line) > LONGEST_LINE_BYTES:
                     raise ValueError(f"is longer than {LONGEST_LINE_BYTES} bytes: a line is one prediction")
                 if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
-                    tried = trial.consider(json.loads(line.decode()))
+                    tried = trial.evaluate(json.loads(line.decode()))
                     yield number, tried
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source}:{number}: column {error.colno}: is not JSON: {error.msg}") from None
@@ -210,9 +212,9 @@ def _tried(trial: Trial, predictions: str) -> Iterator[tuple[int, Tried]]:
         raise ConfigError(f"{source}: {error.strerror}") from None
 
 
-def _json_line(tried: Tried) -> str:
-    reason = None if tried.reason is None else tried.reason.value
-    return json.dumps({"matched": tried.matched, "charged": tried.charged, "reason": reason}) + "\n"
+def _json_line(tried: DryRunResult) -> str:
+    reason = None if tried.refusal is None else tried.refusal.value
+    return json.dumps({"matched": tried.matched, "charged": tried.strategy, "reason": reason}) + "\n"
 
 
 class _Sheet:
@@ -227,17 +229,17 @@ class _Sheet:
         self._charged: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
-    def count(self, tried: Tried) -> None:
-        self.dropped += tried.dropped
+    def count(self, tried: DryRunResult) -> None:
+        self.dropped += tried.dropped_parts
         self._matched.update(tried.matched)
-        if tried.charged is not None:
-            self._charged[tried.charged] += 1
-        if tried.reason is not None:
-            self._reasons[tried.reason.value] += 1
+        if tried.strategy is not None:
+            self._charged[tried.strategy] += 1
+        if tried.refusal is not None:
+            self._reasons[tried.refusal.value] += 1
 
-    def line(self, number: int, tried: Tried) -> str:
-        when = datetime.fromtimestamp(tried.at_s, self._zone)
-        decision = f"refused {tried.reason}" if tried.charged is None else f"charged {tried.charged}"
+    def line(self, number: int, tried: DryRunResult) -> str:
+        when = datetime.fromtimestamp(tried.captured_at_s, self._zone)
+        decision = f"refused {tried.refusal}" if tried.strategy is None else f"charged {tried.strategy}"
         matched = f"matched {', '.join(tried.matched)}" if tried.matched else ""
         room = " " * (self._width - cell_len(decision))
         return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{room}  {matched}".rstrip() + "\n"
@@ -248,7 +250,7 @@ class _Sheet:
         for title in ("matched", "charged"):
             table.add_column(title, justify="right")
         for name in self._names:
-            table.add_row(escaped(name), str(self._matched[name]), str(self._charged[name]))
+            table.add_row(escape_text(name), str(self._matched[name]), str(self._charged[name]))
         out.print()
         out.print(table)
         charged = self._charged.total()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framesift.cli.console import ConfigOption, escaped, note, out, refuse, written
+from framesift.cli.console import ConfigOption, escape_text, fail, out, print_note, to_json_text
 
 if TYPE_CHECKING:
-    from framesift.roboflow import Roboflow
+    from framesift.roboflow import RoboflowClient
 
 ANSWER_WITHIN_S = 30.0  # of the platform, to each question
 
@@ -51,25 +51,25 @@ def pull(
 
     It is written as it stands there, whatever it is worth.
     """
-    from framesift.atomic_files import write_whole
+    from framesift.atomic_files import write_atomically
     from framesift.config.errors import ConfigError
-    from framesift.policy import read_fetched
+    from framesift.policy import parse_fetched
 
     if output is not None and output.exists() and not force:
-        refuse(f"{output} exists already; --force overwrites it")
+        fail(f"{output} exists already; --force overwrites it")
     with _platform(config, project) as there:
-        document = there.platform.active_learning(there.workspace, there.project, within_s=ANSWER_WITHIN_S)
-    text = written(document, indent=2)
+        document = there.platform.fetch_active_learning(there.workspace, there.project, within_s=ANSWER_WITHIN_S)
+    text = to_json_text(document, indent=2)
     if output is None:
         sys.stdout.write(text)
     else:
-        write_whole(output, text.encode())
-        out.print(escaped(f"wrote {output}: the configuration of {there.workspace}/{there.project}"))
+        write_atomically(output, text.encode())
+        out.print(escape_text(f"wrote {output}: the configuration of {there.workspace}/{there.project}"))
     try:
-        for line in read_fetched(document, str(there)).left_out:
-            note(f"a daemon would leave out: {line}")
+        for line in parse_fetched(document, str(there)).left_out:
+            print_note(f"a daemon would leave out: {line}")
     except ConfigError as error:
-        note(f"no daemon can use it as it stands: {error}")
+        print_note(f"no daemon can use it as it stands: {error}")
 
 
 def push(
@@ -87,19 +87,21 @@ def push(
 
     try:
         policy = policies.load(file)
-        document = config_text.parse(config_text.read(file), str(file)).data
+        document = config_text.parse(config_text.read_text(file), str(file)).data
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
     if not isinstance(document, dict):
-        refuse(f"{file}: changed while it was read")
+        fail(f"{file}: changed while it was read")
     unknown = list(_unknown_there(document))
     if unknown:
-        note(f"the platform's own clients will not know, and leave out: {', '.join(unknown)}")
+        print_note(f"the platform's own clients will not know, and leave out: {', '.join(unknown)}")
     with _platform(config, project) as there:
         there.platform.set_active_learning(there.workspace, there.project, document, within_s=ANSWER_WITHIN_S)
     what = "on" if policy.enabled else "off"
     names = ", ".join(strategy.name for strategy in policy.sampling_strategies) or "no strategies"
-    out.print(escaped(f"{there.workspace}/{there.project} has {file} now: {what}, {names} ({policies.digest(policy)})"))
+    out.print(
+        escape_text(f"{there.workspace}/{there.project} has {file} now: {what}, {names} ({policies.digest(policy)})")
+    )
 
 
 def _unknown_there(document: Mapping[str, Any]) -> Iterator[str]:
@@ -120,7 +122,7 @@ def _unknown_there(document: Mapping[str, Any]) -> Iterator[str]:
 class _There:
     """A project of the platform. str(): how it is told."""
 
-    platform: Roboflow
+    platform: RoboflowClient
     workspace: str
     project: str
 
@@ -134,36 +136,36 @@ def _platform(config: Path | None, project: str | None) -> Iterator[_There]:
     from framesift import settings as settings_room
     from framesift.config.errors import ConfigError
     from framesift.config.schema import SLUG_PATTERN
-    from framesift.policy import RoboflowPolicy
-    from framesift.roboflow import PlatformTrouble
-    from framesift.service.connections import connect
+    from framesift.policy import RoboflowPolicySettings
+    from framesift.roboflow import PlatformError
+    from framesift.service.connections import open_connections
 
     try:
         try:
-            found: Path | None = settings_room.find(config, os.environ)
+            found: Path | None = settings_room.find_settings_file(config, os.environ)
         except ConfigError:
             found = None
         if found is None:
-            account, network = settings_room.account(os.environ), settings_room.NetworkOptions()
+            account, network = settings_room.load_account(os.environ), settings_room.NetworkSettings()
         else:
             settings = settings_room.load(found, os.environ)
             account, network = settings.roboflow, settings.network
-            if project is None and isinstance(settings.policy, RoboflowPolicy):
+            if project is None and isinstance(settings.policy, RoboflowPolicySettings):
                 project = settings.policy.project
             elif project is None and settings.sink.type == "roboflow":
                 project = settings.sink.project
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
     if project is None:
-        refuse("name the project: " + (f"{found} names none" if found else "there are no settings that would name one"))
+        fail("name the project: " + (f"{found} names none" if found else "there are no settings that would name one"))
     if re.fullmatch(SLUG_PATTERN, project) is None:
-        refuse(f"the project {project[:60]!r} is not allowed; it must be 1 to 128 characters of a-z A-Z 0-9 _ -")
-    online = connect(account, network)
+        fail(f"the project {project[:60]!r} is not allowed; it must be 1 to 128 characters of a-z A-Z 0-9 _ -")
+    online = open_connections(account, network)
     try:
         if online.platform is None:
-            refuse("the platform wants a key: set ROBOFLOW_API_KEY, or roboflow.api_key in the settings")
-        yield _There(online.platform, online.platform.workspace(within_s=ANSWER_WITHIN_S), project)
-    except PlatformTrouble as trouble:
-        refuse(str(trouble), code=1)
+            fail("the platform wants a key: set ROBOFLOW_API_KEY, or roboflow.api_key in the settings")
+        yield _There(online.platform, online.platform.fetch_workspace(within_s=ANSWER_WITHIN_S), project)
+    except PlatformError as trouble:
+        fail(str(trouble), code=1)
     finally:
         online.close()

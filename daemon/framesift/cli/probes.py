@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from framesift.clock.clock import Clock
-from framesift.telemetry.thread_stacks import stack
+from framesift.telemetry.thread_stacks import stack_line
 
 _GRACE_S = 10.0
 _LOOK_S = 0.5
@@ -28,12 +28,12 @@ class Finding:
     """One thing that was tried. good: None for something to know that hinders nothing. advice: what to do about it."""
 
     subject: str
-    good: bool | None
-    told: str
+    ok: bool | None
+    message: str
     advice: str = ""
 
 
-def timed(subject: str, findings: Iterator[Finding], clock: Clock, within_s: float) -> Iterator[Finding]:
+def run_probe(subject: str, findings: Iterator[Finding], clock: Clock, within_s: float) -> Iterator[Finding]:
     """The findings of one probe, as it has them; a failure instead of those that it has not had after `within_s`, or
     where the system refuses something. Raises what else the probe raises, which is a bug."""
     # Of several kinds, since a thread has no other way to say that it is done, or has failed.
@@ -65,7 +65,7 @@ def timed(subject: str, findings: Iterator[Finding], clock: Clock, within_s: flo
                     yield Finding(
                         subject,
                         False,
-                        f"no end within {within_s:g} s: it stands at {stack(thread, _CALLS)}",
+                        f"no end within {within_s:g} s: it stands at {stack_line(thread, _CALLS)}",
                         "mend what it waits for; --within gives each probe another time",
                     )
                     return
@@ -84,6 +84,6 @@ def timed(subject: str, findings: Iterator[Finding], clock: Clock, within_s: flo
         faulthandler.cancel_dump_traceback_later()
 
 
-def left_behind() -> bool:
+def has_hung_probe() -> bool:
     """Whether a probe that was late still runs. Such a thread may keep Python from ending."""
     return any(thread.name.startswith(_THREAD) for thread in threading.enumerate())

@@ -15,13 +15,13 @@ from typing import Any
 
 import requests
 
-from framesift.settings import Settings, StatusOptions
+from framesift.settings import Settings, StatusSettings
 
 # Of a machine that is busy, a check takes a slow answer; that there is none is a failure.
 _ASK_WITHIN_S = 12.0
 
 
-class NotAsked(Exception):
+class DaemonUnreachable(Exception):
     """No daemon on these settings could be asked. The text says why. hangs: somebody listens there and says nothing."""
 
     def __init__(self, why: str, *, hangs: bool = False) -> None:
@@ -30,7 +30,7 @@ class NotAsked(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentStatus:
     """A component of the daemon, as /status has it."""
 
     name: str
@@ -45,14 +45,14 @@ class RunningDaemon:
     pid: int
     alive: bool
     uptime_s: float
-    parts: tuple[Part, ...]
+    components: tuple[ComponentStatus, ...]
     streams: Mapping[str, bool | None]
 
-    def part(self, name: str) -> Part | None:
-        return next((part for part in self.parts if part.name == name), None)
+    def component(self, name: str) -> ComponentStatus | None:
+        return next((part for part in self.components if part.name == name), None)
 
 
-def page(options: StatusOptions, path: str, within_s: float = 4.0) -> requests.Response:
+def fetch_page(options: StatusSettings, path: str, within_s: float = 4.0) -> requests.Response:
     """A page of whoever listens at `status.bind`, which must not be None. Raises requests.RequestException."""
     headers = {} if options.token is None else {"Authorization": f"Bearer {options.token.get_secret_value()}"}
     with requests.Session() as session:
@@ -62,32 +62,32 @@ def page(options: StatusOptions, path: str, within_s: float = 4.0) -> requests.R
         return answer
 
 
-def ask(settings: Settings) -> RunningDaemon:
-    """Raises NotAsked."""
+def query_daemon(settings: Settings) -> RunningDaemon:
+    """Raises DaemonUnreachable."""
     bind = settings.status.bind
     if bind is None:
-        raise NotAsked("status.bind is null")
+        raise DaemonUnreachable("status.bind is null")
     try:
-        told = page(settings.status, "/status", _ASK_WITHIN_S).json()
+        told = fetch_page(settings.status, "/status", _ASK_WITHIN_S).json()
     except requests.Timeout:
-        raise NotAsked(f"{bind} does not answer within {_ASK_WITHIN_S:g} s", hangs=True) from None
+        raise DaemonUnreachable(f"{bind} does not answer within {_ASK_WITHIN_S:g} s", hangs=True) from None
     except requests.HTTPError as error:
-        raise NotAsked(f"{bind} answers with {error.response.status_code}") from None
+        raise DaemonUnreachable(f"{bind} answers with {error.response.status_code}") from None
     except requests.ConnectionError:
-        raise NotAsked(f"nobody listens at {bind}") from None
+        raise DaemonUnreachable(f"nobody listens at {bind}") from None
     except requests.RequestException:
-        raise NotAsked(f"what answers at {bind} is no framesift") from None
+        raise DaemonUnreachable(f"what answers at {bind} is no framesift") from None
     try:
         daemon = _read(told)
         spool = Path(told["spool"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise NotAsked(f"what answers at {bind} is no framesift of this version") from None
+        raise DaemonUnreachable(f"what answers at {bind} is no framesift of this version") from None
     if spool != settings.spool.path.resolve():
-        raise NotAsked(f"{bind} is another framesift's, whose spool is {spool}")
+        raise DaemonUnreachable(f"{bind} is another framesift's, whose spool is {spool}")
     return daemon
 
 
-def holder(lock: Path) -> str | None:
+def lock_holder(lock: Path) -> str | None:
     """Who holds the lock file, in words; None where nobody does, or where this user may not look."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -110,7 +110,7 @@ def _read(told: Any) -> RunningDaemon:
         pid=int(told["pid"]),
         alive=bool(told["alive"]),
         uptime_s=float(told["uptime_s"]),
-        parts=tuple(Part(str(p["name"]), str(p["condition"]), str(p["why"])) for p in told["health"]),
+        components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in told["health"]),
         streams={str(s["stream"]): s["up"] for s in told["streams"]},
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from framesift.cli.console import ConfigOption, err, escaped, out, refuse
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out
 
 spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
 
@@ -30,7 +30,7 @@ def spool_list(
     from framesift.spool import admin as by_hand
 
     if state is not None and state not in {s.value for s in State}:
-        refuse(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
+        fail(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
     path = _spool_path(config)
     rows = by_hand.list_rows(path, None if state is None else State(state), limit)
     if as_json:
@@ -45,9 +45,9 @@ def spool_list(
         score = "" if row.score is None else f"{row.score:.2f}"
         captured = f"{datetime.fromtimestamp(row.captured_at, timezone.utc):%Y-%m-%d %H:%M:%S}"
         who = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
-        table.add_row(*who, str(row.attempts), escaped(row.why or ""))
+        table.add_row(*who, str(row.attempts), escape_text(row.why or ""))
     out.print(table if rows else "nothing waits")
-    exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.tallies(path).items())
+    exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.outcome_counts(path).items())
     out.print(f"[dim]left so far: {exits or 'nothing'}[/]")
 
 
@@ -61,7 +61,7 @@ def spool_show(
 
     shown = by_hand.show(_spool_path(config), id)
     if shown is None:
-        err.print(f"[red]framesift:[/] the spool has no {escaped(id)}")
+        err.print(f"[red]framesift:[/] the spool has no {escape_text(id)}")
         raise typer.Exit(1)
     told = {**asdict(shown.row), "prediction": json.loads(shown.prediction or "null")}
     sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
@@ -90,7 +90,7 @@ def spool_drop(
     from framesift.spool import admin as by_hand
 
     if bool(ids) == buried:
-        refuse("name what to drop, or say --buried for all that are buried")
+        fail("name what to drop, or say --buried for all that are buried")
     done = by_hand.drop(_spool_path(config), ids or None)
     _told_of("dropped", done, ids)
 
@@ -99,7 +99,9 @@ def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
     out.print(f"{len(done)} {what}")
     missing = sorted(set(ids or ()) - set(done))
     if missing:
-        err.print(f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {escaped(', '.join(missing))}")
+        err.print(
+            f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {escape_text(', '.join(missing))}"
+        )
         raise typer.Exit(1)
 
 
@@ -108,11 +110,13 @@ def _spool_path(config: Path | None) -> Path:
     from framesift.config.errors import ConfigError
 
     try:
-        options = settings.load_block(settings.find(config, os.environ), os.environ, "spool", settings.SpoolOptions)
+        options = settings.load_block(
+            settings.find_settings_file(config, os.environ), os.environ, "spool", settings.SpoolSettings
+        )
     except ConfigError as error:
-        refuse(str(error))
+        fail(str(error))
     path = options.path
     if not path.exists():
-        err.print(f"[red]framesift:[/] there is no spool at {escaped(str(path))} yet")
+        err.print(f"[red]framesift:[/] there is no spool at {escape_text(str(path))} yet")
         raise typer.Exit(1)
     return path

@@ -15,7 +15,7 @@ from typing import Protocol
 from framesift.clock.moment import Moment
 
 # A wait may end early and never lasts longer than this, so that every loop shows the watchdog that it moves.
-LONGEST_WAIT_S = 20.0
+MAX_WAIT_S = 20.0
 
 
 class Clock(Protocol):
@@ -43,7 +43,7 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
-        return event.wait(min(max(timeout_s, 0.0), LONGEST_WAIT_S))
+        return event.wait(min(max(timeout_s, 0.0), MAX_WAIT_S))
 
 
 def _boot_id() -> str:
@@ -53,7 +53,7 @@ def _boot_id() -> str:
         return f"start-{time.time_ns()}"
 
 
-class Pulse:
+class HeartbeatClock:
     """A clock for one loop, which remembers when it was last used: a loop that moves looks at its clock.
 
     The watchdog is fed while every loop has a pulse. A wait counts from its beginning, and none is long.
@@ -75,21 +75,21 @@ class Pulse:
         self._last_s = self._clock.monotonic()
         return self._clock.wait(event, timeout_s)
 
-    def silence_s(self) -> float:
+    def idle_s(self) -> float:
         """Seconds since the loop last looked at its clock."""
         return self._clock.monotonic() - self._last_s
 
 
 @dataclass(frozen=True)
-class Loop:
+class MonitoredThread:
     """A thread that shows by its pulse that it moves. name: unique, for the operator. patience_s: how long it may be
     silent while all is well."""
 
     name: str
     thread: threading.Thread
-    pulse: Pulse
-    patience_s: float = 35.0
+    heartbeat: HeartbeatClock
+    max_idle_s: float = 35.0
 
-    def silence_s(self) -> float:
+    def idle_s(self) -> float:
         """Seconds since it last moved; 0 where it has not begun, or has ended."""
-        return self.pulse.silence_s() if self.thread.is_alive() else 0.0
+        return self.heartbeat.idle_s() if self.thread.is_alive() else 0.0

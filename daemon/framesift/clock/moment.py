@@ -34,6 +34,6 @@ class Moment:
             return max(0.0, now.boottime_s - self.boottime_s)
         return max(0.0, now.wall_s - self.wall_s) if self.clock_is_set else 0.0
 
-    def wall_as_of(self, now: Moment) -> float:
+    def wall_s_as_of(self, now: Moment) -> float:
         """Unix time of this moment as the clock of `now` would have read it: steps between the two are undone."""
         return now.wall_s - self.age_s(now)

@@ -19,9 +19,19 @@ from pydantic import BaseModel, ValidationError
 
 from framesift.config.redact import MASK
 from framesift.config.schema import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
-from framesift.config.types import ConfigError, Place, shown
+from framesift.config.types import ConfigError, KeyPath, format_value
 
-__all__ = ["ConfigError", "Options", "Place", "explain", "kinds", "nearest", "path_to", "shown", "validated"]
+__all__ = [
+    "ConfigError",
+    "KeyPath",
+    "Options",
+    "allowed_types",
+    "explain",
+    "format_value",
+    "nearest",
+    "path_to",
+    "validate",
+]
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -36,11 +46,11 @@ _PATTERNS = {
 }
 
 
-def validated(
+def validate(
     model: type[Options],
     data: object,
-    source: str | Callable[[Place], str],
-    at: Callable[[Place], Place] = lambda place: place,
+    source: str | Callable[[KeyPath], str],
+    at: Callable[[KeyPath], KeyPath] = lambda place: place,
 ) -> Options:
     """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source, at: as for `explain`. Raises
     ConfigError."""
@@ -59,10 +69,10 @@ def validated(
 
 def explain(
     error: ValidationError,
-    source: str | Callable[[Place], str],
+    source: str | Callable[[KeyPath], str],
     model: type[BaseModel],
     data: object,
-    at: Callable[[Place], Place] = lambda place: place,
+    at: Callable[[KeyPath], KeyPath] = lambda place: place,
 ) -> ConfigError:
     """The problems of `data` that `model` found.
 
@@ -71,7 +81,7 @@ def explain(
     at: where a place of `data` stands in what the reader has before him, if something was left out since.
     """
     schema = _schema_of(model)
-    told: dict[Place, list[Any]] = {}
+    told: dict[KeyPath, list[Any]] = {}
     for problem in error.errors(include_url=False):
         # A union reports a problem for each of its branches: they are one problem of one place.
         told.setdefault(_place(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
@@ -97,7 +107,7 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
-def kinds(model: type[BaseModel], place: Place, data: object) -> frozenset[str] | None:
+def allowed_types(model: type[BaseModel], place: KeyPath, data: object) -> frozenset[str] | None:
     """The JSON types that `model` allows at `place` of `data`; empty where it allows any, None where it knows none."""
     root = _schema_of(model)
     found = list(_schemas(root, place, data))
@@ -111,7 +121,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema()
 
 
-def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> Place:
+def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> KeyPath:
     """`loc` without the labels of union branches, which stand in no file."""
     place: list[str | int] = []
     last = len(loc) - 1
@@ -133,24 +143,24 @@ def _step(data: object, part: str | int) -> tuple[bool, object]:
     return False, None
 
 
-def path_to(place: Place, data: object, told_as: Place | None = None) -> str:
+def path_to(place: KeyPath, data: object, shown_place: KeyPath | None = None) -> str:
     """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
 
     told_as: the place to print, of the same length, if not that in `data`."""
     path, name = "", None
-    for part, told in zip(place, place if told_as is None else told_as, strict=True):
+    for part, told in zip(place, place if shown_place is None else shown_place, strict=True):
         if isinstance(part, int):
             path += f"[{told}]"
         else:
-            key = part if re.fullmatch(r"[\w-]{1,64}", part) else shown(part)
+            key = part if re.fullmatch(r"[\w-]{1,64}", part) else format_value(part)
             path += f".{key}" if path else key
         _, data = _step(data, part)
         if isinstance(part, int) and isinstance(data, Mapping) and isinstance(data.get("name"), str):
             name = data["name"]
-    return path if name is None else f"{path} ({shown(name)})"
+    return path if name is None else f"{path} ({format_value(name)})"
 
 
-def _said(place: Place, problems: list[Any], root: dict[str, Any], data: object) -> str:
+def _said(place: KeyPath, problems: list[Any], root: dict[str, Any], data: object) -> str:
     value = data
     for part in place:
         _, value = _step(value, part)
@@ -171,7 +181,7 @@ def _said(place: Place, problems: list[Any], root: dict[str, Any], data: object)
     if any(_is_secret(s, root) for s in schemas) or any(_SECRET_KEY.search(str(part)) for part in place):
         told = MASK
     else:
-        told = shown(value)
+        told = format_value(value)
     return f"{told} is not allowed; it must be {allowed}" if allowed else f"{told}: {problems[0]['msg']}"
 
 
@@ -183,10 +193,12 @@ def _tag(problem: Any, value: object) -> str:
     words = re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
     given = value[key] if isinstance(value, Mapping) and key in value else problem["ctx"]["tag"]
     meant = nearest(given, words) if isinstance(given, str) else None
-    return f"{key}: {shown(given)} is not one of {', '.join(words)}" + (f"; did you mean {meant}?" if meant else "")
+    return f"{key}: {format_value(given)} is not one of {', '.join(words)}" + (
+        f"; did you mean {meant}?" if meant else ""
+    )
 
 
-def _schemas(root: dict[str, Any], place: Place, data: object) -> Iterator[dict[str, Any]]:
+def _schemas(root: dict[str, Any], place: KeyPath, data: object) -> Iterator[dict[str, Any]]:
     """The schemas that describe the value at `place`: the branches of a union that fit what stands in the data."""
     found = list(_branches(root, root, data))
     for part in place:
@@ -230,9 +242,9 @@ def _branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Ite
 def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
     """What a schema allows, in words; "" where there are none."""
     if "const" in schema:
-        return shown(schema["const"])
+        return format_value(schema["const"])
     if "enum" in schema:
-        words = [word if isinstance(word, str) else shown(word) for word in schema["enum"]]
+        words = [word if isinstance(word, str) else format_value(word) for word in schema["enum"]]
         return f"one of {', '.join(words)}"
     kind = schema.get("type")
     if kind in ("number", "integer"):

@@ -28,14 +28,14 @@ _LONGEST_MIXED = 12
 _TELLING = re.compile(r"passw|pwd|secret|token|key|credential|auth", re.IGNORECASE)
 
 
-def redacted_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """The address without user, password, the values in its path and query, and what may be a token in its path.
 
     A path of a file comes as it is; what looks like credentials in it does not.
     """
     wrong = _SCHEME.match(url)
     if wrong is not None:
-        shown = redacted_url(f"{wrong[1]}://{url[wrong.end() :]}")
+        shown = redact_url(f"{wrong[1]}://{url[wrong.end() :]}")
         return shown if shown == MASK else f"{wrong[0]}{shown.partition('://')[2]}"
     if "://" not in url:
         return _redacted_path(url)
@@ -63,7 +63,7 @@ def redacted_url(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
-def is_broken_address(text: str) -> bool:
+def is_malformed_address(text: str) -> bool:
     """Whether a text is meant as an address, and lacks its scheme or its slashes: `rtsp:/camera/live`,
     `user:password@camera/live`. A file of such a name is `./user:password@camera`."""
     if "://" in text or text.startswith(("/", "./", "../")):
@@ -71,7 +71,7 @@ def is_broken_address(text: str) -> bool:
     return _SCHEME.match(text) is not None or ":" in text.rpartition("@")[0]
 
 
-def tokens(url: str) -> Iterator[str]:
+def path_tokens(url: str) -> Iterator[str]:
     """The parts of an address's path that may be tokens, as they stand there."""
     try:
         path = urlsplit(url).path
@@ -138,7 +138,7 @@ def _redacted_word(found: re.Match[str]) -> str:
         return word
     address = word.lstrip("([{<\"'").rstrip(")]}>\"',.;:")
     before, address, behind = word.partition(address) if address else ("", "", word)
-    return before + redacted_url(address) + behind
+    return before + redact_url(address) + behind
 
 
 def _spellings(secret: str) -> Iterator[str]:

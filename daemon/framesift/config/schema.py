@@ -17,7 +17,7 @@ TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-class Closed(BaseModel):
+class StrictModel(BaseModel):
     """A block in which an unknown key, a wrong type or a value out of range is an error.
 
     Blocks are validated in JSON mode (lists for tuples, strings for enumerations), never from loose Python objects.
@@ -26,7 +26,7 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def size_bytes(value: Any) -> Any:
+def parse_size(value: Any) -> Any:
     """`"512MiB"` -> 536870912; whole numbers pass. Anything else is left for the integer's own error."""
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
@@ -45,18 +45,18 @@ Slug = Annotated[str, Field(pattern=SLUG_PATTERN)]
 Text = Annotated[str, Field(pattern=TEXT_PATTERN)]
 
 
-class LimitOptions(Closed):
+class WindowLimit(StrictModel):
     """At most `value` images in each calendar minute, hour or day. A value of 0 lets nothing pass."""
 
     type: Annotated[Literal["minutely", "hourly", "daily"], Field(description="The calendar window that is counted.")]
     value: Annotated[int, Field(ge=0, le=1_000_000_000, description="The most images in each such window.")]
 
 
-def _one_of_each(limits: tuple[LimitOptions, ...]) -> tuple[LimitOptions, ...]:
+def _one_of_each(limits: tuple[WindowLimit, ...]) -> tuple[WindowLimit, ...]:
     for kind, count in Counter(limit.type for limit in limits).items():
         if count > 1:
             raise ValueError(f"there are {count} {kind} limits; one of each type is allowed")
     return limits
 
 
-Limits = Annotated[tuple[LimitOptions, ...], AfterValidator(_one_of_each)]
+WindowLimits = Annotated[tuple[WindowLimit, ...], AfterValidator(_one_of_each)]

@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 
 import yaml
 
-from framesift.config.types import ConfigError, Place, shown
+from framesift.config.types import ConfigError, KeyPath, format_value
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 _MOST_VALUES = 20_000
 _DEEPEST = 50
 _JSON = json.JSONDecoder()
@@ -33,27 +33,27 @@ class Document:
 
     source: str
     data: object
-    line_of: Callable[[Place], int | None]
+    line_of: Callable[[KeyPath], int | None]
 
-    def where(self, place: Place) -> str:
+    def location_of(self, place: KeyPath) -> str:
         """The source with the line of `place`, or of the nearest thing around it that has one."""
         line = self.line_of(place)
         return self.source if line is None else f"{self.source}:{line}"
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError that names the path and what is wrong with it."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder, not a file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"{path}: is larger than {MOST_BYTES} bytes: it is no configuration")
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_BYTES} bytes: it is no configuration")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -76,7 +76,7 @@ def parse_json(text: str, source: str) -> Document:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{source}: the key {shown(twice)} stands twice in one object")
+            raise ConfigError(f"{source}: the key {format_value(twice)} stands twice in one object")
         return found
 
     def no_constant(word: str) -> NoReturn:
@@ -117,7 +117,7 @@ def _refuse_too_much(data: object, source: str) -> None:
         raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
 
 
-def _line_in_json(text: str, place: Place) -> int | None:
+def _line_in_json(text: str, place: KeyPath) -> int | None:
     """Reads a text that has been parsed before once more, as far as `place`: lines are wanted only of what is wrong."""
     begins: int | None = None
     value = _behind_space(text, 0)
@@ -156,17 +156,17 @@ def _behind_space(text: str, offset: int) -> int:
     return offset
 
 
-def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | None = None) -> Document:
+def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | None = None) -> Document:
     """change: may alter the tree of nodes before it becomes data."""
     try:
         _refuse_too_much_yaml(text, source)
-        loader = ClosedLoader(text)
+        loader = StrictLoader(text)
         try:
             node = loader.get_single_node()
             if node is None:
                 raise ConfigError(f"{source}: is empty")
-            if change is not None:
-                change(node)
+            if transform is not None:
+                transform(node)
             lines = _lines(node)
             return Document(source, loader.construct_document(node), partial(_line_in, lines))
         finally:
@@ -178,7 +178,7 @@ def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | Non
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
-            f"{source}:{line}: a character that YAML does not allow: {shown(chr(error.character))}"
+            f"{source}:{line}: a character that YAML does not allow: {format_value(chr(error.character))}"
         ) from None
     except RecursionError:
         raise ConfigError(f"{source}: is nested too deeply") from None
@@ -186,7 +186,7 @@ def parse_yaml(text: str, source: str, change: Callable[[yaml.Node], None] | Non
         raise ConfigError(f"{source}: {error}") from None
 
 
-class ClosedLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """YAML without its traps: no key twice, keys are texts, and a plain word is a boolean or a number only where JSON
     would agree: `no`, `1:30`, `010`, `1_000` and dates stay texts, `1e-3` is a number, NaN and infinity are errors."""
 
@@ -195,17 +195,17 @@ class ClosedLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise _error(f"a key must be a text: put {shown(str(key.value))} in quotes", key)
+                raise _error(f"a key must be a text: put {format_value(str(key.value))} in quotes", key)
             if key.value in seen:
-                raise _error(f"the key {shown(key.value)} stands twice in one object", key)
+                raise _error(f"the key {format_value(key.value)} stands twice in one object", key)
             seen.add(key.value)
         return node
 
 
-def _finite(_loader: ClosedLoader, node: yaml.ScalarNode) -> float:
+def _finite(_loader: StrictLoader, node: yaml.ScalarNode) -> float:
     number = float(node.value) if node.value[-1].isdigit() or node.value[-1] == "." else math.nan
     if not math.isfinite(number):
-        raise _error(f"{shown(node.value)} is not a finite number", node)
+        raise _error(f"{format_value(node.value)} is not a finite number", node)
     return number
 
 
@@ -215,7 +215,7 @@ def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
 
 _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
 _REPLACED = {_BOOL, _INT, _FLOAT, "tag:yaml.org,2002:timestamp"}
-ClosedLoader.yaml_implicit_resolvers = {
+StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -225,8 +225,8 @@ for _tag, _pattern, _first in (
     (_FLOAT, r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z", "-+.0123456789"),
     (_FLOAT, r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z", "-+."),
 ):
-    ClosedLoader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
-ClosedLoader.add_constructor(_FLOAT, _finite)
+    StrictLoader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+StrictLoader.add_constructor(_FLOAT, _finite)
 
 
 def _refuse_too_much_yaml(text: str, source: str) -> None:
@@ -244,16 +244,16 @@ def _refuse_too_much_yaml(text: str, source: str) -> None:
         return
 
 
-def _line_in(lines: Mapping[Place, int], place: Place) -> int | None:
+def _line_in(lines: Mapping[KeyPath, int], place: KeyPath) -> int | None:
     while place and place not in lines:
         place = place[:-1]
     return lines.get(place)
 
 
-def _lines(root: yaml.Node | None) -> dict[Place, int]:
+def _lines(root: yaml.Node | None) -> dict[KeyPath, int]:
     """The line of each key and each list element. Raises ConstructorError for a structure without end."""
-    lines: dict[Place, int] = {}
-    waiting: list[tuple[Place, yaml.Node]] = [((), root)] if root is not None else []
+    lines: dict[KeyPath, int] = {}
+    waiting: list[tuple[KeyPath, yaml.Node]] = [((), root)] if root is not None else []
     while waiting:
         place, node = waiting.pop()
         if len(lines) > _MOST_VALUES or len(place) > _DEEPEST:

@@ -17,43 +17,45 @@ from pathlib import Path
 
 import yaml
 
-from framesift.config.text import ClosedLoader, Document, parse_json, parse_yaml, read
-from framesift.config.types import ConfigError, Place
+from framesift.config.text import Document, StrictLoader, parse_json, parse_yaml, read_text
+from framesift.config.types import ConfigError, KeyPath
 
-PREFIX = "FRAMESIFT_"
+VARIABLE_PREFIX = "FRAMESIFT_"
 # Says where the settings are, and is none of them.
-CONFIG = "FRAMESIFT_CONFIG"
-PLACES = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
+CONFIG_VARIABLE = "FRAMESIFT_CONFIG"
+DEFAULT_PATHS = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _MENTIONED = re.compile(rf"\$\$\{{|\$\{{(?P<name>{_NAME})(?::(?P<default>[^}}]*))?\}}|(?P<broken>\$\{{)")
-SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
+SECRET_NAME_PATTERN = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
 # What Kubernetes tells every container about a service that is called framesift.
 _KUBERNETES = re.compile(r"FRAMESIFT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)")
 _MOST_BYTES = 64 << 10
 _PLAIN = None  # PyYAML's style of a scalar without quotes
 
 
-def find(explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = PLACES) -> Path:
+def find_settings_file(
+    explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = DEFAULT_PATHS
+) -> Path:
     """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
     if explicit is not None:
         return explicit
-    if named := environ.get(CONFIG):
+    if named := environ.get(CONFIG_VARIABLE):
         return Path(named)
     for place in places:
         if place.exists():
             return place
     raise ConfigError(
         f"there are no settings: none of {', '.join(map(str, places))} exists; "
-        f"framesift init writes them, --config or {CONFIG} names another file"
+        f"framesift init writes them, --config or {CONFIG_VARIABLE} names another file"
     )
 
 
-def document(path: Path, variables: Variables, within: str | None) -> Document:
+def read_document(path: Path, variables: Variables, within: str | None) -> Document:
     """What stands in the file, with the variables that it mentions; of `within` alone, if that is a key. Raises
     ConfigError."""
     source = str(path)
-    text = read(path)
+    text = read_text(path)
     try:
         return parse_yaml(text, source, lambda node: substitute(node, source, variables, within))
     except ConfigError as error:
@@ -67,7 +69,7 @@ class Variables:
     """environ: the process's. mentioned: names that the file asked for. secrets: values that no line may show."""
 
     environ: Mapping[str, str]
-    mentioned: set[str] = field(default_factory=set)
+    referenced: set[str] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)
 
     def value(self, name: str) -> str | None:
@@ -79,17 +81,17 @@ class Variables:
                 return None
             value = _content(path, name)
             self.secrets.add(value)
-        elif SECRET_NAME.search(name):
+        elif SECRET_NAME_PATTERN.search(name):
             self.secrets.add(value)
         return value
 
-    def overrides(self) -> Iterator[tuple[str, Place]]:
+    def overrides(self) -> Iterator[tuple[str, KeyPath]]:
         """The names of the variables that stand over the file, and the places where, outer ones before inner ones."""
-        names = {name for name in self.environ if name.startswith(PREFIX)}
-        names |= {path.name for path in self._credentials() if path.name.startswith(PREFIX)}
-        for name in sorted(names - self.mentioned - {CONFIG}, key=lambda n: (n.count("__"), n)):
+        names = {name for name in self.environ if name.startswith(VARIABLE_PREFIX)}
+        names |= {path.name for path in self._credentials() if path.name.startswith(VARIABLE_PREFIX)}
+        for name in sorted(names - self.referenced - {CONFIG_VARIABLE}, key=lambda n: (n.count("__"), n)):
             if _KUBERNETES.fullmatch(name) is None:
-                yield name, tuple(name.removeprefix(PREFIX).lower().split("__"))
+                yield name, tuple(name.removeprefix(VARIABLE_PREFIX).lower().split("__"))
 
     def _file(self, name: str) -> Path | None:
         if f"{name}_FILE" in self.environ:
@@ -143,7 +145,7 @@ def _fill(node: yaml.ScalarNode, variables: Variables) -> None:
             return "${"
         if default is not None and default.startswith("-"):
             raise ConfigError(f"${{{name}:...}}: the default begins right after the colon, without a -")
-        variables.mentioned |= {name, f"{name}_FILE"}
+        variables.referenced |= {name, f"{name}_FILE"}
         known = variables.value(name)
         if known is None and default is None:
             raise ConfigError(
@@ -154,26 +156,26 @@ def _fill(node: yaml.ScalarNode, variables: Variables) -> None:
 
     node.value = _MENTIONED.sub(value, node.value)
     if node.style is _PLAIN:
-        node.tag = plain_tag(node.value)
+        node.tag = yaml_tag_of(node.value)
 
 
-def plain_tag(text: str) -> str:
+def yaml_tag_of(text: str) -> str:
     """What YAML takes an unquoted text for."""
-    loader = ClosedLoader("")
+    loader = StrictLoader("")
     try:
         return str(loader.resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]  # the stubs lack it
     finally:
         loader.dispose()
 
 
-def typed(text: str, name: str, allowed: frozenset[str]) -> object:
+def parse_variable(text: str, name: str, allowed: frozenset[str]) -> object:
     """A variable's value as data. allowed: JSON types; a text that could be another type is one only where it may be.
 
     Raises ConfigError where a list or a block is not JSON.
     """
     if text.lstrip()[:1] in ("[", "{") and (not allowed or allowed & {"array", "object"}):
         return parse_json(text, name).data
-    tag = plain_tag(text).rpartition(":")[2]
+    tag = yaml_tag_of(text).rpartition(":")[2]
     kind = {"int": "integer", "float": "number", "bool": "boolean", "null": "null"}.get(tag, "string")
     fits = not allowed or kind in allowed or (kind == "integer" and "number" in allowed)
     if kind == "string" or (not fits and "string" in allowed):

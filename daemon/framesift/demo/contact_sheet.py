@@ -13,7 +13,7 @@ import numpy as np
 
 from framesift.frame import Pixels
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
-from framesift.prediction.wire_format import parse
+from framesift.prediction.wire_format import parse_prediction
 
 MOST = 24  # pictures on a sheet
 TILE_WIDTH, CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT = 320, 26, 8, 16, 56
@@ -24,7 +24,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectedImage:
     """One line of a collected folder's `metadata.jsonl`, with its picture's path."""
 
     path: Path
@@ -34,29 +34,31 @@ class Collected:
     prediction: Prediction
 
 
-def read_folder(folder: Path) -> tuple[Collected, ...]:
+def read_folder(folder: Path) -> tuple[CollectedImage, ...]:
     """What lies in a folder sink's folder, in the order of its frames."""
     metadata = folder / "metadata.jsonl"
     if not metadata.exists():
         return ()
     lines = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
     found = [
-        Collected(
+        CollectedImage(
             path=folder / line["file_name"],
             frame=line["frame"],
             strategy=line["strategy"],
             score=line["score"],
-            prediction=parse(line["prediction"], width=line["width"], height=line["height"]),
+            prediction=parse_prediction(line["prediction"], width=line["width"], height=line["height"]),
         )
         for line in lines
     ]
     return tuple(sorted(found, key=lambda c: c.frame))
 
 
-def contact_sheet(collected: Sequence[Collected], title: str, *, most: int = MOST, columns: int = 4) -> Pixels:
+def contact_sheet(
+    collected: Sequence[CollectedImage], title: str, *, max_images: int = MOST, columns: int = 4
+) -> Pixels:
     """The sheet as BGR pixels. Of more than `most` pictures an even choice over time is shown."""
-    if len(collected) > most:
-        collected = [collected[round(i * (len(collected) - 1) / (most - 1))] for i in range(most)]
+    if len(collected) > max_images:
+        collected = [collected[round(i * (len(collected) - 1) / (max_images - 1))] for i in range(max_images)]
     tiles = [_tile(c) for c in collected]
     columns = max(1, min(columns, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -72,7 +74,7 @@ def contact_sheet(collected: Sequence[Collected], title: str, *, most: int = MOS
     return sheet
 
 
-def _tile(collected: Collected) -> Pixels:
+def _tile(collected: CollectedImage) -> Pixels:
     read = cv2.imread(str(collected.path))
     if read is None:
         raise ValueError(f"{collected.path} is no picture")
@@ -109,7 +111,7 @@ def _box(picture: Pixels, x: float, y: float, width: float, height: float, class
 
 def _said(prediction: Prediction) -> str:
     if isinstance(prediction, Classification):
-        return f"{prediction.top} {prediction.confidence:.2f}  "
+        return f"{prediction.top_class} {prediction.confidence:.2f}  "
     if isinstance(prediction, MultiLabel):
         return f"{', '.join(prediction.predicted)}  "
     return ""

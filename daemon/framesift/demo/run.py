@@ -20,16 +20,16 @@ from rich.table import Table
 
 from framesift.clock.clock import SystemClock
 from framesift.config.errors import ConfigError
-from framesift.config.redact import redacted_url
-from framesift.demo.contact_sheet import MOST, Collected, contact_sheet, read_folder
+from framesift.config.redact import redact_url
+from framesift.demo.contact_sheet import MOST, CollectedImage, contact_sheet, read_folder
 from framesift.demo.scene import Street, write_video
-from framesift.models import ModelUnusable
+from framesift.models import ModelLoadError
 from framesift.prediction.prediction import Detections
 from framesift.service.service import Service
 from framesift.service.systemd import Notifier
 from framesift.settings import load, secrets
 from framesift.streams import StreamLost
-from framesift.telemetry import Snapshot, Telemetry
+from framesift.telemetry import StatusReport, Telemetry
 
 MARKER = ".framesift-demo"
 DETECTOR = Path(__file__).with_name("street.onnx")
@@ -64,7 +64,7 @@ LEFT_BEHIND = (
 )  # fmt: skip
 
 
-class DemoRefused(Exception):
+class DemoError(Exception):
     """The demo can't be played as asked; says why."""
 
 
@@ -76,10 +76,10 @@ class Overlap:
     boxes: int
 
 
-def play(folder: Path, *, source: str | None, model: Path | None, seconds: float, console: Console) -> int:
-    """Plays the demo into `folder` and prints what came of it; returns the exit code. Raises DemoRefused."""
+def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: float, console: Console) -> int:
+    """Plays the demo into `folder` and prints what came of it; returns the exit code. Raises DemoError."""
     if source is None and model is not None:
-        raise DemoRefused("--model needs --source: the rendered street has its own detector")
+        raise DemoError("--model needs --source: the rendered street has its own detector")
     if source is not None and _is_path(source):
         _find(Path(source), folder)
     _fresh(folder)
@@ -91,8 +91,8 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
         console.print("no --model: the null model watches, so frames are chosen by chance, and near duplicates refused")
     snapshot, code = _collect(folder, street, seconds, console)
     if not snapshot.frames_read:
-        seen = "the rendered street" if source is None else redacted_url(source)
-        raise DemoRefused(f"not one frame could be read from {seen}; the lines above say why")
+        seen = "the rendered street" if source is None else redact_url(source)
+        raise DemoError(f"not one frame could be read from {seen}; the lines above say why")
     collected = read_folder(folder / "collected")
     console.print(_table(snapshot))
     if street is not None:
@@ -110,7 +110,7 @@ def play(folder: Path, *, source: str | None, model: Path | None, seconds: float
     return code
 
 
-def mean_overlap(street: Street, collected: tuple[Collected, ...]) -> Overlap:
+def mean_overlap(street: Street, collected: tuple[CollectedImage, ...]) -> Overlap:
     """The mean intersection over union of confident boxes with the nearest true box of the same class (0 if none)."""
     overlaps: list[float] = []
     for one in collected:
@@ -141,10 +141,10 @@ def _fresh(folder: Path) -> None:
     """An empty folder. Only what an earlier demo made is removed."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
-            raise DemoRefused(f"{folder} is not empty and was not made by a demo: choose another --folder")
+            raise DemoError(f"{folder} is not empty and was not made by a demo: choose another --folder")
         strange = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
         if strange:
-            raise DemoRefused(f"{folder} holds what no demo made ({', '.join(strange[:5])}): choose another --folder")
+            raise DemoError(f"{folder} holds what no demo made ({', '.join(strange[:5])}): choose another --folder")
         for name in LEFT_BEHIND:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -159,9 +159,9 @@ def _is_path(source: str) -> bool:
 def _find(source: Path, folder: Path) -> None:
     """Before anything of an earlier demo is removed."""
     if not source.is_file():
-        raise DemoRefused(f"--source {source}: there is no such file")
+        raise DemoError(f"--source {source}: there is no such file")
     if folder.absolute() in source.absolute().parents:
-        raise DemoRefused(f"--source {source} lies in the demo's own folder {folder}, which is begun anew: move it")
+        raise DemoError(f"--source {source} lies in the demo's own folder {folder}, which is begun anew: move it")
 
 
 def _bar(console: Console) -> Progress:
@@ -207,12 +207,12 @@ def _configure(folder: Path, source: str | None, model: Path | None) -> None:
     (folder / "framesift.yaml").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
 
 
-def _collect(folder: Path, street: Street | None, seconds: float, console: Console) -> tuple[Snapshot, int]:
+def _collect(folder: Path, street: Street | None, seconds: float, console: Console) -> tuple[StatusReport, int]:
     clock = SystemClock()
     try:
         settings = load(folder / "framesift.yaml", _NOTHING)
     except ConfigError as error:
-        raise DemoRefused(str(error)) from None
+        raise DemoError(str(error)) from None
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings))
     finite = "://" not in str(settings.streams[0].source) and not isinstance(settings.streams[0].source, int)
     started_s = clock.monotonic()
@@ -222,17 +222,17 @@ def _collect(folder: Path, street: Street | None, seconds: float, console: Conso
 
         def progress() -> None:
             watched_s = clock.monotonic() - started_s
-            bar.update(task, completed=telemetry.snapshot().frames_read if finite else round(watched_s))
+            bar.update(task, completed=telemetry.report().frames_read if finite else round(watched_s))
             if not finite and watched_s >= seconds:
                 service.stop()
 
         service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None), progress=progress)
         try:
             code = service.run()
-        except (ModelUnusable, StreamLost) as error:
-            raise DemoRefused(str(error)) from None
-        _finish(bar, task, telemetry.snapshot().frames_read if finite else None)
-    return telemetry.snapshot(), code
+        except (ModelLoadError, StreamLost) as error:
+            raise DemoError(str(error)) from None
+        _finish(bar, task, telemetry.report().frames_read if finite else None)
+    return telemetry.report(), code
 
 
 _NOTHING: Mapping[str, str] = {}  # the demo is the same everywhere: no variable changes it
@@ -243,7 +243,7 @@ def _finish(bar: Progress, task: TaskID, frames: int | None) -> None:
         bar.update(task, completed=frames, total=frames)
 
 
-def _table(snapshot: Snapshot) -> Table:
+def _table(snapshot: StatusReport) -> Table:
     table = Table(title="what became of the frames", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("")
     table.add_column("frames", justify="right")

@@ -28,15 +28,15 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 import certifi
 import urllib3
 
-from framesift.config.redact import redacted_url
-from framesift.http_client.connections import AWAITED, Phase, PlainPool, TlsPool, TlsSocket, current
+from framesift.config.redact import redact_url
+from framesift.http_client.connections import AWAITED, Phase, PlainHttpPool, TlsHttpPool, TlsSocket, current_exchange
 from framesift.http_client.retry_after import retry_after_s
 
-MOST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
 # Many servers close a connection that was idle for 5 s, and nobody knows how far a request got that crosses this on its
 # way. Networks forget connections that are silent; those take a request and never answer.
-LONGEST_IDLE_S = 4.0
+MAX_IDLE_S = 4.0
 # 2024-01-01. A clock that says less has never been set.
 _EARLIEST_S = 1_704_067_200.0
 
@@ -46,7 +46,7 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class HttpRequest:
     """What is asked. The query is sent form-encoded, the secret part first; an address that carries user and password
     is asked with them (Basic authorization)."""
 
@@ -59,34 +59,34 @@ class Request:
     content_type: str | None = None
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {redacted_url(self.url)})"
+        return f"Request({self.method} {redact_url(self.url)})"
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class HttpResponse:
     """A whole answer. headers: names in any case. body: decoded. at_s: Unix time at which it was here."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    at_s: float
+    received_at_s: float
 
     def retry_after_s(self) -> float | None:
         """In how many seconds the server wants to be asked again, 1 to 3600, if it says so."""
-        return retry_after_s(self.headers, self.at_s)
+        return retry_after_s(self.headers, self.received_at_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NoResponse:
     """No answer, or none that was whole. why: for the operator. arrived: False where the request surely had no effect.
     status: what the answer began with, where it got so far."""
 
     why: str
-    arrived: bool
+    may_have_arrived: bool
     status: int | None = None
 
 
-class Web:
+class HttpClient:
     """For several threads at once.
 
     ca_file: the certificates (PEM) to trust instead of the well-known authorities'. proxy: the address of an HTTP
@@ -99,33 +99,35 @@ class Web:
         ca_file: Path | None = None,
         proxy: str | None = None,
         now_s: Callable[[], float] = time.time,
-        longest_idle_s: float = LONGEST_IDLE_S,
+        max_idle_s: float = MAX_IDLE_S,
     ) -> None:
         self._ca_file = ca_file
         self._proxy = proxy
         self._now_s = now_s
-        self._longest_idle_s = longest_idle_s
+        self._longest_idle_s = max_idle_s
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         self._mine = threading.local()
         self._all: weakref.WeakSet[urllib3.PoolManager] = weakref.WeakSet()
 
-    def exchange(self, request: Request, *, within_s: float, most_bytes: int = MOST_BYTES) -> Answered | Unanswered:
+    def exchange(
+        self, request: HttpRequest, *, within_s: float, max_bytes: int = MAX_BYTES
+    ) -> HttpResponse | NoResponse:
         """Asks once. most_bytes: of the answer's body; a larger one is no answer."""
-        current.begin(within_s)
+        current_exchange.begin(within_s)
         status = response = None
         try:
             response = self._send(request)
             status = response.status
-            body = _body(response, most_bytes)
-            return Answered(status, response.headers, body, self._now_s())
+            body = _body(response, max_bytes)
+            return HttpResponse(status, response.headers, body, self._now_s())
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error) as error:
             why = self._why(error, request.url)
         finally:
             if response is not None:
                 response.close()
             self._mine.used_s = time.monotonic()
-        return Unanswered(why, current.phase is Phase.SENT, status)
+        return NoResponse(why, current_exchange.phase is Phase.SENT, status)
 
     def close(self) -> None:
         """Closes the connections that are idle. An exchange that comes later opens new ones."""
@@ -133,7 +135,7 @@ class Web:
             for pools in self._all:
                 pools.clear()
 
-    def _send(self, request: Request) -> urllib3.BaseHTTPResponse:
+    def _send(self, request: HttpRequest) -> urllib3.BaseHTTPResponse:
         parts = urlsplit(request.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise _NoAddress
@@ -171,7 +173,7 @@ class Web:
         if self._proxy is not None:
             credentials = urllib3.make_headers(proxy_basic_auth=_credentials(urlsplit(self._proxy)))
             pools = urllib3.ProxyManager(self._proxy, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=credentials)
-        pools.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+        pools.pool_classes_by_scheme = {"http": PlainHttpPool, "https": TlsHttpPool}
         return pools
 
     def _trusting(self) -> ssl.SSLContext:
@@ -189,7 +191,7 @@ class Web:
         """For the operator: what went wrong, with whom. Made of what is known to be harmless; never of the error's own
         text, which may hold the whole address."""
         cause = _innermost(error)
-        if current.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
+        if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
             reason = "no certificate in it" if isinstance(cause, ssl.SSLError) else cause.strerror
             return f"{self._ca_file or certifi.where()}: the certificates to trust can't be read ({reason})"
         host = _host(url)
@@ -270,7 +272,7 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed ({cause.reason or type(cause).__name__}); check the address, and what is on the way to it"
     if isinstance(cause, TimeoutError):
-        return f"no {AWAITED[current.phase]} in time"
+        return f"no {AWAITED[current_exchange.phase]} in time"
     if isinstance(cause, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
     if isinstance(cause, http.client.IncompleteRead | _Cut | zlib.error):
@@ -278,7 +280,7 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, _TooLarge):
         return f"the answer is too large: {cause}"
     if isinstance(cause, OSError) and cause.strerror:
-        return f"{cause.strerror} (while {'waiting for the answer' if current.phase is Phase.SENT else 'connecting'})"
+        return f"{cause.strerror} (while {'waiting for the answer' if current_exchange.phase is Phase.SENT else 'connecting'})"
     if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed: "):
         return f"the proxy lets nothing through ({str(cause).removeprefix('Tunnel connection failed: ')[:3]})"
     if isinstance(cause, http.client.HTTPException):

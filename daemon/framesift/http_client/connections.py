@@ -22,14 +22,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 class Phase(Enum):
     BEFORE = "before"
     CONNECTING = "connecting"
-    SECURING = "securing"
+    TLS_HANDSHAKE = "securing"
     SENT = "sent"  # perhaps in part
 
 
 AWAITED = {
     Phase.BEFORE: "connection",
     Phase.CONNECTING: "connection",
-    Phase.SECURING: "secured connection",
+    Phase.TLS_HANDSHAKE: "secured connection",
     Phase.SENT: "whole answer",
 }
 
@@ -52,22 +52,22 @@ class _Current(threading.local):
         return left_s
 
 
-current = _Current()
+current_exchange = _Current()
 
 
 class _PlainSocket(socket.socket):
     """Waits for as long as the exchange may still last, however many waits there are."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         super().sendall(data, flags)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         return super().recv(size, flags)
 
     def recv_into(self, buffer: Any, size: int = 0, flags: int = 0, /) -> int:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         return super().recv_into(buffer, size, flags)
 
 
@@ -75,19 +75,19 @@ class TlsSocket(ssl.SSLSocket):
     """The same, for a connection with TLS; its sendall goes through send."""
 
     def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         super().do_handshake(block)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         return super().send(data, flags)
 
     def recv(self, size: int = 1024, flags: int = 0) -> bytes:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         return super().recv(size, flags)
 
     def recv_into(self, buffer: Any, size: int | None = None, flags: int = 0) -> int:
-        self.settimeout(current.left_s())
+        self.settimeout(current_exchange.left_s())
         return super().recv_into(buffer, size, flags)
 
 
@@ -105,28 +105,30 @@ class _Plain(HTTPConnection):
     response_class = _FinalResponse
 
     def _new_conn(self) -> socket.socket:
-        current.phase = Phase.CONNECTING
+        current_exchange.phase = Phase.CONNECTING
         found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
         for left in range(len(found), 0, -1):
             family, kind, protocol, _, address = found[-left]
             connected = _PlainSocket(family, kind, protocol)
             try:
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connected.settimeout(current.left_s() / left)  # so that a first address which is dead leaves time
+                connected.settimeout(
+                    current_exchange.left_s() / left
+                )  # so that a first address which is dead leaves time
                 connected.connect(address)
             except OSError:
                 connected.close()
                 if left == 1:
                     raise
             else:
-                current.phase = Phase.SECURING
+                current_exchange.phase = Phase.TLS_HANDSHAKE
                 return connected
         raise OSError("no addresses")  # getaddrinfo has raised
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()  # a tunnel's CONNECT is not the request yet
-        current.phase = Phase.SENT
+        current_exchange.phase = Phase.SENT
         super().request(*args, **kwargs)
 
 
@@ -134,9 +136,9 @@ class _Tls(_Plain, HTTPSConnection):
     pass
 
 
-class PlainPool(HTTPConnectionPool):
+class PlainHttpPool(HTTPConnectionPool):
     ConnectionCls = _Plain
 
 
-class TlsPool(HTTPSConnectionPool):
+class TlsHttpPool(HTTPSConnectionPool):
     ConnectionCls = _Tls

@@ -63,7 +63,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountLimit:
     """One limit of a strategy. name: what its windows are counted under, see Quota.account. project: as in Quota."""
 
     project: str
@@ -81,7 +81,7 @@ class SharedCharge:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class QuotaGranted:
     """There is room, or there was and it is charged: for this strategy.
 
     shared: the charge in the ledger of a fleet, None where the device itself keeps the count.
@@ -92,26 +92,26 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class QuotaRefused:
     """No strategy has room. batch_full: a full batch was the only obstacle for at least one of them."""
 
     batch_full: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class QuotaUnknown:
     """Whoever keeps the count cannot be reached; it is asked again later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class QuotaPending:
     """The ledger cannot be asked now. within: what the device may accept without a credit meanwhile, in the order of
     the quotas that were asked for."""
 
-    within: tuple[Quota, ...]
+    local_quotas: tuple[Quota, ...]
 
 
-Grant = Granted | Refused | Unknown
+QuotaAnswer = QuotaGranted | QuotaRefused | QuotaUnknown
 
 
 class LimitsUnavailable(Exception):

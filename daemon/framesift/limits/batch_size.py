@@ -23,7 +23,7 @@ CREATE TABLE batch_there (
 ) WITHOUT ROWID;
 """
 
-KEPT_S = 90 * 86400.0  # how long an answer is kept: a device may be without a network for long
+RETENTION_S = 90 * 86400.0  # how long an answer is kept: a device may be without a network for long
 
 _MARK = (
     "(SELECT count(*) FROM charge WHERE charge.batch = {batch} AND NOT EXISTS"
@@ -32,7 +32,7 @@ _MARK = (
 )
 
 
-def use(cursor: sqlite3.Cursor, batch: str) -> int:
+def batch_size(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many datapoints the batch holds, or will hold once all that were accepted have arrived."""
     row = cursor.execute(
         "SELECT (SELECT count(*) FROM charge WHERE batch = ?1)"
@@ -43,7 +43,7 @@ def use(cursor: sqlite3.Cursor, batch: str) -> int:
     return int(row[0])
 
 
-def charged(cursor: sqlite3.Cursor, batch: str) -> int:
+def charged_count(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many credits of this device were ever charged to the batch."""
     row = cursor.execute(
         "SELECT (SELECT count(*) FROM charge WHERE batch = ?1 AND granted_by <> 'nobody')"
@@ -53,12 +53,12 @@ def charged(cursor: sqlite3.Cursor, batch: str) -> int:
     return int(row[0])
 
 
-def mark(cursor: sqlite3.Cursor, batch: str) -> int:
+def left_spool_count(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many datapoints that were charged to the batch are no longer on their way."""
     return int(cursor.execute(f"SELECT {_MARK.format(batch='?1')}", (batch,)).fetchone()[0])
 
 
-def seen(cursor: sqlite3.Cursor, batch: str, images: int, mark: int, now_s: float) -> None:
+def record_platform_size(cursor: sqlite3.Cursor, batch: str, images: int, mark: int, now_s: float) -> None:
     """The platform has `images` in the batch. mark: what `mark` said before the platform was asked."""
     cursor.execute(
         "INSERT OR REPLACE INTO batch_there (batch, images, mark, asked_at_s) VALUES (?, ?, ?, ?)",
@@ -66,12 +66,12 @@ def seen(cursor: sqlite3.Cursor, batch: str, images: int, mark: int, now_s: floa
     )
 
 
-def mark_again(cursor: sqlite3.Cursor) -> None:
+def refresh_left_spool_counts(cursor: sqlite3.Cursor) -> None:
     """For after charges were lost, on which the marks rely: what the platform said last is taken as if said now."""
     cursor.execute(f"UPDATE batch_there SET mark = {_MARK.format(batch='batch_there.batch')}")
 
 
-def past(cursor: sqlite3.Cursor, batch: str) -> None:
+def record_pruned_charge(cursor: sqlite3.Cursor, batch: str) -> None:
     """One of its charges is deleted, and still counts."""
     cursor.execute(
         "INSERT INTO batch_past (batch, images) VALUES (?, 1) ON CONFLICT (batch) DO UPDATE SET images = images + 1",
@@ -80,4 +80,4 @@ def past(cursor: sqlite3.Cursor, batch: str) -> None:
 
 
 def prune(cursor: sqlite3.Cursor, now_s: float) -> None:
-    cursor.execute("DELETE FROM batch_there WHERE asked_at_s < ?", (now_s - KEPT_S,))
+    cursor.execute("DELETE FROM batch_there WHERE asked_at_s < ?", (now_s - RETENTION_S,))

@@ -26,13 +26,13 @@ from datetime import timezone, tzinfo
 
 from framesift.clock.moment import Moment
 from framesift.limits import (
-    Grant,
-    Granted,
     Limit,
     Quota,
-    Refused,
+    QuotaAnswer,
+    QuotaGranted,
+    QuotaRefused,
+    QuotaUnknown,
     SharedCharge,
-    Unknown,
     Window,
     window_end,
     window_start,
@@ -78,18 +78,20 @@ CREATE TABLE seen (
 );
 """
 
-KEPT_S = 48 * 3600.0  # how long rows are kept after their day has ended, for frames that are charged late
-STEADY_S = 3600.0  # nothing is pruned until the clock has gone so long without a step: it may be about to step back
+RETENTION_S = 48 * 3600.0  # how long rows are kept after their day has ended, for frames that are charged late
+STABLE_CLOCK_S = (
+    3600.0  # nothing is pruned until the clock has gone so long without a step: it may be about to step back
+)
 
 # Accounts: the sink's sends, each strategy's charges, and what holds for every one of them.
 _SINK = "sink"
 _STRATEGY = "strategy "
 _EVERY = "every"
-SPENT = 1 << 40  # more than any limit: a window of which nobody knows how much is left
+EXHAUSTED = 1 << 40  # more than any limit: a window of which nobody knows how much is left
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class SendAllowance:
     """How many more may be sent now. until_s: Unix time at which there may be more room, None if it isn't short."""
 
     count: int
@@ -97,7 +99,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class AccountUsage:
     """Credits used of one account (a strategy of a policy) in the window that is open."""
 
     account: str
@@ -115,7 +117,7 @@ class _Exhausted:
     learned: Moment
 
     def holds(self, at_s: float, now: Moment) -> bool:
-        same_clock = self.learned.boot_id == now.boot_id and steps.between_s(self.learned, now) == 0.0
+        same_clock = self.learned.boot_id == now.boot_id and steps.step_between_s(self.learned, now) == 0.0
         return same_clock and self.start_s <= at_s < self.end_s
 
 
@@ -140,26 +142,28 @@ class LocalLimits:
 
     # --- before encoding ------------------------------------------------------------------------------------------
 
-    def ask(self, cursor: sqlite3.Cursor | None, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Grant:
+    def check(
+        self, cursor: sqlite3.Cursor | None, quotas: Sequence[Quota], captured: Moment, now: Moment
+    ) -> QuotaAnswer:
         """Whether a charge would be granted now. Without a cursor only what is known by heart: Unknown is then also
         the answer where it would have to look, and with one where the clock was set: only `charge` can tell then."""
-        at_s = captured.wall_as_of(now)
+        at_s = captured.wall_s_as_of(now)
         refunds = self._refunds
         batch_full = False
         for quota in quotas:
             known = self._by_heart(quota, at_s, now)
             if known is None:
-                if cursor is None or (quota.limits and steps.is_due(cursor, now)):
-                    return Unknown()
+                if cursor is None or (quota.limits and steps.has_clock_step(cursor, now)):
+                    return QuotaUnknown()
                 obstacle = self._obstacle(cursor, quota, at_s, now)
                 if obstacle is None:
-                    return Granted(quota.strategy)
+                    return QuotaGranted(quota.strategy)
                 known = obstacle.what
                 self._learn(quota, obstacle, refunds)
             batch_full |= known == quota.max_batch_images
-        return Refused(batch_full)
+        return QuotaRefused(batch_full)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """To be called after a refund is committed, or the database was replaced: windows may have room again."""
         with self._lock:
             self._refunds += 1
@@ -195,24 +199,24 @@ class LocalLimits:
         captured: Moment,
         now: Moment,
         granted_by: str = "local",
-    ) -> Grant:
+    ) -> QuotaAnswer:
         """Charges the first strategy that has room in all its windows and its batch; otherwise nobody."""
-        self.notice(cursor, now)
+        self.apply_clock_step(cursor, now)
         charged = cursor.execute("SELECT account FROM charge WHERE id = ?", (id,)).fetchone()
         for quota in quotas:
             if charged == (quota.account,):
-                return Granted(quota.strategy)
-        at_s = captured.wall_as_of(now)
+                return QuotaGranted(quota.strategy)
+        at_s = captured.wall_s_as_of(now)
         batch_full = False
         for quota in quotas:
             obstacle = self._obstacle(cursor, quota, at_s, now)
             if obstacle is None:
-                self.record(cursor, id, quota, captured, now, granted_by)
-                return Granted(quota.strategy)
+                self.record_charge(cursor, id, quota, captured, now, granted_by)
+                return QuotaGranted(quota.strategy)
             batch_full |= obstacle.what == quota.max_batch_images
-        return Refused(batch_full)
+        return QuotaRefused(batch_full)
 
-    def record(
+    def record_charge(
         self,
         cursor: sqlite3.Cursor,
         id: str,
@@ -223,9 +227,9 @@ class LocalLimits:
         shared: SharedCharge | None = None,
     ) -> None:
         """Writes down a credit that was granted, here or elsewhere."""
-        self.notice(cursor, now)
-        late.insert(cursor, id, quota, captured.wall_as_of(now), granted_by, shared)
-        steps.see(cursor, now)
+        self.apply_clock_step(cursor, now)
+        late.insert_charge(cursor, id, quota, captured.wall_s_as_of(now), granted_by, shared)
+        steps.record_time(cursor, now)
 
     def refund(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Takes the charge of `id` back, from the windows it was charged to. Call `forget` after the commit."""
@@ -239,7 +243,7 @@ class LocalLimits:
                 start_s = window_start(limit.window, at_s, self.zone)
                 return _Obstacle(limit, _Exhausted(start_s, until_s, now))
         most = quota.max_batch_images
-        if most is not None and batches.use(cursor, quota.batch) >= most:
+        if most is not None and batches.batch_size(cursor, quota.batch) >= most:
             return _Obstacle(most, _Exhausted(float("-inf"), float("inf"), now))
         return None
 
@@ -247,63 +251,63 @@ class LocalLimits:
         self, cursor: sqlite3.Cursor, account: str, window: Window, at_s: float, now: Moment
     ) -> tuple[int, float]:
         """How much counts in the window of a capture at `at_s`, and until when it won't be less, see steps.Span."""
-        span = steps.span(cursor, window, at_s, now, self.zone)
+        span = steps.counted_span(cursor, window, at_s, now, self.zone)
         count = _dated(cursor, account, window, span.start_s, span.end_s)
         if account == _SINK:
             # What has not ended may arrive in it, whenever it began.
             under_way = "SELECT count(*) FROM send WHERE until_s IS NULL AND NOT (at_s >= ? AND at_s < ?)"
             count += cursor.execute(under_way, (span.start_s, span.end_s)).fetchone()[0]
-        for apart in span.apart:
+        for apart in span.quarantined:
             # What an earlier boot began and this one has ended counts by its end.
             count += _dated(cursor, account, window, apart.start_s, apart.end_s, apart.start_s)
-            count += SPENT * (_dated(cursor, account, window, apart.ahead_s, apart.over_s) > 0)
+            count += EXHAUSTED * (_dated(cursor, account, window, apart.blocked_from_s, apart.blocked_until_s) > 0)
         return count, span.until_s
 
     # --- the sink's own brake -------------------------------------------------------------------------------------
 
-    def room(self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: Moment, most: int) -> Room:
+    def send_allowance(self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: Moment, most: int) -> SendAllowance:
         """How many of `most` may be sent now under the sink's limits."""
-        self.notice(cursor, now)
+        self.apply_clock_step(cursor, now)
         used = [self._count(cursor, _SINK, limit.window, now.wall_s, now) for limit in limits]
         left = [(limit.value - count, until_s) for limit, (count, until_s) in zip(limits, used, strict=True)]
         count = max(0, min([most, *(n for n, _ in left)]))
         # Once these are sent there is no room before all the windows that they fill have opened again.
         filled = [until_s for n, until_s in left if n <= count and n < most]
-        return Room(count, max(filled, default=None))
+        return SendAllowance(count, max(filled, default=None))
 
-    def send(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
+    def record_send_start(self, cursor: sqlite3.Cursor, id: str, now: Moment) -> None:
         """Records that `id` may reach the sink from now on, until `sent`."""
-        self.notice(cursor, now)
+        self.apply_clock_step(cursor, now)
         cursor.execute("INSERT INTO send (id, at_s) VALUES (?, ?)", (id, now.wall_s))
-        steps.see(cursor, now)
+        steps.record_time(cursor, now)
 
-    def sent(self, cursor: sqlite3.Cursor, id: str | None, now: Moment) -> None:
+    def record_send_end(self, cursor: sqlite3.Cursor, id: str | None, now: Moment) -> None:
         """Records that `id` (None: whatever was on its way when the program ended) reaches the sink no more."""
-        self.notice(cursor, now)
+        self.apply_clock_step(cursor, now)
         which = "until_s IS NULL" if id is None else "until_s IS NULL AND id = ?2"
         cursor.execute(f"UPDATE send SET until_s = ?1 WHERE {which}", (now.wall_s,) if id is None else (now.wall_s, id))
 
-    def unsend(self, cursor: sqlite3.Cursor, id: str) -> None:
+    def cancel_send(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Takes the last record of `id` back: it was not sent after all."""
         cursor.execute("DELETE FROM send WHERE seq = (SELECT max(seq) FROM send WHERE id = ?)", (id,))
 
     # --- steps of the clock ---------------------------------------------------------------------------------------
 
-    def notice(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+    def apply_clock_step(self, cursor: sqlite3.Cursor, now: Moment) -> None:
         """Dates all rows by the clock as it reads now. Every other method that writes or decides does so first."""
-        stepped = steps.notice(cursor, now)
+        stepped = steps.apply_clock_step(cursor, now)
         if stepped or self._steady_since is None or self._steady_since.boot_id != now.boot_id:
             self._steady_since = now
 
-    def spend_open_windows(self, cursor: sqlite3.Cursor, now: Moment) -> None:
+    def exhaust_open_windows(self, cursor: sqlite3.Cursor, now: Moment) -> None:
         """Leaves no room for anybody in the windows that are open: what was charged to them isn't known any more."""
-        self.notice(cursor, now)
+        self.apply_clock_step(cursor, now)
         for window in Window:
             cursor.execute(
                 "INSERT INTO carried (account, window, at_s, amount) VALUES (?, ?, ?, ?)",
-                (_EVERY, window.value, now.wall_s, SPENT),
+                (_EVERY, window.value, now.wall_s, EXHAUSTED),
             )
-        steps.see(cursor, now)
+        steps.record_time(cursor, now)
 
     # --- housekeeping and looking ---------------------------------------------------------------------------------
 
@@ -312,11 +316,11 @@ class LocalLimits:
 
         Charges of datapoints that are still in the spool stay: they are the permission to leave.
         """
-        self.notice(cursor, now)
-        steps.tidy(cursor, now)
-        if self._steady_since is None or self._steady_since.age_s(now) < STEADY_S:
+        self.apply_clock_step(cursor, now)
+        steps.release_quarantined(cursor, now)
+        if self._steady_since is None or self._steady_since.age_s(now) < STABLE_CLOCK_S:
             return 0
-        before_s = window_start(Window.DAILY, now.wall_s, self.zone) - KEPT_S
+        before_s = window_start(Window.DAILY, now.wall_s, self.zone) - RETENTION_S
         # What a ledger has dated is for `prune_shared`: this clock may have been wrong when it was charged, or be now.
         old = _forget(cursor, "shared_at_s IS NULL AND at_s < ?", before_s, most)
         batches.prune(cursor, now.wall_s)
@@ -331,14 +335,14 @@ class LocalLimits:
         """The same for charges of which a ledger knows, by its clock: no audit asks for those before `before_s`."""
         return _forget(cursor, "shared_at_s < ?", before_s, most)
 
-    def used(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[Used, ...]:
+    def usage(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[AccountUsage, ...]:
         """Credits used of every account in the windows that are open now."""
-        day = steps.span(cursor, Window.DAILY, now.wall_s, now, self.zone)
+        day = steps.counted_span(cursor, Window.DAILY, now.wall_s, now, self.zone)
         accounts = cursor.execute(
             "SELECT DISTINCT account FROM charge WHERE at_s >= ? ORDER BY account", (day.start_s,)
         ).fetchall()
         return tuple(
-            Used(
+            AccountUsage(
                 account,
                 window,
                 self._count(cursor, _STRATEGY + account, window, now.wall_s, now)[0],
@@ -349,14 +353,14 @@ class LocalLimits:
         )
 
 
-def grant_by_hand(cursor: sqlite3.Cursor, id: str, account: str, batch: str, project: str | None, now: Moment) -> None:
+def grant_manually(cursor: sqlite3.Cursor, id: str, account: str, batch: str, project: str | None, now: Moment) -> None:
     """Somebody overrides the limits for `id`, unless it holds a credit; it counts in the windows that are open now."""
-    steps.notice(cursor, now)
+    steps.apply_clock_step(cursor, now)
     cursor.execute(
         "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by, project) VALUES (?, ?, ?, ?, 'hand', ?)",
         (id, account, batch, now.wall_s, project or ""),
     )
-    steps.see(cursor, now)
+    steps.record_time(cursor, now)
 
 
 def _dated(
@@ -393,5 +397,5 @@ def _forget(cursor: sqlite3.Cursor, old: str, before_s: float, most: int) -> int
     ).fetchall()
     for id, batch in found:
         cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
-        batches.past(cursor, batch)
+        batches.record_pruned_charge(cursor, batch)
     return len(found)

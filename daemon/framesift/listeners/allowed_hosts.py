@@ -9,15 +9,15 @@ from framesift.listeners.http1 import Head
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
-def is_local(head: Head, listens_at: str) -> bool:
+def has_allowed_host(head: Head, listen_host: str) -> bool:
     """Whether this machine is called by a name of its own. listens_at: the address of the door, which is one too."""
-    return _is_own(head.get("host"), listens_at)
+    return _is_own(head.get("host"), listen_host)
 
 
-def is_of_foreign_page(head: Head, listens_at: str) -> bool:
+def has_foreign_origin(head: Head, listen_host: str) -> bool:
     """Whether a browser says that a page from another machine sends this."""
     origin = head.get("origin")
-    return bool(origin) and not _is_own(origin.partition("://")[2], listens_at)
+    return bool(origin) and not _is_own(origin.partition("://")[2], listen_host)
 
 
 def _is_own(place: str, listens_at: str) -> bool:

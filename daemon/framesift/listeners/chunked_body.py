@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 
 # A tenth of a millisecond's work: fifty who send small chunks together keep others waiting for a few milliseconds.
-MOST_AT_ONCE = 128
+MAX_CHUNKS_PER_READ = 128
 _LONGEST_LINE = 1024
 _MOST_TRAILERS = 100
 _LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]{0,16}(?:;[^\r\n]{0,990})?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n")
 
 
-class BadChunks(ValueError):
+class BadChunkedBody(ValueError):
     """These are none; the text says why."""
 
 
-class Chunks:
+class ChunkedDecoder:
     """One body, read block by block. ended: all of it has been read."""
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class Chunks:
         self._left = 0  # bytes of its content
         self._trailers: int | None = None  # so many have been read; None before the last chunk
 
-    def read(self, block: bytes) -> tuple[int, bytes]:
+    def decode(self, block: bytes) -> tuple[int, bytes]:
         """How many of these bytes were read, and what they hold. What is left is to come again with more behind it: the
-        beginning of a line, what follows the body, or more than MOST_AT_ONCE chunks. Raises BadChunks."""
+        beginning of a line, what follows the body, or more than MOST_AT_ONCE chunks. Raises BadChunkedBody."""
         at = 0
         contents = []
-        for _ in range(MOST_AT_ONCE):
+        for _ in range(MAX_CHUNKS_PER_READ):
             if self._inside:
                 end = at + self._left
                 content = block[at:end]
@@ -44,7 +44,7 @@ class Chunks:
                 behind = block[at : at + 2]
                 if self._left or behind != b"\r\n":
                     if not self._left and not b"\r\n".startswith(behind):
-                        raise BadChunks("a chunk is longer than it says")
+                        raise BadChunkedBody("a chunk is longer than it says")
                     break
                 at += 2
                 self._inside = False
@@ -64,10 +64,10 @@ class Chunks:
         """Where it stopped reading."""
         while not self.ended and (line := _line(block, at)) is not None:
             if self._trailers is None:
-                raise BadChunks("a chunk's length is a hexadecimal number")
+                raise BadChunkedBody("a chunk's length is a hexadecimal number")
             self.ended = line == b"\r\n"
             if not self.ended and (self._trailers == _MOST_TRAILERS or _TRAILER.fullmatch(line) is None):
-                raise BadChunks("the trailers are too many, or one is not a name, a colon and a value")
+                raise BadChunkedBody("the trailers are too many, or one is not a name, a colon and a value")
             self._trailers += 1
             at += len(line)
         return at
@@ -77,7 +77,7 @@ def _line(block: bytes, at: int) -> bytes | None:
     """None where its end has not come yet."""
     end = block.find(b"\n", at, at + _LONGEST_LINE) + 1
     if end and block[end - 2 : end] != b"\r\n":
-        raise BadChunks("a chunk's line ends in a line feed alone")
+        raise BadChunkedBody("a chunk's line ends in a line feed alone")
     if not end and len(block) - at >= _LONGEST_LINE:
-        raise BadChunks("a chunk's line is too long")
+        raise BadChunkedBody("a chunk's line is too long")
     return block[at:end] if end else None

@@ -14,64 +14,64 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from framesift.listeners.http1 import BadHttp, Head, Reader, farewell, head_ahead, read_head
+from framesift.listeners.http1 import BadHttp, Head, HttpReader, parse_buffered_head, read_head, send_last_response
 
-MOST_CONNECTIONS = 256
+MAX_CONNECTIONS = 256
 HEAD_WITHIN_S = 10.0
 # How long whoever is in the middle of something may say nothing, and leave what it is told untaken. A radio link that
 # is lost comes back within that, or not at all.
-SILENT_S = 60.0
+IDLE_TIMEOUT_S = 60.0
 # Whoever is slower is the first to go where there is no room.
-LEAST_BYTES_PER_S = 1024
+MIN_BYTES_PER_S = 1024
 # What those who have only just come have for a start, so that they don't push each other out unheard.
 _HEARD_WITHIN_S = 1.0
-_LEAST_UNHEARD = MOST_CONNECTIONS // 2
+_LEAST_UNHEARD = MAX_CONNECTIONS // 2
 
 
-class Places:
+class ConnectionSlots:
     """Each in the order in which they became what they are."""
 
     def __init__(self) -> None:
-        self.unheard: dict[Connection, None] = {}
-        self.idle: dict[Connection, None] = {}
-        self.busy: dict[Connection, None] = {}
+        self.without_request: dict[ClientConnection, None] = {}
+        self.idle: dict[ClientConnection, None] = {}
+        self.busy: dict[ClientConnection, None] = {}
 
     def __len__(self) -> int:
-        return len(self.unheard) + len(self.idle) + len(self.busy)
+        return len(self.without_request) + len(self.idle) + len(self.busy)
 
-    def all(self) -> list[Connection]:
-        return [*self.unheard, *self.idle, *self.busy]
+    def all(self) -> list[ClientConnection]:
+        return [*self.without_request, *self.idle, *self.busy]
 
-    def come(self, one: Connection, now_s: float) -> None:
+    def add(self, one: ClientConnection, now_s: float) -> None:
         one.since_s = now_s
-        self.unheard[one] = None
+        self.without_request[one] = None
 
-    def move(self, one: Connection, where: dict[Connection, None], now_s: float) -> None:
-        if self.leave(one):  # else somebody else has its place already
+    def move(self, one: ClientConnection, where: dict[ClientConnection, None], now_s: float) -> None:
+        if self.remove(one):  # else somebody else has its place already
             one.since_s = now_s
             where[one] = None
 
-    def leave(self, one: Connection) -> bool:
+    def remove(self, one: ClientConnection) -> bool:
         """Says whether it was there."""
-        return any(where.pop(one, self) is None for where in (self.unheard, self.idle, self.busy))
+        return any(where.pop(one, self) is None for where in (self.without_request, self.idle, self.busy))
 
-    def dispensable(self, now_s: float) -> Connection | None:
+    def next_to_close(self, now_s: float) -> ClientConnection | None:
         """Who is to go first; None where all have their places by right."""
-        unheard, idle = next(iter(self.unheard), None), next(iter(self.idle), None)
+        unheard, idle = next(iter(self.without_request), None), next(iter(self.idle), None)
         if unheard is not None and now_s - unheard.since_s > _HEARD_WITHIN_S:
             return unheard
         slow = next((one for one in self.busy if one.is_slow(now_s)), None)
-        return slow or (unheard if idle is None or len(self.unheard) > _LEAST_UNHEARD else idle)
+        return slow or (unheard if idle is None or len(self.without_request) > _LEAST_UNHEARD else idle)
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class ClientConnection:
     """One client. since_s: when it became what it is, in the loop's time. busy: it has asked for something and is not
     answered yet. stopping: this answer is the last."""
 
-    reader: Reader
+    reader: HttpReader
     writer: asyncio.StreamWriter
-    places: Places = field(repr=False)
+    slots: ConnectionSlots = field(repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
     since_s: float = 0.0
     busy: bool = False
@@ -83,42 +83,42 @@ class Connection:
         """What is asked next; None where nothing is within idle_s, or the client has ended. within_s: from its first
         byte to its last. Raises BadHttp, Cut."""
         reader, loop = self.reader, asyncio.get_running_loop()
-        self.busy, reader.owes = False, True
-        self._arrived_before = reader.arrived_bytes - len(reader.ahead)
+        self.busy, reader.data_expected = False, True
+        self._arrived_before = reader.received_bytes - len(reader.buffered)
         if self._asked:
-            self.places.move(self, self.places.idle, loop.time())
-        if reader.ahead:  # it doesn't wait for answers; others have their turn all the same
+            self.slots.move(self, self.slots.idle, loop.time())
+        if reader.buffered:  # it doesn't wait for answers; others have their turn all the same
             await asyncio.sleep(0)
         else:
             try:
-                if not await asyncio.wait_for(reader.more(), idle_s):
+                if not await asyncio.wait_for(reader.fill(), idle_s):
                     return None
             except asyncio.TimeoutError:
                 return None
         try:
-            head = head_ahead(reader) or await asyncio.wait_for(read_head(reader), within_s)
+            head = parse_buffered_head(reader) or await asyncio.wait_for(read_head(reader), within_s)
         except asyncio.TimeoutError:
             raise BadHttp(408, f"the head did not arrive within {within_s:g} s") from None
         if head is not None:
             self.busy = self._asked = True
-            self.places.move(self, self.places.busy, loop.time())
+            self.slots.move(self, self.slots.busy, loop.time())
         return head
 
-    async def farewell(self, content: bytes) -> None:
+    async def send_last_response(self, content: bytes) -> None:
         """Its last answer."""
-        self.is_served()
-        await farewell(self.reader, self.writer, content)
+        self.mark_served()
+        await send_last_response(self.reader, self.writer, content)
 
-    def is_served(self) -> None:
+    def mark_served(self) -> None:
         """It has all it can expect."""
-        self.places.move(self, self.places.unheard, asyncio.get_running_loop().time())
+        self.slots.move(self, self.slots.without_request, asyncio.get_running_loop().time())
 
     def is_slow(self, now_s: float) -> bool:
         """Whether its request comes too slowly."""
-        arrived = self.reader.arrived_bytes - self._arrived_before
-        return self.silent_s(now_s) is not None and arrived < LEAST_BYTES_PER_S * (now_s - self.since_s)
+        arrived = self.reader.received_bytes - self._arrived_before
+        return self.idle_s(now_s) is not None and arrived < MIN_BYTES_PER_S * (now_s - self.since_s)
 
-    def silent_s(self, now_s: float) -> float | None:
+    def idle_s(self, now_s: float) -> float | None:
         """For how long its request's next byte has been waited for; None where nobody waits, or it need not come."""
-        since_s = self.reader.waits_since_s
-        return None if since_s is None or not self.reader.owes else now_s - since_s
+        since_s = self.reader.waiting_since_s
+        return None if since_s is None or not self.reader.data_expected else now_s - since_s

@@ -19,34 +19,34 @@ from typing import Any, NoReturn
 from framesift.clock.moment import Moment
 from framesift.config.schema import NAME_PATTERN
 from framesift.listeners import pictures
-from framesift.listeners.multipart import BadForm, Part, boundary_of, parts
+from framesift.listeners.multipart import BadMultipart, FormPart, boundary_of, parse_parts
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import MOST_OBJECTS, Prediction, Stub, Task
+from framesift.prediction.prediction import MAX_OBJECTS, Prediction, Stub, Task
 
-MOST_ITEMS = 32
+MAX_ITEMS = 32
 # Each value of a JSON document costs far more memory than its text: this many, and no more, are ever made.
-MOST_VALUES = 500_000
-OLDEST_S = 48 * 3600.0  # for so long it is known what was charged when
-LARGEST_SKEW_S = 60.0
+MAX_VALUES = 500_000
+MAX_AGE_S = 48 * 3600.0  # for so long it is known what was charged when
+MAX_SKEW_S = 60.0
 
 _KEYS = ("image", "prediction", "stream", "captured_at", "task")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
-_LONGEST_IMAGE_TEXT = pictures.MOST_BYTES * 3 // 2  # base64 of the largest picture, with its line ends
+_LONGEST_IMAGE_TEXT = pictures.MAX_BYTES * 3 // 2  # base64 of the largest picture, with its line ends
 _NUMBERS = ("x", "y", "width", "height", "confidence")
 
 
-class Fault(Exception):
+class InvalidRequest(Exception):
     """What is wrong. where: the place in what was sent, "" for the whole of it."""
 
     def __init__(self, status: int, why: str, where: str = "") -> None:
         super().__init__(why)
         self.status = status
-        self.why = why
+        self.message = why
         self.where = where
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SubmittedItem:
     """One datapoint as it was sent, not looked at yet. where: its place. image: bytes, or base64 in a text."""
 
     where: str
@@ -56,7 +56,7 @@ class Item:
     captured_at: Any
     task: Any
 
-    def at(self, key: str) -> str:
+    def path_of(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key
 
 
@@ -64,21 +64,21 @@ class Item:
 class Submission:
     """is_batch: whether the answer is a list."""
 
-    items: tuple[Item, ...]
+    items: tuple[SubmittedItem, ...]
     is_batch: bool
 
 
-def read(content_type: str, body: bytes | bytearray) -> Submission:
+def parse_submission(content_type: str, body: bytes | bytearray) -> Submission:
     """Raises Fault."""
     boundary = boundary_of(content_type)
     if boundary is not None:
         try:
-            return _of_form(parts(body, boundary))
-        except BadForm as error:
-            raise Fault(400, f"this is no multipart/form-data: {error}") from None
+            return _of_form(parse_parts(body, boundary))
+        except BadMultipart as error:
+            raise InvalidRequest(400, f"this is no multipart/form-data: {error}") from None
     if content_type.partition(";")[0].strip().lower() == "application/json":
         return _of_json(body)
-    raise Fault(
+    raise InvalidRequest(
         415, f"Content-Type is multipart/form-data or application/json, not {content_type[:80]!r}", "Content-Type"
     )
 
@@ -86,26 +86,26 @@ def read(content_type: str, body: bytes | bytearray) -> Submission:
 # -- a form
 
 
-def _of_form(sent: tuple[Part, ...]) -> Submission:
+def _of_form(sent: tuple[FormPart, ...]) -> Submission:
     """Each part `image` begins a datapoint. What stands before the first one holds for all."""
     images = sum(1 for part in sent if part.name == "image")
     if not images:
-        raise Fault(400, "a part called image is missing", "image")
+        raise InvalidRequest(400, "a part called image is missing", "image")
     _check_count(images)
     for_all: dict[str, Any] = {}
     each: list[dict[str, Any]] = []
     for part in sent:
         if part.name not in _KEYS:
-            raise Fault(400, f"{part.name[:60]!r} is not one of {', '.join(_KEYS)}")
+            raise InvalidRequest(400, f"{part.name[:60]!r} is not one of {', '.join(_KEYS)}")
         if part.name == "image":
             each.append({"image": part.content})
             continue
         known = each[-1] if each else for_all
         if part.name in known:
-            raise Fault(400, "there are two of them for one image", part.name)
+            raise InvalidRequest(400, "there are two of them for one image", part.name)
         if part.name == "prediction":
             if images > 1 and not each:
-                raise Fault(400, "of several images, each stands before its prediction", "prediction")
+                raise InvalidRequest(400, "of several images, each stands before its prediction", "prediction")
             known["prediction"] = part.content
         else:
             known[part.name] = _text(part)
@@ -115,43 +115,43 @@ def _of_form(sent: tuple[Part, ...]) -> Submission:
     )
 
 
-def _text(part: Part) -> str:
+def _text(part: FormPart) -> str:
     try:
         if len(part.content) <= 200:
             return part.content.decode()
     except UnicodeDecodeError:
         pass
-    raise Fault(400, "a text of at most 200 bytes is allowed", part.name)
+    raise InvalidRequest(400, "a text of at most 200 bytes is allowed", part.name)
 
 
 # -- JSON
 
 
 def _of_json(body: bytes | bytearray) -> Submission:
-    sent = parsed(body, "")
+    sent = parse_json(body, "")
     if not isinstance(sent, dict):
-        raise Fault(400, f"a JSON object is allowed, not {_kind(sent)}")
+        raise InvalidRequest(400, f"a JSON object is allowed, not {_kind(sent)}")
     if "datapoints" not in sent:
         return Submission((_item(sent, ""),), False)
     items = sent["datapoints"]
     if len(sent) > 1 or not isinstance(items, list) or not items:
-        raise Fault(400, "datapoints stands alone, and is a list of one or more", "datapoints")
+        raise InvalidRequest(400, "datapoints stands alone, and is a list of one or more", "datapoints")
     _check_count(len(items))
     return Submission(tuple(_item(item, f"datapoints[{number}]") for number, item in enumerate(items)), True)
 
 
-def parsed(text: bytes | bytearray, where: str) -> Any:
+def parse_json(text: bytes | bytearray, where: str) -> Any:
     """JSON of bounded cost. Raises Fault."""
-    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise Fault(413, f"this JSON has more than {MOST_VALUES:,} values", where)
+    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise InvalidRequest(413, f"this JSON has more than {MAX_VALUES:,} values", where)
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
-        raise Fault(400, "this JSON is nested too deep", where) from None
+        raise InvalidRequest(400, "this JSON is nested too deep", where) from None
     except ValueError as error:  # undecodable bytes and endless digits are ValueErrors too
         why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)[:100]
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise Fault(400, f"this is no JSON: {why}{at}", where) from None
+        raise InvalidRequest(400, f"this is no JSON: {why}{at}", where) from None
 
 
 def _no_number(name: str) -> NoReturn:
@@ -163,51 +163,53 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_number(text[:40])
 
 
-def _item(sent: object, where: str) -> Item:
+def _item(sent: object, where: str) -> SubmittedItem:
     """What is no datapoint at all is found out when its turn comes, so that it doesn't stop the others."""
     known = sent if isinstance(sent, dict) else {}
     if not isinstance(sent, dict) or set(sent) - set(_KEYS):
         unknown = _kind(sent) if not isinstance(sent, dict) else repr(min(map(str, set(sent) - set(_KEYS)))[:60])
-        known = {"image": Fault(400, f"a datapoint is an object of {', '.join(_KEYS)}; this is {unknown}", where)}
-    return Item(where, *(known.get(key) for key in _KEYS))
+        known = {
+            "image": InvalidRequest(400, f"a datapoint is an object of {', '.join(_KEYS)}; this is {unknown}", where)
+        }
+    return SubmittedItem(where, *(known.get(key) for key in _KEYS))
 
 
 def _check_count(count: int) -> None:
-    if count > MOST_ITEMS:
-        raise Fault(413, f"there are {count} datapoints; at most {MOST_ITEMS} are allowed", "datapoints")
+    if count > MAX_ITEMS:
+        raise InvalidRequest(413, f"there are {count} datapoints; at most {MAX_ITEMS} are allowed", "datapoints")
 
 
 # -- one item
 
 
-def stream_of(item: Item, otherwise: str) -> str:
+def stream_of(item: SubmittedItem, otherwise: str) -> str:
     if item.stream is None:
         return otherwise
     if not isinstance(item.stream, str) or re.fullmatch(NAME_PATTERN, item.stream) is None:
         allowed = "1 to 64 letters, digits, dots, hyphens and underscores are allowed, the first a letter or digit"
-        raise Fault(400, f"{item.stream!r:.80}: {allowed}", item.at("stream"))
+        raise InvalidRequest(400, f"{item.stream!r:.80}: {allowed}", item.path_of("stream"))
     return item.stream
 
 
-def image_of(item: Item) -> bytes:
+def image_of(item: SubmittedItem) -> bytes:
     """The file's bytes. Raises Fault."""
-    if isinstance(item.image, Fault):
+    if isinstance(item.image, InvalidRequest):
         raise item.image
     if isinstance(item.image, bytes):
         return item.image
-    where = item.at("image")
+    where = item.path_of("image")
     if not isinstance(item.image, str):
-        raise Fault(400, f"base64 of a JPEG or PNG is allowed, not {_kind(item.image)}", where)
+        raise InvalidRequest(400, f"base64 of a JPEG or PNG is allowed, not {_kind(item.image)}", where)
     try:
-        return from_base64(item.image)
+        return decode_base64(item.image)
     except ValueError as error:
-        raise Fault(413 if len(item.image) > _LONGEST_IMAGE_TEXT else 400, str(error), where) from None
+        raise InvalidRequest(413 if len(item.image) > _LONGEST_IMAGE_TEXT else 400, str(error), where) from None
 
 
-def from_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """With or without the beginning of a data URL, and with line ends. Raises ValueError."""
     if len(text) > _LONGEST_IMAGE_TEXT:
-        raise ValueError(f"it is base64 of more than {pictures.MOST_BYTES:,} bytes, the most that are allowed")
+        raise ValueError(f"it is base64 of more than {pictures.MAX_BYTES:,} bytes, the most that are allowed")
     found = _DATA_URL.match(text)
     try:
         return base64.b64decode("".join(text[found.end() if found else 0 :].split()), validate=True)
@@ -215,23 +217,25 @@ def from_base64(text: str) -> bytes:
         raise ValueError("it is no base64 (RFC 4648, with its padding)") from None
 
 
-def captured_of(item: Item, now: Moment) -> Moment | None:
+def captured_of(item: SubmittedItem, now: Moment) -> Moment | None:
     """When the picture was taken, None for now. Raises Fault.
 
     Up to a minute ahead is another clock, and now; more is refused, and so is what is older than 48 hours, for which
     nobody knows any more what was charged. While this machine's own clock is not set, nothing can be compared: now.
     """
-    value, where = item.captured_at, item.at("captured_at")
+    value, where = item.captured_at, item.path_of("captured_at")
     if value is None or not now.clock_is_set:
         return None
     at_s = _unix_s(value)
     if at_s is None:
         allowed = 'Unix seconds, or ISO 8601 with a zone as "2026-09-10T12:00:00+00:00", is allowed'
-        raise Fault(400, f"{value!r:.80}: {allowed}", where)
+        raise InvalidRequest(400, f"{value!r:.80}: {allowed}", where)
     age_s = now.wall_s - at_s
-    if not -LARGEST_SKEW_S <= age_s <= OLDEST_S:
+    if not -MAX_SKEW_S <= age_s <= MAX_AGE_S:
         allowed = "from 48 hours ago until now is allowed (and a minute ahead, for a clock that is fast)"
-        raise Fault(422, f"{value!r:.80} is {'in the future' if age_s < 0 else 'too long ago'}: {allowed}", where)
+        raise InvalidRequest(
+            422, f"{value!r:.80} is {'in the future' if age_s < 0 else 'too long ago'}: {allowed}", where
+        )
     age_s = max(0.0, age_s)
     return Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
 
@@ -254,74 +258,74 @@ def _of_iso(text: str) -> float:
     return moment.timestamp()
 
 
-def prediction_of(item: Item, width: int, height: int) -> Prediction:
+def prediction_of(item: SubmittedItem, width: int, height: int) -> Prediction:
     """For a picture of that size, in pixels. Raises Fault."""
     task = _task(item)
-    where = item.at("prediction")
-    sent = parsed(item.prediction, where) if isinstance(item.prediction, bytes) else item.prediction
+    where = item.path_of("prediction")
+    sent = parse_json(item.prediction, where) if isinstance(item.prediction, bytes) else item.prediction
     if sent is None:
         return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height)
     if isinstance(sent, dict) and not sent.get("is_stub"):
         # What a model's answer may lack, a sender did not mean.
         if not isinstance(sent.get("image"), dict | None):
-            raise Fault(422, "an object of width and height is allowed", f"{where}.image")
+            raise InvalidRequest(422, "an object of width and height is allowed", f"{where}.image")
         if "top" in sent and not isinstance(sent.get("predictions"), list):
-            raise Fault(422, "with top, a list of classes is allowed", f"{where}.predictions")
+            raise InvalidRequest(422, "with top, a list of classes is allowed", f"{where}.predictions")
     try:
-        prediction = wire.parse(sent, width=width, height=height, task=task)
+        prediction = wire.parse_prediction(sent, width=width, height=height, task=task)
     except ValueError as error:
-        raise Fault(422, str(error)[:300], where) from None
+        raise InvalidRequest(422, str(error)[:300], where) from None
     if (prediction.width, prediction.height) != (width, height):
         of = f"{prediction.width} x {prediction.height}"
-        raise Fault(
+        raise InvalidRequest(
             422,
             f"it is for a picture of {of} pixels, but this one has {width} x {height}, turned as its EXIF says",
             f"{where}.image",
         )
-    if prediction.dropped:
+    if prediction.dropped_count:
         raise _dropped(sent, width, height, where)
     return prediction
 
 
-def _task(item: Item) -> Task | None:
+def _task(item: SubmittedItem) -> Task | None:
     if item.task is None:
         return None
     try:
         return Task(item.task)
     except ValueError:
         allowed = ", ".join(str(task) for task in Task)
-        raise Fault(400, f"{item.task!r:.80} is not one of {allowed}", item.at("task")) from None
+        raise InvalidRequest(400, f"{item.task!r:.80} is not one of {allowed}", item.path_of("task")) from None
 
 
-def _dropped(sent: Mapping[str, Any], width: int, height: int, where: str) -> Fault:
+def _dropped(sent: Mapping[str, Any], width: int, height: int, where: str) -> InvalidRequest:
     """The first object of a prediction that is malformed, and what in it, as far as that can be said."""
     objects = sent["predictions"]
     where = f"{where}.predictions"
-    if len(objects) > MOST_OBJECTS:
-        return Fault(422, f"there are {len(objects):,} objects; at most {MOST_OBJECTS:,} are allowed", where)
+    if len(objects) > MAX_OBJECTS:
+        return InvalidRequest(422, f"there are {len(objects):,} objects; at most {MAX_OBJECTS:,} are allowed", where)
     if not isinstance(objects, list):
-        return Fault(422, "each is a class with its confidence, a number from 0 to 1, and its class_id", where)
+        return InvalidRequest(422, "each is a class with its confidence, a number from 0 to 1, and its class_id", where)
     labels = "top" in sent
     for number, item in enumerate(objects):
         alone = {"image": {"width": width, "height": height}, "predictions": [item], **({"top": ""} if labels else {})}
-        if wire.parse(alone).dropped:
+        if wire.parse_prediction(alone).dropped_count:
             return _malformed(item, f"{where}[{number}]", labels)
-    return Fault(422, "an object of it is malformed", where)
+    return InvalidRequest(422, "an object of it is malformed", where)
 
 
-def _malformed(item: object, where: str, labels: bool) -> Fault:
+def _malformed(item: object, where: str, labels: bool) -> InvalidRequest:
     if not isinstance(item, dict):
-        return Fault(422, f"an object is allowed, not {_kind(item)}", where)
+        return InvalidRequest(422, f"an object is allowed, not {_kind(item)}", where)
     for name in ("confidence",) if labels else _NUMBERS:
         value = item.get(name)
-        least = -wire.FARTHEST_PIXEL if name in ("x", "y") else 0.0
+        least = -wire.MAX_COORDINATE if name in ("x", "y") else 0.0
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is None or not is_number or not least <= value <= wire.FARTHEST_PIXEL:
+        if value is None or not is_number or not least <= value <= wire.MAX_COORDINATE:
             allowed = f"a number{'' if name in ('x', 'y') else ' from 0 on'}"
-            return Fault(422, f"{value!r:.60} is not allowed: {allowed}", f"{where}.{name}")
+            return InvalidRequest(422, f"{value!r:.60} is not allowed: {allowed}", f"{where}.{name}")
     if not isinstance(item.get("class"), str) or not item["class"].strip():
-        return Fault(422, f"{item.get('class')!r:.60} is not allowed: the name of a class", f"{where}.class")
-    return Fault(422, "its points, rle, keypoints or class are malformed", where)
+        return InvalidRequest(422, f"{item.get('class')!r:.60} is not allowed: the name of a class", f"{where}.class")
+    return InvalidRequest(422, "its points, rle, keypoints or class are malformed", where)
 
 
 def _kind(value: object) -> str:

@@ -7,34 +7,34 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from framesift.listeners.body_copies import Kept
+from framesift.listeners.body_copies import BodyCopy
 from framesift.listeners.http1 import (
     BadHttp,
-    Cut,
+    BodyPiece,
     Framing,
+    FramingKind,
     Head,
-    Kind,
-    Piece,
-    Reader,
-    framing_of_answer,
-    pieces,
+    HttpReader,
+    TruncatedMessage,
+    framing_of_response,
+    read_body,
     read_head,
 )
-from framesift.listeners.server import LACKS, NoDescriptor
+from framesift.listeners.server import OUT_OF_RESOURCES, DescriptorsExhausted
 
 _CONNECT_WITHIN_S = 10.0
 
 
 @dataclass(eq=False, slots=True)
-class Upstream:
+class UpstreamConnection:
     """A connection to the server. served: it has carried an answer already."""
 
-    reader: Reader
+    reader: HttpReader
     writer: asyncio.StreamWriter
-    served: bool = False
+    has_responded: bool = False
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         return not self.reader.ended.is_set() and not self.writer.is_closing()
 
     def close(self) -> None:
@@ -42,26 +42,26 @@ class Upstream:
             self.writer.close()
 
 
-class NotReached(Exception):
+class UpstreamUnreachable(Exception):
     """Nobody took the connection; the text says why."""
 
 
-async def connect(host: str, port: int) -> Upstream:
-    """Raises NotReached, NoDescriptor."""
+async def connect_upstream(host: str, port: int) -> UpstreamConnection:
+    """Raises UpstreamUnreachable, NoDescriptor."""
     loop = asyncio.get_running_loop()
-    reader = Reader()
+    reader = HttpReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     try:
         transport, _ = await asyncio.wait_for(loop.create_connection(lambda: protocol, host, port), _CONNECT_WITHIN_S)
     except (OSError, asyncio.TimeoutError) as error:
-        if isinstance(error, OSError) and error.errno in LACKS:
-            raise NoDescriptor from None
-        raise NotReached(getattr(error, "strerror", None) or "it does not answer") from None
-    return Upstream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+            raise DescriptorsExhausted from None
+        raise UpstreamUnreachable(getattr(error, "strerror", None) or "it does not answer") from None
+    return UpstreamConnection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
 
 @dataclass(eq=False, slots=True)
-class Request:
+class ForwardedRequest:
     """A request under way. raw_head: as the server is to get it. rest: of its body, what was not read yet. held: what
     was, as it came; may be the copy itself. following: a piece that was read too, but found no room. copy: None where
     nothing is kept of it. continued: its client was told already to go on with its body. fed: it has been passed,
@@ -71,127 +71,139 @@ class Request:
     head: Head
     raw_head: bytes = field(repr=False)
     framing: Framing
-    rest: AsyncGenerator[Piece, None]
-    copy: Kept | None
-    held: Kept | None = None
-    following: Piece | None = None
-    continued: bool = False
-    fed: asyncio.Event = field(default_factory=asyncio.Event)
-    is_whole: bool = False
+    remaining_body: AsyncGenerator[BodyPiece, None]
+    copy: BodyCopy | None
+    read_ahead: BodyCopy | None = None
+    pending_piece: BodyPiece | None = None
+    continue_sent: bool = False
+    body_done: asyncio.Event = field(default_factory=asyncio.Event)
+    is_complete: bool = False
     client_gone: bool = False
-    bad: BadHttp | None = None
-    cleared: bool = False
+    body_error: BadHttp | None = None
+    cleared_stubs: bool = False
 
     @property
-    def may_come_again(self) -> bool:
+    def can_repeat(self) -> bool:
         """Whether its body is kept, so far."""
-        return self.copy is not None and self.copy.whole and self.framing.kind is not Kind.CHUNKED
+        return self.copy is not None and self.copy.is_complete and self.framing.kind is not FramingKind.CHUNKED
 
-    def again(self) -> Request | None:
+    def repeated(self) -> ForwardedRequest | None:
         """The same from its beginning, where all of it is at hand."""
-        if self.framing.kind is Kind.NONE and self.head.first[0] in ("GET", "HEAD"):
+        if self.framing.kind is FramingKind.NONE and self.head.start_line[0] in ("GET", "HEAD"):
             held = None
-        elif self.is_whole and self.copy is not None and self.may_come_again:
+        elif self.is_complete and self.copy is not None and self.can_repeat:
             held = self.copy
         else:
             return None
         # The copy is there already: what is fed again is not added to it.
-        return Request(
-            self.head, self.raw_head, self.framing, self.rest, self.copy, held=held, continued=self.continued
+        return ForwardedRequest(
+            self.head,
+            self.raw_head,
+            self.framing,
+            self.remaining_body,
+            self.copy,
+            read_ahead=held,
+            continue_sent=self.continue_sent,
         )
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Of what is held beside the copy."""
-        if self.held is not None and self.held is not self.copy:
-            self.held.let_go()
+        if self.read_ahead is not None and self.read_ahead is not self.copy:
+            self.read_ahead.release()
 
 
-async def relay(
-    client: Reader, to_client: asyncio.StreamWriter, upstream: Upstream, request: Request, copy: Kept | None
+async def forward(
+    client: HttpReader,
+    to_client: asyncio.StreamWriter,
+    upstream: UpstreamConnection,
+    request: ForwardedRequest,
+    copy: BodyCopy | None,
 ) -> Head | None:
     """Returns the answer's head when all of the answer has been passed (`copy` then holds its body); None where the
     server ended, or said what is no HTTP, before it answered anything. Raises Cut where it ended in the middle, and
     OSError where the client is gone."""
-    served_before = upstream.served
-    client.owes = request.continued or "100-continue" not in request.head.words("expect")
+    served_before = upstream.has_responded
+    client.data_expected = request.continue_sent or "100-continue" not in request.head.list_values("expect")
     feeding = asyncio.create_task(_feed(client, upstream, request))
     try:
         while True:
             try:
-                head = await read_head(upstream.reader, of_answer=True)
-                framing = None if head is None else framing_of_answer(head, request.head.first[0])
-            except (BadHttp, Cut):
+                head = await read_head(upstream.reader, is_response=True)
+                framing = None if head is None else framing_of_response(head, request.head.start_line[0])
+            except (BadHttp, TruncatedMessage):
                 head = framing = None
             if head is None or framing is None:
-                if served_before and request.may_come_again:
-                    await request.fed.wait()
+                if served_before and request.can_repeat:
+                    await request.body_done.wait()
                 return None
-            upstream.served = True
+            upstream.has_responded = True
             is_last = head.status >= 200 or head.status == 101
-            if head.status != 100 or not request.continued:
+            if head.status != 100 or not request.continue_sent:
                 to_client.write(head.raw)
             if is_last or head.status == 100:
-                client.owes = True
+                client.data_expected = True
             if is_last:
                 break
             await to_client.drain()
-        if head.status == 101 or (request.head.first[0] == "CONNECT" and head.status < 300):
+        if head.status == 101 or (request.head.start_line[0] == "CONNECT" and head.status < 300):
             await _cancelled(feeding)
             await _tunnel(client, to_client, upstream)
             return head
-        async with contextlib.aclosing(pieces(upstream.reader, framing)) as body:
+        async with contextlib.aclosing(read_body(upstream.reader, framing)) as body:
             async for piece in body:
                 to_client.write(piece.raw)
                 if copy is not None and not copy.add(piece.content):
-                    copy.let_go()
+                    copy.release()
                 await to_client.drain()
         await to_client.drain()
-        if framing.kind is not Kind.UNTIL_END and not (head.ends_connection or request.head.ends_connection):
-            await request.fed.wait()  # a server may answer before it has read everything, and read on
+        if framing.kind is not FramingKind.UNTIL_CLOSE and not (
+            head.closes_connection or request.head.closes_connection
+        ):
+            await request.body_done.wait()  # a server may answer before it has read everything, and read on
         return head
     except BadHttp:
-        raise Cut from None
+        raise TruncatedMessage from None
     finally:
         await _cancelled(feeding)
 
 
-async def _feed(client: Reader, upstream: Upstream, request: Request) -> None:
+async def _feed(client: HttpReader, upstream: UpstreamConnection, request: ForwardedRequest) -> None:
     writer = upstream.writer
     reads = True  # the server does
     try:
         writer.write(request.raw_head)
         reads = await _drained(writer)
-        for block in () if request.held is None else request.held.blocks():
+        for block in () if request.read_ahead is None else request.read_ahead.blocks():
             if reads:
                 writer.write(block)
                 reads = await _drained(writer)
                 await asyncio.sleep(0)
-        request.let_go()
-        if reads and request.following is not None:
-            writer.write(request.following.raw)
-        async for piece in request.rest:
+        request.release()
+        if reads and request.pending_piece is not None:
+            writer.write(request.pending_piece.raw)
+        async for piece in request.remaining_body:
             if request.copy is not None and not request.copy.add(piece.content):
-                request.copy.let_go()
+                request.copy.release()
             if reads:
                 writer.write(piece.raw)
                 reads = await _drained(writer)
-            if not reads and not request.may_come_again:
+            if not reads and not request.can_repeat:
                 return  # what the server answers says why
-        request.is_whole = True
-        request.fed.set()
+        request.is_complete = True
+        request.body_done.set()
         await client.ended.wait()
         request.client_gone = True
         # A client that has ended its side has gone, or waits for its answer: the server is told, and decides.
         if client.at_eof() and writer.can_write_eof():
             writer.write_eof()
-    except (Cut, BadHttp) as error:
-        request.bad = error if isinstance(error, BadHttp) else None
+    except (TruncatedMessage, BadHttp) as error:
+        request.body_error = error if isinstance(error, BadHttp) else None
         request.client_gone = True
         writer.transport.abort()
     except OSError:
         pass
     finally:
-        request.fed.set()
+        request.body_done.set()
 
 
 async def _drained(writer: asyncio.StreamWriter) -> bool:
@@ -202,14 +214,14 @@ async def _drained(writer: asyncio.StreamWriter) -> bool:
     return True
 
 
-async def _tunnel(client: Reader, to_client: asyncio.StreamWriter, upstream: Upstream) -> None:
+async def _tunnel(client: HttpReader, to_client: asyncio.StreamWriter, upstream: UpstreamConnection) -> None:
     """Whatever it is that they speak now, until both have ended."""
-    client.owes = False
+    client.data_expected = False
     with contextlib.suppress(OSError):
         await asyncio.gather(_pump(client, upstream.writer), _pump(upstream.reader, to_client))
 
 
-async def _pump(reader: Reader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: HttpReader, writer: asyncio.StreamWriter) -> None:
     while content := await reader.read():
         writer.write(content)
         await writer.drain()

@@ -19,10 +19,10 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from framesift.listeners.chunked_body import BadChunks, Chunks
+from framesift.listeners.chunked_body import BadChunkedBody, ChunkedDecoder
 
-MOST_HEAD_BYTES = 64 << 10
-MOST_FIELDS = 256
+MAX_HEAD_BYTES = 64 << 10
+MAX_FIELDS = 256
 # How much is handled before others get their turn, and how much is read ahead of whoever takes it.
 BLOCK_BYTES = 64 << 10
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -42,11 +42,11 @@ class BadHttp(Exception):
         self.status = status
 
 
-class Cut(Exception):
+class TruncatedMessage(Exception):
     """The connection ended inside a message."""
 
 
-class Reader(asyncio.StreamReader):
+class HttpReader(asyncio.StreamReader):
     """A stream whose end can be waited for. What had arrived before the connection broke can still be read.
 
     One reads at a time. ahead: what was looked at, not taken yet. arrived_bytes: since the connection began. owes:
@@ -57,16 +57,16 @@ class Reader(asyncio.StreamReader):
     def __init__(self) -> None:
         super().__init__(limit=BLOCK_BYTES, loop=asyncio.get_running_loop())
         self.ended = asyncio.Event()
-        self.ahead = bytearray()
-        self.arrived_bytes = 0
-        self.owes = True
-        self.waits_since_s: float | None = None
+        self.buffered = bytearray()
+        self.received_bytes = 0
+        self.data_expected = True
+        self.waiting_since_s: float | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._fetched_bytes = 0
         self._turn_ends_at_bytes = BLOCK_BYTES
 
     def feed_data(self, data: Any) -> None:
-        self.arrived_bytes += len(data)
+        self.received_bytes += len(data)
         super().feed_data(data)
         self._wake()
 
@@ -79,41 +79,41 @@ class Reader(asyncio.StreamReader):
         self.feed_eof()
 
     def at_eof(self) -> bool:
-        return not self.ahead and super().at_eof()
+        return not self.buffered and super().at_eof()
 
-    def give_up(self, why: Exception) -> None:
+    def abort_wait(self, why: Exception) -> None:
         """Whoever waits for more gets this instead."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(why)
 
-    async def more(self) -> bool:
+    async def fill(self) -> bool:
         """Waits until more is ahead. False where the other side has ended."""
         content = await self._fetched(BLOCK_BYTES)
-        self.ahead += content
+        self.buffered += content
         return bool(content)
 
-    def take(self, count: int) -> bytes:
+    def consume(self, count: int) -> bytes:
         """From what is ahead."""
-        taken = bytes(self.ahead[:count])
-        del self.ahead[:count]
+        taken = bytes(self.buffered[:count])
+        del self.buffered[:count]
         return taken
 
     async def read(self, n: int = BLOCK_BYTES) -> bytes:
         """At least one byte and at most `n`, or a block; b"" where the other side has ended."""
-        return self.take(n) if self.ahead else await self._fetched(n)
+        return self.consume(n) if self.buffered else await self._fetched(n)
 
     async def _fetched(self, most_bytes: int) -> bytes:
         if self._fetched_bytes >= self._turn_ends_at_bytes:
             self._turn_ends_at_bytes = self._fetched_bytes + BLOCK_BYTES
             await asyncio.sleep(0)
-        if self.arrived_bytes == self._fetched_bytes and not self.ended.is_set():
+        if self.received_bytes == self._fetched_bytes and not self.ended.is_set():
             assert self._waiting is None
             loop = asyncio.get_running_loop()
-            self._waiting, self.waits_since_s = loop.create_future(), loop.time()
+            self._waiting, self.waiting_since_s = loop.create_future(), loop.time()
             try:
                 await self._waiting
             finally:
-                self._waiting = self.waits_since_s = None
+                self._waiting = self.waiting_since_s = None
         content = await super().read(min(most_bytes, BLOCK_BYTES))
         self._fetched_bytes += len(content)
         return content
@@ -129,65 +129,65 @@ class Head:
     names in lower case, in their order."""
 
     raw: bytes = field(repr=False)
-    first: tuple[str, str, str] = field(repr=False)
+    start_line: tuple[str, str, str] = field(repr=False)
     fields: tuple[tuple[str, str], ...] = field(repr=False)
 
-    def every(self, name: str) -> list[str]:
+    def get_all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key == name]
 
     def get(self, name: str) -> str:
         """The first of that name, "" where there is none."""
         return next((value for key, value in self.fields if key == name), "")
 
-    def words(self, name: str) -> list[str]:
+    def list_values(self, name: str) -> list[str]:
         """The elements of a list, in lower case."""
-        return [word.strip().lower() for value in self.every(name) for word in value.split(",") if word.strip()]
+        return [word.strip().lower() for value in self.get_all(name) for word in value.split(",") if word.strip()]
 
     @property
-    def ends_connection(self) -> bool:
-        version = self.first[2] if self.first[2].startswith("HTTP/") else self.first[0]
-        said = self.words("connection")
+    def closes_connection(self) -> bool:
+        version = self.start_line[2] if self.start_line[2].startswith("HTTP/") else self.start_line[0]
+        said = self.list_values("connection")
         return "close" in said or (version != "HTTP/1.1" and "keep-alive" not in said)
 
     @property
     def status(self) -> int:
         """Of an answer."""
-        return int(self.first[1])
+        return int(self.start_line[1])
 
 
-async def read_head(reader: Reader, *, of_answer: bool = False) -> Head | None:
+async def read_head(reader: HttpReader, *, is_response: bool = False) -> Head | None:
     """The next head; None where the other side has ended. Raises BadHttp, Cut."""
     seen = 0
-    while (head := head_ahead(reader, seen, of_answer=of_answer)) is None:
-        seen = len(reader.ahead)
-        if not await reader.more():
-            if reader.ahead:
-                raise Cut
+    while (head := parse_buffered_head(reader, seen, is_response=is_response)) is None:
+        seen = len(reader.buffered)
+        if not await reader.fill():
+            if reader.buffered:
+                raise TruncatedMessage
             return None
     return head
 
 
-def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Head | None:
+def parse_buffered_head(reader: HttpReader, searched_bytes: int = 0, *, is_response: bool = False) -> Head | None:
     """Taken from what is ahead; None where its end has not come. seen: so much of it was looked at. Raises BadHttp."""
-    empty = _EMPTY_LINES.match(reader.ahead)
+    empty = _EMPTY_LINES.match(reader.buffered)
     if empty and empty.end():  # before a request they are skipped (RFC 9112, 2.2)
-        reader.take(empty.end())
-        seen = 0
-    end = reader.ahead.find(b"\r\n\r\n", max(0, seen - 3))
-    so_far = end if end >= 0 else len(reader.ahead)
+        reader.consume(empty.end())
+        searched_bytes = 0
+    end = reader.buffered.find(b"\r\n\r\n", max(0, searched_bytes - 3))
+    so_far = end if end >= 0 else len(reader.buffered)
     # Some would take it for the end of a line, and two of them for the end of the head.
-    if _LINE_FEED_ALONE.search(reader.ahead, seen, so_far):
+    if _LINE_FEED_ALONE.search(reader.buffered, searched_bytes, so_far):
         raise BadHttp(400, "a line of the head ends in a line feed alone")
-    if so_far > MOST_HEAD_BYTES - len(b"\r\n\r\n"):
-        raise BadHttp(431, f"the head has more than {MOST_HEAD_BYTES} bytes")
+    if so_far > MAX_HEAD_BYTES - len(b"\r\n\r\n"):
+        raise BadHttp(431, f"the head has more than {MAX_HEAD_BYTES} bytes")
     if end < 0:
         return None
-    raw = reader.take(end + len(b"\r\n\r\n"))
-    if not of_answer and raw.count(b"\r\n") > MOST_FIELDS + 2:
-        raise BadHttp(431, f"the head has more than {MOST_FIELDS} fields")
+    raw = reader.consume(end + len(b"\r\n\r\n"))
+    if not is_response and raw.count(b"\r\n") > MAX_FIELDS + 2:
+        raise BadHttp(431, f"the head has more than {MAX_FIELDS} fields")
     first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
     words = first.split(" ", 2)
-    if of_answer:
+    if is_response:
         good = len(words) >= 2 and words[0].startswith("HTTP/1.") and words[1].isdecimal() and len(words[1]) == 3
         words = [*words, ""][:3]
     else:
@@ -195,7 +195,7 @@ def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Hea
     if not good:
         raise BadHttp(400, "the first line is not HTTP/1.1")
     split = [line.partition(":") for line in lines]
-    if not of_answer:
+    if not is_response:
         # Others read "Content-Length : 5", a folded line or a line feed alone as they like, and would see another body.
         if any(_CONTROL.search(line) for line in (first, *lines)):
             raise BadHttp(400, "the head has a control character")
@@ -206,8 +206,8 @@ def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Hea
         (words[0], words[1], words[2]),
         tuple((name.lower(), value.strip(" \t")) for name, _, value in split),
     )
-    if not of_answer:
-        hosts = head.every("host")
+    if not is_response:
+        hosts = head.get_all("host")
         if len(hosts) != 1 and (hosts or words[2] == "HTTP/1.1"):  # RFC 9112, 3.2; HTTP/1.0 knew no Host
             raise BadHttp(400, f"the head has {len(hosts)} Hosts instead of one")
         if not all(map(_HOST.fullmatch, hosts)):
@@ -215,31 +215,31 @@ def head_ahead(reader: Reader, seen: int = 0, *, of_answer: bool = False) -> Hea
     return head
 
 
-class Kind(Enum):
+class FramingKind(Enum):
     NONE = "none"
     LENGTH = "length"
     CHUNKED = "chunked"
-    UNTIL_END = "until the connection ends"
+    UNTIL_CLOSE = "until the connection ends"
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
     """How a body is delimited. size_bytes: where that is known."""
 
-    kind: Kind
+    kind: FramingKind
     size_bytes: int = 0
 
 
-NO_BODY = Framing(Kind.NONE)
+NO_BODY = Framing(FramingKind.NONE)
 
 
 def framing_of_request(head: Head) -> Framing:
     """Raises BadHttp."""
     said = _framing(head)
-    return NO_BODY if said.kind is Kind.UNTIL_END else said
+    return NO_BODY if said.kind is FramingKind.UNTIL_CLOSE else said
 
 
-def framing_of_answer(head: Head, method: str) -> Framing:
+def framing_of_response(head: Head, method: str) -> Framing:
     """method: of the request. Raises BadHttp."""
     if method == "HEAD" or head.status in (204, 304) or head.status < 200:
         return NO_BODY
@@ -247,75 +247,82 @@ def framing_of_answer(head: Head, method: str) -> Framing:
 
 
 def _framing(head: Head) -> Framing:
-    codings, lengths = head.words("transfer-encoding"), set(head.every("content-length"))
+    codings, lengths = head.list_values("transfer-encoding"), set(head.get_all("content-length"))
     if codings:
-        if codings != ["chunked"] or lengths or "HTTP/1.0" in head.first:
+        if codings != ["chunked"] or lengths or "HTTP/1.0" in head.start_line:
             raise BadHttp(400, "Transfer-Encoding is chunked and nothing else, and without a Content-Length")
-        return Framing(Kind.CHUNKED)
+        return Framing(FramingKind.CHUNKED)
     if not lengths:
-        return Framing(Kind.UNTIL_END)
+        return Framing(FramingKind.UNTIL_CLOSE)
     (length, *others) = lengths
     if others or not (length.isascii() and length.isdecimal()) or len(length) > 15:
         raise BadHttp(400, "Content-Length is one whole number")
-    return Framing(Kind.LENGTH, int(length)) if int(length) else NO_BODY
+    return Framing(FramingKind.LENGTH, int(length)) if int(length) else NO_BODY
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BodyPiece:
     """Some bytes of a body. raw: as they came, with the chunks' own lines. content: without."""
 
     raw: bytes = field(repr=False)
     content: bytes = field(repr=False)
 
 
-async def pieces(reader: Reader, framing: Framing) -> AsyncGenerator[Piece, None]:
+async def read_body(reader: HttpReader, framing: Framing) -> AsyncGenerator[BodyPiece, None]:
     """The body as it arrives. Raises Cut, BadHttp."""
-    if framing.kind is Kind.LENGTH:
+    if framing.kind is FramingKind.LENGTH:
         left = framing.size_bytes
         while left:
             content = await reader.read(left)
             if not content:
-                raise Cut
+                raise TruncatedMessage
             left -= len(content)
-            yield Piece(content, content)
-    elif framing.kind is Kind.UNTIL_END:
+            yield BodyPiece(content, content)
+    elif framing.kind is FramingKind.UNTIL_CLOSE:
         while content := await reader.read():
-            yield Piece(content, content)
-    elif framing.kind is Kind.CHUNKED:
-        chunks = Chunks()
+            yield BodyPiece(content, content)
+    elif framing.kind is FramingKind.CHUNKED:
+        chunks = ChunkedDecoder()
         while not chunks.ended:
             try:
-                count, content = chunks.read(bytes(reader.ahead))
-            except BadChunks as error:
+                count, content = chunks.decode(bytes(reader.buffered))
+            except BadChunkedBody as error:
                 raise BadHttp(400, str(error)) from None
             if count:
-                yield Piece(reader.take(count), content)
-                if reader.ahead:  # else the next one is waited for
+                yield BodyPiece(reader.consume(count), content)
+                if reader.buffered:  # else the next one is waited for
                     await asyncio.sleep(0)
-            elif not await reader.more():
-                raise Cut
+            elif not await reader.fill():
+                raise TruncatedMessage
 
 
-def answer(
+def build_response(
     status: int,
     content: Mapping[str, Any] | list[Any] | str,
     *,
-    more: Mapping[str, str] | None = None,
-    ends: bool = False,
-    bodiless: bool = False,
+    extra_headers: Mapping[str, str] | None = None,
+    close: bool = False,
+    without_body: bool = False,
 ) -> bytes:
     """A whole answer of ours: an object or a list as JSON, or a text. bodiless: to a HEAD."""
     text = content if isinstance(content, str) else json.dumps(content)
     body = f"{text}\n".encode("utf-8", "replace")
     kind = "text/plain; charset=utf-8" if isinstance(content, str) else "application/json"
-    fields = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store", **(more or {})}
-    if ends:
+    fields = {
+        "Content-Type": kind,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        **(extra_headers or {}),
+    }
+    if close:
         fields["Connection"] = "close"
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if bodiless else body)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if without_body else body)
 
 
-async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S) -> None:
+async def send_last_response(
+    reader: HttpReader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S
+) -> None:
     """Sends a last answer to somebody who may still be sending, and reads on for a while: closing at once would reset
     the connection, and the answer with it."""
     with contextlib.suppress(OSError, asyncio.TimeoutError):
@@ -325,6 +332,6 @@ async def farewell(reader: Reader, writer: asyncio.StreamWriter, content: bytes,
         await asyncio.wait_for(_swallow(reader), linger_s)
 
 
-async def _swallow(reader: Reader) -> None:
+async def _swallow(reader: HttpReader) -> None:
     while await reader.read():
         pass

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from framesift.listeners.datapoint_requests import Fault, from_base64, parsed
+from framesift.listeners.datapoint_requests import InvalidRequest, decode_base64, parse_json
 from framesift.listeners.http1 import Head
-from framesift.listeners.multipart import BadForm, boundary_of, parts
-from framesift.listeners.request_outcomes import Outcome
+from framesift.listeners.multipart import BadMultipart, boundary_of, parse_parts
+from framesift.listeners.request_outcomes import RequestOutcome
 from framesift.prediction.prediction import Task
 
-MOST_IMAGES = 32
+MAX_IMAGES = 32
 _TASKS = {
     "/infer/object_detection": Task.OBJECT_DETECTION,
     "/infer/instance_segmentation": Task.INSTANCE_SEGMENTATION,
@@ -35,7 +35,7 @@ _TRUE = ("true", "1", "yes", "on", "t", "y")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class InferenceCall:
     """An inference, as far as its head tells. task, model_id: None where only the body says. query: without the key."""
 
     task: Task | None
@@ -48,36 +48,36 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InferenceInput:
     """What one call asks. dataset: the project where the client wants its pictures, None for the model's own. count: of
     the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped."""
 
     model_id: str
     dataset: str | None
-    count: int
-    as_list: bool
+    image_count: int
+    is_list: bool
     images: Callable[[], tuple[bytes, ...]] = field(repr=False)
 
 
-class Skipped(Exception):
+class NothingToSample(Exception):
     """There is nothing to sample here."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: RequestOutcome) -> None:
         super().__init__(outcome.value)
         self.outcome = outcome
 
 
-def call_of(head: Head) -> Call | None:
+def parse_call(head: Head) -> InferenceCall | None:
     """None where this is no inference of a kind that is known."""
-    method, target, _ = head.first
+    method, target, _ = head.start_line
     path, _, query = target.partition("?")
     if method != "POST":
         return None
     said = {name: value for name, value in parse_qsl(query, max_num_fields=None) if name != "api_key"}
     if path in _TASKS:
-        return Call(_TASKS[path], None, said)
+        return InferenceCall(_TASKS[path], None, said)
     legacy = _LEGACY.fullmatch(path)
-    return None if legacy is None else Call(None, legacy[1], said)
+    return None if legacy is None else InferenceCall(None, legacy[1], said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,63 +85,63 @@ class StubCall:
     """A call of a model's version 0, which is no model at all. count: of the pictures, None where it is one alone."""
 
     model_id: str
-    count: int | None = None
+    image_count: int | None = None
 
     @property
     def project(self) -> str:
         return self.model_id.partition("/")[0]
 
-    def answer(self, task: Task) -> dict[str, Any] | list[Any]:
+    def response_content(self, task: Task) -> dict[str, Any] | list[Any]:
         stub = {"time": 0.0, "is_stub": True, "model_id": self.model_id, "task_type": str(task)}
-        return stub if self.count is None else [stub] * self.count
+        return stub if self.image_count is None else [stub] * self.image_count
 
 
-def stub_of(call: Call, body: bytes) -> StubCall | None:
+def parse_stub_call(call: InferenceCall, body: bytes) -> StubCall | None:
     """None where another model is called."""
     if call.model_id is not None:
         return StubCall(call.model_id) if call.is_stub else None
     if _STUB.search(body) is None:  # nearly all: looked at without being read
         return None
     try:
-        sent = read_object(body)
-    except Skipped:
+        sent = parse_json_object(body)
+    except NothingToSample:
         return None
     model_id = sent.get("model_id")
-    if not is_stub(model_id):
+    if not is_stub_id(model_id):
         return None
     images = sent.get("image")
     return StubCall(str(model_id), len(images) if isinstance(images, list) else None)
 
 
-def is_stub(model_id: object) -> bool:
+def is_stub_id(model_id: object) -> bool:
     return isinstance(model_id, str) and _MODEL.fullmatch(model_id) is not None and model_id.endswith("/0")
 
 
-def asked(call: Call, head: Head, body: bytes) -> Asked:
+def parse_input(call: InferenceCall, head: Head, body: bytes) -> InferenceInput:
     """What the request asks. Raises Skipped."""
     if call.model_id is None:
         return _asked_v1(body)
     if call.query.get("disable_active_learning", "").lower() in _TRUE:
-        raise Skipped(Outcome.NOT_WANTED)
+        raise NothingToSample(RequestOutcome.NOT_WANTED)
     if "image" in call.query or call.query.get("image_type", "base64") != "base64":
-        raise Skipped(Outcome.ELSEWHERE)
+        raise NothingToSample(RequestOutcome.NO_IMAGE_DATA)
     dataset = _dataset(call.query.get("active_learning_target_dataset"))
-    return Asked(call.model_id, dataset, 1, False, lambda: (_image_of_legacy(head, body),))
+    return InferenceInput(call.model_id, dataset, 1, False, lambda: (_image_of_legacy(head, body),))
 
 
-def _asked_v1(body: bytes) -> Asked:
-    sent = read_object(body)
+def _asked_v1(body: bytes) -> InferenceInput:
+    sent = parse_json_object(body)
     if sent.get("disable_active_learning") not in (None, False, 0, "false", "False"):
-        raise Skipped(Outcome.NOT_WANTED)
+        raise NothingToSample(RequestOutcome.NOT_WANTED)
     images, model_id = sent.get("image"), sent.get("model_id")
     listed: list[Any] = images if isinstance(images, list) else [images]
-    if not isinstance(model_id, str) or _MODEL.fullmatch(model_id) is None or not 1 <= len(listed) <= MOST_IMAGES:
-        raise Skipped(Outcome.UNREADABLE)
+    if not isinstance(model_id, str) or _MODEL.fullmatch(model_id) is None or not 1 <= len(listed) <= MAX_IMAGES:
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     if not all(isinstance(image, dict) for image in listed):
-        raise Skipped(Outcome.UNREADABLE)
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     if any(image.get("type") != "base64" for image in listed):
-        raise Skipped(Outcome.ELSEWHERE)
-    return Asked(
+        raise NothingToSample(RequestOutcome.NO_IMAGE_DATA)
+    return InferenceInput(
         model_id,
         _dataset(sent.get("active_learning_target_dataset")),
         len(listed),
@@ -154,7 +154,7 @@ def _dataset(said: object) -> str | None:
     if said in (None, ""):
         return None
     if not isinstance(said, str) or _PROJECT.fullmatch(said) is None:
-        raise Skipped(Outcome.NO_POLICY)
+        raise NothingToSample(RequestOutcome.NO_POLICY)
     return said
 
 
@@ -163,55 +163,55 @@ def _image_of_legacy(head: Head, body: bytes) -> bytes:
     if boundary is None:
         return _from_base64(body.decode("latin-1"))
     try:
-        return next(part.content for part in parts(body, boundary) if part.name == "file")
-    except (BadForm, StopIteration):
-        raise Skipped(Outcome.UNREADABLE) from None
+        return next(part.content for part in parse_parts(body, boundary) if part.name == "file")
+    except (BadMultipart, StopIteration):
+        raise NothingToSample(RequestOutcome.UNREADABLE) from None
 
 
 def _from_base64(text: object) -> bytes:
     try:
-        return from_base64(text.strip('"')) if isinstance(text, str) else b""
+        return decode_base64(text.strip('"')) if isinstance(text, str) else b""
     except ValueError:
-        raise Skipped(Outcome.UNREADABLE) from None
+        raise NothingToSample(RequestOutcome.UNREADABLE) from None
 
 
-def answers(head: Head, body: bytes, wanted: Asked) -> list[Any]:
+def raw_predictions(head: Head, body: bytes, wanted: InferenceInput) -> list[Any]:
     """What the server said of each picture, not parsed yet. Raises Skipped."""
     if head.status != 200 or head.get("content-type").partition(";")[0].strip().lower() != "application/json":
-        raise Skipped(Outcome.PASSED)  # an error, or a drawing
+        raise NothingToSample(RequestOutcome.PASSED)  # an error, or a drawing
     said = _json(_unpacked(head, body))
-    if not wanted.as_list:
+    if not wanted.is_list:
         return [said]
-    if not isinstance(said, list) or len(said) != wanted.count:
-        raise Skipped(Outcome.UNREADABLE)
+    if not isinstance(said, list) or len(said) != wanted.image_count:
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     return said
 
 
 def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
-    coding = head.words("content-encoding")
+    coding = head.list_values("content-encoding")
     if not coding:
         return body
     if coding != ["gzip"]:
-        raise Skipped(Outcome.UNREADABLE)
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     try:
         inflate = zlib.decompressobj(31)
         content = inflate.decompress(body, most_bytes)
     except zlib.error:
-        raise Skipped(Outcome.UNREADABLE) from None
+        raise NothingToSample(RequestOutcome.UNREADABLE) from None
     if not inflate.eof:
-        raise Skipped(Outcome.UNREADABLE)
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     return content
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def parse_json_object(body: bytes) -> dict[str, Any]:
     sent = _json(body)
     if not isinstance(sent, dict):
-        raise Skipped(Outcome.UNREADABLE)
+        raise NothingToSample(RequestOutcome.UNREADABLE)
     return sent
 
 
 def _json(body: bytes) -> Any:
     try:
-        return parsed(body, "")
-    except Fault:
-        raise Skipped(Outcome.UNREADABLE) from None
+        return parse_json(body, "")
+    except InvalidRequest:
+        raise NothingToSample(RequestOutcome.UNREADABLE) from None

@@ -16,27 +16,35 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any
 
-from framesift.clock.clock import Clock, Loop
-from framesift.frame import Refusal
+from framesift.clock.clock import Clock, MonitoredThread
+from framesift.frame import RefusalReason
 from framesift.listeners import pictures
-from framesift.listeners.allowed_hosts import is_local, is_of_foreign_page
-from framesift.listeners.connection_slots import HEAD_WITHIN_S, Connection
-from framesift.listeners.datapoint_requests import Fault, Item, captured_of, image_of, prediction_of, read, stream_of
+from framesift.listeners.allowed_hosts import has_allowed_host, has_foreign_origin
+from framesift.listeners.connection_slots import HEAD_WITHIN_S, ClientConnection
+from framesift.listeners.datapoint_requests import (
+    InvalidRequest,
+    SubmittedItem,
+    captured_of,
+    image_of,
+    parse_submission,
+    prediction_of,
+    stream_of,
+)
 from framesift.listeners.http1 import (
     BadHttp,
-    Cut,
     Framing,
+    FramingKind,
     Head,
-    Kind,
-    answer,
+    TruncatedMessage,
+    build_response,
     framing_of_request,
-    pieces,
+    read_body,
 )
-from framesift.listeners.listener_settings import DoorOptions
-from framesift.listeners.request_outcomes import Outcome
-from framesift.listeners.server import Listening
-from framesift.listeners.stream_intakes import Seats, TooManyStreams
-from framesift.sampling.intake import Decision, Intake
+from framesift.listeners.listener_settings import ListenerSettings
+from framesift.listeners.request_outcomes import RequestOutcome
+from framesift.listeners.server import ListenerServer
+from framesift.listeners.stream_intakes import StreamIntakes, TooManyStreams
+from framesift.sampling.intake import Intake, IntakeDecision
 from framesift.telemetry import Condition, Telemetry
 
 _WELCOME = (
@@ -44,19 +52,19 @@ _WELCOME = (
     "Each is an image (JPEG or PNG) and, in the wire format of Roboflow's inference server, its prediction.\n"
     "The answer is the verdict: which strategies matched, which was charged, or the reason of the refusal."
 )
-_COME_BACK_S = {"no_policy_yet": 5, Refusal.SPOOL_FULL.value: 60, Refusal.SPOOL_BROKEN.value: 10}
+_COME_BACK_S = {"no_policy_yet": 5, RefusalReason.SPOOL_FULL.value: 60, RefusalReason.SPOOL_BROKEN.value: 10}
 _STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class IngestBounds:
     """What is let in. idle_s: for how long nothing may be asked on a connection."""
 
-    body_bytes: int = 32 << 20
+    max_body_bytes: int = 32 << 20
     body_within_s: float = 30.0
     idle_s: float = 30.0
     head_within_s: float = HEAD_WITHIN_S
-    at_work: int = 4
+    max_concurrent: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +76,28 @@ class _Told:
     again_s: int | None = None
 
 
-class DatapointsDoor:
+class IngestListener:
     def __init__(
         self,
-        options: DoorOptions,
+        settings: ListenerSettings,
         *,
         intake_of: Callable[[str], Intake],
         clock: Clock,
         telemetry: Telemetry,
-        failed: Callable[[BaseException], None],
-        bounds: Bounds | None = None,
+        on_failure: Callable[[BaseException], None],
+        bounds: IngestBounds | None = None,
     ) -> None:
-        self._options = options
-        self._bounds = bounds or Bounds()
+        self._options = settings
+        self._bounds = bounds or IngestBounds()
         self._clock = clock
         self._telemetry = telemetry
-        self._name = f"door {options.listen}"
-        self._token = None if options.token is None else options.token.get_secret_value()
-        self._seats = Seats(lambda stream, _: intake_of(stream), clock, telemetry)
+        self._name = f"door {settings.listen}"
+        self._token = None if settings.token is None else settings.token.get_secret_value()
+        self._seats = StreamIntakes(lambda stream, _: intake_of(stream), clock, telemetry)
         self._at_work = 0
-        self._workers = ThreadPoolExecutor(self._bounds.at_work, thread_name_prefix="door")
-        self._listening = Listening(
-            options.host, options.port, self._serve, clock=clock, puzzled=self._puzzled, broke=failed
+        self._workers = ThreadPoolExecutor(self._bounds.max_concurrent, thread_name_prefix="door")
+        self._listening = ListenerServer(
+            settings.host, settings.port, self._serve, clock=clock, puzzled=self._puzzled, broke=on_failure
         )
 
     @property
@@ -104,17 +112,17 @@ class DatapointsDoor:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def loops(self) -> tuple[Loop, ...]:
+    def loops(self) -> tuple[MonitoredThread, ...]:
         return (self._listening.loop(),)
 
     def _puzzled(self, error: BaseException) -> None:
-        self._telemetry.at_door(self._options.stream, Outcome.FAILED)
+        self._telemetry.count_request(self._options.stream, RequestOutcome.FAILED)
         self._telemetry.health.set(self._name, Condition.DEGRADED, f"a request failed: {type(error).__name__}")
         self._telemetry.error("door_failed", door=self._options.listen, cause=error)
 
     # -- one client
 
-    async def _serve(self, client: Connection) -> None:
+    async def _serve(self, client: ClientConnection) -> None:
         while not client.stopping:
             try:
                 head = await client.next_head(self._bounds.idle_s, self._bounds.head_within_s)
@@ -124,14 +132,14 @@ class DatapointsDoor:
             except BadHttp as error:
                 await self._refuse(client, _Told(error.status, {"error": str(error), "where": "head"}))
                 return
-            except Cut:
+            except TruncatedMessage:
                 return
             refusal = self._refusal(head, framing)
-            if refusal is None and self._at_work >= self._bounds.at_work:
-                self._telemetry.at_door(self._options.stream, Outcome.BUSY)
-                refusal = _Told(503, {"error": "too many datapoints at once", "reason": Outcome.BUSY.value}, 1)
+            if refusal is None and self._at_work >= self._bounds.max_concurrent:
+                self._telemetry.count_request(self._options.stream, RequestOutcome.BUSY)
+                refusal = _Told(503, {"error": "too many datapoints at once", "reason": RequestOutcome.BUSY.value}, 1)
             if refusal is not None:
-                if framing.kind is not Kind.NONE:
+                if framing.kind is not FramingKind.NONE:
                     await self._refuse(client, refusal, head)
                     return
                 told = refusal
@@ -140,13 +148,13 @@ class DatapointsDoor:
                 if not is_whole:
                     await self._refuse(client, told)
                     return
-            ends = head.ends_connection or client.stopping
+            ends = head.closes_connection or client.stopping
             client.writer.write(self._answer(told, head, ends=ends))
             await client.writer.drain()
             if ends:
                 return
 
-    async def _judged(self, client: Connection, head: Head, framing: Framing) -> tuple[_Told, bool]:
+    async def _judged(self, client: ClientConnection, head: Head, framing: Framing) -> tuple[_Told, bool]:
         """The answer, and whether all of the request was read, so that another may follow it."""
         self._at_work += 1
         try:
@@ -158,34 +166,34 @@ class DatapointsDoor:
             return _Told(408, {"error": late, "where": "body"}), False
         except BadHttp as error:
             return _Told(error.status, {"error": str(error), "where": "body"}), False
-        except Cut:
+        except TruncatedMessage:
             return _Told(400, {"error": "the body ends too early", "where": "body"}), False
         finally:
             self._at_work -= 1
 
-    async def _body(self, client: Connection, head: Head, framing: Framing) -> bytearray:
-        if "100-continue" in head.words("expect"):
+    async def _body(self, client: ClientConnection, head: Head, framing: Framing) -> bytearray:
+        if "100-continue" in head.list_values("expect"):
             client.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         kept = bytearray()
-        async with contextlib.aclosing(pieces(client.reader, framing)) as body:
+        async with contextlib.aclosing(read_body(client.reader, framing)) as body:
             async for piece in body:
                 kept += piece.content
-                if len(kept) > self._bounds.body_bytes:
+                if len(kept) > self._bounds.max_body_bytes:
                     raise BadHttp(413, self._too_large())
         return kept  # and no copy of it: it may be large
 
     def _too_large(self) -> str:
-        return f"the body has more than {self._bounds.body_bytes:,} bytes, the most that are allowed"
+        return f"the body has more than {self._bounds.max_body_bytes:,} bytes, the most that are allowed"
 
     def _refusal(self, head: Head, framing: Framing) -> _Told | None:
         """What can be said before the body has come."""
-        method, target, _ = head.first
+        method, target, _ = head.start_line
         if self._token is not None:
             if not compare_digest(head.get("authorization").encode(), f"Bearer {self._token}".encode()):
                 return _Told(401, {"error": "the token is missing or wrong", "where": "Authorization"})
-        elif not is_local(head, self._options.host):
+        elif not has_allowed_host(head, self._options.host):
             return _Told(421, {"error": "this server is not called so; by its address it is", "where": "Host"})
-        elif is_of_foreign_page(head, self._options.host):
+        elif has_foreign_origin(head, self._options.host):
             return _Told(403, {"error": "pages of other machines hand nothing in here", "where": "Origin"})
         path = target.partition("?")[0]
         if path == "/" and method in ("GET", "HEAD"):
@@ -194,9 +202,9 @@ class DatapointsDoor:
             return _Told(404, {"error": f"{path[:80]!r} is nothing here: POST /datapoints is", "where": "path"})
         if method != "POST":
             return _Told(405, {"error": f"{method[:20]!r} is not allowed: POST is", "where": "method"})
-        if framing.kind is Kind.NONE:
+        if framing.kind is FramingKind.NONE:
             return _Told(411, {"error": "a body with its Content-Length, or in chunks, is missing", "where": "body"})
-        if framing.size_bytes > self._bounds.body_bytes:
+        if framing.size_bytes > self._bounds.max_body_bytes:
             return _Told(413, {"error": self._too_large(), "where": "Content-Length"})
         return None
 
@@ -206,22 +214,24 @@ class DatapointsDoor:
             more["WWW-Authenticate"] = "Bearer"
         elif told.status == 405:
             more["Allow"] = "POST"
-        bodiless = head is not None and head.first[0] == "HEAD"
-        return answer(told.status, told.content or _WELCOME, more=more, ends=ends, bodiless=bodiless)
+        bodiless = head is not None and head.start_line[0] == "HEAD"
+        return build_response(
+            told.status, told.content or _WELCOME, extra_headers=more, close=ends, without_body=bodiless
+        )
 
-    async def _refuse(self, client: Connection, told: _Told, head: Head | None = None) -> None:
+    async def _refuse(self, client: ClientConnection, told: _Told, head: Head | None = None) -> None:
         if told.status != 503:
-            self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
-        await client.farewell(self._answer(told, head, ends=True))
+            self._telemetry.count_request(self._options.stream, RequestOutcome.REFUSED)
+        await client.send_last_response(self._answer(told, head, ends=True))
 
     # -- in a worker's thread
 
     def _judge(self, content_type: str, body: bytearray) -> _Told:
         try:
-            submission = read(content_type, body)
+            submission = parse_submission(content_type, body)
             body.clear()  # what was read is a copy, and pictures are still to be decoded
-        except Fault as fault:
-            self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
+        except InvalidRequest as fault:
+            self._telemetry.count_request(self._options.stream, RequestOutcome.REFUSED)
             return _told_of(fault)
         each = [self._judge_one(item) for item in submission.items]
         if not submission.is_batch:
@@ -232,7 +242,7 @@ class DatapointsDoor:
             return _Told(503, content, max(late))
         return _Told(200, content)
 
-    def _judge_one(self, item: Item) -> _Told:
+    def _judge_one(self, item: SubmittedItem) -> _Told:
         try:
             stream = stream_of(item, self._options.stream)
             if not self._seats.has_policy(stream):
@@ -240,42 +250,44 @@ class DatapointsDoor:
                 return _Told(503, {**_verdict(None), "reason": reason}, _COME_BACK_S[reason])
             picture = _look(item)
             captured = captured_of(item, self._clock.now())
-            with pictures.room_for(picture):
+            with pictures.large_picture_lock(picture):
                 pixels = _decoded(item, picture)
                 prediction = prediction_of(item, int(pixels.shape[1]), int(pixels.shape[0]))
                 decision = self._seats.offer(stream, pixels, prediction, captured)
         except TooManyStreams as error:
-            self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
-            return _told_of(Fault(400, str(error), item.at("stream")))
-        except Fault as fault:
-            self._telemetry.at_door(self._options.stream, Outcome.REFUSED)
+            self._telemetry.count_request(self._options.stream, RequestOutcome.REFUSED)
+            return _told_of(InvalidRequest(400, str(error), item.path_of("stream")))
+        except InvalidRequest as fault:
+            self._telemetry.count_request(self._options.stream, RequestOutcome.REFUSED)
             return _told_of(fault)
         except Exception as error:  # noqa: BLE001  # a bug in sampling: told, counted, and the next one is tried
             self._puzzled(error)
             return _Told(500, {"error": "framesift failed on this one; its log says why", "where": item.where})
-        self._telemetry.at_door(self._options.stream, Outcome.OFFERED)
-        self._telemetry.health.ok(self._name)
+        self._telemetry.count_request(self._options.stream, RequestOutcome.OFFERED)
+        self._telemetry.health.set_ok(self._name)
         verdict = _verdict(decision)
         again_s = _COME_BACK_S.get(str(verdict["reason"]))
         return _Told(200 if again_s is None else 503, verdict, again_s)
 
 
-def _look(item: Item) -> pictures.Sized:
+def _look(item: SubmittedItem) -> pictures.EncodedPicture:
     content = image_of(item)
     try:
-        return pictures.looked_at(content)
+        return pictures.parse_picture(content)
     except pictures.BadPicture as error:
-        raise Fault(413 if len(content) > pictures.MOST_BYTES else 422, str(error), item.at("image")) from None
+        raise InvalidRequest(
+            413 if len(content) > pictures.MAX_BYTES else 422, str(error), item.path_of("image")
+        ) from None
 
 
-def _decoded(item: Item, picture: pictures.Sized) -> Any:
+def _decoded(item: SubmittedItem, picture: pictures.EncodedPicture) -> Any:
     try:
-        return pictures.decoded(picture)
+        return pictures.decode(picture)
     except pictures.BadPicture as error:
-        raise Fault(422, str(error), item.at("image")) from None
+        raise InvalidRequest(422, str(error), item.path_of("image")) from None
 
 
-def _verdict(decision: Decision | None) -> dict[str, Any]:
+def _verdict(decision: IntakeDecision | None) -> dict[str, Any]:
     accepted = None if decision is None else decision.accepted
     return {
         "matched": [] if decision is None else list(decision.matched),
@@ -285,5 +297,5 @@ def _verdict(decision: Decision | None) -> dict[str, Any]:
     }
 
 
-def _told_of(fault: Fault) -> _Told:
-    return _Told(fault.status, {"error": fault.why, "where": fault.where})
+def _told_of(fault: InvalidRequest) -> _Told:
+    return _Told(fault.status, {"error": fault.message, "where": fault.where})

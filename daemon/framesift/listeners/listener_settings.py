@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from framesift.config.schema import Closed, Name, Tag
+from framesift.config.schema import Name, StrictModel, Tag
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 
@@ -40,7 +40,7 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
-class DoorOptions(Closed):
+class ListenerSettings(StrictModel):
     """Where others hand pictures in, with what their own model said of them."""
 
     listen: Annotated[
@@ -62,7 +62,7 @@ class DoorOptions(Closed):
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that comes in here.")] = ()
 
     @model_validator(mode="after")
-    def _closed_to_strangers(self) -> DoorOptions:
+    def _closed_to_strangers(self) -> ListenerSettings:
         if self.token is None and not self.is_loopback:
             raise ValueError(f"listen: {self.listen} can be reached from outside this machine: that needs a token")
         if self.upstream is not None and (self.upstream_host, self.upstream_port) == (self.host, self.port):

@@ -11,19 +11,19 @@ import asyncio
 from enum import Enum
 from typing import Any
 
-from framesift.listeners.forward import NotReached, connect
-from framesift.listeners.http1 import BadHttp, Cut, Head, framing_of_answer, pieces, read_head
-from framesift.listeners.inference_requests import Skipped, is_stub, read_object
-from framesift.listeners.listener_settings import DoorOptions
+from framesift.listeners.forward import UpstreamUnreachable, connect_upstream
+from framesift.listeners.http1 import BadHttp, Head, TruncatedMessage, framing_of_response, read_body, read_head
+from framesift.listeners.inference_requests import NothingToSample, is_stub_id, parse_json_object
+from framesift.listeners.listener_settings import ListenerSettings
 from framesift.prediction.prediction import Task
 
-MOST_ADDED = 64
-MOST_ASKED_BYTES = 64 << 10  # what names a model is short
+MAX_STUBS = 64
+MAX_REQUEST_BYTES = 64 << 10  # what names a model is short
 _MOST_LISTED_BYTES = 1 << 20
 _LISTED_WITHIN_S = 5.0
 
 
-class About(Enum):
+class RegistryCall(Enum):
     """What is asked of the registry."""
 
     LIST = ("GET", "/model/registry")
@@ -32,24 +32,24 @@ class About(Enum):
     CLEAR = ("POST", "/model/clear")
 
 
-def about_of(head: Head) -> About | None:
-    asked = head.first[0], head.first[1].partition("?")[0]
-    return next((about for about in About if about.value == asked), None)
+def parse_registry_call(head: Head) -> RegistryCall | None:
+    asked = head.start_line[0], head.start_line[1].partition("?")[0]
+    return next((about for about in RegistryCall if about.value == asked), None)
 
 
-def stub_named(body: bytes) -> str | None:
+def parse_stub_id(body: bytes) -> str | None:
     """The model that the body of ADD or REMOVE names, where it is a version 0."""
     try:
-        model_id = read_object(body).get("model_id")
-    except Skipped:
+        model_id = parse_json_object(body).get("model_id")
+    except NothingToSample:
         return None
-    return str(model_id) if is_stub(model_id) else None
+    return str(model_id) if is_stub_id(model_id) else None
 
 
-class Registry:
+class StubRegistry:
     """Those of version 0 that clients have added: the last MOST_ADDED."""
 
-    def __init__(self, options: DoorOptions) -> None:
+    def __init__(self, options: ListenerSettings) -> None:
         self._options = options
         self._added: dict[str, Task] = {}
 
@@ -59,7 +59,7 @@ class Registry:
 
     def add(self, model_id: str, task: Task) -> None:
         self._added.pop(model_id, None)
-        if len(self._added) >= MOST_ADDED:
+        if len(self._added) >= MAX_STUBS:
             del self._added[next(iter(self._added))]
         self._added[model_id] = task
 
@@ -72,40 +72,40 @@ class Registry:
         self._added.clear()
         return there
 
-    def alone(self) -> dict[str, Any]:
+    def own_models(self) -> dict[str, Any]:
         """What is said where there is no server to ask."""
         return {"models": [{"model_id": model_id, "task_type": str(task)} for model_id, task in self._added.items()]}
 
-    async def listed(self, head: Head) -> dict[str, Any]:
+    async def all_models(self, head: Head) -> dict[str, Any]:
         """Those of the server, if it says so in time, and those that were added. head: of the client's request."""
-        ours = self.alone()["models"]
+        ours = self.own_models()["models"]
         try:
             said = await asyncio.wait_for(self._of_server(head), _LISTED_WITHIN_S)
-        except (NotReached, BadHttp, Cut, Skipped, OSError, asyncio.TimeoutError):
+        except (UpstreamUnreachable, BadHttp, TruncatedMessage, NothingToSample, OSError, asyncio.TimeoutError):
             said = {}
         theirs = said.get("models")
         return {**said, "models": [*(theirs if isinstance(theirs, list) else []), *ours]}
 
     async def _of_server(self, head: Head) -> dict[str, Any]:
-        about = About.LIST
-        query = head.first[1].partition("?")[2] if about_of(head) is about else ""
+        about = RegistryCall.LIST
+        query = head.start_line[1].partition("?")[2] if parse_registry_call(head) is about else ""
         lines = [
             f"GET {about.value[1]}{'?' if query else ''}{query} HTTP/1.1",
             *(f"{name}: {value}" for name, value in head.fields if name in ("host", "authorization")),
             "accept: application/json",
             "connection: close",
         ]
-        upstream = await connect(self._options.upstream_host, self._options.upstream_port)
+        upstream = await connect_upstream(self._options.upstream_host, self._options.upstream_port)
         try:
             upstream.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-            answered = await read_head(upstream.reader, of_answer=True)
+            answered = await read_head(upstream.reader, is_response=True)
             if answered is None or answered.status != 200:
                 return {}
             body = bytearray()
-            async for piece in pieces(upstream.reader, framing_of_answer(answered, "GET")):
+            async for piece in read_body(upstream.reader, framing_of_response(answered, "GET")):
                 body += piece.content
                 if len(body) > _MOST_LISTED_BYTES:
                     return {}
-            return read_object(bytes(body))
+            return parse_json_object(bytes(body))
         finally:
             upstream.close()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-MOST_PARTS = 256
+MAX_PARTS = 256
 _MOST_HEAD_BYTES = 4096
 _BOUNDARY = re.compile(r'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))\s*(?:;|$)', re.IGNORECASE)
 _NAME = re.compile(r';\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
-class BadForm(ValueError):
+class BadMultipart(ValueError):
     """This is no form; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FormPart:
     name: str
     content: bytes = field(repr=False)
 
@@ -30,31 +30,31 @@ def boundary_of(content_type: str) -> bytes | None:
     return (found[1] or found[2]).encode("latin-1") if found else b""
 
 
-def parts(body: bytes | bytearray, boundary: bytes) -> tuple[Part, ...]:
-    """The parts in their order. Raises BadForm."""
+def parse_parts(body: bytes | bytearray, boundary: bytes) -> tuple[FormPart, ...]:
+    """The parts in their order. Raises BadMultipart."""
     if not boundary:
-        raise BadForm("the Content-Type names no boundary")
+        raise BadMultipart("the Content-Type names no boundary")
     delimiter = b"\r\n--" + boundary
     if body.startswith(delimiter[2:]):  # the first one may stand at the very beginning, without the line end before it
         position = len(delimiter) - 2
     else:
         first = body.find(delimiter)
         if first < 0:
-            raise BadForm("the boundary that the Content-Type names is nowhere in the body")
+            raise BadMultipart("the boundary that the Content-Type names is nowhere in the body")
         position = first + len(delimiter)
-    found: list[Part] = []
+    found: list[FormPart] = []
     while body[position : position + 2] != b"--":
         start = body.find(b"\r\n", position, position + 200)  # a boundary's line may end in white space
         if start < 0 or body[position:start].strip(b" \t"):
-            raise BadForm(f"part {len(found)} does not begin after a boundary")
-        if len(found) == MOST_PARTS:
-            raise BadForm(f"there are more than {MOST_PARTS} parts")
+            raise BadMultipart(f"part {len(found)} does not begin after a boundary")
+        if len(found) == MAX_PARTS:
+            raise BadMultipart(f"there are more than {MAX_PARTS} parts")
         head_end = body.find(b"\r\n\r\n", start, start + _MOST_HEAD_BYTES)
         end = body.find(delimiter, start)
         if head_end < 0 or end < head_end + 2:
-            raise BadForm(f"part {len(found)} has no end, or no head of at most {_MOST_HEAD_BYTES} bytes")
+            raise BadMultipart(f"part {len(found)} has no end, or no head of at most {_MOST_HEAD_BYTES} bytes")
         head = body[start + 2 : head_end].decode("utf-8", "replace")
-        found.append(Part(_name(head, len(found)), bytes(memoryview(body)[head_end + 4 : end])))
+        found.append(FormPart(_name(head, len(found)), bytes(memoryview(body)[head_end + 4 : end])))
         position = end + len(delimiter)
     return tuple(found)
 
@@ -65,9 +65,9 @@ def _name(head: str, number: int) -> str:
     ]
     for key, value in lines:
         if key == "content-transfer-encoding" and value.lower() not in ("binary", "8bit", "7bit"):
-            raise BadForm(f"part {number} is encoded as {value[:40]!r}; it is sent as it is")
+            raise BadMultipart(f"part {number} is encoded as {value[:40]!r}; it is sent as it is")
     for key, value in lines:
         found = _NAME.search(value) if key == "content-disposition" else None
         if found and value.lower().startswith("form-data"):
             return found[1]
-    raise BadForm(f"part {number} has no name")
+    raise BadMultipart(f"part {number} has no name")

@@ -25,14 +25,14 @@ import numpy as np
 
 from framesift.frame import Pixels
 
-MOST_BYTES = 16 << 20
-MOST_PIXELS = 64_000_000
-MOST_SIDE = 65_535
+MAX_BYTES = 16 << 20
+MAX_PIXELS = 64_000_000
+MAX_SIDE = 65_535
 # A progressive JPEG is decoded into coefficients of the whole picture first, six bytes for each pixel, and each of its
 # scans goes over all of them.
-MOST_PROGRESSIVE_PIXELS = 32_000_000
-MOST_SCANS = 64
-LEAST_SIDE = 2
+MAX_PROGRESSIVE_PIXELS = 32_000_000
+MAX_SCANS = 64
+MIN_SIDE = 2
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a scan: neither a stuffed byte nor a restart
@@ -53,7 +53,7 @@ class BadPicture(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class EncodedPicture:
     """A picture that may be decoded. content: without what a decoder doesn't need. width, height: before it is turned,
     in pixels. may_be_turned: whether it holds what may be EXIF, which is not read here."""
 
@@ -63,10 +63,10 @@ class Sized:
     may_be_turned: bool = False
 
 
-def looked_at(content: bytes) -> Sized:
+def parse_picture(content: bytes) -> EncodedPicture:
     """Reads the headers. Raises BadPicture."""
-    if len(content) > MOST_BYTES:
-        raise BadPicture(f"it has {len(content):,} bytes; at most {MOST_BYTES:,} are allowed")
+    if len(content) > MAX_BYTES:
+        raise BadPicture(f"it has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed")
     if content[:3] == b"\xff\xd8\xff":
         return _jpeg(content)
     if content[:8] == _PNG:
@@ -75,7 +75,7 @@ def looked_at(content: bytes) -> Sized:
 
 
 @contextmanager
-def room_for(picture: Sized) -> Iterator[None]:
+def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
     """To be held from before the picture is decoded until its pixels are let go: large ones one at a time, in the whole
     process, so that memory is bounded by one of them and not by how many come at once."""
     if picture.width * picture.height <= _LARGE_PIXELS:
@@ -85,7 +85,7 @@ def room_for(picture: Sized) -> Iterator[None]:
         yield
 
 
-def decoded(picture: Sized) -> Pixels:
+def decode(picture: EncodedPicture) -> Pixels:
     """The pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture."""
     try:
         pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
@@ -98,14 +98,14 @@ def decoded(picture: Sized) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
-class OnDemand:
+class LazyEncodedPicture:
     """A picture that is decoded once, when its pixels are first asked for; at once only where its size can't be known
     otherwise. width, height: turned, in pixels."""
 
-    def __init__(self, sized: Sized) -> None:
+    def __init__(self, sized: EncodedPicture) -> None:
         """Raises BadPicture, where it is decoded at once."""
         self._sized = sized
-        self._pixels: Pixels | None = decoded(sized) if sized.may_be_turned else None
+        self._pixels: Pixels | None = decode(sized) if sized.may_be_turned else None
         size = (sized.height, sized.width) if self._pixels is None else self._pixels.shape[:2]
         self.height, self.width = map(int, size)
 
@@ -113,7 +113,7 @@ class OnDemand:
     def pixels(self) -> Pixels:
         """Raises BadPicture."""
         if self._pixels is None:
-            pixels = decoded(self._sized)
+            pixels = decode(self._sized)
             if pixels.shape[:2] != (self.height, self.width):
                 raise BadPicture("its content is of another size than its header says")
             self._pixels = pixels
@@ -121,9 +121,9 @@ class OnDemand:
 
 
 def _checked(width: int, height: int, *, progressive: bool = False) -> None:
-    most = MOST_PROGRESSIVE_PIXELS if progressive else MOST_PIXELS
-    if min(width, height) < LEAST_SIDE or max(width, height) > MOST_SIDE:
-        raise BadPicture(f"it is {width} x {height} pixels; each side has {LEAST_SIDE} to {MOST_SIDE:,}")
+    most = MAX_PROGRESSIVE_PIXELS if progressive else MAX_PIXELS
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
+        raise BadPicture(f"it is {width} x {height} pixels; each side has {MIN_SIDE} to {MAX_SIDE:,}")
     if width * height > most:
         kind = "a progressive JPEG" if progressive else "a picture"
         raise BadPicture(f"it is {width} x {height} pixels; {kind} has at most {most:,} altogether")
@@ -132,7 +132,7 @@ def _checked(width: int, height: int, *, progressive: bool = False) -> None:
 # -- JPEG (ITU T.81, annex B)
 
 
-def _jpeg(content: bytes) -> Sized:
+def _jpeg(content: bytes) -> EncodedPicture:
     position, scans, may_be_turned = 2, 0, False
     size: tuple[int, int] | None = None
     while True:
@@ -149,8 +149,8 @@ def _jpeg(content: bytes) -> Sized:
             size = _frame(segment, progressive=code == 0xC2)
         elif code == _SOS:
             scans += 1
-            if size is None or scans > MOST_SCANS:
-                raise BadPicture(f"it has scans without a size, or more than {MOST_SCANS} of them")
+            if size is None or scans > MAX_SCANS:
+                raise BadPicture(f"it has scans without a size, or more than {MAX_SCANS} of them")
             if scans == 2:  # whatever it calls itself: more than one scan is decoded as a progressive one is
                 _checked(*size, progressive=True)
             found = _MARKER.search(content, position)
@@ -159,7 +159,7 @@ def _jpeg(content: bytes) -> Sized:
             position = found.start()
     if size is None or not scans:
         raise BadPicture("it holds no picture")
-    return Sized(content[:position], *size, may_be_turned)
+    return EncodedPicture(content[:position], *size, may_be_turned)
 
 
 def _marker(content: bytes, position: int) -> tuple[int, int]:
@@ -194,7 +194,7 @@ def _frame(segment: bytes, *, progressive: bool) -> tuple[int, int]:
 # -- PNG (ISO/IEC 15948)
 
 
-def _png(content: bytes) -> Sized:
+def _png(content: bytes) -> EncodedPicture:
     kept = [_PNG]
     header: bytes | None = None
     compressed: list[memoryview] = []
@@ -226,7 +226,7 @@ def _png(content: bytes) -> Sized:
         position = end
     width, height, inflated_bytes = _png_size(header or b"")
     _check_inflated(compressed, inflated_bytes)
-    return Sized(b"".join(kept), width, height)
+    return EncodedPicture(b"".join(kept), width, height)
 
 
 def _png_size(header: bytes) -> tuple[int, int, int]:

@@ -9,25 +9,25 @@ import threading
 from collections.abc import Awaitable, Callable
 from errno import ENOBUFS, ENOMEM
 
-from framesift.clock.clock import Clock, Loop, Pulse
-from framesift.listeners import DoorUnavailable
-from framesift.listeners.connection_slots import MOST_CONNECTIONS, SILENT_S, Connection, Places
-from framesift.listeners.http1 import BadHttp, Reader, answer, farewell
-from framesift.telemetry.file_descriptors import LACK
+from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
+from framesift.listeners import ListenerUnavailable
+from framesift.listeners.connection_slots import IDLE_TIMEOUT_S, MAX_CONNECTIONS, ClientConnection, ConnectionSlots
+from framesift.listeners.http1 import BadHttp, HttpReader, build_response, send_last_response
+from framesift.telemetry.file_descriptors import SHORTAGE_ERRORS
 
 _MOST_TURNED_AWAY = 32  # who are being told so
 _BACKLOG = 1024  # one more than that waits a second for its next try
 _BEAT_S = 1.0
 _ACCEPTED_AT_ONCE = 8
 _ACCEPT_AGAIN_S = 0.5
-LACKS = (*LACK, ENOBUFS, ENOMEM)
+OUT_OF_RESOURCES = (*SHORTAGE_ERRORS, ENOBUFS, ENOMEM)
 
 
-class NoDescriptor(OSError):
+class DescriptorsExhausted(OSError):
     """The process, or the machine, has as many files open as it may."""
 
 
-class Listening:
+class ListenerServer:
     """serve: talks with one client until one of them has enough; what it raises beside OSError is told to `puzzled` and
     ends that connection alone. broke: told of what ended the whole loop."""
 
@@ -35,21 +35,21 @@ class Listening:
         self,
         host: str,
         port: int,
-        serve: Callable[[Connection], Awaitable[None]],
+        serve: Callable[[ClientConnection], Awaitable[None]],
         *,
         clock: Clock,
         puzzled: Callable[[BaseException], None],
         broke: Callable[[BaseException], None],
-        silent_s: float = SILENT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self.host = host
         self.port = port  # 0 until `start` has found a free one
         self._serve = serve
-        self._pulse = Pulse(clock)
+        self._pulse = HeartbeatClock(clock)
         self._puzzled = puzzled
         self._broke = broke
-        self._silent_s = silent_s
-        self._places = Places()
+        self._silent_s = idle_timeout_s
+        self._places = ConnectionSlots()
         self._turned_away = 0
         self._taken: set[asyncio.Task[None]] = set()
         self._lacks = False  # descriptors: nobody can be taken
@@ -61,13 +61,13 @@ class Listening:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Raises DoorUnavailable."""
+        """Raises ListenerUnavailable."""
         # Bound before the thread begins, so that a failure is the caller's to see.
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
             listening = socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except OSError as error:
-            raise DoorUnavailable(
+            raise ListenerUnavailable(
                 f"doors: {self.host}:{self.port} can't be listened at: {error.strerror}; choose another address"
             ) from None
         self.port = int(listening.getsockname()[1])
@@ -85,10 +85,10 @@ class Listening:
             loop.call_soon_threadsafe(end.set)
         thread.join(within_s + 1.0)
 
-    def loop(self) -> Loop:
+    def loop(self) -> MonitoredThread:
         """For the watchdog. Only after `start`."""
         assert self._thread is not None
-        return Loop(self._thread.name, self._thread, self._pulse)
+        return MonitoredThread(self._thread.name, self._thread, self._pulse)
 
     def _run(self, listening: socket.socket) -> None:
         try:
@@ -131,7 +131,7 @@ class Listening:
             except OSError as error:
                 if not self._lacks:
                     self._lacks = True
-                    self._puzzled(NoDescriptor(*error.args) if error.errno in LACKS else error)
+                    self._puzzled(DescriptorsExhausted(*error.args) if error.errno in OUT_OF_RESOURCES else error)
                 loop.remove_reader(listening)
                 self._again = loop.call_later(
                     _ACCEPT_AGAIN_S, loop.add_reader, listening, self._accept, loop, listening
@@ -148,67 +148,67 @@ class Listening:
             await loop.connect_accepted_socket(self._protocol, sock)
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(Reader(), self._connected)
+        return asyncio.StreamReaderProtocol(HttpReader(), self._connected)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert isinstance(reader, Reader)
+        assert isinstance(reader, HttpReader)
         sock = writer.get_extra_info("socket")
         # asyncio does this only for sockets that name their protocol, which those of `create_server` don't. Without it,
         # an answer's body waits until its client has acknowledged its head, which takes 40 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._silent_s))
-        connection = Connection(reader, writer, self._places, task=asyncio.current_task())
+        connection = ClientConnection(reader, writer, self._places, task=asyncio.current_task())
         now_s = asyncio.get_running_loop().time()
         try:
             if not self._has_room(now_s):
                 await self._turn_away(connection)
                 return
-            self._places.come(connection, now_s)
+            self._places.add(connection, now_s)
             await self._serve(connection)
         except (OSError, asyncio.CancelledError):  # it went away, or has to
             pass
         except Exception as error:  # noqa: BLE001  # one client's trouble is nobody else's
             self._puzzled(error)
         finally:
-            connection.is_served()
+            connection.mark_served()
             try:
                 writer.close()
                 await writer.wait_closed()  # until its last answer has left, it has its place
             except (OSError, asyncio.CancelledError):
                 writer.transport.abort()
-            self._places.leave(connection)
+            self._places.remove(connection)
 
     def _has_room(self, now_s: float) -> bool:
         """For one more; somebody may have to go for it."""
-        if len(self._places) < MOST_CONNECTIONS:
+        if len(self._places) < MAX_CONNECTIONS:
             return True
-        goes = self._places.dispensable(now_s)
+        goes = self._places.next_to_close(now_s)
         if goes is None:
             return False
-        self._places.leave(goes)
+        self._places.remove(goes)
         goes.writer.transport.abort()
         if goes.task is not None:
             goes.task.cancel()
         return True
 
-    async def _turn_away(self, connection: Connection) -> None:
+    async def _turn_away(self, connection: ClientConnection) -> None:
         if self._turned_away == _MOST_TURNED_AWAY:
             connection.writer.transport.abort()
             return
         self._turned_away += 1
         try:
-            text = f"there are {MOST_CONNECTIONS} connections already"
-            said = answer(503, {"error": text, "message": text}, more={"Retry-After": "1"}, ends=True)
-            await farewell(connection.reader, connection.writer, said, _BEAT_S)
+            text = f"there are {MAX_CONNECTIONS} connections already"
+            said = build_response(503, {"error": text, "message": text}, extra_headers={"Retry-After": "1"}, close=True)
+            await send_last_response(connection.reader, connection.writer, said, _BEAT_S)
         finally:
             self._turned_away -= 1
 
     def _lose_patience(self, now_s: float) -> None:
         for connection in self._places.busy:
-            silent_s = connection.silent_s(now_s)
+            silent_s = connection.idle_s(now_s)
             if silent_s is not None and silent_s > self._silent_s:
-                connection.reader.give_up(BadHttp(408, f"nothing more came for {self._silent_s:g} s"))
+                connection.reader.abort_wait(BadHttp(408, f"nothing more came for {self._silent_s:g} s"))
 
     async def _dismiss(self) -> None:
         present = self._places.all()

@@ -12,16 +12,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from framesift.models.inference_server import InferenceServerModel
-from framesift.models.inference_settings import InferenceServerOptions
-from framesift.models.model import Model, ModelAway, ModelFailed, ModelUnusable, Remarks
+from framesift.models.inference_settings import InferenceServerSettings
+from framesift.models.model import Model, ModelFailed, ModelLoadError, ModelNotes, ModelUnavailable
 from framesift.models.onnx.onnx_model import OnnxModel
-from framesift.models.onnx.onnx_settings import OnnxOptions
-from framesift.models.python import PythonModel, PythonOptions
-from framesift.models.recorded import RecordedModel, RecordedOptions, Recorder
-from framesift.models.stub import StubModel, StubOptions
+from framesift.models.onnx.onnx_settings import OnnxSettings
+from framesift.models.python import PythonModel, PythonSettings
+from framesift.models.recorded import RecordedModel, RecordedSettings, Recorder
+from framesift.models.stub import StubModel, StubSettings
 
-ModelOptions = Annotated[
-    StubOptions | RecordedOptions | PythonOptions | OnnxOptions | InferenceServerOptions, Field(discriminator="type")
+ModelSettings = Annotated[
+    StubSettings | RecordedSettings | PythonSettings | OnnxSettings | InferenceServerSettings,
+    Field(discriminator="type"),
 ]
 
 _LOADERS: dict[str, Callable[[Any], Model]] = {
@@ -32,14 +33,23 @@ _LOADERS: dict[str, Callable[[Any], Model]] = {
 }
 
 
-def load(options: ModelOptions, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
+def load(options: ModelSettings, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
     """Loads a model. ca_file, proxy: of the settings of the network, for a model that is elsewhere.
 
-    Raises ModelUnusable, which says what is wrong and where.
+    Raises ModelLoadError, which says what is wrong and where.
     """
-    if isinstance(options, InferenceServerOptions):
+    if isinstance(options, InferenceServerSettings):
         return InferenceServerModel(options, ca_file=ca_file, proxy=proxy)
     return _LOADERS[options.type](options)
 
 
-__all__ = ["Model", "ModelAway", "ModelFailed", "ModelOptions", "ModelUnusable", "Recorder", "Remarks", "load"]
+__all__ = [
+    "Model",
+    "ModelFailed",
+    "ModelLoadError",
+    "ModelNotes",
+    "ModelSettings",
+    "ModelUnavailable",
+    "Recorder",
+    "load",
+]

@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 
 from framesift.clock.clock import Clock
-from framesift.telemetry import Condition, Health
+from framesift.telemetry import Condition, HealthRegistry
 
 FAILURES_IN_A_ROW = 3
 FAILED_AFTER_S = 60.0
@@ -55,7 +55,7 @@ class _Run:
 class ModelHealth:
     """One for each model, shared by the threads of all streams. Sets the component `model` of `health`."""
 
-    def __init__(self, health: Health, clock: Clock) -> None:
+    def __init__(self, health: HealthRegistry, clock: Clock) -> None:
         self._health = health
         self._clock = clock
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class ModelHealth:
         self._ok = False  # as the component was set last
         self._answered = False
 
-    def answered(self, stream: str) -> None:
+    def record_success(self, stream: str) -> None:
         """The model gave a prediction for a frame of the stream."""
         with self._lock:
             self._answered = True
@@ -75,7 +75,7 @@ class ModelHealth:
                 self._all = _Run()
             self._judge()
 
-    def failed(self, stream: str, why: str) -> None:
+    def record_failure(self, stream: str, why: str) -> None:
         """It failed on a frame of the stream. Raises ModelBroken when that has gone on for too long."""
         why = " ".join(why.split())[:_LONGEST_REASON]
         at_s = self._clock.monotonic()
@@ -87,20 +87,20 @@ class ModelHealth:
             if self._all.failures >= FAILURES_IN_A_ROW and self._all.lasts_s >= BROKEN_AFTER_S:
                 raise ModelBroken(f"the model has failed for {self._all.lasts_s:.0f} s: {self._all.words()}")
 
-    def away(self, why: str) -> None:
+    def record_unavailable(self, why: str) -> None:
         """It can't be asked now."""
         with self._lock:
             self._away = why
             self._all.at_s = None
             self._judge()
 
-    def over(self, stream: str) -> None:
+    def remove_stream(self, stream: str) -> None:
         """The stream has ended: that it failed on this one's pictures says nothing any more."""
         with self._lock:
             self._by_stream.pop(stream, None)
             self._judge()
 
-    def only_failed(self) -> str | None:
+    def failed_run_reason(self) -> str | None:
         """What to say of a run in which the model failed and gave not one prediction; None of any other."""
         with self._lock:
             return None if self._answered or not self._all.failures else self._all.words()

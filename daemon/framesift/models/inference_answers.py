@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.http_client.client import Answered, Unanswered
+from framesift.http_client.client import HttpResponse, NoResponse
 
 _LONGEST_MESSAGE = 200
 # An answer that is too large for this picture would be so again, and a file must not wait for another; the web tells it
@@ -17,25 +17,25 @@ _TOO_LARGE = "the answer is too large"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class JsonAnswer:
     """JSON, whatever it says."""
 
     content: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PictureRefused:
     """The server is there, and has no prediction for this picture. why: for the operator, without any secret."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Away:
+class ServerUnavailable:
     """The server has no prediction for any picture. come_again_s: when it wants to be asked again, where it said so."""
 
     why: str
-    come_again_s: float | None = None
+    retry_after_s: float | None = None
 
 
 # status -> what it means of the server, and what to do about it
@@ -57,52 +57,58 @@ _AWAY = {
 }
 
 
-def judged(
-    outcome: Answered | Unanswered, *, host: str, with_key: bool, redacted: Callable[[str], str]
-) -> Said | Refused | Away:
+def classify_answer(
+    outcome: HttpResponse | NoResponse, *, host: str, with_key: bool, redact: Callable[[str], str]
+) -> JsonAnswer | PictureRefused | ServerUnavailable:
     """host: who was asked. with_key: whether a key was sent. redacted: strikes it from what is told."""
-    if isinstance(outcome, Unanswered):
+    if isinstance(outcome, NoResponse):
         if outcome.status is not None and outcome.status < 300 and _TOO_LARGE in outcome.why:
-            return Refused(f"answers too much: {outcome.why.removeprefix(f'{host}: ')}")
+            return PictureRefused(f"answers too much: {outcome.why.removeprefix(f'{host}: ')}")
         if outcome.status is None or outcome.status < 400:
-            return Away(f"can't be asked: {outcome.why.removeprefix(f'{host}: ')}")
+            return ServerUnavailable(f"can't be asked: {outcome.why.removeprefix(f'{host}: ')}")
         return _failed(outcome.status, "", None, with_key)
     said = _said(outcome.body)
     if outcome.status >= 400:
         come_again_s = outcome.retry_after_s()
-        return _failed(outcome.status, shown(_message(said), redacted), come_again_s, with_key)
+        return _failed(outcome.status, printable(_message(said), redact), come_again_s, with_key)
     if not 200 <= outcome.status < 300:
-        return Away(f"sends elsewhere ({outcome.status}); check model.url, and whether a login page is on the way")
+        return ServerUnavailable(
+            f"sends elsewhere ({outcome.status}); check model.url, and whether a login page is on the way"
+        )
     if said is None:
-        kind = shown(outcome.headers.get("Content-Type", "something"), redacted)
-        return Away(f"is none: {kind} where JSON is expected; check model.url, and what is on the way to it")
+        kind = printable(outcome.headers.get("Content-Type", "something"), redact)
+        return ServerUnavailable(
+            f"is none: {kind} where JSON is expected; check model.url, and what is on the way to it"
+        )
     return said
 
 
-def _failed(status: int, message: str, come_again_s: float | None, with_key: bool) -> Refused | Away:
+def _failed(
+    status: int, message: str, come_again_s: float | None, with_key: bool
+) -> PictureRefused | ServerUnavailable:
     told = f": {message}" if message else ""
     if status == 400 and not with_key and "api key" in message.lower():
-        return Away(f"asks for a key ({status}){told}; set model.api_key")
+        return ServerUnavailable(f"asks for a key ({status}){told}; set model.api_key")
     if status in _AWAY or status >= 500:
         means, advice = _AWAY.get(status, ("fails", "see its log"))
-        return Away(f"{means} ({status}){told}" + (f"; {advice}" if advice else ""), come_again_s)
-    return Refused(f"refuses the request ({status}){told}")
+        return ServerUnavailable(f"{means} ({status}){told}" + (f"; {advice}" if advice else ""), come_again_s)
+    return PictureRefused(f"refuses the request ({status}){told}")
 
 
-def shown(text: str, redacted: Callable[[str], str]) -> str:
+def printable(text: str, redacted: Callable[[str], str]) -> str:
     """Words of the server's, as far as they can be shown. Struck before they are cut: half a secret is not found."""
     printable = redacted("".join(c if c.isprintable() else " " for c in text)).strip()
     return printable if len(printable) <= _LONGEST_MESSAGE else f"{printable[:_LONGEST_MESSAGE]}..."
 
 
-def _said(body: bytes) -> Said | None:
+def _said(body: bytes) -> JsonAnswer | None:
     try:
-        return Said(json.loads(body))
+        return JsonAnswer(json.loads(body))
     except (ValueError, RecursionError):
         return None
 
 
-def _message(said: Said | None) -> str:
+def _message(said: JsonAnswer | None) -> str:
     """{"message": "..."}, or the first of {"detail": [{"loc": [...], "msg": "..."}]}."""
     content = None if said is None else said.content
     told = content.get("message", content.get("detail")) if isinstance(content, dict) else None

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Closed, Fraction
-from framesift.prediction.prediction import MOST_OBJECTS
+from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Fraction, StrictModel
+from framesift.prediction.prediction import MAX_OBJECTS
 
 # What nobody on the internet can be reached by: this machine, its network, its link (RFC 1918, 3927, 4193, 4291).
 _NEARBY = tuple(
@@ -31,7 +31,7 @@ _NEARBY = tuple(
 _NEARBY_ENDINGS = (".localhost", ".local", ".internal", ".home.arpa")
 
 
-def is_nearby(host: str) -> bool:
+def is_private_host(host: str) -> bool:
     """Whether a host of an address is this machine, or one of its own network."""
     try:
         address = ipaddress.ip_address(host)
@@ -67,7 +67,7 @@ def _api_key(key: SecretStr) -> SecretStr:
 Side = Annotated[int, Field(ge=16, le=65_500)]
 
 
-class InferenceServerOptions(Closed):
+class InferenceServerSettings(StrictModel):
     """url: where the server is; a path in it stands before its own. route: v1 is /infer/..., legacy /{model_id}.
     api_key: goes in a header, with servers of version 1.5.0 and newer; null where the server needs none, or has its
     own. confidence: objects below it are not reported, overlap: of two boxes that overlap by more (IoU) the less
@@ -83,16 +83,16 @@ class InferenceServerOptions(Closed):
     api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = None
     confidence: Fraction | None = 0.1
     overlap: Fraction | None = None
-    max_detections: Annotated[int, Field(ge=1, le=MOST_OBJECTS)] | None = None
+    max_detections: Annotated[int, Field(ge=1, le=MAX_OBJECTS)] | None = None
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     max_image_size: tuple[Side, Side] | None = None
     # With the look-up of a name, which may take 30 s more, below the watchdog's patience with a loop.
     timeout_s: Annotated[float, Field(ge=0.1, le=20.0)] = 5.0
 
     @model_validator(mode="after")
-    def _sensible(self) -> InferenceServerOptions:
+    def _sensible(self) -> InferenceServerSettings:
         parts = urlsplit(self.url)
-        if self.api_key is not None and parts.scheme == "http" and not is_nearby(str(parts.hostname)):
+        if self.api_key is not None and parts.scheme == "http" and not is_private_host(str(parts.hostname)):
             raise ValueError(
                 f"api_key: {parts.hostname} is not of this network: over http:// anybody on the way could read the "
                 "key; use https://, or a private address"
@@ -104,7 +104,7 @@ class InferenceServerOptions(Closed):
         return self
 
     @property
-    def least_confidence(self) -> float | None:
+    def sent_confidence(self) -> float | None:
         """What the server is told; None for nothing."""
         given = self.task != "classification" or "confidence" in self.model_fields_set
         return self.confidence if given else None

@@ -13,7 +13,7 @@ class ModelFailed(Exception):
     """This frame has no prediction. The text says why."""
 
 
-class ModelAway(ModelFailed):
+class ModelUnavailable(ModelFailed):
     """The model can't be asked now, whatever the frame; later it may be. The text says why, for the operator.
 
     retry_after_s: before then it answers the same, without having looked; None where it doesn't know.
@@ -24,21 +24,21 @@ class ModelAway(ModelFailed):
         self.retry_after_s = retry_after_s
 
 
-class ModelUnusable(Exception):
+class ModelLoadError(Exception):
     """The model can't be used at all. The text says what is wrong, where, and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
-class Remarks:
+class ModelNotes:
     """What the operator should know of a model, "" where there is nothing to know.
 
     preparation: what is done to a picture before the network sees it. left_open: what of that is a guess. unnamed: how
     the operator gives its classes the names that they lack.
     """
 
-    preparation: str = ""
-    left_open: str = ""
-    unnamed: str = ""
+    preprocessing: str = ""
+    guessed: str = ""
+    class_names_advice: str = ""
 
 
 class Model(Protocol):
@@ -61,10 +61,10 @@ class Model(Protocol):
     def description(self) -> str: ...
 
     @property
-    def remarks(self) -> Remarks: ...
+    def notes(self) -> ModelNotes: ...
 
     def predict(self, frame: Frame) -> Prediction:
-        """The prediction in the frame's pixels. Raises ModelFailed (ModelAway among it), and nothing else."""
+        """The prediction in the frame's pixels. Raises ModelFailed (ModelUnavailable among it), and nothing else."""
         ...
 
     def close(self) -> None:

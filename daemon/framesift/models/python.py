@@ -37,15 +37,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from framesift.config.schema import Closed, Tag
+from framesift.config.schema import StrictModel, Tag
 from framesift.frame import Frame
 from framesift.models import supervision
-from framesift.models.model import ModelFailed, ModelUnusable, Remarks
+from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction, Stub, Task, scaled
+from framesift.prediction.prediction import (
+    Classification,
+    Detections,
+    MultiLabel,
+    Prediction,
+    Stub,
+    Task,
+    scale_prediction,
+)
 
 
-class PythonOptions(Closed):
+class PythonSettings(StrictModel):
     """factory: importable module and a callable in it. options: its keyword arguments. path: a folder that modules are
     imported from. model_id: what predictions call it (default: what the model says of itself, or the factory)."""
 
@@ -57,26 +65,28 @@ class PythonOptions(Closed):
 
 
 class PythonModel:
-    remarks = Remarks()
+    notes = ModelNotes()
 
-    def __init__(self, options: PythonOptions) -> None:
-        """Raises ModelUnusable: no such module or factory, a factory that fails, or what it returns is no model."""
+    def __init__(self, options: PythonSettings) -> None:
+        """Raises ModelLoadError: no such module or factory, a factory that fails, or what it returns is no model."""
         self._lock = threading.Lock()
         factory = _factory(options)
         try:
             self._model: Any = factory(**options.options)
         except (Exception, SystemExit) as error:
-            raise ModelUnusable(f"model.factory: {options.factory} failed: {_told(error)}") from error
+            raise ModelLoadError(f"model.factory: {options.factory} failed: {_told(error)}") from error
         predict = getattr(self._model, "predict", self._model)
         if not callable(predict):
             kind = type(self._model).__name__
-            raise ModelUnusable(f"model.factory: {options.factory} returned a {kind}, not a callable or with predict()")
+            raise ModelLoadError(
+                f"model.factory: {options.factory} returned a {kind}, not a callable or with predict()"
+            )
         self._predict: Callable[[Any], object] = predict
         self.task = _task(self._model, options.factory)
         self.class_names = _names(self._model, "class_names", options.factory)
         self._keypoint_names = _names(self._model, "keypoint_names", options.factory)
         said = getattr(self._model, "model_id", None)
-        self.model_id = options.model_id or (wire.class_name(said) if isinstance(said, str) else options.factory)
+        self.model_id = options.model_id or (wire.clean_class_name(said) if isinstance(said, str) else options.factory)
         self.description = f"{options.factory}, a {type(self._model).__name__}"
 
     def predict(self, frame: Frame) -> Prediction:
@@ -92,7 +102,7 @@ class PythonModel:
             raise ModelFailed(_told(error)) from error
         time_s = took_s if prediction.time_s is None else prediction.time_s
         named = replace(prediction, model_id=prediction.model_id or self.model_id, time_s=time_s)
-        return scaled(named, frame.width, frame.height)
+        return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
         with self._lock:
@@ -106,25 +116,29 @@ class PythonModel:
     def _read(self, answer: object, frame: Frame) -> Prediction:
         """An answer is read through the wire format whatever it is: nobody has looked at its numbers and names yet."""
         if isinstance(answer, Detections | Classification | MultiLabel | Stub):
-            read = wire.parse(wire.to_wire(answer), width=answer.width, height=answer.height, task=answer.task)
-            return replace(read, model_id=answer.model_id, dropped=answer.dropped + read.dropped)
+            read = wire.parse_prediction(
+                wire.to_wire(answer), width=answer.width, height=answer.height, task=answer.task
+            )
+            return replace(read, model_id=answer.model_id, dropped_count=answer.dropped_count + read.dropped_count)
         if isinstance(answer, Mapping):
-            return wire.parse(answer, width=frame.width, height=frame.height, task=self.task)
+            return wire.parse_prediction(answer, width=frame.width, height=frame.height, task=self.task)
         if supervision.is_detections(answer):
-            return supervision.detections(answer, self.class_names, frame.width, frame.height)
+            return supervision.parse_detections(answer, self.class_names, frame.width, frame.height)
         if supervision.is_keypoints(answer):
-            return supervision.keypoints(answer, self.class_names, self._keypoint_names, frame.width, frame.height)
+            return supervision.parse_keypoints(
+                answer, self.class_names, self._keypoint_names, frame.width, frame.height
+            )
         raise ValueError(
             f"the model answered with a {type(answer).__name__}, not a Prediction, a wire object, or supervision's "
             "Detections or KeyPoints"
         )
 
 
-def _factory(options: PythonOptions) -> Callable[..., object]:
+def _factory(options: PythonSettings) -> Callable[..., object]:
     module_name, _, name = options.factory.partition(":")
     if options.path is not None:
         if not options.path.is_dir():
-            raise ModelUnusable(f"model.path: {options.path} is not a folder")
+            raise ModelLoadError(f"model.path: {options.path} is not a folder")
         if str(options.path) not in sys.path:
             sys.path.insert(0, str(options.path))
             importlib.invalidate_caches()
@@ -132,11 +146,11 @@ def _factory(options: PythonOptions) -> Callable[..., object]:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         where = f" (looked in {options.path} first)" if options.path is not None else ""
-        raise ModelUnusable(f"model.factory: can't import {module_name}{where}: {_told(error)}") from error
+        raise ModelLoadError(f"model.factory: can't import {module_name}{where}: {_told(error)}") from error
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise ModelUnusable(f"model.factory: {module_name} has no callable {name!r}")
+        raise ModelLoadError(f"model.factory: {module_name} has no callable {name!r}")
     factory: Callable[..., object] = found
     return factory
 
@@ -149,7 +163,7 @@ def _task(model: object, factory: str) -> Task | None:
         return Task(said)
     except ValueError:
         allowed = ", ".join(str(task) for task in Task)
-        raise ModelUnusable(f"model.factory: {factory} says task {said!r}; allowed are {allowed}") from None
+        raise ModelLoadError(f"model.factory: {factory} says task {said!r}; allowed are {allowed}") from None
 
 
 def _names(model: object, attribute: str, factory: str) -> tuple[str, ...] | None:
@@ -159,8 +173,8 @@ def _names(model: object, attribute: str, factory: str) -> tuple[str, ...] | Non
     if isinstance(said, Mapping):
         said = [said[key] for key in sorted(said)]
     if not isinstance(said, list | tuple) or not all(isinstance(name, str) for name in said):
-        raise ModelUnusable(f"model.factory: {factory} says {attribute} {said!r:.80}; that is no list of texts")
-    return tuple(wire.class_name(name) for name in said)
+        raise ModelLoadError(f"model.factory: {factory} says {attribute} {said!r:.80}; that is no list of texts")
+    return tuple(wire.clean_class_name(name) for name in said)
 
 
 def _closed(_pixels: object) -> object:

@@ -22,14 +22,14 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.config.schema import Closed
+from framesift.config.schema import StrictModel
 from framesift.frame import Frame
-from framesift.models.model import ModelFailed, ModelUnusable, Remarks
+from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Detections, Prediction, Task, scaled
+from framesift.prediction.prediction import Detections, Prediction, Task, scale_prediction
 
 
-class RecordedOptions(Closed):
+class RecordedSettings(StrictModel):
     """path: the file, JSON lines. task: where the lines don't tell it (a detector that found nothing says little)."""
 
     type: Literal["recorded"]
@@ -39,16 +39,16 @@ class RecordedOptions(Closed):
 
 class RecordedModel:
     class_names: tuple[str, ...] | None = None
-    remarks = Remarks()
+    notes = ModelNotes()
 
-    def __init__(self, options: RecordedOptions) -> None:
-        """Raises ModelUnusable that names the file and the line."""
+    def __init__(self, options: RecordedSettings) -> None:
+        """Raises ModelLoadError that names the file and the line."""
         self.model_id = f"recorded/{options.path.stem}"
         self._closed = False
         try:
             self._file = options.path.open("rb")
         except OSError as error:
-            raise ModelUnusable(f"model.path: {options.path}: {error.strerror}") from error
+            raise ModelLoadError(f"model.path: {options.path}: {error.strerror}") from error
         try:
             self._index = _Index(options.path, self._file, options.task)
         except BaseException:
@@ -66,11 +66,11 @@ class RecordedModel:
                 raise ModelFailed("the model is closed")
             # pread has no position to share, so that threads need no lock.
             payload = json.loads(os.pread(self._file.fileno(), place[1], place[0]))
-            prediction = wire.parse(payload, width=frame.width, height=frame.height, task=self.task)
+            prediction = wire.parse_prediction(payload, width=frame.width, height=frame.height, task=self.task)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelFailed(f"the recorded prediction of frame {frame.number} of {frame.stream}: {error}") from error
         named = replace(prediction, model_id=prediction.model_id or self.model_id)
-        return scaled(named, frame.width, frame.height)
+        return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
         self._closed = True
@@ -84,9 +84,9 @@ class Recorder:
     returns. failed: told of the first line that could not be written; nothing is written after it.
     """
 
-    def __init__(self, path: Path, failed: Callable[[OSError], None]) -> None:
+    def __init__(self, path: Path, on_error: Callable[[OSError], None]) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1)
-        self._failed = failed
+        self._failed = on_error
         self._broken = False
         self._lock = threading.Lock()
 
@@ -126,7 +126,7 @@ class _Index:
             places.setdefault(stream, array("q")).extend((offset, len(line)))
             self.count += 1
         if self.count == 0:
-            raise ModelUnusable(f"{path}: holds no predictions")
+            raise ModelLoadError(f"{path}: holds no predictions")
         self.task = tasks.pop() if len(tasks) == 1 else None
         self._streams: dict[str | None, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         for stream, given in numbers.items():
@@ -137,7 +137,7 @@ class _Index:
             if again.size:
                 first, second = (self._line_at(file, int(place[i, 0])) for i in (again[0], again[0] + 1))
                 whose = f" of stream {stream!r}" if stream is not None else ""
-                raise ModelUnusable(f"{path}:{second}: frame {ordered[again[0]]}{whose} is on line {first} already")
+                raise ModelLoadError(f"{path}:{second}: frame {ordered[again[0]]}{whose} is on line {first} already")
             self._streams[stream] = (ordered, place)
 
     def place(self, stream: str, number: int) -> tuple[int, int] | None:
@@ -154,14 +154,14 @@ class _Index:
         where = f"{self._path}:{line_number}"
         try:
             payload = json.loads(line)
-            prediction = wire.parse(payload, width=1, height=1, task=task)
+            prediction = wire.parse_prediction(payload, width=1, height=1, task=task)
         except (ValueError, RecursionError) as error:
-            raise ModelUnusable(f"{where}: {error}") from error
+            raise ModelLoadError(f"{where}: {error}") from error
         number, stream = payload.get("frame"), payload.get("stream")
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
-            raise ModelUnusable(f'{where}: "frame": {number!r} is not a frame\'s number (0, 1, 2, ...)')
+            raise ModelLoadError(f'{where}: "frame": {number!r} is not a frame\'s number (0, 1, 2, ...)')
         if stream is not None and not isinstance(stream, str):
-            raise ModelUnusable(f'{where}: "stream": {stream!r} is not a stream\'s name')
+            raise ModelLoadError(f'{where}: "stream": {stream!r} is not a stream\'s name')
         # No objects and no word about the task: such a line could come from a detector of any kind.
         silent = isinstance(prediction, Detections) and not prediction.objects
         told = not silent or "task_type" in payload or "task" in payload

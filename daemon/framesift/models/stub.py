@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from framesift.config.schema import Closed, Tag
+from framesift.config.schema import StrictModel, Tag
 from framesift.frame import Frame
-from framesift.models.model import ModelFailed, Remarks
+from framesift.models.model import ModelFailed, ModelNotes
 from framesift.prediction.prediction import Prediction, Stub, Task
 
 
-class StubOptions(Closed):
+class StubSettings(StrictModel):
     """task: what the collected pictures are to be labelled for."""
 
     type: Literal["stub"] = "stub"
@@ -20,9 +20,9 @@ class StubOptions(Closed):
 
 class StubModel:
     class_names: tuple[str, ...] | None = None
-    remarks = Remarks()
+    notes = ModelNotes()
 
-    def __init__(self, options: StubOptions) -> None:
+    def __init__(self, options: StubSettings) -> None:
         self.model_id = options.model_id
         self.task: Task | None = options.task
         self.description = f"the null model, for {options.task}"

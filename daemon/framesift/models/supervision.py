@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framesift.prediction import wire_format as wire
-from framesift.prediction.masks import polygon
-from framesift.prediction.prediction import MOST_OBJECTS, Detections, Task
+from framesift.prediction.masks import mask_to_polygon
+from framesift.prediction.prediction import MAX_OBJECTS, Detections, Task
 
 # What is said of objects whose class nobody names.
 _UNNAMED = "object"
@@ -30,7 +30,7 @@ def is_keypoints(answer: object) -> bool:
     return all(hasattr(answer, name) for name in ("xy", "class_id", "data")) and not hasattr(answer, "xyxy")
 
 
-def detections(answer: Any, class_names: tuple[str, ...] | None, width: int, height: int) -> Detections:
+def parse_detections(answer: Any, class_names: tuple[str, ...] | None, width: int, height: int) -> Detections:
     """class_names: for ids without a name in `data`. width, height: of the picture. Raises ValueError: arrays of
     different lengths, or masks of another size."""
     boxes = _array(answer.xyxy, "xyxy", (None, 4))
@@ -45,14 +45,14 @@ def detections(answer: Any, class_names: tuple[str, ...] | None, width: int, hei
         if tracker_ids is not None and tracker_ids[index] >= 0:  # trackers call those -1 that they don't know yet
             objects[index]["tracker_id"] = int(tracker_ids[index])
         if masks is not None:
-            corners = polygon(np.asarray(masks[index]))
+            corners = mask_to_polygon(np.asarray(masks[index]))
             # Without a mask it is no object of a segmentation: None is dropped and counted.
             objects[index]["points"] = [None] if corners is None else _points(corners)
     task = Task.OBJECT_DETECTION if masks is None else Task.INSTANCE_SEGMENTATION
     return _parsed(objects, wanted, task, width, height)
 
 
-def keypoints(
+def parse_keypoints(
     answer: Any, class_names: tuple[str, ...] | None, keypoint_names: tuple[str, ...] | None, width: int, height: int
 ) -> Detections:
     """Points at (0, 0), and those that are not visible, are left out: nobody has seen them. The box of an object is
@@ -131,16 +131,20 @@ def _keypoint_name(names: tuple[str, ...] | None, number: int) -> str:
 def _best(objects: list[dict[str, Any]]) -> list[int]:
     """The most confident ones, so that a hundred thousand boxes or masks cost little."""
     confidences = np.array([item["confidence"] for item in objects], np.float64)
-    order: list[int] = np.argsort(-confidences, kind="stable")[:MOST_OBJECTS].tolist()
+    order: list[int] = np.argsort(-confidences, kind="stable")[:MAX_OBJECTS].tolist()
     return sorted(order)
 
 
 def _parsed(objects: list[dict[str, Any]], wanted: list[int], task: Task, width: int, height: int) -> Detections:
-    read = wire.parse({"predictions": [objects[i] for i in wanted]}, width=width, height=height, task=task)
+    read = wire.parse_prediction({"predictions": [objects[i] for i in wanted]}, width=width, height=height, task=task)
     if not isinstance(read, Detections):
         raise TypeError("a list of objects was read as no detections")
     return Detections(
-        task=task, objects=read.objects, width=width, height=height, dropped=read.dropped + len(objects) - len(wanted)
+        task=task,
+        objects=read.objects,
+        width=width,
+        height=height,
+        dropped_count=read.dropped_count + len(objects) - len(wanted),
     )
 
 

@@ -20,21 +20,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framesift.clock.clock import Clock, Loop
+from framesift.clock.clock import Clock, MonitoredThread
 from framesift.config.errors import ConfigError
-from framesift.periodic import Rest, Rounds
-from framesift.policy.cache import Kept, NotKept, find, forget, keep, scope_name, thin_out
+from framesift.periodic import NextRun, PeriodicTask
+from framesift.policy.cache import (
+    CachedPolicy,
+    PolicyCacheError,
+    load_cached,
+    remove_cached,
+    remove_oldest,
+    scope_name,
+    store_cached,
+)
 from framesift.policy.policy import Policy
-from framesift.policy.policy_settings import PolicyOptions, RoboflowPolicy
-from framesift.policy.project_pairs import MOST_PAIRINGS, Pairings
-from framesift.policy.source_state import Slot, content_of, standing_of
-from framesift.policy.sources import SwitchedOff, source_of, source_of_pairing
-from framesift.policy.types import Got, Held, News, NoPolicy, Pairing, PolicyUnavailable, Source, Standing, Told
+from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings
+from framesift.policy.project_pairs import MAX_PROJECT_PAIRS, ProjectPairs
+from framesift.policy.source_state import SourceState, current_policy_from, policy_content
+from framesift.policy.sources import DisabledSource, create_pair_source, create_source
+from framesift.policy.types import (
+    CurrentPolicy,
+    NoPolicyReason,
+    PolicyEvent,
+    PolicyEventKind,
+    PolicySource,
+    PolicySourceStatus,
+    PolicyUnavailable,
+    ProjectPair,
+    SourceAnswer,
+)
 from framesift.prediction.prediction import Task
 
 if TYPE_CHECKING:
-    from framesift.http_client.client import Web
-    from framesift.roboflow import Roboflow
+    from framesift.http_client.client import HttpClient
+    from framesift.roboflow import RoboflowClient
 
 REFRESH_EVERY_S = 900.0
 _FIRST_RETRY_S = 30.0
@@ -55,19 +73,19 @@ class Policies:
 
     def __init__(
         self,
-        common: PolicyOptions,
-        own: Mapping[str, PolicyOptions],
+        common: PolicySettings,
+        own: Mapping[str, PolicySettings],
         *,
-        platform: Roboflow | None,
-        web: Web,
+        platform: RoboflowClient | None,
+        web: HttpClient,
         folder: Path,
         clock: Clock,
         chance: random.Random,
         enabled: bool,
         task: Task | None,
-        told: Callable[[Told], None],
-        failed: Callable[[BaseException], None],
-        refused: Callable[[Policy], Sequence[str]] = lambda _policy: (),
+        on_event: Callable[[PolicyEvent], None],
+        on_failure: Callable[[BaseException], None],
+        problems_of: Callable[[Policy], Sequence[str]] = lambda _policy: (),
     ) -> None:
         """own: by stream, of those that have their own. folder: where the last good policies are kept. enabled: False
         switches every policy off, and nothing is fetched. task: the local model's. told: hears what happens, from any
@@ -78,35 +96,35 @@ class Policies:
         """
         self._folder = folder
         self._platform = platform
-        self._rounds = Rounds("policies", lambda: Rest(self.look_once()), clock, failed=failed)
+        self._rounds = PeriodicTask("policies", lambda: NextRun(self.refresh_due()), clock, failed=on_failure)
         self._clock = self._rounds.pulse
         self._chance = chance
         self._enabled = enabled
-        self._told = told
-        self._refused = refused
+        self._told = on_event
+        self._refused = problems_of
         self._lock = threading.RLock()  # what is taken is also refused, and told, under it
         self._zone: str | None = None
         self._zone_said_by = ""
         self._begun = False
 
-        def slot(options: PolicyOptions, streams: tuple[str, ...] = ()) -> Slot:
+        def slot(options: PolicySettings, streams: tuple[str, ...] = ()) -> SourceState:
             if not enabled and not isinstance(options, Path):
-                source: Source = SwitchedOff(options)
+                source: PolicySource = DisabledSource(options)
             else:
-                source = source_of(options, platform=platform, web=web, clock=self._clock, task=task)
-            return Slot(source, scope_name(source) if streams else "", streams)
+                source = create_source(options, platform=platform, web=web, clock=self._clock, task=task)
+            return SourceState(source, scope_name(source) if streams else "", streams)
 
         self._common = slot(common)
-        by_options: dict[PolicyOptions, tuple[str, ...]] = {}
+        by_options: dict[PolicySettings, tuple[str, ...]] = {}
         for stream, options in own.items():
             if options != common:
                 by_options[options] = (*by_options.get(options, ()), stream)
         self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
         self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
         self._remote = [slot for slot in self._slots if not slot.is_local]
-        self.by_model = enabled and isinstance(common, RoboflowPolicy)
-        self._pairings = Pairings(
-            common, self._common, own, self._by_stream, task, self._source_of, met=lambda: self._rounds.wake()
+        self.has_project_policies = enabled and isinstance(common, RoboflowPolicySettings)
+        self._pairings = ProjectPairs(
+            common, self._common, own, self._by_stream, task, self._source_of, on_new=lambda: self._rounds.wake()
         )
 
     # -- what holds
@@ -116,64 +134,65 @@ class Policies:
         """Of the whole run: that of the first policy that collects something, UTC as long as none does."""
         return self._zone or "UTC"
 
-    def of(self, subject: str | Pairing) -> Standing | None:
+    def current_for(self, subject: str | ProjectPair) -> CurrentPolicy | None:
         """What holds for a stream, or for a pairing that was met; None while there is no policy yet."""
         if isinstance(subject, str):
-            return self._by_stream.get(subject, self._common).standing
-        slot = self._pairings.slot(subject)
-        return None if slot is None else slot.standing
+            return self._by_stream.get(subject, self._common).current
+        slot = self._pairings.state_of(subject)
+        return None if slot is None else slot.current
 
-    def scope_of(self, subject: str | Pairing) -> str:
+    def scope_of(self, subject: str | ProjectPair) -> str:
         """Under which name the limits of a policy are counted: "" for the common one, else its source's."""
         if isinstance(subject, str):
             return self._by_stream.get(subject, self._common).scope
         return self._pairings.scope_of(subject.project)
 
-    def standings(self) -> tuple[Held, ...]:
+    def statuses(self) -> tuple[PolicySourceStatus, ...]:
         """Those of the settings, and those of pairings that have one, or may have."""
-        paired = [slot for slot in self._pairings.slots() if not slot.is_over]
+        paired = [slot for slot in self._pairings.states() if not slot.is_finished]
         return tuple(
-            Held(s.source.told, s.scope, s.streams, s.standing, s.trouble, s.pairing) for s in (*self._slots, *paired)
+            PolicySourceStatus(s.source.display_name, s.scope, s.streams, s.current, s.problem, s.project_pair)
+            for s in (*self._slots, *paired)
         )
 
-    def meet(self, pairing: Pairing) -> NoPolicy | None:
+    def register(self, pairing: ProjectPair) -> NoPolicyReason | None:
         """A client has named such a model: see Pairings. The thread that refreshes them all asks for its policy."""
-        return self._pairings.meet(pairing)
+        return self._pairings.register(pairing)
 
-    def pairings(self) -> tuple[Pairing, ...]:
+    def project_pairs(self) -> tuple[ProjectPair, ...]:
         """Those that were met."""
-        return self._pairings.met()
+        return self._pairings.known()
 
-    def _source_of(self, pairing: Pairing) -> Source:
+    def _source_of(self, pairing: ProjectPair) -> PolicySource:
         assert self._platform is not None  # or the common policy was not the platform's
-        return source_of_pairing(pairing, self._platform, self._clock)
+        return create_pair_source(pairing, self._platform, self._clock)
 
     # -- the start
 
-    def begin(self, within_s: float) -> None:
+    def load_initial(self, within_s: float) -> None:
         """Reads the files, asks the others, and falls back on what was kept of them. Raises ConfigError where a file is
         no policy, or where two of them keep different time zones; what others wrote is told, not raised."""
         files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
         for slot, got in files:
             self._refuse_zone(slot, got)
-            slot.standing = standing_of(slot.source, got, None)
+            slot.current = current_policy_from(slot.source, got, None)
         answers = self._answers(within_s)
         for slot in self._remote:
             answer = answers.get(slot)
-            if isinstance(answer, Got):
+            if isinstance(answer, SourceAnswer):
                 self._take(slot, answer, quietly=True)
-            if slot.standing is None:
+            if slot.current is None:
                 self._fall_back(slot)
-            if not isinstance(answer, Got):
-                no_answer = PolicyUnavailable(f"{slot.source.told}: no answer within {within_s:g} s")
+            if not isinstance(answer, SourceAnswer):
+                no_answer = PolicyUnavailable(f"{slot.source.display_name}: no answer within {within_s:g} s")
                 self._note_trouble(slot, no_answer if answer is None else answer)
         self._begun = True
 
-    def _answers(self, within_s: float) -> dict[Slot, Got | PolicyUnavailable | ConfigError]:
+    def _answers(self, within_s: float) -> dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError]:
         """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
         for longer: a name that isn't found may hold one up."""
         waiting = iter(self._remote)  # of a list: threads may share it
-        found: dict[Slot, Got | PolicyUnavailable | ConfigError] = {}
+        found: dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError] = {}
         bugs: list[BaseException] = []
         all_said = threading.Event()
         until_s = self._clock.monotonic() + within_s
@@ -183,7 +202,7 @@ class Policies:
                 for slot in waiting:
                     left_s = until_s - self._clock.monotonic()
                     if left_s > 0:
-                        found[slot] = slot.answer(left_s)
+                        found[slot] = slot.fetch(left_s)
             except BaseException as error:  # noqa: BLE001  # raised below, in the thread that started this one
                 bugs.append(error)
             if len(found) == len(self._remote) or bugs:
@@ -197,22 +216,22 @@ class Policies:
             raise bugs[0]
         return dict(found)
 
-    def _fall_back(self, slot: Slot) -> bool:
+    def _fall_back(self, slot: SourceState) -> bool:
         """Says whether something was kept that can be used."""
-        kept: Kept | None = None
+        kept: CachedPolicy | None = None
         try:
-            kept = find(self._folder_of(slot), slot.source)
-        except NotKept as error:
-            self._tell(slot, News.NOT_KEPT, str(error))
+            kept = load_cached(self._folder_of(slot), slot.source)
+        except PolicyCacheError as error:
+            self._tell(slot, PolicyEventKind.NOT_CACHED, str(error))
         if kept is None:
             return False
         try:
-            self._refuse_zone(slot, kept.got)
+            self._refuse_zone(slot, kept.answer)
         except ConfigError as error:
-            self._tell(slot, News.REFUSED, f"what it said before the start: {error}")
+            self._tell(slot, PolicyEventKind.REJECTED, f"what it said before the start: {error}")
             return False
-        slot.kept_at_s = kept.fetched_at_s
-        slot.standing = replace(standing_of(slot.source, kept.got, kept.fetched_at_s), from_disk=True)
+        slot.cached_at_s = kept.fetched_at_s
+        slot.current = replace(current_policy_from(slot.source, kept.answer, kept.fetched_at_s), from_disk=True)
         return True
 
     # -- as time passes
@@ -227,7 +246,7 @@ class Policies:
         return self._rounds.stop(within_s)
 
     @property
-    def loop(self) -> Loop:
+    def loop(self) -> MonitoredThread:
         """The thread that refreshes, for the watchdog; it never begins where every policy is a file."""
         return self._rounds.loop
 
@@ -246,65 +265,65 @@ class Policies:
             for slot, got in files:
                 self._take(slot, got)
         for slot in self._elsewhere():
-            if slot.is_over:
-                self._pairings.forget(slot)
-            slot.again = True
+            if slot.is_finished:
+                self._pairings.remove(slot)
+            slot.refresh_requested = True
         self._rounds.wake()
 
-    def look_once(self) -> float:
+    def refresh_due(self) -> float:
         """Asks every source that is due; returns the seconds until the next one is."""
         for slot in self._elsewhere():
-            if self._rounds.stopping:
+            if self._rounds.is_stopping:
                 break
-            if not slot.again and slot.due_s > self._clock.monotonic():
+            if not slot.refresh_requested and slot.due_s > self._clock.monotonic():
                 continue
-            if slot.is_over:
-                self._pairings.forget(slot)
+            if slot.is_finished:
+                self._pairings.remove(slot)
                 continue
-            slot.again = False  # before it is asked: a reload meanwhile asks once more
-            answer = slot.answer(_ASK_WITHIN_S)
-            if isinstance(answer, Got):
+            slot.refresh_requested = False  # before it is asked: a reload meanwhile asks once more
+            answer = slot.fetch(_ASK_WITHIN_S)
+            if isinstance(answer, SourceAnswer):
                 self._take(slot, answer)
                 continue
-            if slot.pairing is not None and slot.standing is None and self._fall_back(slot):
-                self._tell(slot, News.CHANGED)
+            if slot.project_pair is not None and slot.current is None and self._fall_back(slot):
+                self._tell(slot, PolicyEventKind.CHANGED)
             self._note_trouble(slot, answer)
         waiting = self._elsewhere()
-        if any(slot.again for slot in waiting):
+        if any(slot.refresh_requested for slot in waiting):
             return 0.0
         due_s = min((slot.due_s for slot in waiting), default=float("inf"))
         return max(0.0, due_s - self._clock.monotonic())
 
-    def _elsewhere(self) -> list[Slot]:
+    def _elsewhere(self) -> list[SourceState]:
         """Every source that isn't on this machine, the one first that has been due for longest."""
-        return sorted((*self._remote, *self._pairings.slots()), key=lambda slot: slot.due_s)
+        return sorted((*self._remote, *self._pairings.states()), key=lambda slot: slot.due_s)
 
     # -- an answer
 
-    def _read(self, slot: Slot) -> Got:
-        got = slot.source.ask(0.0)
+    def _read(self, slot: SourceState) -> SourceAnswer:
+        got = slot.source.fetch(0.0)
         if self._enabled and got.policy.enabled:
             why = self._refused(got.policy)
             if why:
-                raise ConfigError(*(f"{slot.source.told}: {reason}" for reason in why))
+                raise ConfigError(*(f"{slot.source.display_name}: {reason}" for reason in why))
         return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
 
-    def _refuse_zone(self, slot: Slot, got: Got) -> None:
+    def _refuse_zone(self, slot: SourceState, got: SourceAnswer) -> None:
         """Raises ConfigError for a policy whose days begin elsewhere. The first that collects something says where."""
         zone = got.policy.time_zone
         if not got.policy.enabled or zone == self._zone:
             return
         if self._zone is None:
-            self._zone, self._zone_said_by = zone, slot.source.told
+            self._zone, self._zone_said_by = zone, slot.source.display_name
         elif self._begun:
             raise ConfigError(f"time_zone: changing {self._zone} to {zone} needs a restart")
         else:
             raise ConfigError(
-                f"{slot.source.told}: time_zone: {zone} is not {self._zone}, as {self._zone_said_by} says: all "
+                f"{slot.source.display_name}: time_zone: {zone} is not {self._zone}, as {self._zone_said_by} says: all "
                 "policies of one run must have the same"
             )
 
-    def _take(self, slot: Slot, got: Got, *, quietly: bool = False) -> None:
+    def _take(self, slot: SourceState, got: SourceAnswer, *, quietly: bool = False) -> None:
         """A good answer holds from now on. quietly: where a change is no news, at the start."""
         now_s = self._clock.now().wall_s
         with self._lock:
@@ -313,44 +332,44 @@ class Policies:
             except ConfigError as error:
                 self._note_trouble(slot, error)
                 return
-            old = slot.standing
-            new = standing_of(slot.source, got, None if slot.is_local else now_s)
+            old = slot.current
+            new = current_policy_from(slot.source, got, None if slot.is_local else now_s)
             if old is not None and old.hash == new.hash:
                 new = replace(new, policy=old.policy)  # who compares policies sees that it is the same
-            slot.standing = new
-            changed = old is None or content_of(old) != content_of(new)
+            slot.current = new
+            changed = old is None or policy_content(old) != policy_content(new)
             slot.failures = 0
             slot.due_s = self._clock.monotonic() + REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
-            if slot.trouble is not None:
-                slot.trouble = None
-                self._tell(slot, News.RECOVERED)
+            if slot.problem is not None:
+                slot.problem = None
+                self._tell(slot, PolicyEventKind.RECOVERED)
             if changed and not quietly:
-                self._tell(slot, News.CHANGED)
-        if not slot.is_local and (changed or abs(now_s - (slot.kept_at_s or 0.0)) > _KEEP_AGAIN_S):
+                self._tell(slot, PolicyEventKind.CHANGED)
+        if not slot.is_local and (changed or abs(now_s - (slot.cached_at_s or 0.0)) > _KEEP_AGAIN_S):
             self._keep(slot, got, now_s)
 
-    def _keep(self, slot: Slot, got: Got, now_s: float) -> None:
+    def _keep(self, slot: SourceState, got: SourceAnswer, now_s: float) -> None:
         problem = None
         try:
             folder = self._folder_of(slot)
-            if slot.is_over:
-                forget(folder, slot.source)
+            if slot.is_finished:
+                remove_cached(folder, slot.source)
             else:
-                keep(folder, slot.source, got, now_s)
-                slot.kept_at_s = now_s
-            if slot.pairing is not None:
-                thin_out(folder, MOST_PAIRINGS)
-        except NotKept as error:
-            slot.kept_at_s = None  # tried again with the next answer
+                store_cached(folder, slot.source, got, now_s)
+                slot.cached_at_s = now_s
+            if slot.project_pair is not None:
+                remove_oldest(folder, MAX_PROJECT_PAIRS)
+        except PolicyCacheError as error:
+            slot.cached_at_s = None  # tried again with the next answer
             problem = str(error)
-        if problem is not None and problem != slot.not_kept:
-            self._tell(slot, News.NOT_KEPT, problem)
-        slot.not_kept = problem
+        if problem is not None and problem != slot.cache_problem:
+            self._tell(slot, PolicyEventKind.NOT_CACHED, problem)
+        slot.cache_problem = problem
 
-    def _folder_of(self, slot: Slot) -> Path:
-        return self._folder if slot.pairing is None else self._folder / "model-policies"
+    def _folder_of(self, slot: SourceState) -> Path:
+        return self._folder if slot.project_pair is None else self._folder / "model-policies"
 
-    def _note_trouble(self, slot: Slot, error: PolicyUnavailable | ConfigError) -> None:
+    def _note_trouble(self, slot: SourceState, error: PolicyUnavailable | ConfigError) -> None:
         """What holds stays; when to ask again, and a word of it if it is news."""
         with self._lock:
             if isinstance(error, PolicyUnavailable):
@@ -360,19 +379,25 @@ class Policies:
             else:  # somebody has to mend it
                 wait_s = REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
             slot.due_s = self._clock.monotonic() + wait_s
-            if slot.trouble != str(error):
-                slot.trouble = str(error)
-                news = News.UNAVAILABLE if isinstance(error, PolicyUnavailable) else News.REFUSED
-                self._tell(slot, news, slot.trouble)
+            if slot.problem != str(error):
+                slot.problem = str(error)
+                news = PolicyEventKind.UNAVAILABLE if isinstance(error, PolicyUnavailable) else PolicyEventKind.REJECTED
+                self._tell(slot, news, slot.problem)
 
-    def _tell(self, slot: Slot, news: News, why: str = "") -> None:
-        self._told(Told(news, slot.source.told, slot.streams, why, slot.standing, slot.pairing))
+    def _tell(self, slot: SourceState, news: PolicyEventKind, why: str = "") -> None:
+        self._told(PolicyEvent(news, slot.source.display_name, slot.streams, why, slot.current, slot.project_pair))
 
 
-def ask_once(
-    options: PolicyOptions, *, platform: Roboflow | None, web: Web, clock: Clock, task: Task | None, within_s: float
-) -> Standing:
+def fetch_once(
+    options: PolicySettings,
+    *,
+    platform: RoboflowClient | None,
+    web: HttpClient,
+    clock: Clock,
+    task: Task | None,
+    within_s: float,
+) -> CurrentPolicy:
     """What one source says now. Raises PolicyUnavailable, and ConfigError where that is no policy."""
-    source = source_of(options, platform=platform, web=web, clock=clock, task=task)
-    got = source.ask(within_s)
-    return standing_of(source, got, None if isinstance(options, Path) else clock.now().wall_s)
+    source = create_source(options, platform=platform, web=web, clock=clock, task=task)
+    got = source.fetch(within_s)
+    return current_policy_from(source, got, None if isinstance(options, Path) else clock.now().wall_s)

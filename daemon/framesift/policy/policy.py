@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from framesift.config import text as config_text
-from framesift.config.errors import ConfigError, nearest, shown, validated
-from framesift.config.schema import Closed, Slug, Tag, Text
-from framesift.datapoint import Interval
-from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
+from framesift.config.errors import ConfigError, format_value, nearest, validate
+from framesift.config.schema import Slug, StrictModel, Tag, Text
+from framesift.datapoint import BatchInterval
+from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
 
 _JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
@@ -43,17 +43,17 @@ Side = Annotated[int, Field(ge=1, le=65535)]
 TimeZone = Annotated[Text, AfterValidator(_known_zone)]
 
 
-class BatchingStrategy(Closed):
+class BatchingStrategy(StrictModel):
     """How what is collected is grouped for labelling."""
 
     batches_name_prefix: Annotated[Text, Field(description="The beginning of every batch's name.")]
-    recreation_interval: Annotated[Interval, Field(description="How often a new batch is begun.")]
+    recreation_interval: Annotated[BatchInterval, Field(description="How often a new batch is begun.")]
     max_batch_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         None, description="The most images in one batch, over all strategies; null: any number."
     )
 
 
-class Policy(Closed):
+class Policy(StrictModel):
     """The active-learning configuration. `{"enabled": false}` is complete; otherwise persist_predictions,
     sampling_strategies (at least one) and batching_strategy are required."""
 
@@ -76,7 +76,7 @@ class Policy(Closed):
         Field(max_length=100, description="The rules, in order: the first that matches and has credit is charged."),
     ] = ()
     batching_strategy: Annotated[BatchingStrategy, Field(description="Labelling batches.")] = BatchingStrategy(
-        batches_name_prefix="framesift", recreation_interval=Interval.NEVER
+        batches_name_prefix="framesift", recreation_interval=BatchInterval.NEVER
     )
     tags: Annotated[tuple[Tag, ...], Field(description="Put on everything that is collected.")] = ()
     target_workspace: Slug | None = Field(None, description="Deliver to this workspace instead of the key's own.")
@@ -101,14 +101,14 @@ class Policy(Closed):
                 raise ValueError(f"sampling_strategies: {count} strategies are named {name!r}; names must be unique")
         return self
 
-    def near_duplicate_of(self, strategy: SamplingOptions) -> NearDuplicateOptions | None:
+    def near_duplicate_of(self, strategy: CommonStrategyOptions) -> NearDuplicateOptions | None:
         """A strategy's own near_duplicate (null switches it off), or the policy's where it has none."""
         return strategy.near_duplicate if "near_duplicate" in strategy.model_fields_set else self.near_duplicate
 
 
 def load(path: Path) -> Policy:
     """The policy in a JSON or YAML file: by its suffix, otherwise by its first character. Raises ConfigError."""
-    text = config_text.read(path)
+    text = config_text.read_text(path)
     suffix = path.suffix.lower()
     is_json = True if suffix in _JSON_SUFFIXES else False if suffix in _YAML_SUFFIXES else None
     return parse(text, str(path), is_json=is_json)
@@ -118,8 +118,8 @@ def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
     """The policy in a text. source: what messages call it. Raises ConfigError."""
     document = config_text.parse(text, source, is_json=is_json)
     if not isinstance(document.data, dict):
-        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {shown(document.data)}")
-    return validated(Policy, document.data, document.where)
+        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(document.data)}")
+    return validate(Policy, document.data, document.location_of)
 
 
 def effective(policy: Policy) -> dict[str, Any]:

@@ -19,22 +19,22 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 from pydantic import BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from framesift.config.errors import shown
-from framesift.config.redact import is_broken_address, redacted_url, tokens
-from framesift.config.schema import MODEL_ID_PATTERN, Closed, Slug
+from framesift.config.errors import format_value
+from framesift.config.redact import is_malformed_address, path_tokens, redact_url
+from framesift.config.schema import MODEL_ID_PATTERN, Slug, StrictModel
 
 _LONGEST = 4096
 _ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
 
 
 @dataclass(frozen=True, repr=False)
-class UrlPolicy:
+class UrlPolicySettings:
     """A policy at an https:// address (http:// only on this machine)."""
 
     url: str
 
     @classmethod
-    def parse(cls, url: str) -> UrlPolicy:
+    def parse(cls, url: str) -> UrlPolicySettings:
         """Raises ValueError; no message shows a credential."""
         try:
             parts = urlsplit(url)
@@ -44,18 +44,18 @@ class UrlPolicy:
         if len(url) > _LONGEST or any(not c.isprintable() or c == " " for c in url):
             raise ValueError(f"an address has at most {_LONGEST} characters, without spaces and control characters")
         if parts.scheme not in ("https", "http") or not host:
-            raise ValueError(f"{shown(url)} is not allowed; it must be {_ALLOWED}")
+            raise ValueError(f"{format_value(url)} is not allowed; it must be {_ALLOWED}")
         if "#" in url:
             raise ValueError("a policy's address has no #; in a password or a token, write %23")
         if parts.scheme == "http" and not _is_this_machine(host):
             raise ValueError(
-                f"{shown(url)} must begin with https://: over http:// anybody on the way could read its credentials, "
+                f"{format_value(url)} must begin with https://: over http:// anybody on the way could read its credentials, "
                 "and change what is collected (http:// is for this machine's own addresses)"
             )
         return cls(url)
 
     @property
-    def document(self) -> str:
+    def url_without_query(self) -> str:
         """The address without its query."""
         return urlunsplit(self._parts._replace(query=""))
 
@@ -71,17 +71,17 @@ class UrlPolicy:
         for _, value in self.query:
             if value:
                 yield value
-        yield from tokens(self.url)
+        yield from path_tokens(self.url)
 
     @property
     def _parts(self) -> SplitResult:
         return urlsplit(self.url)
 
     def __str__(self) -> str:
-        return redacted_url(self.url)
+        return redact_url(self.url)
 
     def __repr__(self) -> str:
-        return f"UrlPolicy({str(self)!r})"
+        return f"UrlPolicySettings({str(self)!r})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -92,7 +92,7 @@ class UrlPolicy:
         return {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": _LONGEST}
 
 
-class RoboflowPolicy(Closed):
+class RoboflowPolicySettings(StrictModel):
     """The active-learning configuration of a project of the platform."""
 
     source: Annotated[Literal["roboflow"], Field(alias="from", description="The Roboflow platform.")]
@@ -120,15 +120,15 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, dict | RoboflowPolicy):
+    if isinstance(value, dict | RoboflowPolicySettings):
         return "roboflow"
-    address = isinstance(value, str) and ("://" in value or is_broken_address(value))
-    return "url" if address or isinstance(value, UrlPolicy) else "path"
+    address = isinstance(value, str) and ("://" in value or is_malformed_address(value))
+    return "url" if address or isinstance(value, UrlPolicySettings) else "path"
 
 
 def _text(value: object) -> object:
     if not isinstance(value, str | Path):
-        raise ValueError(f"{shown(value)} is not allowed; it must be {_ALLOWED}")
+        raise ValueError(f"{format_value(value)} is not allowed; it must be {_ALLOWED}")
     return value
 
 
@@ -141,10 +141,10 @@ class _AnyOf:
         return told
 
 
-PolicyOptions = Annotated[
+PolicySettings = Annotated[
     Annotated[Path, BeforeValidator(_text), Tag("path")]
-    | Annotated[UrlPolicy, Tag("url")]
-    | Annotated[RoboflowPolicy, Tag("roboflow")],
+    | Annotated[UrlPolicySettings, Tag("url")]
+    | Annotated[RoboflowPolicySettings, Tag("roboflow")],
     Discriminator(_kind),
     _AnyOf(),
 ]

@@ -6,57 +6,64 @@ from dataclasses import dataclass
 
 from framesift.config.errors import ConfigError
 from framesift.policy.policy import digest
-from framesift.policy.sources import FileSource, SwitchedOff
-from framesift.policy.types import Got, Pairing, PolicyUnavailable, Source, Standing
+from framesift.policy.sources import DisabledSource, FileSource
+from framesift.policy.types import CurrentPolicy, PolicySource, PolicyUnavailable, ProjectPair, SourceAnswer
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class SourceState:
     """One source and what is known of it. pairing: the models that it is for, None for the settings' own sources.
     due_s: monotonic. again: asked for by a reload."""
 
-    source: Source
+    source: PolicySource
     scope: str
     streams: tuple[str, ...]
-    pairing: Pairing | None = None
-    standing: Standing | None = None
-    trouble: str | None = None
-    not_kept: str | None = None
-    kept_at_s: float | None = None
+    project_pair: ProjectPair | None = None
+    current: CurrentPolicy | None = None
+    problem: str | None = None
+    cache_problem: str | None = None
+    cached_at_s: float | None = None
     failures: int = 0
     due_s: float = 0.0
-    again: bool = False
+    refresh_requested: bool = False
 
     @property
     def is_local(self) -> bool:
-        return isinstance(self.source, FileSource | SwitchedOff)
+        return isinstance(self.source, FileSource | DisabledSource)
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it need not be asked again: it had no policy for models that a client named, who may name any."""
-        return self.pairing is not None and self.standing is not None and self.standing.lacking
+        return self.project_pair is not None and self.current is not None and self.current.has_no_policy
 
-    def answer(self, within_s: float) -> Got | PolicyUnavailable | ConfigError:
+    def fetch(self, within_s: float) -> SourceAnswer | PolicyUnavailable | ConfigError:
         try:
-            return self.source.ask(within_s)
+            return self.source.fetch(within_s)
         except (PolicyUnavailable, ConfigError) as error:
             return error
 
 
-def standing_of(source: Source, got: Got, fetched_at_s: float | None) -> Standing:
-    return Standing(
+def current_policy_from(source: PolicySource, got: SourceAnswer, fetched_at_s: float | None) -> CurrentPolicy:
+    return CurrentPolicy(
         got.policy,
         digest(got.policy),
-        source.told,
+        source.display_name,
         fetched_at_s,
         got.left_out,
         got.notes,
         got.workspace,
         got.project,
-        lacking=got.lacking,
+        has_no_policy=got.has_no_policy,
     )
 
 
-def content_of(standing: Standing) -> tuple[object, ...]:
+def policy_content(standing: CurrentPolicy) -> tuple[object, ...]:
     """What makes a policy another one for those who look at it."""
-    return (standing.hash, standing.left_out, standing.notes, standing.workspace, standing.project, standing.lacking)
+    return (
+        standing.hash,
+        standing.left_out,
+        standing.notes,
+        standing.workspace,
+        standing.project,
+        standing.has_no_policy,
+    )

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
 from framesift.policy import policy
-from framesift.policy.policy_settings import PolicyOptions, RoboflowPolicy, UrlPolicy
-from framesift.policy.tolerant_parser import read_fetched
-from framesift.policy.types import Got, Pairing, Source
+from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings, UrlPolicySettings
+from framesift.policy.tolerant_parser import parse_fetched
+from framesift.policy.types import PolicySource, ProjectPair, SourceAnswer
 from framesift.prediction.prediction import Task
 
 if TYPE_CHECKING:
-    from framesift.http_client.client import Web
-    from framesift.roboflow import Roboflow
+    from framesift.http_client.client import HttpClient
+    from framesift.roboflow import RoboflowClient
 
 
-def source_of(
-    options: PolicyOptions, *, platform: Roboflow | None, web: Web, clock: Clock, task: Task | None
-) -> Source:
+def create_source(
+    options: PolicySettings, *, platform: RoboflowClient | None, web: HttpClient, clock: Clock, task: Task | None
+) -> PolicySource:
     """The source that `options` name. Raises ConfigError where the platform's is asked for and there is no key."""
     if isinstance(options, Path):
         return FileSource(options)
-    if isinstance(options, UrlPolicy):
+    if isinstance(options, UrlPolicySettings):
         from framesift.policy.address import UrlSource
 
         return UrlSource(options, web)
@@ -39,11 +39,11 @@ def source_of(
     return RoboflowSource(options, platform, clock, task)
 
 
-def source_of_pairing(pairing: Pairing, platform: Roboflow, clock: Clock) -> Source:
+def create_pair_source(pairing: ProjectPair, platform: RoboflowClient, clock: Clock) -> PolicySource:
     """The policy of a project of the platform, for models of one."""
     from framesift.policy.project import RoboflowSource
 
-    options = RoboflowPolicy.model_validate_json(json.dumps({"from": "roboflow", "project": pairing.project}))
+    options = RoboflowPolicySettings.model_validate_json(json.dumps({"from": "roboflow", "project": pairing.project}))
     return RoboflowSource(options, platform, clock, None, pairing)
 
 
@@ -52,20 +52,22 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.told = self.identity = str(path)
-        self.name = path.name
+        self.display_name = self.identity = str(path)
+        self.short_name = path.name
 
-    def ask(self, within_s: float) -> Got:  # noqa: ARG002 - the signature of all
+    def fetch(self, within_s: float) -> SourceAnswer:  # noqa: ARG002 - the signature of all
         found = policy.load(self._path)
-        return Got(found, None, workspace=found.target_workspace, project=found.target_project)
+        return SourceAnswer(found, None, workspace=found.target_workspace, project=found.target_project)
 
 
-class SwitchedOff:
+class DisabledSource:
     """Stands in for a source that nobody wants to ask: collecting is switched off by the settings."""
 
-    def __init__(self, options: UrlPolicy | RoboflowPolicy) -> None:
-        self.told = self.name = self.identity = str(options)
+    def __init__(self, options: UrlPolicySettings | RoboflowPolicySettings) -> None:
+        self.display_name = self.short_name = self.identity = str(options)
 
-    def ask(self, within_s: float) -> Got:  # noqa: ARG002 - the signature of all
-        off = read_fetched({"enabled": False}, self.told).policy
-        return Got(off, None, notes=("collecting is switched off by the settings: the policy was not asked for",))
+    def fetch(self, within_s: float) -> SourceAnswer:  # noqa: ARG002 - the signature of all
+        off = parse_fetched({"enabled": False}, self.display_name).policy
+        return SourceAnswer(
+            off, None, notes=("collecting is switched off by the settings: the policy was not asked for",)
+        )

@@ -16,35 +16,35 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from framesift.config.errors import ConfigError, Place, path_to, shown, validated
-from framesift.config.schema import TAG_PATTERN, LimitOptions
+from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
+from framesift.config.schema import TAG_PATTERN, WindowLimit
 from framesift.policy.policy import BatchingStrategy, Policy
-from framesift.strategies import NearDuplicateOptions, SamplingOptions, StrategyOptions
+from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
 
-MOST_LEFT_OUT = 20
+MAX_LEFT_OUT = 20
 _MOST_NODES = 20_000
 _MOST_CHARACTERS = 1 << 18
 _DEEPEST = 50
 
 # What each known type of strategy may say.
-_STRATEGIES: dict[str, type[SamplingOptions]] = {
+_STRATEGIES: dict[str, type[CommonStrategyOptions]] = {
     get_args(options.model_fields["type"].annotation)[0]: options for options in get_args(get_args(StrategyOptions)[0])
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedPolicy:
     """left_out: a sentence for each thing that was left out, at most MOST_LEFT_OUT and one that counts the others."""
 
     policy: Policy
     left_out: tuple[str, ...]
 
 
-def read_fetched(data: object, source: str) -> Fetched:
+def parse_fetched(data: object, source: str) -> FetchedPolicy:
     """The policy in `data` (parsed JSON). source: what messages call it. Raises ConfigError, whatever is in it."""
     _refuse_monsters(data, source)
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {shown(data)}")
+        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(data)}")
     reading = _Reading(data)
     pruned, kept = reading.policy()
     if data.get("enabled") is True and data.get("sampling_strategies") and not pruned["sampling_strategies"]:
@@ -53,13 +53,13 @@ def read_fetched(data: object, source: str) -> Fetched:
             f"({', '.join(_STRATEGIES)})"
         )
 
-    def at(place: Place) -> Place:
+    def at(place: KeyPath) -> KeyPath:
         """Where it stood before strategies were left out."""
         if place[:1] == ("sampling_strategies",) and len(place) > 1 and isinstance(place[1], int):
             return ("sampling_strategies", kept[place[1]], *place[2:])
         return place
 
-    return Fetched(validated(Policy, pruned, source, at), reading.told())
+    return FetchedPolicy(validate(Policy, pruned, source, at), reading.told())
 
 
 def _refuse_monsters(data: object, source: str) -> None:
@@ -117,13 +117,13 @@ class _Reading:
             policy["sampling_strategies"] = [found[i] for i in kept]
         return policy, kept
 
-    def _strategy(self, data: object, place: Place) -> object:
+    def _strategy(self, data: object, place: KeyPath) -> object:
         """The strategy that remains, None where its type is not known; what is no strategy at all comes as it is."""
         kind = data.get("type") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(kind, str):
             return data
         if kind not in _STRATEGIES:
-            self._leave_out(place, f"type {shown(kind)} is not known")
+            self._leave_out(place, f"type {format_value(kind)} is not known")
             return None
         strategy = self._known(_STRATEGIES[kind], data, place)
         self._within(strategy, "near_duplicate", NearDuplicateOptions, place)
@@ -131,32 +131,34 @@ class _Reading:
         limits = strategy.get("limits")
         if isinstance(limits, list):
             strategy["limits"] = [
-                self._known(LimitOptions, limit, (*place, "limits", i)) if isinstance(limit, dict) else limit
+                self._known(WindowLimit, limit, (*place, "limits", i)) if isinstance(limit, dict) else limit
                 for i, limit in enumerate(limits)
             ]
         return strategy
 
-    def _within(self, block: dict[str, Any], key: str, model: type[BaseModel], place: Place) -> None:
+    def _within(self, block: dict[str, Any], key: str, model: type[BaseModel], place: KeyPath) -> None:
         if isinstance(block.get(key), dict):
             block[key] = self._known(model, block[key], (*place, key))
 
-    def _known(self, model: type[BaseModel], data: dict[str, Any], place: Place) -> dict[str, Any]:
+    def _known(self, model: type[BaseModel], data: dict[str, Any], place: KeyPath) -> dict[str, Any]:
         for key in data:
             if key not in model.model_fields:
                 self._leave_out((*place, key), "the key is not known")
         return {key: value for key, value in data.items() if key in model.model_fields}
 
-    def _tags(self, block: dict[str, Any], place: Place) -> None:
+    def _tags(self, block: dict[str, Any], place: KeyPath) -> None:
         tags = block.get("tags")
         if not isinstance(tags, list):
             return
         for i, tag in enumerate(tags):
             if _is_foreign(tag):
-                self._leave_out((*place, "tags", i), f"{shown(tag)} is longer than a tag, or has other characters")
+                self._leave_out(
+                    (*place, "tags", i), f"{format_value(tag)} is longer than a tag, or has other characters"
+                )
         block["tags"] = [tag for tag in tags if not _is_foreign(tag)]
 
-    def _leave_out(self, place: Place, why: str) -> None:
-        if len(self._left_out) >= MOST_LEFT_OUT:
+    def _leave_out(self, place: KeyPath, why: str) -> None:
+        if len(self._left_out) >= MAX_LEFT_OUT:
             self._more += 1
         else:
             self._left_out[f"{path_to(place, self._data)}: {why}"] = None

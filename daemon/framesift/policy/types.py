@@ -22,7 +22,7 @@ class PolicyUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class SourceAnswer:
     """A source's answer: the policy, what it was read from (JSON data; None for a file), and what to say of it.
 
     left_out, notes: sentences for the operator. workspace, project: where datapoints go; None: as the sink says.
@@ -35,25 +35,25 @@ class Got:
     notes: tuple[str, ...] = ()
     workspace: str | None = None
     project: str | None = None
-    lacking: bool = False
+    has_no_policy: bool = False
 
 
-class Source(Protocol):
+class PolicySource(Protocol):
     """One place where a policy comes from. told: what messages call it, without secrets. name: in a word or two.
 
     identity: a text that tells it from all others, without secrets.
     """
 
-    told: str
-    name: str
+    display_name: str
+    short_name: str
     identity: str
 
-    def ask(self, within_s: float) -> Got:
+    def fetch(self, within_s: float) -> SourceAnswer:
         """Raises PolicyUnavailable where there was no answer, ConfigError where what came is no policy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CurrentPolicy:
     """The policy that holds. source: where it comes from, without secrets. hash: `policy.digest`.
 
     fetched_at_s: Unix time of the last answer that said so, None for a file. left_out: what its document says beyond
@@ -71,11 +71,11 @@ class Standing:
     workspace: str | None = None
     project: str | None = None
     from_disk: bool = False
-    lacking: bool = False
+    has_no_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class ProjectPair:
     """Whose policy holds for what a client's model has seen: that of `project`, where the pictures go, as long as it
     suits a model that was trained on the project `trained_on`, which most often is the same."""
 
@@ -83,11 +83,11 @@ class Pairing:
     trained_on: str
 
 
-class NoPolicy(str, Enum):
+class NoPolicyReason(str, Enum):
     """Why no policy holds for a pairing."""
 
-    ASKED = "asked"  # its source was asked, and has not answered yet
-    AWAY = "away"  # its source can't be asked now
+    REQUESTED = "asked"  # its source was asked, and has not answered yet
+    UNAVAILABLE = "away"  # its source can't be asked now
     NONE = "none"  # there is none, or not for such a model
     TOO_MANY = "too many"  # others have come first
 
@@ -96,7 +96,7 @@ class NoPolicy(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PolicySourceStatus:
     """One source and what holds of it. streams: those that have it as their own; none: it is that of all the others, or
     of a pairing.
 
@@ -106,29 +106,29 @@ class Held:
     source: str
     scope: str
     streams: tuple[str, ...]
-    standing: Standing | None
-    trouble: str | None
-    pairing: Pairing | None = None
+    current: CurrentPolicy | None
+    problem: str | None
+    project_pair: ProjectPair | None = None
 
 
-class News(str, Enum):
+class PolicyEventKind(str, Enum):
     CHANGED = "changed"  # another policy holds
-    REFUSED = "refused"  # what the source says is no policy, or not one for this run: the old one stays
+    REJECTED = "refused"  # what the source says is no policy, or not one for this run: the old one stays
     UNAVAILABLE = "unavailable"  # the source says nothing: the old one stays
     RECOVERED = "recovered"  # the source says something sensible again
-    NOT_KEPT = "not_kept"  # the disk does not take, or does not give back, the policy for a start without network
+    NOT_CACHED = "not_kept"  # the disk does not take, or does not give back, the policy for a start without network
 
     def __str__(self) -> str:
         return self.value
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PolicyEvent:
     """Something happened to a source. why: in a sentence, "" where there is none. standing: what holds now."""
 
-    news: News
+    kind: PolicyEventKind
     source: str
     streams: tuple[str, ...]
     why: str
-    standing: Standing | None
-    pairing: Pairing | None = None
+    current: CurrentPolicy | None
+    project_pair: ProjectPair | None = None

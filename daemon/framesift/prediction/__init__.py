@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framesift.prediction.prediction import (
-    Answer,
+    BasePrediction,
     Classification,
     ClassScore,
     Detection,
@@ -14,13 +14,13 @@ from framesift.prediction.prediction import (
     Prediction,
     Stub,
     Task,
-    detections,
-    predicted_classes,
-    scaled,
+    count_classes,
+    detections_from_arrays,
+    scale_prediction,
 )
 
 __all__ = [
-    "Answer",
+    "BasePrediction",
     "ClassScore",
     "Classification",
     "Detection",
@@ -31,7 +31,7 @@ __all__ = [
     "Prediction",
     "Stub",
     "Task",
-    "detections",
-    "predicted_classes",
-    "scaled",
+    "count_classes",
+    "detections_from_arrays",
+    "scale_prediction",
 ]

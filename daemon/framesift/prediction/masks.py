@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 # No camera's picture has more pixels, and a mask that claims more must not be unpacked.
-MOST_PIXELS = 2**28
+MAX_PIXELS = 2**28
 _MOST_BITS = 30
 # Of a polygon, whatever the mask.
-MOST_CORNERS = 1000
+MAX_CORNERS = 1000
 # The smallest pieces and holes, which together are less than this share of the mask, are noise; and so is what is more
 # than so many.
 _NOISE = 0.01
@@ -41,7 +41,7 @@ class Rle:
     counts: str
 
 
-def unpacked(counts: str) -> list[int]:
+def decode_counts(counts: str) -> list[int]:
     """The run lengths in a COCO string: 5 bits a character, the 6th says that more follow, from the 4th run on as a
     difference to the run two places before. Raises ValueError where the string ends inside a number."""
     runs: list[int] = []
@@ -67,7 +67,7 @@ def unpacked(counts: str) -> list[int]:
     return runs
 
 
-def packed(runs: list[int]) -> str:
+def encode_counts(runs: list[int]) -> str:
     """The inverse of `unpacked`."""
     letters: list[str] = []
     for index, run in enumerate(runs):
@@ -82,9 +82,9 @@ def packed(runs: list[int]) -> str:
     return "".join(letters)
 
 
-def to_mask(rle: Rle) -> NDArray[np.uint8]:
+def decode_mask(rle: Rle) -> NDArray[np.uint8]:
     """The mask as 0 and 1, shape (height, width). Raises ValueError where the runs don't fill it exactly."""
-    return _from_runs(unpacked(rle.counts), rle.height, rle.width)
+    return _from_runs(decode_counts(rle.counts), rle.height, rle.width)
 
 
 def _from_runs(runs: list[int], height: int, width: int) -> NDArray[np.uint8]:
@@ -96,7 +96,7 @@ def _from_runs(runs: list[int], height: int, width: int) -> NDArray[np.uint8]:
     return mask
 
 
-def from_mask(mask: NDArray[np.uint8]) -> Rle:
+def encode_mask(mask: NDArray[np.uint8]) -> Rle:
     """Packs a mask of shape (height, width); whatever is not 0 counts as 1."""
     height, width = mask.shape
     flat = (mask.T != 0).ravel()
@@ -105,29 +105,29 @@ def from_mask(mask: NDArray[np.uint8]) -> Rle:
     runs = np.diff(bounds).tolist()
     if flat.size and flat[0]:
         runs.insert(0, 0)
-    return Rle(height, width, packed(runs))
+    return Rle(height, width, encode_counts(runs))
 
 
-def parsed(size: tuple[int, int], counts: str | list[int]) -> Rle:
+def parse_rle(size: tuple[int, int], counts: str | list[int]) -> Rle:
     """An Rle from its wire form (size: height, width; counts packed or plain). Raises ValueError if it is broken."""
     height, width = size
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise ValueError(f"a mask of {height} x {width} is larger than any camera's picture")
-    runs = unpacked(counts) if isinstance(counts, str) else counts
+    runs = decode_counts(counts) if isinstance(counts, str) else counts
     if height < 1 or width < 1 or min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError(f"the mask's runs do not fill {height} x {width}")
-    return Rle(height, width, packed(runs))
+    return Rle(height, width, encode_counts(runs))
 
 
-def resized(rle: Rle, height: int, width: int) -> Rle:
+def resize_rle(rle: Rle, height: int, width: int) -> Rle:
     """The mask for the picture at another size, nearest pixel."""
     if (height, width) == (rle.height, rle.width):
         return rle
-    mask = cv2.resize(np.ascontiguousarray(to_mask(rle)), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return from_mask(np.asarray(mask, np.uint8))
+    mask = cv2.resize(np.ascontiguousarray(decode_mask(rle)), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return encode_mask(np.asarray(mask, np.uint8))
 
 
-def polygon(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Corners | None:
+def mask_to_polygon(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Corners | None:
     """One polygon around all that is not 0 in a mask of shape (height, width).
 
     Returns its corners x, y, shape (n, 2), n from 3 to MOST_CORNERS, in pixels: the first pixel of the first row is the
@@ -145,7 +145,7 @@ def polygon(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Corners | None:
         part = np.maximum.reduceat(part, np.arange(0, part.shape[1], 2), axis=1)
     contours = _contours(part)
     # A bridge takes two corners more.
-    room = MOST_CORNERS - 2 * (len(contours) - 1)
+    room = MAX_CORNERS - 2 * (len(contours) - 1)
     coarser = 1.0
     parts = [_simplified(contour, coarser) for contour in contours]
     while sum(map(len, parts)) > room:

@@ -18,8 +18,8 @@ from framesift.prediction import masks
 from framesift.prediction.masks import Rle
 
 # A detector that reports more objects than this is broken, and its answer must not fill memory or disk.
-MOST_OBJECTS = 1000
-LONGEST_CLASS_NAME = 128
+MAX_OBJECTS = 1000
+MAX_CLASS_NAME_LENGTH = 128
 
 
 class Task(str, Enum):
@@ -85,7 +85,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class BasePrediction:
     """What every prediction carries: the size in pixels of the picture that its coordinates refer to, and its origin.
 
     dropped: how many malformed or surplus parts were left out when it was read. time_s: how long the model took.
@@ -96,20 +96,20 @@ class Answer:
     model_id: str = ""
     inference_id: str | None = None
     time_s: float | None = None
-    dropped: int = 0
+    dropped_count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detections(Answer):
+class Detections(BasePrediction):
     task: Task
     objects: tuple[Detection, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification(Answer):
+class Classification(BasePrediction):
     """One label. top: the name of the best class ("" when nothing passed), confidence: its confidence."""
 
-    top: str
+    top_class: str
     confidence: float
     scores: tuple[ClassScore, ...]
     parent_id: str | None = None
@@ -120,7 +120,7 @@ class Classification(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MultiLabel(Answer):
+class MultiLabel(BasePrediction):
     """Any number of labels. scores: every class; predicted: the names of those that passed the model's threshold."""
 
     scores: tuple[ClassScore, ...]
@@ -132,7 +132,7 @@ class MultiLabel(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stub(Answer):
+class Stub(BasePrediction):
     """The null model's answer: nothing is known of the picture, but the task for which it is collected."""
 
     task: Task
@@ -141,7 +141,7 @@ class Stub(Answer):
 Prediction = Detections | Classification | MultiLabel | Stub
 
 
-def detections(
+def detections_from_arrays(
     boxes: NDArray[np.floating],
     confidences: NDArray[np.floating],
     class_ids: NDArray[np.integer],
@@ -171,7 +171,7 @@ def detections(
     y1, y2 = np.clip(boxes[:, 1], 0, height), np.clip(boxes[:, 3], 0, height)
     known = (class_ids >= 0) & (class_ids < len(class_names))
     good = np.flatnonzero(finite & known & (confidences >= 0) & (x2 > x1) & (y2 > y1))
-    order = good[np.argsort(-confidences[good], kind="stable")][:MOST_OBJECTS]
+    order = good[np.argsort(-confidences[good], kind="stable")][:MAX_OBJECTS]
     objects = tuple(
         Detection(
             x=float(x1[i] + x2[i]) / 2,
@@ -193,11 +193,11 @@ def detections(
         height=height,
         model_id=model_id,
         time_s=time_s,
-        dropped=len(boxes) - len(objects),
+        dropped_count=len(boxes) - len(objects),
     )
 
 
-def scaled(prediction: Prediction, width: int, height: int) -> Prediction:
+def scale_prediction(prediction: Prediction, width: int, height: int) -> Prediction:
     """The same prediction for the picture resized to `width` x `height`: x and y are scaled each by its own factor."""
     if (width, height) == (prediction.width, prediction.height):
         return prediction
@@ -212,7 +212,7 @@ def scaled(prediction: Prediction, width: int, height: int) -> Prediction:
             width=d.width * sx,
             height=d.height * sy,
             points=None if d.points is None else tuple(Point(p.x * sx, p.y * sy) for p in d.points),
-            rle=None if d.rle is None else masks.resized(d.rle, height, width),
+            rle=None if d.rle is None else masks.resize_rle(d.rle, height, width),
             keypoints=None if d.keypoints is None else tuple(replace(k, x=k.x * sx, y=k.y * sy) for k in d.keypoints),
         )
         for d in prediction.objects
@@ -220,12 +220,12 @@ def scaled(prediction: Prediction, width: int, height: int) -> Prediction:
     return replace(prediction, objects=objects, width=width, height=height)
 
 
-def predicted_classes(prediction: Prediction) -> Counter[str]:
+def count_classes(prediction: Prediction) -> Counter[str]:
     """How often each class was predicted: objects of a detector, the label or labels of a classifier."""
     if isinstance(prediction, Detections):
         return Counter(d.class_name for d in prediction.objects)
     if isinstance(prediction, Classification):
-        return Counter([prediction.top] if prediction.top else [])
+        return Counter([prediction.top_class] if prediction.top_class else [])
     if isinstance(prediction, MultiLabel):
         return Counter(prediction.predicted)
     return Counter()

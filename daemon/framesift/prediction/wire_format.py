@@ -14,8 +14,8 @@ from typing import Any
 
 from framesift.prediction import masks
 from framesift.prediction.prediction import (
-    LONGEST_CLASS_NAME,
-    MOST_OBJECTS,
+    MAX_CLASS_NAME_LENGTH,
+    MAX_OBJECTS,
     Classification,
     ClassScore,
     Detection,
@@ -28,12 +28,12 @@ from framesift.prediction.prediction import (
     Task,
 )
 
-MOST_POINTS = 10_000
+MAX_POINTS = 10_000
 # Anything beyond is no coordinate but garbage, which scaling could turn into infinity.
-FARTHEST_PIXEL = 1e6
+MAX_COORDINATE = 1e6
 
 
-def parse(
+def parse_prediction(
     payload: object, *, width: int | None = None, height: int | None = None, task: Task | None = None
 ) -> Prediction:
     """Reads one prediction.
@@ -65,24 +65,26 @@ def parse(
         confidence = _confidence(payload.get("confidence", 0.0))
         if confidence is None:
             raise ValueError(f"confidence: {payload.get('confidence')!r} is not a number from 0 on")
-        top = class_name(payload["top"]) if payload["top"] else ""
+        top = clean_class_name(payload["top"]) if payload["top"] else ""
         parent = _text(payload.get("parent_id"))
         return Classification(
-            top=top, confidence=confidence, scores=scores, parent_id=parent, dropped=dropped, **origin
+            top_class=top, confidence=confidence, scores=scores, parent_id=parent, dropped_count=dropped, **origin
         )
     if isinstance(items, Mapping):
         scores, dropped = _scores([{**v, "class": k} if isinstance(v, Mapping) else v for k, v in items.items()])
         named = payload.get("predicted_classes", [])
         if not isinstance(named, list):
             raise ValueError(f"predicted_classes: {type(named).__name__} is not a list")
-        predicted = tuple(name for name in map(_text, named[:MOST_OBJECTS]) if name)
+        predicted = tuple(name for name in map(_text, named[:MAX_OBJECTS]) if name)
         dropped += len(named) - len(predicted)
-        return MultiLabel(scores=scores, predicted=predicted, dropped=dropped, **origin)
+        return MultiLabel(scores=scores, predicted=predicted, dropped_count=dropped, **origin)
     if not isinstance(items, list):
         raise ValueError('"predictions" is missing, or neither a list nor an object')
     parsed = [_detection(item, width, height) for item in _best(items)]
     objects = tuple(d for d in parsed if d is not None)
-    return Detections(task=task or _task_of(objects), objects=objects, dropped=len(items) - len(objects), **origin)
+    return Detections(
+        task=task or _task_of(objects), objects=objects, dropped_count=len(items) - len(objects), **origin
+    )
 
 
 def to_wire(prediction: Prediction) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
         wire["predictions"] = [
             {"class": s.class_name, "class_id": s.class_id, "confidence": s.confidence} for s in prediction.scores
         ]
-        wire |= {"top": prediction.top, "confidence": prediction.confidence, "parent_id": prediction.parent_id}
+        wire |= {"top": prediction.top_class, "confidence": prediction.confidence, "parent_id": prediction.parent_id}
     else:
         wire["predictions"] = {
             s.class_name: {"confidence": s.confidence, "class_id": s.class_id} for s in prediction.scores
@@ -107,7 +109,7 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
     return _without_nulls(wire)
 
 
-def class_name(value: object) -> str:
+def clean_class_name(value: object) -> str:
     """A class name that is safe to log, store and show: no control characters, no lone surrogates, bounded length.
 
     Raises ValueError where nothing is left of it.
@@ -146,7 +148,7 @@ def _size(image: Mapping[str, Any], side: str) -> int:
 
 def _best(items: list[Any]) -> list[Any]:
     """Cut before parsing, most confident first, so that a hundred thousand boxes cost one sort and no objects."""
-    return items if len(items) <= MOST_OBJECTS else sorted(items, key=_rank, reverse=True)[:MOST_OBJECTS]
+    return items if len(items) <= MAX_OBJECTS else sorted(items, key=_rank, reverse=True)[:MAX_OBJECTS]
 
 
 def _rank(item: object) -> float:
@@ -173,10 +175,10 @@ def _confidence(value: object) -> float | None:
 def _text(value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    if len(value) <= LONGEST_CLASS_NAME and value.isprintable():
+    if len(value) <= MAX_CLASS_NAME_LENGTH and value.isprintable():
         return value
-    text = value[: 4 * LONGEST_CLASS_NAME].encode("utf-8", "replace").decode("utf-8")
-    return "".join(c for c in text if unicodedata.category(c)[0] != "C")[:LONGEST_CLASS_NAME]
+    text = value[: 4 * MAX_CLASS_NAME_LENGTH].encode("utf-8", "replace").decode("utf-8")
+    return "".join(c for c in text if unicodedata.category(c)[0] != "C")[:MAX_CLASS_NAME_LENGTH]
 
 
 def _class_id(value: object) -> int:
@@ -211,7 +213,7 @@ def _detection(item: Any, picture_width: int, picture_height: int) -> Detection 
             width=_pixels(item["width"], least=0.0),
             height=_pixels(item["height"], least=0.0),
             confidence=confidence,
-            class_name=class_name(item["class"]),
+            class_name=clean_class_name(item["class"]),
             class_id=_class_id(item.get("class_id")),
             points=_points(item["points"]) if item.get("points") is not None else None,
             rle=_rle(item["rle"], picture_width, picture_height) if item.get("rle") is not None else None,
@@ -226,20 +228,20 @@ def _detection(item: Any, picture_width: int, picture_height: int) -> Detection 
 
 
 def _points(value: list[Any]) -> tuple[Point, ...]:
-    if len(value) > MOST_POINTS:
+    if len(value) > MAX_POINTS:
         raise ValueError("too many points")
     return tuple(Point(_pixels(p["x"]), _pixels(p["y"])) for p in value)
 
 
 def _keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
-    if len(value) > MOST_POINTS:
+    if len(value) > MAX_POINTS:
         raise ValueError("too many keypoints")
     return tuple(
         Keypoint(
             _pixels(k["x"]),
             _pixels(k["y"]),
             _number(k.get("confidence", 1.0)),
-            class_name(k["class"]),
+            clean_class_name(k["class"]),
             _class_id(k.get("class_id")),
         )
         for k in value
@@ -251,7 +253,7 @@ def _rle(value: Mapping[str, Any], picture_width: int, picture_height: int) -> m
     if (height, width) != (picture_height, picture_width):
         raise ValueError("a mask is as large as its picture")
     counts = value["counts"]
-    return masks.parsed((height, width), counts if isinstance(counts, str) else [int(_number(c)) for c in counts])
+    return masks.parse_rle((height, width), counts if isinstance(counts, str) else [int(_number(c)) for c in counts])
 
 
 def _number(value: object) -> float:
@@ -261,9 +263,9 @@ def _number(value: object) -> float:
     return number
 
 
-def _pixels(value: object, least: float = -FARTHEST_PIXEL) -> float:
+def _pixels(value: object, least: float = -MAX_COORDINATE) -> float:
     number = _number(value)
-    if not least <= number <= FARTHEST_PIXEL:
+    if not least <= number <= MAX_COORDINATE:
         raise ValueError(f"{value!r} is not a number of pixels")
     return number
 

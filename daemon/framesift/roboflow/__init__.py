@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from framesift.roboflow.client import Batch, Job, Roboflow, Uploaded
-from framesift.roboflow.errors import PlatformTrouble, Trouble
-from framesift.roboflow.project_types import ProjectTypes, task_of
+from framesift.roboflow.client import LabelingBatch, LabelingJob, RoboflowClient, UploadResult
+from framesift.roboflow.errors import PlatformError, PlatformErrorKind
+from framesift.roboflow.project_types import ProjectTypes, task_of_project_type
 
-__all__ = ["Batch", "Job", "PlatformTrouble", "ProjectTypes", "Roboflow", "Trouble", "Uploaded", "task_of"]
+__all__ = [
+    "LabelingBatch",
+    "LabelingJob",
+    "PlatformError",
+    "PlatformErrorKind",
+    "ProjectTypes",
+    "RoboflowClient",
+    "UploadResult",
+    "task_of_project_type",
+]

@@ -15,8 +15,8 @@ from urllib3.filepost import encode_multipart_formdata
 
 from framesift import __version__
 from framesift.config.redact import Redactor
-from framesift.http_client.client import MOST_BYTES, Request, Web
-from framesift.roboflow.errors import PlatformTrouble, Trouble, judged
+from framesift.http_client.client import MAX_BYTES, HttpClient, HttpRequest
+from framesift.roboflow.errors import PlatformError, PlatformErrorKind, parse_response
 
 _MOST_LISTED_BYTES = 8 * 1024 * 1024
 _HEADERS = {"User-Agent": f"framesift/{__version__}", "Accept": "application/json"}
@@ -28,7 +28,7 @@ _DEFAULT_TYPE = "object-detection"
 
 
 @dataclass(frozen=True, slots=True)
-class Uploaded:
+class UploadResult:
     """image_id: "" where the platform said that it has the image, but not under which id."""
 
     image_id: str
@@ -36,7 +36,7 @@ class Uploaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class LabelingBatch:
     """A labelling batch. images: those that are in no job. jobs: how many jobs were made of it."""
 
     id: str
@@ -46,28 +46,28 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class LabelingJob:
     """A labelling job. sources: the batches that it was made of, each by its id or by a path that has the id in it."""
 
     sources: tuple[str, ...]
     images: int
 
-    def is_of(self, batch: Batch) -> bool:
+    def is_made_from(self, batch: LabelingBatch) -> bool:
         """Whether it was made of that one: "XXX/YYY" is of the batch YYY, and "b12" is not of the batch b1."""
         return any(f"/{batch.id}/" in f"/{source}/" for source in self.sources)
 
 
-class Roboflow:
-    """For several threads at once. Every call raises PlatformTrouble, and nothing else.
+class RoboflowClient:
+    """For several threads at once. Every call raises PlatformError, and nothing else.
 
     api_url: the platform's address. gateway: a server that fetches for us what is asked of its /proxy?url=...
     within_s: the total deadline of one call, in seconds.
     """
 
     def __init__(
-        self, web: Web, *, api_key: str, api_url: str = "https://api.roboflow.com", gateway: str | None = None
+        self, http: HttpClient, *, api_key: str, api_url: str = "https://api.roboflow.com", gateway: str | None = None
     ) -> None:
-        self._web = web
+        self._web = http
         self._key = (("api_key", api_key),)
         self._api_url = api_url.rstrip("/")
         self._gateway = None
@@ -78,7 +78,7 @@ class Roboflow:
     def __repr__(self) -> str:
         return f"Roboflow({self._api_url})"
 
-    def workspace(self, *, within_s: float) -> str:
+    def fetch_workspace(self, *, within_s: float) -> str:
         """The workspace that the key belongs to."""
         what = "asking whose key it is"
         found = self._ask(what, "GET", (), query=_FRESH, within_s=within_s).get("workspace")
@@ -86,7 +86,7 @@ class Roboflow:
             raise _strange(what, "the platform names no workspace")
         return found
 
-    def project_type(self, workspace: str, project: str, *, within_s: float) -> str:
+    def fetch_project_type(self, workspace: str, project: str, *, within_s: float) -> str:
         """The task of a project, such as "object-detection", which it also is where the platform doesn't say."""
         what = f"asking for the type of project {project}"
         answer = self._ask(what, "GET", (workspace, project), query=_FRESH, within_s=within_s)
@@ -95,7 +95,7 @@ class Roboflow:
             raise _strange(what, "the platform names no type")
         return found
 
-    def model_type(self, workspace: str, project: str, version: str, *, within_s: float) -> str:
+    def fetch_model_type(self, workspace: str, project: str, version: str, *, within_s: float) -> str:
         """The type of a version's model, as the platform calls it. NOT_FOUND is also what it fails with (500) for a
         version without a model."""
         what = f"asking for the type of model {project}/{version}"
@@ -106,7 +106,7 @@ class Roboflow:
             raise _strange(what, "the platform names no type")
         return found
 
-    def active_learning(self, workspace: str, project: str, *, within_s: float) -> dict[str, Any]:
+    def fetch_active_learning(self, workspace: str, project: str, *, within_s: float) -> dict[str, Any]:
         """The project's active-learning configuration, as it comes."""
         what = f"asking for the active-learning configuration of {project}"
         place = (workspace, project, "active_learning")
@@ -129,7 +129,7 @@ class Roboflow:
         tags: tuple[str, ...],
         inference_id: str | None = None,
         within_s: float,
-    ) -> Uploaded:
+    ) -> UploadResult:
         """Adds an image to a batch of a project of the key's workspace; the platform compares it with what it has."""
         what = f"uploading to project {project}"
         query = [("batch", batch)]
@@ -152,10 +152,10 @@ class Roboflow:
         if not isinstance(image_id, str) or _IMAGE_ID.fullmatch(image_id) is None:
             image_id = ""
         if answer.get("duplicate") is True:
-            return Uploaded(image_id, duplicate=True)
+            return UploadResult(image_id, duplicate=True)
         if answer.get("success") is not True or not image_id:
             raise _strange(what, "the platform does not say that it has the image, and under which id")
-        return Uploaded(image_id, duplicate=False)
+        return UploadResult(image_id, duplicate=False)
 
     def annotate(self, project: str, image_id: str, *, name: str, text: str, within_s: float) -> None:
         """Adds what was predicted to an image. name: the image's, but "....json" for a prediction as a JSON object, or
@@ -173,7 +173,7 @@ class Roboflow:
         if answer.get("success") is not True:
             raise _strange(what, "the platform does not say that it has taken it")
 
-    def batches(self, workspace: str, project: str, *, within_s: float) -> tuple[Batch, ...]:
+    def list_batches(self, workspace: str, project: str, *, within_s: float) -> tuple[LabelingBatch, ...]:
         """The project's labelling batches. Entries that can't be understood are left out."""
         what = f"asking for the batches of project {project}"
         found = []
@@ -181,10 +181,10 @@ class Roboflow:
             id, name = entry.get("id"), entry.get("name")
             images, jobs = _count(entry.get("images")), _count(entry.get("numJobs", 0))
             if isinstance(id, str) and id and isinstance(name, str) and images is not None and jobs is not None:
-                found.append(Batch(id, name, images, jobs))
+                found.append(LabelingBatch(id, name, images, jobs))
         return tuple(found)
 
-    def jobs(self, workspace: str, project: str, *, within_s: float) -> tuple[Job, ...]:
+    def list_jobs(self, workspace: str, project: str, *, within_s: float) -> tuple[LabelingJob, ...]:
         """The project's labelling jobs. Entries that can't be understood are left out."""
         what = f"asking for the jobs of project {project}"
         found = []
@@ -193,7 +193,7 @@ class Roboflow:
             listed = said if isinstance(said, list) else [said]  # one batch, or a list of them
             sources = tuple(source for source in listed if source and isinstance(source, str))
             if sources and images is not None:
-                found.append(Job(sources, images))
+                found.append(LabelingJob(sources, images))
         return tuple(found)
 
     def _listed(self, what: str, workspace: str, project: str, kind: str, within_s: float) -> list[dict[str, Any]]:
@@ -213,7 +213,7 @@ class Roboflow:
         query: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
         content_type: str | None = None,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BYTES,
         missing: frozenset[int] = frozenset({404}),
     ) -> dict[str, Any]:
         url = f"{self._api_url}/{'/'.join(quote(part, safe='') for part in place)}"
@@ -221,16 +221,16 @@ class Roboflow:
         if self._gateway is not None:
             asked, secret = f"{self._gateway}/proxy", (("url", f"{url}?{urlencode(self._key + query)}"),)
             query = ()
-        request = Request(method, asked, query, secret, _HEADERS, body, content_type)
-        outcome = self._web.exchange(request, within_s=within_s, most_bytes=most_bytes)
-        answer = judged(what, outcome, url=asked, redacted=self._redacted, missing=missing)
-        if isinstance(answer, PlatformTrouble):
+        request = HttpRequest(method, asked, query, secret, _HEADERS, body, content_type)
+        outcome = self._web.exchange(request, within_s=within_s, max_bytes=most_bytes)
+        answer = parse_response(what, outcome, url=asked, redact=self._redacted, missing=missing)
+        if isinstance(answer, PlatformError):
             raise answer
         return answer
 
 
-def _strange(what: str, why: str) -> PlatformTrouble:
-    return PlatformTrouble(f"{what}: {why}", Trouble.STRANGE)
+def _strange(what: str, why: str) -> PlatformError:
+    return PlatformError(f"{what}: {why}", PlatformErrorKind.UNEXPECTED_ANSWER)
 
 
 def _inner(answer: dict[str, Any], outer: str, name: str, default: str | None) -> str | None:

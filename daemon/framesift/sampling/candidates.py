@@ -12,11 +12,11 @@ from framesift.datapoint import Candidate, batch_name
 from framesift.limits import Limit, Quota, Window
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.sampling.sampler import Verdict
+from framesift.sampling.sampler import SamplingDecision
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CollectionOrigin:
     """Who collects: what goes into every datapoint of one stream.
 
     tags: the machine's. seed: of every strategy's random draws. project: of the platform, for policies that name no
@@ -32,20 +32,25 @@ class Origin:
     scope: str = ""
 
 
-def claims(
-    policy: Policy, verdict: Verdict, prediction: Prediction, origin: Origin, captured: Moment, now: Moment
+def candidates_for(
+    policy: Policy,
+    decision: SamplingDecision,
+    prediction: Prediction,
+    origin: CollectionOrigin,
+    captured: Moment,
+    now: Moment,
 ) -> tuple[tuple[Candidate, ...], tuple[Quota, ...]]:
     """For each matching strategy, in the policy's order: what the datapoint would be, and which credit it needs."""
     batching = policy.batching_strategy
     strategies = {s.name: s for s in policy.sampling_strategies}
     project = policy.target_project or origin.project
-    batch = batch_at(policy, captured.wall_as_of(now))
+    batch = batch_name_at(policy, captured.wall_s_as_of(now))
     # The order is the platform's own: machine, policy, strategy, model; then what only we know.
     before = (*origin.tags, *policy.tags)
     after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
     candidates: list[Candidate] = []
     quotas: list[Quota] = []
-    for match in verdict.matches:
+    for match in decision.matches:
         strategy = strategies[match.strategy]
         tags = (*before, *strategy.tags, *after)
         candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
@@ -55,7 +60,7 @@ def claims(
     return tuple(candidates), tuple(quotas)
 
 
-def batch_at(policy: Policy, wall_s: float) -> str:
+def batch_name_at(policy: Policy, wall_s: float) -> str:
     """The labelling batch of what is captured at `wall_s` (Unix time)."""
     batching = policy.batching_strategy
     zone = ZoneInfo(policy.time_zone)

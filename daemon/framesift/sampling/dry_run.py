@@ -21,12 +21,12 @@ import numpy as np
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from framesift.clock.moment import Moment
-from framesift.frame import Frame, Refusal
-from framesift.limits import Granted, Quota, Refused, Unknown
+from framesift.frame import Frame, RefusalReason
+from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
-from framesift.sampling.candidates import Origin, claims
+from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.sampler import AcceptedClasses, Sampler
 
 # The calendars of all zones can reckon with what lies between.
@@ -37,19 +37,19 @@ _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class DryRunResult:
     """matched: the strategies that want the frame, in the policy's order. charged: who gets it, None where nobody does,
     for a reason. at_s: Unix time of the capture. dropped: how many malformed parts of the prediction are left out.
     """
 
     matched: tuple[str, ...]
-    charged: str | None
-    reason: Refusal | None
-    at_s: float
-    dropped: int
+    strategy: str | None
+    refusal: RefusalReason | None
+    captured_at_s: float
+    dropped_parts: int
 
 
-class Trial:
+class DryRun:
     """Considers predictions in order, in one thread. Limits and batches hold over all of them."""
 
     def __init__(self, policy: Policy, *, seed: int, stream: str, started_s: float) -> None:
@@ -57,8 +57,8 @@ class Trial:
         plain = tuple(s.model_copy(update={"near_duplicate": None}) for s in policy.sampling_strategies)
         self._policy = policy.model_copy(update={"near_duplicate": None, "sampling_strategies": plain})
         self.ignores_near_duplicate = any(policy.near_duplicate_of(s) for s in policy.sampling_strategies)
-        self._sampler = Sampler(stream, self._policy, seed=seed, accepted=AcceptedClasses())
-        self._origin = Origin(device="", tags=(), stream_tags=(), seed=seed)
+        self._sampler = Sampler(stream, self._policy, seed=seed, accepted_classes=AcceptedClasses())
+        self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed)
         self._stream = stream
         self._number = 0
         self._at_s = started_s
@@ -68,7 +68,7 @@ class Trial:
         self._connection.executescript(TABLES + "BEGIN;")
         self._cursor = self._connection.cursor()
 
-    def consider(self, payload: object) -> Tried:
+    def evaluate(self, payload: object) -> DryRunResult:
         """payload: a prediction in the wire format as parsed JSON, with `task` and `captured_at` (Unix seconds, or ISO
         8601 with a zone) if it likes; or an object that holds one as `prediction`. One without `captured_at` is taken
         at the time of the one before. Raises ValueError that says what is wrong and what is allowed."""
@@ -78,42 +78,44 @@ class Trial:
         at_s = self._at_s if told is None else _instant_s(told)
         inner = _inner(payload)
         width, height = _mask_size(inner)
-        prediction = wire.parse(inner, width=width, height=height)
+        prediction = wire.parse_prediction(inner, width=width, height=height)
         self._at_s = at_s
         captured = Moment(at_s, at_s, "trial")
         frame = Frame(self._stream, self._number, _NO_PIXELS, captured)
         self._number += 1
-        verdict = self._sampler.judge(frame, prediction)
+        verdict = self._sampler.decide(frame, prediction)
         matched = tuple(match.strategy for match in verdict.matches)
         if verdict.refusal is not None:
-            return Tried(matched, None, verdict.refusal, at_s, prediction.dropped)
-        _, quotas = claims(self._policy, verdict, prediction, self._origin, captured, captured)
+            return DryRunResult(matched, None, verdict.refusal, at_s, prediction.dropped_count)
+        _, quotas = candidates_for(self._policy, verdict, prediction, self._origin, captured, captured)
         answer = self._charge(quotas, captured)
-        if isinstance(answer, Refusal):
-            return Tried(matched, None, answer, at_s, prediction.dropped)
-        self._sampler.accepted(frame, prediction, verdict)
-        return Tried(matched, answer, None, at_s, prediction.dropped)
+        if isinstance(answer, RefusalReason):
+            return DryRunResult(matched, None, answer, at_s, prediction.dropped_count)
+        self._sampler.record_accepted(frame, prediction, verdict)
+        return DryRunResult(matched, answer, None, at_s, prediction.dropped_count)
 
     def close(self) -> None:
         self._connection.close()
 
-    def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | Refusal:
+    def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | RefusalReason:
         """The strategy that is charged, or why none is. One after the other, so that the uses of each are counted at
         most once, and only where it isn't known by heart what leaves no room."""
         batch_full = False
         for quota in quotas:
-            grant = self._limits.ask(None, [quota], captured, captured)
+            grant = self._limits.check(None, [quota], captured, captured)
             # Of a batch that is known to be full, it isn't known whether a limit would have refused as well.
-            if isinstance(grant, Unknown) or (isinstance(grant, Refused) and grant.batch_full and quota.limits):
+            if isinstance(grant, QuotaUnknown) or (
+                isinstance(grant, QuotaRefused) and grant.batch_full and quota.limits
+            ):
                 if not quota.limits and quota.max_batch_images is None:
                     return quota.strategy  # nobody will ever count it
                 grant = self._limits.charge(self._cursor, str(self._number), [quota], captured, captured)
-                if isinstance(grant, Refused):
-                    self._limits.ask(self._cursor, [quota], captured, captured)  # which learns it by heart
-            if isinstance(grant, Granted):
+                if isinstance(grant, QuotaRefused):
+                    self._limits.check(self._cursor, [quota], captured, captured)  # which learns it by heart
+            if isinstance(grant, QuotaGranted):
                 return grant.strategy
-            batch_full |= isinstance(grant, Refused) and grant.batch_full
-        return Refusal.BATCH_FULL if batch_full else Refusal.LIMIT
+            batch_full |= isinstance(grant, QuotaRefused) and grant.batch_full
+        return RefusalReason.BATCH_FULL if batch_full else RefusalReason.LIMIT
 
 
 def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:

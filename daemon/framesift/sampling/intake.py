@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
-from framesift.datapoint import Candidate, Unencodable, encode, new_id
-from framesift.frame import Frame, Refusal
-from framesift.limits import Granted, Later, Quota, Refused
+from framesift.datapoint import Candidate, JpegEncodingError, encode_datapoint, new_datapoint_id
+from framesift.frame import Frame, RefusalReason
+from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.sampling.candidates import Origin, claims
-from framesift.sampling.sampler import AcceptedClasses, Sampler, Verdict
+from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from framesift.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from framesift.limits.shared.ledgers import Fleet
+    from framesift.limits.shared.ledgers import SharedLedgers
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class IntakeDecision:
     """What became of a frame. matched: the strategies that wanted it, in the policy's order.
 
     accepted: its id and whose credit it holds; None where it was refused, for the reason in `refusal`.
@@ -34,7 +34,7 @@ class Decision:
 
     matched: tuple[str, ...]
     accepted: Accepted | None
-    refusal: Refusal | None
+    refusal: RefusalReason | None
 
 
 class Intake:
@@ -43,68 +43,70 @@ class Intake:
     def __init__(
         self,
         stream: str,
-        origin: Origin,
+        origin: CollectionOrigin,
         *,
         policy: Policy,
-        classes: AcceptedClasses,
+        accepted_classes: AcceptedClasses,
         spool: Spool,
         telemetry: Telemetry,
         clock: Clock,
-        accepted: Callable[[], None],
-        fleet: Fleet | None = None,
+        on_accepted: Callable[[], None],
+        fleet: SharedLedgers | None = None,
     ) -> None:
         """accepted: called after each frame that is in the spool. fleet: who shares the limits, None for nobody."""
         self.policy = policy
         self._stream = stream
         self._origin = origin
-        self._classes = classes
+        self._classes = accepted_classes
         self._spool = spool
         self._telemetry = telemetry
         self._clock = clock
-        self._accepted = accepted
+        self._accepted = on_accepted
         self._fleet = fleet
         self._sampler: Sampler | None = None
         self._sampled_by: Policy | None = None
 
-    def follow(self, policy: Policy) -> None:
+    def set_policy(self, policy: Policy) -> None:
         self.policy = policy
 
-    def offer(self, frame: Frame, prediction: Prediction) -> Decision:
+    def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
         """Decides, and counts what it decided. Raises what the frame's pixels raise: then nothing is counted or
         accepted, and what was charged is given back."""
         policy = self.policy
         if not policy.enabled:
-            return self._refused(Refusal.DISABLED)
+            return self._refused(RefusalReason.DISABLED)
         sampler = self._sampler_for(policy)
-        verdict = sampler.judge(frame, prediction)
+        verdict = sampler.decide(frame, prediction)
         matched = tuple(match.strategy for match in verdict.matches)
         answer = self._put(frame, prediction, verdict, policy) if verdict.refusal is None else verdict.refusal
         for strategy in matched:
-            self._telemetry.matched(frame.stream, strategy)
-        if isinstance(answer, Refusal):
+            self._telemetry.count_matched(frame.stream, strategy)
+        if isinstance(answer, RefusalReason):
             return self._refused(answer, matched)
-        sampler.accepted(frame, prediction, verdict)
-        self._telemetry.accepted(frame.stream, answer.strategy)
+        sampler.record_accepted(frame, prediction, verdict)
+        self._telemetry.count_accepted(frame.stream, answer.strategy)
         self._accepted()
-        return Decision(matched, answer, None)
+        return IntakeDecision(matched, answer, None)
 
-    def _refused(self, refusal: Refusal, matched: tuple[str, ...] = ()) -> Decision:
-        self._telemetry.refused(self._stream, refusal)
-        return Decision(matched, None, refusal)
+    def _refused(self, refusal: RefusalReason, matched: tuple[str, ...] = ()) -> IntakeDecision:
+        self._telemetry.count_refused(self._stream, refusal)
+        return IntakeDecision(matched, None, refusal)
 
-    def _put(self, frame: Frame, prediction: Prediction, verdict: Verdict, policy: Policy) -> Accepted | Refusal:
-        claimed = claims(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
+    def _put(
+        self, frame: Frame, prediction: Prediction, verdict: SamplingDecision, policy: Policy
+    ) -> Accepted | RefusalReason:
+        claimed = candidates_for(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
         if self._fleet is None:
-            return self._accept(frame, prediction, policy, new_id(), *claimed, None)
-        id, quotas = new_id(), claimed[1]
+            return self._accept(frame, prediction, policy, new_datapoint_id(), *claimed, None)
+        id, quotas = new_datapoint_id(), claimed[1]
         grant = self._fleet.charge(id, quotas, frame.captured, self._clock.now())
-        if isinstance(grant, Refused):
+        if isinstance(grant, QuotaRefused):
             return _refusal(grant)
-        answer: Accepted | Refusal | None = None
+        answer: Accepted | RefusalReason | None = None
         try:
             answer = self._accept(frame, prediction, policy, id, *claimed, grant)
         finally:
-            self._fleet.settled(quotas[0].project, id, isinstance(answer, Accepted))
+            self._fleet.report_stored(quotas[0].project, id, isinstance(answer, Accepted))
         return answer
 
     def _accept(
@@ -115,14 +117,14 @@ class Intake:
         id: str,
         candidates: Sequence[Candidate],
         quotas: Sequence[Quota],
-        grant: Granted | Later | None,
-    ) -> Accepted | Refusal:
+        grant: QuotaGranted | QuotaPending | None,
+    ) -> Accepted | RefusalReason:
         try:
-            if not isinstance(grant, Granted):
-                allowed = self._spool.ask(quotas if grant is None else grant.within, frame.captured)
-                if isinstance(allowed, Refused):
+            if not isinstance(grant, QuotaGranted):
+                allowed = self._spool.check_quota(quotas if grant is None else grant.local_quotas, frame.captured)
+                if isinstance(allowed, QuotaRefused):
                     return _refusal(allowed)
-            datapoint = encode(
+            datapoint = encode_datapoint(
                 frame,
                 prediction,
                 id=id,
@@ -132,21 +134,21 @@ class Intake:
             )
             answer = self._spool.put(datapoint, candidates, quotas, grant)
         except SpoolFull:
-            return Refusal.SPOOL_FULL
+            return RefusalReason.SPOOL_FULL
         except SpoolBroken:
-            return Refusal.SPOOL_BROKEN
-        except Unencodable:
-            return Refusal.UNENCODABLE
+            return RefusalReason.SPOOL_BROKEN
+        except JpegEncodingError:
+            return RefusalReason.UNENCODABLE
         return answer if isinstance(answer, Accepted) else answer.refusal
 
     def _sampler_for(self, policy: Policy) -> Sampler:
         if self._sampler is None or self._sampled_by is not policy:
-            fresh = Sampler(self._stream, policy, seed=self._origin.seed, accepted=self._classes)
+            fresh = Sampler(self._stream, policy, seed=self._origin.seed, accepted_classes=self._classes)
             if self._sampler is not None:
-                fresh.adopt(self._sampler)
+                fresh.copy_state_from(self._sampler)
             self._sampler, self._sampled_by = fresh, policy
         return self._sampler
 
 
-def _refusal(refused: Refused) -> Refusal:
-    return Refusal.BATCH_FULL if refused.batch_full else Refusal.LIMIT
+def _refusal(refused: QuotaRefused) -> RefusalReason:
+    return RefusalReason.BATCH_FULL if refused.batch_full else RefusalReason.LIMIT

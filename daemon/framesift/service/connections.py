@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framesift.http_client.client import Web
-from framesift.roboflow import Roboflow
-from framesift.settings import AccountOptions, NetworkOptions
+from framesift.http_client.client import HttpClient
+from framesift.roboflow import RoboflowClient
+from framesift.settings import AccountSettings, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Online:
+class Connections:
     """web: for any address. platform: None where there is no key for it."""
 
-    web: Web
-    platform: Roboflow | None
+    http: HttpClient
+    platform: RoboflowClient | None
 
     def close(self) -> None:
-        self.web.close()
+        self.http.close()
 
 
-def connect(account: AccountOptions, network: NetworkOptions) -> Online:
-    web = Web(ca_file=network.ca_file, proxy=network.proxy_address)
+def open_connections(account: AccountSettings, network: NetworkSettings) -> Connections:
+    web = HttpClient(ca_file=network.ca_file, proxy=network.proxy_address)
     if account.api_key is None:
-        return Online(web, None)
+        return Connections(web, None)
     key = account.api_key.get_secret_value()
-    return Online(web, Roboflow(web, api_key=key, api_url=account.api_url, gateway=account.gateway))
+    return Connections(web, RoboflowClient(web, api_key=key, api_url=account.api_url, gateway=account.gateway))

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
-from framesift.policy import NoPolicy, Pairing
+from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Task
-from framesift.sampling.candidates import Origin
+from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
-from framesift.service.policy_subscriptions import Steering
+from framesift.service.policy_subscriptions import PolicySubscriptions
 from framesift.settings import Settings
 from framesift.spool import Spool, SpoolBroken
 from framesift.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from framesift.limits.shared.ledgers import Fleet
+    from framesift.limits.shared.ledgers import SharedLedgers
 
 
 class Intakes:
@@ -28,11 +28,11 @@ class Intakes:
     def __init__(
         self,
         settings: Settings,
-        steering: Steering,
+        steering: PolicySubscriptions,
         spool: Spool,
         telemetry: Telemetry,
         accepted: Callable[[], None],
-        fleet: Fleet | None = None,
+        fleet: SharedLedgers | None = None,
     ) -> None:
         self._settings = settings
         self._steering = steering
@@ -42,14 +42,14 @@ class Intakes:
         self._fleet = fleet
         self._classes = _classes(spool)
 
-    def begin(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: Pairing | None = None) -> Intake:
+    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: ProjectPair | None = None) -> Intake:
         """A stream's intake, which follows the stream's policy, or that of a pairing that was met. tags: the stream's
         own. From any thread."""
         settings = self._settings
         subject = stream if pairing is None else pairing
         intake = Intake(
             stream,
-            Origin(
+            CollectionOrigin(
                 settings.device,
                 settings.tags,
                 tags,
@@ -58,28 +58,28 @@ class Intakes:
                 self._steering.policies.scope_of(subject),
             ),
             policy=NO_POLICY_YET,
-            classes=self._classes,
+            accepted_classes=self._classes,
             spool=self._spool,
             telemetry=self._telemetry,
             clock=clock,
-            accepted=self._accepted,
+            on_accepted=self._accepted,
             fleet=self._fleet,
         )
-        self._steering.follow(subject, intake.follow)
+        self._steering.subscribe(subject, intake.set_policy)
         return intake
 
     @property
     def by_model(self) -> bool:
         """See Policies."""
-        return self._steering.policies.by_model
+        return self._steering.policies.has_project_policies
 
-    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> Pairing | NoPolicy | None:
+    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> ProjectPair | NoPolicyReason | None:
         """See Steering."""
         return self._steering.pairing_of(stream, model_id, dataset)
 
-    def takes_labels(self, stream: str) -> bool:
+    def accepts_labels(self, stream: str) -> bool:
         """See Steering."""
-        return self._steering.takes_labels(stream)
+        return self._steering.accepts_labels(stream)
 
     def task_of(self, project: str, within_s: float) -> Task | None:
         """See Steering."""

@@ -18,12 +18,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-from framesift.clock.clock import Clock, Loop
+from framesift.clock.clock import Clock, MonitoredThread
 from framesift.telemetry import Condition, Telemetry
-from framesift.telemetry.thread_stacks import stacks, waits_for
+from framesift.telemetry.thread_stacks import stack_lines, waits_for
 
 # A loop that has not looked at its clock for so long hangs: a delivery's deadline (45 s) is the longest honest silence.
-SILENT_AFTER_S = 50.0
+HUNG_AFTER_S = 50.0
 _LOOK_EVERY_S = 1.0
 # How often the net is laid anew. It closes SILENT_AFTER_S later.
 _NET_EVERY_S = 5.0
@@ -42,13 +42,13 @@ class LoopMonitor:
         clock: Clock,
         *,
         failed: Callable[[BaseException], None],
-        silent_after_s: float = SILENT_AFTER_S,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self._telemetry = telemetry
         self._clock = clock
         self._failed = failed
-        self._silent_after_s = silent_after_s
-        self._loops: list[Loop] = []
+        self._silent_after_s = hung_after_s
+        self._loops: list[MonitoredThread] = []
         self._unwell: dict[str, Condition] = {}  # by component
         self._looked_s = clock.monotonic()
         self._stop = threading.Event()
@@ -56,7 +56,7 @@ class LoopMonitor:
         self._net = _unwaiting_stderr()
         self._thread = threading.Thread(target=self._run, name="loop monitor", daemon=True)
 
-    def add(self, *loops: Loop) -> None:
+    def add(self, *loops: MonitoredThread) -> None:
         self._loops += loops
 
     def start(self) -> None:
@@ -69,15 +69,15 @@ class LoopMonitor:
         if self._thread.ident is not None:
             self._thread.join(_LOOK_EVERY_S)
 
-    def silent(self) -> Mapping[str, str]:
+    def hung_loops(self) -> Mapping[str, str]:
         """The loops that hang at this moment: component -> why."""
         return {
             _component(loop): _why(loop, silence_s)
             for loop in tuple(self._loops)
-            if (silence_s := loop.silence_s()) >= self._silent_after_s
+            if (silence_s := loop.idle_s()) >= self._silent_after_s
         }
 
-    def look(self) -> None:
+    def check_once(self) -> None:
         """Looks at every loop once, and tells what has changed."""
         now_s = self._clock.monotonic()
         late = now_s - self._looked_s > _LATE_S
@@ -86,10 +86,10 @@ class LoopMonitor:
             return
         hung = []
         for loop in self._loops:
-            name, silence_s = _component(loop), loop.silence_s()
-            if silence_s < loop.patience_s:
+            name, silence_s = _component(loop), loop.idle_s()
+            if silence_s < loop.max_idle_s:
                 if self._unwell.pop(name, None) is not None:
-                    self._telemetry.health.ok(name)
+                    self._telemetry.health.set_ok(name)
                 continue
             condition = Condition.FAILED if silence_s >= self._silent_after_s else Condition.DEGRADED
             if condition is Condition.FAILED and self._unwell.get(name) is not condition:
@@ -100,8 +100,8 @@ class LoopMonitor:
             self._telemetry.error(
                 "loop_silent",
                 loops=[loop.name for loop in hung],
-                why=_why(hung[0], hung[0].silence_s()),
-                stacks=stacks(loop.thread for loop in hung),
+                why=_why(hung[0], hung[0].idle_s()),
+                stacks=stack_lines(loop.thread for loop in hung),
             )
 
     def _lay_net(self) -> None:
@@ -114,7 +114,7 @@ class LoopMonitor:
         try:
             while not self._stop.is_set():
                 self._lay_net()
-                self.look()
+                self.check_once()
                 self._clock.wait(self._stop, _LOOK_EVERY_S)
         except BaseException as error:  # noqa: BLE001  # whatever it is: nobody watches any more, so the process ends
             self._failed(error)
@@ -131,9 +131,9 @@ def _unwaiting_stderr() -> int | None:
         return None if sys.stderr is None else sys.stderr.fileno()
 
 
-def _component(loop: Loop) -> str:
+def _component(loop: MonitoredThread) -> str:
     return f"loop {loop.name}"
 
 
-def _why(loop: Loop, silence_s: float) -> str:
+def _why(loop: MonitoredThread, silence_s: float) -> str:
     return f"it has not moved for {silence_s:.0f} s: it waits for {waits_for(loop.thread)}"

@@ -17,36 +17,36 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from framesift.clock.clock import Clock, Loop, Pulse
+from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
 from framesift.collect import Collector
 from framesift.config.errors import ConfigError
-from framesift.fleet.platform_batches import BatchWatcher, Counts
-from framesift.fleet.shared_limits import Sharing
+from framesift.fleet.platform_batches import BatchCounts, BatchWatcher
+from framesift.fleet.shared_limits import SharedLimits
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
-from framesift.listeners import DoorOptions, open_door
+from framesift.listeners import ListenerSettings, create_listener
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.models.health import ModelBroken, ModelHealth
-from framesift.roboflow import Roboflow
+from framesift.roboflow import RoboflowClient
 from framesift.service import reports as tell
-from framesift.service.connections import Online, connect
+from framesift.service.connections import Connections, open_connections
 from framesift.service.intakes import Intakes
 from framesift.service.loop_monitor import LoopMonitor
-from framesift.service.policy_subscriptions import BEGIN_WITHIN_S, Steering
-from framesift.service.stream_thread import Watch
+from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
+from framesift.service.stream_thread import StreamThread
 from framesift.service.systemd import Notifier
-from framesift.settings import CollectedStream, Settings
+from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.streams import Stream
-from framesift.telemetry import Condition, Snapshot, Telemetry
+from framesift.telemetry import Condition, StatusReport, Telemetry
 from framesift.upload.uploader import Uploader
 
 STOP_WITHIN_S = 9.0
-KEPT_FOR_THE_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
-LOOK_AROUND_S = 1.0
+RESERVED_FOR_SPOOL_S = 4.0  # of these: a model that hangs must not take the workers' and the spool's time
+MAIN_LOOP_EVERY_S = 1.0
 STATUS_EVERY_S = 10.0
 
 
@@ -76,10 +76,10 @@ class Service:
         self._told_to_stop = False  # by a signal
         self._failure: BaseException | None = None
         self._gone: list[str] = []  # streams that can't go on, as they said themselves
-        self._watches: list[Watch] = []
+        self._watches: list[StreamThread] = []
         self._stopping_at_s: float | None = None
         self._exits_before: Mapping[str, int] = {}
-        self._last_seen: Snapshot | None = None
+        self._last_seen: StatusReport | None = None
         self._loops = LoopMonitor(telemetry, clock, failed=self._fail)
         self._model_health = ModelHealth(telemetry.health, clock)
 
@@ -109,14 +109,14 @@ class Service:
     def run(self) -> int:
         """Runs until it is told to stop, or until every stream has ended and the spool is drained.
 
-        Returns 0, or 1 after a failure or where a stream could not go on. Raises ConfigError, ModelUnusable and the
+        Returns 0, or 1 after a failure or where a stream could not go on. Raises ConfigError, ModelLoadError and the
         spool's own errors where it can't even start.
         """
         telemetry = self._telemetry
         if self._settings.streams:
-            tell.opencv(telemetry)
+            tell.report_faulty_opencv(telemetry)
         with ExitStack() as house:
-            online = connect(self._settings.roboflow, self._settings.network)
+            online = open_connections(self._settings.roboflow, self._settings.network)
             house.callback(online.close)
             model = self._model(house)
             record = None if self._record is None else self._recording(self._record, house)
@@ -127,26 +127,28 @@ class Service:
                 self._settings.sink, class_names=None if model is None else model.class_names, platform=online.platform
             )
             house.callback(sink.close)
-            sharing = Sharing(self._settings.limits, limits, steering, telemetry, self._clock)
-            spool = self._spool(limits, refunded=sharing.refunded)
+            sharing = SharedLimits(self._settings.limits, limits, steering, telemetry, self._clock)
+            spool = self._spool(limits, refunded=sharing.request_audit)
             spool.open()
             self._own_signals()
             house.callback(lambda: spool.close(self._left_s()))
-            telemetry.watch_queue(lambda: tell.queue(spool))
-            self._exits_before = telemetry.snapshot().exits
+            telemetry.set_spool_source(lambda: tell.spool_numbers(spool))
+            self._exits_before = telemetry.report().exits
             house.callback(self._look_back)
             uploader = self._uploader(spool, sink)
             uploader.start()
             house.callback(lambda: uploader.stop(self._left_s()))
             self._loops.add(*uploader.loops, steering.policies.loop)
-            crediting = sharing.begin(spool, house, granted=uploader.nudge, failed=self._fail, left_s=self._left_s)
+            crediting = sharing.start(
+                spool, house, on_granted=uploader.wake, on_failure=self._fail, left_s=self._left_s
+            )
             if crediting is not None:
                 self._loops.add(crediting)
             if self._settings.sink.type == "roboflow" and online.platform is not None:
-                self._watch_batches(online.platform, sharing.counts(spool), house)
+                self._watch_batches(online.platform, sharing.batch_counts(spool), house)
             if self._settings.status.bind is not None:
                 self._open_window(house)
-            intakes = Intakes(self._settings, steering, spool, telemetry, uploader.nudge, sharing.fleet)
+            intakes = Intakes(self._settings, steering, spool, telemetry, uploader.wake, sharing.ledgers)
             if model is not None:
                 self._watches += [self._watch(stream, model, intakes, record) for stream in self._settings.streams]
             self._loops.add(*(watch.loop for watch in self._watches))
@@ -157,7 +159,7 @@ class Service:
             for watch in self._watches:
                 watch.start()
             self._notifier.ready()
-            telemetry.event(
+            telemetry.info(
                 "ready",
                 device=self._settings.device,
                 streams=len(self._watches),
@@ -165,7 +167,7 @@ class Service:
                 doors=[door.listen for door in self._settings.doors],
                 policy=str(self._settings.policy),
                 enabled=steering.enabled,
-                limits="local" if sharing.fleet is None else "shared",
+                limits="local" if sharing.ledgers is None else "shared",
                 status=self._settings.status.bind,
             )
             try:
@@ -186,17 +188,17 @@ class Service:
         house.callback(lambda: None if any(watch.is_alive() for watch in self._watches) else model.close())
         return model
 
-    def _open_door(self, options: DoorOptions, intakes: Intakes, house: ExitStack) -> None:
-        door = open_door(
+    def _open_door(self, options: ListenerSettings, intakes: Intakes, house: ExitStack) -> None:
+        door = create_listener(
             options,
-            intake_of=lambda stream: intakes.begin(stream, options.tags, self._clock),
+            intake_of=lambda stream: intakes.create(stream, options.tags, self._clock),
             clock=self._clock,
             telemetry=self._telemetry,
-            failed=self._fail,
-            models=intakes,
+            on_failure=self._fail,
+            model_policies=intakes,
         )
         door.start()
-        house.callback(lambda: door.stop(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S)))
+        house.callback(lambda: door.stop(max(0.0, self._left_s() - RESERVED_FOR_SPOOL_S)))
         self._loops.add(*door.loops)
 
     def _nothing_more_comes(self) -> bool:
@@ -217,7 +219,7 @@ class Service:
     def _open_window(self, house: ExitStack) -> None:
         """The status page. A port that is taken is a pity and no reason to collect nothing."""
         settings = self._settings
-        page = StatusServer(settings.status, self._telemetry, silent=self._loops.silent, spool=settings.spool.path)
+        page = StatusServer(settings.status, self._telemetry, silent=self._loops.hung_loops, spool=settings.spool.path)
         try:
             page.start()
         except StatusUnavailable as error:
@@ -229,34 +231,34 @@ class Service:
 
     def _look_around(self, spool: Spool, uploader: Uploader) -> None:
         told_s = float("-inf")
-        pulse = Pulse(self._clock)
-        self._loops.add(Loop("main", threading.current_thread(), pulse))
+        pulse = HeartbeatClock(self._clock)
+        self._loops.add(MonitoredThread("main", threading.current_thread(), pulse))
         self._loops.start()
         while not self._stop.is_set() and not self._told_to_stop and self._failure is None:
-            pulse.wait(self._wake, LOOK_AROUND_S)
+            pulse.wait(self._wake, MAIN_LOOP_EVERY_S)
             self._wake.clear()
             if self._reload:
                 self._reload = False
                 self._ask_again(uploader)
             self._telemetry.tick()
-            tell.descriptors(self._telemetry)
+            tell.report_file_descriptors(self._telemetry)
             self._tell_health(spool)
-            if not self._loops.silent():
+            if not self._loops.hung_loops():
                 self._notifier.watchdog()
             if self._clock.monotonic() - told_s >= STATUS_EVERY_S:
                 told_s = self._clock.monotonic()
-                self._notifier.status(tell.in_a_line(self._telemetry.snapshot(), len(self._watches)))
+                self._notifier.status(tell.summary_line(self._telemetry.report(), len(self._watches)))
             if self._progress is not None:
                 self._progress()
-            if self._nothing_more_comes() and uploader.drained():
-                if (words := self._model_health.only_failed()) is not None:
+            if self._nothing_more_comes() and uploader.is_drained():
+                if (words := self._model_health.failed_run_reason()) is not None:
                     self._fail(ModelBroken(f"the model gave not one prediction: {words}"))
                 return
 
     def _ask_again(self, uploader: Uploader) -> None:
         self._notifier.reloading(self._clock.monotonic())
         self._steering.reload()
-        uploader.ask_again()
+        uploader.probe_now()
         self._notifier.ready()
 
     def _tell_health(self, spool: Spool) -> None:
@@ -273,8 +275,8 @@ class Service:
 
     # -- at the start
 
-    def _steer(self, model: Model | None, online: Online, limits: LocalLimits) -> Steering:
-        steering = Steering(
+    def _steer(self, model: Model | None, online: Connections, limits: LocalLimits) -> PolicySubscriptions:
+        steering = PolicySubscriptions(
             self._settings,
             model=model,
             online=online,
@@ -283,8 +285,8 @@ class Service:
             clock=self._clock,
             failed=self._fail,
         )
-        steering.begin()
-        self._telemetry.watch_policies(steering.policies_told)
+        steering.load()
+        self._telemetry.set_policy_source(steering.policy_reports)
         return steering
 
     def _spool(self, limits: LocalLimits, refunded: Callable[[], None]) -> Spool:
@@ -297,23 +299,23 @@ class Service:
             clock=self._clock,
             limits=limits,
             report=lambda name, fields: self._telemetry.warning(name, **fields),
-            refunded=refunded,
+            on_refund=refunded,
         )
 
-    def _watch_batches(self, platform: Roboflow, counts: Counts, house: ExitStack) -> None:
+    def _watch_batches(self, platform: RoboflowClient, counts: BatchCounts, house: ExitStack) -> None:
         watcher = BatchWatcher(
             platform,
             counts,
             self._clock,
-            wanted=self._steering.batches,
-            report=lambda why: tell.batches(self._telemetry, why),
-            failed=self._fail,
+            watched=self._steering.watched_batches,
+            on_problem=lambda why: tell.report_batches(self._telemetry, why),
+            on_failure=self._fail,
         )
-        self._steering.tell(changed=watcher.rounds.wake)
-        house.callback(lambda: watcher.rounds.stop(self._left_s()))
-        watcher.rounds.start()
-        watcher.rounds.wait_for_first_look(BEGIN_WITHIN_S)
-        self._loops.add(watcher.rounds.loop)
+        self._steering.on_change(changed=watcher.task.wake)
+        house.callback(lambda: watcher.task.stop(self._left_s()))
+        watcher.task.start()
+        watcher.task.wait_for_first_run(LOAD_WITHIN_S)
+        self._loops.add(watcher.task.loop)
 
     def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
         return Uploader(
@@ -322,27 +324,27 @@ class Service:
             workers=self._settings.upload.workers,
             sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
             clock=self._clock,
-            chance=random.Random(),  # only spreads retries: nothing that is collected depends on it
+            rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
             failed=self._fail,
-            attempted=lambda attempted: tell.attempt(self._telemetry, self._settings.sink.type, attempted),
-            paused=lambda why: tell.pause(self._telemetry, why),
+            attempted=lambda attempted: tell.report_delivery(self._telemetry, self._settings.sink.type, attempted),
+            paused=lambda why: tell.report_sink_state(self._telemetry, why),
         )
 
     def _watch(
-        self, options: CollectedStream, model: Model, intakes: Intakes, record: Callable[..., None] | None
-    ) -> Watch:
+        self, options: StreamEntry, model: Model, intakes: Intakes, record: Callable[..., None] | None
+    ) -> StreamThread:
         name, telemetry = options.name, self._telemetry
-        pulse = Pulse(self._clock)
+        pulse = HeartbeatClock(self._clock)
         stream = Stream(
             options,
             clock=pulse,
             stop=self._stop,
-            notify=lambda event: tell.stream(telemetry, event),
-            count_skipped=lambda why, count: telemetry.skipped(name, why, count),
-            chance=random.Random(repr((self._settings.seed, name, "backoff"))),
-            unusable=lambda count, why: tell.unusable(telemetry, name, count, why),
+            on_event=lambda event: tell.report_stream_event(telemetry, event),
+            count_skipped=lambda why, count: telemetry.count_skipped(name, why, count),
+            rng=random.Random(repr((self._settings.seed, name, "backoff"))),
+            on_unusable=lambda count, why: tell.report_unusable_pictures(telemetry, name, count, why),
         )
-        intake = intakes.begin(name, options.tags, pulse)
+        intake = intakes.create(name, options.tags, pulse)
         collector = Collector(
             stream,
             intake,
@@ -351,14 +353,16 @@ class Service:
             telemetry=telemetry,
             clock=pulse,
             stop=self._stop,
-            record=record,
+            on_prediction=record,
         )
 
         def lost(why: str) -> None:
             self._gone.append(name)
-            tell.stream_gone(telemetry, name, why)
+            tell.report_stream_lost(telemetry, name, why)
 
-        return Watch(name, stream, collector, pulse, stop=self._stop, lost=lost, failed=self._fail, over=self._wake.set)
+        return StreamThread(
+            name, stream, collector, pulse, stop=self._stop, lost=lost, failed=self._fail, over=self._wake.set
+        )
 
     # -- at the end
 
@@ -370,13 +374,13 @@ class Service:
 
     def _look_back(self) -> None:
         """The last numbers, when all that delivers has ended and the spool can still be asked."""
-        self._last_seen = self._telemetry.snapshot()
+        self._last_seen = self._telemetry.report()
 
     def _end_streams(self) -> None:
         for watch in self._watches:
             watch.close()
         for watch in self._watches:
-            watch.join(max(0.0, self._left_s() - KEPT_FOR_THE_SPOOL_S))
+            watch.join(max(0.0, self._left_s() - RESERVED_FOR_SPOOL_S))
 
     def _farewell(self) -> int:
         telemetry = self._telemetry
@@ -386,7 +390,7 @@ class Service:
         seen = self._last_seen
         if seen is not None:
             left = {name: count - self._exits_before.get(name, 0) for name, count in seen.exits.items()}
-            telemetry.changed(
+            telemetry.state_changed(
                 "stopped",
                 frames=seen.frames_read,
                 refused=dict(seen.refused),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from framesift.clock.clock import Loop, Pulse
+from framesift.clock.clock import HeartbeatClock, MonitoredThread
 from framesift.collect import Collector
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.streams import Stream, StreamLost
@@ -13,7 +13,7 @@ from framesift.streams import Stream, StreamLost
 _LOOK_S = 1.0
 
 
-class Watch:
+class StreamThread:
     """lost: told why the stream can't go on, if it can't. failed: told of everything else that ended the thread. over:
     called when it has ended, whatever the reason. clock: the one that the collector and the stream use."""
 
@@ -22,7 +22,7 @@ class Watch:
         name: str,
         stream: Stream,
         collector: Collector,
-        clock: Pulse,
+        clock: HeartbeatClock,
         *,
         stop: threading.Event,
         lost: Callable[[str], None],
@@ -37,7 +37,7 @@ class Watch:
         self._failed = failed
         self._over = over
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.loop = Loop(f"stream {name}", self._thread, clock)
+        self.loop = MonitoredThread(f"stream {name}", self._thread, clock)
 
     def start(self) -> None:
         self._thread.start()

@@ -18,33 +18,40 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
-from framesift.config.errors import ConfigError, Place, explain, kinds, shown, validated
-from framesift.config.variables import PREFIX, SECRET_NAME, Variables, document, find, typed
-from framesift.policy import UrlPolicy
-from framesift.settings.blocks import CollectedStream, LogOptions, Settings, SpoolOptions, StatusOptions, UploadOptions
+from framesift.config.errors import ConfigError, KeyPath, allowed_types, explain, format_value, validate
+from framesift.config.variables import (
+    SECRET_NAME_PATTERN,
+    VARIABLE_PREFIX,
+    Variables,
+    find_settings_file,
+    parse_variable,
+    read_document,
+)
+from framesift.policy import UrlPolicySettings
+from framesift.settings.blocks import LogSettings, Settings, SpoolSettings, StatusSettings, StreamEntry, UploadSettings
 from framesift.settings.environment import Environment
-from framesift.settings.network import AccountOptions, NetworkOptions
-from framesift.settings.shared_limits import LimitsOptions, RedisOptions
-from framesift.streams import StreamOptions
+from framesift.settings.network import AccountSettings, NetworkSettings
+from framesift.settings.shared_limits import LimitsSettings, RedisSettings
+from framesift.streams import StreamSettings
 
 __all__ = [
-    "AccountOptions",
-    "CollectedStream",
+    "AccountSettings",
     "Environment",
-    "LimitsOptions",
-    "LogOptions",
-    "NetworkOptions",
-    "RedisOptions",
+    "LimitsSettings",
+    "LogSettings",
+    "NetworkSettings",
+    "RedisSettings",
     "Settings",
-    "SpoolOptions",
-    "StatusOptions",
-    "UploadOptions",
-    "account",
-    "find",
+    "SpoolSettings",
+    "StatusSettings",
+    "StreamEntry",
+    "UploadSettings",
+    "find_settings_file",
     "load",
+    "load_account",
     "load_block",
+    "read_template",
     "secrets",
-    "template",
 ]
 
 _TAGS = "ACTIVE_LEARNING_TAGS"
@@ -64,12 +71,12 @@ def load_block(path: Path, environ: Mapping[str, str], name: str, model: type[_B
     return _Assembly(path, Variables(environ), within=name).block(name, model)
 
 
-def account(environ: Mapping[str, str]) -> AccountOptions:
+def load_account(environ: Mapping[str, str]) -> AccountSettings:
     """The platform's account as the environment alone tells it, for whoever has no settings. Raises ConfigError."""
     variables = Variables(environ)
-    said_by = {"api_key": _KEY, **{key: f"{PREFIX}ROBOFLOW__{key.upper()}" for key in ("api_url", "gateway")}}
+    said_by = {"api_key": _KEY, **{key: f"{VARIABLE_PREFIX}ROBOFLOW__{key.upper()}" for key in ("api_url", "gateway")}}
     data = {key: value for key, name in said_by.items() if (value := variables.value(name))}
-    return validated(AccountOptions, data, lambda place: said_by[str(place[0])] if place else "the environment")
+    return validate(AccountSettings, data, lambda place: said_by[str(place[0])] if place else "the environment")
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:
@@ -78,12 +85,12 @@ def secrets(settings: Settings) -> tuple[str, ...]:
     for stream in settings.streams:
         found.update(stream.secrets())
     for source in (settings.policy, *(stream.policy for stream in settings.streams)):
-        if isinstance(source, UrlPolicy):
+        if isinstance(source, UrlPolicySettings):
             found.update(source.secrets())
     return tuple(sorted(found))
 
 
-def template(name: str) -> str:
+def read_template(name: str) -> str:
     """What `framesift init` writes: framesift.yaml or policy.json."""
     return (resources.files("framesift") / "templates" / name).read_text(encoding="utf-8")
 
@@ -93,15 +100,17 @@ class _Assembly:
 
     def __init__(self, path: Path, variables: Variables, within: str | None = None) -> None:
         """within: the one block that is wanted. Raises ConfigError."""
-        self._document = document(path, variables, within)
+        self._document = read_document(path, variables, within)
         if not isinstance(self._document.data, dict):
-            raise ConfigError(f"{path}: is {shown(self._document.data)}, not a mapping of settings to their values")
+            raise ConfigError(
+                f"{path}: is {format_value(self._document.data)}, not a mapping of settings to their values"
+            )
         self._data: dict[str, Any] = self._document.data
         self._base = path.absolute().parent
         self._variables = variables
         self._within = within
-        self._environment = Environment.of(variables.environ)
-        self._said_by: dict[Place, str] = {}
+        self._environment = Environment.from_variables(variables.environ)
+        self._said_by: dict[KeyPath, str] = {}
         self._tags_before = 0
 
     def settings(self) -> Settings:
@@ -119,25 +128,25 @@ class _Assembly:
         self._lay_over()
         self._obey_state_folder()
         around: type[BaseModel] = create_model("Settings", **{name: (model, ...)})  # type: ignore[call-overload]
-        found: _Block = getattr(validated(around, {name: self._data.get(name, {})}, self._where), name)
+        found: _Block = getattr(validate(around, {name: self._data.get(name, {})}, self._where), name)
         return _absolute(found, self._base)
 
     def _lay_over(self) -> None:
         for name, place in self._variables.overrides():
             if self._within not in (None, place[0]):
                 continue
-            allowed = kinds(Settings, self._indexed(place), self._data)
+            allowed = allowed_types(Settings, self._indexed(place), self._data)
             if allowed is None and name.endswith("_FILE"):  # it names the file that holds the value
                 name = name.removesuffix("_FILE")
                 place = (*place[:-1], str(place[-1]).removesuffix("_file"))
-                allowed = kinds(Settings, self._indexed(place), self._data)
+                allowed = allowed_types(Settings, self._indexed(place), self._data)
             place = self._indexed(place)
             value = self._variables.value(name)
             if value is None:
                 continue
-            self._put(place, typed(value, name, allowed or frozenset()), name)
+            self._put(place, parse_variable(value, name, allowed or frozenset()), name)
 
-    def _indexed(self, place: Place) -> Place:
+    def _indexed(self, place: KeyPath) -> KeyPath:
         """The place with numbers where the data has lists."""
         data: Any = self._data
         found: list[str | int] = []
@@ -150,13 +159,13 @@ class _Assembly:
                 data = None
         return tuple(found)
 
-    def _put(self, place: Place, value: object, name: str) -> None:
+    def _put(self, place: KeyPath, value: object, name: str) -> None:
         """Lays a variable's value over the data; objects are made where there is nothing."""
         block: Any = self._data
         for i, part in enumerate(place):
             if not _has_room(block, part):
                 outer = ".".join(map(str, place[:i]))
-                what = shown(block) if isinstance(block, list) else "a single value"  # which may be a secret
+                what = format_value(block) if isinstance(block, list) else "a single value"  # which may be a secret
                 raise ConfigError(f"{name}: there is no {part} in {outer}, which is {what}")
             if i == len(place) - 1:
                 block[part] = value
@@ -200,7 +209,7 @@ class _Assembly:
             redis["url"] = url
             self._said_by["limits", "redis", "url"] = _REDIS
 
-    def _where(self, place: Place) -> str:
+    def _where(self, place: KeyPath) -> str:
         if place[:1] == ("tags",) and len(place) > 1 and isinstance(place[1], int):
             if place[1] < self._tags_before:
                 return _TAGS
@@ -210,7 +219,7 @@ class _Assembly:
                 return self._said_by[place[:length]]
         # What is wrong with a whole block may be the fault of what a variable put into it.
         within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
-        return self._document.where(place) + (f" with {within}" if within else "")
+        return self._document.location_of(place) + (f" with {within}" if within else "")
 
 
 def _has_room(block: object, part: str | int) -> bool:
@@ -230,7 +239,7 @@ def _absolute(block: _Block, base: Path) -> _Block:
             changed[name] = _absolute(value, base)
         elif isinstance(value, tuple):
             changed[name] = tuple(_absolute(v, base) if isinstance(v, BaseModel) else v for v in value)
-    if isinstance(block, StreamOptions) and block.is_file:
+    if isinstance(block, StreamSettings) and block.is_file:
         changed["source"] = str(base / str(block.source))
     return block.model_copy(update=changed)
 
@@ -252,5 +261,5 @@ def _secret_values(data: Mapping[str, Any]) -> Iterator[str]:
     for key, value in data.items():
         if isinstance(value, dict):
             yield from _secret_values(value)
-        elif isinstance(value, str) and SECRET_NAME.search(key):
+        elif isinstance(value, str) and SECRET_NAME_PATTERN.search(key):
             yield value

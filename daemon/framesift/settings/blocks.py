@@ -11,15 +11,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, WithJsonSchema, model_validator
 
-from framesift.config.schema import Closed, Name, Tag, size_bytes
-from framesift.listeners.listener_settings import DoorOptions
-from framesift.models import ModelOptions
-from framesift.policy import PolicyOptions, RoboflowPolicy
-from framesift.settings.network import AccountOptions, NetworkOptions
-from framesift.settings.shared_limits import LimitsOptions
-from framesift.sinks import SinkOptions
+from framesift.config.schema import Name, StrictModel, Tag, parse_size
+from framesift.listeners.listener_settings import ListenerSettings
+from framesift.models import ModelSettings
+from framesift.policy import PolicySettings, RoboflowPolicySettings
+from framesift.settings.network import AccountSettings, NetworkSettings
+from framesift.settings.shared_limits import LimitsSettings
+from framesift.sinks import SinkSettings
 from framesift.spool import WhenFull
-from framesift.streams import StreamOptions
+from framesift.streams import StreamSettings
 
 _MOST_BYTES = 1 << 50
 _BIND = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
@@ -38,20 +38,20 @@ def _size_schema(least_bytes: int) -> WithJsonSchema:
     )
 
 
-class SpoolOptions(Closed):
+class SpoolSettings(StrictModel):
     """The queue on disk."""
 
     path: Annotated[Path, Field(description="The file; beside it lie the files that SQLite needs.")] = Path("spool.db")
     max_bytes: Annotated[
         int,
         Field(ge=1 << 20, le=_MOST_BYTES, description='The most that it may hold, as "2GiB" or in bytes.'),
-        BeforeValidator(size_bytes),
+        BeforeValidator(parse_size),
         _size_schema(1 << 20),
     ] = 2 << 30
     min_free_bytes: Annotated[
         int,
         Field(ge=0, le=_MOST_BYTES, description="What stays free on its disk, whoever fills it."),
-        BeforeValidator(size_bytes),
+        BeforeValidator(parse_size),
         _size_schema(0),
     ] = 512 << 20
     when_full: Annotated[
@@ -59,7 +59,7 @@ class SpoolOptions(Closed):
     ] = WhenFull.EVICT_LOWEST
 
 
-class UploadOptions(Closed):
+class UploadSettings(StrictModel):
     """The workers that deliver."""
 
     workers: Annotated[int, Field(ge=1, le=32, description="How many deliveries may be under way at once.")] = 2
@@ -83,7 +83,7 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
-class StatusOptions(Closed):
+class StatusSettings(StrictModel):
     """The read-only window: health, metrics, status."""
 
     bind: Annotated[
@@ -96,7 +96,7 @@ class StatusOptions(Closed):
     ] = None
 
     @model_validator(mode="after")
-    def _closed_to_strangers(self) -> StatusOptions:
+    def _closed_to_strangers(self) -> StatusSettings:
         if self.bind is not None and self.token is None and not self.is_loopback:
             raise ValueError(f"bind: {self.bind} can be reached from outside this machine: that needs a token")
         return self
@@ -116,7 +116,7 @@ class StatusOptions(Closed):
         return int(str(self.bind).rpartition(":")[2])
 
 
-class LogOptions(Closed):
+class LogSettings(StrictModel):
     """The lines on stdout."""
 
     format: Annotated[
@@ -127,20 +127,20 @@ class LogOptions(Closed):
     )
 
 
-class CollectedStream(StreamOptions):
+class StreamEntry(StreamSettings):
     """A stream, and what is worth a label in it."""
 
-    policy: Annotated[PolicyOptions, Field(description="Instead of the policy of all streams.")] | None = None
+    policy: Annotated[PolicySettings, Field(description="Instead of the policy of all streams.")] | None = None
 
 
-def _named_once(streams: tuple[CollectedStream, ...]) -> tuple[CollectedStream, ...]:
+def _named_once(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
     for name, count in Counter(stream.name for stream in streams).items():
         if count > 1:
             raise ValueError(f'{count} streams are called "{name}"; each needs a name of its own')
     return streams
 
 
-class Settings(Closed):
+class Settings(StrictModel):
     """framesift.yaml."""
 
     device: Annotated[Name, Field(description="A tag, and a prefix of names, of what this machine collects.")] = Field(
@@ -150,26 +150,26 @@ class Settings(Closed):
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that is collected.")] = ()
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="Of every random draw.")] = 0
     streams: Annotated[
-        tuple[CollectedStream, ...],
+        tuple[StreamEntry, ...],
         Field(max_length=256, description="Cameras and files."),
         AfterValidator(_named_once),
     ] = ()
     doors: Annotated[
-        tuple[DoorOptions, ...],
+        tuple[ListenerSettings, ...],
         Field(max_length=16, description="Where other programs hand in pictures with their predictions."),
     ] = ()
-    model: Annotated[ModelOptions | None, Field(description="What looks at the frames of the streams.")] = None
+    model: Annotated[ModelSettings | None, Field(description="What looks at the frames of the streams.")] = None
     policy: Annotated[
-        PolicyOptions, Field(description="The active-learning policy: a file, an address, or Roboflow's.")
+        PolicySettings, Field(description="The active-learning policy: a file, an address, or Roboflow's.")
     ]
-    sink: SinkOptions
-    roboflow: AccountOptions = AccountOptions()
-    network: NetworkOptions = NetworkOptions()
-    limits: LimitsOptions = LimitsOptions()
-    spool: SpoolOptions = SpoolOptions()
-    upload: UploadOptions = UploadOptions()
-    status: StatusOptions = StatusOptions()
-    log: LogOptions = LogOptions()
+    sink: SinkSettings
+    roboflow: AccountSettings = AccountSettings()
+    network: NetworkSettings = NetworkSettings()
+    limits: LimitsSettings = LimitsSettings()
+    spool: SpoolSettings = SpoolSettings()
+    upload: UploadSettings = UploadSettings()
+    status: StatusSettings = StatusSettings()
+    log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
     def _has_something_to_look_at(self) -> Settings:
@@ -189,7 +189,7 @@ class Settings(Closed):
                 name
                 for name, there in (
                     ("sink", self.sink.type == "roboflow"),
-                    ("policy", any(isinstance(source, RoboflowPolicy) for source in sources)),
+                    ("policy", any(isinstance(source, RoboflowPolicySettings) for source in sources)),
                 )
                 if there
             ]
@@ -210,7 +210,7 @@ class Settings(Closed):
         if self.sink.type != "roboflow":
             return None
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
-        return self.sink.project or (source.project if isinstance(source, RoboflowPolicy) else None)
+        return self.sink.project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
 
     # Texts that came from secret places, wherever they ended up.
     _heard: tuple[str, ...] = PrivateAttr(default=())

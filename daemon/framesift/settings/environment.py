@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from framesift.config.errors import ConfigError, shown
+from framesift.config.errors import ConfigError, format_value
 
 
 class Environment(BaseSettings):
@@ -69,7 +69,7 @@ class Environment(BaseSettings):
         return (init_settings,)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Environment:
+    def from_variables(cls, environ: Mapping[str, str]) -> Environment:
         """What these variables say; os.environ, unless in a test. Raises ConfigError that names the variable."""
         source = EnvSettingsSource(cls)
         source.env_vars = {name: value for name, value in environ.items() if value}
@@ -77,7 +77,7 @@ class Environment(BaseSettings):
             return cls(**source())
         except ValidationError as error:
             lines = [
-                f"{problem['loc'][0]}: {shown(problem['input'])} is not allowed; it must be "
+                f"{problem['loc'][0]}: {format_value(problem['input'])} is not allowed; it must be "
                 + ("a port" if problem["loc"][0] == "REDIS_PORT" else "true or false")
                 for problem in error.errors(include_url=False)  # nothing else can be mistaken here
             ]

@@ -10,9 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from framesift.config.schema import Closed
+from framesift.config.schema import StrictModel
 
-API_URL = "https://api.roboflow.com"
+DEFAULT_API_URL = "https://api.roboflow.com"
 
 
 def _split(url: str, what: str) -> SplitResult:
@@ -68,19 +68,19 @@ def _api_key(key: SecretStr) -> SecretStr:
     return key
 
 
-class AccountOptions(Closed):
+class AccountSettings(StrictModel):
     """The platform, and who we are there."""
 
     api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = Field(
         None, description="The workspace's private key; else ROBOFLOW_API_KEY."
     )
-    api_url: Annotated[str, AfterValidator(_api_url), Field(description="Where the platform is.")] = API_URL
+    api_url: Annotated[str, AfterValidator(_api_url), Field(description="Where the platform is.")] = DEFAULT_API_URL
     gateway: Annotated[str, AfterValidator(_gateway)] | None = Field(
         None, description="A secure gateway, through whose /proxy every request goes."
     )
 
 
-class NetworkOptions(Closed):
+class NetworkSettings(StrictModel):
     """The way out of this machine. The environment's proxy variables are not read."""
 
     ca_file: Path | None = Field(

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from framesift.config.schema import Closed, Fraction, Name
-from framesift.limits.shared.server import Server
+from framesift.config.schema import Fraction, Name, StrictModel
+from framesift.limits.shared.server import RedisAddress
 
 _PORT = 6379
 
@@ -31,7 +31,7 @@ def _url(url: str) -> str:
     return url
 
 
-class RedisOptions(Closed):
+class RedisSettings(StrictModel):
     """A server that speaks Redis' protocol, where the fleet's ledger lies."""
 
     url: Annotated[
@@ -49,9 +49,9 @@ class RedisOptions(Closed):
     prefix: Name = Field("framesift", description="What all keys begin with: fleets that share nothing have one each.")
 
     @property
-    def server(self) -> Server:
+    def server(self) -> RedisAddress:
         parts = urlsplit(self.url)
-        return Server(
+        return RedisAddress(
             str(parts.hostname),
             parts.port or _PORT,
             tls=parts.scheme == "rediss",
@@ -62,10 +62,10 @@ class RedisOptions(Closed):
         )
 
 
-class LimitsOptions(Closed):
+class LimitsSettings(StrictModel):
     """Who keeps count of the policy's limits: this device, or a ledger that the devices of a project share."""
 
-    redis: RedisOptions | None = Field(None, description="Where the ledger lies; null: this device counts for itself.")
+    redis: RedisSettings | None = Field(None, description="Where the ledger lies; null: this device counts for itself.")
     local_ceiling: Annotated[
         Fraction,
         Field(description="Of each limit, how much this device may accept without a credit while Redis is away."),

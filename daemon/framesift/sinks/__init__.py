@@ -6,39 +6,51 @@ from typing import Annotated
 
 from pydantic import Field
 
-from framesift.roboflow import Roboflow
-from framesift.sinks.folder import FolderOptions, FolderSink
-from framesift.sinks.roboflow import RoboflowOptions, RoboflowSink
-from framesift.sinks.sink import AlreadyThere, Delivery, Done, Later, Never, Outcome, Registered, Scope, Sink
+from framesift.roboflow import RoboflowClient
+from framesift.sinks.folder import FolderSink, FolderSinkSettings
+from framesift.sinks.roboflow import RoboflowSink, RoboflowSinkSettings
+from framesift.sinks.sink import (
+    Delivered,
+    Delivery,
+    DeliveryResult,
+    Duplicate,
+    FailureScope,
+    Registered,
+    Rejected,
+    RetryLater,
+    Sink,
+)
 
 __all__ = [
-    "AlreadyThere",
+    "Delivered",
     "Delivery",
-    "Done",
-    "FolderOptions",
+    "DeliveryResult",
+    "Duplicate",
+    "FailureScope",
     "FolderSink",
-    "Later",
-    "Never",
-    "Outcome",
+    "FolderSinkSettings",
     "Registered",
-    "RoboflowOptions",
+    "Rejected",
+    "RetryLater",
     "RoboflowSink",
-    "Scope",
+    "RoboflowSinkSettings",
     "Sink",
-    "SinkOptions",
+    "SinkSettings",
     "open_sink",
 ]
 
-SinkOptions = Annotated[FolderOptions | RoboflowOptions, Field(discriminator="type")]
+SinkSettings = Annotated[FolderSinkSettings | RoboflowSinkSettings, Field(discriminator="type")]
 
 
-def open_sink(options: SinkOptions, *, class_names: tuple[str, ...] | None, platform: Roboflow | None = None) -> Sink:
+def open_sink(
+    options: SinkSettings, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None = None
+) -> Sink:
     """The sink that the settings ask for. class_names: the model's, in the order of its indices, where it has any.
     platform: the client of the platform, where there is a key for it. Raises ValueError where it is needed and missing.
 
     Touches neither disk nor network: what stands in the way is told by `check` and by every delivery.
     """
-    if isinstance(options, FolderOptions):
+    if isinstance(options, FolderSinkSettings):
         return FolderSink(options, class_names=class_names)
     if platform is None:
         raise ValueError("sink: type roboflow needs a key: set roboflow.api_key or ROBOFLOW_API_KEY")

@@ -23,13 +23,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from framesift.atomic_files import make_folder, write_whole
-from framesift.config.schema import Closed, Limits
+from framesift.atomic_files import make_folder, write_atomically
+from framesift.config.schema import StrictModel, WindowLimits
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
-from framesift.sinks.metadata_file import Listing
-from framesift.sinks.sink import Delivery, Done, Later, Outcome, Scope
-from framesift.sinks.yolo_labels import DataYaml, NotUnderstood, label_lines
+from framesift.sinks.metadata_file import MetadataFile
+from framesift.sinks.sink import Delivered, Delivery, DeliveryResult, FailureScope, RetryLater
+from framesift.sinks.yolo_labels import DataYaml, InvalidDataYaml, label_lines
 
 # These speak of one file; every other error would meet the next datapoint as well.
 _OF_ONE_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
@@ -62,12 +62,14 @@ This page is written once; change it as you like, but keep its first lines.
 """
 
 
-class FolderOptions(Closed):
+class FolderSinkSettings(StrictModel):
     """Datapoints are written to a folder on this machine."""
 
     type: Literal["folder"]
     path: Annotated[Path, Field(description="The folder; it is made if it isn't there.")]
-    limits: Annotated[Limits, Field(description="How many datapoints may be written per minute, hour and day.")] = ()
+    limits: Annotated[
+        WindowLimits, Field(description="How many datapoints may be written per minute, hour and day.")
+    ] = ()
 
 
 class _InUse(Exception):
@@ -75,25 +77,25 @@ class _InUse(Exception):
 
 
 class FolderSink:
-    def __init__(self, options: FolderOptions, *, class_names: tuple[str, ...] | None) -> None:
+    def __init__(self, options: FolderSinkSettings, *, class_names: tuple[str, ...] | None) -> None:
         self._root = options.path
         self._one_at_a_time = threading.Lock()
         self._lock: int | None = None
-        self._listing = Listing(self._root / "metadata.jsonl")
+        self._listing = MetadataFile(self._root / "metadata.jsonl")
         self._classes = DataYaml(self._root / "data.yaml", class_names)
 
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:  # noqa: ARG002  # a disk has no deadlines
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:  # noqa: ARG002  # a disk has no deadlines
         with self._one_at_a_time:
             try:
                 self._open()
                 if delivery.id not in self._listing:
                     self._write(delivery)
-                return Done()
+                return Delivered()
             except OSError as error:
-                scope = Scope.ITEM if error.errno in _OF_ONE_FILE else Scope.SINK
-                return Later(None, self._told(error), scope, arrived=False)
-            except (_InUse, NotUnderstood) as problem:
-                return Later(None, str(problem), Scope.SINK, arrived=False)
+                scope = FailureScope.ITEM if error.errno in _OF_ONE_FILE else FailureScope.SINK
+                return RetryLater(None, self._told(error), scope, may_have_arrived=False)
+            except (_InUse, InvalidDataYaml) as problem:
+                return RetryLater(None, str(problem), FailureScope.SINK, may_have_arrived=False)
 
     def check(self) -> str | None:
         with self._one_at_a_time:
@@ -102,11 +104,11 @@ class FolderSink:
                     return self._cannot_be_made()
                 self._open()
                 trial = self._root / ".trial"
-                write_whole(trial, b"framesift may write here")
+                write_atomically(trial, b"framesift may write here")
                 trial.unlink()
             except OSError as error:
                 return self._told(error)
-            except (_InUse, NotUnderstood) as problem:
+            except (_InUse, InvalidDataYaml) as problem:
                 return str(problem)
             return None
 
@@ -121,13 +123,13 @@ class FolderSink:
     def _open(self) -> None:
         """Makes sure of everything that a delivery relies on; costs a few calls of stat where nothing has changed.
 
-        Raises OSError, _InUse, NotUnderstood.
+        Raises OSError, _InUse, InvalidDataYaml.
         """
         make_folder(self._root)
         self._lock_folder()
         make_folder(self._root / "images")
         if not (self._root / "README.md").exists():
-            write_whole(self._root / "README.md", _README.encode())
+            write_atomically(self._root / "README.md", _README.encode())
         self._listing.refresh()
         self._classes.refresh()
 
@@ -143,12 +145,12 @@ class FolderSink:
 
     def _write(self, delivery: Delivery) -> None:
         name = _name(delivery)
-        write_whole(self._root / "images" / f"{name}.jpg", delivery.jpeg, through_link=False)
+        write_atomically(self._root / "images" / f"{name}.jpg", delivery.jpeg, follow_folder_link=False)
         if delivery.annotate and isinstance(delivery.prediction, Detections):
-            self._classes.make_room_for(delivery.prediction)
+            self._classes.add_classes(delivery.prediction)
             make_folder(self._root / "labels")
             label = label_lines(delivery.prediction, self._classes)
-            write_whole(self._root / "labels" / f"{name}.txt", label.encode(), through_link=False)
+            write_atomically(self._root / "labels" / f"{name}.txt", label.encode(), follow_folder_link=False)
         self._listing.append(delivery.id, _line(delivery, f"images/{name}.jpg"))
 
     def _lock_folder(self) -> None:

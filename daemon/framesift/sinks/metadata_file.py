@@ -21,7 +21,7 @@ _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
 _NO_FILE = (0, 0)
 
 
-class Listing:
+class MetadataFile:
     """The lines of one file, and the ids in them (16 bytes each). For one thread at a time."""
 
     def __init__(self, path: Path) -> None:

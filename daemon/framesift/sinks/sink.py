@@ -2,7 +2,7 @@
 
     Done               it is there, and it was this delivery, or an earlier one of the same id, that brought it
     Registered         the image is there under `image_id`; deliver the same datapoint again for what is missing
-    AlreadyThere       the sink had the same image before; whether it was ours, the caller knows
+    Duplicate       the sink had the same image before; whether it was ours, the caller knows
     Later              not now: at `at_s`, or when the caller thinks fit
     Never              the sink has refused this datapoint, and would refuse it again
 
@@ -43,17 +43,17 @@ class Delivery:
     prediction: Prediction
     jpeg: bytes
     project: str | None = None
-    tried: int = 1
+    attempt_number: int = 1
     image_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Delivered:
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyThere:
+class Duplicate:
     pass
 
 
@@ -62,7 +62,7 @@ class Registered:
     image_id: str
 
 
-class Scope(Enum):
+class FailureScope(Enum):
     """Whose trouble it is that a datapoint wasn't delivered."""
 
     ITEM = "item"  # this datapoint's alone: the attempt counts towards giving it up
@@ -71,28 +71,28 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """Not now. at_s: Unix time before which asking again is useless, None where the sink doesn't know. arrived: False
     where the sink surely doesn't have what was delivered now."""
 
-    at_s: float | None
-    why: str
-    scope: Scope = Scope.ITEM
-    arrived: bool = True
+    retry_at_s: float | None
+    reason: str
+    scope: FailureScope = FailureScope.ITEM
+    may_have_arrived: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Never:
-    why: str
+class Rejected:
+    reason: str
 
 
-Outcome = Done | AlreadyThere | Registered | Later | Never
+DeliveryResult = Delivered | Duplicate | Registered | RetryLater | Rejected
 
 
 class Sink(Protocol):
     """Used by several threads at once."""
 
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> Outcome:
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:
         """Tries once and answers within `within_s` seconds. now_s: Unix time. Raises nothing that can be expected."""
 
     def check(self) -> str | None:

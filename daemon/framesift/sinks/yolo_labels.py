@@ -17,14 +17,14 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from framesift.atomic_files import write_whole
+from framesift.atomic_files import write_atomically
 from framesift.prediction import masks
 from framesift.prediction.prediction import Detection, Detections, Task
 
 Points = NDArray[np.float64]
 
 
-class NotUnderstood(Exception):
+class InvalidDataYaml(Exception):
     """data.yaml was changed into something that isn't a data.yaml. It is never overwritten."""
 
 
@@ -40,7 +40,7 @@ class DataYaml:
         self._take(None, {})
 
     def refresh(self) -> None:
-        """Reads the file if it has changed. Raises OSError, NotUnderstood."""
+        """Reads the file if it has changed. Raises OSError, InvalidDataYaml."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -54,8 +54,8 @@ class DataYaml:
         """Raises KeyError for a class that there is no room for yet."""
         return self._indices[class_name]
 
-    def make_room_for(self, prediction: Detections) -> None:
-        """Gives an index to each class in `prediction` that has none, durably. Raises OSError, NotUnderstood."""
+    def add_classes(self, prediction: Detections) -> None:
+        """Gives an index to each class in `prediction` that has none, durably. Raises OSError, InvalidDataYaml."""
         if all(d.class_name in self._indices for d in prediction.objects):
             return
         # No `path`: the pictures are looked for beside this file, wherever the folder is moved to.
@@ -71,12 +71,12 @@ class DataYaml:
         content["names"] = names
         if "nc" in content:
             content["nc"] = len(names)
-        write_whole(self._path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+        write_atomically(self._path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
         self.refresh()
 
     def _take(self, stamp: tuple[int, int, int] | None, content: dict[str, Any]) -> None:
         self._names = _names(content.get("names"))
-        self.pose = _pose_shape(content.get("kpt_shape"))
+        self.keypoint_shape = _pose_shape(content.get("kpt_shape"))
         self._indices = {name: index for index, name in sorted(self._names.items(), reverse=True)}
         self._content = content
         self._stamp = stamp
@@ -92,8 +92,8 @@ def label_lines(prediction: Detections, classes: DataYaml) -> str:
             continue
         x1, y1, x2, y2 = box
         columns: Iterable[float] = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
-        if classes.pose is not None:
-            columns = [*columns, *_keypoints(d, prediction, classes.pose)]
+        if classes.keypoint_shape is not None:
+            columns = [*columns, *_keypoints(d, prediction, classes.keypoint_shape)]
         elif outlines:
             outline = _outline(d, prediction)
             columns = (x1, y1, x2, y1, x2, y2, x1, y2) if outline is None else np.clip(outline, 0.0, 1.0).ravel()
@@ -122,7 +122,7 @@ def _keypoints(d: Detection, picture: Detections, shape: tuple[int, int]) -> lis
 
 def _outline(d: Detection, picture: Detections) -> Points | None:
     """The object's outline as fractions of the picture, shape (n, 2), n at least 3; None if it has none."""
-    corners = None if d.rle is None else masks.polygon(masks.to_mask(d.rle))
+    corners = None if d.rle is None else masks.mask_to_polygon(masks.decode_mask(d.rle))
     if corners is None and d.points is not None and len(d.points) >= 3:
         corners = np.array([(p.x, p.y) for p in d.points])
     return None if corners is None else corners / (picture.width, picture.height)
@@ -132,14 +132,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NotUnderstood(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise InvalidDataYaml(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict | None):
-        raise NotUnderstood(f"{path}: a mapping with names is expected, not {type(content).__name__}")
+        raise InvalidDataYaml(f"{path}: a mapping with names is expected, not {type(content).__name__}")
     try:
         _names((content or {}).get("names"))
         _pose_shape((content or {}).get("kpt_shape"))
     except ValueError as error:
-        raise NotUnderstood(f"{path}: {error}") from None
+        raise InvalidDataYaml(f"{path}: {error}") from None
     return content or {}
 
 

@@ -20,38 +20,38 @@ from framesift.limits import local
 from framesift.spool import database as file
 from framesift.spool import inspect_rows as looking
 from framesift.spool import schema
-from framesift.spool.records import Counts, Exit, Listed, SpoolBroken, SpoolUnusable, State
-from framesift.spool.space import remove
+from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
+from framesift.spool.space import remove_row
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DatapointDetails:
     """One datapoint. prediction: JSON in the wire format, None where it can't be read."""
 
-    row: Listed
+    row: RowInfo
     prediction: str | None
 
 
-def list_rows(path: Path, state: State | None = None, limit: int = 100) -> list[Listed]:
+def list_rows(path: Path, state: State | None = None, limit: int = 100) -> list[RowInfo]:
     """The oldest `limit` rows, of one state or of all."""
     with _reading(path) as cursor:
-        return looking.listed(cursor, state, limit)
+        return looking.list_rows(cursor, state, limit)
 
 
-def counts(path: Path, max_bytes: int) -> Counts:
+def counts(path: Path, max_bytes: int) -> SpoolCounts:
     with _reading(path) as cursor:
-        return looking.counts(cursor, path, max_bytes)
+        return looking.count_rows(cursor, path, max_bytes)
 
 
-def tallies(path: Path) -> dict[Exit, int]:
+def outcome_counts(path: Path) -> dict[FinalOutcome, int]:
     with _reading(path) as cursor:
-        return looking.tallies(cursor)
+        return looking.outcome_counts(cursor)
 
 
-def show(path: Path, id: str) -> Shown | None:
+def show(path: Path, id: str) -> DatapointDetails | None:
     """None if the spool has no such datapoint."""
     with _reading(path) as cursor:
-        found = looking.listed(cursor, None, 1, id)
+        found = looking.list_rows(cursor, None, 1, id)
         if not found:
             return None
         prediction: str | None = None
@@ -60,7 +60,7 @@ def show(path: Path, id: str) -> Shown | None:
                 "SELECT prediction FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
             ).fetchone()
             prediction = None if row is None else str(row[0])
-        return Shown(found[0], prediction)
+        return DatapointDetails(found[0], prediction)
 
 
 def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
             if row is None:
                 continue
             account, batch, project = row
-            local.grant_by_hand(cursor, id, account, batch, project, now)
+            local.grant_manually(cursor, id, account, batch, project, now)
             cursor.execute(
                 "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
                 " attempts = 0, refusals = 0, next_at_s = NULL, why = NULL WHERE seq = ?",
@@ -95,7 +95,7 @@ def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
         changed: list[str] = []
         for seq, id in _named(cursor, ids):
             if cursor.execute("SELECT 1 FROM datapoint WHERE seq = ? AND state <> 'sending'", (seq,)).fetchone():
-                remove(cursor, seq, Exit.DROPPED)
+                remove_row(cursor, seq, FinalOutcome.DROPPED)
                 changed.append(id)
         return tuple(changed)
 
@@ -119,7 +119,7 @@ def _writing(path: Path) -> Iterator[sqlite3.Cursor]:
     """One transaction. On a full disk the reserve makes room for it."""
     with _connected(path, write=True) as connection:
         if file.free_bytes(path.absolute().parent) < file.RESERVE_BYTES:
-            file.Reserve(path).give_up()
+            file.DiskReserve(path).release()
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         yield cursor
@@ -131,13 +131,13 @@ def _connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
     try:
-        version = file.check(path)
+        version = file.check_format(path)
         if 0 < version < schema.VERSION:  # the daemon that wrote it may still run
             raise SpoolUnusable(f"{path} was written by an older framesift (format {version}): start this one's first")
         # The daemon's own limits of the log are of no matter for so short a visit.
-        opened = file.connect(path, 8 * file.WAL_BYTES) if write else file.connect_to_read(path)
-        opened.text_factory = file.readable
+        opened = file.connect(path, 8 * file.WAL_BYTES) if write else file.connect_read_only(path)
+        opened.text_factory = file.decode_lossy
         with contextlib.closing(opened) as connection:
             yield connection
-    except file.FAILURES as error:
-        raise SpoolBroken(f"{path}: {file.trouble(error).value} ({error})") from None
+    except file.STORAGE_ERRORS as error:
+        raise SpoolBroken(f"{path}: {file.failure_kind(error).value} ({error})") from None

@@ -14,7 +14,7 @@ from framesift.clock.moment import Moment
 from framesift.limits import Limit
 from framesift.limits.local import LocalLimits
 from framesift.spool import rows
-from framesift.spool.records import Claim, Item, State
+from framesift.spool.records import Claim, ClaimedDatapoint, State
 from framesift.spool.space import Transaction
 
 # ?3: the ids that come last, a list in JSON.
@@ -25,40 +25,40 @@ _GROUPS = (
 )
 
 
-def claim(
+def claim_in_order(
     cursor: sqlite3.Cursor,
     transaction: Transaction,
     count: int,
-    last: Sequence[str],
+    claim_last: Sequence[str],
     limits: LocalLimits,
     sink_limits: Sequence[Limit],
     now: Moment,
 ) -> Claim:
     """Up to `count` rows, and when there may be more. Sends are recorded, as `LocalLimits.send` does. A row that can't
     be read is buried, and the next one takes its turn."""
-    rows.make_due(cursor, now.wall_s)
-    items: list[Item] = []
+    rows.clear_due_dates(cursor, now.wall_s)
+    items: list[ClaimedDatapoint] = []
     until_s: float | None = None
-    groups = iter(_GROUPS if last else _GROUPS[:2])
+    groups = iter(_GROUPS if claim_last else _GROUPS[:2])
     group = next(groups, None)
     while group is not None:
-        registered = _due(cursor, State.REGISTERED, group, count - len(items), last)
-        ready = _due(cursor, State.READY, group, count - len(items) - len(registered), last)
+        registered = _due(cursor, State.REGISTERED, group, count - len(items), claim_last)
+        ready = _due(cursor, State.READY, group, count - len(items) - len(registered), claim_last)
         if ready and sink_limits:
-            room = limits.room(cursor, sink_limits, now, len(ready))
+            room = limits.send_allowance(cursor, sink_limits, now, len(ready))
             ready = ready[: room.count]
             until_s = room.until_s if until_s is None else until_s
         claimed = [(rows.claim(cursor, seq), seq in ready) for seq in (*registered, *ready)]
         for item, is_send in claimed:
-            if isinstance(item, rows.Unreadable):
-                transaction.notes.append(("spool_damaged", {"id": item.id, "why": item.why}))
+            if isinstance(item, rows.UnreadableRow):
+                transaction.events.append(("spool_damaged", {"id": item.id, "why": item.why}))
                 continue
             if is_send:
-                limits.send(cursor, item.id, now)
+                limits.record_send_start(cursor, item.id, now)
             items.append(item)
-        if not any(isinstance(item, rows.Unreadable) for item, _ in claimed):
+        if not any(isinstance(item, rows.UnreadableRow) for item, _ in claimed):
             group = next(groups, None)  # else others of this group are in turn
-    date_s = rows.next_date_s(cursor)
+    date_s = rows.next_retry_s(cursor)
     return Claim(tuple(items), min((s for s in (until_s, date_s) if s is not None), default=None))
 
 

@@ -24,14 +24,14 @@ from framesift.spool import schema
 from framesift.spool.records import SpoolInUse, SpoolTooNew, SpoolUnusable
 
 RESERVE_BYTES = 8 * 2**20
-OTHER_DAEMON_ENDS_WITHIN_S = 15.0
+LOCK_TIMEOUT_S = 15.0
 BUSY_TIMEOUT_MS = 5000
 WAL_BYTES = 4 * 2**20
 # What a long transaction keeps for undoing a part of it, SQLite would put into a file that it opens in the middle.
 _NOTHING_BESIDE = "PRAGMA temp_store = MEMORY"
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """What an error means for us."""
 
     FULL = "the disk is full"
@@ -39,12 +39,12 @@ class Trouble(Enum):
     IO = "reading or writing failed"
     READ_ONLY = "the disk can't be written to"
     BUSY = "another process is writing"
-    STARVED = "no file descriptor is free"
+    NO_DESCRIPTORS = "no file descriptor is free"
     BUG = "the statement is wrong"
 
 
 # What the disk, and what lies on it, may raise. (SQLite quotes what is damaged, and its words may then be no UTF-8.)
-FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
+STORAGE_ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError)
 
 
 class Malformed(sqlite3.DatabaseError):
@@ -56,54 +56,54 @@ class Malformed(sqlite3.DatabaseError):
 
 # By text, since the codes are only in Python 3.11 and newer. SQLite's texts have been the same for decades.
 _TEXTS = (
-    ("Could not decode to UTF-8", Trouble.CORRUPT),  # first: what follows in it is the text itself
-    ("is full", Trouble.FULL),
-    ("malformed", Trouble.CORRUPT),
-    ("not a database", Trouble.CORRUPT),
-    ("unsupported file format", Trouble.CORRUPT),
-    ("disk I/O error", Trouble.IO),
-    ("readonly", Trouble.READ_ONLY),
-    ("unable to open", Trouble.READ_ONLY),
-    ("locked", Trouble.BUSY),
-    ("busy", Trouble.BUSY),
+    ("Could not decode to UTF-8", FailureKind.CORRUPT),  # first: what follows in it is the text itself
+    ("is full", FailureKind.FULL),
+    ("malformed", FailureKind.CORRUPT),
+    ("not a database", FailureKind.CORRUPT),
+    ("unsupported file format", FailureKind.CORRUPT),
+    ("disk I/O error", FailureKind.IO),
+    ("readonly", FailureKind.READ_ONLY),
+    ("unable to open", FailureKind.READ_ONLY),
+    ("locked", FailureKind.BUSY),
+    ("busy", FailureKind.BUSY),
 )
 
 
-def trouble(error: Exception) -> Trouble:
+def failure_kind(error: Exception) -> FailureKind:
     """Of one of FAILURES; any other is a bug."""
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Trouble.FULL
+            return FailureKind.FULL
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            return Trouble.STARVED
-        return Trouble.IO if error.errno == errno.EIO else Trouble.READ_ONLY
+            return FailureKind.NO_DESCRIPTORS
+        return FailureKind.IO if error.errno == errno.EIO else FailureKind.READ_ONLY
     if isinstance(error, UnicodeDecodeError | sqlite3.DataError):  # the latter: a length that nothing is written with
-        return Trouble.CORRUPT
+        return FailureKind.CORRUPT
     text = str(error)
-    return next((kind for words, kind in _TEXTS if words in text), Trouble.BUG)
+    return next((kind for words, kind in _TEXTS if words in text), FailureKind.BUG)
 
 
 def is_damage(error: Exception) -> bool:
-    return trouble(error) is Trouble.CORRUPT
+    return failure_kind(error) is FailureKind.CORRUPT
 
 
-def beside(path: Path, suffix: str) -> Path:
+def sibling_path(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def remove(path: Path) -> None:
+def remove_database(path: Path) -> None:
     """A database that nobody needs, and its log."""
     for end in ("", "-wal", "-shm"):
-        beside(path, end).unlink(missing_ok=True)
+        sibling_path(path, end).unlink(missing_ok=True)
 
 
-def lock(path: Path, clock: Clock, stop: threading.Event) -> int:
+def acquire_lock(path: Path, clock: Clock, stop: threading.Event) -> int:
     """The descriptor that holds the spool until it is closed. Waits a while for a daemon that may be ending.
 
     Raises SpoolInUse, SpoolUnusable, or OSError where the disk itself refuses.
     """
-    descriptor = _lock_file(beside(path, ".lock"))
-    deadline = clock.monotonic() + OTHER_DAEMON_ENDS_WITHIN_S
+    descriptor = _lock_file(sibling_path(path, ".lock"))
+    deadline = clock.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,7 +142,7 @@ def _refuse_link(path: Path) -> None:
         raise SpoolUnusable(f"{path} is a symbolic link, and the spool writes through none: name the file itself")
 
 
-def check(path: Path) -> int:
+def check_format(path: Path) -> int:
     """Looks at an existing file without touching it, and returns its format: 0 where there is none yet.
 
     Raises SpoolUnusable, SpoolTooNew, sqlite3.DatabaseError if it can't be read, or isn't as it was made, and OSError
@@ -165,13 +165,13 @@ def check(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = shape.read(connection)
-    expected = shape.expected(local.TABLES)
-    if shape.is_flipped(tables, expected):
+        tables = shape.read_table_list(connection)
+    expected = shape.expected_table_list(local.TABLES)
+    if shape.differs_by_one_bit(tables, expected):
         raise Malformed("the list of tables")
     # A newer format has other tables: where they are this one's, a bit of the numbers has changed.
     wrong = (mark ^ schema.APPLICATION_ID).bit_count() + (version ^ schema.VERSION).bit_count()
-    if wrong == 1 and shape.same(tables, expected):
+    if wrong == 1 and shape.same_tables(tables, expected):
         raise Malformed(f"it has the tables of format {schema.VERSION}, and its header says {mark:#x}, {version}")
     if tables and mark != schema.APPLICATION_ID:
         raise SpoolUnusable(
@@ -181,7 +181,7 @@ def check(path: Path) -> int:
         raise SpoolTooNew(
             f"{path} was written by a newer framesift (format {version}, this one reads up to {schema.VERSION})"
         )
-    if tables and (version == 0 or (version == schema.VERSION and not shape.has_all(tables, expected))):
+    if tables and (version == 0 or (version == schema.VERSION and not shape.has_all_tables(tables, expected))):
         raise Malformed("tables are missing")
     return int(version)
 
@@ -213,32 +213,32 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     return connection
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
     """A connection that sees what is committed and never waits for the writer. It reads every text: where one is
     damaged, with U+FFFD in it."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.text_factory = readable
+    connection.text_factory = decode_lossy
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute(_NOTHING_BESIDE)
     return connection
 
 
-def readable(text: bytes) -> str:
+def decode_lossy(text: bytes) -> str:
     """A stored text for people, whatever became of it."""
     return text.decode("utf-8", "replace")
 
 
-class Reserve:
+class DiskReserve:
     """Space that is ours already when the disk is full: on a full disk even a deletion needs room for its log.
 
     Two files, because the log and its index need an inode each on a disk that has run out of them.
     """
 
     def __init__(self, path: Path) -> None:
-        self._paths = (beside(path, ".reserve"), beside(path, ".reserve-2"))
+        self._paths = (sibling_path(path, ".reserve"), sibling_path(path, ".reserve-2"))
 
-    def give_up(self) -> bool:
+    def release(self) -> bool:
         """True if there was something to give up."""
         there = False
         for path in self._paths:
@@ -247,7 +247,7 @@ class Reserve:
                 there = True
         return there
 
-    def make(self, min_free_bytes: int) -> bool:
+    def allocate(self, min_free_bytes: int) -> bool:
         """Makes it again if the disk has room for it; True if it is there."""
         size_bytes = RESERVE_BYTES // len(self._paths)
         try:
@@ -260,7 +260,7 @@ class Reserve:
                 with path.open("xb") as file:
                     os.posix_fallocate(file.fileno(), 0, size_bytes)
         except OSError:
-            self.give_up()
+            self.release()
             return False
         return True
 
@@ -275,13 +275,13 @@ def move_aside(path: Path, wall_s: float) -> Path:
     """Renames the database and its log to spool.db.corrupt-<time> (and -wal), which are kept."""
     stamp = f"{int(wall_s)}"
     number = 0
-    while beside(path, f".corrupt-{stamp}").exists():
+    while sibling_path(path, f".corrupt-{stamp}").exists():
         number += 1
         stamp = f"{int(wall_s)}-{number}"
-    aside = beside(path, f".corrupt-{stamp}")
+    aside = sibling_path(path, f".corrupt-{stamp}")
     path.rename(aside)
-    wal = beside(path, "-wal")
+    wal = sibling_path(path, "-wal")
     if wal.exists():
-        wal.rename(beside(aside, "-wal"))
-    beside(path, "-shm").unlink(missing_ok=True)
+        wal.rename(sibling_path(aside, "-wal"))
+    sibling_path(path, "-shm").unlink(missing_ok=True)
     return aside

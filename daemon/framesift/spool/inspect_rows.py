@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from framesift.spool import rows
-from framesift.spool.database import beside, readable
-from framesift.spool.records import Counts, Exit, Listed, State
+from framesift.spool.database import decode_lossy, sibling_path
+from framesift.spool.records import FinalOutcome, RowInfo, SpoolCounts, State
 from framesift.spool.space import live_pages
 
 _LISTED = (
@@ -18,39 +18,39 @@ _LISTED = (
     " height, size_bytes, attempts, next_at_s, image_id,"
     " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for a credit' ELSE why END"
 )
-_KINDS = tuple(get_type_hints(Listed).values())
+_KINDS = tuple(get_type_hints(RowInfo).values())
 
 
-def counts(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> Counts:
+def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCounts:
     found = dict(cursor.execute("SELECT state, count(*) FROM datapoint GROUP BY state").fetchall())
     number = {state: int(found.get(state.value, 0)) for state in State}
     waiting = cursor.execute("SELECT count(*) FROM datapoint WHERE next_at_s IS NOT NULL").fetchone()[0]
     page_bytes = int(cursor.execute("PRAGMA page_size").fetchone()[0])
-    wal = beside(path, "-wal")
-    return Counts(
+    wal = sibling_path(path, "-wal")
+    return SpoolCounts(
         ready=number[State.READY],
         sending=number[State.SENDING],
         registered=number[State.REGISTERED],
         buried=number[State.BURIED],
-        waiting=int(waiting),
-        uncredited=int(cursor.execute("SELECT count(*) FROM late").fetchone()[0]),
+        waiting_for_retry=int(waiting),
+        pending_quota=int(cursor.execute("SELECT count(*) FROM late").fetchone()[0]),
         live_bytes=live_pages(cursor) * page_bytes,
         wal_bytes=wal.stat().st_size if wal.exists() else 0,
         max_bytes=max_bytes,
     )
 
 
-def tallies(cursor: sqlite3.Cursor) -> dict[Exit, int]:
+def outcome_counts(cursor: sqlite3.Cursor) -> dict[FinalOutcome, int]:
     found = cursor.execute("SELECT exit, number FROM tally").fetchall()
-    known = {exit.value: exit for exit in Exit}
-    return dict.fromkeys(Exit, 0) | {known[name]: int(number) for name, number in found if name in known}
+    known = {exit.value: exit for exit in FinalOutcome}
+    return dict.fromkeys(FinalOutcome, 0) | {known[name]: int(number) for name, number in found if name in known}
 
 
 def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
     return {str(name): int(number) for name, number in cursor.execute("SELECT class, number FROM class_count")}
 
 
-def listed(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[Listed]:
+def list_rows(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[RowInfo]:
     found: Sequence[tuple[object, ...]] = cursor.execute(
         f"SELECT {_LISTED} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
         " ORDER BY seq LIMIT ?3",
@@ -59,20 +59,20 @@ def listed(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | Non
     return [_listed(list(row)) for row in found]
 
 
-def _listed(values: list[object]) -> Listed:
+def _listed(values: list[object]) -> RowInfo:
     """A row whatever became of it: what is damaged and can't be shown as it is, is shown as nothing."""
     shown = [_shown(value, kind) for value, kind in zip(values, _KINDS, strict=True)]
-    return Listed(*shown)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order
+    return RowInfo(*shown)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order
 
 
 def _shown(value: object, kind: object) -> object:
     if kind == State:
         return State(value) if value in set(State) else State.BURIED
     if kind == tuple[str, ...]:
-        return tuple(json.loads(str(value))) if rows.are_texts(value) else ()
+        return tuple(json.loads(str(value))) if rows.is_text_list(value) else ()
     (is_a, *or_none) = get_args(kind) or (kind,)
     if value is None and or_none:
         return None
     if is_a is str:
-        return readable(value) if isinstance(value, bytes) else str(value)
+        return decode_lossy(value) if isinstance(value, bytes) else str(value)
     return is_a(value if isinstance(value, int | float) and abs(value) <= rows.LAST_DAY_S else 0)

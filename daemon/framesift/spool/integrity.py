@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 
-from framesift.limits.clock_steps import APART, FIRST_APART_S
+from framesift.limits.clock_steps import FIRST_QUARANTINED_S, QUARANTINE_ACCOUNT
 from framesift.spool.database import Malformed
-from framesift.spool.records import Exit
+from framesift.spool.records import FinalOutcome
 
 _IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # that of Python, with a day to spare at both ends
 # A date of the calendar, or one that the limits have set apart: see limits/steps.py.
 _DATED = (
-    f"({{0}} BETWEEN -62135510400 AND {FIRST_APART_S} OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account ="
-    f" '{APART}' AND {{0}} BETWEEN apart.at_s - {FIRST_APART_S} AND apart.at_s + {FIRST_APART_S}))"
+    f"({{0}} BETWEEN -62135510400 AND {FIRST_QUARANTINED_S} OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account ="
+    f" '{QUARANTINE_ACCOUNT}' AND {{0}} BETWEEN apart.at_s - {FIRST_QUARANTINED_S} AND apart.at_s + {FIRST_QUARANTINED_S}))"
 )
 
 # Values that are never written, as SQL; no damage of a text can be told from what a person may have named something.
-WRONG = {
+INVALID_VALUES = {
     "charge": f"typeof(id) <> 'text' OR typeof(account) <> 'text' OR typeof(batch) <> 'text'"
     f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT {_DATED.format('charge.at_s')}"
     " OR typeof(shared_at_s) NOT IN ('real', 'null')",
@@ -29,13 +29,13 @@ WRONG = {
     "send": "typeof(id) <> 'text' OR typeof(at_s) <> 'real' OR typeof(until_s) NOT IN ('real', 'null')",
     "carried": "typeof(account) <> 'text' OR window NOT IN ('', 'minutely', 'hourly', 'daily')"
     f" OR typeof(at_s) <> 'real' OR NOT {_DATED.format('carried.at_s')} OR typeof(amount) <> 'integer'"
-    f" OR amount < 0 AND account <> '{APART}'",
+    f" OR amount < 0 AND account <> '{QUARANTINE_ACCOUNT}'",
     "batch_past": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 1",
     "batch_there": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 0"
     " OR typeof(mark) <> 'integer' OR mark < 0 OR typeof(asked_at_s) <> 'real'",
     "seen": f"typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real' OR typeof(boot_id) <> 'text'"
     f" OR NOT wall_s {_IN_THE_CALENDAR} OR NOT boottime_s BETWEEN 0 AND 1e10",
-    "tally": f"exit NOT IN ({', '.join(repr(exit.value) for exit in Exit)})"
+    "tally": f"exit NOT IN ({', '.join(repr(exit.value) for exit in FinalOutcome)})"
     " OR typeof(number) <> 'integer' OR number < 0",
     "class_count": "typeof(class) <> 'text' OR typeof(number) <> 'integer' OR number < 0",
     "identity": "typeof(id) <> 'text' OR length(id) <> 32 OR id GLOB '*[^0-9a-f]*'",
@@ -50,8 +50,8 @@ _FORGOTTEN = (
 
 def verify(connection: sqlite3.Connection) -> None:
     """Raises Malformed, and whatever SQLite meets."""
-    for table in ("datapoint", *WRONG):
-        problem = told(connection, table)
+    for table in ("datapoint", *INVALID_VALUES):
+        problem = find_problem(connection, table)
         if problem is not None:
             raise Malformed(problem)
     if connection.execute("SELECT count(*) FROM identity").fetchone() != (1,):
@@ -60,12 +60,12 @@ def verify(connection: sqlite3.Connection) -> None:
         raise Malformed("a datapoint has neither a credit nor asks for one")
 
 
-def told(connection: sqlite3.Connection, table: str) -> str | None:
+def find_problem(connection: sqlite3.Connection, table: str) -> str | None:
     """What is wrong with a table and its indexes; None if nothing is. Raises sqlite3.Error."""
     problem = str(connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()[0])
     if problem != "ok":
         return problem
-    wrong = WRONG.get(table)
+    wrong = INVALID_VALUES.get(table)
     if wrong is not None and connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
         return f"{table} holds what was never written"
     return None

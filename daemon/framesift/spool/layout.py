@@ -9,7 +9,7 @@ from functools import lru_cache
 from framesift.spool import schema
 
 # What is the same in the header of every spool, by its place. https://www.sqlite.org/fileformat2.html#the_database_header
-CONSTANT = {
+CONSTANT_BYTES = {
     0: b"SQLite format 3\0",
     20: bytes((0, 64, 32, 32)),  # no reserved bytes, and what SQLite itself never varies
     44: bytes((0, 0, 0, 4)),
@@ -18,27 +18,29 @@ CONSTANT = {
     64: bytes(4),
     72: bytes(20),
 }
-MARK = 68
+APPLICATION_ID_AT = 68
 HEADER_BYTES = 100
 
 VERSION_AT = 60
 
 # One table or index: its type, its own name and its table's, the page of its root, and the statement that made it.
-Made = tuple[bytes, bytes, bytes, int, bytes]
+TableEntry = tuple[bytes, bytes, bytes, int, bytes]
 
 
 def header_is_damaged(header: bytes) -> bool:
     """Whether a file that is marked as a spool has a header that none was ever written with."""
-    if header[MARK : MARK + 4] != schema.APPLICATION_ID.to_bytes(4, "big"):
+    if header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4] != schema.APPLICATION_ID.to_bytes(4, "big"):
         return False
     page_bytes = int.from_bytes(header[16:18], "big")
     is_size = page_bytes == 1 or (page_bytes >= 512 and page_bytes & (page_bytes - 1) == 0)
     # A log on the side, or as it was before there was one.
     is_journal = header[18:20] in (bytes((2, 2)), bytes((1, 1)))
-    return not (is_size and is_journal) or any(header[at : at + len(same)] != same for at, same in CONSTANT.items())
+    return not (is_size and is_journal) or any(
+        header[at : at + len(same)] != same for at, same in CONSTANT_BYTES.items()
+    )
 
 
-def read(connection: sqlite3.Connection) -> list[Made]:
+def read_table_list(connection: sqlite3.Connection) -> list[TableEntry]:
     """All tables and indexes, in the order in which they were made. Raises sqlite3.Error."""
     connection.text_factory = bytes
     found = connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rowid")
@@ -46,23 +48,23 @@ def read(connection: sqlite3.Connection) -> list[Made]:
 
 
 @lru_cache
-def expected(limits_tables: str) -> list[Made]:
+def expected_table_list(limits_tables: str) -> list[TableEntry]:
     """As a new file has them."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         schema.create(connection, limits_tables)
-        return read(connection)
+        return read_table_list(connection)
 
 
-def same(found: list[Made], expected: list[Made]) -> bool:
+def same_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
     """Whether the tables are the same, wherever they lie."""
     return [_said(made) for made in found] == [_said(made) for made in expected]
 
 
-def has_all(found: list[Made], expected: list[Made]) -> bool:
+def has_all_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
     return {made[1] for made in expected} <= {made[1] for made in found}
 
 
-def is_flipped(found: list[Made], expected: list[Made]) -> bool:
+def differs_by_one_bit(found: list[TableEntry], expected: list[TableEntry]) -> bool:
     """Whether the two differ by a single bit. (A file that once was of an older format has its tables elsewhere, and
     may describe them in other words.)"""
     if len(found) != len(expected):
@@ -84,7 +86,7 @@ def _bits_between(one: bytes, other: bytes) -> int:
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
-def _said(made: Made) -> tuple[bytes, bytes, bytes, bytes]:
+def _said(made: TableEntry) -> tuple[bytes, bytes, bytes, bytes]:
     return (*made[:3], made[4])
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from framesift.frame import Refusal
+from framesift.frame import RefusalReason
 
 # Told what happened and the fields that say it, for the log.
-Report = Callable[[str, dict[str, object]], None]
+EventReporter = Callable[[str, dict[str, object]], None]
 
 
 class SpoolFull(Exception):
@@ -20,7 +20,7 @@ class SpoolBroken(Exception):
     """The disk could not take it, or give it back."""
 
 
-class SpoolAway(SpoolBroken):
+class SpoolUnavailable(SpoolBroken):
     """Nothing of it can be read at this moment; nothing is known to be wrong with what lies there."""
 
 
@@ -48,7 +48,7 @@ class State(str, Enum):
         return self.value
 
 
-class Exit(str, Enum):
+class FinalOutcome(str, Enum):
     """How a datapoint left the spool."""
 
     DELIVERED = "delivered"
@@ -82,14 +82,14 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotAccepted:
     """Not accepted, because no strategy had a credit for it."""
 
-    refusal: Refusal
+    refusal: RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ClaimedDatapoint:
     """A datapoint as a worker claims it, without its JPEG.
 
     captured_at: Unix time of the capture. score: None where the strategy only matches. prediction: JSON in the wire
@@ -104,7 +104,7 @@ class Item:
     device: str
     stream: str
     frame: int
-    captured_at: float
+    captured_at_s: float
     strategy: str
     score: float | None
     tags: tuple[str, ...]
@@ -126,12 +126,12 @@ class Claim:
     """wait_until_s: Unix time at which there may be more to claim (a sink's window opens, or a retry is due), None
     where nothing waits for a time. Only meaningful when fewer items came than were asked for."""
 
-    items: tuple[Item, ...]
+    items: tuple[ClaimedDatapoint, ...]
     wait_until_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class SpoolCounts:
     """How many datapoints are in each state, and the space in bytes.
 
     waiting: those of ready and registered that wait for a date. uncredited: those of ready that wait for a credit.
@@ -143,15 +143,15 @@ class Counts:
     sending: int
     registered: int
     buried: int
-    waiting: int
-    uncredited: int
+    waiting_for_retry: int
+    pending_quota: int
     live_bytes: int
     wal_bytes: int
     max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RowInfo:
     """A row for people who look into the spool."""
 
     id: str
@@ -176,7 +176,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class SpoolHealth:
     """problem: why the spool can't do all that it should, None when it can. fatal: it won't recover by itself."""
 
     problem: str | None

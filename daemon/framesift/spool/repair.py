@@ -20,15 +20,15 @@ _OWN = (range(24, 44), range(92, 100))
 _PAGES_AT = 28
 
 
-def mend(path: Path) -> bool:
+def repair_one_bit(path: Path) -> bool:
     """Puts one bit right that is otherwise in every new file. Whether there was one. Raises OSError, sqlite3.Error."""
-    template = file.beside(path, ".salvage")  # a name that is worthless after a crash
-    file.remove(template)
+    template = file.sibling_path(path, ".salvage")  # a name that is worthless after a crash
+    file.remove_database(template)
     file.connect(template, file.WAL_BYTES).close()
     try:
         return _mend(path, template)
     finally:
-        file.remove(template)
+        file.remove_database(template)
 
 
 def _mend(path: Path, template: Path) -> bool:
@@ -59,15 +59,15 @@ def _of_header(path: Path, wrong: list[tuple[int, int]]) -> list[tuple[int, int]
     of_version = range(shape.VERSION_AT, shape.VERSION_AT + 4)
     found = [(at, bits) for at, bits in wrong if at < shape.HEADER_BYTES]
     if any(at in of_version for at, _ in found):
-        with suppress(*file.FAILURES), closing(file.connect_to_read(path)) as connection:
-            if shape.same(shape.read(connection), shape.expected(local.TABLES)):
+        with suppress(*file.STORAGE_ERRORS), closing(file.connect_read_only(path)) as connection:
+            if shape.same_tables(shape.read_table_list(connection), shape.expected_table_list(local.TABLES)):
                 return found
     return [(at, bits) for at, bits in found if at not in of_version]
 
 
 def _page_count(path: Path, page_bytes: int) -> list[tuple[int, int]]:
     """Where the header says another number of pages than there are, without a log that would know better."""
-    wal = file.beside(path, "-wal")
+    wal = file.sibling_path(path, "-wal")
     size_bytes = path.stat().st_size
     if size_bytes % page_bytes or (wal.exists() and wal.stat().st_size):
         return []

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Quota
 from framesift.spool.database import Malformed, is_damage
-from framesift.spool.records import Exit, Item
-from framesift.spool.space import Transaction, count_exit, remove
+from framesift.spool.records import ClaimedDatapoint, FinalOutcome
+from framesift.spool.space import Transaction, count_outcome, remove_row
 
 # What happens to a row that is being sent: told its (seq, attempts, tried), says whether its credit was given back.
-Step = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], bool | None]
+RowStep = Callable[[sqlite3.Cursor, tuple[int, int, int], Transaction], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableRow:
     """A row that was buried for what it says. id: as far as it can be read."""
 
     id: str
@@ -29,7 +29,7 @@ class Unreadable:
 
 
 # A date further away than any sink may ask for was written by a clock that was wrong.
-LONGEST_DELAY_S = 24 * 3600.0
+MAX_DELAY_S = 24 * 3600.0
 _LONGEST_SIDE = 65535  # of a JPEG, in pixels
 LAST_DAY_S = 253402214400.0  # 9999-12-31
 
@@ -42,7 +42,7 @@ def _is_text_or_none(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def are_texts(value: object) -> bool:
+def is_text_list(value: object) -> bool:
     try:
         found = json.loads(value) if isinstance(value, str) else None
     except ValueError:
@@ -71,7 +71,7 @@ _GOOD: dict[str, Callable[[object], bool]] = {
     "captured_at_s": lambda value: isinstance(value, float) and abs(value) <= LAST_DAY_S,
     "strategy": _is_text,
     "score": lambda value: value is None or (isinstance(value, float) and math.isfinite(value)),
-    "tags": are_texts,
+    "tags": is_text_list,
     "project": _is_text_or_none,
     "batch": _is_text,
     "annotate": lambda value: value in (0, 1),
@@ -88,7 +88,7 @@ _PREDICTION = list(_GOOD).index("prediction")
 _ITEM = ", ".join(f"d.{name}" if name == "id" else name for name in _GOOD)
 
 
-def digest(prediction: str, jpeg: bytes) -> bytes:
+def content_hash(prediction: str, jpeg: bytes) -> bytes:
     return hashlib.blake2b(jpeg, digest_size=16, key=hashlib.sha256(prediction.encode()).digest()).digest()
 
 
@@ -111,7 +111,7 @@ def insert(
             datapoint.id,
             datapoint.device,
             datapoint.stream,
-            datapoint.frame,
+            datapoint.frame_number,
             captured_at_s,
             accepted_at_s,
             candidate.strategy,
@@ -122,7 +122,7 @@ def insert(
             candidate.batch,
             quota.account,
             quota.batch,
-            int(candidate.annotate),
+            int(candidate.with_prediction),
             datapoint.width,
             datapoint.height,
             len(datapoint.jpeg),
@@ -152,7 +152,7 @@ def count_classes(cursor: sqlite3.Cursor, classes: Counter[str]) -> None:
     )
 
 
-def recover(cursor: sqlite3.Cursor, max_attempts: int, besides: Iterable[str] = ()) -> int:
+def release_interrupted(cursor: sqlite3.Cursor, max_attempts: int, besides: Iterable[str] = ()) -> int:
     """Gives back what was being sent when the program ended (all but `besides`), and buries what was being sent each
     of `max_attempts` times. Says how many were buried."""
     out = set(besides)
@@ -172,16 +172,16 @@ def recover(cursor: sqlite3.Cursor, max_attempts: int, besides: Iterable[str] = 
     return buried
 
 
-def make_due(cursor: sqlite3.Cursor, now_s: float) -> None:
+def clear_due_dates(cursor: sqlite3.Cursor, now_s: float) -> None:
     """Rows whose date has come wait no longer."""
     cursor.execute(
         "UPDATE datapoint SET next_at_s = NULL WHERE seq IN"
         " (SELECT seq FROM datapoint WHERE next_at_s <= ? UNION ALL SELECT seq FROM datapoint WHERE next_at_s > ?)",
-        (now_s, now_s + LONGEST_DELAY_S),
+        (now_s, now_s + MAX_DELAY_S),
     )
 
 
-def claim(cursor: sqlite3.Cursor, seq: int) -> Item | Unreadable:
+def claim(cursor: sqlite3.Cursor, seq: int) -> ClaimedDatapoint | UnreadableRow:
     """The item, claimed; or the row, buried, because it doesn't hold what was written."""
     id = f"row {seq}"
     try:
@@ -199,7 +199,7 @@ def claim(cursor: sqlite3.Cursor, seq: int) -> Item | Unreadable:
             raise
         why = f"it can't be read: {error}"
         bury(cursor, seq, why)
-        return Unreadable(id, why)
+        return UnreadableRow(id, why)
     cursor.execute(
         "UPDATE datapoint SET state = 'sending', attempts = attempts + 1, tried = tried + 1 WHERE seq = ?", (seq,)
     )
@@ -214,21 +214,21 @@ def _is_misplaced(cursor: sqlite3.Cursor, seq: int) -> bool:
         return False  # what is left of it can't be reached by any way
 
 
-def _item(values: dict[str, object]) -> Item:
+def _item(values: dict[str, object]) -> ClaimedDatapoint:
     """Of the columns of `_ITEM`, in their order. Raises ValueError where one holds what is never written."""
-    column = damage(values)
+    column = damaged_column(values)
     if column is not None:
         raise ValueError(f"its {column} is damaged")
     values["tags"], values["annotate"] = tuple(json.loads(str(values["tags"]))), bool(values["annotate"])
-    return Item(*values.values())  # type: ignore[arg-type]  # as was just looked at
+    return ClaimedDatapoint(*values.values())  # type: ignore[arg-type]  # as was just looked at
 
 
-def damage(values: Mapping[str, object]) -> str | None:
+def damaged_column(values: Mapping[str, object]) -> str | None:
     """The first of these columns that holds what is never written."""
     return next((name for name, value in values.items() if name in _GOOD and not _GOOD[name](value)), None)
 
 
-def remains(values: Mapping[str, object]) -> dict[str, object]:
+def as_buried(values: Mapping[str, object]) -> dict[str, object]:
     """A damaged row as it may be buried: where a column is damaged, there is nothing, so that it isn't delivered even
     if a hand tries it again."""
     kept = {name: value if _GOOD.get(name, _is_any)(value) else b"" for name, value in values.items()}
@@ -236,11 +236,11 @@ def remains(values: Mapping[str, object]) -> dict[str, object]:
     return kept | {
         "state": "buried",
         "next_at_s": None,
-        "why": f"it can't be read: its {damage(values) or 'state'} is damaged",
+        "why": f"it can't be read: its {damaged_column(values) or 'state'} is damaged",
     }
 
 
-def picture(cursor: sqlite3.Cursor, id: str) -> bytes | None:
+def read_jpeg(cursor: sqlite3.Cursor, id: str) -> bytes | None:
     """The JPEG, None if there is no such row any more. Raises ValueError where it isn't what was stored."""
     row = cursor.execute(
         "SELECT hash, prediction, jpeg FROM datapoint LEFT JOIN image USING (seq) WHERE id = ?", (id,)
@@ -248,17 +248,17 @@ def picture(cursor: sqlite3.Cursor, id: str) -> bytes | None:
     if row is None:
         return None
     hash, prediction, jpeg = row
-    if not isinstance(jpeg, bytes) or hash != digest(str(prediction), jpeg):
+    if not isinstance(jpeg, bytes) or hash != content_hash(str(prediction), jpeg):
         raise ValueError("it isn't what was stored")
     return jpeg
 
 
-def next_date_s(cursor: sqlite3.Cursor) -> float | None:
+def next_retry_s(cursor: sqlite3.Cursor) -> float | None:
     row = cursor.execute("SELECT min(next_at_s) FROM datapoint WHERE next_at_s IS NOT NULL").fetchone()
     return None if row[0] is None else float(row[0])
 
 
-def sending(cursor: sqlite3.Cursor, id: str) -> tuple[int, int, int] | None:
+def find_sending(cursor: sqlite3.Cursor, id: str) -> tuple[int, int, int] | None:
     """(seq, attempts, tried) of a row that is being sent; None if somebody removed it meanwhile."""
     row = cursor.execute(
         "SELECT seq, attempts, tried FROM datapoint WHERE id = ? AND state = 'sending'", (id,)
@@ -268,11 +268,11 @@ def sending(cursor: sqlite3.Cursor, id: str) -> tuple[int, int, int] | None:
     return row  # type: ignore[no-any-return]
 
 
-def leave(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
-    remove(cursor, seq, exit)
+def leave(cursor: sqlite3.Cursor, seq: int, exit: FinalOutcome) -> None:
+    remove_row(cursor, seq, exit)
 
 
-def registered(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
+def mark_registered(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
     # The second step has attempts of its own: they begin anew.
     cursor.execute(
         "UPDATE datapoint SET state = 'registered', image_id = ?, attempts = 0, refusals = 0, next_at_s = NULL,"
@@ -282,7 +282,7 @@ def registered(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
     )
 
 
-def later(
+def retry_later(
     cursor: sqlite3.Cursor,
     seq: int,
     at_s: float | None,
@@ -308,11 +308,11 @@ def is_registered(cursor: sqlite3.Cursor, seq: int) -> bool:
 
 def release(cursor: sqlite3.Cursor, seq: int) -> None:
     _unclaim(cursor, seq)
-    excuse(cursor, seq)
+    refund_attempt(cursor, seq)
     cursor.execute("UPDATE datapoint SET tried = tried - 1 WHERE seq = ?", (seq,))
 
 
-def excuse(cursor: sqlite3.Cursor, seq: int) -> None:
+def refund_attempt(cursor: sqlite3.Cursor, seq: int) -> None:
     # One that ends meanwhile may be excused twice.
     cursor.execute("UPDATE datapoint SET attempts = max(0, attempts - 1) WHERE seq = ?", (seq,))
 
@@ -328,7 +328,7 @@ def _unclaim(cursor: sqlite3.Cursor, seq: int) -> None:
     )
 
 
-def lost(cursor: sqlite3.Cursor, number: int) -> None:
+def count_lost(cursor: sqlite3.Cursor, number: int) -> None:
     """Counts rows that lay on damaged pages."""
     if number:
-        count_exit(cursor, Exit.BURIED, number)
+        count_outcome(cursor, FinalOutcome.BURIED, number)

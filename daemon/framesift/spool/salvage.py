@@ -23,8 +23,8 @@ from framesift.limits.local import LocalLimits
 from framesift.spool import database as file
 from framesift.spool import integrity as soundness
 from framesift.spool import rows
-from framesift.spool.damaged_file import Damaged, Row
-from framesift.spool.records import Report
+from framesift.spool.damaged_file import DamagedFile, Row
+from framesift.spool.records import EventReporter
 
 _BATCH_ROWS = 50
 # The small tables, each with the order of its own tree.
@@ -45,7 +45,7 @@ _WITHOUT_REQUEST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class SalvageResult:
     """rows: datapoints that were saved, buried: of these, those that can't be delivered. lost: those that can't be
     read, as far as is_exact. charges_known: whether every charge could be read."""
 
@@ -56,19 +56,21 @@ class Salvaged:
     charges_known: bool
 
 
-def finish(path: Path) -> None:
+def finish_interrupted(path: Path) -> None:
     """If the program was killed just before the last change of names: makes it."""
-    complete = file.beside(path, ".salvaged")
+    complete = file.sibling_path(path, ".salvaged")
     if complete.exists() and not path.exists():
         complete.rename(path)
 
 
-def salvage(path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: Report) -> None:
+def salvage(
+    path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: EventReporter
+) -> None:
     """Replaces the damaged file. Raises sqlite3.Error, OSError."""
-    draft, complete = file.beside(path, ".salvage"), file.beside(path, ".salvaged")
+    draft, complete = file.sibling_path(path, ".salvage"), file.sibling_path(path, ".salvaged")
     for stale in (draft, complete):
-        file.remove(stale)
-    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(Damaged(path)) as old:
+        file.remove_database(stale)
+    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(DamagedFile(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     folder = os.open(path.parent, os.O_RDONLY)  # where none can be had, nothing has changed yet
@@ -92,18 +94,18 @@ def salvage(path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits
 
 
 def _copy(
-    old: Damaged, new: sqlite3.Connection, min_free_bytes: int, folder: Path, limits: LocalLimits, now: Moment
-) -> Salvaged:
+    old: DamagedFile, new: sqlite3.Connection, min_free_bytes: int, folder: Path, limits: LocalLimits, now: Moment
+) -> SalvageResult:
     cursor = new.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     for table, order in _TABLES.items():
-        for small in old.table(table, order):
+        for small in old.read_table(table, order):
             _insert(cursor, table, small)
-        cursor.execute(f"DELETE FROM {table} WHERE {soundness.WRONG[table]}")
+        cursor.execute(f"DELETE FROM {table} WHERE {soundness.INVALID_VALUES[table]}")
     # One that disagrees with its own indexes may have told either of two stories.
-    charges_known = all(old.is_sound(table) for table in _OF_LIMITS)
+    charges_known = all(old.is_intact(table) for table in _OF_LIMITS)
     if not charges_known:
-        limits.spend_open_windows(cursor, now)
+        limits.exhaust_open_windows(cursor, now)
     saved = _Rows(old, cursor, folder, min_free_bytes)
     saved.copy()
     # Who waits for a credit, and has lost the request for it, would wait for ever.
@@ -119,19 +121,19 @@ def _copy(
     )
     cursor.execute("DELETE FROM late WHERE NOT EXISTS (SELECT 1 FROM datapoint WHERE datapoint.id = late.id)")
     if not charges_known:
-        batches.mark_again(cursor)
-    rows.lost(cursor, saved.lost)
+        batches.refresh_left_spool_counts(cursor)
+    rows.count_lost(cursor, saved.lost)
     # Numbers must go on where the old file's ended: a row's place in the queue is its number.
     cursor.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'datapoint'", (old.last_seq(),))
     cursor.execute("COMMIT")
-    return Salvaged(len(saved.saved), saved.buried, saved.lost, old.names_are_enough, charges_known)
+    return SalvageResult(len(saved.saved), saved.buried, saved.lost, old.all_rows_known, charges_known)
 
 
 class _Rows:
     """Copies the datapoints, in the transactions of `cursor`. lost: how many there must have been that could not be
     copied."""
 
-    def __init__(self, old: Damaged, cursor: sqlite3.Cursor, folder: Path, min_free_bytes: int) -> None:
+    def __init__(self, old: DamagedFile, cursor: sqlite3.Cursor, folder: Path, min_free_bytes: int) -> None:
         self._old = old
         self._cursor = cursor
         self._folder = folder
@@ -143,22 +145,22 @@ class _Rows:
 
     def copy(self) -> None:
         old = self._old
-        old.look_for_names()
-        self._seq_of = {id: seq for seq, id in old.id_of.items()}
-        for row in old.table("datapoint NOT INDEXED", ("seq",)):
+        old.read_names()
+        self._seq_of = {id: seq for seq, id in old.id_by_seq.items()}
+        for row in old.read_table("datapoint NOT INDEXED", ("seq",)):
             self._take(row)
-        for seq in sorted(old.named.keys() - self.saved):
-            found = old.one("datapoint", seq)
+        for seq in sorted(old.name_counts.keys() - self.saved):
+            found = old.read_row("datapoint", seq)
             if found is not None:
                 self._take(found)
         # A picture that no search finds may be there all the same.
-        for image in old.wanted("image", self._without):
+        for image in old.read_unindexed("image", self._without):
             if _insert(self._cursor, "image", image):
                 self._without.discard(image[0])
         for seq in sorted(self._without):
             self.bury(seq, "its picture lay on a damaged page")
         # What only one tree names may never have been there.
-        self.lost = sum(number > 1 and seq not in self.saved for seq, number in old.named.items())
+        self.lost = sum(number > 1 and seq not in self.saved for seq, number in old.name_counts.items())
 
     def bury(self, seq: int, why: str) -> None:
         rows.bury(self._cursor, seq, why)
@@ -170,22 +172,22 @@ class _Rows:
             return  # of an older format
         values = dict(zip(self._columns, row, strict=True))
         seq, id = values["seq"], values["id"]
-        if seq not in old.named and old.names_are_whole:
+        if seq not in old.name_counts and old.all_names_read:
             seq = values["seq"] = self._seq_of.get(id)  # its number is damaged, or there was no such row
         if not isinstance(seq, int) or seq in self.saved:
             return
-        other = old.id_of.get(seq, id)
+        other = old.id_by_seq.get(seq, id)
         if other != id and self._is_charged(other) and not self._is_charged(id):
             values["id"] = other
-        image = old.one("image", seq)
+        image = old.read_row("image", seq)
         size_bytes = len(image[3]) if image is not None and isinstance(image[3], bytes) else 0
         if len(self.saved) % _BATCH_ROWS == 0:
             self._cursor.execute("COMMIT")
             self._cursor.execute("BEGIN IMMEDIATE")
         if file.free_bytes(self._folder) <= self._min_free_bytes + 4 * size_bytes:
             return
-        if rows.damage(values) is not None or not _insert(self._cursor, "datapoint", tuple(values.values())):
-            if not _insert(self._cursor, "datapoint", tuple(rows.remains(values).values())):
+        if rows.damaged_column(values) is not None or not _insert(self._cursor, "datapoint", tuple(values.values())):
+            if not _insert(self._cursor, "datapoint", tuple(rows.as_buried(values).values())):
                 return
             self.buried += values["state"] != "buried"
         self.saved.add(seq)
@@ -202,7 +204,7 @@ def _insert(cursor: sqlite3.Cursor, table: str, row: Row) -> bool:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError):
         return False  # what was read isn't what was ever written
     except sqlite3.OperationalError as error:
-        if file.trouble(error) is not file.Trouble.BUG:
+        if file.failure_kind(error) is not file.FailureKind.BUG:
             raise
         return False  # a table of another shape
     return True

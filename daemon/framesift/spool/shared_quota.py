@@ -15,26 +15,26 @@ from typing import Any
 
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
-from framesift.limits import Grant, Granted, Later, Quota
+from framesift.limits import Quota, QuotaAnswer, QuotaGranted, QuotaPending
 from framesift.limits import batch_size as batches
 from framesift.limits.local import LocalLimits
 from framesift.limits.shared import pending as late
-from framesift.limits.shared.pending import Untold
-from framesift.limits.shared.requests import Held, Wanted
+from framesift.limits.shared.pending import UnreportedCharge
+from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
 from framesift.spool import rows
-from framesift.spool.records import Exit
-from framesift.spool.space import Transaction, remove
+from framesift.spool.records import FinalOutcome
+from framesift.spool.space import Transaction, remove_row
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PendingDecision:
     """What the ledger said of one that waited: granted, or refused for good (None)."""
 
-    wanted: Wanted
-    granted: Granted | None
+    request: ChargeRequest
+    granted: QuotaGranted | None
 
 
-class Credits:
+class SharedQuota:
     """look, write: how the spool is read, and written in one transaction. All methods raise SpoolBroken; those that
     write, SpoolFull too."""
 
@@ -49,7 +49,7 @@ class Credits:
         self._write = partial(write, refusable=True)
         self._limits = limits
 
-    def device(self) -> str:
+    def device_id(self) -> str:
         """What this spool is called in a ledger: the file's own name for itself, which no other has."""
         return str(self._look(lambda cursor: cursor.execute("SELECT id FROM identity").fetchone())[0])
 
@@ -58,7 +58,7 @@ class Credits:
         found = self._look(lambda cursor: cursor.execute("SELECT DISTINCT project FROM charge").fetchall())
         return tuple(str(project) for (project,) in found)
 
-    def known(self, ids: Iterable[str]) -> frozenset[str]:
+    def known_ids(self, ids: Iterable[str]) -> frozenset[str]:
         """Those of the ids that hold a credit here, or wait for one."""
         wanted = json.dumps(list(ids))
         found = self._look(
@@ -68,14 +68,16 @@ class Credits:
         )
         return frozenset(str(id) for (id,) in found)
 
-    def untold(self, project: str, generation: str, since_s: float, most: int) -> list[Untold]:
+    def unreported(self, project: str, generation: str, since_s: float, most: int) -> list[UnreportedCharge]:
         """See late.untold."""
-        found: list[Untold] = self._look(lambda cursor: late.untold(cursor, project, generation, since_s, most))
+        found: list[UnreportedCharge] = self._look(
+            lambda cursor: late.unreported_charges(cursor, project, generation, since_s, most)
+        )
         return found
 
-    def told(self, held: Sequence[Held], generation: str) -> None:
+    def mark_reported(self, held: Sequence[DeviceCharge], generation: str) -> None:
         """This generation of the ledger's memory knows of these."""
-        self._write(lambda cursor, _: late.told(cursor, held, generation))
+        self._write(lambda cursor, _: late.mark_reported(cursor, held, generation))
 
     def prune(self, before_s: float) -> None:
         """See LocalLimits.prune_shared."""
@@ -84,45 +86,45 @@ class Credits:
         if self._look(lambda cursor: cursor.execute(old, (before_s,)).fetchone()):
             self._write(lambda cursor, _: self._limits.prune_shared(cursor, before_s))
 
-    def waiting(self, project: str, most: int) -> list[Wanted]:
+    def pending(self, project: str, most: int) -> list[ChargeRequest]:
         """Those that wait for a credit, the most valuable first. What can't be read is buried."""
-        found: list[Wanted]
+        found: list[ChargeRequest]
         unreadable: list[str]
-        found, unreadable = self._look(lambda cursor: late.waiting(cursor, project, most))
+        found, unreadable = self._look(lambda cursor: late.list_pending(cursor, project, most))
         if not unreadable:
             return found
         self._write(lambda cursor, transaction: _bury(cursor, transaction, unreadable))
-        found, _ = self._look(lambda cursor: late.waiting(cursor, project, most))
+        found, _ = self._look(lambda cursor: late.list_pending(cursor, project, most))
         return found
 
-    def settle(self, settled: Sequence[Settled]) -> int:
+    def apply_decisions(self, settled: Sequence[PendingDecision]) -> int:
         """What was granted may leave; what was refused leaves by the exit `limit`. Says how many had left already: they
         need no credit any more."""
 
         def work(cursor: sqlite3.Cursor, _: Transaction) -> int:
             return sum(not _settle(cursor, one) for one in settled)
 
-        return int(self._write(work, after=lambda _: self._limits.forget()))
+        return int(self._write(work, after=lambda _: self._limits.clear_cache()))
 
-    def adopt(self) -> int:
+    def grant_pending_locally(self) -> int:
         """Nobody shares the limits any more: what waits for a credit has one. Says how many did."""
         shared = "SELECT 1 FROM late UNION ALL SELECT 1 FROM charge WHERE shared_at_s IS NOT NULL LIMIT 1"
         if not self._look(lambda cursor: cursor.execute(shared).fetchone()):
             return 0
-        return int(self._write(lambda cursor, _: late.adopt(cursor)))
+        return int(self._write(lambda cursor, _: late.grant_all_locally(cursor)))
 
-    def batches(self, project: str) -> tuple[str, ...]:
+    def charged_batches(self, project: str) -> tuple[str, ...]:
         """Keys of the batches to which any credit is charged that is still known."""
         found = self._look(
             lambda cursor: cursor.execute("SELECT DISTINCT batch FROM charge WHERE project = ?", (project,)).fetchall()
         )
         return tuple(str(batch) for (batch,) in found)
 
-    def of_batch(self, batch: str) -> tuple[int, int]:
+    def batch_counts(self, batch: str) -> tuple[int, int]:
         """How many credits were charged to the batch (by its key), and how many of those datapoints are no longer on
         their way."""
         found: tuple[int, int] = self._look(
-            lambda cursor: (batches.charged(cursor, batch), batches.mark(cursor, batch))
+            lambda cursor: (batches.charged_count(cursor, batch), batches.left_spool_count(cursor, batch))
         )
         return found
 
@@ -133,51 +135,51 @@ def charge(
     datapoint: Datapoint,
     candidates: Sequence[Candidate],
     quotas: Sequence[Quota],
-    grant: Granted | Later | None,
+    grant: QuotaGranted | QuotaPending | None,
     now: Moment,
-) -> Grant:
+) -> QuotaAnswer:
     """Writes down which credit the datapoint holds, or that it waits for one.
 
     grant: what the ledger said; None where the device keeps the count, which then decides here.
     """
     if grant is None:
         return limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
-    if isinstance(grant, Granted):
+    if isinstance(grant, QuotaGranted):
         quota = next(quota for quota in quotas if quota.strategy == grant.strategy)
-        limits.record(cursor, datapoint.id, quota, datapoint.captured, now, "shared", grant.shared)
+        limits.record_charge(cursor, datapoint.id, quota, datapoint.captured, now, "shared", grant.shared)
         return grant
-    decided = limits.charge(cursor, datapoint.id, grant.within, datapoint.captured, now, late.NOBODY)
-    if isinstance(decided, Granted):
+    decided = limits.charge(cursor, datapoint.id, grant.local_quotas, datapoint.captured, now, late.GRANTED_BY_NOBODY)
+    if isinstance(decided, QuotaGranted):
         written = json.dumps({c.strategy: [c.score, c.tags] for c in reversed(candidates)})
-        late.wait(cursor, datapoint.id, quotas, datapoint.captured, written)
+        late.insert_pending(cursor, datapoint.id, quotas, datapoint.captured, written)
     return decided
 
 
 def _bury(cursor: sqlite3.Cursor, transaction: Transaction, ids: Sequence[str]) -> None:
     why = "it waits for a credit, and what it asked for can't be read"
     for id in ids:
-        late.gone(cursor, id)
+        late.delete_pending(cursor, id)
         row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
         if row is not None:
             rows.bury(cursor, row[0], why)
-            transaction.notes.append(("spool_damaged", {"id": id, "why": why}))
+            transaction.events.append(("spool_damaged", {"id": id, "why": why}))
 
 
-def _settle(cursor: sqlite3.Cursor, settled: Settled) -> bool:
+def _settle(cursor: sqlite3.Cursor, settled: PendingDecision) -> bool:
     """Whether it was still there."""
-    id, granted = settled.wanted.id, settled.granted
-    candidates = late.candidates(cursor, id)
+    id, granted = settled.request.id, settled.granted
+    candidates = late.pending_candidates(cursor, id)
     row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
     if candidates is None or row is None:
         return False  # it was evicted, or dropped by hand
     if granted is None or granted.shared is None:
-        remove(cursor, row[0], Exit.LIMIT)
+        remove_row(cursor, row[0], FinalOutcome.LIMIT)
         return True
-    quota = next(quota for quota in settled.wanted.quotas if quota.strategy == granted.strategy)
+    quota = next(quota for quota in settled.request.quotas if quota.strategy == granted.strategy)
     score, tags = json.loads(candidates)[granted.strategy]
     cursor.execute(
         "UPDATE datapoint SET strategy = ?, score = ?, rank = ?, tags = ?, account = ? WHERE seq = ?",
         (granted.strategy, score, rows.rank(score), json.dumps(tags), quota.account, row[0]),
     )
-    late.grant(cursor, id, quota, granted.shared)
+    late.grant_pending(cursor, id, quota, granted.shared)
     return True

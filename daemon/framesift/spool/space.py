@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.limits.shared import pending as late
-from framesift.spool.database import beside, free_bytes, is_damage
-from framesift.spool.records import Exit, SpoolFull, WhenFull
+from framesift.spool.database import free_bytes, is_damage, sibling_path
+from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
 _ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
 _VICTIM_PAGES = 8  # the same, for a row that goes; the pages of its picture are only given back
@@ -24,7 +24,7 @@ _VICTIMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class SpaceBudget:
     """What a transaction may use, measured before it begins.
 
     wal_used_bytes: the part of the log that the next transaction can't write over.
@@ -41,10 +41,10 @@ class Space:
 
 def measure(
     connection: sqlite3.Connection, path: Path, needed_bytes: int, *, max_bytes: int, min_free_bytes: int
-) -> Space:
+) -> SpaceBudget:
     """Looks at the disk; where it is tight the log is emptied first, so that it can be written over."""
     page_bytes = _pragma(connection, "page_size")
-    wal = beside(path, "-wal")
+    wal = sibling_path(path, "-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
     live_bytes = live_pages(connection) * page_bytes
     used_bytes = wal_bytes
@@ -54,14 +54,14 @@ def measure(
         busy = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
         used_bytes = wal_bytes if busy else 0
         free = free_bytes(path.parent)
-    return Space(max_bytes, min_free_bytes, free, path.stat().st_size, wal_bytes, used_bytes, page_bytes)
+    return SpaceBudget(max_bytes, min_free_bytes, free, path.stat().st_size, wal_bytes, used_bytes, page_bytes)
 
 
 def live_pages(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
     return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
 
 
-def pages_of(size_bytes: int, page_bytes: int) -> int:
+def pages_needed(size_bytes: int, page_bytes: int) -> int:
     """Pages that a row with so many bytes beside it takes, at most."""
     return size_bytes // (page_bytes - 4) + 1 + _ROW_PAGES
 
@@ -69,18 +69,18 @@ def pages_of(size_bytes: int, page_bytes: int) -> int:
 class Transaction:
     """Hands out room to the rows of one transaction."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: SpaceBudget) -> None:
         self._space = space
         self._written_pages = 0
         self._victims = 0
         self._structure_pages: int | None = None
         self.evicted = 0
         # What to tell the log once it is committed.
-        self.notes: list[tuple[str, dict[str, object]]] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
 
     def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
         """Room for a row of `size_bytes` and value `rank`. Raises SpoolFull (the caller then rolls back)."""
-        need = pages_of(size_bytes, self._space.page_bytes)
+        need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
             raise SpoolFull(f"{size_bytes} bytes don't fit: {self._why(cursor)}")
         gone = 0
@@ -88,7 +88,7 @@ class Transaction:
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
             if victim is None:
                 raise SpoolFull(self._why(cursor))
-            remove(cursor, victim, Exit.EVICTED)
+            remove_row(cursor, victim, FinalOutcome.EVICTED)
             gone += 1
             self._victims += 1
         self._written_pages += need
@@ -138,7 +138,7 @@ class Transaction:
         )
 
 
-def remove(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
+def remove_row(cursor: sqlite3.Cursor, seq: int, exit: FinalOutcome) -> None:
     """Deletes a row and its picture, and counts the exit, in the caller's transaction."""
     try:
         cursor.execute("DELETE FROM image WHERE seq = ?", (seq,))
@@ -147,12 +147,12 @@ def remove(cursor: sqlite3.Cursor, seq: int, exit: Exit) -> None:
             raise  # a damaged picture stays behind without a row: the space is lost, not the file
     row = cursor.execute("SELECT id FROM datapoint WHERE seq = ?", (seq,)).fetchone()
     if row is not None:
-        late.gone(cursor, row[0])
+        late.delete_pending(cursor, row[0])
     cursor.execute("DELETE FROM datapoint WHERE seq = ?", (seq,))
-    count_exit(cursor, exit, 1)
+    count_outcome(cursor, exit, 1)
 
 
-def count_exit(cursor: sqlite3.Cursor, exit: Exit, number: int) -> None:
+def count_outcome(cursor: sqlite3.Cursor, exit: FinalOutcome, number: int) -> None:
     cursor.execute(
         "INSERT INTO tally (exit, number) VALUES (?1, ?2) ON CONFLICT (exit) DO UPDATE SET number = number + ?2",
         (exit.value, number),

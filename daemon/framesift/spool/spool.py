@@ -11,42 +11,42 @@ from typing import TypeVar
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
-from framesift.frame import Refusal
-from framesift.limits import Grant, Granted, Later, Limit, Quota, Unknown
-from framesift.limits import Refused as NoCredit
+from framesift.frame import RefusalReason
+from framesift.limits import Limit, Quota, QuotaAnswer, QuotaGranted, QuotaPending, QuotaUnknown
+from framesift.limits import QuotaRefused as NoCredit
 from framesift.limits import batch_size as batches
-from framesift.limits.local import LocalLimits, Used
-from framesift.prediction.prediction import predicted_classes
+from framesift.limits.local import AccountUsage, LocalLimits
+from framesift.prediction.prediction import count_classes
 from framesift.prediction.wire_format import to_wire
 from framesift.spool import claim_order as turns
 from framesift.spool import inspect_rows as looking
 from framesift.spool import rows, space
 from framesift.spool import shared_quota as credits
-from framesift.spool.database import FAILURES, is_damage
+from framesift.spool.database import STORAGE_ERRORS, is_damage
 from framesift.spool.integrity import verify
-from framesift.spool.read_connections import Readers
+from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import (
     Accepted,
     Claim,
-    Counts,
-    Exit,
-    Health,
-    Listed,
-    Refused,
-    Report,
+    EventReporter,
+    FinalOutcome,
+    NotAccepted,
+    RowInfo,
     SpoolBroken,
+    SpoolCounts,
     SpoolFull,
+    SpoolHealth,
     State,
     WhenFull,
 )
-from framesift.spool.spool_file import Bounds, Opening
-from framesift.spool.writer import Doors, Writer
+from framesift.spool.spool_file import SpoolBounds, SpoolFile
+from framesift.spool.writer import FileOperations, Writer
 
 T = TypeVar("T")
 
-SMALLEST_BYTES = 2**20
+SMALLEST_MAX_BYTES = 2**20
 MAX_ATTEMPTS = 8
-READ_AGAIN_AFTER_S = 60.0
+REREAD_AFTER_S = 60.0
 
 
 def _silent(_event: str, _fields: dict[str, object]) -> None:
@@ -70,12 +70,12 @@ class Spool:
         when_full: WhenFull,
         clock: Clock,
         limits: LocalLimits,
-        report: Report = _silent,
+        report: EventReporter = _silent,
         max_attempts: int = MAX_ATTEMPTS,
-        refunded: Callable[[], None] = lambda: None,
+        on_refund: Callable[[], None] = lambda: None,
     ) -> None:
-        if max_bytes < SMALLEST_BYTES:
-            raise ValueError(f"max_bytes: {max_bytes} is less than {SMALLEST_BYTES}")
+        if max_bytes < SMALLEST_MAX_BYTES:
+            raise ValueError(f"max_bytes: {max_bytes} is less than {SMALLEST_MAX_BYTES}")
         self.path = path
         self._max_bytes = max_bytes
         self._when_full = when_full
@@ -83,13 +83,13 @@ class Spool:
         self._limits = limits
         self._report = report
         self._max_attempts = max_attempts
-        self._refunded = refunded
-        self._readers = Readers(path)
-        bounds = Bounds(max_bytes, min_free_bytes, max_attempts)
-        self._file = Opening(path, bounds, clock, limits, self._readers, report)
+        self._refunded = on_refund
+        self._readers = ReadConnections(path)
+        bounds = SpoolBounds(max_bytes, min_free_bytes, max_attempts)
+        self._file = SpoolFile(path, bounds, clock, limits, self._readers, report)
         self._writer: Writer | None = None
         self._full: str | None = None
-        self.credits = credits.Credits(self._look, lambda work, **how: self._write.call(work, **how), limits)
+        self.shared_quota = credits.SharedQuota(self._look, lambda work, **how: self._write.call(work, **how), limits)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -100,7 +100,9 @@ class Spool:
         refused until it can. Raises SpoolInUse (after waiting 15 s), SpoolTooNew, SpoolUnusable.
         """
         self._file.lock()
-        doors = Doors(self._file.reopen, verify, self._file.measure, self._file.reserve.give_up, self._file.tidy)
+        doors = FileOperations(
+            self._file.reopen, verify, self._file.measure_space, self._file.reserve.release, self._file.maintain
+        )
         try:
             connection, problem = self._file.first_connection()
         except BaseException:
@@ -112,7 +114,7 @@ class Spool:
     def close(self, timeout_s: float = 5.0) -> None:
         """Commits what waits, empties the log, and leaves the spool to others."""
         self._file.stop.set()
-        self._readers.renew()  # first, so that the writer is the last to leave and can take the log away
+        self._readers.reset()  # first, so that the writer is the last to leave and can take the log away
         if self._writer is not None and not self._writer.close(timeout_s):
             self._report("spool_close_timed_out", {})
             return  # the lock stays: the thread may still write
@@ -120,25 +122,25 @@ class Spool:
 
     # --- the frames' side -----------------------------------------------------------------------------------------
 
-    def ask(self, quotas: Sequence[Quota], captured: Moment) -> Grant:
+    def check_quota(self, quotas: Sequence[Quota], captured: Moment) -> QuotaAnswer:
         """Whether `put` would find a credit: a cheap look before a JPEG is made. Unknown where it can't be read."""
         now = self._clock.now()
-        by_heart = self._limits.ask(None, quotas, captured, now)
-        if not isinstance(by_heart, Unknown):
+        by_heart = self._limits.check(None, quotas, captured, now)
+        if not isinstance(by_heart, QuotaUnknown):
             return by_heart
         try:
             with self._readers.cursor() as cursor:
-                return self._limits.ask(cursor, quotas, captured, now)
-        except (*FAILURES, SpoolBroken):
-            return Unknown()
+                return self._limits.check(cursor, quotas, captured, now)
+        except (*STORAGE_ERRORS, SpoolBroken):
+            return QuotaUnknown()
 
     def put(
         self,
         datapoint: Datapoint,
         candidates: Sequence[Candidate],
         quotas: Sequence[Quota],
-        grant: Granted | Later | None = None,
-    ) -> Accepted | Refused:
+        grant: QuotaGranted | QuotaPending | None = None,
+    ) -> Accepted | NotAccepted:
         """Accepts the datapoint for the first candidate that has a credit, and returns when it is on the disk.
 
         quotas: what each candidate would be charged to, in the same order. grant: what a ledger said of it, None where
@@ -148,22 +150,22 @@ class Spool:
             raise ValueError("candidates and quotas name different strategies")
         by_strategy = {c.strategy: (c, q) for c, q in zip(reversed(candidates), reversed(quotas), strict=True)}
         prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
-        hash = rows.digest(prediction, datapoint.jpeg)
-        classes = predicted_classes(datapoint.prediction)
+        hash = rows.content_hash(prediction, datapoint.jpeg)
+        classes = count_classes(datapoint.prediction)
         size_bytes = len(prediction) + len(datapoint.jpeg)
 
-        def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | Refused:
+        def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | NotAccepted:
             known = rows.strategy_of(cursor, datapoint.id)
             if known is not None:
                 return Accepted(datapoint.id, known)
             now = self._clock.now()
             charged = credits.charge(cursor, self._limits, datapoint, candidates, quotas, grant, now)
-            if not isinstance(charged, Granted):
+            if not isinstance(charged, QuotaGranted):
                 full = isinstance(charged, NoCredit) and charged.batch_full
-                return Refused(Refusal.BATCH_FULL if full else Refusal.LIMIT)
+                return NotAccepted(RefusalReason.BATCH_FULL if full else RefusalReason.LIMIT)
             candidate, quota = by_strategy[charged.strategy]
             transaction.make_room(cursor, size_bytes, rows.rank(candidate.score), self._when_full)
-            captured_at_s = datapoint.captured.wall_as_of(now)
+            captured_at_s = datapoint.captured.wall_s_as_of(now)
             rows.insert(
                 cursor,
                 datapoint,
@@ -191,45 +193,45 @@ class Spool:
             self._report("spool_full" if problem else "spool_has_room", {"why": problem} if problem else {})
         self._full = problem
 
-    def batch_mark(self, batch: str) -> int:
+    def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) are no longer on their way: to be asked before the platform is
         asked how many it has. Raises SpoolBroken."""
-        return self._look(lambda cursor: batches.mark(cursor, batch))
+        return self._look(lambda cursor: batches.left_spool_count(cursor, batch))
 
-    def batch_seen(self, batch: str, images: int, mark: int) -> None:
+    def record_batch_size(self, batch: str, images: int, mark: int) -> None:
         """The platform has `images` in the batch: `put` counts them from now on. mark: what `batch_mark` said before
         the platform was asked. Raises SpoolBroken, SpoolFull."""
 
         def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
-            batches.seen(cursor, batch, images, mark, self._clock.now().wall_s)
+            batches.record_platform_size(cursor, batch, images, mark, self._clock.now().wall_s)
 
-        self._write.call(work, refusable=True, after=lambda _: self._limits.forget())
+        self._write.call(work, refusable=True, after=lambda _: self._limits.clear_cache())
 
     # --- the sink's side ------------------------------------------------------------------------------------------
 
-    def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, others_than: Sequence[str] = ()) -> Claim:
+    def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, claim_last: Sequence[str] = ()) -> Claim:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
         already, against the sink's limits) when this returns; a row that can't be read is buried instead. others_than:
         ids that come only where nothing else would. Raises SpoolBroken, SpoolFull."""
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
-            return turns.claim(cursor, transaction, count, others_than, self._limits, sink_limits, now)
+            return turns.claim_in_order(cursor, transaction, count, claim_last, self._limits, sink_limits, now)
 
         def after(claim: Claim) -> None:
-            self._file.held.update(item.id for item in claim.items)
+            self._file.sending_ids.update(item.id for item in claim.items)
 
         return self._write.call(work, refusable=True, after=after)
 
-    def jpeg(self, id: str) -> bytes:
+    def read_jpeg(self, id: str) -> bytes:
         """The picture of a claimed datapoint.
 
         Raises SpoolBroken where it can't be had; the datapoint is then no longer claimed: buried if it is damaged,
-        tried again in a minute if the disk failed, gone if somebody removed it. SpoolAway: it is still claimed.
+        tried again in a minute if the disk failed, gone if somebody removed it. SpoolUnavailable: it is still claimed.
         """
         try:
             with self._readers.cursor() as cursor:
-                jpeg = rows.picture(cursor, id)
+                jpeg = rows.read_jpeg(cursor, id)
         except ValueError as error:
             self._bury_damaged(id, str(error))
             raise SpoolBroken(f"the picture of {id} is damaged: {error}") from None
@@ -237,8 +239,8 @@ class Spool:
             if is_damage(error):
                 self._bury_damaged(id, str(error))
             else:
-                at_s = self._clock.now().wall_s + READ_AGAIN_AFTER_S
-                self.later(id, at_s, f"its picture can't be read: {error}", arrived=False)
+                at_s = self._clock.now().wall_s + REREAD_AFTER_S
+                self.retry_later(id, at_s, f"its picture can't be read: {error}", arrived=False)
             raise SpoolBroken(f"the picture of {id} can't be read: {error}") from None
         if jpeg is None:
             self._settle(id, lambda _cursor, _row, _transaction: None)  # whatever is left of it is nobody's
@@ -249,28 +251,28 @@ class Spool:
         self._report("spool_damaged", {"id": id, "why": why})
         self.bury(id, f"its picture is damaged: {why}")
 
-    def registered(self, id: str, image_id: str) -> None:
+    def mark_registered(self, id: str, image_id: str) -> None:
         """The sink has the image under `image_id`; the prediction is still to come: it is claimed again for that."""
-        self._settle(id, lambda cursor, row, _: rows.registered(cursor, row[0], image_id))
+        self._settle(id, lambda cursor, row, _: rows.mark_registered(cursor, row[0], image_id))
 
-    def done(self, id: str, exit: Exit = Exit.DELIVERED) -> None:
+    def complete(self, id: str, outcome: FinalOutcome = FinalOutcome.DELIVERED) -> None:
         """It leaves for good. A duplicate at the first try gives its credit back; a duplicate of an earlier try of our
         own was delivered by it, and is counted so."""
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> bool:
             seq, tried = row[0], row[2]
-            left_by = Exit.DELIVERED if exit is Exit.DUPLICATE and tried > 1 else exit
-            if left_by is Exit.DUPLICATE:
+            left_by = FinalOutcome.DELIVERED if outcome is FinalOutcome.DUPLICATE and tried > 1 else outcome
+            if left_by is FinalOutcome.DUPLICATE:
                 self._limits.refund(cursor, id)
             rows.leave(cursor, seq, left_by)
-            return left_by is Exit.DUPLICATE
+            return left_by is FinalOutcome.DUPLICATE
 
         self._settle(id, work)
 
-    def later(
+    def retry_later(
         self,
         id: str,
-        at_wall_s: float | None,
+        retry_at_s: float | None,
         why: str,
         *,
         costs_attempt: bool = True,
@@ -285,13 +287,13 @@ class Spool:
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             seq, attempts = row[0], row[1]
             now_s = self._clock.now().wall_s
-            at_s = None if at_wall_s is None else min(at_wall_s, now_s + rows.LONGEST_DELAY_S)
+            at_s = None if retry_at_s is None else min(retry_at_s, now_s + rows.MAX_DELAY_S)
             if not arrived and not rows.is_registered(cursor, seq):
-                self._limits.unsend(cursor, id)
-            rows.later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived, refusals=refusals)
+                self._limits.cancel_send(cursor, id)
+            rows.retry_later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived, refusals=refusals)
             if costs_attempt and attempts >= self._max_attempts:
                 rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")
-                transaction.notes.append(("spool_buried", {"id": id, "why": why}))
+                transaction.events.append(("spool_buried", {"id": id, "why": why}))
 
         self._settle(id, work)
 
@@ -302,7 +304,7 @@ class Spool:
             if refund:
                 self._limits.refund(cursor, id)
             rows.bury(cursor, row[0], why)
-            transaction.notes.append(("spool_buried", {"id": id, "why": why}))
+            transaction.events.append(("spool_buried", {"id": id, "why": why}))
             return refund
 
         self._settle(id, work)
@@ -313,77 +315,79 @@ class Spool:
 
             def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction, id: str = id) -> None:
                 if not rows.is_registered(cursor, row[0]):  # its claim was no send: the image was there already
-                    self._limits.unsend(cursor, id)
+                    self._limits.cancel_send(cursor, id)
                 rows.release(cursor, row[0])
 
             self._settle(id, work)
 
-    def excuse(self, ids: Sequence[str]) -> None:
+    def refund_attempts(self, ids: Sequence[str]) -> None:
         """The program is about to end, perhaps in the middle of sending these: that costs them no attempt. Returns at
         once: it is written as soon as the disk takes it."""
 
         def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
             for id in ids:
-                row = rows.sending(cursor, id)
+                row = rows.find_sending(cursor, id)
                 if row is not None:
-                    rows.excuse(cursor, row[0])
+                    rows.refund_attempt(cursor, row[0])
 
         if ids:
             self._write.post(work)
 
-    def _settle(self, id: str, work: rows.Step) -> None:
+    def _settle(self, id: str, work: rows.RowStep) -> None:
         """Does `work` with a row that is being sent; nothing if somebody removed it meanwhile."""
 
         def settle(cursor: sqlite3.Cursor, transaction: space.Transaction) -> bool:
-            row = rows.sending(cursor, id)
+            row = rows.find_sending(cursor, id)
             refunded = row is not None and bool(work(cursor, row, transaction))
-            self._limits.sent(cursor, id, self._clock.now())
+            self._limits.record_send_end(cursor, id, self._clock.now())
             return refunded
 
         def after(refunded: bool) -> None:
-            self._file.held.discard(id)
+            self._file.sending_ids.discard(id)
             if refunded:  # not for every delivery: all that was charged today is audited for it
-                self._limits.forget()
+                self._limits.clear_cache()
                 self._refunded()
 
         self._write.call(settle, after=after)
 
     # --- looking --------------------------------------------------------------------------------------------------
 
-    def counts(self) -> Counts:
-        return self._look(lambda cursor: looking.counts(cursor, self.path, self._max_bytes))
+    def counts(self) -> SpoolCounts:
+        return self._look(lambda cursor: looking.count_rows(cursor, self.path, self._max_bytes))
 
-    def tallies(self) -> dict[Exit, int]:
+    def outcome_counts(self) -> dict[FinalOutcome, int]:
         """How many left by each exit since the file was begun. (Buried ones that are still here are in `counts`.)"""
-        return self._look(looking.tallies)
+        return self._look(looking.outcome_counts)
 
     def class_counts(self) -> dict[str, int]:
         """Predicted objects (or labels) of each class in all datapoints ever accepted."""
         return self._look(looking.class_counts)
 
-    def items(self, state: State | None = None, limit: int = 100) -> list[Listed]:
+    def list_rows(self, state: State | None = None, limit: int = 100) -> list[RowInfo]:
         """The oldest `limit` rows, of one state or of all."""
-        return self._look(lambda cursor: looking.listed(cursor, state, limit))
+        return self._look(lambda cursor: looking.list_rows(cursor, state, limit))
 
-    def used(self) -> tuple[Used, ...]:
+    def quota_usage(self) -> tuple[AccountUsage, ...]:
         """Credits used in the windows that are open."""
-        return self._look(lambda cursor: self._limits.used(cursor, self._clock.now()))
+        return self._look(lambda cursor: self._limits.usage(cursor, self._clock.now()))
 
     def _look(self, look: Callable[[sqlite3.Cursor], T]) -> T:
         try:
             with self._readers.cursor() as cursor:
                 return look(cursor)
-        except (*FAILURES, ValueError, TypeError) as error:
-            if isinstance(error, FAILURES) and not is_damage(error):
+        except (*STORAGE_ERRORS, ValueError, TypeError) as error:
+            if isinstance(error, STORAGE_ERRORS) and not is_damage(error):
                 raise SpoolBroken(f"{self.path} can't be read: {error}") from None
         # Whoever writes looks again, and mends what is damaged.
         return self._write.call(lambda cursor, _: look(cursor), refusable=True)
 
     @property
-    def health(self) -> Health:
+    def health(self) -> SpoolHealth:
         health = self._write.health
         return (
-            health if health.problem is not None or self._full is None else Health(f"the spool is full: {self._full}")
+            health
+            if health.problem is not None or self._full is None
+            else SpoolHealth(f"the spool is full: {self._full}")
         )
 
     @property

@@ -16,16 +16,16 @@ from framesift.spool import integrity as soundness
 from framesift.spool import repair as mending
 from framesift.spool import rows, salvage, schema, space
 from framesift.spool import wal as log
-from framesift.spool.database import Reserve, Trouble, trouble
-from framesift.spool.read_connections import Readers
-from framesift.spool.records import Report, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
+from framesift.spool.database import DiskReserve, FailureKind, failure_kind
+from framesift.spool.read_connections import ReadConnections
+from framesift.spool.records import EventReporter, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 
 PRUNE_EVERY_S = 60.0
 VERIFY_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SpoolBounds:
     """max_bytes: what live pages and the log stay under. min_free_bytes: what stays free on the disk. max_attempts:
     after so many a datapoint is buried."""
 
@@ -35,7 +35,7 @@ class Bounds:
 
 
 @dataclass(eq=False)
-class Opening:
+class SpoolFile:
     """The file of one spool, and the lock on it.
 
     held: ids that workers of this process hold; whatever else is `sending` belongs to nobody. Only the writer's thread
@@ -43,16 +43,16 @@ class Opening:
     """
 
     path: Path
-    bounds: Bounds
+    bounds: SpoolBounds
     clock: Clock
     limits: LocalLimits
-    readers: Readers
-    report: Report
-    held: set[str] = field(default_factory=set)
+    readers: ReadConnections
+    report: EventReporter
+    sending_ids: set[str] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.reserve = Reserve(self.path)
+        self.reserve = DiskReserve(self.path)
         self._dealt_with = False  # the damage that the writer has met
         self._lock: int | None = None
         self._pruned_s = self._verified_s = self.clock.monotonic()
@@ -60,10 +60,10 @@ class Opening:
     def lock(self) -> None:
         for _ in range(2):
             try:
-                self._lock = file.lock(self.path, self.clock, self.stop)
+                self._lock = file.acquire_lock(self.path, self.clock, self.stop)
                 return
             except OSError as error:
-                if not self.reserve.give_up():
+                if not self.reserve.release():
                     raise SpoolBroken(f"{self.path}: {error.strerror}, so it can't be locked") from None
         raise SpoolInUse(f"{self.path} can't be locked")
 
@@ -76,36 +76,36 @@ class Opening:
         """The first connection, or none and why: the disk can't be written to at this moment."""
         damaged = False
         error: Exception | None = None
-        kind = Trouble.BUG
+        kind = FailureKind.BUG
         with contextlib.suppress(OSError):  # a disk that can't be written to now keeps what is committed
-            if log.mend(file.beside(self.path, "-wal")):
-                self.report("spool_mended", {"path": str(file.beside(self.path, "-wal"))})
+            if log.repair_flipped_bits(file.sibling_path(self.path, "-wal")):
+                self.report("spool_mended", {"path": str(file.sibling_path(self.path, "-wal"))})
         for _ in range(3):
             try:
                 return self.reopen(damaged), None
             except (SpoolTooNew, SpoolUnusable):
                 raise
-            except file.FAILURES as found:
+            except file.STORAGE_ERRORS as found:
                 error = found
-                kind = trouble(found)
-            if kind is Trouble.BUG:
+                kind = failure_kind(found)
+            if kind is FailureKind.BUG:
                 raise error
-            damaged |= kind is Trouble.CORRUPT
-            if kind in (Trouble.FULL, Trouble.READ_ONLY):  # the latter is also what a lack of inodes looks like
-                self.reserve.give_up()
+            damaged |= kind is FailureKind.CORRUPT
+            if kind in (FailureKind.FULL, FailureKind.READ_ONLY):  # the latter is also what a lack of inodes looks like
+                self.reserve.release()
         self.report("spool_failed", {"why": f"{kind.value} ({error})"})
         return None, f"{kind.value} ({error})"
 
     def reopen(self, damaged: bool) -> sqlite3.Connection:
         """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
         does, and sqlite3.Error and OSError where it may be otherwise in a while."""
-        salvage.finish(self.path)
+        salvage.finish_interrupted(self.path)
         is_new = damaged and not self._dealt_with and self._replaced()
         self._dealt_with = damaged  # what fails from here on fails with another file, which must not be moved aside
         try:
             connection = self._connection(is_new)
-        except file.FAILURES as error:
-            self._dealt_with &= trouble(error) is not Trouble.CORRUPT
+        except file.STORAGE_ERRORS as error:
+            self._dealt_with &= failure_kind(error) is not FailureKind.CORRUPT
             raise
         self._dealt_with = False
         return connection
@@ -115,9 +115,9 @@ class Opening:
         try:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
-            buried = rows.recover(cursor, self.bounds.max_attempts, self.held)
-            if not self.held:  # else this is no start: what is on its way is still on its way
-                self.limits.sent(cursor, None, self.clock.now())
+            buried = rows.release_interrupted(cursor, self.bounds.max_attempts, self.sending_ids)
+            if not self.sending_ids:  # else this is no start: what is on its way is still on its way
+                self.limits.record_send_end(cursor, None, self.clock.now())
             cursor.execute("COMMIT")
             # Proof that it can be written to: a change of nothing, but with an fsync.
             cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
@@ -126,12 +126,12 @@ class Opening:
             raise
         if buried:
             self.report("spool_buried", {"datapoints": buried, "why": "the program ended during each attempt"})
-        self.readers.renew()
-        self.limits.forget()
+        self.readers.reset()
+        self.limits.clear_cache()
         return connection
 
     def _connect(self, is_new: bool) -> sqlite3.Connection:
-        file.check(self.path)
+        file.check_format(self.path)
         connection = file.connect(self.path, self.bounds.max_bytes)
         try:
             if not is_new:
@@ -143,14 +143,14 @@ class Opening:
 
     def _replaced(self) -> bool:
         """Puts a damaged file right. False where that took but one bit, True where it took a new file."""
-        if mending.mend(self.path):
+        if mending.repair_one_bit(self.path):
             self.report("spool_mended", {"path": str(self.path)})
             return False
         bounds = self.bounds
         salvage.salvage(self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, self.clock.now(), self.report)
         return True
 
-    def measure(self, connection: sqlite3.Connection, needed_bytes: int) -> space.Space:
+    def measure_space(self, connection: sqlite3.Connection, needed_bytes: int) -> space.SpaceBudget:
         return space.measure(
             connection,
             self.path,
@@ -159,8 +159,8 @@ class Opening:
             min_free_bytes=self.bounds.min_free_bytes,
         )
 
-    def tidy(self, connection: sqlite3.Connection) -> None:
-        self.reserve.make(self.bounds.min_free_bytes)
+    def maintain(self, connection: sqlite3.Connection) -> None:
+        self.reserve.allocate(self.bounds.min_free_bytes)
         now_s = self.clock.monotonic()
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
             self._pruned_s = now_s

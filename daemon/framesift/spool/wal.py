@@ -31,7 +31,7 @@ _LONGEST_BYTES = 2**30  # far beyond any bound of ours: it is no log of a spool
 Sums = tuple[int, int]
 
 
-def mend(path: Path) -> bool:
+def repair_flipped_bits(path: Path) -> bool:
     """Puts flipped bits of the log right, one in each frame at most; whether there was any. Nobody may have it open.
     Raises OSError."""
     if path.is_symlink() or not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:

@@ -18,34 +18,36 @@ from typing import Protocol
 
 import h11
 
-from framesift.status.pages import Answer, Pages, path_of, text
+from framesift.status.pages import StatusAnswer, StatusPages, path_of, text_answer
 
-WITHIN_S = 10.0  # for a stranger's request, and for taking in an answer
+REQUEST_WITHIN_S = 10.0  # for a stranger's request, and for taking in an answer
 IDLE_S = 5.0  # for the next request on the same connection
 _ANSWER_WITHIN_S = 30.0
 _LONGEST_HEAD_BYTES = 16 << 10
 
 
-class Host(Protocol):
+class ClientOwner(Protocol):
     """Who decides how many clients there are."""
 
-    def is_guest(self, client: Client) -> None:
+    def set_verified(self, client: StatusClient) -> None:
         """It has shown a request that is permitted, and is answered."""
 
-    def is_stranger(self, client: Client) -> None:
+    def set_unverified(self, client: StatusClient) -> None:
         """It is answered; what comes next, nobody knows."""
 
-    def prepare(self, client: Client, path: str) -> None:
+    def render(self, client: StatusClient, path: str) -> None:
         """Makes an answer that takes time, and hands it to the client's `send`."""
 
-    def left(self, client: Client, connection: socket.socket) -> None:
+    def remove(self, client: StatusClient, connection: socket.socket) -> None:
         """It is gone. The connection is still to be closed."""
 
 
-class Client:
+class StatusClient:
     """since_s: when it came, or its last answer was sent. until_s: when it is to be cut, by the loop's time."""
 
-    def __init__(self, connection: socket.socket, host: Host, pages: Pages, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, connection: socket.socket, host: ClientOwner, pages: StatusPages, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._socket = connection
         self._host = host
         self._pages = pages
@@ -58,7 +60,7 @@ class Client:
         self._out = b""
         self.is_closed = False
         self.since_s = loop.time()
-        self.until_s = self.since_s + WITHIN_S
+        self.deadline_s = self.since_s + REQUEST_WITHIN_S
         connection.setblocking(False)
         loop.add_reader(connection, self.read)
 
@@ -77,7 +79,7 @@ class Client:
         elif not content:
             self.close()
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: StatusAnswer) -> None:
         """Answers the request; nothing if the client has gone."""
         if self.is_closed:
             return
@@ -99,7 +101,7 @@ class Client:
             self.is_closed = True
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
-            self._host.left(self, self._socket)
+            self._host.remove(self, self._socket)
 
     def _go_on(self) -> None:
         """Answers the next request, if all of it is here."""
@@ -111,7 +113,7 @@ class Client:
                 self._last = not isinstance(self._http.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError:
             self._last = True
-            self.send(text("Invalid HTTP request received.", 400))
+            self.send(text_answer("Invalid HTTP request received.", 400))
             return
         if isinstance(event, h11.Request):
             self._method = event.method
@@ -126,13 +128,13 @@ class Client:
 
     def _answer(self, path: str) -> None:
         self._is_guest = True
-        self._host.is_guest(self)
-        if self._pages.takes_time(path):
-            self.until_s = self._loop.time() + _ANSWER_WITHIN_S
+        self._host.set_verified(self)
+        if self._pages.is_slow(path):
+            self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
             self._loop.remove_reader(self._socket)
-            self._host.prepare(self, path)
+            self._host.render(self, path)
         else:
-            self.until_s = self._loop.time() + WITHIN_S
+            self.deadline_s = self._loop.time() + REQUEST_WITHIN_S
             self.send(self._pages.answer(path))
 
     def _write(self) -> None:
@@ -159,5 +161,5 @@ class Client:
         if self._is_guest:
             self._is_guest = False
             self.since_s = self._loop.time()
-            self.until_s = self.since_s + IDLE_S
-            self._host.is_stranger(self)
+            self.deadline_s = self.since_s + IDLE_S
+            self._host.set_unverified(self)

@@ -13,12 +13,12 @@ import os
 import socket
 import threading
 
-from framesift.status.client import Client
-from framesift.status.pages import Answer, Pages, text
+from framesift.status.client import StatusClient
+from framesift.status.pages import StatusAnswer, StatusPages, text_answer
 
-MOST_STRANGERS = 256
+MAX_UNVERIFIED = 256
 # Nobody is sent away before: a client needs a moment between its connection and its request.
-LEAST_S = 0.05
+MIN_STAY_S = 0.05
 _ACCEPTED_AT_ONCE = 128
 _REST_S = 0.1  # where no descriptor is free
 _SWEEP_S = 0.5
@@ -29,16 +29,16 @@ _MADE_IN_A_SECOND = 4.0
 _DISMISS_WITHIN_S = 1.0
 
 
-class Hall:
+class StatusClients:
     """For the loop's thread."""
 
-    def __init__(self, listening: socket.socket, pages: Pages, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, listening: socket.socket, pages: StatusPages, loop: asyncio.AbstractEventLoop) -> None:
         self._listening = listening
         self._pages = pages
         self._loop = loop
-        self._strangers: dict[Client, None] = {}  # the oldest first
-        self._guests: dict[Client, None] = {}
-        self._waiting: dict[str, list[Client]] = {}
+        self._strangers: dict[StatusClient, None] = {}  # the oldest first
+        self._guests: dict[StatusClient, None] = {}
+        self._waiting: dict[str, list[StatusClient]] = {}
         self._making: set[str] = set()
         self._paced = _MADE_AT_ONCE  # how many pages may be made now
         self._paced_s = loop.time()
@@ -66,22 +66,22 @@ class Hall:
 
     # --- what clients tell ----------------------------------------------------------------------------------------
 
-    def is_guest(self, client: Client) -> None:
+    def set_verified(self, client: StatusClient) -> None:
         self._strangers.pop(client, None)
         if len(self._guests) >= _MOST_GUESTS:
             next(iter(self._guests)).close()
         self._guests[client] = None
 
-    def is_stranger(self, client: Client) -> None:
+    def set_unverified(self, client: StatusClient) -> None:
         self._guests.pop(client, None)
         self._strangers[client] = None
 
-    def prepare(self, client: Client, path: str) -> None:
+    def render(self, client: StatusClient, path: str) -> None:
         waiting = [other for other in self._waiting.get(path, ()) if not other.is_closed]
         self._waiting[path] = [*waiting, client]
         self._make_next()
 
-    def left(self, client: Client, connection: socket.socket) -> None:
+    def remove(self, client: StatusClient, connection: socket.socket) -> None:
         self._strangers.pop(client, None)
         self._guests.pop(client, None)
         if self._spare is None and self._listening.fileno() >= 0:
@@ -98,7 +98,7 @@ class Hall:
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            if len(self._strangers) >= MOST_STRANGERS:
+            if len(self._strangers) >= MAX_UNVERIFIED:
                 young_s = self._send_away_oldest()
                 if young_s > 0:
                     self._rest(young_s)
@@ -116,7 +116,7 @@ class Hall:
                     self._rest(_REST_S)
                     return
                 continue
-            client = Client(connection, self, self._pages, self._loop)
+            client = StatusClient(connection, self, self._pages, self._loop)
             self._strangers[client] = None
             client.read()
 
@@ -126,7 +126,7 @@ class Hall:
         oldest.read()  # its request may have come this instant: then it is the oldest no more
         if oldest is not next(iter(self._strangers), None):
             return 0.0
-        young_s = oldest.since_s + LEAST_S - self._loop.time()
+        young_s = oldest.since_s + MIN_STAY_S - self._loop.time()
         if young_s <= 0:
             oldest.close()
         return max(0.0, young_s)
@@ -143,7 +143,7 @@ class Hall:
     def _sweep(self) -> None:
         now_s = self._loop.time()
         for client in [*self._strangers, *self._guests]:
-            if client.until_s <= now_s:
+            if client.deadline_s <= now_s:
                 client.close()
         if self._spare is None:
             with contextlib.suppress(OSError):
@@ -169,18 +169,18 @@ class Hall:
             try:
                 thread.start()
             except RuntimeError:  # the system gives us no more of them
-                self._made(path, clients, text("Service Unavailable", 503))
+                self._made(path, clients, text_answer("Service Unavailable", 503))
 
     def _make_later(self) -> None:
         self._later = None
         self._make_next()
 
-    def _make(self, path: str, clients: list[Client]) -> None:
+    def _make(self, path: str, clients: list[StatusClient]) -> None:
         answer = self._pages.answer(path)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._made, path, clients, answer)
 
-    def _made(self, path: str, clients: list[Client], answer: Answer) -> None:
+    def _made(self, path: str, clients: list[StatusClient], answer: StatusAnswer) -> None:
         self._making.discard(path)
         for client in clients:
             client.send(answer)

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from framesift.status.clients import Hall
-from framesift.status.pages import Pages
+from framesift.status.clients import StatusClients
+from framesift.status.pages import StatusPages
 from framesift.telemetry import Condition, Telemetry
 
 # Whoever comes while others are accepted waits here; where this is full, the kernel lets nobody in for a second.
@@ -25,7 +25,7 @@ class StatusUnavailable(OSError):
     """The address can't be listened at; the text names it and says why."""
 
 
-class Window(Protocol):
+class StatusAddress(Protocol):
     """Where to listen, and what to ask for: `status` of the settings."""
 
     @property
@@ -43,12 +43,12 @@ class StatusServer:
     anything. spool: the path by which a reader knows whose daemon this is."""
 
     def __init__(
-        self, window: Window, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]], spool: Path
+        self, window: StatusAddress, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]], spool: Path
     ) -> None:
         self._window = window
         self._telemetry = telemetry
         token = None if window.token is None else window.token.get_secret_value()
-        self._pages = Pages(telemetry, silent, token, window.host, spool.resolve())
+        self._pages = StatusPages(telemetry, silent, token, window.host, spool.resolve())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -87,7 +87,7 @@ class StatusServer:
 
     def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         try:
-            loop.run_until_complete(Hall(listening, self._pages, loop).serve(self._end))
+            loop.run_until_complete(StatusClients(listening, self._pages, loop).serve(self._end))
         except BaseException as error:  # noqa: BLE001  # a window that broke must not take the house down
             self._telemetry.error("status_page_failed", cause=error)
             self._telemetry.health.set("status page", Condition.DEGRADED, "it broke, and is back after a restart")

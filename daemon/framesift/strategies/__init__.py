@@ -24,19 +24,19 @@ from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 from framesift.strategies.random import RandomOptions
-from framesift.strategies.strategy import Match, ModelFacts, SamplingOptions, Strategy, unknown_classes
+from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, unknown_class_problems
 from framesift.strategies.uncertainty import UncertaintyOptions
 
 __all__ = [
     "AcceptedClasses",
+    "CommonStrategyOptions",
     "Match",
     "ModelFacts",
     "NearDuplicateOptions",
-    "SamplingOptions",
     "Strategy",
     "StrategyOptions",
-    "nameless",
-    "problems",
+    "class_name_problems",
+    "strategy_problems",
 ]
 
 # The table: a policy's `type` chooses the options, and the options begin the strategy.
@@ -52,20 +52,20 @@ StrategyOptions = Annotated[
 ]
 
 
-def problems(
+def strategy_problems(
     strategies: Sequence[StrategyOptions],
     task: Task | None,
     class_names: tuple[str, ...] | None,
     *,
     stub: bool,
-    unnamed: str = "",
+    class_names_advice: str = "",
 ) -> tuple[str, ...]:
     """What is worth a warning at the start: strategies that can never match this model, classes that it doesn't have.
 
     task, class_names: the model's, None where it doesn't say. stub: whether the model is the null model.
     unnamed: how its classes would get names, "" where they have some or may have.
     """
-    model = ModelFacts(task, class_names, stub, unnamed)
+    model = ModelFacts(task, class_names, stub, class_names_advice)
     found = []
     for options in strategies:
         found += [_of(options, problem) for problem in options.problems(model)]
@@ -77,14 +77,16 @@ def problems(
     return tuple(found)
 
 
-def nameless(strategies: Sequence[StrategyOptions], unnamed: str) -> tuple[str, ...]:
+def class_name_problems(strategies: Sequence[StrategyOptions], class_names_advice: str) -> tuple[str, ...]:
     """Those of the `problems` that no policy can be meant to have: classes are selected by names that they don't have.
 
     unnamed: how they would get them, "" where they have some or may have.
     """
-    model = ModelFacts(None, None, stub=False, unnamed=unnamed)
+    model = ModelFacts(None, None, stub=False, class_names_advice=class_names_advice)
     selected = ((options, getattr(options, "selected_class_names", None)) for options in strategies)
-    return tuple(_of(options, problem) for options, names in selected for problem in unknown_classes(model, names))
+    return tuple(
+        _of(options, problem) for options, names in selected for problem in unknown_class_problems(model, names)
+    )
 
 
 def _of(options: StrategyOptions, problem: str) -> str:

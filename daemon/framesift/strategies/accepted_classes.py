@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from framesift.prediction.prediction import Prediction, predicted_classes
+from framesift.prediction.prediction import Prediction, count_classes
 
 
 class AcceptedClasses:
@@ -20,7 +20,7 @@ class AcceptedClasses:
     def add(self, prediction: Prediction) -> None:
         """Told of a prediction whose frame was accepted."""
         with self._lock:
-            self._counts.update(predicted_classes(prediction))
+            self._counts.update(count_classes(prediction))
 
     def count(self, class_name: str) -> int:
         with self._lock:

@@ -12,33 +12,33 @@ from framesift.config.schema import Fraction, Text
 from framesift.frame import Frame
 from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
-from framesift.strategies.close_to_threshold import is_near
+from framesift.strategies.close_to_threshold import any_class_near
 from framesift.strategies.strategy import (
+    CommonStrategyOptions,
     Match,
     ModelFacts,
-    SamplingOptions,
     Strategy,
-    never_drawn,
-    unknown_classes,
-    unsuited,
+    task_problems,
+    unknown_class_problems,
+    zero_share_problem,
 )
 
 # The platform's own rule: near 0.5 by less than 1, which every confidence from 0 up to 1 is.
 THRESHOLD, EPSILON = 0.5, 1.0
 
 
-class ClassesBasedOptions(SamplingOptions):
+class ClassesBasedOptions(CommonStrategyOptions):
     type: Literal["classes_based"]
     selected_class_names: Annotated[tuple[Text, ...], Field(description="The classes that are collected.")]
     probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
 
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
-        return ClassesBased(self, chance)
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return ClassesBased(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
-        yield from unsuited(model, frozenset({Task.CLASSIFICATION}))
-        yield from never_drawn("probability", self.probability)
-        yield from unknown_classes(model, self.selected_class_names)
+        yield from task_problems(model, frozenset({Task.CLASSIFICATION}))
+        yield from zero_share_problem("probability", self.probability)
+        yield from unknown_class_problems(model, self.selected_class_names)
         if not self.selected_class_names:
             yield "can never match: selected_class_names is an empty list"
 
@@ -46,15 +46,17 @@ class ClassesBasedOptions(SamplingOptions):
 class ClassesBased:
     """The top class, or any predicted class of many labels, is selected; then one draw."""
 
-    def __init__(self, options: ClassesBasedOptions, chance: random.Random) -> None:
+    def __init__(self, options: ClassesBasedOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = chance
+        self._chance = rng
 
-    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         if not isinstance(prediction, Classification | MultiLabel):
             return None
         selected = self._options.selected_class_names
-        if not is_near(prediction, threshold=THRESHOLD, epsilon=EPSILON, selected=selected, only_top_classes=True):
+        if not any_class_near(
+            prediction, threshold=THRESHOLD, epsilon=EPSILON, selected_class_names=selected, only_top_classes=True
+        ):
             return None
         return self._match if self._chance.random() < self._options.probability else None

@@ -25,20 +25,20 @@ from framesift.prediction.prediction import (
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,
+    CommonStrategyOptions,
     Match,
     ModelFacts,
-    SamplingOptions,
     Strategy,
-    allowed,
-    never_drawn,
-    unknown_classes,
-    unsuited,
+    is_selected,
+    task_problems,
+    unknown_class_problems,
+    zero_share_problem,
 )
 
 TASKS = DETECTION_TASKS | {Task.CLASSIFICATION}
 
 
-class CloseToThresholdOptions(SamplingOptions):
+class CloseToThresholdOptions(CommonStrategyOptions):
     type: Literal["close_to_threshold"]
     threshold: Annotated[Fraction, Field(description="The confidence around which frames are collected.")]
     epsilon: Annotated[Fraction, Field(description="How far from it a confidence may lie; less than this, not equal.")]
@@ -53,13 +53,13 @@ class CloseToThresholdOptions(SamplingOptions):
         bool, Field(description="Classification: look only at the top class, or at the classes that were predicted.")
     ] = True
 
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
-        return CloseToThreshold(self, chance)
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return CloseToThreshold(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
-        yield from unsuited(model, TASKS)
-        yield from never_drawn("probability", self.probability)
-        yield from unknown_classes(model, self.selected_class_names)
+        yield from task_problems(model, TASKS)
+        yield from zero_share_problem("probability", self.probability)
+        yield from unknown_class_problems(model, self.selected_class_names)
         if self.minimum_objects_close_to_threshold > 0 or model.task is Task.CLASSIFICATION:
             if self.epsilon == 0:
                 yield "can never match: epsilon is 0, and no confidence is less than 0 away from the threshold"
@@ -68,12 +68,12 @@ class CloseToThresholdOptions(SamplingOptions):
 
 
 class CloseToThreshold:
-    def __init__(self, options: CloseToThresholdOptions, chance: random.Random) -> None:
+    def __init__(self, options: CloseToThresholdOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = chance
+        self._chance = rng
 
-    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         if not self._holds(prediction):
             return None
         return self._match if self._chance.random() < self._options.probability else None
@@ -86,33 +86,37 @@ class CloseToThreshold:
                 return False
             near = sum(self._wanted(d.class_name, d.confidence) for d in prediction.objects)
             return near >= self._options.minimum_objects_close_to_threshold
-        return is_near(
+        return any_class_near(
             prediction,
             threshold=self._options.threshold,
             epsilon=self._options.epsilon,
-            selected=self._options.selected_class_names,
+            selected_class_names=self._options.selected_class_names,
             only_top_classes=self._options.only_top_classes,
         )
 
     def _wanted(self, class_name: str, confidence: float) -> bool:
-        return allowed(class_name, self._options.selected_class_names) and (
+        return is_selected(class_name, self._options.selected_class_names) and (
             abs(confidence - self._options.threshold) < self._options.epsilon
         )
 
 
-def is_near(
+def any_class_near(
     prediction: Classification | MultiLabel,
     *,
     threshold: float,
     epsilon: float,
-    selected: ClassNames,
+    selected_class_names: ClassNames,
     only_top_classes: bool,
 ) -> bool:
     """Whether a class of `selected` is near the threshold: with `only_top_classes` the one label, or one of those that
     were predicted; otherwise any of all scores."""
     if isinstance(prediction, Classification) and only_top_classes:
-        return allowed(prediction.top, selected) and abs(prediction.confidence - threshold) < epsilon
+        return (
+            is_selected(prediction.top_class, selected_class_names) and abs(prediction.confidence - threshold) < epsilon
+        )
     scores = prediction.scores
     if isinstance(prediction, MultiLabel) and only_top_classes:
         scores = tuple(score for score in scores if score.class_name in prediction.predicted)
-    return any(allowed(s.class_name, selected) and abs(s.confidence - threshold) < epsilon for s in scores)
+    return any(
+        is_selected(s.class_name, selected_class_names) and abs(s.confidence - threshold) < epsilon for s in scores
+    )

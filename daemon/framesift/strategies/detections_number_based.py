@@ -14,21 +14,21 @@ from framesift.prediction.prediction import DETECTION_TASKS, Detections, Predict
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,
+    CommonStrategyOptions,
     Match,
     ModelFacts,
-    SamplingOptions,
     Strategy,
-    allowed,
-    never_drawn,
-    unknown_classes,
-    unsuited,
+    is_selected,
+    task_problems,
+    unknown_class_problems,
+    zero_share_problem,
 )
 
 # The platform's own rule: only confidences within 1 of 0.5 count, which every confidence from 0 up to 1 does.
 THRESHOLD, EPSILON = 0.5, 1.0
 
 
-class DetectionsNumberBasedOptions(SamplingOptions):
+class DetectionsNumberBasedOptions(CommonStrategyOptions):
     type: Literal["detections_number_based"]
     probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
     selected_class_names: Annotated[
@@ -43,13 +43,13 @@ class DetectionsNumberBasedOptions(SamplingOptions):
             raise ValueError(f"more_than ({self.more_than}) must be less than less_than ({self.less_than})")
         return self
 
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
-        return DetectionsNumberBased(self, chance)
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return DetectionsNumberBased(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
-        yield from unsuited(model, DETECTION_TASKS)
-        yield from never_drawn("probability", self.probability)
-        yield from unknown_classes(model, self.selected_class_names)
+        yield from task_problems(model, DETECTION_TASKS)
+        yield from zero_share_problem("probability", self.probability)
+        yield from unknown_class_problems(model, self.selected_class_names)
         least = 0 if self.more_than is None else self.more_than + 1
         if self.less_than is not None and least >= self.less_than:
             bounds = f"more than {self.more_than} and " if self.more_than is not None else ""
@@ -59,17 +59,17 @@ class DetectionsNumberBasedOptions(SamplingOptions):
 
 
 class DetectionsNumberBased:
-    def __init__(self, options: DetectionsNumberBasedOptions, chance: random.Random) -> None:
+    def __init__(self, options: DetectionsNumberBasedOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = chance
+        self._chance = rng
 
-    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
         selected = self._options.selected_class_names
         count = sum(
-            allowed(d.class_name, selected) and abs(d.confidence - THRESHOLD) < EPSILON for d in prediction.objects
+            is_selected(d.class_name, selected) and abs(d.confidence - THRESHOLD) < EPSILON for d in prediction.objects
         )
         if self._options.less_than is not None and count >= self._options.less_than:
             return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from framesift.config.schema import Closed, Fraction
+from framesift.config.schema import Fraction, StrictModel
 from framesift.frame import Pixels
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
 
@@ -23,15 +23,15 @@ WIDTH, HEIGHT = 16, 12
 # Area averaging a large picture reads every pixel of it; a bilinear step to this size first costs a twentieth.
 _STEP_WIDTH, _STEP_HEIGHT = 256, 144
 
-FIRST_THRESHOLD = 0.0125
-DISTANCES_TO_CALIBRATE = 500
+INITIAL_THRESHOLD = 0.0125
+CALIBRATION_DISTANCES = 500
 PERCENTILE = 95
 MARGIN = 1.2
 
 Signature = NDArray[np.float32]
 
 
-class NearDuplicateOptions(Closed):
+class NearDuplicateOptions(StrictModel):
     """threshold: distance (0 to 1) up to which two frames are alike, or auto: learnt from each stream's own noise.
     memory: how many accepted frames are remembered per stream."""
 
@@ -59,7 +59,7 @@ def distance(one: Signature, other: Signature) -> float:
     return float(np.abs(one - other).mean())
 
 
-class Memory:
+class SignatureMemory:
     """The signatures of accepted frames of one stream; when it is full the least recently matched one goes."""
 
     def __init__(self, size: int) -> None:
@@ -68,7 +68,7 @@ class Memory:
         self._now = 0
         self._count = 0
 
-    def knows(self, new: Signature, threshold: float) -> bool:
+    def contains_similar(self, new: Signature, threshold: float) -> bool:
         """Whether a remembered signature lies within `threshold` of `new`. The nearest one counts as matched now."""
         if self._count == 0:
             return False
@@ -79,7 +79,7 @@ class Memory:
         self._touch(nearest)
         return True
 
-    def remember(self, accepted: Signature) -> None:
+    def add(self, accepted: Signature) -> None:
         if self._count < len(self._signatures):
             slot = self._count
             self._count += 1
@@ -88,10 +88,10 @@ class Memory:
         self._signatures[slot] = accepted
         self._touch(slot)
 
-    def adopt(self, other: Memory) -> None:
+    def copy_from(self, other: SignatureMemory) -> None:
         """Remembers what `other` does, in its order."""
         for slot in np.argsort(other._used_at[: other._count]):
-            self.remember(other._signatures[slot])
+            self.add(other._signatures[slot])
 
     def __len__(self) -> int:
         return self._count
@@ -101,7 +101,7 @@ class Memory:
         self._used_at[slot] = self._now
 
 
-class Noise:
+class NoiseEstimate:
     """How far apart consecutive frames of a stream lie when nothing happens: the measure of the `auto` threshold.
 
     The threshold is MARGIN times the 95th percentile of the first 500 distances of consecutive frames with the same
@@ -109,13 +109,13 @@ class Noise:
     """
 
     def __init__(self) -> None:
-        self.threshold = FIRST_THRESHOLD
+        self.threshold = INITIAL_THRESHOLD
         self._distances: list[float] = []
         self._before: tuple[Signature, object] | None = None
 
     @property
     def calibrating(self) -> bool:
-        return len(self._distances) < DISTANCES_TO_CALIBRATE
+        return len(self._distances) < CALIBRATION_DISTANCES
 
     def observe(self, new: Signature, prediction: Prediction) -> None:
         """Every frame while calibrating, in order."""
@@ -126,7 +126,7 @@ class Noise:
                 self.threshold = MARGIN * float(np.percentile(self._distances, PERCENTILE))
         self._before = (new, content)
 
-    def restart(self) -> None:
+    def recalibrate(self) -> None:
         """The stream is not the same any more. What was learnt stays in force until enough is learnt anew: for a
         camera that merely reconnected it is right, and otherwise no worse than the first guess."""
         self._distances = []
@@ -137,7 +137,7 @@ def _content(prediction: Prediction) -> object:
     if isinstance(prediction, Detections):
         return len(prediction.objects)
     if isinstance(prediction, Classification):
-        return prediction.top
+        return prediction.top_class
     if isinstance(prediction, MultiLabel):
         return frozenset(prediction.predicted)
     return None

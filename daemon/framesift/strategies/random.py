@@ -12,27 +12,27 @@ from framesift.config.schema import Fraction
 from framesift.frame import Frame
 from framesift.prediction.prediction import Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
-from framesift.strategies.strategy import Match, ModelFacts, SamplingOptions, Strategy, never_drawn
+from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, zero_share_problem
 
 
-class RandomOptions(SamplingOptions):
+class RandomOptions(CommonStrategyOptions):
     type: Literal["random"]
     traffic_percentage: Annotated[Fraction, Field(description="The share of frames, 0 to 1 (1 is every frame).")]
 
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
-        return Random(self, chance)
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        return Random(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:  # noqa: ARG002 - the signature of all
-        yield from never_drawn("traffic_percentage", self.traffic_percentage)
+        yield from zero_share_problem("traffic_percentage", self.traffic_percentage)
 
 
 class Random:
     """Exactly one draw for every frame."""
 
-    def __init__(self, options: RandomOptions, chance: random.Random) -> None:
+    def __init__(self, options: RandomOptions, rng: random.Random) -> None:
         self._match = Match(options.name)
         self._share = options.traffic_percentage
-        self._chance = chance
+        self._chance = rng
 
-    def consider(self, _frame: Frame, _prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, _prediction: Prediction, /) -> Match | None:
         return self._match if self._chance.random() < self._share else None

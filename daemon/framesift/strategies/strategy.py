@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from framesift.config.schema import Closed, Limits, Tag, Text
+from framesift.config.schema import StrictModel, Tag, Text, WindowLimits
 from framesift.frame import Frame
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -40,28 +40,28 @@ class ModelFacts:
     task: Task | None
     class_names: tuple[str, ...] | None
     stub: bool
-    unnamed: str = ""
+    class_names_advice: str = ""
 
 
 class Strategy(Protocol):
     """One sampling rule at work on one stream, called by one thread, for every frame in order."""
 
-    def consider(self, frame: Frame, prediction: Prediction, /) -> Match | None: ...
+    def evaluate(self, frame: Frame, prediction: Prediction, /) -> Match | None: ...
 
 
-class SamplingOptions(Closed):
+class CommonStrategyOptions(StrictModel):
     """The options that every strategy has."""
 
     name: Annotated[Text, Field(description="Unique in the policy; limits are counted under this name.")]
     tags: Annotated[tuple[Tag, ...], Field(description="Put on what this strategy collects.")] = ()
-    limits: Annotated[Limits, Field(description="How many images it may collect; none: any number.")] = ()
+    limits: Annotated[WindowLimits, Field(description="How many images it may collect; none: any number.")] = ()
     near_duplicate: Annotated[
         NearDuplicateOptions | None,
         Field(description="Refuse what looks like an accepted frame. Absent: as the policy says; null: never."),
     ] = None
 
     @abstractmethod
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:
         """The strategy at its start. chance: its own generator. accepted: what was accepted so far, of all streams."""
 
     @abstractmethod
@@ -69,11 +69,11 @@ class SamplingOptions(Closed):
         """Why this strategy can't do with this model what its author expects; nothing if all is well."""
 
 
-def allowed(class_name: str, selected: ClassNames) -> bool:
+def is_selected(class_name: str, selected: ClassNames) -> bool:
     return selected is None or class_name in selected
 
 
-def unsuited(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
+def task_problems(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
     """The problem of a strategy that needs the predictions of one of `tasks`."""
     if model.stub:
         yield "can never match: the stub model predicts nothing (random is the strategy that suits it)"
@@ -82,13 +82,13 @@ def unsuited(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
         yield f"can never match: the model's task is {model.task}, and this strategy is for {names}"
 
 
-def unknown_classes(model: ModelFacts, selected: ClassNames) -> Iterator[str]:
+def unknown_class_problems(model: ModelFacts, selected: ClassNames) -> Iterator[str]:
     """A problem for each selected class that the model does not have."""
-    if model.unnamed:
+    if model.class_names_advice:
         named = [name for name in dict.fromkeys(selected or ()) if not _MADE_UP.fullmatch(name)]
         if named:
             names = ", ".join(map(repr, named))
-            yield f"names {names}, but the model's classes have no names: {model.unnamed}"
+            yield f"names {names}, but the model's classes have no names: {model.class_names_advice}"
         return
     if selected is None or model.class_names is None or model.stub:
         return
@@ -98,6 +98,6 @@ def unknown_classes(model: ModelFacts, selected: ClassNames) -> Iterator[str]:
             yield f"the model has no class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def never_drawn(key: str, probability: float) -> Iterator[str]:
+def zero_share_problem(key: str, probability: float) -> Iterator[str]:
     if probability == 0:
         yield f"can never match: {key} is 0"

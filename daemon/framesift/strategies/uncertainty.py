@@ -28,21 +28,21 @@ from framesift.prediction.prediction import DETECTION_TASKS, Classification, Det
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,
+    CommonStrategyOptions,
     Match,
     ModelFacts,
-    SamplingOptions,
     Strategy,
-    allowed,
-    never_drawn,
-    unknown_classes,
-    unsuited,
+    is_selected,
+    task_problems,
+    unknown_class_problems,
+    zero_share_problem,
 )
 
 Measure = Literal["margin", "least_confidence", "entropy"]
 Aggregation = Literal["sum", "max", "mean"]
 
 
-class UncertaintyOptions(SamplingOptions):
+class UncertaintyOptions(CommonStrategyOptions):
     type: Literal["uncertainty"]
     measure: Annotated[Measure, Field(description="How one label's uncertainty is measured.")] = "margin"
     aggregation: Annotated[Aggregation, Field(description="How a score is made of several objects or labels.")] = "sum"
@@ -65,14 +65,14 @@ class UncertaintyOptions(SamplingOptions):
             raise ValueError("initial_counts has no effect without class_balance: true")
         return self
 
-    def begin(self, chance: random.Random, accepted: AcceptedClasses) -> Strategy:
-        return Uncertainty(self, chance, accepted)
+    def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:
+        return Uncertainty(self, rng, accepted)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
-        yield from unsuited(model, DETECTION_TASKS | {Task.CLASSIFICATION})
-        yield from never_drawn("probability", self.probability)
-        yield from unknown_classes(model, self.selected_class_names)
-        yield from unknown_classes(model, tuple(self.initial_counts))
+        yield from task_problems(model, DETECTION_TASKS | {Task.CLASSIFICATION})
+        yield from zero_share_problem("probability", self.probability)
+        yield from unknown_class_problems(model, self.selected_class_names)
+        yield from unknown_class_problems(model, tuple(self.initial_counts))
         if self.selected_class_names == ():
             yield "can never match: selected_class_names is an empty list, which allows no class (null allows all)"
         if self.minimum_score > 1 and self.aggregation != "sum":
@@ -80,12 +80,12 @@ class UncertaintyOptions(SamplingOptions):
 
 
 class Uncertainty:
-    def __init__(self, options: UncertaintyOptions, chance: random.Random, accepted: AcceptedClasses) -> None:
+    def __init__(self, options: UncertaintyOptions, rng: random.Random, accepted: AcceptedClasses) -> None:
         self._options = options
-        self._chance = chance
+        self._chance = rng
         self._accepted = accepted
 
-    def consider(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         score = self._score(prediction)
         if score is None or score < self._options.minimum_score:
             return None
@@ -104,24 +104,24 @@ class Uncertainty:
         return None
 
     def _of_label(self, prediction: Classification) -> float | None:
-        if not allowed(prediction.top, self._options.selected_class_names):
+        if not is_selected(prediction.top_class, self._options.selected_class_names):
             return None
         confidences = [score.confidence for score in prediction.scores]
         if not confidences:
-            if not prediction.top:
+            if not prediction.top_class:
                 return None
             confidences = [prediction.confidence]
         score = label_uncertainty(confidences, self._options.measure)
         if self._options.class_balance:
             counts = self._counts()
-            known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top}
+            known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top_class}
             total = sum(counts.values())
             if total:
-                score /= math.sqrt(1 + counts.get(prediction.top, 0) * len(known) / total)
+                score /= math.sqrt(1 + counts.get(prediction.top_class, 0) * len(known) / total)
         return score
 
     def _of_many(self, parts: Sequence[tuple[str, float]]) -> float | None:
-        selected = [(name, c) for name, c in parts if allowed(name, self._options.selected_class_names)]
+        selected = [(name, c) for name, c in parts if is_selected(name, self._options.selected_class_names)]
         if not selected:
             return None
         counts = self._counts() if self._options.class_balance else {}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framesift.streams.stream import Stream, StreamEvent, StreamLost, StreamState
-    from framesift.streams.stream_settings import StreamOptions
+    from framesift.streams.stream_settings import StreamSettings
 
-__all__ = ["Stream", "StreamEvent", "StreamLost", "StreamOptions", "StreamState"]
+__all__ = ["Stream", "StreamEvent", "StreamLost", "StreamSettings", "StreamState"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "stream_settings" if name == "StreamOptions" else "stream"
+    module = "stream_settings" if name == "StreamSettings" else "stream"
     return getattr(import_module(f"{__name__}.{module}"), name)

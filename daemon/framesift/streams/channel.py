@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_PICTURE_PIXELS = 100_000_000
+MAX_PICTURE_PIXELS = 100_000_000
 _LARGEST_MESSAGE_BYTES = 65_536
 _MOST_SLOTS = 8
 _ROW_OF_BYTES = 64  # slots begin at cache lines
@@ -32,12 +32,12 @@ class ChannelClosed(Exception):
     """The other end is gone, or speaks nonsense. Nothing more will come."""
 
 
-class NoDescriptor(ChannelClosed):
+class NoDescriptorForMemory(ChannelClosed):
     """The other end's memory can't be had, since no file descriptor is free."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OpenRequest:
     """To the reader, once: what it opens. first_number: the number of the first picture that it reads.
 
     webcam: -1 where the address counts. resume_at: pictures of a file to leave out because they were seen already.
@@ -45,7 +45,7 @@ class Work:
     """
 
     address: str
-    webcam: int
+    webcam_index: int
     live: bool
     loop: bool
     fps: float
@@ -56,43 +56,43 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class PictureRequest:
     """To the reader: the slot of that memory is yours again (-1: none), and I want the next picture."""
 
-    memory: int
+    memory_id: int
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReaderStarted:
     """From the reader: everything is loaded, I begin to open the source."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class SourceOpened:
     """From the reader: the source is open; no picture has been seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class SharedMemory:
     """From the reader: pictures of this size lie in the memory with this number, in so many slots."""
 
-    memory: int
+    memory_id: int
     height: int
     width: int
-    slots: int
+    slot_count: int
     fd: int  # valid on the side that holds the message; it travels beside the text
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SkipCounts:
     """From the reader: the source moves. number: the next picture's; the others count since the last tally.
 
     A tally goes out before every picture that follows skipped ones, and about once a second in between. why: the latest
     unusable one is so, in the decoder's words, not yet fit to be shown.
     """
 
-    number: int
+    next_number: int
     rate: int
     busy: int
     unusable: int
@@ -100,10 +100,10 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureReady:
     """From the reader: this slot is yours. age_s: since the picture left the source. media_s: -1 for live sources."""
 
-    memory: int
+    memory_id: int
     slot: int
     number: int
     age_s: float
@@ -111,20 +111,41 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FileEnded:
     """From the reader: the file has no more pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class SourceFailed:
     """From the reader: the source gives no more pictures, and why."""
 
     reason: str
 
 
-Message = Work | Next | Ready | Opened | Memory | Tally | Picture | Ended | Gone
+Message = (
+    OpenRequest
+    | PictureRequest
+    | ReaderStarted
+    | SourceOpened
+    | SharedMemory
+    | SkipCounts
+    | PictureReady
+    | FileEnded
+    | SourceFailed
+)
 _KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Work, Next, Ready, Opened, Memory, Tally, Picture, Ended, Gone)
+    kind.__name__: kind
+    for kind in (
+        OpenRequest,
+        PictureRequest,
+        ReaderStarted,
+        SourceOpened,
+        SharedMemory,
+        SkipCounts,
+        PictureReady,
+        FileEnded,
+        SourceFailed,
+    )
 }
 _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 
@@ -162,12 +183,12 @@ class Channel:
         self._poll.register(end, select.POLLIN)
 
     @staticmethod
-    def pair() -> tuple[socket.socket, socket.socket]:
+    def socket_pair() -> tuple[socket.socket, socket.socket]:
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def send(self, message: Message, *, wait: bool = True) -> bool:
         """Tells whether it was sent: without `wait` a full socket refuses. Raises ChannelClosed."""
-        fds = [message.fd] if isinstance(message, Memory) else []
+        fds = [message.fd] if isinstance(message, SharedMemory) else []
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         flags = socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT)
         try:
@@ -199,10 +220,14 @@ class Channel:
                 raise ChannelClosed("a message is too long")
             message = decode(data)
             if flags & socket.MSG_CTRUNC:  # the kernel says no more than that it did not get all of them in
-                raise NoDescriptor if isinstance(message, Memory) and not fds else ChannelClosed("too many descriptors")
-            if isinstance(message, Memory) != (len(fds) == 1):
+                raise (
+                    NoDescriptorForMemory
+                    if isinstance(message, SharedMemory) and not fds
+                    else ChannelClosed("too many descriptors")
+                )
+            if isinstance(message, SharedMemory) != (len(fds) == 1):
                 raise ChannelClosed("memory comes with exactly one file descriptor, and nothing else with any")
-            return replace(message, fd=fds.pop()) if isinstance(message, Memory) else message
+            return replace(message, fd=fds.pop()) if isinstance(message, SharedMemory) else message
         finally:
             for fd in fds:
                 os.close(fd)
@@ -217,7 +242,7 @@ class Channel:
         return data, list(fds), flags
 
 
-class Slots:
+class PictureSlots:
     """Room for `count` pictures of one size in one piece of shared memory: BGR, uint8, (height, width, 3) each."""
 
     def __init__(self, fd: int, height: int, width: int, count: int, *, writable: bool) -> None:
@@ -229,7 +254,7 @@ class Slots:
         self.shape = (height, width, 3)
 
     @classmethod
-    def create(cls, height: int, width: int, count: int) -> tuple[Slots, int]:
+    def create(cls, height: int, width: int, count: int) -> tuple[PictureSlots, int]:
         """New memory and its file descriptor, which the caller closes once it has been passed on."""
         fd = os.memfd_create("framesift-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, _stride_bytes(height, width) * count)
@@ -237,11 +262,11 @@ class Slots:
         return cls(fd, height, width, count, writable=True), fd
 
     @classmethod
-    def attach(cls, memory: Memory) -> Slots:
+    def attach(cls, memory: SharedMemory) -> PictureSlots:
         """The reader's memory, read-only; closes the file descriptor. Raises ChannelClosed if it isn't what it says."""
         try:
-            height, width, slots = memory.height, memory.width, memory.slots
-            if height < 2 or width < 2 or height * width > LARGEST_PICTURE_PIXELS or not 1 <= slots <= _MOST_SLOTS:
+            height, width, slots = memory.height, memory.width, memory.slot_count
+            if height < 2 or width < 2 or height * width > MAX_PICTURE_PIXELS or not 1 <= slots <= _MOST_SLOTS:
                 raise ChannelClosed(f"memory for {slots} pictures of {width} x {height}")
             sealed = fcntl.fcntl(memory.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
             if not sealed or os.fstat(memory.fd).st_size < _stride_bytes(height, width) * slots:
@@ -249,7 +274,7 @@ class Slots:
             return cls(memory.fd, height, width, slots, writable=False)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # a map keeps a descriptor of its own
-                raise NoDescriptor from None
+                raise NoDescriptorForMemory from None
             raise ChannelClosed(f"memory that can't be used: {error}") from None
         finally:
             os.close(memory.fd)

@@ -22,7 +22,7 @@ _LONGEST = 300
 _CONVERTER = re.compile(rb"\[sws\w* @ [^]\n]*\] *([^\n]*)", re.IGNORECASE)
 
 
-class Words:
+class DecoderLog:
     """Of the file behind the descriptor; for one thread."""
 
     def __init__(self, fd: int = 2) -> None:
@@ -30,7 +30,7 @@ class Words:
         self._begin = 0
 
     @classmethod
-    def create(cls) -> Words:
+    def create(cls) -> DecoderLog:
         """New memory, to be another process's stderr."""
         fd = os.memfd_create("framesift-words", os.MFD_CLOEXEC)
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied while somebody writes
@@ -45,14 +45,14 @@ class Words:
         said = os.pread(self._fd, _MOST_BYTES, max(0, size - _MOST_BYTES))
         return [line for line in said.split(b"\n") if line.strip()][-count:]
 
-    def listen(self) -> None:
+    def mark(self) -> None:
         """Whatever comes next is new: before each step of the decoder's, also where no picture is wanted of it."""
         self._begin = os.fstat(self._fd).st_size
         if self._begin > _MOST_BYTES:
             os.ftruncate(self._fd, 0)
             self._begin = 0
 
-    def refusal(self) -> str:
+    def conversion_error(self) -> str:
         """What the converter has said since `listen`; empty where it did its work."""
         new_bytes = os.fstat(self._fd).st_size - self._begin
         found = _CONVERTER.search(os.pread(self._fd, new_bytes, self._begin)) if new_bytes > 0 else None

@@ -15,13 +15,13 @@ _EVERY = (
 )
 
 
-class Stillness:
+class FreezeDetector:
     def __init__(self) -> None:
         self._sample: Pixels | None = None
         self._whole: Pixels | None = None
         self._since_s = 0.0
 
-    def still_s(self, pixels: Pixels, now_s: float) -> float:
+    def unchanged_s(self, pixels: Pixels, now_s: float) -> float:
         """Seconds for which this picture, shape (height, width, 3), has been shown; 0 if it differs from the last."""
         sample = pixels[::_EVERY, ::_EVERY]
         if self._sample is None or not np.array_equal(self._sample, sample):

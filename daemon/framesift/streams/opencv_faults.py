@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-ADVICE = "use one below 4.13: pip install 'opencv-python-headless<4.13', or an older build of the system's"
+OPENCV_ADVICE = "use one below 4.13: pip install 'opencv-python-headless<4.13', or an older build of the system's"
 _FIRST_FAULTY = (4, 13)
 _FIRST_FAULTY_SWSCALE = (8, 12)
 
 
-def fault(version: str, build: str) -> str | None:
+def known_fault(version: str, build: str) -> str | None:
     """What an OpenCV with this `cv2.__version__` and `cv2.getBuildInformation()` does; None where nothing is known.
 
     From 4.13 on it leaves more of the conversion to FFmpeg's libswscale, which since FFmpeg 8 refuses interlaced

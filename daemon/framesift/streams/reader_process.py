@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from framesift.config.redact import Redactor
 from framesift.streams.channel import Channel
-from framesift.streams.decoder_log import Words
-from framesift.streams.stream_settings import StreamOptions
+from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.stream_settings import StreamSettings
 
 _KEPT_LINES = 8
 _LONGEST_LINE_BYTES = 2_000
@@ -53,17 +53,17 @@ _MEANINGS = (
 class ReaderProcess:
     """A running reader. `kill` may be called from any thread, the rest from the stream's own."""
 
-    def __init__(self, options: StreamOptions, *, thorough: bool) -> None:
+    def __init__(self, options: StreamSettings, *, full_probe: bool) -> None:
         """Starts the reader, which waits for its work on the channel. Raises OSError when no process can be started."""
         self._redactor = Redactor(options.secrets())
         self._lines: list[str] = []
-        self._words: Words | None = None
-        ours, theirs = Channel.pair()
+        self._words: DecoderLog | None = None
+        ours, theirs = Channel.socket_pair()
         try:
-            self._words = Words.create()
+            self._words = DecoderLog.create()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "framesift.streams.reader", str(theirs.fileno()), options.name],
-                env=_environment(options, thorough=thorough),
+                env=_environment(options, thorough=full_probe),
                 cwd="/",  # -m searches the working directory first: whatever lies there is not ours
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -88,7 +88,7 @@ class ReaderProcess:
         """Ends the process at once, whatever it is doing. Whoever waits for its messages learns that it is gone."""
         self._process.kill()
 
-    def finish(self, *, grace_s: float = 0.0) -> None:
+    def close(self, *, grace_s: float = 0.0) -> None:
         """Kills the process if it still runs after the grace, and leaves nothing of it behind."""
         if not self._ended_within(grace_s):
             self._process.kill()
@@ -96,12 +96,15 @@ class ReaderProcess:
             self._ended_within(_LONGEST_DYING_S)
         self.channel.close()
         if self._words is not None:
-            lines = (shown(line[:_LONGEST_LINE_BYTES], self._redactor) for line in self._words.last_lines(_KEPT_LINES))
+            lines = (
+                printable_line(line[:_LONGEST_LINE_BYTES], self._redactor)
+                for line in self._words.last_lines(_KEPT_LINES)
+            )
             self._lines = [line for line in lines if line]
             self._words.close()
             self._words = None
 
-    def explanation(self, *, any_line: bool) -> str:
+    def failure_reason(self, *, or_last_line: bool) -> str:
         """Why it ended, as far as its last lines tell, fit to be shown; empty if they don't. After `finish`.
 
         any_line: a line that we can't translate will do (else it may be about a picture of long ago).
@@ -110,7 +113,7 @@ class ReaderProcess:
         for sign, meaning in _MEANINGS:
             if sign in said:
                 return meaning
-        return self._lines[-1] if self._lines and any_line else ""
+        return self._lines[-1] if self._lines and or_last_line else ""
 
     def exit_status(self) -> str:
         """How the process ended, in words. After `finish`."""
@@ -129,13 +132,13 @@ class ReaderProcess:
         return True
 
 
-def shown(line: bytes, redactor: Redactor) -> str:
+def printable_line(line: bytes, redactor: Redactor) -> str:
     """A line that a decoder wrote, as it may be shown: printable, without its speaker, without addresses' secrets."""
     text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
     return redactor(_SPEAKER.sub("", " ".join(text.split())))
 
 
-def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:
+def _environment(options: StreamSettings, *, thorough: bool) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -153,7 +156,7 @@ def _environment(options: StreamOptions, *, thorough: bool) -> dict[str, str]:
     }
 
 
-def _capture_options(options: StreamOptions, *, thorough: bool) -> str:
+def _capture_options(options: StreamSettings, *, thorough: bool) -> str:
     """FFmpeg's options: TCP, only the protocols that this source needs, and a short look before the first picture."""
     if options.is_file:
         return "protocol_whitelist;file"

@@ -25,22 +25,22 @@ from pathlib import Path
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.config.redact import Redactor
-from framesift.frame import Frame, Pixels, Skip
+from framesift.frame import Frame, Pixels, SkipReason
 from framesift.streams.backoff import Backoff
 from framesift.streams.channel import (
     ChannelClosed,
-    Ended,
-    Memory,
-    NoDescriptor,
-    Picture,
-    Tally,
-    Work,
+    FileEnded,
+    NoDescriptorForMemory,
+    OpenRequest,
+    PictureReady,
+    SharedMemory,
+    SkipCounts,
 )
-from framesift.streams.freeze_detector import Stillness
-from framesift.streams.reader_process import ReaderProcess, shown
-from framesift.streams.reader_session import LISTEN_S, Listening, SourceGone
-from framesift.streams.stream_settings import StreamOptions
-from framesift.streams.unusable_pictures import Unusable
+from framesift.streams.freeze_detector import FreezeDetector
+from framesift.streams.reader_process import ReaderProcess, printable_line
+from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
+from framesift.streams.stream_settings import StreamSettings
+from framesift.streams.unusable_pictures import UnusablePictures
 
 FROZEN_AFTER_S = 60.0
 STEADY_AFTER_S = 10.0  # a source that ran for so long is tried again at once when it is lost
@@ -99,28 +99,28 @@ class Stream:
 
     def __init__(
         self,
-        options: StreamOptions,
+        settings: StreamSettings,
         *,
         clock: Clock,
         stop: threading.Event,
-        notify: Callable[[StreamEvent], None],
-        count_skipped: Callable[[Skip, int], None],
-        chance: random.Random,
-        unusable: Callable[[int, str], None] = lambda _count, _why: None,
+        on_event: Callable[[StreamEvent], None],
+        count_skipped: Callable[[SkipReason, int], None],
+        rng: random.Random,
+        on_unusable: Callable[[int, str], None] = lambda _count, _why: None,
     ) -> None:
-        self.name = options.name
-        self.finite = options.is_file and not options.loop
+        self.name = settings.name
+        self.finite = settings.is_file and not settings.loop
         self.state = StreamState.CONNECTING
         self.detail = ""  # why it is in this state, kept fresh while the state stays
-        self._options = options
+        self._options = settings
         self._clock = clock
         self._stop = stop
-        self._notify = notify
+        self._notify = on_event
         self._count_skipped = count_skipped
-        self._tell_unusable = unusable
-        self._unusable = Unusable()
-        self._backoff = Backoff(chance)
-        self._stillness = Stillness()
+        self._tell_unusable = on_unusable
+        self._unusable = UnusablePictures()
+        self._backoff = Backoff(rng)
+        self._stillness = FreezeDetector()
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._reader: ReaderProcess | None = None
@@ -152,7 +152,7 @@ class Stream:
             if self.finite and (outcome.kind is _Kind.HOPELESS or fruitless >= _MOST_FRUITLESS_READERS):
                 raise StreamLost(outcome.detail)
             self._change(StreamState.LOST, outcome.detail)
-            self._stillness = Stillness()  # for how long it stood still while nobody looked, nobody knows
+            self._stillness = FreezeDetector()  # for how long it stood still while nobody looked, nobody knows
             self._wait()
 
     def first_frame(self, timeout_s: float) -> Frame:
@@ -169,7 +169,7 @@ class Stream:
                 raise StreamLost(outcome.detail) from None
             ended = outcome.kind is _Kind.ENDED
             why = self._less("no picture in it can be used") if ended else "stopped before a picture came"
-            raise StreamLost(f"{self._options.shown_source}: {why}") from None
+            raise StreamLost(f"{self._options.redacted_source}: {why}") from None
         else:
             return replace(frame, picture=frame.pixels.copy())
         finally:
@@ -191,42 +191,42 @@ class Stream:
             if self._closed.is_set():
                 return _Outcome(_Kind.HALTED)
             try:
-                reader = ReaderProcess(self._options, thorough=thorough)
+                reader = ReaderProcess(self._options, full_probe=thorough)
             except OSError as error:
                 return self._outcome(_Kind.NO_READER, f"no reader can be started: {error.strerror}")
             self._reader = reader
-        listening = Listening(reader.channel, self._work())
+        listening = ReaderSession(reader.channel, self._work())
         try:
             return (yield from self._pictures(listening, limit_s))
-        except NoDescriptor:
+        except NoDescriptorForMemory:
             return self._outcome(_Kind.NO_READER, "no file descriptor is free for its pictures")
         except ChannelClosed:
-            reader.finish(grace_s=_GRACE_S)  # it may be about to say why
-            said = reader.explanation(any_line=True)
+            reader.close(grace_s=_GRACE_S)  # it may be about to say why
+            said = reader.failure_reason(or_last_line=True)
             return self._outcome(_Kind.LOST, f"{reader.exit_status()}: {said}" if said else reader.exit_status())
-        except SourceGone as gone:
-            reader.finish()
-            kind = _Kind.HOPELESS if gone.told and not self._seen_any else _Kind.LOST
-            return self._outcome(kind, reader.explanation(any_line=not listening.opened) or str(gone))
+        except SourceLost as gone:
+            reader.close()
+            kind = _Kind.HOPELESS if gone.reported and not self._seen_any else _Kind.LOST
+            return self._outcome(kind, reader.failure_reason(or_last_line=not listening.opened) or str(gone))
         finally:
             with self._lock:
                 self._reader = None
-            reader.finish()
+            reader.close()
             self._usable()
 
-    def _pictures(self, listening: Listening, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
-        listening.begin()
+    def _pictures(self, listening: ReaderSession, limit_s: float | None) -> Generator[Frame, None, _Outcome]:
+        listening.start()
         waited_s = 0.0
         first = True
         while not self._halted():
             self._clock.monotonic()  # the pulse: a loop that listens to a silent source moves
             message = listening.next_message()
             if message is None:
-                waited_s += LISTEN_S
+                waited_s += POLL_S
                 if limit_s is not None and waited_s >= limit_s:
                     return self._outcome(_Kind.LOST, f"no picture within {limit_s:g} s")
-            elif isinstance(message, Tally):
-                self._number = max(self._number, message.number)
+            elif isinstance(message, SkipCounts):
+                self._number = max(self._number, message.next_number)
                 self._skipped(message)
                 if message.unusable > 0 and self._nothing_else(message):
                     ran = self.state is StreamState.RUNNING
@@ -236,9 +236,9 @@ class Stream:
                         return lost
                     if ran and self._options.is_live:  # their size may have changed
                         return _Outcome(_Kind.AGAIN)
-            elif isinstance(message, Memory):
+            elif isinstance(message, SharedMemory):
                 self._epoch += 0 if first else 1
-            elif isinstance(message, Picture):
+            elif isinstance(message, PictureReady):
                 pixels = listening.pixels(message)
                 self._epoch += 1 if first and self._seen_any else 0
                 self._seen_any = True
@@ -249,25 +249,25 @@ class Stream:
                     self._runs(pixels)
                     yield self._frame(message, pixels)
                 elif self.state is StreamState.RUNNING:
-                    self._count_skipped(Skip.FROZEN, 1)
+                    self._count_skipped(SkipReason.FROZEN, 1)
                     detail = f"exactly the same picture for {FROZEN_AFTER_S:g} s; connecting again"
-                    self._change(StreamState.FROZEN, f"{self._options.shown_source}: {detail}")
+                    self._change(StreamState.FROZEN, f"{self._options.redacted_source}: {detail}")
                     return _Outcome(_Kind.AGAIN)
                 else:
-                    self._count_skipped(Skip.FROZEN, 1)
-                    self._change(StreamState.FROZEN, f"{self._options.shown_source}: still the same picture")
-                listening.ask(message)
-            elif isinstance(message, Ended):
+                    self._count_skipped(SkipReason.FROZEN, 1)
+                    self._change(StreamState.FROZEN, f"{self._options.redacted_source}: still the same picture")
+                listening.request_next(message)
+            elif isinstance(message, FileEnded):
                 unusable = f", {self._unusable.total} of which could not be used" if self._unusable.total else ""
                 return self._outcome(_Kind.ENDED, f"the file is over after {self._number} pictures{unusable}")
         return _Outcome(_Kind.HALTED)
 
-    def _work(self) -> Work:
+    def _work(self) -> OpenRequest:
         options = self._options
-        return Work(
+        return OpenRequest(
             # The reader works in another folder: a relative path must not mean another file there.
             address=str(Path(options.address()).absolute()) if options.is_file else options.address(),
-            webcam=-1 if options.webcam is None else options.webcam,
+            webcam_index=-1 if options.webcam_index is None else options.webcam_index,
             live=options.is_live,
             loop=options.loop,
             fps=options.fps or 0.0,
@@ -280,8 +280,8 @@ class Stream:
     def _missing(self) -> str:
         """What is wrong with a local source before any reader looks at it; empty if nothing is."""
         options = self._options
-        if options.webcam is not None:
-            device = Path(f"/dev/video{options.webcam}")
+        if options.webcam_index is not None:
+            device = Path(f"/dev/video{options.webcam_index}")
             if sys.platform != "linux":
                 return ""
             if not device.exists():
@@ -300,7 +300,7 @@ class Stream:
             return f"can't be read: {error.strerror}"
         return "" if os.access(path, os.R_OK) else "may not be read by this user"
 
-    def _frame(self, picture: Picture, pixels: Pixels) -> Frame:
+    def _frame(self, picture: PictureReady, pixels: Pixels) -> Frame:
         now = self._clock.now()
         age_s = min(max(0.0, picture.age_s), _LONGEST_AGE_S)
         last = self._captured
@@ -311,27 +311,31 @@ class Stream:
         return Frame(self.name, picture.number, pixels, self._captured, self._epoch, media_s)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
-        return self._options.is_live and self._stillness.still_s(pixels, self._clock.monotonic()) >= FROZEN_AFTER_S
+        return self._options.is_live and self._stillness.unchanged_s(pixels, self._clock.monotonic()) >= FROZEN_AFTER_S
 
     def _runs(self, pixels: Pixels) -> None:
         if self.state is not StreamState.RUNNING:
             self._running_since_s = self._clock.monotonic()
             size = f"{pixels.shape[1]} x {pixels.shape[0]}"
-            self._change(StreamState.RUNNING, f"{self._options.shown_source}: pictures of {size}")
+            self._change(StreamState.RUNNING, f"{self._options.redacted_source}: pictures of {size}")
 
-    def _skipped(self, tally: Tally) -> None:
-        for skip, count in ((Skip.RATE, tally.rate), (Skip.BUSY, tally.busy), (Skip.UNUSABLE, tally.unusable)):
+    def _skipped(self, tally: SkipCounts) -> None:
+        for skip, count in (
+            (SkipReason.RATE, tally.rate),
+            (SkipReason.BUSY, tally.busy),
+            (SkipReason.UNUSABLE, tally.unusable),
+        ):
             if count > 0:
                 self._count_skipped(skip, count)
 
-    def _nothing_else(self, tally: Tally) -> bool:
+    def _nothing_else(self, tally: SkipCounts) -> bool:
         """More unusable pictures: whether there has been nothing else for long enough."""
-        why = shown(tally.why.encode(errors="replace"), Redactor(self._options.secrets()))
+        why = printable_line(tally.why.encode(errors="replace"), Redactor(self._options.secrets()))
         return self._unusable.add(tally.unusable, why, self._clock.monotonic())
 
     def _usable(self) -> None:
         """A good picture came, or nothing comes any more."""
-        count = self._unusable.end()
+        count = self._unusable.end_run()
         if count and self.state is not StreamState.UNUSABLE:
             self._tell_unusable(count, self._unusable.why)
 
@@ -353,11 +357,11 @@ class Stream:
         left_s = self._backoff.next_wait_s(now_s)
         while left_s > 0 and not self._halted():
             # In short pieces, because `close` has no event that the clock could wait for beside `stop`.
-            self._clock.wait(self._stop, min(left_s, LISTEN_S))
-            left_s -= LISTEN_S
+            self._clock.wait(self._stop, min(left_s, POLL_S))
+            left_s -= POLL_S
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._closed.is_set()
 
     def _outcome(self, kind: _Kind, reason: str) -> _Outcome:
-        return _Outcome(kind, f"{self._options.shown_source}: {reason}")
+        return _Outcome(kind, f"{self._options.redacted_source}: {reason}")

@@ -1,4 +1,4 @@
-"""StreamOptions: one entry of `streams:`, and the address that a reader opens.
+"""StreamSettings: one entry of `streams:`, and the address that a reader opens.
 
 An RTSP address may carry its credentials, or they stand beside it as `username` and `password`, never both. What is
 printed of a stream, by `repr` or `shown_source`, has lost them.
@@ -13,14 +13,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
-from framesift.config.redact import is_broken_address, redacted_url, tokens
-from framesift.config.schema import Closed, Name, Tag
+from framesift.config.redact import is_malformed_address, path_tokens, redact_url
+from framesift.config.schema import Name, StrictModel, Tag
 
 _RTSP = ("rtsp", "rtsps")
 _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
 
 
-class StreamOptions(Closed):
+class StreamSettings(StrictModel):
     """Where the pictures come from, and how many of them are wanted.
 
     source: rtsp:// or rtsps:// address, a file's path, or a webcam's index. fps: at most so many pictures a second are
@@ -41,11 +41,11 @@ class StreamOptions(Closed):
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
 
     @model_validator(mode="after")
-    def _sensible(self) -> StreamOptions:
+    def _sensible(self) -> StreamSettings:
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
         url = self._url()
-        if url is not None or (isinstance(self.source, str) and is_broken_address(self.source)):
+        if url is not None or (isinstance(self.source, str) and is_malformed_address(self.source)):
             self._check_url(url)
         elif self.username is not None or self.password is not None:
             raise ValueError(f"stream {self.name!r}: username and password are for rtsp:// and rtsps:// sources only")
@@ -86,19 +86,19 @@ class StreamOptions(Closed):
 
     @property
     def is_file(self) -> bool:
-        return isinstance(self.source, str) and "://" not in self.source and self.webcam is None
+        return isinstance(self.source, str) and "://" not in self.source and self.webcam_index is None
 
     @property
-    def webcam(self) -> int | None:
+    def webcam_index(self) -> int | None:
         if isinstance(self.source, int):
             return self.source
         found = _WEBCAM.fullmatch(self.source)
         return int(found.group(1)) if found else None
 
     @property
-    def shown_source(self) -> str:
+    def redacted_source(self) -> str:
         """The source as it may be printed: without credentials."""
-        return redacted_url(self.source) if isinstance(self.source, str) else f"webcam {self.source}"
+        return redact_url(self.source) if isinstance(self.source, str) else f"webcam {self.source}"
 
     def address(self) -> str:
         """The source with its credentials in it, as only the reader may see it."""
@@ -124,7 +124,7 @@ class StreamOptions(Closed):
             yield self._userinfo()
         if url.query:
             yield url.query
-        yield from tokens(str(self.source))
+        yield from path_tokens(str(self.source))
 
     def _url(self) -> SplitResult | None:
         if isinstance(self.source, int) or "://" not in self.source:
@@ -156,4 +156,4 @@ class StreamOptions(Closed):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, self.shown_source if name == "source" else value
+            yield name, self.redacted_source if name == "source" else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 UNUSABLE_AFTER_S = 2.0
 
 
-class Unusable:
+class UnusablePictures:
     """total: of all pictures so far. in_a_row: since the last good one. why: of the latest, for a human."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Unusable:
         self.why = why
         return now_s - self._since_s >= UNUSABLE_AFTER_S
 
-    def end(self) -> int:
+    def end_run(self) -> int:
         """A good picture came, or nothing comes any more: how many there were in a row."""
         ended, self.in_a_row = self.in_a_row, 0
         return ended

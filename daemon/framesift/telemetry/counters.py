@@ -23,12 +23,12 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from framesift.telemetry.health import Component
-from framesift.telemetry.policies import PoliciesCollector, PolicyTold
-from framesift.telemetry.quota import CreditsCollector, CreditsTold
+from framesift.telemetry.health import ComponentHealth
+from framesift.telemetry.policies import PolicyCollector, PolicyReport
+from framesift.telemetry.quota import QuotaCollector, QuotaReport
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
-EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _MOST_NAMES = 256
 _LONGEST_NAME = 64
@@ -38,7 +38,7 @@ _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class SpoolNumbers:
     """What the spool holds and what became of the rest. exits: datapoints that left, by exit, since the spool began.
 
     size_bytes: of the live pages, without what the file keeps for reuse.
@@ -78,7 +78,7 @@ class StreamCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StatusReport:
     """All numbers at one moment. Mappings are from a reason, a strategy or an exit to how often; streams are summed.
 
     taken_at_s: Unix time. uptime_s: since the start. exits: datapoints that left the spool, since the spool began.
@@ -98,14 +98,14 @@ class Snapshot:
     malformed: int
     model: Timing
     delivery: Timing
-    queue: Queue | None
+    queue: SpoolNumbers | None
     streams: tuple[StreamCounts, ...]
     taken_at_s: float = 0.0
     uptime_s: float = 0.0
-    health: tuple[Component, ...] = ()
-    policies: tuple[PolicyTold, ...] = ()
+    health: tuple[ComponentHealth, ...] = ()
+    policies: tuple[PolicyReport, ...] = ()
     doors: Mapping[str, int] = field(default_factory=dict)
-    credits: CreditsTold | None = None
+    credits: QuotaReport | None = None
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -148,9 +148,9 @@ class Counters:
         self.delivery = self._histogram("delivery_seconds", "How long a delivery took.", _DELIVERY_BUCKETS_S)
         self._queue = _QueueCollector()
         self.registry.register(self._queue)
-        self._policies = PoliciesCollector(_Names())
+        self._policies = PolicyCollector(_Names())
         self.registry.register(self._policies)
-        self._credits = CreditsCollector(_Names())
+        self._credits = QuotaCollector(_Names())
         self.registry.register(self._credits)
         self._lines_dropped = lines_dropped
         self.registry.register(_LinesCollector(lines_dropped))
@@ -162,19 +162,19 @@ class Counters:
     def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"framesift_{name}", told, registry=self.registry, buckets=buckets)
 
-    def watch_queue(self, look: Callable[[], Queue]) -> None:
+    def set_spool_source(self, look: Callable[[], SpoolNumbers]) -> None:
         self._queue.look = look
 
-    def watch_policies(self, look: Callable[[], tuple[PolicyTold, ...]]) -> None:
-        self._policies.look = look
+    def set_policy_source(self, look: Callable[[], tuple[PolicyReport, ...]]) -> None:
+        self._policies.source = look
 
-    def watch_credits(self, look: Callable[[], CreditsTold]) -> None:
-        self._credits.look = look
+    def set_quota_source(self, look: Callable[[], QuotaReport]) -> None:
+        self._credits.source = look
 
-    def exposition(self) -> bytes:
+    def metrics_text(self) -> bytes:
         return generate_latest(self.registry)
 
-    def snapshot(self) -> Snapshot:
+    def report(self) -> StatusReport:
         read = _by_label(self.read, "stream")
         skipped = _by_labels(self.skipped)
         refused = _by_labels(self.refused)
@@ -195,7 +195,7 @@ class Counters:
             )
             for name in names
         )
-        return Snapshot(
+        return StatusReport(
             frames_read=sum(read.values()),
             frames_accepted=sum(_summed(accepted).values()),
             skipped=_summed(skipped),
@@ -209,7 +209,7 @@ class Counters:
             delivery=_timing(self.delivery),
             queue=queue,
             streams=streams,
-            policies=self._policies.look(),
+            policies=self._policies.source(),
             doors=_summed(_by_labels(self.doors)),
             credits=self._credits.read(),
             log_lines_dropped=self._lines_dropped(),
@@ -220,9 +220,9 @@ class _QueueCollector(Collector):
     """The spool's numbers, asked for at the moment of reading."""
 
     def __init__(self) -> None:
-        self.look: Callable[[], Queue] | None = None
+        self.look: Callable[[], SpoolNumbers] | None = None
 
-    def read(self) -> Queue | None:
+    def read(self) -> SpoolNumbers | None:
         if self.look is None:
             return None
         try:

@@ -26,11 +26,11 @@ import structlog
 
 from framesift.clock.clock import Clock
 from framesift.config.redact import Redactor
-from framesift.telemetry.lines import LEVELS, Lines
+from framesift.telemetry.lines import LEVELS, LogOutput
 
 FOLD_S = 60.0
 BUCKET_LINES = 60.0
-KEPT_FOR_WARNINGS = 20.0
+RESERVED_FOR_WARNINGS = 20.0
 
 # Of whom an event speaks: with its name and level, what makes two events the same.
 _WHO = ("stream", "strategy", "component", "state", "sink", "reason", "path")
@@ -65,10 +65,10 @@ class _Kind:
     held_fold: bool = True
 
 
-class Events:
+class EventLog:
     """May be used by several threads (not by a signal handler: it could interrupt a line that is half written)."""
 
-    def __init__(self, clock: Clock, style: LogStyle, redacted: Redactor, lines: Lines) -> None:
+    def __init__(self, clock: Clock, style: LogStyle, redacted: Redactor, lines: LogOutput) -> None:
         self._clock = clock
         self._redacted = redacted
         self._least = LEVELS.index(style.level)
@@ -93,7 +93,7 @@ class Events:
             cache_logger_on_first_use=False,
         )
 
-    def tell(
+    def log(
         self,
         level: str,
         name: str,
@@ -120,12 +120,12 @@ class Events:
             kind.told_s = now_s
             self._print(kind, plain)
 
-    def tell_due(self) -> None:
+    def log_due(self) -> None:
         """Prints what was held for long enough, as far as lines last."""
         with self._lock:
             self._tell_due(self._clock.monotonic())
 
-    def tell_all(self) -> None:
+    def log_all(self) -> None:
         """Prints all that is held."""
         with self._lock:
             for kind in self._kinds.values():
@@ -160,7 +160,7 @@ class Events:
     def _take_line(self, level: str, now_s: float) -> bool:
         self._bucket = min(BUCKET_LINES, self._bucket + max(0.0, now_s - self._filled_s))
         self._filled_s = now_s
-        kept = 0.0 if level in ("warning", "error") else KEPT_FOR_WARNINGS
+        kept = 0.0 if level in ("warning", "error") else RESERVED_FOR_WARNINGS
         if self._bucket - kept < 1.0:
             return False
         self._bucket -= 1.0
@@ -217,7 +217,7 @@ def _ordered(_logger: object, _method: str, line: structlog.typing.EventDict) ->
 class _Logger:
     """What structlog hands its rendered lines to: one method a level."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LogOutput) -> None:
         self.debug = partial(lines.put, "debug")
         self.info = partial(lines.put, "info")
         self.warning = partial(lines.put, "warning")

@@ -12,7 +12,7 @@ import resource
 
 # More than any load of ours. Some systems allow a thousand million, and old libraries walk through all of them.
 _ENOUGH = 65_536
-LACK = (errno.EMFILE, errno.ENFILE)
+SHORTAGE_ERRORS = (errno.EMFILE, errno.ENFILE)
 
 
 def raise_limit() -> None:
@@ -24,12 +24,12 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def lack() -> str | None:
+def shortage() -> str | None:
     """Why none can be had at this moment; None where some can."""
     try:
         ends = os.pipe()
     except OSError as error:
-        return error.strerror if error.errno in LACK else None
+        return error.strerror if error.errno in SHORTAGE_ERRORS else None
     for end in ends:
         os.close(end)
     return None

@@ -20,7 +20,7 @@ class Condition(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Component:
+class ComponentHealth:
     """One part of the daemon. why: in one line for a human; empty when ok. since_s: Unix time of the last change."""
 
     name: str
@@ -29,14 +29,14 @@ class Component:
     since_s: float
 
 
-class Health:
+class HealthRegistry:
     """changed: told of each component whose condition changes; not of one that begins as ok, nor of a new reason."""
 
-    def __init__(self, clock: Clock, changed: Callable[[Component], None]) -> None:
+    def __init__(self, clock: Clock, changed: Callable[[ComponentHealth], None]) -> None:
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
-        self._components: dict[str, Component] = {}
+        self._components: dict[str, ComponentHealth] = {}
 
     def set(self, name: str, condition: Condition, why: str = "", *, quietly: bool = False) -> None:
         """quietly: without a line of its own, where the change is told already by the event that caused it."""
@@ -45,20 +45,20 @@ class Health:
             if known is not None and known.condition is condition:
                 self._components[name] = replace(known, why=why)
                 return
-            component = Component(name, condition, why, self._clock.now().wall_s)
+            component = ComponentHealth(name, condition, why, self._clock.now().wall_s)
             self._components[name] = component
             if not quietly and (known is not None or condition is not Condition.OK):
                 self._changed(component)  # within the lock, so that lines come in the order of the changes
 
-    def ok(self, name: str, *, quietly: bool = False) -> None:
+    def set_ok(self, name: str, *, quietly: bool = False) -> None:
         self.set(name, Condition.OK, quietly=quietly)
 
-    def forget(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """The component is gone: a stream that ended, a strategy that was taken out."""
         with self._lock:
             self._components.pop(name, None)
 
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[ComponentHealth, ...]:
         """In the order in which they were first heard of."""
         with self._lock:
             return tuple(self._components.values())

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 LEVELS = ("debug", "info", "warning", "error")
-MOST_LINES = 1000
-MOST_BYTES = 4 << 20
+MAX_LINES = 1000
+MAX_BYTES = 4 << 20
 _LOOK_S = 1.0
 
 
-class Lines(Protocol):
+class LogOutput(Protocol):
     """Takes rendered lines, from any thread. Never raises."""
 
     @property
@@ -69,7 +69,7 @@ class LineQueue:
     that holds what nobody reads would keep the interpreter from ending.
     """
 
-    def __init__(self, out: TextIO, *, most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, out: TextIO, *, most_lines: int = MAX_LINES, most_bytes: int = MAX_BYTES) -> None:
         """out: open on a descriptor (not a StringIO), nothing unwritten in it."""
         self._fd = out.fileno()
         self._encoding = out.encoding or "utf-8"

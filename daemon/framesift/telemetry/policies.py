@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyTold:
+class PolicyReport:
     """One policy. name: short, and different for each; "" is the common one. source: where it comes from.
 
     streams: those that follow it. hash: which policy it is, None while there is none yet. fetched_at_s: Unix time of
@@ -31,11 +31,11 @@ class PolicyTold:
     trouble: str | None
 
 
-class PoliciesCollector(Collector):
+class PolicyCollector(Collector):
     """Asked for at the moment of reading. names: of the label's values, which are bounded."""
 
     def __init__(self, names: Callable[[str], str]) -> None:
-        self.look: Callable[[], tuple[PolicyTold, ...]] = tuple
+        self.source: Callable[[], tuple[PolicyReport, ...]] = tuple
         self._names = names
 
     def describe(self) -> Iterable[Metric]:
@@ -44,7 +44,7 @@ class PoliciesCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         left_out: dict[str, int] = {}
         fetched_at_s: dict[str, float] = {}
-        for policy in self.look():
+        for policy in self.source():
             name = self._names(policy.name or "common")
             left_out[name] = left_out.get(name, 0) + len(policy.left_out)
             if policy.fetched_at_s is not None:
@@ -65,7 +65,7 @@ class PoliciesCollector(Collector):
         yield fetched
 
 
-def without_secrets(policy: PolicyTold, redacted: Callable[[str], str]) -> PolicyTold:
+def without_secrets(policy: PolicyReport, redacted: Callable[[str], str]) -> PolicyReport:
     """What others wrote may hold a secret by mistake."""
     return replace(
         policy,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-GRANTERS = ("local", "shared", "restoring", "away")
+QUOTA_GRANTERS = ("local", "shared", "restoring", "away")
 
 
 @dataclass(frozen=True, slots=True)
-class CreditUse:
+class QuotaUse:
     """One limit of a strategy, in the window that is open. project: who shares it, "" where none is named. used: by all
     who share it; left: at least 0."""
 
@@ -25,7 +25,7 @@ class CreditUse:
 
 
 @dataclass(frozen=True, slots=True)
-class CreditsTold:
+class QuotaReport:
     """granted_by: local (this device counts for itself), shared (a ledger grants them), restoring (it does not yet: its
     memory is new), away (nobody can be asked). why: of the last two. waiting: datapoints without a credit. asked_at_s:
     Unix time at which `used` was true, None where it was never known."""
@@ -34,19 +34,19 @@ class CreditsTold:
     why: str
     waiting: int
     asked_at_s: float | None
-    used: tuple[CreditUse, ...]
+    used: tuple[QuotaUse, ...]
 
 
-class CreditsCollector(Collector):
+class QuotaCollector(Collector):
     """Asked for at the moment of reading. names: of the labels' values, which are bounded."""
 
     def __init__(self, names: Callable[[str], str]) -> None:
-        self.look: Callable[[], CreditsTold | None] = lambda: None
+        self.source: Callable[[], QuotaReport | None] = lambda: None
         self._names = names
 
-    def read(self) -> CreditsTold | None:
+    def read(self) -> QuotaReport | None:
         try:
-            return self.look()
+            return self.source()
         except Exception:  # noqa: BLE001  # a broken spool is told by its health; all the other numbers are still true
             return None
 
@@ -58,7 +58,7 @@ class CreditsCollector(Collector):
         if told is None:
             return
         granter = GaugeMetricFamily("framesift_credits_granted_by", "Who grants credits: 1 for one.", labels=["by"])
-        for name in GRANTERS:
+        for name in QUOTA_GRANTERS:
             granter.add_metric([name], float(name == told.granted_by))
         yield granter
         waiting = GaugeMetricFamily("framesift_credits_waiting", "Datapoints that wait for a credit.")

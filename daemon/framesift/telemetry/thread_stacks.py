@@ -34,18 +34,18 @@ def waits_for(thread: threading.Thread) -> str:
     return "something unknown"
 
 
-def stack(thread: threading.Thread, deepest: int = _DEEPEST) -> str:
+def stack_line(thread: threading.Thread, deepest: int = _DEEPEST) -> str:
     """Its innermost calls in one line, without any of their values; empty where it does not run."""
     calls = [f"{_place(frame)}:{frame.f_lineno} {frame.f_code.co_name}" for frame in _frames(thread)]
     return " < ".join(calls[:deepest])
 
 
-def stacks(first: Iterable[threading.Thread]) -> list[str]:
+def stack_lines(first: Iterable[threading.Thread]) -> list[str]:
     """A line for each stack of this process, with the threads that are in it; those of `first` lead."""
     leading = tuple(first)
     by_stack: dict[str, list[str]] = {}
     for thread in sorted(threading.enumerate(), key=lambda thread: thread not in leading):
-        by_stack.setdefault(stack(thread), []).append(thread.name)
+        by_stack.setdefault(stack_line(thread), []).append(thread.name)
     return [f"{_listed(names)}: {calls}" for calls, names in list(by_stack.items())[:_MOST_STACKS]]
 
 

@@ -18,12 +18,12 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 
-from framesift.clock.clock import LONGEST_WAIT_S
+from framesift.clock.clock import MAX_WAIT_S
 
-UNSURE_IN_A_ROW = 3  # so many failures, of whichever items, and the gate shuts
-LATEST = 8  # items whose last answer is remembered
-MOST_REFUSED = 5  # of the latest, from which on it is the sink that refuses
-MOST_UNSURE = 1  # others of the latest that may have failed, for a failure to be the item's own
+FAILURES_TO_OPEN = 3  # so many failures, of whichever items, and the gate shuts
+REMEMBERED_ITEMS = 8  # items whose last answer is remembered
+REFUSALS_TO_OPEN = 5  # of the latest, from which on it is the sink that refuses
+MAX_OTHER_FAILURES = 1  # others of the latest that may have failed, for a failure to be the item's own
 REFUSED_PAUSE_S = 300.0  # somebody has to do something about it: asking more often won't help
 _SHORTEST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
@@ -36,33 +36,33 @@ def backoff_s(failures: int, chance: random.Random) -> float:
     return chance.uniform(_SHORTEST_PAUSE_S, min(_LONGEST_PAUSE_S, 2.0 * 2.0 ** min(failures - 1, 16)))
 
 
-class Answer(Enum):
+class SinkSignal(Enum):
     """What the sink made of an item, as far as it tells something of the sink."""
 
-    GOOD = "good"
-    ITEM = "item"  # this item's own trouble: others get through
+    SUCCEEDED = "good"
+    ITEM_FAILED = "item"  # this item's own trouble: others get through
     REFUSED = "refused"  # it would refuse it again
-    UNSURE = "unsure"  # it failed
-    SINK = "sink"  # nothing would get through
+    UNCLEAR = "unsure"  # it failed
+    SINK_FAILED = "sink"  # nothing would get through
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class BreakerDecision:
     """What an answer means. own: whether it is the item's own trouble. shut: whether the gate is shut now; refuses:
     because the sink refuses everything. news: whether that is another state than before, or another reason."""
 
-    own: bool
-    shut: bool
-    refuses: bool
-    news: bool
+    item_at_fault: bool
+    is_open: bool
+    all_refused: bool
+    changed: bool
 
 
-class Gate:
+class SinkCircuitBreaker:
     """Shared by all workers. Times are monotonic, in seconds."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self._lock = threading.Lock()
-        self._chance = chance
+        self._chance = rng
         self._why: str | None = None  # None while it is open
         self._refuses = False
         self._shuts = 0  # in a row
@@ -71,11 +71,11 @@ class Gate:
         self._asked: dict[str, None] = {}  # in vain, in the order in which they did
         self._through = 0  # others since then
         self._turn: str | None = None  # one of those that asked, whose turn it is again
-        self._before: Answer | None = None
+        self._before: SinkSignal | None = None
         self._failures = 0  # in a row
-        self._latest: dict[str, Answer] = {}  # in the order of their answers
+        self._latest: dict[str, SinkSignal] = {}  # in the order of their answers
 
-    def wait_s(self, now_s: float) -> float:
+    def enter(self, now_s: float) -> float:
         """0: go through (where the gate is shut, as the only one, until `leave`); else the seconds to wait."""
         with self._lock:
             if self._why is None:
@@ -83,7 +83,7 @@ class Gate:
             if now_s < self._until_s:
                 return self._until_s - now_s
             if self._probing is not None:
-                return LONGEST_WAIT_S
+                return MAX_WAIT_S
             self._probing = threading.get_ident()
             return 0.0
 
@@ -92,56 +92,64 @@ class Gate:
             if self._probing == threading.get_ident():
                 self._probing = None
 
-    def asked(self) -> tuple[str, ...]:
+    def failed_probes(self) -> tuple[str, ...]:
         """Items with which it was asked in vain: others first."""
         with self._lock:
             return tuple(self._asked)
 
-    def ask_again(self, now_s: float) -> None:
+    def probe_now(self, now_s: float) -> None:
         """Somebody wants to know now: the next one may ask."""
         with self._lock:
             self._until_s = min(self._until_s, now_s)
 
-    def answered(self, id: str, answer: Answer, why: str, now_s: float, asked_s: float | None = None) -> Ruling:
+    def record(
+        self, id: str, answer: SinkSignal, why: str, now_s: float, retry_after_s: float | None = None
+    ) -> BreakerDecision:
         """why: what failed, for people. asked_s: in how many seconds the sink wants to be asked again."""
         with self._lock:
             own = self._is_own(id, answer)
             self._remember(id, answer)
             was = self._why
-            refuses = answer is Answer.REFUSED and self._refuse_all()
-            if answer is Answer.SINK or refuses or (answer is Answer.UNSURE and self._is_shutting()):
-                self._shut(id, why, now_s, REFUSED_PAUSE_S if refuses else asked_s)
+            refuses = answer is SinkSignal.REFUSED and self._refuse_all()
+            if answer is SinkSignal.SINK_FAILED or refuses or (answer is SinkSignal.UNCLEAR and self._is_shutting()):
+                self._shut(id, why, now_s, REFUSED_PAUSE_S if refuses else retry_after_s)
                 news = self._why != was or self._refuses != refuses
                 self._refuses = refuses
-                return Ruling(own=own and not refuses, shut=True, refuses=refuses, news=news)
+                return BreakerDecision(
+                    item_at_fault=own and not refuses, is_open=True, all_refused=refuses, changed=news
+                )
             # What was under way when it was shut says nothing of the time since.
-            if answer is not Answer.UNSURE:
+            if answer is not SinkSignal.UNCLEAR:
                 self._got_through(id)
                 if self._probing == threading.get_ident():
                     self._open()
             shut = self._why is not None
-            return Ruling(own=own, shut=shut, refuses=shut and self._refuses, news=was != self._why)
+            return BreakerDecision(
+                item_at_fault=own, is_open=shut, all_refused=shut and self._refuses, changed=was != self._why
+            )
 
-    def _is_own(self, id: str, answer: Answer) -> bool:
-        if answer is Answer.UNSURE:
-            others = sum(a is Answer.UNSURE for other, a in self._latest.items() if other != id)
-            return self._before not in (None, Answer.UNSURE, Answer.SINK) and others <= MOST_UNSURE
-        return answer is not Answer.SINK
+    def _is_own(self, id: str, answer: SinkSignal) -> bool:
+        if answer is SinkSignal.UNCLEAR:
+            others = sum(a is SinkSignal.UNCLEAR for other, a in self._latest.items() if other != id)
+            return (
+                self._before not in (None, SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) and others <= MAX_OTHER_FAILURES
+            )
+        return answer is not SinkSignal.SINK_FAILED
 
-    def _remember(self, id: str, answer: Answer) -> None:
+    def _remember(self, id: str, answer: SinkSignal) -> None:
         self._before = answer
-        self._failures = self._failures + 1 if answer in (Answer.UNSURE, Answer.SINK) else 0
-        if answer is not Answer.SINK:  # which says nothing of the item
+        self._failures = self._failures + 1 if answer in (SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) else 0
+        if answer is not SinkSignal.SINK_FAILED:  # which says nothing of the item
             self._latest.pop(id, None)
             self._latest[id] = answer
-            if len(self._latest) > LATEST:
+            if len(self._latest) > REMEMBERED_ITEMS:
                 del self._latest[next(iter(self._latest))]
 
     def _refuse_all(self) -> bool:
-        return sum(answer is Answer.REFUSED for answer in self._latest.values()) >= MOST_REFUSED
+        return sum(answer is SinkSignal.REFUSED for answer in self._latest.values()) >= REFUSALS_TO_OPEN
 
     def _is_shutting(self) -> bool:
-        return self._why is not None or self._failures >= UNSURE_IN_A_ROW
+        return self._why is not None or self._failures >= FAILURES_TO_OPEN
 
     def _shut(self, id: str, why: str, now_s: float, asked_s: float | None) -> None:
         if len(self._asked) >= _MOST_ASKED:
@@ -162,7 +170,7 @@ class Gate:
 
     def _open(self) -> None:
         if self._refuses:  # no longer: what is refused from now on speaks of the items again
-            self._latest = {id: answer for id, answer in self._latest.items() if answer is not Answer.REFUSED}
+            self._latest = {id: answer for id, answer in self._latest.items() if answer is not SinkSignal.REFUSED}
         self._why = None
         self._refuses = False
         self._shuts = 0
@@ -171,7 +179,7 @@ class Gate:
         if id in self._asked or id == self._turn:
             self._asked.clear()
         self._through += 1
-        if self._through >= LATEST and self._asked:
+        if self._through >= REMEMBERED_ITEMS and self._asked:
             self._turn = next(iter(self._asked))
             del self._asked[self._turn]
             self._through = 0

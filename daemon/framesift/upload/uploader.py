@@ -17,36 +17,36 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from framesift.clock.clock import LONGEST_WAIT_S, Clock, Loop, Pulse
+from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredThread
 from framesift.limits import Limit
-from framesift.prediction.wire_format import parse
-from framesift.sinks import AlreadyThere, Delivery, Later, Never, Outcome, Registered, Sink
-from framesift.spool import Exit, Item, Spool, SpoolAway, SpoolBroken, SpoolFull
-from framesift.upload.circuit_breaker import Answer, Gate, Ruling, backoff_s
+from framesift.prediction.wire_format import parse_prediction
+from framesift.sinks import Delivery, DeliveryResult, Duplicate, Registered, Rejected, RetryLater, Sink
+from framesift.spool import ClaimedDatapoint, FinalOutcome, Spool, SpoolBroken, SpoolFull, SpoolUnavailable
+from framesift.upload.circuit_breaker import BreakerDecision, SinkCircuitBreaker, SinkSignal, backoff_s
 
 ATTEMPT_WITHIN_S = 45.0
 # When a datapoint that was refused is tried again, in seconds after each refusal; the next one is the last.
-REFUSED_AGAIN_S = (300.0, 900.0, 2400.0)
+REFUSED_RETRY_S = (300.0, 900.0, 2400.0)
 _SPREAD = (0.9, 1.1)
 # A spool that says "now" and then has nothing must not be asked in a circle.
 _SHORTEST_WAIT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
+class DeliveryAttempt:
     """What one delivery came to."""
 
-    item: Item
-    outcome: Outcome
+    item: ClaimedDatapoint
+    outcome: DeliveryResult
     took_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class SinkProblem:
     """Nothing gets through, and why. refuses: the sink is there, and refuses everything: a person has to look."""
 
     why: str
-    refuses: bool
+    all_refused: bool
 
 
 class Uploader:
@@ -65,28 +65,28 @@ class Uploader:
         workers: int,
         sink_limits: Sequence[Limit],
         clock: Clock,
-        chance: random.Random,
+        rng: random.Random,
         failed: Callable[[BaseException], None],
-        attempted: Callable[[Attempted], None] = lambda _: None,
-        paused: Callable[[Pause | None], None] = lambda _: None,
+        attempted: Callable[[DeliveryAttempt], None] = lambda _: None,
+        paused: Callable[[SinkProblem | None], None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._sink = sink
         self._limits = tuple(sink_limits)
         self._clock = clock
-        self._chance = chance
+        self._chance = rng
         self._failed = failed
         self._attempted = attempted
         self._paused = paused
-        self._gate = Gate(chance)
+        self._gate = SinkCircuitBreaker(rng)
         self._stop = threading.Event()
-        self._workers = [_Worker(threading.Event(), Pulse(clock)) for _ in range(workers)]
+        self._workers = [_Worker(threading.Event(), HeartbeatClock(clock)) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._run, args=(worker,), name=f"upload-{number}", daemon=True)
             for number, worker in enumerate(self._workers, 1)
         ]
         self.loops = tuple(
-            Loop(thread.name, thread, worker.pulse, patience_s=ATTEMPT_WITHIN_S + 1.0)
+            MonitoredThread(thread.name, thread, worker.pulse, max_idle_s=ATTEMPT_WITHIN_S + 1.0)
             for thread, worker in zip(self._threads, self._workers, strict=True)
         )
 
@@ -94,30 +94,30 @@ class Uploader:
         for thread in self._threads:
             thread.start()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Something was accepted, or released by hand: whoever is idle looks at once."""
         for worker in self._workers:
             worker.wake.set()
 
-    def ask_again(self) -> None:
+    def probe_now(self) -> None:
         """Somebody wants to know now whether anything gets through; what waits for its own retry keeps its date."""
-        self._gate.ask_again(self._clock.monotonic())
-        self.nudge()
+        self._gate.probe_now(self._clock.monotonic())
+        self.wake()
 
     def stop(self, within_s: float) -> bool:
         """Ends the workers: what is being delivered may finish, what is not goes back. Neither that nor being cut off
         costs an attempt. Tells whether all ended in time; the row of one that did not is found, and delivered again, at
         the next start."""
         self._stop.set()
-        self._spool.excuse([worker.item for worker in self._workers if worker.item is not None])
-        self.nudge()
+        self._spool.refund_attempts([worker.item for worker in self._workers if worker.item is not None])
+        self.wake()
         deadline_s = self._clock.monotonic() + within_s
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline_s - self._clock.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def drained(self) -> bool:
+    def is_drained(self) -> bool:
         """Whether everything that can leave has left: nothing waits but what is buried. What waits for a retry, or for
         the sink's limits, counts as not drained, however far its date is; so does a spool that can't be read now."""
         try:
@@ -141,33 +141,33 @@ class Uploader:
     def _look(self, worker: _Worker) -> float:
         """Delivers one row if there is one; returns the seconds after which the next look is worth while."""
         clock = worker.pulse
-        wait_s = self._gate.wait_s(clock.monotonic())
+        wait_s = self._gate.enter(clock.monotonic())
         if wait_s > 0:
             return wait_s
         try:
-            claim = self._spool.claim(1, self._limits, others_than=self._gate.asked())
+            claim = self._spool.claim(1, self._limits, claim_last=self._gate.failed_probes())
             for item in claim.items:
                 worker.item = item.id  # before the look at the stop, which looks at this
                 self._carry(item, clock)
         except (SpoolBroken, SpoolFull):  # the spool says so itself, in its health; here it is only a reason to wait
-            return LONGEST_WAIT_S
+            return MAX_WAIT_S
         finally:
             worker.item = None
             self._gate.leave()
         if claim.items:
             return 0.0
         if claim.wait_until_s is None:
-            return LONGEST_WAIT_S
+            return MAX_WAIT_S
         return max(_SHORTEST_WAIT_S, claim.wait_until_s - clock.now().wall_s)
 
-    def _carry(self, item: Item, clock: Clock) -> None:
+    def _carry(self, item: ClaimedDatapoint, clock: Clock) -> None:
         """Delivers a claimed row and notes what became of it."""
         if self._stop.is_set():
             self._spool.release([item.id])
             return
         try:
-            jpeg = self._spool.jpeg(item.id)
-        except SpoolAway:
+            jpeg = self._spool.read_jpeg(item.id)
+        except SpoolUnavailable:
             self._spool.release([item.id])
             raise
         except SpoolBroken:  # the spool has put it where it belongs: buried, off until later, or gone
@@ -179,48 +179,56 @@ class Uploader:
             return
         began_s = clock.monotonic()
         outcome = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
-        self._attempted(Attempted(item, outcome, clock.monotonic() - began_s))
+        self._attempted(DeliveryAttempt(item, outcome, clock.monotonic() - began_s))
         self._note(item, outcome, self._rule(item, outcome, clock), clock)
 
-    def _rule(self, item: Item, outcome: Outcome, clock: Clock) -> Ruling:
+    def _rule(self, item: ClaimedDatapoint, outcome: DeliveryResult, clock: Clock) -> BreakerDecision:
         """What the outcome says of the sink."""
-        why = outcome.why if isinstance(outcome, Later | Never) else ""
-        ruling = self._gate.answered(item.id, _answer(outcome), why, clock.monotonic(), _asked_s(outcome, clock))
-        if ruling.news:
-            self._paused(Pause(why, ruling.refuses) if ruling.shut else None)
-            if not ruling.shut:
-                self.nudge()
+        why = outcome.reason if isinstance(outcome, RetryLater | Rejected) else ""
+        ruling = self._gate.record(item.id, _answer(outcome), why, clock.monotonic(), _asked_s(outcome, clock))
+        if ruling.changed:
+            self._paused(SinkProblem(why, ruling.all_refused) if ruling.is_open else None)
+            if not ruling.is_open:
+                self.wake()
         return ruling
 
-    def _note(self, item: Item, outcome: Outcome, ruling: Ruling, clock: Clock) -> None:
+    def _note(self, item: ClaimedDatapoint, outcome: DeliveryResult, ruling: BreakerDecision, clock: Clock) -> None:
         """Writes the outcome into the row. Where the disk won't take it now, the spool keeps it until the disk does."""
-        if isinstance(outcome, Later):
+        if isinstance(outcome, RetryLater):
             at_s = self._date_s(item, outcome, ruling, clock)
-            self._spool.later(item.id, at_s, outcome.why, costs_attempt=ruling.own, arrived=outcome.arrived)
+            self._spool.retry_later(
+                item.id, at_s, outcome.reason, costs_attempt=ruling.item_at_fault, arrived=outcome.may_have_arrived
+            )
         elif isinstance(outcome, Registered):
-            self._spool.registered(item.id, outcome.image_id)
-        elif isinstance(outcome, Never):
-            self._refused(item, outcome.why, ruling, clock)
+            self._spool.mark_registered(item.id, outcome.image_id)
+        elif isinstance(outcome, Rejected):
+            self._refused(item, outcome.reason, ruling, clock)
         else:  # the spool knows whether an image that was there before may be our own
-            self._spool.done(item.id, Exit.DUPLICATE if isinstance(outcome, AlreadyThere) else Exit.DELIVERED)
+            self._spool.complete(
+                item.id, FinalOutcome.DUPLICATE if isinstance(outcome, Duplicate) else FinalOutcome.DELIVERED
+            )
 
-    def _date_s(self, item: Item, outcome: Later, ruling: Ruling, clock: Clock) -> float | None:
+    def _date_s(
+        self, item: ClaimedDatapoint, outcome: RetryLater, ruling: BreakerDecision, clock: Clock
+    ) -> float | None:
         """Unix time of the next attempt; None for as soon as the gate opens."""
-        if ruling.shut and not ruling.own:
+        if ruling.is_open and not ruling.item_at_fault:
             return None
         asked_s = _asked_s(outcome, clock)
         if asked_s is None:
-            asked_s = backoff_s(item.attempts if ruling.own else item.tried, self._chance)
+            asked_s = backoff_s(item.attempts if ruling.item_at_fault else item.tried, self._chance)
         return clock.now().wall_s + asked_s
 
-    def _refused(self, item: Item, why: str, ruling: Ruling, clock: Clock) -> None:
+    def _refused(self, item: ClaimedDatapoint, why: str, ruling: BreakerDecision, clock: Clock) -> None:
         """Gives it up after the last time, and the credit back if the sink surely doesn't have it. What is refused only
         as everything is, goes behind the others and is never given up."""
-        if not ruling.own:
-            self._spool.later(item.id, None, why, costs_attempt=False, arrived=False, refusals=max(1, item.refusals))
-        elif item.refusals < len(REFUSED_AGAIN_S):
-            at_s = clock.now().wall_s + REFUSED_AGAIN_S[item.refusals] * self._chance.uniform(*_SPREAD)
-            self._spool.later(item.id, at_s, why, costs_attempt=False, arrived=False, refusals=item.refusals + 1)
+        if not ruling.item_at_fault:
+            self._spool.retry_later(
+                item.id, None, why, costs_attempt=False, arrived=False, refusals=max(1, item.refusals)
+            )
+        elif item.refusals < len(REFUSED_RETRY_S):
+            at_s = clock.now().wall_s + REFUSED_RETRY_S[item.refusals] * self._chance.uniform(*_SPREAD)
+            self._spool.retry_later(item.id, at_s, why, costs_attempt=False, arrived=False, refusals=item.refusals + 1)
         else:
             nowhere = item.image_id is None and item.tried == 1
             self._spool.bury(item.id, f"refused {item.refusals + 1} times, the last: {why}", refund=nowhere)
@@ -229,31 +237,31 @@ class Uploader:
 @dataclass(slots=True, eq=False)
 class _Worker:
     wake: threading.Event
-    pulse: Pulse
+    pulse: HeartbeatClock
     item: str | None = None  # what it is delivering
 
 
-def _answer(outcome: Outcome) -> Answer:
-    if isinstance(outcome, Later):
-        return Answer(outcome.scope.value)
-    return Answer.REFUSED if isinstance(outcome, Never) else Answer.GOOD
+def _answer(outcome: DeliveryResult) -> SinkSignal:
+    if isinstance(outcome, RetryLater):
+        return SinkSignal(outcome.scope.value)
+    return SinkSignal.REFUSED if isinstance(outcome, Rejected) else SinkSignal.SUCCEEDED
 
 
-def _asked_s(outcome: Outcome, clock: Clock) -> float | None:
+def _asked_s(outcome: DeliveryResult, clock: Clock) -> float | None:
     """In how many seconds the sink wants to be asked again, if it said so."""
-    if not isinstance(outcome, Later) or outcome.at_s is None:
+    if not isinstance(outcome, RetryLater) or outcome.retry_at_s is None:
         return None
-    return max(0.0, outcome.at_s - clock.now().wall_s)
+    return max(0.0, outcome.retry_at_s - clock.now().wall_s)
 
 
-def _delivery(item: Item, jpeg: bytes) -> Delivery:
+def _delivery(item: ClaimedDatapoint, jpeg: bytes) -> Delivery:
     """Raises ValueError where the stored prediction is none."""
     return Delivery(
         id=item.id,
         device=item.device,
         stream=item.stream,
         frame=item.frame,
-        captured_at_s=item.captured_at,
+        captured_at_s=item.captured_at_s,
         strategy=item.strategy,
         score=item.score,
         tags=item.tags,
@@ -262,8 +270,8 @@ def _delivery(item: Item, jpeg: bytes) -> Delivery:
         annotate=item.annotate,
         width=item.width,
         height=item.height,
-        prediction=parse(json.loads(item.prediction), width=item.width, height=item.height),
+        prediction=parse_prediction(json.loads(item.prediction), width=item.width, height=item.height),
         jpeg=jpeg,
-        tried=item.tried,
+        attempt_number=item.tried,
         image_id=item.image_id,
     )

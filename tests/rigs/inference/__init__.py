@@ -2,9 +2,9 @@
 
 from canaries import KEY
 from rigs.inference.detector import BACKGROUND, CLASSES, Rectangle, painted
-from rigs.inference.requests import Wanted
+from rigs.inference.requests import InferenceRequest
 from rigs.inference.server import MODELS, InferenceServer, Received
-from rigs.platform.faults import Answer, BadJson, Cut, Delay, Html, Order, Oversized, Redirect, Status, Trickle
+from rigs.platform.faults import Answer, BadJson, Cut, Delay, Fault, Html, Oversized, Redirect, Status, Trickle
 
 __all__ = [
     "BACKGROUND",
@@ -15,15 +15,15 @@ __all__ = [
     "BadJson",
     "Cut",
     "Delay",
+    "Fault",
     "Html",
+    "InferenceRequest",
     "InferenceServer",
-    "Order",
     "Oversized",
     "Received",
     "Rectangle",
     "Redirect",
     "Status",
     "Trickle",
-    "Wanted",
     "painted",
 ]

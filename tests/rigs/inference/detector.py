@@ -54,7 +54,7 @@ def painted(width: int, height: int, *rectangles: Rectangle) -> Pixels:
 
 
 @dataclass(frozen=True)
-class Seen:
+class DetectedRectangle:
     """One object. mask: of the whole picture, shape (height, width)."""
 
     class_name: str
@@ -70,10 +70,10 @@ class Seen:
         return CLASSES.index(self.class_name)
 
 
-def objects(pixels: Pixels) -> list[Seen]:
+def objects(pixels: Pixels) -> list[DetectedRectangle]:
     """The most confident first."""
     values = pixels.astype(np.int16)
-    found: list[Seen] = []
+    found: list[DetectedRectangle] = []
     for class_id, name in enumerate(CLASSES):
         if name == "white":
             strength, faintest = values.min(axis=2), _FAINTEST_WHITE
@@ -91,11 +91,11 @@ def objects(pixels: Pixels) -> list[Seen]:
                 continue
             mask = areas == number
             confidence = round(float(np.median(values[mask].max(axis=1))) / 255, 4)
-            found.append(Seen(name, left, top, left + width, top + height, confidence, mask))
+            found.append(DetectedRectangle(name, left, top, left + width, top + height, confidence, mask))
     return sorted(found, key=lambda seen: (-seen.confidence, seen.left, seen.top))
 
 
-def detections(found: Sequence[Seen], kind: str, image: bytes, as_rle: bool) -> list[dict[str, Any]]:
+def detections(found: Sequence[DetectedRectangle], kind: str, image: bytes, as_rle: bool) -> list[dict[str, Any]]:
     """As the server says them. kind: the task. image: what they were seen in, which names them."""
     said = []
     for number, seen in enumerate(found):
@@ -148,12 +148,12 @@ def name_of(image: bytes, number: int = -1) -> str:
     return str(uuid5(NAMESPACE_OID, f"{number} {hashlib.sha256(image).hexdigest()}"))
 
 
-def _as_polygon(seen: Seen) -> dict[str, Any]:
+def _as_polygon(seen: DetectedRectangle) -> dict[str, Any]:
     outlines, _ = cv2.findContours(seen.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     longest = max(outlines, key=len).reshape(-1, 2)
     return {"points": [{"x": float(x) + 0.5, "y": float(y) + 0.5} for x, y in longest], "mask_format": "polygon"}
 
 
-def _as_rle(seen: Seen) -> dict[str, Any]:
-    rle = masks.from_mask(seen.mask.astype(np.uint8))
+def _as_rle(seen: DetectedRectangle) -> dict[str, Any]:
+    rle = masks.encode_mask(seen.mask.astype(np.uint8))
     return {"rle": {"size": [rle.height, rle.width], "counts": rle.counts}, "mask_format": "rle"}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rigs.platform.records import Asked, Reply, reply
+from rigs.platform.records import PlatformRequest, Reply, reply
 
 TASKS = {
     "object_detection": "object-detection",
@@ -22,7 +22,7 @@ _NUMBERS = ("confidence", "iou_threshold", "max_detections")
 _FLAGS = ("disable_active_learning", "class_agnostic_nms", "visualize_predictions")
 
 
-class Refused(Exception):
+class InvalidInferenceRequest(Exception):
     """What the server answers instead."""
 
     def __init__(self, answer: Reply) -> None:
@@ -30,12 +30,12 @@ class Refused(Exception):
         self.reply = answer
 
 
-def refused(status: int, message: str) -> Refused:
-    return Refused(reply(status, {"message": message}))
+def invalid_request(status: int, message: str) -> InvalidInferenceRequest:
+    return InvalidInferenceRequest(reply(status, {"message": message}))
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InferenceRequest:
     """One inference. route: "v1" or "legacy". task: the one that a v1 path names. images: the files as they came.
     as_list: the answer is to be a list. options: what else was said, without key and pictures, as v1 names it."""
 
@@ -52,7 +52,7 @@ class Wanted:
         return self.model_id.rpartition("/")[2]
 
 
-def key_of(asked: Asked) -> tuple[str, str] | None:
+def key_of(asked: PlatformRequest) -> tuple[str, str] | None:
     """The key, and where it was: the query counts first, then the header, then the body."""
     if (key := asked.value("api_key")) is not None:
         return key, "query"
@@ -67,14 +67,14 @@ def key_of(asked: Asked) -> tuple[str, str] | None:
     return (key, "body") if isinstance(key, str) else None
 
 
-def wanted(asked: Asked) -> Wanted:
+def parse_request(asked: PlatformRequest) -> InferenceRequest:
     """Raises Refused."""
     if asked.path.startswith("/infer/"):
         return _v1(asked, TASKS[asked.path.removeprefix("/infer/")])
     return _legacy(asked)
 
 
-def _v1(asked: Asked, task: str) -> Wanted:
+def _v1(asked: PlatformRequest, task: str) -> InferenceRequest:
     body = json_object(asked)
     options = {name: value for name, value in body.items() if name not in ("api_key", "image", "model_id")}
     wrong = [name for name in _NUMBERS if not isinstance(options.get(name, 0), int | float)]
@@ -85,8 +85,8 @@ def _v1(asked: Asked, task: str) -> Wanted:
     if any(not isinstance(one, dict) or "type" not in one for one in images) and "image" not in wrong:
         wrong.append("image")
     if wrong:
-        raise Refused(_invalid(*wrong))
-    return Wanted(
+        raise InvalidInferenceRequest(_invalid(*wrong))
+    return InferenceRequest(
         "v1",
         str(body["model_id"]),
         task,
@@ -97,10 +97,10 @@ def _v1(asked: Asked, task: str) -> Wanted:
     )
 
 
-def _legacy(asked: Asked) -> Wanted:
+def _legacy(asked: PlatformRequest) -> InferenceRequest:
     options: dict[str, Any] = {name: value for name, value in asked.query if name not in ("api_key", "image")}
     if asked.value("image") is not None:
-        raise refused(400, "this stand-in fetches no images from elsewhere")
+        raise invalid_request(400, "this stand-in fetches no images from elsewhere")
     try:
         for name, meant in (("confidence", "confidence"), ("overlap", "iou_threshold")):
             if name in options:
@@ -109,45 +109,45 @@ def _legacy(asked: Asked) -> Wanted:
         if "max_detections" in options:
             options["max_detections"] = int(options["max_detections"])
     except ValueError:
-        raise Refused(_invalid("confidence, overlap or max_detections")) from None
+        raise InvalidInferenceRequest(_invalid("confidence, overlap or max_detections")) from None
     content_type = asked.headers.get("content-type")
     if content_type is None:
-        raise refused(400, "a Content-Type is missing")
+        raise invalid_request(400, "a Content-Type is missing")
     if content_type.startswith("multipart/form-data"):
         image = _part(asked, "file")
     else:
         image = _from_text(asked.body.decode("latin-1"), str(options.get("image_type", "base64")))
     disabled = str(options.get("disable_active_learning", "")).lower() in ("true", "1")
     model_id = asked.path.strip("/")
-    return Wanted("legacy", model_id, None, (image,), learning_disabled=disabled, options=options)
+    return InferenceRequest("legacy", model_id, None, (image,), learning_disabled=disabled, options=options)
 
 
-def json_object(asked: Asked) -> dict[str, Any]:
+def json_object(asked: PlatformRequest) -> dict[str, Any]:
     try:
         body = json.loads(asked.body)
     except ValueError:
-        raise Refused(_invalid("body")) from None
+        raise InvalidInferenceRequest(_invalid("body")) from None
     if not isinstance(body, dict):
-        raise Refused(_invalid("body"))
+        raise InvalidInferenceRequest(_invalid("body"))
     return body
 
 
 def _from_text(text: str, kind: str) -> bytes:
     if kind != "base64":
-        raise refused(400, f"this stand-in takes no image of type {kind}")
+        raise invalid_request(400, f"this stand-in takes no image of type {kind}")
     try:
         return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
     except (binascii.Error, ValueError):
-        raise refused(400, "could not decode the base64 of the image") from None
+        raise invalid_request(400, "could not decode the base64 of the image") from None
 
 
-def _part(asked: Asked, name: str) -> bytes:
+def _part(asked: PlatformRequest, name: str) -> bytes:
     head = f"Content-Type: {asked.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + asked.body)
     for part in message.get_payload() if message.is_multipart() else ():
         if part.get_param("name", header="content-disposition") == name:
             return bytes(part.get_payload(decode=True))
-    raise Refused(_invalid(name))
+    raise InvalidInferenceRequest(_invalid(name))
 
 
 def _invalid(*names: str) -> Reply:

@@ -19,9 +19,17 @@ import numpy as np
 
 from canaries import KEY
 from rigs.inference import detector as sight
-from rigs.inference.requests import TASKS, Refused, Wanted, json_object, key_of, refused, wanted
-from rigs.platform.faults import Orders, Status, carry_out
-from rigs.platform.records import Asked, Reply, reply
+from rigs.inference.requests import (
+    TASKS,
+    InferenceRequest,
+    InvalidInferenceRequest,
+    invalid_request,
+    json_object,
+    key_of,
+    parse_request,
+)
+from rigs.platform.faults import Faults, Status, apply_fault
+from rigs.platform.records import PlatformRequest, Reply, reply
 from rigs.platform.server import _is_listening, _Server
 
 MODELS = {
@@ -48,7 +56,7 @@ class Received:
     size_bytes: int
     key_in: str | None
     key_known: bool
-    wanted: Wanted | None = None
+    wanted: InferenceRequest | None = None
     status: int | None = None
     ordered: str | None = None
     answer: bytes = field(default=b"", repr=False)
@@ -82,7 +90,7 @@ class InferenceServer:
         port: int = 0,
         heard: Callable[[Received], None] = lambda _: None,
     ) -> None:
-        self.orders = Orders()
+        self.orders = Faults()
         self.bugs: list[str] = []  # what went wrong in the stand-in itself
         self.offences: list[str] = []
         self.connections = 0
@@ -151,9 +159,9 @@ class InferenceServer:
             self.connections += 1
 
     def show(self, path: str) -> Reply:
-        return refused(404, f"nothing at {path}").reply
+        return invalid_request(404, f"nothing at {path}").reply
 
-    def answer(self, asked: Asked, wait: Callable[[float], object]) -> Reply:
+    def answer(self, asked: PlatformRequest, wait: Callable[[float], object]) -> Reply:
         key = key_of(asked)
         received = Received(
             asked.method,
@@ -168,22 +176,22 @@ class InferenceServer:
         refusal: Reply | None = None
         if self._is_inference(asked):
             try:
-                received = replace(received, wanted=wanted(asked))
+                received = replace(received, wanted=parse_request(asked))
                 refusal = self._offence(received)
-            except Refused as error:
+            except InvalidInferenceRequest as error:
                 refusal = error.reply
         with self._grown:
             number = len(self._asked)
             self._asked.append(received)
             self._grown.notify_all()
-        action = self.orders.take("infer" if self._is_inference(asked) else "other")
+        action = self.orders.next_action("infer" if self._is_inference(asked) else "other")
         if isinstance(action, Status) and action.body is None:
             action = replace(action, body={"message": "as ordered"})
 
         def work() -> Reply:
             return refusal or self._work(asked, received)
 
-        answer = work() if action is None else carry_out(action, work, wait)
+        answer = work() if action is None else apply_fault(action, work, wait)
         ordered = None if action is None else repr(action)
         status = answer.status if answer.sent > 0 else None
         received = replace(received, status=status, ordered=ordered, answer=answer.body)
@@ -199,37 +207,37 @@ class InferenceServer:
             return None
         with self._grown:
             self.offences.append(f"{wanted.route} {wanted.model_id}: active learning is not disabled")
-        return refused(500, "Internal error.").reply
+        return invalid_request(500, "Internal error.").reply
 
     @staticmethod
-    def _is_inference(asked: Asked) -> bool:
+    def _is_inference(asked: PlatformRequest) -> bool:
         if asked.method != "POST" or asked.path.startswith("/model/"):
             return False
         if asked.path.startswith("/infer/"):
             return asked.path.removeprefix("/infer/") in TASKS
         return _LEGACY.fullmatch(asked.path) is not None
 
-    def _work(self, asked: Asked, received: Received) -> Reply:
+    def _work(self, asked: PlatformRequest, received: Received) -> Reply:
         try:
             if received.wanted is not None:
                 self._check_key(received)
                 return self._infer(received.wanted)
             return self._about(asked, received)
-        except Refused as error:
+        except InvalidInferenceRequest as error:
             return error.reply
 
     def _check_key(self, received: Received) -> None:
         if self.key is not None and not received.key_known:
             if received.key_in is None:
-                raise refused(400, "Required Roboflow API key is missing.")
-            raise refused(401, "Unauthorized access to roboflow API - check API key.")
+                raise invalid_request(400, "Required Roboflow API key is missing.")
+            raise invalid_request(401, "Unauthorized access to roboflow API - check API key.")
 
-    def _about(self, asked: Asked, received: Received) -> Reply:
+    def _about(self, asked: PlatformRequest, received: Received) -> Reply:
         if (asked.method, asked.path) == ("POST", "/model/add"):
             self._check_key(received)
             model_id = str(json_object(asked).get("model_id"))
             if model_id not in self.models:
-                raise refused(404, f"no model {model_id}")
+                raise invalid_request(404, f"no model {model_id}")
             return self._registry()
         if (asked.method, asked.path) in (("POST", "/model/remove"), ("POST", "/model/clear")):
             return self._registry()  # what it sees, it sees without loading anything
@@ -252,7 +260,7 @@ class InferenceServer:
         ]
         return reply(200, {"models": listed})
 
-    def _infer(self, wanted: Wanted) -> Reply:
+    def _infer(self, wanted: InferenceRequest) -> Reply:
         task = self._task(wanted)
         seen = [self._look(image, task, wanted) for image in wanted.images]
         if wanted.options.get("format") == "image":
@@ -262,22 +270,22 @@ class InferenceServer:
                 one["visualization"] = base64.b64encode(_drawn(image, one)).decode()
         return reply(200, seen if wanted.as_list else seen[0])
 
-    def _task(self, wanted: Wanted) -> str:
+    def _task(self, wanted: InferenceRequest) -> str:
         if wanted.version == "0":
             dataset = wanted.model_id.rpartition("/")[0]
             known = (task for model_id, task in self.models.items() if model_id.startswith(f"{dataset}/"))
             return next(known, "object-detection")
         task = self.models.get(wanted.model_id)
         if task is None:
-            raise refused(404, f"Requested Roboflow resource {wanted.model_id} not found.")
+            raise invalid_request(404, f"Requested Roboflow resource {wanted.model_id} not found.")
         if wanted.task not in (None, task.removeprefix("multi-label-")):
-            raise refused(400, f"{wanted.model_id} does {task}, not {wanted.task}")
+            raise invalid_request(400, f"{wanted.model_id} does {task}, not {wanted.task}")
         return task
 
-    def _look(self, image: bytes, task: str, wanted: Wanted) -> dict[str, Any]:
+    def _look(self, image: bytes, task: str, wanted: InferenceRequest) -> dict[str, Any]:
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) if image else None
         if pixels is None:
-            raise refused(400, "Could not load input image. Cause: it could not be decoded.")
+            raise invalid_request(400, "Could not load input image. Cause: it could not be decoded.")
         if wanted.version == "0":
             task = task.removeprefix("multi-label-")
             return {"time": 0.0002, "is_stub": True, "model_id": wanted.model_id, "task_type": task}

@@ -110,7 +110,7 @@ Action = Delay | Status | Answer | Html | Cut | Trickle | Redirect | BadJson | O
 
 
 @dataclass(frozen=True)
-class Order:
+class Fault:
     """when: which endpoint. do: what. times: on how many requests, None for all. share: how many of the requests that
     fit are meant, 0 to 1, drawn from a seeded generator. skip: how many that fit are let through first."""
 
@@ -123,12 +123,12 @@ class Order:
 
 @dataclass
 class _Standing:
-    order: Order
+    order: Fault
     done: int = 0
     passed: int = 0
 
 
-class Orders:
+class Faults:
     """The orders in force. Safe to use from any thread."""
 
     def __init__(self, seed: int = 3) -> None:
@@ -136,7 +136,7 @@ class Orders:
         self._chance = random.Random(seed)
         self._standing: list[_Standing] = []
 
-    def add(self, *orders: Order) -> None:
+    def add(self, *orders: Fault) -> None:
         with self._lock:
             self._standing.extend(_Standing(order) for order in orders)
 
@@ -149,7 +149,7 @@ class Orders:
         with self._lock:
             return len(self._standing)
 
-    def take(self, call: Call) -> Action | None:
+    def next_action(self, call: Call) -> Action | None:
         """What is to be done to a request that has just come; it is counted."""
         with self._lock:
             for standing in self._standing:
@@ -168,7 +168,7 @@ class Orders:
         return None
 
 
-def carry_out(action: Action, work: Callable[[], Reply], wait: Callable[[float], object]) -> Reply:
+def apply_fault(action: Action, work: Callable[[], Reply], wait: Callable[[float], object]) -> Reply:
     """The answer under an order. work: does what was asked. wait: waits so many seconds, less if the server ends."""
     # An action without `stored` is one that comes from before the platform.
     own = work() if getattr(action, "stored", False) else reply(200, {"success": True})

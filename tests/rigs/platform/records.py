@@ -22,7 +22,7 @@ Call = Literal[
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlatformRequest:
     """A request as it came. query: all pairs in their order, the key among them. headers: lower-case names."""
 
     method: str

@@ -18,9 +18,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from canaries import KEY
-from rigs.platform.faults import Orders, carry_out
+from rigs.platform.faults import Faults, apply_fault
 from rigs.platform.page import page
-from rigs.platform.records import Asked, Project, Received, Reply, StoredAnnotation, StoredBatch, StoredImage, refusal
+from rigs.platform.records import (
+    PlatformRequest,
+    Project,
+    Received,
+    Reply,
+    StoredAnnotation,
+    StoredBatch,
+    StoredImage,
+    refusal,
+)
 from rigs.platform.store import Store, call_of
 
 WORKSPACE = "yard"
@@ -56,7 +65,7 @@ class Platform:
         workspace: str = WORKSPACE,
         heard: Callable[[Received], None] = lambda _: None,
     ) -> None:
-        self.orders = Orders()
+        self.orders = Faults()
         self.bugs: list[str] = []  # what went wrong in the stand-in itself
         self._store = Store(folder)
         self._heard = heard
@@ -192,15 +201,15 @@ class Platform:
 
     # For its server
 
-    def answer(self, asked: Asked, wait: Callable[[float], object]) -> Reply:
+    def answer(self, asked: PlatformRequest, wait: Callable[[float], object]) -> Reply:
         call = call_of(asked.method, asked.path)
-        action = self.orders.take(call)
+        action = self.orders.next_action(call)
         number = self._note(asked)
-        reply = self._work(asked) if action is None else carry_out(action, lambda: self._work(asked), wait)
+        reply = self._work(asked) if action is None else apply_fault(action, lambda: self._work(asked), wait)
         self._note_answer(number, reply, None if action is None else repr(action))
         return reply
 
-    def _work(self, asked: Asked) -> Reply:
+    def _work(self, asked: PlatformRequest) -> Reply:
         """What is stored is seen at once, though the answer may be long in coming."""
         reply = self._store.answer(asked)
         with self._grown:
@@ -217,7 +226,7 @@ class Platform:
             return refusal(404, "nothing to show")
         return Reply(200, image.jpeg, (("Content-Type", "image/jpeg"),))
 
-    def _note(self, asked: Asked) -> int:
+    def _note(self, asked: PlatformRequest) -> int:
         with self._store.lock:
             key_known = asked.value("api_key") in self._store.keys
         received = Received(
@@ -334,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
             url = urlsplit(query[0][1])
             query = tuple(parse_qsl(url.query, keep_blank_values=True))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, url.path or "/", query, headers, body, by_gateway)
+        asked = PlatformRequest(self.command, url.path or "/", query, headers, body, by_gateway)
         self._send(self.server.platform.answer(asked, self.server.ended.wait))
 
     def _send(self, reply: Reply) -> None:

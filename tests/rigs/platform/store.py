@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rigs.platform.records import (
-    Asked,
     Call,
+    PlatformRequest,
     Project,
     Reply,
     StoredAnnotation,
@@ -35,7 +35,7 @@ _OF_PROJECT = re.compile(r"/([^/]+)/([^/]+)/(active_learning|batches|jobs|\d+)")
 Place = tuple[str, str]  # workspace, project
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """What the platform answers instead."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -75,7 +75,7 @@ class Store:
         self.batches: dict[tuple[Place, str], StoredBatch] = {}
         self._folder = folder
         self._by_content: dict[tuple[Place, str], str] = {}
-        self._work: dict[Call, Callable[[Asked], Reply]] = {
+        self._work: dict[Call, Callable[[PlatformRequest], Reply]] = {
             "workspace": lambda asked: reply(200, {"welcome": "the stand-in", "workspace": self._workspace(asked)}),
             "project": self._say_project,
             "model": self._say_model,
@@ -87,16 +87,16 @@ class Store:
             "jobs": self._say_jobs,
         }
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: PlatformRequest) -> Reply:
         work = self._work.get(call_of(asked.method, asked.path))
         if work is None:
             return refusal(404, f"no endpoint {asked.method} {asked.path}")
         with self.lock:
             try:
                 if "authorization" in asked.headers:
-                    raise Refused(400, "an Authorization header: the platform takes the key in the query alone")
+                    raise RequestRejected(400, "an Authorization header: the platform takes the key in the query alone")
                 return work(asked)
-            except Refused as refused:
+            except RequestRejected as refused:
                 return refused.reply
 
     def put(self, place: Place, image: StoredImage) -> StoredImage:
@@ -121,13 +121,13 @@ class Store:
             made = StoredBatch(id=f"batch{len(self.batches) + 1:06d}", name=name)
             return self.batches.setdefault((place, name), made)
 
-    def _workspace(self, asked: Asked) -> str:
+    def _workspace(self, asked: PlatformRequest) -> str:
         workspace = self.keys.get(asked.value("api_key") or "")
         if workspace is None:
-            raise Refused(401, "this API key does not exist, or has been revoked")
+            raise RequestRejected(401, "this API key does not exist, or has been revoked")
         return workspace
 
-    def _project(self, asked: Asked) -> Project:
+    def _project(self, asked: PlatformRequest) -> Project:
         """The project that the path of a GET, or of setting a configuration, names."""
         found = _OF_PROJECT.fullmatch(asked.path) or _PROJECT.fullmatch(asked.path)
         assert found is not None
@@ -136,55 +136,55 @@ class Store:
     def _of(self, workspace: str, name: str, *, asked_for: str) -> Project:
         project = self.projects.get((workspace, name))
         if project is None or asked_for != workspace:
-            raise Refused(404, f"no project {asked_for}/{name}, or this key has no access to it")
+            raise RequestRejected(404, f"no project {asked_for}/{name}, or this key has no access to it")
         return project
 
-    def _say_project(self, asked: Asked) -> Reply:
+    def _say_project(self, asked: PlatformRequest) -> Reply:
         project = self._project(asked)
         said: dict[str, Any] = {"id": f"{project.workspace}/{project.name}", "name": project.name}
         if project.type is not None:
             said["type"] = project.type
         return reply(200, {"workspace": {"url": project.workspace}, "project": said})
 
-    def _say_model(self, asked: Asked) -> Reply:
+    def _say_model(self, asked: PlatformRequest) -> Reply:
         version = int(asked.path.rpartition("/")[2])
         project = self._project(asked)
         if version not in project.models:
-            raise Refused(404, f"{project.name} has no version {version}")
+            raise RequestRejected(404, f"{project.name} has no version {version}")
         return reply(200, {"version": {"modelType": project.models[version]}})
 
-    def _say_active_learning(self, asked: Asked) -> Reply:
+    def _say_active_learning(self, asked: PlatformRequest) -> Reply:
         project = self._project(asked)
         if project.active_learning is None:
-            raise Refused(404, f"{project.name} has no active-learning configuration")
+            raise RequestRejected(404, f"{project.name} has no active-learning configuration")
         return reply(200, project.active_learning)
 
-    def _set_active_learning(self, asked: Asked) -> Reply:
+    def _set_active_learning(self, asked: PlatformRequest) -> Reply:
         project = self._project(asked)
         try:
             content = json.loads(asked.body)
         except ValueError:
-            raise Refused(400, "the body is not JSON") from None
+            raise RequestRejected(400, "the body is not JSON") from None
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
-            raise Refused(400, 'the body is to be {"config": {...}}')
+            raise RequestRejected(400, 'the body is to be {"config": {...}}')
         place = (project.workspace, project.name)
         self.projects[place] = replace(project, active_learning=content["config"])
         return reply(200, {"success": True})
 
-    def _upload(self, asked: Asked) -> Reply:
+    def _upload(self, asked: PlatformRequest) -> Reply:
         found = _UPLOAD.fullmatch(asked.path)
         assert found is not None
         workspace = self._workspace(asked)
         project = self._of(workspace, found[1], asked_for=workspace)
         batch = asked.value("batch")
         if not batch:
-            raise Refused(400, "no batch is named")
+            raise RequestRejected(400, "no batch is named")
         parts = _multipart(asked)
         if "name" not in parts or not parts["name"].content:
-            raise Refused(400, "no part called name")
+            raise RequestRejected(400, "no part called name")
         part = parts.get("file")
         if part is None or part.filename is None or part.content_type is None:
-            raise Refused(400, "no part called file, with a filename and a type")
+            raise RequestRejected(400, "no part called file, with a filename and a type")
         place = (project.workspace, project.name)
         known = self._by_content.get((place, _digest(part.content)))
         if known is not None:
@@ -202,49 +202,49 @@ class Store:
         )
         return reply(200, {"success": True, "id": self.put(place, image).id})
 
-    def _annotate(self, asked: Asked) -> Reply:
+    def _annotate(self, asked: PlatformRequest) -> Reply:
         found = _ANNOTATE.fullmatch(asked.path)
         assert found is not None
         workspace = self._workspace(asked)
         project = self._of(workspace, found[1], asked_for=workspace)
         name, prediction = asked.value("name"), asked.value("prediction")
         if prediction not in ("true", "false"):
-            raise Refused(400, f"prediction is true or false, not {prediction}")
+            raise RequestRejected(400, f"prediction is true or false, not {prediction}")
         if not name or not name.endswith((".json", ".txt")):
-            raise Refused(400, f"name is that of a .json or .txt, not {name}")
+            raise RequestRejected(400, f"name is that of a .json or .txt, not {name}")
         content_type = asked.headers.get("content-type", "")
         if content_type.partition(";")[0].strip() != "text/plain":
-            raise Refused(400, f"the Content-Type is text/plain, not {content_type or 'missing'}")
+            raise RequestRejected(400, f"the Content-Type is text/plain, not {content_type or 'missing'}")
         image = self.images.get(found[2])
         if image is None or image.project != project.name:
-            raise Refused(404, f"no image {found[2]}")
+            raise RequestRejected(404, f"no image {found[2]}")
         if any(annotation.image_id == image.id for annotation in self.annotations):
-            raise Refused(409, "this image is annotated already")
+            raise RequestRejected(409, "this image is annotated already")
         try:
             text = asked.body.decode()
             if name.endswith(".json") and not isinstance(json.loads(text), dict):
                 raise ValueError
         except ValueError:
-            raise Refused(400, "the annotation can't be read") from None
+            raise RequestRejected(400, "the annotation can't be read") from None
         self.annotations.append(
             StoredAnnotation(image.id, project.name, name, content_type, text, prediction == "true")
         )
         self._write(f"{image.id}.annotation{Path(name).suffix}", asked.body)
         return reply(200, {"success": True})
 
-    def _batches_of(self, asked: Asked) -> list[StoredBatch]:
+    def _batches_of(self, asked: PlatformRequest) -> list[StoredBatch]:
         project = self._project(asked)
         place = (project.workspace, project.name)
         return [batch for (where, _), batch in self.batches.items() if where == place]
 
-    def _say_batches(self, asked: Asked) -> Reply:
+    def _say_batches(self, asked: PlatformRequest) -> Reply:
         said = [
             {"id": batch.id, "name": batch.name, "images": batch.images, "numJobs": len(batch.jobs)}
             for batch in self._batches_of(asked)
         ]
         return reply(200, {"batches": said})
 
-    def _say_jobs(self, asked: Asked) -> Reply:
+    def _say_jobs(self, asked: PlatformRequest) -> Reply:
         said = [
             {"sourceBatch": batch.id, "numImages": images} for batch in self._batches_of(asked) for images in batch.jobs
         ]
@@ -267,20 +267,20 @@ class _Part:
     content: bytes
 
 
-def _multipart(asked: Asked) -> dict[str, _Part]:
+def _multipart(asked: PlatformRequest) -> dict[str, _Part]:
     """The parts of a multipart body by their names, their content to the byte (RFC 2046, RFC 7578)."""
     about = email.message_from_string(f"Content-Type: {asked.headers.get('content-type', '')}\n\n")
     boundary = about.get_boundary()
     if about.get_content_type() != "multipart/form-data" or not boundary:
-        raise Refused(400, "the body is not multipart/form-data")
+        raise RequestRejected(400, "the body is not multipart/form-data")
     pieces = (b"\r\n" + asked.body).split(b"\r\n--" + boundary.encode())
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
-        raise Refused(400, "the body has no end")
+        raise RequestRejected(400, "the body has no end")
     parts: dict[str, _Part] = {}
     for piece in pieces[1:-1]:
         head, empty_line, content = piece.partition(b"\r\n\r\n")
         if not empty_line:
-            raise Refused(400, "a part of the body has no content")
+            raise RequestRejected(400, "a part of the body has no content")
         part = email.message_from_bytes(head.lstrip() + b"\r\n\r\n")
         name = part.get_param("name", header="content-disposition")
         content_type = part.get_content_type() if "content-type" in part else None

@@ -19,7 +19,7 @@ from redis.exceptions import MovedError, NoScriptError, RedisError
 from redis.retry import Retry
 
 from framesift.limits import LimitsUnavailable
-from framesift.limits.shared.server import Server
+from framesift.limits.shared.server import RedisAddress
 
 SCRIPT = (resources.files("framesift.limits.shared") / "ledger.lua").read_text(encoding="utf-8")
 _HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as EVALSHA names it
@@ -28,10 +28,10 @@ _MOST_MOVES = 3
 _ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
-class Link:
+class LedgerConnection:
     """For one thread at a time. within_s: the deadline of opening it."""
 
-    def __init__(self, server: Server, within_s: float) -> None:
+    def __init__(self, server: RedisAddress, within_s: float) -> None:
         self._home = self._server = server  # and where a cluster has sent us from there
         self._within_s = within_s
         self._connection: Connection | None = None
@@ -46,7 +46,7 @@ class Link:
             server = self._server
             try:
                 self.connect()
-                return self.ask(key, request, self._within_s)
+                return self.run_script(key, request, self._within_s)
             except LimitsUnavailable:
                 if self._server is server:
                     raise
@@ -71,7 +71,7 @@ class Link:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
             self._connection = None
 
-    def ask(self, key: str, request: bytes, within_s: float) -> bytes:
+    def run_script(self, key: str, request: bytes, within_s: float) -> bytes:
         """The script's answer. Raises LimitsUnavailable; the request may then have been carried out, or not."""
         deadline_s = time.monotonic() + within_s
         try:
@@ -88,7 +88,7 @@ class Link:
             raise _unavailable(error) from None
         return answer
 
-    def info(self, section: str) -> dict[str, str]:
+    def server_info(self, section: str) -> dict[str, str]:
         """What the server says of itself. Raises LimitsUnavailable."""
         try:
             said = self._command(time.monotonic() + self._within_s, "INFO", section)
@@ -115,7 +115,7 @@ class Link:
         return answer
 
 
-def _connection(server: Server, within_s: float) -> Connection:
+def _connection(server: RedisAddress, within_s: float) -> Connection:
     how: dict[str, Any] = {
         "host": server.host,
         "port": server.port,

@@ -8,66 +8,68 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from framesift.clock.moment import Moment
-from framesift.limits import Granted, Later, Limit, Quota, Refused
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaPending, QuotaRefused
 from framesift.limits.shared.ledger import RESTORE_S, Ledger
-from framesift.limits.shared.requests import Calendar, Wanted
-from framesift.limits.shared.server import Server
+from framesift.limits.shared.requests import Calendar, ChargeRequest
+from framesift.limits.shared.server import RedisAddress
 
 
-class Fleet:
+class SharedLedgers:
     """For any thread. prefix: what all keys begin with. ceiling: of each limit, how much this device may accept without
     a credit while nobody can be asked, from 0 to 1. look: called when there is something to do for whoever attends."""
 
     def __init__(
         self,
-        server: Server,
+        server: RedisAddress,
         *,
         prefix: str,
         calendar: Calendar,
-        ceiling: float = 1.0,
+        local_ceiling: float = 1.0,
         restore_s: float = RESTORE_S,
-        look: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
-        self.look = look
+        self.wake = wake
         self._server = server
         self._prefix = prefix
         self._calendar = calendar
-        self._ceiling = ceiling
+        self._ceiling = local_ceiling
         self._restore_s = restore_s
         self._name: tuple[str, str] | None = None  # and the place
         self._lock = threading.Lock()
         self._ledgers: dict[str, Ledger] = {}
 
-    def charge(self, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment) -> Granted | Refused | Later:
+    def charge(
+        self, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment
+    ) -> QuotaGranted | QuotaRefused | QuotaPending:
         """See Ledger.charge."""
-        ledger = self.ledger(quotas[0].project)
-        answer = None if ledger is None else ledger.charge(Wanted(id, tuple(quotas), captured), now)
-        return Later(tuple(map(self._without_credit, quotas))) if answer is None else answer
+        ledger = self.ledger_for(quotas[0].project)
+        answer = None if ledger is None else ledger.charge(ChargeRequest(id, tuple(quotas), captured), now)
+        return QuotaPending(tuple(map(self._without_credit, quotas))) if answer is None else answer
 
-    def settled(self, project: str, id: str, is_kept: bool) -> None:
+    def report_stored(self, project: str, id: str, is_stored: bool) -> None:
         """See Ledger.settled."""
-        ledger = self.ledger(project)
+        ledger = self.ledger_for(project)
         if ledger is not None:
-            ledger.settled(id, is_kept)
+            ledger.report_stored(id, is_stored)
 
-    def doubt(self) -> None:
+    def request_audit(self) -> None:
         """Something may be charged that this device doesn't hold: a credit was given back."""
         for _, ledger in self.ledgers():
-            ledger.doubt()
-        self.look()
+            ledger.request_audit()
+        self.wake()
 
-    def call_itself(self, device: str, place: str) -> None:
+    def set_identity(self, device: str, instance_id: str) -> None:
         """Under which name this device charges, and where it runs: see Language. What it charged under another name
         stays charged."""
         with self._lock:
-            if (device, place) == self._name:
+            if (device, instance_id) == self._name:
                 return
-            self._name = device, place
+            self._name = device, instance_id
             old, self._ledgers = self._ledgers, {}
         for ledger in old.values():
             ledger.close()
 
-    def ledger(self, project: str) -> Ledger | None:
+    def ledger_for(self, project: str) -> Ledger | None:
         """The project's; None where the device has no name yet."""
         with self._lock:
             if self._name is not None and project not in self._ledgers:
@@ -78,7 +80,7 @@ class Fleet:
                     *self._name,
                     calendar=self._calendar,
                     restore_s=self._restore_s,
-                    look=self.look,
+                    wake=self.wake,
                 )
             return self._ledgers.get(project)
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Quota, SharedCharge, Window
 from framesift.limits import clock_steps as steps
-from framesift.limits.shared.requests import Held, Wanted
+from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
 
-NOBODY = "nobody"
+GRANTED_BY_NOBODY = "nobody"
 
 TABLES = """
 -- What waits for its credit. The moment of its capture; quotas: what it may be charged to, in order; candidates: what
@@ -39,15 +39,15 @@ CREATE TABLE late (
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class UnreportedCharge:
     """A credit that the ledger's memory doesn't know. at_s: wall time of the capture. held: as the ledger would know
     it; its at_s is 0 where no ledger has granted it."""
 
-    held: Held
+    charge: DeviceCharge
     at_s: float
 
 
-def insert(
+def insert_charge(
     cursor: sqlite3.Cursor, id: str, quota: Quota, at_s: float, granted_by: str, shared: SharedCharge | None = None
 ) -> None:
     cursor.execute(
@@ -66,7 +66,7 @@ def insert(
     )
 
 
-def wait(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, candidates: str) -> None:
+def insert_pending(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, candidates: str) -> None:
     """It is accepted, charged to `nobody`, and will be asked for later."""
     written = json.dumps([_written(quota) for quota in quotas])
     cursor.execute(
@@ -75,13 +75,13 @@ def wait(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Mom
     )
 
 
-def candidates(cursor: sqlite3.Cursor, id: str) -> str | None:
+def pending_candidates(cursor: sqlite3.Cursor, id: str) -> str | None:
     """As `wait` was told; None where it doesn't wait any more."""
     row = cursor.execute("SELECT candidates FROM late WHERE id = ?", (id,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def grant(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedCharge) -> None:
+def grant_pending(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedCharge) -> None:
     """What waited has its credit."""
     cursor.execute(
         "UPDATE charge SET granted_by = 'shared', account = ?, batch = ?, shared_at_s = ?, told = ? WHERE id = ?",
@@ -90,13 +90,13 @@ def grant(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedCharge) -
     cursor.execute("DELETE FROM late WHERE id = ?", (id,))
 
 
-def gone(cursor: sqlite3.Cursor, id: str) -> None:
+def delete_pending(cursor: sqlite3.Cursor, id: str) -> None:
     """A datapoint left the spool: if it waited for a credit, it needs none any more."""
     cursor.execute("DELETE FROM late WHERE id = ?", (id,))
-    cursor.execute("DELETE FROM charge WHERE id = ? AND granted_by = ?", (id, NOBODY))
+    cursor.execute("DELETE FROM charge WHERE id = ? AND granted_by = ?", (id, GRANTED_BY_NOBODY))
 
 
-def waiting(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[Wanted], list[str]]:
+def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[ChargeRequest], list[str]]:
     """Those that wait for a credit of the project, the most valuable first; and the ids of those of which nobody can
     read what they wait for."""
     rows = cursor.execute(
@@ -104,38 +104,42 @@ def waiting(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[Wante
         " JOIN datapoint USING (id) WHERE charge.project = ? ORDER BY rank DESC, seq LIMIT ?",
         (project, most),
     ).fetchall()
-    found: list[Wanted] = []
+    found: list[ChargeRequest] = []
     unreadable: list[str] = []
     for id, quotas, candidates, *moment in rows:
         try:
-            found.append(Wanted(id, _read(quotas, candidates), Moment(*moment)))
+            found.append(ChargeRequest(id, _read(quotas, candidates), Moment(*moment)))
         except (ValueError, TypeError, LookupError, AttributeError):  # whatever damage has made of it
             unreadable.append(id)
     return found, unreadable
 
 
-def untold(cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int) -> list[Untold]:
+def unreported_charges(
+    cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int
+) -> list[UnreportedCharge]:
     """Credits that this generation of the ledger's memory was not told of, but for those that the ledger itself has
     dated before `since_s`. (The device's own dates may be wrong by years.)"""
     rows = cursor.execute(
         "SELECT id, account, batch, coalesce(shared_at_s, 0), at_s FROM charge"
         " WHERE (shared_at_s IS NULL OR shared_at_s >= ?) AND project = ? AND granted_by <> ? AND told IS NOT ?"
         " LIMIT ?",
-        (since_s, project, NOBODY, generation, most),
+        (since_s, project, GRANTED_BY_NOBODY, generation, most),
     ).fetchall()
-    return [Untold(Held(*held), steps.date_s(at_s)) for *held, at_s in rows]
+    return [UnreportedCharge(DeviceCharge(*held), steps.original_time_s(at_s)) for *held, at_s in rows]
 
 
-def told(cursor: sqlite3.Cursor, held: Sequence[Held], generation: str) -> None:
+def mark_reported(cursor: sqlite3.Cursor, held: Sequence[DeviceCharge], generation: str) -> None:
     cursor.executemany(
         "UPDATE charge SET told = ?, shared_at_s = ? WHERE id = ?", [(generation, one.at_s, one.id) for one in held]
     )
 
 
-def adopt(cursor: sqlite3.Cursor) -> int:
+def grant_all_locally(cursor: sqlite3.Cursor) -> int:
     """Nobody shares any more: what waits has been within this device's own limits, and no ledger's clock says when a
     charge is of no more use. Says how many waited."""
-    adopted = cursor.execute("UPDATE charge SET granted_by = 'local' WHERE granted_by = ?", (NOBODY,)).rowcount
+    adopted = cursor.execute(
+        "UPDATE charge SET granted_by = 'local' WHERE granted_by = ?", (GRANTED_BY_NOBODY,)
+    ).rowcount
     cursor.execute("UPDATE charge SET shared_at_s = NULL WHERE shared_at_s IS NOT NULL")
     cursor.execute("DELETE FROM late")
     return adopted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RedisAddress:
     """Where Redis is, and who we are there. tls: certificates are always verified, against those of `ca_file` where it
     is named. The repr shows no password."""
 

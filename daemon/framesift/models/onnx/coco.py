@@ -90,4 +90,4 @@ toothbrush
 _UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 _IDS = [number for number in range(1, 91) if number not in _UNUSED_IDS]
 # As COCO's files count them, and some networks: by category id, 1 to 90, some of which are unused.
-BY_ID = {number: f"class_{number}" for number in range(1, 91)} | dict(zip(_IDS, NAMES, strict=True))
+NAMES_BY_CATEGORY_ID = {number: f"class_{number}" for number in range(1, 91)} | dict(zip(_IDS, NAMES, strict=True))

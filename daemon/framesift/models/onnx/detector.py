@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from framesift.models.onnx import heads
 from framesift.models.onnx import mask_outlines as outlines
-from framesift.models.onnx.families import Fitted, Seen
-from framesift.models.onnx.onnx_settings import DONE_INSIDE, Family
-from framesift.models.onnx.preprocessing import Prepared
-from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections
+from framesift.models.onnx.families import FamilyMatch, GraphFacts
+from framesift.models.onnx.onnx_settings import END_TO_END_FAMILIES, Family
+from framesift.models.onnx.preprocessing import PreparedPicture
+from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections_from_arrays
 
 
 class Detector:
@@ -23,8 +23,8 @@ class Detector:
 
     def __init__(
         self,
-        fit: Fitted,
-        seen: Seen,
+        fit: FamilyMatch,
+        seen: GraphFacts,
         class_names: tuple[str, ...],
         keypoint_names: tuple[tuple[str, ...], ...],
         confidence: float,
@@ -39,7 +39,7 @@ class Detector:
 
     @property
     def task(self) -> Task:
-        if self._fit.masks:
+        if self._fit.has_masks:
             return Task.INSTANCE_SEGMENTATION
         return Task.KEYPOINT_DETECTION if self._fit.keypoints else Task.OBJECT_DETECTION
 
@@ -47,20 +47,20 @@ class Detector:
         """Of all candidates there are, however little they are worth."""
         return self._reader(outputs, -np.inf).confidences
 
-    def read(self, outputs: Sequence[NDArray[Any]], prepared: Prepared, width: int, height: int) -> Detections:
+    def read(self, outputs: Sequence[NDArray[Any]], prepared: PreparedPicture, width: int, height: int) -> Detections:
         """outputs: those of the family, without the batch's dimension. width, height: of the frame, in pixels. Raises
         ValueError, IndexError where they aren't what they were when the network was loaded."""
         found = self._reader(outputs, self._confidence)
-        found = found[~self._in_bars(found.boxes, prepared.inside(width, height))]
-        if self._fit.family not in DONE_INSIDE:
-            found = heads.suppressed(found, self._iou)
+        found = found[~self._in_bars(found.boxes, prepared.picture_area(width, height))]
+        if self._fit.family not in END_TO_END_FAMILIES:
+            found = heads.suppress_overlaps(found, self._iou)
         points: list[tuple[Point, ...]] | None = None
         keypoints: list[tuple[Keypoint, ...]] | None = None
-        if self._fit.masks:
+        if self._fit.has_masks:
             found, points = self._outlined(found, outputs, prepared, width, height)
         elif self._fit.keypoints is not None:
             found, keypoints = self._jointed(found, outputs[0], prepared, self._fit.keypoints)
-        good = detections(
+        good = detections_from_arrays(
             prepared.to_picture(found.boxes),
             found.confidences,
             found.class_ids,
@@ -71,7 +71,7 @@ class Detector:
             points=points,
             keypoints=keypoints,
         )
-        return replace(good, dropped=good.dropped + found.dropped)
+        return replace(good, dropped_count=good.dropped_count + found.dropped)
 
     def _in_bars(self, boxes: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which boxes lie in the bars beside the picture: they are no fault of the network's, and nobody's interest.
@@ -79,11 +79,16 @@ class Detector:
         return _overlap(boxes, np.array((0, 0, self._seen.width, self._seen.height))) & ~_overlap(boxes, inside)
 
     def _outlined(
-        self, found: heads.Candidates, outputs: Sequence[NDArray[Any]], prepared: Prepared, width: int, height: int
-    ) -> tuple[heads.Candidates, list[tuple[Point, ...]]]:
+        self,
+        found: heads.BoxCandidates,
+        outputs: Sequence[NDArray[Any]],
+        prepared: PreparedPicture,
+        width: int,
+        height: int,
+    ) -> tuple[heads.BoxCandidates, list[tuple[Point, ...]]]:
         """Those that have a mask, and its polygon. Of a mask, only what is inside its box and the picture counts; where
         nothing is, and the box reaches into a bar, all of it lies there."""
-        inside = prepared.inside(width, height)
+        inside = prepared.picture_area(width, height)
         boxes = np.hstack((np.maximum(found.boxes[:, :2], inside[:2]), np.minimum(found.boxes[:, 2:], inside[2:])))
         whole = (boxes == found.boxes).all(axis=1)
         dropped = found.dropped
@@ -103,8 +108,8 @@ class Detector:
         return replace(found[np.array(kept, np.int64)], dropped=dropped), points
 
     def _jointed(
-        self, found: heads.Candidates, output: NDArray[Any], prepared: Prepared, shape: tuple[int, int]
-    ) -> tuple[heads.Candidates, list[tuple[Keypoint, ...]]]:
+        self, found: heads.BoxCandidates, output: NDArray[Any], prepared: PreparedPicture, shape: tuple[int, int]
+    ) -> tuple[heads.BoxCandidates, list[tuple[Keypoint, ...]]]:
         """Those whose keypoints are numbers, and their keypoints."""
         count, numbers = shape
         said = self._more(output, found.rows, count * numbers).reshape(-1, count, numbers)
@@ -125,8 +130,8 @@ class Detector:
 
     def _more(self, output: NDArray[Any], rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
         """What is said of candidates after their classes, shape (n, count)."""
-        done = self._fit.family in DONE_INSIDE
-        more = output[rows, 6:] if done else output[4 + (self._fit.classes or 0) :, rows].T
+        done = self._fit.family in END_TO_END_FAMILIES
+        more = output[rows, 6:] if done else output[4 + (self._fit.class_count or 0) :, rows].T
         if more.shape[1] != count:
             raise ValueError(f"{more.shape[1]} numbers are said of each candidate, not {count}")
         return more.astype(np.float64)
@@ -142,15 +147,15 @@ def _overlap(boxes: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[n
     return np.asarray(((boxes[:, 2:] > area[:2]) & (boxes[:, :2] < area[2:])).all(axis=1), np.bool_)
 
 
-def _reader(fit: Fitted, height: int, width: int) -> heads.Reader:
+def _reader(fit: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
     if fit.family in (Family.YOLOV8, Family.YOLOV8_SEG, Family.YOLOV8_POSE):
-        return heads.yolov8(fit.classes or 0)
+        return heads.yolov8(fit.class_count or 0)
     if fit.family is Family.YOLOV5:
         return heads.yolov5
     if fit.family is Family.YOLOX:
         return heads.yolox(height, width, fit.strides)
     if fit.family is Family.RFDETR:
-        return heads.rfdetr(height, width, fit.classes or 0)
+        return heads.rfdetr(height, width, fit.class_count or 0)
     if fit.family is Family.SSD:
         return heads.ssd(height, width, fit.first_class_id)
     return heads.end2end

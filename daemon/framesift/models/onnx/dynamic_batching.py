@@ -27,19 +27,19 @@ class _Picture:
     done: bool = False
 
 
-class Together:
+class DynamicBatcher:
     """For several threads at once. run: tensors of up to `most` pictures, (n, ...) -> outputs, (n, ...) each; by one
     thread at a time."""
 
-    def __init__(self, run: Callable[[Tensor], list[Any]], most: int) -> None:
+    def __init__(self, run: Callable[[Tensor], list[Any]], max_pictures: int) -> None:
         self._run = run
-        self._most = most
+        self._most = max_pictures
         self._changed = threading.Condition()
         self._waiting: list[_Picture] = []
         self._running = False
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many pictures wait for a run that is under way."""
         with self._changed:
             return len(self._waiting)

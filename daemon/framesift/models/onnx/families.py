@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from framesift.models.model import ModelUnusable
+from framesift.models.model import ModelLoadError
 from framesift.models.onnx.onnx_settings import Family
 
 _STRIDES = (4, 8, 16, 32, 64)
@@ -19,7 +19,7 @@ _RFDETR_NAMES = ("dets", "labels")
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class GraphOutput:
     """One output of a network, as it was for a picture of the input's size."""
 
     name: str
@@ -27,132 +27,144 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class GraphFacts:
     """What is known of a network beside its outputs. height, width: of its input, in pixels. names: how many class
     names there are. single: a classifier of a single class makes sense. keypoints: how many an object has, and how many
     numbers each."""
 
     height: int
     width: int
-    names: int | None = None
-    single: bool = False
+    class_count: int | None = None
+    single_class_allowed: bool = False
     keypoints: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FamilyMatch:
     """classes: how many the outputs speak of, None where their shapes do not tell. outputs: those that are read, in the
     family's order; the last is masks or their prototypes where `masks` says so. strides: of a yolox grid. keypoints: as
     in Seen. first_class_id: the number of the first class."""
 
     family: Family
-    classes: int | None
-    outputs: tuple[int, ...] = (0,)
+    class_count: int | None
+    output_indices: tuple[int, ...] = (0,)
     strides: tuple[int, ...] = ()
-    masks: bool = False
+    has_masks: bool = False
     keypoints: tuple[int, int] | None = None
     first_class_id: int = 0
 
 
-def fitted(asked: Family, outputs: Sequence[Output], seen: Seen, among: frozenset[Family] | None = None) -> Fitted:
+def match_family(
+    requested: Family, outputs: Sequence[GraphOutput], facts: GraphFacts, among: frozenset[Family] | None = None
+) -> FamilyMatch:
     """The family of a network, and what its outputs tell.
 
-    asked: a family, which must fit, or auto. among: the families that auto may choose (None: all). Raises ModelUnusable
+    asked: a family, which must fit, or auto. among: the families that auto may choose (None: all). Raises ModelLoadError
     that shows the shapes.
     """
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs)
-    heads = f"The outputs for an input of {seen.height} x {seen.width} are {shapes}"
-    known = "" if seen.names is None else f", with {seen.names} class names"
-    if asked is not Family.AUTO:
-        fit = _RULES[asked].fit(outputs, seen)
+    heads = f"The outputs for an input of {facts.height} x {facts.width} are {shapes}"
+    known = "" if facts.class_count is None else f", with {facts.class_count} class names"
+    if requested is not Family.AUTO:
+        fit = _RULES[requested].fit(outputs, facts)
         if fit is None:
-            raise ModelUnusable(f"model.family: {asked} does not fit. {heads}; {asked} means {_RULES[asked].form}")
-        if seen.names is not None and fit.classes not in (None, seen.names):
-            raise ModelUnusable(f"model.family: {asked} would read {fit.classes} classes{known}. {heads}")
+            raise ModelLoadError(
+                f"model.family: {requested} does not fit. {heads}; {requested} means {_RULES[requested].form}"
+            )
+        if facts.class_count is not None and fit.class_count not in (None, facts.class_count):
+            raise ModelLoadError(f"model.family: {requested} would read {fit.class_count} classes{known}. {heads}")
         return fit
     rules = {family: rule for family, rule in _RULES.items() if among is None or family in among}
-    fits = [rule.fit(outputs, seen) for rule in rules.values() if rule.certain(outputs, seen)]
+    fits = [rule.fit(outputs, facts) for rule in rules.values() if rule.certain(outputs, facts)]
     found = [fit for fit in fits if fit is not None]
-    agreeing = [fit for fit in found if seen.names is None or fit.classes in (None, seen.names)]
+    agreeing = [fit for fit in found if facts.class_count is None or fit.class_count in (None, facts.class_count)]
     if len(agreeing) == 1:
         return agreeing[0]
     if agreeing:
-        raise ModelUnusable(
+        raise ModelLoadError(
             f"model.family: auto can't tell {' from '.join(str(fit.family) for fit in agreeing)}. {heads}{known}. "
             "Name the right one"
         )
-    read = ", ".join(f"{fit.classes} classes as {fit.family}" for fit in found)
-    raise ModelUnusable(
+    read = ", ".join(f"{fit.class_count} classes as {fit.family}" for fit in found)
+    raise ModelLoadError(
         f"model.family: auto finds no family that fits{known}. {heads}{f' ({read})' if read else ''}. "
         f"Known are {'; '.join(f'{family}: {rule.form}' for family, rule in rules.items())}"
     )
 
 
-def _classifier(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _classifier(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     shape = outputs[0].shape
     # Some exporters leave the pooled picture's 1 x 1 behind.
     flat = len(shape) >= 2 and shape[0] == 1 and all(side == 1 for side in shape[2:])
-    return Fitted(Family.CLASSIFIER, shape[1]) if flat and shape[1] >= (1 if seen.single else 2) else None
+    return (
+        FamilyMatch(Family.CLASSIFIER, shape[1])
+        if flat and shape[1] >= (1 if seen.single_class_allowed else 2)
+        else None
+    )
 
 
-def _yolov8(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _yolov8(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
-    return Fitted(Family.YOLOV8, rows - 4) if rows > 4 and columns in _grids(seen) else None
+    return FamilyMatch(Family.YOLOV8, rows - 4) if rows > 4 and columns in _grids(seen) else None
 
 
-def _yolov5(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _yolov5(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
     fits = columns > 5 and rows % 3 == 0 and rows // 3 in _grids(seen)
-    return Fitted(Family.YOLOV5, columns - 5) if fits else None
+    return FamilyMatch(Family.YOLOV5, columns - 5) if fits else None
 
 
-def _yolox(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _yolox(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
     grids = _grids(seen)
-    return Fitted(Family.YOLOX, columns - 5, strides=grids[rows]) if columns > 5 and rows in grids else None
+    return FamilyMatch(Family.YOLOX, columns - 5, strides=grids[rows]) if columns > 5 and rows in grids else None
 
 
-def _end2end(outputs: Sequence[Output], _seen: Seen) -> Fitted | None:
+def _end2end(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
-    return Fitted(Family.END2END, None) if columns == 6 and rows <= _MOST_END2END else None
+    return FamilyMatch(Family.END2END, None) if columns == 6 and rows <= _MOST_END2END else None
 
 
-def _yolov8_seg(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _yolov8_seg(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     places = _with_masks(outputs)
     if places is None:
         return None
     (rows, columns), prototypes = _table(outputs[places[0]]), outputs[places[1]].shape[1]
     classes = rows - 4 - prototypes
-    return Fitted(Family.YOLOV8_SEG, classes, places, masks=True) if classes > 0 and columns in _grids(seen) else None
+    return (
+        FamilyMatch(Family.YOLOV8_SEG, classes, places, has_masks=True)
+        if classes > 0 and columns in _grids(seen)
+        else None
+    )
 
 
-def _end2end_seg(outputs: Sequence[Output], _seen: Seen) -> Fitted | None:
+def _end2end_seg(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
     places = _with_masks(outputs)
     if places is None:
         return None
     (rows, columns), prototypes = _table(outputs[places[0]]), outputs[places[1]].shape[1]
     fits = columns == 6 + prototypes and rows <= _MOST_END2END
-    return Fitted(Family.END2END_SEG, None, places, masks=True) if fits else None
+    return FamilyMatch(Family.END2END_SEG, None, places, has_masks=True) if fits else None
 
 
-def _yolov8_pose(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _yolov8_pose(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
     if columns not in _grids(seen):
         return None
     said = None if seen.keypoints is None else rows - 4 - seen.keypoints[0] * seen.keypoints[1]
-    classes = (seen.names or 1) if said is None else said
+    classes = (seen.class_count or 1) if said is None else said
     keypoints = seen.keypoints or _triples(rows - 4 - classes)
-    return Fitted(Family.YOLOV8_POSE, classes, keypoints=keypoints) if classes > 0 and keypoints else None
+    return FamilyMatch(Family.YOLOV8_POSE, classes, keypoints=keypoints) if classes > 0 and keypoints else None
 
 
-def _end2end_pose(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _end2end_pose(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     rows, columns = _table(outputs[0])
     keypoints = seen.keypoints or _triples(columns - 6)
     fits = keypoints is not None and columns == 6 + keypoints[0] * keypoints[1] and rows <= _MOST_END2END
-    return Fitted(Family.END2END_POSE, None, keypoints=keypoints) if fits else None
+    return FamilyMatch(Family.END2END_POSE, None, keypoints=keypoints) if fits else None
 
 
-def _rfdetr(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
+def _rfdetr(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
     named = {output.name: place for place, output in enumerate(outputs)}
     places = tuple(named[name] for name in _RFDETR_NAMES if name in named)
     if len(places) != 2:
@@ -164,11 +176,11 @@ def _rfdetr(outputs: Sequence[Output], seen: Seen) -> Fitted | None:
         return None
     mask = [place for place, output in enumerate(outputs) if _query_masks(output, queries, seen)]
     # Most have a last column that stands for no object; those trained on COCO have a class in it.
-    classes = columns - 1 if seen.names == columns - 1 else columns
-    return Fitted(Family.RFDETR, classes, (*places, *mask[:1]), masks=bool(mask))
+    classes = columns - 1 if seen.class_count == columns - 1 else columns
+    return FamilyMatch(Family.RFDETR, classes, (*places, *mask[:1]), has_masks=bool(mask))
 
 
-def _ssd(outputs: Sequence[Output], _seen: Seen) -> Fitted | None:
+def _ssd(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
     named = {output.name.partition(":")[0]: place for place, output in enumerate(outputs)}
     by_name = all(name in named for name in _SSD_NAMES[:3])
     places = tuple(named[name] for name in _SSD_NAMES if name in named) if by_name else tuple(range(len(outputs)))[:4]
@@ -177,7 +189,7 @@ def _ssd(outputs: Sequence[Output], _seen: Seen) -> Fitted | None:
     boxes, classes, scores = (outputs[place].shape for place in places[:3])
     fits = len(boxes) == 3 and boxes[0] == 1 and boxes[2] == 4 and classes == scores == boxes[:2]
     # The API counts classes from 1: 0 is the background. Its post-processing for devices has taken that off.
-    return Fitted(Family.SSD, None, places, first_class_id=1 if by_name else 0) if fits else None
+    return FamilyMatch(Family.SSD, None, places, first_class_id=1 if by_name else 0) if fits else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,28 +197,28 @@ class _Rule:
     """form: what the outputs are, to be shown. fit: None where they aren't. certain: whether auto may think of it."""
 
     form: str
-    fit: Callable[[Sequence[Output], Seen], Fitted | None]
-    certain: Callable[[Sequence[Output], Seen], bool]
+    fit: Callable[[Sequence[GraphOutput], GraphFacts], FamilyMatch | None]
+    certain: Callable[[Sequence[GraphOutput], GraphFacts], bool]
 
 
-def _alone(outputs: Sequence[Output], _seen: Seen) -> bool:
+def _alone(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
     return len(outputs) == 1
 
 
-def _paired(outputs: Sequence[Output], _seen: Seen) -> bool:
+def _paired(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
     return len(outputs) == 2
 
 
-def _keypoints_known(outputs: Sequence[Output], seen: Seen) -> bool:
+def _keypoints_known(outputs: Sequence[GraphOutput], seen: GraphFacts) -> bool:
     # Without it, any number of classes could be keypoints.
     return len(outputs) == 1 and seen.keypoints is not None
 
 
-def _rfdetr_named(outputs: Sequence[Output], _seen: Seen) -> bool:
+def _rfdetr_named(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
     return {output.name for output in outputs} >= set(_RFDETR_NAMES)
 
 
-def _ssd_named(outputs: Sequence[Output], _seen: Seen) -> bool:
+def _ssd_named(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
     names = {output.name.partition(":")[0] for output in outputs}
     return names >= set(_SSD_NAMES[:3]) or all(name.startswith(_SSD_DEVICE) for name in names)
 
@@ -226,17 +238,17 @@ _RULES = {
 }
 
 
-def _table(output: Output) -> tuple[int, int]:
+def _table(output: GraphOutput) -> tuple[int, int]:
     """Rows and columns of an output for one picture; -1, -1 where it is no table."""
     shape = output.shape
     return (shape[1], shape[2]) if len(shape) == 3 and shape[0] == 1 else (-1, -1)
 
 
-def _picture(output: Output) -> bool:
+def _picture(output: GraphOutput) -> bool:
     return len(output.shape) == 4 and output.shape[0] == 1 and min(output.shape) > 0
 
 
-def _query_masks(output: Output, queries: int, seen: Seen) -> bool:
+def _query_masks(output: GraphOutput, queries: int, seen: GraphFacts) -> bool:
     """Whether it is a mask for each query: a picture in the proportions of the input. Its keypoints are none."""
     if not _picture(output) or output.shape[1] != queries:
         return False
@@ -244,7 +256,7 @@ def _query_masks(output: Output, queries: int, seen: Seen) -> bool:
     return height * seen.width == width * seen.height
 
 
-def _with_masks(outputs: Sequence[Output]) -> tuple[int, int] | None:
+def _with_masks(outputs: Sequence[GraphOutput]) -> tuple[int, int] | None:
     """The places of the first table and of the first stack of pictures."""
     tables = [place for place, output in enumerate(outputs) if len(output.shape) == 3]
     pictures = [place for place, output in enumerate(outputs) if _picture(output)]
@@ -255,7 +267,7 @@ def _triples(numbers: int) -> tuple[int, int] | None:
     return (numbers // 3, 3) if 0 < numbers <= 3 * _MOST_KEYPOINTS and numbers % 3 == 0 else None
 
 
-def _grids(seen: Seen) -> dict[int, tuple[int, ...]]:
+def _grids(seen: GraphFacts) -> dict[int, tuple[int, ...]]:
     """Number of cells -> strides of the levels that have them, for every run of two and more neighbouring strides.
 
     Single levels are left out: 10 x 10 cells of stride 64 times three look like the 300 boxes of an end-to-end head.

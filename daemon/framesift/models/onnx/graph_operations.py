@@ -25,7 +25,7 @@ NORMALISING = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
 _LONGEST_NAME = 10_000
 
 
-def operation(path: Path, output: str) -> str | None:
+def output_operation(path: Path, output: str) -> str | None:
     """The name of the operation, None where the file can't be read, or has its graph in another form."""
     nodes = _read(path)
     name = output
@@ -40,7 +40,7 @@ def operation(path: Path, output: str) -> str | None:
     return None
 
 
-def first_operation(path: Path, given: str) -> str | None:
+def input_operation(path: Path, given: str) -> str | None:
     """The name of the first operation on an input, None where the file can't be read."""
     nodes = _read(path)
     name = given

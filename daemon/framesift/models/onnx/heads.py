@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.prediction.prediction import MOST_OBJECTS
+from framesift.prediction.prediction import MAX_OBJECTS
 
 Floats = NDArray[np.floating]
 
 # Suppression is quadratic at worst; a picture with more candidates is noise, and its best ones tell as much.
-MOST_CANDIDATES = 4000
+MAX_CANDIDATES = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class BoxCandidates:
     """boxes: (n, 4); confidences, class_ids: (n,). rows: (n,), where in the output each stood, to look up what else it
     says of them. dropped: how many had a number that is none."""
 
@@ -33,20 +33,20 @@ class Candidates:
     rows: NDArray[np.int64]
     dropped: int = 0
 
-    def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Candidates:
+    def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> BoxCandidates:
         """The chosen ones, in that order."""
-        return Candidates(
+        return BoxCandidates(
             self.boxes[chosen], self.confidences[chosen], self.class_ids[chosen], self.rows[chosen], self.dropped
         )
 
 
-Reader = Callable[[Sequence[Floats], float], Candidates]
+HeadDecoder = Callable[[Sequence[Floats], float], BoxCandidates]
 
 
-def yolov8(classes: int) -> Reader:
+def yolov8(classes: int) -> HeadDecoder:
     """(4 + C + more, N): box centre and size, a confidence per class, and what else there is, which isn't read."""
 
-    def read(outputs: Sequence[Floats], least: float) -> Candidates:
+    def read(outputs: Sequence[Floats], least: float) -> BoxCandidates:
         output = outputs[0]
         scores = output[4 : 4 + classes]
         # The maximum runs along whole rows; which class it was is asked for the few that pass. NaN passes.
@@ -56,7 +56,7 @@ def yolov8(classes: int) -> Reader:
     return read
 
 
-def yolov5(outputs: Sequence[Floats], least: float) -> Candidates:
+def yolov5(outputs: Sequence[Floats], least: float) -> BoxCandidates:
     """(N, 5 + C): box centre and size, objectness, and a confidence per class given an object."""
     output = outputs[0]
     kept = np.flatnonzero(~(output[:, 4] < least))
@@ -64,14 +64,14 @@ def yolov5(outputs: Sequence[Floats], least: float) -> Candidates:
     return _sifted(_corners(rows[:, :4]), rows[:, 5:] * rows[:, 4:5], kept, least)
 
 
-def yolox(height: int, width: int, strides: tuple[int, ...]) -> Reader:
+def yolox(height: int, width: int, strides: tuple[int, ...]) -> HeadDecoder:
     """A reader of (N, 5 + C) as yolov5's, where the centre is relative to its cell and the size a logarithm, both in
     strides of the cell's level (Ge et al., YOLOX, 2021, section 2.1)."""
     levels = [(stride, *np.mgrid[0 : -(-height // stride), 0 : -(-width // stride)]) for stride in strides]
     cells = np.concatenate([np.stack((x.ravel(), y.ravel()), 1) for _stride, y, x in levels]).astype(np.float64)
     stride_of = np.concatenate([np.full(x.size, stride, np.float64) for stride, _y, x in levels])[:, None]
 
-    def read(outputs: Sequence[Floats], least: float) -> Candidates:
+    def read(outputs: Sequence[Floats], least: float) -> BoxCandidates:
         output = outputs[0]
         kept = np.flatnonzero(~(output[:, 4] < least))
         rows = output[kept].astype(np.float64)
@@ -82,7 +82,7 @@ def yolox(height: int, width: int, strides: tuple[int, ...]) -> Reader:
     return read
 
 
-def end2end(outputs: Sequence[Floats], least: float) -> Candidates:
+def end2end(outputs: Sequence[Floats], least: float) -> BoxCandidates:
     """(N, 6 + more): corners, confidence, class, and what else there is, which isn't read; suppressed already."""
     output = outputs[0][:, :6]
     kept = np.flatnonzero(~(output[:, 4] < least))
@@ -90,7 +90,7 @@ def end2end(outputs: Sequence[Floats], least: float) -> Candidates:
     return _finished(rows[:, :4], rows[:, 4], rows[:, 5], kept)
 
 
-def rfdetr(height: int, width: int, classes: int) -> Reader:
+def rfdetr(height: int, width: int, classes: int) -> HeadDecoder:
     """(Q, 4): box centre and size as shares of the picture; (Q, C or more): a logit per class.
 
     Each class of a query is a candidate of its own, and as many of them count as there are queries: the sigmoids are
@@ -98,7 +98,7 @@ def rfdetr(height: int, width: int, classes: int) -> Reader:
     """
     sides = np.array((width, height) * 2, np.float64)
 
-    def read(outputs: Sequence[Floats], least: float) -> Candidates:
+    def read(outputs: Sequence[Floats], least: float) -> BoxCandidates:
         boxes, logits = outputs[0], outputs[1][:, :classes]
         if len(boxes) != len(logits):
             raise ValueError(f"{len(boxes)} boxes, but the classes of {len(logits)}")
@@ -111,12 +111,12 @@ def rfdetr(height: int, width: int, classes: int) -> Reader:
     return read
 
 
-def ssd(height: int, width: int, first_class_id: int) -> Reader:
+def ssd(height: int, width: int, first_class_id: int) -> HeadDecoder:
     """(N, 4): top, left, bottom, right as shares of the picture; (N,): classes, from `first_class_id` on; (N,):
     confidences; and, where there is a fourth, how many of them count. Suppression has been done."""
     sides = np.array((width, height) * 2, np.float64)
 
-    def read(outputs: Sequence[Floats], least: float) -> Candidates:
+    def read(outputs: Sequence[Floats], least: float) -> BoxCandidates:
         boxes, classes, scores = outputs[0], np.ravel(outputs[1]), np.ravel(outputs[2])
         if not len(boxes) == len(classes) == len(scores):
             raise ValueError(f"{len(boxes)} boxes, but {len(classes)} classes and {len(scores)} confidences")
@@ -130,18 +130,18 @@ def ssd(height: int, width: int, first_class_id: int) -> Reader:
     return read
 
 
-def suppressed(found: Candidates, iou: float) -> Candidates:
+def suppress_overlaps(found: BoxCandidates, iou: float) -> BoxCandidates:
     """Greedy, most confident first: a box of the same class that overlaps a kept one by more than `iou` goes.
 
     No more than MOST_OBJECTS are kept.
     """
-    order = np.argsort(-found.confidences, kind="stable")[:MOST_CANDIDATES]
+    order = np.argsort(-found.confidences, kind="stable")[:MAX_CANDIDATES]
     boxes, class_ids = found.boxes[order], found.class_ids[order]
     x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
     areas = (x2 - x1) * (y2 - y1)
     kept: list[int] = []
     left = np.arange(len(order))
-    while left.size and len(kept) < MOST_OBJECTS:
+    while left.size and len(kept) < MAX_OBJECTS:
         best, rest = left[0], left[1:]
         kept.append(int(best))
         across = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
@@ -171,21 +171,21 @@ def _corners(boxes: Floats) -> NDArray[np.float64]:
     return np.hstack((boxes[:, :2] - half, boxes[:, :2] + half))
 
 
-def _sifted(boxes: NDArray[np.float64], scores: Floats, rows: NDArray[np.int64], least: float) -> Candidates:
+def _sifted(boxes: NDArray[np.float64], scores: Floats, rows: NDArray[np.int64], least: float) -> BoxCandidates:
     """The best class of each box, where it is confident enough; what is not finite is left out and counted."""
     if not len(boxes):
-        return Candidates(boxes, np.empty(0), np.empty(0, np.int64), rows)
+        return BoxCandidates(boxes, np.empty(0), np.empty(0, np.int64), rows)
     class_ids = scores.argmax(axis=1)
     confidences = scores[np.arange(len(scores)), class_ids].astype(np.float64)
     good = np.isfinite(boxes).all(axis=1) & np.isfinite(confidences)
     enough = good & (confidences >= least)
-    return Candidates(boxes, confidences, class_ids.astype(np.int64), rows, int((~good).sum()))[enough]
+    return BoxCandidates(boxes, confidences, class_ids.astype(np.int64), rows, int((~good).sum()))[enough]
 
 
 def _finished(
     boxes: NDArray[np.float64], confidences: Floats, class_ids: NDArray[Any], rows: NDArray[np.int64]
-) -> Candidates:
+) -> BoxCandidates:
     """Boxes that need no suppression; what is not finite is left out and counted."""
     good = np.isfinite(boxes).all(axis=1) & np.isfinite(confidences) & np.isfinite(class_ids)
     whole = np.rint(np.where(good, class_ids, 0.0)).astype(np.int64)
-    return Candidates(boxes, confidences.astype(np.float64), whole, rows, int((~good).sum()))[good]
+    return BoxCandidates(boxes, confidences.astype(np.float64), whole, rows, int((~good).sum()))[good]

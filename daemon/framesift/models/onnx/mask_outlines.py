@@ -33,5 +33,5 @@ def polygon_of_logits(
         borderMode=cv2.BORDER_REPLICATE,
     )
     # What is no number is nowhere; what OpenCV makes of it is another with every version.
-    corners = masks.polygon((np.asarray(spread) > 0) & np.isfinite(spread))
+    corners = masks.mask_to_polygon((np.asarray(spread) > 0) & np.isfinite(spread))
     return None if corners is None else corners + np.array((left, top))

@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from framesift.models.model import ModelUnusable
-from framesift.models.onnx.onnx_settings import OnnxOptions
+from framesift.models.model import ModelLoadError
+from framesift.models.onnx.onnx_settings import OnnxSettings
 
 
-def started(options: OnnxOptions) -> Any:
-    """Raises ModelUnusable: no such file, no onnxruntime, no such provider, or none that can run the network."""
+def start_session(options: OnnxSettings) -> Any:
+    """Raises ModelLoadError: no such file, no onnxruntime, no such provider, or none that can run the network."""
     if not options.path.is_file():
-        raise ModelUnusable(f"model.path: {options.path}: no such file")
+        raise ModelLoadError(f"model.path: {options.path}: no such file")
     # Since 1.29 it reports to its makers unless it is told not to, before it is loaded. Nobody's camera does that.
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
-        raise ModelUnusable(f"model.type: onnx needs onnxruntime ({error}): pip install 'framesift[onnx]'") from error
+        raise ModelLoadError(f"model.type: onnx needs onnxruntime ({error}): pip install 'framesift[onnx]'") from error
     known, available = onnxruntime.get_all_providers(), onnxruntime.get_available_providers()
     for provider in options.providers:
         if provider not in known:
-            raise ModelUnusable(f"model.providers: {provider!r} is not one of {', '.join(known)}")
+            raise ModelLoadError(f"model.providers: {provider!r} is not one of {', '.join(known)}")
     chosen = [provider for provider in options.providers if provider in available]
     if not chosen:
-        raise ModelUnusable(
+        raise ModelLoadError(
             f"model.providers: none of {', '.join(options.providers)} is in this onnxruntime, which has "
             f"{', '.join(available)}"
         )
@@ -48,5 +48,5 @@ def started(options: OnnxOptions) -> Any:
         if session.get_providers()[0] in chosen:
             return session
     if failure is None:
-        raise ModelUnusable(f"model.providers: {', '.join(chosen)} can't be started on this machine")
-    raise ModelUnusable(f"model.path: {options.path} can't be loaded: {failure}") from failure
+        raise ModelLoadError(f"model.providers: {', '.join(chosen)} can't be started on this machine")
+    raise ModelLoadError(f"model.path: {options.path} can't be loaded: {failure}") from failure

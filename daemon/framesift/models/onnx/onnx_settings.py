@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from framesift.config.schema import Closed, Fraction, Tag
-from framesift.prediction.prediction import LONGEST_CLASS_NAME
+from framesift.config.schema import Fraction, StrictModel, Tag
+from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH
 
 
 class Family(str, Enum):
@@ -53,16 +53,16 @@ class Resize(str, Enum):
 
 
 # Their networks have chosen among the boxes that say the same twice.
-DONE_INSIDE = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
-WITH_KEYPOINTS = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
+END_TO_END_FAMILIES = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
+KEYPOINT_FAMILIES = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
 
 Side = Annotated[int, Field(ge=8, le=8192)]
 PerChannel = tuple[float, float, float]
 Divisor = Annotated[float, Field(gt=0.0)]
-ClassName = Annotated[str, Field(min_length=1, max_length=LONGEST_CLASS_NAME)]
+ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME_LENGTH)]
 
 
-class OnnxOptions(Closed):
+class OnnxSettings(StrictModel):
     """What is null here is taken from the model's metadata, or from what is usual in its family.
 
     confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
@@ -102,7 +102,7 @@ class OnnxOptions(Closed):
     model_id: Tag | None = None
 
     @model_validator(mode="after")
-    def _sensible(self) -> OnnxOptions:
+    def _sensible(self) -> OnnxSettings:
         if self.class_names is not None and self.class_names_file is not None:
             raise ValueError("give class_names or class_names_file, not both")
         if self.family not in (Family.AUTO, Family.CLASSIFIER):
@@ -110,7 +110,7 @@ class OnnxOptions(Closed):
                 raise ValueError(f"multi_label and activation are for classifiers, not for family {self.family}")
             if self.resize is Resize.CROP:
                 raise ValueError(f"resize: crop would hide what family {self.family} is to find at the sides")
-        if self.keypoint_names is not None and self.family not in (Family.AUTO, *WITH_KEYPOINTS):
+        if self.keypoint_names is not None and self.family not in (Family.AUTO, *KEYPOINT_FAMILIES):
             raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
         if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):
             raise ValueError(f"first_class_id is for family ssd, not for {self.family}")

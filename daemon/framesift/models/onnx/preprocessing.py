@@ -16,7 +16,7 @@ GREY = 114  # the bars that detectors see in training
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPicture:
     """tensor: float or uint8, shape (1, 3, height, width) or (1, height, width, 3). A point of the network's input lies
     in the picture, per axis, at (point - offset) x scale."""
 
@@ -34,14 +34,14 @@ class Prepared:
         there: NDArray[np.float64] = (points - offsets) * scales
         return there
 
-    def inside(self, width: int, height: int) -> NDArray[np.float64]:
+    def picture_area(self, width: int, height: int) -> NDArray[np.float64]:
         """x1, y1, x2, y2: where a picture of this size lies in the network's input; beside it there are bars."""
         x, y = self.offset_x, self.offset_y
         return np.array((x, y, x + width / self.scale_x, y + height / self.scale_y))
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class Preprocessing:
     """How pictures are prepared for one network.
 
     height, width: of its input in pixels. centred: letterbox bars on both sides (otherwise to the right and below).
@@ -58,9 +58,9 @@ class Preparation:
     mean: PerChannel = (0.0, 0.0, 0.0)
     std: PerChannel = (1.0, 1.0, 1.0)
     channels_last: bool = False
-    number: Literal["float32", "float16", "uint8"] = "float32"
+    value_type: Literal["float32", "float16", "uint8"] = "float32"
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The same in words."""
         how = {
             Resize.LETTERBOX: f"letterboxed, grey bars {'on both sides' if self.centred else 'to the right and below'}",
@@ -71,18 +71,18 @@ class Preparation:
         shape = "(1, height, width, 3)" if self.channels_last else "(1, 3, height, width)"
         return (
             f"{self.width} x {self.height}, {how}; {'RGB' if self.rgb else 'BGR'}, "
-            f"{'pixels as they are, from 0 to 255' if self.number == 'uint8' else values}; {self.number} {shape}"
+            f"{'pixels as they are, from 0 to 255' if self.value_type == 'uint8' else values}; {self.value_type} {shape}"
         )
 
-    def __call__(self, pixels: Pixels) -> Prepared:
+    def __call__(self, pixels: Pixels) -> PreparedPicture:
         """pixels: BGR, uint8, shape (h, w, 3), h and w at least 1."""
         picture, offset_x, offset_y, scale_x, scale_y = self._fitted(pixels)
-        if self.number == "uint8":
+        if self.value_type == "uint8":
             planes = picture[None, :, :, ::-1] if self.rgb else picture[None]
             tensor: NDArray[Any] = np.ascontiguousarray(planes if self.channels_last else planes.transpose(0, 3, 1, 2))
         else:
             tensor = self._floats(picture)
-        return Prepared(tensor, offset_x, offset_y, scale_x, scale_y)
+        return PreparedPicture(tensor, offset_x, offset_y, scale_x, scale_y)
 
     def _floats(self, picture: Pixels) -> NDArray[np.floating]:
         sides = (self.height, self.width)
@@ -94,7 +94,7 @@ class Preparation:
             np.multiply(plane, np.float32(self.scale / std), out=planes[channel])
             if self.mean[channel]:
                 planes[channel] -= np.float32(self.mean[channel] / std)
-        return tensor.astype(np.float16) if self.number == "float16" else tensor
+        return tensor.astype(np.float16) if self.value_type == "float16" else tensor
 
     def _fitted(self, pixels: Pixels) -> tuple[Pixels, float, float, float, float]:
         """The picture at the network's size; offset x, y, scale x, y of the way back."""
