@@ -35,7 +35,7 @@ def test_the_settings_in_the_readme_are_some(tmp_path: Path) -> None:
     assert settings.streams[0].tags == ("north",)
 
 
-def test_the_readme_names_every_strategy_every_exit_and_every_reason() -> None:
+def test_the_readme_names_every_strategy_every_outcome_and_every_reason() -> None:
     options = StrategyOptions.__args__[0].__args__  # type: ignore[attr-defined]  # Annotated[Union[...], ...]
     types = [str(option.model_fields["type"].annotation.__args__[0]) for option in options]
     for word in (*types, *map(str, FinalOutcome), *map(str, RefusalReason), *map(str, SkipReason)):
