@@ -14,10 +14,10 @@ import resource, sys, threading
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
-from framesift.limits import Granted
-from framesift.spool import Exit, SpoolBroken
-from rigs.spools import Told, accepted, make_spool, put, quota
-clock, told = ManualClock(), Told()
+from framesift.limits import QuotaGranted
+from framesift.spool import FinalOutcome, SpoolBroken
+from rigs.spools import RecordedReports, accepted, make_spool, put, quota
+clock, told = ManualClock(), RecordedReports()
 spool = make_spool(Path({folder!r}), clock, report=told)
 spool.open()
 first = accepted(put(spool, clock))
@@ -36,10 +36,10 @@ try:
     raise AssertionError("claimed without a disk")
 except SpoolBroken:
     pass
-assert spool.ask([quota("any")], clock.now()) == Granted("any")
+assert spool.check_quota([quota("any")], clock.now()) == QuotaGranted("any")
 
 # A delivery that is to be noted waits for the disk.
-noting = threading.Thread(target=spool.done, args=(first,))
+noting = threading.Thread(target=spool.complete, args=(first,))
 noting.start()
 noting.join(0.3)
 assert noting.is_alive()
@@ -55,8 +55,8 @@ for _ in range(100):
         noting.join(0.05)
 noting.join(10)
 assert not noting.is_alive()
-assert spool.tallies()[Exit.DELIVERED] == 1
-assert [row.id for row in spool.items()] == [second]
+assert spool.outcome_counts()[FinalOutcome.DELIVERED] == 1
+assert [row.id for row in spool.list_rows()] == [second]
 assert spool.health.problem is None
 assert told.names() == ["spool_failed", "spool_recovered"], told.events
 
@@ -100,7 +100,7 @@ put(spool, clock)
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
 try:
-    spool.jpeg(item.id)
+    spool.read_jpeg(item.id)
     raise AssertionError("read without a connection")
 except SpoolUnavailable as error:
     assert "unable to open" in str(error), error
@@ -108,7 +108,7 @@ spool.release([item.id])
 resource.setrlimit(resource.RLIMIT_NOFILE, before)
 [again] = spool.claim(1).items
 assert (again.id, again.attempts) == (item.id, 1)
-assert spool.jpeg(again.id)
+assert spool.read_jpeg(again.id)
 spool.close()
 """
 

@@ -206,9 +206,9 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
-from framesift.spool import SpoolFull, Exit
-from rigs.spools import Told, accepted, make_spool, put
-disk, clock, told = Path({disk!r}), ManualClock(), Told()
+from framesift.spool import FinalOutcome, SpoolFull
+from rigs.spools import RecordedReports, accepted, make_spool, put
+disk, clock, told = Path({disk!r}), ManualClock(), RecordedReports()
 spool = make_spool(disk, clock, report=told)
 spool.open()
 ids = [accepted(put(spool, clock, jpeg=bytes(100_000))) for _ in range(20)]
@@ -231,17 +231,17 @@ assert spool.health.problem, "health says that it is full"
 
 # What is there is still delivered: the reserve makes room for it.
 for item in spool.claim(5).items:
-    spool.jpeg(item.id)
-    spool.done(item.id)
+    spool.read_jpeg(item.id)
+    spool.complete(item.id)
     ids.remove(item.id)
 spool.close()
 
 # A start works, too.
 spool = make_spool(disk, clock, report=told)
 spool.open()
-assert sorted(row.id for row in spool.items()) == sorted(ids), "nothing lost, nothing more"
+assert sorted(row.id for row in spool.list_rows()) == sorted(ids), "nothing lost, nothing more"
 for item in spool.claim(5).items:
-    spool.done(item.id)
+    spool.complete(item.id)
     ids.remove(item.id)
 
 # And it recovers by itself.
@@ -286,7 +286,7 @@ import random, sys, threading
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from framesift.clock.clock import SystemClock
-from framesift.sinks import Done
+from framesift.sinks import Delivered
 from framesift.upload.uploader import Uploader
 from rigs.spools import accepted, make_spool, put
 disk, clock = Path({disk!r}), SystemClock()
@@ -303,20 +303,20 @@ with (disk / "other").open("wb", buffering=0) as other:
 
 class Taking:
     def deliver(self, delivery, *, now_s, within_s):
-        return Done()
+        return Delivered()
 
 ended = []
 uploader = Uploader(
-    spool, Taking(), workers=2, sink_limits=(), clock=clock, chance=random.Random(1), failed=ended.append
+    spool, Taking(), workers=2, sink_limits=(), clock=clock, rng=random.Random(1), failed=ended.append
 )
 uploader.start()
 for _ in range(200):
-    if uploader.drained() or ended:
+    if uploader.is_drained() or ended:
         break
     threading.Event().wait(0.05)
-    uploader.nudge()
+    uploader.wake()
 assert not ended, ended
-assert uploader.drained()
+assert uploader.is_drained()
 assert uploader.stop(5)
 spool.close()
 print("well")
@@ -348,7 +348,7 @@ except OSError:
 spool = make_spool(disk, clock)
 spool.open()
 assert [item.id for item in spool.claim(1).items] == [id]
-spool.done(id)
+spool.complete(id)
 accepted(put(spool, clock))
 spool.close()
 print("well")
@@ -365,8 +365,8 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import SpoolBroken
-from rigs.spools import Told, accepted, make_spool, put
-disk, clock, told = Path({disk!r}), ManualClock(), Told()
+from rigs.spools import RecordedReports, accepted, make_spool, put
+disk, clock, told = Path({disk!r}), ManualClock(), RecordedReports()
 spool = make_spool(disk, clock)
 spool.open()
 first = accepted(put(spool, clock))
@@ -390,7 +390,7 @@ for _ in range(100):
         break
     except SpoolBroken:
         pass
-assert [row.id for row in spool.items()] == [first, second]
+assert [row.id for row in spool.list_rows()] == [first, second]
 assert spool.health.problem is None
 assert told.names() == ["spool_failed", "spool_recovered"], told.events
 spool.close()

@@ -15,8 +15,9 @@ from framesift.spool.records import FinalOutcome
 _IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # that of Python, with a day to spare at both ends
 # A date of the calendar, or one that the limits have set apart: see limits/steps.py.
 _DATED = (
-    f"({{0}} BETWEEN -62135510400 AND {FIRST_QUARANTINED_S} OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account ="
-    f" '{QUARANTINE_ACCOUNT}' AND {{0}} BETWEEN apart.at_s - {FIRST_QUARANTINED_S} AND apart.at_s + {FIRST_QUARANTINED_S}))"
+    f"({{0}} BETWEEN -62135510400 AND {FIRST_QUARANTINED_S}"
+    f" OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account = '{QUARANTINE_ACCOUNT}'"
+    f" AND {{0}} BETWEEN apart.at_s - {FIRST_QUARANTINED_S} AND apart.at_s + {FIRST_QUARANTINED_S}))"
 )
 
 # Values that are never written, as SQL; no damage of a text can be told from what a person may have named something.
