@@ -122,7 +122,8 @@ class Device:
 
     def ask(self, **requests: object) -> Any:
         (name,) = requests
-        return getattr(self.ledger.send(LedgerRequest(**requests), self.clock.now()), name, None)  # type: ignore[arg-type]
+        answer = self.ledger.send(LedgerRequest(**requests), self.clock.now())  # type: ignore[arg-type]
+        return getattr(answer, {"audit_days": "charged_ids"}.get(name, name), None)
 
     def used(self, account: str = "hard", window: Window = Window.DAILY) -> int:
         (count,) = self.ledger.send(LedgerRequest(usage=[(account, window)]), self.clock.now()).usage
@@ -339,29 +340,29 @@ def test_what_the_platform_has_takes_the_place_of_what_has_arrived(redis: RedisS
     assert granted(gate, 2, quota("a", most=10)) == 2
     assert granted(hall, 2, quota("a", most=10)) == 2
     # Of these four three have arrived, and the platform has four of other people's beside them.
-    gate.ask(report=[BatchReport("b", 2, 2, False)])
-    hall.ask(report=[BatchReport("b", 2, 1, False)])
-    (mark,) = gate.ask(mark=["b"])
+    gate.ask(batch_reports=[BatchReport("b", 2, 2, False)])
+    hall.ask(batch_reports=[BatchReport("b", 2, 1, False)])
+    (mark,) = gate.ask(left_spool=["b"])
     assert mark == 3
-    gate.ask(seen=[PlatformBatchSize("b", 7, mark)])
+    gate.ask(platform_sizes=[PlatformBatchSize("b", 7, mark)])
     assert granted(hall, 5, quota("a", most=10)) == 2
 
 
 def test_only_one_device_asks_the_platform(redis: RedisServer) -> None:
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
-    assert gate.ask(mark=["b"]) == (0,)
-    assert hall.ask(mark=["b", "another"]) == (None, 0)
+    assert gate.ask(left_spool=["b"]) == (0,)
+    assert hall.ask(left_spool=["b", "another"]) == (None, 0)
 
 
 def test_a_batch_that_was_forgotten_is_told_again_and_never_counts_less_than_before(redis: RedisServer) -> None:
     device = Device(redis.server).open()
-    device.ask(report=[BatchReport("b", 4, 0, False)])
+    device.ask(batch_reports=[BatchReport("b", 4, 0, False)])
     assert granted(device, 5, quota("a", most=5)) == 1
-    device.ask(report=[BatchReport("b", 4, 0, False)])  # read from the spool before the last charge was in it
+    device.ask(batch_reports=[BatchReport("b", 4, 0, False)])  # read from the spool before the last charge was in it
     device.clock.advance(REFUSAL_CACHE_S)
     assert isinstance(device.charge(quota("a", most=5)), QuotaRefused)
     device.clock.advance(REFUSAL_CACHE_S)
-    device.ask(report=[BatchReport("b", 3, 0, True)])  # at a start, when nothing is on its way
+    device.ask(batch_reports=[BatchReport("b", 3, 0, True)])  # at a start, when nothing is on its way
     assert granted(device, 5, quota("a", most=5)) == 2
 
 
@@ -376,7 +377,7 @@ def test_a_refund_goes_to_the_windows_that_were_charged_and_only_once(redis: Red
         device.ask(refund=[("old", grid_day(device))])
     assert device.used("hard", Window.MINUTELY) == 1
     assert device.used("hard", Window.HOURLY) == 1
-    assert device.ask(audit=[grid_day(device)]) == (("new", grid_day(device)),)
+    assert device.ask(audit_days=[grid_day(device)]) == (("new", grid_day(device)),)
 
 
 def test_a_refund_of_what_was_never_charged_changes_nothing(redis: RedisServer) -> None:
@@ -405,9 +406,9 @@ def test_what_is_too_old_to_matter_is_not_kept(redis: RedisServer) -> None:
 def test_every_key_has_an_end(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.charge(quota("a", most=5))
-    device.ask(report=[BatchReport("c", 1, 0, False)])
-    device.ask(seen=[PlatformBatchSize("d", 1, 0)])
-    device.ask(mark=["e"])
+    device.ask(batch_reports=[BatchReport("c", 1, 0, False)])
+    device.ask(platform_sizes=[PlatformBatchSize("d", 1, 0)])
+    device.ask(left_spool=["e"])
     keys = redis.client.keys()
     assert len(keys) == 1 + 1 + 2 + 4
     assert all(0 < redis.client.ttl(key) <= 40 * 86400 for key in keys)
@@ -543,7 +544,7 @@ def test_a_frozen_server_costs_each_frame_path_a_tenth_of_a_second_once(own: Red
         own.thaw()
     # The four may or may not have been charged: whoever asks again for the same ids pays nothing twice.
     device.open()
-    charged = device.ask(audit=device.ledger.audit_days(device.clock.now()))
+    charged = device.ask(audit_days=device.ledger.audit_days(device.clock.now()))
     assert {id for id, _ in charged} <= device.ledger.unconfirmed_ids()
 
 
@@ -624,7 +625,7 @@ def test_a_server_that_does_not_answer_can_be_asked_for_no_longer_than_a_second(
     own.freeze()
     try:
         with pytest.raises(LimitsUnavailable):
-            device.ask(mark=["b"])
+            device.ask(left_spool=["b"])
         assert took_s(lambda: _is_unavailable(device)) < 3.0
     finally:
         own.thaw()
@@ -705,12 +706,12 @@ def test_the_account_that_the_manual_describes_may_do_all_that_is_needed_and_no_
     own.client.execute_command("ACL", "SETUSER", "gate", *acl_of_the_manual("geheim"))
     device = Device(RedisAddress("127.0.0.1", own.port, username="gate", password="geheim")).open()
     assert isinstance(device.charge(quota("a", most=5), id="a"), QuotaGranted)
-    device.ask(report=[BatchReport("b", 1, 1, False)])
-    device.ask(mark=["b"])
-    device.ask(seen=[PlatformBatchSize("b", 1, 1)])
+    device.ask(batch_reports=[BatchReport("b", 1, 1, False)])
+    device.ask(left_spool=["b"])
+    device.ask(platform_sizes=[PlatformBatchSize("b", 1, 1)])
     device.ask(restore=[DeviceCharge("r", "hard", "b", time.time())])
     device.ask(refund=[("a", grid_day(device))])
-    assert device.ask(audit=[grid_day(device)]) == (("r", grid_day(device)),)
+    assert device.ask(audit_days=[grid_day(device)]) == (("r", grid_day(device)),)
     assert device.used() == 1
     client = own.client_as("gate", "geheim")
     for words in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("SET", "other", "1"), ("KEYS", "*"), ("DEL", KEY)):

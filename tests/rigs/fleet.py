@@ -48,7 +48,7 @@ class FleetDevice:
         )
         folder.mkdir(exist_ok=True)
         self.spool: Spool = make_spool(
-            folder, self.clock, limits=LocalLimits(), refunded=self.fleet.request_audit, **spool
+            folder, self.clock, limits=LocalLimits(), on_refund=self.fleet.request_audit, **spool
         )
         self.looks = 0
         self.nudges = 0
