@@ -273,7 +273,7 @@ def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> No
             open_ones = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 1
             soft, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_ones, hard))
             waiting = [crowd.come(GET) for _ in range(20)]
-            daemon.wait_for("door_failed", kind="NoDescriptor")
+            daemon.wait_for("door_failed", kind="DescriptorsExhausted")
             kept.sendall(GET)  # whoever has a connection is served as before
             assert read_all(kept, len(OK)) == OK
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -51,10 +51,10 @@ class Platform:
     def pairing_of(self, *_: object) -> ProjectPair | NoPolicyReason | None:
         return None
 
-    def takes_labels(self, _stream: str) -> bool:
+    def accepts_labels(self, _stream: str) -> bool:
         return True
 
-    def begin(self, *_: object) -> Intake:
+    def create(self, *_: object) -> Intake:
         raise NotImplementedError
 
     def task_of(self, project: str, _within_s: float) -> Task | None:

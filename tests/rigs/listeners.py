@@ -128,7 +128,7 @@ class RunningListener:
             "intake_of": intake_of or self.intake_of,
             "clock": clock,
             "telemetry": self.telemetry,
-            "failed": self.failures.append,
+            "on_failure": self.failures.append,
         }
         if chosen.upstream is None:
             self.door = IngestListener(chosen, bounds=bounds, **parts)

@@ -67,20 +67,28 @@ def client(platform: Platform) -> RoboflowClient:
 @pytest.mark.parametrize(
     ("call", "content", "first_line"),
     [
-        (lambda c: c.workspace(within_s=9), {"workspace": "yard"}, f"GET /?api_key={KEY}&nocache=true"),
+        (lambda c: c.fetch_workspace(within_s=9), {"workspace": "yard"}, f"GET /?api_key={KEY}&nocache=true"),
         (
-            lambda c: c.project_type("yard", "gate", within_s=9),
+            lambda c: c.fetch_project_type("yard", "gate", within_s=9),
             {"project": {}},
             f"GET /yard/gate?api_key={KEY}&nocache=true",
         ),
         (
-            lambda c: c.model_type("yard", "gate", "3", within_s=9),
+            lambda c: c.fetch_model_type("yard", "gate", "3", within_s=9),
             {"version": {"modelType": "x"}},
             f"GET /yard/gate/3?api_key={KEY}&nocache=true",
         ),
-        (lambda c: c.active_learning("yard", "gate", within_s=9), {}, f"GET /yard/gate/active_learning?api_key={KEY}"),
-        (lambda c: c.batches("yard", "gate", within_s=9), {"batches": []}, f"GET /yard/gate/batches?api_key={KEY}"),
-        (lambda c: c.jobs("yard", "gate", within_s=9), {"jobs": []}, f"GET /yard/gate/jobs?api_key={KEY}"),
+        (
+            lambda c: c.fetch_active_learning("yard", "gate", within_s=9),
+            {},
+            f"GET /yard/gate/active_learning?api_key={KEY}",
+        ),
+        (
+            lambda c: c.list_batches("yard", "gate", within_s=9),
+            {"batches": []},
+            f"GET /yard/gate/batches?api_key={KEY}",
+        ),
+        (lambda c: c.list_jobs("yard", "gate", within_s=9), {"jobs": []}, f"GET /yard/gate/jobs?api_key={KEY}"),
         (
             lambda c: c.set_active_learning("yard", "gate", {}, within_s=9),
             {},
@@ -94,7 +102,7 @@ def client(platform: Platform) -> RoboflowClient:
             f"POST /dataset/gate/upload?api_key={KEY}&batch=cars+%26+more&inference_id=ab&tag=x%3A1&tag=x%3A1&tag=day",
         ),
         (
-            lambda c: c.project_type("a/b", "../c?d", within_s=9),
+            lambda c: c.fetch_project_type("a/b", "../c?d", within_s=9),
             {"project": {}},
             f"GET /a%2Fb/..%2Fc%3Fd?api_key={KEY}&nocache=true",
         ),
@@ -237,7 +245,9 @@ def test_jobs_of_another_shape_are_left_out_and_one_of_several_batches_counts_fo
     _, found = asked_by(lambda client: client.list_jobs("yard", "gate", within_s=9), content)
 
     assert found == (LabelingJob(("b1",), 2), LabelingJob(("b1", "b2"), 3))
-    assert [sum(job.images for job in found if job.is_of(LabelingBatch(id, "", 0, 1))) for id in ("b1", "b2")] == [5, 3]
+    assert [
+        sum(job.images for job in found if job.is_made_from(LabelingBatch(id, "", 0, 1))) for id in ("b1", "b2")
+    ] == [5, 3]
 
 
 def test_lists_may_be_large_and_other_answers_may_not() -> None:
@@ -261,20 +271,20 @@ def test_a_duplicate_needs_no_id(id: str | None) -> None:
 @pytest.mark.parametrize(
     ("call", "content"),
     [
-        (lambda c: c.workspace(within_s=9), {}),
-        (lambda c: c.workspace(within_s=9), {"workspace": None}),
-        (lambda c: c.workspace(within_s=9), {"workspace": "a b"}),
-        (lambda c: c.workspace(within_s=9), {"workspace": "../x"}),
-        (lambda c: c.project_type("yard", "gate", within_s=9), {}),
-        (lambda c: c.project_type("yard", "gate", within_s=9), {"project": []}),
-        (lambda c: c.project_type("yard", "gate", within_s=9), {"project": {"type": 7}}),
-        (lambda c: c.model_type("yard", "gate", "3", within_s=9), {"version": {}}),
-        (lambda c: c.active_learning("yard", "gate", within_s=9), []),
-        (lambda c: c.active_learning("yard", "gate", within_s=9), {"error": {"message": "gone"}}),
+        (lambda c: c.fetch_workspace(within_s=9), {}),
+        (lambda c: c.fetch_workspace(within_s=9), {"workspace": None}),
+        (lambda c: c.fetch_workspace(within_s=9), {"workspace": "a b"}),
+        (lambda c: c.fetch_workspace(within_s=9), {"workspace": "../x"}),
+        (lambda c: c.fetch_project_type("yard", "gate", within_s=9), {}),
+        (lambda c: c.fetch_project_type("yard", "gate", within_s=9), {"project": []}),
+        (lambda c: c.fetch_project_type("yard", "gate", within_s=9), {"project": {"type": 7}}),
+        (lambda c: c.fetch_model_type("yard", "gate", "3", within_s=9), {"version": {}}),
+        (lambda c: c.fetch_active_learning("yard", "gate", within_s=9), []),
+        (lambda c: c.fetch_active_learning("yard", "gate", within_s=9), {"error": {"message": "gone"}}),
         (lambda c: c.set_active_learning("yard", "gate", {}, within_s=9), {"error": "no"}),
-        (lambda c: c.batches("yard", "gate", within_s=9), {}),
-        (lambda c: c.batches("yard", "gate", within_s=9), {"batches": {}}),
-        (lambda c: c.jobs("yard", "gate", within_s=9), {"jobs": None}),
+        (lambda c: c.list_batches("yard", "gate", within_s=9), {}),
+        (lambda c: c.list_batches("yard", "gate", within_s=9), {"batches": {}}),
+        (lambda c: c.list_jobs("yard", "gate", within_s=9), {"jobs": None}),
         (annotate, {}),
         (annotate, {"success": False}),
         (annotate, {"success": "yes"}),

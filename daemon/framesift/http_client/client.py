@@ -280,7 +280,8 @@ def _told(cause: BaseException) -> str:
     if isinstance(cause, _TooLarge):
         return f"the answer is too large: {cause}"
     if isinstance(cause, OSError) and cause.strerror:
-        return f"{cause.strerror} (while {'waiting for the answer' if current_exchange.phase is Phase.SENT else 'connecting'})"
+        while_doing = "waiting for the answer" if current_exchange.phase is Phase.SENT else "connecting"
+        return f"{cause.strerror} (while {while_doing})"
     if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed: "):
         return f"the proxy lets nothing through ({str(cause).removeprefix('Tunnel connection failed: ')[:3]})"
     if isinstance(cause, http.client.HTTPException):

@@ -203,7 +203,7 @@ class BackgroundSampler:
         if isinstance(pairing, NoPolicyReason):
             if pairing is NoPolicyReason.TOO_MANY and not self._told_too_many:
                 self._told_too_many = True
-                why = f"no more than {MAX_PROJECT_PAIRS} models and projects have their policies here, and others came first"
+                why = f"there are policies for {MAX_PROJECT_PAIRS} models and projects already, and that is the maximum"
                 self._telemetry.warning("model_not_collected", stream=self._stream, model_id=wanted.model_id, why=why)
             return _OUTCOMES[pairing]
         if pairing is not None and self._seats.refusal_if_disabled(self._stream, pairing) is not None:
