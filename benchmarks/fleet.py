@@ -36,7 +36,7 @@ from framesift.limits import Limit, Quota, QuotaGranted, Window
 from framesift.limits.shared.connection import LedgerConnection
 from framesift.limits.shared.requests import UTC_CALENDAR, ChargeRequest, LedgerProtocol, LedgerRefused, LedgerRequest
 from framesift.limits.shared.server import RedisAddress
-from rigs.redis_server import RedisServer, redis_server
+from rigs.redis_server import RedisServer, hash_of, redis_server
 
 KEY = "framesift:{gates}"
 STRATEGIES = ("hard", "rare", "rest")
@@ -107,7 +107,7 @@ def _show(given: argparse.Namespace, server: RedisServer) -> None:
     shared = each * given.processes * len(STRATEGIES)
     print(f"memory: {memory} bytes for {charges} charges: {memory / shared:.0f} for each device and strategy")
     print(f"        {memory / charges:.0f} for each charge, which are kept for four days")
-    exceeded = [one for one, count in counters.items() if count > dict(map(tuple, limits[one[1]]))[one[0]]]
+    exceeded = [one for one, count in counters.items() if count > dict(limits[one[1]])[one[0]]]
     days = Counter({account: count for (kind, account, _), count in counters.items() if kind == "daily"})
     refused = sum(turn.refused for turn in turns)
     print(f"granted: {dict(granted)}, refused {refused}; limits exceeded: {len(exceeded)}")
@@ -129,7 +129,7 @@ def _counters(client: redis.Redis) -> dict[tuple[str, str, str], int]:
     kinds = ("minutely", "hourly", "daily")
     found: dict[tuple[str, str, str], int] = {}
     for key in client.scan_iter(f"{KEY}:day:*"):
-        for name, count in client.hgetall(key).items():
+        for name, count in hash_of(client, key).items():
             number, start, account = name.split("|", 2)
             found[kinds[int(number) - 1], account, start] = int(count)
     return found
@@ -162,7 +162,7 @@ def _late(server: RedisServer, limits: dict[str, list[tuple[str, int]]]) -> floa
     link = LedgerConnection(server.server, 5.0)
     link.connect()
     language = LedgerProtocol("away", "", UTC_CALENDAR, 60.0)
-    took_ms = []
+    took_ms: list[float] = []
     for turn in range(9):
         now = clock.now()
         wanted = [ChargeRequest(f"late-{turn}-{n}", tuple(_quotas(limits, 0)), now) for n in range(LATE)]

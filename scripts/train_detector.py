@@ -59,10 +59,11 @@ def compressed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         picture += rng.normal(0, rng.uniform(1, 9), picture.shape).astype(np.float32)
     out = picture.clip(0, 255).astype(np.uint8)
     if rng.uniform() < 0.3:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.1))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.1)), np.uint8)
     if rng.uniform() < 0.7:
         ok, coded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
-        out = cv2.imdecode(coded, cv2.IMREAD_COLOR) if ok else out
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR) if ok else None
+        out = out if decoded is None else np.asarray(decoded, np.uint8)
     return out
 
 
@@ -295,7 +296,8 @@ def train(shelf: Shelf, steps: int, batch: int, log: Path) -> Detector:
             with log.open("a") as out:
                 print(line, file=out)
     print(f"{steps} steps in {time.monotonic() - began:.0f} s, {steps * batch / len(shelf.pictures):.1f} rounds")
-    return averaged.eval()
+    averaged.eval()
+    return averaged
 
 
 def export(detector: Detector, path: Path) -> None:

@@ -93,7 +93,8 @@ def read_yolo(root: Path) -> dict[str, list[Label] | None]:
             continue
         rows = [line.split() for line in label.read_text(encoding="utf-8").splitlines()]
         segments = not keypoints and any(len(row) > 6 for row in rows)
-        found[image.stem] = []
+        labels: list[Label] = []
+        found[image.stem] = labels
         for row in rows:
             values = np.array(row[1:], np.float64)
             assert (values[:4] >= 0).all()
@@ -101,14 +102,14 @@ def read_yolo(root: Path) -> dict[str, list[Label] | None]:
             name = names[int(row[0])]
             if keypoints:
                 assert len(values) == 4 + keypoints * dimensions
-                found[image.stem].append(Label(name, values[:4], keypoints=values[4:].reshape(keypoints, dimensions)))
+                labels.append(Label(name, values[:4], keypoints=values[4:].reshape(keypoints, dimensions)))
             elif segments:
                 assert len(values) >= 6
                 assert len(values) % 2 == 0
-                found[image.stem].append(Label(name, outline=values.reshape(-1, 2)))
+                labels.append(Label(name, outline=values.reshape(-1, 2)))
             else:
                 assert len(values) == 4
-                found[image.stem].append(Label(name, values))
+                labels.append(Label(name, values))
     assert (root / data["val"]).is_dir()
     return found
 

@@ -43,8 +43,9 @@ def _fits(schema: dict[str, Any], data: object, root: dict[str, Any]) -> bool:
 
 def _is(kind: str, data: object) -> bool:
     if kind in ("number", "integer"):
-        number = isinstance(data, int | float) and not isinstance(data, bool)
-        return number and (kind == "number" or data == int(data))  # type: ignore[arg-type]  # it is a number
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            return False
+        return kind == "number" or data == int(data)
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
     return isinstance(data, kinds[kind])
 

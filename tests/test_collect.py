@@ -19,6 +19,7 @@ from framesift.collect import Collector
 from framesift.frame import Frame
 from framesift.models import ModelFailed, ModelUnavailable
 from framesift.models.health import ModelBroken, ModelHealth
+from framesift.models.model import ModelNotes
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
 from framesift.sampling.candidates import CollectionOrigin
@@ -58,6 +59,7 @@ class Eye:
     class_names: tuple[str, ...] | None = ("car",)
     model_id: str = "eye/3"
     description: str = "an eye"
+    notes: ModelNotes = field(default_factory=ModelNotes)
 
     def predict(self, frame: Frame) -> Prediction:
         self.seen.append(frame.number)

@@ -25,7 +25,7 @@ from rigs.daemon import Daemon, collected, framesift, unhurried, write_configura
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 
-WIDE = {"COLUMNS": "400"}
+WIDE: dict[str, Any] = {"COLUMNS": "400"}
 
 
 @pytest.fixture(scope="module")

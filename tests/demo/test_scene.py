@@ -39,7 +39,8 @@ def window(picture: NDArray[Any], seen: SceneObject, margin: int) -> NDArray[Any
 def change(street: Street, number: int) -> NDArray[np.float32]:
     """How much each pixel changes when everybody leaves (the largest of its channels)."""
     there, gone = street.render(number).astype(np.float32), street.render_empty(number).astype(np.float32)
-    return np.abs(there - gone).max(axis=2)
+    largest: NDArray[np.float32] = np.abs(there - gone).max(axis=2)
+    return largest
 
 
 def test_the_same_seed_gives_the_same_frame_in_any_order(street: Street) -> None:

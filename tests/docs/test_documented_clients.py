@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def ran(kind: str, code: str, folder: Path, door: RunningListener) -> str:
 
 @pytest.mark.parametrize(("kind", "code"), [*HANDING_IN, *(("sh", code) for code in IN_THE_README)])
 def test_a_snippet_hands_in_what_it_says(folder: Path, kind: str, code: str) -> None:
-    token = {"token": TOKEN} if "TOKEN" in code else {}
+    token: dict[str, Any] = {"token": TOKEN} if "TOKEN" in code else {}
     with running_listener(folder / "door", **token) as door:
         printed = ran(kind, code, folder, door)
         items = door.items()

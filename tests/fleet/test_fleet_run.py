@@ -221,7 +221,7 @@ def test_check_says_whose_clock_is_not_set(tmp_path: Path) -> None:
 
 def test_check_says_what_the_account_may_not_do(tmp_path: Path) -> None:
     with redis_server(tmp_path, requirepass="geheim") as server:
-        server.client.execute_command("ACL", "SETUSER", "gate", "on", ">word", "~framesift:*", "+info", "+evalsha")
+        server.command("ACL", "SETUSER", "gate", "on", ">word", "~framesift:*", "+info", "+evalsha")
         (finding,) = check_shared_limits(_options(server, "word", username="gate"), ManualClock(time.time()))
         assert finding.ok is False
         assert "permission" in finding.message

@@ -302,7 +302,11 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
         until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == looks
         desk.clock.advance(20.0)
-        assert desk.platform.until(lambda seen=looks: len(desk.platform.asked("batches")) == seen + 1)
+
+        def asked(times: int = looks + 1) -> bool:
+            return len(desk.platform.asked("batches")) == times
+
+        assert desk.platform.until(asked)
     assert desk.watcher.task.stop(30)
     assert len(desk.platform.asked("workspace")) == 1
 

@@ -47,7 +47,7 @@ from rigs.fault_proxy import fault_proxy
 from rigs.fleet import PROJECT, FleetDevice, quota, strategy_of
 from rigs.hostile_pictures import spoilt
 from rigs.listeners import Style, picture, policy
-from rigs.redis_server import RedisServer, redis_server
+from rigs.redis_server import RedisServer, hash_of, redis_server
 from rigs.spools import datapoint, make_spool, prediction, put
 
 KEY = f"framesift:{{{PROJECT}}}"
@@ -76,7 +76,7 @@ def device(tmp_path: Path, redis: RedisServer) -> Iterator[FleetDevice]:
 def held(redis: RedisServer) -> dict[str, list[str]]:
     """Who holds which ids, as the server knows it."""
     keys = redis.client.scan_iter(f"{KEY}:held:*")
-    return {key.rpartition(":")[2]: sorted(redis.client.hkeys(key)) for key in keys}
+    return {key.rpartition(":")[2]: sorted(hash_of(redis.client, key)) for key in keys}
 
 
 def credited(device: FleetDevice) -> list[str]:
@@ -246,7 +246,7 @@ def test_late_credits_are_of_the_windows_of_the_capture(device: FleetDevice, red
     redis.start()
     device.recover()
     assert len(device.leave()) == 6
-    day = {k: v for key in redis.client.scan_iter(f"{KEY}:day:*") for k, v in redis.client.hgetall(key).items()}
+    day = {k: v for key in redis.client.scan_iter(f"{KEY}:day:*") for k, v in hash_of(redis.client, key).items()}
     assert sorted(v for k, v in day.items() if k.startswith("1|")) == ["2", "2", "2"]
 
 
@@ -453,7 +453,7 @@ def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: F
     put(device.spool, device.clock, [quota("hard", (Window.DAILY, 5))])
     steering = SimpleNamespace(accounts=lambda: [AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))])
     telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
-    sharing = SharedLimits(LimitsSettings(), LocalLimits(), steering, telemetry, device.clock)  # type: ignore[arg-type]
+    sharing = SharedLimits(LimitsSettings(), LocalLimits(), steering, telemetry, device.clock)
     assert [(use.used, use.left) for use in sharing._told(device.spool).used] == [(5, 0)]
 
 
@@ -509,7 +509,8 @@ def test_a_ledger_that_forgot_everything_is_told_by_its_devices(tmp_path: Path, 
 
 def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server, restore_s=60.0) as device:
-        assert device.crediting.problem == RESTORING
+        problem = device.crediting.problem
+        assert problem == RESTORING
         ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
         assert device.waiting == 2
         assert device.reconcile() <= RECONCILE_INTERVAL_S
@@ -649,7 +650,7 @@ def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, re
 def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_one_answers(
     tmp_path: Path, redis: RedisServer
 ) -> None:
-    redis.client.execute_command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
+    redis.command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
     account = RedisAddress("127.0.0.1", redis.port, username="one", password="pass")
     with FleetDevice(tmp_path / "gate", account) as device:
         device.accepted(1, replace(quota(), project="elsewhere"))

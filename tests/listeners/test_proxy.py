@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -51,7 +52,7 @@ def inference(*lines: str, first: str = INFERENCE, body: bytes = BODY) -> bytes:
 
 
 @contextlib.contextmanager
-def before(folder: Path, talk: Callable[[Peer], object], **options: str) -> Iterator[tuple[RawServer, RunningListener]]:
+def before(folder: Path, talk: Callable[[Peer], object], **options: Any) -> Iterator[tuple[RawServer, RunningListener]]:
     """A pass-through before a server that speaks in bytes."""
     with RawServer(talk) as raw, running_listener(folder, upstream=raw.url, **options) as door:
         yield raw, door
@@ -390,8 +391,8 @@ def test_with_a_token_clients_show_it_and_the_server_never_sees_it(tmp_path: Pat
             assert answer.startswith(b"HTTP/1.1 401 ")
             assert b'"message"' in answer
         assert raw.asked == []
-        lines = ("Authorization: Bearer theirs", f"x-Framesift-TOKEN:  {TOKEN} ", "X: y", CLOSES)
-        assert raw_exchange(door.port, inference(*lines, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
+        own = ("Authorization: Bearer theirs", f"x-Framesift-TOKEN:  {TOKEN} ", "X: y", CLOSES)
+        assert raw_exchange(door.port, inference(*own, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
         (asked,) = raw.asked
         assert asked.head.split("\r\n")[1:6] == [
             "Host: localhost",

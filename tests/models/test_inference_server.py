@@ -84,14 +84,13 @@ def test_what_was_found_in_the_smaller_picture_is_where_it_is_in_the_frame(
     assert (found.width, found.height) == pytest.approx((told["width"] * across, told["height"] * down))
     if model_id == "shapes/1":
         assert found.points is not None
-        assert [(p.x, p.y) for p in found.points] == [
-            (pytest.approx(p["x"] * across), pytest.approx(p["y"] * down)) for p in told["points"]
-        ]
+        assert [p.x for p in found.points] == pytest.approx([p["x"] * across for p in told["points"]])
+        assert [p.y for p in found.points] == pytest.approx([p["y"] * down for p in told["points"]])
     if model_id == "points/1":
         assert found.keypoints is not None
         first, last = found.keypoints
-        assert (first.x, first.y) == (pytest.approx(left, abs=across), pytest.approx(top, abs=down))
-        assert (last.x, last.y) == (pytest.approx(right, abs=across), pytest.approx(bottom, abs=down))
+        assert [first.x, last.x] == pytest.approx([left, right], abs=across)
+        assert [first.y, last.y] == pytest.approx([top, bottom], abs=down)
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -46,7 +46,9 @@ def test_the_third_failure_in_a_row_shuts_it() -> None:
     bench.turn()
     wait_s = bench.fail(why="no route")
     assert 0.25 <= wait_s <= 0.5
-    assert bench.shut() == BreakerOpen("no route", pytest.approx(wait_s))
+    shut = bench.shut()
+    assert shut.why == "no route"
+    assert shut.wait_s == pytest.approx(wait_s)
 
 
 def test_an_answer_in_between_begins_the_count_anew() -> None:

@@ -27,7 +27,7 @@ def extent(mask: NDArray[np.generic]) -> list[float]:
     return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
 
 
-def fidelity(mask: NDArray[np.generic]) -> float:
+def fidelity(mask: NDArray[np.bool_ | np.uint8]) -> float:
     return iou(covered(corners_of(mask), *mask.shape), mask)
 
 
@@ -52,7 +52,7 @@ def test_a_mask_of_several_pieces_and_holes_is_covered(data: st.DataObject) -> N
     for value in (1, 1, 1, 0, 0):
         centre = data.draw(st.tuples(st.integers(60, 260), st.integers(60, 180)))
         axes = data.draw(st.tuples(st.integers(8, 60), st.integers(8, 60)))
-        cv2.ellipse(mask, centre, axes, data.draw(st.integers(0, 179)), 0, 360, value, -1)
+        cv2.ellipse(mask, centre, axes, data.draw(st.integers(0, 179)), 0, 360, (value,), -1)
     if mask.sum() > 100:
         assert fidelity(mask) > 0.95
 
@@ -67,8 +67,8 @@ def test_an_object_behind_a_pole_is_whole() -> None:
 
 def test_a_ring_keeps_its_hole_and_what_is_inside_it() -> None:
     mask = np.zeros((100, 100), np.uint8)
-    cv2.circle(mask, (50, 50), 45, 1, 12)
-    cv2.circle(mask, (50, 50), 15, 1, -1)
+    cv2.circle(mask, (50, 50), 45, (1,), 12)
+    cv2.circle(mask, (50, 50), 15, (1,), -1)
     assert fidelity(mask) > 0.97
 
 
@@ -92,7 +92,7 @@ def test_a_line_of_one_pixel_is_covered_at_any_angle() -> None:
         mask = np.zeros((200, 200), np.uint8)
         reach = 90 * np.array((np.cos(np.radians(angle)), np.sin(np.radians(angle))))
         start, end = (100 - reach).astype(int).tolist(), (100 + reach).astype(int).tolist()
-        cv2.line(mask, start, end, 1, 1)
+        cv2.line(mask, start, end, (1,), 1)
         assert fidelity(mask) == 1
 
 
@@ -120,9 +120,10 @@ def test_a_mask_of_a_picture_larger_than_any_videos_is_covered_nearly() -> None:
 @given(st.integers(8, 60), st.integers(5, 25), st.integers(5, 25), st.integers(0, 180))
 def test_a_polygon_stays_within_a_pixel_of_the_mask(centre: int, across: int, down: int, angle: int) -> None:
     drawn = np.zeros((70, 70), np.uint8)
-    cv2.ellipse(drawn, (centre, 35), (across, down), angle, 0, 360, 1, -1)
+    cv2.ellipse(drawn, (centre, 35), (across, down), angle, 0, 360, (1,), -1)
     pixels = covered(corners_of(drawn), 70, 70)
     around = np.ones((5, 5), np.uint8)
-    most, least = np.asarray(cv2.dilate(drawn, around)) > 0, np.asarray(cv2.erode(drawn, around, borderValue=0)) > 0
+    most = np.asarray(cv2.dilate(drawn, around)) > 0
+    least = np.asarray(cv2.erode(drawn, around, borderValue=(0,))) > 0
     assert not (pixels & ~most).any()
     assert not (least & ~pixels).any()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_refused_strategy_is_charged_nowhere(tmp_path: Path) -> None:
 
 
 def test_the_first_strategy_with_room_in_all_its_limits_is_charged_and_no_other(tmp_path: Path) -> None:
-    rules = (limits(minutely=1, daily=2), limits(hourly=2), {})
+    rules: tuple[dict[str, Any], ...] = (limits(minutely=1, daily=2), limits(hourly=2), {})
     with registering(tmp_path, policy(*rules), wall_s=NOON) as here:
         times = (NOON, NOON, NOON, NOON, NOON + 60, NOON + 60, NOON + 120)
         assert offered(here, *times) == ["a", "b", "b", "c", "a", "c", "c"]

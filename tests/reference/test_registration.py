@@ -262,7 +262,7 @@ def test_a_picture_is_always_encoded_anew_with_the_policys_quality_95_by_default
     tmp_path: Path, platform: Platform, quality: int | None
 ) -> None:
     pixels = picture(64, 48)
-    more = {} if quality is None else {"jpeg_compression_level": quality}
+    more: dict[str, Any] = {} if quality is None else {"jpeg_compression_level": quality}
     made, expected = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality or 95])
     assert made
     assert sent(tmp_path, platform, pixels=pixels, **more).jpeg == expected.tobytes()
@@ -378,11 +378,12 @@ def test_ours_every_point_is_scaled_by_its_axis_and_the_prediction_itself_is_not
     assert wire.to_wire(before) == kept
     assert isinstance(after, Detections)
     (moved,) = after.objects
-    expected = pytest.approx((x * (new[0] / size[0]), y * (new[1] / size[1])))
+    expected: Any = pytest.approx((x * (new[0] / size[0]), y * (new[1] / size[1])))
     assert moved.points is not None
     assert moved.keypoints is not None
     assert (moved.x, moved.y) == (moved.width, moved.height) == expected
-    assert [(p.x, p.y) for p in (*moved.points, *moved.keypoints)] == [expected, (0, 0), expected]
+    places = [(p.x, p.y) for p in moved.points] + [(p.x, p.y) for p in moved.keypoints]
+    assert places == [expected, (0, 0), expected]
 
 
 @pytest.mark.parametrize("kind", ["points", "rle"])
@@ -394,12 +395,12 @@ def test_a_mask_in_pieces_is_sent_whole_in_the_pixels_of_the_stored_picture(
     mask[16:24, 40:48] = 0
     corners, counts = masks.mask_to_polygon(mask), masks.encode_mask(mask).counts
     assert corners is not None
-    said = {
+    prompts: dict[str, dict[str, Any]] = {
         "points": {"points": [{"x": x, "y": y} for x, y in corners.tolist()]},
         "rle": {"rle": {"size": [48, 64], "counts": counts}},
-    }[kind]
+    }
     answer = found(0.5)
-    answer["predictions"][0] |= {"x": 32, "y": 24, "width": 56, "height": 32, **said}
+    answer["predictions"][0] |= {"x": 32, "y": 24, "width": 56, "height": 32, **prompts[kind]}
     image = sent(tmp_path, platform, answer, max_image_size=[24, 32])
     (annotation,) = platform.annotations_of(image.id)
     (box,) = annotation.json()["predictions"]

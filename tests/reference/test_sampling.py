@@ -399,7 +399,8 @@ def test_the_strategies_agree_with_the_sentences(
     match, drawn = consider(wire.parse_prediction(prediction, task=Task(task)), r, **rule)
     holds = condition(rule, prediction, task)
     assert drawn == (1 if holds else 0)
-    assert (match is not None) == (holds and r < rule.get("probability", rule.get("traffic_percentage")))
+    share = rule["probability"] if "probability" in rule else rule["traffic_percentage"]
+    assert (match is not None) == (holds and r < share)
 
 
 # Where we differ.

@@ -22,6 +22,7 @@ import redis
 
 from framesift.limits import Limit, Window, window_start
 from framesift.limits.shared.requests import MAX_PENDING_S
+from rigs.redis_server import hash_of
 
 _KINDS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
 Start = Callable[[Window, float], int]
@@ -119,7 +120,7 @@ def _of_batch(client: redis.Redis, prefix: str, batch: str, most: int, spools: S
                 here[device] += file.execute(f"SELECT {what} FROM {table} WHERE batch = ?", (batch,)).fetchone()[0]
     found = []
     for key in client.scan_iter(f"{prefix}:{{*}}:batch:{batch}", count=1000):
-        said = client.hgetall(key)
+        said = hash_of(client, key)
         there = Counter({name[2:]: int(count) for name, count in said.items() if name.startswith("c:")})
         if +there != +here:
             found.append(f"{key}: the devices hold {dict(+here)}, the ledger says {dict(+there)}")
@@ -162,7 +163,7 @@ def _held(
         day, device = int(words[0]), words[1]
         if client.ttl(key) < 0:
             found.append(f"{key} is kept for ever")
-        for id, written in client.hgetall(key).items():
+        for id, written in hash_of(client, key).items():
             account, batch, at_s, minute, hour = json.loads(written)
             charge = Charge(project, account, batch, at_s, (minute, hour, day))
             if charge.windows != tuple(start(kind, at_s) for kind in _KINDS):
@@ -179,7 +180,7 @@ def _counters(client: redis.Redis, prefix: str, since_s: float) -> dict[Opening,
     for key, project, words in _keys(client, prefix, "day"):
         if int(words[0]) < since_s:
             continue
-        for name, count in client.hgetall(key).items():
+        for name, count in hash_of(client, key).items():
             number, start_s, account = name.split("|", 2)
             used[Opening(project, account, _KINDS[int(number) - 1], int(start_s))] = int(count)
     return used

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clocks import ManualClock
+from framesift.clock.clock import Clock
 from framesift.datapoint import Candidate
 from framesift.fleet.reconcile import Reconciler, instance_id_of
 from framesift.limits import AccountLimit, Limit, Quota, QuotaGranted, QuotaPending, QuotaRefused, Window
@@ -33,7 +34,7 @@ class FleetDevice:
         self,
         folder: Path,
         server: RedisAddress,
-        clock: ManualClock | None = None,
+        clock: Clock | None = None,
         *,
         calendar: Calendar = UTC_CALENDAR,
         ceiling: float = 1.0,
@@ -42,13 +43,13 @@ class FleetDevice:
         accounts: Sequence[AccountLimit] = (),
         **spool: Any,
     ) -> None:
-        self.clock = clock or ManualClock()
+        self._clock: Clock = clock or ManualClock()
         self.fleet = SharedLedgers(
             server, prefix="framesift", calendar=calendar, local_ceiling=ceiling, restore_s=restore_s, wake=self._look
         )
         folder.mkdir(exist_ok=True)
         self.spool: Spool = make_spool(
-            folder, self.clock, limits=LocalLimits(), on_refund=self.fleet.request_audit, **spool
+            folder, self._clock, limits=LocalLimits(), on_refund=self.fleet.request_audit, **spool
         )
         self.looks = 0
         self.nudges = 0
@@ -57,7 +58,7 @@ class FleetDevice:
         self.crediting = Reconciler(
             self.fleet,
             self.spool,
-            self.clock,
+            self._clock,
             max_pending_s=late_s,
             projects=lambda: [PROJECT],
             accounts=lambda: accounts,
@@ -74,12 +75,18 @@ class FleetDevice:
     def _nudge(self) -> None:
         self.nudges += 1
 
+    @property
+    def clock(self) -> ManualClock:
+        """The test's clock, of a device that was made with one."""
+        assert isinstance(self._clock, ManualClock)
+        return self._clock
+
     def offer(
         self, *quotas: Quota, score: float | None = None, id: str | None = None, jpeg: bytes = b"a picture"
     ) -> Accepted | QuotaRefused | str:
         """What became of a frame: accepted, refused by a ledger, or by the spool (in a word)."""
         made = datapoint(self.clock, id=id, jpeg=jpeg)
-        grant = self.fleet.charge(made.id, quotas, made.captured, self.clock.now())
+        grant = self.fleet.charge(made.id, quotas, made.captured, self._clock.now())
         if isinstance(grant, QuotaRefused):
             return grant
         kept = False
@@ -124,10 +131,10 @@ class FleetDevice:
         """Connects, and asks for no credits yet."""
         ledger = self.fleet.ledger_for(PROJECT)
         if ledger is None:
-            self.fleet.set_identity(self.spool.shared_quota.device_id(), instance_id_of(self.spool, self.clock.now()))
+            self.fleet.set_identity(self.spool.shared_quota.device_id(), instance_id_of(self.spool, self._clock.now()))
             ledger = self.fleet.ledger_for(PROJECT)
         assert ledger is not None
-        ledger.set_synced(ledger.connect(self.clock.now()).generation)
+        ledger.set_synced(ledger.connect(self._clock.now()).generation)
         ledger.set_available()
 
     def forget_and_reconcile(self) -> None:
@@ -153,7 +160,7 @@ class FleetDevice:
     def used(self, name: str = "hard", window: Window = Window.DAILY) -> int:
         ledger = self.fleet.ledger_for(PROJECT)
         assert ledger is not None
-        (count,) = ledger.send(LedgerRequest(usage=[(name, window)]), self.clock.now()).usage
+        (count,) = ledger.send(LedgerRequest(usage=[(name, window)]), self._clock.now()).usage
         return count
 
     def crash(self) -> None:

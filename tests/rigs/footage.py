@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -33,7 +34,7 @@ def draw_number(pixels: NDArray[np.uint8], number: int) -> None:
         pixels[:_CELL, column * _CELL : (column + 1) * _CELL] = 255 if bit else 0
 
 
-def read_number(pixels: NDArray[np.uint8]) -> int:
+def read_number(pixels: NDArray[Any]) -> int:
     """The number that `draw_number` drew into this picture. Raises ValueError if there is none."""
     if pixels.shape[0] < _CELL or pixels.shape[1] < _CELL * (_BITS + 2):
         raise ValueError(f"a picture of {pixels.shape[1]} x {pixels.shape[0]} has no room for a number")
@@ -96,7 +97,7 @@ def growing_clip(path: Path, frames: int, grown: int) -> Path:
             if encoder is None or encoder.width != width:
                 encoder = av.CodecContext.create("libx264", "w")
                 encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-                encoder.framerate, encoder.time_base, encoder.gop_size = 25, Fraction(1, 25), 25
+                encoder.framerate, encoder.time_base, encoder.gop_size = Fraction(25), Fraction(1, 25), 25
                 encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1"}
             pixels = np.full((height, width, 3), 90, np.uint8)
             draw_number(pixels, number)

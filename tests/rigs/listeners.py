@@ -87,7 +87,7 @@ def in_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def prediction_json(width: int = 64, height: int = 48, **of_the_car: Any) -> dict[str, Any]:
+def prediction_json(width: int = 64, height: int = 48, /, **of_the_car: Any) -> dict[str, Any]:
     """A prediction in the wire format: one car."""
     car = {"x": 32.0, "y": 24.0, "width": 16.0, "height": 8.0, "confidence": 0.5, "class": "car", "class_id": 0}
     return {"image": {"width": width, "height": height}, "predictions": [{**car, **of_the_car}]}

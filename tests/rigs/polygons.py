@@ -24,7 +24,7 @@ def covered(corners: ArrayLike, height: int, width: int) -> NDArray[np.bool_]:
     return odd
 
 
-def iou(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
+def iou(one: NDArray[np.bool_ | np.uint8], other: NDArray[np.bool_ | np.uint8]) -> float:
     """Of two masks, where anything but 0 counts."""
     one, other = one != 0, other != 0
     return float((one & other).sum() / (one | other).sum())

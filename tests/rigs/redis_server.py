@@ -85,8 +85,17 @@ class RedisServer:
         """For a test to look behind the scenes."""
         return redis.Redis(port=self.port, decode_responses=True, password=self._options.get("requirepass"))
 
+    def command(self, *words: str | int) -> object:
+        """What the server answers to a command for which the client has no method."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+
     def client_as(self, username: str, password: str) -> redis.Redis:
         return redis.Redis(port=self.port, decode_responses=True, username=username, password=password)
+
+
+def hash_of(client: redis.Redis, key: str) -> dict[str, str]:
+    """The fields of a hash. The client decodes what the server answers."""
+    return {str(name): str(value) for name, value in client.hgetall(key).items()}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from deliveries import HEIGHT, WIDTH, detected, detection, jpeg
 from framesift.clock.clock import Clock
@@ -18,6 +19,7 @@ from framesift.sinks import Delivered, Delivery, DeliveryResult, Sink
 from framesift.spool import FinalOutcome, Spool, WhenFull
 from framesift.upload.uploader import DeliveryAttempt, SinkProblem, Uploader
 
+T = TypeVar("T")
 Answer = Callable[[Delivery, int], DeliveryResult]
 
 
@@ -138,7 +140,7 @@ class RunningUploader:
             paused=lambda why: self._tell(self.pauses, why),
         )
 
-    def _tell(self, told: list, what: object) -> None:
+    def _tell(self, told: list[T], what: T) -> None:
         with self._changed:
             told.append(what)
             self._changed.notify_all()

@@ -40,7 +40,13 @@ def asked_by(call: Callable[[RoboflowClient], object], content: Any) -> tuple[Ra
 
 
 def upload(client: RoboflowClient, **changes: Any) -> UploadResult:
-    values = {"name": "a.jpg", "jpeg": b"\xff\xd8\0\r\n--", "batch": "cars", "tags": (), "within_s": WITHIN_S}
+    values: dict[str, Any] = {
+        "name": "a.jpg",
+        "jpeg": b"\xff\xd8\0\r\n--",
+        "batch": "cars",
+        "tags": (),
+        "within_s": WITHIN_S,
+    }
     return client.upload("gate", **(values | changes))
 
 
@@ -122,7 +128,7 @@ def test_an_image_goes_as_two_parts_with_its_name_in_the_first() -> None:
 
     content_type = asked.header("Content-Type") or ""
     message = email.message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + asked.body)
-    name, file = message.get_payload()
+    name, file = (part for part in message.walk() if not part.is_multipart())
     assert content_type.startswith("multipart/form-data; boundary=")
     assert name["Content-Disposition"] == 'form-data; name="name"'
     assert name.get_payload(decode=True) == b"a.jpg"
@@ -226,7 +232,7 @@ def test_a_project_without_a_type_detects_objects(project: dict[str, Any]) -> No
 
 def test_entries_of_another_shape_are_left_out() -> None:
     good = {"id": "b1", "name": "cars", "images": 2, "numJobs": 1}
-    others = [
+    others: list[Any] = [
         None, 7, "x", [], {}, {**good, "id": 7}, {**good, "id": ""}, {**good, "name": None}, {**good, "images": "2"},
         {**good, "images": -1}, {**good, "images": True}, {**good, "images": 1.5}, {**good, "numJobs": None},
     ]  # fmt: skip

@@ -51,7 +51,7 @@ def configure(
     write_configuration(folder, {"streams": streams, "model": model, **(settings or {})}, policy)
 
 
-def findings(folder: Path, subject: str, **variables: str) -> list[str]:
+def findings(folder: Path, subject: str, **variables: Any) -> list[str]:
     """What `check` says of a subject, a line each."""
     lines = framesift(folder, "check", COLUMNS="400", **variables).stdout.splitlines()
     return [line for line in lines if f" {subject} " in line]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from framesift.config.errors import ConfigError
+from framesift.models.onnx.onnx_settings import OnnxSettings
 from framesift.policy import policy
 from framesift.settings import (
     Settings,
@@ -20,6 +21,7 @@ from framesift.settings import (
     read_template,
     secrets,
 )
+from framesift.sinks.folder import FolderSinkSettings
 
 BASE = """\
 streams:
@@ -89,7 +91,8 @@ def test_relative_paths_count_from_the_file_wherever_they_are_written(machine: M
     settings = machine.load(text, {"FRAMESIFT_SPOOL__PATH": "queue/s.db"})
     here = machine.folder
     assert settings.streams[0].source == str(here / "clips/a.mp4")
-    assert settings.model.type == "onnx"
+    assert isinstance(settings.model, OnnxSettings)
+    assert isinstance(settings.sink, FolderSinkSettings)
     assert (settings.model.path, settings.model.class_names_file) == (here / "nets/a.onnx", Path("/etc/names.txt"))
     assert (settings.policy, settings.sink.path) == (here / "policy.json", here / "collected")
     assert settings.spool.path == here / "queue/s.db"
@@ -128,6 +131,7 @@ def test_what_init_writes_is_valid_as_it_is(tmp_path: Path) -> None:
         (tmp_path / name).write_text(read_template(name), encoding="utf-8")
     settings = load(tmp_path / "framesift.yaml", {})
     assert settings.streams[0].source == str(tmp_path / "street.mp4")
+    assert isinstance(settings.policy, Path)
     assert policy.load(settings.policy).sampling_strategies[0].type == "random"
 
 
@@ -151,6 +155,7 @@ def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
         assert [s.name for s in settings.streams] == ["street", "gate", "desk"]
         assert settings.device == "gate-7"
         assert settings.sink.limits[0].value == 60
+        assert settings.model is not None
         kinds.add(settings.model.type)
     assert kinds == {"onnx", "python"}
     cut = with_roboflow.index("\nmodel:\n  type: stub"), python, with_roboflow.index("\nsink:\n  type: folder"), sink
@@ -329,7 +334,7 @@ def test_a_block_as_json_replaces_the_files_and_inner_variables_stand_over_it(ma
     }
     settings = machine.load(environ=environ)
     assert [(s.name, s.source) for s in settings.streams] == [("desk", 0)]
-    assert settings.model.type == "onnx"
+    assert isinstance(settings.model, OnnxSettings)
     assert settings.model.class_names_file == machine.folder / "names.txt"
 
 

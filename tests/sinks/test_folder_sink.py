@@ -26,8 +26,11 @@ def test_a_delivery_is_a_picture_a_label_and_a_line(tmp_path: Path) -> None:
     assert (root / "images" / f"{stem}.jpg").read_bytes() == what.jpeg
     labels = read_yolo(root)
     assert list(labels) == [stem]
-    assert labels[stem] is not None
-    assert [(label.class_name, label.box.tolist()) for label in labels[stem]] == [("car", [0.5, 0.5, 0.1, 0.1])]
+    found = labels[stem]
+    assert found is not None
+    (label,) = found
+    assert label.box is not None
+    assert (label.class_name, label.box.tolist()) == ("car", [0.5, 0.5, 0.1, 0.1])
     assert len(read_image_folder(root)) == 1
 
 

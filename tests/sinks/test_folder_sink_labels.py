@@ -177,7 +177,7 @@ def test_a_mask_in_pieces_and_with_a_hole_is_one_outline_that_covers_it(tmp_path
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[20:80, 20:60] = mask[30:70, 100:180] = 1
     mask[40:60, 120:150] = 0
-    cv2.ellipse(mask, (80, 50), (8, 25), 20, 0, 360, 1, -1)
+    cv2.ellipse(mask, (80, 50), (8, 25), 20, 0, 360, (1,), -1)
     assert iou(covered(_label_of(tmp_path, mask) * (WIDTH, HEIGHT), HEIGHT, WIDTH), mask) > 0.98
 
 
@@ -194,7 +194,7 @@ def test_label_and_list_say_the_same_whole_polygon_of_an_object_in_pieces(tmp_pa
     (listed,) = read_image_folder(tmp_path)[0]["prediction"]["predictions"]
     for points in (label.outline * (WIDTH, HEIGHT), [(point["x"], point["y"]) for point in listed["points"]]):
         assert (covered(points, HEIGHT, WIDTH) == mask).all()
-    x1, y1, x2, y2 = (*label.outline.min(axis=0), *label.outline.max(axis=0))
+    (x1, y1), (x2, y2) = label.outline.min(axis=0).tolist(), label.outline.max(axis=0).tolist()
     assert [x1 * WIDTH, y1 * HEIGHT, x2 * WIDTH, y2 * HEIGHT] == [20, 20, 180, 80]
 
 

@@ -47,7 +47,7 @@ from rigs.platform.faults import Action, Fault
 from rigs.raw_http_server import reserve_closed_port
 
 NOW_S = CAPTURED_S + 3600.0
-SIZE = {"width": WIDTH, "height": HEIGHT}
+SIZE: dict[str, Any] = {"width": WIDTH, "height": HEIGHT}
 
 CAT = Classification(
     top_class="cat",

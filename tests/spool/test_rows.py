@@ -182,8 +182,9 @@ def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_a
         "quotas = '[{'",
         "quotas = replace(quotas, 'strategy', 'strauegy')",
         "quotas = replace(quotas, '9', '-9')",
+        "candidates = '{}'",
+        "candidates = replace(candidates, '0.5', '\"x\"')",
     )
-    damages = (*damages, "candidates = '{}'", "candidates = replace(candidates, '0.5', '\"x\"')")
     for id, what in zip(ids, damages, strict=False):
         damage(spool.path, f"UPDATE late SET {what} WHERE id = '{id}'")
     assert [one.id for one in spool.shared_quota.pending("", 9)] == [ids[5]]

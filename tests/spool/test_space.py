@@ -88,7 +88,8 @@ def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> N
         put(spool, clock, quotas, jpeg=picture(100_000))
     with pytest.raises(SpoolFull, match=f"max_bytes = {MIB}"):
         put(spool, clock, quotas, jpeg=picture(300_000))
-    assert spool.health.problem is not None
+    problem = spool.health.problem
+    assert problem is not None
     assert told.names().count("spool_full") == 1
     # The refused one took no credit.
     assert {u.count for u in spool.quota_usage()} == {spool.counts().ready}

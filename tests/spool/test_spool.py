@@ -18,6 +18,7 @@ from framesift.limits import Limit, Quota, QuotaGranted, Window
 from framesift.limits import QuotaRefused as NoCredit
 from framesift.prediction.wire_format import parse_prediction
 from framesift.spool import (
+    Accepted,
     FinalOutcome,
     NotAccepted,
     Spool,
@@ -70,6 +71,7 @@ def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: 
     quotas = [quota("first", (Window.DAILY, 0)), quota("second", (Window.DAILY, 1))]
     candidates = [Candidate("first", 0.9, ("one",), BATCH), Candidate("second", 0.1, ("two",), BATCH, project="cars")]
     answer = spool.put(datapoint(clock), candidates, quotas)
+    assert isinstance(answer, Accepted)
     assert answer.strategy == "second"
     (item,) = spool.claim(1).items
     assert (item.strategy, item.score, item.tags, item.project) == ("second", 0.1, ("two",), "cars")

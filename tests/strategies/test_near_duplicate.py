@@ -26,7 +26,7 @@ CELLS = 192
 
 def street(car_at: int | None = None, *, width: int = 640, height: int = 360) -> Pixels:
     """A still scene with texture, and a car of a tenth of the width at `car_at` percent from the left."""
-    picture = _empty_street(width, height).copy()
+    picture: Pixels = _empty_street(width, height).copy()
     if car_at is not None:
         left = width * car_at // 100
         picture[height * 5 // 10 : height * 7 // 10, left : left + width // 10] = (20, 20, 220)

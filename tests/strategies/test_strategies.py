@@ -60,7 +60,7 @@ CONDITIONAL: list[dict[str, Any]] = [
     {"type": "detections_number_based", "more_than": 0},
     {"type": "uncertainty"},
 ]
-MATCHING = {
+MATCHING: dict[str, Prediction] = {
     "close_to_threshold": objects(("cat", 0.5)),
     "classes_based": label("cat", 0.9),
     "detections_number_based": objects(("cat", 0.9)),

@@ -133,7 +133,12 @@ def test_a_silent_stall_is_noticed_and_mended(wire: CuttableConnection) -> None:
         if index == 5:
             wire.stall()
             stalled_s = time.monotonic()
-            thread = threading.Thread(target=lambda: watched.wait_for(lambda: LOST in watched.states) and wire.resume())
+
+            def resume_once_lost() -> None:
+                if watched.wait_for(lambda: LOST in watched.states):
+                    wire.resume()
+
+            thread = threading.Thread(target=resume_once_lost)
             thread.start()
         if frame.epoch == 1:
             lost_s = time.monotonic()

@@ -79,13 +79,17 @@ def test_thirty_kills_while_the_platform_fails_in_every_way_lose_and_double_noth
         configure(tmp_path, platform, {"source": "clip.mp4"}, minutely=150, daily=100_000)
         for call in ("upload", "annotate"):
             for action in (Cut(), Cut(stored=True), Status(503, stored=True), Html(), Cut(stored=True, sent=0.5)):
-                platform.orders.add(Fault(call, action, times=None, share=0.04))  # type: ignore[arg-type]  # a call
+                platform.orders.add(Fault(call, action, times=None, share=0.04))
         for number in range(30):
             numbered_clip(tmp_path / "clip.mp4", frames=60, begin_at=60 * number)
             with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
                 daemon.wait_for("ready")
                 before = len(platform.images)
-                daemon.until(lambda before=before: len(platform.images) > before, 3.0)
+
+                def more(before: int = before) -> bool:
+                    return len(platform.images) > before
+
+                daemon.until(more, 3.0)
                 daemon.until(lambda: False, chance.uniform(0.0, 0.6))
                 daemon.kill()
         platform.orders.clear()
@@ -113,7 +117,11 @@ def test_stops_while_the_platform_hangs_end_in_time_and_bury_nothing(tmp_path: P
             with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED=enabled) as daemon:
                 daemon.wait_for("ready")
                 enabled = "false"
-                assert platform.until(lambda stops=stops: len(platform.asked("upload")) >= 2 * stops, 20.0)
+
+                def asked(times: int = 2 * stops) -> bool:
+                    return len(platform.asked("upload")) >= times
+
+                assert platform.until(asked, 20.0)
                 assert daemon.stop(timeout_s=15.0) == 0
                 assert daemon.events[-1]["waiting"] == 3
         platform.orders.clear()

@@ -31,7 +31,11 @@ def test_forty_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -
         with Daemon(tmp_path) as daemon:
             daemon.wait_for("ready")
             before = len(collected(tmp_path))
-            daemon.until(lambda before=before: len(collected(tmp_path)) > before, 3.0)
+
+            def more(before: int = before) -> bool:
+                return len(collected(tmp_path)) > before
+
+            daemon.until(more, 3.0)
             daemon.until(lambda: False, chance.uniform(0.0, 0.5))
             daemon.kill()
     # The last word: what is accepted but not yet delivered leaves, nothing new comes in.
@@ -100,6 +104,6 @@ def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
             assert fed > 10
             assert starved
             # Long before the watchdog, which waits for 60 s, ends it.
-            told = daemon.wait_for("loop_silent", 0.0)
-            assert told["loops"] == ["stream gate"]
-            assert "mine.py:3 <lambda> < models/python.py" in told["stacks"][0]
+            silent = daemon.wait_for("loop_silent", 0.0)
+            assert silent["loops"] == ["stream gate"]
+            assert "mine.py:3 <lambda> < models/python.py" in silent["stacks"][0]

@@ -345,7 +345,11 @@ def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
         for number in range(3):
             put(spool, range(number, number + 1), clock.now())
             rig.uploader.wake()
-            rig.until(lambda seen=number + 1: len(rig.attempts) == seen, within_s=10)
+
+            def seen(attempts: int = number + 1) -> bool:
+                return len(rig.attempts) == attempts
+
+            rig.until(seen, within_s=10)
     spool.close()
 
 

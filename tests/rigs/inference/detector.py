@@ -125,11 +125,10 @@ def one_label(pixels: Pixels, least: float) -> dict[str, Any]:
     """The colour that most of the light has."""
     light = pixels.reshape(-1, 3).mean(axis=0)
     shares = {name: round(float(v), 4) for name, v in zip(CLASSES, light / max(float(light.sum()), 1.0), strict=False)}
-    scores = [{"class": name, "class_id": CLASSES.index(name), "confidence": share} for name, share in shares.items()]
-    scores.sort(key=lambda score: -score["confidence"])
-    best = scores[0]
-    top = best["class"] if best["confidence"] >= least else ""
-    return {"predictions": scores, "top": top, "confidence": best["confidence"]}
+    ranked = sorted(shares.items(), key=lambda share: -share[1])
+    scores = [{"class": name, "class_id": CLASSES.index(name), "confidence": share} for name, share in ranked]
+    best, confidence = ranked[0]
+    return {"predictions": scores, "top": best if confidence >= least else "", "confidence": confidence}
 
 
 def many_labels(pixels: Pixels, least: float) -> dict[str, Any]:

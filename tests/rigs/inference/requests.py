@@ -81,7 +81,7 @@ def _v1(asked: PlatformRequest, task: str) -> InferenceRequest:
     wrong += [name for name in _FLAGS if not isinstance(options.get(name, False), bool)]
     wrong += [name for name in ("model_id", "image") if name not in body]
     image = body.get("image")
-    images = image if isinstance(image, list) else [image]
+    images: list[Any] = image if isinstance(image, list) else [image]
     if any(not isinstance(one, dict) or "type" not in one for one in images) and "image" not in wrong:
         wrong.append("image")
     if wrong:
@@ -144,9 +144,11 @@ def _from_text(text: str, kind: str) -> bytes:
 def _part(asked: PlatformRequest, name: str) -> bytes:
     head = f"Content-Type: {asked.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + asked.body)
-    for part in message.get_payload() if message.is_multipart() else ():
-        if part.get_param("name", header="content-disposition") == name:
-            return bytes(part.get_payload(decode=True))
+    for part in message.walk():
+        if not part.is_multipart() and part.get_param("name", header="content-disposition") == name:
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            return content
     raise InvalidInferenceRequest(_invalid(name))
 
 

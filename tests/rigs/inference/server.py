@@ -283,9 +283,10 @@ class InferenceServer:
         return task
 
     def _look(self, image: bytes, task: str, wanted: InferenceRequest) -> dict[str, Any]:
-        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) if image else None
-        if pixels is None:
+        decoded = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) if image else None
+        if decoded is None:
             raise invalid_request(400, "Could not load input image. Cause: it could not be decoded.")
+        pixels = np.asarray(decoded, np.uint8)
         if wanted.version == "0":
             task = task.removeprefix("multi-label-")
             return {"time": 0.0002, "is_stub": True, "model_id": wanted.model_id, "task_type": task}
@@ -306,8 +307,12 @@ class InferenceServer:
 class _Listening(_Server):
     """The platform's server, which also counts its connections."""
 
+    def __init__(self, inference: InferenceServer, port: int, tls: ssl.SSLContext | None) -> None:
+        self._connected = inference.connected
+        super().__init__(inference, port, tls)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
-        self.platform.connected()
+        self._connected()
         super().finish_request(request, client_address)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rigs.platform.records import Call, Reply, refusal, reply
+from rigs.platform.records import Call, InferenceCall, Reply, refusal, reply
 
 _PORTAL = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Accept the terms to go online.</body></html>"
 
@@ -114,7 +114,7 @@ class Fault:
     """when: which endpoint. do: what. times: on how many requests, None for all. share: how many of the requests that
     fit are meant, 0 to 1, drawn from a seeded generator. skip: how many that fit are let through first."""
 
-    when: Call | Literal["any"]
+    when: Call | InferenceCall | Literal["any"]
     do: Action
     times: int | None = 1
     share: float = 1.0
@@ -149,7 +149,7 @@ class Faults:
         with self._lock:
             return len(self._standing)
 
-    def next_action(self, call: Call) -> Action | None:
+    def next_action(self, call: Call | InferenceCall) -> Action | None:
         """What is to be done to a request that has just come; it is counted."""
         with self._lock:
             for standing in self._standing:

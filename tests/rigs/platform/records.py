@@ -19,6 +19,8 @@ Call = Literal[
     "jobs",
     "unknown",
 ]
+# Of the stand-in for the inference server, which orders work on as well.
+InferenceCall = Literal["infer", "other"]
 
 
 @dataclass(frozen=True)

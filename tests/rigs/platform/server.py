@@ -14,7 +14,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from canaries import KEY
@@ -254,12 +254,24 @@ class Platform:
         self._heard(answered)
 
 
+class StandIn(Protocol):
+    """What the server needs of the stand-in that it answers for."""
+
+    bugs: list[str]
+
+    def show(self, path: str) -> Reply:
+        """The answer to somebody who looks at a path with a browser."""
+
+    def answer(self, asked: PlatformRequest, wait: Callable[[float], object]) -> Reply:
+        """The answer to a request. wait: waits so many seconds, less if the server ends."""
+
+
 class _Server(ThreadingHTTPServer):
     allow_reuse_address = False  # the port is shared with the socket that holds it, and with nobody else
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, platform: Platform, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, platform: StandIn, port: int, tls: ssl.SSLContext | None) -> None:
         self.platform = platform
         self.ended = threading.Event()
         self._tls = tls
