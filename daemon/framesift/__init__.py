@@ -13,4 +13,4 @@
 The spool between the two loops is the only place where they meet.
 """
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"
