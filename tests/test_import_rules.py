@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
 
 # A module is a folder of the package or a file beside the folders. It imports modules of lower layers only.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "config", "clock", "atomic_files"),
+    ("__init__", "config", "clock", "atomic_files", "backoff"),
     ("frame", "prediction", "periodic", "http_client"),
     ("datapoint", "telemetry", "roboflow", "strategies", "streams", "limits"),
     ("models", "sinks", "policy", "spool"),
@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "clock": set(),
     "atomic_files": set(),
+    "backoff": set(),
     "frame": {"clock"},
     "prediction": set(),
     "periodic": {"clock"},
@@ -43,9 +44,10 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"clock", "config", "frame"},
     "roboflow": {"config", "http_client", "prediction"},
     "strategies": {"config", "frame", "prediction"},
-    "streams": {"clock", "config", "frame"},
-    "limits": {"clock"},
+    "streams": {"backoff", "clock", "config", "frame"},
+    "limits": {"backoff", "clock"},
     "models": {
+        "backoff",
         "clock",
         "config",
         "frame",
@@ -57,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "sinks": {"atomic_files", "config", "prediction", "roboflow"},
     "policy": {
         "atomic_files",
+        "backoff",
         "clock",
         "config",
         "http_client",
@@ -66,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
         "roboflow",
         "strategies",
     },
-    "spool": {"clock", "frame", "prediction", "datapoint", "limits"},
+    "spool": {"backoff", "clock", "frame", "prediction", "datapoint", "limits"},
     "sampling": {
         "clock",
         "config",
@@ -79,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
         "policy",
         "spool",
     },
-    "upload": {"clock", "prediction", "limits", "sinks", "spool"},
+    "upload": {"backoff", "clock", "prediction", "limits", "sinks", "spool"},
     "status": {"telemetry"},
     "collect": {
         "clock",
@@ -110,6 +113,7 @@ ALLOWED: dict[str, set[str]] = {
         "listeners",
     },
     "fleet": {
+        "backoff",
         "clock",
         "periodic",
         "limits",
