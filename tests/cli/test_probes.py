@@ -75,7 +75,7 @@ def test_a_model_that_hangs_is_told_the_rest_is_tried_and_the_command_ends(tmp_p
 
 CHECK = """
 import sys
-from framesift.cli.check import findings
+from framesift.cli.check import run_checks
 from framesift.clock.clock import SystemClock
 from framesift.settings import load
 from pathlib import Path
@@ -86,8 +86,8 @@ class Leaping(SystemClock):
         return super().monotonic() + self.leap_s
 
 clock = Leaping()
-for finding in findings(load(Path("framesift.yaml"), {}), clock):
-    print(finding.good, finding.subject, finding.told)
+for finding in run_checks(load(Path("framesift.yaml"), {}), clock):
+    print(finding.ok, finding.subject, finding.message)
 """
 
 
@@ -111,13 +111,13 @@ def test_a_model_that_hangs_in_its_first_prediction_is_told_and_not_waited_for_a
 IN_C = """
 import ctypes
 from framesift.clock.clock import SystemClock
-from framesift.cli.probes import timed
+from framesift.cli.probes import run_probe
 
 def model_that_keeps_the_interpreter():
     ctypes.PyDLL(None).sleep(60)  # called without giving the interpreter back
     yield
 
-list(timed("model", model_that_keeps_the_interpreter(), SystemClock(), 0.1))
+list(run_probe("model", model_that_keeps_the_interpreter(), SystemClock(), 0.1))
 """
 
 

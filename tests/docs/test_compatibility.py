@@ -43,7 +43,7 @@ def options_of(part: str) -> set[str]:
 
 def named_tests() -> Iterator[tuple[str, str]]:
     for row in rows(PAGE.read_text()):
-        yield from re.findall(r"`(\w+\.py)::(\w+)`", row[-1])
+        yield from re.findall(r"`([\w/]+\.py)::(\w+)`", row[-1])
 
 
 def test_every_line_names_a_test() -> None:
@@ -51,7 +51,7 @@ def test_every_line_names_a_test() -> None:
     assert len(lines) > 60
     for line in lines:
         assert len(line) == 3, line
-        assert re.fullmatch(r"`\w+\.py::test_\w+`(, `\w+\.py::test_\w+`)*", line[2]), line
+        assert re.fullmatch(r"`[\w/]+\.py::test_\w+`(, `[\w/]+\.py::test_\w+`)*", line[2]), line
 
 
 @pytest.mark.parametrize("file", sorted({file for file, _ in named_tests()}))
@@ -63,8 +63,8 @@ def test_the_named_tests_exist(file: str) -> None:
 
 def test_wherever_the_tests_say_that_we_differ_there_is_a_line() -> None:
     ours = {
-        (path.name, node.name)
-        for path in TESTS.glob("test_reference_*.py")
+        (path.relative_to(TESTS).as_posix(), node.name)
+        for path in TESTS.glob("reference/test_*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_ours_")
     }

@@ -11,7 +11,7 @@ from types import FrameType
 _MOST_STACKS = 64
 _MOST_NAMES = 8
 _DEEPEST = 14
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _WAITS_FOR = {
     "models": "the model",
     "spool": "the spool's disk",
