@@ -247,7 +247,7 @@ def test_check_says_that_nobody_is_there(tmp_path: Path) -> None:
         ({"redis": {"url": "redis://127.0.0.1/x"}}, "the number of a database"),
         ({"redis": {"url": "redis://127.0.0.1", "passwort": "x"}}, "password"),
         ({"local_ceiling": 1.5}, "local_ceiling"),
-        ({"late_credit_h": 49}, "late_credit_h"),
+        ({"pending_quota_h": 49}, "pending_quota_h"),
     ],
 )
 def test_a_setting_that_is_wrong_is_said_with_its_place(tmp_path: Path, limits: dict[str, Any], told: str) -> None:

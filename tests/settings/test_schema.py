@@ -82,7 +82,7 @@ POLICIES: dict[str, Any] = {
     "url": "https://example.com/policy.json",
     "roboflow": {"from": "roboflow", "project": "parking", "model_id": "parking/3"},
 }
-DOOR = {
+LISTENER = {
     "listen": "127.0.0.1:9470",
     "upstream": "http://127.0.0.1:9002",
     "token": "0123456789abcdef",
@@ -95,7 +95,7 @@ HOUSE: dict[str, Any] = {
     "tags": ["site"],
     "seed": 1,
     "streams": [STREAM],
-    "doors": [DOOR],
+    "listeners": [LISTENER],
     "model": MODELS["stub"],
     "policy": "policy.json",
     "sink": SINKS["folder"],
@@ -110,7 +110,7 @@ HOUSE: dict[str, Any] = {
             "prefix": "site-1",
         },
         "local_ceiling": 0.5,
-        "late_credit_h": 24.0,
+        "pending_quota_h": 24.0,
     },
     "spool": {"path": "s.db", "max_bytes": 2147483648, "min_free_bytes": 1048576, "when_full": "refuse"},
     "upload": {"workers": 2},

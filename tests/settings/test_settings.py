@@ -539,14 +539,14 @@ def test_a_token_fits_in_a_header(machine: Machine) -> None:
     assert "printable ASCII" in told
 
 
-# -- streams, doors, and what looks at them
+# -- streams, listeners, and what looks at them
 
 
-def test_there_is_at_least_one_stream_or_door(machine: Machine) -> None:
+def test_there_is_at_least_one_stream_or_listener(machine: Machine) -> None:
     text = BASE.replace(BASE[: BASE.index("model:")], "")
     (told,) = machine.refused(text)
-    assert "streams: missing: at least one stream (or a door" in told
-    settings = machine.load(text.replace("model: {type: stub}\n", "") + "doors: [{listen: '127.0.0.1:9470'}]\n")
+    assert "streams: missing: at least one stream (or a listener" in told
+    settings = machine.load(text.replace("model: {type: stub}\n", "") + "listeners: [{listen: '127.0.0.1:9470'}]\n")
     assert (settings.streams, settings.model) == ((), None)
     assert settings.stream_names == ("door",)
 

@@ -89,8 +89,10 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield Finding(
         "configuration",
         True,
-        f"device {settings.device}, {len(settings.streams)} stream(s), {len(settings.doors)} door(s)",
+        f"device {settings.device}, {len(settings.streams)} stream(s), {len(settings.listeners)} listener(s)",
     )
+    for deprecation in settings.deprecations:
+        yield Finding("configuration", None, str(deprecation), "the old word still works in this version")
     yield _opencv()
     yield from probe("daemon", daemon())
     if settings.model is not None:
@@ -122,7 +124,7 @@ def _closing(model: Model) -> Iterator[Finding]:
 
 def _ports(settings: Settings, beside: SpoolHolder) -> Iterator[Finding]:
     """Whether a run could listen where it is to. Beside a daemon those that are taken are its own."""
-    wanted = [("door", door.host, door.port) for door in settings.doors]
+    wanted = [("door", door.host, door.port) for door in settings.listeners]
     if settings.status.bind is not None:
         wanted.append(("status page", settings.status.host, settings.status.port))
     for what, host, port in wanted:
@@ -182,7 +184,7 @@ def _policy(
     if model is not None:
         strategies, unnamed = got.policy.sampling_strategies, model.notes.class_names_advice
         # A run refuses its own files for these, and takes from elsewhere, and at doors, what it can.
-        ours = isinstance(options, Path) and not settings.doors
+        ours = isinstance(options, Path) and not settings.listeners
         refused = class_name_problems(strategies, unnamed) if ours and got.policy.enabled else ()
         for problem in strategy_problems(
             strategies, model.task, model.class_names, stub=stub, class_names_advice=unnamed
@@ -241,7 +243,9 @@ def _prediction(model: Model, frame: Frame) -> Finding:
     except ModelFailed as error:
         return Finding("prediction", False, str(error), "the model fails on this stream's pictures: mend it first")
     if prediction.dropped_count:
-        told = f"{prediction.dropped_count} part(s) of the prediction are malformed: a number or a name is missing or wrong"
+        told = (
+            f"{prediction.dropped_count} part(s) of the prediction are malformed: a number or name is missing or wrong"
+        )
         return Finding(
             "prediction", False, f"{frame.stream}: {told}", "see the README, Models, for what an object needs"
         )

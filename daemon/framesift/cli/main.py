@@ -81,6 +81,8 @@ def run(
     clock = SystemClock()
     lines = LineQueue(sys.stdout)
     telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
+    for deprecation in settings.deprecations:
+        telemetry.warning("deprecated_setting", setting=deprecation.old, use=deprecation.new, at=deprecation.location)
     notifier = Notifier(Environment.from_variables(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload

@@ -146,13 +146,13 @@ def _step(data: object, part: str | int) -> tuple[bool, object]:
 def path_to(place: KeyPath, data: object, shown_place: KeyPath | None = None) -> str:
     """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
 
-    told_as: the place to print, of the same length, if not that in `data`."""
+    shown_place: the place to print, of the same length, if not that in `data`."""
     path, name = "", None
     for part, told in zip(place, place if shown_place is None else shown_place, strict=True):
         if isinstance(part, int):
             path += f"[{told}]"
         else:
-            key = part if re.fullmatch(r"[\w-]{1,64}", part) else format_value(part)
+            key = str(told) if re.fullmatch(r"[\w-]{1,64}", str(told)) else format_value(told)
             path += f".{key}" if path else key
         _, data = _step(data, part)
         if isinstance(part, int) and isinstance(data, Mapping) and isinstance(data.get("name"), str):

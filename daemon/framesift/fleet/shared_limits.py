@@ -89,7 +89,7 @@ class SharedLimits:
             fleet,
             spool,
             self._clock,
-            max_pending_s=self._options.late_credit_h * 3600.0,
+            max_pending_s=self._options.pending_quota_h * 3600.0,
             projects=self._policies.projects,
             accounts=self._policies.accounts,
             on_granted=on_granted,

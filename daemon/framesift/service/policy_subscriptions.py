@@ -77,7 +77,7 @@ class PolicySubscriptions:
             on_failure=failed,
             # What comes in at doors has names of its own, whatever the local model lacks.
             problems_of=lambda policy: (
-                () if settings.doors else class_name_problems(policy.sampling_strategies, self._unnamed)
+                () if settings.listeners else class_name_problems(policy.sampling_strategies, self._unnamed)
             ),
         )
 

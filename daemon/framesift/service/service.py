@@ -153,7 +153,7 @@ class Service:
                 self._watches += [self._watch(stream, model, intakes, record) for stream in self._settings.streams]
             self._loops.add(*(watch.loop for watch in self._watches))
             house.callback(self._end_streams)
-            for door in self._settings.doors:
+            for door in self._settings.listeners:
                 self._open_door(door, intakes, house)
             steering.policies.start()
             for watch in self._watches:
@@ -164,7 +164,7 @@ class Service:
                 device=self._settings.device,
                 streams=len(self._watches),
                 model=None if model is None else model.description,
-                doors=[door.listen for door in self._settings.doors],
+                doors=[door.listen for door in self._settings.listeners],
                 policy=str(self._settings.policy),
                 enabled=steering.enabled,
                 limits="local" if sharing.ledgers is None else "shared",
@@ -202,7 +202,7 @@ class Service:
         self._loops.add(*door.loops)
 
     def _nothing_more_comes(self) -> bool:
-        return not self._settings.doors and not any(watch.is_alive() for watch in self._watches)
+        return not self._settings.listeners and not any(watch.is_alive() for watch in self._watches)
 
     def _recording(self, path: Path, house: ExitStack) -> Callable[..., None]:
         options = self._settings.model

@@ -29,6 +29,7 @@ from framesift.config.variables import (
 )
 from framesift.policy import UrlPolicySettings
 from framesift.settings.blocks import LogSettings, Settings, SpoolSettings, StatusSettings, StreamEntry, UploadSettings
+from framesift.settings.deprecated_keys import Deprecations
 from framesift.settings.environment import Environment
 from framesift.settings.network import AccountSettings, NetworkSettings
 from framesift.settings.shared_limits import LimitsSettings, RedisSettings
@@ -110,6 +111,7 @@ class _Assembly:
         self._variables = variables
         self._within = within
         self._environment = Environment.from_variables(variables.environ)
+        self._deprecations = Deprecations()
         self._said_by: dict[KeyPath, str] = {}
         self._tags_before = 0
 
@@ -119,8 +121,9 @@ class _Assembly:
         try:
             settings = Settings.model_validate_json(json.dumps(self._data))
         except ValidationError as error:
-            raise explain(error, self._where, Settings, self._data) from None
+            raise explain(error, self._where, Settings, self._data, self._deprecations.as_written) from None
         settings = _absolute(settings, self._base)
+        settings._deprecations = self._deprecations.found
         settings._heard = tuple(sorted(self._variables.secrets))
         return settings
 
@@ -132,7 +135,9 @@ class _Assembly:
         return _absolute(found, self._base)
 
     def _lay_over(self) -> None:
-        for name, place in self._variables.overrides():
+        self._deprecations.replace_in_data(self._data, self._document.location_of)
+        for name, written in self._variables.overrides():
+            place = self._deprecations.replace_in_path(name, written)
             if self._within not in (None, place[0]):
                 continue
             allowed = allowed_types(Settings, self._indexed(place), self._data)
@@ -145,6 +150,7 @@ class _Assembly:
             if value is None:
                 continue
             self._put(place, parse_variable(value, name, allowed or frozenset()), name)
+        self._deprecations.replace_in_data(self._data, self._where)  # in what variables said as JSON
 
     def _indexed(self, place: KeyPath) -> KeyPath:
         """The place with numbers where the data has lists."""
@@ -219,7 +225,7 @@ class _Assembly:
                 return self._said_by[place[:length]]
         # What is wrong with a whole block may be the fault of what a variable put into it.
         within = ", ".join(name for said, name in self._said_by.items() if said[: len(place)] == place)
-        return self._document.location_of(place) + (f" with {within}" if within else "")
+        return self._document.location_of(self._deprecations.as_written(place)) + (f" with {within}" if within else "")
 
 
 def _has_room(block: object, part: str | int) -> bool:

@@ -15,6 +15,7 @@ from framesift.config.schema import Name, StrictModel, Tag, parse_size
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
+from framesift.settings.deprecated_keys import Deprecation
 from framesift.settings.network import AccountSettings, NetworkSettings
 from framesift.settings.shared_limits import LimitsSettings
 from framesift.sinks import SinkSettings
@@ -154,7 +155,7 @@ class Settings(StrictModel):
         Field(max_length=256, description="Cameras and files."),
         AfterValidator(_named_once),
     ] = ()
-    doors: Annotated[
+    listeners: Annotated[
         tuple[ListenerSettings, ...],
         Field(max_length=16, description="Where other programs hand in pictures with their predictions."),
     ] = ()
@@ -173,8 +174,10 @@ class Settings(StrictModel):
 
     @model_validator(mode="after")
     def _has_something_to_look_at(self) -> Settings:
-        if not self.streams and not self.doors:
-            raise ValueError("streams: missing: at least one stream (or a door, where other programs hand pictures in)")
+        if not self.streams and not self.listeners:
+            raise ValueError(
+                "streams: missing: at least one stream (or a listener, to which other programs send images)"
+            )
         if self.streams and self.model is None:
             raise ValueError(
                 "model: missing: what looks at the frames of the streams; {type: stub} collects without one"
@@ -203,7 +206,7 @@ class Settings(StrictModel):
     @property
     def stream_names(self) -> tuple[str, ...]:
         """Under which names frames come in, as far as they are known before they come."""
-        return (*(stream.name for stream in self.streams), *(door.stream for door in self.doors))
+        return (*(stream.name for stream in self.streams), *(listener.stream for listener in self.listeners))
 
     def project_of(self, stream: str) -> str | None:
         """The platform's project for what is collected under this name, where its policy names no target_project."""
@@ -212,5 +215,11 @@ class Settings(StrictModel):
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
         return self.sink.project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The deprecated keys and values that the settings use."""
+        return self._deprecations
+
+    _deprecations: tuple[Deprecation, ...] = PrivateAttr(default=())
     # Texts that came from secret places, wherever they ended up.
     _heard: tuple[str, ...] = PrivateAttr(default=())

@@ -68,8 +68,9 @@ class LimitsSettings(StrictModel):
     redis: RedisSettings | None = Field(None, description="Where the ledger lies; null: this device counts for itself.")
     local_ceiling: Annotated[
         Fraction,
-        Field(description="Of each limit, how much this device may accept without a credit while Redis is away."),
+        Field(description="Of each limit, how much this device may accept without quota while Redis is unavailable."),
     ] = 1.0
-    late_credit_h: Annotated[
-        float, Field(ge=0, le=48, description="How many hours later a credit may still be asked for.")
+    pending_quota_h: Annotated[
+        float,
+        Field(ge=0, le=48, description="How many hours after its capture a datapoint may still be granted quota."),
     ] = 48.0

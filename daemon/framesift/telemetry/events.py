@@ -33,7 +33,7 @@ BUCKET_LINES = 60.0
 RESERVED_FOR_WARNINGS = 20.0
 
 # Of whom an event speaks: with its name and level, what makes two events the same.
-_WHO = ("stream", "strategy", "component", "state", "sink", "reason", "path")
+_WHO = ("stream", "strategy", "component", "state", "sink", "reason", "path", "setting")
 _OWN_KEYS = ("time", "level", "event", "repeated", "exception")
 _MOST_KINDS = 1000
 _LONGEST_TEXT = 2000
