@@ -318,15 +318,15 @@ def test_sigkill_leaves_everything_acknowledged_and_nothing_half(tmp_path: Path,
 
 
 def _delivering_child(root: Path) -> subprocess.Popen[str]:
-    """Delivers 0, 1, 2, ... and tells each number once the sink has answered Done."""
+    """Delivers 0, 1, 2, ... and tells each number once the sink has answered Delivered."""
     program = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
         "from itertools import count\n"
         "from deliveries import deliver, delivery, folder_sink\n"
-        "from framesift.sinks import Done\n"
+        "from framesift.sinks import Delivered\n"
         "sink = folder_sink(pathlib.Path(sys.argv[1]))\n"
         "for number in count():\n"
-        "    assert deliver(sink, delivery(number)) == Done()\n"
+        "    assert deliver(sink, delivery(number)) == Delivered()\n"
         "    print(number, flush=True)\n"
     )
     command = [sys.executable, "-c", program, str(root), str(Path(__file__).parents[1])]

@@ -108,7 +108,7 @@ def test_an_image_is_registered_and_then_annotated(platform: Platform) -> None:
 
     image_id = registered(sink, what)
     assert platform.annotations == ()
-    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Delivered()
+    assert deliver(sink, delivery(1, attempt_number=2, image_id=image_id)) == Delivered()
 
     (image,) = platform.images
     assert (image.id, image.project, image.batch, image.tags) == (
@@ -298,9 +298,9 @@ def test_a_duplicate_of_our_own_goes_on_to_its_annotation(platform: Platform) ->
     assert isinstance(lost, RetryLater)
     assert lost.may_have_arrived
 
-    image_id = registered(sink, delivery(1, tried=2))
+    image_id = registered(sink, delivery(1, attempt_number=2))
 
-    assert deliver(sink, delivery(1, tried=2, image_id=image_id)) == Delivered()
+    assert deliver(sink, delivery(1, attempt_number=2, image_id=image_id)) == Delivered()
     assert len(platform.images) == len(platform.annotations) == 1
 
 
@@ -308,14 +308,14 @@ def test_a_duplicate_of_our_own_that_wants_no_annotation_is_done(platform: Platf
     what = delivery(1, annotate=False)
     platform.add_image("gate", what.jpeg)
 
-    assert deliver(sink_on(platform.url), delivery(1, annotate=False, tried=2)) == Delivered()
+    assert deliver(sink_on(platform.url), delivery(1, annotate=False, attempt_number=2)) == Delivered()
 
 
 def test_a_duplicate_without_an_id_waits_where_an_annotation_is_to_follow(platform: Platform) -> None:
-    outcome = troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2))
+    outcome = troubled(platform, Answer({"duplicate": True}), delivery(1, attempt_number=2))
 
     assert outcome == RetryLater(None, "project gate has the image, but does not say under which id", FailureScope.ITEM)
-    assert troubled(platform, Answer({"duplicate": True}), delivery(1, tried=2, annotate=False)) == Delivered()
+    assert troubled(platform, Answer({"duplicate": True}), delivery(1, attempt_number=2, annotate=False)) == Delivered()
     assert troubled(platform, Answer({"duplicate": True}), delivery(1)) == Duplicate()
 
 
@@ -387,7 +387,7 @@ def test_an_image_that_is_not_found_yet_is_that_datapoints_trouble_alone(platfor
     image_id = registered(sink, delivery(1))
     platform.orders.add(Fault("annotate", Status(404), times=5))
 
-    outcomes = [deliver(sink, delivery(1, tried=n, image_id=image_id)) for n in range(2, 8)]
+    outcomes = [deliver(sink, delivery(1, attempt_number=n, image_id=image_id)) for n in range(2, 8)]
 
     waits_s = [2.0, 10.0, 30.0, 120.0, 600.0]
     later = [(o.retry_at_s, o.scope) for o in outcomes if isinstance(o, RetryLater)]
