@@ -130,7 +130,9 @@ def test_a_strategys_draws_depend_on_its_name_and_not_on_its_place() -> None:
 
 def test_draws_are_the_same_in_every_process(tmp_path: Path) -> None:
     script = tmp_path / "draws.py"
-    script.write_text("import sampling.test_sampler as t\nprint(t.pattern(t.sampler(t.HALF, t.HALF)))\n", encoding="utf-8")
+    script.write_text(
+        "import sampling.test_sampler as t\nprint(t.pattern(t.sampler(t.HALF, t.HALF)))\n", encoding="utf-8"
+    )
     environ = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     ran = subprocess.run([sys.executable, script], env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.rstrip("\n") == pattern(sampler(HALF, HALF))

@@ -175,7 +175,7 @@ def test_a_folder_without_permission_is_told_and_waited_for() -> None:
             uid = os.geteuid()
         root.chmod(0o700)
 
-        assert problem == f"{root}: user {uid} may not make a folder in it"
+        assert problem == f"{root}: user {uid} may not create a folder in it"
         assert isinstance(outcome, RetryLater)
         assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, False)
         assert outcome.reason == f"{root / 'collected'}: Permission denied"
@@ -201,7 +201,7 @@ def test_a_check_of_a_sound_folder_leaves_no_trace_in_the_data(tmp_path: Path) -
     deliver(sink, delivery(1))
     assert sink.check() is None
     assert len(ids(tmp_path)) == 1
-    assert not (tmp_path / ".trial").exists()
+    assert not (tmp_path / ".write-test").exists()
 
 
 def test_what_stands_in_the_way_of_one_file_is_not_the_whole_sinks_trouble(tmp_path: Path) -> None:
@@ -234,13 +234,15 @@ def test_nothing_is_written_through_a_symbolic_link_in_the_folder(tmp_path: Path
 
     assert isinstance(outcome, RetryLater)
     assert (outcome.scope, outcome.may_have_arrived) == (FailureScope.SINK, False)
-    assert outcome.reason == f"{root / link}: is a symbolic link, and nothing is written through it"
+    assert outcome.reason == f"{root / link}: is a symbolic link, and links are not followed"
     assert list(elsewhere.iterdir()) == [] if elsewhere.is_dir() else elsewhere.read_text() == "precious"
     (root / link).unlink()
     assert deliver(sink, delivery(1, detected(detection("car")))) == Delivered()
 
 
-@pytest.mark.parametrize("link", ["images/.partial", ".partial", "README.md", "data.yaml", ".trial", "images/NAME"])
+@pytest.mark.parametrize(
+    "link", ["images/.partial", ".partial", "README.md", "data.yaml", ".write-test", "images/NAME"]
+)
 def test_a_symbolic_link_where_a_whole_file_is_written_is_replaced(tmp_path: Path, link: str) -> None:
     root, elsewhere = tmp_path / "collected", tmp_path / "elsewhere"
     elsewhere.write_text("names: [car]\n")

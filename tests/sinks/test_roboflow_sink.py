@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from canaries import KEY
 from deliveries import CAPTURED_S, HEIGHT, WIDTH, delivery, detected, detection
+from framesift.config.types import ConfigError
 from framesift.http_client.client import HttpClient
 from framesift.prediction.masks import Rle
 from framesift.prediction.prediction import (
@@ -156,7 +157,7 @@ def test_without_any_project_it_is_told_whose_fault_that_is(platform: Platform) 
 
     assert outcome == RetryLater(
         None,
-        "neither sink.project nor the policy says to which project it goes",
+        "neither sink.project nor the policy names the project that it goes to",
         FailureScope.ITEM,
         may_have_arrived=False,
     )
@@ -475,7 +476,7 @@ def test_each_type_of_options_opens_its_sink() -> None:
 
 
 def test_without_a_key_the_sink_is_not_opened() -> None:
-    with pytest.raises(ValueError, match=r"needs a key: set roboflow\.api_key or ROBOFLOW_API_KEY"):
+    with pytest.raises(ConfigError, match=r"needs a key: set roboflow\.api_key or ROBOFLOW_API_KEY"):
         open_sink(options(type="roboflow", project="gate"), class_names=None)
 
 

@@ -259,16 +259,14 @@ def _sink(settings: Settings, online: Connections, model: Model | None) -> Findi
     class_names = None if model is None else model.class_names
     try:
         sink = open_sink(settings.sink, class_names=class_names, platform=online.platform)
-    except (OSError, ValueError) as error:
-        return Finding(subject, False, str(error), "another daemon may be writing there; or choose another path")
+    except ConfigError as error:
+        return Finding(subject, False, str(error), "correct the block `sink` of the settings")
     try:
         problem = sink.check()
     finally:
         sink.close()
     if problem is not None:
-        folder = settings.sink.type == "folder"
-        advice = "make it writable for this user, or choose another path" if folder else "is the network there?"
-        return Finding(subject, False, problem, advice)
+        return Finding(subject, False, problem, settings.sink.check_advice)
     return Finding(subject, True, "ready")
 
 

@@ -58,16 +58,16 @@ def stream_finding(options: StreamEntry, daemon: RunningDaemon | None) -> Findin
 
 def folder_findings(settings: Settings, beside: SpoolHolder) -> Iterator[Finding] | None:
     """The daemon's word on the sink's folder, with what can be measured there. None where it is to be tried."""
-    if beside.description is None or settings.sink.type != "folder":
+    if beside.description is None or settings.sink.locked_folder is None:
         return None
     # By what the kernel says of both locks: the daemon may be in a container, which gives it another number.
     of_folder, of_spool = (
-        lock_holder(settings.sink.path / ".lock"),
+        lock_holder(settings.sink.locked_folder / ".lock"),
         lock_holder(file.sibling_path(settings.spool.path, ".lock")),
     )
     if of_folder is None or of_spool not in (None, of_folder):
         return None
-    return _held_folder(settings.sink.path, beside)
+    return _held_folder(settings.sink.locked_folder, beside)
 
 
 def _held_folder(folder: Path, beside: SpoolHolder) -> Iterator[Finding]:

@@ -152,8 +152,8 @@ def _platform(config: Path | None, project: str | None) -> Iterator[_There]:
             account, network = settings.roboflow, settings.network
             if project is None and isinstance(settings.policy, RoboflowPolicySettings):
                 project = settings.policy.project
-            elif project is None and settings.sink.type == "roboflow":
-                project = settings.sink.project
+            elif project is None:
+                project = settings.sink.default_project
     except ConfigError as error:
         fail(str(error))
     if project is None:

@@ -124,7 +124,7 @@ class PolicySubscriptions:
         """Whether labels of whole pictures suit the project where the stream's pictures go, as far as the platform says
         so within a moment. From any thread."""
         project = self._project_of(stream)
-        if project is None or self._settings.sink.type != "roboflow":
+        if project is None or not self._settings.sink.uses_platform:
             return True
         return self.task_of(project, _ASK_TYPE_WITHIN_S) in (None, Task.CLASSIFICATION)
 
@@ -253,7 +253,7 @@ class PolicySubscriptions:
 
     def _refuse_homeless(self) -> None:
         """Raises ConfigError where what is collected would have no project to go to."""
-        if self._settings.sink.type != "roboflow":
+        if not self._settings.sink.uses_platform:
             return
         for stream in self._settings.stream_names:
             standing = self.policies.current_for(stream)

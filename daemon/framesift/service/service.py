@@ -144,7 +144,7 @@ class Service:
             )
             if crediting is not None:
                 self._loops.add(crediting)
-            if self._settings.sink.type == "roboflow" and online.platform is not None:
+            if self._settings.sink.watches_batches and online.platform is not None:
                 self._watch_batches(online.platform, sharing.batch_counts(spool), house)
             if self._settings.status.bind is not None:
                 self._open_window(house)

@@ -191,7 +191,7 @@ class Settings(StrictModel):
             wanted = [
                 name
                 for name, there in (
-                    ("sink", self.sink.type == "roboflow"),
+                    ("sink", self.sink.uses_platform),
                     ("policy", any(isinstance(source, RoboflowPolicySettings) for source in sources)),
                 )
                 if there
@@ -210,10 +210,10 @@ class Settings(StrictModel):
 
     def project_of(self, stream: str) -> str | None:
         """The platform's project for what is collected under this name, where its policy names no target_project."""
-        if self.sink.type != "roboflow":
+        if not self.sink.uses_platform:
             return None
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
-        return self.sink.project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
+        return self.sink.default_project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:

@@ -1,8 +1,15 @@
-"""Where datapoints go. One sink is one file, a member of the union, and a line in `open_sink`."""
+"""Sinks: where datapoints go. One file per sink; a new one is one line in the table `SinkSettings`.
+
+    folder      a folder on this machine: a YOLO dataset and a Hugging Face image folder at once
+    roboflow    a project on the Roboflow platform
+    python      a sink from outside of this package
+
+Each file has the settings of its sink, which open it: see `CommonSinkSettings`. docs/extending.md says how to add one.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Union
 
 from pydantic import Field
 
@@ -10,6 +17,7 @@ from framesift.roboflow import RoboflowClient
 from framesift.sinks.folder import FolderSink, FolderSinkSettings
 from framesift.sinks.roboflow import RoboflowSink, RoboflowSinkSettings
 from framesift.sinks.sink import (
+    CommonSinkSettings,
     Delivered,
     Delivery,
     DeliveryResult,
@@ -22,6 +30,7 @@ from framesift.sinks.sink import (
 )
 
 __all__ = [
+    "CommonSinkSettings",
     "Delivered",
     "Delivery",
     "DeliveryResult",
@@ -39,19 +48,18 @@ __all__ = [
     "open_sink",
 ]
 
-SinkSettings = Annotated[FolderSinkSettings | RoboflowSinkSettings, Field(discriminator="type")]
+# The table: the `type` in the settings chooses the sink's settings, and these open the sink.
+SinkSettings = Annotated[
+    Union[  # noqa: UP007 - one line for each reads as the table that it is
+        FolderSinkSettings,
+        RoboflowSinkSettings,
+    ],
+    Field(discriminator="type"),
+]
 
 
 def open_sink(
-    options: SinkSettings, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None = None
+    settings: CommonSinkSettings, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None = None
 ) -> Sink:
-    """The sink that the settings ask for. class_names: the model's, in the order of its indices, where it has any.
-    platform: the client of the platform, where there is a key for it. Raises ValueError where it is needed and missing.
-
-    Touches neither disk nor network: what stands in the way is told by `check` and by every delivery.
-    """
-    if isinstance(options, FolderSinkSettings):
-        return FolderSink(options, class_names=class_names)
-    if platform is None:
-        raise ValueError("sink: type roboflow needs a key: set roboflow.api_key or ROBOFLOW_API_KEY")
-    return RoboflowSink(options, platform)
+    """Creates the sink that the settings ask for: see `CommonSinkSettings.open`."""
+    return settings.open(class_names=class_names, platform=platform)

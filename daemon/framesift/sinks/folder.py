@@ -2,11 +2,12 @@
 
     images/NAME.jpg     labels/NAME.txt     data.yaml     metadata.jsonl     README.md
 
-A datapoint is in the folder when its line is in metadata.jsonl; image and label are written before, each whole or not
-at all. So a crash at any instant leaves nothing half, and a second delivery of the same id changes nothing. Whatever is
-wrong with the disk is answered with "later", and is over when the disk is well: a full disk, a missing mount, even a
-folder that was moved away under a running process, which is then begun anew. The folder itself may be a symbolic link;
-those inside it are replaced or refused, never written through: whoever may put one there chooses no other file.
+A datapoint is in the folder when its line is in metadata.jsonl. Image and label are written before the line, each
+atomically. So a crash leaves nothing incomplete, and a second delivery of the same id changes nothing. Every disk error
+is answered with RetryLater, and deliveries go on when the disk works again: a full disk, a missing mount, even a folder
+that was moved away while the process runs, which is then created again. The folder itself may be a symbolic link. Links
+inside it are replaced or refused, never followed: who may create a link there must not choose which
+file is overwritten.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ import re
 import threading
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from framesift.atomic_files import make_folder, write_atomically
-from framesift.config.schema import StrictModel, WindowLimits
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
+from framesift.roboflow import RoboflowClient
 from framesift.sinks.metadata_file import MetadataFile
-from framesift.sinks.sink import Delivered, Delivery, DeliveryResult, FailureScope, RetryLater
+from framesift.sinks.sink import CommonSinkSettings, Delivered, Delivery, DeliveryResult, FailureScope, RetryLater
 from framesift.sinks.yolo_labels import DataYaml, InvalidDataYaml, label_lines
 
-# These speak of one file; every other error would meet the next datapoint as well.
-_OF_ONE_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
-_CLOSE_WITHIN_S = 1.0
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+# Errors that concern one file; every other error would happen to the next datapoint as well.
+_SINGLE_FILE_ERRORS = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
+_CLOSE_TIMEOUT_S = 1.0
+_NO_LOCK_SUPPORT = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
-# Without `configs` the loaders of Hugging Face take labels/ for a data set of texts, and divide the images by words
-# such as "test" or "train" in their names, which a stream may well be called.
+# Without `configs` the loaders of Hugging Face read labels/ as a data set of texts, and split the images by words such
+# as "test" or "train" in their names; a stream may have such a name.
 _README = """\
 ---
 configs:
@@ -51,7 +52,7 @@ configs:
 
 # Frames collected by framesift
 
-- `images/`: the pictures; their names say device, stream, time of capture (UTC) and id.
+- `images/`: the pictures; their names contain device, stream, time of capture (UTC) and id.
 - `labels/` and `data.yaml`: what the model predicted, as a YOLO dataset. Predictions, not truth: review them.
 - `metadata.jsonl`: one object a line for each picture, with the strategy that chose it, score, tags, batch and the
   whole prediction (`x` and `y` are a box's centre, in pixels).
@@ -62,130 +63,143 @@ This page is written once; change it as you like, but keep its first lines.
 """
 
 
-class FolderSinkSettings(StrictModel):
+class FolderSinkSettings(CommonSinkSettings):
     """Datapoints are written to a folder on this machine."""
 
+    check_advice: ClassVar[str] = "make it writable for this user, or choose another path"
+
     type: Literal["folder"]
-    path: Annotated[Path, Field(description="The folder; it is made if it isn't there.")]
-    limits: Annotated[
-        WindowLimits, Field(description="How many datapoints may be written per minute, hour and day.")
-    ] = ()
+    path: Annotated[Path, Field(description="The folder; it is created if it does not exist.")]
+
+    @property
+    def locked_folder(self) -> Path:
+        """The folder of this sink."""
+        return self.path
+
+    def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> FolderSink:  # noqa: ARG002 - the signature of all
+        """Creates the sink; the folder is created by the first delivery."""
+        return FolderSink(self, class_names=class_names)
 
 
-class _InUse(Exception):
+class _FolderInUse(Exception):
     """Another process writes to the folder."""
 
 
 class FolderSink:
+    """Writes datapoints to one folder, one at a time, whichever thread delivers."""
+
     def __init__(self, options: FolderSinkSettings, *, class_names: tuple[str, ...] | None) -> None:
         self._root = options.path
-        self._one_at_a_time = threading.Lock()
-        self._lock: int | None = None
-        self._listing = MetadataFile(self._root / "metadata.jsonl")
-        self._classes = DataYaml(self._root / "data.yaml", class_names)
+        self._write_lock = threading.Lock()
+        self._lock_file: int | None = None
+        self._metadata = MetadataFile(self._root / "metadata.jsonl")
+        self._data_yaml = DataYaml(self._root / "data.yaml", class_names)
 
-    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:  # noqa: ARG002  # a disk has no deadlines
-        with self._one_at_a_time:
+    def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:  # noqa: ARG002 - a disk has no deadlines
+        """Writes the datapoint, unless its id is in the folder already. It can't keep `within_s`."""
+        with self._write_lock:
             try:
                 self._open()
-                if delivery.id not in self._listing:
+                if delivery.id not in self._metadata:
                     self._write(delivery)
                 return Delivered()
             except OSError as error:
-                scope = FailureScope.ITEM if error.errno in _OF_ONE_FILE else FailureScope.SINK
-                return RetryLater(None, self._told(error), scope, may_have_arrived=False)
-            except (_InUse, InvalidDataYaml) as problem:
+                scope = FailureScope.ITEM if error.errno in _SINGLE_FILE_ERRORS else FailureScope.SINK
+                return RetryLater(None, self._describe(error), scope, may_have_arrived=False)
+            except (_FolderInUse, InvalidDataYaml) as problem:
                 return RetryLater(None, str(problem), FailureScope.SINK, may_have_arrived=False)
 
     def check(self) -> str | None:
-        with self._one_at_a_time:
+        """Writes and removes a small file; a folder that does not exist is not created."""
+        with self._write_lock:
             try:
                 if not self._root.exists():
-                    return self._cannot_be_made()
+                    return self._creation_problem()
                 self._open()
-                trial = self._root / ".trial"
-                write_atomically(trial, b"framesift may write here")
-                trial.unlink()
+                test_file = self._root / ".write-test"
+                write_atomically(test_file, b"framesift may write here")
+                test_file.unlink()
             except OSError as error:
-                return self._told(error)
-            except (_InUse, InvalidDataYaml) as problem:
+                return self._describe(error)
+            except (_FolderInUse, InvalidDataYaml) as problem:
                 return str(problem)
             return None
 
     def close(self) -> None:
-        # A delivery that hangs in the disk never gives this lock back; the folder's own lock ends with the process.
-        if self._one_at_a_time.acquire(timeout=_CLOSE_WITHIN_S):
+        """Releases the folder's lock file, for the next process."""
+        # A delivery that hangs in a disk call never releases this lock; the folder's own lock ends with the process.
+        if self._write_lock.acquire(timeout=_CLOSE_TIMEOUT_S):
             try:
                 self._unlock()
             finally:
-                self._one_at_a_time.release()
+                self._write_lock.release()
 
     def _open(self) -> None:
-        """Makes sure of everything that a delivery relies on; costs a few calls of stat where nothing has changed.
+        """Creates or reloads everything that a delivery needs; a few calls of stat where nothing has changed.
 
-        Raises OSError, _InUse, InvalidDataYaml.
+        Raises OSError, _FolderInUse, InvalidDataYaml.
         """
         make_folder(self._root)
         self._lock_folder()
         make_folder(self._root / "images")
         if not (self._root / "README.md").exists():
             write_atomically(self._root / "README.md", _README.encode())
-        self._listing.refresh()
-        self._classes.refresh()
+        self._metadata.refresh()
+        self._data_yaml.refresh()
 
-    def _cannot_be_made(self) -> str | None:
+    def _creation_problem(self) -> str | None:
         existing = self._root
         while not existing.exists() and existing.parent != existing:
             existing = existing.parent
         if not existing.is_dir():
-            return f"{existing}: a folder is expected, this is something else"
+            return f"{existing}: is not a folder"
         if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
-            return f"{existing}: user {os.geteuid()} may not make a folder in it"
+            return f"{existing}: user {os.geteuid()} may not create a folder in it"
         return None
 
     def _write(self, delivery: Delivery) -> None:
         name = _name(delivery)
         write_atomically(self._root / "images" / f"{name}.jpg", delivery.jpeg, follow_folder_link=False)
         if delivery.annotate and isinstance(delivery.prediction, Detections):
-            self._classes.add_classes(delivery.prediction)
+            self._data_yaml.add_classes(delivery.prediction)
             make_folder(self._root / "labels")
-            label = label_lines(delivery.prediction, self._classes)
+            label = label_lines(delivery.prediction, self._data_yaml)
             write_atomically(self._root / "labels" / f"{name}.txt", label.encode(), follow_folder_link=False)
-        self._listing.append(delivery.id, _line(delivery, f"images/{name}.jpg"))
+        self._metadata.append(delivery.id, _line(delivery, f"images/{name}.jpg"))
 
     def _lock_folder(self) -> None:
         path = self._root / ".lock"
-        if self._lock is not None:
-            held = os.fstat(self._lock)
+        if self._lock_file is not None:
+            locked = os.fstat(self._lock_file)
             try:
-                if os.path.samestat(held, path.stat()):
+                if os.path.samestat(locked, path.stat()):
                     return
             except FileNotFoundError:
                 pass
-            self._unlock()  # the folder was moved away: this is another one
+            self._unlock()  # the folder was moved away, and this is another one
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE:
+            if error.errno not in _NO_LOCK_SUPPORT:
                 os.close(lock)
                 if isinstance(error, BlockingIOError):
-                    raise _InUse(f"{self._root}: another framesift writes to this folder") from None
+                    raise _FolderInUse(f"{self._root}: another framesift writes to this folder") from None
                 raise
-        self._lock = lock
+        self._lock_file = lock
 
     def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
 
-    def _told(self, error: OSError) -> str:
-        why = "is a symbolic link, and nothing is written through it" if error.errno == errno.ELOOP else error.strerror
-        return f"{error.filename or self._root}: {why or error}"
+    def _describe(self, error: OSError) -> str:
+        reason = "is a symbolic link, and links are not followed" if error.errno == errno.ELOOP else error.strerror
+        return f"{error.filename or self._root}: {reason or error}"
 
 
 def _name(delivery: Delivery) -> str:
-    """Device, stream, time and id: in the order in which they sort, in letters that every filesystem takes."""
+    """The file name without its ending: device, stream, time and id, so that names sort by time within a stream."""
     stamp = _instant(delivery).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
     parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id)
     return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
@@ -207,7 +221,7 @@ def _line(delivery: Delivery, file_name: str) -> bytes:
         "height": delivery.height,
         "prediction": to_wire(delivery.prediction) if delivery.annotate else None,
     }
-    # Plain ASCII: some readers take every exotic line separator inside a text for the end of a line.
+    # Plain ASCII: some readers end a line at Unicode line separators inside a text.
     return json.dumps(entry, allow_nan=False).encode("ascii") + b"\n"
 
 

@@ -1,8 +1,8 @@
-"""metadata.jsonl: one JSON object a line; a line is what commits a datapoint to the folder.
+"""metadata.jsonl: one JSON object per line; the line commits a datapoint to the folder.
 
-A line is written with one write and one fsync. What a crash can leave is a last line without its end: it is cut, or, if
-only the newline is missing, completed. The file is the user's as well: what was edited, added or taken out by hand is
-seen at the next delivery, and no line but a broken last one is ever touched.
+A line is written with one write and one fsync. A crash can leave an incomplete last line: it is removed, or completed
+if only the newline is missing. The user may edit the file: lines that were changed, added or removed by hand are
+noticed at the next delivery, and no line but a broken last one is ever changed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from framesift.atomic_files import sync_folder
 
-# Our own lines begin so; it saves parsing the predictions of a hundred thousand lines for one field each.
+# Our own lines begin like this, so that a hundred thousand lines need not be parsed for one field each.
 _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
 _NO_FILE = (0, 0)
 
 
 class MetadataFile:
-    """The lines of one file, and the ids in them (16 bytes each). For one thread at a time."""
+    """The lines of one file, and the ids in them (16 bytes of memory each). For one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,29 +31,30 @@ class MetadataFile:
         self._end = 0
 
     def __contains__(self, id: str) -> bool:
+        """Whether a line has this id, as of the last `refresh`."""
         return _digest(id) in self._ids
 
     def refresh(self) -> None:
-        """Reads what is new since the last look (everything, if it is another file) and mends the end.
+        """Reads what is new since the last call (everything, if it is another file) and repairs a broken last line.
 
         Raises OSError.
         """
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            self._forget(_NO_FILE)
+            self._reset(_NO_FILE)
             return
         inode = (status.st_dev, status.st_ino)
         if inode == self._inode and status.st_size == self._end:
             return
         if inode != self._inode or status.st_size < self._end:
-            self._forget(inode)
+            self._reset(inode)
         line = b"\n"
         with self._path.open("rb") as file:
             file.seek(self._end)
             for line in file:
                 if self._end + len(line) >= status.st_size and not _is_object(line):
-                    self._cut()
+                    self._remove_last_line()
                     return
                 self._ids |= _ids(line)
                 self._end += len(line)
@@ -73,8 +74,8 @@ class MetadataFile:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(file)
             except OSError:
-                # A line that may not be durable must not be found by the next look. If cutting it fails as well, that
-                # look sees a file longer than it knew, and mends it.
+                # The next refresh must not find a line that may not be durable. If removing it fails as well, the
+                # refresh sees a longer file than it knew, and repairs it.
                 os.ftruncate(file, self._end)
                 raise
             if self._inode == _NO_FILE:
@@ -84,12 +85,12 @@ class MetadataFile:
             os.close(file)
         self._inode, self._end = (status.st_dev, status.st_ino), status.st_size
 
-    def _cut(self) -> None:
+    def _remove_last_line(self) -> None:
         with os.fdopen(os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
             file.truncate(self._end)
             os.fsync(file.fileno())
 
-    def _forget(self, inode: tuple[int, int]) -> None:
+    def _reset(self, inode: tuple[int, int]) -> None:
         self._ids = set()
         self._inode = inode
         self._end = 0

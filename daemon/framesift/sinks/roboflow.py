@@ -1,12 +1,12 @@
-"""The Roboflow sink: the image goes up first, then what was predicted is written to it.
+"""The Roboflow sink: it uploads the image first, and then its prediction as the image's annotation.
 
-    upload ----> Registered(image_id) ----> annotate ----> Done          a prediction goes with the image
-           ----> Done                                                    none does
-           ----> Duplicate                                            somebody else's image, at the first attempt
+    upload ----> Registered(image_id) ----> annotate ----> Delivered     where a prediction goes with the image
+           ----> Delivered                                               where none does
+           ----> Duplicate                                               the first attempt meets another client's image
 
-The image's id is answered in between, so that whoever keeps it repeats only the second step. The image has the same
-name at every attempt, and the platform compares contents: a repeated upload is answered "duplicate", and if ours may
-have arrived before, that duplicate is our own.
+Between the steps the caller stores the image's id, so that a retry repeats only the second step. The image has the same
+name at every attempt, and the platform compares contents: it answers "duplicate" to a repeated upload. If an earlier
+attempt may have arrived, that duplicate is our own image.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from framesift.config.schema import Slug, StrictModel, WindowLimits
+from framesift.config.schema import Slug
+from framesift.config.types import ConfigError
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Stub, Task
 from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import PlatformError, PlatformErrorKind, ProjectTypes, RoboflowClient
 from framesift.sinks.sink import (
+    CommonSinkSettings,
     Delivered,
     Delivery,
     DeliveryResult,
@@ -34,39 +36,53 @@ from framesift.sinks.sink import (
     RetryLater,
 )
 
-_CHECK_WITHIN_S = 5.0  # for each of its two questions
-# A person has to do something; asking more often only fills the log.
-_ASK_AGAIN_S = 300.0
-# When an image that is stored, but not found by the platform itself, is annotated again: its attempts cover an hour.
-_NOT_FOUND_YET_S = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
+_CHECK_WITHIN_S = 5.0  # for each of the two requests
+# After failures that need a person; more frequent retries would only fill the log.
+_RETRY_AFTER_S = 300.0
+# Pauses after "not found" for an image that is stored (the platform may need time to find it); together, an hour.
+_NOT_FOUND_RETRY_S = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
 
 
-class RoboflowSinkSettings(StrictModel):
+class RoboflowSinkSettings(CommonSinkSettings):
     """Datapoints are uploaded to a project on the Roboflow platform."""
+
+    uses_platform: ClassVar[bool] = True
+    watches_batches: ClassVar[bool] = True
+    check_advice: ClassVar[str] = "is the network there?"
 
     type: Literal["roboflow"]
     project: Annotated[
         Slug | None, Field(description="The project, as in its address; else the one that the policy comes from.")
     ] = None
-    limits: Annotated[
-        WindowLimits, Field(description="How many datapoints may be uploaded per minute, hour and day.")
-    ] = ()
+
+    @property
+    def default_project(self) -> str | None:
+        """The project of these settings."""
+        return self.project
+
+    def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> RoboflowSink:  # noqa: ARG002 - the signature of all
+        """Creates the sink. Raises ConfigError without an API key."""
+        if platform is None:
+            raise ConfigError("sink: type roboflow needs a key: set roboflow.api_key or ROBOFLOW_API_KEY")
+        return RoboflowSink(self, platform)
 
 
 class RoboflowSink:
-    """platform: the client, which belongs to whoever opened it."""
+    """Uploads datapoints to projects of the platform. Thread-safe as its client is."""
 
-    def __init__(self, options: RoboflowSinkSettings, platform: RoboflowClient) -> None:
-        self._project = options.project
+    def __init__(self, settings: RoboflowSinkSettings, platform: RoboflowClient) -> None:
+        """platform: the client; the caller closes it."""
+        self._project = settings.project
         self._platform = platform
         self._types = ProjectTypes(platform)
 
     def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:
+        """Uploads the image, or writes its annotation where the delivery has an `image_id`."""
         project = delivery.project or self._project
         if project is None:
             return RetryLater(
                 None,
-                "neither sink.project nor the policy says to which project it goes",
+                "neither sink.project nor the policy names the project that it goes to",
                 FailureScope.ITEM,
                 may_have_arrived=False,
             )
@@ -74,39 +90,42 @@ class RoboflowSink:
             if delivery.image_id is not None:
                 return self._annotate(project, delivery, within_s)
             if delivery.prediction.task is Task.CLASSIFICATION and not isinstance(delivery.prediction, Stub):
-                ask_within_s = min(_CHECK_WITHIN_S, within_s / 4)
-                within_s -= ask_within_s
-                hindered = self._hindered(project, delivery, now_s, ask_within_s)
-                if hindered is not None:
-                    return hindered
+                type_within_s = min(_CHECK_WITHIN_S, within_s / 4)
+                within_s -= type_within_s
+                obstacle = self._project_type_obstacle(project, delivery, now_s, type_within_s)
+                if obstacle is not None:
+                    return obstacle
             return self._upload(project, delivery, within_s)
-        except PlatformError as trouble:
-            return _outcome(trouble, now_s, delivery)
+        except PlatformError as error:
+            return _result_of(error, now_s, delivery)
 
     def check(self) -> str | None:
+        """Asks the platform for the key's workspace, and for the type of the project if the settings name one."""
         try:
             workspace = self._platform.fetch_workspace(within_s=_CHECK_WITHIN_S)
             if self._project is not None:
                 self._platform.fetch_project_type(workspace, self._project, within_s=_CHECK_WITHIN_S)
-        except PlatformError as trouble:
-            return str(trouble)
+        except PlatformError as error:
+            return str(error)
         return None
 
     def close(self) -> None:
-        pass
+        """Does nothing: the client belongs to the caller."""
 
-    def _hindered(self, project: str, delivery: Delivery, now_s: float, within_s: float) -> DeliveryResult | None:
-        """What keeps a classifier's picture from a project, in which boxes are drawn, for one. None: nothing."""
+    def _project_type_obstacle(
+        self, project: str, delivery: Delivery, now_s: float, within_s: float
+    ) -> DeliveryResult | None:
+        """RetryLater where a classifier's picture does not fit the project (one for boxes, say); None where it does."""
         try:
             kind = self._types.get(project, now_s=now_s, within_s=within_s)
-        except PlatformError as trouble:
-            outcome = _outcome(trouble, now_s, delivery)
-            return replace(outcome, may_have_arrived=False) if isinstance(outcome, RetryLater) else None
+        except PlatformError as error:
+            result = _result_of(error, now_s, delivery)
+            return replace(result, may_have_arrived=False) if isinstance(result, RetryLater) else None
         if kind is None or "classification" in kind:
             return None
-        # The item's own trouble, and not for ever: somebody may have meant another project.
-        why = f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}"
-        return RetryLater(now_s + _ASK_AGAIN_S, why, FailureScope.ITEM, may_have_arrived=False)
+        # It concerns this datapoint alone, and not for ever: the operator may have meant another project.
+        reason = f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}"
+        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.ITEM, may_have_arrived=False)
 
     def _upload(self, project: str, delivery: Delivery, within_s: float) -> DeliveryResult:
         uploaded = self._platform.upload(
@@ -132,14 +151,14 @@ class RoboflowSink:
         annotation = _annotation(delivery)
         if annotation is None or delivery.image_id is None:
             return Delivered()
-        kind, text = annotation
-        name = f"{_stem(delivery)}.{kind}"
+        file_type, text = annotation
+        name = f"{_stem(delivery)}.{file_type}"
         self._platform.annotate(project, delivery.image_id, name=name, text=text, within_s=within_s)
         return Delivered()
 
 
 def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None:
-    """What is written to the image, None where nothing is."""
+    """Type and text of what is written to the image; None where nothing is."""
     prediction = delivery.prediction
     if not delivery.annotate:
         return None
@@ -153,32 +172,32 @@ def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None
 
 
 def _stem(delivery: Delivery) -> str:
-    """Device, stream, time of capture (UTC) and the beginning of the id, in letters that are safe anywhere."""
+    """The image's name without its ending: device, stream, time of capture (UTC) and the beginning of the id."""
     captured = datetime.fromtimestamp(delivery.captured_at_s, timezone.utc)
     stamp = captured.strftime("%Y%m%dT%H%M%S%f")[:-3]
     parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id[:8])
     return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
 
 
-def _outcome(trouble: PlatformError, now_s: float, delivery: Delivery) -> DeliveryResult:
-    """What is to be done about it: whose trouble it is, and when to ask again."""
-    why, kind, arrived = str(trouble), trouble.kind, trouble.may_have_arrived
+def _result_of(error: PlatformError, now_s: float, delivery: Delivery) -> DeliveryResult:
+    """What the error means for the delivery: whether other datapoints are concerned, and when to retry."""
+    reason, kind, arrived = str(error), error.kind, error.may_have_arrived
     annotating = delivery.image_id is not None
     if kind is PlatformErrorKind.UNREACHABLE:
-        return RetryLater(None, why, FailureScope.SINK, arrived)
+        return RetryLater(None, reason, FailureScope.SINK, arrived)
     if kind is PlatformErrorKind.BUSY:
-        at_s = None if trouble.retry_after_s is None else now_s + trouble.retry_after_s
-        return RetryLater(at_s, why, FailureScope.SINK, arrived)
+        retry_at_s = None if error.retry_after_s is None else now_s + error.retry_after_s
+        return RetryLater(retry_at_s, reason, FailureScope.SINK, arrived)
     if kind in (PlatformErrorKind.KEY_REJECTED, PlatformErrorKind.ACCOUNT_PAUSED):
-        return RetryLater(now_s + _ASK_AGAIN_S, why, FailureScope.SINK, arrived)
+        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.SINK, arrived)
     if kind is PlatformErrorKind.REJECTED:
-        return Rejected(why)
+        return Rejected(reason)
     if kind is PlatformErrorKind.CONFLICT and annotating:
         return Delivered()
     if kind is PlatformErrorKind.NOT_FOUND and annotating:
-        # That the image arrived is known: what is counted here are the times that it was looked for since.
-        looked = min(max(0, delivery.attempt_number - 2), len(_NOT_FOUND_YET_S) - 1)
-        return RetryLater(now_s + _NOT_FOUND_YET_S[looked], why, FailureScope.ITEM)
+        # The image has arrived, at the first attempt or later; the attempts since then were for its annotation.
+        retries = min(max(0, delivery.attempt_number - 2), len(_NOT_FOUND_RETRY_S) - 1)
+        return RetryLater(now_s + _NOT_FOUND_RETRY_S[retries], reason, FailureScope.ITEM)
     if kind is PlatformErrorKind.NOT_FOUND:
-        return RetryLater(now_s + _ASK_AGAIN_S, why, FailureScope.UNSURE, arrived)
-    return RetryLater(None, why, FailureScope.UNSURE, arrived)
+        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.UNSURE, arrived)
+    return RetryLater(None, reason, FailureScope.UNSURE, arrived)

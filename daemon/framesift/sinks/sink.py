@@ -1,31 +1,37 @@
-"""What a sink is: it is handed one datapoint at a time and answers what became of it.
+"""What a sink is: it takes one datapoint at a time and answers with a DeliveryResult.
 
-    Done               it is there, and it was this delivery, or an earlier one of the same id, that brought it
-    Registered         the image is there under `image_id`; deliver the same datapoint again for what is missing
-    Duplicate       the sink had the same image before; whether it was ours, the caller knows
-    Later              not now: at `at_s`, or when the caller thinks fit
-    Never              the sink has refused this datapoint, and would refuse it again
+    Delivered     the datapoint is there; this delivery, or an earlier one of the same id, brought it
+    Registered    the image is there under `image_id`; deliver the same datapoint again for its prediction
+    Duplicate     the sink had the same image before; the caller knows whether it may be its own
+    RetryLater    not now: at `retry_at_s`, or when the caller chooses
+    Rejected      the sink refused this datapoint, and would refuse it again
 
-A sink sleeps nowhere and retries nothing: a retry is a date in the spool.
+A sink never sleeps and never retries: a retry is a date in the spool.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, ClassVar, Protocol
 
+from pydantic import Field
+
+from framesift.config.schema import StrictModel, WindowLimits
 from framesift.prediction.prediction import Prediction
+from framesift.roboflow import RoboflowClient
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A datapoint on its way out.
+    """A datapoint on its way to the sink.
 
-    captured_at_s: Unix time of the capture. width, height: the JPEG's, in pixels; `prediction` refers to them.
-    annotate: whether the prediction is delivered with the image. project: where a sink that has several is to put it,
-    None for its own. tried: how often it may have reached the sink, this time included: at 1, nothing there is ours.
-    image_id: what an earlier attempt was answered with Registered.
+    frame: the frame's number in its stream. captured_at_s: Unix time of the capture. width, height: of the JPEG, in
+    pixels; `prediction` refers to them. annotate: whether the prediction is delivered with the image. project: where a
+    sink that has several puts it; None for its own. attempt_number: how often it may have reached the sink, this time
+    included; at 1, nothing that is there is ours. image_id: from an earlier attempt that was answered with Registered.
     """
 
     id: str
@@ -49,31 +55,36 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    pass
+    """The datapoint is in the sink."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    pass
+    """The sink has had the same image before this delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
+    """The image is in the sink under `image_id`, its prediction is not yet."""
+
     image_id: str
 
 
 class FailureScope(Enum):
-    """Whose trouble it is that a datapoint wasn't delivered."""
+    """What a failed delivery says about the other datapoints."""
 
-    ITEM = "item"  # this datapoint's alone: the attempt counts towards giving it up
-    SINK = "sink"  # nothing else would get through either
-    UNSURE = "unsure"  # the sink failed; whether others get through tells whose trouble it is
+    ITEM = "item"  # it concerns this datapoint alone: the attempt counts, and after the last one it is given up
+    SINK = "sink"  # nothing else would be delivered either
+    UNSURE = "unsure"  # not known: whether other datapoints are delivered will show it
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Not now. at_s: Unix time before which asking again is useless, None where the sink doesn't know. arrived: False
-    where the sink surely doesn't have what was delivered now."""
+    """The datapoint was not delivered, and may be tried again.
+
+    retry_at_s: Unix time before which a retry is useless; None where the sink does not know. may_have_arrived: False
+    where the sink surely does not have what was sent this time.
+    """
 
     retry_at_s: float | None
     reason: str
@@ -83,6 +94,8 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
+    """The sink refuses this datapoint for good."""
+
     reason: str
 
 
@@ -90,13 +103,46 @@ DeliveryResult = Delivered | Duplicate | Registered | RetryLater | Rejected
 
 
 class Sink(Protocol):
-    """Used by several threads at once."""
+    """A place where datapoints go. Several threads use it at once."""
 
     def deliver(self, delivery: Delivery, *, now_s: float, within_s: float) -> DeliveryResult:
-        """Tries once and answers within `within_s` seconds. now_s: Unix time. Raises nothing that can be expected."""
+        """Tries once, and answers within `within_s` seconds. now_s: Unix time. Expected failures are no exceptions."""
 
     def check(self) -> str | None:
-        """What stands in the way of deliveries, and what to do about it; None if nothing does."""
+        """What prevents deliveries, in one line; None if nothing does. For `framesift check`."""
 
     def close(self) -> None:
-        """Lets go of what it holds. A delivery that comes afterwards takes it up again."""
+        """Releases what the sink holds. A later delivery may take it again."""
+
+
+class CommonSinkSettings(StrictModel):
+    """The settings that every sink has, and what the rest of the program asks about a sink before it is opened."""
+
+    # Whether datapoints go to projects of the Roboflow platform: it needs the API key, and a datapoint needs a project.
+    uses_platform: ClassVar[bool] = False
+    # Whether the platform's labelling batches are watched, so that `max_batch_images` counts what lies in them.
+    watches_batches: ClassVar[bool] = False
+    # What `framesift check` advises where the sink's own check found a problem.
+    check_advice: ClassVar[str] = "see the documentation of the sink"
+
+    limits: Annotated[
+        WindowLimits, Field(description="How many datapoints may be delivered per minute, hour and day.")
+    ] = ()
+
+    @property
+    def default_project(self) -> str | None:
+        """The platform's project for datapoints whose policy names none; None if these settings name none either."""
+        return None
+
+    @property
+    def locked_folder(self) -> Path | None:
+        """The folder that an open sink locks with a file `.lock`; None if it locks none."""
+        return None
+
+    @abstractmethod
+    def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> Sink:
+        """Creates the sink, without use of disk or network.
+
+        class_names: of the model, in the order of its indices; None if unknown. platform: the client of the Roboflow
+        platform, None without an API key. Raises ConfigError where these settings can't work.
+        """

@@ -1,10 +1,10 @@
 """YOLO's label files and data.yaml, as Ultralytics' loaders read them.
 
 A label line is `class x y w h` (centre and size), `class x1 y1 x2 y2 ...` (an outline of at least three points; one
-polygon for all pieces of an object, see `masks`) or `class x y w h` with `x y visibility` for each keypoint, all as
-fractions of the picture. The loaders tell the kinds apart by the number of columns, so a picture with one outline has
-outlines only, and a folder of poses has one number of keypoints for ever: `kpt_shape` in data.yaml, set by the first
-picture that is labelled. A keypoint beyond it, like all that a label can't say, is in the metadata only.
+polygon for all parts of an object, see `masks`) or `class x y w h` with `x y visibility` for each keypoint, all as
+fractions of the picture. The loaders tell the kinds apart by the number of columns. So a picture with one outline has
+outlines only, and a folder of poses keeps one number of keypoints: `kpt_shape` in data.yaml, set by the first picture
+that is labelled. Keypoints beyond it, and all else that a label can't express, are in metadata.jsonl only.
 """
 
 from __future__ import annotations
@@ -25,40 +25,44 @@ Points = NDArray[np.float64]
 
 
 class InvalidDataYaml(Exception):
-    """data.yaml was changed into something that isn't a data.yaml. It is never overwritten."""
+    """data.yaml was changed by hand and can't be read. It is never overwritten."""
 
 
 class DataYaml:
-    """data.yaml: which index a class has. An index that was given is never given to another class.
+    """data.yaml: the index of each class. An index never changes its class.
 
-    What a person wrote into the file stays there (`names` may be a list or a mapping), comments excepted.
+    What a person wrote into the file stays there, except comments; `names` may be a list or a mapping.
+    keypoint_shape: (number of keypoints, 2 or 3 columns each), None for a folder without poses.
     """
 
     def __init__(self, path: Path, class_names: tuple[str, ...] | None) -> None:
         self._path = path
         self._model_names = dict(enumerate(class_names or ()))
-        self._take(None, {})
+        self._apply(None, {})
 
     def refresh(self) -> None:
         """Reads the file if it has changed. Raises OSError, InvalidDataYaml."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            self._take(None, {})
+            self._apply(None, {})
             return
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         if stamp != self._stamp:
-            self._take(stamp, _read(self._path))
+            self._apply(stamp, _read(self._path))
 
     def index_of(self, class_name: str) -> int:
-        """Raises KeyError for a class that there is no room for yet."""
+        """The index of a class. Raises KeyError before `add_classes` had it."""
         return self._indices[class_name]
 
     def add_classes(self, prediction: Detections) -> None:
-        """Gives an index to each class in `prediction` that has none, durably. Raises OSError, InvalidDataYaml."""
+        """Gives an index to each class in `prediction` that has none, and writes the file.
+
+        Raises OSError, InvalidDataYaml.
+        """
         if all(d.class_name in self._indices for d in prediction.objects):
             return
-        # No `path`: the pictures are looked for beside this file, wherever the folder is moved to.
+        # No `path`: so the loaders search the pictures beside this file, wherever the folder is moved to.
         content = {"train": "images", "val": "images"} | self._content
         if not self._names:
             keypoints = 1 + max((k.class_id for d in prediction.objects for k in d.keypoints or ()), default=-1)
@@ -74,7 +78,7 @@ class DataYaml:
         write_atomically(self._path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
         self.refresh()
 
-    def _take(self, stamp: tuple[int, int, int] | None, content: dict[str, Any]) -> None:
+    def _apply(self, stamp: tuple[int, int, int] | None, content: dict[str, Any]) -> None:
         self._names = _names(content.get("names"))
         self.keypoint_shape = _pose_shape(content.get("kpt_shape"))
         self._indices = {name: index for index, name in sorted(self._names.items(), reverse=True)}
@@ -83,7 +87,7 @@ class DataYaml:
 
 
 def label_lines(prediction: Detections, classes: DataYaml) -> str:
-    """The label file of a picture, after `classes.make_room_for(prediction)`; empty where nothing was predicted."""
+    """The label file of a picture, after `classes.add_classes(prediction)`; empty where nothing was predicted."""
     outlines = prediction.task is Task.INSTANCE_SEGMENTATION or any(d.points or d.rle for d in prediction.objects)
     lines: list[str] = []
     for d in prediction.objects:
