@@ -85,7 +85,7 @@ class Collector:
         return prediction
 
     def _ask(self, frame: Frame) -> Prediction:
-        """Raises ModelFailed; for a frame of a file, ModelUnavailable only after a long time, or when it is told to stop."""
+        """Raises ModelFailed; for a frame of a file, ModelUnavailable only after a long time or when stopping."""
         began_s = self._clock.monotonic()
         while True:
             try:

@@ -47,7 +47,7 @@ def test_channels_are_ordered_scaled_and_normalised(rgb: bool) -> None:
 
 
 def test_half_precision_is_given_where_it_is_wanted() -> None:
-    tensor = preparation(number="float16")(noise(32, 64)).tensor
+    tensor = preparation(value_type="float16")(noise(32, 64)).tensor
     assert tensor.dtype == np.float16
     assert tensor[0, 0, 0, 0] == noise(32, 64)[0, 0, 2]
 

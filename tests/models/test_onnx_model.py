@@ -570,7 +570,8 @@ def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_loaded(tmp_path: P
     network.write_bytes(b"no network, but onnxruntime is loaded to find out")
     program = (
         "import ctypes, sys, pathlib\n"
-        "from framesift.models import ModelLoadError, load\nfrom framesift.models.onnx.onnx_settings import OnnxSettings\n"
+        "from framesift.models import ModelLoadError, load\n"
+        "from framesift.models.onnx.onnx_settings import OnnxSettings\n"
         "try:\n    load(OnnxSettings(type='onnx', path=pathlib.Path(sys.argv[1])))\n"
         "except ModelLoadError:\n    pass\n"
         "libc = ctypes.CDLL(None)\nlibc.getenv.restype = ctypes.c_char_p\n"

@@ -20,7 +20,7 @@ OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 SOURCE = '''
 import math
 import numpy as np
-from framesift.prediction.prediction import Detection, Detections, Task, detections
+from framesift.prediction import Detection, Detections, Task, detections_from_arrays
 
 BOX = {"x": 10, "y": 20, "width": 4, "height": 6, "confidence": 0.5, "class": "cat", "class_id": 3}
 IMAGE = {"width": 32, "height": 24}
@@ -30,7 +30,7 @@ def answering(answer):
 
 def seen(confidence=0.5, **fields):
     cat = Detection(x=1.0, y=2.0, width=3.0, height=4.0, confidence=confidence, class_name="cat", class_id=0)
-    known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1", dropped=2)
+    known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1", dropped_count=2)
     return Detections(**{**known, **fields})
 
 def noun(**fields):
@@ -56,7 +56,9 @@ class Whole:
         brightest = np.argwhere(pixels.max(axis=2) > 250)
         (top, left), (bottom, right) = brightest.min(axis=0), brightest.max(axis=0) + 1
         boxes = np.array([[left, top, right, bottom]])
-        return detections(boxes, np.array([self.least]), np.array([1.0]), ("cat", "dog"), width=width, height=height)
+        return detections_from_arrays(
+            boxes, np.array([self.least]), np.array([1.0]), ("cat", "dog"), width=width, height=height
+        )
 
     def close(self):
         raise RuntimeError("closing failed")

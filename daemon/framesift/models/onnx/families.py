@@ -59,8 +59,8 @@ def match_family(
 ) -> FamilyMatch:
     """The family of a network, and what its outputs tell.
 
-    asked: a family, which must fit, or auto. among: the families that auto may choose (None: all). Raises ModelLoadError
-    that shows the shapes.
+    requested: a family, which must fit, or auto. among: the families that auto may choose (None: all).
+    Raises ModelLoadError, which shows the shapes.
     """
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs)
     heads = f"The outputs for an input of {facts.height} x {facts.width} are {shapes}"

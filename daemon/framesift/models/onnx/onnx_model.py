@@ -200,7 +200,7 @@ def _names(options: OnnxSettings, said: Metadata, outputs: list[GraphOutput]) ->
 
 
 def _keypoints(options: OnnxSettings, said: Metadata) -> tuple[int, int] | None:
-    """How many keypoints an object has, and how many numbers each. Raises ModelLoadError where that is contradictory."""
+    """How many keypoints an object has, and how many numbers each. Raises ModelLoadError for a contradiction."""
     if options.keypoint_names is None:
         return said.keypoint_shape
     count = len(options.keypoint_names)

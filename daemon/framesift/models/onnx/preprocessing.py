@@ -69,10 +69,10 @@ class Preprocessing:
         }[self.resize]
         values = f"pixels from 0 to {255 * self.scale:.4g}, mean {_told(self.mean)}, std {_told(self.std)}"
         shape = "(1, height, width, 3)" if self.channels_last else "(1, 3, height, width)"
-        return (
-            f"{self.width} x {self.height}, {how}; {'RGB' if self.rgb else 'BGR'}, "
-            f"{'pixels as they are, from 0 to 255' if self.value_type == 'uint8' else values}; {self.value_type} {shape}"
-        )
+        if self.value_type == "uint8":
+            values = "pixels as they are, from 0 to 255"
+        channels = "RGB" if self.rgb else "BGR"
+        return f"{self.width} x {self.height}, {how}; {channels}, {values}; {self.value_type} {shape}"
 
     def __call__(self, pixels: Pixels) -> PreparedPicture:
         """pixels: BGR, uint8, shape (h, w, 3), h and w at least 1."""
