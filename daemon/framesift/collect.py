@@ -25,7 +25,8 @@ GIVE_UP_FRAME_AFTER_S = 600.0
 
 class Collector:
     """Runs one stream to its end. health: of the model, shared by all that ask it. record: told of every prediction;
-    with it, the model is asked even while the policy collects nothing."""
+    with it, the model is asked even while the policy collects nothing.
+    """
 
     def __init__(
         self,

@@ -106,7 +106,8 @@ def encode_datapoint(
 
 def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:
     """(width, height) of a picture that fits in max_size = (height, width), aspect kept, cut to whole pixels, at
-    least 1. The arithmetic is the platform's, operation by operation, since truncation shows every rounding."""
+    least 1. The arithmetic is the platform's, operation by operation, since truncation shows every rounding.
+    """
     if max_size is None:
         return width, height
     max_height, max_width = max_size

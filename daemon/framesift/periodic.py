@@ -23,7 +23,8 @@ class NextRun:
 
 class PeriodicTask:
     """look: one round. failed: told of a bug. pulse: the clock for whatever a round does, so that the watchdog sees it
-    move."""
+    move.
+    """
 
     def __init__(
         self, name: str, run: Callable[[], NextRun], clock: Clock, *, failed: Callable[[BaseException], None]

@@ -40,7 +40,8 @@ class StatusTarget:
 
 def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether a daemon is surely alive; False also where the words ask for something else. words: the command's,
-    without its name."""
+    without its name.
+    """
     try:
         config = _asked(words)
         asked = None if config is None else read_address(config[0], environ)

@@ -46,7 +46,8 @@ CLOCKS_APART_S = 60.0
 
 def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
     """Tries everything in turn; each finding is told as soon as it is known. within_s: for each probe, instead of its
-    own deadline."""
+    own deadline.
+    """
     model: Model | None = None
     frames: list[Frame] = []
     beside = SpoolHolder()

@@ -33,7 +33,8 @@ def escape_text(text: str) -> str:
 
 def fail(why: str, code: int = 2) -> NoReturn:
     """Ends the command with a message, its lines after our name. code: 2 for bad configuration or wrong use, 1 for what
-    failed though it was asked for well."""
+    failed though it was asked for well.
+    """
     for line in why.splitlines():
         err.print(f"[red]framesift:[/] {escape_text(line)}")
     raise typer.Exit(code)

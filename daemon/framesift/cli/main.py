@@ -47,7 +47,7 @@ def welcome(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
-    """framesift watches cameras and keeps the frames that are worth a label."""
+    """Framesift watches cameras and keeps the frames that are worth a label."""
     if version:
         out.print(f"framesift {__version__}")
     elif context.invoked_subcommand is None:
@@ -293,7 +293,8 @@ def main() -> None:
 
 def _mendable(error: Exception) -> tuple[str, int] | None:
     """What to say of it, and the exit code; None for a bug. The spool's own errors are looked up only now: a command
-    that needs no spool loads neither it nor cv2."""
+    that needs no spool loads neither it nor cv2.
+    """
     if isinstance(error, ModuleNotFoundError):
         advice = "pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)"
         return (f"cv2 is missing: {advice}", 1) if error.name == "cv2" else None

@@ -35,7 +35,8 @@ class Finding:
 
 def run_probe(subject: str, findings: Iterator[Finding], clock: Clock, within_s: float) -> Iterator[Finding]:
     """The findings of one probe, as it has them; a failure instead of those that it has not had after `within_s`, or
-    where the system refuses something. Raises what else the probe raises, which is a bug."""
+    where the system refuses something. Raises what else the probe raises, which is a bug.
+    """
     # Of several kinds, since a thread has no other way to say that it is done, or has failed.
     had: queue.SimpleQueue[Finding | BaseException | None] = queue.SimpleQueue()
     news = threading.Event()

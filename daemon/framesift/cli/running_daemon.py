@@ -117,7 +117,8 @@ def _read(told: Any) -> RunningDaemon:
 
 def _pid_of_lock(seen: os.stat_result) -> int | None:
     """From the kernel's list, whose lines are `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`. Only Linux has it, and
-    not every container shows it."""
+    not every container shows it.
+    """
     place = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()

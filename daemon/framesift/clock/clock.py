@@ -83,7 +83,8 @@ class HeartbeatClock:
 @dataclass(frozen=True)
 class MonitoredThread:
     """A thread that shows by its pulse that it moves. name: unique, for the operator. patience_s: how long it may be
-    silent while all is well."""
+    silent while all is well.
+    """
 
     name: str
     thread: threading.Thread

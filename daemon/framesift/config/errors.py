@@ -53,7 +53,8 @@ def validate(
     at: Callable[[KeyPath], KeyPath] = lambda place: place,
 ) -> Options:
     """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source, at: as for `explain`. Raises
-    ConfigError."""
+    ConfigError.
+    """
     where = source if isinstance(source, str) else source(())
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
@@ -146,7 +147,8 @@ def _step(data: object, part: str | int) -> tuple[bool, object]:
 def path_to(place: KeyPath, data: object, shown_place: KeyPath | None = None) -> str:
     """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
 
-    shown_place: the place to print, of the same length, if not that in `data`."""
+    shown_place: the place to print, of the same length, if not that in `data`.
+    """
     path, name = "", None
     for part, told in zip(place, place if shown_place is None else shown_place, strict=True):
         if isinstance(part, int):

@@ -65,7 +65,8 @@ def redact_url(url: str) -> str:
 
 def is_malformed_address(text: str) -> bool:
     """Whether a text is meant as an address, and lacks its scheme or its slashes: `rtsp:/camera/live`,
-    `user:password@camera/live`. A file of such a name is `./user:password@camera`."""
+    `user:password@camera/live`. A file of such a name is `./user:password@camera`.
+    """
     if "://" in text or text.startswith(("/", "./", "../")):
         return False
     return _SCHEME.match(text) is not None or ":" in text.rpartition("@")[0]

@@ -29,7 +29,8 @@ _TOO_MUCH = f"more than {_MOST_VALUES} values, or {_DEEPEST} levels"
 @dataclass(frozen=True, slots=True)
 class Document:
     """data: the parsed JSON or YAML. source: what to call it. line_of: the line, from 1, of a key or a list element, or
-    of the nearest thing around it; None for the whole."""
+    of the nearest thing around it; None for the whole.
+    """
 
     source: str
     data: object
@@ -131,7 +132,6 @@ def _line_in_json(text: str, place: KeyPath) -> int | None:
 
 def _below_in_json(text: str, at: int, part: str | int) -> tuple[int, int] | None:
     """Where the key or the element begins, and where its value does; None where the value at `at` has no such part."""
-
     if text[at] != ("{" if isinstance(part, str) else "["):
         return None
     index, begins = 0, _behind_space(text, at + 1)
@@ -188,7 +188,8 @@ def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | 
 
 class StrictLoader(yaml.SafeLoader):
     """YAML without its traps: no key twice, keys are texts, and a plain word is a boolean or a number only where JSON
-    would agree: `no`, `1:30`, `010`, `1_000` and dates stay texts, `1e-3` is a number, NaN and infinity are errors."""
+    would agree: `no`, `1:30`, `010`, `1_000` and dates stay texts, `1e-3` is a number, NaN and infinity are errors.
+    """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -231,7 +232,8 @@ StrictLoader.add_constructor(_FLOAT, _finite)
 
 def _refuse_too_much_yaml(text: str, source: str) -> None:
     """Raises ConfigError. Counts what libyaml finds, where PyYAML was built with it: PyYAML's own parser takes seconds
-    and hundreds of MB for what has a million values. What is wrong with the text is left to that one to say."""
+    and hundreds of MB for what has a million values. What is wrong with the text is left to that one to say.
+    """
     if not yaml.__with_libyaml__:
         return
     values = 0

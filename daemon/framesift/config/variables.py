@@ -53,7 +53,8 @@ def find_settings_file(
 
 def read_document(path: Path, variables: Variables, within: str | None) -> Document:
     """What stands in the file, with the variables that it mentions; of `within` alone, if that is a key. Raises
-    ConfigError."""
+    ConfigError.
+    """
     source = str(path)
     text = read_text(path)
     try:

@@ -33,7 +33,8 @@ class WatchedBatch:
 @dataclass(frozen=True, slots=True)
 class LeftSpoolCounts:
     """How many datapoints of a batch were no longer on their way, before the platform was asked: of this device, and of
-    the fleet that shares the batch, None where nobody knows."""
+    the fleet that shares the batch, None where nobody knows.
+    """
 
     own: int
     fleet: int | None = None
@@ -67,7 +68,8 @@ class BatchWatcher:
     asked, when that begins or changes, and None when it can again. failed: told of a bug, which ends the thread.
 
     The first of its rounds can be waited for, so that a batch which others have filled isn't filled further because
-    nobody knows; they are woken when something else may be wanted."""
+    nobody knows; they are woken when something else may be wanted.
+    """
 
     def __init__(
         self,

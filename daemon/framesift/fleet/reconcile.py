@@ -67,7 +67,8 @@ def instance_id_of(spool: Spool, now: Moment) -> str:
 class _Patience:
     """With one ledger. failures: in a row, to ask it. losses: in a row, each within STEADY_S of its return. A frame
     has waited for each of them, and a ledger that is lost again and again must not cost as many frames as it likes.
-    refused_s: since when the device has been found to run elsewhere. is_copy: for so long that it still does."""
+    refused_s: since when the device has been found to run elsewhere. is_copy: for so long that it still does.
+    """
 
     failures: int = 0
     losses: int = 0
@@ -80,7 +81,8 @@ class _Patience:
 class Reconciler:
     """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those collected for.
     accounts: what is to be looked up. granted: called when a credit came late. report: told why nobody can be asked,
-    when that begins or changes, and None when it is over. failed: told of a bug, which ends the thread."""
+    when that begins or changes, and None when it is over. failed: told of a bug, which ends the thread.
+    """
 
     def __init__(
         self,
@@ -209,7 +211,8 @@ class Reconciler:
 
     def _tell(self, project: str, ledger: Ledger, known: str) -> str:
         """Tells the ledger of credits that its memory (the generation `known`) doesn't know. Returns the generation
-        that knows all of them."""
+        that knows all of them.
+        """
         while True:
             now = self._clock.now()
             untold = self._spool.shared_quota.unreported(

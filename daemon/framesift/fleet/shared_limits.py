@@ -78,7 +78,8 @@ class SharedLimits:
         left_s: Callable[[], float],
     ) -> MonitoredThread | None:
         """Starts what there is to do, and puts its end into the house. Returns its loop; None where there is none.
-        granted: called when datapoints got their credits."""
+        granted: called when datapoints got their credits.
+        """
         self._telemetry.set_quota_source(lambda: self._told(spool))
         if self.ledgers is None:
             self._adopt(spool)

@@ -48,7 +48,8 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
     """What is asked. The query is sent form-encoded, the secret part first; an address that carries user and password
-    is asked with them (Basic authorization)."""
+    is asked with them (Basic authorization).
+    """
 
     method: str
     url: str
@@ -79,7 +80,8 @@ class HttpResponse:
 @dataclass(frozen=True, slots=True)
 class NoResponse:
     """No answer, or none that was whole. why: for the operator. arrived: False where the request surely had no effect.
-    status: what the answer began with, where it got so far."""
+    status: what the answer began with, where it got so far.
+    """
 
     why: str
     may_have_arrived: bool
@@ -189,7 +191,8 @@ class HttpClient:
 
     def _why(self, error: Exception, url: str) -> str:
         """For the operator: what went wrong, with whom. Made of what is known to be harmless; never of the error's own
-        text, which may hold the whole address."""
+        text, which may hold the whole address.
+        """
         cause = _innermost(error)
         if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
             reason = "no certificate in it" if isinstance(cause, ssl.SSLError) else cause.strerror

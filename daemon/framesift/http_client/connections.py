@@ -93,7 +93,8 @@ class TlsSocket(ssl.SSLSocket):
 
 class _FinalResponse(http.client.HTTPResponse):
     """Takes every preliminary answer for the one that http.client knows to skip, 100; it would take "103 Early Hints"
-    for the answer, and the answer for that to the next request."""
+    for the answer, and the answer for that to the next request.
+    """
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # private, the same since Python 3.0

@@ -74,7 +74,8 @@ class AccountLimit:
 @dataclass(frozen=True, slots=True)
 class SharedCharge:
     """What a ledger has written down. at_s: Unix time of the capture by the ledger's own clock. generation: of its
-    memory, see ledger.lua."""
+    memory, see ledger.lua.
+    """
 
     at_s: float
     generation: str
@@ -106,7 +107,8 @@ class QuotaUnknown:
 @dataclass(frozen=True, slots=True)
 class QuotaPending:
     """The ledger cannot be asked now. within: what the device may accept without a credit meanwhile, in the order of
-    the quotas that were asked for."""
+    the quotas that were asked for.
+    """
 
     local_quotas: tuple[Quota, ...]
 

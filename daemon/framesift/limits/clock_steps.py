@@ -46,7 +46,8 @@ QUARANTINE_ACCOUNT = "apart"
 @dataclass(frozen=True, slots=True)
 class QuarantinedSpan:
     """What was set apart and is not known to be older than the window. It counts in it where it is dated from start_s
-    to before end_s; while anything of the account is dated from ahead_s to before over_s, there is no room at all."""
+    to before end_s; while anything of the account is dated from ahead_s to before over_s, there is no room at all.
+    """
 
     start_s: float
     end_s: float
@@ -57,7 +58,8 @@ class QuarantinedSpan:
 @dataclass(frozen=True, slots=True)
 class CountedSpan:
     """What counts in a window: what is dated from start_s to before end_s (Unix times), and what is set apart. until_s:
-    before then it won't be less, unless something is given back."""
+    before then it won't be less, unless something is given back.
+    """
 
     start_s: float
     end_s: float
@@ -87,7 +89,8 @@ def has_clock_step(cursor: sqlite3.Cursor, now: Moment) -> bool:
 
 def apply_clock_step(cursor: sqlite3.Cursor, now: Moment) -> bool:
     """To be called before anything is counted or dated: makes all dates those of the clock as it reads now. Whether it
-    has stepped."""
+    has stepped.
+    """
     seen = _seen(cursor)
     if seen is None:
         return False

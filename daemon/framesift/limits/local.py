@@ -146,7 +146,8 @@ class LocalLimits:
         self, cursor: sqlite3.Cursor | None, quotas: Sequence[Quota], captured: Moment, now: Moment
     ) -> QuotaAnswer:
         """Whether a charge would be granted now. Without a cursor only what is known by heart: Unknown is then also
-        the answer where it would have to look, and with one where the clock was set: only `charge` can tell then."""
+        the answer where it would have to look, and with one where the clock was set: only `charge` can tell then.
+        """
         at_s = captured.wall_s_as_of(now)
         refunds = self._refunds
         batch_full = False
@@ -367,7 +368,8 @@ def _dated(
     cursor: sqlite3.Cursor, account: str, window: Window, start_s: float, end_s: float, ended_s: float = -math.inf
 ) -> int:
     """How much is dated from start_s to before end_s, and counts in such windows of the account. ended_s: sends that
-    have ended before then don't count."""
+    have ended before then don't count.
+    """
     if account == _SINK:
         # What began before the window and ended in it may have arrived in it: it counts in both.
         own = cursor.execute(

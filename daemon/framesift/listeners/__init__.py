@@ -54,7 +54,8 @@ def create_listener(
 ) -> Listener:
     """A door that is not open yet. intake_of: makes the intake of the stream of that name; asked once for each, from
     any thread. failed: told of what ended a loop of the door that should never end. models: who knows of the policies
-    of clients' models."""
+    of clients' models.
+    """
     # Here and not above: the settings know a door's options, and should not need its rooms.
     if settings.upstream is None:
         from framesift.listeners.ingest import IngestListener

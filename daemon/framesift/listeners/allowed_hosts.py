@@ -1,6 +1,7 @@
 """Who calls, where no token decides: this machine may be called by few names, since a web page that has its own name
 resolve to 127.0.0.1 calls it by that name; and pages of elsewhere, which browsers let send forms anywhere, are told by
-their Origin."""
+their Origin.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ class _Parked:
 
 class BackgroundSampler:
     """stream: of everything that passes. models: who knows of the policies of clients' models, None: all is the
-    stream's."""
+    stream's.
+    """
 
     def __init__(
         self,

@@ -31,7 +31,8 @@ class ChunkedDecoder:
 
     def decode(self, block: bytes) -> tuple[int, bytes]:
         """How many of these bytes were read, and what they hold. What is left is to come again with more behind it: the
-        beginning of a line, what follows the body, or more than MOST_AT_ONCE chunks. Raises BadChunkedBody."""
+        beginning of a line, what follows the body, or more than MOST_AT_ONCE chunks. Raises BadChunkedBody.
+        """
         at = 0
         contents = []
         for _ in range(MAX_CHUNKS_PER_READ):

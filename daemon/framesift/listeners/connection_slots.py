@@ -67,7 +67,8 @@ class ConnectionSlots:
 @dataclass(eq=False, slots=True)
 class ClientConnection:
     """One client. since_s: when it became what it is, in the loop's time. busy: it has asked for something and is not
-    answered yet. stopping: this answer is the last."""
+    answered yet. stopping: this answer is the last.
+    """
 
     reader: HttpReader
     writer: asyncio.StreamWriter
@@ -81,7 +82,8 @@ class ClientConnection:
 
     async def next_head(self, idle_s: float, within_s: float = HEAD_WITHIN_S) -> Head | None:
         """What is asked next; None where nothing is within idle_s, or the client has ended. within_s: from its first
-        byte to its last. Raises BadHttp, Cut."""
+        byte to its last. Raises BadHttp, Cut.
+        """
         reader, loop = self.reader, asyncio.get_running_loop()
         self.busy, reader.data_expected = False, True
         self._arrived_before = reader.received_bytes - len(reader.buffered)

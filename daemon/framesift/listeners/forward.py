@@ -66,7 +66,8 @@ class ForwardedRequest:
     was, as it came; may be the copy itself. following: a piece that was read too, but found no room. copy: None where
     nothing is kept of it. continued: its client was told already to go on with its body. fed: it has been passed,
     or never; is_whole tells which. client_gone: it has ended its side, or broke off: nobody may be waiting any more.
-    bad: what is wrong with its body. cleared: it has made the door forget models of its own."""
+    bad: what is wrong with its body. cleared: it has made the door forget models of its own.
+    """
 
     head: Head
     raw_head: bytes = field(repr=False)
@@ -121,7 +122,8 @@ async def forward(
 ) -> Head | None:
     """Returns the answer's head when all of the answer has been passed (`copy` then holds its body); None where the
     server ended, or said what is no HTTP, before it answered anything. Raises Cut where it ended in the middle, and
-    OSError where the client is gone."""
+    OSError where the client is gone.
+    """
     served_before = upstream.has_responded
     client.data_expected = request.continue_sent or "100-continue" not in request.head.list_values("expect")
     feeding = asyncio.create_task(_feed(client, upstream, request))

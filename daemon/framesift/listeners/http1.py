@@ -126,7 +126,8 @@ class HttpReader(asyncio.StreamReader):
 @dataclass(frozen=True, slots=True)
 class Head:
     """The head of a message. raw: as it came, with the empty line. first: the three words of its first line. fields:
-    names in lower case, in their order."""
+    names in lower case, in their order.
+    """
 
     raw: bytes = field(repr=False)
     start_line: tuple[str, str, str] = field(repr=False)
@@ -324,7 +325,8 @@ async def send_last_response(
     reader: HttpReader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S
 ) -> None:
     """Sends a last answer to somebody who may still be sending, and reads on for a while: closing at once would reset
-    the connection, and the answer with it."""
+    the connection, and the answer with it.
+    """
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         writer.write(content)
         if writer.can_write_eof():

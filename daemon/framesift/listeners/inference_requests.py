@@ -50,7 +50,8 @@ class InferenceCall:
 @dataclass(frozen=True, slots=True)
 class InferenceInput:
     """What one call asks. dataset: the project where the client wants its pictures, None for the model's own. count: of
-    the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped."""
+    the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped.
+    """
 
     model_id: str
     dataset: str | None

@@ -55,7 +55,8 @@ class BadPicture(ValueError):
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
     """A picture that may be decoded. content: without what a decoder doesn't need. width, height: before it is turned,
-    in pixels. may_be_turned: whether it holds what may be EXIF, which is not read here."""
+    in pixels. may_be_turned: whether it holds what may be EXIF, which is not read here.
+    """
 
     content: bytes = field(repr=False)
     width: int
@@ -77,7 +78,8 @@ def parse_picture(content: bytes) -> EncodedPicture:
 @contextmanager
 def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
     """To be held from before the picture is decoded until its pixels are let go: large ones one at a time, in the whole
-    process, so that memory is bounded by one of them and not by how many come at once."""
+    process, so that memory is bounded by one of them and not by how many come at once.
+    """
     if picture.width * picture.height <= _LARGE_PIXELS:
         yield
         return
@@ -100,7 +102,8 @@ def decode(picture: EncodedPicture) -> Pixels:
 
 class LazyEncodedPicture:
     """A picture that is decoded once, when its pixels are first asked for; at once only where its size can't be known
-    otherwise. width, height: turned, in pixels."""
+    otherwise. width, height: turned, in pixels.
+    """
 
     def __init__(self, sized: EncodedPicture) -> None:
         """Raises BadPicture, where it is decoded at once."""

@@ -77,7 +77,8 @@ _TOKEN_LINE = re.compile(rb"^x-framesift-token[ \t]*:[^\r\n]*\r\n", re.IGNORECAS
 
 class ProxyListener:
     """models: who knows of the policies of clients' models; None: all is the stream's. most_waiting: exchanges that may
-    wait to be sampled."""
+    wait to be sampled.
+    """
 
     def __init__(
         self,
@@ -230,7 +231,8 @@ class ProxyListener:
 
     async def _body(self, client: _Client, request: ForwardedRequest, *, all_of_it: bool = False) -> bytes:
         """The request's body, empty where it is too large to be kept: only it says which model is meant. What was read
-        of it is held for the server, unless it is none of its business (all_of_it)."""
+        of it is held for the server, unless it is none of its business (all_of_it).
+        """
         assert request.copy is not None
         if "100-continue" in request.head.list_values("expect"):
             client.connection.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -261,7 +263,8 @@ class ProxyListener:
 
     def _asked_for(self, models: ModelPolicies, project: str) -> asyncio.Future[Task | None]:
         """What the project is for, asked by a thread that the end of the process doesn't wait for: looking up a host's
-        name has no deadline."""
+        name has no deadline.
+        """
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Task | None] = loop.create_future()
 

@@ -29,7 +29,8 @@ class DescriptorsExhausted(OSError):
 
 class ListenerServer:
     """serve: talks with one client until one of them has enough; what it raises beside OSError is told to `puzzled` and
-    ends that connection alone. broke: told of what ended the whole loop."""
+    ends that connection alone. broke: told of what ended the whole loop.
+    """
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """Seats: an intake for each stream that clients name (and in it for each policy that models follow), and one frame at
-a time to each."""
+a time to each.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class _Seat:
 
 class StreamIntakes:
     """Used by any number of threads. intake_of: makes the intake of a stream, and in it of a pairing; asked once for
-    each."""
+    each.
+    """
 
     def __init__(
         self, intake_of: Callable[[str, ProjectPair | None], Intake], clock: Clock, telemetry: Telemetry

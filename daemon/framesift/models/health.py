@@ -34,7 +34,8 @@ class ModelBroken(Exception):
 @dataclass(slots=True)
 class _Run:
     """Failures in a row. lasts_s: from the first to the last of them; at_s: when the last was, by the monotonic clock,
-    None where the time since then doesn't count. why: its text."""
+    None where the time since then doesn't count. why: its text.
+    """
 
     failures: int = 0
     lasts_s: float = 0.0

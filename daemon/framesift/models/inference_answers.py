@@ -1,5 +1,6 @@
 """What an answer of the inference server means: a prediction to be read, a picture that it won't take, or a server that
-can't be asked now."""
+can't be asked now.
+"""
 
 from __future__ import annotations
 

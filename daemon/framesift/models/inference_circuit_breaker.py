@@ -37,7 +37,8 @@ class BreakerOpen:
 
 class InferenceCircuitBreaker:
     """For several threads at once. patience_s: how long an asking may take; a turn that is not handed back by then is
-    as good as lost, and another one may ask. now_s: a clock that never steps."""
+    as good as lost, and another one may ask. now_s: a clock that never steps.
+    """
 
     def __init__(self, probe_timeout_s: float, *, now_s: Callable[[], float], rng: random.Random) -> None:
         self._patience_s = probe_timeout_s
@@ -68,7 +69,8 @@ class InferenceCircuitBreaker:
 
     def record_failure(self, permit: RequestPermit, why: str, retry_after_s: float | None) -> float:
         """The server is not there. come_again_s: when it wants to be asked again, where it said so. Returns how long
-        not to ask, in seconds."""
+        not to ask, in seconds.
+        """
         with self._lock:
             if permit.openings == self._shuts:  # of those that were under way when it shut, none says anything new
                 self._failures += 1

@@ -55,7 +55,8 @@ class InferenceServerModel:
         rng: random.Random | None = None,
     ) -> None:
         """ca_file, proxy: as the settings of the network name them; a server of this machine's own network is asked
-        without the proxy. now_s: a clock that never steps. chance: what the pauses are jittered with."""
+        without the proxy. now_s: a clock that never steps. chance: what the pauses are jittered with.
+        """
         self._options = options
         self._task = Task(options.task)
         self.model_id = options.model_id

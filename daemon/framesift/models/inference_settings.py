@@ -73,7 +73,8 @@ class InferenceServerSettings(StrictModel):
     own. confidence: objects below it are not reported, overlap: of two boxes that overlap by more (IoU) the less
     confident goes, max_detections: the most that are reported; null leaves each to the server, as does a classifier's
     confidence that is not given (it decides on labels, not on what is reported). jpeg_quality, max_image_size: of what
-    is sent (height and width that it must fit in, null: as it is). timeout_s: for the whole exchange."""
+    is sent (height and width that it must fit in, null: as it is). timeout_s: for the whole exchange.
+    """
 
     type: Literal["inference_server"]
     url: Annotated[str, AfterValidator(_url)] = "http://127.0.0.1:9001"

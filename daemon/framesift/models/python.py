@@ -55,7 +55,8 @@ from framesift.prediction.prediction import (
 
 class PythonSettings(StrictModel):
     """factory: importable module and a callable in it. options: its keyword arguments. path: a folder that modules are
-    imported from. model_id: what predictions call it (default: what the model says of itself, or the factory)."""
+    imported from. model_id: what predictions call it (default: what the model says of itself, or the factory).
+    """
 
     type: Literal["python"]
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", max_length=256)]

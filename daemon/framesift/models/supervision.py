@@ -32,7 +32,8 @@ def is_keypoints(answer: object) -> bool:
 
 def parse_detections(answer: Any, class_names: tuple[str, ...] | None, width: int, height: int) -> Detections:
     """class_names: for ids without a name in `data`. width, height: of the picture. Raises ValueError: arrays of
-    different lengths, or masks of another size."""
+    different lengths, or masks of another size.
+    """
     boxes = _array(answer.xyxy, "xyxy", (None, 4))
     objects = _objects(answer, answer.confidence, len(boxes), class_names)
     tracker_ids = _column(answer, "tracker_id", len(boxes))
@@ -56,7 +57,8 @@ def parse_keypoints(
     answer: Any, class_names: tuple[str, ...] | None, keypoint_names: tuple[str, ...] | None, width: int, height: int
 ) -> Detections:
     """Points at (0, 0), and those that are not visible, are left out: nobody has seen them. The box of an object is
-    `data["xyxy"]`, or runs around its points. Raises ValueError: arrays of different lengths."""
+    `data["xyxy"]`, or runs around its points. Raises ValueError: arrays of different lengths.
+    """
     points = _array(answer.xy, "xy", (None, None, 2))
     count = len(points)
     # Before 0.29 the confidences of the points had the shorter name.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from framesift.atomic_files import make_folder, write_atomically
+from framesift.atomic_files import make_folder, safe_name, write_atomically
 from framesift.config import text as config_text
 from framesift.config.errors import ConfigError, format_value, validate
 from framesift.config.schema import Slug, StrictModel
@@ -52,7 +51,7 @@ def _short_hash(source: PolicySource) -> str:
 
 def scope_name(source: PolicySource) -> str:
     """Of the source among those of one daemon: short, readable, and the same at every start."""
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", source.short_name)[:40].strip("-")
+    slug = safe_name(source.short_name, extra="_.", merge=True)[:40].strip("-")
     return f"{slug}-{_short_hash(source)}"
 
 

@@ -171,7 +171,8 @@ class Policies:
 
     def load_initial(self, within_s: float) -> None:
         """Reads the files, asks the others, and falls back on what was kept of them. Raises ConfigError where a file is
-        no policy, or where two of them keep different time zones; what others wrote is told, not raised."""
+        no policy, or where two of them keep different time zones; what others wrote is told, not raised.
+        """
         files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
         for slot, got in files:
             self._refuse_zone(slot, got)
@@ -190,7 +191,8 @@ class Policies:
 
     def _answers(self, within_s: float) -> dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError]:
         """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
-        for longer: a name that isn't found may hold one up."""
+        for longer: a name that isn't found may hold one up.
+        """
         waiting = iter(self._remote)  # of a list: threads may share it
         found: dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError] = {}
         bugs: list[BaseException] = []
@@ -252,7 +254,8 @@ class Policies:
 
     def reload(self) -> None:
         """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
-        was."""
+        was.
+        """
         files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
         with self._lock:
             zone = self._zone

@@ -55,7 +55,8 @@ class BatchingStrategy(StrictModel):
 
 class Policy(StrictModel):
     """The active-learning configuration. `{"enabled": false}` is complete; otherwise persist_predictions,
-    sampling_strategies (at least one) and batching_strategy are required."""
+    sampling_strategies (at least one) and batching_strategy are required.
+    """
 
     model_config = ConfigDict(
         title="framesift policy",
@@ -124,7 +125,8 @@ def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
 
 def effective(policy: Policy) -> dict[str, Any]:
     """The policy as JSON data with every default filled in, each strategy's near_duplicate too; read again, it means
-    the same."""
+    the same.
+    """
     data = policy.model_dump(mode="json")
     for told, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
         alike = policy.near_duplicate_of(strategy)
@@ -134,7 +136,8 @@ def effective(policy: Policy) -> dict[str, Any]:
 
 def digest(policy: Policy) -> str:
     """Which policy this is, in 12 hexadecimal digits: the same whatever the order of keys, and whether defaults are
-    spelled out or not. The beginning of the SHA-256 of the effective policy as JSON with sorted keys and no spaces."""
+    spelled out or not. The beginning of the SHA-256 of the effective policy as JSON with sorted keys and no spaces.
+    """
     text = json.dumps(effective(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
 

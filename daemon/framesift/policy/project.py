@@ -15,7 +15,8 @@ _NOT_FOR_US = (PlatformErrorKind.NOT_FOUND, PlatformErrorKind.KEY_REJECTED)
 class RoboflowSource:
     """A project's configuration, asked for in the order of the reference: the key's workspace, the project's type, the
     model's type. Where the types don't fit, nothing is collected; then the configuration, where "not for this key" and
-    "there is none" mean that nothing is collected as well. Any other trouble is no answer."""
+    "there is none" mean that nothing is collected as well. Any other trouble is no answer.
+    """
 
     def __init__(
         self,
@@ -26,7 +27,8 @@ class RoboflowSource:
         pairing: ProjectPair | None = None,
     ) -> None:
         """task: the local model's, None where it does not say. pairing: of a model that a client has named; then a
-        project that is not there is an answer as well."""
+        project that is not there is an answer as well.
+        """
         self._project = options.project
         self._model = "the local model" if options.model_id is None else f"the model {options.model_id}"
         self._trained_on = None if options.model_id is None else options.trained_on

@@ -20,7 +20,8 @@ MAX_PROJECT_PAIRS = 64
 
 class ProjectPairs:
     """For any thread. common: the slot of the settings' own policy. own: by stream, of those that have their own, in
-    the slots of by_stream. task: the local model's. source_of: makes a source. met: told of one that is new."""
+    the slots of by_stream. task: the local model's. source_of: makes a source. met: told of one that is new.
+    """
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class ProjectPairs:
 
     def register(self, pairing: ProjectPair) -> NoPolicyReason | None:
         """Returns at once, with why nothing of it can be collected, or None: a policy holds. That of a new pairing is
-        still to be asked for."""
+        still to be asked for.
+        """
         with self._lock:
             slot = self._slots.get(pairing)
             if slot is None:

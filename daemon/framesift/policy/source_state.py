@@ -13,7 +13,8 @@ from framesift.policy.types import CurrentPolicy, PolicySource, PolicyUnavailabl
 @dataclass(slots=True, eq=False)
 class SourceState:
     """One source and what is known of it. pairing: the models that it is for, None for the settings' own sources.
-    due_s: monotonic. again: asked for by a reload."""
+    due_s: monotonic. again: asked for by a reload.
+    """
 
     source: PolicySource
     scope: str

@@ -1,5 +1,6 @@
 """Sources: a file of this machine here, an address and a project of the platform in rooms of their own, which only they
-who ask them need to open: both bring the whole of an HTTP client with them."""
+who ask them need to open: both bring the whole of an HTTP client with them.
+"""
 
 from __future__ import annotations
 

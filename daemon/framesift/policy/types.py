@@ -77,7 +77,8 @@ class CurrentPolicy:
 @dataclass(frozen=True, slots=True)
 class ProjectPair:
     """Whose policy holds for what a client's model has seen: that of `project`, where the pictures go, as long as it
-    suits a model that was trained on the project `trained_on`, which most often is the same."""
+    suits a model that was trained on the project `trained_on`, which most often is the same.
+    """
 
     project: str
     trained_on: str

@@ -43,7 +43,8 @@ class Rle:
 
 def decode_counts(counts: str) -> list[int]:
     """The run lengths in a COCO string: 5 bits a character, the 6th says that more follow, from the 4th run on as a
-    difference to the run two places before. Raises ValueError where the string ends inside a number."""
+    difference to the run two places before. Raises ValueError where the string ends inside a number.
+    """
     runs: list[int] = []
     position = 0
     while position < len(counts):

@@ -97,7 +97,8 @@ class RoboflowClient:
 
     def fetch_model_type(self, workspace: str, project: str, version: str, *, within_s: float) -> str:
         """The type of a version's model, as the platform calls it. NOT_FOUND is also what it fails with (500) for a
-        version without a model."""
+        version without a model.
+        """
         what = f"asking for the type of model {project}/{version}"
         place = (workspace, project, version)
         answer = self._ask(what, "GET", place, query=_FRESH, within_s=within_s, missing=frozenset({404, 500}))
@@ -159,7 +160,8 @@ class RoboflowClient:
 
     def annotate(self, project: str, image_id: str, *, name: str, text: str, within_s: float) -> None:
         """Adds what was predicted to an image. name: the image's, but "....json" for a prediction as a JSON object, or
-        "....txt" for the name of a class. CONFLICT: it has an annotation."""
+        "....txt" for the name of a class. CONFLICT: it has an annotation.
+        """
         what = f"annotating image {image_id} of project {project}"
         answer = self._ask(
             what,

@@ -31,7 +31,8 @@ class PlatformErrorKind(Enum):
 class PlatformError(Exception):
     """str(): a sentence for the operator, without any secret. status: HTTP's, where there was one. retry_after_s: when
     it wants to be asked again, 1 to 3600 s, where it said so. arrived: False where the request surely changed
-    nothing there."""
+    nothing there.
+    """
 
     def __init__(
         self,

@@ -26,7 +26,8 @@ class ProjectTypes:
 
     def get(self, project: str, *, now_s: float, within_s: float) -> str | None:
         """The project's type; None where there is no such project for this key. now_s: of any clock that goes on.
-        Raises PlatformError where the platform doesn't say so within the time."""
+        Raises PlatformError where the platform doesn't say so within the time.
+        """
         with self._lock:
             self._known = {name: known for name, known in self._known.items() if known[1] > now_s}
             if project in self._known:

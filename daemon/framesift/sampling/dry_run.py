@@ -71,7 +71,8 @@ class DryRun:
     def evaluate(self, payload: object) -> DryRunResult:
         """payload: a prediction in the wire format as parsed JSON, with `task` and `captured_at` (Unix seconds, or ISO
         8601 with a zone) if it likes; or an object that holds one as `prediction`. One without `captured_at` is taken
-        at the time of the one before. Raises ValueError that says what is wrong and what is allowed."""
+        at the time of the one before. Raises ValueError that says what is wrong and what is allowed.
+        """
         if not isinstance(payload, Mapping):
             raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
         told = payload.get("captured_at")
@@ -99,7 +100,8 @@ class DryRun:
 
     def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | RefusalReason:
         """The strategy that is charged, or why none is. One after the other, so that the uses of each are counted at
-        most once, and only where it isn't known by heart what leaves no room."""
+        most once, and only where it isn't known by heart what leaves no room.
+        """
         batch_full = False
         for quota in quotas:
             grant = self._limits.check(None, [quota], captured, captured)
@@ -129,7 +131,8 @@ def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _mask_size(payload: Mapping[str, Any]) -> tuple[int, int]:
     """Width and height in pixels for a prediction that doesn't say its picture's: those of its first mask, else any,
-    since no strategy asks where an object lies."""
+    since no strategy asks where an object lies.
+    """
     items = payload.get("predictions")
     for item in items if isinstance(items, list) else ():
         rle = item.get("rle") if isinstance(item, Mapping) else None

@@ -71,7 +71,8 @@ class Intake:
 
     def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
         """Decides, and counts what it decided. Raises what the frame's pixels raise: then nothing is counted or
-        accepted, and what was charged is given back."""
+        accepted, and what was charged is given back.
+        """
         policy = self.policy
         if not policy.enabled:
             return self._refused(RefusalReason.DISABLED)

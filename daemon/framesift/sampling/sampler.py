@@ -22,7 +22,8 @@ __all__ = ["AcceptedClasses", "Sampler", "SamplingDecision"]
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplingDecision:
     """matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None.
-    signature: the frame's, where it was needed."""
+    signature: the frame's, where it was needed.
+    """
 
     matches: tuple[Match, ...]
     refusal: RefusalReason | None = None
@@ -54,7 +55,8 @@ class Sampler:
 
     def decide(self, frame: Frame, prediction: Prediction) -> SamplingDecision:
         """The pixels are asked for only to compare a frame that is wanted, and to learn the noise. Raises what they
-        raise."""
+        raise.
+        """
         if not self._enabled:
             return SamplingDecision((), RefusalReason.DISABLED)
         if frame.epoch != self._epoch:
@@ -98,7 +100,8 @@ class Sampler:
 
     def copy_state_from(self, old: Sampler) -> None:
         """Takes over what `old`, the same stream's sampler under an earlier policy, has learnt: the accepted frames,
-        the noise, and the state of chance (begun afresh at each reload, the same draws would come again and again)."""
+        the noise, and the state of chance (begun afresh at each reload, the same draws would come again and again).
+        """
         self._epoch = old._epoch
         self._noise = old._noise
         for name, chance in self._chances.items():

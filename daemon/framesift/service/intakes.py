@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 class Intakes:
     """accepted: called after each frame that is in the spool, from any thread. fleet: who shares the limits, None for
-    nobody."""
+    nobody.
+    """
 
     def __init__(
         self,
@@ -44,7 +45,8 @@ class Intakes:
 
     def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: ProjectPair | None = None) -> Intake:
         """A stream's intake, which follows the stream's policy, or that of a pairing that was met. tags: the stream's
-        own. From any thread."""
+        own. From any thread.
+        """
         settings = self._settings
         subject = stream if pairing is None else pairing
         intake = Intake(

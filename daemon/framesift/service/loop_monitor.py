@@ -34,7 +34,8 @@ _LATE_S = 10.0
 
 class LoopMonitor:
     """failed: told of a bug that ended its thread. `add`, `start` and `stop` belong to one thread; `silent` may be
-    called from any."""
+    called from any.
+    """
 
     def __init__(
         self,
@@ -124,7 +125,8 @@ class LoopMonitor:
 
 def _unwaiting_stderr() -> int | None:
     """The standard error once more, in such a way that writing never waits for its reader: the net is laid by a call
-    that keeps the interpreter until the one before it has written all. None where nothing is open there."""
+    that keeps the interpreter until the one before it has written all. None where nothing is open there.
+    """
     try:
         return os.open(_STDERR, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # a socket (systemd's journal), which can't be opened once more; or nothing at all

@@ -97,7 +97,8 @@ class PolicySubscriptions:
 
     def subscribe(self, subject: str | ProjectPair, apply: Callable[[Policy], None]) -> None:
         """`take` is handed the policy of a stream or a pairing, now if there is one, and each that comes after it. From
-        any thread."""
+        any thread.
+        """
         with self._lock:
             self._followers.append((subject, apply))
             standing = self.policies.current_for(subject)
@@ -122,7 +123,8 @@ class PolicySubscriptions:
 
     def accepts_labels(self, stream: str) -> bool:
         """Whether labels of whole pictures suit the project where the stream's pictures go, as far as the platform says
-        so within a moment. From any thread."""
+        so within a moment. From any thread.
+        """
         project = self._project_of(stream)
         if project is None or not self._settings.sink.uses_platform:
             return True
@@ -232,7 +234,8 @@ class PolicySubscriptions:
 
     def _tell_problems(self, standing: CurrentPolicy, pairing: ProjectPair | None) -> None:
         """What the policy's source had to say, what was left out of it, and what in it can never match here: of the
-        local model, since of a client's nothing is known."""
+        local model, since of a client's nothing is known.
+        """
         never: tuple[str, ...] = ()
         if pairing is None and self._model is not None and self._settings.model is not None:
             stub = self._settings.model.type == "stub"

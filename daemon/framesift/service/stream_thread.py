@@ -15,7 +15,8 @@ _LOOK_S = 1.0
 
 class StreamThread:
     """lost: told why the stream can't go on, if it can't. failed: told of everything else that ended the thread. over:
-    called when it has ended, whatever the reason. clock: the one that the collector and the stream use."""
+    called when it has ended, whatever the reason. clock: the one that the collector and the stream use.
+    """
 
     def __init__(
         self,

@@ -68,7 +68,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def load_block(path: Path, environ: Mapping[str, str], name: str, model: type[_Block]) -> _Block:
     """One block of the settings alone, by its key: for whoever looks at a running daemon, and has none of the secrets
-    that the other blocks name. Those are not looked at. Raises ConfigError."""
+    that the other blocks name. Those are not looked at. Raises ConfigError.
+    """
     return _Assembly(path, Variables(environ), within=name).block(name, model)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, WithJsonSchema, model_validator
 
+from framesift.atomic_files import safe_name
 from framesift.config.schema import Name, StrictModel, Tag, parse_size
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
@@ -28,7 +29,7 @@ _BIND = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?
 
 def _device() -> str:
     """The host's name, made fit to be a tag and the beginning of file names."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname().partition(".")[0]).strip("-_.")[:64]
+    name = safe_name(socket.gethostname().partition(".")[0], extra="_.", merge=True).strip("-_.")[:64]
     return name or "device"
 
 

@@ -20,7 +20,8 @@ from framesift.config.errors import ConfigError, format_value
 
 class Environment(BaseSettings):
     """notify_socket: where the service manager listens. state_directory: where it lets us keep the spool.
-    active_learning_..., redis_...: Roboflow's own; tags are a comma list."""
+    active_learning_..., redis_...: Roboflow's own; tags are a comma list.
+    """
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
 

@@ -16,7 +16,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import threading
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from framesift.atomic_files import make_folder, write_atomically
+from framesift.atomic_files import make_folder, safe_name, write_atomically
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import RoboflowClient
@@ -202,7 +201,7 @@ def _name(delivery: Delivery) -> str:
     """The file name without its ending: device, stream, time and id, so that names sort by time within a stream."""
     stamp = _instant(delivery).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
     parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id)
-    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
+    return "_".join(safe_name(part) for part in parts)
 
 
 def _line(delivery: Delivery, file_name: str) -> bytes:

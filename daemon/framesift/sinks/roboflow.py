@@ -12,13 +12,13 @@ attempt may have arrived, that duplicate is our own image.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from framesift.atomic_files import safe_name
 from framesift.config.schema import Slug
 from framesift.config.types import ConfigError
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Stub, Task
@@ -176,7 +176,7 @@ def _stem(delivery: Delivery) -> str:
     captured = datetime.fromtimestamp(delivery.captured_at_s, timezone.utc)
     stamp = captured.strftime("%Y%m%dT%H%M%S%f")[:-3]
     parts = (delivery.device[:64], delivery.stream[:64], stamp, delivery.id[:8])
-    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts)
+    return "_".join(safe_name(part) for part in parts)
 
 
 def _result_of(error: PlatformError, now_s: float, delivery: Delivery) -> DeliveryResult:

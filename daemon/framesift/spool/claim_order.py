@@ -35,7 +35,8 @@ def claim_in_order(
     now: Moment,
 ) -> Claim:
     """Up to `count` rows, and when there may be more. Sends are recorded, as `LocalLimits.send` does. A row that can't
-    be read is buried, and the next one takes its turn."""
+    be read is buried, and the next one takes its turn.
+    """
     rows.clear_due_dates(cursor, now.wall_s)
     items: list[ClaimedDatapoint] = []
     until_s: float | None = None

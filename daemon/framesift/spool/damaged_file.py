@@ -1,5 +1,6 @@
 """Reading a damaged file, without writing to it: what can't be read is left out. All raise sqlite3.Error where it can't
-be reached at this moment."""
+be reached at this moment.
+"""
 
 from __future__ import annotations
 

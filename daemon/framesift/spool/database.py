@@ -17,6 +17,7 @@ import threading
 from enum import Enum
 from pathlib import Path
 
+from framesift.atomic_files import make_folder
 from framesift.clock.clock import Clock
 from framesift.limits import local
 from framesift.spool import layout as shape
@@ -116,7 +117,7 @@ def acquire_lock(path: Path, clock: Clock, stop: threading.Event) -> int:
 
 def _lock_file(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         _refuse_link(path)
@@ -137,7 +138,8 @@ def _forbidden(path: Path, error: OSError) -> SpoolUnusable:
 
 def _refuse_link(path: Path) -> None:
     """Raises SpoolUnusable. The folder may be a symbolic link; a file of the spool's may not: whoever may put one there
-    would choose which file is written to. (SQLite itself follows none at its log and its index.)"""
+    would choose which file is written to. (SQLite itself follows none at its log and its index.)
+    """
     if os.path.islink(path):  # noqa: PTH114  # unlike Path.is_symlink, it takes what may not be looked at for none
         raise SpoolUnusable(f"{path} is a symbolic link, and the spool writes through none: name the file itself")
 
@@ -188,7 +190,8 @@ def check_format(path: Path) -> int:
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     """The one read-write connection. Makes the tables in an empty file, and this version's of an older one's. Raises
-    sqlite3.Error, SpoolUnusable."""
+    sqlite3.Error, SpoolUnusable.
+    """
     _refuse_link(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -215,7 +218,8 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """A connection that sees what is committed and never waits for the writer. It reads every text: where one is
-    damaged, with U+FFFD in it."""
+    damaged, with U+FFFD in it.
+    """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.text_factory = decode_lossy

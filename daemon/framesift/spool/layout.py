@@ -66,7 +66,8 @@ def has_all_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
 
 def differs_by_one_bit(found: list[TableEntry], expected: list[TableEntry]) -> bool:
     """Whether the two differ by a single bit. (A file that once was of an older format has its tables elsewhere, and
-    may describe them in other words.)"""
+    may describe them in other words.)
+    """
     if len(found) != len(expected):
         return False
     texts = [

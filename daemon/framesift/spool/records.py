@@ -124,7 +124,8 @@ class ClaimedDatapoint:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """wait_until_s: Unix time at which there may be more to claim (a sink's window opens, or a retry is due), None
-    where nothing waits for a time. Only meaningful when fewer items came than were asked for."""
+    where nothing waits for a time. Only meaningful when fewer items came than were asked for.
+    """
 
     items: tuple[ClaimedDatapoint, ...]
     wait_until_s: float | None

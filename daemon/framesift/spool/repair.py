@@ -5,12 +5,12 @@ Such a bit would make every row unreadable. Where more is wrong than one bit, no
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from framesift.atomic_files import sync_file
 from framesift.limits import local
 from framesift.spool import database as file
 from framesift.spool import layout as shape
@@ -55,7 +55,8 @@ def _mend(path: Path, template: Path) -> bool:
 
 def _of_header(path: Path, wrong: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Of these, what is the header's. Whether the format's number is wrong, only the tables can say: a newer program's
-    file has another, too."""
+    file has another, too.
+    """
     of_version = range(shape.VERSION_AT, shape.VERSION_AT + 4)
     found = [(at, bits) for at, bits in wrong if at < shape.HEADER_BYTES]
     if any(at in of_version for at, _ in found):
@@ -83,5 +84,4 @@ def _flip(content: BinaryIO, place: int, bit: int) -> None:
     (byte,) = content.read(1)
     content.seek(place)
     content.write(bytes([byte ^ bit]))
-    content.flush()
-    os.fsync(content.fileno())
+    sync_file(content)

@@ -154,7 +154,8 @@ def count_classes(cursor: sqlite3.Cursor, classes: Counter[str]) -> None:
 
 def release_interrupted(cursor: sqlite3.Cursor, max_attempts: int, besides: Iterable[str] = ()) -> int:
     """Gives back what was being sent when the program ended (all but `besides`), and buries what was being sent each
-    of `max_attempts` times. Says how many were buried."""
+    of `max_attempts` times. Says how many were buried.
+    """
     out = set(besides)
     left = cursor.execute("SELECT seq, id, attempts FROM datapoint WHERE state = 'sending'").fetchall()
     buried = 0
@@ -230,7 +231,8 @@ def damaged_column(values: Mapping[str, object]) -> str | None:
 
 def as_buried(values: Mapping[str, object]) -> dict[str, object]:
     """A damaged row as it may be buried: where a column is damaged, there is nothing, so that it isn't delivered even
-    if a hand tries it again."""
+    if a hand tries it again.
+    """
     kept = {name: value if _GOOD.get(name, _is_any)(value) else b"" for name, value in values.items()}
     kept |= dict.fromkeys(("attempts", "tried", "refusals"), 0)
     return kept | {

@@ -12,11 +12,11 @@ picture is damaged is buried. If not every charge could be read, the windows tha
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from framesift.atomic_files import synced_folder
 from framesift.clock.moment import Moment
 from framesift.limits import batch_size as batches
 from framesift.limits.local import LocalLimits
@@ -47,7 +47,8 @@ _WITHOUT_REQUEST = (
 @dataclass(frozen=True, slots=True)
 class SalvageResult:
     """rows: datapoints that were saved, buried: of these, those that can't be delivered. lost: those that can't be
-    read, as far as is_exact. charges_known: whether every charge could be read."""
+    read, as far as is_exact. charges_known: whether every charge could be read.
+    """
 
     rows: int
     buried: int
@@ -73,14 +74,10 @@ def salvage(
     with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(DamagedFile(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    folder = os.open(path.parent, os.O_RDONLY)  # where none can be had, nothing has changed yet
-    try:
+    with synced_folder(path.parent):
         draft.rename(complete)
         aside = file.move_aside(path, now.wall_s)
         complete.rename(path)
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     report(
         "spool_moved_aside",
         {
@@ -131,7 +128,8 @@ def _copy(
 
 class _Rows:
     """Copies the datapoints, in the transactions of `cursor`. lost: how many there must have been that could not be
-    copied."""
+    copied.
+    """
 
     def __init__(self, old: DamagedFile, cursor: sqlite3.Cursor, folder: Path, min_free_bytes: int) -> None:
         self._old = old

@@ -95,7 +95,8 @@ def create(connection: sqlite3.Connection, limits_tables: str) -> None:
 
 def migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
     """Makes a file of format 1 one of this format, in one transaction: all of it, or nothing. Pictures stay where they
-    are."""
+    are.
+    """
     names = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
     indexes = [name for table in _CHANGED_SINCE_1 for (name,) in connection.execute(names, (table,))]
     aside = [

@@ -36,7 +36,8 @@ class PendingDecision:
 
 class SharedQuota:
     """look, write: how the spool is read, and written in one transaction. All methods raise SpoolBroken; those that
-    write, SpoolFull too."""
+    write, SpoolFull too.
+    """
 
     def __init__(
         self,
@@ -99,7 +100,8 @@ class SharedQuota:
 
     def apply_decisions(self, settled: Sequence[PendingDecision]) -> int:
         """What was granted may leave; what was refused leaves by the exit `limit`. Says how many had left already: they
-        need no credit any more."""
+        need no credit any more.
+        """
 
         def work(cursor: sqlite3.Cursor, _: Transaction) -> int:
             return sum(not _settle(cursor, one) for one in settled)
@@ -122,7 +124,8 @@ class SharedQuota:
 
     def batch_counts(self, batch: str) -> tuple[int, int]:
         """How many credits were charged to the batch (by its key), and how many of those datapoints are no longer on
-        their way."""
+        their way.
+        """
         found: tuple[int, int] = self._look(
             lambda cursor: (batches.charged_count(cursor, batch), batches.left_spool_count(cursor, batch))
         )

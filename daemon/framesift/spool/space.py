@@ -161,7 +161,8 @@ def count_outcome(cursor: sqlite3.Cursor, exit: FinalOutcome, number: int) -> No
 
 def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | None:
     """Buried rows first: nobody delivers them by itself. Then those that wait, and at last those of which only the
-    prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more."""
+    prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more.
+    """
     for state in ("buried", "ready", "registered"):
         row = cursor.execute(_VICTIMS[when_full], (rank, state)).fetchone()
         if row is None or (when_full is WhenFull.EVICT_LOWEST and state != "buried" and row[1]):

@@ -195,12 +195,14 @@ class Spool:
 
     def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) are no longer on their way: to be asked before the platform is
-        asked how many it has. Raises SpoolBroken."""
+        asked how many it has. Raises SpoolBroken.
+        """
         return self._look(lambda cursor: batches.left_spool_count(cursor, batch))
 
     def record_batch_size(self, batch: str, images: int, mark: int) -> None:
         """The platform has `images` in the batch: `put` counts them from now on. mark: what `batch_mark` said before
-        the platform was asked. Raises SpoolBroken, SpoolFull."""
+        the platform was asked. Raises SpoolBroken, SpoolFull.
+        """
 
         def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
             batches.record_platform_size(cursor, batch, images, mark, self._clock.now().wall_s)
@@ -212,7 +214,8 @@ class Spool:
     def claim(self, count: int, sink_limits: Sequence[Limit] = (), *, claim_last: Sequence[str] = ()) -> Claim:
         """Up to `count` datapoints to deliver, each counted as one attempt (and, unless its image is registered
         already, against the sink's limits) when this returns; a row that can't be read is buried instead. others_than:
-        ids that come only where nothing else would. Raises SpoolBroken, SpoolFull."""
+        ids that come only where nothing else would. Raises SpoolBroken, SpoolFull.
+        """
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Claim:
             now = self._clock.now()
@@ -257,7 +260,8 @@ class Spool:
 
     def complete(self, id: str, outcome: FinalOutcome = FinalOutcome.DELIVERED) -> None:
         """It leaves for good. A duplicate at the first try gives its credit back; a duplicate of an earlier try of our
-        own was delivered by it, and is counted so."""
+        own was delivered by it, and is counted so.
+        """
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], _: space.Transaction) -> bool:
             seq, tried = row[0], row[2]
@@ -282,7 +286,8 @@ class Spool:
         """To be tried again at `at_wall_s` (Unix time, within 24 hours; None: at once), or buried if that was the last
         attempt. costs_attempt: False where it isn't its own fault. arrived: False where the sink surely doesn't have
         what was sent now: then nothing was, neither for the sink's limits nor for who meets it there. refusals: how
-        often the sink has refused it by now, None for no news of that."""
+        often the sink has refused it by now, None for no news of that.
+        """
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
             seq, attempts = row[0], row[1]
@@ -322,7 +327,8 @@ class Spool:
 
     def refund_attempts(self, ids: Sequence[str]) -> None:
         """The program is about to end, perhaps in the middle of sending these: that costs them no attempt. Returns at
-        once: it is written as soon as the disk takes it."""
+        once: it is written as soon as the disk takes it.
+        """
 
         def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
             for id in ids:

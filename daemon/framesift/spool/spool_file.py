@@ -27,7 +27,8 @@ VERIFY_EVERY_S = 3600.0
 @dataclass(frozen=True, slots=True)
 class SpoolBounds:
     """max_bytes: what live pages and the log stay under. min_free_bytes: what stays free on the disk. max_attempts:
-    after so many a datapoint is buried."""
+    after so many a datapoint is buried.
+    """
 
     max_bytes: int
     min_free_bytes: int
@@ -98,7 +99,8 @@ class SpoolFile:
 
     def reopen(self, damaged: bool) -> sqlite3.Connection:
         """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
-        does, and sqlite3.Error and OSError where it may be otherwise in a while."""
+        does, and sqlite3.Error and OSError where it may be otherwise in a while.
+        """
         salvage.finish_interrupted(self.path)
         is_new = damaged and not self._dealt_with and self._replaced()
         self._dealt_with = damaged  # what fails from here on fails with another file, which must not be moved aside

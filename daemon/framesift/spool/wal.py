@@ -11,10 +11,11 @@ The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from framesift.atomic_files import sync_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,8 @@ Sums = tuple[int, int]
 
 def repair_flipped_bits(path: Path) -> bool:
     """Puts flipped bits of the log right, one in each frame at most; whether there was any. Nobody may have it open.
-    Raises OSError."""
+    Raises OSError.
+    """
     if path.is_symlink() or not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:
         return False
     before = path.read_bytes()
@@ -45,8 +47,7 @@ def repair_flipped_bits(path: Path) -> bool:
             for at in changed:
                 file.seek(at)
                 file.write(content[at : at + 8])
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
     return bool(changed)
 
 
@@ -133,7 +134,8 @@ def _sums(data: bytes, order: str, before: Sums) -> Sums:
 
 def _bits_between(data: bytes, order: str, found: Sums, wanted: Sums) -> list[int]:
     """The bits of the data, each of which would make the sums `wanted` if it alone were flipped; from the lowest of the
-    first byte on."""
+    first byte on.
+    """
     import numpy as np
 
     words = np.frombuffer(data, order).astype(np.uint64)
@@ -152,7 +154,8 @@ def _bits_between(data: bytes, order: str, found: Sums, wanted: Sums) -> list[in
 @lru_cache
 def _weights(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """How much each word adds to the first sum, and to the second, modulo 2^32: numbers of Fibonacci. The first of each
-    is the weight of the second sum of what came before; that of its first sum is the first word's."""
+    is the weight of the second sum of what came before; that of its first sum is the first word's.
+    """
     import numpy as np
 
     series = [0, 1]

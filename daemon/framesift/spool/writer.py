@@ -38,7 +38,8 @@ CALL_TIMEOUT_S = 15.0  # no caller waits longer for the disk
 @dataclass(eq=False)
 class WriteJob:
     """Something to do in a transaction. size_bytes: what it brings; refusable: whether it may be turned away when the
-    disk fails, or else waits. after: called with the answer once it is committed."""
+    disk fails, or else waits. after: called with the answer once it is committed.
+    """
 
     work: Callable[[sqlite3.Cursor, Transaction], Any]
     size_bytes: int = 0
@@ -54,7 +55,8 @@ class FileOperations:
     """How the writer gets at the file. reopen: makes a new connection (mends or replaces the file if it is damaged,
     when told so); verify: raises sqlite3.Error where the file doesn't hold what was written; measure: the space for a
     transaction; free_reserve: gives space up, tells whether there was any; tidy: is called now and then with the
-    connection, between transactions."""
+    connection, between transactions.
+    """
 
     reopen: Callable[[bool], sqlite3.Connection]
     verify: Callable[[sqlite3.Connection], None]

@@ -57,7 +57,8 @@ class StatusPages:
 
     def refusal(self, method: bytes, fields: Iterable[tuple[bytes, bytes]]) -> StatusAnswer | None:
         """What is not a GET, has the wrong token, or calls us by a name that isn't ours; None for a request to answer.
-        fields: of the head, their names in lower case."""
+        fields: of the head, their names in lower case.
+        """
         if method != b"GET":
             return text_answer("only GET is answered", 405, ("allow", "GET"))
         said = dict(reversed([*fields]))  # the first of each name

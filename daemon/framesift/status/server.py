@@ -40,7 +40,8 @@ class StatusAddress(Protocol):
 
 class StatusServer:
     """silent: the loops that do not move, component -> why. Asked by several threads at once; it must not wait for
-    anything. spool: the path by which a reader knows whose daemon this is."""
+    anything. spool: the path by which a reader knows whose daemon this is.
+    """
 
     def __init__(
         self, window: StatusAddress, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]], spool: Path

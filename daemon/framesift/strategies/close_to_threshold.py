@@ -109,7 +109,8 @@ def any_class_near(
     only_top_classes: bool,
 ) -> bool:
     """Whether a class of `selected` is near the threshold: with `only_top_classes` the one label, or one of those that
-    were predicted; otherwise any of all scores."""
+    were predicted; otherwise any of all scores.
+    """
     if isinstance(prediction, Classification) and only_top_classes:
         return (
             is_selected(prediction.top_class, selected_class_names) and abs(prediction.confidence - threshold) < epsilon

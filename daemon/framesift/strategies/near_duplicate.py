@@ -33,7 +33,8 @@ Signature = NDArray[np.float32]
 
 class NearDuplicateOptions(StrictModel):
     """threshold: distance (0 to 1) up to which two frames are alike, or auto: learnt from each stream's own noise.
-    memory: how many accepted frames are remembered per stream."""
+    memory: how many accepted frames are remembered per stream.
+    """
 
     threshold: Annotated[
         Literal["auto"] | Fraction,
@@ -128,7 +129,8 @@ class NoiseEstimate:
 
     def recalibrate(self) -> None:
         """The stream is not the same any more. What was learnt stays in force until enough is learnt anew: for a
-        camera that merely reconnected it is right, and otherwise no worse than the first guess."""
+        camera that merely reconnected it is right, and otherwise no worse than the first guess.
+        """
         self._distances = []
         self._before = None
 

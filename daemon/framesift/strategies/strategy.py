@@ -35,7 +35,8 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known of the model before it has seen a frame; None where it does not say. unnamed: how its classes would
-    get the names that they lack, "" where they have some, or may have."""
+    get the names that they lack, "" where they have some, or may have.
+    """
 
     task: Task | None
     class_names: tuple[str, ...] | None

@@ -275,7 +275,7 @@ def _by_label(metric: Counter | Gauge, label: str) -> dict[str, int]:
 
 
 def _by_labels(metric: Counter) -> dict[str, dict[str, int]]:
-    """stream -> the other label's value -> how often."""
+    """Stream -> the other label's value -> how often."""
     found: dict[str, dict[str, int]] = {}
     for labels, _name, value in _samples(metric):
         (other,) = (value for label, value in labels.items() if label != "stream")

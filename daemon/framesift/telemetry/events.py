@@ -44,7 +44,8 @@ _LOOK_S = 1.0  # a flood of events must not look through all that is held at eac
 
 class LogStyle(Protocol):
     """What is printed, and how. format: auto (JSON unless the output is a terminal), json or text. level: the least
-    that is printed: debug, info, warning or error."""
+    that is printed: debug, info, warning or error.
+    """
 
     @property
     def format(self) -> str: ...

@@ -17,7 +17,8 @@ SHORTAGE_ERRORS = (errno.EMFILE, errno.ENFILE)
 
 def raise_limit() -> None:
     """As many as this process may have without asking anybody. Shells and systemd give 1,024, for the sake of programs
-    that use select(2); nothing here does."""
+    that use select(2); nothing here does.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -14,7 +14,8 @@ QUOTA_GRANTERS = ("local", "shared", "restoring", "away")
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
     """One limit of a strategy, in the window that is open. project: who shares it, "" where none is named. used: by all
-    who share it; left: at least 0."""
+    who share it; left: at least 0.
+    """
 
     project: str
     strategy: str
@@ -28,7 +29,8 @@ class QuotaUse:
 class QuotaReport:
     """granted_by: local (this device counts for itself), shared (a ledger grants them), restoring (it does not yet: its
     memory is new), away (nobody can be asked). why: of the last two. waiting: datapoints without a credit. asked_at_s:
-    Unix time at which `used` was true, None where it was never known."""
+    Unix time at which `used` was true, None where it was never known.
+    """
 
     granted_by: str
     why: str

@@ -32,7 +32,8 @@ _MOST_ASKED = 500
 
 def backoff_s(failures: int, chance: random.Random) -> float:
     """Seconds to wait after so many failures in a row (at least 1): at least a second, and full jitter above it, up to
-    min(300, 2 x 2^n) with n counted from 0. (Brooker, "Exponential Backoff And Jitter", 2015.)"""
+    min(300, 2 x 2^n) with n counted from 0. (Brooker, "Exponential Backoff And Jitter", 2015.)
+    """
     return chance.uniform(_SHORTEST_PAUSE_S, min(_LONGEST_PAUSE_S, 2.0 * 2.0 ** min(failures - 1, 16)))
 
 
@@ -49,7 +50,8 @@ class SinkSignal(Enum):
 @dataclass(frozen=True, slots=True)
 class BreakerDecision:
     """What an answer means. own: whether it is the item's own trouble. shut: whether the gate is shut now; refuses:
-    because the sink refuses everything. news: whether that is another state than before, or another reason."""
+    because the sink refuses everything. news: whether that is another state than before, or another reason.
+    """
 
     item_at_fault: bool
     is_open: bool

@@ -107,7 +107,8 @@ class Uploader:
     def stop(self, within_s: float) -> bool:
         """Ends the workers: what is being delivered may finish, what is not goes back. Neither that nor being cut off
         costs an attempt. Tells whether all ended in time; the row of one that did not is found, and delivered again, at
-        the next start."""
+        the next start.
+        """
         self._stop.set()
         self._spool.refund_attempts([worker.item for worker in self._workers if worker.item is not None])
         self.wake()
@@ -119,7 +120,8 @@ class Uploader:
 
     def is_drained(self) -> bool:
         """Whether everything that can leave has left: nothing waits but what is buried. What waits for a retry, or for
-        the sink's limits, counts as not drained, however far its date is; so does a spool that can't be read now."""
+        the sink's limits, counts as not drained, however far its date is; so does a spool that can't be read now.
+        """
         try:
             counts = self._spool.counts()
         except SpoolBroken:
@@ -221,7 +223,8 @@ class Uploader:
 
     def _refused(self, item: ClaimedDatapoint, why: str, ruling: BreakerDecision, clock: Clock) -> None:
         """Gives it up after the last time, and the credit back if the sink surely doesn't have it. What is refused only
-        as everything is, goes behind the others and is never given up."""
+        as everything is, goes behind the others and is never given up.
+        """
         if not ruling.item_at_fault:
             self._spool.retry_later(
                 item.id, None, why, costs_attempt=False, arrived=False, refusals=max(1, item.refusals)

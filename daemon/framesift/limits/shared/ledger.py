@@ -52,7 +52,8 @@ _ENOUGH = 1.5  # of what answers took lately, how much must be left for one
 
 class Ledger:
     """key: what the server knows it by. device, place: see Language. look: called, by any thread, when there is
-    something to do for the side that may wait."""
+    something to do for the side that may wait.
+    """
 
     def __init__(
         self,
@@ -85,7 +86,8 @@ class Ledger:
 
     def charge(self, wanted: ChargeRequest, now: Moment) -> QuotaGranted | QuotaRefused | None:
         """Charges the first quota that has room in all its windows and its batch, or none. None where nobody can be
-        asked. Unless it is refused, `settled` must be told what became of the datapoint."""
+        asked. Unless it is refused, `settled` must be told what became of the datapoint.
+        """
         by_heart = self._by_heart(wanted, now)
         if by_heart is not None:
             return by_heart
@@ -100,7 +102,8 @@ class Ledger:
 
     def report_stored(self, id: str, is_stored: bool) -> None:
         """The datapoint is in the spool, with its credit or waiting for one; or it is not: then whatever was charged
-        for it is given back, at the next look."""
+        for it is given back, at the next look.
+        """
         with self._lock:
             was_asked = id in self._unsettled
             day = self._unsettled.pop(id, None)
@@ -183,7 +186,8 @@ class Ledger:
 
     def connect(self, now: Moment) -> LedgerAnswer:
         """Connects anew, for both sides, and says that the device runs. Raises LimitsUnavailable, also where the
-        answers take longer than a frame waits."""
+        answers take longer than a frame waits.
+        """
         with self._frames_lock:
             self._exchange(self._frames.open, LedgerRequest(), now)
             began_s = time.monotonic()

@@ -16,7 +16,8 @@ from framesift.limits.shared.server import RedisAddress
 
 class SharedLedgers:
     """For any thread. prefix: what all keys begin with. ceiling: of each limit, how much this device may accept without
-    a credit while nobody can be asked, from 0 to 1. look: called when there is something to do for whoever attends."""
+    a credit while nobody can be asked, from 0 to 1. look: called when there is something to do for whoever attends.
+    """
 
     def __init__(
         self,
@@ -60,7 +61,8 @@ class SharedLedgers:
 
     def set_identity(self, device: str, instance_id: str) -> None:
         """Under which name this device charges, and where it runs: see Language. What it charged under another name
-        stays charged."""
+        stays charged.
+        """
         with self._lock:
             if (device, instance_id) == self._name:
                 return

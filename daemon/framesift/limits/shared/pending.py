@@ -41,7 +41,8 @@ CREATE TABLE late (
 @dataclass(frozen=True, slots=True)
 class UnreportedCharge:
     """A credit that the ledger's memory doesn't know. at_s: wall time of the capture. held: as the ledger would know
-    it; its at_s is 0 where no ledger has granted it."""
+    it; its at_s is 0 where no ledger has granted it.
+    """
 
     charge: DeviceCharge
     at_s: float
@@ -98,7 +99,8 @@ def delete_pending(cursor: sqlite3.Cursor, id: str) -> None:
 
 def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[ChargeRequest], list[str]]:
     """Those that wait for a credit of the project, the most valuable first; and the ids of those of which nobody can
-    read what they wait for."""
+    read what they wait for.
+    """
     rows = cursor.execute(
         "SELECT late.id, quotas, candidates, wall_s, boottime_s, late.boot_id FROM late JOIN charge USING (id)"
         " JOIN datapoint USING (id) WHERE charge.project = ? ORDER BY rank DESC, seq LIMIT ?",
@@ -118,7 +120,8 @@ def unreported_charges(
     cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int
 ) -> list[UnreportedCharge]:
     """Credits that this generation of the ledger's memory was not told of, but for those that the ledger itself has
-    dated before `since_s`. (The device's own dates may be wrong by years.)"""
+    dated before `since_s`. (The device's own dates may be wrong by years.)
+    """
     rows = cursor.execute(
         "SELECT id, account, batch, coalesce(shared_at_s, 0), at_s FROM charge"
         " WHERE (shared_at_s IS NULL OR shared_at_s >= ?) AND project = ? AND granted_by <> ? AND told IS NOT ?"
@@ -136,7 +139,8 @@ def mark_reported(cursor: sqlite3.Cursor, held: Sequence[DeviceCharge], generati
 
 def grant_all_locally(cursor: sqlite3.Cursor) -> int:
     """Nobody shares any more: what waits has been within this device's own limits, and no ledger's clock says when a
-    charge is of no more use. Says how many waited."""
+    charge is of no more use. Says how many waited.
+    """
     adopted = cursor.execute(
         "UPDATE charge SET granted_by = 'local' WHERE granted_by = ?", (GRANTED_BY_NOBODY,)
     ).rowcount

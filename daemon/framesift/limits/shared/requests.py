@@ -32,7 +32,8 @@ _NUMBER = {kind: number for number, kind in enumerate(_KINDS, 1)}
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """Which windows there are. start, end: Unix times at which the window of a Unix time opens and closes; days hold
-    whole hours, and hours whole minutes."""
+    whole hours, and hours whole minutes.
+    """
 
     start: Callable[[Window, float], int]
     end: Callable[[Window, float], int]
@@ -79,7 +80,8 @@ class DeviceCharge:
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     """What the device has of a batch: charges, and those of them that are no longer on their way. is_whole: nothing of
-    its own is on its way between the ledger and the spool."""
+    its own is on its way between the ledger and the spool.
+    """
 
     batch: str
     charged: int
@@ -158,7 +160,8 @@ class LedgerAnswer:
 @dataclass(frozen=True, slots=True)
 class LedgerProtocol:
     """How one device speaks to the ledger. device: unique in the fleet, unless its spool was copied. place: where it
-    runs, which no two daemons have at once. restore_s: how long a ledger whose memory is new charges nobody."""
+    runs, which no two daemons have at once. restore_s: how long a ledger whose memory is new charges nobody.
+    """
 
     device: str
     instance_id: str
@@ -169,7 +172,8 @@ class LedgerProtocol:
         self, asked: LedgerRequest, *, generation: str | None, new_generation: str, now: Moment, now_s: float
     ) -> bytes:
         """generation: the one that knows all that this device holds. fresh: what a new one would be called. now_s: the
-        ledger's time, as far as the device knows."""
+        ledger's time, as far as the device knows.
+        """
         request: dict[str, Any] = {
             "device": self.device,
             "generation": generation or "",

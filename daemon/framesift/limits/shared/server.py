@@ -9,7 +9,8 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
     """Where Redis is, and who we are there. tls: certificates are always verified, against those of `ca_file` where it
-    is named. The repr shows no password."""
+    is named. The repr shows no password.
+    """
 
     host: str
     port: int = 6379

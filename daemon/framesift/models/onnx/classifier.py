@@ -28,7 +28,8 @@ class Classifier:
     ) -> None:
         """operation: of the graph, that its output comes from. values: what it said of a few pictures, shape (pictures,
         classes). Together they tell, once for all pictures, whether what it says are confidences already. Raises
-        ModelLoadError: they are, but not those of one label."""
+        ModelLoadError: they are, but not those of one label.
+        """
         self._options = options
         self._class_names = class_names
         self._activation = options.activation or _activation_needed(options, operation, values)
@@ -37,7 +38,8 @@ class Classifier:
         self, outputs: Sequence[NDArray[Any]], _prepared: PreparedPicture, width: int, height: int
     ) -> Classification | MultiLabel:
         """width, height: of the frame, in pixels. Raises ValueError: no class has a confidence that is a number, or
-        one has more than is possible."""
+        one has more than is possible.
+        """
         confidences: NDArray[np.float64] = outputs[0].astype(np.float64).reshape(-1)
         if self._activation == "softmax":
             confidences = heads.softmax(confidences)

@@ -19,7 +19,8 @@ from framesift.prediction.prediction import Detections, Keypoint, Point, Task, d
 
 class Detector:
     """fit: the network's family. seen: of its input. keypoint_names: by class id, or one list for
-    all classes, or none. confidence: the least that is wanted. iou: of boxes that say the same twice."""
+    all classes, or none. confidence: the least that is wanted. iou: of boxes that say the same twice.
+    """
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class Detector:
 
     def read(self, outputs: Sequence[NDArray[Any]], prepared: PreparedPicture, width: int, height: int) -> Detections:
         """outputs: those of the family, without the batch's dimension. width, height: of the frame, in pixels. Raises
-        ValueError, IndexError where they aren't what they were when the network was loaded."""
+        ValueError, IndexError where they aren't what they were when the network was loaded.
+        """
         found = self._reader(outputs, self._confidence)
         found = found[~self._in_bars(found.boxes, prepared.picture_area(width, height))]
         if self._fit.family not in END_TO_END_FAMILIES:
@@ -75,7 +77,8 @@ class Detector:
 
     def _in_bars(self, boxes: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which boxes lie in the bars beside the picture: they are no fault of the network's, and nobody's interest.
-        inside: x1, y1, x2, y2 of the picture."""
+        inside: x1, y1, x2, y2 of the picture.
+        """
         return _overlap(boxes, np.array((0, 0, self._seen.width, self._seen.height))) & ~_overlap(boxes, inside)
 
     def _outlined(
@@ -87,7 +90,8 @@ class Detector:
         height: int,
     ) -> tuple[heads.BoxCandidates, list[tuple[Point, ...]]]:
         """Those that have a mask, and its polygon. Of a mask, only what is inside its box and the picture counts; where
-        nothing is, and the box reaches into a bar, all of it lies there."""
+        nothing is, and the box reaches into a bar, all of it lies there.
+        """
         inside = prepared.picture_area(width, height)
         boxes = np.hstack((np.maximum(found.boxes[:, :2], inside[:2]), np.minimum(found.boxes[:, 2:], inside[2:])))
         whole = (boxes == found.boxes).all(axis=1)

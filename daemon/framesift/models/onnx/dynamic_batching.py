@@ -29,7 +29,8 @@ class _Picture:
 
 class DynamicBatcher:
     """For several threads at once. run: tensors of up to `most` pictures, (n, ...) -> outputs, (n, ...) each; by one
-    thread at a time."""
+    thread at a time.
+    """
 
     def __init__(self, run: Callable[[Tensor], list[Any]], max_pictures: int) -> None:
         self._run = run

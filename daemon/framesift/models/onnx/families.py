@@ -30,7 +30,8 @@ class GraphOutput:
 class GraphFacts:
     """What is known of a network beside its outputs. height, width: of its input, in pixels. names: how many class
     names there are. single: a classifier of a single class makes sense. keypoints: how many an object has, and how many
-    numbers each."""
+    numbers each.
+    """
 
     height: int
     width: int
@@ -43,7 +44,8 @@ class GraphFacts:
 class FamilyMatch:
     """classes: how many the outputs speak of, None where their shapes do not tell. outputs: those that are read, in the
     family's order; the last is masks or their prototypes where `masks` says so. strides: of a yolox grid. keypoints: as
-    in Seen. first_class_id: the number of the first class."""
+    in Seen. first_class_id: the number of the first class.
+    """
 
     family: Family
     class_count: int | None

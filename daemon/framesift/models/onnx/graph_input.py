@@ -1,5 +1,6 @@
 """What a network wants to be given: told by its graph, then by its metadata, then by what is usual in its family; the
-configuration may choose where these leave a choice, and is refused where it contradicts them."""
+configuration may choose where these leave a choice, and is refused where it contradicts them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclass(frozen=True, slots=True)
 class GraphInput:
     """name: of the graph's input. height, width: in pixels. channels_last: (1, h, w, 3), otherwise (1, 3, h, w).
-    one_at_a_time: it takes no more than one picture, otherwise any number."""
+    one_at_a_time: it takes no more than one picture, otherwise any number.
+    """
 
     name: str
     height: int
@@ -70,7 +72,8 @@ def _size(options: OnnxSettings, sides: list[int | None], said: Metadata, shown:
 
 def guessed_preprocessing(options: OnnxSettings, family: Family, given: GraphInput, said: Metadata) -> str:
     """What of a classifier's preparation nobody says, "" where all is known. Detectors have customs, classifiers none;
-    those of Ultralytics, which name their task, are alike too."""
+    those of Ultralytics, which name their task, are alike too.
+    """
     if family is not Family.CLASSIFIER or said.task is not None or given.value_type == "uint8":
         return ""
     if options.mean is not None and options.std is not None:

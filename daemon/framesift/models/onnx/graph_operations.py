@@ -78,7 +78,8 @@ def _producers(file: BinaryIO, size: int) -> dict[str, tuple[str, list[str]]]:
 
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
     """Of a message that begins where the file stands: the numbers of its texts and messages, and where each ends. The
-    file stands at the beginning of it, and may be left anywhere."""
+    file stands at the beginning of it, and may be left anywhere.
+    """
     at = file.tell()
     while at < end:
         key = _varint(file)

@@ -25,7 +25,8 @@ MAX_CANDIDATES = 4000
 @dataclass(frozen=True, slots=True)
 class BoxCandidates:
     """boxes: (n, 4); confidences, class_ids: (n,). rows: (n,), where in the output each stood, to look up what else it
-    says of them. dropped: how many had a number that is none."""
+    says of them. dropped: how many had a number that is none.
+    """
 
     boxes: NDArray[np.float64]
     confidences: NDArray[np.float64]
@@ -66,7 +67,8 @@ def yolov5(outputs: Sequence[Floats], least: float) -> BoxCandidates:
 
 def yolox(height: int, width: int, strides: tuple[int, ...]) -> HeadDecoder:
     """A reader of (N, 5 + C) as yolov5's, where the centre is relative to its cell and the size a logarithm, both in
-    strides of the cell's level (Ge et al., YOLOX, 2021, section 2.1)."""
+    strides of the cell's level (Ge et al., YOLOX, 2021, section 2.1).
+    """
     levels = [(stride, *np.mgrid[0 : -(-height // stride), 0 : -(-width // stride)]) for stride in strides]
     cells = np.concatenate([np.stack((x.ravel(), y.ravel()), 1) for _stride, y, x in levels]).astype(np.float64)
     stride_of = np.concatenate([np.full(x.size, stride, np.float64) for stride, _y, x in levels])[:, None]
@@ -113,7 +115,8 @@ def rfdetr(height: int, width: int, classes: int) -> HeadDecoder:
 
 def ssd(height: int, width: int, first_class_id: int) -> HeadDecoder:
     """(N, 4): top, left, bottom, right as shares of the picture; (N,): classes, from `first_class_id` on; (N,):
-    confidences; and, where there is a fourth, how many of them count. Suppression has been done."""
+    confidences; and, where there is a fourth, how many of them count. Suppression has been done.
+    """
     sides = np.array((width, height) * 2, np.float64)
 
     def read(outputs: Sequence[Floats], least: float) -> BoxCandidates:

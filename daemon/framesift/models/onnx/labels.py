@@ -17,7 +17,8 @@ _MOST_CLASSES = 100_000
 
 def from_file(path: Path) -> tuple[str, ...]:
     """A text file with one name a line, or a YAML file with `names` (a list, or class id to name), as YOLO datasets
-    have. Raises ModelLoadError."""
+    have. Raises ModelLoadError.
+    """
     where = f"model.class_names_file: {path}"
     try:
         text = path.read_text(encoding="utf-8")

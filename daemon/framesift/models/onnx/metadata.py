@@ -19,7 +19,8 @@ _MOST_KEYPOINTS = 1000
 class Metadata:
     """task, head: in Ultralytics' words. names: the text of the class names. size: height and width in pixels.
     stride: in pixels; the input's sides are multiples of it. keypoint_shape: how many keypoints an object has, and how
-    many numbers each (2: x, y; 3: and a confidence). keypoint_names: by class id, or one list for all classes."""
+    many numbers each (2: x, y; 3: and a confidence). keypoint_names: by class id, or one list for all classes.
+    """
 
     task: str | None = None
     head: str | None = None

@@ -18,7 +18,8 @@ GREY = 114  # the bars that detectors see in training
 @dataclass(frozen=True, slots=True)
 class PreparedPicture:
     """tensor: float or uint8, shape (1, 3, height, width) or (1, height, width, 3). A point of the network's input lies
-    in the picture, per axis, at (point - offset) x scale."""
+    in the picture, per axis, at (point - offset) x scale.
+    """
 
     tensor: NDArray[Any]
     offset_x: float
