@@ -32,7 +32,7 @@ class Watch:
             self.bugs.append(error)
             self._over.set()
 
-        self.rounds = PeriodicTask("watch", look, clock, failed=failed)
+        self.rounds = PeriodicTask("watch", look, clock, on_failure=failed)
 
     def run(self) -> list[float]:
         self.rounds.start()
@@ -62,7 +62,7 @@ def test_woken_it_looks_when_the_least_rest_is_over_and_unwoken_when_the_whole_i
 
 def test_it_can_be_stopped_before_it_began_and_within_a_look() -> None:
     watch = Watch(during=lambda _: watch.rounds.wake())
-    assert watch.rounds.loop.idle_s() == 0.0
+    assert watch.rounds.idle_s() == 0.0
     assert watch.rounds.stop(0.0)
     assert watch.rounds.is_stopping
     looking, going_on = threading.Event(), threading.Event()
@@ -72,7 +72,7 @@ def test_it_can_be_stopped_before_it_began_and_within_a_look() -> None:
         assert going_on.wait(30.0)
         return NextRun(1e9, min_s=1e9)
 
-    rounds = PeriodicTask("slow", slow, ManualClock(), failed=watch.bugs.append)
+    rounds = PeriodicTask("slow", slow, ManualClock(), on_failure=watch.bugs.append)
     rounds.start()
     assert looking.wait(30.0)
     assert not rounds.stop(0.0)
@@ -85,4 +85,4 @@ def test_a_bug_ends_it_loudly() -> None:
     watch = Watch(NextRun(1.0), during=lambda look: [][look] if look > 1 else None)
     assert watch.run() == [0.0, 1.0]
     assert [type(bug) for bug in watch.bugs] == [IndexError]
-    assert watch.rounds.loop.idle_s() == 0.0
+    assert watch.rounds.idle_s() == 0.0

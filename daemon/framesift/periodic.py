@@ -1,7 +1,7 @@
-"""Rounds: a thread that looks at something, rests for as long as that look says, and looks again.
+"""PeriodicTask: runs a function in a background thread, again and again.
 
-It looks at once when it starts. Woken, it looks earlier than it would have, but not before the least rest is over. A
-bug in a look ends the thread and is told: none dies in silence.
+The function returns when its next run is due. It runs at once when the task starts. `wake()` runs it earlier, but not
+before the minimum pause that the function asked for. An unexpected error ends the thread, and is reported.
 """
 
 from __future__ import annotations
@@ -15,67 +15,79 @@ from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredTh
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
-    """How long until the next look. least_s: how long even if it is woken."""
+    """When to run again: in `in_s` seconds, or when woken, but then not before `min_s` seconds have passed."""
 
     in_s: float
     min_s: float = 0.0
 
 
 class PeriodicTask:
-    """look: one round. failed: told of a bug. pulse: the clock for whatever a round does, so that the watchdog sees it
-    move.
-    """
+    """A component: see service/components.py. `wake` and `is_stopping` may be used by any thread."""
 
     def __init__(
-        self, name: str, run: Callable[[], NextRun], clock: Clock, *, failed: Callable[[BaseException], None]
+        self, name: str, run: Callable[[], NextRun], clock: Clock, *, on_failure: Callable[[BaseException], None]
     ) -> None:
-        self.pulse = HeartbeatClock(clock)
-        self._look = run
-        self._clock = clock
-        self._failed = failed
+        """run: one run. on_failure: called, by the task's thread, with an unexpected error that ended the thread."""
+        self.name = name
+        # The clock for whatever a run does, so that the watchdog sees that the thread moves.
+        self.heartbeat = HeartbeatClock(clock)
+        self._run_once = run
+        self._wait_clock = clock
+        self._on_failure = on_failure
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._looked = threading.Event()
+        self._first_run_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.loop = MonitoredThread(name, self._thread, self.pulse)
+        self.monitored = MonitoredThread(name, self._thread, self.heartbeat)
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """See Component."""
+        return (self.monitored,)
 
     def start(self) -> None:
+        """Start the thread, which runs the function at once."""
         self._thread.start()
 
     def wait_for_first_run(self, within_s: float) -> bool:
-        """Whether it was taken."""
-        return self._clock.wait(self._looked, within_s)
+        """Wait until the first run is over, at most so long; return whether it is."""
+        return self._wait_clock.wait(self._first_run_over, within_s)
 
     def wake(self) -> None:
-        """There is something to look at."""
+        """Run the function soon, as something changed."""
         self._wake.set()
 
     @property
     def is_stopping(self) -> bool:
+        """Whether `stop` was called: a long run should end."""
         return self._stop.is_set()
 
     def stop(self, within_s: float) -> bool:
-        """Tells whether the thread has ended, or never began."""
+        """End the thread after its present run; return whether it has ended in time, or was never started."""
         self._stop.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(within_s)
         return not self._thread.is_alive()
 
+    def idle_s(self) -> float:
+        """Return the seconds since the thread last moved; 0 if it doesn't run."""
+        return self.monitored.idle_s()
+
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 self._wake.clear()
-                rest = self._look()
-                self._looked.set()
-                self._take(rest)
+                next_run = self._run_once()
+                self._first_run_over.set()
+                self._wait_for(next_run)
         except BaseException as error:  # noqa: BLE001  # whatever it is: the service ends the process
-            self._failed(error)
+            self._on_failure(error)
 
-    def _take(self, rest: NextRun) -> None:
-        began_s = self.pulse.monotonic()
-        until_s = began_s + rest.in_s
-        while not self._stop.is_set() and (left_s := until_s - self.pulse.monotonic()) > 0:
-            if self.pulse.wait(self._wake, min(left_s, MAX_WAIT_S)):
+    def _wait_for(self, next_run: NextRun) -> None:
+        began_s = self.heartbeat.monotonic()
+        until_s = began_s + next_run.in_s
+        while not self._stop.is_set() and (left_s := until_s - self.heartbeat.monotonic()) > 0:
+            if self.heartbeat.wait(self._wake, min(left_s, MAX_WAIT_S)):
                 self._wake.clear()
-                until_s = min(until_s, began_s + rest.min_s)
+                until_s = min(until_s, began_s + next_run.min_s)

@@ -297,9 +297,9 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     for looks in (1, 2):
         for _ in range(2):
-            until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
+            until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.idle_s() == 0.0)
             desk.clock.advance(20.0)
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == looks
         desk.clock.advance(20.0)
 
@@ -339,7 +339,7 @@ def test_it_does_not_hurry_a_platform_that_asked_for_time(desk: Desk) -> None:
     until(lambda: desk.clock.waiting() == 1)
     desk.watcher.task.wake()
     for _ in range(2):
-        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.loop.idle_s() == 0.0)
+        until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == 1
         desk.clock.advance(15.0)
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 2)

@@ -299,7 +299,7 @@ def _deliver(spool: Spool, clock: ManualClock, out: Survival) -> _Sink:
     sink, failures = _Sink(clock), list[BaseException]()
     chance = random.Random(1)
     uploader = Uploader(
-        spool, sink, workers=1, sink_limits=SINK_LIMITS, clock=clock, rng=chance, failed=failures.append
+        spool, sink, workers=1, sink_limits=SINK_LIMITS, clock=clock, rng=chance, on_failure=failures.append
     )
     uploader.start()
     while not failures and not uploader.is_drained() and clock.monotonic() - sink.last_s < 7200.0:

@@ -167,7 +167,7 @@ class RunningListener:
         return tuple(self.spool.claim(1000).items)
 
     def count(self, outcome: str) -> int:
-        return self.telemetry.report().doors.get(outcome, 0)
+        return self.telemetry.report().listeners.get(outcome, 0)
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Looks a hundred times a second whether the condition holds."""

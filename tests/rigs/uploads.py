@@ -135,12 +135,17 @@ class RunningUploader:
             sink_limits=limits,
             clock=clock,
             rng=random.Random(1),
-            failed=lambda error: self._tell(self.failures, error),
-            attempted=lambda attempt: self._tell(self.attempts, attempt),
-            paused=lambda why: self._tell(self.pauses, why),
+            observer=self,
+            on_failure=lambda error: self._tell(self.failures, error),
         )
 
-    def _tell(self, told: list[T], what: T) -> None:
+    def delivery_attempted(self, attempt: DeliveryAttempt, /) -> None:
+        self._tell(self.attempts, attempt)
+
+    def sink_changed(self, problem: SinkProblem | None, /) -> None:
+        self._tell(self.pauses, problem)
+
+    def _tell(self, told: list, what: object) -> None:
         with self._changed:
             told.append(what)
             self._changed.notify_all()

@@ -39,7 +39,7 @@ class House:
         self.out = io.StringIO()
         self.telemetry = Telemetry(self.clock, _Style(), secrets=["geheim"], out=self.out)
         self.failures: list[BaseException] = []
-        self.monitor = LoopMonitor(self.telemetry, self.clock, failed=self.failures.append)
+        self.monitor = LoopMonitor(self.telemetry, self.clock, on_failure=self.failures.append)
 
     def passes(self, seconds: float) -> None:
         """The monitor looks once a second, as ever."""
@@ -85,16 +85,16 @@ def test_a_silent_loop_is_named_with_what_it_waits_for_before_it_counts_as_hung(
         house.passes(6)
         why = "it has not moved for 40 s: it waits for the model"
         assert house.health() == {"loop stream gate": ("degraded", why)}
-        assert house.monitor.hung_loops() == {}
+        assert house.monitor.hung() == {}
         house.passes(9)
-        assert house.lines("loop_silent") == []
+        assert house.lines("thread_hung") == []
         house.passes(1)
         why = "it has not moved for 50 s: it waits for the model"
         assert house.health() == {"loop stream gate": ("failed", why)}
-        assert house.monitor.hung_loops() == {"loop stream gate": why}
+        assert house.monitor.hung() == {"loop stream gate": why}
     house.passes(1)
     assert house.health() == {"loop stream gate": ("ok", "")}
-    assert house.monitor.hung_loops() == {}
+    assert house.monitor.hung() == {}
 
 
 def test_the_stacks_of_all_threads_are_one_line_told_once_and_the_silent_one_leads(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_the_stacks_of_all_threads_are_one_line_told_once_and_the_silent_one_lea
     with house.hanging("stream gate", tmp_path):
         house.passes(200)
     other.set()
-    (line,) = house.lines("loop_silent")
-    assert (line["level"], line["loops"]) == ("error", ["stream gate"])
+    (line,) = house.lines("thread_hung")
+    assert (line["level"], line["threads"]) == ("error", ["stream gate"])
     assert line["why"] == "it has not moved for 50 s: it waits for the model"
     assert line["stacks"][0].startswith("stream gate: ")
     assert " < sleepy.py:6 predict < models/python.py:" in line["stacks"][0]
@@ -127,7 +127,7 @@ def test_a_hundred_threads_are_a_line_that_a_log_can_take() -> None:
     house.monitor.add(*(MonitoredThread(thread.name, thread, HeartbeatClock(house.clock)) for thread in threads[:1]))
     house.passes(60)
     go_on.set()
-    (line,) = house.lines("loop_silent")
+    (line,) = house.lines("thread_hung")
     assert len(json.dumps(line)) < 150_000
     assert "geheim" not in house.out.getvalue()
 
@@ -154,7 +154,7 @@ def test_a_loop_that_moves_has_not_begun_or_has_ended_is_not_missed() -> None:
         house.passes(20)
         mover.monotonic()
     assert house.health() == {}
-    assert house.monitor.hung_loops() == {}
+    assert house.monitor.hung() == {}
 
 
 def test_after_a_standstill_of_the_whole_process_nobody_is_said_to_hang() -> None:
@@ -179,7 +179,7 @@ def test_its_own_thread_finds_the_main_thread_hanging() -> None:
     finally:
         house.monitor.stop()
     assert house.health()["loop main"][0] == "failed"
-    assert len(house.lines("loop_silent")) == 1
+    assert len(house.lines("thread_hung")) == 1
     assert house.failures == []
 
 
@@ -193,7 +193,7 @@ class Style:
     format, level = "json", "info"
 
 clock = SystemClock()
-monitor = LoopMonitor(Telemetry(clock, Style(), out=io.StringIO()), clock, failed=print, silent_after_s=1.0)
+monitor = LoopMonitor(Telemetry(clock, Style(), out=io.StringIO()), clock, on_failure=print, hung_after_s=1.0)
 monitor.start()
 def predict_that_keeps_the_interpreter():
     ctypes.PyDLL(None).sleep(3)  # called without giving the interpreter back

@@ -258,7 +258,7 @@ def test_a_stream_that_cannot_go_on_is_told_and_the_others_finish(tmp_path: Path
     done = framesift(tmp_path, "run")
     assert done.returncode == 1
     assert len(collected(tmp_path)) == 10
-    assert any(json.loads(line)["event"] == "stream_gone" for line in done.stdout.splitlines())
+    assert any(json.loads(line)["event"] == "stream_lost" for line in done.stdout.splitlines())
 
 
 def test_a_user_model_that_always_fails_ends_the_process(tmp_path: Path) -> None:

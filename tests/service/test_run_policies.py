@@ -165,7 +165,7 @@ def test_somebody_elses_images_are_counted_at_the_end(tmp_path: Path, platform: 
     assert framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY).returncode == 0
     (tmp_path / "spool.db").unlink()
     done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY)
-    assert '"delivered": 0, "other_exits": {"duplicate": 10}' in done.stdout
+    assert '"delivered": 0, "other_outcomes": {"duplicate": 10}' in done.stdout
 
 
 def test_what_has_no_project_to_go_to_is_refused_at_the_start(tmp_path: Path, platform: Platform) -> None:

@@ -201,8 +201,8 @@ def test_a_model_that_hangs_is_named_with_its_loop_and_the_stacks_are_logged(tmp
     lines = done.stdout.splitlines()
     assert "EARLY 200" in lines, done.stdout + done.stderr
     assert sum(line.startswith("TOLD 503 ") for line in lines) == 2
-    silent = [json.loads(line) for line in lines if '"event": "loop_silent"' in line]
-    (told,) = (line for line in silent if "stream gate" in line["loops"])
+    silent = [json.loads(line) for line in lines if '"event": "thread_hung"' in line]
+    (told,) = (line for line in silent if "stream gate" in line["threads"])
     (stack,) = (stack for stack in told["stacks"] if stack.startswith("gate: "))
     assert " < hangs.py:5 predict < models/python.py:" in stack
 

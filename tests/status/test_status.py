@@ -44,9 +44,9 @@ class Page:
     def __init__(self, options: dict[str, object], secrets: tuple[str, ...] = ("geheim",)) -> None:
         self.out = io.StringIO()
         self.telemetry = Telemetry(ManualClock(), Style(), secrets=secrets, out=self.out)
-        self.silent: dict[str, str] = {}
+        self.hung: dict[str, str] = {}
         window = StatusSettings.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
-        self.server = StatusServer(window, self.telemetry, silent=lambda: self.silent, spool=Path("spool.db"))
+        self.server = StatusServer(window, self.telemetry, hung=lambda: self.hung, spool=Path("spool.db"))
 
     def ask(self, path: str, method: str = "GET", host: str | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10.0)
@@ -75,7 +75,7 @@ def page(secrets: tuple[str, ...] = ("geheim",), **options: object) -> Iterator[
 def test_alive_means_that_every_loop_moves() -> None:
     with page() as shown:
         assert (shown.ask("/healthz").code, shown.ask("/healthz").body) == (200, "alive\n")
-        shown.silent = {"loop stream gate": "it has not moved for 51 s"}
+        shown.hung = {"loop stream gate": "it has not moved for 51 s"}
         hung = shown.ask("/healthz")
         assert (hung.code, hung.body) == (503, "loop stream gate: it has not moved for 51 s\n")
 
@@ -89,7 +89,7 @@ def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -
         assert (shown.ask("/readyz").code, shown.ask("/readyz").body) == (503, "sink: no such folder\n")
         assert shown.ask("/healthz").code == 200
         shown.telemetry.health.set_ok("sink")
-        shown.silent = {"loop stream gate": "it has not moved for 51 s"}
+        shown.hung = {"loop stream gate": "it has not moved for 51 s"}
         # As the health has it already: said once.
         shown.telemetry.health.set("loop stream gate", Condition.FAILED, "it has not moved for 50 s")
         hung = shown.ask("/readyz")
@@ -211,7 +211,7 @@ def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
 
         shown.server.stop()
         window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-        shown.server = StatusServer(window, shown.telemetry, silent=broken, spool=Path("spool.db"))
+        shown.server = StatusServer(window, shown.telemetry, hung=broken, spool=Path("spool.db"))
         shown.server.start()
         answer = shown.ask("/healthz")
         assert answer.code == 500

@@ -50,19 +50,19 @@ def test_the_limit_is_raised_as_far_as_nobody_has_to_be_asked() -> None:
 
 NOTICED = """
 import resource, socket
-from framesift.telemetry.file_descriptors import lack
+from framesift.telemetry.file_descriptors import shortage
 from framesift.service.systemd import Notifier
 listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 listening.bind("\\0framesift-{number}")
 notifier = Notifier("@framesift-{number}")
-assert lack() is None
+assert shortage() is None
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-assert lack() == "Too many open files"
+assert shortage() == "Too many open files"
 assert notifier.watchdog()
 assert listening.recv(100) == b"WATCHDOG=1"
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-assert lack() is None
+assert shortage() is None
 """
 
 
@@ -75,8 +75,8 @@ import resource, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
-from rigs.spools import Told, accepted, make_spool, put
-clock, told = ManualClock(), Told()
+from rigs.spools import RecordedReports, accepted, make_spool, put
+clock, told = ManualClock(), RecordedReports()
 spool = make_spool(Path({folder!r}), clock, max_bytes=4 * 2**20, report=told)
 spool.open()
 for number in range(20):  # the later ones take the pages of those that they drive out
@@ -101,8 +101,8 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import SpoolBroken
-from rigs.spools import Told, accepted, make_spool, put
-clock, told = ManualClock(), Told()
+from rigs.spools import RecordedReports, accepted, make_spool, put
+clock, told = ManualClock(), RecordedReports()
 spool = make_spool(Path({folder!r}), clock, report=told)
 spool.open()
 ids = [accepted(put(spool, clock))]
@@ -130,7 +130,7 @@ for _ in range(400):
         break
     threading.Event().wait(0.02)
 ids.append(accepted(put(spool, clock)))
-assert sorted(row.id for row in spool.items()) == sorted(ids)
+assert sorted(row.id for row in spool.list_rows()) == sorted(ids)
 assert told.names() == ["spool_failed", "spool_recovered"], told.events
 spool.close()
 """
@@ -146,7 +146,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import SpoolBroken
-from rigs.spools import Told, make_spool
+from rigs.spools import RecordedReports, make_spool
 from spool.test_damage import filled, pages_of, scribble
 clock, folder = ManualClock(), Path({folder!r})
 ids = filled(folder / "damaged", clock)
@@ -156,7 +156,7 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 begun = 0
 for free in range(14):
     shutil.copytree(folder / "damaged", folder / "again", dirs_exist_ok=True)
-    told = Told()
+    told = RecordedReports()
     spool = make_spool(folder / "again", clock, report=told)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3 + free, hard))
     try:
@@ -168,7 +168,7 @@ for free in range(14):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     spool = make_spool(folder / "again", clock, report=told)
     spool.open()
-    assert sorted(row.id for row in spool.items(limit=1000)) == sorted(ids), free
+    assert sorted(row.id for row in spool.list_rows(limit=1000)) == sorted(ids), free
     spool.close()
     moved = told.names().count("spool_moved_aside")
     assert moved == 1, (free, told.events)
@@ -186,10 +186,10 @@ import resource, sys, threading
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
-from rigs.spools import Told, make_spool
+from rigs.spools import RecordedReports, make_spool
 from spool.test_damage import filled, pages_of, scribble
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-class Lacking(Told):
+class Lacking(RecordedReports):
     def __call__(self, event, fields):
         super().__call__(event, fields)
         if event == "spool_moved_aside":
@@ -211,7 +211,7 @@ for _ in range(400):
     if spool.health.problem is None:
         break
     threading.Event().wait(0.02)
-assert sorted(row.id for row in spool.items(limit=1000)) == sorted(ids)
+assert sorted(row.id for row in spool.list_rows(limit=1000)) == sorted(ids)
 assert told.names() == ["spool_moved_aside", "spool_failed", "spool_recovered"], told.events
 spool.close()
 """
@@ -226,7 +226,7 @@ import random, resource, sys, threading
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from framesift.clock.clock import SystemClock
-from framesift.sinks import Done
+from framesift.sinks import Delivered
 from framesift.upload.uploader import Uploader
 from rigs.spools import accepted, make_spool, put
 rests = threading.Semaphore(0)
@@ -237,24 +237,24 @@ class Clock(SystemClock):
         return super().wait(event, timeout_s)
 class Sink:
     def deliver(self, delivery, *, now_s, within_s):
-        return Done()
+        return Delivered()
 clock = Clock()
 spool = make_spool(Path({folder!r}), clock)
 spool.open()
 ids = [accepted(put(spool, clock)) for _ in range(3)]
-uploader = Uploader(spool, Sink(), workers=1, sink_limits=(), clock=clock, chance=random.Random(1), failed=print)
+uploader = Uploader(spool, Sink(), workers=1, sink_limits=(), clock=clock, rng=random.Random(1), on_failure=print)
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 uploader.start()
 for _ in range(10):  # more often than a datapoint may be tried
     assert rests.acquire(timeout=30.0), "it asks again and again, without a rest"
-    uploader.nudge()
+    uploader.wake()
 assert rests.acquire(timeout=30.0)
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-assert [(row.state.value, row.attempts, row.next_at) for row in spool.items()] == [("ready", 0, None)] * 3
-uploader.nudge()
+assert [(row.state.value, row.attempts, row.next_at) for row in spool.list_rows()] == [("ready", 0, None)] * 3
+uploader.wake()
 assert rests.acquire(timeout=30.0)
-assert uploader.drained()
+assert uploader.is_drained()
 assert uploader.stop(10.0)
 spool.close()
 """
@@ -266,27 +266,27 @@ def test_pictures_that_can_not_be_opened_wait_and_are_delivered(tmp_path: Path) 
 
 RECEIVED = """
 import resource
-from framesift.streams.channel import Channel, Memory, NoDescriptor, Ready, Slots
-slots, fd = Slots.create(48, 64, 3)
-ours, theirs = map(Channel, Channel.pair())
+from framesift.streams.channel import Channel, NoDescriptorForMemory, PictureSlots, ReaderStarted, SharedMemory
+slots, fd = PictureSlots.create(48, 64, 3)
+ours, theirs = map(Channel, Channel.socket_pair())
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-theirs.send(Memory(1, 48, 64, 3, fd))
+theirs.send(SharedMemory(1, 48, 64, 3, fd))
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 try:
     ours.receive(1.0)
     raise AssertionError("memory out of nothing")
-except NoDescriptor:
+except NoDescriptorForMemory:
     pass
-theirs.send(Ready())
-assert ours.receive(1.0) == Ready()
+theirs.send(ReaderStarted())
+assert ours.receive(1.0) == ReaderStarted()
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-theirs.send(Memory(1, 48, 64, 3, fd))
+theirs.send(SharedMemory(1, 48, 64, 3, fd))
 memory = ours.receive(1.0)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 try:
-    Slots.attach(memory)
+    PictureSlots.attach(memory)
     raise AssertionError("mapped without a descriptor")
-except NoDescriptor:
+except NoDescriptorForMemory:
     pass
 """
 

@@ -86,7 +86,7 @@ def test_lines_wait_in_their_order_for_a_reader_that_stalls(pipe: Pipe) -> None:
 
 
 def test_where_too_many_wait_the_oldest_of_the_lowest_level_go_first(pipe: Pipe) -> None:
-    queue = LineQueue(pipe.out, most_lines=4)
+    queue = LineQueue(pipe.out, max_lines=4)
     waiting(queue, "first")
     for level in ("warning", "info", "debug", "error", "info", "debug", "warning"):
         queue.put(level, f"{level} {queue._next}")
@@ -100,7 +100,7 @@ def test_where_too_many_wait_the_oldest_of_the_lowest_level_go_first(pipe: Pipe)
 
 
 def test_what_waits_is_bounded_in_bytes_too(pipe: Pipe) -> None:
-    queue = LineQueue(pipe.out, most_bytes=1000)
+    queue = LineQueue(pipe.out, max_bytes=1000)
     waiting(queue, "first")
     for number in range(5):
         queue.put("info", str(number) * 299)
@@ -135,7 +135,7 @@ def test_a_reader_that_is_gone_costs_its_lines_and_nothing_else() -> None:
 
 
 def test_the_log_says_that_it_was_not_read_and_what_it_lost(pipe: Pipe) -> None:
-    queue = LineQueue(pipe.out, most_lines=20)
+    queue = LineQueue(pipe.out, max_lines=20)
     waiting(queue, "first")
     telemetry = Telemetry(ManualClock(), SimpleNamespace(format="json", level="info"), out=queue)
     for number in range(25):

@@ -22,7 +22,7 @@ COMMON = PolicyReport(
     strategies=("night", "some"),
     left_out=('sampling_strategies[2] ("x"): type "weird" is not known', "x: the key is not known"),
     notes=("a note",),
-    trouble="the platform did not answer",
+    problem="the platform did not answer",
 )
 OWN = replace(COMMON, name="yard.json-3fa9c1", source="/etc/yard.json", streams=("yard",), fetched_at_s=None)
 WAITING = replace(COMMON, name="late-aaaaaa", hash=None, enabled=False, fetched_at_s=None, left_out=(), strategies=())
@@ -73,12 +73,12 @@ def test_what_others_wrote_shows_no_secret() -> None:
         strategies=("geheim1",),
         left_out=("key geheim1",),
         notes=("geheim1!",),
-        trouble="why geheim1",
+        problem="why geheim1",
     )
-    made = telemetry(loud, replace(loud, trouble=None), secrets=("geheim1",))
+    made = telemetry(loud, replace(loud, problem=None), secrets=("geheim1",))
     assert "geheim1" not in str(asdict(made.report()))
     assert b"geheim1" not in made.metrics_text()
-    assert made.report().policies[1].trouble is None
+    assert made.report().policies[1].problem is None
 
 
 def test_metrics_tell_what_was_left_out_and_since_when_nobody_was_heard() -> None:

@@ -281,7 +281,7 @@ def test_lines_are_json_unless_the_output_is_a_terminal() -> None:
         "import sys; from types import SimpleNamespace; from framesift.clock.clock import SystemClock\n"
         "from framesift.telemetry import Telemetry\n"
         "style = SimpleNamespace(format='auto', level='info')\n"
-        "Telemetry(SystemClock(), style).event('hello', stream='gate')\n"
+        "Telemetry(SystemClock(), style).info('hello', stream='gate')\n"
     )
     with os.fdopen(first, "rb", buffering=0) as terminal:
         subprocess.run([sys.executable, "-c", program], stdout=second, check=True, timeout=60)
@@ -356,7 +356,7 @@ def test_a_snapshot_sums_over_the_streams_and_shows_each() -> None:
     assert (told.skipped, told.refused) == ({"busy": 4}, {"no_match": 1, "limit": 1})
     assert (told.matched, told.accepted, told.attempts) == ({"night": 1}, {"night": 1}, {"done": 1})
     assert (told.model.count, told.model.mean_s, told.delivery.total_s) == (2, 0.5, 0.5)
-    assert told.exits == {"delivered": 7, "evicted": 1}
+    assert told.outcomes == {"delivered": 7, "evicted": 1}
     assert told.queue == SpoolNumbers(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1})
     assert [(s.stream, s.up, s.frames_read, s.skipped) for s in told.streams] == [
         ("gate", True, 5, {"busy": 3}),
@@ -368,7 +368,7 @@ def test_a_snapshot_sums_over_the_streams_and_shows_each() -> None:
 
 def test_a_snapshot_of_nothing_is_all_zeros() -> None:
     told = Rig().telemetry.report()
-    assert (told.frames_read, told.refused, told.exits, told.queue, told.streams) == (0, {}, {}, None, ())
+    assert (told.frames_read, told.refused, told.outcomes, told.queue, told.streams) == (0, {}, {}, None, ())
     assert told.model.mean_s == 0.0
 
 
@@ -410,7 +410,7 @@ def test_a_spool_that_can_not_be_asked_takes_no_other_number_away() -> None:
 
     rig.telemetry.set_spool_source(broken)
     assert rig.telemetry.report().queue is None
-    assert rig.telemetry.report().exits == {}
+    assert rig.telemetry.report().outcomes == {}
     shown = rig.telemetry.metrics_text()
     assert b'framesift_frames_read_total{stream="gate"} 5.0' in shown
     assert b"framesift_spool_bytes" not in shown

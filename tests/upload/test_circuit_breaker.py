@@ -12,10 +12,10 @@ from framesift.upload.circuit_breaker import (
     REFUSALS_TO_OPEN,
     REFUSED_PAUSE_S,
     REMEMBERED_ITEMS,
+    RETRY_SCHEDULE,
     BreakerDecision,
     SinkCircuitBreaker,
     SinkSignal,
-    backoff_s,
 )
 
 GOOD, ITEM, REFUSED, UNSURE, SINK = (
@@ -331,7 +331,7 @@ def test_a_sink_that_refuses_everything_and_then_is_away_is_said_to_be_away(desk
 @pytest.mark.parametrize("failures", [1, 2, 5, 8, 9, 50, 5000])
 def test_pauses_grow_to_five_minutes_and_are_spread(failures: int) -> None:
     chance = random.Random(3)
-    pauses = [backoff_s(failures, chance) for _ in range(300)]
+    pauses = [RETRY_SCHEDULE.pause_s(failures, chance) for _ in range(300)]
     longest_s = min(300.0, 2.0**failures) if failures < 100 else 300.0
 
     assert min(pauses) >= 1.0

@@ -22,7 +22,7 @@ from framesift.clock.moment import Moment
 from framesift.limits import Limit, Window, window_start
 from framesift.sinks import Delivered, Delivery, DeliveryResult, Duplicate, FailureScope, Registered, RetryLater
 from framesift.spool import FinalOutcome, Spool, State
-from framesift.upload.uploader import SinkProblem, Uploader
+from framesift.upload.uploader import DeliveryAttempt, SinkProblem, Uploader
 from rigs.uploads import RecordingSink, RunningUploader, name, open_spool, outcomes, put, running, until
 
 
@@ -406,7 +406,7 @@ def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: 
         return Delivered()
 
     with running(spool, RecordingSink(clock, answer), clock) as rig:
-        (worker,) = rig.uploader.loops
+        (worker,) = rig.uploader.threads
         for _ in range(5):
             until(lambda: clock.waiting() == 1 and worker.idle_s() == 0.0)
             clock.advance(20.0)
@@ -430,9 +430,8 @@ def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, de
     spool = open_spool(tmp_path, clock)
     put(spool, range(40), clock.now())
     spool.close()
-    child = subprocess.Popen(
-        [sys.executable, __file__, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
-    )
+    program = [sys.executable, "-m", "upload.test_uploader", str(tmp_path)]
+    child = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
     assert child.stdout is not None
     for _ in range(delivered):
         assert child.stdout.readline()
@@ -495,11 +494,19 @@ def _deliver_until_killed(folder: Path) -> None:
         sink_limits=(),
         clock=clock,
         rng=random.Random(),
-        failed=lambda error: _say(repr(error)),
-        attempted=lambda attempt: _say(attempt.item.id),
+        observer=_Printer(),
+        on_failure=lambda error: _say(repr(error)),
     )
     uploader.start()
     threading.Event().wait()
+
+
+class _Printer:
+    def delivery_attempted(self, attempt: DeliveryAttempt, /) -> None:
+        _say(attempt.item.id)
+
+    def sink_changed(self, problem: SinkProblem | None, /) -> None:
+        """Nothing to print."""
 
 
 def _say(line: str) -> None:

@@ -255,5 +255,5 @@ def _table(snapshot: StatusReport) -> Table:
     table.add_row("accepted", str(snapshot.frames_accepted))
     for strategy, count in snapshot.accepted.items():
         table.add_row(f"  charged: {strategy}", str(count))
-    table.add_row("delivered", str(snapshot.exits.get("delivered", 0)))
+    table.add_row("delivered", str(snapshot.outcomes.get("delivered", 0)))
     return table

@@ -83,8 +83,8 @@ class BatchWatcher:
     ) -> None:
         self._platform = platform
         self._counts = counts
-        self.task = PeriodicTask("batches", self._round, clock, failed=on_failure)
-        self._clock = self.task.pulse
+        self.task = PeriodicTask("batches", self._round, clock, on_failure=on_failure)
+        self._clock = self.task.heartbeat
         self._wanted = watched
         self._report = on_problem
         self._own_workspace: str | None = None

@@ -103,8 +103,8 @@ class Reconciler:
         self.usage_at_s: float | None = None
         self._fleet = fleet
         self._spool = spool
-        self.task = PeriodicTask("credits", self._round, clock, failed=on_failure)
-        self._clock = self.task.pulse
+        self.task = PeriodicTask("credits", self._round, clock, on_failure=on_failure)
+        self._clock = self.task.heartbeat
         self._late_s = max_pending_s
         self._projects = projects
         self._accounts = accounts

@@ -101,7 +101,7 @@ class SharedLimits:
         crediting.task.start()
         exit_stack.callback(lambda: crediting.task.stop(min(left_s(), STOP_TIMEOUT_S)))
         crediting.task.wait_for_first_run(FIRST_RUN_TIMEOUT_S)
-        return crediting.task.loop
+        return crediting.task.monitored
 
     def batch_counts(self, spool: Spool) -> DeviceBatchCounts | FleetBatchCounts:
         """Who counts what lies in the labelling batches."""

@@ -96,8 +96,8 @@ class Policies:
         """
         self._folder = folder
         self._platform = platform
-        self._rounds = PeriodicTask("policies", lambda: NextRun(self.refresh_due()), clock, failed=on_failure)
-        self._clock = self._rounds.pulse
+        self._rounds = PeriodicTask("policies", lambda: NextRun(self.refresh_due()), clock, on_failure=on_failure)
+        self._clock = self._rounds.heartbeat
         self._chance = chance
         self._enabled = enabled
         self._told = on_event
@@ -250,7 +250,7 @@ class Policies:
     @property
     def loop(self) -> MonitoredThread:
         """The thread that refreshes, for the watchdog; it never begins where every policy is a file."""
-        return self._rounds.loop
+        return self._rounds.monitored
 
     def reload(self) -> None:
         """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it

@@ -1,4 +1,4 @@
-"""Online: the connections that the settings ask for. Opening one talks to nobody yet."""
+"""Connections: the HTTP client and the platform client that the settings ask for. Opening them sends nothing yet."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from framesift.settings import AccountSettings, NetworkSettings
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """web: for any address. platform: None where there is no key for it."""
+    """http: for any address. platform: None without an API key."""
 
     http: HttpClient
     platform: RoboflowClient | None
 
     def close(self) -> None:
+        """Close all idle connections."""
         self.http.close()
 
 
 def open_connections(account: AccountSettings, network: NetworkSettings) -> Connections:
-    web = HttpClient(ca_file=network.ca_file, proxy=network.proxy_address)
+    """Return the clients for these settings. Nothing is sent before they are used."""
+    http = HttpClient(ca_file=network.ca_file, proxy=network.proxy_address)
     if account.api_key is None:
-        return Connections(web, None)
+        return Connections(http, None)
     key = account.api_key.get_secret_value()
-    return Connections(web, RoboflowClient(web, api_key=key, api_url=account.api_url, gateway=account.gateway))
+    return Connections(http, RoboflowClient(http, api_key=key, api_url=account.api_url, gateway=account.gateway))

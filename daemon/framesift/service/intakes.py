@@ -1,4 +1,4 @@
-"""Intakes: what every frame of this machine has in common, wherever it comes in."""
+"""Intakes: creates the intake of each stream, with what all frames of this device have in common."""
 
 from __future__ import annotations
 
@@ -22,74 +22,85 @@ if TYPE_CHECKING:
 
 
 class Intakes:
-    """accepted: called after each frame that is in the spool, from any thread. fleet: who shares the limits, None for
-    nobody.
-    """
+    """Thread-safe. Also a `ModelPolicies` for the listeners: see there, and PolicySubscriptions."""
 
     def __init__(
         self,
         settings: Settings,
-        steering: PolicySubscriptions,
+        subscriptions: PolicySubscriptions,
         spool: Spool,
         telemetry: Telemetry,
         accepted: Callable[[], None],
-        fleet: SharedLedgers | None = None,
+        ledgers: SharedLedgers | None = None,
     ) -> None:
+        """spool: must be open. ledgers: of the limits that devices share; None where this device counts for itself.
+
+        accepted: called after each frame that was accepted into the spool, from any thread.
+        """
         self._settings = settings
-        self._steering = steering
+        self._subscriptions = subscriptions
         self._spool = spool
         self._telemetry = telemetry
         self._accepted = accepted
-        self._fleet = fleet
-        self._classes = _classes(spool)
+        self._ledgers = ledgers
+        self._classes = _read_accepted_classes(spool)
 
-    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: ProjectPair | None = None) -> Intake:
-        """A stream's intake, which follows the stream's policy, or that of a pairing that was met. tags: the stream's
-        own. From any thread.
+    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pair: ProjectPair | None = None) -> Intake:
+        """Return a stream's intake, which follows the stream's policy, or that of a project pair.
+
+        tags: the stream's own. clock: of the thread that will use the intake.
         """
         settings = self._settings
-        subject = stream if pairing is None else pairing
+        subject = stream if pair is None else pair
+        origin = CollectionOrigin(
+            settings.device,
+            settings.tags,
+            tags,
+            settings.seed,
+            settings.project_of(stream) if pair is None else pair.project,
+            self._subscriptions.policies.scope_of(subject),
+        )
         intake = Intake(
             stream,
-            CollectionOrigin(
-                settings.device,
-                settings.tags,
-                tags,
-                settings.seed,
-                settings.project_of(stream) if pairing is None else pairing.project,
-                self._steering.policies.scope_of(subject),
-            ),
+            origin,
             policy=NO_POLICY_YET,
             accepted_classes=self._classes,
             spool=self._spool,
             telemetry=self._telemetry,
             clock=clock,
             on_accepted=self._accepted,
-            fleet=self._fleet,
+            fleet=self._ledgers,
         )
-        self._steering.subscribe(subject, intake.set_policy)
+        self._subscriptions.subscribe(subject, intake.set_policy)
         return intake
 
     @property
-    def by_model(self) -> bool:
+    def has_project_policies(self) -> bool:
         """See Policies."""
-        return self._steering.policies.has_project_policies
+        return self._subscriptions.policies.has_project_policies
 
-    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> ProjectPair | NoPolicyReason | None:
-        """See Steering."""
-        return self._steering.pairing_of(stream, model_id, dataset)
+    def project_pair_of(self, stream: str, model_id: str, dataset: str | None) -> ProjectPair | NoPolicyReason | None:
+        """See PolicySubscriptions."""
+        return self._subscriptions.project_pair_of(stream, model_id, dataset)
+
+    @property
+    def by_model(self) -> bool:
+        """The same as `has_project_policies`."""
+        return self.has_project_policies
+
+    pairing_of = project_pair_of
 
     def accepts_labels(self, stream: str) -> bool:
-        """See Steering."""
-        return self._steering.accepts_labels(stream)
+        """See PolicySubscriptions."""
+        return self._subscriptions.accepts_labels(stream)
 
     def task_of(self, project: str, within_s: float) -> Task | None:
-        """See Steering."""
-        return self._steering.task_of(project, within_s)
+        """See PolicySubscriptions."""
+        return self._subscriptions.task_of(project, within_s)
 
 
-def _classes(spool: Spool) -> AcceptedClasses:
+def _read_accepted_classes(spool: Spool) -> AcceptedClasses:
     try:
         return AcceptedClasses(spool.class_counts())
-    except SpoolBroken:  # a disk that is full or read-only at the start: counted from nothing until the next start
+    except SpoolBroken:  # a disk that is full or read-only now: counted from zero until the next start
         return AcceptedClasses({})

@@ -1,4 +1,4 @@
-"""Steering: which policy each stream follows, from its first one on, and what the operator is told of it."""
+"""PolicySubscriptions: gives each stream its current policy, replaces it when it changes, and reports problems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
-from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import WatchedBatch
 from framesift.limits import AccountLimit, Limit, Quota, Window
@@ -24,106 +23,96 @@ from framesift.policy import (
 )
 from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Task
-from framesift.roboflow import PlatformError, ProjectTypes, task_of_project_type
 from framesift.sampling.candidates import batch_key, batch_name_at
 from framesift.service.connections import Connections
-from framesift.settings import Settings
+from framesift.service.project_tasks import ProjectTasks
+from framesift.service.run_context import RunContext
 from framesift.strategies import class_name_problems, strategy_problems
-from framesift.telemetry import Condition, PolicyReport, Telemetry
+from framesift.telemetry import Condition, PolicyReport
 
-# Where a policy is to be fetched, the start waits so long for it before it takes the one on the disk.
+# The start waits so long for policies that have to be fetched, before it uses those on the disk.
 LOAD_WITHIN_S = 4.0
-# While the platform doesn't say what a project is for, nobody asks for so long.
-PROJECT_TYPES_RETRY_S = 30.0
 _ASK_TYPE_WITHIN_S = 2.0
-# What a stream has while its policy was never heard of: it waits for one.
 
 
 class PolicySubscriptions:
-    """`told` is called from the thread that refreshes the policies, everything else from the service's own."""
+    """Thread-safe, but for `load` and `reload`, which belong to the main thread."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        model: Model | None,
-        online: Connections,
-        limits: LocalLimits,
-        telemetry: Telemetry,
-        clock: Clock,
-        failed: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, run: RunContext, model: Model | None, connections: Connections, limits: LocalLimits) -> None:
+        """limits: gets the time zone of the policies.
+
+        Raises ConfigError if a policy has to be fetched from the platform and there is no API key.
+        """
+        settings = run.settings
         self._settings = settings
         self._model = model
         self._limits = limits
-        self._telemetry = telemetry
-        self._clock = clock
-        self._followers: list[tuple[str | ProjectPair, Callable[[Policy], None]]] = []
-        self._types = None if online.platform is None else ProjectTypes(online.platform)
-        self._types_from_s = 0.0  # when the platform may be asked for them
-        self._changed: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()  # of who follows: nobody misses a policy that comes while he begins
+        self._telemetry = run.telemetry
+        self._clock = run.clock
+        self._subscribers: list[tuple[str | ProjectPair, Callable[[Policy], None]]] = []
+        self._tasks = ProjectTasks(connections.platform, run.clock, enabled=settings.enabled)
+        self._on_change: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()  # of the subscribers: nobody misses a policy that arrives while it subscribes
         self.policies = Policies(
             settings.policy,
             {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
-            platform=online.platform,
-            web=online.http,
+            platform=connections.platform,
+            web=connections.http,
             folder=settings.spool.path.parent,
-            clock=clock,
-            chance=random.Random(),  # only spreads the questions of a fleet
+            clock=run.clock,
+            chance=random.Random(),  # only spreads the requests of many devices
             enabled=settings.enabled,
             task=None if model is None else model.task,
-            on_event=self._told,
-            on_failure=failed,
-            # What comes in at doors has names of its own, whatever the local model lacks.
+            on_event=self._apply,
+            on_failure=run.on_failure,
+            # What listeners receive has class names of its own, whatever the local model lacks.
             problems_of=lambda policy: (
-                () if settings.listeners else class_name_problems(policy.sampling_strategies, self._unnamed)
+                () if settings.doors else class_name_problems(policy.sampling_strategies, self._class_names_advice)
             ),
         )
 
     def load(self) -> None:
-        """The policies, as far as they can be had now. Raises ConfigError."""
+        """Load the policies that can be had now. Raises ConfigError for a policy file that is wrong."""
         self.policies.load_initial(LOAD_WITHIN_S)
-        self._take_zone()
-        for held in self.policies.statuses():
-            if held.current is not None:
-                self._tell_problems(held.current, held.project_pair)
-        self._refuse_homeless()
+        self._apply_time_zone()
+        for status in self.policies.statuses():
+            if status.current is not None:
+                self._report_problems(status.current, status.project_pair)
+        self._check_projects()
 
     @property
     def enabled(self) -> bool:
-        """Whether any stream is collected from, as far as is known."""
-        return any(held.current is not None and held.current.policy.enabled for held in self.policies.statuses())
+        """Whether any stream is collected from, as far as is known now."""
+        return any(s.current is not None and s.current.policy.enabled for s in self.policies.statuses())
 
     def subscribe(self, subject: str | ProjectPair, apply: Callable[[Policy], None]) -> None:
-        """`take` is handed the policy of a stream or a pairing, now if there is one, and each that comes after it. From
-        any thread.
-        """
+        """Call `apply` with the policy of a stream or a project pair: now if there is one, and at every change."""
         with self._lock:
-            self._followers.append((subject, apply))
-            standing = self.policies.current_for(subject)
-            if standing is not None:
-                apply(standing.policy)
+            self._subscribers.append((subject, apply))
+            current = self.policies.current_for(subject)
+            if current is not None:
+                apply(current.policy)
         if isinstance(subject, ProjectPair):
-            self._changed()  # it collects for a project for which nobody may have collected yet
+            self._on_change()  # it collects for a project for which nothing may have been collected yet
 
-    def pairing_of(self, stream: str, model_id: str, dataset: str | None) -> ProjectPair | NoPolicyReason | None:
-        """Whose policy holds for what a client's model has seen, None for that of the stream. dataset: the project that
-        the client wants it to go to, None for the model's own. From any thread; waits for nobody.
+    def project_pair_of(self, stream: str, model_id: str, dataset: str | None) -> ProjectPair | NoPolicyReason | None:
+        """Return whose policy applies to what a client's model has seen; None for the stream's own. Never waits.
 
-        A policy that is one for all is for the project that it or the settings name, and for no other.
+        dataset: the project to which the client wants the picture to go, None for the model's own. A policy that is the
+        same for all is for the project that it or the settings name, and for no other.
         """
         if self.policies.has_project_policies:
             trained_on = model_id.partition("/")[0]
-            pairing = ProjectPair(dataset or trained_on, trained_on)
-            return self.policies.register(pairing) or pairing
+            pair = ProjectPair(dataset or trained_on, trained_on)
+            return self.policies.register(pair) or pair
         if dataset is not None and self._project_of(stream) not in (None, dataset):
             return NoPolicyReason.NONE
         return None
 
     def accepts_labels(self, stream: str) -> bool:
-        """Whether labels of whole pictures suit the project where the stream's pictures go, as far as the platform says
-        so within a moment. From any thread.
+        """Return whether labels of whole pictures suit the project to which a stream's pictures go.
+
+        May wait two seconds for the platform; True if it does not answer.
         """
         project = self._project_of(stream)
         if project is None or not self._settings.sink.uses_platform:
@@ -131,56 +120,43 @@ class PolicySubscriptions:
         return self.task_of(project, _ASK_TYPE_WITHIN_S) in (None, Task.CLASSIFICATION)
 
     def task_of(self, project: str, within_s: float) -> Task | None:
-        """What a project of the platform is for; None where nobody says within the time. From any thread."""
-        now_s = self._clock.monotonic()
-        if self._types is None or not self._settings.enabled or now_s < self._types_from_s:
-            return None
-        try:
-            kind = self._types.get(project, now_s=now_s, within_s=within_s)
-        except PlatformError as trouble:  # nobody else need wait for it soon
-            self._types_from_s = now_s + max(PROJECT_TYPES_RETRY_S, trouble.retry_after_s or 0.0)
-            return None
-        return None if kind is None else task_of_project_type(kind)
+        """Return what a project of the platform is for; None if the platform does not say so within the time."""
+        return self._tasks.task_of(project, within_s)
 
-    def _project_of(self, stream: str) -> str | None:
-        standing = self.policies.current_for(stream)
-        target = None if standing is None else standing.policy.target_project
-        return target or self._settings.project_of(stream)
-
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """changed: called after each change of a policy, from the thread that refreshes them."""
-        self._changed = changed
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Set what is called after every change of a policy, from any thread."""
+        self._on_change = callback
 
     def reload(self) -> None:
-        """Files are read again now, and what lies elsewhere is asked for soon; where one is bad, the old one stays."""
+        """Read policy files again now, and fetch the others soon. A bad one is reported; the old one stays in use."""
         try:
             self.policies.reload()
         except ConfigError as error:
-            self._telemetry.error("reload_refused", reason=str(error))  # another reason is another line
+            self._telemetry.error("reload_refused", reason=str(error))  # each reason is a line of its own
         else:
             self._telemetry.state_changed("reloaded")
 
     def policy_reports(self) -> tuple[PolicyReport, ...]:
-        """Every policy, for those who read the status."""
-        named = [held for held in self.policies.statuses() if held.project_pair is None or held.current is not None]
-        return tuple(map(_told_of, named))
+        """Return the report of every policy, for the status answer."""
+        shown = [s for s in self.policies.statuses() if s.project_pair is None or s.current is not None]
+        return tuple(map(_policy_report, shown))
 
     def watched_batches(self) -> tuple[WatchedBatch, ...]:
-        """The labelling batches that are being filled, as far as a policy bounds them."""
+        """Return the labelling batches that are being filled now and whose size a policy limits."""
         wall_s = self._clock.now().wall_s
-        wanted: dict[WatchedBatch, None] = {}
+        watched: dict[WatchedBatch, None] = {}
         for project, _, policy in self._collecting():
             if project and policy.batching_strategy.max_batch_images is not None:
                 batch = batch_name_at(policy, wall_s)
-                wanted[WatchedBatch(policy.target_workspace, project, batch, batch_key(project, batch))] = None
-        return tuple(wanted)
+                watched[WatchedBatch(policy.target_workspace, project, batch, batch_key(project, batch))] = None
+        return tuple(watched)
 
     def projects(self) -> tuple[str, ...]:
-        """Those whose limits matter here; "" where none is named."""
+        """Return the projects that are collected for; "" for what names no project."""
         return tuple(dict.fromkeys(project for project, _, _ in self._collecting()))
 
     def accounts(self) -> tuple[AccountLimit, ...]:
-        """Every limit of every strategy that collects here."""
+        """Return every limit of every strategy that collects here."""
         found: dict[AccountLimit, None] = {}
         for project, scope, policy in self._collecting():
             for strategy in policy.sampling_strategies:
@@ -189,78 +165,81 @@ class PolicySubscriptions:
                     found[AccountLimit(project, name, Limit(Window(limit.type), limit.value))] = None
         return tuple(found)
 
-    def _collecting(self) -> Iterator[tuple[str, str, Policy]]:
-        """Project, scope and policy of each stream that is collected from, and of each pairing."""
-        for pairing in self.policies.project_pairs():
-            standing = self.policies.current_for(pairing)
-            if standing is not None and standing.policy.enabled:
-                yield (
-                    standing.policy.target_project or pairing.project,
-                    self.policies.scope_of(pairing),
-                    standing.policy,
-                )
-        for stream in self._settings.stream_names:
-            standing = self.policies.current_for(stream)
-            if standing is not None and standing.policy.enabled:
-                project = standing.policy.target_project or self._settings.project_of(stream)
-                yield project or "", self.policies.scope_of(stream), standing.policy
+    def _project_of(self, stream: str) -> str | None:
+        current = self.policies.current_for(stream)
+        target = None if current is None else current.policy.target_project
+        return target or self._settings.project_of(stream)
 
-    def _told(self, told: PolicyEvent) -> None:
-        if told.kind is PolicyEventKind.CHANGED and told.current is not None:
-            policy = told.current.policy
-            self._take_zone()
+    def _collecting(self) -> Iterator[tuple[str, str, Policy]]:
+        """Yield project, scope and policy of each stream and each project pair that is collected from."""
+        for pair in self.policies.project_pairs():
+            current = self.policies.current_for(pair)
+            if current is not None and current.policy.enabled:
+                project = current.policy.target_project or pair.project
+                yield project, self.policies.scope_of(pair), current.policy
+        for stream in self._settings.stream_names:
+            current = self.policies.current_for(stream)
+            if current is not None and current.policy.enabled:
+                yield self._project_of(stream) or "", self.policies.scope_of(stream), current.policy
+
+    def _apply(self, event: PolicyEvent) -> None:
+        """Apply a policy that has changed, and report what happened. Called by the thread that refreshes policies."""
+        if event.kind is PolicyEventKind.CHANGED and event.current is not None:
+            policy = event.current.policy
+            self._apply_time_zone()
             with self._lock:
-                for subject, take in self._followers:
-                    if self._follows(subject, policy):
-                        take(policy)
+                for subject, apply in self._subscribers:
+                    if self._uses(subject, policy):
+                        apply(policy)
             names = [strategy.name for strategy in policy.sampling_strategies]
             self._telemetry.state_changed(
-                "policy", source=told.source, hash=told.current.hash, enabled=policy.enabled, strategies=names
+                "policy", source=event.source, hash=event.current.hash, enabled=policy.enabled, strategies=names
             )
-            self._tell_problems(told.current, told.project_pair)
-            self._changed()
-        if told.kind is PolicyEventKind.NOT_CACHED:
-            self._telemetry.warning("policy_not_kept", source=told.source, why=told.why)
-        elif told.kind in (PolicyEventKind.REJECTED, PolicyEventKind.UNAVAILABLE):
-            self._telemetry.health.set(_component(told), Condition.DEGRADED, told.why)
-        elif told.project_pair is None or all(
-            held.project_pair is None or not held.problem for held in self.policies.statuses()
+            self._report_problems(event.current, event.project_pair)
+            self._on_change()
+        if event.kind is PolicyEventKind.NOT_CACHED:
+            self._telemetry.warning("policy_not_cached", source=event.source, why=event.why)
+        elif event.kind in (PolicyEventKind.REJECTED, PolicyEventKind.UNAVAILABLE):
+            self._telemetry.health.set(_health_name(event), Condition.DEGRADED, event.why)
+        elif event.project_pair is None or all(
+            status.project_pair is None or not status.problem for status in self.policies.statuses()
         ):
-            self._telemetry.health.set_ok(_component(told))
+            self._telemetry.health.set_ok(_health_name(event))
 
-    def _follows(self, subject: str | ProjectPair, policy: Policy) -> bool:
-        standing = self.policies.current_for(subject)
-        return standing is not None and standing.policy is policy
+    def _uses(self, subject: str | ProjectPair, policy: Policy) -> bool:
+        current = self.policies.current_for(subject)
+        return current is not None and current.policy is policy
 
-    def _tell_problems(self, standing: CurrentPolicy, pairing: ProjectPair | None) -> None:
-        """What the policy's source had to say, what was left out of it, and what in it can never match here: of the
-        local model, since of a client's nothing is known.
+    def _report_problems(self, current: CurrentPolicy, pair: ProjectPair | None) -> None:
+        """Log the notes of the source, what was left out, and which strategies can never match the local model.
+
+        Nothing is known about the model of a client (pair), so its strategies are not checked.
         """
         never: tuple[str, ...] = ()
-        if pairing is None and self._model is not None and self._settings.model is not None:
+        if pair is None and self._model is not None and self._settings.model is not None:
             stub = self._settings.model.type == "stub"
-            strategies = standing.policy.sampling_strategies
-            names, unnamed = self._model.class_names, self._unnamed
-            never = tuple(strategy_problems(strategies, self._model.task, names, stub=stub, class_names_advice=unnamed))
-        for reason in (*standing.notes, *standing.left_out, *never):
+            strategies = current.policy.sampling_strategies
+            names, advice = self._model.class_names, self._class_names_advice
+            never = tuple(strategy_problems(strategies, self._model.task, names, stub=stub, class_names_advice=advice))
+        for reason in (*current.notes, *current.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
 
     @property
-    def _unnamed(self) -> str:
+    def _class_names_advice(self) -> str:
         return "" if self._model is None else self._model.notes.class_names_advice
 
-    def _take_zone(self) -> None:
-        # All policies that collect have the same, and it changes once at most: when the first of them arrives. One that
-        # is switched off may say another, or none.
+    def _apply_time_zone(self) -> None:
+        # All policies that collect have the same zone, and it changes once at most: when the first of them arrives. One
+        # that is disabled may name another, or none.
         self._limits.zone = ZoneInfo(self.policies.time_zone)
 
-    def _refuse_homeless(self) -> None:
-        """Raises ConfigError where what is collected would have no project to go to."""
-        if not self._settings.sink.uses_platform:
+    def _check_projects(self) -> None:
+        """Raises ConfigError if what is collected would have no project to go to."""
+        if self._settings.sink.type != "roboflow":
             return
         for stream in self._settings.stream_names:
-            standing = self.policies.current_for(stream)
-            if standing is None or not standing.policy.enabled or standing.policy.target_project is not None:
+            current = self.policies.current_for(stream)
+            if current is None or not current.policy.enabled or current.policy.target_project is not None:
                 continue
             if self._settings.project_of(stream) is None:
                 raise ConfigError(
@@ -269,25 +248,25 @@ class PolicySubscriptions:
                 )
 
 
-def _told_of(held: PolicySourceStatus) -> PolicyReport:
-    standing = held.current
-    policy = NO_POLICY_YET if standing is None else standing.policy
+def _policy_report(status: PolicySourceStatus) -> PolicyReport:
+    current = status.current
+    policy = NO_POLICY_YET if current is None else current.policy
     return PolicyReport(
-        name=held.scope,
-        source=held.source,
-        streams=held.streams,
+        name=status.scope,
+        source=status.source,
+        streams=status.streams,
         enabled=policy.enabled,
-        hash=None if standing is None else standing.hash,
-        fetched_at_s=None if standing is None else standing.fetched_at_s,
-        from_disk=standing is not None and standing.from_disk,
+        hash=None if current is None else current.hash,
+        fetched_at_s=None if current is None else current.fetched_at_s,
+        from_disk=current is not None and current.from_disk,
         strategies=tuple(strategy.name for strategy in policy.sampling_strategies),
-        left_out=() if standing is None else standing.left_out,
-        notes=() if standing is None else standing.notes,
-        trouble=held.problem,
+        left_out=() if current is None else current.left_out,
+        notes=() if current is None else current.notes,
+        problem=status.problem,
     )
 
 
-def _component(told: PolicyEvent) -> str:
-    if told.project_pair is not None:
-        return "policies of models"  # one for all: clients name them
-    return "policy" if not told.streams else f"policy of {', '.join(told.streams)}"
+def _health_name(event: PolicyEvent) -> str:
+    if event.project_pair is not None:
+        return "policies of models"  # one for all, since clients choose the names
+    return "policy" if not event.streams else f"policy of {', '.join(event.streams)}"

@@ -1,4 +1,4 @@
-"""Tell: what the two loops report, as lines, numbers and health."""
+"""Reports: what the components of a run report to the operator, as log lines, metrics and health."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from framesift.telemetry import Condition, SpoolNumbers, StatusReport, Telemetry
 from framesift.telemetry.file_descriptors import shortage
 from framesift.upload.uploader import DeliveryAttempt, SinkProblem
 
-_WORDS = {
+# The label `outcome` of the metric framesift_delivery_attempts, which is stable.
+_OUTCOME_LABELS = {
     Delivered: "done",
     Duplicate: "already_there",
     Registered: "registered",
@@ -23,14 +24,14 @@ _DOWN = (StreamState.LOST, StreamState.FROZEN, StreamState.UNUSABLE)
 
 
 def report_faulty_opencv(telemetry: Telemetry) -> None:
-    """At the start: one line where the OpenCV that streams are read with is known to be faulty."""
-    why = known_fault(cv2.__version__, cv2.getBuildInformation())
-    if why is not None:
-        telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {why}", advice=OPENCV_ADVICE)
+    """Log one line at the start if the installed OpenCV is known to decode some streams wrongly."""
+    fault = known_fault(cv2.__version__, cv2.getBuildInformation())
+    if fault is not None:
+        telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {fault}", advice=OPENCV_ADVICE)
 
 
 def report_stream_event(telemetry: Telemetry, event: StreamEvent) -> None:
-    """A stream changed its state: one line. Its health changes quietly."""
+    """Log a stream's new state, and set its health; the health change needs no line of its own."""
     telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
     name = f"stream {event.stream}"
     if event.state is not StreamState.CONNECTING:
@@ -44,58 +45,69 @@ def report_stream_event(telemetry: Telemetry, event: StreamEvent) -> None:
 
 
 def report_unusable_pictures(telemetry: Telemetry, stream: str, count: int, why: str) -> None:
-    """Pictures in a row could not be used, between good ones or where a source ended."""
+    """Log that `count` pictures in a row could not be used."""
     telemetry.warning("pictures_unusable", stream=stream, count=count, why=why)
 
 
 def report_stream_lost(telemetry: Telemetry, name: str, why: str) -> None:
-    """A stream can't go on."""
-    telemetry.error("stream_gone", stream=name, why=why)
+    """Log that a stream can't continue, and mark it as failed."""
+    telemetry.error("stream_lost", stream=name, why=why)
     telemetry.health.set(f"stream {name}", Condition.FAILED, why, quietly=True)
 
 
-def report_delivery(telemetry: Telemetry, sink: str, attempted: DeliveryAttempt) -> None:
-    """A delivery was tried; what did not arrive is a line."""
-    outcome = attempted.outcome
-    word = _WORDS[type(outcome)]
-    telemetry.record_delivery(word, attempted.took_s)
-    if isinstance(outcome, RetryLater | Rejected):
-        telemetry.warning("not_delivered", sink=sink, reason=word, why=outcome.reason)
+class UploadReports:
+    """An `UploadObserver`: reports deliveries and problems of the sink. Thread-safe."""
+
+    def __init__(self, telemetry: Telemetry, sink_type: str) -> None:
+        """sink_type: as in the settings, for the log."""
+        self._telemetry = telemetry
+        self._sink_type = sink_type
+
+    def delivery_attempted(self, attempt: DeliveryAttempt) -> None:
+        """Count a delivery attempt, and log it if the datapoint did not arrive."""
+        result = attempt.outcome
+        label = _OUTCOME_LABELS[type(result)]
+        self._telemetry.record_delivery(label, attempt.took_s)
+        if isinstance(result, RetryLater | Rejected):
+            self._telemetry.warning("not_delivered", sink=self._sink_type, reason=label, why=result.reason)
+
+    def sink_changed(self, problem: SinkProblem | None) -> None:
+        """Set the sink's health. problem: why nothing gets through; None when deliveries succeed again."""
+        health = self._telemetry.health
+        if problem is None:
+            health.set_ok("sink")
+        elif problem.all_refused:
+            why = (
+                f"it refuses nearly everything, most recently: {problem.why}; nothing is dropped, please check the sink"
+            )
+            health.set("sink", Condition.FAILED, why)
+        else:
+            health.set("sink", Condition.DEGRADED, problem.why)
 
 
-def report_sink_state(telemetry: Telemetry, paused: SinkProblem | None) -> None:
-    """Nothing gets through to the sink, or it does again (None)."""
-    if paused is None:
-        telemetry.health.set_ok("sink")
-    elif paused.all_refused:
-        why = f"it refuses nearly everything, at last: {paused.why}; nothing is given up, a person has to look"
-        telemetry.health.set("sink", Condition.FAILED, why)
-    else:
-        telemetry.health.set("sink", Condition.DEGRADED, paused.why)
-
-
-def report_batches(telemetry: Telemetry, why: str | None) -> None:
-    """Nobody says how full the labelling batches are (why), or somebody does again (None)."""
-    telemetry.health.set("batches", Condition.OK if why is None else Condition.DEGRADED, why or "")
+def report_batches(telemetry: Telemetry, problem: str | None) -> None:
+    """Set the health of "batches". problem: why the fill of labelling batches is unknown; None when it is known."""
+    telemetry.health.set("batches", Condition.OK if problem is None else Condition.DEGRADED, problem or "")
 
 
 def report_file_descriptors(telemetry: Telemetry) -> None:
-    """Whether this process can open anything at this moment."""
-    why = shortage()
-    said = "" if why is None else f"{why}: whatever needs a file or a connection waits until one is closed"
-    telemetry.health.set("descriptors", Condition.OK if why is None else Condition.DEGRADED, said)
+    """Set the health of "descriptors": degraded while this process can't open another file or connection."""
+    problem = shortage()
+    why = "" if problem is None else f"{problem}: opening a file or a connection has to wait until another is closed"
+    telemetry.health.set("descriptors", Condition.OK if problem is None else Condition.DEGRADED, why)
 
 
 def spool_numbers(spool: Spool) -> SpoolNumbers:
-    """The spool's numbers, as rows have them at this moment."""
+    """Return the present numbers of the spool. Raises SpoolBroken."""
     counts = spool.counts()
-    exits = {exit_.value: count for exit_, count in spool.outcome_counts().items()}
-    return SpoolNumbers(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, exits)
+    outcomes = {outcome.value: count for outcome, count in spool.outcome_counts().items()}
+    return SpoolNumbers(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, outcomes)
 
 
-def summary_line(seen: StatusReport, streams: int) -> str:
-    """What a daemon with so many streams says of itself to the service manager."""
-    up = sum(1 for stream in seen.streams if stream.up)
-    waiting = 0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending
-    frames = f"{seen.frames_read} frames seen, {seen.frames_accepted} accepted, {waiting} waiting"
+def summary_line(report: StatusReport, streams: int) -> str:
+    """Return the line for `systemctl status`. streams: how many the settings name."""
+    up = sum(1 for stream in report.streams if stream.up)
+    queue = report.queue
+    waiting = 0 if queue is None else queue.ready + queue.registered + queue.sending
+    frames = f"{report.frames_read} frames seen, {report.frames_accepted} accepted, {waiting} waiting"
     return f"{up} of {streams} streams up; {frames}"

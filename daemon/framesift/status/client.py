@@ -1,10 +1,10 @@
-"""Client: one connection to the status port, from its first byte to its last.
+"""StatusClient: one connection to the status port, from its first byte to its last.
 
-    WAITING ──> ANSWERING ──> SENDING ──> WAITING     a request that is permitted; the next one may follow
-       └────────────────────────> SENDING ──> OVER    a refusal, and whatever else is the last answer
+    WAITING ──> ANSWERING ──> SENDING ──> WAITING     a permitted request; the next one may follow
+       └────────────────────────> SENDING ──> OVER    a refusal, and every other last answer
 
-It belongs to the loop's thread. Who is WAITING or OVER is a stranger: it has shown no request that is permitted, and
-costs us a socket for nothing; whether it may stay is up to its host.
+It belongs to the event loop's thread. While WAITING or OVER a client is unverified: it has no permitted request, and
+uses a socket for nothing. Whether it may stay is decided by its owner.
 """
 
 from __future__ import annotations
@@ -20,54 +20,58 @@ import h11
 
 from framesift.status.pages import StatusAnswer, StatusPages, path_of, text_answer
 
-REQUEST_WITHIN_S = 10.0  # for a stranger's request, and for taking in an answer
+REQUEST_WITHIN_S = 10.0  # for the first request, and for reading an answer
 IDLE_S = 5.0  # for the next request on the same connection
 _ANSWER_WITHIN_S = 30.0
-_LONGEST_HEAD_BYTES = 16 << 10
+_MAX_HEAD_BYTES = 16 << 10
 
 
 class ClientOwner(Protocol):
-    """Who decides how many clients there are."""
+    """Limits the number of clients."""
 
     def set_verified(self, client: StatusClient) -> None:
-        """It has shown a request that is permitted, and is answered."""
+        """The client has sent a permitted request, which is being answered."""
 
     def set_unverified(self, client: StatusClient) -> None:
-        """It is answered; what comes next, nobody knows."""
+        """The client's answer is sent; nobody knows whether another request follows."""
 
     def render(self, client: StatusClient, path: str) -> None:
-        """Makes an answer that takes time, and hands it to the client's `send`."""
+        """Create an answer that takes time, and give it to the client's `send`."""
 
     def remove(self, client: StatusClient, connection: socket.socket) -> None:
-        """It is gone. The connection is still to be closed."""
+        """The client is gone. Its connection is still open, for the owner to close."""
 
 
 class StatusClient:
-    """since_s: when it came, or its last answer was sent. until_s: when it is to be cut, by the loop's time."""
+    """One connection. Its methods are called by the event loop's thread only.
+
+    unverified_since_s: when it connected, or when its last answer was sent. deadline_s: when it is to be closed. Both
+    by the loop's clock.
+    """
 
     def __init__(
-        self, connection: socket.socket, host: ClientOwner, pages: StatusPages, loop: asyncio.AbstractEventLoop
+        self, connection: socket.socket, owner: ClientOwner, pages: StatusPages, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._socket = connection
-        self._host = host
+        self._owner = owner
         self._pages = pages
         self._loop = loop
-        self._http = h11.Connection(h11.SERVER, _LONGEST_HEAD_BYTES)
+        self._http = h11.Connection(h11.SERVER, _MAX_HEAD_BYTES)
         self._method = b""
-        self._is_guest = False
-        self._last = False  # this answer is the last
+        self._is_verified = False
+        self._last = False  # whether this answer is the last
         self._over = False
         self._out = b""
         self.is_closed = False
-        self.since_s = loop.time()
-        self.deadline_s = self.since_s + REQUEST_WITHIN_S
+        self.unverified_since_s = loop.time()
+        self.deadline_s = self.unverified_since_s + REQUEST_WITHIN_S
         connection.setblocking(False)
         loop.add_reader(connection, self.read)
 
     def read(self) -> None:
-        """Takes what has come, if anything has."""
+        """Read what has arrived, if anything has."""
         try:
-            content = self._socket.recv(_LONGEST_HEAD_BYTES)
+            content = self._socket.recv(_MAX_HEAD_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -75,12 +79,12 @@ class StatusClient:
             return
         if not self._over:
             self._http.receive_data(content)
-            self._go_on()
+            self._continue()
         elif not content:
             self.close()
 
     def send(self, answer: StatusAnswer) -> None:
-        """Answers the request; nothing if the client has gone."""
+        """Answer the request; does nothing if the client is gone."""
         if self.is_closed:
             return
         fields = [*answer.fields, ("content-length", str(len(answer.body))), ("date", formatdate(usegmt=True))]
@@ -97,19 +101,20 @@ class StatusClient:
         self._write()
 
     def close(self) -> None:
+        """Close the connection. Harmless the second time."""
         if not self.is_closed:
             self.is_closed = True
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
-            self._host.remove(self, self._socket)
+            self._owner.remove(self, self._socket)
 
-    def _go_on(self) -> None:
-        """Answers the next request, if all of it is here."""
+    def _continue(self) -> None:
+        """Answer the next request, if all of it has arrived."""
         if self.is_closed or self._over:
             return
         try:
             event = self._http.next_event()
-            if isinstance(event, h11.Request):  # a body is neither wanted nor read, so nothing can follow it
+            if isinstance(event, h11.Request):  # a body is not read, so no request can follow it
                 self._last = not isinstance(self._http.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError:
             self._last = True
@@ -127,12 +132,12 @@ class StatusClient:
             self.close()
 
     def _answer(self, path: str) -> None:
-        self._is_guest = True
-        self._host.set_verified(self)
+        self._is_verified = True
+        self._owner.set_verified(self)
         if self._pages.is_slow(path):
             self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
             self._loop.remove_reader(self._socket)
-            self._host.render(self, path)
+            self._owner.render(self, path)
         else:
             self.deadline_s = self._loop.time() + REQUEST_WITHIN_S
             self.send(self._pages.answer(path))
@@ -152,14 +157,16 @@ class StatusClient:
         self._loop.add_reader(self._socket, self.read)
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
-            self._loop.call_soon(self._go_on)  # it may be here already, but others have waited for longer
+            self._loop.call_soon(
+                self._continue
+            )  # it may have arrived already, but other clients have waited for longer
         else:
-            # Closed at once, the connection would be reset by what was not read, and the answer might be lost with it.
+            # If it were closed at once, unread bytes would reset the connection, and the answer might be lost.
             self._over = True
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
-        if self._is_guest:
-            self._is_guest = False
-            self.since_s = self._loop.time()
-            self.deadline_s = self.since_s + IDLE_S
-            self._host.set_unverified(self)
+        if self._is_verified:
+            self._is_verified = False
+            self.unverified_since_s = self._loop.time()
+            self.deadline_s = self.unverified_since_s + IDLE_S
+            self._owner.set_unverified(self)

@@ -1,4 +1,4 @@
-"""StatusServer: the pages behind a socket, in a thread of their own."""
+"""StatusServer: serves the status pages, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,64 +16,81 @@ from framesift.status.clients import StatusClients
 from framesift.status.pages import StatusPages
 from framesift.telemetry import Condition, Telemetry
 
-# Whoever comes while others are accepted waits here; where this is full, the kernel lets nobody in for a second.
+# New connections wait here while others are accepted; when it is full, the kernel refuses new ones for a second.
 _BACKLOG = 2048
 _JOIN_S = 3.0
 
 
 class StatusUnavailable(OSError):
-    """The address can't be listened at; the text names it and says why."""
+    """The server can't listen at its address; the text names it and says why."""
 
 
-class StatusAddress(Protocol):
-    """Where to listen, and what to ask for: `status` of the settings."""
-
-    @property
-    def host(self) -> str: ...
+class ListenAddress(Protocol):
+    """Where to listen, and what to require: `status` of the settings."""
 
     @property
-    def port(self) -> int: ...
+    def host(self) -> str:
+        """The address to listen at."""
 
     @property
-    def token(self) -> SecretStr | None: ...
+    def port(self) -> int:
+        """The port; 0 for any free one."""
+
+    @property
+    def token(self) -> SecretStr | None:
+        """What clients must send; None for nothing."""
 
 
 class StatusServer:
-    """silent: the loops that do not move, component -> why. Asked by several threads at once; it must not wait for
-    anything. spool: the path by which a reader knows whose daemon this is.
-    """
+    """The component that serves the status pages. `start` and `stop` belong to one thread."""
+
+    name = "status page"
+    threads = ()  # it is no reason to restart the daemon
 
     def __init__(
-        self, window: StatusAddress, telemetry: Telemetry, *, silent: Callable[[], Mapping[str, str]], spool: Path
+        self, address: ListenAddress, telemetry: Telemetry, *, hung: Callable[[], Mapping[str, str]], spool: Path
     ) -> None:
-        self._window = window
+        """hung: returns the threads that hang, name -> why; called by several threads, it must not wait.
+
+        spool: the path by which a reader tells this daemon from another.
+        """
+        self._address = address
         self._telemetry = telemetry
-        token = None if window.token is None else window.token.get_secret_value()
-        self._pages = StatusPages(telemetry, silent, token, window.host, spool.resolve())
+        token = None if address.token is None else address.token.get_secret_value()
+        self._pages = StatusPages(telemetry, hung, token, address.host, spool.resolve())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None
-        self.port = window.port  # 0 until `start` has found a free one
+        self.port = address.port  # 0 until `start` has found a free one
 
     def start(self) -> None:
-        """Listens, and returns. Raises StatusUnavailable."""
-        # Bound before the thread begins, so that a failure is the caller's to see.
+        """Listen, and return. Raises StatusUnavailable."""
+        # Before the thread starts, so that the caller gets the error.
         self._loop, listening = self._listen()
         self.port = int(listening.getsockname()[1])
-        # Its own complaints would go to a logger that nobody has set up, which prints them with all they know.
-        self._loop.set_exception_handler(self._complained)
+        # asyncio would log errors through a logger that is not configured, with whatever secrets they contain.
+        self._loop.set_exception_handler(self._log_error)
         self._thread = threading.Thread(target=self._run, args=(self._loop, listening), name="status", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Closes the window; who still reads after a second is cut off. Does nothing the second time."""
-        if self._loop is not None and self._thread is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(_JOIN_S)
+    def stop(self, within_s: float = _JOIN_S) -> bool:
+        """Stop listening, and return whether the thread ended in time; 3 s are enough. Harmless the second time.
+
+        Clients that still read an answer after a second are cut off.
+        """
+        if self._loop is None or self._thread is None:
+            return True
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(min(within_s, _JOIN_S))
+        return not self._thread.is_alive()
+
+    def idle_s(self) -> float:
+        """Return 0: nothing depends on how fast this component works."""
+        return 0.0
 
     def _listen(self) -> tuple[asyncio.AbstractEventLoop, socket.socket]:
-        host, port = self._window.host, self._window.port
+        host, port = self._address.host, self._address.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         loop = None
         try:
@@ -89,14 +106,14 @@ class StatusServer:
     def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         try:
             loop.run_until_complete(StatusClients(listening, self._pages, loop).serve(self._end))
-        except BaseException as error:  # noqa: BLE001  # a window that broke must not take the house down
+        except BaseException as error:  # noqa: BLE001  # the status page must not end the service
             self._telemetry.error("status_page_failed", cause=error)
-            self._telemetry.health.set("status page", Condition.DEGRADED, "it broke, and is back after a restart")
+            self._telemetry.health.set("status page", Condition.DEGRADED, "it failed, and works again after a restart")
         finally:
             listening.close()
             loop.close()
 
-    def _complained(self, _loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
-        error = told.get("exception")
+    def _log_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
         if isinstance(error, Exception):
             self._telemetry.error("status_page_failed", cause=error)

@@ -1,10 +1,10 @@
-"""Telemetry: what the daemon says of itself, in lines (events), in numbers (counters) and in one word (health).
+"""Telemetry: what the daemon reports about itself: log lines (events), numbers (counters) and health.
 
-    telemetry.warning("model_failed", stream="gate", why="...")    a line; repeats are folded, secrets are struck
-    telemetry.refused("gate", Refusal.LIMIT)                       a number
-    telemetry.health.set("spool", Condition.DEGRADED, "disk full") a state; a line when it changes
+    telemetry.warning("model_failed", stream="gate", why="...")    a log line; repeats are folded, secrets are removed
+    telemetry.count_refused("gate", RefusalReason.LIMIT)           a number
+    telemetry.health.set("spool", Condition.DEGRADED, "disk full") a state; one line when it changes
 
-Nothing here raises for what it is told, waits for anybody, or keeps more than a bounded amount.
+Nothing here raises because of what it is given, waits for anything, or keeps more than a bounded amount of memory.
 """
 
 from __future__ import annotations
@@ -48,137 +48,145 @@ __all__ = [
     "Timing",
 ]
 
-_LINE_OF = {Condition.OK: "info", Condition.DEGRADED: "warning", Condition.FAILED: "error"}
+_LEVEL_OF = {Condition.OK: "info", Condition.DEGRADED: "warning", Condition.FAILED: "error"}
 
 
 class Telemetry:
-    """One for the whole process, used by all its threads.
-
-    log: what is printed, and how (see LogStyle). secrets: texts that no line may show. out: where lines go, a queue or
-    a file whose writes don't wait (None: the standard output).
-    """
+    """One for the whole process; thread-safe."""
 
     def __init__(
         self, clock: Clock, log: LogStyle, *, secrets: Iterable[str] = (), out: TextIO | LineQueue | None = None
     ) -> None:
+        """log: what is printed, and how. secrets: texts that no log line and no answer may show.
+
+        out: where lines go: a queue, or a file whose writes don't wait; None for the standard output.
+        """
         self._clock = clock
-        self._redacted = Redactor(secrets)
-        self._lines: LogOutput = out if isinstance(out, LineQueue) else LineFile(sys.stdout if out is None else out)
-        self._lines_dropped: Mapping[str, int] = {}  # of these the log has told
-        self._events = EventLog(clock, log, self._redacted, self._lines)
-        self._counters = Counters(self._lines.dropped)
+        self._redactor = Redactor(secrets)
+        self._output: LogOutput = out if isinstance(out, LineQueue) else LineFile(sys.stdout if out is None else out)
+        self._reported_dropped: Mapping[str, int] = {}  # log lines, by level
+        self._events = EventLog(clock, log, self._redactor, self._output)
+        self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
-        self.health = HealthRegistry(clock, self._health_changed)
+        self.health = HealthRegistry(clock, self._log_health)
+
+    # -- log lines
 
     def debug(self, name: str, /, **fields: object) -> None:
-        """For those who look for a fault; not printed unless the level asks for it."""
+        """Log a detail for whoever looks for a fault; printed only at level debug."""
         self._events.log("debug", name, fields)
 
     def info(self, name: str, /, **fields: object) -> None:
-        """Something worth knowing. The same event again within a minute is counted, and told once."""
+        """Log something worth knowing. The same event again within a minute is only counted."""
         self._events.log("info", name, fields)
 
     def state_changed(self, name: str, /, **fields: object) -> None:
-        """A state changed: told each time, since the last line must be the present state, as long as lines last."""
+        """Log a change of state. Never folded, since the last line must be the present state."""
         self._events.log("info", name, fields, fold=False)
 
     def warning(self, name: str, /, **fields: object) -> None:
-        """Something that may need a human's eye; folded as `event` is."""
+        """Log something that may need a human; folded as `info` is."""
         self._events.log("warning", name, fields)
 
     def error(self, name: str, /, *, cause: BaseException | None = None, **fields: object) -> None:
-        """Something that needs a human; folded as `event` is. cause: told with its traceback."""
+        """Log something that needs a human; folded as `info` is. cause: logged with its traceback."""
         self._events.log("error", name, fields, cause=cause)
 
     def tick(self) -> None:
-        """Tells what was folded and is due, and how the log itself fares. To be called about once a second."""
+        """Log folded events that are due, and set the health of the log itself. To be called about once a second."""
         self._events.log_due()
-        if self._lines.is_stalled():
+        if self._output.is_stalled():
             self.health.set("log", Condition.DEGRADED, "nobody reads the log; its lines wait, and are dropped")
         else:
             self.health.set_ok("log")
-            self._tell_dropped()
+            self._log_dropped_lines()
 
     def close(self) -> None:
-        """Tells all that was folded. Later lines are still printed."""
+        """Log all folded events now. Later events are still logged."""
         self._events.log_all()
-        self._tell_dropped()
+        self._log_dropped_lines()
 
-    def _tell_dropped(self) -> None:
-        dropped = self._lines.dropped()
-        since = {level: count - self._lines_dropped.get(level, 0) for level, count in dropped.items()}
+    def _log_dropped_lines(self) -> None:
+        dropped = self._output.dropped()
+        since = {level: count - self._reported_dropped.get(level, 0) for level, count in dropped.items()}
         if any(since.values()):
-            self._lines_dropped = dropped
+            self._reported_dropped = dropped
             self.warning("log_lines_dropped", **{level: count for level, count in since.items() if count})
 
+    # -- numbers
+
     def count_read(self, stream: str) -> None:
-        """A frame was handed over by its stream."""
+        """Count a frame that a stream has read."""
         self._counters.read.labels(self._counters.stream(stream)).inc()
 
     def count_skipped(self, stream: str, why: SkipReason, count: int) -> None:
-        """Pictures of a stream that were never shown to the model."""
+        """Count pictures of a stream that were not shown to the model."""
         self._counters.skipped.labels(self._counters.stream(stream), why.value).inc(count)
 
     def count_refused(self, stream: str, reason: RefusalReason) -> None:
+        """Count a frame that was not accepted."""
         self._counters.refused.labels(self._counters.stream(stream), reason.value).inc()
 
     def count_matched(self, stream: str, strategy: str) -> None:
+        """Count a frame that a strategy matched."""
         self._counters.matched.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
 
     def count_accepted(self, stream: str, strategy: str) -> None:
-        """A datapoint is in the spool; `strategy` was charged."""
+        """Count a datapoint that was accepted into the spool. strategy: the one whose quota was charged."""
         self._counters.accepted.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
 
     def record_prediction(self, stream: str, took_s: float, dropped: int = 0) -> None:
-        """The model answered. dropped: malformed parts of its answer that were left out."""
+        """Record a prediction of the model. dropped: malformed parts of its answer that were left out."""
         self._counters.model.observe(took_s)
         if dropped:
             self._counters.dropped.labels(self._counters.stream(stream)).inc(dropped)
 
     def record_delivery(self, outcome: str, took_s: float) -> None:
-        """A delivery was tried. outcome: in a word (done, already_there, later, never, registered)."""
+        """Record a delivery attempt. outcome: done, already_there, later, never or registered."""
         self._counters.attempts.labels(self._counters.outcome(outcome)).inc()
         self._counters.delivery.observe(took_s)
 
     def count_request(self, stream: str, outcome: str) -> None:
-        """Something came in at the door of that stream. outcome: in a word, of a closed list."""
-        self._counters.doors.labels(self._counters.stream(stream), self._counters.outcome(outcome)).inc()
+        """Count a request that a listener received for a stream. outcome: one word of a closed list."""
+        self._counters.requests.labels(self._counters.stream(stream), self._counters.outcome(outcome)).inc()
 
     def set_stream_up(self, stream: str, up: bool) -> None:
-        """Whether a stream gives pictures."""
+        """Set whether a stream delivers pictures."""
         self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)
 
-    def set_spool_source(self, look: Callable[[], SpoolNumbers]) -> None:
-        """How to look into the spool, asked whenever numbers are read; where it raises, they are left out."""
-        self._counters.set_spool_source(look)
+    def set_spool_source(self, read: Callable[[], SpoolNumbers]) -> None:
+        """Set what returns the spool's numbers. Called whenever numbers are read; if it raises, they are omitted."""
+        self._counters.set_spool_source(read)
 
-    def set_policy_source(self, look: Callable[[], tuple[PolicyReport, ...]]) -> None:
-        """How to learn which policies hold, asked whenever numbers are read; it must not fail."""
-        self._counters.set_policy_source(look)
+    def set_policy_source(self, read: Callable[[], tuple[PolicyReport, ...]]) -> None:
+        """Set what returns the reports of all policies. Called whenever numbers are read; it must not raise."""
+        self._counters.set_policy_source(read)
 
-    def set_quota_source(self, look: Callable[[], QuotaReport]) -> None:
-        """How to learn who grants credits, and how many are left; where it raises, that is left out."""
-        self._counters.set_quota_source(look)
+    def set_quota_source(self, read: Callable[[], QuotaReport]) -> None:
+        """Set what returns the state of the quota. Called whenever numbers are read; if it raises, it is omitted."""
+        self._counters.set_quota_source(read)
+
+    # -- for readers
 
     def report(self) -> StatusReport:
-        """All numbers, the policies, and the health of each component, at this moment; without secrets."""
-        seen = self._counters.report()
+        """Return all numbers, the policies, and the health of each component, at this moment; without secrets."""
+        report = self._counters.report()
         return replace(
-            seen,
+            report,
             taken_at_s=self._clock.now().wall_s,
             uptime_s=self._clock.monotonic() - self._started_s,
-            health=tuple(replace(c, why=self._redacted(c.why)) for c in self.health.components()),
-            policies=tuple(without_secrets(policy, self._redacted) for policy in seen.policies),
+            health=tuple(replace(c, why=self.redact(c.why)) for c in self.health.components()),
+            policies=tuple(without_secrets(policy, self.redact) for policy in report.policies),
         )
 
     def metrics_text(self) -> bytes:
-        """All numbers in Prometheus' text format, whose media type is EXPOSITION_TYPE."""
+        """Return all numbers in Prometheus' text format, whose media type is METRICS_CONTENT_TYPE."""
         return self._counters.metrics_text()
 
     def redact(self, text: str) -> str:
-        """`text` without the secrets."""
-        return self._redacted(text)
+        """Return the text without secrets."""
+        return self._redactor(text)
 
-    def _health_changed(self, component: ComponentHealth) -> None:
+    def _log_health(self, component: ComponentHealth) -> None:
         fields = {"component": component.name, "state": component.condition, "why": component.why}
-        self._events.log(_LINE_OF[component.condition], "health", fields, fold=False)
+        self._events.log(_LEVEL_OF[component.condition], "health", fields, fold=False)

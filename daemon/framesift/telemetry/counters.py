@@ -1,8 +1,8 @@
-"""Counters: every number that the daemon keeps of itself, as Prometheus metrics and as one noun (Snapshot).
+"""Counters: every number that the daemon keeps about itself, as Prometheus metrics and as one `StatusReport`.
 
-Metrics are named framesift_..., with base units. A label's values are bounded: whoever could invent names (a policy
-that is reloaded again and again) ends up under "other" instead of in endless memory. Numbers of the spool are not kept
-here but asked for when they are read: rows are the truth.
+Metrics are named framesift_..., with base units; their names and labels are stable. The number of a label's values is
+bounded: where names come from outside (a policy that is reloaded again and again), the later ones are counted as
+"other". Numbers of the spool are not kept here: they are read from the spool when somebody reads them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from framesift.telemetry.quota import QuotaCollector, QuotaReport
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_MOST_NAMES = 256
-_LONGEST_NAME = 64
+_MAX_NAMES = 256
+_MAX_NAME_LENGTH = 64
 _OTHER = "other"
 _MODEL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 45.0)
@@ -39,9 +39,10 @@ _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 
 @dataclass(frozen=True, slots=True)
 class SpoolNumbers:
-    """What the spool holds and what became of the rest. exits: datapoints that left, by exit, since the spool began.
+    """How many datapoints the spool holds, by state, and what became of the others.
 
-    size_bytes: of the live pages, without what the file keeps for reuse.
+    size_bytes: of the live pages, without what the file keeps for reuse. outcomes: datapoints that left the spool since
+    it was created, by outcome.
     """
 
     ready: int
@@ -49,24 +50,25 @@ class SpoolNumbers:
     registered: int
     buried: int
     size_bytes: int
-    exits: Mapping[str, int]
+    outcomes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often something was done, and how long it took altogether."""
+    """How often something was done, and how many seconds it took in total."""
 
     count: int = 0
     total_s: float = 0.0
 
     @property
     def mean_s(self) -> float:
+        """The mean duration, 0 if nothing was done."""
         return self.total_s / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamCounts:
-    """The frames of one stream since the start. up: whether it gives pictures, None while nobody said so."""
+    """The frames of one stream since the start. up: whether it delivers pictures, None while that is unknown."""
 
     stream: str
     up: bool | None = None
@@ -79,12 +81,12 @@ class StreamCounts:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """All numbers at one moment. Mappings are from a reason, a strategy or an exit to how often; streams are summed.
+    """All numbers at one moment. Mappings are from a reason, a strategy or an outcome to a count over all streams.
 
-    taken_at_s: Unix time. uptime_s: since the start. exits: datapoints that left the spool, since the spool began.
-    malformed: parts of predictions that were dropped. queue: None where the spool could not be asked. doors: what
-    became of what came in at doors, from an outcome to how often. credits: None where nobody could be asked.
-    log_lines_dropped: lines that nobody read in time, by level.
+    taken_at_s: Unix time. uptime_s: since the start. outcomes: datapoints that left the spool since it was created.
+    malformed: parts of predictions that were left out. queue: the spool, None if it can't be read. listeners: requests
+    that listeners received, by outcome. quota: None if it can't be read. log_lines_dropped: lines that nobody read in
+    time, by level.
     """
 
     frames_read: int
@@ -93,7 +95,7 @@ class StatusReport:
     refused: Mapping[str, int]
     matched: Mapping[str, int]
     accepted: Mapping[str, int]
-    exits: Mapping[str, int]
+    outcomes: Mapping[str, int]
     attempts: Mapping[str, int]
     malformed: int
     model: Timing
@@ -104,13 +106,13 @@ class StatusReport:
     uptime_s: float = 0.0
     health: tuple[ComponentHealth, ...] = ()
     policies: tuple[PolicyReport, ...] = ()
-    doors: Mapping[str, int] = field(default_factory=dict)
-    credits: QuotaReport | None = None
+    listeners: Mapping[str, int] = field(default_factory=dict)
+    quota: QuotaReport | None = None
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-class _Names:
-    """The values of one label: the first so many, each cut to a sane length; all others are one."""
+class _Label:
+    """The values of one label: the first 256, each cut to 64 characters; all others are counted as one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -121,67 +123,77 @@ class _Names:
         if known is not None:
             return known
         with self._lock:
-            if len(self._known) >= _MOST_NAMES:
+            if len(self._known) >= _MAX_NAMES:
                 return _OTHER
-            clean = "".join(c if c.isprintable() else "?" for c in name[:_LONGEST_NAME])
+            clean = "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME_LENGTH])
             return self._known.setdefault(name, clean)
 
 
 class Counters:
-    """The metrics, in a registry of their own. lines_dropped: asked for the log lines that were dropped, by level."""
+    """The metrics, in a registry of their own. Thread-safe."""
 
     def __init__(self, lines_dropped: Callable[[], Mapping[str, int]]) -> None:
-        # A second series for each, which tells when it was first counted: nobody asked.
+        """lines_dropped: returns the number of log lines that were dropped, by level."""
+        # A second series for each, with the time of its first count: nobody needs it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         self.registry = CollectorRegistry(auto_describe=True)
-        self.stream, self.strategy, self.outcome = _Names(), _Names(), _Names()
-        self.read = self._counter("frames_read", "Frames that streams handed over.", "stream")
-        self.skipped = self._counter("frames_skipped", "Pictures never shown to the model.", "stream", "why")
+        self.stream, self.strategy, self.outcome = _Label(), _Label(), _Label()
+        self.read = self._counter("frames_read", "Frames that were read from streams.", "stream")
+        self.skipped = self._counter("frames_skipped", "Pictures that were not shown to the model.", "stream", "why")
         self.refused = self._counter("frames_refused", "Frames that were not accepted.", "stream", "reason")
-        self.matched = self._counter("frames_matched", "Frames that a strategy wanted.", "stream", "strategy")
-        self.accepted = self._counter("frames_accepted", "Frames put into the spool.", "stream", "strategy")
-        self.dropped = self._counter("prediction_parts_dropped", "Malformed parts of predictions.", "stream")
-        self.attempts = self._counter("delivery_attempts", "Deliveries tried.", "outcome")
-        self.doors = self._counter("door_requests", "What became of what came in at doors.", "stream", "outcome")
-        self.up = Gauge("framesift_stream_up", "Whether the stream gives pictures.", ["stream"], registry=self.registry)
-        self.model = self._histogram("model_seconds", "How long the model took.", _MODEL_BUCKETS_S)
-        self.delivery = self._histogram("delivery_seconds", "How long a delivery took.", _DELIVERY_BUCKETS_S)
-        self._queue = _QueueCollector()
-        self.registry.register(self._queue)
-        self._policies = PolicyCollector(_Names())
+        self.matched = self._counter("frames_matched", "Frames that a strategy matched.", "stream", "strategy")
+        self.accepted = self._counter("frames_accepted", "Frames accepted into the spool.", "stream", "strategy")
+        self.dropped = self._counter(
+            "prediction_parts_dropped", "Malformed parts of predictions that were left out.", "stream"
+        )
+        self.attempts = self._counter("delivery_attempts", "Delivery attempts.", "outcome")
+        self.requests = self._counter("door_requests", "Requests that listeners received.", "stream", "outcome")
+        self.up = Gauge(
+            "framesift_stream_up", "Whether the stream delivers pictures.", ["stream"], registry=self.registry
+        )
+        self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
+        self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
+        self._spool = _SpoolCollector()
+        self.registry.register(self._spool)
+        self._policies = PolicyCollector(_Label())
         self.registry.register(self._policies)
-        self._credits = QuotaCollector(_Names())
-        self.registry.register(self._credits)
+        self._quota = QuotaCollector(_Label())
+        self.registry.register(self._quota)
         self._lines_dropped = lines_dropped
         self.registry.register(_LinesCollector(lines_dropped))
         ProcessCollector(registry=self.registry)
 
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"framesift_{name}", told, labels, registry=self.registry)
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"framesift_{name}", description, labels, registry=self.registry)
 
-    def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"framesift_{name}", told, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"framesift_{name}", description, registry=self.registry, buckets=buckets)
 
-    def set_spool_source(self, look: Callable[[], SpoolNumbers]) -> None:
-        self._queue.look = look
+    def set_spool_source(self, read: Callable[[], SpoolNumbers]) -> None:
+        """See Telemetry."""
+        self._spool.source = read
 
-    def set_policy_source(self, look: Callable[[], tuple[PolicyReport, ...]]) -> None:
-        self._policies.source = look
+    def set_policy_source(self, read: Callable[[], tuple[PolicyReport, ...]]) -> None:
+        """See Telemetry."""
+        self._policies.source = read
 
-    def set_quota_source(self, look: Callable[[], QuotaReport]) -> None:
-        self._credits.source = look
+    def set_quota_source(self, read: Callable[[], QuotaReport]) -> None:
+        """See Telemetry."""
+        self._quota.source = read
 
     def metrics_text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def report(self) -> StatusReport:
+        """Return all numbers. Times and health are left at their defaults: see Telemetry.report."""
         read = _by_label(self.read, "stream")
         skipped = _by_labels(self.skipped)
         refused = _by_labels(self.refused)
         matched = _by_labels(self.matched)
         accepted = _by_labels(self.accepted)
         up = _by_label(self.up, "stream")
-        queue = self._queue.read()
+        queue = self._spool.read()
         names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, accepted) for s in counts)])
         streams = tuple(
             StreamCounts(
@@ -202,7 +214,7 @@ class Counters:
             refused=_summed(refused),
             matched=_summed(matched),
             accepted=_summed(accepted),
-            exits={} if queue is None else dict(queue.exits),
+            outcomes={} if queue is None else dict(queue.outcomes),
             attempts=_by_label(self.attempts, "outcome"),
             malformed=sum(_by_label(self.dropped, "stream").values()),
             model=_timing(self.model),
@@ -210,28 +222,28 @@ class Counters:
             queue=queue,
             streams=streams,
             policies=self._policies.source(),
-            doors=_summed(_by_labels(self.doors)),
-            credits=self._credits.read(),
+            listeners=_summed(_by_labels(self.requests)),
+            quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
         )
 
 
-class _QueueCollector(Collector):
-    """The spool's numbers, asked for at the moment of reading."""
+class _SpoolCollector(Collector):
+    """The metrics of the spool, read from `source` whenever metrics are read."""
 
     def __init__(self) -> None:
-        self.look: Callable[[], SpoolNumbers] | None = None
+        self.source: Callable[[], SpoolNumbers] | None = None
 
     def read(self) -> SpoolNumbers | None:
-        if self.look is None:
+        if self.source is None:
             return None
         try:
-            return self.look()
-        except Exception:  # noqa: BLE001  # a broken spool is told by its health; all the other numbers are still true
+            return self.source()
+        except Exception:  # noqa: BLE001  # a broken spool has its own health; all other numbers are still true
             return None
 
     def describe(self) -> Iterable[Metric]:
-        return []  # registering must not ask the spool
+        return []  # registering must not read the spool
 
     def collect(self) -> Iterable[Metric]:
         queue = self.read()
@@ -241,24 +253,24 @@ class _QueueCollector(Collector):
         for state in ("ready", "sending", "registered", "buried"):
             held.add_metric([state], getattr(queue, state))
         yield held
-        size = GaugeMetricFamily("framesift_spool_bytes", "Size of what the spool holds.")
+        size = GaugeMetricFamily("framesift_spool_bytes", "Size of the spool's contents.")
         size.add_metric([], queue.size_bytes)
         yield size
-        exits = CounterMetricFamily("framesift_datapoints_left", "Datapoints that left the spool.", labels=["exit"])
-        for name, count in queue.exits.items():
-            exits.add_metric([name], count)
-        yield exits
+        outcomes = CounterMetricFamily("framesift_datapoints_left", "Datapoints that left the spool.", labels=["exit"])
+        for name, count in queue.outcomes.items():
+            outcomes.add_metric([name], count)
+        yield outcomes
 
 
 class _LinesCollector(Collector):
-    """Log lines that were dropped."""
+    """The metric of dropped log lines."""
 
     def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
         self._dropped = dropped
 
     def collect(self) -> Iterable[Metric]:
-        told = "Log lines that nobody read in time."
-        lines = CounterMetricFamily("framesift_log_lines_dropped", told, labels=["level"])
+        description = "Log lines that nobody read in time."
+        lines = CounterMetricFamily("framesift_log_lines_dropped", description, labels=["level"])
         for level, count in self._dropped().items():
             lines.add_metric([level], count)
         yield lines
@@ -275,7 +287,7 @@ def _by_label(metric: Counter | Gauge, label: str) -> dict[str, int]:
 
 
 def _by_labels(metric: Counter) -> dict[str, dict[str, int]]:
-    """Stream -> the other label's value -> how often."""
+    """Return stream -> the other label's value -> count."""
     found: dict[str, dict[str, int]] = {}
     for labels, _name, value in _samples(metric):
         (other,) = (value for label, value in labels.items() if label != "stream")

@@ -1,7 +1,7 @@
-"""Descriptors: as many as the system lets this process have, and a word when there are none left.
+"""File descriptors: raises this process's limit, and says when there are none left.
 
-A lack of them passes: connections end, a leaking neighbour is restarted. Whoever needs one meanwhile does without, and
-tries again.
+A shortage passes: connections end, a leaking neighbour is restarted. Code that needs a descriptor meanwhile does
+without it, and tries again.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import errno
 import os
 import resource
 
-# More than any load of ours. Some systems allow a thousand million, and old libraries walk through all of them.
+# More than this program can use. Some systems allow a thousand million, and old libraries walk through all of them.
 _ENOUGH = 65_536
 SHORTAGE_ERRORS = (errno.EMFILE, errno.ENFILE)
 
 
 def raise_limit() -> None:
-    """As many as this process may have without asking anybody. Shells and systemd give 1,024, for the sake of programs
-    that use select(2); nothing here does.
+    """Allow this process as many descriptors as it may have without privileges, up to 65,536.
+
+    Shells and systemd set 1,024, for programs that use select(2); framesift does not use it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
@@ -26,7 +27,7 @@ def raise_limit() -> None:
 
 
 def shortage() -> str | None:
-    """Why none can be had at this moment; None where some can."""
+    """Return why no descriptor can be opened at this moment; None if one can."""
     try:
         ends = os.pipe()
     except OSError as error:

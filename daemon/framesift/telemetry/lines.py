@@ -1,9 +1,9 @@
-"""Where log lines go: straight into a file, or through a bounded queue that a thread of its own empties.
+"""Where log lines go: straight into a file, or through a bounded queue that a thread of its own writes out.
 
-Whoever reads a pipe may stall (a pager, a log collector that hangs, a terminal after Ctrl-S), and then a write into it
-never returns. With the queue only its own thread waits there. When it is full, lines are dropped: the oldest of the
-lowest level there is, so that warnings and errors go last. What was dropped is counted; what the file itself refuses
-(a closed pipe, a full disk) is lost.
+The reader of a pipe may stall (a pager, a log collector that hangs, a terminal after Ctrl-S), and then a write into it
+never returns. With the queue only its own thread waits. When the queue is full, lines are dropped: the oldest of the
+lowest level in it, so that warnings and errors are dropped last. Dropped lines are counted; lines that the file itself
+refuses (a closed pipe, a full disk) are lost.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from typing import Protocol, TextIO
 LEVELS = ("debug", "info", "warning", "error")
 MAX_LINES = 1000
 MAX_BYTES = 4 << 20
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 class LogOutput(Protocol):
-    """Takes rendered lines, from any thread. Never raises."""
+    """Writes rendered lines. Thread-safe; never raises."""
 
     @property
-    def is_terminal(self) -> bool: ...
+    def is_terminal(self) -> bool:
+        """Whether a person reads the lines in a terminal."""
 
     def put(self, level: str, line: str) -> None:
-        """level: one of LEVELS. line: without its line feed."""
+        """Write a line, or queue it. level: one of LEVELS. line: without its line feed."""
 
     def dropped(self) -> Mapping[str, int]:
-        """How many lines were dropped so far, by level."""
+        """Return how many lines were dropped so far, by level."""
 
     def is_stalled(self) -> bool:
-        """Whether so many lines wait that nobody can be reading them."""
+        """Return whether so many lines wait that nobody can be reading them."""
 
 
 class LineFile:
-    """Lines straight into a file. Those that can't be written (a full disk, a closed file) are lost.
-
-    For files whose writes don't wait for anybody; a write into a pipe does.
-    """
+    """A `LogOutput` into a file. Lines that can't be written (a full disk, a closed file) are lost."""
 
     def __init__(self, out: TextIO) -> None:
+        """out: a file whose writes don't wait for a reader; a write into a pipe does."""
         self._out = out
         self.is_terminal = out.isatty()
 
-    def put(self, level: str, line: str) -> None:  # noqa: ARG002  # a file takes all levels alike
+    def put(self, level: str, line: str) -> None:  # noqa: ARG002  # a file treats all levels alike
+        """See LogOutput."""
         encoding = getattr(self._out, "encoding", None) or "utf-8"
         try:
             self._out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
@@ -56,28 +56,30 @@ class LineFile:
             pass
 
     def dropped(self) -> Mapping[str, int]:
+        """Return nothing: no line is ever queued."""
         return {}
 
     def is_stalled(self) -> bool:
+        """Return False: no line ever waits."""
         return False
 
 
 class LineQueue:
-    """Lines through a bounded queue into a file descriptor, which a thread of its own writes to.
+    """A `LogOutput` through a bounded queue into a file descriptor, written by a thread of its own.
 
-    `put` returns at once whatever the reader does. The descriptor is written to past the buffers of `out`: a buffer
-    that holds what nobody reads would keep the interpreter from ending.
+    `put` returns at once, whatever the reader does. The buffers of `out` are not used: one that nobody reads would keep
+    the interpreter from ending.
     """
 
-    def __init__(self, out: TextIO, *, most_lines: int = MAX_LINES, most_bytes: int = MAX_BYTES) -> None:
-        """out: open on a descriptor (not a StringIO), nothing unwritten in it."""
+    def __init__(self, out: TextIO, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
+        """out: a file with a descriptor (not a StringIO), and nothing unwritten in its buffer."""
         self._fd = out.fileno()
         self._encoding = out.encoding or "utf-8"
         self.is_terminal = out.isatty()
-        self._most_lines = most_lines
-        self._most_bytes = most_bytes
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
         self._changed = threading.Condition()
-        # level -> (place among all, line). The lowest place of all is the next to be written.
+        # level -> (number, line). The line with the lowest number is written next.
         self._waiting: dict[str, deque[tuple[int, bytes]]] = {level: deque() for level in LEVELS}
         self._next = 0
         self._lines = self._bytes = 0
@@ -86,33 +88,36 @@ class LineQueue:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def put(self, level: str, line: str) -> None:
+        """See LogOutput."""
         data = (line + "\n").encode(self._encoding, "backslashreplace")
         with self._changed:
             self._waiting[level].append((self._next, data))
             self._next += 1
             self._lines += 1
             self._bytes += len(data)
-            while self._lines > self._most_lines or self._bytes > self._most_bytes:
+            while self._lines > self._max_lines or self._bytes > self._max_bytes:
                 lowest = next(filter(self._waiting.get, LEVELS))
-                self._take(lowest)
+                self._pop(lowest)
                 self._dropped[lowest] = self._dropped.get(lowest, 0) + 1
             self._changed.notify_all()
 
     def dropped(self) -> Mapping[str, int]:
+        """See LogOutput."""
         with self._changed:
             return dict(self._dropped)
 
     def is_stalled(self) -> bool:
+        """Return whether more than half of the queue is in use."""
         with self._changed:
-            return self._lines > self._most_lines // 2 or self._bytes > self._most_bytes // 2
+            return self._lines > self._max_lines // 2 or self._bytes > self._max_bytes // 2
 
     def drain(self, within_s: float) -> bool:
-        """Waits until all that is queued is written; tells whether it was in time."""
+        """Wait until the queue is empty, at most so long; return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines and not self._writing, within_s)
 
-    def _take(self, level: str) -> bytes:
-        _place, data = self._waiting[level].popleft()
+    def _pop(self, level: str) -> bytes:
+        _number, data = self._waiting[level].popleft()
         self._lines -= 1
         self._bytes -= len(data)
         return data
@@ -123,19 +128,19 @@ class LineQueue:
                 self._writing = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._lines > 0)
-                data = self._take(min(filter(self._waiting.get, LEVELS), key=lambda level: self._waiting[level][0][0]))
+                data = self._pop(min(filter(self._waiting.get, LEVELS), key=lambda level: self._waiting[level][0][0]))
                 self._writing = True
             self._write(data)
 
     def _write(self, data: bytes) -> None:
-        """Writes the whole line, however long its reader takes. Lost where nobody ever will read it."""
+        """Write the whole line, however long its reader takes. It is lost if nobody can read it any more."""
         left = memoryview(data)
         while left:
             try:
                 left = left[os.write(self._fd, left) :]
-            except BlockingIOError:  # a process that shares the descriptor has switched waiting off
+            except BlockingIOError:  # another process that shares the descriptor made it non-blocking
                 ready = select.poll()
                 ready.register(self._fd, select.POLLOUT)
-                ready.poll(_LOOK_S * 1000)
-            except OSError:  # the pipe's other end is closed, the disk is full
+                ready.poll(_POLL_S * 1000)
+            except OSError:  # the pipe's reader is gone, or the disk is full
                 return

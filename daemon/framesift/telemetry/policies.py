@@ -1,4 +1,4 @@
-"""Policies as telemetry tells them: which hold, since when, and what of them was left out."""
+"""Policies in telemetry: which are in use, since when, and what of them was left out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from prometheus_client.registry import Collector
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """One policy. name: short, and different for each; "" is the common one. source: where it comes from.
+    """One policy.
 
-    streams: those that follow it. hash: which policy it is, None while there is none yet. fetched_at_s: Unix time of
-    the last answer that said so, None for a file. from_disk: it was kept from before the start. strategies: their
-    names. left_out, notes, trouble (why the last answer was no good, or None): sentences for the operator.
+    name: short, and different for each; "" is the common one. source: where it comes from. streams: those that use it.
+    hash: which policy it is, None while there is none yet. fetched_at_s: Unix time of the source's last answer, None
+    for a file. from_disk: it was cached before the start. strategies: their names. left_out, notes: sentences for the
+    operator. problem: why the last answer could not be used, or None.
     """
 
     name: str
@@ -28,24 +29,27 @@ class PolicyReport:
     strategies: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
-    trouble: str | None
+    problem: str | None
 
 
 class PolicyCollector(Collector):
-    """Asked for at the moment of reading. names: of the label's values, which are bounded."""
+    """The metrics of policies, read from `source` whenever metrics are read."""
 
-    def __init__(self, names: Callable[[str], str]) -> None:
+    def __init__(self, label: Callable[[str], str]) -> None:
+        """label: turns a policy's name into the value of a label; it bounds their number."""
         self.source: Callable[[], tuple[PolicyReport, ...]] = tuple
-        self._names = names
+        self._label = label
 
     def describe(self) -> Iterable[Metric]:
-        return []  # registering must not ask anybody
+        """Return nothing: registering must not call the source."""
+        return []
 
     def collect(self) -> Iterable[Metric]:
+        """Yield the metrics of all policies."""
         left_out: dict[str, int] = {}
         fetched_at_s: dict[str, float] = {}
         for policy in self.source():
-            name = self._names(policy.name or "common")
+            name = self._label(policy.name or "common")
             left_out[name] = left_out.get(name, 0) + len(policy.left_out)
             if policy.fetched_at_s is not None:
                 fetched_at_s[name] = min(policy.fetched_at_s, fetched_at_s.get(name, policy.fetched_at_s))
@@ -57,7 +61,7 @@ class PolicyCollector(Collector):
         yield parts
         fetched = GaugeMetricFamily(
             "framesift_policy_fetched_timestamp_seconds",
-            "When the source of the policy last said that it holds.",
+            "When the source of the policy last confirmed it.",
             labels=["policy"],
         )
         for name, at_s in fetched_at_s.items():
@@ -65,13 +69,13 @@ class PolicyCollector(Collector):
         yield fetched
 
 
-def without_secrets(policy: PolicyReport, redacted: Callable[[str], str]) -> PolicyReport:
-    """What others wrote may hold a secret by mistake."""
+def without_secrets(policy: PolicyReport, redact: Callable[[str], str]) -> PolicyReport:
+    """Return the report with all secrets removed: what others wrote may contain one by mistake."""
     return replace(
         policy,
-        source=redacted(policy.source),
-        strategies=tuple(map(redacted, policy.strategies)),
-        left_out=tuple(map(redacted, policy.left_out)),
-        notes=tuple(map(redacted, policy.notes)),
-        trouble=None if policy.trouble is None else redacted(policy.trouble),
+        source=redact(policy.source),
+        strategies=tuple(map(redact, policy.strategies)),
+        left_out=tuple(map(redact, policy.left_out)),
+        notes=tuple(map(redact, policy.notes)),
+        problem=None if policy.problem is None else redact(policy.problem),
     )

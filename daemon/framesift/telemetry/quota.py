@@ -1,4 +1,4 @@
-"""Credits as telemetry tells them: who grants them, how many are used and left, how many datapoints wait for one."""
+"""Quota in telemetry: who grants it, how much is used and left, and how many datapoints wait for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ QUOTA_GRANTERS = ("local", "shared", "restoring", "away")
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """One limit of a strategy, in the window that is open. project: who shares it, "" where none is named. used: by all
-    who share it; left: at least 0.
+    """One limit of a strategy, in the window that is open now.
+
+    project: the one that shares the limit, "" if none is named. used: by all devices that share it. left: at least 0.
     """
 
     project: str
@@ -27,50 +28,58 @@ class QuotaUse:
 
 @dataclass(frozen=True, slots=True)
 class QuotaReport:
-    """granted_by: local (this device counts for itself), shared (a ledger grants them), restoring (it does not yet: its
-    memory is new), away (nobody can be asked). why: of the last two. waiting: datapoints without a credit. asked_at_s:
-    Unix time at which `used` was true, None where it was never known.
+    """Who grants quota, and how much is used.
+
+    granted_by: "local" (this device counts for itself), "shared" (the shared limits grant it), "restoring" (the shared
+    limits were reset and grant nothing yet), "away" (the shared limits can't be reached). why: for the last two.
+    pending: datapoints that wait for quota. checked_at_s: Unix time at which `used` was true, None if it is unknown.
     """
 
     granted_by: str
     why: str
-    waiting: int
-    asked_at_s: float | None
+    pending: int
+    checked_at_s: float | None
     used: tuple[QuotaUse, ...]
 
 
 class QuotaCollector(Collector):
-    """Asked for at the moment of reading. names: of the labels' values, which are bounded."""
+    """The metrics of the quota, read from `source` whenever metrics are read."""
 
-    def __init__(self, names: Callable[[str], str]) -> None:
+    def __init__(self, label: Callable[[str], str]) -> None:
+        """label: turns a project or a strategy into the value of a label; it bounds their number."""
         self.source: Callable[[], QuotaReport | None] = lambda: None
-        self._names = names
+        self._label = label
 
     def read(self) -> QuotaReport | None:
+        """Return the present report; None if it can't be had."""
         try:
             return self.source()
-        except Exception:  # noqa: BLE001  # a broken spool is told by its health; all the other numbers are still true
+        except Exception:  # noqa: BLE001  # a broken spool has its own health; all other numbers are still true
             return None
 
     def describe(self) -> Iterable[Metric]:
-        return []  # registering must not ask anybody
+        """Return nothing: registering must not call the source."""
+        return []
 
     def collect(self) -> Iterable[Metric]:
-        told = self.read()
-        if told is None:
+        """Yield the metrics of the quota. Their names say "credits": metric names are stable."""
+        report = self.read()
+        if report is None:
             return
-        granter = GaugeMetricFamily("framesift_credits_granted_by", "Who grants credits: 1 for one.", labels=["by"])
+        granter = GaugeMetricFamily(
+            "framesift_credits_granted_by", "Who grants quota now: 1 for one of them.", labels=["by"]
+        )
         for name in QUOTA_GRANTERS:
-            granter.add_metric([name], float(name == told.granted_by))
+            granter.add_metric([name], float(name == report.granted_by))
         yield granter
-        waiting = GaugeMetricFamily("framesift_credits_waiting", "Datapoints that wait for a credit.")
-        waiting.add_metric([], told.waiting)
+        waiting = GaugeMetricFamily("framesift_credits_waiting", "Datapoints in the spool that wait for quota.")
+        waiting.add_metric([], report.pending)
         yield waiting
         labels = ["project", "strategy", "window"]
-        used = GaugeMetricFamily("framesift_credits_used", "Credits used in the open window.", labels=labels)
-        left = GaugeMetricFamily("framesift_credits_left", "Credits left in the open window.", labels=labels)
-        for use in {(u.project, u.strategy, u.window): u for u in told.used}.values():
-            values = [self._names(use.project), self._names(use.strategy), use.window]
+        used = GaugeMetricFamily("framesift_credits_used", "Quota used in the open window.", labels=labels)
+        left = GaugeMetricFamily("framesift_credits_left", "Quota left in the open window.", labels=labels)
+        for use in {(u.project, u.strategy, u.window): u for u in report.used}.values():
+            values = [self._label(use.project), self._label(use.strategy), use.window]
             used.add_metric(values, use.used)
             left.add_metric(values, use.left)
         yield used

@@ -1,14 +1,16 @@
-"""The gate: open while the sink takes things; shut since its answers said that it takes nothing at all.
+"""SinkCircuitBreaker: stops deliveries while the whole sink is unavailable, and tests it with one datapoint at a time.
 
-    open    -- the whole sink failed; or three unsure failures in a row; or most items of late were refused -->  shut
-    shut    -- any answer that is none of these --------------------------------------------------------->  open
+    closed --  the whole sink failed, or 3 unclear failures in a row, or most of the last items were refused --> open
+    open   --  a probe got another answer than these  --> closed
 
-While it is shut one item at a time asks whether it still is so, at growing intervals: each time one that has not asked
-yet, where there is one. Once it is open those that asked in vain come after the others, one after every few that got
-through, until one of them gets through as well: so that items which the sink will never take can't keep it shut.
+Closed means that deliveries pass; open means that they wait. While it is open one worker at a time may probe, at
+growing intervals, each time with a datapoint that has not probed yet, if there is one. After it closes, the datapoints
+whose probes failed are delivered after the others, one after every few successes, until one of them succeeds too: so
+datapoints that the sink will never accept can't keep the breaker open.
 
-Whose trouble an unsure failure is, the neighbours tell: the item's own, where the answer before it was good and hardly
-any of the latest other items failed so too; else the sink's. Only the item's own counts towards giving it up.
+An unclear failure may be caused by the item or by the sink. It is the item's if the answer before it was good and
+hardly any of the latest other items failed in this way; otherwise it is the sink's. Only a failure that is the item's
+own counts as one of its attempts.
 """
 
 from __future__ import annotations
@@ -18,39 +20,37 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 
+from framesift.backoff import Backoff, BackoffSchedule
 from framesift.clock.clock import MAX_WAIT_S
 
-FAILURES_TO_OPEN = 3  # so many failures, of whichever items, and the gate shuts
-REMEMBERED_ITEMS = 8  # items whose last answer is remembered
-REFUSALS_TO_OPEN = 5  # of the latest, from which on it is the sink that refuses
-MAX_OTHER_FAILURES = 1  # others of the latest that may have failed, for a failure to be the item's own
-REFUSED_PAUSE_S = 300.0  # somebody has to do something about it: asking more often won't help
-_SHORTEST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 300.0
-_MOST_ASKED = 500
-
-
-def backoff_s(failures: int, chance: random.Random) -> float:
-    """Seconds to wait after so many failures in a row (at least 1): at least a second, and full jitter above it, up to
-    min(300, 2 x 2^n) with n counted from 0. (Brooker, "Exponential Backoff And Jitter", 2015.)
-    """
-    return chance.uniform(_SHORTEST_PAUSE_S, min(_LONGEST_PAUSE_S, 2.0 * 2.0 ** min(failures - 1, 16)))
+FAILURES_TO_OPEN = 3  # unclear failures in a row, of any items
+REMEMBERED_ITEMS = 8  # whose last answer is remembered
+REFUSALS_TO_OPEN = 5  # among the remembered items
+MAX_OTHER_FAILURES = 1  # among the remembered items, for an unclear failure to be the item's own
+REFUSED_PAUSE_S = 300.0  # a person has to change something: probing more often won't help
+# At least 1 s, and full jitter above it, up to min(300, 2 * 2^n) with n counted from 0.
+# Source: Brooker, "Exponential Backoff And Jitter", 2015.
+RETRY_SCHEDULE = BackoffSchedule(first_s=2.0, max_s=300.0, min_fraction=0.0, min_s=1.0)
+_MIN_RETRY_AFTER_S = 1.0
+_MAX_FAILED_PROBES = 500
 
 
 class SinkSignal(Enum):
-    """What the sink made of an item, as far as it tells something of the sink."""
+    """What the result of one delivery says about the sink."""
 
     SUCCEEDED = "good"
-    ITEM_FAILED = "item"  # this item's own trouble: others get through
-    REFUSED = "refused"  # it would refuse it again
-    UNCLEAR = "unsure"  # it failed
-    SINK_FAILED = "sink"  # nothing would get through
+    ITEM_FAILED = "item"  # a problem of this item; others pass
+    REFUSED = "refused"  # the sink would refuse the item again
+    UNCLEAR = "unsure"  # it failed; the item or the sink may be the cause
+    SINK_FAILED = "sink"  # nothing would pass
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerDecision:
-    """What an answer means. own: whether it is the item's own trouble. shut: whether the gate is shut now; refuses:
-    because the sink refuses everything. news: whether that is another state than before, or another reason.
+    """What a delivery's result means.
+
+    item_at_fault: the failure counts as one of the item's attempts. is_open: whether the breaker is open now.
+    all_refused: it is open since the sink refuses everything. changed: the state, or the reason for it, is new.
     """
 
     item_at_fault: bool
@@ -60,128 +60,143 @@ class BreakerDecision:
 
 
 class SinkCircuitBreaker:
-    """Shared by all workers. Times are monotonic, in seconds."""
+    """One for all upload workers; thread-safe. Times are seconds of a monotonic clock."""
 
     def __init__(self, rng: random.Random) -> None:
+        """rng: the source of the jitter."""
         self._lock = threading.Lock()
-        self._chance = rng
-        self._why: str | None = None  # None while it is open
-        self._refuses = False
-        self._shuts = 0  # in a row
-        self._until_s = 0.0
-        self._probing: int | None = None
-        self._asked: dict[str, None] = {}  # in vain, in the order in which they did
-        self._through = 0  # others since then
-        self._turn: str | None = None  # one of those that asked, whose turn it is again
-        self._before: SinkSignal | None = None
+        self._rng = rng
+        self._reason: str | None = None  # None while closed
+        self._all_refused = False
+        self._backoff = Backoff(RETRY_SCHEDULE, rng)
+        self._probe_at_s = 0.0
+        self._probing_thread: int | None = None
+        self._failed_probes: dict[str, None] = {}  # items, in the order of their probes
+        self._successes = 0  # of other items, since the last failed probe
+        self._retried_probe: str | None = None  # the item of a failed probe that may be delivered again
+        self._previous: SinkSignal | None = None
         self._failures = 0  # in a row
-        self._latest: dict[str, SinkSignal] = {}  # in the order of their answers
+        self._latest: dict[str, SinkSignal] = {}  # by item, in the order of their answers
 
     def enter(self, now_s: float) -> float:
-        """0: go through (where the gate is shut, as the only one, until `leave`); else the seconds to wait."""
+        """Ask for permission to deliver: 0 is permission, otherwise the seconds to wait.
+
+        While the breaker is open, permission is for one probe, by this thread alone, until it calls `leave`.
+        """
         with self._lock:
-            if self._why is None:
+            if self._reason is None:
                 return 0.0
-            if now_s < self._until_s:
-                return self._until_s - now_s
-            if self._probing is not None:
+            if now_s < self._probe_at_s:
+                return self._probe_at_s - now_s
+            if self._probing_thread is not None:
                 return MAX_WAIT_S
-            self._probing = threading.get_ident()
+            self._probing_thread = threading.get_ident()
             return 0.0
 
     def leave(self) -> None:
+        """End this thread's permission; to be called after each `enter` that returned 0."""
         with self._lock:
-            if self._probing == threading.get_ident():
-                self._probing = None
+            if self._probing_thread == threading.get_ident():
+                self._probing_thread = None
 
     def failed_probes(self) -> tuple[str, ...]:
-        """Items with which it was asked in vain: others first."""
+        """Return the ids of items whose probes failed: others are to be delivered first."""
         with self._lock:
-            return tuple(self._asked)
+            return tuple(self._failed_probes)
 
     def probe_now(self, now_s: float) -> None:
-        """Somebody wants to know now: the next one may ask."""
+        """Allow the next probe at once, as an operator asked for it."""
         with self._lock:
-            self._until_s = min(self._until_s, now_s)
+            self._probe_at_s = min(self._probe_at_s, now_s)
 
     def record(
-        self, id: str, answer: SinkSignal, why: str, now_s: float, retry_after_s: float | None = None
+        self, id: str, signal: SinkSignal, why: str, now_s: float, retry_after_s: float | None = None
     ) -> BreakerDecision:
-        """why: what failed, for people. asked_s: in how many seconds the sink wants to be asked again."""
+        """Record the result of a delivery, and return what it means.
+
+        id: of the item. why: what failed, for people. retry_after_s: how long the sink asked to be left alone.
+        """
         with self._lock:
-            own = self._is_own(id, answer)
-            self._remember(id, answer)
-            was = self._why
-            refuses = answer is SinkSignal.REFUSED and self._refuse_all()
-            if answer is SinkSignal.SINK_FAILED or refuses or (answer is SinkSignal.UNCLEAR and self._is_shutting()):
-                self._shut(id, why, now_s, REFUSED_PAUSE_S if refuses else retry_after_s)
-                news = self._why != was or self._refuses != refuses
-                self._refuses = refuses
+            item_at_fault = self._is_items_fault(id, signal)
+            self._remember(id, signal)
+            reason_before = self._reason
+            all_refused = signal is SinkSignal.REFUSED and self._most_are_refused()
+            opens = signal is SinkSignal.UNCLEAR and self._too_many_failures()
+            if signal is SinkSignal.SINK_FAILED or all_refused or opens:
+                self._open(id, why, now_s, REFUSED_PAUSE_S if all_refused else retry_after_s)
+                changed = self._reason != reason_before or self._all_refused != all_refused
+                self._all_refused = all_refused
                 return BreakerDecision(
-                    item_at_fault=own and not refuses, is_open=True, all_refused=refuses, changed=news
+                    item_at_fault=item_at_fault and not all_refused,
+                    is_open=True,
+                    all_refused=all_refused,
+                    changed=changed,
                 )
-            # What was under way when it was shut says nothing of the time since.
-            if answer is not SinkSignal.UNCLEAR:
-                self._got_through(id)
-                if self._probing == threading.get_ident():
-                    self._open()
-            shut = self._why is not None
+            # A delivery that began before the breaker opened says nothing about the time since: only a probe closes it.
+            if signal is not SinkSignal.UNCLEAR:
+                self._record_success(id)
+                if self._probing_thread == threading.get_ident():
+                    self._close()
+            is_open = self._reason is not None
             return BreakerDecision(
-                item_at_fault=own, is_open=shut, all_refused=shut and self._refuses, changed=was != self._why
+                item_at_fault=item_at_fault,
+                is_open=is_open,
+                all_refused=is_open and self._all_refused,
+                changed=reason_before != self._reason,
             )
 
-    def _is_own(self, id: str, answer: SinkSignal) -> bool:
-        if answer is SinkSignal.UNCLEAR:
-            others = sum(a is SinkSignal.UNCLEAR for other, a in self._latest.items() if other != id)
-            return (
-                self._before not in (None, SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) and others <= MAX_OTHER_FAILURES
-            )
-        return answer is not SinkSignal.SINK_FAILED
+    def _is_items_fault(self, id: str, signal: SinkSignal) -> bool:
+        if signal is SinkSignal.UNCLEAR:
+            others = sum(s is SinkSignal.UNCLEAR for other, s in self._latest.items() if other != id)
+            previous_was_good = self._previous not in (None, SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED)
+            return previous_was_good and others <= MAX_OTHER_FAILURES
+        return signal is not SinkSignal.SINK_FAILED
 
-    def _remember(self, id: str, answer: SinkSignal) -> None:
-        self._before = answer
-        self._failures = self._failures + 1 if answer in (SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) else 0
-        if answer is not SinkSignal.SINK_FAILED:  # which says nothing of the item
+    def _remember(self, id: str, signal: SinkSignal) -> None:
+        self._previous = signal
+        self._failures = self._failures + 1 if signal in (SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) else 0
+        if signal is not SinkSignal.SINK_FAILED:  # which says nothing about the item
             self._latest.pop(id, None)
-            self._latest[id] = answer
+            self._latest[id] = signal
             if len(self._latest) > REMEMBERED_ITEMS:
                 del self._latest[next(iter(self._latest))]
 
-    def _refuse_all(self) -> bool:
-        return sum(answer is SinkSignal.REFUSED for answer in self._latest.values()) >= REFUSALS_TO_OPEN
+    def _most_are_refused(self) -> bool:
+        return sum(signal is SinkSignal.REFUSED for signal in self._latest.values()) >= REFUSALS_TO_OPEN
 
-    def _is_shutting(self) -> bool:
-        return self._why is not None or self._failures >= FAILURES_TO_OPEN
+    def _too_many_failures(self) -> bool:
+        return self._reason is not None or self._failures >= FAILURES_TO_OPEN
 
-    def _shut(self, id: str, why: str, now_s: float, asked_s: float | None) -> None:
-        if len(self._asked) >= _MOST_ASKED:
-            self._asked.clear()
-        self._asked.pop(id, None)
-        self._asked[id] = None
-        self._through = 0
-        if asked_s is not None:
-            # Many devices may have been told the same: they shouldn't come back in the same instant.
-            asked_s = max(_SHORTEST_PAUSE_S, asked_s) * self._chance.uniform(1.0, 1.1)
-            self._until_s = max(self._until_s, now_s + asked_s)
-        elif self._why is None or now_s >= self._until_s:  # else an answer to what was under way when it was shut
-            self._until_s = now_s + backoff_s(self._shuts + 1, self._chance)
-        else:
+    def _open(self, id: str, why: str, now_s: float, retry_after_s: float | None) -> None:
+        if len(self._failed_probes) >= _MAX_FAILED_PROBES:
+            self._failed_probes.clear()
+        self._failed_probes.pop(id, None)
+        self._failed_probes[id] = None
+        self._successes = 0
+        backoff_over = self._reason is None or now_s >= self._probe_at_s
+        if retry_after_s is not None:
+            # Many devices may have got the same answer: they must not come back at the same instant.
+            pause_s = max(_MIN_RETRY_AFTER_S, retry_after_s) * self._rng.uniform(1.0, 1.1)
+            self._backoff.fail(now_s)
+            self._probe_at_s = max(self._probe_at_s, now_s + pause_s)
+        elif backoff_over:
+            self._probe_at_s = now_s + self._backoff.fail(now_s)
+        else:  # the answer to a delivery that began before the breaker opened
             return
-        self._shuts += 1
-        self._why = why
+        self._reason = why
 
-    def _open(self) -> None:
-        if self._refuses:  # no longer: what is refused from now on speaks of the items again
-            self._latest = {id: answer for id, answer in self._latest.items() if answer is not SinkSignal.REFUSED}
-        self._why = None
-        self._refuses = False
-        self._shuts = 0
+    def _close(self) -> None:
+        if self._all_refused:  # no longer: refusals from now on are the items' own again
+            self._latest = {id: signal for id, signal in self._latest.items() if signal is not SinkSignal.REFUSED}
+        self._reason = None
+        self._all_refused = False
+        self._backoff.reset()
 
-    def _got_through(self, id: str) -> None:
-        if id in self._asked or id == self._turn:
-            self._asked.clear()
-        self._through += 1
-        if self._through >= REMEMBERED_ITEMS and self._asked:
-            self._turn = next(iter(self._asked))
-            del self._asked[self._turn]
-            self._through = 0
+    def _record_success(self, id: str) -> None:
+        if id in self._failed_probes or id == self._retried_probe:
+            self._failed_probes.clear()
+        self._successes += 1
+        if self._successes >= REMEMBERED_ITEMS and self._failed_probes:
+            self._retried_probe = next(iter(self._failed_probes))
+            del self._failed_probes[self._retried_probe]
+            self._successes = 0

@@ -1,0 +1,23 @@
+"""RunContext: what the components of one run have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from framesift.clock.clock import Clock
+from framesift.settings import Settings
+from framesift.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """Given to whatever is built for one run.
+
+    on_failure: to be called, from any thread, with an unexpected error that ended a thread; the service then ends.
+    """
+
+    settings: Settings
+    clock: Clock
+    telemetry: Telemetry
+    on_failure: Callable[[BaseException], None]

@@ -1,0 +1,310 @@
+"""Startup: creates the components of one run, and starts them in the order in which they need each other.
+
+    connections, model, recorder, policies, sink, spool, signals, summary, upload, shared limits, batches, status page,
+    listeners, streams                                   (and, from the main loop: monitor)
+
+They stop in the reverse order: what accepts frames ends before what delivers them, and the spool outlives both.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from framesift.clock.clock import HeartbeatClock, MonitoredThread
+from framesift.collect import Collector
+from framesift.config.errors import ConfigError
+from framesift.fleet.platform_batches import BatchWatcher
+from framesift.fleet.shared_limits import SharedLimits
+from framesift.limits import Limit, Window
+from framesift.limits.local import LocalLimits
+from framesift.listeners import ListenerSettings, create_listener
+from framesift.models import Model, Recorder
+from framesift.models import load as load_model
+from framesift.models.health import ModelHealth
+from framesift.roboflow import RoboflowClient
+from framesift.service import reports
+from framesift.service.components import ComponentList, Resource
+from framesift.service.connections import open_connections
+from framesift.service.intakes import Intakes
+from framesift.service.loop_monitor import LoopMonitor
+from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
+from framesift.service.run_context import RunContext
+from framesift.service.run_summary import RunSummary
+from framesift.service.stream_thread import StreamThread, StreamThreads
+from framesift.settings import StreamEntry
+from framesift.sinks import Sink, open_sink
+from framesift.spool import Spool
+from framesift.status import StatusServer, StatusUnavailable
+from framesift.streams import Stream
+from framesift.telemetry import Condition
+from framesift.upload.uploader import Uploader
+
+# Of the time for stopping, what streams and listeners leave to the others: a hung model must not use it up.
+RESERVED_FOR_SPOOL_S = 4.0
+_RESERVED_FOR_LISTENERS_S = 1.0
+
+
+class Startup:
+    """Creates and starts everything; afterwards its attributes are what the main loop works with.
+
+    lost_streams: the names of the streams that could not continue.
+    """
+
+    uploader: Uploader
+    streams: StreamThreads
+    spool: Spool
+    subscriptions: PolicySubscriptions
+
+    def __init__(
+        self,
+        run: RunContext,
+        components: ComponentList,
+        monitor: LoopMonitor,
+        *,
+        stop: threading.Event,
+        wake: threading.Event,
+    ) -> None:
+        """stop: ends all streams. wake: is set when the main loop should run before its time."""
+        self._run = run
+        self._settings = run.settings
+        self._clock = run.clock
+        self._telemetry = run.telemetry
+        self._components = components
+        self._monitor = monitor
+        self._stop = stop
+        self._wake = wake
+        self._model: Model | None = None
+        self._ledgers_shared = False
+        self.model_health = ModelHealth(run.telemetry.health, run.clock)
+        self.summary = RunSummary(run.telemetry)
+        self.streams = StreamThreads((), run.clock)
+        self.lost_streams: list[str] = []
+
+    @property
+    def model_description(self) -> str | None:
+        """The model in words, for the log; None without a model."""
+        return None if self._model is None else self._model.description
+
+    @property
+    def limits_mode(self) -> str:
+        """Who counts the limits: "shared" or "local"."""
+        return "shared" if self._ledgers_shared else "local"
+
+    def start(self, record: Path | None, *, own_signals: Callable[[], None]) -> None:
+        """Create and start all components, in the order of the module's docstring.
+
+        record: the file for predictions, or None. own_signals: installs the signal handlers; called when the spool is
+        open. Raises ConfigError, ModelLoadError, ListenerUnavailable and the spool's own errors; the components that
+        were started before are then in the list, for its `stop`.
+        """
+        settings, telemetry = self._settings, self._telemetry
+        start = self._components.start
+
+        connections = open_connections(settings.roboflow, settings.network)
+        start(Resource("connections", stop=lambda _: connections.close()))
+        model = self._model = self._load_model()
+        if model is not None:
+            # A model that hangs can't be asked to close either.
+            start(Resource("model", stop=lambda _: None if self.streams.any_alive() else model.close()))
+        recorder = None if record is None else self._open_recorder(record)
+        if recorder is not None:
+            start(Resource("recorder", stop=lambda _: recorder.close()))
+        limits = LocalLimits()
+        self.subscriptions = PolicySubscriptions(self._run, model, connections, limits)
+        start(self._policies_component())
+        class_names = None if model is None else model.class_names
+        sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
+        start(Resource("sink", stop=lambda _: sink.close()))
+        shared = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
+        self._ledgers_shared = shared.ledgers is not None
+        spool = self.spool = self._create_spool(limits, shared)
+        start(Resource("spool", start=spool.open, stop=spool.close))
+        # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
+        start(Resource("signals", start=own_signals))
+        telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
+        start(self.summary)
+        self.uploader = start(self._create_uploader(sink))
+        start(_SharedLimitsComponent(shared, spool, self.uploader, self._run))
+        if settings.sink.type == "roboflow" and connections.platform is not None:
+            self._start_batch_watcher(connections.platform, shared)
+        if settings.status.bind is not None:
+            self._start_status_page()
+        intakes = Intakes(settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers)
+        if model is not None:
+            record_prediction = None if recorder is None else recorder.record
+            threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
+            self.streams = StreamThreads(threads, self._clock)
+        for listener in settings.doors:
+            self._start_listener(listener, intakes)
+        start(self.streams, reserve_s=RESERVED_FOR_SPOOL_S + (_RESERVED_FOR_LISTENERS_S if settings.doors else 0.0))
+        self._monitor.add(*self._components.threads)
+
+    # -- each component
+
+    def _load_model(self) -> Model | None:
+        if self._settings.model is None:
+            return None
+        network = self._settings.network
+        return load_model(self._settings.model, ca_file=network.ca_file, proxy=network.proxy_address)
+
+    def _open_recorder(self, path: Path) -> Recorder:
+        """Raises ConfigError if the file can't be written."""
+        settings = self._settings.model
+        replayed = settings.path if settings is not None and settings.type == "recorded" else None
+        if replayed is not None and path.exists() and path.samefile(replayed):
+            raise ConfigError(f"--record {path}: the model replays this file")
+        try:
+            return Recorder(path, lambda error: self._telemetry.error("record_failed", path=path, why=str(error)))
+        except OSError as error:
+            raise ConfigError(f"--record {path}: {error.strerror}") from None
+
+    def _policies_component(self) -> Resource:
+        policies = self.subscriptions.policies
+
+        def start() -> None:
+            self.subscriptions.load()
+            self._telemetry.set_policy_source(self.subscriptions.policy_reports)
+            policies.start()
+
+        return Resource("policies", start=start, stop=policies.stop, threads=lambda: (policies.loop,))
+
+    def _create_spool(self, limits: LocalLimits, shared: SharedLimits) -> Spool:
+        settings = self._settings.spool
+        return Spool(
+            settings.path,
+            max_bytes=settings.max_bytes,
+            min_free_bytes=settings.min_free_bytes,
+            when_full=settings.when_full,
+            clock=self._clock,
+            limits=limits,
+            report=lambda name, fields: self._telemetry.warning(name, **fields),
+            on_refund=shared.request_audit,
+        )
+
+    def _create_uploader(self, sink: Sink) -> Uploader:
+        return Uploader(
+            self.spool,
+            sink,
+            workers=self._settings.upload.workers,
+            sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
+            clock=self._clock,
+            rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
+            observer=reports.UploadReports(self._telemetry, self._settings.sink.type),
+            on_failure=self._run.on_failure,
+        )
+
+    def _start_batch_watcher(self, platform: RoboflowClient, shared: SharedLimits) -> None:
+        watcher = BatchWatcher(
+            platform,
+            shared.batch_counts(self.spool),
+            self._clock,
+            watched=self.subscriptions.watched_batches,
+            on_problem=lambda problem: reports.report_batches(self._telemetry, problem),
+            on_failure=self._run.on_failure,
+        )
+        self.subscriptions.on_change(watcher.task.wake)
+        self._components.start(watcher.task)
+        watcher.task.wait_for_first_run(LOAD_WITHIN_S)
+
+    def _start_status_page(self) -> None:
+        """If the port is in use, the run goes on without the page."""
+        settings = self._settings
+        page = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, spool=settings.spool.path)
+        try:
+            self._components.start(page)
+        except StatusUnavailable as error:
+            self._telemetry.health.set("status page", Condition.DEGRADED, str(error))
+
+    def _start_listener(self, settings: ListenerSettings, intakes: Intakes) -> None:
+        listener = create_listener(
+            settings,
+            intake_of=lambda stream: intakes.create(stream, settings.tags, self._clock),
+            clock=self._clock,
+            telemetry=self._telemetry,
+            on_failure=self._run.on_failure,
+            model_policies=intakes,
+        )
+        self._components.start(
+            Resource(
+                f"listener {settings.listen}",
+                start=listener.start,
+                stop=listener.stop,
+                threads=lambda: listener.loops,
+            ),
+            reserve_s=RESERVED_FOR_SPOOL_S,
+        )
+
+    def _create_stream(
+        self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
+    ) -> StreamThread:
+        name, telemetry = settings.name, self._telemetry
+        clock = HeartbeatClock(self._clock)
+        stream = Stream(
+            settings,
+            clock=clock,
+            stop=self._stop,
+            on_event=lambda event: reports.report_stream_event(telemetry, event),
+            count_skipped=lambda why, count: telemetry.count_skipped(name, why, count),
+            rng=random.Random(repr((self._settings.seed, name, "backoff"))),
+            on_unusable=lambda count, why: reports.report_unusable_pictures(telemetry, name, count, why),
+        )
+        collector = Collector(
+            stream,
+            intakes.create(name, settings.tags, clock),
+            model=model,
+            health=self.model_health,
+            telemetry=telemetry,
+            clock=clock,
+            stop=self._stop,
+            on_prediction=on_prediction,
+        )
+
+        def on_end(lost: str | None) -> None:
+            if lost is not None:
+                self.lost_streams.append(name)
+                reports.report_stream_lost(telemetry, name, lost)
+            self._wake.set()
+
+        return StreamThread(
+            name, stream, collector, clock, stop=self._stop, on_end=on_end, on_failure=self._run.on_failure
+        )
+
+
+class _SharedLimitsComponent:
+    """Runs the limits that a fleet shares; with local limits there is nothing to run."""
+
+    name = "shared limits"
+
+    def __init__(self, shared: SharedLimits, spool: Spool, uploader: Uploader, run: RunContext) -> None:
+        self._shared = shared
+        self._spool = spool
+        self._uploader = uploader
+        self._run = run
+        self._cleanup = ExitStack()
+        self._within_s = 0.0  # of `stop`
+        self._thread: MonitoredThread | None = None
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        return () if self._thread is None else (self._thread,)
+
+    def start(self) -> None:
+        self._thread = self._shared.start(
+            self._spool,
+            self._cleanup,
+            on_granted=self._uploader.wake,
+            on_failure=self._run.on_failure,
+            left_s=lambda: self._within_s,
+        )
+
+    def stop(self, within_s: float) -> bool:
+        self._within_s = within_s
+        self._cleanup.close()
+        return self._thread is None or not self._thread.thread.is_alive()
+
+    def idle_s(self) -> float:
+        return 0.0 if self._thread is None else self._thread.idle_s()
