@@ -287,6 +287,48 @@ def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stoppin
     assert done.returncode == 0
 
 
+ALL_COMPONENTS = """
+import sys
+from framesift.clock.clock import SystemClock
+from framesift.service.service import Service
+from framesift.service.systemd import Notifier
+from framesift.settings import load
+from framesift.telemetry import Telemetry
+from pathlib import Path
+
+settings, clock = load(Path("framesift.yaml"), {}), SystemClock()
+def progress():
+    print("COMPONENTS", *(name.replace(" ", "_") for name in service.component_names), flush=True)
+    service.stop()
+service = Service(
+    settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None),
+    record=Path("predictions.jsonl"), progress=progress,
+)
+sys.exit(service.run())
+"""
+
+
+def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Path) -> None:
+    from framesift.service import startup
+
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    ports = []
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [free.getsockname()[1] for free in (one, other)]
+    status, listen = (f"127.0.0.1:{port}" for port in ports)
+    settings = {"streams": [{**CLIP, "loop": True}], "doors": [{"listen": listen}], "status": {"bind": status}}
+    write_configuration(tmp_path, settings)
+    program = [sys.executable, "-c", ALL_COMPONENTS]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("COMPONENTS"))
+    started = [name.replace("_", " ").replace(f"listener {listen}", "listeners") for name in line.split()[1:]]
+    documented = (startup.__doc__ or "").split("\n\n")[1].split("(and, from the main loop: monitor)")[0]
+    names = [name.strip() for name in " ".join(documented.split()).split(",")]
+    assert started == [name for name in names if name != "batches"] + ["monitor"]
+    assert "component_not_stopped" not in done.stdout
+
+
 def test_a_door_whose_port_is_taken_ends_the_run_with_a_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -21,7 +21,7 @@ from clocks import ManualClock
 from framesift.frame import RefusalReason
 from framesift.settings import StatusSettings
 from framesift.status import StatusServer, StatusUnavailable
-from framesift.telemetry import Condition, SpoolNumbers, Telemetry
+from framesift.telemetry import Condition, PolicyReport, QuotaReport, QuotaUse, SpoolNumbers, Telemetry
 
 TOKEN = "0123456789abcdef"
 
@@ -119,11 +119,36 @@ def test_the_status_is_every_number_and_every_component_as_json() -> None:
     assert (told["alive"], told["frames_read"], told["frames_accepted"]) == (True, 1, 1)
     assert (told["pid"], told["spool"]) == (os.getpid(), str(Path("spool.db").absolute()))
     assert told["queue"]["ready"] == 1
-    assert told["exits"] == {"delivered": 9}
+    assert told["outcomes"] == told["queue"]["outcomes"] == {"delivered": 9}
     assert told["streams"][0]["accepted"] == {"night": 1}
     assert told["model"] == {"count": 1, "total_s": 0.5}
     assert told["health"][0]["condition"] == "degraded"
     assert told["health"][0]["why"] == "disk full, says ****"
+
+
+def test_fields_with_new_names_are_sent_under_their_old_names_too() -> None:
+    use = QuotaUse("traffic", "night", "hourly", 10, 4, 6)
+    policy = PolicyReport("", "policy.json", ("gate",), True, "1a2b", None, False, (), (), (), "it can't be read")
+    with page() as shown:
+        shown.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
+        shown.telemetry.set_quota_source(lambda: QuotaReport("shared", "", 3, 1_700_000_000.0, (use,)))
+        shown.telemetry.set_policy_source(lambda: (policy,))
+        shown.telemetry.count_request("gate", "accepted")
+        status = json.loads(shown.ask("/status").body)
+    assert status["exits"] == status["outcomes"] == {"delivered": 9}
+    assert status["queue"]["exits"] == status["queue"]["outcomes"] == {"delivered": 9}
+    assert status["doors"] == status["listeners"] == {"accepted": 1}
+    assert status["credits"] == status["quota"]
+    assert status["quota"]["waiting"] == status["quota"]["pending"] == 3
+    assert status["quota"]["asked_at_s"] == status["quota"]["checked_at_s"] == 1_700_000_000.0
+    assert status["quota"]["used"][0]["left"] == 6
+    assert status["policies"][0]["trouble"] == status["policies"][0]["problem"] == "it can't be read"
+
+
+def test_the_status_says_for_how_long_each_component_has_not_moved() -> None:
+    with page() as shown:
+        shown.telemetry.set_idle_source(lambda: {"upload": 1.26, "spool": 0.0})
+        assert json.loads(shown.ask("/status").body)["idle_s"] == {"upload": 1.3, "spool": 0.0}
 
 
 def test_a_secret_that_looks_like_a_number_does_not_break_the_json() -> None:

@@ -129,7 +129,7 @@ class ComponentList:
 
     def idle_s(self) -> dict[str, float]:
         """Return how long each component has not moved: name -> seconds."""
-        return {component.name: component.idle_s() for component, _ in self._started}
+        return {component.name: component.idle_s() for component, _ in tuple(self._started)}
 
     def stop(self) -> None:
         """Stop all started components, the last one first. Never raises, and never takes much longer than allowed.

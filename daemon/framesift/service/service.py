@@ -109,6 +109,7 @@ class Service:
     def _main_loop(self, startup: Startup) -> None:
         status_sent_s = float("-inf")
         heartbeat = HeartbeatClock(self._clock)
+        self._telemetry.set_idle_source(self._components.idle_s)
         self._monitor.add(MonitoredThread("main", threading.current_thread(), heartbeat))
         self._components.start(self._monitor)
         while not self._stop.is_set() and not self._stop_signalled and self._components.failure is None:

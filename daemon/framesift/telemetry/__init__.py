@@ -166,6 +166,10 @@ class Telemetry:
         """Set what returns the state of the quota. Called whenever numbers are read; if it raises, it is omitted."""
         self._counters.set_quota_source(read)
 
+    def set_idle_source(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""
+        self._counters.idle_source = read
+
     # -- for readers
 
     def report(self) -> StatusReport:

@@ -86,7 +86,7 @@ class StatusReport:
     taken_at_s: Unix time. uptime_s: since the start. outcomes: datapoints that left the spool since it was created.
     malformed: parts of predictions that were left out. queue: the spool, None if it can't be read. listeners: requests
     that listeners received, by outcome. quota: None if it can't be read. log_lines_dropped: lines that nobody read in
-    time, by level.
+    time, by level. idle_s: for how many seconds each component has not moved; a delivery may take 45 s.
     """
 
     frames_read: int
@@ -109,6 +109,7 @@ class StatusReport:
     listeners: Mapping[str, int] = field(default_factory=dict)
     quota: QuotaReport | None = None
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
+    idle_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class _Label:
@@ -159,6 +160,7 @@ class Counters:
         self.registry.register(self._policies)
         self._quota = QuotaCollector(_Label())
         self.registry.register(self._quota)
+        self.idle_source: Callable[[], Mapping[str, float]] = dict
         self._lines_dropped = lines_dropped
         self.registry.register(_LinesCollector(lines_dropped))
         ProcessCollector(registry=self.registry)
@@ -225,6 +227,7 @@ class Counters:
             listeners=_summed(_by_labels(self.requests)),
             quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
+            idle_s={name: round(idle_s, 1) for name, idle_s in self.idle_source().items()},
         )
 
 
