@@ -154,7 +154,7 @@ def test_it_tells_by_its_exit_code_and_says_why_not(folder: Path) -> None:
     with page() as shown:
         ended = asked(folder, shown.server.port)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-        shown.silent = {"loop stream gate": "it has not moved for 51 s"}
+        shown.hung = {"loop stream gate": "it has not moved for 51 s"}
         ended = asked(folder, shown.server.port)
         assert (ended.returncode, ended.stdout) == (1, "")
         assert "503" in ended.stderr

@@ -161,9 +161,9 @@ def test_a_disk_that_is_full_to_the_last_byte_is_seen_beside_a_running_daemon(tm
 def test_what_has_failed_in_the_daemon_fails_the_check_in_its_own_words(tmp_path: Path) -> None:
     configure(tmp_path, status={"bind": "127.0.0.1:0"})
     telemetry = Telemetry(SystemClock(), _Style(), out=io.StringIO())
-    silent: dict[str, str] = {}
+    hung: dict[str, str] = {}
     window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-    server = StatusServer(window, telemetry, silent=lambda: silent, spool=tmp_path / "spool.db")
+    server = StatusServer(window, telemetry, hung=lambda: hung, spool=tmp_path / "spool.db")
     server.start()
     try:
         bind = {"FRAMESIFT_STATUS__BIND": f"127.0.0.1:{server.port}", **WIDE}
@@ -178,7 +178,7 @@ def test_what_has_failed_in_the_daemon_fails_the_check_in_its_own_words(tmp_path
         assert failed.returncode == 1, failed.stdout
         assert line_of(failed.stdout, "daemon: model") == "FAILED daemon: model failed: CUDA error 700"
         telemetry.health.set_ok("model")
-        silent["loop main"] = "it has not moved for 51 s"
+        hung["loop main"] = "it has not moved for 51 s"
         hangs = framesift(tmp_path, "check", **bind)
         assert hangs.returncode == 1, hangs.stdout
         assert line_of(hangs.stdout, "daemon").startswith("FAILED daemon process ")

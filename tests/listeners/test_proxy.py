@@ -105,7 +105,7 @@ def test_an_answer_passes_byte_for_byte_and_so_does_its_request(tmp_path: Path, 
         assert raw_exchange(door.port, asked) == ANSWERS[name]
         directly, through = raw.asked
         assert through == directly
-        assert door.until(lambda: sum(door.telemetry.report().doors.values()) == 1)
+        assert door.until(lambda: sum(door.telemetry.report().listeners.values()) == 1)
         assert door.count("failed") == door.count("upstream_gone") == 0
 
 

@@ -78,7 +78,7 @@ def standing_before(
 
 def sampled(door: RunningListener, count: int = 1, outcome: str = "offered") -> None:
     """Waits until so many requests have been dealt with."""
-    assert door.until(lambda: door.count(outcome) >= count), door.telemetry.report().doors
+    assert door.until(lambda: door.count(outcome) >= count), door.telemetry.report().listeners
 
 
 # -- what is sampled
@@ -222,7 +222,7 @@ def test_bombs_and_rubbish_pass_as_they_would_without_a_door(tmp_path: Path) -> 
             assert legacy(door.url, "boxes/1", image).status_code == 200
         for body in (b"{", b"[]", b'{"model_id": "a/1"}', deep, b'{"model_id": "a/1", "image": NaN}', b"\xff\xfe"):
             assert requests.post(f"{door.url}/infer/object_detection", data=body, timeout=20).status_code == 200
-        assert door.until(lambda: sum(door.telemetry.report().doors.values()) == 10)
+        assert door.until(lambda: sum(door.telemetry.report().listeners.values()) == 10)
         assert door.items() == ()
         assert door.count("failed") == 0
 
@@ -285,7 +285,7 @@ def test_a_picture_that_turns_out_to_be_broken_is_counted_as_such_and_nothing_el
         assert [(one.condition, one.name) for one in seen.health if one.condition is not Condition.OK] == []
         legacy(door.url, "boxes/1", scene())
         sampled(door)
-        assert door.telemetry.report().doors == {"unreadable": 1, "offered": 1}
+        assert door.telemetry.report().listeners == {"unreadable": 1, "offered": 1}
         assert len(door.items()) == (strategy["name"] == "all")  # its credit is still there
 
 

@@ -47,7 +47,7 @@ def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctr
         write_configuration(tmp_path, settings)
         with Daemon(tmp_path) as daemon:
             assert daemon.wait_for("ready")["listeners"] == [door["listen"] for door in settings["doors"]]
-            form = {"image": picture(), "prediction": (None, json.dumps(prediction_json()))}
+            form: dict[str, Any] = {"image": picture(), "prediction": (None, json.dumps(prediction_json()))}
             verdict = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
             assert (verdict["charged"], verdict["reason"]) == ("all", None)
             body = in_base64(picture(80, 60))

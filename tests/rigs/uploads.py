@@ -145,7 +145,7 @@ class RunningUploader:
     def sink_changed(self, problem: SinkProblem | None, /) -> None:
         self._tell(self.pauses, problem)
 
-    def _tell(self, told: list, what: object) -> None:
+    def _tell(self, told: list[T], what: T) -> None:
         with self._changed:
             told.append(what)
             self._changed.notify_all()

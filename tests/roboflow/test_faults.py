@@ -104,10 +104,15 @@ class Sidecar:
             sink_limits=(),
             clock=clock,
             rng=random.Random(5),
-            failed=lambda error: self._tell(self.failures, error),
-            attempted=lambda attempt: self._tell(self.attempts, attempt),
-            paused=lambda pause: self._tell(self.pauses, pause),
+            observer=self,
+            on_failure=lambda error: self._tell(self.failures, error),
         )
+
+    def delivery_attempted(self, attempt: DeliveryAttempt, /) -> None:
+        self._tell(self.attempts, attempt)
+
+    def sink_changed(self, problem: SinkProblem | None, /) -> None:
+        self._tell(self.pauses, problem)
 
     def put(self, number: int, quota: Quota = UNLIMITED) -> None:
         datapoint = Datapoint(

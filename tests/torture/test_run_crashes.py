@@ -104,6 +104,6 @@ def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
             assert fed > 10
             assert starved
             # Long before the watchdog, which waits for 60 s, ends it.
-            told = daemon.wait_for("thread_hung", 0.0)
-            assert told["loops"] == ["stream gate"]
-            assert "mine.py:3 <lambda> < models/python.py" in told["stacks"][0]
+            hung = daemon.wait_for("thread_hung", 0.0)
+            assert hung["loops"] == ["stream gate"]
+            assert "mine.py:3 <lambda> < models/python.py" in hung["stacks"][0]

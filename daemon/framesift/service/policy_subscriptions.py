@@ -67,7 +67,7 @@ class PolicySubscriptions:
             on_failure=run.on_failure,
             # What listeners receive has class names of its own, whatever the local model lacks.
             problems_of=lambda policy: (
-                () if settings.doors else class_name_problems(policy.sampling_strategies, self._class_names_advice)
+                () if settings.listeners else class_name_problems(policy.sampling_strategies, self._class_names_advice)
             ),
         )
 

@@ -134,7 +134,7 @@ class Service:
                 return
 
     def _nothing_more_comes(self, startup: Startup) -> bool:
-        return not self._settings.doors and not startup.streams.any_alive()
+        return not self._settings.listeners and not startup.streams.any_alive()
 
     def _reload_now(self, startup: Startup) -> None:
         self._notifier.reloading(self._clock.monotonic())
@@ -158,7 +158,7 @@ class Service:
             device=settings.device,
             streams=len(startup.streams),
             model=startup.model_description,
-            listeners=[listener.listen for listener in settings.doors],
+            listeners=[listener.listen for listener in settings.listeners],
             policy=str(settings.policy),
             enabled=startup.subscriptions.enabled,
             limits=startup.limits_mode,

@@ -138,9 +138,9 @@ class Startup:
             record_prediction = None if recorder is None else recorder.record
             threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
             self.streams = StreamThreads(threads, self._clock)
-        for listener in settings.doors:
+        for listener in settings.listeners:
             self._start_listener(listener, intakes)
-        start(self.streams, reserve_s=RESERVED_FOR_SPOOL_S + (_RESERVED_FOR_LISTENERS_S if settings.doors else 0.0))
+        start(self.streams, reserve_s=RESERVED_FOR_SPOOL_S + (_RESERVED_FOR_LISTENERS_S if settings.listeners else 0.0))
         self._monitor.add(*self._components.threads)
 
     # -- each component
