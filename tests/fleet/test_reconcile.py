@@ -673,7 +673,7 @@ def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
             nonlocal answers
             answers += 1
             if answers == 1:
-                ledger._lose("no answer in time")
+                ledger._mark_unavailable("no answer in time")
 
         wire.before_answer = answered
         assert device.crediting.reconcile_once() == 0.0

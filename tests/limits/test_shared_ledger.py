@@ -559,9 +559,9 @@ def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
 
 def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) -> None:
     device = Device(redis.server).open()
-    for link in (device.ledger._frames, device.ledger._worker):
-        assert link._connection is not None
-        wire: Any = link._connection._sock
+    for connection in (device.ledger._frame_connection, device.ledger._worker_connection):
+        assert connection._connection is not None
+        wire = connection._connection._sock
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 

@@ -1,25 +1,25 @@
--- The ledger that the devices of one project share: who may collect how much, charged, refunded, restored and audited
--- in one round trip, by the server's own clock. Nothing else touches these keys:
+-- The ledger that the devices of one project share. One call charges, refunds, restores and audits, by the server's own
+-- clock. Nothing else uses these keys:
 --
---   <ledger>                    hash: run, id, born        which server's memory this is, and since when
+--   <ledger>                    hash: run, id, born: the server's run id, the generation of the data, and its start
 --   <ledger>:day:<D>            hash: <kind>|<start>|<account> -> charges in that window; all windows of the day D
---   <ledger>:held:<D>:<device>  hash: datapoint's id -> [account, batch, time, minute, hour]; one device's charges
---   <ledger>:run:<device>       hash: place, until         where the device runs, as it says itself every ten seconds
---   <ledger>:batch:<batch>      hash: charged, arrived, there, mark, asked; c:<device>, a:<device>
+--   <ledger>:held:<D>:<device>  hash: datapoint's id -> [account, batch, time, minute, hour]; charges of one device
+--   <ledger>:run:<device>       hash: place, until: the instance that uses the device id, and until when it is reserved
+--   <ledger>:batch:<batch>      hash: charged, arrived, there, mark, asked; c:<device>, a:<device>: a device's share
 --
--- KEYS[1] is <ledger>; it holds the project in braces, so that all of them lie in one slot of a cluster. Windows are
--- known by the second at which they open, and days hold the hours and minutes in them. ARGV[1] is a request in JSON
--- (ledger.py writes it and reads the answer). Whatever it asks for happens in the order of this file, at one instant.
+-- KEYS[1] is <ledger>. It contains the project in braces, so that all keys lie in one hash slot of a cluster. A window
+-- is named by the second at which it opens. A day contains whole hours, an hour whole minutes. ARGV[1] is a request in
+-- JSON (requests.py writes it and reads the answer). Its parts are executed in the order of this file, as one atomic step.
 
 local MINUTELY, HOURLY, DAILY = 1, 2, 3
 
 local ask = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
--- Whole milliseconds: what is written as text falls into the same window when it is read.
+-- Whole milliseconds, so that a time falls into the same window after it was written as text and read again.
 local now = math.floor((tonumber(time[1]) + tonumber(time[2]) / 1e6) * 1000) / 1000
 
--- A server that was restarted, replaced by its replica, or emptied may have forgotten charges. Its memory begins anew:
--- it grants nothing for a while, until the devices have brought what they hold. What it still knows is kept.
+-- A server that was restarted, replaced by its replica, or emptied may have lost charges. A new generation begins: it
+-- grants nothing for a while, until the devices have reported their charges. Charges that it still has are kept.
 local known = redis.call('HMGET', KEYS[1], 'run', 'id', 'born')
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '?'
 if known[1] ~= run then
@@ -27,7 +27,7 @@ if known[1] ~= run then
   redis.call('HSET', KEYS[1], 'run', run, 'id', ask.fresh, 'born', known[3])
 end
 local generation = known[2]
--- A clock that was set back must not lengthen it.
+-- A clock that was set back must not make it longer.
 local restoring = math.min(ask.restore_s, tonumber(known[3]) + ask.restore_s - now)
 local may_charge = restoring <= 0 and ask.generation == generation
 
@@ -46,7 +46,7 @@ local function count(key, name, change)
   if redis.call('HINCRBY', key, name, change) <= 0 then redis.call('HDEL', key, name) end
 end
 
--- The device's charge of this id, and the day that it lies in: at the edge of a day it may be the neighbour.
+-- The device's charge of this id and its day, which may be the neighbour of the expected one near midnight.
 local function find(id, days)
   for _, day in ipairs(days) do
     local charge = redis.call('HGET', held_key(day), id)
@@ -65,14 +65,15 @@ end
 
 local answer = {generation = generation, now = now, restoring = math.max(0, restoring)}
 
--- lease: [place, seconds]: a spool and its copy have one name, and would each give back what the other was granted. Only
--- one of them is this device: the one that says so, until it has not said it for a while.
+-- lease: [place, seconds]: a spool and its copy have the same device id, and each would refund the other's charges. So
+-- the id is reserved for one instance, until that instance has not renewed the lease for some time.
 answer.is_alone = true
 if ask.lease then
   local key = KEYS[1] .. ':run:' .. ask.device
-  local said = redis.call('HMGET', key, 'place', 'until')
-  local left = tonumber(said[2] or 0) - now
-  answer.is_alone = said[1] == ask.lease[1] or left <= 0 or left > ask.lease[2]  -- a clock that was set back
+  local last = redis.call('HMGET', key, 'place', 'until')
+  local left = tonumber(last[2] or 0) - now
+  -- The last condition: the server's clock was set back.
+  answer.is_alone = last[1] == ask.lease[1] or left <= 0 or left > ask.lease[2]
   if answer.is_alone then
     redis.call('HSET', key, 'place', ask.lease[1], 'until', tostring(now + ask.lease[2]))
     keep(key, ask.lease[2])
@@ -100,8 +101,8 @@ for _, one in ipairs(ask.restore or {}) do
   end
 end
 
--- report: [[batch, charged, arrived, is_whole]]: what the device has of a batch. is_whole: nothing of its own is on its
--- way between here and its spool, so that the number may also have become less.
+-- report: [[batch, charged, arrived, is_complete]]: the device's counts of a batch. is_complete: no charge of the
+-- device is on its way between here and its spool, so the count may also become smaller.
 for _, one in ipairs(ask.report or {}) do
   local key = batch_key(one[1])
   local own = redis.call('HMGET', key, 'c:' .. ask.device, 'a:' .. ask.device)
@@ -117,24 +118,24 @@ for _, one in ipairs(ask.report or {}) do
   keep(key, ask.batch_kept_s)
 end
 
--- seen: [[batch, images, mark]]: the platform has so many images in it; mark as below.
+-- seen: [[batch, images, mark]]: the number of images that the platform has in the batch; mark as below.
 for _, one in ipairs(ask.seen or {}) do
   local key = batch_key(one[1])
   redis.call('HSET', key, 'there', one[2], 'mark', one[3])
   keep(key, ask.batch_kept_s)
 end
 
--- mark: [batch]: how many charges of the fleet are no longer on their way, to be asked before the platform is asked;
--- false where another device is asking it, or has just done so.
+-- mark: [batch]: how many charges of the fleet have left the spools. Devices request it before they ask the platform.
+-- false: another device is asking the platform, or has just done so.
 answer.mark = {}
 for i, batch in ipairs(ask.mark or {}) do
-  local said = redis.call('HMGET', batch_key(batch), 'arrived', 'asked')
-  local asked = tonumber(said[2] or 0)
+  local counts = redis.call('HMGET', batch_key(batch), 'arrived', 'asked')
+  local asked = tonumber(counts[2] or 0)
   answer.mark[i] = false
   if asked > now or now - asked >= ask.ask_every_s then
     redis.call('HSET', batch_key(batch), 'asked', tostring(now))
     keep(batch_key(batch), ask.batch_kept_s)
-    answer.mark[i] = tonumber(said[1] or 0)
+    answer.mark[i] = tonumber(counts[1] or 0)
   end
 end
 
@@ -155,8 +156,8 @@ local function room(quota, minute, hour, day)
   end
 end
 
--- charge: [{id, age, starts: [minutes, hours, days], quotas: [{account, limits: [[kind, value]], batch, most}]}]: the
--- first quota with room in all its windows and its batch, or none. Charged once, however often it is asked.
+-- charge: [{id, age, starts: [minutes, hours, days], quotas: [{account, limits: [[kind, value]], batch, most}]}]:
+-- charges the first quota with room in all its windows and its batch, or none. An id is charged once, however often it is sent.
 local function charge(one)
   local at = math.floor((now - one.age) * 1000) / 1000
   local held = find(one.id, one.starts[DAILY])
@@ -169,7 +170,7 @@ local function charge(one)
     local obstacle = room(quota, minute, hour, day)
     if not obstacle then
       hold(one.id, quota.account, quota.batch, at, minute, hour, day)
-      -- Also where nothing bounds it: a policy that does may fill it tomorrow.
+      -- Also for a batch without a maximum: a later policy may set one.
       redis.call('HINCRBY', batch_key(quota.batch), 'charged', 1)
       redis.call('HINCRBY', batch_key(quota.batch), 'c:' .. ask.device, 1)
       keep(batch_key(quota.batch), ask.batch_kept_s)
@@ -183,7 +184,7 @@ end
 answer.charge = {}
 for i, one in ipairs(ask.charge or {}) do answer.charge[i] = charge(one) end
 
--- audit: [day]: the ids of all that this device has charged on these days; none where it is not alone.
+-- audit: [day]: the ids that are charged for this device on these days; none while another instance has the lease.
 answer.audit = {}
 for i, day in ipairs(ask.audit or {}) do
   answer.audit[i] = answer.is_alone and redis.call('HKEYS', held_key(day)) or {}
@@ -195,6 +196,6 @@ for i, one in ipairs(ask.look or {}) do
   answer.look[i] = tonumber(redis.call('HGET', day_key(one[1]), field(one[2], one[3], one[4])) or 0)
 end
 
--- At last: a server whose memory is full refuses a script at its first write, unless that is one that needs none.
+-- Last: a server that is out of memory refuses a script at its first write, unless that write needs no memory.
 keep(KEYS[1], ask.batch_kept_s)
 return cjson.encode(answer)

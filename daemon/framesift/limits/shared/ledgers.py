@@ -1,4 +1,4 @@
-"""The ledgers of all projects that a device collects for: one each, since a project is what a fleet shares."""
+"""The shared ledgers of all projects for which a device collects: one ledger per project."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from framesift.limits.shared.server import RedisAddress
 
 
 class SharedLedgers:
-    """For any thread. prefix: what all keys begin with. ceiling: of each limit, how much this device may accept without
-    a credit while nobody can be asked, from 0 to 1. look: called when there is something to do for whoever attends.
+    """Creates the ledger of each project on first use, and charges the right one. Thread-safe.
+
+    prefix: the beginning of all keys in Redis. local_ceiling: the share of each limit (0 to 1) that this device may
+    accept with pending quota while the server is unavailable. wake: called when the reconciler has something to do.
     """
 
     def __init__(
@@ -33,53 +35,51 @@ class SharedLedgers:
         self._server = server
         self._prefix = prefix
         self._calendar = calendar
-        self._ceiling = local_ceiling
+        self._local_ceiling = local_ceiling
         self._restore_s = restore_s
-        self._name: tuple[str, str] | None = None  # and the place
+        self._identity: tuple[str, str] | None = None  # device id and instance id
         self._lock = threading.Lock()
         self._ledgers: dict[str, Ledger] = {}
 
     def charge(
         self, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment
     ) -> QuotaGranted | QuotaRefused | QuotaPending:
-        """See Ledger.charge."""
+        """Charges the ledger of the quotas' project, see Ledger.charge. QuotaPending if it is unavailable."""
         ledger = self.ledger_for(quotas[0].project)
         answer = None if ledger is None else ledger.charge(ChargeRequest(id, tuple(quotas), captured), now)
-        return QuotaPending(tuple(map(self._without_credit, quotas))) if answer is None else answer
+        return QuotaPending(tuple(map(self._local_quota, quotas))) if answer is None else answer
 
     def report_stored(self, project: str, id: str, is_stored: bool) -> None:
-        """See Ledger.settled."""
+        """Reports whether the datapoint is in the spool, see Ledger.report_stored."""
         ledger = self.ledger_for(project)
         if ledger is not None:
             ledger.report_stored(id, is_stored)
 
     def request_audit(self) -> None:
-        """Something may be charged that this device doesn't hold: a credit was given back."""
+        """Requests an audit of all ledgers and wakes the reconciler, for example after a refund in the spool."""
         for _, ledger in self.ledgers():
             ledger.request_audit()
         self.wake()
 
     def set_identity(self, device: str, instance_id: str) -> None:
-        """Under which name this device charges, and where it runs: see Language. What it charged under another name
-        stays charged.
-        """
+        """Sets the device id and the instance id, see LedgerProtocol. Charges of an earlier device id stay."""
         with self._lock:
-            if (device, instance_id) == self._name:
+            if (device, instance_id) == self._identity:
                 return
-            self._name = device, instance_id
+            self._identity = device, instance_id
             old, self._ledgers = self._ledgers, {}
         for ledger in old.values():
             ledger.close()
 
     def ledger_for(self, project: str) -> Ledger | None:
-        """The project's; None where the device has no name yet."""
+        """The ledger of the project; None before `set_identity`."""
         with self._lock:
-            if self._name is not None and project not in self._ledgers:
+            if self._identity is not None and project not in self._ledgers:
                 self._ledgers[project] = Ledger(
                     self._server,
-                    # The braces keep all keys of a project in one slot of a cluster.
+                    # Braces keep all keys of a project in one hash slot of a Redis Cluster.
                     f"{self._prefix}:{{{quote(project, safe='') or '-'}}}",
-                    *self._name,
+                    *self._identity,
                     calendar=self._calendar,
                     restore_s=self._restore_s,
                     wake=self.wake,
@@ -87,17 +87,20 @@ class SharedLedgers:
             return self._ledgers.get(project)
 
     def ledgers(self) -> list[tuple[str, Ledger]]:
+        """All ledgers so far, each with its project."""
         with self._lock:
             return list(self._ledgers.items())
 
     def close(self) -> None:
+        """Closes the connections of all ledgers."""
         for _, ledger in self.ledgers():
             ledger.close()
 
-    def _without_credit(self, quota: Quota) -> Quota:
+    def _local_quota(self, quota: Quota) -> Quota:
+        """The quota with the share of its limits that this device may use while the server is unavailable."""
         most = quota.max_batch_images
         return replace(
             quota,
-            limits=tuple(Limit(limit.window, int(limit.value * self._ceiling)) for limit in quota.limits),
-            max_batch_images=None if most is None else int(most * self._ceiling),
+            limits=tuple(Limit(limit.window, int(limit.value * self._local_ceiling)) for limit in quota.limits),
+            max_batch_images=None if most is None else int(most * self._local_ceiling),
         )

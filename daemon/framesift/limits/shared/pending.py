@@ -1,13 +1,12 @@
-"""Credits that a fleet shares, as the device's own rows: those that a ledger granted, and those that are still to be
-asked for, because nobody could be asked when the frame was accepted.
+"""Charges of shared limits in the device's spool: those of the shared ledger, and those whose quota is pending.
 
-Every credit is a row, whoever granted it, so that a ledger which has lost its memory can be told again: `told` is the
-generation of its memory that knows of the row. `project`: whose devices share the credit. `shared_at_s`: the Unix time
-of the capture by the ledger's clock, which says in whose windows it counts there; NULL where no ledger has granted it.
+Every charge is a row, whoever granted it, so that a ledger that has lost its data can be restored. Column `told`: the
+generation of the ledger that knows the row. `project`: the project whose devices share the limits. `shared_at_s`: Unix
+time of the capture by the ledger's clock, which decides the windows there; NULL if no ledger has granted the row.
 
-    put, granted ---------------------------------> shared
-    put, nobody could be asked -> nobody, late ---> shared          by a worker, later
-                                       |---------> (exit `limit`)   it is refused then
+    accepted, granted ------------------------------> shared
+    accepted, ledger unavailable --> pending -------> shared              later, by the reconciler
+                                        |-----------> (outcome `limit`)   if the ledger refuses then
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
 GRANTED_BY_NOBODY = "nobody"
 
 TABLES = """
--- What waits for its credit. The moment of its capture; quotas: what it may be charged to, in order; candidates: what
--- the datapoint would be with each.
+-- Datapoints whose quota is pending. wall_s, boottime_s, boot_id: the moment of the capture. quotas: what may be
+-- charged, in order. candidates: score and tags that the datapoint would get with each of them.
 CREATE TABLE late (
     id         TEXT PRIMARY KEY,
     wall_s     REAL NOT NULL,
@@ -40,8 +39,10 @@ CREATE TABLE late (
 
 @dataclass(frozen=True, slots=True)
 class UnreportedCharge:
-    """A credit that the ledger's memory doesn't know. at_s: wall time of the capture. held: as the ledger would know
-    it; its at_s is 0 where no ledger has granted it.
+    """A charge that the current generation of the ledger doesn't know.
+
+    charge: as the ledger would record it; its `at_s` is 0 if no ledger has granted it. at_s: wall time of the capture
+    (Unix time, by the device's clock).
     """
 
     charge: DeviceCharge
@@ -51,6 +52,7 @@ class UnreportedCharge:
 def insert_charge(
     cursor: sqlite3.Cursor, id: str, quota: Quota, at_s: float, granted_by: str, shared: SharedCharge | None = None
 ) -> None:
+    """Inserts the charge of a datapoint. at_s: Unix time of the capture, by the device's clock."""
     cursor.execute(
         "INSERT INTO charge (id, account, batch, at_s, granted_by, project, shared_at_s, told)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -68,22 +70,22 @@ def insert_charge(
 
 
 def insert_pending(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, candidates: str) -> None:
-    """It is accepted, charged to `nobody`, and will be asked for later."""
-    written = json.dumps([_written(quota) for quota in quotas])
+    """Records an accepted datapoint as pending. candidates: JSON, for `pending_candidates`."""
+    quotas_json = json.dumps([_to_json(quota) for quota in quotas])
     cursor.execute(
         "INSERT INTO late (id, wall_s, boottime_s, boot_id, quotas, candidates) VALUES (?, ?, ?, ?, ?, ?)",
-        (id, captured.wall_s, captured.boottime_s, captured.boot_id, written, candidates),
+        (id, captured.wall_s, captured.boottime_s, captured.boot_id, quotas_json, candidates),
     )
 
 
 def pending_candidates(cursor: sqlite3.Cursor, id: str) -> str | None:
-    """As `wait` was told; None where it doesn't wait any more."""
+    """The JSON text that `insert_pending` was given; None if the datapoint is no longer pending."""
     row = cursor.execute("SELECT candidates FROM late WHERE id = ?", (id,)).fetchone()
     return None if row is None else str(row[0])
 
 
 def grant_pending(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedCharge) -> None:
-    """What waited has its credit."""
+    """Records that the shared ledger has granted the pending quota of `id`."""
     cursor.execute(
         "UPDATE charge SET granted_by = 'shared', account = ?, batch = ?, shared_at_s = ?, told = ? WHERE id = ?",
         (quota.account, quota.batch, shared.at_s, shared.generation, id),
@@ -92,14 +94,15 @@ def grant_pending(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedC
 
 
 def delete_pending(cursor: sqlite3.Cursor, id: str) -> None:
-    """A datapoint left the spool: if it waited for a credit, it needs none any more."""
+    """Deletes the pending charge of `id`, if there is one. Call it when a datapoint leaves the spool."""
     cursor.execute("DELETE FROM late WHERE id = ?", (id,))
     cursor.execute("DELETE FROM charge WHERE id = ? AND granted_by = ?", (id, GRANTED_BY_NOBODY))
 
 
 def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[ChargeRequest], list[str]]:
-    """Those that wait for a credit of the project, the most valuable first; and the ids of those of which nobody can
-    read what they wait for.
+    """Lists pending datapoints of the project, highest score first.
+
+    Returns the requests, and the ids of rows that are damaged and cannot be read.
     """
     rows = cursor.execute(
         "SELECT late.id, quotas, candidates, wall_s, boottime_s, late.boot_id FROM late JOIN charge USING (id)"
@@ -110,8 +113,8 @@ def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[
     unreadable: list[str] = []
     for id, quotas, candidates, *moment in rows:
         try:
-            found.append(ChargeRequest(id, _read(quotas, candidates), Moment(*moment)))
-        except (ValueError, TypeError, LookupError, AttributeError):  # whatever damage has made of it
+            found.append(ChargeRequest(id, _quotas_from_json(quotas, candidates), Moment(*moment)))
+        except (ValueError, TypeError, LookupError, AttributeError):  # any error that a damaged row may cause
             unreadable.append(id)
     return found, unreadable
 
@@ -119,8 +122,10 @@ def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[
 def unreported_charges(
     cursor: sqlite3.Cursor, project: str, generation: str, since_s: float, most: int
 ) -> list[UnreportedCharge]:
-    """Credits that this generation of the ledger's memory was not told of, but for those that the ledger itself has
-    dated before `since_s`. (The device's own dates may be wrong by years.)
+    """Lists at most `most` charges that this generation of the ledger doesn't know.
+
+    Charges of the ledger from before `since_s` (Unix time by its clock) are left out. Charges of the device are not,
+    because its clock may be wrong by years.
     """
     rows = cursor.execute(
         "SELECT id, account, batch, coalesce(shared_at_s, 0), at_s FROM charge"
@@ -131,25 +136,27 @@ def unreported_charges(
     return [UnreportedCharge(DeviceCharge(*held), steps.original_time_s(at_s)) for *held, at_s in rows]
 
 
-def mark_reported(cursor: sqlite3.Cursor, held: Sequence[DeviceCharge], generation: str) -> None:
+def mark_reported(cursor: sqlite3.Cursor, charges: Sequence[DeviceCharge], generation: str) -> None:
+    """Records that this generation of the ledger knows the charges, and their times by its clock."""
     cursor.executemany(
-        "UPDATE charge SET told = ?, shared_at_s = ? WHERE id = ?", [(generation, one.at_s, one.id) for one in held]
+        "UPDATE charge SET told = ?, shared_at_s = ? WHERE id = ?", [(generation, one.at_s, one.id) for one in charges]
     )
 
 
 def grant_all_locally(cursor: sqlite3.Cursor) -> int:
-    """Nobody shares any more: what waits has been within this device's own limits, and no ledger's clock says when a
-    charge is of no more use. Says how many waited.
+    """Grants all pending quota, for a device that no longer shares limits. Returns how many were pending.
+
+    Pending datapoints are within the device's own limits. From now on, the device's clock decides the age of charges.
     """
-    adopted = cursor.execute(
+    granted = cursor.execute(
         "UPDATE charge SET granted_by = 'local' WHERE granted_by = ?", (GRANTED_BY_NOBODY,)
     ).rowcount
     cursor.execute("UPDATE charge SET shared_at_s = NULL WHERE shared_at_s IS NOT NULL")
     cursor.execute("DELETE FROM late")
-    return adopted
+    return granted
 
 
-def _written(quota: Quota) -> dict[str, object]:
+def _to_json(quota: Quota) -> dict[str, object]:
     return {
         "strategy": quota.strategy,
         "limits": [[limit.window.value, limit.value] for limit in quota.limits],
@@ -160,8 +167,11 @@ def _written(quota: Quota) -> dict[str, object]:
     }
 
 
-def _read(quotas: str, candidates: str) -> tuple[Quota, ...]:
-    """What `wait` wrote; every one of them has a candidate. Raises what damage may lead to."""
+def _quotas_from_json(quotas: str, candidates: str) -> tuple[Quota, ...]:
+    """Reads the quotas that `insert_pending` wrote, and checks that each has a candidate.
+
+    Raises ValueError, TypeError, LookupError or AttributeError if the row is damaged.
+    """
     by_strategy = json.loads(candidates)
     found: list[Quota] = []
     for one in json.loads(quotas):
@@ -170,10 +180,10 @@ def _read(quotas: str, candidates: str) -> tuple[Quota, ...]:
         score, tags = by_strategy[quota.strategy]
         numbers = [limit.value for limit in limits]
         if not all(isinstance(number, int) for number in (*numbers, quota.max_batch_images or 0)):
-            raise TypeError("a limit is a whole number")
+            raise TypeError("a limit must be a whole number")
         if not all(isinstance(text, str) for text in (quota.batch, quota.scope, quota.project, *tags)):
-            raise TypeError("names and tags are texts")
+            raise TypeError("names and tags must be texts")
         if not isinstance(score, float | int | None):
-            raise TypeError("a score is a number")
+            raise TypeError("a score must be a number")
         found.append(quota)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a device asks of a ledger at once, and what it is answered: see ledger.lua, which speaks the other half."""
+"""Requests to the shared ledger and its answers, as records and as JSON. The other side is the script ledger.lua."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from framesift.limits import (
     window_start,
 )
 
-MAX_PENDING_S = 48 * 3600.0  # how far back a credit may be asked for
-_MARGIN_S = 48 * 3600.0  # how much longer a day is kept: it may have just ended, and a device be away
-_BATCH_KEPT_S = 40 * 86400.0
-LEASE_S = 25.0  # how long a name is another's, who has said that he runs under it
-_ASK_EVERY_S = 50.0  # how often the fleet asks the platform for its batches
-_KINDS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
-_NUMBER = {kind: number for number, kind in enumerate(_KINDS, 1)}
+MAX_PENDING_S = 48 * 3600.0  # how long after the capture quota may be requested
+_RETENTION_MARGIN_S = 48 * 3600.0  # how much longer a day is kept: a device may be offline
+_BATCH_RETENTION_S = 40 * 86400.0
+LEASE_S = 25.0  # how long a device id stays reserved for the instance that has used it last
+_PLATFORM_INTERVAL_S = 50.0  # how often, at most, one device of the fleet asks the platform for a batch
+_WINDOWS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
+_WINDOW_NUMBERS = {window: number for number, window in enumerate(_WINDOWS, 1)}
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Which windows there are. start, end: Unix times at which the window of a Unix time opens and closes; days hold
-    whole hours, and hours whole minutes.
+    """The calendar windows of a time zone.
+
+    start, end: functions of a window and a Unix time; they return the Unix times at which the window that contains it
+    opens and closes. A day consists of whole hours, an hour of whole minutes.
     """
 
     start: Callable[[Window, float], int]
@@ -40,15 +42,18 @@ class Calendar:
 
     @classmethod
     def for_zone(cls, zone: tzinfo) -> Calendar:
-        return cls(lambda kind, at_s: window_start(kind, at_s, zone), lambda kind, at_s: window_end(kind, at_s, zone))
+        """The calendar of one fixed time zone."""
+        return cls(
+            lambda window, at_s: window_start(window, at_s, zone), lambda window, at_s: window_end(window, at_s, zone)
+        )
 
-    def bounds_around(self, kind: Window, at_s: float) -> list[int]:
-        """Where the windows before, at and after `at_s` begin, and where the last of them ends."""
-        start, end = self.start(kind, at_s), self.end(kind, at_s)
-        return [self.start(kind, start - 1), start, end, self.end(kind, end)]
+    def bounds_around(self, window: Window, at_s: float) -> list[int]:
+        """Four Unix times: where the windows before, at and after `at_s` begin, and where the last of them ends."""
+        start, end = self.start(window, at_s), self.end(window, at_s)
+        return [self.start(window, start - 1), start, end, self.end(window, end)]
 
     def day_starts(self, from_s: float, to_s: float) -> tuple[int, ...]:
-        """Where each day of this time begins."""
+        """The Unix times at which the days from the one of `from_s` to the one of `to_s` begin."""
         days = [self.start(Window.DAILY, from_s)]
         while (end := self.end(Window.DAILY, days[-1])) <= to_s:
             days.append(end)
@@ -60,7 +65,7 @@ UTC_CALENDAR = Calendar.for_zone(timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class ChargeRequest:
-    """A datapoint that needs a credit. captured: when its frame was."""
+    """A datapoint that needs quota, and the quotas from which the first one with room is charged."""
 
     id: str
     quotas: tuple[Quota, ...]
@@ -69,7 +74,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCharge:
-    """A credit that the device holds. at_s: Unix time of the capture, by the ledger's clock."""
+    """A charge that is recorded in the device's spool. at_s: Unix time of the capture, by the ledger's clock."""
 
     id: str
     account: str
@@ -79,8 +84,10 @@ class DeviceCharge:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What the device has of a batch: charges, and those of them that are no longer on their way. is_whole: nothing of
-    its own is on its way between the ledger and the spool.
+    """The device's own counts for a batch.
+
+    charged: datapoints that are charged to it. left_spool: those of them that have left the spool or are registered at
+    the platform. is_complete: no charge of this device is on its way between the ledger and the spool.
     """
 
     batch: str
@@ -91,7 +98,10 @@ class BatchReport:
 
 @dataclass(frozen=True, slots=True)
 class PlatformBatchSize:
-    """The platform has `images` in a batch. mark: what `mark` said before the platform was asked."""
+    """The number of images that the platform has in a batch.
+
+    left_spool: the fleet's count, as the ledger answered before the platform was asked.
+    """
 
     batch: str
     images: int
@@ -100,10 +110,11 @@ class PlatformBatchSize:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRequest:
-    """What is asked for at once; it is done in this order, at one instant.
+    """One request to the ledger. The script executes its parts in this order, as one atomic step.
 
-    refund: ids, with the day in which an audit found them. mark: batches, about which the platform is to be asked.
-    audit: Unix times at which days begin. look: accounts and windows. lease: whether to say that the device runs.
+    refund: ids to refund, each with the start of its day (Unix time). restore: charges that the ledger may have lost.
+    left_spool: batches about which this device wants to ask the platform. audit_days: starts of days whose charges are
+    listed. usage: accounts and windows. lease: whether to reserve the device id for this instance.
     """
 
     refund: Sequence[tuple[str, int]] = ()
@@ -119,17 +130,21 @@ class LedgerRequest:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRestoring:
-    """The ledger charges nobody, or not this device, before it knows again what it has forgotten."""
+    """The ledger grants nothing yet, to any device or to this one: its data is being restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockMismatch:
-    """The ledger's clock shows quite another time than the device thought."""
+    """The ledger's clock differs too much from the device's estimate: the request must be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRefused(QuotaRefused):
-    """What was in the way of each quota: the limit's window, or None for the batch. at_s: as in SharedCharge."""
+    """No quota of the request has room.
+
+    at_s: Unix time of the capture by the ledger's clock. obstacles: for each quota, the window of the limit that is
+    reached, or None for a full batch.
+    """
 
     at_s: float
     obstacles: tuple[Window | None, ...]
@@ -140,11 +155,13 @@ ChargeDecision = QuotaGranted | LedgerRefused | LedgerRestoring | ClockMismatch
 
 @dataclass(frozen=True, slots=True)
 class LedgerAnswer:
-    """generation: of the ledger's memory. now_s: Unix time of its clock. restoring_s: how long it charges nobody yet.
+    """The ledger's answer to a LedgerRequest.
 
-    charge: in the order of the requests. mark: of each batch, None where another device asks the platform. audit: the
-    ids that the device holds, with their day. look: the fleet's charges in the windows that are open. is_alone: False
-    where the device runs at another place, too; its audit is empty then.
+    generation: id of the ledger's data, see SharedCharge. now_s: Unix time of its clock. restoring_s: for how long it
+    grants nothing yet. decisions: in the order of `charge`. left_spool: the fleet's count of each batch, None where
+    another device asks the platform. charged_ids: the ids that are charged for this device, with the start of their
+    day. usage: the fleet's charges in the open windows. is_only_instance: False if another instance uses the same
+    device id; charged_ids is empty then.
     """
 
     generation: str
@@ -159,8 +176,10 @@ class LedgerAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LedgerProtocol:
-    """How one device speaks to the ledger. device: unique in the fleet, unless its spool was copied. place: where it
-    runs, which no two daemons have at once. restore_s: how long a ledger whose memory is new charges nobody.
+    """Encodes the requests of one device and decodes the answers.
+
+    device: the device id, unique in the fleet unless the spool was copied. instance_id: differs for any two daemons
+    that run at the same time. restore_s: how long a new generation of the ledger grants nothing.
     """
 
     device: str
@@ -169,87 +188,91 @@ class LedgerProtocol:
     restore_s: float
 
     def encode(
-        self, asked: LedgerRequest, *, generation: str | None, new_generation: str, now: Moment, now_s: float
+        self, request: LedgerRequest, *, generation: str | None, new_generation: str, now: Moment, now_s: float
     ) -> bytes:
-        """generation: the one that knows all that this device holds. fresh: what a new one would be called. now_s: the
-        ledger's time, as far as the device knows.
+        """The request as JSON.
+
+        generation: the one that knows all charges of this device, None if there is none yet. new_generation: the id
+        that a new generation would get. now_s: the ledger's Unix time, as the device estimates it.
         """
-        request: dict[str, Any] = {
+        message: dict[str, Any] = {
             "device": self.device,
             "generation": generation or "",
             "fresh": new_generation,
             "restore_s": self.restore_s,
-            "kept_s": MAX_PENDING_S + _MARGIN_S,
-            "batch_kept_s": _BATCH_KEPT_S,
-            "ask_every_s": _ASK_EVERY_S,
-            "refund": [[id, [day]] for id, day in asked.refund],
-            "restore": [self._held(held) for held in asked.restore],
-            "report": [[r.batch, r.charged, r.left_spool, r.is_complete] for r in asked.batch_reports],
-            "seen": [[s.batch, s.images, s.left_spool] for s in asked.platform_sizes],
-            "mark": list(asked.left_spool),
-            "charge": [self._wanted(wanted, now, now_s) for wanted in asked.charge],
-            "audit": list(asked.audit_days),
-            "look": [self._look(account, kind, now_s) for account, kind in asked.usage],
-            "lease": [self.instance_id, LEASE_S] if asked.lease else [],
+            "kept_s": MAX_PENDING_S + _RETENTION_MARGIN_S,
+            "batch_kept_s": _BATCH_RETENTION_S,
+            "ask_every_s": _PLATFORM_INTERVAL_S,
+            "refund": [[id, [day]] for id, day in request.refund],
+            "restore": [self._encode_charge(charge) for charge in request.restore],
+            "report": [[r.batch, r.charged, r.left_spool, r.is_complete] for r in request.batch_reports],
+            "seen": [[size.batch, size.images, size.left_spool] for size in request.platform_sizes],
+            "mark": list(request.left_spool),
+            "charge": [self._encode_charge_request(one, now, now_s) for one in request.charge],
+            "audit": list(request.audit_days),
+            "look": [self._encode_usage_request(account, window, now_s) for account, window in request.usage],
+            "lease": [self.instance_id, LEASE_S] if request.lease else [],
         }
-        return json.dumps({key: value for key, value in request.items() if value != []}).encode()
+        return json.dumps({key: value for key, value in message.items() if value != []}).encode()
 
-    def decode(self, said: bytes, asked: LedgerRequest) -> LedgerAnswer:
-        """Raises LimitsUnavailable where it is no answer to these requests."""
+    def decode(self, answer: bytes, request: LedgerRequest) -> LedgerAnswer:
+        """Reads the JSON answer to `request`. Raises LimitsUnavailable if it is not a valid answer to it."""
         try:
-            found = json.loads(said)
+            found = json.loads(answer)
             generation = str(found["generation"])
-            answers = LedgerAnswer(
+            return LedgerAnswer(
                 generation,
                 float(found["now"]),
                 float(found["restoring"]),
                 tuple(
-                    _decision(wanted, one, generation)
-                    for wanted, one in zip(asked.charge, found["charge"], strict=True)
+                    _decode_decision(asked, one, generation)
+                    for asked, one in zip(request.charge, found["charge"], strict=True)
                 ),
-                tuple(None if mark is False else int(mark) for mark in found["mark"]),
-                tuple((str(id), day) for day, ids in zip(asked.audit_days, found["audit"], strict=True) for id in ids),
+                tuple(None if count is False else int(count) for count in found["mark"]),
+                tuple(
+                    (str(id), day) for day, ids in zip(request.audit_days, found["audit"], strict=True) for id in ids
+                ),
                 tuple(int(count) for count in found["look"]),
                 bool(found["is_alone"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise LimitsUnavailable(f"an answer that is none: {type(error).__name__}") from None
-        return answers
+            raise LimitsUnavailable(f"the server's answer is not valid: {type(error).__name__}") from None
 
-    def _held(self, held: DeviceCharge) -> list[Any]:
-        minute, hour, day = (self.calendar.start(kind, held.at_s) for kind in _KINDS)
-        days = self.calendar.bounds_around(Window.DAILY, held.at_s)[:-1]
-        return [held.id, held.account, held.batch, held.at_s, minute, hour, day, days]
+    def _encode_charge(self, charge: DeviceCharge) -> list[Any]:
+        minute, hour, day = (self.calendar.start(window, charge.at_s) for window in _WINDOWS)
+        days = self.calendar.bounds_around(Window.DAILY, charge.at_s)[:-1]
+        return [charge.id, charge.account, charge.batch, charge.at_s, minute, hour, day, days]
 
-    def _wanted(self, wanted: ChargeRequest, now: Moment, now_s: float) -> dict[str, Any]:
-        age_s = wanted.captured.age_s(now)
+    def _encode_charge_request(self, request: ChargeRequest, now: Moment, now_s: float) -> dict[str, Any]:
+        age_s = request.captured.age_s(now)
         return {
-            "id": wanted.id,
+            "id": request.id,
             "age": age_s,
-            "starts": [self.calendar.bounds_around(kind, now_s - age_s) for kind in _KINDS],
+            "starts": [self.calendar.bounds_around(window, now_s - age_s) for window in _WINDOWS],
             "quotas": [
                 {
                     "account": quota.account,
-                    "limits": [[_NUMBER[limit.window], limit.value] for limit in quota.limits],
+                    "limits": [[_WINDOW_NUMBERS[limit.window], limit.value] for limit in quota.limits],
                     "batch": quota.batch,
                     **({} if quota.max_batch_images is None else {"most": quota.max_batch_images}),
                 }
-                for quota in wanted.quotas
+                for quota in request.quotas
             ],
         }
 
-    def _look(self, account: str, kind: Window, now_s: float) -> list[Any]:
-        return [self.calendar.start(Window.DAILY, now_s), _NUMBER[kind], self.calendar.start(kind, now_s), account]
+    def _encode_usage_request(self, account: str, window: Window, now_s: float) -> list[Any]:
+        day, start = self.calendar.start(Window.DAILY, now_s), self.calendar.start(window, now_s)
+        return [day, _WINDOW_NUMBERS[window], start, account]
 
 
-def _decision(wanted: ChargeRequest, said: dict[str, Any], generation: str) -> ChargeDecision:
-    what = said["is"]
-    if what == "granted":
-        strategy = next((q.strategy for q in wanted.quotas if q.account == said["account"]), None)
+def _decode_decision(request: ChargeRequest, answer: dict[str, Any], generation: str) -> ChargeDecision:
+    kind = answer["is"]
+    if kind == "granted":
+        strategy = next((q.strategy for q in request.quotas if q.account == answer["account"]), None)
         if strategy is None:
-            raise ValueError("charged to an account that was not asked for")
-        return QuotaGranted(strategy, SharedCharge(float(said["at"]), generation))
-    if what == "refused":
-        obstacles = tuple(None if number == 0 else _KINDS[int(number) - 1] for number in said["obstacles"])
-        return LedgerRefused(None in obstacles, float(said["at"]), obstacles)
-    return LedgerRestoring() if what == "wait" else ClockMismatch()
+            raise ValueError("charged to an account that was not requested")
+        return QuotaGranted(strategy, SharedCharge(float(answer["at"]), generation))
+    if kind == "refused":
+        obstacles = tuple(None if number == 0 else _WINDOWS[int(number) - 1] for number in answer["obstacles"])
+        return LedgerRefused(None in obstacles, float(answer["at"]), obstacles)
+    return LedgerRestoring() if kind == "wait" else ClockMismatch()

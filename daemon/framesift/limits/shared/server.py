@@ -1,4 +1,4 @@
-"""Server: where a ledger is kept. Apart from what speaks to it, which loads a library that few need."""
+"""The address of a Redis server. In a file of its own, because the Redis library is loaded only where it is needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where Redis is, and who we are there. tls: certificates are always verified, against those of `ca_file` where it
-    is named. The repr shows no password.
+    """The address of a Redis server and the account to use.
+
+    tls: certificates are always verified, against the authorities in `ca_file` if it is given. The repr contains no
+    password.
     """
 
     host: str
