@@ -15,7 +15,7 @@ from framesift.config.errors import ConfigError
 from framesift.policy import parse_fetched
 from framesift.policy.policy import digest, effective, parse
 from framesift.policy.tolerant_parser import MAX_LEFT_OUT
-from policy.test_fields import PLACES, WHOLE
+from policy.test_fields import REMOTE, REMOTE_PLACES
 
 SOURCE = "roboflow project parking"
 RANDOM = {"name": "some", "type": "random", "traffic_percentage": 0.5}
@@ -47,17 +47,17 @@ def block_at(data: Any, place: tuple[str | int, ...]) -> dict[str, Any]:
 
 
 def test_what_a_file_may_say_is_read_the_same_and_nothing_is_left_out() -> None:
-    fetched = parse_fetched(WHOLE, SOURCE)
+    fetched = parse_fetched(REMOTE, SOURCE)
     assert fetched.left_out == ()
-    assert fetched.policy == parse(json.dumps(WHOLE), "policy.json")
+    assert fetched.policy == parse(json.dumps(REMOTE), "policy.json")
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("place", REMOTE_PLACES.values(), ids=REMOTE_PLACES)
 def test_an_unknown_key_is_left_out_at_every_level(place: tuple[str | int, ...]) -> None:
-    data = json.loads(json.dumps(WHOLE))
+    data = json.loads(json.dumps(REMOTE))
     block_at(data, place)["from_the_future"] = {"deep": [1, None]}
     fetched = parse_fetched(data, SOURCE)
-    assert fetched.policy == parse_fetched(WHOLE, SOURCE).policy
+    assert fetched.policy == parse_fetched(REMOTE, SOURCE).policy
     (told,) = fetched.left_out
     assert "from_the_future" in told
     assert told.endswith(": the key is not known")
@@ -69,6 +69,15 @@ def test_keys_that_are_called_like_a_type_of_strategy_confuse_nobody() -> None:
     assert fetched.left_out == (
         'sampling_strategies[0].random ("some"): the key is not known',
         'sampling_strategies[0].near_duplicate.random ("some"): the key is not known',
+    )
+
+
+def test_a_strategy_that_would_run_code_of_this_machine_is_left_out() -> None:
+    code = {"name": "x", "type": "python", "factory": "os:system", "options": {"command": "touch /tmp/was-here"}}
+    fetched = parse_fetched(with_strategies(RANDOM, code), SOURCE)
+    assert [strategy.name for strategy in fetched.policy.sampling_strategies] == ["some"]
+    assert fetched.left_out == (
+        'sampling_strategies[1] ("x"): type "python" may only be used in a policy file of this machine: it runs code',
     )
 
 
@@ -237,11 +246,11 @@ def places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from([p for p in places(WHOLE) if p]), JSON, st.text(max_size=3))
+@given(st.sampled_from([p for p in places(REMOTE) if p]), JSON, st.text(max_size=3))
 def test_whatever_stands_somewhere_in_a_policy_it_is_read_or_refused(
     place: tuple[str | int, ...], value: object, key: str
 ) -> None:
-    data = json.loads(json.dumps(WHOLE))
+    data = json.loads(json.dumps(REMOTE))
     block: Any = data
     for part in place[:-1]:
         block = block[part]
@@ -290,7 +299,7 @@ def test_a_strategy_that_switches_near_duplicate_off_has_another_digest_than_one
     assert digest(parse(json.dumps(off), "p")) != digest(parse(json.dumps(silent), "p"))
 
 
-@pytest.mark.parametrize("data", [PLAIN, WHOLE, {"enabled": False}, {**PLAIN, "near_duplicate": {"memory": 7}}])
+@pytest.mark.parametrize("data", [PLAIN, REMOTE, {"enabled": False}, {**PLAIN, "near_duplicate": {"memory": 7}}])
 def test_the_effective_policy_can_be_read_again_and_means_the_same(data: dict[str, Any]) -> None:
     policy = parse(json.dumps(data), "p")
     again = parse(json.dumps(effective(policy)), "again")

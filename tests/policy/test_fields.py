@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -17,6 +18,7 @@ from framesift.policy.policy import BatchingStrategy, Policy, parse
 from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
 from sampling_data import options
 
+OUTSIDE = str(Path(__file__).parents[1] / "rigs" / "outside")
 COMMON: dict[str, Any] = {
     "name": "rule",
     "tags": ["night"],
@@ -64,6 +66,15 @@ WHOLE: dict[str, Any] = {
             "class_balance": True,
             "initial_counts": {"car": 100},
         },
+        {
+            **COMMON,
+            "name": "f",
+            "type": "python",
+            "factory": "framesift_outside:Dark",
+            "options": {"below": 0.5},
+            "path": OUTSIDE,
+            "probability": 0.5,
+        },
     ],
     "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "weekly", "max_batch_images": 500},
     "tags": ["gate", "a:b/c.[d]<e>{f}@g-h_i"],
@@ -72,6 +83,8 @@ WHOLE: dict[str, Any] = {
     "time_zone": "Europe/Paris",
     "near_duplicate": {"threshold": "auto", "memory": 256},
 }
+# What a policy from elsewhere may have: it never names code of this machine.
+REMOTE = {**WHOLE, "sampling_strategies": [s for s in WHOLE["sampling_strategies"] if s["type"] != "python"]}
 # Where each model stands in WHOLE.
 PLACES: dict[str, tuple[str | int, ...]] = {
     "Policy": (),
@@ -84,7 +97,9 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "ClassesBasedOptions": ("sampling_strategies", 2),
     "DetectionsNumberBasedOptions": ("sampling_strategies", 3),
     "UncertaintyOptions": ("sampling_strategies", 4),
+    "PythonStrategyOptions": ("sampling_strategies", 5),
 }
+REMOTE_PLACES = {model: place for model, place in PLACES.items() if model != "PythonStrategyOptions"}
 
 
 @dataclass(frozen=True)
@@ -187,6 +202,15 @@ FIELDS: dict[str, Of] = {
         good=({}, {"car": 0}, {"car": 10**9}),
         bad=({"car": -1}, {"car": "1"}, {"": 1}, {"car": 0.5}, {"car": None}),
     ),
+    "PythonStrategyOptions.type": Of("string", bad=("Python", "py")),
+    "PythonStrategyOptions.factory": Of(
+        "string",
+        good=("framesift_outside:Dark",),
+        bad=("", "framesift_outside", "framesift_outside:", ":Dark", "a b:c", "a:1", "a:b:c", "x" * 256 + ":y"),
+    ),
+    "PythonStrategyOptions.options": Of("object", good=({}, {"below": 0.1})),
+    "PythonStrategyOptions.path": Of("string null", good=(OUTSIDE,)),
+    "PythonStrategyOptions.probability": FRACTION,
 }
 SAMPLES = {
     "null": (None,),
@@ -383,6 +407,7 @@ def test_what_is_required_is_missed_and_what_is_not_has_a_default(key: str) -> N
         *("CloseToThresholdOptions.threshold", "CloseToThresholdOptions.epsilon"),
         *("CloseToThresholdOptions.probability", "ClassesBasedOptions.probability"),
         *("DetectionsNumberBasedOptions.probability", "ClassesBasedOptions.selected_class_names"),
+        "PythonStrategyOptions.factory",
     }
     if key not in required:
         parse(json.dumps(whole), "policy.json")
@@ -397,5 +422,5 @@ def test_every_field_is_described_in_the_published_schema() -> None:
     for name, block in {"Policy": schema, **schema["$defs"]}.items():
         for field, described in block.get("properties", {}).items():
             assert "description" in described or "const" in described, f"{name}.{field}"
-        assert "enum" in block or block["additionalProperties"] is False, name
+        assert name == "JsonValue" or "enum" in block or block["additionalProperties"] is False, name
     assert json.loads(json.dumps(schema)) == schema

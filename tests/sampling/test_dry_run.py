@@ -140,10 +140,10 @@ def test_only_what_is_charged_counts_as_collected_for_class_balance() -> None:
 
 def test_near_duplicates_need_pictures_and_are_not_refused_here() -> None:
     alike = {**ALL, "near_duplicate": {"threshold": 1.0}}
-    assert trial(alike).ignores_near_duplicate
-    assert trial(ALL, near_duplicate={}).ignores_near_duplicate
-    assert not trial(ALL, {**ALL, "near_duplicate": None}).ignores_near_duplicate
-    assert not trial({**ALL, "near_duplicate": None}, near_duplicate={}).ignores_near_duplicate
+    assert trial(alike).notes == trial(ALL, near_duplicate={}).notes
+    assert trial(alike).notes == ("near_duplicate needs pictures, and predictions have none: it is not applied here",)
+    assert trial(ALL, {**ALL, "near_duplicate": None}).notes == ()
+    assert trial({**ALL, "near_duplicate": None}, near_duplicate={}).notes == ()
     assert outcomes(trial(alike, near_duplicate={}), seen(), seen()) == ["a>a", "a>a"]
 
 

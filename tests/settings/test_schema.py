@@ -77,6 +77,13 @@ MODELS: dict[str, dict[str, Any]] = {
 SINKS: dict[str, dict[str, Any]] = {
     "folder": {"type": "folder", "path": "collected", "limits": [{"type": "minutely", "value": 60}]},
     "roboflow": {"type": "roboflow", "project": "parking", "limits": [{"type": "minutely", "value": 60}]},
+    "python": {
+        "type": "python",
+        "factory": "framesift_outside:JsonLinesSink",
+        "options": {"path": "collected"},
+        "path": "modules",
+        "limits": [{"type": "minutely", "value": 60}],
+    },
 }
 POLICIES: dict[str, Any] = {
     "url": "https://example.com/policy.json",

@@ -170,17 +170,21 @@ def try_(
     try:
         read = policies.load(policy)
         trial = DryRun(read, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
-        if trial.ignores_near_duplicate:
-            print_note("near_duplicate needs pictures, and predictions have none: it is not applied here")
-        sheet = _Sheet(read)
+        for sentence in trial.notes:
+            print_note(sentence)
+        sheet = _Sheet(trial.policy)
+        failures: dict[str, None] = {}
         for number, tried in _tried(trial, predictions):
             sheet.count(tried)
+            failures.update(dict.fromkeys(tried.failures))
             sys.stdout.write(_json_line(tried) if as_json else sheet.line(number, tried))
             sys.stdout.flush()
     except ConfigError as error:
         fail(str(error))
     if not as_json:
         sheet.summarize()
+    for sentence in failures:
+        print_note(f"{sentence}; that counts as no match")
     if sheet.dropped:
         print_note(f"{sheet.dropped} parts of predictions are malformed and were left out, as in a run")
 

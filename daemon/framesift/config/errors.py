@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from framesift.config.redact import MASK
-from framesift.config.schema import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
+from framesift.config.schema import (
+    FACTORY_PATTERN,
+    MODEL_ID_PATTERN,
+    NAME_PATTERN,
+    SLUG_PATTERN,
+    TAG_PATTERN,
+    TEXT_PATTERN,
+)
 from framesift.config.types import ConfigError, KeyPath, format_value
 
 __all__ = [
@@ -41,6 +48,7 @@ _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
     SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
+    FACTORY_PATTERN: 'a module and a callable in it, such as "module:function"',
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
 }

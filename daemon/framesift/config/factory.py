@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
+from framesift.config.schema import FACTORY_PATTERN
+
 # The version of the interface for outside code. It grows only when code that was written for it must change.
 EXTEND_VERSION = 1
 # The name under which a module says for which version it was written.
@@ -22,13 +24,13 @@ VERSION_CONSTANT = "FRAMESIFT_EXTEND"
 FactoryName = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$",
+        pattern=FACTORY_PATTERN,
         max_length=256,
         description='"module:function": an importable module and a callable in it.',
     ),
 ]
 FactoryOptions = Annotated[dict[str, JsonValue], Field(description="The keyword arguments of the factory.")]
-FactoryPath = Annotated[Path, Field(description="A folder from which the module is imported first.")]
+FactoryPath = Annotated[Path | None, Field(description="A folder from which the module is imported first.")]
 
 
 class FactoryError(ValueError):

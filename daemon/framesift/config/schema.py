@@ -12,6 +12,7 @@ TAG_PATTERN = r"^[a-zA-Z0-9_:/.\[\]<>{}@-]{1,64}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 SLUG_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}$"
+FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

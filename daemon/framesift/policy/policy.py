@@ -20,7 +20,7 @@ from framesift.config import text as config_text
 from framesift.config.errors import ConfigError, format_value, nearest, validate
 from framesift.config.schema import Slug, StrictModel, Tag, Text
 from framesift.datapoint import BatchInterval
-from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
+from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions, resolve_paths
 
 _JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
@@ -112,14 +112,19 @@ def load(path: Path) -> Policy:
     text = config_text.read_text(path)
     suffix = path.suffix.lower()
     is_json = True if suffix in _JSON_SUFFIXES else False if suffix in _YAML_SUFFIXES else None
-    return parse(text, str(path), is_json=is_json)
+    return parse(text, str(path), is_json=is_json, folder=path.absolute().parent)
 
 
-def parse(text: str, source: str, *, is_json: bool | None = None) -> Policy:
-    """The policy in a text. source: what messages call it. Raises ConfigError."""
+def parse(text: str, source: str, *, is_json: bool | None = None, folder: Path | None = None) -> Policy:
+    """The policy in a text. source: what messages call it. folder: where relative paths in it count from.
+
+    Raises ConfigError.
+    """
     document = config_text.parse(text, source, is_json=is_json)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(document.data)}")
+    if folder is not None:
+        resolve_paths(document.data.get("sampling_strategies"), folder)
     return validate(Policy, document.data, document.location_of)
 
 

@@ -12,24 +12,22 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 
 from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
 from framesift.config.schema import TAG_PATTERN, WindowLimit
 from framesift.policy.policy import BatchingStrategy, Policy
-from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
+from framesift.strategies import STRATEGY_TYPES, NearDuplicateOptions
 
 MAX_LEFT_OUT = 20
 _MOST_NODES = 20_000
 _MOST_CHARACTERS = 1 << 18
 _DEEPEST = 50
 
-# What each known type of strategy may say.
-_STRATEGIES: dict[str, type[CommonStrategyOptions]] = {
-    get_args(options.model_fields["type"].annotation)[0]: options for options in get_args(get_args(StrategyOptions)[0])
-}
+# The types that a policy from elsewhere may use. It must never choose code that this machine runs.
+_STRATEGIES = {kind: options for kind, options in STRATEGY_TYPES.items() if not options.local_only}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,9 @@ class _Reading:
         if not isinstance(data, dict) or not isinstance(kind, str):
             return data
         if kind not in _STRATEGIES:
-            self._leave_out(place, f"type {format_value(kind)} is not known")
+            local = kind in STRATEGY_TYPES
+            why = "may only be used in a policy file of this machine: it runs code" if local else "is not known"
+            self._leave_out(place, f"type {format_value(kind)} {why}")
             return None
         strategy = self._known(_STRATEGIES[kind], data, place)
         self._within(strategy, "near_duplicate", NearDuplicateOptions, place)

@@ -1,1 +1,1 @@
-"""Which strategies match a frame, and what that would cost and create."""
+"""Sampling: which strategies want a frame, which datapoint each would create, and which quota it needs."""

@@ -1,4 +1,4 @@
-"""Claims: a verdict, as the datapoints that its strategies would make and the credits that these would need."""
+"""Candidates: for each matched strategy, the datapoint that it would create, and the quota that it needs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from framesift.sampling.sampler import SamplingDecision
 
 @dataclass(frozen=True, slots=True)
 class CollectionOrigin:
-    """Who collects: what goes into every datapoint of one stream.
+    """What every datapoint of one stream has in common.
 
-    tags: the machine's. seed: of every strategy's random draws. project: of the platform, for policies that name no
-    `target_project`; None for the sink's own. scope: under which the policy's strategies are counted ("" for the policy
-    that all streams share).
+    device: this machine's name. tags: of this machine. seed: for the random draws of all strategies. project: of the
+    platform, for policies without `target_project`; None for the sink's own. scope: under which the limits of the
+    policy's strategies are counted; "" for the policy that all streams share.
     """
 
     device: str
@@ -40,12 +40,15 @@ def candidates_for(
     captured: Moment,
     now: Moment,
 ) -> tuple[tuple[Candidate, ...], tuple[Quota, ...]]:
-    """For each matching strategy, in the policy's order: what the datapoint would be, and which credit it needs."""
+    """For each matched strategy, in the policy's order: what the datapoint would be, and which quota it needs.
+
+    captured: when the frame was captured. now: the current time, by which `captured` becomes a date.
+    """
     batching = policy.batching_strategy
     strategies = {s.name: s for s in policy.sampling_strategies}
     project = policy.target_project or origin.project
     batch = batch_name_at(policy, captured.wall_s_as_of(now))
-    # The order is the platform's own: machine, policy, strategy, model; then what only we know.
+    # The order is the platform's: machine, policy, strategy, model. Then what only framesift adds.
     before = (*origin.tags, *policy.tags)
     after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
     candidates: list[Candidate] = []
@@ -55,20 +58,20 @@ def candidates_for(
         tags = (*before, *strategy.tags, *after)
         candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
         limits = tuple(Limit(Window(limit.type), limit.value) for limit in strategy.limits)
-        most = batching.max_batch_images
-        quotas.append(Quota(match.strategy, limits, batch_key(project, batch), most, origin.scope, project or ""))
+        max_images = batching.max_batch_images
+        quotas.append(Quota(match.strategy, limits, batch_key(project, batch), max_images, origin.scope, project or ""))
     return tuple(candidates), tuple(quotas)
 
 
 def batch_name_at(policy: Policy, wall_s: float) -> str:
-    """The labelling batch of what is captured at `wall_s` (Unix time)."""
+    """The name of the labelling batch for frames captured at `wall_s` (Unix time)."""
     batching = policy.batching_strategy
     zone = ZoneInfo(policy.time_zone)
     return batch_name(batching.batches_name_prefix, batching.recreation_interval, wall_s, zone)
 
 
 def batch_key(project: str | None, batch: str) -> str:
-    """What a batch is counted under: two projects may have batches of the same name."""
+    """The name under which a batch is counted: two projects may have batches of the same name."""
     return batch if project is None else f"{project}/{batch}"
 
 

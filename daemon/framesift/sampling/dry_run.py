@@ -1,8 +1,8 @@
-"""Trial: a policy at work on recorded predictions: for each, who wants it, who is charged, or why nobody is.
+"""DryRun: a policy applied to recorded predictions: which strategies match each one, which is charged, or why none is.
 
-The daemon's own rooms decide: its sampling, with the draws of a stream of that name, and its limits, in a database that
-nobody keeps. Time is the predictions' own: each is taken at its `captured_at`, in whose windows it is charged.
-Predictions have no pictures, so near_duplicate refuses nothing here.
+Sampling and limits are those of a run, with the random draws of a stream of the given name and a temporary database.
+The time is that of the predictions: each is charged to the windows of its `captured_at`. Recorded predictions have no
+pictures, so near_duplicate is not applied, and strategies that need pixels are not judged.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from framesift.clock.moment import Moment
-from framesift.frame import Frame, RefusalReason
+from framesift.config.types import ConfigError
+from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
@@ -29,17 +29,19 @@ from framesift.prediction import wire_format as wire
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.sampler import AcceptedClasses, Sampler
 
-# The calendars of all zones can reckon with what lies between.
+# What lies between has a date in the calendars of all time zones.
 _EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
 _LONGEST_SIDE = 100_000  # in pixels, as of any picture
-_INSTANT = TypeAdapter(AwareDatetime)
-_NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
+_TIME = TypeAdapter(AwareDatetime)
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """matched: the strategies that want the frame, in the policy's order. charged: who gets it, None where nobody does,
-    for a reason. at_s: Unix time of the capture. dropped: how many malformed parts of the prediction are left out.
+    """The decision on one prediction.
+
+    matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
+    none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
+    prediction were left out. failures: a sentence for each strategy that could not evaluate it.
     """
 
     matched: tuple[str, ...]
@@ -47,17 +49,40 @@ class DryRunResult:
     refusal: RefusalReason | None
     captured_at_s: float
     dropped_parts: int
+    failures: tuple[str, ...] = ()
+
+
+class _NoPicture:
+    """The picture of a recorded prediction: it has a size and no pixels."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+
+    @property
+    def pixels(self) -> Pixels:
+        raise ValueError("a strategy reads frame.pixels, but does not say needs_pixels = True")
 
 
 class DryRun:
-    """Considers predictions in order, in one thread. Limits and batches hold over all of them."""
+    """Evaluates predictions in order, in one thread. Limits and batches hold over all of them.
+
+    policy: the part of the policy that is judged. not_judged: the names of the strategies that need pixels.
+    """
 
     def __init__(self, policy: Policy, *, seed: int, stream: str, started_s: float) -> None:
-        """stream: whose random draws. started_s: Unix time of the first prediction, unless it tells its own."""
-        plain = tuple(s.model_copy(update={"near_duplicate": None}) for s in policy.sampling_strategies)
-        self._policy = policy.model_copy(update={"near_duplicate": None, "sampling_strategies": plain})
-        self.ignores_near_duplicate = any(policy.near_duplicate_of(s) for s in policy.sampling_strategies)
-        self._sampler = Sampler(stream, self._policy, seed=seed, accepted_classes=AcceptedClasses())
+        """stream: the name for the random draws. started_s: Unix time of the first prediction, unless it has its own.
+
+        Raises ConfigError where every strategy needs pixels.
+        """
+        strategies = policy.sampling_strategies
+        self.not_judged = tuple(strategy.name for strategy in strategies if strategy.needs_pixels)
+        if strategies and len(self.not_judged) == len(strategies):
+            raise ConfigError("every strategy of this policy needs pictures, and recorded predictions have none")
+        judged = tuple(s.model_copy(update={"near_duplicate": None}) for s in strategies if not s.needs_pixels)
+        self.policy = policy.model_copy(update={"near_duplicate": None, "sampling_strategies": judged})
+        self._ignores_near_duplicate = any(policy.near_duplicate_of(strategy) for strategy in strategies)
+        self._sampler = Sampler(stream, self.policy, seed=seed, accepted_classes=AcceptedClasses())
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed)
         self._stream = stream
         self._number = 0
@@ -68,71 +93,85 @@ class DryRun:
         self._connection.executescript(TABLES + "BEGIN;")
         self._cursor = self._connection.cursor()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each part of the policy that is not applied here."""
+        notes = []
+        if self._ignores_near_duplicate:
+            notes.append("near_duplicate needs pictures, and predictions have none: it is not applied here")
+        for name in self.not_judged:
+            notes.append(f"strategy {name!r} needs pictures, and predictions have none: it is not judged here")
+        return tuple(notes)
+
     def evaluate(self, payload: object) -> DryRunResult:
-        """payload: a prediction in the wire format as parsed JSON, with `task` and `captured_at` (Unix seconds, or ISO
-        8601 with a zone) if it likes; or an object that holds one as `prediction`. One without `captured_at` is taken
-        at the time of the one before. Raises ValueError that says what is wrong and what is allowed.
+        """Decides on the next prediction.
+
+        payload: parsed JSON: a prediction in the wire format, optionally with `task` and `captured_at` (Unix seconds,
+        or ISO 8601 with a zone); or an object that has such a prediction as `prediction`. Without `captured_at`, the
+        time is that of the prediction before. Raises ValueError that says what is wrong and what is allowed.
         """
         if not isinstance(payload, Mapping):
             raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
-        told = payload.get("captured_at")
-        at_s = self._at_s if told is None else _instant_s(told)
-        inner = _inner(payload)
+        captured_at = payload.get("captured_at")
+        at_s = self._at_s if captured_at is None else _parse_time_s(captured_at)
+        inner = _prediction_in(payload)
         width, height = _mask_size(inner)
         prediction = wire.parse_prediction(inner, width=width, height=height)
         self._at_s = at_s
-        captured = Moment(at_s, at_s, "trial")
-        frame = Frame(self._stream, self._number, _NO_PIXELS, captured)
+        captured = Moment(at_s, at_s, "dry run")
+        frame = Frame(self._stream, self._number, _NoPicture(prediction.width, prediction.height), captured)
         self._number += 1
-        verdict = self._sampler.decide(frame, prediction)
-        matched = tuple(match.strategy for match in verdict.matches)
-        if verdict.refusal is not None:
-            return DryRunResult(matched, None, verdict.refusal, at_s, prediction.dropped_count)
-        _, quotas = candidates_for(self._policy, verdict, prediction, self._origin, captured, captured)
+        decision = self._sampler.decide(frame, prediction)
+        matched = tuple(match.strategy for match in decision.matches)
+        failures = tuple(map(str, decision.failures))
+        if decision.refusal is not None:
+            return DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped_count, failures)
+        _, quotas = candidates_for(self.policy, decision, prediction, self._origin, captured, captured)
         answer = self._charge(quotas, captured)
         if isinstance(answer, RefusalReason):
-            return DryRunResult(matched, None, answer, at_s, prediction.dropped_count)
-        self._sampler.record_accepted(frame, prediction, verdict)
-        return DryRunResult(matched, answer, None, at_s, prediction.dropped_count)
+            return DryRunResult(matched, None, answer, at_s, prediction.dropped_count, failures)
+        self._sampler.record_accepted(frame, prediction, decision)
+        return DryRunResult(matched, answer, None, at_s, prediction.dropped_count, failures)
 
     def close(self) -> None:
+        """Closes the temporary database."""
         self._connection.close()
 
     def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | RefusalReason:
-        """The strategy that is charged, or why none is. One after the other, so that the uses of each are counted at
-        most once, and only where it isn't known by heart what leaves no room.
+        """The strategy that is charged, or why none is.
+
+        One strategy after the other, so that the used quota of each is counted at most once, and only where the limits
+        have not cached that there is none left.
         """
         batch_full = False
         for quota in quotas:
             grant = self._limits.check(None, [quota], captured, captured)
-            # Of a batch that is known to be full, it isn't known whether a limit would have refused as well.
+            # Where a batch is known to be full, it is not known whether a limit would have refused as well.
             if isinstance(grant, QuotaUnknown) or (
                 isinstance(grant, QuotaRefused) and grant.batch_full and quota.limits
             ):
                 if not quota.limits and quota.max_batch_images is None:
-                    return quota.strategy  # nobody will ever count it
+                    return quota.strategy  # nothing counts it
                 grant = self._limits.charge(self._cursor, str(self._number), [quota], captured, captured)
                 if isinstance(grant, QuotaRefused):
-                    self._limits.check(self._cursor, [quota], captured, captured)  # which learns it by heart
+                    self._limits.check(self._cursor, [quota], captured, captured)  # which caches the refusal
             if isinstance(grant, QuotaGranted):
                 return grant.strategy
             batch_full |= isinstance(grant, QuotaRefused) and grant.batch_full
         return RefusalReason.BATCH_FULL if batch_full else RefusalReason.LIMIT
 
 
-def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+def _prediction_in(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     if "prediction" not in payload:
         return payload
     inner = payload["prediction"]
     if not isinstance(inner, Mapping):
-        raise ValueError(f"prediction: {_shown(inner)} is not allowed; it must be an object in the wire format")
+        raise ValueError(f"prediction: {_format(inner)} is not allowed; it must be an object in the wire format")
     return {**{key: payload[key] for key in ("task_type", "task") if key in payload}, **inner}
 
 
 def _mask_size(payload: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height in pixels for a prediction that doesn't say its picture's: those of its first mask, else any,
-    since no strategy asks where an object lies.
-    """
+    """Width and height for a prediction that does not say its picture's: those of its first mask, or 1 x 1 pixels."""
     items = payload.get("predictions")
     for item in items if isinstance(items, list) else ():
         rle = item.get("rle") if isinstance(item, Mapping) else None
@@ -146,19 +185,19 @@ def _mask_size(payload: Mapping[str, Any]) -> tuple[int, int]:
     return 1, 1
 
 
-def _instant_s(value: object) -> float:
+def _parse_time_s(value: object) -> float:
     """Unix time of `captured_at`."""
     found: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
         found = float(value) if abs(value) <= _LATEST_S else math.inf
     elif isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[T ]", value, re.IGNORECASE):
         try:
-            found = _seconds(_INSTANT.validate_python(value))
+            found = _seconds(_TIME.validate_python(value))
         except ValidationError:
             found = None
     if found is None or not _EARLIEST_S <= found < _LATEST_S:
         raise ValueError(
-            f"captured_at: {_shown(value)} is not allowed; it must be Unix seconds from {_EARLIEST_S:.0f} on, "
+            f"captured_at: {_format(value)} is not allowed; it must be Unix seconds from {_EARLIEST_S:.0f} on, "
             f"or ISO 8601 with a zone, such as 2026-09-10T12:00:00Z"
         )
     return found
@@ -167,10 +206,10 @@ def _instant_s(value: object) -> float:
 def _seconds(instant: datetime) -> float:
     try:
         return instant.timestamp()
-    except (OverflowError, ValueError):  # the first or the last hours that a calendar knows
+    except (OverflowError, ValueError):  # the first or the last hours of the calendar
         return math.inf
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
-"""Intake: a frame with its prediction -> verdict -> credit -> spool, for the frames of one stream.
+"""Intake: a frame with its prediction -> sampling decision -> quota -> spool, for the frames of one stream.
 
-Each frame that is offered is accepted, or comes back with exactly one Refusal. Frames are refused before they are
-encoded: no JPEG is made for a frame that no credit could carry.
+Each frame that is offered is accepted, or refused for exactly one RefusalReason. It is refused before it is encoded: no
+JPEG is made for a frame without quota.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from framesift.prediction.prediction import Prediction
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
 from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
-from framesift.telemetry import Telemetry
+from framesift.strategies import StrategyFailed
+from framesift.telemetry import Condition, Telemetry
 
 if TYPE_CHECKING:
     from framesift.limits.shared.ledgers import SharedLedgers
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IntakeDecision:
-    """What became of a frame. matched: the strategies that wanted it, in the policy's order.
+    """The decision on one frame.
 
-    accepted: its id and whose credit it holds; None where it was refused, for the reason in `refusal`.
+    matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
+    None where it was refused, for the reason `refusal`.
     """
 
     matched: tuple[str, ...]
@@ -38,7 +40,10 @@ class IntakeDecision:
 
 
 class Intake:
-    """For one thread at a time. `policy` may be replaced at any time: it holds from the next frame on."""
+    """Decides on the frames of one stream and puts the accepted ones into the spool. For one thread at a time.
+
+    Any thread may call `set_policy`; the new policy holds from the next frame on.
+    """
 
     def __init__(
         self,
@@ -53,59 +58,84 @@ class Intake:
         on_accepted: Callable[[], None],
         fleet: SharedLedgers | None = None,
     ) -> None:
-        """accepted: called after each frame that is in the spool. fleet: who shares the limits, None for nobody."""
+        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool.
+
+        fleet: the limits that are shared with other devices, None where they are not shared.
+        """
         self.policy = policy
         self._stream = stream
         self._origin = origin
-        self._classes = accepted_classes
+        self._accepted_classes = accepted_classes
         self._spool = spool
         self._telemetry = telemetry
         self._clock = clock
-        self._accepted = on_accepted
+        self._on_accepted = on_accepted
         self._fleet = fleet
+        self._failing: set[str] = set()  # the names of strategies
         self._sampler: Sampler | None = None
-        self._sampled_by: Policy | None = None
+        self._sampler_policy: Policy | None = None
 
     def set_policy(self, policy: Policy) -> None:
+        """Replaces the policy. From any thread."""
         self.policy = policy
 
     def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
-        """Decides, and counts what it decided. Raises what the frame's pixels raise: then nothing is counted or
-        accepted, and what was charged is given back.
+        """Decides on the frame, counts the decision, and stores the frame if it is accepted.
+
+        Raises what the frame's pixels raise. Then nothing is counted or accepted, and what was charged is refunded.
         """
         policy = self.policy
         if not policy.enabled:
             return self._refused(RefusalReason.DISABLED)
         sampler = self._sampler_for(policy)
-        verdict = sampler.decide(frame, prediction)
-        matched = tuple(match.strategy for match in verdict.matches)
-        answer = self._put(frame, prediction, verdict, policy) if verdict.refusal is None else verdict.refusal
+        decision = sampler.decide(frame, prediction)
+        self._report_failures(decision.failures)
+        matched = tuple(match.strategy for match in decision.matches)
+        answer = self._put(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
         for strategy in matched:
             self._telemetry.count_matched(frame.stream, strategy)
         if isinstance(answer, RefusalReason):
             return self._refused(answer, matched)
-        sampler.record_accepted(frame, prediction, verdict)
+        sampler.record_accepted(frame, prediction, decision)
         self._telemetry.count_accepted(frame.stream, answer.strategy)
-        self._accepted()
+        self._on_accepted()
         return IntakeDecision(matched, answer, None)
+
+    def _report_failures(self, failures: tuple[StrategyFailed, ...]) -> None:
+        """Logs each failure, and keeps the health of the strategies that fail on this stream."""
+        failing = {failure.strategy for failure in failures}
+        for failure in failures:
+            self._telemetry.warning(
+                "strategy_failed", stream=self._stream, strategy=failure.strategy, reason=failure.reason
+            )
+            self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)
+        for strategy in self._failing - failing:
+            self._telemetry.health.set_ok(self._component(strategy))
+        self._failing = failing
+
+    def _component(self, strategy: str) -> str:
+        """The name of a strategy in the health of this stream."""
+        return f"strategy {strategy} of {self._stream}"
 
     def _refused(self, refusal: RefusalReason, matched: tuple[str, ...] = ()) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)
         return IntakeDecision(matched, None, refusal)
 
     def _put(
-        self, frame: Frame, prediction: Prediction, verdict: SamplingDecision, policy: Policy
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
     ) -> Accepted | RefusalReason:
-        claimed = candidates_for(policy, verdict, prediction, self._origin, frame.captured, self._clock.now())
+        candidates, quotas = candidates_for(
+            policy, decision, prediction, self._origin, frame.captured, self._clock.now()
+        )
         if self._fleet is None:
-            return self._accept(frame, prediction, policy, new_datapoint_id(), *claimed, None)
-        id, quotas = new_datapoint_id(), claimed[1]
+            return self._accept(frame, prediction, policy, new_datapoint_id(), candidates, quotas, None)
+        id = new_datapoint_id()
         grant = self._fleet.charge(id, quotas, frame.captured, self._clock.now())
         if isinstance(grant, QuotaRefused):
             return _refusal(grant)
         answer: Accepted | RefusalReason | None = None
         try:
-            answer = self._accept(frame, prediction, policy, id, *claimed, grant)
+            answer = self._accept(frame, prediction, policy, id, candidates, quotas, grant)
         finally:
             self._fleet.report_stored(quotas[0].project, id, isinstance(answer, Accepted))
         return answer
@@ -143,11 +173,11 @@ class Intake:
         return answer if isinstance(answer, Accepted) else answer.refusal
 
     def _sampler_for(self, policy: Policy) -> Sampler:
-        if self._sampler is None or self._sampled_by is not policy:
-            fresh = Sampler(self._stream, policy, seed=self._origin.seed, accepted_classes=self._classes)
+        if self._sampler is None or self._sampler_policy is not policy:
+            sampler = Sampler(self._stream, policy, seed=self._origin.seed, accepted_classes=self._accepted_classes)
             if self._sampler is not None:
-                fresh.copy_state_from(self._sampler)
-            self._sampler, self._sampled_by = fresh, policy
+                sampler.copy_state_from(self._sampler)
+            self._sampler, self._sampler_policy = sampler, policy
         return self._sampler
 
 

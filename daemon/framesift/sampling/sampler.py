@@ -1,8 +1,8 @@
-"""Sampling: the policy's strategies, in order, on the frames of one stream -> a verdict for each.
+"""Sampling: the policy's strategies, in order, on the frames of one stream; a decision for each frame.
 
-Every strategy considers every frame, so that its random draws don't depend on what the others said or on what was
-accepted. A match that looks like an accepted frame is dropped where the strategy asked for that (near_duplicate). What
-remains, in the policy's order, are the candidates; the limits choose among them, elsewhere.
+Every strategy evaluates every frame, so that its random draws do not depend on what the others decided or on what was
+accepted. A match that looks like an accepted frame is dropped where the strategy has `near_duplicate`. The remaining
+matches, in the policy's order, become the candidates; the limits choose among them, elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.strategies import AcceptedClasses, Match, NearDuplicateOptions, Strategy
+from framesift.strategies import AcceptedClasses, Match, NearDuplicateOptions, Strategy, StrategyFailed
 from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, signature
 
 __all__ = ["AcceptedClasses", "Sampler", "SamplingDecision"]
@@ -21,92 +21,117 @@ __all__ = ["AcceptedClasses", "Sampler", "SamplingDecision"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplingDecision:
-    """matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None.
-    signature: the frame's, where it was needed.
+    """What the strategies decided for one frame.
+
+    matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None. signature:
+    of the frame, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as no
+    match.
     """
 
     matches: tuple[Match, ...]
     refusal: RefusalReason | None = None
     signature: Signature | None = None
+    failures: tuple[StrategyFailed, ...] = ()
 
 
 class Sampler:
-    """Judges the frames of one stream, in order, in one thread."""
+    """Decides on the frames of one stream, in order. For one thread at a time."""
 
     def __init__(self, stream: str, policy: Policy, *, seed: int, accepted_classes: AcceptedClasses) -> None:
-        """accepted: shared by all streams. Draws are the same for the same seed, stream and strategy name."""
+        """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws."""
         self._enabled = policy.enabled
-        self._classes = accepted_classes
+        self._accepted_classes = accepted_classes
         self._epoch: int | None = None
         self._noise = NoiseEstimate()
-        self._chances: dict[str, random.Random] = {}
-        # Strategies with the same options share a memory: every memory of a stream is told the same frames.
+        self._rngs: dict[str, random.Random] = {}
+        # Strategies with the same options share a memory: every memory of a stream holds the same frames.
         self._memories: dict[NearDuplicateOptions, SignatureMemory] = {}
         self._rules: list[tuple[Strategy, NearDuplicateOptions | None]] = []
         for options in policy.sampling_strategies:
-            # A text seeds by its SHA-512: the same in every process and version, which hash() is not.
-            chance = random.Random(repr((seed, stream, options.name)))
-            self._chances[options.name] = chance
-            alike = policy.near_duplicate_of(options)
-            if alike is not None and alike not in self._memories:
-                self._memories[alike] = SignatureMemory(alike.memory)
-            self._rules.append((options.create(chance, accepted_classes), alike))
-        self._learns = any(options.threshold == "auto" for options in self._memories)
+            # A text as seed goes through SHA-512: the same in every process and version, unlike hash().
+            rng = random.Random(repr((seed, stream, options.name)))
+            self._rngs[options.name] = rng
+            near_duplicate = policy.near_duplicate_of(options)
+            if near_duplicate is not None and near_duplicate not in self._memories:
+                self._memories[near_duplicate] = SignatureMemory(near_duplicate.memory)
+            self._rules.append((options.create(rng, accepted_classes), near_duplicate))
+        self._auto_threshold = any(options.threshold == "auto" for options in self._memories)
 
     def decide(self, frame: Frame, prediction: Prediction) -> SamplingDecision:
-        """The pixels are asked for only to compare a frame that is wanted, and to learn the noise. Raises what they
-        raise.
+        """Which strategies want the frame.
+
+        Reads the pixels only to compare a wanted frame, to measure the noise, and where a strategy needs them. Raises
+        what they raise.
         """
         if not self._enabled:
             return SamplingDecision((), RefusalReason.DISABLED)
         if frame.epoch != self._epoch:
-            # Another picture size or a new connection: the noise is to be learnt again. What was accepted stays
-            # remembered: a camera that reconnects every minute still shows the scene that was collected already, and
-            # signatures don't depend on the picture's size.
+            # Another picture size or a new connection: the noise is measured again. Accepted frames stay in memory: a
+            # camera that reconnects every minute still shows the scene that was collected already, and signatures do
+            # not depend on the picture's size.
             self._epoch = frame.epoch
             self._noise.recalibrate()
-        seen: Signature | None = None
-        if self._learns and self._noise.calibrating:
-            seen = signature(frame.pixels)
-            self._noise.observe(seen, prediction)
-        known: dict[NearDuplicateOptions, bool] = {}
+        found: Signature | None = None
+        if self._auto_threshold and self._noise.calibrating:
+            found = signature(frame.pixels)
+            self._noise.observe(found, prediction)
+        similar: dict[NearDuplicateOptions, bool] = {}
         matches: list[Match] = []
-        # All of them first: where the pixels turn out to be broken, each has drawn all the same.
-        for match, alike in [(strategy.evaluate(frame, prediction), alike) for strategy, alike in self._rules]:
-            if match is None:
-                continue
-            if alike is not None:
-                if alike not in known:
-                    seen = signature(frame.pixels) if seen is None else seen
-                    threshold = self._noise.threshold if alike.threshold == "auto" else alike.threshold
-                    known[alike] = self._memories[alike].contains_similar(seen, threshold)
-                if known[alike]:
+        # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
+        wanted, failures = self._evaluate(frame, prediction)
+        for match, near_duplicate in wanted:
+            if near_duplicate is not None:
+                if near_duplicate not in similar:
+                    found = signature(frame.pixels) if found is None else found
+                    threshold = near_duplicate.threshold
+                    limit = self._noise.threshold if threshold == "auto" else threshold
+                    similar[near_duplicate] = self._memories[near_duplicate].contains_similar(found, limit)
+                if similar[near_duplicate]:
                     continue
             matches.append(match)
         if matches:
-            return SamplingDecision(tuple(matches), None, seen)
-        return SamplingDecision((), RefusalReason.NEAR_DUPLICATE if known else RefusalReason.NO_MATCH, seen)
+            return SamplingDecision(tuple(matches), None, found, failures)
+        refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
+        return SamplingDecision((), refusal, found, failures)
+
+    def _evaluate(
+        self, frame: Frame, prediction: Prediction
+    ) -> tuple[list[tuple[Match, NearDuplicateOptions | None]], tuple[StrategyFailed, ...]]:
+        """The matches of all strategies, with their near_duplicate, and the strategies that failed."""
+        wanted: list[tuple[Match, NearDuplicateOptions | None]] = []
+        failures: list[StrategyFailed] = []
+        for strategy, near_duplicate in self._rules:
+            try:
+                match = strategy.evaluate(frame, prediction)
+            except StrategyFailed as failure:
+                failures.append(failure)
+                continue
+            if match is not None:
+                wanted.append((match, near_duplicate))
+        return wanted, tuple(failures)
 
     def record_accepted(self, frame: Frame, prediction: Prediction, decision: SamplingDecision) -> None:
-        """The frame was accepted: whichever strategy was charged, no memory of the stream will want its like again.
+        """Remembers an accepted frame, so that frames which look like it are near duplicates for every strategy.
 
-        `frame` must still be valid: its signature is made here where the verdict did without.
+        `frame` must still be valid: its signature is made here where the decision did not need it.
         """
-        self._classes.add(prediction)
+        self._accepted_classes.add(prediction)
         if self._memories:
-            seen = signature(frame.pixels) if decision.signature is None else decision.signature
+            found = signature(frame.pixels) if decision.signature is None else decision.signature
             for memory in self._memories.values():
-                memory.add(seen)
+                memory.add(found)
 
     def copy_state_from(self, old: Sampler) -> None:
-        """Takes over what `old`, the same stream's sampler under an earlier policy, has learnt: the accepted frames,
-        the noise, and the state of chance (begun afresh at each reload, the same draws would come again and again).
+        """Takes over the state of `old`, the sampler of the same stream under an earlier policy.
+
+        That is: the accepted frames, the noise, and the random generators. If these began again at each reload, the
+        same draws would come again and again.
         """
         self._epoch = old._epoch
         self._noise = old._noise
-        for name, chance in self._chances.items():
-            if name in old._chances:
-                chance.setstate(old._chances[name].getstate())
+        for name, rng in self._rngs.items():
+            if name in old._rngs:
+                rng.setstate(old._rngs[name].getstate())
         largest = max(old._memories.values(), key=len, default=None)
         if largest is not None:
             for memory in self._memories.values():

@@ -9,12 +9,13 @@ Each file has the settings of its sink, which open it: see `CommonSinkSettings`.
 
 from __future__ import annotations
 
-from typing import Annotated, Union
+from typing import Annotated, Union, get_args
 
 from pydantic import Field
 
 from framesift.roboflow import RoboflowClient
 from framesift.sinks.folder import FolderSink, FolderSinkSettings
+from framesift.sinks.python import PythonSink, PythonSinkSettings
 from framesift.sinks.roboflow import RoboflowSink, RoboflowSinkSettings
 from framesift.sinks.sink import (
     CommonSinkSettings,
@@ -30,6 +31,7 @@ from framesift.sinks.sink import (
 )
 
 __all__ = [
+    "SINK_TYPES",
     "CommonSinkSettings",
     "Delivered",
     "Delivery",
@@ -38,6 +40,8 @@ __all__ = [
     "FailureScope",
     "FolderSink",
     "FolderSinkSettings",
+    "PythonSink",
+    "PythonSinkSettings",
     "Registered",
     "Rejected",
     "RetryLater",
@@ -53,9 +57,15 @@ SinkSettings = Annotated[
     Union[  # noqa: UP007 - one line for each reads as the table that it is
         FolderSinkSettings,
         RoboflowSinkSettings,
+        PythonSinkSettings,
     ],
     Field(discriminator="type"),
 ]
+
+# The table once more, by type.
+SINK_TYPES: dict[str, type[CommonSinkSettings]] = {
+    get_args(settings.model_fields["type"].annotation)[0]: settings for settings in get_args(get_args(SinkSettings)[0])
+}
 
 
 def open_sink(

@@ -1,19 +1,21 @@
-"""Strategies: a frame and its prediction -> no, or a match. One file per strategy; a new one is one line in the table.
+"""Strategies: a frame and its prediction in, a match or nothing out. One file per strategy, one line in the table.
 
     random                   a share of all frames
     close_to_threshold       confidences near a threshold
     classes_based            a classifier's selected classes
     detections_number_based  more or fewer objects than a number
     uncertainty              how unsure the model was, as a score
+    python                   a strategy from outside of this package
 
-A strategy has a random generator of its own and draws from it once, after its condition holds (`random` always).
-`near_duplicate` stands beside them, as an option of each.
+A strategy has its own random generator and draws from it once, after its condition holds (`random` always draws).
+`near_duplicate` is no strategy but an option of each. docs/extending.md says how to add a strategy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Union
+from pathlib import Path
+from typing import Annotated, Union, get_args
 
 from pydantic import Field
 
@@ -23,23 +25,34 @@ from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.python import PythonStrategyOptions
 from framesift.strategies.random import RandomOptions
-from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, unknown_class_problems
+from framesift.strategies.strategy import (
+    CommonStrategyOptions,
+    Match,
+    ModelFacts,
+    Strategy,
+    StrategyFailed,
+    unknown_class_problems,
+)
 from framesift.strategies.uncertainty import UncertaintyOptions
 
 __all__ = [
+    "STRATEGY_TYPES",
     "AcceptedClasses",
     "CommonStrategyOptions",
     "Match",
     "ModelFacts",
     "NearDuplicateOptions",
     "Strategy",
+    "StrategyFailed",
     "StrategyOptions",
     "class_name_problems",
+    "resolve_paths",
     "strategy_problems",
 ]
 
-# The table: a policy's `type` chooses the options, and the options begin the strategy.
+# The table: the `type` in the policy chooses the options, and the options create the strategy.
 StrategyOptions = Annotated[
     Union[  # noqa: UP007 - one line for each reads as the table that it is
         RandomOptions,
@@ -47,9 +60,22 @@ StrategyOptions = Annotated[
         ClassesBasedOptions,
         DetectionsNumberBasedOptions,
         UncertaintyOptions,
+        PythonStrategyOptions,
     ],
     Field(discriminator="type"),
 ]
+
+# The table once more, by type.
+STRATEGY_TYPES: dict[str, type[CommonStrategyOptions]] = {
+    get_args(options.model_fields["type"].annotation)[0]: options for options in get_args(get_args(StrategyOptions)[0])
+}
+
+
+def resolve_paths(strategies: object, folder: Path) -> None:
+    """Makes relative paths in the strategies of a policy (parsed JSON, of whatever shape) count from `folder`."""
+    for strategy in strategies if isinstance(strategies, list) else ():
+        if isinstance(strategy, dict) and isinstance(strategy.get("path"), str):
+            strategy["path"] = str(folder / strategy["path"])
 
 
 def strategy_problems(
@@ -60,15 +86,14 @@ def strategy_problems(
     stub: bool,
     class_names_advice: str = "",
 ) -> tuple[str, ...]:
-    """What is worth a warning at the start: strategies that can never match this model, classes that it doesn't have.
+    """A sentence for each strategy that can never match with this model, and each class that the model doesn't have.
 
-    task, class_names: the model's, None where it doesn't say. stub: whether the model is the null model.
-    unnamed: how its classes would get names, "" where they have some or may have.
+    task, class_names, stub, class_names_advice: of the model, see `ModelFacts`.
     """
     model = ModelFacts(task, class_names, stub, class_names_advice)
-    found = []
+    found: list[str] = []
     for options in strategies:
-        found += [_of(options, problem) for problem in options.problems(model)]
+        found += [_sentence(options, problem) for problem in options.problems(model)]
         found += [
             f"strategy {options.name!r} ({options.type}): collects nothing: its {limit.type} limit is 0"
             for limit in options.limits
@@ -78,16 +103,16 @@ def strategy_problems(
 
 
 def class_name_problems(strategies: Sequence[StrategyOptions], class_names_advice: str) -> tuple[str, ...]:
-    """Those of the `problems` that no policy can be meant to have: classes are selected by names that they don't have.
+    """Those of the `strategy_problems` that are surely mistakes: classes selected by names that the model lacks.
 
-    unnamed: how they would get them, "" where they have some or may have.
+    class_names_advice: of the model, see `ModelFacts`.
     """
     model = ModelFacts(None, None, stub=False, class_names_advice=class_names_advice)
     selected = ((options, getattr(options, "selected_class_names", None)) for options in strategies)
     return tuple(
-        _of(options, problem) for options, names in selected for problem in unknown_class_problems(model, names)
+        _sentence(options, problem) for options, names in selected for problem in unknown_class_problems(model, names)
     )
 
 
-def _of(options: StrategyOptions, problem: str) -> str:
+def _sentence(options: StrategyOptions, problem: str) -> str:
     return f"strategy {options.name!r} ({options.type}): {problem}"

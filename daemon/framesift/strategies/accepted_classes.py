@@ -1,4 +1,4 @@
-"""AcceptedClasses: how often each class was predicted in what was accepted so far, over all streams."""
+"""AcceptedClasses: how often each class was predicted in the accepted frames, over all streams."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from framesift.prediction.prediction import Prediction, count_classes
 
 
 class AcceptedClasses:
-    """Counts of predicted objects (or labels) per class. Any thread may add and ask."""
+    """Counts of predicted objects (or labels) per class. Thread-safe."""
 
     def __init__(self, initial: Mapping[str, int] | None = None) -> None:
-        """initial: the counts that an earlier run left."""
+        """initial: the counts to begin with."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter(initial or {})
 
     def add(self, prediction: Prediction) -> None:
-        """Told of a prediction whose frame was accepted."""
+        """Counts the classes of a prediction whose frame was accepted."""
         with self._lock:
             self._counts.update(count_classes(prediction))
 
     def count(self, class_name: str) -> int:
+        """The count of one class, 0 if it was never predicted."""
         with self._lock:
             return self._counts[class_name]
 

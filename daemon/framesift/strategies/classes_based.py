@@ -23,19 +23,23 @@ from framesift.strategies.strategy import (
     zero_share_problem,
 )
 
-# The platform's own rule: near 0.5 by less than 1, which every confidence from 0 up to 1 is.
+# The platform's own rule: less than 1 away from 0.5. Every confidence from 0 to 1 is.
 THRESHOLD, EPSILON = 0.5, 1.0
 
 
 class ClassesBasedOptions(CommonStrategyOptions):
+    """Collects what a classifier put in one of the selected classes."""
+
     type: Literal["classes_based"]
     selected_class_names: Annotated[tuple[Text, ...], Field(description="The classes that are collected.")]
     probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        """Creates the strategy for one stream."""
         return ClassesBased(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
+        """Yields why the strategy can never match with this model."""
         yield from task_problems(model, frozenset({Task.CLASSIFICATION}))
         yield from zero_share_problem("probability", self.probability)
         yield from unknown_class_problems(model, self.selected_class_names)
@@ -44,14 +48,15 @@ class ClassesBasedOptions(CommonStrategyOptions):
 
 
 class ClassesBased:
-    """The top class, or any predicted class of many labels, is selected; then one draw."""
+    """Matches where the top class, or any predicted class of several labels, is selected; then one draw."""
 
     def __init__(self, options: ClassesBasedOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = rng
+        self._rng = rng
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        """Draws once where a selected class was predicted."""
         if not isinstance(prediction, Classification | MultiLabel):
             return None
         selected = self._options.selected_class_names
@@ -59,4 +64,4 @@ class ClassesBased:
             prediction, threshold=THRESHOLD, epsilon=EPSILON, selected_class_names=selected, only_top_classes=True
         ):
             return None
-        return self._match if self._chance.random() < self._options.probability else None
+        return self._match if self._rng.random() < self._options.probability else None

@@ -1,6 +1,6 @@
-"""close_to_threshold: frames in which the model was about as confident as the threshold, neither sure nor unsure.
+"""close_to_threshold: frames with confidences near a threshold.
 
-A confidence c is near when |c - threshold| < epsilon, strictly. One draw follows, if the condition holds.
+A confidence c is near when |c - threshold| < epsilon, strictly. If enough of them are, one draw follows.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ TASKS = DETECTION_TASKS | {Task.CLASSIFICATION}
 
 
 class CloseToThresholdOptions(CommonStrategyOptions):
+    """Collects frames whose confidences lie near a threshold."""
+
     type: Literal["close_to_threshold"]
     threshold: Annotated[Fraction, Field(description="The confidence around which frames are collected.")]
     epsilon: Annotated[Fraction, Field(description="How far from it a confidence may lie; less than this, not equal.")]
@@ -54,9 +56,11 @@ class CloseToThresholdOptions(CommonStrategyOptions):
     ] = True
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        """Creates the strategy for one stream."""
         return CloseToThreshold(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
+        """Yields why the strategy can never match with this model."""
         yield from task_problems(model, TASKS)
         yield from zero_share_problem("probability", self.probability)
         yield from unknown_class_problems(model, self.selected_class_names)
@@ -68,15 +72,18 @@ class CloseToThresholdOptions(CommonStrategyOptions):
 
 
 class CloseToThreshold:
+    """Matches where enough objects, or the label, have a confidence near the threshold; then one draw."""
+
     def __init__(self, options: CloseToThresholdOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = rng
+        self._rng = rng
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        """Draws once where enough confidences are near."""
         if not self._holds(prediction):
             return None
-        return self._match if self._chance.random() < self._options.probability else None
+        return self._match if self._rng.random() < self._options.probability else None
 
     def _holds(self, prediction: Prediction) -> bool:
         if isinstance(prediction, Stub):
@@ -108,8 +115,9 @@ def any_class_near(
     selected_class_names: ClassNames,
     only_top_classes: bool,
 ) -> bool:
-    """Whether a class of `selected` is near the threshold: with `only_top_classes` the one label, or one of those that
-    were predicted; otherwise any of all scores.
+    """Whether a selected class has a confidence near the threshold.
+
+    only_top_classes: consider only the top class, or the predicted ones of several labels; otherwise all scores.
     """
     if isinstance(prediction, Classification) and only_top_classes:
         return (

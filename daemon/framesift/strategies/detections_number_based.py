@@ -24,11 +24,13 @@ from framesift.strategies.strategy import (
     zero_share_problem,
 )
 
-# The platform's own rule: only confidences within 1 of 0.5 count, which every confidence from 0 up to 1 does.
+# The platform's own rule: only confidences less than 1 away from 0.5 count. Every one from 0 to 1 does.
 THRESHOLD, EPSILON = 0.5, 1.0
 
 
 class DetectionsNumberBasedOptions(CommonStrategyOptions):
+    """Collects frames by their number of objects."""
+
     type: Literal["detections_number_based"]
     probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
     selected_class_names: Annotated[
@@ -44,9 +46,11 @@ class DetectionsNumberBasedOptions(CommonStrategyOptions):
         return self
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        """Creates the strategy for one stream."""
         return DetectionsNumberBased(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
+        """Yields why the strategy can never match with this model."""
         yield from task_problems(model, DETECTION_TASKS)
         yield from zero_share_problem("probability", self.probability)
         yield from unknown_class_problems(model, self.selected_class_names)
@@ -59,12 +63,15 @@ class DetectionsNumberBasedOptions(CommonStrategyOptions):
 
 
 class DetectionsNumberBased:
+    """Matches where the number of selected objects lies between the bounds; then one draw."""
+
     def __init__(self, options: DetectionsNumberBasedOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._chance = rng
+        self._rng = rng
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        """Draws once where the number lies between the bounds."""
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
         selected = self._options.selected_class_names
@@ -75,4 +82,4 @@ class DetectionsNumberBased:
             return None
         if self._options.more_than is not None and count <= self._options.more_than:
             return None
-        return self._match if self._chance.random() < self._options.probability else None
+        return self._match if self._rng.random() < self._options.probability else None

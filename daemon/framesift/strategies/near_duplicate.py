@@ -1,9 +1,9 @@
-"""near_duplicate: an option of every strategy, by which a frame that looks like an accepted one is refused.
+"""near_duplicate: an option of every strategy that refuses frames which look like an accepted one.
 
-A frame is known by its signature: grey, reduced to 16 x 12 by area averaging, in [0, 1], less its median (so that a
-change of exposure is no difference). The distance of two signatures is their mean absolute difference. A frame within
-the threshold of any remembered signature is a near duplicate: comparing with many accepted frames, and not with the
-previous frame only, lets slow drift pass as soon as it has gone far enough from everything that was accepted.
+A frame is compared by its signature: grey, reduced to 16 x 12 by area averaging, in [0, 1], minus its median (so that
+a change of exposure makes no difference). The distance of two signatures is their mean absolute difference. A frame
+within the threshold of any stored signature is a near duplicate. Signatures of many accepted frames are stored, not
+only of the previous one: so a slow change of the scene is accepted once it differs enough from all that was accepted.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ Signature = NDArray[np.float32]
 
 
 class NearDuplicateOptions(StrictModel):
-    """threshold: distance (0 to 1) up to which two frames are alike, or auto: learnt from each stream's own noise.
-    memory: how many accepted frames are remembered per stream.
-    """
+    """Refuses what looks like an accepted frame of the stream."""
 
     threshold: Annotated[
         Literal["auto"] | Fraction,
@@ -42,7 +40,11 @@ class NearDuplicateOptions(StrictModel):
     ] = "auto"
     memory: Annotated[
         int,
-        Field(ge=1, le=4096, description="How many accepted frames are remembered, least recently matched out first."),
+        Field(
+            ge=1,
+            le=4096,
+            description="How many accepted frames are remembered; the least recently matched is forgotten first.",
+        ),
     ] = 256
 
 
@@ -61,16 +63,17 @@ def distance(one: Signature, other: Signature) -> float:
 
 
 class SignatureMemory:
-    """The signatures of accepted frames of one stream; when it is full the least recently matched one goes."""
+    """The signatures of accepted frames of one stream. When it is full, the least recently matched one is replaced."""
 
     def __init__(self, size: int) -> None:
+        """size: how many signatures are stored at most."""
         self._signatures = np.zeros((size, WIDTH * HEIGHT), np.float32)
         self._used_at = np.zeros(size, np.int64)
         self._now = 0
         self._count = 0
 
     def contains_similar(self, new: Signature, threshold: float) -> bool:
-        """Whether a remembered signature lies within `threshold` of `new`. The nearest one counts as matched now."""
+        """Whether a stored signature lies within `threshold` of `new`. The nearest one counts as matched now."""
         if self._count == 0:
             return False
         distances = np.abs(self._signatures[: self._count] - new).mean(axis=1)
@@ -81,6 +84,7 @@ class SignatureMemory:
         return True
 
     def add(self, accepted: Signature) -> None:
+        """Stores the signature of an accepted frame."""
         if self._count < len(self._signatures):
             slot = self._count
             self._count += 1
@@ -90,11 +94,12 @@ class SignatureMemory:
         self._touch(slot)
 
     def copy_from(self, other: SignatureMemory) -> None:
-        """Remembers what `other` does, in its order."""
+        """Adds the signatures of `other`, the least recently matched first."""
         for slot in np.argsort(other._used_at[: other._count]):
             self.add(other._signatures[slot])
 
     def __len__(self) -> int:
+        """How many signatures are stored."""
         return self._count
 
     def _touch(self, slot: int) -> None:
@@ -103,7 +108,7 @@ class SignatureMemory:
 
 
 class NoiseEstimate:
-    """How far apart consecutive frames of a stream lie when nothing happens: the measure of the `auto` threshold.
+    """How far apart consecutive frames of a stream lie when nothing happens; it gives the `auto` threshold.
 
     The threshold is MARGIN times the 95th percentile of the first 500 distances of consecutive frames with the same
     number of objects (or the same labels), and FIRST_THRESHOLD until then.
@@ -116,10 +121,11 @@ class NoiseEstimate:
 
     @property
     def calibrating(self) -> bool:
+        """Whether more distances are needed."""
         return len(self._distances) < CALIBRATION_DISTANCES
 
     def observe(self, new: Signature, prediction: Prediction) -> None:
-        """Every frame while calibrating, in order."""
+        """Adds the next frame of the stream; to be called for every frame while calibrating."""
         content = _content(prediction)
         if self._before is not None and self._before[1] == content:
             self._distances.append(distance(self._before[0], new))
@@ -128,8 +134,10 @@ class NoiseEstimate:
         self._before = (new, content)
 
     def recalibrate(self) -> None:
-        """The stream is not the same any more. What was learnt stays in force until enough is learnt anew: for a
-        camera that merely reconnected it is right, and otherwise no worse than the first guess.
+        """Begins to measure again, for a stream that has changed.
+
+        The threshold stays until enough is measured: after a mere reconnection it is right, and otherwise no worse than
+        the initial one.
         """
         self._distances = []
         self._before = None

@@ -1,4 +1,4 @@
-"""random: a share of all frames, whatever was predicted; the only strategy that suits the stub."""
+"""random: a share of all frames, whatever was predicted. The only strategy for the stub model."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFac
 
 
 class RandomOptions(CommonStrategyOptions):
+    """Collects a share of all frames."""
+
     type: Literal["random"]
     traffic_percentage: Annotated[Fraction, Field(description="The share of frames, 0 to 1 (1 is every frame).")]
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
+        """Creates the strategy for one stream."""
         return Random(self, rng)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:  # noqa: ARG002 - the signature of all
+        """Yields why the strategy can never match with this model."""
         yield from zero_share_problem("traffic_percentage", self.traffic_percentage)
 
 
 class Random:
-    """Exactly one draw for every frame."""
+    """Matches where a draw falls below the share; exactly one draw for every frame."""
 
     def __init__(self, options: RandomOptions, rng: random.Random) -> None:
         self._match = Match(options.name)
         self._share = options.traffic_percentage
-        self._chance = rng
+        self._rng = rng
 
     def evaluate(self, _frame: Frame, _prediction: Prediction, /) -> Match | None:
-        return self._match if self._chance.random() < self._share else None
+        """Draws once."""
+        return self._match if self._rng.random() < self._share else None

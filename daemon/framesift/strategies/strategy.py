@@ -1,4 +1,4 @@
-"""What all strategies share: the options that each of them has, what it answers, and how it is asked."""
+"""What all strategies share: the options that each of them has, and how a strategy is created and called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 
-# What a model calls its classes that have no names.
+# Names that are made up for the classes of a model without class names.
 _MADE_UP = re.compile(r"class_\d+")
 # Null or absent: every class. An empty list: none.
 ClassNames = tuple[Text, ...] | None
@@ -26,7 +26,10 @@ ClassNames = tuple[Text, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A strategy wants the frame. score: higher is more worth a label; None where the strategy only matches."""
+    """A strategy wants the frame.
+
+    strategy: its name in the policy. score: higher is more worth a label; None where the strategy gives no score.
+    """
 
     strategy: str
     score: float | None = None
@@ -34,8 +37,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of the model before it has seen a frame; None where it does not say. unnamed: how its classes would
-    get the names that they lack, "" where they have some, or may have.
+    """What is known of the model before its first prediction.
+
+    task, class_names: None where the model does not say. stub: whether it is the stub model, which predicts nothing.
+    class_names_advice: how the operator gives the classes the names that they lack; "" where they have names, or may.
     """
 
     task: Task | None
@@ -44,14 +49,30 @@ class ModelFacts:
     class_names_advice: str = ""
 
 
-class Strategy(Protocol):
-    """One sampling rule at work on one stream, called by one thread, for every frame in order."""
+class StrategyFailed(Exception):
+    """A strategy could not evaluate a frame. strategy: its name in the policy. reason: one line for the operator."""
 
-    def evaluate(self, frame: Frame, prediction: Prediction, /) -> Match | None: ...
+    def __init__(self, strategy: str, reason: str) -> None:
+        super().__init__(f"strategy {strategy!r}: {reason}")
+        self.strategy = strategy
+        self.reason = reason
+
+
+class Strategy(Protocol):
+    """One sampling rule at work on one stream. One thread at a time calls it, for every frame in order."""
+
+    def evaluate(self, frame: Frame, prediction: Prediction, /) -> Match | None:
+        """Whether the strategy wants the frame. It must be quick, and must not wait for anything.
+
+        Raises StrategyFailed, which counts as no match, and what the frame's pixels raise.
+        """
 
 
 class CommonStrategyOptions(StrictModel):
-    """The options that every strategy has."""
+    """The options that every strategy has. A strategy's own options extend them, and create the strategy."""
+
+    # Whether only a policy file of this machine may have such a strategy: it names code that this machine runs.
+    local_only: ClassVar[bool] = False
 
     name: Annotated[Text, Field(description="Unique in the policy; limits are counted under this name.")]
     tags: Annotated[tuple[Tag, ...], Field(description="Put on what this strategy collects.")] = ()
@@ -61,21 +82,30 @@ class CommonStrategyOptions(StrictModel):
         Field(description="Refuse what looks like an accepted frame. Absent: as the policy says; null: never."),
     ] = None
 
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether the strategy reads the frame's pixels: it can't be judged on recorded predictions alone."""
+        return False
+
     @abstractmethod
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:
-        """The strategy at its start. chance: its own generator. accepted: what was accepted so far, of all streams."""
+        """Creates the strategy for one stream.
+
+        rng: its own random generator. accepted: which classes were accepted so far, on all streams.
+        """
 
     @abstractmethod
     def problems(self, model: ModelFacts) -> Iterator[str]:
-        """Why this strategy can't do with this model what its author expects; nothing if all is well."""
+        """Yields a sentence for each reason why the strategy can't do with this model what its author expects."""
 
 
 def is_selected(class_name: str, selected: ClassNames) -> bool:
+    """Whether a class is one of the selected ones; None selects all."""
     return selected is None or class_name in selected
 
 
 def task_problems(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
-    """The problem of a strategy that needs the predictions of one of `tasks`."""
+    """Yields the problem of a strategy that needs predictions of one of `tasks`."""
     if model.stub:
         yield "can never match: the stub model predicts nothing (random is the strategy that suits it)"
     elif model.task is not None and model.task not in tasks:
@@ -84,7 +114,7 @@ def task_problems(model: ModelFacts, tasks: frozenset[Task]) -> Iterator[str]:
 
 
 def unknown_class_problems(model: ModelFacts, selected: ClassNames) -> Iterator[str]:
-    """A problem for each selected class that the model does not have."""
+    """Yields a problem for each selected class that the model does not have."""
     if model.class_names_advice:
         named = [name for name in dict.fromkeys(selected or ()) if not _MADE_UP.fullmatch(name)]
         if named:
@@ -99,6 +129,7 @@ def unknown_class_problems(model: ModelFacts, selected: ClassNames) -> Iterator[
             yield f"the model has no class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def zero_share_problem(key: str, probability: float) -> Iterator[str]:
-    if probability == 0:
+def zero_share_problem(key: str, share: float) -> Iterator[str]:
+    """Yields the problem of a share (the option `key`) that is 0."""
+    if share == 0:
         yield f"can never match: {key} is 0"

@@ -1,4 +1,4 @@
-"""uncertainty: frames of which the model was unsure, with a score that says how unsure.
+"""uncertainty: frames of which the model was unsure, with a score of how unsure.
 
 One label, with class confidences p1 >= p2 >= ... (Settles, Active Learning Literature Survey, 2009, section 3.1):
     margin            1 - (p1 - p2)
@@ -6,11 +6,11 @@ One label, with class confidences p1 >= p2 >= ... (Settles, Active Learning Lite
     entropy           -sum(p ln p) / ln K over the K classes, p scaled to a sum of 1
 With a single class there is no second one to compare: each measure is then 1 - p1.
 Objects and many labels, for each of the selected classes: u = 1 - |2 c - 1| of the confidence c, which is 1 at one half
-and 0 where the model is sure either way; then the sum, the largest or the mean of them. A model must report what it is
-unsure of for this to see it: a detector that hides what is below 0.5 hides half of it.
+and 0 where the model is sure either way; then the sum, the largest or the mean of them. The model must report objects
+of low confidence for this: a detector that leaves out what is below 0.5 hides half of its uncertainty.
 
-class_balance favours what was collected less: each u is divided by sqrt(1 + n), n being the class's count in what was
-accepted so far; one label's score by sqrt(1 + n / mean n), over the classes known so far.
+class_balance favours classes that were collected less: each u is divided by sqrt(1 + n), n being the class's count in
+what was accepted so far; one label's score by sqrt(1 + n / mean n), over the known classes.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ Aggregation = Literal["sum", "max", "mean"]
 
 
 class UncertaintyOptions(CommonStrategyOptions):
+    """Collects frames of which the model was unsure, with a score."""
+
     type: Literal["uncertainty"]
     measure: Annotated[Measure, Field(description="How one label's uncertainty is measured.")] = "margin"
     aggregation: Annotated[Aggregation, Field(description="How a score is made of several objects or labels.")] = "sum"
@@ -66,9 +68,11 @@ class UncertaintyOptions(CommonStrategyOptions):
         return self
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:
+        """Creates the strategy for one stream."""
         return Uncertainty(self, rng, accepted)
 
     def problems(self, model: ModelFacts) -> Iterator[str]:
+        """Yields why the strategy can never match with this model."""
         yield from task_problems(model, DETECTION_TASKS | {Task.CLASSIFICATION})
         yield from zero_share_problem("probability", self.probability)
         yield from unknown_class_problems(model, self.selected_class_names)
@@ -80,21 +84,24 @@ class UncertaintyOptions(CommonStrategyOptions):
 
 
 class Uncertainty:
+    """Matches where the score reaches the minimum; then one draw."""
+
     def __init__(self, options: UncertaintyOptions, rng: random.Random, accepted: AcceptedClasses) -> None:
         self._options = options
-        self._chance = rng
+        self._rng = rng
         self._accepted = accepted
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
+        """Draws once where the score reaches the minimum; the match has the score."""
         score = self._score(prediction)
         if score is None or score < self._options.minimum_score:
             return None
-        if self._chance.random() >= self._options.probability:
+        if self._rng.random() >= self._options.probability:
             return None
         return Match(self._options.name, score)
 
     def _score(self, prediction: Prediction) -> float | None:
-        """None: there is nothing of which the model could be unsure."""
+        """The uncertainty of the prediction; None where it has nothing of which a model could be unsure."""
         if isinstance(prediction, Classification):
             return self._of_label(prediction)
         if isinstance(prediction, Detections) and prediction.task in DETECTION_TASKS:
