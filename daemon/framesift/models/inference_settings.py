@@ -7,8 +7,9 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from framesift.config.network import ApiKey
 from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Fraction, StrictModel
 from framesift.prediction.prediction import MAX_OBJECTS
 
@@ -58,12 +59,6 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _api_key(key: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()) is None:
-        raise ValueError("api_key is 1 to 256 printable ASCII characters without spaces; is a variable empty?")
-    return key
-
-
 Side = Annotated[int, Field(ge=16, le=65_500)]
 
 
@@ -81,7 +76,7 @@ class InferenceServerSettings(StrictModel):
     model_id: Annotated[str, Field(pattern=TAG_PATTERN)]
     task: Literal["object-detection", "instance-segmentation", "keypoint-detection", "classification"]
     route: Literal["v1", "legacy"] = "v1"
-    api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = None
+    api_key: ApiKey | None = None
     confidence: Fraction | None = 0.1
     overlap: Fraction | None = None
     max_detections: Annotated[int, Field(ge=1, le=MAX_OBJECTS)] | None = None

@@ -9,7 +9,6 @@ What is printed of an address has lost its credentials and the values of its que
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import BeforeValidator, Discriminator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from framesift.config.errors import format_value
+from framesift.config.network import is_loopback
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import MODEL_ID_PATTERN, Slug, StrictModel
 
@@ -47,9 +47,9 @@ class UrlPolicySettings:
             raise ValueError(f"{format_value(url)} is not allowed; it must be {_ALLOWED}")
         if "#" in url:
             raise ValueError("a policy's address has no #; in a password or a token, write %23")
-        if parts.scheme == "http" and not _is_this_machine(host):
+        if parts.scheme == "http" and not is_loopback(host):
             raise ValueError(
-                f"{format_value(url)} must begin with https://: over http:// anybody on the way could read its credentials, "
+                f"{format_value(url)} must begin with https://: over http:// others could read its credentials "
                 "and change what is collected (http:// is for this machine's own addresses)"
             )
         return cls(url)
@@ -110,13 +110,6 @@ class RoboflowPolicySettings(StrictModel):
 
     def __str__(self) -> str:
         return f"roboflow project {self.project}" + (f" (model {self.model_id})" if self.model_id else "")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _kind(value: object) -> str:

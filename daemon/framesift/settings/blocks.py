@@ -1,17 +1,16 @@
-"""Settings: the facts of the machine, typed and ranged to the last field."""
+"""The blocks of framesift.yaml that belong to no other module, and the whole of it: Settings."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from framesift.atomic_files import safe_name
+from framesift.config.network import Token, listen_address, require_token, split_address
 from framesift.config.schema import Name, StrictModel, Tag, parse_size
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
@@ -24,118 +23,100 @@ from framesift.spool import WhenFull
 from framesift.streams import StreamSettings
 
 _MOST_BYTES = 1 << 50
-_BIND = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 
 
-def _device() -> str:
-    """The host's name, made fit to be a tag and the beginning of file names."""
-    name = safe_name(socket.gethostname().partition(".")[0], extra="_.", merge=True).strip("-_.")[:64]
+def _default_device() -> str:
+    """The host's name, without characters that a tag or a file name can't have."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname().partition(".")[0]).strip("-_.")[:64]
     return name or "device"
 
 
 def _size_schema(least_bytes: int) -> WithJsonSchema:
-    """What an editor is told of a size: pydantic's own schema knows nothing of "2GiB"."""
+    """The JSON Schema of a size in bytes. Pydantic's own schema would not allow texts such as "2GiB"."""
     return WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": _MOST_BYTES}, {"type": "string"}]}
     )
 
 
 class SpoolSettings(StrictModel):
-    """The queue on disk."""
+    """The block `spool`: the durable queue on disk."""
 
-    path: Annotated[Path, Field(description="The file; beside it lie the files that SQLite needs.")] = Path("spool.db")
+    path: Annotated[Path, Field(description="The SQLite file; SQLite makes more files beside it.")] = Path("spool.db")
     max_bytes: Annotated[
         int,
-        Field(ge=1 << 20, le=_MOST_BYTES, description='The most that it may hold, as "2GiB" or in bytes.'),
+        Field(ge=1 << 20, le=_MOST_BYTES, description='The maximum size of the spool, as "2GiB" or in bytes.'),
         BeforeValidator(parse_size),
         _size_schema(1 << 20),
     ] = 2 << 30
     min_free_bytes: Annotated[
         int,
-        Field(ge=0, le=_MOST_BYTES, description="What stays free on its disk, whoever fills it."),
+        Field(ge=0, le=_MOST_BYTES, description="Disk space that must stay free; below it, nothing is accepted."),
         BeforeValidator(parse_size),
         _size_schema(0),
     ] = 512 << 20
     when_full: Annotated[
-        WhenFull, Field(description="Who gives way: the lowest score, the oldest, or the new one.")
+        WhenFull,
+        Field(description="What is dropped when the spool is full: the lowest score, the oldest, or the new one."),
     ] = WhenFull.EVICT_LOWEST
 
 
 class UploadSettings(StrictModel):
-    """The workers that deliver."""
+    """The block `upload`: the workers that deliver datapoints to the sink."""
 
-    workers: Annotated[int, Field(ge=1, le=32, description="How many deliveries may be under way at once.")] = 2
-
-
-def _address(bind: str) -> str:
-    found = _BIND.fullmatch(bind)
-    if found is None or int(found["port"]) > 65535:
-        raise ValueError(f'bind is an address and a port, as "127.0.0.1:9464" or "[::1]:9464", not {bind[:100]!r}')
-    try:
-        ipaddress.ip_address(found["six"] or found["name"])
-    except ValueError:
-        if found["name"] != "localhost":
-            raise ValueError(f"bind needs an IP address or localhost, not {bind[:100]!r}") from None
-    return bind
-
-
-def _token(token: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]+", token.get_secret_value()) is None:
-        raise ValueError("token has characters that an HTTP header can't carry; use printable ASCII without spaces")
-    return token
+    workers: Annotated[
+        int, Field(ge=1, le=32, description="How many datapoints may be delivered at the same time.")
+    ] = 2
 
 
 class StatusSettings(StrictModel):
-    """The read-only window: health, metrics, status."""
+    """The block `status`: the read-only HTTP server for health, metrics and status."""
 
     bind: Annotated[
-        Annotated[str, AfterValidator(_address)] | None,
-        Field(description="Address and port; null for none. Any but the loopback needs a token."),
+        Annotated[str, listen_address("bind")] | None,
+        Field(description="Address and port; null: no status server. Any address but loopback needs a token."),
     ] = "127.0.0.1:9464"
     token: Annotated[
-        Annotated[SecretStr, Field(min_length=16, max_length=256), AfterValidator(_token)] | None,
-        Field(description="What a reader must send as Authorization: Bearer."),
+        Token | None,
+        Field(description="What a client must send as Authorization: Bearer."),
     ] = None
 
     @model_validator(mode="after")
-    def _closed_to_strangers(self) -> StatusSettings:
-        if self.bind is not None and self.token is None and not self.is_loopback:
-            raise ValueError(f"bind: {self.bind} can be reached from outside this machine: that needs a token")
+    def _require_token(self) -> StatusSettings:
+        if self.bind is not None:
+            require_token("bind", self.bind, self.token)
         return self
 
     @property
-    def is_loopback(self) -> bool:
-        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-
-    @property
     def host(self) -> str:
-        """Of `bind`, without brackets. Only where `bind` is not None."""
-        return str(self.bind).rpartition(":")[0].strip("[]")
+        """The host of `bind`, without brackets. `bind` must not be None."""
+        return split_address(str(self.bind))[0]
 
     @property
     def port(self) -> int:
-        """Of `bind`. Only where `bind` is not None; 0 takes any that is free."""
-        return int(str(self.bind).rpartition(":")[2])
+        """The port of `bind`; 0 means any free port. `bind` must not be None."""
+        return split_address(str(self.bind))[1]
 
 
 class LogSettings(StrictModel):
-    """The lines on stdout."""
+    """The block `log`: the lines on stdout."""
 
     format: Annotated[
         Literal["auto", "json", "text"], Field(description="auto: JSON, unless stdout is a terminal.")
     ] = "auto"
-    level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="The least that is printed.")] = (
-        "info"
-    )
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The lowest level that is printed.")
+    ] = "info"
 
 
 class StreamEntry(StreamSettings):
-    """A stream, and what is worth a label in it."""
+    """One entry of `streams`: a stream, and its own policy if it has one."""
 
-    policy: Annotated[PolicySettings, Field(description="Instead of the policy of all streams.")] | None = None
+    policy: (
+        Annotated[PolicySettings, Field(description="The policy of this stream, instead of the common one.")] | None
+    ) = None
 
 
-def _named_once(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
+def _check_unique_names(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
     for name, count in Counter(stream.name for stream in streams).items():
         if count > 1:
             raise ValueError(f'{count} streams are called "{name}"; each needs a name of its own')
@@ -143,26 +124,28 @@ def _named_once(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
 
 
 class Settings(StrictModel):
-    """framesift.yaml."""
+    """The whole of framesift.yaml. Every field is one block or key of the file."""
 
-    device: Annotated[Name, Field(description="A tag, and a prefix of names, of what this machine collects.")] = Field(
-        default_factory=_device
-    )
+    device: Annotated[
+        Name, Field(description="This machine's name: a tag, and the prefix of file names, of what it collects.")
+    ] = Field(default_factory=_default_device)
     enabled: Annotated[bool, Field(description="false: nothing is collected, whatever the policy says.")] = True
-    tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that is collected.")] = ()
-    seed: Annotated[int, Field(ge=0, lt=1 << 63, description="Of every random draw.")] = 0
+    tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Tags of everything that is collected.")] = ()
+    seed: Annotated[int, Field(ge=0, lt=1 << 63, description="The seed of every random draw.")] = 0
     streams: Annotated[
         tuple[StreamEntry, ...],
         Field(max_length=256, description="Cameras and files."),
-        AfterValidator(_named_once),
+        AfterValidator(_check_unique_names),
     ] = ()
     listeners: Annotated[
         tuple[ListenerSettings, ...],
-        Field(max_length=16, description="Where other programs hand in pictures with their predictions."),
+        Field(max_length=16, description="Where other programs send images with their predictions."),
     ] = ()
-    model: Annotated[ModelSettings | None, Field(description="What looks at the frames of the streams.")] = None
+    model: Annotated[
+        ModelSettings | None, Field(description="The model that predicts on the frames of the streams.")
+    ] = None
     policy: Annotated[
-        PolicySettings, Field(description="The active-learning policy: a file, an address, or Roboflow's.")
+        PolicySettings, Field(description="The active-learning policy: a file, a URL, or a Roboflow project's.")
     ]
     sink: SinkSettings
     roboflow: AccountSettings = AccountSettings()
@@ -174,28 +157,26 @@ class Settings(StrictModel):
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
-    def _has_something_to_look_at(self) -> Settings:
+    def _require_streams_or_listeners(self) -> Settings:
         if not self.streams and not self.listeners:
             raise ValueError(
                 "streams: missing: at least one stream (or a listener, to which other programs send images)"
             )
         if self.streams and self.model is None:
-            raise ValueError(
-                "model: missing: what looks at the frames of the streams; {type: stub} collects without one"
-            )
+            raise ValueError("model: missing: streams need a model for their frames; {type: stub} collects without one")
         return self
 
     @model_validator(mode="after")
-    def _has_a_key(self) -> Settings:
+    def _require_api_key(self) -> Settings:
         if self.roboflow.api_key is None:
             sources = (self.policy, *(stream.policy for stream in self.streams))
             wanted = [
                 name
-                for name, there in (
-                    ("sink", self.sink.uses_platform),
+                for name, needs_key in (
+                    ("sink", self.sink.type == "roboflow"),
                     ("policy", any(isinstance(source, RoboflowPolicySettings) for source in sources)),
                 )
-                if there
+                if needs_key
             ]
             if wanted:
                 raise ValueError(
@@ -206,12 +187,12 @@ class Settings(StrictModel):
 
     @property
     def stream_names(self) -> tuple[str, ...]:
-        """Under which names frames come in, as far as they are known before they come."""
+        """The names of all streams that the settings know, those of listeners too. Clients may name more."""
         return (*(stream.name for stream in self.streams), *(listener.stream for listener in self.listeners))
 
     def project_of(self, stream: str) -> str | None:
-        """The platform's project for what is collected under this name, where its policy names no target_project."""
-        if not self.sink.uses_platform:
+        """The Roboflow project of a stream's datapoints if its policy names no target_project; None without one."""
+        if self.sink.type != "roboflow":
             return None
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
         return self.sink.default_project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
@@ -222,5 +203,5 @@ class Settings(StrictModel):
         return self._deprecations
 
     _deprecations: tuple[Deprecation, ...] = PrivateAttr(default=())
-    # Texts that came from secret places, wherever they ended up.
-    _heard: tuple[str, ...] = PrivateAttr(default=())
+    # Values that came from files with secrets or from secret variables, wherever they were put.
+    _secret_values: tuple[str, ...] = PrivateAttr(default=())

@@ -1,4 +1,4 @@
-"""Environment: the variables that other programs set for us, typed. (Those of our own are `config_variables`'.)"""
+"""Environment: variables that other programs define, with types. framesift's own are in config/variables.py."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from framesift.config.errors import ConfigError, format_value
 
 
 class Environment(BaseSettings):
-    """notify_socket: where the service manager listens. state_directory: where it lets us keep the spool.
-    active_learning_..., redis_...: Roboflow's own; tags are a comma list.
+    """The variables of systemd and of Roboflow.
+
+    notify_socket: the address of systemd's socket. state_directory: the folders for the service's files, with colons
+    between them. active_learning_tags: a comma list in the variable.
     """
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True, env_ignore_empty=True)
@@ -45,7 +47,7 @@ class Environment(BaseSettings):
 
     @property
     def redis_url(self) -> str | None:
-        """Of the server that these variables name."""
+        """The address of the Redis server; None where REDIS_HOST is not set."""
         if self.redis_host is None:
             return None
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
@@ -53,7 +55,7 @@ class Environment(BaseSettings):
 
     @property
     def state_folder(self) -> Path | None:
-        """The first of the folders that the service manager made for us."""
+        """The first of systemd's folders for the service's files; None where there is none."""
         first = (self.state_directory or "").partition(":")[0]
         return Path(first) if first else None
 
@@ -66,12 +68,12 @@ class Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing is read behind the caller's back: `of` is told the variables."""
+        """Nothing but the arguments is read: `from_variables` passes the variables."""
         return (init_settings,)
 
     @classmethod
     def from_variables(cls, environ: Mapping[str, str]) -> Environment:
-        """What these variables say; os.environ, unless in a test. Raises ConfigError that names the variable."""
+        """Reads the given variables (os.environ, except in tests). Raises ConfigError that names the variable."""
         source = EnvSettingsSource(cls)
         source.env_vars = {name: value for name, value in environ.items() if value}
         try:
@@ -80,6 +82,6 @@ class Environment(BaseSettings):
             lines = [
                 f"{problem['loc'][0]}: {format_value(problem['input'])} is not allowed; it must be "
                 + ("a port" if problem["loc"][0] == "REDIS_PORT" else "true or false")
-                for problem in error.errors(include_url=False)  # nothing else can be mistaken here
+                for problem in error.errors(include_url=False)  # the other fields accept every text
             ]
             raise ConfigError(*lines) from None

@@ -1,8 +1,7 @@
-"""Settings of what lies outside this machine: the platform's account, and the way to the network."""
+"""The blocks `roboflow` (the account on the platform) and `network` (certificates and the HTTP proxy)."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +9,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from framesift.config.network import ApiKey, is_loopback
 from framesift.config.schema import StrictModel
 
 DEFAULT_API_URL = "https://api.roboflow.com"
 
 
 def _split(url: str, what: str) -> SplitResult:
-    """Raises ValueError that shows nothing of the address: it may hold credentials."""
+    """Raises ValueError; its message never shows the address, which may hold credentials."""
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -25,14 +25,6 @@ def _split(url: str, what: str) -> SplitResult:
     if not named or re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError(f"{what} is no address of a server, such as https://host or http://127.0.0.1:9200")
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of an address is this machine itself."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _api_url(url: str) -> str:
@@ -62,40 +54,34 @@ def _proxy(proxy: SecretStr) -> SecretStr:
     return proxy
 
 
-def _api_key(key: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()) is None:
-        raise ValueError("api_key is 1 to 256 printable ASCII characters without spaces; is a variable empty?")
-    return key
-
-
 class AccountSettings(StrictModel):
-    """The platform, and who we are there."""
+    """The block `roboflow`: the account on the platform."""
 
-    api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = Field(
-        None, description="The workspace's private key; else ROBOFLOW_API_KEY."
+    api_key: ApiKey | None = Field(None, description="The workspace's private key; default: ROBOFLOW_API_KEY.")
+    api_url: Annotated[str, AfterValidator(_api_url), Field(description="The address of the platform's API.")] = (
+        DEFAULT_API_URL
     )
-    api_url: Annotated[str, AfterValidator(_api_url), Field(description="Where the platform is.")] = DEFAULT_API_URL
     gateway: Annotated[str, AfterValidator(_gateway)] | None = Field(
-        None, description="A secure gateway, through whose /proxy every request goes."
+        None, description="A secure gateway: every request goes through its /proxy."
     )
 
 
 class NetworkSettings(StrictModel):
-    """The way out of this machine. The environment's proxy variables are not read."""
+    """The block `network`: for all outgoing HTTP. The environment's proxy variables are not read."""
 
     ca_file: Path | None = Field(
-        None, description="Certificates (PEM) that are trusted instead of the well-known authorities'."
+        None, description="A file of certificates (PEM) that are trusted instead of the public authorities'."
     )
     proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
-        None, description="An HTTP proxy for all that leaves, credentials included."
+        None, description="The address of an HTTP proxy for all outgoing requests; may include credentials."
     )
 
     @property
     def proxy_address(self) -> str | None:
-        """With its credentials."""
+        """The proxy's address with its credentials, None without a proxy. Secret."""
         return None if self.proxy is None else self.proxy.get_secret_value()
 
     def secrets(self) -> tuple[str, ...]:
-        """What no line may show: the proxy's password, which messages may quote without the rest of its address."""
+        """The texts that must never be printed: the proxy's password, which messages may show without its address."""
         password = None if self.proxy_address is None else urlsplit(self.proxy_address).password
         return () if password is None else (password,)

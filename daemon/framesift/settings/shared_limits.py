@@ -1,4 +1,4 @@
-"""Settings of limits: whether a fleet shares them, and where."""
+"""The block `limits`: whether the devices of a fleet share their limits, and on which Redis server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PORT = 6379
 
 
 def _url(url: str) -> str:
-    """Raises ValueError that shows nothing of the address: it may hold credentials."""
+    """Raises ValueError; its message never shows the address, which may hold credentials."""
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -32,21 +32,23 @@ def _url(url: str) -> str:
 
 
 class RedisSettings(StrictModel):
-    """A server that speaks Redis' protocol, where the fleet's ledger lies."""
+    """The block `limits.redis`: a server with the Redis protocol, which keeps the fleet's ledger."""
 
     url: Annotated[
         str, AfterValidator(_url), Field(description="redis://host:6379/0, or rediss://host:6379/0 for TLS.")
     ]
     username: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None, description="Of its ACL; without one, the default user."
+        None, description="The user of the server's ACL; null: the default user."
     )
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = Field(
-        None, description="In clear only over loopback or rediss://, unless the network is trusted."
+        None, description="The password. Use rediss:// unless the server is on this machine or in a trusted network."
     )
     ca_file: Path | None = Field(
-        None, description="Certificates (PEM) that are trusted instead of the well-known authorities'."
+        None, description="A file of certificates (PEM) that are trusted instead of the public authorities'."
     )
-    prefix: Name = Field("framesift", description="What all keys begin with: fleets that share nothing have one each.")
+    prefix: Name = Field(
+        "framesift", description="The prefix of all keys; give each fleet that shares nothing with others its own."
+    )
 
     @property
     def server(self) -> RedisAddress:
@@ -63,12 +65,16 @@ class RedisSettings(StrictModel):
 
 
 class LimitsSettings(StrictModel):
-    """Who keeps count of the policy's limits: this device, or a ledger that the devices of a project share."""
+    """The block `limits`: who counts the policy's limits, this device alone or all devices of a fleet together."""
 
-    redis: RedisSettings | None = Field(None, description="Where the ledger lies; null: this device counts for itself.")
+    redis: RedisSettings | None = Field(
+        None, description="The server that keeps the shared ledger; null: this device counts alone."
+    )
     local_ceiling: Annotated[
         Fraction,
-        Field(description="Of each limit, how much this device may accept without quota while Redis is unavailable."),
+        Field(
+            description="The share of each limit that this device may accept without quota while Redis is unavailable."
+        ),
     ] = 1.0
     pending_quota_h: Annotated[
         float,
