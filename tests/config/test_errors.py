@@ -59,7 +59,7 @@ def said(**data: Any) -> tuple[str, ...]:
         ({"parts": {}}, "parts: an object is not allowed; it must be a list of at most 30 elements, each an object"),
         ({"parts": [5]}, "parts[0]: 5 is not allowed; it must be an object"),
         ({"parts": [{}]}, "parts[0]: type is missing"),
-        ({"parts": [{"tpye": "sink"}]}, "parts[0]: type is missing; is it meant by tpye?"),
+        ({"parts": [{"tpye": "sink"}]}, "parts[0]: type is missing; is tpye a misspelling of it?"),
         ({"parts": [{"type": "zink"}]}, 'parts[0]: type: "zink" is not one of sink, drain; did you mean sink?'),
         ({"parts": [{"type": 5}]}, "parts[0]: type: 5 is not one of sink, drain"),
         ({"parts": [{"type": "sink", "name": "a"}, {"type": "sink"}]}, "parts[1].name: is missing; it must be 1 to 64"),
@@ -251,7 +251,9 @@ def test_what_is_too_large_for_a_configuration_costs_little_memory_to_refuse(val
 
 def test_json_of_too_many_values_or_levels_is_refused() -> None:
     assert len(parse_json("[" + "1, " * 19_998 + "1]", "f").data) == 19_999  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="f: more than 20000 values, or 50 levels: it is no configuration"):
+    with pytest.raises(
+        ConfigError, match="f: more than 20000 values, or 50 levels: that is too large for a configuration"
+    ):
         parse_json("[" + "1, " * 19_999 + "1]", "f")
     parse_json("[" * 51 + "]" * 51, "f")
     with pytest.raises(ConfigError, match="f: more than 20000 values, or 50 levels"):
@@ -296,7 +298,7 @@ def test_yaml_numbers_are_finite(text: str) -> None:
 def test_merged_keys_may_be_overridden_but_not_repeated() -> None:
     merged = parse_yaml("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n", "f")
     assert merged.data == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
-    with pytest.raises(ConfigError, match='f:5: column 3: the key "y" stands twice'):
+    with pytest.raises(ConfigError, match='f:5: column 3: the key "y" is set twice'):
         parse_yaml("a: &a {x: 1}\nb:\n  <<: *a\n  y: 3\n  y: 4\n", "f")
 
 

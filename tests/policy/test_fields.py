@@ -387,7 +387,7 @@ def test_a_misspelt_key_is_refused_with_the_right_word(key: str) -> None:
     if key in TAGGED:
         (line,) = lines
         assert path(place) in line
-        assert f"type is missing; is it meant by {misspelt}?" in line
+        assert f"type is missing; is {misspelt} a misspelling of it?" in line
         return
     assert any(path((*place, misspelt)) in line and f"did you mean {field}?" in line for line in lines), lines
 

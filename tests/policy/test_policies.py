@@ -171,7 +171,7 @@ def test_a_document_larger_than_any_policy_is_no_answer(documents: DocumentServe
     [
         (b"", "is empty"),
         (b"{", "is not JSON"),
-        (b'{"enabled": true, "enabled": false}', "stands twice"),
+        (b'{"enabled": true, "enabled": false}', "is set twice"),
         (b'{"enabled": NaN}', "NaN is not a number"),
         (b"caf\xe9", "is not UTF-8 text"),
         (b"just words", "a policy is an object"),

@@ -1,8 +1,7 @@
-"""How a configuration's problems are told: a line each, with the file, the path in it, the value, and what is allowed
-there.
+"""Error messages of the configuration: one line per problem, with the file, the key, the value and what is allowed.
 
-What is allowed is read from the model's own JSON Schema, so that a message can't drift from the rule it explains.
-No line shows a secret: neither a field that the schema marks as one, nor a text that could carry credentials.
+What is allowed is read from the JSON Schema of the pydantic model, so that a message always agrees with the rule.
+No line shows a secret: neither a field that the schema marks as secret, nor a text that may hold credentials.
 """
 
 from __future__ import annotations
@@ -17,15 +16,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from framesift.config.redact import MASK
-from framesift.config.schema import (
-    FACTORY_PATTERN,
-    MODEL_ID_PATTERN,
-    NAME_PATTERN,
-    SLUG_PATTERN,
-    TAG_PATTERN,
-    TEXT_PATTERN,
-)
+from framesift.config.redact import MASK, SECRET_NAME_PATTERN
+from framesift.config.schema import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
 from framesift.config.types import ConfigError, KeyPath, format_value
 
 __all__ = [
@@ -42,8 +34,7 @@ __all__ = [
 
 Options = TypeVar("Options", bound=BaseModel)
 
-_MOST_PROBLEMS = 20
-_SECRET_KEY = re.compile(r"passw|secret|token|api_?key|credential|authorization", re.IGNORECASE)
+_MAX_PROBLEMS = 20
 _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
@@ -58,11 +49,9 @@ def validate(
     model: type[Options],
     data: object,
     source: str | Callable[[KeyPath], str],
-    at: Callable[[KeyPath], KeyPath] = lambda place: place,
+    at: Callable[[KeyPath], KeyPath] = lambda key_path: key_path,
 ) -> Options:
-    """`data` (parsed JSON or YAML) as an instance of `model`, strictly. source, at: as for `explain`. Raises
-    ConfigError.
-    """
+    """Validates `data` (parsed JSON or YAML) strictly as `model`. source, at: as in `explain`. Raises ConfigError."""
     where = source if isinstance(source, str) else source(())
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
@@ -81,58 +70,58 @@ def explain(
     source: str | Callable[[KeyPath], str],
     model: type[BaseModel],
     data: object,
-    at: Callable[[KeyPath], KeyPath] = lambda place: place,
+    at: Callable[[KeyPath], KeyPath] = lambda key_path: key_path,
 ) -> ConfigError:
-    """The problems of `data` that `model` found.
+    """Turns pydantic's error into a ConfigError with at most 20 lines.
 
-    source: the file's name, or a function that says where the value of a place was written (a file and its line, a
-    variable). data: what was validated (the parsed JSON), by which paths are told from pydantic's own labels.
-    at: where a place of `data` stands in what the reader has before him, if something was left out since.
+    source: the file's name, or a function that returns where the value of a path was written (a file and its line, or
+    a variable). data: the parsed JSON that was validated; it tells the keys of a path from pydantic's own labels.
+    at: turns a path of `data` into the path in the user's file, if the two differ.
     """
     schema = _schema_of(model)
-    told: dict[KeyPath, list[Any]] = {}
+    by_path: dict[KeyPath, list[Any]] = {}
     for problem in error.errors(include_url=False):
-        # A union reports a problem for each of its branches: they are one problem of one place.
-        told.setdefault(_place(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
-    around = {place[:depth] for place in told for depth in range(len(place))}
-    for place, problems in list(told.items()):
-        if place in around and problems[0]["type"] in ("too_short", "literal_error"):
-            # Pydantic counts the good elements only, and a list is never a word that is allowed too: bad ones tell.
-            del told[place]
+        # A union reports a problem for each of its branches: together they are one problem of one key.
+        by_path.setdefault(_key_path(problem["loc"], data, missing=problem["type"] == "missing"), []).append(problem)
+    around = {key_path[:depth] for key_path in by_path for depth in range(len(key_path))}
+    for key_path, problems in list(by_path.items()):
+        if key_path in around and problems[0]["type"] in ("too_short", "literal_error"):
+            # Pydantic counts only the valid elements. The problems of the elements explain more than that of the list.
+            del by_path[key_path]
     lines = []
-    for place, problems in islice(told.items(), _MOST_PROBLEMS):
-        where = source if isinstance(source, str) else source(place)
-        path = path_to(place, data, at(place))
-        lines.append(f"{where}: {path + ': ' if path else ''}{_said(place, problems, schema, data)}")
-    if len(told) > _MOST_PROBLEMS:
-        lines.append(f"{len(told) - _MOST_PROBLEMS} more problems are not shown")
+    for key_path, problems in islice(by_path.items(), _MAX_PROBLEMS):
+        where = source if isinstance(source, str) else source(key_path)
+        path = path_to(key_path, data, at(key_path))
+        lines.append(f"{where}: {path + ': ' if path else ''}{_describe(key_path, problems, schema, data)}")
+    if len(by_path) > _MAX_PROBLEMS:
+        lines.append(f"{len(by_path) - _MAX_PROBLEMS} more problems are not shown")
     return ConfigError(*lines)
 
 
 def nearest(word: str, words: Sequence[str]) -> str | None:
-    """The one of `words` that was probably meant by `word`, or None."""
+    """The one of `words` that a misspelt `word` probably means, or None."""
     by_folded = {w.lower().replace("-", "_"): w for w in words}
     found = difflib.get_close_matches(word.lower().replace("-", "_"), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 
 
-def allowed_types(model: type[BaseModel], place: KeyPath, data: object) -> frozenset[str] | None:
-    """The JSON types that `model` allows at `place` of `data`; empty where it allows any, None where it knows none."""
+def allowed_types(model: type[BaseModel], key_path: KeyPath, data: object) -> frozenset[str] | None:
+    """The JSON types that `model` allows at a path of `data`: empty for any type, None if the path is not known."""
     root = _schema_of(model)
-    found = list(_schemas(root, place, data))
+    found = list(_schemas(root, key_path, data))
     types = {str(s.get("type", "string" if "enum" in s or "const" in s else "")) for s in found}
     return frozenset() if "" in types else frozenset(types) if found else None
 
 
 @functools.cache
 def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """It takes tens of milliseconds to make, and is only read here."""
+    """The JSON Schema. It takes tens of milliseconds to make, and nobody changes it."""
     return model.model_json_schema()
 
 
-def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> KeyPath:
-    """`loc` without the labels of union branches, which stand in no file."""
-    place: list[str | int] = []
+def _key_path(loc: tuple[int | str, ...], data: object, *, missing: bool) -> KeyPath:
+    """Pydantic's location `loc` without the labels of union branches, which are no keys of the file."""
+    key_path: list[str | int] = []
     last = len(loc) - 1
     for i, part in enumerate(loc):
         found, inner = _step(data, part)
@@ -140,8 +129,8 @@ def _place(loc: tuple[int | str, ...], data: object, *, missing: bool) -> KeyPat
             data = inner
         elif not (missing and i == last):
             continue
-        place.append(part)
-    return tuple(place)
+        key_path.append(part)
+    return tuple(key_path)
 
 
 def _step(data: object, part: str | int) -> tuple[bool, object]:
@@ -152,17 +141,17 @@ def _step(data: object, part: str | int) -> tuple[bool, object]:
     return False, None
 
 
-def path_to(place: KeyPath, data: object, shown_place: KeyPath | None = None) -> str:
-    """`sampling_strategies[2].probability ("night")`: the path, and the name of the innermost thing that has one.
+def path_to(key_path: KeyPath, data: object, shown_path: KeyPath | None = None) -> str:
+    """A path as text, with the name of the innermost object that has one: `streams[2].fps ("gate")`.
 
-    shown_place: the place to print, of the same length, if not that in `data`.
+    shown_path: the path to print instead, of the same length.
     """
     path, name = "", None
-    for part, told in zip(place, place if shown_place is None else shown_place, strict=True):
+    for part, shown in zip(key_path, key_path if shown_path is None else shown_path, strict=True):
         if isinstance(part, int):
-            path += f"[{told}]"
+            path += f"[{shown}]"
         else:
-            key = str(told) if re.fullmatch(r"[\w-]{1,64}", str(told)) else format_value(told)
+            key = str(shown) if re.fullmatch(r"[\w-]{1,64}", str(shown)) else format_value(shown)
             path += f".{key}" if path else key
         _, data = _step(data, part)
         if isinstance(part, int) and isinstance(data, Mapping) and isinstance(data.get("name"), str):
@@ -170,36 +159,36 @@ def path_to(place: KeyPath, data: object, shown_place: KeyPath | None = None) ->
     return path if name is None else f"{path} ({format_value(name)})"
 
 
-def _said(place: KeyPath, problems: list[Any], root: dict[str, Any], data: object) -> str:
+def _describe(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data: object) -> str:
     value = data
-    for part in place:
+    for part in key_path:
         _, value = _step(value, part)
     kinds = {problem["type"] for problem in problems}
     if "extra_forbidden" in kinds:
-        known = [key for s in _schemas(root, place[:-1], data) for key in s.get("properties", {})]
-        meant = nearest(str(place[-1]), known)
+        known = [key for s in _schemas(root, key_path[:-1], data) for key in s.get("properties", {})]
+        meant = nearest(str(key_path[-1]), known)
         return f"unknown key; did you mean {meant}?" if meant else f"unknown key; known are {', '.join(known)}"
-    schemas = list(_schemas(root, place, data))
-    allowed = _either(_allowed(s, root) for s in schemas)
+    schemas = list(_schemas(root, key_path, data))
+    allowed = _join_choices(_allowed_text(s, root) for s in schemas)
     if "missing" in kinds:
         return f"is missing; it must be {allowed}" if allowed else "is missing"
     for problem in problems:
         if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            return _tag(problem, value)
+            return _describe_type(problem, value)
         if problem["type"] in ("value_error", "assertion_error"):
             return str(problem["ctx"]["error"])
-    if any(_is_secret(s, root) for s in schemas) or any(_SECRET_KEY.search(str(part)) for part in place):
-        told = MASK
+    if any(_is_secret(s, root) for s in schemas) or any(SECRET_NAME_PATTERN.search(str(part)) for part in key_path):
+        shown = MASK
     else:
-        told = format_value(value)
-    return f"{told} is not allowed; it must be {allowed}" if allowed else f"{told}: {problems[0]['msg']}"
+        shown = format_value(value)
+    return f"{shown} is not allowed; it must be {allowed}" if allowed else f"{shown}: {problems[0]['msg']}"
 
 
-def _tag(problem: Any, value: object) -> str:
+def _describe_type(problem: Any, value: object) -> str:
     key = str(problem["ctx"]["discriminator"]).strip("'")
     if problem["type"] == "union_tag_not_found":
         near = nearest(key, [str(k) for k in value]) if isinstance(value, Mapping) else None
-        return f"{key} is missing" + (f"; is it meant by {near}?" if near else "")
+        return f"{key} is missing" + (f"; is {near} a misspelling of it?" if near else "")
     words = re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
     given = value[key] if isinstance(value, Mapping) and key in value else problem["ctx"]["tag"]
     meant = nearest(given, words) if isinstance(given, str) else None
@@ -208,21 +197,21 @@ def _tag(problem: Any, value: object) -> str:
     )
 
 
-def _schemas(root: dict[str, Any], place: KeyPath, data: object) -> Iterator[dict[str, Any]]:
-    """The schemas that describe the value at `place`: the branches of a union that fit what stands in the data."""
+def _schemas(root: dict[str, Any], key_path: KeyPath, data: object) -> Iterator[dict[str, Any]]:
+    """The schemas of the value at `key_path`: of a union, the branches that fit the data."""
     found = list(_branches(root, root, data))
-    for part in place:
+    for part in key_path:
         _, data = _step(data, part)
         inner: list[dict[str, Any]] = []
         for schema in found:
-            below = _below(schema, part)
+            below = _inner_schema(schema, part)
             if isinstance(below, dict):
                 inner += _branches(below, root, data)
         found = inner
     yield from found
 
 
-def _below(schema: dict[str, Any], part: str | int) -> object:
+def _inner_schema(schema: dict[str, Any], part: str | int) -> object:
     if isinstance(part, int):
         fixed = schema.get("prefixItems", [])
         return fixed[part] if part < len(fixed) else schema.get("items")
@@ -249,8 +238,8 @@ def _branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Ite
         yield schema
 
 
-def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
-    """What a schema allows, in words; "" where there are none."""
+def _allowed_text(schema: dict[str, Any], root: dict[str, Any]) -> str:
+    """What a schema allows, in words; "" if it can't be said."""
     if "const" in schema:
         return format_value(schema["const"])
     if "enum" in schema:
@@ -266,9 +255,9 @@ def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
     if kind == "array":
         fixed = schema.get("prefixItems")
         if fixed:
-            each_of = list(dict.fromkeys(_either(_each(s, root)) for s in fixed))
+            each_of = list(dict.fromkeys(_join_choices(_each(s, root)) for s in fixed))
             return f"a list of {len(fixed)}" + (f", each {each_of[0]}" if len(each_of) == 1 else "")
-        each = _either(_each(schema["items"], root)) if "items" in schema else ""
+        each = _join_choices(_each(schema["items"], root)) if "items" in schema else ""
         count = _count(schema, "minItems", "maxItems", "element")
         return "a list" + count + (f", each {each}" if each else "")
     return {"boolean": "true or false", "null": "null", "object": "an object"}.get(str(kind), "")
@@ -276,7 +265,7 @@ def _allowed(schema: dict[str, Any], root: dict[str, Any]) -> str:
 
 def _each(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
     for branch in _branches(schema, root, None):
-        yield _allowed(branch, root)
+        yield _allowed_text(branch, root)
 
 
 def _range(schema: dict[str, Any]) -> str:
@@ -310,7 +299,7 @@ def _number(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else str(bound)
 
 
-def _either(choices: Iterator[str]) -> str:
+def _join_choices(choices: Iterator[str]) -> str:
     found = dict.fromkeys(choice for choice in choices if choice)
     words = " or ".join(choice for choice in found if choice != "null")
     return f"{words}, or null" if words and "null" in found else words or "".join(found)

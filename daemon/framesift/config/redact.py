@@ -1,4 +1,4 @@
-"""No secret gets out: addresses lose their credentials by parsing, and known secrets are struck from any text."""
+"""Masks secrets: credentials in addresses, and known secrets in any text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "****"
+# Keys and variables of such a name hold secrets.
+SECRET_NAME_PATTERN = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
-# Schemes of addresses, told also where the slashes are wrong: `rtsp:/user:password@camera` is no file.
+# Schemes of addresses. They are recognised with wrong slashes too: `rtsp:/user:password@camera` is no file.
 NETWORK_SCHEMES = (
     *("rtsp", "rtsps", "rtspt", "rtspu", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp", "http", "https", "ftp", "ftps"),
     *("ws", "wss", "redis", "rediss", "mqtt", "mqtts", "onvif"),
@@ -19,19 +21,19 @@ _SCHEME = re.compile(rf"({'|'.join(NETWORK_SCHEMES)}):/?(?!/)", re.IGNORECASE)
 _NAMED = re.compile(
     r"((?:passw|pwd|secret|token|key|credential|auth|user|login)[A-Za-z_-]{0,32}=)[^&/?;\s]*", re.IGNORECASE
 )
-# What a path is made of: words and numbers, `Streaming/Channels/101`, `h264Preview_01_main`, `live.sdp`. What mixes
-# letters and digits in another way, or is longer, may be a token.
+# An ordinary path is made of words and numbers: `Streaming/Channels/101`, `h264Preview_01_main`, `live.sdp`. A
+# part that mixes letters and digits in another way, or is longer, may be a token.
 _LETTERS = r"(?:[A-Z]?[a-z]{1,12}|[A-Z]{1,12})"
 _WORD = re.compile(rf"{_LETTERS}{{0,2}}[0-9]{{0,8}}{_LETTERS}?")
-_LONGEST_WORD = 16
-_LONGEST_MIXED = 12
-_TELLING = re.compile(r"passw|pwd|secret|token|key|credential|auth", re.IGNORECASE)
+_MAX_WORD = 16
+_MAX_MIXED_WORD = 12
+_SECRET_WORD = re.compile(r"passw|pwd|secret|token|key|credential|auth", re.IGNORECASE)
 
 
 def redact_url(url: str) -> str:
-    """The address without user, password, the values in its path and query, and what may be a token in its path.
+    """The address with its user, password, query values, and possible tokens in its path masked.
 
-    A path of a file comes as it is; what looks like credentials in it does not.
+    The path of a file is returned as it is, except what looks like credentials in it.
     """
     wrong = _SCHEME.match(url)
     if wrong is not None:
@@ -53,8 +55,8 @@ def redact_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         netloc = f"{MASK}@{netloc}"
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        return MASK  # a password with an unescaped "/", "?" or "#": what looks like the host is a part of it
-    # Some cameras want `/user=admin&password=...` as the path itself.
+        return MASK  # a password with an unescaped "/", "?" or "#": what looks like the host is part of the password
+    # The path of some cameras is `/user=admin&password=...`.
     path = "/".join(
         _without_value(segment) if "=" in segment or _may_be_token(segment) else segment
         for segment in parts.path.split("/")
@@ -64,8 +66,9 @@ def redact_url(url: str) -> str:
 
 
 def is_malformed_address(text: str) -> bool:
-    """Whether a text is meant as an address, and lacks its scheme or its slashes: `rtsp:/camera/live`,
-    `user:password@camera/live`. A file of such a name is `./user:password@camera`.
+    """Whether a text is probably an address without its scheme or with wrong slashes.
+
+    Examples: `rtsp:/camera/live`, `user:password@camera/live`. To name such a file, write `./user:password@camera`.
     """
     if "://" in text or text.startswith(("/", "./", "../")):
         return False
@@ -73,7 +76,7 @@ def is_malformed_address(text: str) -> bool:
 
 
 def path_tokens(url: str) -> Iterator[str]:
-    """The parts of an address's path that may be tokens, as they stand there."""
+    """The parts of an address's path that may be tokens, as they are written there."""
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -82,7 +85,7 @@ def path_tokens(url: str) -> Iterator[str]:
 
 
 def _redacted_path(path: str) -> str:
-    """A file's path, or an address that lacks its scheme."""
+    """Masks credentials in a file's path, or in an address without a scheme."""
     before, at, behind = path.rpartition("@")
     if at and ":" in before:
         return f"{MASK}@{_redacted_path(behind)}"
@@ -96,18 +99,18 @@ def _without_value(part: str) -> str:
 
 def _may_be_token(segment: str) -> bool:
     words = re.split(r"[-_.~]", unquote(segment))
-    return _TELLING.search(segment) is not None or any(
+    return _SECRET_WORD.search(segment) is not None or any(
         _WORD.fullmatch(word) is None
-        or len(word) > (_LONGEST_WORD if word.isalpha() or word.isdecimal() else _LONGEST_MIXED)
+        or len(word) > (_MAX_WORD if word.isalpha() or word.isdecimal() else _MAX_MIXED_WORD)
         for word in words
     )
 
 
 class Redactor:
-    """Strikes what is secret from any text: in addresses, by parsing them, and the secrets that it was told, in every
-    spelling that an address could give them.
+    """Masks secrets in any text: those in addresses, and the given ones in every encoding that an address may use.
 
-    Secrets shorter than 4 characters are not struck: they would shred ordinary words, and hide nothing.
+    Given secrets shorter than 4 characters are not masked: that would damage ordinary words. Call it with a text.
+    Thread-safe.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -115,11 +118,12 @@ class Redactor:
         for secret in secrets:
             if len(secret) >= 4:
                 spellings |= {spelling for form in (secret, unquote(secret)) for spelling in _spellings(form)}
-        # The longest first, so that a secret that contains another one leaves no tail behind.
+        # The longest first: a secret may contain another one.
         self._spellings = sorted(spellings, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        # Addresses first: struck secrets would make them unreadable as addresses, and leave what nobody knew to strike.
+        """The text with all secrets replaced by ****."""
+        # Addresses first: a masked secret could make an address unreadable, and its unknown secrets would stay.
         if "://" in text or "@" in text:
             text = re.sub(r"\S+", _redacted_word, text)
         if "=" in text:
@@ -133,7 +137,7 @@ class Redactor:
 
 
 def _redacted_word(found: re.Match[str]) -> str:
-    """Of a text's word that is an address: without its secrets, but with the quotes and brackets around it."""
+    """A word of a text, masked if it is an address; quotes and brackets around it stay."""
     word = found[0]
     if "://" not in word and ":" not in word.rpartition("@")[0]:
         return word
@@ -143,7 +147,7 @@ def _redacted_word(found: re.Match[str]) -> str:
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """The secret as it is, in an address, in HTTP's Basic authorization, and between quotes in JSON and in Python."""
+    """The secret as it is, percent-encoded, in Base64 (HTTP Basic), and escaped as in JSON and in Python."""
     yield secret
     for encoded in (
         quote(secret, errors="replace"),

@@ -1,4 +1,4 @@
-"""The shape of every block of configuration: closed, strict and frozen, with the types that the blocks share."""
+"""StrictModel, the base of every block of the settings and the policy, and the types that blocks share."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 
 
 class StrictModel(BaseModel):
-    """A block in which an unknown key, a wrong type or a value out of range is an error.
+    """A frozen block in which an unknown key, a wrong type or a value out of range is an error.
 
-    Blocks are validated in JSON mode (lists for tuples, strings for enumerations), never from loose Python objects.
+    Validate it from JSON (lists for tuples, texts for enums), not from Python objects.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def parse_size(value: Any) -> Any:
-    """`"512MiB"` -> 536870912; whole numbers pass. Anything else is left for the integer's own error."""
+    """Turns a text such as "512MiB" into bytes; other values are returned as they are. Raises ValueError."""
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
         if found is None or found.group(2).upper() not in _UNITS:
             raise ValueError(
-                f"{value[:60]!r} is no size: a whole number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB"
+                f"{value[:60]!r} is not a size: use a number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB"
             )
         return int(float(found.group(1)) * _UNITS[found.group(2).upper()])
     return value
@@ -47,17 +47,17 @@ Text = Annotated[str, Field(pattern=TEXT_PATTERN)]
 
 
 class WindowLimit(StrictModel):
-    """At most `value` images in each calendar minute, hour or day. A value of 0 lets nothing pass."""
+    """A limit: at most `value` images in each calendar minute, hour or day. 0 allows none."""
 
     type: Annotated[Literal["minutely", "hourly", "daily"], Field(description="The calendar window that is counted.")]
     value: Annotated[int, Field(ge=0, le=1_000_000_000, description="The most images in each such window.")]
 
 
-def _one_of_each(limits: tuple[WindowLimit, ...]) -> tuple[WindowLimit, ...]:
+def _check_one_of_each(limits: tuple[WindowLimit, ...]) -> tuple[WindowLimit, ...]:
     for kind, count in Counter(limit.type for limit in limits).items():
         if count > 1:
             raise ValueError(f"there are {count} {kind} limits; one of each type is allowed")
     return limits
 
 
-WindowLimits = Annotated[tuple[WindowLimit, ...], AfterValidator(_one_of_each)]
+WindowLimits = Annotated[tuple[WindowLimit, ...], AfterValidator(_check_one_of_each)]

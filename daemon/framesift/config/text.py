@@ -1,7 +1,7 @@
-"""A configuration file's text, read strictly: JSON or YAML as plain data, and the line on which each thing stands.
+"""Parses the text of configuration files strictly: JSON or YAML as plain data, with the line of every key.
 
-What a reader would take in silence is an error here: a key that stands twice, NaN, half-decoded bytes, a second
-document, a structure without end. What is too large for a configuration is refused before it costs anything.
+Errors here, though other parsers accept them: a key twice in one object, NaN, bytes that are not UTF-8, a second
+document, a structure that contains itself. A text that is too large is refused before it costs time or memory.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ import yaml
 from framesift.config.types import ConfigError, KeyPath, format_value
 
 MAX_BYTES = 1 << 20
-_MOST_VALUES = 20_000
-_DEEPEST = 50
+_MAX_VALUES = 20_000
+_MAX_DEPTH = 50
 _JSON = json.JSONDecoder()
-_TOO_MUCH = f"more than {_MOST_VALUES} values, or {_DEEPEST} levels"
+_TOO_LARGE = f"more than {_MAX_VALUES} values, or {_MAX_DEPTH} levels"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """data: the parsed JSON or YAML. source: what to call it. line_of: the line, from 1, of a key or a list element, or
-    of the nearest thing around it; None for the whole.
+    """A parsed JSON or YAML text.
+
+    source: its name in messages. line_of: returns the line (from 1) of a key or a list element, or of the nearest one
+    around it; None for the whole document.
     """
 
     source: str
     data: object
     line_of: Callable[[KeyPath], int | None]
 
-    def location_of(self, place: KeyPath) -> str:
-        """The source with the line of `place`, or of the nearest thing around it that has one."""
-        line = self.line_of(place)
+    def location_of(self, key_path: KeyPath) -> str:
+        """`source:line` of a key, or of the nearest key around it."""
+        line = self.line_of(key_path)
         return self.source if line is None else f"{self.source}:{line}"
 
 
 def read_text(path: Path) -> str:
-    """The text of a configuration file. Raises ConfigError that names the path and what is wrong with it."""
+    """The text of a configuration file. Raises ConfigError with the path and the reason."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -54,7 +56,7 @@ def read_text(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_BYTES} bytes: it is no configuration")
+        raise ConfigError(f"{path}: is larger than {MAX_BYTES} bytes: that is too large for a configuration")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -63,7 +65,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, source: str, *, is_json: bool | None = None) -> Document:
-    """The text's data. is_json: told by the first character where it is None. Raises ConfigError."""
+    """Parses JSON or YAML. is_json: None decides by the first character. Raises ConfigError."""
     if not text.strip():
         raise ConfigError(f"{source}: is empty")
     if is_json is None:
@@ -72,16 +74,18 @@ def parse(text: str, source: str, *, is_json: bool | None = None) -> Document:
 
 
 def parse_json(text: str, source: str) -> Document:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Parses JSON. source: its name in messages. Raises ConfigError."""
+
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{source}: the key {format_value(twice)} stands twice in one object")
+            raise ConfigError(f"{source}: the key {format_value(twice)} is set twice in one object")
         return found
 
-    def no_constant(word: str) -> NoReturn:
-        raise ConfigError(f"{source}: {word} is not a number that JSON knows")
+    def refuse_constant(word: str) -> NoReturn:
+        raise ConfigError(f"{source}: {word} is not a number in JSON")
 
     def finite(word: str) -> float:
         if not math.isfinite(float(word)):
@@ -89,7 +93,7 @@ def parse_json(text: str, source: str) -> Document:
         return float(word)
 
     try:
-        data = json.loads(text, object_pairs_hook=once, parse_constant=no_constant, parse_float=finite)
+        data = json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant, parse_float=finite)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source}:{error.lineno}: column {error.colno}: is not JSON: {error.msg}") from None
     except RecursionError:
@@ -104,9 +108,9 @@ def _refuse_too_much(data: object, source: str) -> None:
     """Raises ConfigError."""
     values = 0
     level = [data]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_MAX_DEPTH + 1):
         values += len(level)
-        if not level or values > _MOST_VALUES:
+        if not level or values > _MAX_VALUES:
             break
         level = [
             inner
@@ -115,14 +119,14 @@ def _refuse_too_much(data: object, source: str) -> None:
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
     if level:
-        raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+        raise ConfigError(f"{source}: {_TOO_LARGE}: that is too large for a configuration")
 
 
-def _line_in_json(text: str, place: KeyPath) -> int | None:
-    """Reads a text that has been parsed before once more, as far as `place`: lines are wanted only of what is wrong."""
+def _line_in_json(text: str, key_path: KeyPath) -> int | None:
+    """Parses a valid text again as far as `key_path`. Slow, but only errors need a line."""
     begins: int | None = None
-    value = _behind_space(text, 0)
-    for part in place:
+    value = _skip_space(text, 0)
+    for part in key_path:
         found = _below_in_json(text, value, part)
         if found is None:
             break
@@ -131,33 +135,33 @@ def _line_in_json(text: str, place: KeyPath) -> int | None:
 
 
 def _below_in_json(text: str, at: int, part: str | int) -> tuple[int, int] | None:
-    """Where the key or the element begins, and where its value does; None where the value at `at` has no such part."""
+    """The offsets of a key or an element, and of its value; None if the value at offset `at` has no such part."""
     if text[at] != ("{" if isinstance(part, str) else "["):
         return None
-    index, begins = 0, _behind_space(text, at + 1)
+    index, begins = 0, _skip_space(text, at + 1)
     while text[begins] not in "}]":
         name: str | int = index
         value = begins
         if isinstance(part, str):
             name, end = _JSON.raw_decode(text, begins)
-            value = _behind_space(text, _behind_space(text, end) + 1)  # the colon
+            value = _skip_space(text, _skip_space(text, end) + 1)  # the colon
         if name == part:
             return begins, value
         _, end = _JSON.raw_decode(text, value)
-        end = _behind_space(text, end)
-        begins = _behind_space(text, end + 1) if text[end] == "," else end
+        end = _skip_space(text, end)
+        begins = _skip_space(text, end + 1) if text[end] == "," else end
         index += 1
     return None
 
 
-def _behind_space(text: str, offset: int) -> int:
+def _skip_space(text: str, offset: int) -> int:
     while text[offset] in " \t\n\r":
         offset += 1
     return offset
 
 
 def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | None = None) -> Document:
-    """change: may alter the tree of nodes before it becomes data."""
+    """Parses YAML. transform: may change the tree of nodes before it becomes data. Raises ConfigError."""
     try:
         _refuse_too_much_yaml(text, source)
         loader = StrictLoader(text)
@@ -187,18 +191,21 @@ def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | 
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML without its traps: no key twice, keys are texts, and a plain word is a boolean or a number only where JSON
-    would agree: `no`, `1:30`, `010`, `1_000` and dates stay texts, `1e-3` is a number, NaN and infinity are errors.
+    """A YAML loader without YAML's surprises.
+
+    No key twice; keys are texts; a plain word is a boolean or a number only if it is one in JSON: `no`, `1:30`, `010`,
+    `1_000` and dates are texts, `1e-3` is a number, NaN and infinity are errors.
     """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Overrides PyYAML's method: raises MarkedYAMLError for a key that is no text or is set twice."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise _error(f"a key must be a text: put {format_value(str(key.value))} in quotes", key)
             if key.value in seen:
-                raise _error(f"the key {format_value(key.value)} stands twice in one object", key)
+                raise _error(f"the key {format_value(key.value)} is set twice in one object", key)
             seen.add(key.value)
         return node
 
@@ -231,8 +238,9 @@ StrictLoader.add_constructor(_FLOAT, _finite)
 
 
 def _refuse_too_much_yaml(text: str, source: str) -> None:
-    """Raises ConfigError. Counts what libyaml finds, where PyYAML was built with it: PyYAML's own parser takes seconds
-    and hundreds of MB for what has a million values. What is wrong with the text is left to that one to say.
+    """Raises ConfigError for too many values, counted by libyaml, if PyYAML was built with it.
+
+    PyYAML's own parser takes seconds and hundreds of MB for a million values. Errors of syntax are left to it.
     """
     if not yaml.__with_libyaml__:
         return
@@ -240,30 +248,30 @@ def _refuse_too_much_yaml(text: str, source: str) -> None:
     try:
         for event in yaml.parse(text, Loader=yaml.CBaseLoader):
             values += isinstance(event, yaml.NodeEvent)
-            if values > 2 * _MOST_VALUES:  # keys are counted here, too
-                raise ConfigError(f"{source}: {_TOO_MUCH}: it is no configuration")
+            if values > 2 * _MAX_VALUES:  # keys are counted here, too
+                raise ConfigError(f"{source}: {_TOO_LARGE}: that is too large for a configuration")
     except yaml.YAMLError:
         return
 
 
-def _line_in(lines: Mapping[KeyPath, int], place: KeyPath) -> int | None:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place)
+def _line_in(lines: Mapping[KeyPath, int], key_path: KeyPath) -> int | None:
+    while key_path and key_path not in lines:
+        key_path = key_path[:-1]
+    return lines.get(key_path)
 
 
 def _lines(root: yaml.Node | None) -> dict[KeyPath, int]:
-    """The line of each key and each list element. Raises ConstructorError for a structure without end."""
+    """The line of each key and each list element. Raises ConstructorError for a structure that contains itself."""
     lines: dict[KeyPath, int] = {}
     waiting: list[tuple[KeyPath, yaml.Node]] = [((), root)] if root is not None else []
     while waiting:
-        place, node = waiting.pop()
-        if len(lines) > _MOST_VALUES or len(place) > _DEEPEST:
-            raise _error(f"{_TOO_MUCH}: it may refer to itself", node)
+        key_path, node = waiting.pop()
+        if len(lines) > _MAX_VALUES or len(key_path) > _MAX_DEPTH:
+            raise _error(f"{_TOO_LARGE}: it may refer to itself", node)
         if isinstance(node, yaml.MappingNode):
-            inner = [((*place, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
+            inner = [((*key_path, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
         elif isinstance(node, yaml.SequenceNode):
-            inner = [((*place, i), value, value) for i, value in enumerate(node.value)]
+            inner = [((*key_path, i), value, value) for i, value in enumerate(node.value)]
         else:
             continue
         for below, key, value in inner:

@@ -1,4 +1,4 @@
-"""ConfigError, and how it speaks of places and values. Needs nothing that takes long to load."""
+"""ConfigError, paths of keys, and how messages show values. Imports nothing that takes long to load."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from framesift.config.redact import redact_url
 
-# Where a value stands in the data: keys of objects and indexes of lists, from the root.
+# The path to a value: keys of objects and indexes of lists, from the root.
 KeyPath = tuple[str | int, ...]
 
-_LONGEST_VALUE = 60
+_MAX_CHARACTERS = 60
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used. problems: one line for each thing that is wrong, fit to be printed."""
+    """A configuration that can't be used. problems: one line per problem, without secrets."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -22,7 +22,7 @@ class ConfigError(Exception):
 
 
 def format_value(value: object) -> str:
-    """A value as a message may show it: as JSON, cut to a line's length, its credentials masked."""
+    """A value as text for a message: as JSON, at most 60 characters, credentials masked."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple):
@@ -31,4 +31,4 @@ def format_value(value: object) -> str:
         value = redact_url(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 3] + "..."

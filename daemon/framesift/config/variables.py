@@ -1,11 +1,11 @@
-"""Variables: what the environment says, with secrets from files, put into the settings.
+"""Variables of the environment in the settings, with secrets from files.
 
-    ${NAME} and ${NAME:default}         in any value of the file; $${ stands for ${ itself
-    FRAMESIFT_SPOOL__PATH=/data/s.db    over the file: the path to a key, its parts joined by __, as in
-                                        FRAMESIFT_STREAMS__0__FPS; a list or a block as JSON, which replaces the file's
+    ${NAME} and ${NAME:default}         in any value of the file; $${ means the characters ${
+    FRAMESIFT_SPOOL__PATH=/data/s.db    replaces a value of the file: the path of a key, its parts joined by __, as in
+                                        FRAMESIFT_STREAMS__0__FPS; lists and blocks as JSON
 
-A variable NAME is looked for in the environment, in the file that NAME_FILE names, and as a credential of that name in
-systemd's $CREDENTIALS_DIRECTORY. What comes from a file, or into a key that calls itself a secret, is never printed.
+A variable NAME is read from the environment, from the file that NAME_FILE names, or from the credential of that name in
+systemd's $CREDENTIALS_DIRECTORY. A value from a file, or of a variable that is named like a secret, is never printed.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from pathlib import Path
 
 import yaml
 
+from framesift.config.redact import SECRET_NAME_PATTERN
 from framesift.config.text import Document, StrictLoader, parse_json, parse_yaml, read_text
 from framesift.config.types import ConfigError, KeyPath
 
 VARIABLE_PREFIX = "FRAMESIFT_"
-# Says where the settings are, and is none of them.
+# Names the settings file; it is no setting itself.
 CONFIG_VARIABLE = "FRAMESIFT_CONFIG"
 DEFAULT_PATHS = (Path("framesift.yaml"), Path("/etc/framesift/framesift.yaml"))
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _MENTIONED = re.compile(rf"\$\$\{{|\$\{{(?P<name>{_NAME})(?::(?P<default>[^}}]*))?\}}|(?P<broken>\$\{{)")
-SECRET_NAME_PATTERN = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
-# What Kubernetes tells every container about a service that is called framesift.
+# Kubernetes sets such variables in every container if a service is called framesift.
 _KUBERNETES = re.compile(r"FRAMESIFT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)")
-_MOST_BYTES = 64 << 10
+_MAX_SECRET_BYTES = 64 << 10
 _PLAIN = None  # PyYAML's style of a scalar without quotes
 
 
 def find_settings_file(
     explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = DEFAULT_PATHS
 ) -> Path:
-    """The settings file: the one that was asked for, or the first of `places` that exists. Raises ConfigError."""
+    """The settings file: `explicit`, or FRAMESIFT_CONFIG's, or the first of `places` that exists.
+
+    Raises ConfigError where there is none.
+    """
     if explicit is not None:
         return explicit
     if named := environ.get(CONFIG_VARIABLE):
@@ -52,8 +55,9 @@ def find_settings_file(
 
 
 def read_document(path: Path, variables: Variables, within: str | None) -> Document:
-    """What stands in the file, with the variables that it mentions; of `within` alone, if that is a key. Raises
-    ConfigError.
+    """Parses a settings file and replaces its ${NAME}. within: the only key to replace them in, None for all.
+
+    Raises ConfigError.
     """
     source = str(path)
     text = read_text(path)
@@ -67,14 +71,17 @@ def read_document(path: Path, variables: Variables, within: str | None) -> Docum
 
 @dataclass(slots=True)
 class Variables:
-    """environ: the process's. mentioned: names that the file asked for. secrets: values that no line may show."""
+    """The variables of the environment, and what was read of them.
+
+    referenced: the names that the file uses. secrets: the values that must never be printed.
+    """
 
     environ: Mapping[str, str]
     referenced: set[str] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)
 
     def value(self, name: str) -> str | None:
-        """Raises ConfigError where a file that should hold it can't be read."""
+        """The value of a variable, None if it is not set. Raises ConfigError if its file can't be read."""
         value = self.environ.get(name)
         if value is None:
             path = self._file(name)
@@ -87,7 +94,7 @@ class Variables:
         return value
 
     def overrides(self) -> Iterator[tuple[str, KeyPath]]:
-        """The names of the variables that stand over the file, and the places where, outer ones before inner ones."""
+        """The names of the FRAMESIFT_... variables, with the paths of their keys; outer keys before inner ones."""
         names = {name for name in self.environ if name.startswith(VARIABLE_PREFIX)}
         names |= {path.name for path in self._credentials() if path.name.startswith(VARIABLE_PREFIX)}
         for name in sorted(names - self.referenced - {CONFIG_VARIABLE}, key=lambda n: (n.count("__"), n)):
@@ -108,10 +115,10 @@ class Variables:
 
 
 def substitute(root: yaml.Node, source: str, variables: Variables, within: str | None = None) -> None:
-    """Replaces ${NAME} in the scalars under `root`, or of one of its keys. Those without quotes are then typed as if
-    they had been written so.
+    """Replaces ${NAME} in all values under `root`, or under its key `within`.
 
-    Raises ConfigError that names the line, the key and the variable of each that isn't set.
+    A value without quotes gets its type after the replacement. Raises ConfigError with the line, the key and the name
+    of each variable that is not set.
     """
     problems: list[str] = []
     seen: set[int] = set()
@@ -132,7 +139,7 @@ def substitute(root: yaml.Node, source: str, variables: Variables, within: str |
             try:
                 _fill(node, variables)
             except ConfigError as error:
-                problems += [f"{source}:{node.start_mark.line + 1}: {key}: {said}" for said in error.problems]
+                problems += [f"{source}:{node.start_mark.line + 1}: {key}: {line}" for line in error.problems]
     if problems:
         raise ConfigError(*problems)
 
@@ -161,7 +168,7 @@ def _fill(node: yaml.ScalarNode, variables: Variables) -> None:
 
 
 def yaml_tag_of(text: str) -> str:
-    """What YAML takes an unquoted text for."""
+    """The YAML tag (the type) of an unquoted text."""
     loader = StrictLoader("")
     try:
         return str(loader.resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]  # the stubs lack it
@@ -170,9 +177,10 @@ def yaml_tag_of(text: str) -> str:
 
 
 def parse_variable(text: str, name: str, allowed: frozenset[str]) -> object:
-    """A variable's value as data. allowed: JSON types; a text that could be another type is one only where it may be.
+    """The value of a variable as data. name: the variable. allowed: JSON types; empty allows all.
 
-    Raises ConfigError where a list or a block is not JSON.
+    A text that looks like a number stays a text where no number is allowed. Raises ConfigError where a list or a block
+    is not JSON.
     """
     if text.lstrip()[:1] in ("[", "{") and (not allowed or allowed & {"array", "object"}):
         return parse_json(text, name).data
@@ -187,9 +195,11 @@ def parse_variable(text: str, name: str, allowed: frozenset[str]) -> object:
 def _content(path: Path, name: str) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ConfigError(f"{name}: {path} is larger than {_MOST_BYTES} bytes: it is no secret")
+            content = file.read(_MAX_SECRET_BYTES + 1)
+        if len(content) > _MAX_SECRET_BYTES:
+            raise ConfigError(
+                f"{name}: {path} is larger than {_MAX_SECRET_BYTES} bytes: that is too large for a secret"
+            )
         return content.decode().removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
         why = (

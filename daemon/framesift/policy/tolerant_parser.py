@@ -70,7 +70,7 @@ def _refuse_monsters(data: object, source: str) -> None:
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{source}: {value} is not a number that JSON knows")
+            raise ConfigError(f"{source}: {value} is not a number in JSON")
         elif isinstance(value, Mapping):
             characters += sum(len(key) for key in value)
             waiting.extend((depth + 1, inner) for inner in value.values())

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from framesift.config.errors import ConfigError, KeyPath, allowed_types, explain, format_value, validate
+from framesift.config.redact import SECRET_NAME_PATTERN
 from framesift.config.variables import (
-    SECRET_NAME_PATTERN,
     VARIABLE_PREFIX,
     Variables,
     parse_variable,
@@ -32,7 +32,7 @@ _Block = TypeVar("_Block", bound=BaseModel)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """The whole settings of a file. environ: the environment's variables. Raises ConfigError, with a line per problem."""
+    """The settings of a file. environ: the environment's variables. Raises ConfigError, with one line per problem."""
     return _Loader(path, Variables(environ)).settings()
 
 

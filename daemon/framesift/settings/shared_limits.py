@@ -52,6 +52,7 @@ class RedisSettings(StrictModel):
 
     @property
     def server(self) -> RedisAddress:
+        """The server's address, credentials and TLS settings, for the client."""
         parts = urlsplit(self.url)
         return RedisAddress(
             str(parts.hostname),
