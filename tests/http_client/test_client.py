@@ -218,9 +218,9 @@ def test_a_body_that_is_cut_or_damaged_is_no_answer(cut: bytes) -> None:
     ("garbage", "why"),
     [
         (b"", "the connection was closed without an answer"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers is no HTTP"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "what answers is no HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "what answers is no HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the server does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "the server does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "the server does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "the answer is cut off or damaged"),
     ],
 )

@@ -180,7 +180,8 @@ def test_a_proxy_that_lets_nothing_through_brought_nothing() -> None:
         outcome = ask(HttpClient(proxy=proxy.url), "https://somewhere.invalid")
 
     assert outcome == NoResponse(
-        "somewhere.invalid (through the proxy 127.0.0.1): the proxy lets nothing through (407)", may_have_arrived=False
+        "somewhere.invalid (through the proxy 127.0.0.1): the proxy refuses the connection (407)",
+        may_have_arrived=False,
     )
 
 

@@ -77,15 +77,15 @@ def message(text: str) -> dict[str, str]:
             Status(405, body={"detail": "Method Not Allowed"}),
             "has no such route (405): Method Not Allowed; check model",
         ),
-        (Status(408), "has waited too long for the picture (408)"),
-        (Status(423), "says that the workspace is paused (423)"),
+        (Status(408), "waited too long for the request (408)"),
+        (Status(423), "has paused the workspace (423)"),
         (Status(429), "asks for fewer requests (429)"),
         (Status(500, body=message("Internal error.")), "fails (500): Internal error.; see its log"),
         (Status(501), "can't run the model (501)"),
-        (Status(502, body="<html>nginx</html>"), "has no good answer from the platform (502); see its log"),
+        (Status(502, body="<html>nginx</html>"), "got no good answer from the server behind it (502); see its log"),
         (Status(503), "is busy, or not ready (503): as ordered"),
-        (Status(504), "has no answer from the platform in time (504)"),
-        (Status(507), "is out of memory (507)"),
+        (Status(504), "got no answer in time from the server behind it (504)"),
+        (Status(507), "is out of memory or disk space (507)"),
         (Status(599, body=[]), "fails (599); see its log"),
         (Html(), "is none: text/html where JSON is expected; check model.url"),
         (Html(503), "is busy, or not ready (503)"),
@@ -311,4 +311,4 @@ def test_preliminary_answers_are_no_answers() -> None:
 
 def test_what_answers_and_is_no_http_is_away() -> None:
     with answering(b"220 mail.example.com ESMTP\r\n") as server:
-        assert "what answers is no HTTP" in str(away(model(server.url)))
+        assert "the server does not speak HTTP" in str(away(model(server.url)))

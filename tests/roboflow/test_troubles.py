@@ -173,13 +173,13 @@ def test_a_key_with_signs_is_struck_in_every_spelling() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "told"),
     [
-        (b"<html>", "text/html; charset=utf-8", "text/html; charset=utf-8 where a JSON object is expected"),
-        (b"", "application/json", "application/json where a JSON object is expected"),
-        (b'{"success": true, "id": "i', "application/json", "application/json where"),
-        (b"[" * 60_000, "application/json", "application/json where"),
-        (b"\xff\xfe\x00", "application/json", "application/json where"),
+        (b"<html>", "text/html; charset=utf-8", "text/html; charset=utf-8 instead of a JSON object"),
+        (b"", "application/json", "application/json instead of a JSON object"),
+        (b'{"success": true, "id": "i', "application/json", "application/json instead"),
+        (b"[" * 60_000, "application/json", "application/json instead"),
+        (b"\xff\xfe\x00", "application/json", "application/json instead"),
         (b"[]", "a" * 1000, "a..."),
-        (b"9" * 10_000, "", " where a JSON object is expected"),
+        (b"9" * 10_000, "", " instead of a JSON object"),
     ],
 )
 def test_what_is_no_json_object_is_strange(body: bytes, kind: str, told: str) -> None:

@@ -453,7 +453,7 @@ def test_a_platform_that_is_away_is_told() -> None:
     with place:
         told = sink_on(f"http://127.0.0.1:{port}").check()
 
-    assert told == "asking whose key it is: 127.0.0.1: Connection refused (while connecting)"
+    assert told == "asking for the key's workspace: 127.0.0.1: Connection refused (while connecting)"
 
 
 def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> None:

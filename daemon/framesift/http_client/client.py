@@ -1,13 +1,14 @@
-"""The web: one HTTP exchange at a time, within a deadline that covers all of it.
+"""HTTP client: one request and its response at a time, with one deadline over all steps.
 
-An exchange gives back what was answered, or why nothing was and whether the request may have arrived. It raises nothing
-that can be expected, follows no redirect, retries nothing, keeps no cookie, reads no variable of the environment, and
-takes no answer larger than it was told. TLS is always verified. Connections are kept, one set for each thread.
+`HttpClient.exchange` returns the response, or the reason why there is none and whether the request may have arrived. It
+raises no network error, follows no redirect, retries nothing, keeps no cookie, reads no environment variable, and stops
+reading a response that is larger than allowed. TLS certificates are always verified. Connections are kept open and
+reused, one set per thread.
 
-What is secret in a request is in no text that comes out: no reason, no repr, no exception, no line of a log.
+Secrets of a request appear in no text that comes out: no reason, no repr, no exception, no log line.
 
-The deadline holds for connecting, the handshake, sending, and an answer that trickles in byte by byte; only the look-up
-of a name can't be interrupted, and may take as long as the machine's resolver allows (some 10 to 30 s with no network).
+The deadline covers connecting, the TLS handshake, sending, and a response that arrives byte by byte. Only the look-up
+of a host name can't be interrupted: it takes as long as the machine's resolver allows (10 to 30 s without network).
 """
 
 from __future__ import annotations
@@ -34,21 +35,23 @@ from framesift.http_client.retry_after import retry_after_s
 
 MAX_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
-# Many servers close a connection that was idle for 5 s, and nobody knows how far a request got that crosses this on its
-# way. Networks forget connections that are silent; those take a request and never answer.
+# Many servers close a connection after 5 s without a request. A request that is sent at that moment may or may not have
+# arrived. Routers also forget idle connections: a request sent on one gets no response. So connections expire earlier.
 MAX_IDLE_S = 4.0
-# 2024-01-01. A clock that says less has never been set.
+# 2024-01-01. A clock before this date has never been set.
 _EARLIEST_S = 1_704_067_200.0
 
-# The library's loggers write whole addresses, at some levels of some events; nobody has asked for them.
+# urllib3's loggers write whole addresses, with secrets in the query. They are silenced.
 for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(lambda _: False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
-    """What is asked. The query is sent form-encoded, the secret part first; an address that carries user and password
-    is asked with them (Basic authorization).
+    """A request to send.
+
+    The query parameters are sent form-encoded, secret_query first. A user and password in the URL become Basic
+    authorization. The repr shows neither query nor password.
     """
 
     method: str
@@ -60,12 +63,15 @@ class HttpRequest:
     content_type: str | None = None
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {redact_url(self.url)})"
+        return f"HttpRequest({self.method} {redact_url(self.url)})"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A whole answer. headers: names in any case. body: decoded. at_s: Unix time at which it was here."""
+    """A complete response with any status.
+
+    headers: look-up ignores case. body: after decompression. received_at_s: Unix time when it was complete.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -73,14 +79,16 @@ class HttpResponse:
     received_at_s: float
 
     def retry_after_s(self) -> float | None:
-        """In how many seconds the server wants to be asked again, 1 to 3600, if it says so."""
+        """Return the seconds to wait that the Retry-After header asks for, 1 to 3600; None without that header."""
         return retry_after_s(self.headers, self.received_at_s)
 
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """No answer, or none that was whole. why: for the operator. arrived: False where the request surely had no effect.
-    status: what the answer began with, where it got so far.
+    """There was no complete response.
+
+    why: a text for the operator, without secrets. may_have_arrived: False if the request certainly had no effect.
+    status: the status of the response that was cut off, None if not even its head arrived.
     """
 
     why: str
@@ -89,10 +97,10 @@ class NoResponse:
 
 
 class HttpClient:
-    """For several threads at once.
+    """Sends requests. Thread-safe: each thread has its own connections.
 
-    ca_file: the certificates (PEM) to trust instead of the well-known authorities'. proxy: the address of an HTTP
-    proxy, with its credentials. now_s: the Unix time. longest_idle_s: how long a connection may have been unused.
+    ca_file: certificates (PEM) to trust instead of the public authorities. proxy: the URL of an HTTP proxy, with its
+    credentials. now_s: returns Unix time. max_idle_s: connections that were unused for longer are not reused.
     """
 
     def __init__(
@@ -109,13 +117,17 @@ class HttpClient:
         self._longest_idle_s = max_idle_s
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
-        self._mine = threading.local()
-        self._all: weakref.WeakSet[urllib3.PoolManager] = weakref.WeakSet()
+        self._thread_local = threading.local()
+        self._all_pools: weakref.WeakSet[urllib3.PoolManager] = weakref.WeakSet()
 
     def exchange(
         self, request: HttpRequest, *, within_s: float, max_bytes: int = MAX_BYTES
     ) -> HttpResponse | NoResponse:
-        """Asks once. most_bytes: of the answer's body; a larger one is no answer."""
+        """Send the request once and return the response, or why there is none.
+
+        within_s: the deadline for everything, in seconds. max_bytes: the maximum size of the response's body, packed
+        and unpacked; a larger response counts as none.
+        """
         current_exchange.begin(within_s)
         status = response = None
         try:
@@ -124,23 +136,23 @@ class HttpClient:
             body = _body(response, max_bytes)
             return HttpResponse(status, response.headers, body, self._now_s())
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error) as error:
-            why = self._why(error, request.url)
+            why = self._explain(error, request.url)
         finally:
             if response is not None:
                 response.close()
-            self._mine.used_s = time.monotonic()
+            self._thread_local.used_s = time.monotonic()
         return NoResponse(why, current_exchange.phase is Phase.SENT, status)
 
     def close(self) -> None:
-        """Closes the connections that are idle. An exchange that comes later opens new ones."""
+        """Close the idle connections. A later `exchange` opens new ones."""
         with self._lock:
-            for pools in self._all:
+            for pools in self._all_pools:
                 pools.clear()
 
     def _send(self, request: HttpRequest) -> urllib3.BaseHTTPResponse:
         parts = urlsplit(request.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise _NoAddress
+            raise _NotHttpUrl
         query = "&".join(part for part in (parts.query, urlencode(request.secret_query + request.query)) if part)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment="").geturl()
         headers = {"Accept-Encoding": "gzip", **urllib3.make_headers(basic_auth=_credentials(parts)), **request.headers}
@@ -155,22 +167,22 @@ class HttpClient:
             retries=False,
             preload_content=False,
             decode_content=False,
-            timeout=None,  # the sockets know the deadline
+            timeout=None,  # the sockets apply the deadline, see connections.py
         )
 
     def _pools(self) -> urllib3.PoolManager:
-        """This thread's connections."""
-        pools: urllib3.PoolManager | None = getattr(self._mine, "pools", None)
+        """Return the connections of the calling thread."""
+        pools: urllib3.PoolManager | None = getattr(self._thread_local, "pools", None)
         if pools is None:
-            pools = self._mine.pools = self._new_pools()
+            pools = self._thread_local.pools = self._new_pools()
             with self._lock:
-                self._all.add(pools)
-        elif time.monotonic() - self._mine.used_s > self._longest_idle_s:
+                self._all_pools.add(pools)
+        elif time.monotonic() - self._thread_local.used_s > self._longest_idle_s:
             pools.clear()
         return pools
 
     def _new_pools(self) -> urllib3.PoolManager:
-        tls = self._trusting()
+        tls = self._tls_context()
         pools = urllib3.PoolManager(ssl_context=tls)
         if self._proxy is not None:
             credentials = urllib3.make_headers(proxy_basic_auth=_credentials(urlsplit(self._proxy)))
@@ -178,10 +190,10 @@ class HttpClient:
         pools.pool_classes_by_scheme = {"http": PlainHttpPool, "https": TlsHttpPool}
         return pools
 
-    def _trusting(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
-                # Not the library's own, nor create_default_context: those look for SSLKEYLOGFILE.
+                # Neither urllib3's context nor create_default_context: those read the variable SSLKEYLOGFILE.
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 tls.minimum_version = ssl.TLSVersion.TLSv1_2
                 tls.sslsocket_class = TlsSocket
@@ -189,9 +201,9 @@ class HttpClient:
                 self._tls = tls
             return self._tls
 
-    def _why(self, error: Exception, url: str) -> str:
-        """For the operator: what went wrong, with whom. Made of what is known to be harmless; never of the error's own
-        text, which may hold the whole address.
+    def _explain(self, error: Exception, url: str) -> str:
+        """Say for the operator which host failed and why. The error's own text is not used: it may hold the whole URL,
+        secrets included.
         """
         cause = _innermost(error)
         if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
@@ -200,16 +212,16 @@ class HttpClient:
         host = _host(url)
         if self._proxy is not None:
             host = f"{host} (through the proxy {_host(self._proxy)})"
-        told = _told(cause)
+        text = _describe(cause)
         if isinstance(cause, ssl.SSLError) and self._now_s() < _EARLIEST_S:
             day = time.strftime("%Y-%m-%d", time.gmtime(self._now_s()))
-            told += f"; this machine's clock is not set, it says {day}"
+            text += f"; this machine's clock is not set, it says {day}"
         elif isinstance(cause, ssl.SSLCertVerificationError):
-            told += "; check the address, this machine's clock, and whether network.ca_file is needed here"
-        return f"{host}: {told}"
+            text += "; check the address, this machine's clock, and whether network.ca_file is needed here"
+        return f"{host}: {text}"
 
 
-class _NoAddress(ValueError):
+class _NotHttpUrl(ValueError):
     pass
 
 
@@ -217,7 +229,7 @@ class _TooLarge(ValueError):
     pass
 
 
-class _Cut(ValueError):
+class _DamagedBody(ValueError):
     pass
 
 
@@ -228,7 +240,7 @@ def _credentials(parts: SplitResult) -> str | None:
 
 
 def _body(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
-    """The whole body, never much more than `most_bytes` in memory, however well it was packed."""
+    """Read the whole body. At most about `max_bytes` are in memory at any time, also while it is unpacked."""
     parts: list[bytes] = []
     size_bytes = 0
     while part := response.read(_READ_BYTES):
@@ -241,13 +253,13 @@ def _body(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
     if not body or coding in ("", "identity"):
         return body
     if coding not in ("gzip", "x-gzip"):
-        raise _Cut("packed in a way that was not asked for")
+        raise _DamagedBody("a Content-Encoding that was not requested")
     unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
     unpacked = unpacking.decompress(body, most_bytes + 1)
     if len(unpacked) > most_bytes:
         raise _TooLarge(f"more than {most_bytes} bytes")
     if not unpacking.eof:
-        raise _Cut("cut off")
+        raise _DamagedBody("cut off")
     return unpacked
 
 
@@ -266,8 +278,8 @@ def _innermost(error: BaseException) -> BaseException:
         error = inner
 
 
-def _told(cause: BaseException) -> str:
-    """What went wrong, in words of ours and of the operating system's alone."""
+def _describe(cause: BaseException) -> str:
+    """Say what went wrong, with texts of this module and of the operating system only."""
     if isinstance(cause, socket.gaierror):
         return f"its name can't be looked up ({cause.strerror}); check the network and the name servers"
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -278,7 +290,7 @@ def _told(cause: BaseException) -> str:
         return f"no {AWAITED[current_exchange.phase]} in time"
     if isinstance(cause, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
-    if isinstance(cause, http.client.IncompleteRead | _Cut | zlib.error):
+    if isinstance(cause, http.client.IncompleteRead | _DamagedBody | zlib.error):
         return "the answer is cut off or damaged"
     if isinstance(cause, _TooLarge):
         return f"the answer is too large: {cause}"
@@ -286,9 +298,9 @@ def _told(cause: BaseException) -> str:
         while_doing = "waiting for the answer" if current_exchange.phase is Phase.SENT else "connecting"
         return f"{cause.strerror} (while {while_doing})"
     if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed: "):
-        return f"the proxy lets nothing through ({str(cause).removeprefix('Tunnel connection failed: ')[:3]})"
+        return f"the proxy refuses the connection ({str(cause).removeprefix('Tunnel connection failed: ')[:3]})"
     if isinstance(cause, http.client.HTTPException):
-        return "what answers is no HTTP"
-    if isinstance(cause, _NoAddress):
+        return "the server does not speak HTTP"
+    if isinstance(cause, _NotHttpUrl):
         return "not an address that begins with https:// or http:// and names a host"
     return f"the exchange failed ({type(cause).__name__})"

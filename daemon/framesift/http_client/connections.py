@@ -1,12 +1,16 @@
-"""Connections that know the deadline of the exchange which uses them, and how far it has got.
+"""Connections and sockets that apply the deadline of the whole exchange, and note how far the exchange has got.
 
-A timeout of a socket is one wait's; here every wait gets what is left of the whole exchange, so that neither a trickle
-nor a row of slow steps outlasts it.
+The timeout of an ordinary socket holds for one wait. Here each wait gets the time that is left of the whole exchange,
+so that neither a slow trickle of bytes nor many slow steps can take longer.
+
+To make its own sockets, this module overrides one private method of urllib3, `HTTPConnection._new_conn`; there is no
+documented way. So pyproject.toml limits urllib3 from above, scripts/test_dependency_ranges.py tests the lowest and the
+newest version, and `connect` fails loudly if a urllib3 no longer calls that method.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  # which looking up a name would load, perhaps when no file can be opened
+import encodings.idna  # noqa: F401  # loaded now: a look-up would load it later, perhaps when no file can be opened
 import http.client
 import socket
 import ssl
@@ -20,10 +24,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class Phase(Enum):
+    """How far an exchange has got."""
+
     BEFORE = "before"
     CONNECTING = "connecting"
     TLS_HANDSHAKE = "securing"
-    SENT = "sent"  # perhaps in part
+    SENT = "sent"  # at least in part
 
 
 AWAITED = {
@@ -35,17 +41,18 @@ AWAITED = {
 
 
 class _Current(threading.local):
-    """The exchange of this thread, which has one at a time: sockets and connections look here."""
+    """The exchange of the calling thread (it has one at a time). Sockets and connections read their deadline here."""
 
     def __init__(self) -> None:
         self.begin(0.0)
 
     def begin(self, within_s: float) -> None:
+        """Start an exchange that must end in `within_s` seconds."""
         self._deadline_s = time.monotonic() + within_s
         self.phase = Phase.BEFORE
 
     def left_s(self) -> float:
-        """Raises TimeoutError when there is nothing left."""
+        """Return the seconds that are left. Raises TimeoutError if none are."""
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0.0:
             raise TimeoutError
@@ -56,7 +63,7 @@ current_exchange = _Current()
 
 
 class _PlainSocket(socket.socket):
-    """Waits for as long as the exchange may still last, however many waits there are."""
+    """A socket each of whose waits may take only the time that is left of the exchange."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         self.settimeout(current_exchange.left_s())
@@ -72,34 +79,40 @@ class _PlainSocket(socket.socket):
 
 
 class TlsSocket(ssl.SSLSocket):
-    """The same, for a connection with TLS; its sendall goes through send."""
+    """Like `_PlainSocket`, with TLS. Its sendall calls send."""
 
     def do_handshake(self, block: bool = False) -> None:
+        """Shake hands within the time that is left."""
         self.settimeout(current_exchange.left_s())
         super().do_handshake(block)
 
     def send(self, data: Any, flags: int = 0) -> int:
+        """Send within the time that is left."""
         self.settimeout(current_exchange.left_s())
         return super().send(data, flags)
 
     def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        """Receive within the time that is left."""
         self.settimeout(current_exchange.left_s())
         return super().recv(size, flags)
 
     def recv_into(self, buffer: Any, size: int | None = None, flags: int = 0) -> int:
+        """Receive into the buffer within the time that is left."""
         self.settimeout(current_exchange.left_s())
         return super().recv_into(buffer, size, flags)
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """Takes every preliminary answer for the one that http.client knows to skip, 100; it would take "103 Early Hints"
-    for the answer, and the answer for that to the next request.
+    """Skips every interim response (1xx, except 101).
+
+    http.client skips only 100. It would take "103 Early Hints" for the response, and the real response for that to the
+    next request.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # private, the same since Python 3.0
-        preliminary = 100 <= status < 200 and status != 101
-        return version, 100 if preliminary else status, reason
+        is_interim = 100 <= status < 200 and status != 101
+        return version, 100 if is_interim else status, reason
 
 
 class _Plain(HTTPConnection):
@@ -113,9 +126,7 @@ class _Plain(HTTPConnection):
             connected = _PlainSocket(family, kind, protocol)
             try:
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connected.settimeout(
-                    current_exchange.left_s() / left
-                )  # so that a first address which is dead leaves time
+                connected.settimeout(current_exchange.left_s() / left)  # a dead first address leaves time for the next
                 connected.connect(address)
             except OSError:
                 connected.close()
@@ -126,9 +137,14 @@ class _Plain(HTTPConnection):
                 return connected
         raise OSError("no addresses")  # getaddrinfo has raised
 
+    def connect(self) -> None:
+        super().connect()
+        if current_exchange.phase is not Phase.TLS_HANDSHAKE:
+            raise RuntimeError("this version of urllib3 makes sockets without the deadline; see pyproject.toml")
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
-            self.connect()  # a tunnel's CONNECT is not the request yet
+            self.connect()  # before the phase SENT: the CONNECT of a tunnel is not the request yet
         current_exchange.phase = Phase.SENT
         super().request(*args, **kwargs)
 
@@ -138,8 +154,12 @@ class _Tls(_Plain, HTTPSConnection):
 
 
 class PlainHttpPool(HTTPConnectionPool):
+    """Connections without TLS to one host."""
+
     ConnectionCls = _Plain
 
 
 class TlsHttpPool(HTTPSConnectionPool):
+    """Connections with TLS to one host."""
+
     ConnectionCls = _Tls

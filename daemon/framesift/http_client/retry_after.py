@@ -1,4 +1,4 @@
-"""Retry-After: when a server wants to be asked again."""
+"""The Retry-After header: how long a server asks its client to wait (RFC 9110, section 10.2.3)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-_SHORTEST_S = 1.0
-_LONGEST_S = 3600.0
+_MIN_S = 1.0
+_MAX_S = 3600.0
 
 
 def retry_after_s(headers: Mapping[str, str], at_s: float) -> float | None:
-    """Seconds to wait, 1 to 3600, of the Retry-After header: a number, or a date, which counts from the answer's own
-    Date where it has one, since this machine's clock may be wrong. None where it says nothing that can be understood.
+    """Return the seconds to wait, 1 to 3600, or None without a readable Retry-After header.
 
-    at_s: Unix time of the answer. (RFC 9110, section 10.2.3; fractions and signs are read as well.)
+    The header is a number of seconds (fractions and signs are accepted) or a date. A date is compared with the
+    response's own Date header if it has one, because this machine's clock may be wrong. at_s: Unix time of the
+    response.
     """
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text):
@@ -25,7 +26,7 @@ def retry_after_s(headers: Mapping[str, str], at_s: float) -> float | None:
             return None
         since_s = _date_s(headers.get("Date", ""))
         wait_s = until_s - (at_s if since_s is None else since_s)
-    return min(max(wait_s, _SHORTEST_S), _LONGEST_S)
+    return min(max(wait_s, _MIN_S), _MAX_S)
 
 
 def _date_s(text: str) -> float | None:

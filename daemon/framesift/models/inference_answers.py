@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.http_client.client import HttpResponse, NoResponse
+from framesift.http_client import HttpResponse, NoResponse, describe_status, quote_server_text
 
-_LONGEST_MESSAGE = 200
 # An answer that is too large for this picture would be so again, and a file must not wait for another; the web tells it
 # in words alone.
 _TOO_LARGE = "the answer is too large"
@@ -39,22 +38,21 @@ class ServerUnavailable:
     retry_after_s: float | None = None
 
 
-# status -> what it means of the server, and what to do about it
-_AWAY = {
-    401: ("does not accept the key", "check model.api_key"),
-    402: ("asks for payment", "see the workspace's plan"),
-    403: ("does not let the key use the model", "check the rights of model.api_key, and model.model_id"),
-    404: ("does not have the model", "check model.model_id, model.url, and whose model.api_key is"),
-    405: ("has no such route", "check model.url and model.route"),
-    407: ("can't be reached, the proxy asks for credentials", "check network.proxy"),
-    408: ("has waited too long for the picture", ""),
-    423: ("says that the workspace is paused", "see its plan and usage"),
-    429: ("asks for fewer requests", ""),
-    501: ("can't run the model", "see its log"),
-    502: ("has no good answer from the platform", "see its log"),
-    503: ("is busy, or not ready", ""),
-    504: ("has no answer from the platform in time", ""),
-    507: ("is out of memory", "see its log"),
+# status -> what it means of an inference server, where that is more than describe_status says
+_MEANINGS = {403: "does not let the key use the model", 404: "does not have the model", 501: "can't run the model"}
+# status -> what the operator can do; these statuses mean that the server has no prediction for any picture
+_ADVICE = {
+    401: "check model.api_key",
+    402: "see the workspace's plan",
+    403: "check the rights of model.api_key, and model.model_id",
+    404: "check model.model_id, model.url, and whose model.api_key is",
+    405: "check model.url and model.route",
+    407: "check network.proxy",
+    408: "",
+    423: "see its plan and usage",
+    429: "",
+    503: "",
+    504: "",
 }
 
 
@@ -71,13 +69,13 @@ def classify_answer(
     said = _said(outcome.body)
     if outcome.status >= 400:
         come_again_s = outcome.retry_after_s()
-        return _failed(outcome.status, printable(_message(said), redact), come_again_s, with_key)
+        return _failed(outcome.status, quote_server_text(_message(said), redact), come_again_s, with_key)
     if not 200 <= outcome.status < 300:
         return ServerUnavailable(
             f"sends elsewhere ({outcome.status}); check model.url, and whether a login page is on the way"
         )
     if said is None:
-        kind = printable(outcome.headers.get("Content-Type", "something"), redact)
+        kind = quote_server_text(outcome.headers.get("Content-Type", "something"), redact)
         return ServerUnavailable(
             f"is none: {kind} where JSON is expected; check model.url, and what is on the way to it"
         )
@@ -90,16 +88,10 @@ def _failed(
     told = f": {message}" if message else ""
     if status == 400 and not with_key and "api key" in message.lower():
         return ServerUnavailable(f"asks for a key ({status}){told}; set model.api_key")
-    if status in _AWAY or status >= 500:
-        means, advice = _AWAY.get(status, ("fails", "see its log"))
+    if status in _ADVICE or status >= 500:
+        means, advice = _MEANINGS.get(status, describe_status(status)), _ADVICE.get(status, "see its log")
         return ServerUnavailable(f"{means} ({status}){told}" + (f"; {advice}" if advice else ""), come_again_s)
     return PictureRefused(f"refuses the request ({status}){told}")
-
-
-def printable(text: str, redacted: Callable[[str], str]) -> str:
-    """Words of the server's, as far as they can be shown. Struck before they are cut: half a secret is not found."""
-    printable = redacted("".join(c if c.isprintable() else " " for c in text)).strip()
-    return printable if len(printable) <= _LONGEST_MESSAGE else f"{printable[:_LONGEST_MESSAGE]}..."
 
 
 def _said(body: bytes) -> JsonAnswer | None:

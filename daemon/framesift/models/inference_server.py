@@ -23,8 +23,8 @@ from framesift import __version__
 from framesift.config.redact import Redactor
 from framesift.datapoint import fit_size
 from framesift.frame import Frame
-from framesift.http_client.client import HttpClient, HttpRequest
-from framesift.models.inference_answers import PictureRefused, ServerUnavailable, classify_answer, printable
+from framesift.http_client import HttpClient, HttpRequest, quote_server_text
+from framesift.models.inference_answers import PictureRefused, ServerUnavailable, classify_answer
 from framesift.models.inference_circuit_breaker import BreakerOpen, InferenceCircuitBreaker
 from framesift.models.inference_settings import InferenceServerSettings, is_private_host
 from framesift.models.model import ModelFailed, ModelNotes, ModelUnavailable
@@ -95,7 +95,7 @@ class InferenceServerModel:
             prediction = self._read(answer.content, width, height)
         except (ValueError, RecursionError) as error:
             raise ModelFailed(
-                self._told(f"answers what is no prediction: {printable(str(error), self._redacted)}")
+                self._told(f"answers what is no prediction: {quote_server_text(str(error), self._redacted)}")
             ) from None
         time_s = took_s if prediction.time_s is None else prediction.time_s
         return scale_prediction(replace(prediction, model_id=self.model_id, time_s=time_s), frame.width, frame.height)

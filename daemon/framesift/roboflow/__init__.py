@@ -1,4 +1,4 @@
-"""The labelling platform's own interface: what may be asked of it, and the one way in which that fails."""
+"""Client of the labelling platform's HTTP API, and the one exception that its calls raise."""
 
 from __future__ import annotations
 

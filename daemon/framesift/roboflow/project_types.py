@@ -1,4 +1,4 @@
-"""What the platform's projects are for, as long as it is remembered."""
+"""Types of the platform's projects (object-detection, ...), with a cache."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ MAX_CACHED = 64
 
 
 class ProjectTypes:
-    """Those of the key's workspace, for several threads at once.
+    """Looks up the types of projects in the key's workspace. Thread-safe.
 
-    The platform is asked once in KNOWN_FOR_S for each project, also where it has no such project. Of MOST_KNOWN that
-    are remembered, the one that was heard of first makes room for another.
+    An answer, also "no such project", is cached for CACHE_S. At most MAX_CACHED projects are cached; the oldest entry
+    makes room for a new one.
     """
 
     def __init__(self, platform: RoboflowClient) -> None:
         self._platform = platform
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[str | None, float]] = {}  # type, None where there is none to know; until when
+        self._cache: dict[str, tuple[str | None, float]] = {}  # type (None: no such project), time of expiry
 
     def get(self, project: str, *, now_s: float, within_s: float) -> str | None:
-        """The project's type; None where there is no such project for this key. now_s: of any clock that goes on.
-        Raises PlatformError where the platform doesn't say so within the time.
+        """Return the project's type, None if this key has no such project.
+
+        now_s: time of any monotonic clock. Raises PlatformError if the platform does not answer within the time.
         """
         with self._lock:
-            self._known = {name: known for name, known in self._known.items() if known[1] > now_s}
-            if project in self._known:
-                return self._known[project][0]
+            self._cache = {name: entry for name, entry in self._cache.items() if entry[1] > now_s}
+            if project in self._cache:
+                return self._cache[project][0]
         workspace = self._platform.fetch_workspace(within_s=within_s / 2)
         found = None
         try:
             found = self._platform.fetch_project_type(workspace, project, within_s=within_s / 2)
-        except PlatformError as trouble:
-            if trouble.kind not in (PlatformErrorKind.NOT_FOUND, PlatformErrorKind.KEY_REJECTED):
+        except PlatformError as error:
+            if error.kind not in (PlatformErrorKind.NOT_FOUND, PlatformErrorKind.KEY_REJECTED):
                 raise
         with self._lock:
-            while len(self._known) >= MAX_CACHED:
-                del self._known[next(iter(self._known))]
-            self._known[project] = (found, now_s + CACHE_S)
+            while len(self._cache) >= MAX_CACHED:
+                del self._cache[next(iter(self._cache))]
+            self._cache[project] = (found, now_s + CACHE_S)
         return found
 
 
 def task_of_project_type(kind: str) -> Task | None:
-    """The task of a project's type; None for one of which nothing is known here."""
-    if "classification" in kind:  # of one label, or of many
+    """Return the task of a project type, None for a type that framesift does not know."""
+    if "classification" in kind:  # single-label or multi-label
         return Task.CLASSIFICATION
     return Task(kind) if kind in {str(task) for task in Task} else None
