@@ -1,7 +1,9 @@
 # make setup   .venv with the framesift command in it
-# make demo    the whole river on a rendered street, in under a minute
+# make demo    the whole pipeline on a rendered street, in under a minute
 # make test    every test, under five minutes (ARGS="..." goes to pytest)
-# make check   format, lint, strict types, walls between rooms
+# make check   format, lint, strict types, import rules
+# make pythons the wheel in clean environments of Python 3.10 to 3.13, with the quick part of the tests
+# make coverage every test once more, much slower, with the branches of the package that they reach
 # make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
 PYTHON ?= python3
@@ -15,7 +17,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev demo test check platform torture bench lock clean
+.PHONY: setup setup-dev demo test check pythons coverage platform torture bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -44,6 +46,15 @@ test: setup-dev
 
 check: setup-dev
 	scripts/check
+
+pythons: setup-dev
+	$(BIN)/python scripts/test_wheel.py $(ARGS)
+
+coverage: setup-dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 platform: setup
 	@PYTHONPATH=tests $(BIN)/python -m rigs.platform
