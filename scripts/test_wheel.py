@@ -173,7 +173,16 @@ def _for_tests(path: Path) -> Path:
 
 
 def _install(python: Path, requirements: Path, wheel: Path | None = None) -> None:
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps", "--no-compile"]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--no-deps",
+        "--no-compile",
+    ]
     _run([*pip, "--require-hashes", "-r", requirements])
     if wheel is not None:
         _run([*pip, "--no-index", wheel])

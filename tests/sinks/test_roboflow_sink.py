@@ -464,7 +464,7 @@ def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> No
     registered(sink, delivery(2))
 
 
-def options(**given: Any) -> FolderSinkSettings | RoboflowSinkSettings:
+def options(**given: Any) -> SinkSettings:
     return TypeAdapter(SinkSettings).validate_json(json.dumps(given))
 
 

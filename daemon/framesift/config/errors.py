@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from framesift.config.redact import MASK, SECRET_NAME_PATTERN
-from framesift.config.schema import MODEL_ID_PATTERN, NAME_PATTERN, SLUG_PATTERN, TAG_PATTERN, TEXT_PATTERN
+from framesift.config.schema import (
+    FACTORY_PATTERN,
+    MODEL_ID_PATTERN,
+    NAME_PATTERN,
+    SLUG_PATTERN,
+    TAG_PATTERN,
+    TEXT_PATTERN,
+)
 from framesift.config.types import ConfigError, KeyPath, format_value
 
 __all__ = [
