@@ -1,4 +1,4 @@
-"""Rounds: when a thread that looks now and then looks, by a clock that moves on as soon as it waits."""
+"""PeriodicTask: when it runs, by a clock that moves on as soon as the task waits."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from clocks import ManualClock
 from framesift.periodic import NextRun, PeriodicTask
 
 
-class Watch:
-    """Rounds that rest as they are told, and end after the last rest. looked_s: when they looked, since the start."""
+class TaskRig:
+    """A task whose runs return what they are given; it ends after the last one. ran_s: when it ran, since the start."""
 
-    def __init__(self, *rests: NextRun, during: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, *next_runs: NextRun, during: Callable[[int], None] = lambda _: None) -> None:
         clock = ManualClock(waiters=1)
         begun_s = clock.monotonic()
-        self.looked_s: list[float] = []
+        self.ran_s: list[float] = []
         self.bugs: list[BaseException] = []
         self._over = threading.Event()
 
-        def look() -> NextRun:
-            self.looked_s.append(clock.monotonic() - begun_s)
-            number = len(self.looked_s)
+        def run_once() -> NextRun:
+            self.ran_s.append(clock.monotonic() - begun_s)
+            number = len(self.ran_s)
             during(number)
-            if number <= len(rests):
-                return rests[number - 1]
+            if number <= len(next_runs):
+                return next_runs[number - 1]
             self._over.set()
             return NextRun(1e9)
 
@@ -32,57 +32,57 @@ class Watch:
             self.bugs.append(error)
             self._over.set()
 
-        self.rounds = PeriodicTask("watch", look, clock, on_failure=failed)
+        self.task = PeriodicTask("rig", run_once, clock, on_failure=failed)
 
     def run(self) -> list[float]:
-        self.rounds.start()
+        self.task.start()
         assert self._over.wait(30.0)
-        assert self.rounds.wait_for_first_run(0.0) or self.bugs
-        assert self.rounds.stop(30.0)
-        return self.looked_s
+        assert self.task.wait_for_first_run(0.0) or self.bugs
+        assert self.task.stop(30.0)
+        return self.ran_s
 
 
-def test_it_looks_at_once_and_again_when_each_rest_is_over() -> None:
-    watch = Watch(NextRun(15.0), NextRun(0.0), NextRun(3000.0))
-    assert not watch.rounds.wait_for_first_run(0.0)
-    assert watch.run() == [0.0, 15.0, 15.0, 3015.0]
-    assert watch.bugs == []
+def test_it_runs_at_once_and_again_when_each_run_is_due() -> None:
+    rig = TaskRig(NextRun(15.0), NextRun(0.0), NextRun(3000.0))
+    assert not rig.task.wait_for_first_run(0.0)
+    assert rig.run() == [0.0, 15.0, 15.0, 3015.0]
+    assert rig.bugs == []
 
 
-def test_woken_it_looks_at_once_and_then_as_before() -> None:
-    watch = Watch(NextRun(15.0), NextRun(15.0), during=lambda look: watch.rounds.wake() if look == 1 else None)
-    assert watch.run() == [0.0, 0.0, 15.0]
+def test_woken_it_runs_at_once_and_then_as_before() -> None:
+    rig = TaskRig(NextRun(15.0), NextRun(15.0), during=lambda run_once: rig.task.wake() if run_once == 1 else None)
+    assert rig.run() == [0.0, 0.0, 15.0]
 
 
-def test_woken_it_looks_when_the_least_rest_is_over_and_unwoken_when_the_whole_is() -> None:
+def test_woken_it_runs_after_the_minimum_pause_and_unwoken_when_it_is_due() -> None:
     rest = NextRun(50.0, min_s=30.0)
-    watch = Watch(rest, rest, during=lambda look: watch.rounds.wake() if look == 1 else None)
-    assert watch.run() == [0.0, 30.0, 80.0]
+    rig = TaskRig(rest, rest, during=lambda run_once: rig.task.wake() if run_once == 1 else None)
+    assert rig.run() == [0.0, 30.0, 80.0]
 
 
-def test_it_can_be_stopped_before_it_began_and_within_a_look() -> None:
-    watch = Watch(during=lambda _: watch.rounds.wake())
-    assert watch.rounds.idle_s() == 0.0
-    assert watch.rounds.stop(0.0)
-    assert watch.rounds.is_stopping
-    looking, going_on = threading.Event(), threading.Event()
+def test_it_can_be_stopped_before_it_started_and_during_a_run() -> None:
+    rig = TaskRig(during=lambda _: rig.task.wake())
+    assert rig.task.idle_s() == 0.0
+    assert rig.task.stop(0.0)
+    assert rig.task.is_stopping
+    running, going_on = threading.Event(), threading.Event()
 
     def slow() -> NextRun:
-        looking.set()
+        running.set()
         assert going_on.wait(30.0)
         return NextRun(1e9, min_s=1e9)
 
-    rounds = PeriodicTask("slow", slow, ManualClock(), on_failure=watch.bugs.append)
-    rounds.start()
-    assert looking.wait(30.0)
-    assert not rounds.stop(0.0)
+    task = PeriodicTask("slow", slow, ManualClock(), on_failure=rig.bugs.append)
+    task.start()
+    assert running.wait(30.0)
+    assert not task.stop(0.0)
     going_on.set()
-    assert rounds.stop(30.0)
-    assert watch.bugs == []
+    assert task.stop(30.0)
+    assert rig.bugs == []
 
 
-def test_a_bug_ends_it_loudly() -> None:
-    watch = Watch(NextRun(1.0), during=lambda look: [][look] if look > 1 else None)
-    assert watch.run() == [0.0, 1.0]
-    assert [type(bug) for bug in watch.bugs] == [IndexError]
-    assert watch.rounds.idle_s() == 0.0
+def test_an_unexpected_error_ends_it_and_is_reported() -> None:
+    rig = TaskRig(NextRun(1.0), during=lambda run_once: [][run_once] if run_once > 1 else None)
+    assert rig.run() == [0.0, 1.0]
+    assert [type(bug) for bug in rig.bugs] == [IndexError]
+    assert rig.task.idle_s() == 0.0

@@ -57,9 +57,9 @@ def test_recorded_predictions_come_back_frame_by_frame(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=10)
     write_configuration(tmp_path, {"streams": [_file_stream()]})
     assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 0
-    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
-    assert [line["frame"] for line in said] == list(range(10))
-    assert all(line["is_stub"] for line in said)
+    recorded = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in recorded] == list(range(10))
+    assert all(line["is_stub"] for line in recorded)
     write_configuration(
         tmp_path,
         {
@@ -188,7 +188,7 @@ def test_a_cameras_password_is_seen_nowhere(tmp_path: Path) -> None:
             assert daemon.stop() == 0
 
 
-def test_the_service_manager_is_told_ready_alive_what_it_does_and_stopping(tmp_path: Path) -> None:
+def test_the_service_manager_is_notified_of_ready_alive_status_and_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
     write_configuration(tmp_path, {"streams": [_file_stream(loop=True)], "model": unhurried(tmp_path)})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -225,9 +225,9 @@ def test_the_running_daemon_answers_for_itself(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         assert daemon.until(lambda: len(collected(tmp_path)) >= 1, 20.0)
-        told = framesift(tmp_path, "status", "--json")
-        assert told.returncode == 0, told.stderr
-        assert json.loads(told.stdout)["frames_accepted"] >= 1
+        seen = framesift(tmp_path, "status", "--json")
+        assert seen.returncode == 0, seen.stderr
+        assert json.loads(seen.stdout)["frames_accepted"] >= 1
         shown = framesift(tmp_path, "status").stdout
         assert "all is well" in shown
         assert "delivered" in shown
@@ -251,7 +251,7 @@ def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
-def test_a_stream_that_cannot_go_on_is_told_and_the_others_finish(tmp_path: Path) -> None:
+def test_a_stream_that_cannot_go_on_is_logged_and_the_others_finish(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=10)
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     write_configuration(tmp_path, {"streams": [_file_stream(), {"name": "broken", "source": "broken.mp4"}]})
@@ -271,7 +271,7 @@ def test_a_user_model_that_always_fails_ends_the_process(tmp_path: Path) -> None
     assert "ZeroDivisionError" in done.stdout
 
 
-def test_a_recording_that_cannot_be_written_is_said_and_stops_nothing(tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_written_is_logged_and_stops_nothing(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=10)
     write_configuration(tmp_path, {"streams": [_file_stream()]})
     nowhere = framesift(tmp_path, "run", "--record", "gone/said.jsonl")
@@ -280,20 +280,20 @@ def test_a_recording_that_cannot_be_written_is_said_and_stops_nothing(tmp_path: 
     full = framesift(tmp_path, "run", "--record", "/dev/full")
     assert full.returncode == 0, full.stdout + full.stderr
     assert len(collected(tmp_path)) == 10
-    assert [told for told in map(json.loads, full.stdout.splitlines()) if told["event"] == "record_failed"]
+    assert [seen for seen in map(json.loads, full.stdout.splitlines()) if seen["event"] == "record_failed"]
 
 
 def test_a_recording_never_overwrites_the_one_that_is_replayed(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=10)
     write_configuration(tmp_path, {"streams": [_file_stream()]})
     assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 0
-    said = (tmp_path / "said.jsonl").read_text()
+    recorded = (tmp_path / "said.jsonl").read_text()
     write_configuration(tmp_path, {"streams": [_file_stream()], "model": {"type": "recorded", "path": "said.jsonl"}})
     assert framesift(tmp_path, "run", "--record", "said.jsonl").returncode == 2
-    assert (tmp_path / "said.jsonl").read_text() == said
+    assert (tmp_path / "said.jsonl").read_text() == recorded
 
 
-def test_malformed_parts_of_a_prediction_are_said_and_numpys_numbers_are_none(tmp_path: Path) -> None:
+def test_malformed_parts_of_a_prediction_are_counted_and_numpys_numbers_are_none(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=10)
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"

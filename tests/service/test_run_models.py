@@ -98,7 +98,7 @@ def test_a_policy_that_selects_no_class_or_is_switched_off_needs_no_names(tmp_pa
     assert len(collected(tmp_path)) == 5
 
 
-def test_a_policy_from_elsewhere_that_needs_names_is_a_problem_that_is_said(tmp_path: Path) -> None:
+def test_a_fetched_policy_that_needs_names_is_a_problem_that_is_logged(tmp_path: Path) -> None:
     with Platform() as platform:
         platform.add_project("parking", active_learning=CARS)
         source = {"policy": {"from": "roboflow", "project": "parking"}, "roboflow": {"api_url": platform.url}}

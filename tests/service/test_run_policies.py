@@ -81,7 +81,7 @@ def test_a_reload_asks_the_platform_at_once_and_what_is_bad_there_changes_nothin
         assert daemon.stop() == 0
 
 
-def test_without_network_and_without_a_kept_policy_the_stream_waits_and_no_frame_is_lost(
+def test_without_network_and_without_a_cached_policy_the_stream_waits_and_no_frame_is_lost(
     tmp_path: Path, platform: Platform
 ) -> None:
     configure(tmp_path, platform)
@@ -105,7 +105,7 @@ def test_a_stop_does_not_wait_for_a_policy(tmp_path: Path, platform: Platform) -
     assert not collected(tmp_path)
 
 
-def test_without_network_the_last_policy_is_taken_from_the_disk(tmp_path: Path, platform: Platform) -> None:
+def test_without_network_the_cached_policy_is_used(tmp_path: Path, platform: Platform) -> None:
     configure(tmp_path, platform)
     assert framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY).returncode == 0
     platform.go_away()
@@ -115,7 +115,7 @@ def test_without_network_the_last_policy_is_taken_from_the_disk(tmp_path: Path, 
     assert len(collected(tmp_path)) == 20
 
 
-def test_what_is_switched_off_here_asks_nobody(tmp_path: Path, platform: Platform) -> None:
+def test_a_policy_that_is_disabled_here_is_not_fetched(tmp_path: Path, platform: Platform) -> None:
     configure(tmp_path, platform)
     done = framesift(tmp_path, "run", ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false")
     assert done.returncode == 0
@@ -123,7 +123,7 @@ def test_what_is_switched_off_here_asks_nobody(tmp_path: Path, platform: Platfor
     assert not platform.requests
 
 
-def test_a_model_of_another_kind_than_the_project_collects_nothing_and_is_said(
+def test_a_model_of_another_kind_than_the_project_collects_nothing_and_is_logged(
     tmp_path: Path, platform: Platform
 ) -> None:
     platform.add_project("parking", "classification", active_learning=POLICY)
@@ -175,7 +175,7 @@ def test_what_has_no_project_to_go_to_is_refused_at_the_start(tmp_path: Path, pl
     assert "sink.project: missing" in done.stderr
 
 
-def test_check_asks_the_platform_and_says_what_it_said(tmp_path: Path, platform: Platform) -> None:
+def test_check_asks_the_platform_and_prints_its_answer(tmp_path: Path, platform: Platform) -> None:
     platform.add_project("parking", active_learning={**POLICY, "novelty": 1})
     configure(tmp_path, platform, sink={"type": "roboflow"})
     done = framesift(tmp_path, "check", ROBOFLOW_API_KEY=KEY, COLUMNS="300")

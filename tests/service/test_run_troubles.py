@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 CLIP = {"name": "gate", "source": "clip.mp4"}
 
 
-def test_a_status_port_that_is_taken_is_no_reason_to_collect_nothing(tmp_path: Path) -> None:
+def test_a_status_port_that_is_in_use_does_not_stop_collecting(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -50,14 +50,14 @@ def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Pa
         for line in process.stdout:
             lines.append(line)
             if '"ended"' in line:
-                # It can't say that the spool is drained, so it goes on until it is told to stop.
+                # It does not know whether the spool is drained, so it runs until it is stopped.
                 process.send_signal(signal.SIGTERM)
-    said = "".join(lines)
-    assert "Traceback" not in said
-    assert '"spool_broken": 5' in said or '"spool_full": 5' in said, said
+    output = "".join(lines)
+    assert "Traceback" not in output
+    assert '"spool_broken": 5' in output or '"spool_full": 5' in output, output
 
 
-def test_a_model_that_hangs_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     hangs = "import threading\ndef make():\n    def predict(_):\n        print('hangs', flush=True)\n"
     (tmp_path / "hangs.py").write_text(hangs + "        threading.Event().wait()\n    return predict\n")
@@ -68,7 +68,7 @@ def test_a_model_that_hangs_keeps_nobody_from_stopping(tmp_path: Path) -> None:
         assert daemon.until(lambda: any("hangs" in line for line in daemon.stray), 30.0)
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait(12.0)
-    assert [told["event"] for told in daemon.events if told["event"] == "spool_close_timed_out"] == []
+    assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
 
 
 IN_THE_LOCK = """
@@ -124,7 +124,7 @@ service = Service(settings, clock=clock, telemetry=Telemetry(clock, settings.log
 """
 
 
-def test_a_model_that_fails_on_everything_is_told_and_ends_the_process_after_five_minutes(tmp_path: Path) -> None:
+def test_a_model_that_fails_on_everything_is_reported_and_ends_the_process_after_five_minutes(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "broken.py").write_text(
         "import __main__\ndef make():\n    def predict(_):\n        __main__.clock.leap_s += 20\n"
@@ -135,10 +135,10 @@ def test_a_model_that_fails_on_everything_is_told_and_ends_the_process_after_fiv
     program = [sys.executable, "-c", LEAPING + "sys.exit(service.run())"]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    states = [line["state"] for line in told if line["event"] == "health" and line["component"] == "model"]
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    states = [line["state"] for line in seen if line["event"] == "health" and line["component"] == "model"]
     assert states == ["degraded", "failed"]
-    (failed,) = (line for line in told if line["event"] == "failed")
+    (failed,) = (line for line in seen if line["event"] == "failed")
     assert "ModelBroken: the model has failed for 300 s" in failed["cause"]
     assert "CUDA error 700" in failed["cause"]
 
@@ -177,7 +177,7 @@ def watch():
     print("EARLY", ask("healthz")[0], flush=True)
     clock.leap_s += 20.0
     for page in ("healthz", "readyz"):
-        print("TOLD", *until(page, "loop stream gate: it has not moved"), flush=True)
+        print("SEEN", *until(page, "loop stream gate: it has not moved"), flush=True)
     until("status", '"failed", "why": "it has not moved')
     service.stop()
 
@@ -186,7 +186,7 @@ sys.exit(service.run())
 """
 
 
-def test_a_model_that_hangs_is_named_with_its_loop_and_the_stacks_are_logged(tmp_path: Path) -> None:
+def test_a_model_that_hangs_is_named_with_its_thread_and_the_stacks_are_logged(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "hangs.py").write_text(
         "import threading\ndef make():\n    def predict(_):\n        open('hangs', 'w').close()\n"
@@ -200,10 +200,10 @@ def test_a_model_that_hangs_is_named_with_its_loop_and_the_stacks_are_logged(tmp
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     lines = done.stdout.splitlines()
     assert "EARLY 200" in lines, done.stdout + done.stderr
-    assert sum(line.startswith("TOLD 503 ") for line in lines) == 2
+    assert sum(line.startswith("SEEN 503 ") for line in lines) == 2
     silent = [json.loads(line) for line in lines if '"event": "thread_hung"' in line]
-    (told,) = (line for line in silent if "stream gate" in line["threads"])
-    (stack,) = (stack for stack in told["stacks"] if stack.startswith("gate: "))
+    (seen,) = (line for line in silent if "stream gate" in line["threads"])
+    (stack,) = (stack for stack in seen["stacks"] if stack.startswith("gate: "))
     assert " < hangs.py:5 predict < models/python.py:" in stack
 
 
@@ -213,7 +213,7 @@ service = Service(
     settings, clock=clock, telemetry=Telemetry(clock, settings.log), notifier=Notifier(None), progress=went_on.wait
 )
 
-def told():
+def healthz():
     try:
         urllib.request.urlopen(f"http://{settings.status.bind}/healthz", timeout=5).close()
     except urllib.error.HTTPError as error:
@@ -224,7 +224,7 @@ def told():
     return ""
 
 def watch():
-    while "loop main: it has not moved" not in told():
+    while "loop main: it has not moved" not in healthz():
         time.sleep(0.1)
     print("NAMED", flush=True)
     went_on.set()
@@ -235,7 +235,7 @@ sys.exit(service.run())
 """
 
 
-def test_the_main_loop_is_watched_too_though_it_feeds_the_watchdog(tmp_path: Path) -> None:
+def test_the_main_loop_is_monitored_too_though_it_feeds_the_watchdog(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     with socket.create_server(("127.0.0.1", 0)) as free:
         bind = f"127.0.0.1:{free.getsockname()[1]}"
@@ -261,10 +261,10 @@ def watch():
         clock.wait(threading.Event(), 0.1)
     for _ in range(5):  # the worker may not have come to the file that hangs before the first
         clock.leap_s += 60.0
-        told = [health() for _ in range(400)][-10:]  # asking takes its time: no need to wait between
-        if set(told) == {503}:
+        seen = [health() for _ in range(400)][-10:]  # asking takes its time: no need to wait between
+        if set(seen) == {503}:
             break
-    print("TOLD", told, flush=True)
+    print("SEEN", seen, flush=True)
     service.stop()
 
 threading.Thread(target=watch, daemon=True).start()
@@ -273,7 +273,7 @@ sys.exit(service.run())
 
 
 @pytest.mark.torture
-def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+def test_a_sink_that_hangs_stops_the_watchdog_and_keeps_nothing_from_stopping(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "collected").mkdir()
     os.mkfifo(tmp_path / "collected" / "metadata.jsonl")  # nobody writes to it: reading hangs
@@ -283,7 +283,7 @@ def test_a_sink_that_hangs_is_told_to_the_watchdog_and_keeps_nobody_from_stoppin
     write_configuration(tmp_path, {"streams": [stream], "upload": {"workers": 1}, "status": {"bind": bind}})
     program = [sys.executable, "-c", LEAPING + A_HUNG_SINK]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
-    assert f"TOLD {[503] * 10}" in done.stdout, done.stdout + done.stderr
+    assert f"SEEN {[503] * 10}" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
@@ -329,7 +329,7 @@ def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Pa
     assert "component_not_stopped" not in done.stdout
 
 
-def test_a_door_whose_port_is_taken_ends_the_run_with_a_clear_line(tmp_path: Path) -> None:
+def test_a_listener_whose_port_is_in_use_ends_the_run_with_a_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         write_configuration(tmp_path, {"doors": [{"listen": listen}]})

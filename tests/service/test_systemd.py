@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def test_each_notice_is_one_datagram_in_the_managers_words(folder: Path) -> None:
+def test_each_notification_is_one_datagram(folder: Path) -> None:
     address = str(folder / "notify")
     with manager(address) as listening:
         notifier = Notifier(address)
@@ -48,7 +48,7 @@ def test_each_notice_is_one_datagram_in_the_managers_words(folder: Path) -> None
         ]
 
 
-def test_a_process_without_a_free_descriptor_goes_on_without_a_notice() -> None:
+def test_a_process_without_a_free_descriptor_goes_on_without_notifying() -> None:
     program = (
         "import resource\nfrom framesift.service.systemd import Notifier\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\nassert not Notifier('@nobody').watchdog()"
@@ -63,7 +63,7 @@ def test_an_abstract_socket_is_reached(folder: Path) -> None:
         assert listening.recv(4096) == b"READY=1"
 
 
-def test_a_status_can_not_smuggle_in_another_notice(folder: Path) -> None:
+def test_a_status_can_not_contain_another_notification(folder: Path) -> None:
     address = str(folder / "notify")
     with manager(address) as listening:
         assert Notifier(address).status("camera lost:\nREADY=1\r\n  gone")
@@ -77,7 +77,7 @@ def test_a_status_of_any_length_is_cut_to_a_line(folder: Path) -> None:
         assert listening.recv(1 << 20) == b"STATUS=" + "é".encode() * 512
 
 
-def test_a_manager_that_does_not_read_makes_nobody_wait(folder: Path) -> None:
+def test_a_manager_that_does_not_read_makes_no_thread_wait(folder: Path) -> None:
     address = str(folder / "notify")
     with manager(address):
         notifier = Notifier(address)
@@ -87,7 +87,7 @@ def test_a_manager_that_does_not_read_makes_nobody_wait(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "/", "@", "vsock:2:1234", "relative/path", "/nowhere/at/all"])
-def test_without_a_manager_that_listens_nothing_is_said_and_nothing_fails(address: str | None) -> None:
+def test_without_a_manager_nothing_is_sent_and_nothing_fails(address: str | None) -> None:
     assert Notifier(address).ready() is False
 
 

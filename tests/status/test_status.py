@@ -1,4 +1,4 @@
-"""The status pages, over real HTTP: what they tell, whom they tell it, and that they never get in anybody's way."""
+"""The status pages, over real HTTP: what they show, who may read them, and that they delay nothing else."""
 
 from __future__ import annotations
 
@@ -64,42 +64,42 @@ class Page:
 
 @contextmanager
 def page(secrets: tuple[str, ...] = ("geheim",), **options: object) -> Iterator[Page]:
-    shown = Page(options, secrets)
-    shown.server.start()
+    served = Page(options, secrets)
+    served.server.start()
     try:
-        yield shown
+        yield served
     finally:
-        shown.server.stop()
+        served.server.stop()
 
 
-def test_alive_means_that_every_loop_moves() -> None:
-    with page() as shown:
-        assert (shown.ask("/healthz").code, shown.ask("/healthz").body) == (200, "alive\n")
-        shown.hung = {"loop stream gate": "it has not moved for 51 s"}
-        hung = shown.ask("/healthz")
+def test_alive_means_that_every_thread_moves() -> None:
+    with page() as served:
+        assert (served.ask("/healthz").code, served.ask("/healthz").body) == (200, "alive\n")
+        served.hung = {"loop stream gate": "it has not moved for 51 s"}
+        hung = served.ask("/healthz")
         assert (hung.code, hung.body) == (503, "loop stream gate: it has not moved for 51 s\n")
 
 
 def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -> None:
-    with page() as shown:
-        assert shown.ask("/readyz").code == 200
-        shown.telemetry.health.set("stream gate", Condition.DEGRADED, "lost")
-        assert shown.ask("/readyz").code == 200
-        shown.telemetry.health.set("sink", Condition.FAILED, "no such folder")
-        assert (shown.ask("/readyz").code, shown.ask("/readyz").body) == (503, "sink: no such folder\n")
-        assert shown.ask("/healthz").code == 200
-        shown.telemetry.health.set_ok("sink")
-        shown.hung = {"loop stream gate": "it has not moved for 51 s"}
-        # As the health has it already: said once.
-        shown.telemetry.health.set("loop stream gate", Condition.FAILED, "it has not moved for 50 s")
-        hung = shown.ask("/readyz")
+    with page() as served:
+        assert served.ask("/readyz").code == 200
+        served.telemetry.health.set("stream gate", Condition.DEGRADED, "lost")
+        assert served.ask("/readyz").code == 200
+        served.telemetry.health.set("sink", Condition.FAILED, "no such folder")
+        assert (served.ask("/readyz").code, served.ask("/readyz").body) == (503, "sink: no such folder\n")
+        assert served.ask("/healthz").code == 200
+        served.telemetry.health.set_ok("sink")
+        served.hung = {"loop stream gate": "it has not moved for 51 s"}
+        # The health has it already: it is shown once.
+        served.telemetry.health.set("loop stream gate", Condition.FAILED, "it has not moved for 50 s")
+        hung = served.ask("/readyz")
         assert (hung.code, hung.body) == (503, "loop stream gate: it has not moved for 51 s\n")
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
-    with page() as shown:
-        shown.telemetry.count_refused("gate", RefusalReason.LIMIT)
-        answer = shown.ask("/metrics")
+    with page() as served:
+        served.telemetry.count_refused("gate", RefusalReason.LIMIT)
+        answer = served.ask("/metrics")
         assert answer.code == 200
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         (family,) = (f for f in text_string_to_metric_families(answer.body) if f.name == "framesift_frames_refused")
@@ -107,34 +107,34 @@ def test_metrics_are_what_prometheus_reads() -> None:
 
 
 def test_the_status_is_every_number_and_every_component_as_json() -> None:
-    with page() as shown:
-        shown.telemetry.count_read("gate")
-        shown.telemetry.count_accepted("gate", "night")
-        shown.telemetry.record_prediction("gate", 0.5)
-        shown.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
-        shown.telemetry.health.set("spool", Condition.DEGRADED, "disk full, says geheim")
-        answer = shown.ask("/status")
-        told = json.loads(answer.body)
+    with page() as served:
+        served.telemetry.count_read("gate")
+        served.telemetry.count_accepted("gate", "night")
+        served.telemetry.record_prediction("gate", 0.5)
+        served.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
+        served.telemetry.health.set("spool", Condition.DEGRADED, "disk full, says geheim")
+        answer = served.ask("/status")
+        status = json.loads(answer.body)
     assert answer.headers["content-type"] == "application/json"
-    assert (told["alive"], told["frames_read"], told["frames_accepted"]) == (True, 1, 1)
-    assert (told["pid"], told["spool"]) == (os.getpid(), str(Path("spool.db").absolute()))
-    assert told["queue"]["ready"] == 1
-    assert told["outcomes"] == told["queue"]["outcomes"] == {"delivered": 9}
-    assert told["streams"][0]["accepted"] == {"night": 1}
-    assert told["model"] == {"count": 1, "total_s": 0.5}
-    assert told["health"][0]["condition"] == "degraded"
-    assert told["health"][0]["why"] == "disk full, says ****"
+    assert (status["alive"], status["frames_read"], status["frames_accepted"]) == (True, 1, 1)
+    assert (status["pid"], status["spool"]) == (os.getpid(), str(Path("spool.db").absolute()))
+    assert status["queue"]["ready"] == 1
+    assert status["outcomes"] == status["queue"]["outcomes"] == {"delivered": 9}
+    assert status["streams"][0]["accepted"] == {"night": 1}
+    assert status["model"] == {"count": 1, "total_s": 0.5}
+    assert status["health"][0]["condition"] == "degraded"
+    assert status["health"][0]["why"] == "disk full, says ****"
 
 
 def test_fields_with_new_names_are_sent_under_their_old_names_too() -> None:
     use = QuotaUse("traffic", "night", "hourly", 10, 4, 6)
     policy = PolicyReport("", "policy.json", ("gate",), True, "1a2b", None, False, (), (), (), "it can't be read")
-    with page() as shown:
-        shown.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
-        shown.telemetry.set_quota_source(lambda: QuotaReport("shared", "", 3, 1_700_000_000.0, (use,)))
-        shown.telemetry.set_policy_source(lambda: (policy,))
-        shown.telemetry.count_request("gate", "accepted")
-        status = json.loads(shown.ask("/status").body)
+    with page() as served:
+        served.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
+        served.telemetry.set_quota_source(lambda: QuotaReport("shared", "", 3, 1_700_000_000.0, (use,)))
+        served.telemetry.set_policy_source(lambda: (policy,))
+        served.telemetry.count_request("gate", "accepted")
+        status = json.loads(served.ask("/status").body)
     assert status["exits"] == status["outcomes"] == {"delivered": 9}
     assert status["queue"]["exits"] == status["queue"]["outcomes"] == {"delivered": 9}
     assert status["doors"] == status["listeners"] == {"accepted": 1}
@@ -146,21 +146,21 @@ def test_fields_with_new_names_are_sent_under_their_old_names_too() -> None:
 
 
 def test_the_status_says_for_how_long_each_component_has_not_moved() -> None:
-    with page() as shown:
-        shown.telemetry.set_idle_source(lambda: {"upload": 1.26, "spool": 0.0})
-        assert json.loads(shown.ask("/status").body)["idle_s"] == {"upload": 1.3, "spool": 0.0}
+    with page() as served:
+        served.telemetry.set_idle_source(lambda: {"upload": 1.26, "spool": 0.0})
+        assert json.loads(served.ask("/status").body)["idle_s"] == {"upload": 1.3, "spool": 0.0}
 
 
 def test_a_secret_that_looks_like_a_number_does_not_break_the_json() -> None:
-    with page(secrets=("12345",)) as shown:
-        shown.telemetry.set_spool_source(lambda: SpoolNumbers(0, 0, 0, 0, 12345678, {}))
-        assert json.loads(shown.ask("/status").body)["queue"]["size_bytes"] == 12345678
+    with page(secrets=("12345",)) as served:
+        served.telemetry.set_spool_source(lambda: SpoolNumbers(0, 0, 0, 0, 12345678, {}))
+        assert json.loads(served.ask("/status").body)["queue"]["size_bytes"] == 12345678
 
 
-def test_nothing_is_kept_by_whoever_stands_between() -> None:
-    with page() as shown:
+def test_no_proxy_between_may_cache_an_answer() -> None:
+    with page() as served:
         for path in ("/healthz", "/readyz", "/metrics", "/status"):
-            headers = shown.ask(path).headers
+            headers = served.ask(path).headers
             assert headers["cache-control"] == "no-store"
             assert headers["x-content-type-options"] == "nosniff"
             assert "server" not in headers
@@ -168,81 +168,81 @@ def test_nothing_is_kept_by_whoever_stands_between() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "BREW"])
 def test_only_get_is_answered(method: str) -> None:
-    with page() as shown:
-        answer = shown.ask("/status", method)
+    with page() as served:
+        answer = served.ask("/status", method)
         assert answer.code == 405
         assert answer.headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:9464", "LOCALHOST", "127.0.0.1", "127.0.0.1:1", "[::1]:9464"])
 def test_local_names_are_ours(host: str) -> None:
-    with page() as shown:
-        assert shown.ask("/healthz", host=host).code == 200
+    with page() as served:
+        assert served.ask("/healthz", host=host).code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "", "localhost.evil", "::1", "127.0.0.2"]
 )
-def test_a_page_that_had_its_own_name_resolve_to_us_is_turned_away(host: str) -> None:
-    with page() as shown:
+def test_a_web_page_whose_own_name_resolves_to_us_is_refused(host: str) -> None:
+    with page() as served:
         for path in ("/healthz", "/readyz", "/metrics", "/status", "/none"):
-            answer = shown.ask(path, host=host)
+            answer = served.ask(path, host=host)
             assert answer.code == 421
             assert "framesift" not in answer.body
 
 
 def test_the_address_that_is_listened_at_is_a_name_of_ours() -> None:
-    with page(bind="127.0.0.2:0") as shown:
-        connection = http.client.HTTPConnection("127.0.0.2", shown.server.port, timeout=10.0)
+    with page(bind="127.0.0.2:0") as served:
+        connection = http.client.HTTPConnection("127.0.0.2", served.server.port, timeout=10.0)
         connection.request("GET", "/healthz")
         assert connection.getresponse().status == 200
         connection.close()
 
 
-def test_a_request_without_any_host_is_turned_away() -> None:
-    with page() as shown, socket.create_connection(("127.0.0.1", shown.server.port), timeout=10.0) as wire:
+def test_a_request_without_any_host_is_refused() -> None:
+    with page() as served, socket.create_connection(("127.0.0.1", served.server.port), timeout=10.0) as wire:
         wire.sendall(b"GET /status HTTP/1.0\r\n\r\n")
         assert b" 421 " in wire.recv(4096).split(b"\r\n")[0]
 
 
 @pytest.mark.parametrize(
-    "said", [None, "", "Bearer", "Bearer wrong", f"bearer {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer é"]
+    "sent", [None, "", "Bearer", "Bearer wrong", f"bearer {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer é"]
 )
-def test_without_the_token_nothing_is_told(said: str | None) -> None:
-    with page(token=TOKEN) as shown:
-        headers = {} if said is None else {"Authorization": said}
+def test_without_the_token_nothing_is_answered(sent: str | None) -> None:
+    with page(token=TOKEN) as served:
+        headers = {} if sent is None else {"Authorization": sent}
         for path in ("/healthz", "/readyz", "/metrics", "/status", "/none"):
-            answer = shown.ask(path, **headers)
+            answer = served.ask(path, **headers)
             assert (answer.code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert TOKEN not in answer.body
 
 
 def test_with_the_token_any_name_will_do() -> None:
-    with page(token=TOKEN) as shown:
-        assert shown.ask("/status", host="gate-7.local:9464", Authorization=f"Bearer {TOKEN}").code == 200
+    with page(token=TOKEN) as served:
+        assert served.ask("/status", host="gate-7.local:9464", Authorization=f"Bearer {TOKEN}").code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/none", "/status/", "/../status", "/healthz/x"])
 def test_there_is_nothing_else(path: str) -> None:
-    with page() as shown:
-        assert shown.ask(path).code == 404
+    with page() as served:
+        assert served.ask(path).code == 404
 
 
-def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_reader() -> None:
-    with page() as shown:
+def test_a_page_that_fails_is_logged_and_not_shown_to_the_reader() -> None:
+    with page() as served:
 
         def broken() -> dict[str, str]:
             raise RuntimeError("geheim and worse")
 
-        shown.server.stop()
+        served.server.stop()
         window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-        shown.server = StatusServer(window, shown.telemetry, hung=broken, spool=Path("spool.db"))
-        shown.server.start()
-        answer = shown.ask("/healthz")
+        served.server = StatusServer(window, served.telemetry, hung=broken, spool=Path("spool.db"))
+        served.server.start()
+        answer = served.ask("/healthz")
         assert answer.code == 500
         assert "worse" not in answer.body
-        assert shown.ask("/metrics").code == 200
-    (line,) = (json.loads(line) for line in shown.out.getvalue().splitlines())
+        assert served.ask("/metrics").code == 200
+    (line,) = (json.loads(line) for line in served.out.getvalue().splitlines())
     assert (line["event"], line["cause"]) == ("status_page_failed", "RuntimeError: **** and worse")
 
 
@@ -254,27 +254,27 @@ def test_a_slow_disk_under_one_page_holds_up_no_other() -> None:
         release.wait(30.0)
         return SpoolNumbers(0, 0, 0, 0, 0, {})
 
-    with page() as shown:
-        shown.telemetry.set_spool_source(slow)
-        waiting = threading.Thread(target=shown.ask, args=("/status",))
+    with page() as served:
+        served.telemetry.set_spool_source(slow)
+        waiting = threading.Thread(target=served.ask, args=("/status",))
         waiting.start()
         try:
             assert asked.wait(10.0)
-            assert shown.ask("/healthz").code == 200
+            assert served.ask("/healthz").code == 200
         finally:
             release.set()
             waiting.join(10.0)
 
 
-def test_garbage_breaks_nothing_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    with page() as shown:
+def test_garbage_breaks_nothing_and_logs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with page() as served:
         for garbage in (
             b"\x16\x03\x01\x02\x00\x01\xfc",
             b"GET /status\r\n\r\n",
             b"\x00" * 100_000,
             b"GET " + b"x" * 100_000,
         ):
-            with socket.create_connection(("127.0.0.1", shown.server.port), timeout=10.0) as wire:
+            with socket.create_connection(("127.0.0.1", served.server.port), timeout=10.0) as wire:
                 try:
                     wire.sendall(garbage)
                     wire.shutdown(socket.SHUT_WR)
@@ -282,9 +282,9 @@ def test_garbage_breaks_nothing_and_says_nothing(capfd: pytest.CaptureFixture[st
                         pass
                 except OSError:
                     pass
-        assert shown.ask("/healthz").code == 200
+        assert served.ask("/healthz").code == 200
     assert capfd.readouterr().err == ""
-    assert shown.out.getvalue() == ""
+    assert served.out.getvalue() == ""
 
 
 def test_an_address_in_use_is_named_at_the_start() -> None:
@@ -298,14 +298,14 @@ def test_an_address_in_use_is_named_at_the_start() -> None:
 
 
 def test_after_the_stop_nobody_answers_and_the_address_is_free_again() -> None:
-    with page() as shown:
-        port = shown.server.port
+    with page() as served:
+        port = served.server.port
         with socket.create_connection(("127.0.0.1", port), timeout=10.0) as idle:
-            shown.server.stop()
+            served.server.stop()
             with contextlib.suppress(ConnectionResetError):
                 assert idle.recv(10) == b""
         with pytest.raises(ConnectionRefusedError):
-            shown.ask("/healthz")
+            served.ask("/healthz")
         again = Page({"bind": f"127.0.0.1:{port}"})
         again.server.start()
         assert again.ask("/healthz").code == 200

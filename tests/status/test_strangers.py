@@ -1,4 +1,4 @@
-"""Strangers at the status port, over real sockets: silent, slow and hostile ones. None of them keeps anybody out."""
+"""Unverified clients at the status port, over real sockets: idle, slow and hostile. None of them keeps others out."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def connected(port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def crowd(port: int, count: int, say: bytes = b"") -> Iterator[list[socket.socket]]:
-    """So many connections, which have said that much and are held."""
-    with contextlib.ExitStack() as house:
+    """So many open connections, each of which has sent that much."""
+    with contextlib.ExitStack() as stack:
         held = []
         for _ in range(count):
-            held.append(house.enter_context(connected(port)))
+            held.append(stack.enter_context(connected(port)))
             with contextlib.suppress(OSError):  # it has had to go already
                 held[-1].sendall(say)
         yield held
@@ -74,14 +74,14 @@ SAID = {
 
 
 @pytest.mark.parametrize("say", SAID.values(), ids=SAID)
-def test_a_crowd_that_asks_nothing_keeps_nobody_out(say: bytes) -> None:
+def test_many_clients_that_ask_nothing_keep_no_other_out(say: bytes) -> None:
     with page() as shown, crowd(shown.server.port, MAX_UNVERIFIED + 60, say) as held:
         for path in ("/healthz", "/readyz", "/status"):
             assert shown.ask(path).code == 200
         assert sum(map(is_held, held)) <= MAX_UNVERIFIED
 
 
-def test_the_newest_strangers_stay_and_the_oldest_go() -> None:
+def test_the_newest_unverified_clients_stay_and_the_oldest_are_closed() -> None:
     with page() as shown, crowd(shown.server.port, MAX_UNVERIFIED) as held:
         assert shown.ask("/healthz").code == 200
         assert rest(held[0]) == b""
@@ -91,18 +91,18 @@ def test_the_newest_strangers_stay_and_the_oldest_go() -> None:
 
 def test_the_right_token_is_answered_whatever_those_without_it_do() -> None:
     with page(token=TOKEN) as shown:
-        looks = []
-        shown.telemetry.set_spool_source(lambda: looks.append(1) or SpoolNumbers(0, 0, 0, 0, 0, {}))  # type: ignore[func-returns-value]
+        reads = []
+        shown.telemetry.set_spool_source(lambda: reads.append(1) or SpoolNumbers(0, 0, 0, 0, 0, {}))  # type: ignore[func-returns-value]
         wrong = b"GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n\r\n"
         with crowd(shown.server.port, MAX_UNVERIFIED + 20, wrong), crowd(shown.server.port, MAX_UNVERIFIED):
-            assert looks == []  # no work was done for them
+            assert reads == []  # no work was done for them
             for _ in range(3):
                 assert shown.ask("/status", Authorization=RIGHT).code == 200
                 assert shown.ask("/healthz", Authorization=RIGHT).code == 200
-        assert looks
+        assert reads
 
 
-def test_one_who_has_shown_the_token_is_no_stranger_any_more() -> None:
+def test_a_client_that_has_sent_the_token_is_verified() -> None:
     asked, release = threading.Event(), threading.Event()
 
     def slow() -> SpoolNumbers:
@@ -178,11 +178,11 @@ def test_one_connection_may_ask_again_and_again() -> None:
             assert wire.recv(65536).endswith(b"alive\n")
 
 
-def test_a_page_is_made_once_for_all_who_wait_for_it() -> None:
-    asked, release, looks = threading.Event(), threading.Event(), []
+def test_a_page_is_rendered_once_for_all_who_wait_for_it() -> None:
+    asked, release, reads = threading.Event(), threading.Event(), []
 
     def slow() -> SpoolNumbers:
-        looks.append(threading.current_thread())
+        reads.append(threading.current_thread())
         asked.set()
         release.wait(60.0)
         return SpoolNumbers(0, 0, 0, 0, 0, {})
@@ -196,13 +196,13 @@ def test_a_page_is_made_once_for_all_who_wait_for_it() -> None:
                 # Asked differently, it is the same page: nobody can make more threads of it than one.
                 with crowd(shown.server.port, 40, request.replace(b"/status", b"/status?x=%d" % 7)) as others:
                     assert shown.ask("/healthz").code == 200
-                    assert looks == looks[:1]
+                    assert reads == reads[:1]
                     release.set()
                     assert all(rest(one).startswith(b"HTTP/1.1 200 ") for one in (*first, *others))
         finally:
             release.set()
-    # Those who came after the first look began are told of a later one; some of them may have come later still.
-    assert len(looks) < 10
+    # Clients that came after the first rendering began get a later one; some may have come later still.
+    assert len(reads) < 10
 
 
 class _Hurried(asyncio.SelectorEventLoop):
@@ -214,12 +214,12 @@ class _Hurried(asyncio.SelectorEventLoop):
 
 @contextlib.contextmanager
 def hurried() -> Iterator[tuple[int, Telemetry]]:
-    """The port of a hall whose deadlines pass quickly."""
+    """The port of a server whose deadlines pass quickly."""
     loop, end = _Hurried(), asyncio.Event()
     telemetry = Telemetry(ManualClock(), Style(), out=io.StringIO())
     listening = socket.create_server(("127.0.0.1", 0))
-    hall = StatusClients(listening, StatusPages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(hall.serve(end)))
+    clients = StatusClients(listening, StatusPages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(clients.serve(end)))
     thread.start()
     try:
         yield listening.getsockname()[1], telemetry
@@ -229,8 +229,8 @@ def hurried() -> Iterator[tuple[int, Telemetry]]:
         loop.close()
 
 
-def test_a_stranger_has_ten_seconds_in_all_however_much_he_says() -> None:
-    with hurried() as (port, _), connected(port) as silent, connected(port) as slow:
+def test_an_unverified_client_has_ten_seconds_in_all_however_much_it_sends() -> None:
+    with hurried() as (port, _), connected(port) as idle, connected(port) as slow:
         with contextlib.suppress(OSError):
             slow.sendall(b"GET /healthz HTTP/1.1\r\n")
             for number in range(100_000):
@@ -239,10 +239,10 @@ def test_a_stranger_has_ten_seconds_in_all_however_much_he_says() -> None:
                 with contextlib.suppress(TimeoutError):
                     assert slow.recv(1) == b""
                     break
-        assert rest(silent) == b""
+        assert rest(idle) == b""
 
 
-def test_whoever_does_not_take_in_his_answers_is_cut() -> None:
+def test_a_client_that_does_not_read_its_answers_is_cut() -> None:
     with hurried() as (port, telemetry), connected(port) as wire:
         for number in range(64):
             telemetry.count_accepted(f"stream-{number}", "a strategy with a long name" * 4)
@@ -266,8 +266,8 @@ with page() as shown:
     if os.fork() == 0:
         for step in range(2):
             os.read(ours[0], 1)
-            said = [shown.ask("/healthz").code for _ in range(5)]
-            os.write(theirs[1], b"y" if said == [200] * 5 else b"n")
+            codes = [shown.ask("/healthz").code for _ in range(5)]
+            os.write(theirs[1], b"y" if codes == [200] * 5 else b"n")
         os._exit(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     taken = []
@@ -292,13 +292,13 @@ def test_a_process_without_a_free_descriptor_still_says_that_it_is_alive() -> No
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
-def test_strangers_that_come_and_go_leave_nothing_behind() -> None:
+def test_unverified_clients_that_come_and_go_leave_nothing_behind() -> None:
     with page() as shown:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(3 * MAX_UNVERIFIED):
             connected(shown.server.port).close()
-        told = json.loads(_settled(shown))
-        assert told["alive"]
+        status = json.loads(_settled(shown))
+        assert status["alive"]
         assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5
 
 

@@ -76,8 +76,8 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from clocks import ManualClock
 from rigs.spools import RecordedReports, accepted, make_spool, put
-clock, told = ManualClock(), RecordedReports()
-spool = make_spool(Path({folder!r}), clock, max_bytes=4 * 2**20, report=told)
+clock, reports = ManualClock(), RecordedReports()
+spool = make_spool(Path({folder!r}), clock, max_bytes=4 * 2**20, report=reports)
 spool.open()
 for number in range(20):  # the later ones take the pages of those that they drive out
     accepted(put(spool, clock, jpeg=bytes([number]) * 600_000))
@@ -86,7 +86,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 for number in range(20):
     accepted(put(spool, clock, jpeg=bytes([number]) * 600_000))
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-assert set(told.names()) <= {{"spool_evicted"}}, told.events
+assert set(reports.names()) <= {{"spool_evicted"}}, reports.events
 spool.close()
 """
 
@@ -102,8 +102,8 @@ from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import SpoolBroken
 from rigs.spools import RecordedReports, accepted, make_spool, put
-clock, told = ManualClock(), RecordedReports()
-spool = make_spool(Path({folder!r}), clock, report=told)
+clock, reports = ManualClock(), RecordedReports()
+spool = make_spool(Path({folder!r}), clock, report=reports)
 spool.open()
 ids = [accepted(put(spool, clock))]
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -131,7 +131,7 @@ for _ in range(400):
     threading.Event().wait(0.02)
 ids.append(accepted(put(spool, clock)))
 assert sorted(row.id for row in spool.list_rows()) == sorted(ids)
-assert told.names() == ["spool_failed", "spool_recovered"], told.events
+assert reports.names() == ["spool_failed", "spool_recovered"], reports.events
 spool.close()
 """
 
@@ -156,8 +156,8 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 begun = 0
 for free in range(14):
     shutil.copytree(folder / "damaged", folder / "again", dirs_exist_ok=True)
-    told = RecordedReports()
-    spool = make_spool(folder / "again", clock, report=told)
+    reports = RecordedReports()
+    spool = make_spool(folder / "again", clock, report=reports)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3 + free, hard))
     try:
         spool.open()
@@ -166,12 +166,12 @@ for free in range(14):
     except SpoolBroken:
         pass
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    spool = make_spool(folder / "again", clock, report=told)
+    spool = make_spool(folder / "again", clock, report=reports)
     spool.open()
     assert sorted(row.id for row in spool.list_rows(limit=1000)) == sorted(ids), free
     spool.close()
-    moved = told.names().count("spool_moved_aside")
-    assert moved == 1, (free, told.events)
+    moved = reports.names().count("spool_moved_aside")
+    assert moved == 1, (free, reports.events)
     shutil.rmtree(folder / "again")
 assert begun > 5
 """
@@ -195,16 +195,16 @@ class Lacking(RecordedReports):
         if event == "spool_moved_aside":
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 class Clock(ManualClock):
-    # Whoever would salvage asks for the time first.
+    # Salvaging begins with reading the time.
     def now(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         return super().now()
-folder, clock, told = Path({folder!r}), Clock(), Lacking()
+folder, clock, reports = Path({folder!r}), Clock(), Lacking()
 ids = filled(folder, clock)
 scribble(folder / "spool.db", pages_of(folder / "spool.db", "datapoint_to_evict")[0])
-spool = make_spool(folder, clock, report=told)
+spool = make_spool(folder, clock, report=reports)
 spool.open()
-assert "spool_failed" in told.names(), told.events
+assert "spool_failed" in reports.names(), reports.events
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 for _ in range(400):
     clock.advance(60)
@@ -212,7 +212,7 @@ for _ in range(400):
         break
     threading.Event().wait(0.02)
 assert sorted(row.id for row in spool.list_rows(limit=1000)) == sorted(ids)
-assert told.names() == ["spool_moved_aside", "spool_failed", "spool_recovered"], told.events
+assert reports.names() == ["spool_moved_aside", "spool_failed", "spool_recovered"], reports.events
 spool.close()
 """
 
@@ -247,7 +247,7 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
 uploader.start()
 for _ in range(10):  # more often than a datapoint may be tried
-    assert rests.acquire(timeout=30.0), "it asks again and again, without a rest"
+    assert rests.acquire(timeout=30.0), "it tries again and again, without a pause"
     uploader.wake()
 assert rests.acquire(timeout=30.0)
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -291,7 +291,7 @@ except NoDescriptorForMemory:
 """
 
 
-def test_pictures_that_no_descriptor_is_free_for_say_so() -> None:
+def test_pictures_for_which_no_descriptor_is_free_raise_an_error_of_their_own() -> None:
     run(RECEIVED)
 
 
@@ -323,7 +323,7 @@ def clip(path: Path, frames: int) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_daemon_waits_it_out_loses_nothing_and_says_so_once(tmp_path: Path) -> None:
+def test_a_daemon_waits_it_out_loses_nothing_and_logs_it_once(tmp_path: Path) -> None:
     clip(tmp_path / "clip.avi", _FRAMES)
     write_configuration(
         tmp_path,
@@ -352,8 +352,13 @@ def test_a_daemon_waits_it_out_loses_nothing_and_says_so_once(tmp_path: Path) ->
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         daemon.wait_for("health", component="descriptors", state="ok")
         assert daemon.wait(120.0) == 0
-        told = daemon.events[-1]
-        assert (told["event"], told["frames"], told["accepted"], told["waiting"]) == ("stopped", _FRAMES, _FRAMES, 0)
+        reports = daemon.events[-1]
+        assert (reports["event"], reports["frames"], reports["accepted"], reports["waiting"]) == (
+            "stopped",
+            _FRAMES,
+            _FRAMES,
+            0,
+        )
         assert delivered < len(collected(tmp_path)) == _FRAMES
         told_of = [e["state"] for e in daemon.events if e["event"] == "health" and e["component"] == "descriptors"]
         assert told_of == ["degraded", "ok"]

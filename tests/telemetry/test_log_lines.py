@@ -117,7 +117,7 @@ def test_a_line_longer_than_the_pipe_arrives_whole(pipe: Pipe) -> None:
     assert pipe.lines(2) == ["ä" * 20_000, "next"]
 
 
-def test_a_descriptor_that_another_process_made_impatient_loses_no_line(pipe: Pipe) -> None:
+def test_a_descriptor_that_another_process_made_non_blocking_loses_no_line(pipe: Pipe) -> None:
     os.set_blocking(pipe.out.fileno(), False)
     queue = LineQueue(pipe.out)
     queue.put("info", "x" * 20_000)
@@ -160,7 +160,7 @@ def test_the_log_says_that_it_was_not_read_and_what_it_lost(pipe: Pipe) -> None:
     ]
 
 
-def test_a_log_that_nobody_reads_stops_neither_the_river_nor_the_end(tmp_path: Path, pipe: Pipe) -> None:
+def test_a_log_that_nobody_reads_stops_neither_the_pipeline_nor_the_end(tmp_path: Path, pipe: Pipe) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=8)
     stream = {"name": "gate", "source": "clip.mp4", "loop": True}
     write_configuration(tmp_path, {"streams": [stream], "model": unhurried(tmp_path)})

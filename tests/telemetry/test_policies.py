@@ -1,4 +1,4 @@
-"""What telemetry tells of policies: all of it in a snapshot, a little in metrics, no secret in either."""
+"""What telemetry reports about policies: all of it in a status report, a little in metrics, no secret in either."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def samples(made: Telemetry) -> dict[str, dict[str, float]]:
     }
 
 
-def test_a_snapshot_has_the_policies_as_they_are_and_json_can_carry_them() -> None:
+def test_a_report_has_the_policies_as_they_are_and_json_can_carry_them() -> None:
     seen = telemetry(COMMON, OWN, WAITING).report()
     assert seen.policies == (COMMON, OWN, WAITING)
-    told = json.loads(json.dumps(asdict(seen)))["policies"]
-    assert [policy["hash"] for policy in told] == ["0123456789ab", "0123456789ab", None]
-    assert told[0]["left_out"][1] == "x: the key is not known"
+    policies = json.loads(json.dumps(asdict(seen)))["policies"]
+    assert [policy["hash"] for policy in policies] == ["0123456789ab", "0123456789ab", None]
+    assert policies[0]["left_out"][1] == "x: the key is not known"
 
 
-def test_before_anybody_says_what_holds_there_are_none() -> None:
+def test_without_a_source_of_policies_there_are_none() -> None:
     made = Telemetry(ManualClock(), Style(), out=io.StringIO())
     assert made.report().policies == ()
     assert samples(made) == {
@@ -81,7 +81,7 @@ def test_what_others_wrote_shows_no_secret() -> None:
     assert made.report().policies[1].problem is None
 
 
-def test_metrics_tell_what_was_left_out_and_since_when_nobody_was_heard() -> None:
+def test_metrics_show_what_was_left_out_and_the_last_confirmation() -> None:
     assert samples(telemetry(COMMON, OWN, WAITING)) == {
         "framesift_policy_parts_left_out": {"common": 2, "yard.json-3fa9c1": 2, "late-aaaaaa": 0},
         "framesift_policy_fetched_timestamp_seconds": {"common": 1_789_000_000.0},
@@ -94,7 +94,7 @@ def test_endlessly_many_policies_are_one_label_with_the_oldest_date() -> None:
         for n in range(300)
     ]
     made = telemetry(*many)
-    told = samples(made)
-    assert told["framesift_policy_parts_left_out"]["other"] == 44
-    assert told["framesift_policy_fetched_timestamp_seconds"]["other"] == 2_000_000_000.0 - 299
+    policies = samples(made)
+    assert policies["framesift_policy_parts_left_out"]["other"] == 44
+    assert policies["framesift_policy_fetched_timestamp_seconds"]["other"] == 2_000_000_000.0 - 299
     assert len(made.report().policies) == 300

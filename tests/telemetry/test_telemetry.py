@@ -1,4 +1,4 @@
-"""Telemetry: lines that never flood and show no secret, numbers that stay bounded, states that tell their changes."""
+"""Telemetry: lines that never flood and show no secret, numbers that stay bounded, states whose changes are logged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_line_begins_with_when_how_bad_and_what() -> None:
     )
 
 
-def test_the_same_event_within_a_minute_is_counted_and_told_once() -> None:
+def test_the_same_event_within_a_minute_is_counted_and_logged_once() -> None:
     rig = Rig()
     for frame in range(30):
         rig.telemetry.warning("model_failed", stream="gate", frame=frame)
@@ -74,7 +74,7 @@ def test_almost_a_minute_is_not_a_minute() -> None:
     assert len(rig.lines()) == 1
 
 
-def test_a_minute_after_the_last_line_an_event_is_told_at_once() -> None:
+def test_a_minute_after_the_last_line_an_event_is_logged_at_once() -> None:
     rig = Rig()
     rig.telemetry.info("camera_lost", stream="gate")
     rig.clock.advance(60.0)
@@ -107,7 +107,7 @@ def test_events_of_different_streams_names_and_levels_are_not_the_same() -> None
     assert len(rig.lines()) == 4
 
 
-def test_what_was_held_is_told_at_the_end() -> None:
+def test_what_was_held_is_logged_at_the_end() -> None:
     rig = Rig()
     for _ in range(3):
         rig.telemetry.error("upload_failed", sink="folder")
@@ -124,13 +124,13 @@ def test_a_flood_of_different_events_is_cut_to_a_line_a_second_and_no_event_is_l
             rig.telemetry.info("strange", reason=f"{second % 30}-{n}")
             events += 1
         rig.clock.advance(1.0)
-    told = rig.lines()
-    assert len(told) <= 60 + 300
+    report = rig.lines()
+    assert len(report) <= 60 + 300
     rig.telemetry.close()
     assert sum(line.get("repeated", 1) for line in rig.lines()) == events
 
 
-def test_warnings_are_told_when_information_has_used_up_its_lines() -> None:
+def test_warnings_are_logged_when_information_has_used_up_its_lines() -> None:
     rig = Rig()
     for n in range(100):
         rig.telemetry.info("noise", reason=str(n))
@@ -139,7 +139,7 @@ def test_warnings_are_told_when_information_has_used_up_its_lines() -> None:
     assert rig.names()[-1] == "spool_broken"
 
 
-def test_a_change_of_state_is_told_each_time_even_within_a_minute() -> None:
+def test_a_change_of_state_is_logged_each_time_even_within_a_minute() -> None:
     rig = Rig()
     for state in ("lost", "running", "lost", "running"):
         rig.telemetry.state_changed("stream", stream="gate", state=state)
@@ -147,7 +147,7 @@ def test_a_change_of_state_is_told_each_time_even_within_a_minute() -> None:
     assert [line["state"] for line in rig.lines()] == ["lost", "running", "lost", "running"]
 
 
-def test_a_change_of_state_is_told_when_information_has_used_up_its_lines() -> None:
+def test_a_change_of_state_is_logged_when_information_has_used_up_its_lines() -> None:
     rig = Rig()
     for n in range(100):
         rig.telemetry.info("noise", reason=str(n))
@@ -184,17 +184,17 @@ def test_the_last_line_about_a_state_is_the_present_state_even_in_a_flood() -> N
     assert sum(line.get("repeated", 1) for line in rig.lines()) == 400
 
 
-@pytest.mark.parametrize(("level", "told"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_less_than_the_level_is_not_printed(level: str, told: int) -> None:
+@pytest.mark.parametrize(("level", "report"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_less_than_the_level_is_not_printed(level: str, report: int) -> None:
     rig = Rig(Style(level=level))
     rig.telemetry.debug("a")
     rig.telemetry.info("b")
     rig.telemetry.warning("c")
     rig.telemetry.error("d")
-    assert len(rig.lines()) == told
+    assert len(rig.lines()) == report
 
 
-def test_secrets_are_struck_from_every_corner_of_a_line() -> None:
+def test_secrets_are_removed_from_every_part_of_a_line() -> None:
     rig = Rig(secrets=("geh/eim",))
     try:
         raise ValueError("cannot open rtsp://me:geh%2Feim@cam")
@@ -221,7 +221,7 @@ def test_a_secret_in_a_cut_text_leaves_no_half_behind() -> None:
     assert "nis" not in rig.out.getvalue()
 
 
-def test_a_cause_is_told_with_where_it_came_from() -> None:
+def test_a_cause_is_logged_with_its_traceback() -> None:
     rig = Rig()
     try:
         raise KeyError("wanted")
@@ -238,7 +238,7 @@ class _Unprintable:
         raise RuntimeError("no")
 
 
-def test_nothing_that_is_told_can_break_a_line() -> None:
+def test_nothing_that_is_logged_can_break_a_line() -> None:
     rig = Rig()
     loop: list[object] = []
     loop.append(loop)
@@ -309,7 +309,7 @@ def test_lines_in_an_encoding_that_lacks_a_character_spell_it_out() -> None:
     assert b"Stra\\xdfe" in raw.getvalue()
 
 
-def test_many_threads_tell_whole_lines() -> None:
+def test_many_threads_log_whole_lines() -> None:
     rig = Rig()
 
     def talk(thread: int) -> None:
@@ -348,28 +348,28 @@ def counted() -> Rig:
     return rig
 
 
-def test_a_snapshot_sums_over_the_streams_and_shows_each() -> None:
+def test_a_report_sums_over_the_streams_and_shows_each() -> None:
     rig = counted()
     rig.clock.advance(10.0)
-    told = rig.telemetry.report()
-    assert (told.frames_read, told.frames_accepted, told.malformed) == (6, 1, 2)
-    assert (told.skipped, told.refused) == ({"busy": 4}, {"no_match": 1, "limit": 1})
-    assert (told.matched, told.accepted, told.attempts) == ({"night": 1}, {"night": 1}, {"done": 1})
-    assert (told.model.count, told.model.mean_s, told.delivery.total_s) == (2, 0.5, 0.5)
-    assert told.outcomes == {"delivered": 7, "evicted": 1}
-    assert told.queue == SpoolNumbers(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1})
-    assert [(s.stream, s.up, s.frames_read, s.skipped) for s in told.streams] == [
+    report = rig.telemetry.report()
+    assert (report.frames_read, report.frames_accepted, report.malformed) == (6, 1, 2)
+    assert (report.skipped, report.refused) == ({"busy": 4}, {"no_match": 1, "limit": 1})
+    assert (report.matched, report.accepted, report.attempts) == ({"night": 1}, {"night": 1}, {"done": 1})
+    assert (report.model.count, report.model.mean_s, report.delivery.total_s) == (2, 0.5, 0.5)
+    assert report.outcomes == {"delivered": 7, "evicted": 1}
+    assert report.queue == SpoolNumbers(1, 2, 3, 4, 5000, {"delivered": 7, "evicted": 1})
+    assert [(s.stream, s.up, s.frames_read, s.skipped) for s in report.streams] == [
         ("gate", True, 5, {"busy": 3}),
         ("yard", False, 1, {"busy": 1}),
     ]
-    assert told.uptime_s == 10.0
-    assert told.taken_at_s == rig.clock.now().wall_s
+    assert report.uptime_s == 10.0
+    assert report.taken_at_s == rig.clock.now().wall_s
 
 
-def test_a_snapshot_of_nothing_is_all_zeros() -> None:
-    told = Rig().telemetry.report()
-    assert (told.frames_read, told.refused, told.outcomes, told.queue, told.streams) == (0, {}, {}, None, ())
-    assert told.model.mean_s == 0.0
+def test_a_report_of_nothing_is_all_zeros() -> None:
+    report = Rig().telemetry.report()
+    assert (report.frames_read, report.refused, report.outcomes, report.queue, report.streams) == (0, {}, {}, None, ())
+    assert report.model.mean_s == 0.0
 
 
 def test_prometheus_reads_every_number() -> None:
@@ -402,7 +402,7 @@ def test_two_telemetries_in_one_process_share_no_number() -> None:
     assert second.telemetry.report().frames_read == 0
 
 
-def test_a_spool_that_can_not_be_asked_takes_no_other_number_away() -> None:
+def test_a_spool_that_can_not_be_read_takes_no_other_number_away() -> None:
     rig = counted()
 
     def broken() -> SpoolNumbers:
@@ -420,10 +420,10 @@ def test_endlessly_many_names_become_one_label() -> None:
     rig = Rig()
     for n in range(1000):
         rig.telemetry.count_accepted("gate", f"strategy-{n}")
-    told = rig.telemetry.report()
-    assert told.frames_accepted == 1000
-    assert len(told.accepted) == 257
-    assert told.accepted["other"] == 744
+    report = rig.telemetry.report()
+    assert report.frames_accepted == 1000
+    assert len(report.accepted) == 257
+    assert report.accepted["other"] == 744
 
 
 def test_a_label_is_short_and_printable() -> None:
@@ -434,7 +434,7 @@ def test_a_label_is_short_and_printable() -> None:
     assert list(text_string_to_metric_families(rig.telemetry.metrics_text().decode()))
 
 
-def test_health_tells_each_change_once() -> None:
+def test_health_logs_each_change_once() -> None:
     rig = Rig()
     health = rig.telemetry.health
     health.set_ok("spool")
@@ -443,15 +443,15 @@ def test_health_tells_each_change_once() -> None:
     rig.clock.advance(5.0)
     health.set_ok("spool")
     health.set("sink", Condition.FAILED, "no such folder")
-    told = [(line["level"], line["component"], line["state"], line["why"]) for line in rig.lines()]
-    assert told == [
+    report = [(line["level"], line["component"], line["state"], line["why"]) for line in rig.lines()]
+    assert report == [
         ("warning", "spool", "degraded", "disk full"),
         ("info", "spool", "ok", ""),
         ("error", "sink", "failed", "no such folder"),
     ]
 
 
-def test_a_change_that_its_cause_has_told_already_is_not_told_again() -> None:
+def test_a_change_that_its_cause_has_logged_already_is_not_logged_again() -> None:
     rig = Rig()
     rig.telemetry.health.set("stream gate", Condition.DEGRADED, "lost", quietly=True)
     rig.telemetry.health.set_ok("stream gate", quietly=True)

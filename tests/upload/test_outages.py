@@ -95,7 +95,7 @@ def test_an_outage_of_thirty_seconds_at_five_datapoints_a_second_loses_nothing(
 
     assert rows == {FinalOutcome.DELIVERED: 300}
     failed = [at_s for _, at_s in sink.arrived if NOON_S + 15.0 <= at_s < NOON_S + 45.0]
-    assert len(failed) <= 20 * workers, "it was asked without a pause"
+    assert len(failed) <= 20 * workers, "it was probed without a pause"
     # Back within the longest pause after half a minute, and then without delay.
     assert max(at_s for _, at_s in sink.arrived) <= NOON_S + 45.0 + 64.0
     assert len(rig.pauses) % 2 == 0
@@ -113,12 +113,12 @@ def test_an_outage_of_days_buries_nothing_however_many_are_tried(
         rig.until_drained()
 
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 10}
-    asked = [at_s for _, at_s in sink.arrived if at_s < back_s]
-    assert 3 * DAY_S / 300.0 <= len(asked) <= 3 * DAY_S / 60.0
+    probes = [at_s for _, at_s in sink.arrived if at_s < back_s]
+    assert 3 * DAY_S / 300.0 <= len(probes) <= 3 * DAY_S / 60.0
     assert max(at_s for _, at_s in sink.arrived) <= back_s + 300.0
 
 
-def test_a_revoked_key_is_asked_about_every_five_minutes_and_at_once_when_somebody_wants_to_know(
+def test_a_revoked_key_is_probed_every_five_minutes_and_at_once_when_an_operator_asks(
     tmp_path: Path,
 ) -> None:
     clock = ManualClock(waiters=2)
@@ -136,12 +136,12 @@ def test_a_revoked_key_is_asked_about_every_five_minutes_and_at_once_when_somebo
     sink = RecordingSink(clock, answer)
     with running(spool, sink, clock) as rig:
         pass_time(clock, DAY_S)
-        asked = len(sink.arrived)
-        assert DAY_S / 330.0 - 1 <= asked <= DAY_S / 300.0 + 1
+        probes = len(sink.arrived)
+        assert DAY_S / 330.0 - 1 <= probes <= DAY_S / 300.0 + 1
         rig.uploader.probe_now()
-        rig.until(lambda: len(rig.attempts) == asked + 1, within_s=10)
+        rig.until(lambda: len(rig.attempts) == probes + 1, within_s=10)
         pass_time(clock, 60.0)
-        assert len(sink.arrived) == asked + 1
+        assert len(sink.arrived) == probes + 1
         good.set()
         rig.uploader.probe_now()
         rig.until_drained()
@@ -258,7 +258,7 @@ def test_a_poison_item_alone_is_never_buried_and_lets_a_good_one_pass_that_joins
 
 
 @pytest.mark.parametrize("failure", [unsure, away])
-def test_poison_that_is_worth_most_does_not_keep_the_sink_shut_for_the_others(
+def test_poison_with_the_highest_score_does_not_keep_the_breaker_open_for_the_others(
     spool: Spool, clock: ManualClock, failure: Callable[[], DeliveryResult]
 ) -> None:
     put(spool, range(20), clock.now(), score=lambda number: 1.0 if number < 5 else 0.1)
@@ -272,7 +272,7 @@ def test_poison_that_is_worth_most_does_not_keep_the_sink_shut_for_the_others(
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_refused_is_tried_three_times_more_within_the_hour_then_buried_with_its_credit_back(
+def test_what_is_refused_is_tried_three_times_more_within_the_hour_then_buried_and_its_quota_refunded(
     spool: Spool, clock: ManualClock
 ) -> None:
     captured = clock.now()
@@ -291,7 +291,7 @@ def test_what_is_refused_is_tried_three_times_more_within_the_hour_then_buried_w
     assert spool.check_quota([ONE_A_DAY], captured) == QuotaGranted("all")
 
 
-def test_what_is_refused_holds_nobody_up(spool: Spool, clock: ManualClock) -> None:
+def test_what_is_refused_delays_no_other(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(20), clock.now(), score=lambda number: 1.0 if number < 3 else None)
     sink = RecordingSink(clock, lambda d, _: Rejected("too large") if int(d.id, 16) < 3 else Delivered())
     with running(spool, sink, clock) as rig:
@@ -302,7 +302,7 @@ def test_what_is_refused_holds_nobody_up(spool: Spool, clock: ManualClock) -> No
     assert rig.pauses == []
 
 
-def test_no_credit_goes_back_where_the_image_is_there_or_may_be(spool: Spool, clock: ManualClock) -> None:
+def test_no_quota_is_refunded_if_the_image_is_there_or_may_be(spool: Spool, clock: ManualClock) -> None:
     two = Quota("all", (Limit(Window.DAILY, 2),), "batch")
     captured = clock.now()
     put(spool, range(2), captured, quota=two)
@@ -328,7 +328,7 @@ def test_an_image_that_was_refused_and_then_is_there_is_somebody_elses(spool: Sp
     assert outcomes(spool) == {FinalOutcome.DUPLICATE: 1}
 
 
-def test_a_sink_that_refuses_everything_gets_nothing_buried_and_is_asked_every_five_minutes(tmp_path: Path) -> None:
+def test_a_sink_that_refuses_everything_gets_nothing_buried_and_is_probed_every_five_minutes(tmp_path: Path) -> None:
     clock = ManualClock(waiters=2)
     spool = open_spool(tmp_path, clock)
     put(spool, range(30), clock.now())
@@ -340,9 +340,9 @@ def test_a_sink_that_refuses_everything_gets_nothing_buried_and_is_asked_every_f
     spool.close()
 
     assert rows == {FinalOutcome.DELIVERED: 30}
-    asked = [at_s for _, at_s in sink.arrived if NOON_S < at_s < mended_s]
-    assert DAY_S / 360.0 <= len(asked) <= DAY_S / 300.0
-    assert max(Counter(asked).values()) == 1
+    probes = [at_s for _, at_s in sink.arrived if NOON_S < at_s < mended_s]
+    assert DAY_S / 360.0 <= len(probes) <= DAY_S / 300.0
+    assert max(Counter(probes).values()) == 1
     assert rig.pauses == [SinkProblem("no", all_refused=True), None]
     assert max(at_s for _, at_s in sink.arrived) <= mended_s + HOUR_S  # those that were refused once keep their date
 

@@ -1,4 +1,4 @@
-"""The upload workers: what may leave, leaves once and within the limits, whatever the sink says, whenever they end."""
+"""The upload workers: each datapoint leaves once and within the limits, whatever the sink answers, however they end."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClo
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
 
 
-def test_a_poison_row_is_buried_after_eight_attempts_and_holds_nobody_up(spool: Spool, clock: ManualClock) -> None:
+def test_a_poison_row_is_buried_after_eight_attempts_and_delays_no_other(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(20), clock.now())
     sink = RecordingSink(clock, lambda d, _: RetryLater(None, "no idea") if d.id == name(0) else Delivered())
     with running(spool, sink, clock) as rig:
@@ -187,7 +187,7 @@ def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool:
 # --- a sink that takes nothing ----------------------------------------------------------------------------------------
 
 
-def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_is_lost(tmp_path: Path) -> None:
+def test_while_nothing_gets_through_one_delivery_at_a_time_probes_and_no_attempt_is_lost(tmp_path: Path) -> None:
     clock = ManualClock(waiters=4)
     spool = open_spool(tmp_path, clock)
     put(spool, range(40), clock.now())
@@ -208,11 +208,11 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_asks_and_no_attempt_i
     rows = outcomes(spool)
     spool.close()
 
-    asked = [at_s for _, at_s in sink.arrived if at_s < back_s]
-    assert len([at_s for at_s in asked if at_s > NOON_S]) >= 3600 / 300
-    later = Counter(at_s for at_s in asked if at_s > NOON_S)
-    assert max(later.values()) == 1, "several workers asked at once"
-    assert len(asked) < 60
+    probes = [at_s for _, at_s in sink.arrived if at_s < back_s]
+    assert len([at_s for at_s in probes if at_s > NOON_S]) >= 3600 / 300
+    later = Counter(at_s for at_s in probes if at_s > NOON_S)
+    assert max(later.values()) == 1, "several workers probed at once"
+    assert len(probes) < 60
     assert rig.pauses == [SinkProblem("the disk is full", all_refused=False), None]
     assert rows == {FinalOutcome.DELIVERED: 40}
     assert all(delivery.attempt_number == 1 for delivery in sink.deliveries)
@@ -243,7 +243,9 @@ def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:
     assert len([at_s for _, at_s in sink.arrived if at_s == NOON_S]) <= 2
 
 
-def test_answers_to_what_was_under_way_when_the_sink_shut_do_not_make_the_pause_longer(tmp_path: Path) -> None:
+def test_answers_to_deliveries_that_began_before_the_breaker_opened_do_not_make_the_pause_longer(
+    tmp_path: Path,
+) -> None:
     clock = ManualClock(waiters=4)
     spool = open_spool(tmp_path, clock)
     put(spool, range(20), clock.now())
@@ -274,7 +276,7 @@ def test_what_was_claimed_when_the_stop_came_goes_back_as_if_never_claimed(tmp_p
     put(spool, range(1), clock.now())
     sink = RecordingSink(clock)
     rig = RunningUploader(spool, sink, clock, 1, ())
-    # The spool looks at its clock while it claims: at that instant the stop comes.
+    # The spool reads its clock while it claims: at that instant the stop comes.
     clock.spring = lambda: rig.uploader.stop(0)
     rig.uploader.start()
 
@@ -338,7 +340,7 @@ def test_a_delivery_that_the_stop_cuts_off_costs_no_attempt_whatever_comes_of_it
     spool.close()
 
 
-def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
+def test_an_idle_worker_claims_at_once_when_it_is_woken(tmp_path: Path) -> None:
     clock = SystemClock()
     spool = open_spool(tmp_path, clock)
     with running(spool, RecordingSink(clock), clock) as rig:
@@ -353,19 +355,19 @@ def test_an_idle_worker_looks_at_once_when_it_is_nudged(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_an_idle_worker_does_nothing_after_a_nudge(tmp_path: Path) -> None:
+def test_an_idle_worker_does_nothing_after_it_was_woken_for_nothing(tmp_path: Path) -> None:
     clock = _Counting()
     spool = open_spool(tmp_path, clock)
     with running(spool, RecordingSink(clock), clock) as rig:
         until(lambda: clock.waiting() == 1)
         rig.uploader.wake()
         until(lambda: clock.waits == 2 and clock.waiting() == 1)
-        put(spool, range(5), clock.now())  # some work for the machine, of which the worker isn't told
+        put(spool, range(5), clock.now())  # some work for the machine, which does not wake the worker
         assert clock.waits == 2
     spool.close()
 
 
-def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
+def test_a_bug_is_reported_and_not_swallowed(spool: Spool, clock: ManualClock) -> None:
     put(spool, range(1), clock.now())
 
     def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
@@ -378,7 +380,7 @@ def test_a_bug_is_told_and_not_swallowed(spool: Spool, clock: ManualClock) -> No
     assert rig.uploader.stop(30)
 
 
-def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) -> None:
+def test_a_spool_that_is_unavailable_for_a_while_is_waited_for(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = open_spool(tmp_path, clock)
     put(spool, range(1), clock.now())
@@ -395,7 +397,7 @@ def test_a_spool_that_cannot_be_had_for_a_while_is_waited_for(tmp_path: Path) ->
     assert len(sink.arrived) == 1
 
 
-def test_a_worker_that_hangs_falls_silent_and_one_that_waits_does_not(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_idle_and_one_that_waits_is_not(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = open_spool(tmp_path, clock)
     inside, go_on = threading.Event(), threading.Event()
@@ -464,7 +466,7 @@ class _Counting(ManualClock):
 
 
 class _Trap(ManualClock):
-    """Runs `spring` once, when somebody next asks for the time."""
+    """Runs `spring` once, when the time is read next."""
 
     def __init__(self) -> None:
         super().__init__()
