@@ -2,13 +2,13 @@
 
     for frame in stream.frames():                       # collect.py: loop one, a thread per stream
         prediction = model.predict(frame)
-        verdict = sampler.judge(frame, prediction)      # which strategies want it, in the policy's order
-        if spool.ask(quotas_of(verdict)) is granted:    # refuse first, encode last
-            spool.put(encode(frame, prediction), ...)   # image, prediction and credit in one transaction
+        decision = sampler.decide(frame, prediction)    # which strategies match it, in the policy's order
+        if spool.check_quota(...) is granted:           # refuse first, encode last
+            spool.put(encode(frame, prediction), ...)   # image, prediction and quota in one transaction
 
-    for item in spool.claim(...):                       # upload.py: loop two, worker threads
-        outcome = sink.deliver(item)                    # done, already there, later, never
-        spool.done(item) or spool.later(item, at) or spool.bury(item)
+    for item in spool.claim(...):                       # upload/uploader.py: loop two, worker threads
+        result = sink.deliver(item)                     # delivered, duplicate, retry later, rejected
+        spool.complete(item) or spool.retry_later(item, at) or spool.bury(item)
 
 The spool between the two loops is the only place where they meet.
 """

@@ -25,7 +25,7 @@ class StatusUnavailable(OSError):
     """The server can't listen at its address; the text names it and says why."""
 
 
-class ListenAddress(Protocol):
+class StatusEndpoint(Protocol):
     """Where to listen, and what to require: `status` of the settings."""
 
     @property
@@ -48,20 +48,20 @@ class StatusServer:
     threads = ()  # it is no reason to restart the daemon
 
     def __init__(
-        self, address: ListenAddress, telemetry: Telemetry, *, hung: Callable[[], Mapping[str, str]], spool: Path
+        self, endpoint: StatusEndpoint, telemetry: Telemetry, *, hung: Callable[[], Mapping[str, str]], spool: Path
     ) -> None:
         """hung: returns the threads that hang, name -> why; called by several threads, it must not wait.
 
         spool: the path by which a reader tells this daemon from another.
         """
-        self._address = address
+        self._endpoint = endpoint
         self._telemetry = telemetry
-        token = None if address.token is None else address.token.get_secret_value()
-        self._pages = StatusPages(telemetry, hung, token, address.host, spool.resolve())
+        token = None if endpoint.token is None else endpoint.token.get_secret_value()
+        self._pages = StatusPages(telemetry, hung, token, endpoint.host, spool.resolve())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None
-        self.port = address.port  # 0 until `start` has found a free one
+        self.port = endpoint.port  # 0 until `start` has found a free one
 
     def start(self) -> None:
         """Listen, and return. Raises StatusUnavailable."""
@@ -90,7 +90,7 @@ class StatusServer:
         return 0.0
 
     def _listen(self) -> tuple[asyncio.AbstractEventLoop, socket.socket]:
-        host, port = self._address.host, self._address.port
+        host, port = self._endpoint.host, self._endpoint.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         loop = None
         try:
