@@ -135,7 +135,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", "disk"], chec
 test.configure(folder)
 with test.running(folder) as daemon:
     well = test.framesift(folder, "check")
-    for fill, event in (("fill-1", "spool_reserve_given_up"), ("fill-2", "spool_failed")):
+    for fill, event in (("fill-1", "spool_reserve_released"), ("fill-2", "spool_failed")):
         subprocess.run(["dd", "if=/dev/zero", f"of=disk/{fill}", "bs=64k"], check=False, capture_output=True)
         daemon.wait_for(event)
     full = test.framesift(folder, "check", **test.WIDE)

@@ -175,7 +175,7 @@ def test_frames_are_accepted_without_a_credit_and_leave_when_they_have_one(
     ids = device.accepted(3, quota("hard", (Window.DAILY, 5)))
     assert len(ids) == 3
     assert device.waiting == 3
-    assert {listed.why for listed in by_hand.list_rows(device.spool.path)} == {"it waits for a credit"}
+    assert {listed.why for listed in by_hand.list_rows(device.spool.path)} == {"it waits for quota"}
     assert device.leave() == []
     device.reconcile()
     assert device.waiting == 3

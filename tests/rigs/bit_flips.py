@@ -76,7 +76,7 @@ class Survival:
             return "wrong"
         if "spool_moved_aside" in self.events:
             return "a new file" + (", some lost" if self.lost else "")
-        if "spool_mended" in self.events:
+        if "spool_repaired" in self.events:
             return "put right"
         return "buried" if "spool_damaged" in self.events else "nothing happened"
 

@@ -11,8 +11,7 @@ from clocks import ManualClock
 from framesift.datapoint import Candidate
 from framesift.limits import Limit, Quota, QuotaGranted, Window
 from framesift.limits import QuotaRefused as NoCredit
-from framesift.spool import Accepted, FinalOutcome, Spool, SpoolUnusable, State
-from framesift.spool import admin as by_hand
+from framesift.spool import Accepted, FinalOutcome, Spool, SpoolUnusable, State, admin
 from rigs.spools import accepted, datapoint, make_spool, put, quota
 
 
@@ -39,18 +38,18 @@ def test_rows_are_listed_oldest_first_by_state(spool: Spool, clock: ManualClock)
     buried(spool, clock, "a")
     put(spool, clock, id="b")
     put(spool, clock, id="c")
-    assert [row.id for row in by_hand.list_rows(spool.path)] == ["a", "b", "c"]
-    assert [row.id for row in by_hand.list_rows(spool.path, State.READY, 1)] == ["b"]
-    (row,) = by_hand.list_rows(spool.path, State.BURIED)
+    assert [row.id for row in admin.list_rows(spool.path)] == ["a", "b", "c"]
+    assert [row.id for row in admin.list_rows(spool.path, State.READY, 1)] == ["b"]
+    (row,) = admin.list_rows(spool.path, State.BURIED)
     assert (row.why, row.attempts, row.stream, row.strategy) == ("the sink chokes", 1, "gate", "a")
 
 
 def test_one_is_shown_with_its_prediction(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="a", tags=("x",))
-    shown = by_hand.show(spool.path, "a")
+    shown = admin.show(spool.path, "a")
     assert shown is not None
     assert (shown.row.tags, '"class":"car"' in str(shown.prediction)) == (("x",), True)
-    assert by_hand.show(spool.path, "nobody") is None
+    assert admin.show(spool.path, "nobody") is None
 
 
 def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock: ManualClock) -> None:
@@ -58,7 +57,7 @@ def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock:
     put(spool, clock, id="waits")
     spool.claim(1)
     spool.retry_later("waits", clock.now().wall_s + 3600, "busy")
-    assert by_hand.retry(spool.path, ["a", "waits", "nobody"], clock.now()) == ("a", "waits")
+    assert admin.retry(spool.path, ["a", "waits", "nobody"], clock.now()) == ("a", "waits")
     assert {(item.id, item.attempts) for item in spool.claim(5).items} == {("a", 1), ("waits", 1)}
 
 
@@ -66,7 +65,7 @@ def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None
     buried(spool, clock, "a")
     buried(spool, clock, "b")
     put(spool, clock, id="ready")
-    assert by_hand.drop(spool.path, None) == ("a", "b")
+    assert admin.drop(spool.path, None) == ("a", "b")
     assert [row.id for row in spool.list_rows()] == ["ready"]
     assert spool.outcome_counts()[FinalOutcome.DROPPED] == 2
 
@@ -74,7 +73,7 @@ def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None
 def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.DAILY, 2))]
     buried(spool, clock, "a", refund=True)
-    by_hand.retry(spool.path, None, clock.now())
+    admin.retry(spool.path, None, clock.now())
     assert [item.id for item in spool.claim(1).items] == ["a"]
     assert isinstance(put(spool, clock, quotas), Accepted)
     assert not isinstance(put(spool, clock, quotas), Accepted)
@@ -90,7 +89,7 @@ def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_on
     assert (item.project, item.batch) == ("cars", "batch")
     spool.bury(accepted(answer), "refused", refund=True)
     assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted)
-    by_hand.retry(spool.path, None, clock.now())
+    admin.retry(spool.path, None, clock.now())
     assert spool.check_quota(quotas, clock.now()) == NoCredit(batch_full=False)
     full = [Quota("other", (), "cars/batch", 1, scope="yard")]
     assert spool.check_quota(full, clock.now()) == NoCredit(batch_full=True)
@@ -99,8 +98,8 @@ def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_on
 def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="a")
     spool.claim(1)
-    assert by_hand.drop(spool.path, ["a"]) == ()
-    assert by_hand.retry(spool.path, ["a"], clock.now()) == ()
+    assert admin.drop(spool.path, ["a"]) == ()
+    assert admin.retry(spool.path, ["a"], clock.now()) == ()
     assert spool.counts().sending == 1
 
 
@@ -109,12 +108,12 @@ def test_it_works_without_a_daemon_too(tmp_path: Path, clock: ManualClock) -> No
     spool.open()
     put(spool, clock, id="a")
     spool.close()
-    assert by_hand.counts(spool.path, 2**20).ready == 1
-    assert by_hand.drop(spool.path, ["a"]) == ("a",)
-    assert by_hand.outcome_counts(spool.path)[FinalOutcome.DROPPED] == 1
+    assert admin.counts(spool.path, 2**20).ready == 1
+    assert admin.drop(spool.path, ["a"]) == ("a",)
+    assert admin.outcome_counts(spool.path)[FinalOutcome.DROPPED] == 1
 
 
 def test_a_spool_that_isnt_there_is_said_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnusable, match="there is no spool"):
-        by_hand.list_rows(tmp_path / "none.db")
+        admin.list_rows(tmp_path / "none.db")
     assert not list(tmp_path.iterdir())

@@ -84,7 +84,7 @@ def test_a_picture_that_isnt_what_was_stored_is_buried_and_the_others_go_on(tmp_
     spool = reopened(tmp_path, clock, told)
     assert sorted(deliver_all(spool)) == sorted([ids[0], ids[2]])
     (buried,) = spool.list_rows(State.BURIED)
-    assert (buried.id, buried.why) == (ids[1], "its picture is damaged: it isn't what was stored")
+    assert (buried.id, buried.why) == (ids[1], "its picture is damaged: it is not what was stored")
     assert told.names() == ["spool_damaged", "spool_buried"]
     spool.close()
 

@@ -1,5 +1,6 @@
 """One flipped bit, wherever in the spool's file or in its log: the daemon starts and goes on, and only what can't be
-read any more is buried and counted."""
+read any more is buried and counted.
+"""
 
 from __future__ import annotations
 

@@ -9,9 +9,7 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.limits import Window
-from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, rows, schema
-from framesift.spool import admin as by_hand
-from framesift.spool import database as file
+from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, rows, schema
 from rigs.spools import BATCH, make_spool, put, quota
 
 PICTURE = b"\xff\xd8 taken long ago \xff\xd9"
@@ -93,8 +91,8 @@ def test_new_rows_come_after_all_that_ever_were(tmp_path: Path) -> None:
 
 def test_it_becomes_what_a_new_file_is(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
-    file.connect(tmp_path / "spool.db", 2**26).close()
-    file.connect(tmp_path / "new.db", 2**26).close()
+    database.connect(tmp_path / "spool.db", 2**26).close()
+    database.connect(tmp_path / "new.db", 2**26).close()
 
     def shape(name: str) -> tuple[dict[str, list[object]], set[str], int]:
         connection = sqlite3.connect(tmp_path / name)
@@ -120,7 +118,7 @@ def test_a_start_that_was_cut_off_changes_nothing(tmp_path: Path) -> None:
 def test_people_who_look_into_an_older_file_are_told_to_start_the_daemon_first(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     before = (tmp_path / "spool.db").read_bytes()
-    for look in (lambda: by_hand.list_rows(tmp_path / "spool.db"), lambda: by_hand.drop(tmp_path / "spool.db", None)):
+    for look in (lambda: admin.list_rows(tmp_path / "spool.db"), lambda: admin.drop(tmp_path / "spool.db", None)):
         with pytest.raises(SpoolUnusable, match="older framesift"):
             look()
     assert (tmp_path / "spool.db").read_bytes() == before

@@ -12,8 +12,7 @@ from clocks import NOON_S, ManualClock
 from framesift.datapoint import Candidate
 from framesift.limits import Limit, Quota, QuotaAnswer, QuotaPending, Window
 from framesift.limits.local import LocalLimits
-from framesift.spool import FinalOutcome, NotAccepted, Spool, State
-from framesift.spool import admin as by_hand
+from framesift.spool import FinalOutcome, NotAccepted, Spool, State, admin
 from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, put, quota, retry_until_ok
 from rigs.uploads import RecordingSink, running, until
 
@@ -93,15 +92,15 @@ def test_what_is_buried_can_be_listed_tried_again_in_vain_and_dropped_by_hand(
         id = accepted(put(spool, clock))
         damage(spool.path, f"UPDATE datapoint SET {column} = x'ff' WHERE id = '{id}'")
     assert spool.claim(9).items == ()
-    listed = by_hand.list_rows(spool.path)
+    listed = admin.list_rows(spool.path)
     assert [row.state for row in listed] == [State.BURIED] * 4
     assert [row.why for row in listed] == [
         f"it can't be read: its {column} is damaged" for column in ("device", "stream", "tags", "captured_at_s")
     ]
-    assert len(by_hand.retry(spool.path, None, clock.now())) == 4
+    assert len(admin.retry(spool.path, None, clock.now())) == 4
     assert spool.claim(9).items == ()
     assert spool.counts().buried == 4
-    assert len(by_hand.drop(spool.path, None)) == 4
+    assert len(admin.drop(spool.path, None)) == 4
     assert spool.list_rows() == []
     spool.close()
 

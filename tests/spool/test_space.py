@@ -98,7 +98,7 @@ def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> N
         spool.complete(item.id)
     accepted(put(spool, clock, quotas, jpeg=picture(300_000)))
     assert spool.health.problem is None
-    assert told.names().count("spool_has_room") == 1
+    assert told.names().count("spool_has_space") == 1
     spool.close()
 
 

@@ -14,8 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from clocks import ManualClock
 from framesift.limits import Limit, Quota, QuotaGranted, Window, window_start
 from framesift.limits import QuotaRefused as NoCredit
-from framesift.spool import Accepted, ClaimedDatapoint, FinalOutcome, Spool, State
-from framesift.spool import admin as hand
+from framesift.spool import Accepted, ClaimedDatapoint, FinalOutcome, Spool, State, admin
 from rigs.spools import BATCH, make_spool, put
 
 MOST_ATTEMPTS = 3
@@ -242,7 +241,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule()
     def retry_by_hand(self) -> None:
         expected = sorted(id for id, row in self.rows.items() if row.state is State.BURIED)
-        assert sorted(hand.retry(self.spool.path, None, self.clock.now())) == expected
+        assert sorted(admin.retry(self.spool.path, None, self.clock.now())) == expected
         for id in expected:
             row = self.rows[id]
             row.back()
@@ -253,7 +252,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def drop_by_hand(self, number: int) -> None:
         ids = sorted(self.rows)[number : number + 1]
         kept = [id for id in ids if self.rows[id].state is State.SENDING]
-        assert list(hand.drop(self.spool.path, ids)) == [id for id in ids if id not in kept]
+        assert list(admin.drop(self.spool.path, ids)) == [id for id in ids if id not in kept]
         for id in ids:
             if id not in kept:
                 self.leaves(id, FinalOutcome.DROPPED)

@@ -1,4 +1,4 @@
-"""`framesift spool`: a look into the spool, and what can be put right by hand, also beside a running daemon."""
+"""`framesift spool`: lists, retries and drops datapoints in the spool, also while the daemon runs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from rich.table import Table
 
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out
 
-spool_app = typer.Typer(help="Look into the spool, and put right by hand what could not be delivered.")
+spool_app = typer.Typer(help="Inspect the spool, and retry or drop datapoints that could not be delivered.")
 
 
 @spool_app.command("list")
 def spool_list(
     config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option(help="Only these: ready, sending, registered or buried.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    state: Annotated[str | None, typer.Option(help="Only this state: ready, sending, registered or buried.")] = None,
+    limit: Annotated[int, typer.Option(help="Largest number of rows.", min=1)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """What waits in the spool, and what was buried and why."""
-    from framesift.spool import State
-    from framesift.spool import admin as by_hand
+    """List the datapoints in the spool, and why some are buried."""
+    from framesift.spool import State, admin
 
     if state is not None and state not in {s.value for s in State}:
-        fail(f"--state {state}: it is one of {', '.join(s.value for s in State)}")
+        fail(f"--state {state}: must be one of {', '.join(s.value for s in State)}")
     path = _spool_path(config)
-    rows = by_hand.list_rows(path, None if state is None else State(state), limit)
+    rows = admin.list_rows(path, None if state is None else State(state), limit)
     if as_json:
         for row in rows:
             sys.stdout.write(json.dumps(asdict(row), default=str) + "\n")
@@ -44,63 +43,63 @@ def spool_list(
     for row in rows:
         score = "" if row.score is None else f"{row.score:.2f}"
         captured = f"{datetime.fromtimestamp(row.captured_at, timezone.utc):%Y-%m-%d %H:%M:%S}"
-        who = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
-        table.add_row(*who, str(row.attempts), escape_text(row.why or ""))
-    out.print(table if rows else "nothing waits")
-    exits = ", ".join(f"{count} {exit_.value}" for exit_, count in by_hand.outcome_counts(path).items())
-    out.print(f"[dim]left so far: {exits or 'nothing'}[/]")
+        first = (row.id, row.state.value, row.stream, str(row.frame), captured, row.strategy, score)
+        table.add_row(*first, str(row.attempts), escape_text(row.why or ""))
+    out.print(table if rows else "the spool is empty")
+    outcomes = ", ".join(f"{count} {outcome.value}" for outcome, count in admin.outcome_counts(path).items())
+    out.print(f"[dim]outcomes so far: {outcomes or 'none'}[/]")
 
 
 @spool_app.command("show")
 def spool_show(
-    id: Annotated[str, typer.Argument(help="As in the list.")],
+    id: Annotated[str, typer.Argument(help="The id, as `framesift spool list` shows it.")],
     config: ConfigOption = None,
 ) -> None:
-    """Everything about one datapoint."""
-    from framesift.spool import admin as by_hand
+    """Print everything about one datapoint, as JSON."""
+    from framesift.spool import admin
 
-    shown = by_hand.show(_spool_path(config), id)
-    if shown is None:
-        err.print(f"[red]framesift:[/] the spool has no {escape_text(id)}")
+    details = admin.show(_spool_path(config), id)
+    if details is None:
+        err.print(f"[red]framesift:[/] the spool has no datapoint {escape_text(id)}")
         raise typer.Exit(1)
-    told = {**asdict(shown.row), "prediction": json.loads(shown.prediction or "null")}
-    sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
+    fields = {**asdict(details.row), "prediction": json.loads(details.prediction or "null")}
+    sys.stdout.write(json.dumps(fields, indent=2, default=str) + "\n")
 
 
 @spool_app.command("retry")
 def spool_retry(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which; all that are buried if none is named.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to retry; without any: all buried ones.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Give what was buried, or waits for a date, another chance now."""
+    """Retry datapoints now that are buried or wait for a retry."""
     from framesift.clock.clock import SystemClock
-    from framesift.spool import admin as by_hand
+    from framesift.spool import admin
 
-    done = by_hand.retry(_spool_path(config), ids or None, SystemClock().now())
-    _told_of("will be tried again", done, ids)
+    done = admin.retry(_spool_path(config), ids or None, SystemClock().now())
+    _print_result("will be tried again", done, ids)
 
 
 @spool_app.command("drop")
 def spool_drop(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to drop.")] = None,
     config: ConfigOption = None,
-    buried: Annotated[bool, typer.Option("--buried", help="All that are buried.")] = False,
+    buried: Annotated[bool, typer.Option("--buried", help="Drop all buried ones.")] = False,
 ) -> None:
-    """Throw datapoints away, for good."""
-    from framesift.spool import admin as by_hand
+    """Delete datapoints for good."""
+    from framesift.spool import admin
 
     if bool(ids) == buried:
-        fail("name what to drop, or say --buried for all that are buried")
-    done = by_hand.drop(_spool_path(config), ids or None)
-    _told_of("dropped", done, ids)
+        fail("name the ids to drop, or use --buried for all buried ones")
+    done = admin.drop(_spool_path(config), ids or None)
+    _print_result("dropped", done, ids)
 
 
-def _told_of(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
+def _print_result(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
     out.print(f"{len(done)} {what}")
     missing = sorted(set(ids or ()) - set(done))
     if missing:
         err.print(
-            f"[red]framesift:[/] not so (not there, ready anyway, or being sent): {escape_text(', '.join(missing))}"
+            f"[red]framesift:[/] unchanged (not in the spool, ready, or being sent): {escape_text(', '.join(missing))}"
         )
         raise typer.Exit(1)
 

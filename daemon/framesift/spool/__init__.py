@@ -1,33 +1,34 @@
-"""The spool: datapoints that survive power loss, between the frames' side and the sink's side.
+"""The spool: the durable queue between the cameras' side and the sink's side. It survives a power cut.
 
-    put                     claim                    done
-    ----> ready ---------------------> sending -----------------> gone, by one exit
+    put                     claim                    complete
+    ----> ready ---------------------> sending -----------------> removed, with one final outcome
             ^                          |  |  |
-            |        later, release    |  |  |   registered
+            |   retry_later, release   |  |  |   mark_registered
             +--------------------------+  |  +--------------> registered ---> (claim: sending again, and so on)
             ^                             v bury
-            +---- by hand ------------- buried
+            +- by an operator --------- buried
 
-One SQLite file: small rows, each with its JPEG and prediction beside it. Invariants:
+The spool is one SQLite file: small rows, and beside each row its JPEG and prediction. Invariants:
 
-1. Once `put` has returned, the datapoint survives SIGKILL and power loss, until it takes one of its exits.
-2. For every strategy and window, charges never exceed the limit. (Only a person who releases a buried datapoint whose
-   credit was given back can override it.)
+1. After `put` has returned, the datapoint survives SIGKILL and power loss, until it leaves with a final outcome.
+2. For every strategy and window, charges never exceed the limit. (Only an operator can override this, by releasing a
+   buried datapoint whose quota was refunded.)
 3. After start-up no row is `sending`.
-4. Nobody holds the database while talking to the network.
-5. Live pages and WAL stay under `max_bytes`, and no write leaves less than `min_free_bytes` on the disk. When full:
-   evict the lowest score first (none counts as 0, ties oldest first), evict the oldest, or refuse the new; never a row
-   that is being sent. A reserve file of 8 MiB is given up when the disk is full, and made again later.
-6. One item that can't be delivered never blocks another; after its attempts it is buried, listed, and can be released
-   by hand. One that can't be read, whatever is wrong with it, is buried when it is claimed.
-7. An older program refuses a newer file without touching it; start-up reads no images and takes O(1) memory.
-8. No damage of the file keeps the program from starting, or a row that can be read from being delivered. Single bits
-   of the header, the list of tables and the log are put right. A file that is damaged in any other way is moved aside
-   and kept, and what can be read of it goes on in a new one; what can't is counted. If its charges can't be salvaged,
-   the windows that are open count as spent. A bit of a column that makes a valid value another one goes unnoticed: only
-   pictures and predictions have a hash.
+4. No thread holds the database while it talks to the network.
+5. Live pages and the write-ahead log stay under `max_bytes`, and no write leaves less than `min_free_bytes` on the
+   disk. When full: evict the lowest score first (no score counts as 0, equal scores oldest first), evict the oldest, or
+   refuse the new datapoint; never evict a row that is being sent. A reserve of 8 MiB is released when the disk is full,
+   and allocated again later.
+6. A datapoint that can't be delivered never blocks another one. After its last attempt it is buried; an operator can
+   list and release it. A row that can't be read, for any reason, is buried when it is claimed.
+7. An older program refuses a newer file without changing it. Start-up reads no images and uses O(1) memory.
+8. No damage of the file prevents the start of the program, or the delivery of a row that can be read. Single flipped
+   bits of the header, the list of tables and the write-ahead log are repaired. A file with any other damage is moved
+   aside and kept; everything readable is copied to a new file, and the rest is counted. If some charges can't be
+   copied, the open windows count as used up. A flipped bit that turns a column's value into another valid value is not
+   noticed: only pictures and predictions have a hash.
 
-Claims are handed out in the order that `turns` describes.
+The module `claim_order` describes the order in which rows are claimed.
 """
 
 from framesift.spool.records import (

@@ -1,10 +1,11 @@
-"""What people do with the spool from a command line, in a process of their own, whether a daemon runs or not.
+"""Operations of the command line on a spool, in a process of its own, whether a daemon runs or not.
 
-    list_rows, show     look, without changing anything
-    retry               buried or waiting datapoints are tried again at once, with all their attempts before them
-    drop                datapoints leave by the exit `dropped`
+    list_rows, show     read only
+    retry               tries buried or waiting datapoints again at once, with all their attempts
+    drop                removes datapoints, with the outcome `dropped`
 
-A datapoint that is being sent at this moment is left alone. All raise SpoolUnusable, SpoolTooNew and SpoolBroken.
+A datapoint that is being sent at this moment is not changed. All functions raise SpoolUnusable, SpoolTooNew and
+SpoolBroken.
 """
 
 from __future__ import annotations
@@ -17,45 +18,47 @@ from pathlib import Path
 
 from framesift.clock.moment import Moment
 from framesift.limits import local
-from framesift.spool import database as file
-from framesift.spool import inspect_rows as looking
-from framesift.spool import schema
+from framesift.spool import database, inspect_rows, schema
+from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
+from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
 from framesift.spool.space import remove_row
 
 
 @dataclass(frozen=True, slots=True)
 class DatapointDetails:
-    """One datapoint. prediction: JSON in the wire format, None where it can't be read."""
+    """All about one datapoint. prediction: JSON in the wire format, None if it can't be read."""
 
     row: RowInfo
     prediction: str | None
 
 
 def list_rows(path: Path, state: State | None = None, limit: int = 100) -> list[RowInfo]:
-    """The oldest `limit` rows, of one state or of all."""
+    """The oldest `limit` rows of one state, or of all states (None)."""
     with _reading(path) as cursor:
-        return looking.list_rows(cursor, state, limit)
+        return inspect_rows.list_rows(cursor, state, limit)
 
 
 def counts(path: Path, max_bytes: int) -> SpoolCounts:
+    """How many rows are in each state, and the space that they use."""
     with _reading(path) as cursor:
-        return looking.count_rows(cursor, path, max_bytes)
+        return inspect_rows.count_rows(cursor, path, max_bytes)
 
 
 def outcome_counts(path: Path) -> dict[FinalOutcome, int]:
+    """How many rows have left with each outcome."""
     with _reading(path) as cursor:
-        return looking.outcome_counts(cursor)
+        return inspect_rows.outcome_counts(cursor)
 
 
 def show(path: Path, id: str) -> DatapointDetails | None:
-    """None if the spool has no such datapoint."""
+    """All about one datapoint; None if the spool doesn't have it."""
     with _reading(path) as cursor:
-        found = looking.list_rows(cursor, None, 1, id)
+        found = inspect_rows.list_rows(cursor, None, 1, id)
         if not found:
             return None
         prediction: str | None = None
-        with contextlib.suppress(sqlite3.DatabaseError):  # damaged: what the row says is still worth showing
+        with contextlib.suppress(sqlite3.DatabaseError):  # damaged: the row itself is still useful
             row = cursor.execute(
                 "SELECT prediction FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
             ).fetchone()
@@ -64,9 +67,9 @@ def show(path: Path, id: str) -> DatapointDetails | None:
 
 
 def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]:
-    """Tries these again, or all that are buried (None); returns the ids of those that were buried or waiting.
+    """Tries these ids again, or all that are buried (None). Returns the ids that were buried or waiting.
 
-    One that gave its credit back gets one by hand, whatever the limits say.
+    A datapoint whose quota was refunded gets quota again, even beyond the limits.
     """
     with _writing(path) as cursor:
         changed: list[str] = []
@@ -90,7 +93,7 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
 
 
 def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
-    """Deletes these, or all that are buried (None); returns the ids of those that are gone."""
+    """Deletes these ids, or all that are buried (None). Returns the deleted ids."""
     with _writing(path) as cursor:
         changed: list[str] = []
         for seq, id in _named(cursor, ids):
@@ -101,7 +104,7 @@ def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _named(cursor: sqlite3.Cursor, ids: Sequence[str] | None) -> list[tuple[int, str]]:
-    """(seq, id) of these, or of all that are buried: also of those of which the id can't be read any more."""
+    """(seq, id) of these ids, or of all buried rows, also of those with a damaged id."""
     if ids is None:
         return cursor.execute("SELECT seq, id FROM datapoint WHERE state = 'buried' ORDER BY seq").fetchall()
     found = [(cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone(), id) for id in ids]
@@ -116,10 +119,10 @@ def _reading(path: Path) -> Iterator[sqlite3.Cursor]:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[sqlite3.Cursor]:
-    """One transaction. On a full disk the reserve makes room for it."""
+    """One transaction. On a full disk, the reserve is released for it."""
     with _connected(path, write=True) as connection:
-        if file.free_bytes(path.absolute().parent) < file.RESERVE_BYTES:
-            file.DiskReserve(path).release()
+        if free_bytes(path.absolute().parent) < RESERVE_BYTES:
+            DiskReserve(path).release()
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         yield cursor
@@ -131,13 +134,13 @@ def _connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
     try:
-        version = file.check_format(path)
-        if 0 < version < schema.VERSION:  # the daemon that wrote it may still run
-            raise SpoolUnusable(f"{path} was written by an older framesift (format {version}): start this one's first")
-        # The daemon's own limits of the log are of no matter for so short a visit.
-        opened = file.connect(path, 8 * file.WAL_BYTES) if write else file.connect_read_only(path)
-        opened.text_factory = file.decode_lossy
+        version = database.check_format(path)
+        if 0 < version < schema.VERSION:  # the older daemon may still run
+            raise SpoolUnusable(f"{path} has format {version} of an older framesift: start this daemon first")
+        # The daemon's limit of the log does not matter for one short transaction.
+        opened = database.connect(path, 8 * database.WAL_BYTES) if write else database.connect_read_only(path)
+        opened.text_factory = database.decode_lossy
         with contextlib.closing(opened) as connection:
             yield connection
-    except file.STORAGE_ERRORS as error:
-        raise SpoolBroken(f"{path}: {file.failure_kind(error).value} ({error})") from None
+    except STORAGE_ERRORS as error:
+        raise SpoolBroken(f"{path}: {failure_kind(error).value} ({error})") from None

@@ -1,7 +1,7 @@
-"""Whose turn it is: which rows are claimed, and in which order.
+"""Which rows are claimed next, and in which order.
 
-What was refused before comes after what was not, and last of all those that the caller would rather not have. In each
-of these groups comes first what only lacks its prediction, then the highest score, then the oldest.
+First come rows that the sink never refused, then those that it refused before, last the ids that the caller wants last.
+In each group: first rows of which only the prediction is missing, then the highest score, then the oldest.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def claim_in_order(
     sink_limits: Sequence[Limit],
     now: Moment,
 ) -> Claim:
-    """Up to `count` rows, and when there may be more. Sends are recorded, as `LocalLimits.send` does. A row that can't
-    be read is buried, and the next one takes its turn.
+    """Claims up to `count` rows and records their sends. A row that can't be read is buried; the next one is claimed.
+
+    claim_last: ids that are claimed only if no others are. sink_limits: limits of the sends. Raises sqlite3.Error.
     """
     rows.clear_due_dates(cursor, now.wall_s)
     items: list[ClaimedDatapoint] = []
@@ -58,13 +59,13 @@ def claim_in_order(
                 limits.record_send_start(cursor, item.id, now)
             items.append(item)
         if not any(isinstance(item, rows.UnreadableRow) for item, _ in claimed):
-            group = next(groups, None)  # else others of this group are in turn
+            group = next(groups, None)  # otherwise this group may have more rows
     date_s = rows.next_retry_s(cursor)
     return Claim(tuple(items), min((s for s in (until_s, date_s) if s is not None), default=None))
 
 
 def _due(cursor: sqlite3.Cursor, state: State, group: str, most: int, last: Sequence[str]) -> list[int]:
-    """Those that wait for no date and hold a credit."""
+    """Rows (seq) of a group that have quota and wait for no retry time."""
     if most <= 0:
         return []
     found = cursor.execute(

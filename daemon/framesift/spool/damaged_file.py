@@ -1,5 +1,6 @@
-"""Reading a damaged file, without writing to it: what can't be read is left out. All raise sqlite3.Error where it can't
-be reached at this moment.
+"""Reads a damaged database without writing to it. What can't be read is left out.
+
+All functions raise sqlite3.Error if the file can't be opened at this moment but may be later.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from framesift.spool import database as file
-from framesift.spool import integrity as soundness
+from framesift.spool import database, integrity
+from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 
 Row = tuple[object, ...]
 
-# Each tree beside the table itself that names the rows, with its own order: sorting would need all of it first.
-_NAMED = {
+# The B-trees besides the table itself that contain the number of each row (seq), with their own sort order: any other
+# order would need the whole tree before the first row.
+_TREES = {
     "datapoint INDEXED BY datapoint_to_evict": ("state", "rank", "seq"),
     "datapoint INDEXED BY sqlite_autoindex_datapoint_1": ("id",),
     "image": ("seq",),
@@ -22,58 +24,64 @@ _NAMED = {
 
 
 class DamagedFile:
-    """A text that is no UTF-8 is read as bytes."""
+    """A read-only view of a damaged file. Text that is not valid UTF-8 is returned as bytes.
+
+    After `read_names`: name_counts: in how many trees besides the table each row (seq) was found. id_by_seq: the id of
+    each row in the index of ids.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._connection = file.connect_read_only(path)
+        self._connection = database.connect_read_only(path)
         self._connection.text_factory = _text
-        # Without it SQLite reads nothing at all of a file that is shorter than it ought to be.
+        # Otherwise SQLite reads nothing of a file that is shorter than its header says.
         self._connection.execute("PRAGMA writable_schema = ON")
-        # In how many trees each row is named, beside the table itself; and by which id.
         self.name_counts: Counter[int] = Counter()
         self.id_by_seq: dict[int, object] = {}
         self._unread: set[str] = set()
 
     @property
     def all_names_read(self) -> bool:
-        """Whether each of these trees could be read to its end."""
-        return not self._unread & _NAMED.keys()
+        """Whether each of the trees could be read completely."""
+        return not self._unread & _TREES.keys()
 
     @property
     def all_rows_known(self) -> bool:
-        """Whether all rows that there were are known by name: two trees can't have lost the same ones."""
-        return len(self._unread & _NAMED.keys()) < 2
+        """Whether `name_counts` has all rows of the file: two trees don't lose the same row."""
+        return len(self._unread & _TREES.keys()) < 2
 
     def close(self) -> None:
+        """Closes the connection."""
         self._connection.close()
 
     def is_intact(self, table: str) -> bool:
+        """Whether a table and its indexes could be read and are consistent."""
         try:
-            return soundness.find_problem(self._connection, table) is None
-        except file.STORAGE_ERRORS as error:
-            _leave_out(error)
+            return integrity.find_problem(self._connection, table) is None
+        except STORAGE_ERRORS as error:
+            _raise_if_temporary(error)
             return False
 
     def read_table(self, name: str, order: tuple[str, ...], where: str = "true") -> Iterator[Row]:
-        """Its rows; from its end, too, where they can't all be read from its beginning: then some come twice."""
+        """The rows of a table. If it can't be read to its end, it is also read backwards: rows may come twice."""
         return self._both_ways("*", f"{name} WHERE {where}", order)
 
     def read_unindexed(self, table: str, seqs: Collection[int]) -> Iterator[Row]:
-        """Those of the rows that are there, although a search doesn't find them."""
-        self._connection.create_function("is_wanted", 1, lambda seq: seq in seqs)
-        return self.read_table(table, ("seq",), "is_wanted(seq)")
+        """The rows with these numbers that exist, although a search by number doesn't find them."""
+        self._connection.create_function("is_requested", 1, lambda seq: seq in seqs)
+        return self.read_table(table, ("seq",), "is_requested(seq)")
 
     def read_row(self, table: str, seq: int) -> Row | None:
+        """One row; None if it does not exist or can't be read."""
         try:
             row: Row | None = self._connection.execute(f"SELECT * FROM {table} WHERE seq = ?", (seq,)).fetchone()
-        except file.STORAGE_ERRORS as error:
-            _leave_out(error)
+        except STORAGE_ERRORS as error:
+            _raise_if_temporary(error)
             return None
         return row
 
     def read_names(self) -> None:
-        """Fills `named` and `id_of`."""
-        for tree, order in _NAMED.items():
+        """Fills `name_counts` and `id_by_seq`."""
+        for tree, order in _TREES.items():
             found: dict[int, object] = {}
             id = "id" if "id" in order else "NULL"
             for seq, name in self._both_ways(f"seq, {id}", tree, order):
@@ -84,11 +92,12 @@ class DamagedFile:
                 self.id_by_seq = found
 
     def last_seq(self) -> int:
+        """The highest row number that was ever given; 0 if it can't be read."""
         try:
             row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'datapoint'").fetchone()
             return 0 if row is None else int(row[0])
-        except (*file.STORAGE_ERRORS, ValueError, TypeError) as error:
-            _leave_out(error)
+        except (*STORAGE_ERRORS, ValueError, TypeError) as error:
+            _raise_if_temporary(error)
             return 0
 
     def _both_ways(self, what: str, tree: str, order: tuple[str, ...]) -> Iterator[Row]:
@@ -97,14 +106,14 @@ class DamagedFile:
             try:
                 yield from self._connection.execute(f"SELECT {what} FROM {tree} ORDER BY {terms}")
                 return
-            except (*file.STORAGE_ERRORS, OverflowError) as error:
-                _leave_out(error)
+            except (*STORAGE_ERRORS, OverflowError) as error:
+                _raise_if_temporary(error)
                 self._unread.add(tree)
 
 
-def _leave_out(error: Exception) -> None:
-    """Raises it where the file is only out of reach, and may be read in a while."""
-    if file.failure_kind(error) in (file.FailureKind.READ_ONLY, file.FailureKind.BUSY, file.FailureKind.NO_DESCRIPTORS):
+def _raise_if_temporary(error: Exception) -> None:
+    """Raises the error if the file itself may be intact and can be read later."""
+    if failure_kind(error) in (FailureKind.READ_ONLY, FailureKind.BUSY, FailureKind.NO_DESCRIPTORS):
         raise error
 
 

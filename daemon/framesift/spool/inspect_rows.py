@@ -1,4 +1,4 @@
-"""Looking into the spool, without changing it: numbers, and rows for people."""
+"""Queries that only read the spool: counts, and rows for an operator. Each runs in the caller's cursor."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from framesift.spool.database import decode_lossy, sibling_path
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolCounts, State
 from framesift.spool.space import live_pages
 
-_LISTED = (
+_COLUMNS = (
     "id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags, project, batch, width,"
     " height, size_bytes, attempts, next_at_s, image_id,"
-    " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for a credit' ELSE why END"
+    " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for quota' ELSE why END"
 )
-_KINDS = tuple(get_type_hints(RowInfo).values())
+_TYPES = tuple(get_type_hints(RowInfo).values())
 
 
 def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCounts:
+    """How many rows are in each state, and the space that they use. path: of the database. Raises sqlite3.Error."""
     found = dict(cursor.execute("SELECT state, count(*) FROM datapoint GROUP BY state").fetchall())
     number = {state: int(found.get(state.value, 0)) for state in State}
     waiting = cursor.execute("SELECT count(*) FROM datapoint WHERE next_at_s IS NOT NULL").fetchone()[0]
@@ -41,36 +42,39 @@ def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCount
 
 
 def outcome_counts(cursor: sqlite3.Cursor) -> dict[FinalOutcome, int]:
+    """How many rows have left with each outcome since the file was created."""
     found = cursor.execute("SELECT exit, number FROM tally").fetchall()
-    known = {exit.value: exit for exit in FinalOutcome}
+    known = {outcome.value: outcome for outcome in FinalOutcome}
     return dict.fromkeys(FinalOutcome, 0) | {known[name]: int(number) for name, number in found if name in known}
 
 
 def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
+    """Predicted objects (or labels) of each class in all datapoints ever accepted."""
     return {str(name): int(number) for name, number in cursor.execute("SELECT class, number FROM class_count")}
 
 
 def list_rows(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[RowInfo]:
+    """The oldest `most` rows, of one state and one id where these are given."""
     found: Sequence[tuple[object, ...]] = cursor.execute(
-        f"SELECT {_LISTED} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
+        f"SELECT {_COLUMNS} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
         " ORDER BY seq LIMIT ?3",
         (None if state is None else state.value, id, most),
     ).fetchall()
-    return [_listed(list(row)) for row in found]
+    return [_row_info(list(row)) for row in found]
 
 
-def _listed(values: list[object]) -> RowInfo:
-    """A row whatever became of it: what is damaged and can't be shown as it is, is shown as nothing."""
-    shown = [_shown(value, kind) for value, kind in zip(values, _KINDS, strict=True)]
-    return RowInfo(*shown)  # type: ignore[arg-type]  # the columns of _LISTED are the fields, in order
+def _row_info(values: list[object]) -> RowInfo:
+    """A row that may be damaged: a value that can't be shown becomes empty or 0."""
+    values_shown = [_readable(value, type_) for value, type_ in zip(values, _TYPES, strict=True)]
+    return RowInfo(*values_shown)  # type: ignore[arg-type]  # the columns of _COLUMNS are the fields, in order
 
 
-def _shown(value: object, kind: object) -> object:
-    if kind == State:
+def _readable(value: object, type_: object) -> object:
+    if type_ == State:
         return State(value) if value in set(State) else State.BURIED
-    if kind == tuple[str, ...]:
+    if type_ == tuple[str, ...]:
         return tuple(json.loads(str(value))) if rows.is_text_list(value) else ()
-    (is_a, *or_none) = get_args(kind) or (kind,)
+    (is_a, *or_none) = get_args(type_) or (type_,)
     if value is None and or_none:
         return None
     if is_a is str:

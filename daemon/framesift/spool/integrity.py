@@ -1,7 +1,7 @@
-"""Whether a file holds what was written: looked at whenever it is opened, and when something in it surprises.
+"""Whether a file contains what was written. Checked at each opening, once per hour, and after unexpected errors.
 
-Looked at are all tables but the pictures, which have a hash of their own: each index against its table, and values that
-are never written. What a single row of `datapoint` says is looked at when it is claimed.
+It checks all tables except the pictures, which have a hash: each index against its table, and values that are never
+written. The values of a row of `datapoint` are checked when it is claimed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import sqlite3
 
 from framesift.limits.clock_steps import FIRST_QUARANTINED_S, QUARANTINE_ACCOUNT
-from framesift.spool.database import Malformed
+from framesift.spool.disk_errors import Malformed
 from framesift.spool.records import FinalOutcome
 
-_IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # that of Python, with a day to spare at both ends
-# A date of the calendar, or one that the limits have set apart: see limits/steps.py.
+_IN_THE_CALENDAR = "BETWEEN -62135510400 AND 253402214400"  # the years of Python, less one day at both ends
+# A date of the calendar, or one that the limits have quarantined: see limits/clock_steps.py.
 _DATED = (
     f"({{0}} BETWEEN -62135510400 AND {FIRST_QUARANTINED_S}"
     f" OR EXISTS (SELECT 1 FROM carried AS apart WHERE apart.account = '{QUARANTINE_ACCOUNT}'"
     f" AND {{0}} BETWEEN apart.at_s - {FIRST_QUARANTINED_S} AND apart.at_s + {FIRST_QUARANTINED_S}))"
 )
 
-# Values that are never written, as SQL; no damage of a text can be told from what a person may have named something.
+# SQL conditions for values that are never written. Damaged text can't be found: names may contain anything.
 INVALID_VALUES = {
     "charge": f"typeof(id) <> 'text' OR typeof(account) <> 'text' OR typeof(batch) <> 'text'"
     f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT {_DATED.format('charge.at_s')}"
@@ -41,7 +41,7 @@ INVALID_VALUES = {
     "class_count": "typeof(class) <> 'text' OR typeof(number) <> 'integer' OR number < 0",
     "identity": "typeof(id) <> 'text' OR length(id) <> 32 OR id GLOB '*[^0-9a-f]*'",
 }
-# Rows that would wait for ever: without a credit, and without a request for one.
+# Rows that would wait forever: without quota and without a request for it.
 _FORGOTTEN = (
     "SELECT 1 FROM datapoint WHERE state <> 'buried' AND NOT EXISTS"
     " (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND (granted_by <> 'nobody'"
@@ -50,23 +50,23 @@ _FORGOTTEN = (
 
 
 def verify(connection: sqlite3.Connection) -> None:
-    """Raises Malformed, and whatever SQLite meets."""
+    """Raises Malformed if the file contains something that is never written, and other sqlite3.Error."""
     for table in ("datapoint", *INVALID_VALUES):
         problem = find_problem(connection, table)
         if problem is not None:
             raise Malformed(problem)
     if connection.execute("SELECT count(*) FROM identity").fetchone() != (1,):
-        raise Malformed("the file's own name is gone")
+        raise Malformed("the file has no id")
     if connection.execute(_FORGOTTEN).fetchone():
-        raise Malformed("a datapoint has neither a credit nor asks for one")
+        raise Malformed("a datapoint has no quota and no request for it")
 
 
 def find_problem(connection: sqlite3.Connection, table: str) -> str | None:
-    """What is wrong with a table and its indexes; None if nothing is. Raises sqlite3.Error."""
+    """The first problem of a table and its indexes; None if there is none. Raises sqlite3.Error."""
     problem = str(connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()[0])
     if problem != "ok":
         return problem
     wrong = INVALID_VALUES.get(table)
     if wrong is not None and connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
-        return f"{table} holds what was never written"
+        return f"{table} contains values that are never written"
     return None

@@ -1,4 +1,4 @@
-"""What is the same in every file of a format, and so tells of damage: most of the header, and the list of tables."""
+"""The parts that are equal in all files of a format, so that damage shows: most of the header, the list of tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from framesift.spool import schema
 
-# What is the same in the header of every spool, by its place. https://www.sqlite.org/fileformat2.html#the_database_header
+# The bytes that are equal in the header of every spool, by offset. https://www.sqlite.org/fileformat2.html#the_database_header
 CONSTANT_BYTES = {
     0: b"SQLite format 3\0",
-    20: bytes((0, 64, 32, 32)),  # no reserved bytes, and what SQLite itself never varies
+    20: bytes((0, 64, 32, 32)),  # no reserved bytes, and values that are constant in SQLite
     44: bytes((0, 0, 0, 4)),
     52: bytes(4),  # no auto-vacuum
     56: bytes((0, 0, 0, 1)),  # UTF-8
@@ -23,17 +23,17 @@ HEADER_BYTES = 100
 
 VERSION_AT = 60
 
-# One table or index: its type, its own name and its table's, the page of its root, and the statement that made it.
+# A table or index: its type, its name, its table's name, the number of its root page, and its SQL statement.
 TableEntry = tuple[bytes, bytes, bytes, int, bytes]
 
 
 def header_is_damaged(header: bytes) -> bool:
-    """Whether a file that is marked as a spool has a header that none was ever written with."""
+    """Whether a file with the mark of a spool has a header that no version writes."""
     if header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4] != schema.APPLICATION_ID.to_bytes(4, "big"):
         return False
     page_bytes = int.from_bytes(header[16:18], "big")
     is_size = page_bytes == 1 or (page_bytes >= 512 and page_bytes & (page_bytes - 1) == 0)
-    # A log on the side, or as it was before there was one.
+    # Write-ahead log, or the default journal before the log was switched on.
     is_journal = header[18:20] in (bytes((2, 2)), bytes((1, 1)))
     return not (is_size and is_journal) or any(
         header[at : at + len(same)] != same for at, same in CONSTANT_BYTES.items()
@@ -41,39 +41,41 @@ def header_is_damaged(header: bytes) -> bool:
 
 
 def read_table_list(connection: sqlite3.Connection) -> list[TableEntry]:
-    """All tables and indexes, in the order in which they were made. Raises sqlite3.Error."""
+    """All tables and indexes in the order of their creation. Raises sqlite3.Error."""
     connection.text_factory = bytes
     found = connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rowid")
-    return [(_bytes(kind), _bytes(name), _bytes(of), _page(root), _bytes(sql)) for kind, name, of, root, sql in found]
+    return [(_bytes(type_), _bytes(name), _bytes(of), _page(root), _bytes(sql)) for type_, name, of, root, sql in found]
 
 
 @lru_cache
 def expected_table_list(limits_tables: str) -> list[TableEntry]:
-    """As a new file has them."""
+    """The tables and indexes of a new file."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         schema.create(connection, limits_tables)
         return read_table_list(connection)
 
 
 def same_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
-    """Whether the tables are the same, wherever they lie."""
-    return [_said(made) for made in found] == [_said(made) for made in expected]
+    """Whether the tables are equal; their root pages may differ."""
+    return [_text_of(entry) for entry in found] == [_text_of(entry) for entry in expected]
 
 
 def has_all_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
-    return {made[1] for made in expected} <= {made[1] for made in found}
+    """Whether all expected tables and indexes exist, by name."""
+    return {entry[1] for entry in expected} <= {entry[1] for entry in found}
 
 
 def differs_by_one_bit(found: list[TableEntry], expected: list[TableEntry]) -> bool:
-    """Whether the two differ by a single bit. (A file that once was of an older format has its tables elsewhere, and
-    may describe them in other words.)
+    """Whether the two lists differ by a single bit.
+
+    (A file that was migrated has its tables on other pages and may have other statements.)
     """
     if len(found) != len(expected):
         return False
     texts = [
         (one, other)
         for f, e in zip(found, expected, strict=True)
-        for one, other in zip(_said(f), _said(e), strict=True)
+        for one, other in zip(_text_of(f), _text_of(e), strict=True)
     ]
     if any(len(one) != len(other) for one, other in texts):
         return False
@@ -83,12 +85,12 @@ def differs_by_one_bit(found: list[TableEntry], expected: list[TableEntry]) -> b
 
 
 def _bits_between(one: bytes, other: bytes) -> int:
-    """In how many bits two texts of one length differ."""
+    """The number of bits that differ between two texts of equal length."""
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
-def _said(made: TableEntry) -> tuple[bytes, bytes, bytes, bytes]:
-    return (*made[:3], made[4])
+def _text_of(entry: TableEntry) -> tuple[bytes, bytes, bytes, bytes]:
+    return (*entry[:3], entry[4])
 
 
 def _bytes(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Read-only connections: they see what is committed and never wait for the writer."""
+"""Read-only connections: they see committed data and never wait for the writer."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from framesift.spool.database import STORAGE_ERRORS, FailureKind, connect_read_only, failure_kind
+from framesift.spool.database import connect_read_only
+from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.records import SpoolUnavailable
 
 
 class ReadConnections:
-    """As many connections as threads read at the same time; a connection is used by one thread at a time."""
+    """A pool of connections, one for each thread that reads at the same time. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._free: list[sqlite3.Connection] = []
-        self._age = 0
+        self._generation = 0
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[sqlite3.Cursor]:
-        """A cursor for one look. Raises SpoolUnavailable where none can be had; errors of statements pass."""
+        """A cursor for one query. Raises SpoolUnavailable if the file can't be opened, and the errors of the query."""
         with self._lock:
-            age = self._age
+            generation = self._generation
             connection = self._free.pop() if self._free else None
         try:
             connection = connection or connect_read_only(self._path)
         except STORAGE_ERRORS as error:
             raise SpoolUnavailable(f"{self._path} can't be read: {error}") from None
-        kept = False
+        reusable = False
         try:
             yield connection.cursor()
             with self._lock:
-                kept = age == self._age
-                if kept:
+                reusable = generation == self._generation
+                if reusable:
                     self._free.append(connection)
-        except sqlite3.Error as error:  # the log and its index are opened with the first statement
+        except sqlite3.Error as error:  # SQLite opens the log and its index with the first statement
             if failure_kind(error) is FailureKind.READ_ONLY:
                 raise SpoolUnavailable(f"{self._path} can't be read: {error}") from None
             raise
         finally:
-            if not kept:  # after an error, too: a failed connection isn't used again
+            if not reusable:  # also after an error: a failed connection is not used again
                 connection.close()
 
     def reset(self) -> None:
-        """The file is another one now, or nobody reads any more: what is open is closed, at the latest after use."""
+        """Closes all connections, those in use after their query: the file was replaced, or the spool closes."""
         with self._lock:
-            self._age += 1
+            self._generation += 1
             free, self._free = self._free, []
         for connection in free:
             connection.close()

@@ -1,4 +1,4 @@
-"""The spool's words: what it takes in, what it hands out, and by which exit a datapoint leaves."""
+"""The spool's types: its errors, the records it accepts and returns, and the states and outcomes of a datapoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 from framesift.frame import RefusalReason
 
-# Told what happened and the fields that say it, for the log.
+# Called with the name of a log event and its fields.
 EventReporter = Callable[[str, dict[str, object]], None]
 
 
@@ -17,11 +17,11 @@ class SpoolFull(Exception):
 
 
 class SpoolBroken(Exception):
-    """The disk could not take it, or give it back."""
+    """The spool could not be written or read: the disk failed, or the data are damaged."""
 
 
 class SpoolUnavailable(SpoolBroken):
-    """Nothing of it can be read at this moment; nothing is known to be wrong with what lies there."""
+    """The spool can't be read at this moment. Its content may be intact; try again later."""
 
 
 class SpoolInUse(Exception):
@@ -29,15 +29,15 @@ class SpoolInUse(Exception):
 
 
 class SpoolTooNew(Exception):
-    """A newer version of the program wrote this spool; it was not touched."""
+    """A newer version of the program wrote this spool. The file was not changed."""
 
 
 class SpoolUnusable(Exception):
-    """This user may not read and write there, or what lies there is no spool."""
+    """This user may not read and write the file, or the file is no spool."""
 
 
 class State(str, Enum):
-    """Where a datapoint stands. See the drawing in the package's docstring."""
+    """The state of a datapoint in the spool. The package's docstring shows the transitions."""
 
     READY = "ready"
     SENDING = "sending"
@@ -49,21 +49,21 @@ class State(str, Enum):
 
 
 class FinalOutcome(str, Enum):
-    """How a datapoint left the spool."""
+    """The reason why a datapoint left the spool."""
 
     DELIVERED = "delivered"
-    DUPLICATE = "duplicate"  # somebody else's image was there already
-    BURIED = "buried"  # it lay on a damaged page and could not be saved
-    EVICTED = "evicted"  # it gave way to another when the spool was full
-    LIMIT = "limit"  # its late credit was refused
-    DROPPED = "dropped"  # by hand
+    DUPLICATE = "duplicate"  # the sink already had this image, from somebody else
+    BURIED = "buried"  # it was on a damaged page and could not be saved
+    EVICTED = "evicted"  # it made room for another one when the spool was full
+    LIMIT = "limit"  # its pending quota was refused
+    DROPPED = "dropped"  # by an operator
 
     def __str__(self) -> str:
         return self.value
 
 
 class WhenFull(str, Enum):
-    """Who gives way when the spool is full. No score counts as 0; of equal scores the oldest goes first."""
+    """What happens when the spool is full. No score counts as 0; of equal scores the oldest is evicted first."""
 
     EVICT_LOWEST = "evict_lowest"
     EVICT_OLDEST = "evict_oldest"
@@ -75,7 +75,7 @@ class WhenFull(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Committed: it is there after a power cut. strategy: whose credit it holds."""
+    """The datapoint is committed and survives a power cut. strategy: the one whose quota was charged."""
 
     id: str
     strategy: str
@@ -83,21 +83,21 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NotAccepted:
-    """Not accepted, because no strategy had a credit for it."""
+    """The datapoint was not stored, because no strategy had quota for it."""
 
     refusal: RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDatapoint:
-    """A datapoint as a worker claims it, without its JPEG.
+    """A datapoint that a worker has claimed for delivery, without its JPEG.
 
-    captured_at: Unix time of the capture. score: None where the strategy only matches. prediction: JSON in the wire
-    format, in the JPEG's pixels. size_bytes: the JPEG's. attempts: those that count towards burial, this one included.
-    tried: how often it may have reached the sink, this time included: 1 means that nobody there can know its id yet.
-    refusals: how often the sink refused it before.
-    image_id: the sink's own id, once the sink has registered the image and only the prediction is missing.
-    project: of the sink's several, None for its own.
+    captured_at_s: Unix time of the capture. score: None if the strategy gives no score. project: one of the sink's
+    projects, None for the sink's own. prediction: JSON in the wire format, coordinates in pixels of the JPEG.
+    width, height: pixels of the JPEG. size_bytes: size of the JPEG.
+    attempts: attempts that count towards burial, with this one. tried: how many attempts may have reached the sink,
+    with this one; 1 means that the sink can't know this id yet. refusals: how often the sink has refused it before.
+    image_id: the sink's id of the image, if the image is registered and only the prediction is missing.
     """
 
     id: str
@@ -123,8 +123,10 @@ class ClaimedDatapoint:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """wait_until_s: Unix time at which there may be more to claim (a sink's window opens, or a retry is due), None
-    where nothing waits for a time. Only meaningful when fewer items came than were asked for.
+    """The result of a claim.
+
+    wait_until_s: Unix time at which more may be claimed (a window of the sink's limits opens, or a retry is due); None
+    if nothing waits for a time. It has a meaning only if fewer items were returned than requested.
     """
 
     items: tuple[ClaimedDatapoint, ...]
@@ -133,11 +135,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
-    """How many datapoints are in each state, and the space in bytes.
+    """How many datapoints are in each state, and how much space they use.
 
-    waiting: those of ready and registered that wait for a date. uncredited: those of ready that wait for a credit.
-    live_bytes: pages in use; wal_bytes: the write-ahead
-    log. max_bytes: what these two stay under.
+    waiting_for_retry: those of ready and registered whose retry time has not come. pending_quota: those of ready that
+    wait for quota. live_bytes: pages in use. wal_bytes: size of the write-ahead log. max_bytes: the limit for the sum
+    of these two.
     """
 
     ready: int
@@ -153,7 +155,11 @@ class SpoolCounts:
 
 @dataclass(frozen=True, slots=True)
 class RowInfo:
-    """A row for people who look into the spool."""
+    """A row of the spool for an operator. `framesift spool` prints the fields under these names.
+
+    captured_at, accepted_at, next_at: Unix times; next_at: the next retry, None if it waits for none. why: why it is
+    buried or waits.
+    """
 
     id: str
     state: State
@@ -178,7 +184,7 @@ class RowInfo:
 
 @dataclass(frozen=True, slots=True)
 class SpoolHealth:
-    """problem: why the spool can't do all that it should, None when it can. fatal: it won't recover by itself."""
+    """problem: what the spool can't do at this moment, None if all is well. fatal: it will not recover by itself."""
 
     problem: str | None
     fatal: bool = False

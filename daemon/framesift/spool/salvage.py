@@ -1,12 +1,12 @@
-"""A damaged file: what can still be read of it is written to a new one, and the old one is moved aside and kept.
+"""Salvage of a damaged file: everything readable is copied to a new file; the old one is moved aside and kept.
 
-The new file takes the old one's place only when it is complete, so a program that is killed meanwhile begins again:
+The new file replaces the old one only after it is complete. If the program is killed meanwhile, it starts again:
 
     spool.db.salvage    being written; worthless after a crash
-    spool.db.salvaged   complete; from here on only names change
+    spool.db.salvaged   complete; from here on, only names change
 
-Rows that lie on damaged pages are lost (counted as buried, and still in the file that was moved aside); a row whose
-picture is damaged is buried. If not every charge could be read, the windows that are open count as spent.
+Rows on damaged pages are lost (counted as buried, and still in the file that was moved aside). A row whose picture is
+damaged is buried. If some charges can't be read, the open windows count as used up.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 
 from framesift.atomic_files import synced_folder
 from framesift.clock.moment import Moment
-from framesift.limits import batch_size as batches
+from framesift.limits import batch_size
 from framesift.limits.local import LocalLimits
-from framesift.spool import database as file
-from framesift.spool import integrity as soundness
-from framesift.spool import rows
+from framesift.spool import database, integrity, rows
 from framesift.spool.damaged_file import DamagedFile, Row
+from framesift.spool.disk_errors import FailureKind, failure_kind
+from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.records import EventReporter
 
 _BATCH_ROWS = 50
-# The small tables, each with the order of its own tree.
-_OF_LIMITS = {
-    "carried": ("rowid",),  # first: it tells which dates of the others are set apart
+# The small tables, each with the sort order of its B-tree.
+_LIMITS_TABLES = {
+    "carried": ("rowid",),  # first: it defines which dates of the other tables are quarantined
     "charge": ("id",),
     "late": ("id",),
     "send": ("seq",),
@@ -37,7 +37,7 @@ _OF_LIMITS = {
     "batch_there": ("batch",),
     "seen": ("one",),
 }
-_TABLES = {**_OF_LIMITS, "tally": ("exit",), "class_count": ("class",)}
+_TABLES = {**_LIMITS_TABLES, "tally": ("exit",), "class_count": ("class",)}
 _WITHOUT_REQUEST = (
     "SELECT seq FROM datapoint JOIN charge USING (id) WHERE granted_by = 'nobody' AND state <> 'buried'"
     " AND NOT EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id)"
@@ -46,8 +46,10 @@ _WITHOUT_REQUEST = (
 
 @dataclass(frozen=True, slots=True)
 class SalvageResult:
-    """rows: datapoints that were saved, buried: of these, those that can't be delivered. lost: those that can't be
-    read, as far as is_exact. charges_known: whether every charge could be read.
+    """What a salvage has copied.
+
+    rows: datapoints in the new file. buried: those of them that can't be delivered. lost: datapoints that can't be
+    read; the smallest possible number unless is_exact. charges_known: whether all charges could be read.
     """
 
     rows: int
@@ -58,8 +60,8 @@ class SalvageResult:
 
 
 def finish_interrupted(path: Path) -> None:
-    """If the program was killed just before the last change of names: makes it."""
-    complete = file.sibling_path(path, ".salvaged")
+    """Completes a salvage that was killed just before its last rename. Raises OSError."""
+    complete = database.sibling_path(path, ".salvaged")
     if complete.exists() and not path.exists():
         complete.rename(path)
 
@@ -67,16 +69,16 @@ def finish_interrupted(path: Path) -> None:
 def salvage(
     path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: EventReporter
 ) -> None:
-    """Replaces the damaged file. Raises sqlite3.Error, OSError."""
-    draft, complete = file.sibling_path(path, ".salvage"), file.sibling_path(path, ".salvaged")
+    """Replaces the damaged file by a new one with its readable content. Raises sqlite3.Error, OSError."""
+    draft, complete = database.sibling_path(path, ".salvage"), database.sibling_path(path, ".salvaged")
     for stale in (draft, complete):
-        file.remove_database(stale)
-    with contextlib.closing(file.connect(draft, max_bytes)) as new, contextlib.closing(DamagedFile(path)) as old:
+        database.remove_database(stale)
+    with contextlib.closing(database.connect(draft, max_bytes)) as new, contextlib.closing(DamagedFile(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with synced_folder(path.parent):
         draft.rename(complete)
-        aside = file.move_aside(path, now.wall_s)
+        aside = database.move_aside(path, now.wall_s)
         complete.rename(path)
     report(
         "spool_moved_aside",
@@ -85,7 +87,7 @@ def salvage(
             "saved": saved.rows,
             "buried": saved.buried,
             "lost": saved.lost if saved.is_exact else f"at least {saved.lost}",
-            "open_windows": "as charged" if saved.charges_known else "count as spent",
+            "open_windows": "as charged" if saved.charges_known else "count as used up",
         },
     )
 
@@ -98,17 +100,17 @@ def _copy(
     for table, order in _TABLES.items():
         for small in old.read_table(table, order):
             _insert(cursor, table, small)
-        cursor.execute(f"DELETE FROM {table} WHERE {soundness.INVALID_VALUES[table]}")
-    # One that disagrees with its own indexes may have told either of two stories.
-    charges_known = all(old.is_intact(table) for table in _OF_LIMITS)
+        cursor.execute(f"DELETE FROM {table} WHERE {integrity.INVALID_VALUES[table]}")
+    # A table that differs from its indexes may have lost or changed rows without an error.
+    charges_known = all(old.is_intact(table) for table in _LIMITS_TABLES)
     if not charges_known:
         limits.exhaust_open_windows(cursor, now)
     saved = _Rows(old, cursor, folder, min_free_bytes)
     saved.copy()
-    # Who waits for a credit, and has lost the request for it, would wait for ever.
+    # A row that waits for quota, but whose request is lost, would wait forever.
     for (seq,) in cursor.execute(_WITHOUT_REQUEST).fetchall():
-        saved.bury(seq, "it waited for a credit, and its request lay on a damaged page")
-    # Every row but a buried one holds a credit or waits for one, whose record may lie on a page that is gone.
+        saved.bury(seq, "it waits for quota, and its request was on a damaged page")
+    # Each row that is not buried has quota or waits for it; the record of this may be on a damaged page.
     cursor.execute(
         "INSERT INTO charge (id, account, batch, at_s, granted_by, project)"
         " SELECT id, account, batch_key, captured_at_s,"
@@ -118,18 +120,16 @@ def _copy(
     )
     cursor.execute("DELETE FROM late WHERE NOT EXISTS (SELECT 1 FROM datapoint WHERE datapoint.id = late.id)")
     if not charges_known:
-        batches.refresh_left_spool_counts(cursor)
+        batch_size.refresh_left_spool_counts(cursor)
     rows.count_lost(cursor, saved.lost)
-    # Numbers must go on where the old file's ended: a row's place in the queue is its number.
+    # Row numbers must continue after those of the old file, because they are the order in the queue.
     cursor.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'datapoint'", (old.last_seq(),))
     cursor.execute("COMMIT")
     return SalvageResult(len(saved.saved), saved.buried, saved.lost, old.all_rows_known, charges_known)
 
 
 class _Rows:
-    """Copies the datapoints, in the transactions of `cursor`. lost: how many there must have been that could not be
-    copied.
-    """
+    """Copies the datapoints in transactions of `cursor`. lost: the number that existed but could not be copied."""
 
     def __init__(self, old: DamagedFile, cursor: sqlite3.Cursor, folder: Path, min_free_bytes: int) -> None:
         self._old = old
@@ -137,7 +137,7 @@ class _Rows:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
         self._columns = [str(column[1]) for column in cursor.execute("PRAGMA table_info(datapoint)").fetchall()]
-        self._without: set[int] = set()  # a picture
+        self._no_picture: set[int] = set()
         self.saved: set[int] = set()
         self.buried = self.lost = 0
 
@@ -146,32 +146,32 @@ class _Rows:
         old.read_names()
         self._seq_of = {id: seq for seq, id in old.id_by_seq.items()}
         for row in old.read_table("datapoint NOT INDEXED", ("seq",)):
-            self._take(row)
+            self._copy_row(row)
         for seq in sorted(old.name_counts.keys() - self.saved):
             found = old.read_row("datapoint", seq)
             if found is not None:
-                self._take(found)
-        # A picture that no search finds may be there all the same.
-        for image in old.read_unindexed("image", self._without):
+                self._copy_row(found)
+        # A picture that no search finds may exist all the same.
+        for image in old.read_unindexed("image", self._no_picture):
             if _insert(self._cursor, "image", image):
-                self._without.discard(image[0])
-        for seq in sorted(self._without):
-            self.bury(seq, "its picture lay on a damaged page")
-        # What only one tree names may never have been there.
+                self._no_picture.discard(image[0])
+        for seq in sorted(self._no_picture):
+            self.bury(seq, "its picture was on a damaged page")
+        # A row that is in one tree only may never have existed.
         self.lost = sum(number > 1 and seq not in self.saved for seq, number in old.name_counts.items())
 
     def bury(self, seq: int, why: str) -> None:
         rows.bury(self._cursor, seq, why)
         self.buried += 1
 
-    def _take(self, row: Row) -> None:
+    def _copy_row(self, row: Row) -> None:
         old = self._old
         if len(row) != len(self._columns):
-            return  # of an older format
+            return  # a row of an older format
         values = dict(zip(self._columns, row, strict=True))
         seq, id = values["seq"], values["id"]
         if seq not in old.name_counts and old.all_names_read:
-            seq = values["seq"] = self._seq_of.get(id)  # its number is damaged, or there was no such row
+            seq = values["seq"] = self._seq_of.get(id)  # its number is damaged, or the row never existed
         if not isinstance(seq, int) or seq in self.saved:
             return
         other = old.id_by_seq.get(seq, id)
@@ -182,7 +182,7 @@ class _Rows:
         if len(self.saved) % _BATCH_ROWS == 0:
             self._cursor.execute("COMMIT")
             self._cursor.execute("BEGIN IMMEDIATE")
-        if file.free_bytes(self._folder) <= self._min_free_bytes + 4 * size_bytes:
+        if free_bytes(self._folder) <= self._min_free_bytes + 4 * size_bytes:
             return
         if rows.damaged_column(values) is not None or not _insert(self._cursor, "datapoint", tuple(values.values())):
             if not _insert(self._cursor, "datapoint", tuple(rows.as_buried(values).values())):
@@ -190,7 +190,7 @@ class _Rows:
             self.buried += values["state"] != "buried"
         self.saved.add(seq)
         if image is None or not _insert(self._cursor, "image", image):
-            self._without.add(seq)
+            self._no_picture.add(seq)
 
     def _is_charged(self, id: object) -> bool:
         return self._cursor.execute("SELECT 1 FROM charge WHERE id = ?", (id,)).fetchone() is not None
@@ -200,9 +200,9 @@ def _insert(cursor: sqlite3.Cursor, table: str, row: Row) -> bool:
     try:
         cursor.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError):
-        return False  # what was read isn't what was ever written
+        return False  # a value that is never written
     except sqlite3.OperationalError as error:
-        if file.failure_kind(error) is not file.FailureKind.BUG:
+        if failure_kind(error) is not FailureKind.BUG:
             raise
-        return False  # a table of another shape
+        return False  # a table with other columns
     return True

@@ -1,4 +1,4 @@
-"""The tables of a spool file, and how older files become this version's."""
+"""The tables of a spool file, and the migration of older files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sqlite3
 
 VERSION = 2
-# Marks the file as a spool, so that a path that points at somebody else's database is noticed before it is harmed.
+# Marks the file as a spool. Another program's database at the same path is recognized before it is changed.
 APPLICATION_ID = 0x46534654
 
 _TABLES = """
@@ -86,7 +86,7 @@ _CHANGED_SINCE_1 = ("datapoint", "charge")
 
 
 def create(connection: sqlite3.Connection, limits_tables: str) -> None:
-    """Makes the tables in an empty file, in one transaction."""
+    """Creates the tables in an empty file, in one transaction. limits_tables: SQL of the tables of the limits."""
     connection.executescript(
         f"BEGIN IMMEDIATE; {_TABLES} {limits_tables} PRAGMA application_id = {APPLICATION_ID};"
         f" PRAGMA user_version = {VERSION}; COMMIT;"
@@ -94,9 +94,7 @@ def create(connection: sqlite3.Connection, limits_tables: str) -> None:
 
 
 def migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
-    """Makes a file of format 1 one of this format, in one transaction: all of it, or nothing. Pictures stay where they
-    are.
-    """
+    """Migrates a file of format 1 to this format in one transaction. Pictures are not copied. Raises sqlite3.Error."""
     names = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
     indexes = [name for table in _CHANGED_SINCE_1 for (name,) in connection.execute(names, (table,))]
     aside = [

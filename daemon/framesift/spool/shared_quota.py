@@ -1,7 +1,6 @@
-"""Credits of a spool whose limits are shared: what its ledger must be told of them, and what becomes of those that
-wait.
+"""Quota of a spool whose limits are shared: what must be reported to the ledger, and what happens to pending quota.
 
-A datapoint that waits for its credit is `ready`, as any other, but no worker claims it.
+A datapoint that waits for quota is `ready` like any other, but no worker claims it.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from typing import Any
 
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
-from framesift.limits import Quota, QuotaAnswer, QuotaGranted, QuotaPending
-from framesift.limits import batch_size as batches
+from framesift.limits import Quota, QuotaAnswer, QuotaGranted, QuotaPending, batch_size
 from framesift.limits.local import LocalLimits
-from framesift.limits.shared import pending as late
+from framesift.limits.shared import pending
 from framesift.limits.shared.pending import UnreportedCharge
 from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
 from framesift.spool import rows
@@ -28,41 +26,43 @@ from framesift.spool.space import Transaction, remove_row
 
 @dataclass(frozen=True, slots=True)
 class PendingDecision:
-    """What the ledger said of one that waited: granted, or refused for good (None)."""
+    """The ledger's answer to a pending request. granted: None if it was refused for good."""
 
     request: ChargeRequest
     granted: QuotaGranted | None
 
 
 class SharedQuota:
-    """look, write: how the spool is read, and written in one transaction. All methods raise SpoolBroken; those that
-    write, SpoolFull too.
+    """The charges in the spool, as the ledger of shared limits needs them.
+
+    read, write: run a query, or work in one transaction. All methods raise SpoolBroken; those that write may also raise
+    SpoolFull. Any thread may call them while the spool is open.
     """
 
     def __init__(
         self,
-        look: Callable[[Callable[[sqlite3.Cursor], Any]], Any],
+        read: Callable[[Callable[[sqlite3.Cursor], Any]], Any],
         write: Callable[..., Any],
         limits: LocalLimits,
     ) -> None:
-        self._look = look
-        # Whoever asks comes again: nothing needs to wait for a disk that takes nothing now.
-        self._write = partial(write, refusable=True)
+        self._read = read
+        # Callers repeat their calls: nothing needs to wait for a failing disk.
+        self._write = partial(write, can_fail=True)
         self._limits = limits
 
     def device_id(self) -> str:
-        """What this spool is called in a ledger: the file's own name for itself, which no other has."""
-        return str(self._look(lambda cursor: cursor.execute("SELECT id FROM identity").fetchone())[0])
+        """The unique id of this spool's file. The ledger knows the device under it."""
+        return str(self._read(lambda cursor: cursor.execute("SELECT id FROM identity").fetchone())[0])
 
     def projects(self) -> tuple[str, ...]:
-        """Those whose credits are in the spool."""
-        found = self._look(lambda cursor: cursor.execute("SELECT DISTINCT project FROM charge").fetchall())
+        """Projects with charges in the spool."""
+        found = self._read(lambda cursor: cursor.execute("SELECT DISTINCT project FROM charge").fetchall())
         return tuple(str(project) for (project,) in found)
 
     def known_ids(self, ids: Iterable[str]) -> frozenset[str]:
-        """Those of the ids that hold a credit here, or wait for one."""
+        """Those of the ids that have quota in this spool or wait for it."""
         wanted = json.dumps(list(ids))
-        found = self._look(
+        found = self._read(
             lambda cursor: cursor.execute(
                 "SELECT id FROM charge WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
             ).fetchall()
@@ -70,64 +70,66 @@ class SharedQuota:
         return frozenset(str(id) for (id,) in found)
 
     def unreported(self, project: str, generation: str, since_s: float, most: int) -> list[UnreportedCharge]:
-        """See late.untold."""
-        found: list[UnreportedCharge] = self._look(
-            lambda cursor: late.unreported_charges(cursor, project, generation, since_s, most)
+        """At most `most` charges that this generation of the ledger doesn't know: see `pending.unreported_charges`."""
+        found: list[UnreportedCharge] = self._read(
+            lambda cursor: pending.unreported_charges(cursor, project, generation, since_s, most)
         )
         return found
 
-    def mark_reported(self, held: Sequence[DeviceCharge], generation: str) -> None:
-        """This generation of the ledger's memory knows of these."""
-        self._write(lambda cursor, _: late.mark_reported(cursor, held, generation))
+    def mark_reported(self, charges: Sequence[DeviceCharge], generation: str) -> None:
+        """Records that this generation of the ledger knows these charges."""
+        self._write(lambda cursor, _: pending.mark_reported(cursor, charges, generation))
 
     def prune(self, before_s: float) -> None:
-        """See LocalLimits.prune_shared."""
+        """Deletes charges of shared limits that are older than `before_s`: see `LocalLimits.prune_shared`."""
         old = "SELECT 1 FROM charge WHERE shared_at_s < ? AND NOT EXISTS"
         old += " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id) LIMIT 1"
-        if self._look(lambda cursor: cursor.execute(old, (before_s,)).fetchone()):
+        if self._read(lambda cursor: cursor.execute(old, (before_s,)).fetchone()):
             self._write(lambda cursor, _: self._limits.prune_shared(cursor, before_s))
 
     def pending(self, project: str, most: int) -> list[ChargeRequest]:
-        """Those that wait for a credit, the most valuable first. What can't be read is buried."""
+        """Datapoints that wait for quota, the highest score first. Those that can't be read are buried."""
         found: list[ChargeRequest]
         unreadable: list[str]
-        found, unreadable = self._look(lambda cursor: late.list_pending(cursor, project, most))
+        found, unreadable = self._read(lambda cursor: pending.list_pending(cursor, project, most))
         if not unreadable:
             return found
         self._write(lambda cursor, transaction: _bury(cursor, transaction, unreadable))
-        found, _ = self._look(lambda cursor: late.list_pending(cursor, project, most))
+        found, _ = self._read(lambda cursor: pending.list_pending(cursor, project, most))
         return found
 
-    def apply_decisions(self, settled: Sequence[PendingDecision]) -> int:
-        """What was granted may leave; what was refused leaves by the exit `limit`. Says how many had left already: they
-        need no credit any more.
+    def apply_decisions(self, decisions: Sequence[PendingDecision]) -> int:
+        """Records granted quota, and removes refused datapoints with the outcome `limit`.
+
+        Returns how many datapoints had left the spool already: they need no quota any more.
         """
 
         def work(cursor: sqlite3.Cursor, _: Transaction) -> int:
-            return sum(not _settle(cursor, one) for one in settled)
+            return sum(not _apply(cursor, one) for one in decisions)
 
         return int(self._write(work, after=lambda _: self._limits.clear_cache()))
 
     def grant_pending_locally(self) -> int:
-        """Nobody shares the limits any more: what waits for a credit has one. Says how many did."""
+        """Grants all pending quota, because the limits are no longer shared. Returns how many were pending."""
         shared = "SELECT 1 FROM late UNION ALL SELECT 1 FROM charge WHERE shared_at_s IS NOT NULL LIMIT 1"
-        if not self._look(lambda cursor: cursor.execute(shared).fetchone()):
+        if not self._read(lambda cursor: cursor.execute(shared).fetchone()):
             return 0
-        return int(self._write(lambda cursor, _: late.grant_all_locally(cursor)))
+        return int(self._write(lambda cursor, _: pending.grant_all_locally(cursor)))
 
     def charged_batches(self, project: str) -> tuple[str, ...]:
-        """Keys of the batches to which any credit is charged that is still known."""
-        found = self._look(
+        """Keys of the batches with charges in the spool."""
+        found = self._read(
             lambda cursor: cursor.execute("SELECT DISTINCT batch FROM charge WHERE project = ?", (project,)).fetchall()
         )
         return tuple(str(batch) for (batch,) in found)
 
     def batch_counts(self, batch: str) -> tuple[int, int]:
-        """How many credits were charged to the batch (by its key), and how many of those datapoints are no longer on
-        their way.
+        """(charged, left_spool) of a batch, by its key.
+
+        charged: datapoints charged to it. left_spool: those of them that have left the spool or are registered.
         """
-        found: tuple[int, int] = self._look(
-            lambda cursor: (batches.charged_count(cursor, batch), batches.left_spool_count(cursor, batch))
+        found: tuple[int, int] = self._read(
+            lambda cursor: (batch_size.charged_count(cursor, batch), batch_size.left_spool_count(cursor, batch))
         )
         return found
 
@@ -141,9 +143,9 @@ def charge(
     grant: QuotaGranted | QuotaPending | None,
     now: Moment,
 ) -> QuotaAnswer:
-    """Writes down which credit the datapoint holds, or that it waits for one.
+    """Records the quota that the datapoint uses, or that it waits for quota.
 
-    grant: what the ledger said; None where the device keeps the count, which then decides here.
+    grant: the ledger's answer; None if this device counts alone: then it is decided here.
     """
     if grant is None:
         return limits.charge(cursor, datapoint.id, quotas, datapoint.captured, now)
@@ -151,38 +153,40 @@ def charge(
         quota = next(quota for quota in quotas if quota.strategy == grant.strategy)
         limits.record_charge(cursor, datapoint.id, quota, datapoint.captured, now, "shared", grant.shared)
         return grant
-    decided = limits.charge(cursor, datapoint.id, grant.local_quotas, datapoint.captured, now, late.GRANTED_BY_NOBODY)
+    decided = limits.charge(
+        cursor, datapoint.id, grant.local_quotas, datapoint.captured, now, pending.GRANTED_BY_NOBODY
+    )
     if isinstance(decided, QuotaGranted):
         written = json.dumps({c.strategy: [c.score, c.tags] for c in reversed(candidates)})
-        late.insert_pending(cursor, datapoint.id, quotas, datapoint.captured, written)
+        pending.insert_pending(cursor, datapoint.id, quotas, datapoint.captured, written)
     return decided
 
 
 def _bury(cursor: sqlite3.Cursor, transaction: Transaction, ids: Sequence[str]) -> None:
-    why = "it waits for a credit, and what it asked for can't be read"
+    why = "it waits for quota, and its request can't be read"
     for id in ids:
-        late.delete_pending(cursor, id)
+        pending.delete_pending(cursor, id)
         row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
         if row is not None:
             rows.bury(cursor, row[0], why)
             transaction.events.append(("spool_damaged", {"id": id, "why": why}))
 
 
-def _settle(cursor: sqlite3.Cursor, settled: PendingDecision) -> bool:
-    """Whether it was still there."""
-    id, granted = settled.request.id, settled.granted
-    candidates = late.pending_candidates(cursor, id)
+def _apply(cursor: sqlite3.Cursor, decision: PendingDecision) -> bool:
+    """Returns whether the datapoint was still in the spool."""
+    id, granted = decision.request.id, decision.granted
+    candidates = pending.pending_candidates(cursor, id)
     row = cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone()
     if candidates is None or row is None:
-        return False  # it was evicted, or dropped by hand
+        return False  # it was evicted, or dropped by an operator
     if granted is None or granted.shared is None:
         remove_row(cursor, row[0], FinalOutcome.LIMIT)
         return True
-    quota = next(quota for quota in settled.request.quotas if quota.strategy == granted.strategy)
+    quota = next(quota for quota in decision.request.quotas if quota.strategy == granted.strategy)
     score, tags = json.loads(candidates)[granted.strategy]
     cursor.execute(
         "UPDATE datapoint SET strategy = ?, score = ?, rank = ?, tags = ?, account = ? WHERE seq = ?",
         (granted.strategy, score, rows.rank(score), json.dumps(tags), quota.account, row[0]),
     )
-    late.grant_pending(cursor, id, quota, granted.shared)
+    pending.grant_pending(cursor, id, quota, granted.shared)
     return True

@@ -1,7 +1,7 @@
-"""Room in the spool: what it may take of the disk, and who gives way when it has taken it.
+"""Space in the spool: how much of the disk it may use, and which rows are evicted when it is full.
 
-Live pages and the write-ahead log stay under `max_bytes`, and nothing is written that would leave less than
-`min_free_bytes` on the disk. Pages of deleted rows are used again, so a spool that evicts doesn't grow.
+Live pages and the write-ahead log stay under `max_bytes`, and no write leaves less than `min_free_bytes` free on the
+disk. Pages of deleted rows are used again, so a spool that evicts does not grow.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from framesift.limits.shared import pending as late
-from framesift.spool.database import free_bytes, is_damage, sibling_path
+from framesift.limits.shared import pending
+from framesift.spool.database import sibling_path
+from framesift.spool.disk_errors import is_damage
+from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
-_ROW_PAGES = 12  # what a row costs beside its picture: leaves of the tables and indexes that it touches
-_VICTIM_PAGES = 8  # the same, for a row that goes; the pages of its picture are only given back
+_ROW_PAGES = 12  # pages for a row beside its picture: leaves of the tables and indexes that it changes
+_VICTIM_PAGES = 8  # the same for an evicted row; the pages of its picture are only marked as free
 _VICTIMS = {
     WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM datapoint INDEXED BY datapoint_to_evict"
     " WHERE state = ? ORDER BY rank, seq LIMIT 1",
@@ -25,9 +27,10 @@ _VICTIMS = {
 
 @dataclass(frozen=True, slots=True)
 class SpaceBudget:
-    """What a transaction may use, measured before it begins.
+    """The space that a transaction may use, measured before it begins.
 
-    wal_used_bytes: the part of the log that the next transaction can't write over.
+    free_bytes: free on the disk. file_bytes: size of the database file. wal_bytes: size of the write-ahead log.
+    wal_used_bytes: the part of it that the next transaction can't overwrite. page_bytes: size of a page.
     """
 
     max_bytes: int
@@ -42,7 +45,7 @@ class SpaceBudget:
 def measure(
     connection: sqlite3.Connection, path: Path, needed_bytes: int, *, max_bytes: int, min_free_bytes: int
 ) -> SpaceBudget:
-    """Looks at the disk; where it is tight the log is emptied first, so that it can be written over."""
+    """Measures the space for a transaction that adds `needed_bytes`. If it is short, empties the log first."""
     page_bytes = _pragma(connection, "page_size")
     wal = sibling_path(path, "-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
@@ -58,16 +61,20 @@ def measure(
 
 
 def live_pages(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
+    """Pages in use: all pages without the free ones."""
     return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
 
 
 def pages_needed(size_bytes: int, page_bytes: int) -> int:
-    """Pages that a row with so many bytes beside it takes, at most."""
+    """The most pages that a row with a picture and prediction of `size_bytes` needs."""
     return size_bytes // (page_bytes - 4) + 1 + _ROW_PAGES
 
 
 class Transaction:
-    """Hands out room to the rows of one transaction."""
+    """Space and log events of one transaction.
+
+    evicted: rows evicted so far. events: log events that are reported after the commit.
+    """
 
     def __init__(self, space: SpaceBudget) -> None:
         self._space = space
@@ -75,27 +82,26 @@ class Transaction:
         self._victims = 0
         self._structure_pages: int | None = None
         self.evicted = 0
-        # What to tell the log once it is committed.
         self.events: list[tuple[str, dict[str, object]]] = []
 
     def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
-        """Room for a row of `size_bytes` and value `rank`. Raises SpoolFull (the caller then rolls back)."""
+        """Evicts rows until a row of `size_bytes` and `rank` fits. Raises SpoolFull (the caller then rolls back)."""
         need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
             raise SpoolFull(f"{size_bytes} bytes don't fit: {self._why(cursor)}")
-        gone = 0
+        evicted = 0
         while not self._fits(cursor, need):
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
             if victim is None:
                 raise SpoolFull(self._why(cursor))
             remove_row(cursor, victim, FinalOutcome.EVICTED)
-            gone += 1
+            evicted += 1
             self._victims += 1
         self._written_pages += need
-        self.evicted += gone
+        self.evicted += evicted
 
     def _could_fit(self, need: int) -> bool:
-        """Whether it would fit if everything else were gone: otherwise nobody is evicted for it."""
+        """Whether it would fit into an empty spool: otherwise no row is evicted for it."""
         space = self._space
         return 2 * need * space.page_bytes <= space.max_bytes and self._disk_allows(
             0, self._space.wal_used_bytes + self._log_bytes(self._written_pages + need)
@@ -117,9 +123,9 @@ class Transaction:
         return taken_bytes == 0 or space.free_bytes - taken_bytes >= space.min_free_bytes
 
     def _wal_after(self, cursor: sqlite3.Cursor, need: int) -> int:
-        """The log's size once this row and all before it are committed, at most."""
+        """The largest size of the log after this row and all before it are committed."""
         pages = self._victims * _VICTIM_PAGES
-        if self._victims > 8:  # many small ones lie on the same pages: no more are written than there are
+        if self._victims > 8:  # many small rows share pages: not more pages are written than exist
             if self._structure_pages is None:
                 pictures = cursor.execute("SELECT coalesce(sum(size_bytes), 0) FROM datapoint").fetchone()[0]
                 self._structure_pages = live_pages(cursor) - int(pictures) // self._space.page_bytes
@@ -138,30 +144,33 @@ class Transaction:
         )
 
 
-def remove_row(cursor: sqlite3.Cursor, seq: int, exit: FinalOutcome) -> None:
-    """Deletes a row and its picture, and counts the exit, in the caller's transaction."""
+def remove_row(cursor: sqlite3.Cursor, seq: int, outcome: FinalOutcome) -> None:
+    """Deletes a row with its picture and pending quota, and counts the outcome, in the caller's transaction."""
     try:
         cursor.execute("DELETE FROM image WHERE seq = ?", (seq,))
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
-            raise  # a damaged picture stays behind without a row: the space is lost, not the file
+            raise  # a damaged picture stays without a row: only its space is lost
     row = cursor.execute("SELECT id FROM datapoint WHERE seq = ?", (seq,)).fetchone()
     if row is not None:
-        late.delete_pending(cursor, row[0])
+        pending.delete_pending(cursor, row[0])
     cursor.execute("DELETE FROM datapoint WHERE seq = ?", (seq,))
-    count_outcome(cursor, exit, 1)
+    count_outcome(cursor, outcome, 1)
 
 
-def count_outcome(cursor: sqlite3.Cursor, exit: FinalOutcome, number: int) -> None:
+def count_outcome(cursor: sqlite3.Cursor, outcome: FinalOutcome, number: int) -> None:
+    """Adds to the number of rows that left with this outcome."""
     cursor.execute(
         "INSERT INTO tally (exit, number) VALUES (?1, ?2) ON CONFLICT (exit) DO UPDATE SET number = number + ?2",
-        (exit.value, number),
+        (outcome.value, number),
     )
 
 
 def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | None:
-    """Buried rows first: nobody delivers them by itself. Then those that wait, and at last those of which only the
-    prediction is missing. Never one that is being sent, nor, for the value's sake, one that is worth more.
+    """The row to evict (seq), None if there is none.
+
+    Buried rows first, because they wait for an operator; then `ready` ones, at last those of which only the prediction
+    is missing. Never a row that is being sent, and with EVICT_LOWEST none with a higher rank than the new one.
     """
     for state in ("buried", "ready", "registered"):
         row = cursor.execute(_VICTIMS[when_full], (rank, state)).fetchone()

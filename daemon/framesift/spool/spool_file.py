@@ -1,4 +1,4 @@
-"""How the spool's file is opened: at the start, and again after the disk or the file failed."""
+"""SpoolFile: opens the spool's file at the start and after a failure, repairs or replaces it, and maintains it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from pathlib import Path
 
 from framesift.clock.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import database as file
-from framesift.spool import integrity as soundness
-from framesift.spool import repair as mending
-from framesift.spool import rows, salvage, schema, space
-from framesift.spool import wal as log
-from framesift.spool.database import DiskReserve, FailureKind, failure_kind
+from framesift.spool import database, integrity, repair, rows, salvage, schema, space, wal
+from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
+from framesift.spool.disk_reserve import DiskReserve
 from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import EventReporter, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 
@@ -26,8 +23,10 @@ VERIFY_EVERY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class SpoolBounds:
-    """max_bytes: what live pages and the log stay under. min_free_bytes: what stays free on the disk. max_attempts:
-    after so many a datapoint is buried.
+    """The limits of a spool.
+
+    max_bytes: for live pages and write-ahead log. min_free_bytes: stays free on the disk. max_attempts: then a
+    datapoint is buried.
     """
 
     max_bytes: int
@@ -39,8 +38,9 @@ class SpoolBounds:
 class SpoolFile:
     """The file of one spool, and the lock on it.
 
-    held: ids that workers of this process hold; whatever else is `sending` belongs to nobody. Only the writer's thread
-    touches it.
+    sending_ids: ids that workers of this process have claimed; any other row in state `sending` is from an earlier
+    process. stop: set to end the wait for the lock. After `lock` and `first_connection`, only the writer's thread uses
+    this object.
     """
 
     path: Path
@@ -54,14 +54,15 @@ class SpoolFile:
 
     def __post_init__(self) -> None:
         self.reserve = DiskReserve(self.path)
-        self._dealt_with = False  # the damage that the writer has met
+        self._repair_tried = False  # for the damage that the writer has found
         self._lock: int | None = None
         self._pruned_s = self._verified_s = self.clock.monotonic()
 
     def lock(self) -> None:
+        """Locks the spool for this process. Raises SpoolInUse, SpoolUnusable, SpoolBroken."""
         for _ in range(2):
             try:
-                self._lock = file.acquire_lock(self.path, self.clock, self.stop)
+                self._lock = database.acquire_lock(self.path, self.clock, self.stop)
                 return
             except OSError as error:
                 if not self.reserve.release():
@@ -69,47 +70,53 @@ class SpoolFile:
         raise SpoolInUse(f"{self.path} can't be locked")
 
     def unlock(self) -> None:
+        """Releases the lock, if there is one."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def first_connection(self) -> tuple[sqlite3.Connection | None, str | None]:
-        """The first connection, or none and why: the disk can't be written to at this moment."""
+        """The first connection, or None and the reason: the disk can't be written to at this moment.
+
+        Raises SpoolTooNew, SpoolUnusable, and errors that are bugs.
+        """
         damaged = False
         error: Exception | None = None
         kind = FailureKind.BUG
-        with contextlib.suppress(OSError):  # a disk that can't be written to now keeps what is committed
-            if log.repair_flipped_bits(file.sibling_path(self.path, "-wal")):
-                self.report("spool_mended", {"path": str(file.sibling_path(self.path, "-wal"))})
+        with contextlib.suppress(OSError):  # a disk that is read-only keeps what is committed
+            if wal.repair_flipped_bits(database.sibling_path(self.path, "-wal")):
+                self.report("spool_repaired", {"path": str(database.sibling_path(self.path, "-wal"))})
         for _ in range(3):
             try:
                 return self.reopen(damaged), None
             except (SpoolTooNew, SpoolUnusable):
                 raise
-            except file.STORAGE_ERRORS as found:
+            except STORAGE_ERRORS as found:
                 error = found
                 kind = failure_kind(found)
             if kind is FailureKind.BUG:
                 raise error
             damaged |= kind is FailureKind.CORRUPT
-            if kind in (FailureKind.FULL, FailureKind.READ_ONLY):  # the latter is also what a lack of inodes looks like
+            if kind in (FailureKind.FULL, FailureKind.READ_ONLY):  # no free inodes look like READ_ONLY
                 self.reserve.release()
         self.report("spool_failed", {"why": f"{kind.value} ({error})"})
         return None, f"{kind.value} ({error})"
 
     def reopen(self, damaged: bool) -> sqlite3.Connection:
-        """A new connection, at the start or after a failure. damaged: the last one found the file so. Raises as `open`
-        does, and sqlite3.Error and OSError where it may be otherwise in a while.
+        """A new connection, at the start or after a failure.
+
+        damaged: whether the last connection found damage. Raises SpoolTooNew, SpoolUnusable, and STORAGE_ERRORS if a
+        later try may succeed.
         """
         salvage.finish_interrupted(self.path)
-        is_new = damaged and not self._dealt_with and self._replaced()
-        self._dealt_with = damaged  # what fails from here on fails with another file, which must not be moved aside
+        is_new = damaged and not self._repair_tried and self._repair()
+        self._repair_tried = damaged  # if the next steps fail, it is with another file, which must not be moved aside
         try:
             connection = self._connection(is_new)
-        except file.STORAGE_ERRORS as error:
-            self._dealt_with &= failure_kind(error) is not FailureKind.CORRUPT
+        except STORAGE_ERRORS as error:
+            self._repair_tried &= failure_kind(error) is not FailureKind.CORRUPT
             raise
-        self._dealt_with = False
+        self._repair_tried = False
         return connection
 
     def _connection(self, is_new: bool) -> sqlite3.Connection:
@@ -118,10 +125,10 @@ class SpoolFile:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             buried = rows.release_interrupted(cursor, self.bounds.max_attempts, self.sending_ids)
-            if not self.sending_ids:  # else this is no start: what is on its way is still on its way
+            if not self.sending_ids:  # otherwise this is no start, and deliveries are in progress
                 self.limits.record_send_end(cursor, None, self.clock.now())
             cursor.execute("COMMIT")
-            # Proof that it can be written to: a change of nothing, but with an fsync.
+            # Shows that the disk can be written to: this changes nothing, but makes an fsync.
             cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
         except BaseException:
             connection.close()
@@ -133,26 +140,27 @@ class SpoolFile:
         return connection
 
     def _connect(self, is_new: bool) -> sqlite3.Connection:
-        file.check_format(self.path)
-        connection = file.connect(self.path, self.bounds.max_bytes)
+        database.check_format(self.path)
+        connection = database.connect(self.path, self.bounds.max_bytes)
         try:
             if not is_new:
-                soundness.verify(connection)
+                integrity.verify(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _replaced(self) -> bool:
-        """Puts a damaged file right. False where that took but one bit, True where it took a new file."""
-        if mending.repair_one_bit(self.path):
-            self.report("spool_mended", {"path": str(self.path)})
+    def _repair(self) -> bool:
+        """Repairs a damaged file. Returns whether a new file took its place."""
+        if repair.repair_one_bit(self.path):
+            self.report("spool_repaired", {"path": str(self.path)})
             return False
         bounds = self.bounds
         salvage.salvage(self.path, bounds.max_bytes, bounds.min_free_bytes, self.limits, self.clock.now(), self.report)
         return True
 
     def measure_space(self, connection: sqlite3.Connection, needed_bytes: int) -> space.SpaceBudget:
+        """The space that a transaction of `needed_bytes` may use. Raises STORAGE_ERRORS."""
         return space.measure(
             connection,
             self.path,
@@ -162,6 +170,7 @@ class SpoolFile:
         )
 
     def maintain(self, connection: sqlite3.Connection) -> None:
+        """Allocates the reserve, deletes old charges, and verifies the file once per hour. Raises STORAGE_ERRORS."""
         self.reserve.allocate(self.bounds.min_free_bytes)
         now_s = self.clock.monotonic()
         if now_s - self._pruned_s >= PRUNE_EVERY_S:
@@ -170,7 +179,7 @@ class SpoolFile:
             cursor.execute("BEGIN IMMEDIATE")
             self.limits.prune(cursor, self.clock.now())
             cursor.execute("COMMIT")
-        # What an index has lost meanwhile no query finds, and nobody would miss.
+        # A row that is missing in an index is not found by any query, so nothing else would notice it.
         if now_s - self._verified_s >= VERIFY_EVERY_S:
             self._verified_s = now_s
-            soundness.verify(connection)
+            integrity.verify(connection)

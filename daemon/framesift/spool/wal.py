@@ -1,10 +1,10 @@
-"""The write-ahead log that a crash left behind: a flipped bit in it is found by its checksums, and put right.
+"""Repairs flipped bits in the write-ahead log that a crash left behind. The log's checksums show them.
 
-SQLite takes everything from the first frame on whose checksums are wrong for what was never committed, and forgets it
-without a word: acknowledged rows, charges and deliveries. But the checksums are linear, so one flipped bit changes them
-by an amount that tells that it was one, and mostly which. Where it doesn't tell which, the frame is taken as it is, and
-what it holds is damaged as a page of the file may be. What is wrong in any other way stays the end of the log: so looks
-what a power cut left unfinished.
+SQLite treats everything from the first frame with wrong checksums on as not committed, and drops it without a message:
+acknowledged rows, charges and deliveries. But the checksums are linear: one flipped bit changes them by an amount that
+shows that it was one bit, and mostly which one. If it doesn't show which one, the frame is accepted as it is; its page
+is then damaged like any page of the file may be. Any other difference stays the end of the log, because an unfinished
+write before a power cut looks like this.
 
 The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
@@ -26,21 +26,22 @@ _VERSION = (3007000).to_bytes(4, "big")
 _MAGIC = {
     "<u4": bytes.fromhex("377F0682"),
     ">u4": bytes.fromhex("377F0683"),
-}  # by the order of bytes in which the checksums take the words
-_LONGEST_BYTES = 2**30  # far beyond any bound of ours: it is no log of a spool
+}  # by the byte order in which the checksums read the words
+_LONGEST_BYTES = 2**30  # far more than a spool's log can have
 
 Sums = tuple[int, int]
 
 
 def repair_flipped_bits(path: Path) -> bool:
-    """Puts flipped bits of the log right, one in each frame at most; whether there was any. Nobody may have it open.
-    Raises OSError.
+    """Repairs flipped bits of the log, at most one per frame. Returns whether there were any.
+
+    No connection may be open. Raises OSError.
     """
     if path.is_symlink() or not path.exists() or not _HEADER_BYTES < path.stat().st_size < _LONGEST_BYTES:
         return False
     before = path.read_bytes()
     content = bytearray(before)
-    _put_right(content)
+    _repair(content)
     changed = [at for at in range(0, len(content), 8) if content[at : at + 8] != before[at : at + 8]]
     if changed:
         with path.open("r+b") as file:
@@ -51,23 +52,24 @@ def repair_flipped_bits(path: Path) -> bool:
     return bool(changed)
 
 
-def _put_right(content: bytearray) -> None:
+def _repair(content: bytearray) -> None:
     order = _header(content)
     if order is None:
         return
     size = _FRAME_BYTES + int.from_bytes(content[8:12], "big")
     salts = bytes(content[16:24])
-    was = now = _stored(content, 24)  # the sums of all before a frame: as they were written, and as they are
+    # The checksums of everything before a frame: as they were written, and as they are after the repair.
+    was = now = _stored(content, 24)
     for at in range(_HEADER_BYTES, len(content) - size + 1, size):
-        # The salts are in no checksum, but the same in all frames.
+        # The salts are in no checksum, but equal in all frames.
         salted = int.from_bytes(content[at + 8 : at + 16], "little") ^ int.from_bytes(salts, "little")
         if salted.bit_count() > 1:
-            return  # what is left of an earlier log
+            return  # a frame of an earlier log
         wanted, found = _stored(content, at + 16), _sums(_checked(content, at, size), order, was)
         if found != wanted:
             bits = _bits_between(_checked(content, at, size), order, found, wanted)
             if _bits(found, wanted) == 1 and not (bits and _follows(content, at + size, size, order, wanted)):
-                wanted = found  # it was the sums themselves
+                wanted = found  # the flipped bit is in the checksums
             elif not bits:
                 return
             elif len(bits) == 1:
@@ -79,7 +81,7 @@ def _put_right(content: bytearray) -> None:
 
 
 def _header(content: bytearray) -> str | None:
-    """Puts the header right, and returns in which order the checksums take the bytes; None if it is no header."""
+    """Repairs the header. Returns the byte order of the checksums; None if this is no log."""
     for order, magic in _MAGIC.items():
         wanted, found = _stored(content, 24), _sums(bytes(content[:24]), order, (0, 0))
         is_whole = content[:4] == magic and found == wanted
@@ -88,7 +90,7 @@ def _header(content: bytearray) -> str | None:
             header = content[:24]
             if bit is not None:
                 header[bit // 8] ^= 1 << bit % 8
-            # More than one bit may explain the sums; but a page has a round size, and the first frame has the salts.
+            # Several bits may explain the checksums, but the page size is a power of 2, and frame 0 has the salts.
             is_size = int.from_bytes(header[8:12], "big").bit_count() == 1
             if is_whole or (header[:8] == magic + _VERSION and is_size and header[16:24] == content[40:48]):
                 content[:32] = header + _written(_sums(bytes(header), order, (0, 0)))
@@ -97,12 +99,12 @@ def _header(content: bytearray) -> str | None:
 
 
 def _checked(content: bytearray, at: int, size: int) -> bytes:
-    """What the checksums of a frame are of."""
+    """The bytes of a frame that its checksums cover."""
     return bytes(content[at : at + 8] + content[at + _FRAME_BYTES : at + size])
 
 
 def _follows(content: bytearray, at: int, size: int, order: str, sums: Sums) -> bool:
-    """Whether these are the sums of all before the frame, so that the frame is right."""
+    """Whether the frame is correct if these are the checksums of everything before it."""
     if at + size > len(content):
         return False
     return _sums(_checked(content, at, size), order, sums) == _stored(content, at + 16)
@@ -121,8 +123,8 @@ def _bits(one: Sums, other: Sums) -> int:
 
 
 def _sums(data: bytes, order: str, before: Sums) -> Sums:
-    """The checksums of the data and of all before it."""
-    import numpy as np  # only after a crash there is a log
+    """The checksums of the data, continued from `before`."""
+    import numpy as np  # imported here, because a log exists only after a crash
 
     words = np.frombuffer(data, order).astype(np.uint64)
     first, second = (
@@ -133,14 +135,15 @@ def _sums(data: bytes, order: str, before: Sums) -> Sums:
 
 
 def _bits_between(data: bytes, order: str, found: Sums, wanted: Sums) -> list[int]:
-    """The bits of the data, each of which would make the sums `wanted` if it alone were flipped; from the lowest of the
-    first byte on.
+    """Numbers of the bits that would turn the checksums `found` into `wanted` if only that bit were flipped.
+
+    Bit 0 is the lowest bit of the first byte.
     """
     import numpy as np
 
     words = np.frombuffer(data, order).astype(np.uint64)
     bits = np.arange(32, dtype=np.uint64)[:, None]
-    # It is added if it is missing, or else taken away.
+    # A flip adds the bit's value if the bit is 0, and subtracts it if it is 1.
     amounts = np.where(words >> bits & np.uint64(1), np.uint64(2**32) - (np.uint64(1) << bits), np.uint64(1) << bits)
     fits = True
     for w, one, other in zip(_weights(len(words)), found, wanted, strict=True):
@@ -153,8 +156,9 @@ def _bits_between(data: bytes, order: str, found: Sums, wanted: Sums) -> list[in
 
 @lru_cache
 def _weights(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """How much each word adds to the first sum, and to the second, modulo 2^32: numbers of Fibonacci. The first of each
-    is the weight of the second sum of what came before; that of its first sum is the first word's.
+    """The weight of each word in the first and in the second checksum, modulo 2^32: Fibonacci numbers.
+
+    Element 0 is the weight of the previous second checksum, element 1 that of the previous first one and of word 0.
     """
     import numpy as np
 

@@ -1,9 +1,9 @@
-"""The one thread that writes: everything that waits is committed in one transaction, and callers wait for their answer.
+"""The only thread that writes to the spool: it commits all waiting jobs in one transaction; callers wait for it.
 
-A commit costs the disk the same whether it carries one row or ten, so threads that accept at the same time share one.
+A commit costs the disk the same for one row or for ten, so threads that accept at the same time share one commit.
 
-When the disk fails, nothing is tried again on the same connection: after a failed fsync nobody knows what is on the
-disk, so it is opened anew. What only changes a state (a delivery that is to be noted) waits until the disk is back; a
+After a disk error the connection is not used again: after a failed fsync it is unknown what is on the disk, so the file
+is opened anew. Jobs that record a change of state (a delivery, for example) wait until the disk works again; a
 datapoint that is to be accepted is refused at once.
 """
 
@@ -20,30 +20,32 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from framesift.clock.clock import Clock
-from framesift.spool.database import STORAGE_ERRORS, FailureKind, failure_kind
+from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.records import EventReporter, SpoolBroken, SpoolFull, SpoolHealth
 from framesift.spool.space import SpaceBudget, Transaction
 
 T = TypeVar("T")
 
-GROUP_BYTES = 4 * 2**20  # a longer transaction would let the log grow, and its callers wait
+GROUP_BYTES = 4 * 2**20  # a larger transaction would make the log grow and its callers wait
 GROUP_JOBS = 64
-MAINTENANCE_INTERVAL_S = 20.0  # how often an idle writer looks whether there is something to mend or to tidy up
+MAINTENANCE_INTERVAL_S = 20.0  # how often an idle writer does its maintenance
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
-MAX_FAILURES = 8  # reopened so often in a row without one good commit: it is the disk, and won't mend by itself
-CALL_TIMEOUT_S = 15.0  # no caller waits longer for the disk
+MAX_FAILURES = 8  # reopened so often without a good commit: the disk won't recover by itself
+CALL_TIMEOUT_S = 15.0  # a caller waits no longer for its result
 
 
 @dataclass(eq=False)
 class WriteJob:
-    """Something to do in a transaction. size_bytes: what it brings; refusable: whether it may be turned away when the
-    disk fails, or else waits. after: called with the answer once it is committed.
+    """Work for one transaction.
+
+    size_bytes: how much data it adds. can_fail: whether it fails at once when the disk fails; otherwise it waits until
+    the disk works again. after: called with the result after the commit, in the writer's thread.
     """
 
     work: Callable[[sqlite3.Cursor, Transaction], Any]
     size_bytes: int = 0
-    refusable: bool = False
+    can_fail: bool = False
     after: Callable[[Any], None] | None = None
     future: Future[Any] = field(default_factory=Future)
     result: Any = None
@@ -52,10 +54,12 @@ class WriteJob:
 
 @dataclass(frozen=True, slots=True)
 class FileOperations:
-    """How the writer gets at the file. reopen: makes a new connection (mends or replaces the file if it is damaged,
-    when told so); verify: raises sqlite3.Error where the file doesn't hold what was written; measure: the space for a
-    transaction; free_reserve: gives space up, tells whether there was any; tidy: is called now and then with the
-    connection, between transactions.
+    """The operations on the file that the writer needs.
+
+    reopen: returns a new connection; its argument is whether the file is damaged and must be repaired or replaced.
+    verify: raises sqlite3.Error if the file doesn't contain what was written. measure: returns the space that a
+    transaction of so many bytes may use. free_reserve: releases reserved disk space; returns whether there was any.
+    maintain: called regularly with the connection, between transactions.
     """
 
     reopen: Callable[[bool], sqlite3.Connection]
@@ -66,18 +70,18 @@ class FileOperations:
 
 
 class Writer:
-    """Owns the read-write connection from `start` on."""
+    """Owns the read-write connection. Any thread may call `call` and `post` between `start` and `close`."""
 
     def __init__(
         self,
         connection: sqlite3.Connection | None,
-        doors: FileOperations,
+        operations: FileOperations,
         clock: Clock,
         report: EventReporter,
         problem: str | None,
     ) -> None:
         self._connection = connection
-        self._doors = doors
+        self._operations = operations
         self._clock = clock
         self._report = report
         self._jobs: deque[WriteJob] = deque()
@@ -87,15 +91,16 @@ class Writer:
         self._failures = 0
         self._next_try_s = 0.0
         self._damaged = False
-        self._tidied_s = clock.monotonic() - MAINTENANCE_INTERVAL_S
+        self._maintained_s = clock.monotonic() - MAINTENANCE_INTERVAL_S
         self.health = SpoolHealth(problem)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """Commits what waits, and ends; False if it is still busy after `timeout_s`."""
+        """Commits the waiting jobs and ends the thread. Returns False if it still runs after `timeout_s`."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -103,9 +108,9 @@ class Writer:
         return not self._thread.is_alive()
 
     def call(self, work: Callable[[sqlite3.Cursor, Transaction], T], **how: Any) -> T:
-        """Does `work` in a transaction and returns its answer after the commit.
+        """Runs `work` in a transaction and returns its result after the commit. `how`: fields of WriteJob.
 
-        Raises SpoolBroken or SpoolFull, and whatever `work` raises (its changes are then undone).
+        Raises SpoolBroken, SpoolFull, and any exception of `work` (its changes are then rolled back).
         """
         job = WriteJob(work, **how)
         with self._changed:
@@ -116,13 +121,13 @@ class Writer:
         try:
             return cast(T, job.future.result(CALL_TIMEOUT_S))
         except NoAnswer:
-            # What only notes a state stays in the queue and is written when the disk is back.
-            if job.refusable and not job.future.cancel():
+            # A change of state stays in the queue and is written when the disk works again.
+            if job.can_fail and not job.future.cancel():
                 return cast(T, job.future.result())
             raise SpoolBroken(self.health.problem or "the disk doesn't answer") from None
 
     def post(self, work: Callable[[sqlite3.Cursor, Transaction], None]) -> None:
-        """Does `work` as `call` would, for somebody who doesn't wait for the answer; nothing once it is closed."""
+        """Queues `work` and returns at once. Does nothing after `close`."""
         with self._changed:
             if not self._closing:
                 self._jobs.append(WriteJob(work))
@@ -133,9 +138,9 @@ class Writer:
     def _run(self) -> None:
         problem = "the spool is closed"
         try:
-            while (jobs := self._take()) is not None:
-                self._serve(jobs)
-        except Exception as error:  # noqa: BLE001  # a bug: whoever looks at the health ends the process
+            while (jobs := self._next_group()) is not None:
+                self._handle(jobs)
+        except Exception as error:  # noqa: BLE001  # a bug: the service reads `health` and ends the process
             problem = f"the writer failed: {error!r}"
             self.health = SpoolHealth(problem, fatal=True)
             self._report("spool_writer_failed", {"why": repr(error)})
@@ -153,14 +158,14 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
 
-    def _take(self) -> list[WriteJob] | None:
-        """The next group, perhaps empty (time to look around); None when it is over."""
+    def _next_group(self) -> list[WriteJob] | None:
+        """The next group of jobs, empty if only maintenance is due; None when the writer must end."""
         with self._changed:
             self._busy = []
             if self._connection is None:
                 if self._closing:
                     return None
-                self._refuse_waiting()
+                self._fail_waiting()
                 self._changed.wait(min(MAINTENANCE_INTERVAL_S, max(0.01, self._next_try_s - self._clock.monotonic())))
                 return []
             if not self._jobs and not self._closing:
@@ -180,7 +185,7 @@ class Writer:
             self._busy = group
             return group
 
-    def _serve(self, jobs: list[WriteJob]) -> None:
+    def _handle(self, jobs: list[WriteJob]) -> None:
         if self._connection is None:
             if self._clock.monotonic() >= self._next_try_s:
                 self._reopen()
@@ -189,37 +194,37 @@ class Writer:
             if jobs:
                 self._commit(self._connection, jobs)
             now_s = self._clock.monotonic()
-            if now_s - self._tidied_s >= MAINTENANCE_INTERVAL_S:
-                self._tidied_s = now_s
-                self._doors.maintain(self._connection)
+            if now_s - self._maintained_s >= MAINTENANCE_INTERVAL_S:
+                self._maintained_s = now_s
+                self._operations.maintain(self._connection)
         except STORAGE_ERRORS as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            self._failed(error, [job for job in jobs if not job.future.done()])
+            self._handle_failure(error, [job for job in jobs if not job.future.done()])
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[WriteJob]) -> None:
-        transaction = Transaction(self._doors.measure(connection, sum(job.size_bytes for job in jobs)))
+        transaction = Transaction(self._operations.measure(connection, sum(job.size_bytes for job in jobs)))
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         for job in jobs:
             cursor.execute("SAVEPOINT job")
-            job.error, evicted, noted = None, transaction.evicted, len(transaction.events)
+            job.error, evicted, event_count = None, transaction.evicted, len(transaction.events)
             try:
                 job.result = job.work(cursor, transaction)
             except (SpoolFull, SpoolBroken) as error:
                 job.error = error
-            except Exception as error:  # it is the caller's, who gets it; the others' rows go on
+            except Exception as error:  # only this caller gets it; the other jobs continue
                 if isinstance(error, STORAGE_ERRORS) and failure_kind(error) is not FailureKind.BUG:
                     raise
-                self._doors.verify(connection)  # unless it came of what lies in the file
+                self._operations.verify(connection)  # raises if the cause is damage in the file
                 job.error = error
             if job.error is not None:
                 cursor.execute("ROLLBACK TO job")
                 transaction.evicted = evicted
-                del transaction.events[noted:]
+                del transaction.events[event_count:]
             cursor.execute("RELEASE job")
         cursor.execute("COMMIT")
-        self._is_well()
+        self._report_recovery()
         for job in jobs:
             if job.error is not None:
                 job.future.set_exception(job.error)
@@ -232,64 +237,64 @@ class Writer:
         for event, fields in transaction.events:
             self._report(event, fields)
 
-    def _failed(self, error: Exception, jobs: list[WriteJob]) -> None:
+    def _handle_failure(self, error: Exception, jobs: list[WriteJob]) -> None:
         kind = failure_kind(error)
         if kind is FailureKind.BUG:
             for job in jobs:
                 job.future.set_exception(error)
             return
-        self._is_ill(kind, error)
+        self._report_problem(kind, error)
         refused = SpoolFull if kind is FailureKind.FULL else SpoolBroken
         for job in jobs:
-            if job.refusable:
+            if job.can_fail:
                 job.future.set_exception(refused(f"{kind.value}: {error}"))
         with self._changed:
-            self._jobs.extendleft(reversed([job for job in jobs if not job.refusable]))
+            self._jobs.extendleft(reversed([job for job in jobs if not job.can_fail]))
         if kind is FailureKind.BUSY:
-            return  # SQLite has waited already, and the connection is as good as before
-        if kind is FailureKind.FULL and self._doors.free_reserve():
-            self._report("spool_reserve_given_up", {})
+            return  # SQLite has waited already, and the connection is still good
+        if kind is FailureKind.FULL and self._operations.free_reserve():
+            self._report("spool_reserve_released", {})
             return
         self._damaged |= kind is FailureKind.CORRUPT
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        pause_s = 0.0 if kind is FailureKind.CORRUPT and not self._failures else self._pause_s()
-        self._next_try_s = self._clock.monotonic() + pause_s
+        delay_s = 0.0 if kind is FailureKind.CORRUPT and not self._failures else self._reopen_delay_s()
+        self._next_try_s = self._clock.monotonic() + delay_s
         self._failures += 1
         if self._failures >= MAX_FAILURES and kind in (FailureKind.IO, FailureKind.CORRUPT):
             self.health = SpoolHealth(self.health.problem, fatal=True)
 
     def _reopen(self) -> None:
         try:
-            self._connection = self._doors.reopen(self._damaged)
+            self._connection = self._operations.reopen(self._damaged)
         except STORAGE_ERRORS as error:
-            self._failed(error, [])
+            self._handle_failure(error, [])
             return
         self._damaged = False
-        self._is_well()
+        self._report_recovery()
 
-    def _pause_s(self) -> float:
+    def _reopen_delay_s(self) -> float:
         return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
 
-    def _refuse_waiting(self) -> None:
-        """While there is no connection: who can be refused needn't wait."""
+    def _fail_waiting(self) -> None:
+        """While there is no connection: jobs that can fail do not wait."""
         waiting = list(self._jobs)
         self._jobs.clear()
         for job in waiting:
-            if not job.refusable:
+            if not job.can_fail:
                 self._jobs.append(job)
             elif job.future.set_running_or_notify_cancel():
                 job.future.set_exception(SpoolBroken(self.health.problem or "the disk doesn't answer"))
 
-    def _is_ill(self, kind: FailureKind, error: Exception) -> None:
+    def _report_problem(self, kind: FailureKind, error: Exception) -> None:
         problem = f"{kind.value} ({error})"
         if self.health.problem is None:
             self._report("spool_failed", {"why": problem})
         self.health = SpoolHealth(problem, self.health.fatal)
 
-    def _is_well(self) -> None:
+    def _report_recovery(self) -> None:
         if self.health.problem is not None:
             self._report("spool_recovered", {})
             self.health = SpoolHealth(None)
