@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "roboflow",
         "strategies",
     },
-    "spool": {"clock", "atomic_files", "frame", "prediction", "datapoint", "limits"},
+    "spool": {"backoff", "clock", "atomic_files", "frame", "prediction", "datapoint", "limits"},
     "sampling": {
         "config",
         "clock",

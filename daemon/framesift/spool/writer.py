@@ -19,6 +19,7 @@ from concurrent.futures import TimeoutError as NoAnswer  # the builtin one only 
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from framesift.backoff import BackoffSchedule
 from framesift.clock.clock import Clock
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.records import EventReporter, SpoolBroken, SpoolFull, SpoolHealth
@@ -29,8 +30,7 @@ T = TypeVar("T")
 GROUP_BYTES = 4 * 2**20  # a larger transaction would make the log grow and its callers wait
 GROUP_JOBS = 64
 MAINTENANCE_INTERVAL_S = 20.0  # how often an idle writer does its maintenance
-FIRST_PAUSE_S = 0.5
-MAX_PAUSE_S = 30.0
+REOPEN_PAUSES = BackoffSchedule(first_s=0.5, max_s=30.0)  # without jitter: the disk is this device's alone
 MAX_FAILURES = 8  # reopened so often without a good commit: the disk won't recover by itself
 CALL_TIMEOUT_S = 15.0  # a caller waits no longer for its result
 
@@ -260,9 +260,10 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        delay_s = 0.0 if kind is FailureKind.CORRUPT and not self._failures else self._reopen_delay_s()
-        self._next_try_s = self._clock.monotonic() + delay_s
+        at_once = kind is FailureKind.CORRUPT and not self._failures
         self._failures += 1
+        delay_s = 0.0 if at_once else REOPEN_PAUSES.pause_s(self._failures)
+        self._next_try_s = self._clock.monotonic() + delay_s
         if self._failures >= MAX_FAILURES and kind in (FailureKind.IO, FailureKind.CORRUPT):
             self.health = SpoolHealth(self.health.problem, fatal=True)
 
@@ -274,9 +275,6 @@ class Writer:
             return
         self._damaged = False
         self._report_recovery()
-
-    def _reopen_delay_s(self) -> float:
-        return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
 
     def _fail_waiting(self) -> None:
         """While there is no connection: jobs that can fail do not wait."""
