@@ -308,7 +308,7 @@ class Taking:
 
 ended = []
 uploader = Uploader(
-    spool, Taking(), workers=2, sink_limits=(), clock=clock, rng=random.Random(1), failed=ended.append
+    spool, Taking(), workers=2, sink_limits=(), clock=clock, rng=random.Random(1), on_failure=ended.append
 )
 uploader.start()
 for _ in range(200):
