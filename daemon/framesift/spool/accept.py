@@ -67,7 +67,7 @@ def accept(
     when_full: WhenFull,
     now: Moment,
 ) -> Accepted | NotAccepted:
-    """Accepts the datapoint for the first candidate that has quota. An id that was accepted before stays as it is.
+    """Accepts the datapoint for the first candidate that has quota. An id that was accepted before is not changed.
 
     Raises SpoolFull.
     """

@@ -10,10 +10,10 @@ VERSION = 2
 APPLICATION_ID = 0x46534654
 
 _TABLES = """
--- Small rows, rewritten with each change of state. seq is the order of acceptance. rank is the score with none as 0.
--- attempts count towards burial; tried counts every time that it may have reached the sink, refusals how
--- often the sink refused it. project: of the sink's several, NULL for its own. account, batch_key: what its credit is
--- charged to.
+-- Small rows, rewritten with each change of state. seq: the order of acceptance. rank: the score, 0 if there is none.
+-- attempts: those that count towards burial. tried: all attempts that may have reached the sink. refusals: how often
+-- the sink refused it. project: one of the sink's projects, NULL for the sink's own. account, batch_key: what its quota
+-- is charged to.
 CREATE TABLE datapoint (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,
@@ -48,7 +48,7 @@ CREATE INDEX datapoint_to_claim ON datapoint (state, rank DESC, seq) WHERE next_
 CREATE INDEX datapoint_to_evict ON datapoint (state, rank, seq);
 CREATE INDEX datapoint_by_date ON datapoint (next_at_s) WHERE next_at_s IS NOT NULL;
 
--- What is written once and read once: beside the row, so that a change of state doesn't rewrite it.
+-- Data that are written once and read once, in a separate table, so that a change of state does not rewrite them.
 -- hash: BLAKE2b (16 bytes) of the prediction's UTF-8 and the JPEG.
 CREATE TABLE image (
     seq        INTEGER PRIMARY KEY,
@@ -57,18 +57,18 @@ CREATE TABLE image (
     jpeg       BLOB NOT NULL
 );
 
--- How many left by each exit; written in the transaction that deletes the row.
+-- How many rows left with each outcome (column exit); updated in the transaction that deletes the row.
 CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 
--- Objects (or labels) of each class in all that was ever accepted.
+-- Predicted objects (or labels) of each class in all datapoints that were ever accepted.
 CREATE TABLE class_count (class TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 
--- What this file is called by those who must tell it from all others. A file that takes its place has another.
+-- The unique id of this file. A new file that replaces it gets another id.
 CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
 INSERT INTO identity (one, id) VALUES (1, lower(hex(randomblob(16))));
 """
 
-# Format 1 counted strategies by their names, and knew of no projects, refusals, and shared limits.
+# Format 1 charged quota to the names of strategies, and had no projects, refusals and shared limits.
 _FROM_1 = """
 INSERT INTO datapoint (seq, id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank, tags,
     batch, account, batch_key, annotate, width, height, size_bytes, attempts, tried, next_at_s, image_id, why)

@@ -208,7 +208,7 @@ class Spool:
         """The JPEG of a claimed datapoint.
 
         Raises SpoolBroken if it can't be read. The datapoint is then no longer claimed: it is buried if it is damaged,
-        retried in a minute if the disk failed, gone if an operator removed it. Raises SpoolUnavailable if the spool
+        retried in a minute if the disk failed, removed if an operator dropped it. Raises SpoolUnavailable if the spool
         can't be read at this moment; the datapoint is then still claimed.
         """
         try:
