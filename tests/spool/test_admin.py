@@ -1,4 +1,4 @@
-"""People and the spool: looking, trying again and dropping from another process's connection, while a daemon runs."""
+"""The command line's operations on the spool, in a process of its own, while a daemon runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from clocks import ManualClock
 from framesift.datapoint import Candidate
-from framesift.limits import Limit, Quota, QuotaGranted, Window
-from framesift.limits import QuotaRefused as NoCredit
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window
 from framesift.spool import Accepted, FinalOutcome, Spool, SpoolUnusable, State, admin
 from rigs.spools import accepted, datapoint, make_spool, put, quota
 
@@ -44,7 +43,7 @@ def test_rows_are_listed_oldest_first_by_state(spool: Spool, clock: ManualClock)
     assert (row.why, row.attempts, row.stream, row.strategy) == ("the sink chokes", 1, "gate", "a")
 
 
-def test_one_is_shown_with_its_prediction(spool: Spool, clock: ManualClock) -> None:
+def test_a_datapoint_is_shown_with_its_prediction(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="a", tags=("x",))
     shown = admin.show(spool.path, "a")
     assert shown is not None
@@ -52,7 +51,7 @@ def test_one_is_shown_with_its_prediction(spool: Spool, clock: ManualClock) -> N
     assert admin.show(spool.path, "nobody") is None
 
 
-def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock: ManualClock) -> None:
+def test_a_retried_row_has_all_its_attempts_again(spool: Spool, clock: ManualClock) -> None:
     buried(spool, clock, "a")
     put(spool, clock, id="waits")
     spool.claim(1)
@@ -61,7 +60,7 @@ def test_what_is_tried_again_has_all_its_attempts_before_it(spool: Spool, clock:
     assert {(item.id, item.attempts) for item in spool.claim(5).items} == {("a", 1), ("waits", 1)}
 
 
-def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None:
+def test_without_ids_all_buried_rows_are_meant(spool: Spool, clock: ManualClock) -> None:
     buried(spool, clock, "a")
     buried(spool, clock, "b")
     put(spool, clock, id="ready")
@@ -70,7 +69,7 @@ def test_all_means_all_that_are_buried(spool: Spool, clock: ManualClock) -> None
     assert spool.outcome_counts()[FinalOutcome.DROPPED] == 2
 
 
-def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spool, clock: ManualClock) -> None:
+def test_a_retried_row_whose_quota_was_refunded_is_charged_again(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.DAILY, 2))]
     buried(spool, clock, "a", refund=True)
     admin.retry(spool.path, None, clock.now())
@@ -79,7 +78,7 @@ def test_one_that_gave_its_credit_back_gets_one_by_hand_and_it_counts(spool: Spo
     assert not isinstance(put(spool, clock, quotas), Accepted)
 
 
-def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_one(
+def test_quota_granted_by_an_operator_is_charged_to_the_same_account_and_batch(
     spool: Spool, clock: ManualClock
 ) -> None:
     quotas = [Quota("a", (Limit(Window.DAILY, 1),), "cars/batch", 2, scope="yard")]
@@ -90,12 +89,12 @@ def test_a_credit_by_hand_is_charged_to_the_policy_and_the_batch_of_the_first_on
     spool.bury(accepted(answer), "refused", refund=True)
     assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted)
     admin.retry(spool.path, None, clock.now())
-    assert spool.check_quota(quotas, clock.now()) == NoCredit(batch_full=False)
+    assert spool.check_quota(quotas, clock.now()) == QuotaRefused(batch_full=False)
     full = [Quota("other", (), "cars/batch", 1, scope="yard")]
-    assert spool.check_quota(full, clock.now()) == NoCredit(batch_full=True)
+    assert spool.check_quota(full, clock.now()) == QuotaRefused(batch_full=True)
 
 
-def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> None:
+def test_a_row_that_is_being_sent_is_not_changed(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="a")
     spool.claim(1)
     assert admin.drop(spool.path, ["a"]) == ()
@@ -103,7 +102,7 @@ def test_what_is_being_sent_is_left_alone(spool: Spool, clock: ManualClock) -> N
     assert spool.counts().sending == 1
 
 
-def test_it_works_without_a_daemon_too(tmp_path: Path, clock: ManualClock) -> None:
+def test_it_works_without_a_daemon(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     put(spool, clock, id="a")
@@ -113,7 +112,7 @@ def test_it_works_without_a_daemon_too(tmp_path: Path, clock: ManualClock) -> No
     assert admin.outcome_counts(spool.path)[FinalOutcome.DROPPED] == 1
 
 
-def test_a_spool_that_isnt_there_is_said_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_spool_is_an_error_and_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnusable, match="there is no spool"):
         admin.list_rows(tmp_path / "none.db")
     assert not list(tmp_path.iterdir())

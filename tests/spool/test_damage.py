@@ -1,4 +1,4 @@
-"""What a failing disk does to the spool's file: what is damaged is buried and counted, and everything else goes on."""
+"""A damaged spool file: damaged datapoints are buried and counted, all others are delivered."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def picture(number: int) -> bytes:
     return b"picture %d " % number * 900
 
 
-def reopened(folder: Path, clock: ManualClock, told: RecordedReports | None = None) -> Spool:
-    spool = make_spool(folder, clock, report=told or RecordedReports())
+def reopened(folder: Path, clock: ManualClock, reports: RecordedReports | None = None) -> Spool:
+    spool = make_spool(folder, clock, report=reports or RecordedReports())
     spool.open()
     return spool
 
@@ -62,7 +62,7 @@ def scribble(path: Path, page: int, what: bytes = b"\xa5") -> None:
 
 
 def deliver_all(spool: Spool) -> dict[str, bytes]:
-    """What a worker gets to deliver, until nothing is left to claim."""
+    """Claims and reads everything that can be delivered."""
     delivered: dict[str, bytes] = {}
     while items := spool.claim(3).items:
         for item in items:
@@ -74,22 +74,22 @@ def deliver_all(spool: Spool) -> dict[str, bytes]:
     return delivered
 
 
-def test_a_picture_that_isnt_what_was_stored_is_buried_and_the_others_go_on(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_changed_picture_is_buried_and_the_others_are_delivered(tmp_path: Path, clock: ManualClock) -> None:
     ids = filled(tmp_path, clock, 3)
     path = tmp_path / "spool.db"
     content = path.read_bytes()
     assert content.count(b"picture 1 picture 1 ") > 0
     path.write_bytes(content.replace(b"picture 1 picture 1 ", b"picture 1 picture 7 ", 1))
-    told = RecordedReports()
-    spool = reopened(tmp_path, clock, told)
+    reports = RecordedReports()
+    spool = reopened(tmp_path, clock, reports)
     assert sorted(deliver_all(spool)) == sorted([ids[0], ids[2]])
     (buried,) = spool.list_rows(State.BURIED)
     assert (buried.id, buried.why) == (ids[1], "its picture is damaged: it is not what was stored")
-    assert told.names() == ["spool_damaged", "spool_buried"]
+    assert reports.names() == ["spool_damaged", "spool_buried"]
     spool.close()
 
 
-def test_a_prediction_that_isnt_what_was_stored_is_buried_too(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_changed_prediction_is_buried(tmp_path: Path, clock: ManualClock) -> None:
     filled(tmp_path, clock, 1)
     path = tmp_path / "spool.db"
     path.write_bytes(path.read_bytes().replace(b'"class":"car"', b'"class":"cat"'))
@@ -104,19 +104,19 @@ def test_a_file_that_is_no_database_is_moved_aside_and_kept(tmp_path: Path, cloc
     path = tmp_path / "spool.db"
     garbage = b"garbage" * 5000
     path.write_bytes(garbage)
-    told = RecordedReports()
-    spool = reopened(tmp_path, clock, told)
+    reports = RecordedReports()
+    spool = reopened(tmp_path, clock, reports)
     (aside,) = tmp_path.glob("spool.db.corrupt-*")
     assert aside.read_bytes() == garbage
-    assert told.names() == ["spool_moved_aside"]
-    assert told.events[0][1]["path"] == str(aside)
-    # What was charged isn't known any more: limited strategies have nothing left in the open windows.
+    assert reports.names() == ["spool_moved_aside"]
+    assert reports.events[0][1]["path"] == str(aside)
+    # The charges are unknown now: strategies with limits have no quota left in the open windows.
     assert isinstance(put(spool, clock, [quota("a", (Window.DAILY, 1000))]), NotAccepted)
     accepted(put(spool, clock))
     clock.advance(12 * 3600)
     accepted(put(spool, clock, [quota("a", (Window.DAILY, 1000))]))
     spool.close()
-    # It is an ordinary spool from here on.
+    # From here on it is an ordinary spool.
     reopened(tmp_path, clock).close()
     assert len(list(tmp_path.glob("spool.db.corrupt-*"))) == 1
 
@@ -129,7 +129,7 @@ def test_an_empty_file_is_a_new_spool(tmp_path: Path, clock: ManualClock) -> Non
     assert not list(tmp_path.glob("*corrupt*"))
 
 
-def test_a_file_cut_short_starts_and_knows_its_charges(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_truncated_file_starts_and_keeps_its_charges(tmp_path: Path, clock: ManualClock) -> None:
     filled(tmp_path, clock)
     path = tmp_path / "spool.db"
     size_bytes = path.stat().st_size
@@ -145,7 +145,7 @@ def test_a_file_cut_short_starts_and_knows_its_charges(tmp_path: Path, clock: Ma
 
 @pytest.mark.parametrize("table", ["datapoint", "image", "charge", "datapoint_to_claim", "datapoint_to_evict", "tally"])
 @pytest.mark.parametrize("what", [b"\xa5", b"\x00"])
-def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
+def test_with_any_page_damaged_it_starts_and_delivers_the_rest(
     tmp_path: Path, clock: ManualClock, table: str, what: bytes
 ) -> None:
     ids = filled(tmp_path, clock)
@@ -154,7 +154,7 @@ def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
     scribble(path, pages[len(pages) // 2], what)
     spool = reopened(tmp_path, clock)
     delivered: dict[str, bytes] = {}
-    for _ in range(10):  # each damage that is met is mended, by moving to a new file
+    for _ in range(10):  # each damage that is found is repaired, by salvage into a new file
         try:
             delivered |= deliver_all(spool)
             break
@@ -163,19 +163,17 @@ def test_whatever_page_is_damaged_it_starts_and_goes_on_with_the_rest(
     assert all(delivered[id] == picture(ids.index(id)) for id in delivered)
     per_page = {"datapoint": 25, "image": 3}.get(table, 0)
     assert len(delivered) >= 40 - per_page
-    exits = spool.outcome_counts()
-    assert exits[FinalOutcome.DELIVERED] == len(delivered)
-    assert len(delivered) + exits[FinalOutcome.BURIED] + spool.counts().buried == 40
-    # Never more than the limit, whatever became of the charges: forty were charged, a hundred is the limit.
+    outcomes = spool.outcome_counts()
+    assert outcomes[FinalOutcome.DELIVERED] == len(delivered)
+    assert len(delivered) + outcomes[FinalOutcome.BURIED] + spool.counts().buried == 40
+    # Never more than the limit, also if charges are lost: forty were charged, the limit is a hundred.
     more = sum(not isinstance(put(spool, clock, [quota("a", (Window.DAILY, 100))]), NotAccepted) for _ in range(70))
     assert more == (0 if table == "charge" else 60)
     assert spool.health.problem is None
     spool.close()
 
 
-def test_a_batch_that_the_platform_counts_is_not_emptier_for_charges_that_were_lost(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+def test_lost_charges_do_not_make_room_in_a_batch_that_the_platform_counts(tmp_path: Path, clock: ManualClock) -> None:
     ids = filled(tmp_path, clock)
     spool = reopened(tmp_path, clock)
     assert sorted(deliver_all(spool)) == sorted(ids)
@@ -186,7 +184,7 @@ def test_a_batch_that_the_platform_counts_is_not_emptier_for_charges_that_were_l
         scribble(path, page)
     spool = reopened(tmp_path, clock)
     spool.quota_usage()
-    for _ in range(10):  # the damage is met, and mended
+    for _ in range(10):  # the damage is found and repaired
         try:
             answers = [put(spool, clock, [quota("other", batch_images=50)]) for _ in range(20)]
             break
@@ -196,15 +194,15 @@ def test_a_batch_that_the_platform_counts_is_not_emptier_for_charges_that_were_l
     spool.close()
 
 
-def test_damage_that_shows_while_it_runs_is_mended_while_it_runs(tmp_path: Path, clock: ManualClock) -> None:
+def test_damage_found_while_running_is_repaired_while_running(tmp_path: Path, clock: ManualClock) -> None:
     ids = filled(tmp_path, clock)
-    told = RecordedReports()
-    spool = reopened(tmp_path, clock, told)
+    reports = RecordedReports()
+    spool = reopened(tmp_path, clock, reports)
     path = tmp_path / "spool.db"
     pages = pages_of(path, "datapoint_to_claim")
     for page in pages:
         scribble(path, page)
-    # The pages that the writer remembers are still good; a longer read makes it look at the disk.
+    # The writer's cached pages are still good; a longer read makes it read the disk.
     for _ in range(10):
         try:
             delivered = deliver_all(spool)
@@ -217,7 +215,7 @@ def test_damage_that_shows_while_it_runs_is_mended_while_it_runs(tmp_path: Path,
     spool.close()
 
 
-def test_a_salvage_that_was_killed_begins_again(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_killed_salvage_starts_again(tmp_path: Path, clock: ManualClock) -> None:
     filled(tmp_path, clock, 5)
     path = tmp_path / "spool.db"
     scribble(path, 0)
@@ -230,7 +228,7 @@ def test_a_salvage_that_was_killed_begins_again(tmp_path: Path, clock: ManualClo
     assert not list(tmp_path.glob("*salvage*"))
 
 
-def test_a_salvage_that_was_killed_between_two_names_is_finished(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_salvage_killed_between_two_renames_is_completed(tmp_path: Path, clock: ManualClock) -> None:
     ids = filled(tmp_path, clock, 3)
     (tmp_path / "spool.db").rename(tmp_path / "spool.db.salvaged")
     spool = reopened(tmp_path, clock)
@@ -245,15 +243,15 @@ def test_two_damages_in_the_same_second_keep_both_files(tmp_path: Path, clock: M
     assert len(list(tmp_path.glob("spool.db.corrupt-*"))) == 2
 
 
-def test_what_the_limits_set_apart_is_no_damage(tmp_path: Path, clock: ManualClock) -> None:
-    told = RecordedReports()
+def test_quarantined_dates_of_the_limits_are_no_damage(tmp_path: Path, clock: ManualClock) -> None:
+    reports = RecordedReports()
     for boot in range(10):  # each with a clock that is behind the one before
-        spool = reopened(tmp_path, clock, told)
+        spool = reopened(tmp_path, clock, reports)
         accepted(put(spool, clock, [quota(f"strategy {boot}", (Window.DAILY, 1))]))
         spool.close()
         clock.reboot(f"boot {boot}")
         clock.step_wall(-3600.0)
     with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
         latest = connection.execute("SELECT max(at_s) FROM charge").fetchone()[0]
-    assert latest > 253_402_214_400  # the end of Python's calendar: they are set apart
-    assert told.events == []
+    assert latest > 253_402_214_400  # the end of Python's calendar: these dates are quarantined
+    assert reports.events == []

@@ -1,4 +1,4 @@
-"""Writes that fail for a while: new datapoints are refused at once, what must be noted waits, and all is well again."""
+"""Writes that fail for a while: new datapoints are refused at once, changes of state wait, then all works again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 
-# The limit on the size of files makes every write beyond it fail, for real, in this process alone.
+# A limit on the size of files makes larger writes fail for real, in this process only.
 PROGRAM = """
 import resource, sys, threading
 sys.path.insert(0, {tests!r})
@@ -17,8 +17,8 @@ from clocks import ManualClock
 from framesift.limits import QuotaGranted
 from framesift.spool import FinalOutcome, SpoolBroken
 from rigs.spools import RecordedReports, accepted, make_spool, put, quota
-clock, told = ManualClock(), RecordedReports()
-spool = make_spool(Path({folder!r}), clock, report=told)
+clock, reports = ManualClock(), RecordedReports()
+spool = make_spool(Path({folder!r}), clock, report=reports)
 spool.open()
 first = accepted(put(spool, clock))
 assert [item.id for item in spool.claim(1).items] == [first]
@@ -38,11 +38,11 @@ except SpoolBroken:
     pass
 assert spool.check_quota([quota("any")], clock.now()) == QuotaGranted("any")
 
-# A delivery that is to be noted waits for the disk.
-noting = threading.Thread(target=spool.complete, args=(first,))
-noting.start()
-noting.join(0.3)
-assert noting.is_alive()
+# Recording a delivery waits for the disk.
+recording = threading.Thread(target=spool.complete, args=(first,))
+recording.start()
+recording.join(0.3)
+assert recording.is_alive()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 clock.advance(60)
 second = None
@@ -52,15 +52,15 @@ for _ in range(100):
         break
     except SpoolBroken:
         clock.advance(60)
-        noting.join(0.05)
-noting.join(10)
-assert not noting.is_alive()
+        recording.join(0.05)
+recording.join(10)
+assert not recording.is_alive()
 assert spool.outcome_counts()[FinalOutcome.DELIVERED] == 1
 assert [row.id for row in spool.list_rows()] == [second]
 assert spool.health.problem is None
-assert told.names() == ["spool_failed", "spool_recovered"], told.events
+assert reports.names() == ["spool_failed", "spool_recovered"], reports.events
 
-# One that never mends is the service manager's: it is said to be fatal.
+# A disk that never works again is fatal: the service manager must act.
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
 for _ in range(400):
     try:
@@ -69,20 +69,20 @@ for _ in range(400):
         clock.advance(60)
     if spool.health.fatal:
         break
-    noting.join(0.0)
+    recording.join(0.0)
     threading.Event().wait(0.02)
 assert spool.health.fatal
 spool.close()
-print("well")
+print("ok")
 """
 
 
-def test_a_disk_that_fails_for_a_while_and_then_for_good(tmp_path: Path) -> None:
+def test_a_disk_that_fails_for_a_while_and_then_permanently(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(tests=str(TESTS), folder=str(tmp_path / "spool")))
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "well"
+    assert done.stdout.strip() == "ok"
 
 
 WITHOUT_DESCRIPTORS = """
@@ -113,7 +113,7 @@ spool.close()
 """
 
 
-def test_a_picture_that_can_not_be_reached_for_a_moment_costs_its_datapoint_nothing(tmp_path: Path) -> None:
+def test_a_picture_that_is_unreadable_for_a_moment_costs_no_attempt(tmp_path: Path) -> None:
     program = WITHOUT_DESCRIPTORS.format(tests=str(TESTS), folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -60,9 +60,7 @@ def test_with_any_bit_of_its_pages_flipped_it_starts_and_delivers_all_that_can_b
     survive_all(small, flips.draw(small, 30, seed), memory / f"few-{seed}", every=2)
 
 
-def test_with_a_bit_of_the_log_flipped_nothing_that_was_committed_is_forgotten(
-    small_with_log: Built, memory: Path
-) -> None:
+def test_a_flipped_bit_of_the_log_loses_nothing_that_was_committed(small_with_log: Built, memory: Path) -> None:
     drawn = flips.draw_in_log(small_with_log, 24, 1)
     kinds = survive_all(small_with_log, drawn, memory / "log", every=2)
     assert kinds["put right"] > 0
@@ -74,10 +72,10 @@ def test_no_byte_of_the_header_costs_a_single_row(small: Built, tmp_path: Path, 
     before = rows_of(small.folder)
     for offset in range(bit % 2, 100, 2):
         folder = flipped(small, Flip(offset, bit, HEADER), tmp_path / f"{offset}")
-        told = RecordedReports()
-        spool = make_spool(folder, ManualClock(), report=told)
+        reports = RecordedReports()
+        spool = make_spool(folder, ManualClock(), report=reports)
         spool.open()
-        assert {row.id for row in spool.list_rows(limit=1000)} == before, (offset, told.events)
+        assert {row.id for row in spool.list_rows(limit=1000)} == before, (offset, reports.events)
         spool.close()
 
 
@@ -94,7 +92,7 @@ def test_no_bit_of_the_list_of_tables_costs_a_single_row(small: Built, tmp_path:
         spool.close()
 
 
-def test_pictures_that_no_search_finds_any_more_are_delivered_all_the_same(small: Built, memory: Path) -> None:
+def test_pictures_that_no_search_finds_are_delivered(small: Built, memory: Path) -> None:
     content = (small.folder / "spool.db").read_bytes()
     with closing(sqlite3.connect(small.folder / "spool.db")) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'image'").fetchone()[0] - 1
@@ -106,7 +104,7 @@ def test_pictures_that_no_search_finds_any_more_are_delivered_all_the_same(small
         assert (out.wrong, out.buried, out.lost) == ([], small.buried, 0), key
 
 
-def test_a_newer_programs_file_is_still_refused_and_not_touched(small: Built, tmp_path: Path) -> None:
+def test_a_newer_programs_file_is_refused_and_not_changed(small: Built, tmp_path: Path) -> None:
     folder = shutil.copytree(small.folder, tmp_path / "newer")
     with closing(sqlite3.connect(folder / "spool.db")) as newer:
         newer.execute("ALTER TABLE image ADD COLUMN checksum INTEGER")

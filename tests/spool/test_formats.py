@@ -1,4 +1,4 @@
-"""A spool of an earlier format becomes one of this format at the first start, with all that it holds."""
+"""A spool of an earlier format is migrated completely at the first start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAID = '{"predictions": []}'
 
 
 def write_format_1(path: Path, *, datapoints: int = 3) -> None:
-    """Datapoints that wait, are buried, and are registered; one charge more than these, and a last one that is gone."""
+    """Waiting, buried and registered datapoints, one more charge, and a last datapoint that has left."""
     with sqlite3.connect(path) as connection:
         connection.executescript((Path(__file__).parents[1] / "rigs" / "spool_1.sql").read_text())
         for number in range(datapoints):
@@ -48,7 +48,7 @@ def write_format_1(path: Path, *, datapoints: int = 3) -> None:
     connection.close()
 
 
-def test_all_that_it_holds_is_there_and_can_be_delivered(tmp_path: Path) -> None:
+def test_all_rows_are_migrated_and_can_be_delivered(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     spool = make_spool(tmp_path, ManualClock())
     spool.open()
@@ -67,7 +67,7 @@ def test_all_that_it_holds_is_there_and_can_be_delivered(tmp_path: Path) -> None
     spool.close()
 
 
-def test_its_charges_still_count(tmp_path: Path) -> None:
+def test_migrated_charges_count(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     clock = ManualClock()
     spool = make_spool(tmp_path, clock)
@@ -77,7 +77,7 @@ def test_its_charges_still_count(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_new_rows_come_after_all_that_ever_were(tmp_path: Path) -> None:
+def test_new_rows_have_higher_numbers_than_all_earlier_rows(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     clock = ManualClock()
     spool = make_spool(tmp_path, clock)
@@ -89,7 +89,7 @@ def test_new_rows_come_after_all_that_ever_were(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_it_becomes_what_a_new_file_is(tmp_path: Path) -> None:
+def test_a_migrated_file_has_the_tables_of_a_new_file(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     database.connect(tmp_path / "spool.db", 2**26).close()
     database.connect(tmp_path / "new.db", 2**26).close()
@@ -105,7 +105,7 @@ def test_it_becomes_what_a_new_file_is(tmp_path: Path) -> None:
     assert shape("spool.db") == shape("new.db")
 
 
-def test_a_start_that_was_cut_off_changes_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_migration_changes_nothing(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     before = (tmp_path / "spool.db").read_bytes()
     connection = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
@@ -115,7 +115,7 @@ def test_a_start_that_was_cut_off_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "spool.db").read_bytes() == before
 
 
-def test_people_who_look_into_an_older_file_are_told_to_start_the_daemon_first(tmp_path: Path) -> None:
+def test_the_command_line_asks_to_start_the_daemon_first_for_an_older_file(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     before = (tmp_path / "spool.db").read_bytes()
     for look in (lambda: admin.list_rows(tmp_path / "spool.db"), lambda: admin.drop(tmp_path / "spool.db", None)):

@@ -1,4 +1,4 @@
-"""A real process is killed with a real SIGKILL in the middle of its work; the next one finds all that was promised."""
+"""A real process is killed with SIGKILL during its work; the next process finds everything that was acknowledged."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def check_promises(folder: Path, said: list[tuple[str, str]], limit: int, sink_l
     left = {id for sign, id in said if sign == "-"}
     there = {row.id for row in spool.list_rows(limit=10**6)}
     assert promised - left <= there, "nothing that was acknowledged is missing"
-    exits, counts = spool.outcome_counts(), spool.counts()
+    outcomes, counts = spool.outcome_counts(), spool.counts()
     assert counts.sending == 0
     # Each accepted datapoint is in exactly one place. (Of one the process was killed before it could say so.)
-    assert len(there & left) + exits[FinalOutcome.DELIVERED] <= len(left) + 1
-    accepted = exits[FinalOutcome.DELIVERED] + counts.ready
+    assert len(there & left) + outcomes[FinalOutcome.DELIVERED] <= len(left) + 1
+    accepted = outcomes[FinalOutcome.DELIVERED] + counts.ready
     assert len(promised) <= accepted <= limit
     assert {u.count for u in spool.quota_usage() if u.window is Window.DAILY} == {accepted}
-    # The sink's limit counts every claim that was handed out, over all the processes.
+    # The sink's limit counts every claim, over all processes.
     assert len([id for sign, id in said if sign == ">"]) <= sink_limit
     for row in spool.list_rows(limit=10**6):
         try:
@@ -65,7 +65,7 @@ def check_promises(folder: Path, said: list[tuple[str, str]], limit: int, sink_l
 
 
 @pytest.mark.parametrize("lines", [1, 60])
-def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, lines: int) -> None:
+def test_accepted_datapoints_survive_sigkill(tmp_path: Path, lines: int) -> None:
     said = killed_after(tmp_path, lines, limit=100_000, sink_limit=100_000, promised=True)
     assert Counter(sign for sign, _ in said)["+"] >= 1
     check_promises(tmp_path, said, limit=Counter(sign for sign, _ in said)["+"] + 5, sink_limit=100_000)

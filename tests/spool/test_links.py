@@ -1,4 +1,4 @@
-"""Symbolic links among the spool's files: whoever may put one there does not choose which file is written to."""
+"""Symbolic links in place of the spool's files are never written through."""
 
 from __future__ import annotations
 

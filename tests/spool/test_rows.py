@@ -1,4 +1,4 @@
-"""A row that can't be read, whatever is wrong with it: it is buried and counted, and no other waits for it."""
+"""A row that can't be read, for any reason, is buried and counted, and no other row waits for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clock() -> ManualClock:
 
 
 def damage(path: Path, sql: str) -> None:
-    """Writes what no spool writes."""
+    """Writes values that a spool never writes."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         assert connection.execute(sql).rowcount == 1, sql
@@ -57,11 +57,13 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
     tmp_path: Path, column: str, value: str
 ) -> None:
     clock = ManualClock(waiters=1)
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, report=told)
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     ids = [accepted(put(spool, clock, score=score)) for score in (0.1, 0.9, 0.5)]
-    damage(spool.path, f"UPDATE datapoint SET {column} = {value} WHERE id = '{ids[1]}'")  # that whose turn comes first
+    damage(
+        spool.path, f"UPDATE datapoint SET {column} = {value} WHERE id = '{ids[1]}'"
+    )  # the row that is claimed first
     sink = RecordingSink(clock)
     with running(spool, sink, clock) as rig:
         rig.until_drained()
@@ -69,11 +71,11 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
     assert [delivery.id for delivery in sink.deliveries] == [ids[2], ids[0]]
     (buried,) = spool.list_rows()
     assert buried.state is State.BURIED
-    assert told.names() == ["spool_damaged"]
+    assert reports.names() == ["spool_damaged"]
     accepted(put(spool, clock))
     assert spool.health.problem is None
     spool.close()
-    # Nor does the next start trip over it, whether or not it makes a new file of it.
+    # The next start works, with or without a salvage.
     with closing(sqlite3.connect(spool.path)) as connection:
         connection.execute("DELETE FROM datapoint WHERE state = 'ready'")
         connection.commit()
@@ -83,9 +85,7 @@ def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
     spool.close()
 
 
-def test_what_is_buried_can_be_listed_tried_again_in_vain_and_dropped_by_hand(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+def test_a_buried_row_can_be_listed_retried_without_success_and_dropped(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     for column in ("device", "stream", "tags", "captured_at_s"):
@@ -105,17 +105,17 @@ def test_what_is_buried_can_be_listed_tried_again_in_vain_and_dropped_by_hand(
     spool.close()
 
 
-def test_a_row_that_its_index_has_lost_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_row_missing_in_an_index_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     ids = [accepted(put(spool, clock)) for _ in range(3)]
     spool.close()
     lose_in_index(spool.path, 2)
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, report=told)
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     assert [item.id for item in spool.claim(9).items] == ids
-    ((name, fields),) = told.events
+    ((name, fields),) = reports.events
     assert (name, fields["lost"], fields["open_windows"]) == ("spool_moved_aside", 0, "as charged")
     spool.close()
 
@@ -133,29 +133,27 @@ def lose_in_index(path: Path, seq: int) -> None:
         file.write(b"r%ady")
 
 
-def test_a_row_that_its_index_loses_while_the_daemon_runs_is_found_within_the_hour(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, report=told)
+def test_a_row_that_an_index_loses_while_running_is_found_within_an_hour(tmp_path: Path, clock: ManualClock) -> None:
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     ids = [accepted(put(spool, clock)) for _ in range(3)]
     damage(spool.path, "UPDATE datapoint SET why = 'moves the log into the file' WHERE seq = 1")
     lose_in_index(spool.path, 2)
-    with closing(sqlite3.connect(spool.path)) as other:  # so that the writer looks at the file again
+    with closing(sqlite3.connect(spool.path)) as other:  # so that the writer reads the file again
         other.execute("UPDATE datapoint SET why = NULL WHERE seq = 1")
         other.commit()
     found = [item.id for item in spool.claim(9).items]
     assert ids[1] not in found
     clock.advance(3600.0)
-    last = accepted(retry_until_ok(lambda: put(spool, clock)))  # after which it looks
-    until(lambda: "spool_moved_aside" in told.names())
+    last = accepted(retry_until_ok(lambda: put(spool, clock)))  # then it verifies the file
+    until(lambda: "spool_moved_aside" in reports.names())
     found += [item.id for item in retry_until_ok(lambda: spool.claim(9)).items]
     assert sorted(found) == sorted([*ids, last])
     spool.close()
 
 
-def test_a_row_that_nobody_would_ever_claim_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_row_that_could_never_be_claimed_is_found_at_the_next_start(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     ids = [accepted(put(spool, clock)) for _ in range(3)]
@@ -169,11 +167,9 @@ def test_a_row_that_nobody_would_ever_claim_is_found_at_the_next_start(tmp_path:
     spool.close()
 
 
-def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_asked_for(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, report=told)
+def test_an_unreadable_request_for_quota_is_buried_and_the_others_are_sent(tmp_path: Path, clock: ManualClock) -> None:
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     wanted = Quota("a", (Limit(Window.DAILY, 9),), BATCH)
     ids = [wait(spool, clock, wanted) for _ in range(6)]
@@ -188,7 +184,7 @@ def test_a_request_for_a_credit_that_cant_be_read_is_buried_and_the_others_are_a
         damage(spool.path, f"UPDATE late SET {what} WHERE id = '{id}'")
     assert [one.id for one in spool.shared_quota.pending("", 9)] == [ids[5]]
     assert {row.id for row in spool.list_rows(State.BURIED)} == set(ids[:5])
-    assert told.names() == ["spool_damaged"] * 5
+    assert reports.names() == ["spool_damaged"] * 5
     assert spool.counts().pending_quota == 1
     spool.close()
 
@@ -206,13 +202,13 @@ class BrokenLimits(LocalLimits):
         raise TypeError("a bug")
 
 
-def test_a_bug_is_still_a_bug_and_moves_no_file_aside(tmp_path: Path, clock: ManualClock) -> None:
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, limits=BrokenLimits(), report=told)
+def test_a_bug_moves_no_file_aside(tmp_path: Path, clock: ManualClock) -> None:
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, limits=BrokenLimits(), report=reports)
     spool.open()
     with pytest.raises(TypeError, match="a bug"):
         put(spool, clock)
-    assert told.events == []
+    assert reports.events == []
     assert not list(tmp_path.glob("*corrupt*"))
     spool.close()
 
@@ -234,11 +230,11 @@ def test_a_bug_is_still_a_bug_and_moves_no_file_aside(tmp_path: Path, clock: Man
     ],
 )
 @pytest.mark.parametrize("restarted", [True, False])
-def test_what_a_small_table_never_holds_is_left_out_and_everything_goes_on(
+def test_invalid_values_of_small_tables_are_left_out(
     tmp_path: Path, clock: ManualClock, sql: str, restarted: bool
 ) -> None:
-    told = RecordedReports()
-    spool = make_spool(tmp_path, clock, report=told)
+    reports = RecordedReports()
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     id = accepted(put(spool, clock, [quota("a", (Window.DAILY, 2))]))
     assert spool.claim(1).items[0].id == id
@@ -255,13 +251,13 @@ def test_what_a_small_table_never_holds_is_left_out_and_everything_goes_on(
         spool.close()
     damage(spool.path, sql)
     if restarted:
-        spool = make_spool(tmp_path, clock, report=told)
+        spool = make_spool(tmp_path, clock, report=reports)
         spool.open()
     for look in (spool.class_counts, spool.quota_usage, spool.outcome_counts, spool.shared_quota.device_id):
         retry_until_ok(look)
     scarce = [quota("b", (Window.DAILY, 2))]
     granted = [retry_until_ok(lambda: put(spool, clock, scarce)) for _ in range(3)]
-    if restarted:  # of two, one was used; what changes behind its back is noticed within the hour
+    if restarted:  # of two charges one counted; a change from outside is found within an hour
         assert sum(not isinstance(answer, NotAccepted) for answer in granted) <= 1
     clock.advance(86400.0)
     accepted(retry_until_ok(lambda: put(spool, clock, scarce)))

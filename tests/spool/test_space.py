@@ -1,4 +1,4 @@
-"""Room in the spool: it stays within its size and leaves the disk alone, and the right ones give way."""
+"""Space: the spool stays within its size, leaves free space on the disk, and evicts the right rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from framesift.spool import FinalOutcome, Spool, SpoolFull, State, WhenFull
 from rigs.spools import RecordedReports, accepted, make_spool, put, quota
 
 MIB = 2**20
-# With less, two pictures of 100 kB have to go for one, since what a row costs is estimated from above.
+# With less, two pictures of 100 kB are evicted for one, because the space of a row is estimated from above.
 ROOM = MIB + 2**15
 TESTS = Path(__file__).parents[1]
 
@@ -36,11 +36,9 @@ def in_use_bytes(spool: Spool) -> int:
     return counts.live_bytes + counts.wal_bytes
 
 
-# In the smallest spool the log of one large picture takes a good part of it.
+# In the smallest spool the log of one large picture needs much of the space.
 @pytest.mark.parametrize(("max_bytes", "used"), [(MIB, 0.25), (3 * MIB, 0.5), (10 * MIB, 0.7)])
-def test_live_pages_and_log_stay_under_max_bytes_whatever_the_sizes(
-    tmp_path: Path, max_bytes: int, used: float
-) -> None:
+def test_live_pages_and_log_stay_under_max_bytes_for_all_sizes(tmp_path: Path, max_bytes: int, used: float) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=max_bytes)
     chance = random.Random(1)
@@ -49,13 +47,13 @@ def test_live_pages_and_log_stay_under_max_bytes_whatever_the_sizes(
         accepted(put(spool, clock, jpeg=picture(size_bytes, number)))
         assert in_use_bytes(spool) <= max_bytes
     assert (tmp_path / "spool.db").stat().st_size <= max_bytes
-    # It is used, too, while datapoints are thrown away.
+    # The space is used while datapoints are evicted.
     assert spool.counts().live_bytes > max_bytes * used
     assert spool.outcome_counts()[FinalOutcome.EVICTED] + spool.counts().ready == 150
     spool.close()
 
 
-def test_the_lowest_score_gives_way_and_of_equals_the_oldest(tmp_path: Path) -> None:
+def test_the_lowest_score_is_evicted_and_of_equal_scores_the_oldest(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM, when_full=WhenFull.EVICT_LOWEST)
     scores: list[tuple[str, float | None]] = [("none", None), ("half", 0.5), ("half too", 0.5), ("minus", -1.0)]
@@ -70,7 +68,7 @@ def test_the_lowest_score_gives_way_and_of_equals_the_oldest(tmp_path: Path) -> 
     spool.close()
 
 
-def test_the_oldest_gives_way_whatever_its_score(tmp_path: Path) -> None:
+def test_the_oldest_is_evicted_whatever_its_score(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.EVICT_OLDEST)
     for number in range(20):
@@ -80,9 +78,9 @@ def test_the_oldest_gives_way_whatever_its_score(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> None:
-    clock, told = ManualClock(), RecordedReports()
-    spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.REFUSE, report=told)
+def test_with_refuse_the_new_datapoint_is_refused(tmp_path: Path) -> None:
+    clock, reports = ManualClock(), RecordedReports()
+    spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.REFUSE, report=reports)
     quotas = [quota("a", (Window.DAILY, 100))]
     for _ in range(3):
         put(spool, clock, quotas, jpeg=picture(100_000))
@@ -90,19 +88,19 @@ def test_the_new_one_is_refused_where_nobody_is_to_give_way(tmp_path: Path) -> N
         put(spool, clock, quotas, jpeg=picture(300_000))
     problem = spool.health.problem
     assert problem is not None
-    assert told.names().count("spool_full") == 1
-    # The refused one took no credit.
+    assert reports.names().count("spool_full") == 1
+    # The refused datapoint used no quota.
     assert {u.count for u in spool.quota_usage()} == {spool.counts().ready}
-    # It recovers by itself once something has left.
+    # It recovers by itself after a datapoint has left.
     for item in spool.claim(2).items:
         spool.complete(item.id)
     accepted(put(spool, clock, quotas, jpeg=picture(300_000)))
     assert spool.health.problem is None
-    assert told.names().count("spool_has_space") == 1
+    assert reports.names().count("spool_has_space") == 1
     spool.close()
 
 
-def test_nobody_better_gives_way_for_something_worse(tmp_path: Path) -> None:
+def test_no_higher_score_is_evicted_for_a_lower_one(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM)
     while not spool.outcome_counts()[FinalOutcome.EVICTED]:
@@ -115,7 +113,7 @@ def test_nobody_better_gives_way_for_something_worse(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_what_is_being_sent_never_gives_way(tmp_path: Path) -> None:
+def test_a_row_that_is_being_sent_is_never_evicted(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM)
     while not spool.outcome_counts()[FinalOutcome.EVICTED]:
@@ -127,7 +125,7 @@ def test_what_is_being_sent_never_gives_way(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_the_buried_give_way_first_and_the_half_delivered_last(tmp_path: Path) -> None:
+def test_buried_rows_are_evicted_first_and_registered_ones_last(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=ROOM)
     put(spool, clock, id="half delivered", score=-1.0, jpeg=picture(100_000))
@@ -147,7 +145,7 @@ def test_the_buried_give_way_first_and_the_half_delivered_last(tmp_path: Path) -
     spool.close()
 
 
-def test_a_picture_that_could_never_fit_evicts_nobody(tmp_path: Path) -> None:
+def test_a_picture_that_can_never_fit_evicts_no_row(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=MIB)
     put(spool, clock, jpeg=picture(100_000))
@@ -157,7 +155,7 @@ def test_a_picture_that_could_never_fit_evicts_nobody(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_disk_that_others_have_filled_refuses_and_evicts_nobody(tmp_path: Path) -> None:
+def test_on_a_disk_filled_by_others_it_refuses_and_evicts_no_row(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock)
     put(spool, clock)
@@ -167,12 +165,12 @@ def test_a_disk_that_others_have_filled_refuses_and_evicts_nobody(tmp_path: Path
         put(spool, clock, score=1.0, jpeg=picture(9 * MIB))
     assert spool.health.problem is not None
     assert spool.counts().ready == 1
-    assert len(spool.claim(1).items) == 1  # what is there still gets delivered
+    assert len(spool.claim(1).items) == 1  # existing datapoints are still delivered
     spool.complete(spool.list_rows(State.SENDING)[0].id)
     spool.close()
 
 
-def test_a_smaller_size_than_before_is_reached_by_evicting(tmp_path: Path) -> None:
+def test_a_reduced_max_bytes_is_reached_by_evicting(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=8 * MIB)
     for number in range(30):
@@ -185,7 +183,7 @@ def test_a_smaller_size_than_before_is_reached_by_evicting(tmp_path: Path) -> No
     spool.close()
 
 
-def test_the_reserve_is_made_while_there_is_room(tmp_path: Path) -> None:
+def test_the_reserve_is_allocated_while_there_is_space(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock)
     put(spool, clock)
@@ -193,7 +191,7 @@ def test_the_reserve_is_made_while_there_is_room(tmp_path: Path) -> None:
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.reserve*")) >= 8 * MIB
 
 
-def test_no_reserve_is_made_of_space_that_must_stay_free(tmp_path: Path) -> None:
+def test_no_reserve_is_allocated_in_min_free_bytes(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, min_free_bytes=2**60)
     spool.claim(1)
@@ -201,7 +199,7 @@ def test_no_reserve_is_made_of_space_that_must_stay_free(tmp_path: Path) -> None
     assert not (tmp_path / "spool.db.reserve").exists()
 
 
-# A small disk of its own, which only a mount can give. It is made in a namespace, so that nobody else sees it.
+# A small disk, which needs a mount. The mount is in a namespace of its own, so that no other process sees it.
 ON_A_SMALL_DISK = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -209,13 +207,13 @@ from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import FinalOutcome, SpoolFull
 from rigs.spools import RecordedReports, accepted, make_spool, put
-disk, clock, told = Path({disk!r}), ManualClock(), RecordedReports()
-spool = make_spool(disk, clock, report=told)
+disk, clock, reports = Path({disk!r}), ManualClock(), RecordedReports()
+spool = make_spool(disk, clock, report=reports)
 spool.open()
 ids = [accepted(put(spool, clock, jpeg=bytes(100_000))) for _ in range(20)]
 assert (disk / "spool.db.reserve").exists()
 
-# Somebody else fills the disk to the last byte.
+# Another program fills the disk to the last byte.
 with (disk / "other").open("wb", buffering=0) as other:
     for size in (65536, 4096, 1):
         try:
@@ -230,15 +228,15 @@ for _ in range(3):
         pass
 assert spool.health.problem, "health says that it is full"
 
-# What is there is still delivered: the reserve makes room for it.
+# Existing datapoints are still delivered: the reserve makes space for it.
 for item in spool.claim(5).items:
     spool.read_jpeg(item.id)
     spool.complete(item.id)
     ids.remove(item.id)
 spool.close()
 
-# A start works, too.
-spool = make_spool(disk, clock, report=told)
+# A start works as well.
+spool = make_spool(disk, clock, report=reports)
 spool.open()
 assert sorted(row.id for row in spool.list_rows()) == sorted(ids), "nothing lost, nothing more"
 for item in spool.claim(5).items:
@@ -254,7 +252,7 @@ clock.advance(40)
 put(spool, clock)
 spool.close()
 assert (disk / "spool.db.reserve").exists(), "the reserve is made again"
-print("well", told.names())
+print("ok", reports.names())
 """
 
 
@@ -278,8 +276,8 @@ def on_a_small_disk(tmp_path: Path, program: str, options: str) -> str:
     return done.stdout
 
 
-def test_a_disk_filled_by_somebody_else_loses_nothing_and_recovers(tmp_path: Path) -> None:
-    assert "well" in on_a_small_disk(tmp_path, ON_A_SMALL_DISK, "size=16m")
+def test_a_disk_filled_by_others_loses_nothing_and_recovers(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, ON_A_SMALL_DISK, "size=16m")
 
 
 WORKERS_ON_A_FULL_DISK = """
@@ -320,12 +318,12 @@ assert not ended, ended
 assert uploader.is_drained()
 assert uploader.stop(5)
 spool.close()
-print("well")
+print("ok")
 """
 
 
-def test_a_disk_filled_by_somebody_else_ends_no_worker(tmp_path: Path) -> None:
-    assert "well" in on_a_small_disk(tmp_path, WORKERS_ON_A_FULL_DISK, "size=16m")
+def test_a_disk_filled_by_others_ends_no_worker(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, WORKERS_ON_A_FULL_DISK, "size=16m")
 
 
 WITHOUT_INODES = """
@@ -352,12 +350,12 @@ assert [item.id for item in spool.claim(1).items] == [id]
 spool.complete(id)
 accepted(put(spool, clock))
 spool.close()
-print("well")
+print("ok")
 """
 
 
-def test_a_disk_without_inodes_lets_it_start(tmp_path: Path) -> None:
-    assert "well" in on_a_small_disk(tmp_path, WITHOUT_INODES, "size=32m,nr_inodes=12")
+def test_it_starts_on_a_disk_without_free_inodes(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, WITHOUT_INODES, "size=32m,nr_inodes=12")
 
 
 ON_A_READ_ONLY_DISK = """
@@ -367,13 +365,13 @@ from pathlib import Path
 from clocks import ManualClock
 from framesift.spool import SpoolBroken
 from rigs.spools import RecordedReports, accepted, make_spool, put
-disk, clock, told = Path({disk!r}), ManualClock(), RecordedReports()
+disk, clock, reports = Path({disk!r}), ManualClock(), RecordedReports()
 spool = make_spool(disk, clock)
 spool.open()
 first = accepted(put(spool, clock))
 spool.close()
 subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-spool = make_spool(disk, clock, report=told)
+spool = make_spool(disk, clock, report=reports)
 spool.open()
 for _ in range(3):
     try:
@@ -393,11 +391,11 @@ for _ in range(100):
         pass
 assert [row.id for row in spool.list_rows()] == [first, second]
 assert spool.health.problem is None
-assert told.names() == ["spool_failed", "spool_recovered"], told.events
+assert reports.names() == ["spool_failed", "spool_recovered"], reports.events
 spool.close()
-print("well")
+print("ok")
 """
 
 
-def test_a_disk_that_was_remounted_read_only_lets_it_start_and_recover(tmp_path: Path) -> None:
-    assert "well" in on_a_small_disk(tmp_path, ON_A_READ_ONLY_DISK, "size=32m")
+def test_it_starts_on_a_read_only_disk_and_recovers(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, ON_A_READ_ONLY_DISK, "size=32m")

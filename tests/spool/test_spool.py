@@ -1,4 +1,4 @@
-"""The spool: what is accepted stays until it leaves by one exit, and what a crash leaves behind is put right."""
+"""The spool: accepted datapoints stay until they leave with one outcome, also after a crash."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import pytest
 from clocks import NOON_S, ManualClock
 from framesift.datapoint import Candidate
 from framesift.frame import RefusalReason
-from framesift.limits import Limit, Quota, QuotaGranted, Window
-from framesift.limits import QuotaRefused as NoCredit
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window
 from framesift.prediction.wire_format import parse_prediction
 from framesift.spool import (
     Accepted,
@@ -38,19 +37,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def told() -> RecordedReports:
+def reports() -> RecordedReports:
     return RecordedReports()
 
 
 @pytest.fixture
-def spool(tmp_path: Path, clock: ManualClock, told: RecordedReports) -> Iterator[Spool]:
-    spool = make_spool(tmp_path, clock, report=told)
+def spool(tmp_path: Path, clock: ManualClock, reports: RecordedReports) -> Iterator[Spool]:
+    spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     yield spool
     spool.close()
 
 
-# --- what goes in comes out -------------------------------------------------------------------------------------------
+# --- put and claim ----------------------------------------------------------------------------------------------------
 
 
 def test_a_claimed_datapoint_is_the_one_that_was_accepted(spool: Spool, clock: ManualClock) -> None:
@@ -67,7 +66,7 @@ def test_a_claimed_datapoint_is_the_one_that_was_accepted(spool: Spool, clock: M
     assert spool.read_jpeg(item.id) == given.jpeg
 
 
-def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: Spool, clock: ManualClock) -> None:
+def test_the_first_candidate_with_quota_gives_its_name_score_and_tags(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("first", (Window.DAILY, 0)), quota("second", (Window.DAILY, 1))]
     candidates = [Candidate("first", 0.9, ("one",), BATCH), Candidate("second", 0.1, ("two",), BATCH, project="cars")]
     answer = spool.put(datapoint(clock), candidates, quotas)
@@ -78,34 +77,34 @@ def test_the_first_candidate_with_a_credit_gives_its_name_score_and_tags(spool: 
     assert spool.list_rows()[0].project == "cars"
 
 
-def test_quotas_of_other_strategies_than_the_candidates_are_a_mistake(spool: Spool, clock: ManualClock) -> None:
+def test_quotas_and_candidates_of_different_strategies_are_an_error(spool: Spool, clock: ManualClock) -> None:
     with pytest.raises(ValueError, match="different strategies"):
         spool.put(datapoint(clock), [Candidate("a", None, (), BATCH)], [quota("b")])
 
 
-def test_who_has_no_credit_is_refused_and_leaves_nothing(spool: Spool, clock: ManualClock) -> None:
+def test_a_datapoint_without_quota_is_refused_and_leaves_no_row(spool: Spool, clock: ManualClock) -> None:
     assert put(spool, clock, [quota("a", (Window.DAILY, 0))]) == NotAccepted(RefusalReason.LIMIT)
     assert put(spool, clock, [quota("a", batch_images=0)]) == NotAccepted(RefusalReason.BATCH_FULL)
     assert spool.counts().ready == 0
     assert spool.class_counts() == {}
 
 
-def test_asking_tells_what_putting_will_find(spool: Spool, clock: ManualClock) -> None:
+def test_check_quota_says_what_put_will_find(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.MINUTELY, 1))]
     assert spool.check_quota(quotas, clock.now()) == QuotaGranted("a")
     put(spool, clock, quotas)
-    assert spool.check_quota(quotas, clock.now()) == NoCredit(batch_full=False)
+    assert spool.check_quota(quotas, clock.now()) == QuotaRefused(batch_full=False)
     clock.advance(60)
     assert spool.check_quota(quotas, clock.now()) == QuotaGranted("a")
 
 
-def test_the_same_id_twice_is_one_datapoint_and_one_credit(spool: Spool, clock: ManualClock) -> None:
+def test_the_same_id_twice_is_one_datapoint_and_one_charge(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.DAILY, 1))]
     assert put(spool, clock, quotas, id="same") == put(spool, clock, quotas, id="same")
     assert spool.counts().ready == 1
 
 
-def test_classes_of_everything_accepted_are_counted_for_ever(spool: Spool, clock: ManualClock) -> None:
+def test_classes_of_all_accepted_datapoints_stay_counted(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, what=prediction("car", "car", "dog"))
     put(spool, clock, what=prediction("car"))
     for item in spool.claim(2).items:
@@ -116,14 +115,14 @@ def test_classes_of_everything_accepted_are_counted_for_ever(spool: Spool, clock
 # --- the order of claims ----------------------------------------------------------------------------------------------
 
 
-def test_the_best_goes_first_and_of_equals_the_oldest(spool: Spool, clock: ManualClock) -> None:
+def test_the_highest_score_is_claimed_first_and_of_equal_scores_the_oldest(spool: Spool, clock: ManualClock) -> None:
     scores = {"b": 0.5, "none": None, "zero": 0.0, "minus": -1.0, "a": 0.9, "c": 0.5}
     for id, score in scores.items():
         put(spool, clock, id=id, score=score)
     assert [item.id for item in spool.claim(9).items] == ["a", "b", "c", "none", "zero", "minus"]
 
 
-def test_what_only_lacks_its_prediction_goes_before_the_best(spool: Spool, clock: ManualClock) -> None:
+def test_registered_rows_are_claimed_before_the_highest_score(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="low", score=0.1)
     spool.claim(1)
     spool.mark_registered("low", "image-1")
@@ -132,13 +131,13 @@ def test_what_only_lacks_its_prediction_goes_before_the_best(spool: Spool, clock
     assert [(item.id, item.image_id) for item in items] == [("low", "image-1"), ("high", None)]
 
 
-def test_a_claimed_row_is_claimed_by_nobody_else(spool: Spool, clock: ManualClock) -> None:
+def test_a_claimed_row_is_not_claimed_again(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock)
     assert len(spool.claim(5).items) == 1
     assert spool.claim(5).items == ()
 
 
-def test_nothing_to_claim_says_when_there_will_be(spool: Spool, clock: ManualClock) -> None:
+def test_an_empty_claim_says_when_to_try_again(spool: Spool, clock: ManualClock) -> None:
     assert spool.claim(1).wait_until_s is None
     put(spool, clock, id="x")
     spool.claim(1)
@@ -150,7 +149,7 @@ def test_nothing_to_claim_says_when_there_will_be(spool: Spool, clock: ManualClo
     assert [item.id for item in spool.claim(1).items] == ["x"]
 
 
-def test_only_rows_that_hold_a_credit_are_claimed(spool: Spool, clock: ManualClock, tmp_path: Path) -> None:
+def test_only_rows_with_quota_are_claimed(spool: Spool, clock: ManualClock, tmp_path: Path) -> None:
     put(spool, clock, id="with")
     put(spool, clock, id="without", score=1.0)
     with sqlite3.connect(tmp_path / "spool.db") as other:
@@ -159,7 +158,7 @@ def test_only_rows_that_hold_a_credit_are_claimed(spool: Spool, clock: ManualClo
     assert [item.id for item in spool.claim(5).items] == ["with"]
 
 
-def test_a_date_from_a_wrong_clock_keeps_nobody_waiting(spool: Spool, clock: ManualClock) -> None:
+def test_a_retry_time_from_a_wrong_clock_is_ignored(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="x")
     year_s = 365 * 86400
     clock.step_wall(10 * year_s)
@@ -169,7 +168,7 @@ def test_a_date_from_a_wrong_clock_keeps_nobody_waiting(spool: Spool, clock: Man
     assert [item.id for item in spool.claim(1).items] == ["x"]
 
 
-# --- exits ------------------------------------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
 def charges_left(spool: Spool, clock: ManualClock, quotas: list[Quota]) -> int:
@@ -180,31 +179,31 @@ def charges_left(spool: Spool, clock: ManualClock, quotas: list[Quota]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("exit", "tries", "counted", "given_back"),
+    ("outcome", "tries", "counted", "refunded"),
     [
         (FinalOutcome.DELIVERED, 1, FinalOutcome.DELIVERED, 0),
         (FinalOutcome.DUPLICATE, 1, FinalOutcome.DUPLICATE, 1),
         (FinalOutcome.DUPLICATE, 2, FinalOutcome.DELIVERED, 0),
     ],
 )
-def test_each_exit_is_counted_and_gives_back_what_it_should(
-    spool: Spool, clock: ManualClock, exit: FinalOutcome, tries: int, counted: FinalOutcome, given_back: int
+def test_each_outcome_is_counted_and_refunds_what_it_should(
+    spool: Spool, clock: ManualClock, outcome: FinalOutcome, tries: int, counted: FinalOutcome, refunded: int
 ) -> None:
     quotas = [quota("a", (Window.DAILY, 3))]
     put(spool, clock, quotas, id="x", score=9.0)
     assert charges_left(spool, clock, quotas) == 2
-    assert isinstance(spool.check_quota(quotas, clock.now()), NoCredit)  # known by heart from here on
+    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaRefused)  # cached from here on
     for _ in range(tries - 1):
         assert spool.claim(1).items[0].id == "x"
         spool.retry_later("x", None, "again", costs_attempt=False)
     spool.claim(1)
-    spool.complete("x", exit)
+    spool.complete("x", outcome)
     assert spool.outcome_counts() == dict.fromkeys(FinalOutcome, 0) | {counted: 1}
-    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted) == bool(given_back)
-    assert charges_left(spool, clock, quotas) == given_back
+    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaGranted) == bool(refunded)
+    assert charges_left(spool, clock, quotas) == refunded
 
 
-def test_a_credit_goes_back_into_the_window_it_was_taken_from(spool: Spool, clock: ManualClock) -> None:
+def test_quota_is_refunded_to_the_window_that_was_charged(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.MINUTELY, 1))]
     first = clock.now()
     put(spool, clock, quotas, id="x")
@@ -213,10 +212,10 @@ def test_a_credit_goes_back_into_the_window_it_was_taken_from(spool: Spool, cloc
     spool.claim(1)
     spool.complete("x", FinalOutcome.DUPLICATE)
     assert isinstance(spool.check_quota(quotas, first), QuotaGranted)
-    assert isinstance(spool.check_quota(quotas, clock.now()), NoCredit)
+    assert isinstance(spool.check_quota(quotas, clock.now()), QuotaRefused)
 
 
-def test_a_row_that_vanished_by_hand_is_settled_by_nobody(spool: Spool) -> None:
+def test_a_row_that_an_operator_dropped_can_still_be_completed(spool: Spool) -> None:
     spool.complete("never-was")
     spool.retry_later("never-was", None, "why")
     spool.bury("never-was", "why")
@@ -227,10 +226,10 @@ def test_a_row_that_vanished_by_hand_is_settled_by_nobody(spool: Spool) -> None:
         spool.read_jpeg("never-was")
 
 
-def test_after_its_attempts_it_is_buried_and_others_go_on(
-    tmp_path: Path, clock: ManualClock, told: RecordedReports
+def test_after_its_last_attempt_it_is_buried_and_others_are_delivered(
+    tmp_path: Path, clock: ManualClock, reports: RecordedReports
 ) -> None:
-    spool = make_spool(tmp_path, clock, report=told, max_attempts=3)
+    spool = make_spool(tmp_path, clock, report=reports, max_attempts=3)
     spool.open()
     put(spool, clock, id="poison", score=1.0)
     put(spool, clock, id="good")
@@ -242,11 +241,11 @@ def test_after_its_attempts_it_is_buried_and_others_go_on(
     (buried,) = spool.list_rows(State.BURIED)
     assert buried.id == "poison"
     assert buried.why == "3 attempts failed, the last: the sink chokes"
-    assert "spool_buried" in told.names()
+    assert "spool_buried" in reports.names()
     spool.close()
 
 
-def test_what_says_nothing_about_the_datapoint_costs_no_attempt(spool: Spool, clock: ManualClock) -> None:
+def test_a_failure_with_another_cause_costs_no_attempt(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="x")
     for tries in range(1, 21):
         (item,) = spool.claim(1).items
@@ -254,7 +253,7 @@ def test_what_says_nothing_about_the_datapoint_costs_no_attempt(spool: Spool, cl
         spool.retry_later("x", None, "the sink is away", costs_attempt=False)
 
 
-def test_an_answer_before_which_nothing_arrived_takes_its_try_back(spool: Spool, clock: ManualClock) -> None:
+def test_a_send_that_surely_did_not_arrive_is_not_counted(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="x")
     for attempt in (1, 2, 3):
         (item,) = spool.claim(1).items
@@ -265,7 +264,7 @@ def test_an_answer_before_which_nothing_arrived_takes_its_try_back(spool: Spool,
     assert spool.outcome_counts()[FinalOutcome.DUPLICATE] == 1
 
 
-def test_a_try_that_the_program_did_not_survive_may_have_arrived(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_send_during_a_crash_may_have_arrived(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     put(spool, clock, id="x")
@@ -281,7 +280,7 @@ def test_a_try_that_the_program_did_not_survive_may_have_arrived(tmp_path: Path,
     spool.close()
 
 
-def test_the_second_step_has_attempts_of_its_own(tmp_path: Path, clock: ManualClock) -> None:
+def test_sending_the_prediction_has_attempts_of_its_own(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock, max_attempts=2)
     spool.open()
     put(spool, clock, id="x")
@@ -295,7 +294,7 @@ def test_the_second_step_has_attempts_of_its_own(tmp_path: Path, clock: ManualCl
     spool.close()
 
 
-def test_a_released_row_was_never_claimed(spool: Spool, clock: ManualClock) -> None:
+def test_a_released_row_is_as_if_never_claimed(spool: Spool, clock: ManualClock) -> None:
     limits = [Limit(Window.DAILY, 1)]
     put(spool, clock, id="x")
     spool.claim(1, limits)
@@ -304,7 +303,7 @@ def test_a_released_row_was_never_claimed(spool: Spool, clock: ManualClock) -> N
     assert (item.attempts, item.tried) == (1, 1)
 
 
-def test_a_burial_gives_the_credit_back_only_if_told(spool: Spool, clock: ManualClock) -> None:
+def test_burying_refunds_quota_only_on_request(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.DAILY, 2))]
     put(spool, clock, quotas, id="x")
     put(spool, clock, quotas, id="y")
@@ -318,7 +317,7 @@ def test_a_burial_gives_the_credit_back_only_if_told(spool: Spool, clock: Manual
 # --- the sink's own limits --------------------------------------------------------------------------------------------
 
 
-def test_claims_never_exceed_the_sinks_limits_and_say_when_to_come_back(spool: Spool, clock: ManualClock) -> None:
+def test_claims_never_exceed_the_sinks_limits_and_say_when_to_try_again(spool: Spool, clock: ManualClock) -> None:
     limits = [Limit(Window.MINUTELY, 2), Limit(Window.HOURLY, 3)]
     for _ in range(9):
         put(spool, clock)
@@ -333,7 +332,7 @@ def test_claims_never_exceed_the_sinks_limits_and_say_when_to_come_back(spool: S
     assert (len(claim.items), claim.wait_until_s) == (0, NOON_S + 3600)
 
 
-def test_the_sinks_limits_outlive_a_restart(tmp_path: Path, clock: ManualClock) -> None:
+def test_the_sinks_limits_survive_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     limits = [Limit(Window.DAILY, 2)]
     spool = make_spool(tmp_path, clock)
     spool.open()
@@ -348,7 +347,7 @@ def test_the_sinks_limits_outlive_a_restart(tmp_path: Path, clock: ManualClock) 
     spool.close()
 
 
-def test_the_second_step_is_not_another_image_for_the_sinks_limits(spool: Spool, clock: ManualClock) -> None:
+def test_sending_the_prediction_does_not_count_for_the_sinks_limits(spool: Spool, clock: ManualClock) -> None:
     limits = [Limit(Window.DAILY, 1)]
     put(spool, clock, id="x")
     spool.claim(1, limits)
@@ -356,7 +355,7 @@ def test_the_second_step_is_not_another_image_for_the_sinks_limits(spool: Spool,
     assert [item.id for item in spool.claim(1, limits).items] == ["x"]
 
 
-def test_releasing_a_second_step_opens_nothing_of_the_sinks_limits(spool: Spool, clock: ManualClock) -> None:
+def test_releasing_a_registered_row_refunds_nothing_of_the_sinks_limits(spool: Spool, clock: ManualClock) -> None:
     limits = [Limit(Window.DAILY, 1)]
     put(spool, clock, id="x", score=1.0)
     put(spool, clock, id="y")
@@ -367,7 +366,7 @@ def test_releasing_a_second_step_opens_nothing_of_the_sinks_limits(spool: Spool,
     assert [item.id for item in spool.claim(2, limits).items] == ["x"]
 
 
-def test_a_row_that_waits_for_a_date_wakes_before_the_sinks_window(spool: Spool, clock: ManualClock) -> None:
+def test_a_retry_may_be_due_before_the_sinks_window_opens(spool: Spool, clock: ManualClock) -> None:
     put(spool, clock, id="registered")
     spool.claim(1)
     spool.mark_registered("registered", "image-1")
@@ -400,7 +399,7 @@ def test_after_a_start_no_row_is_being_sent(tmp_path: Path, clock: ManualClock) 
     spool.close()
 
 
-def test_a_row_that_ends_the_process_each_time_is_buried(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_row_that_crashes_the_process_each_time_is_buried(tmp_path: Path, clock: ManualClock) -> None:
     for start in range(3):
         spool = make_spool(tmp_path, clock, max_attempts=3)
         spool.open()
@@ -427,7 +426,7 @@ def test_a_closed_spool_leaves_one_file_and_no_log(tmp_path: Path, clock: Manual
         put(spool, clock)
 
 
-def test_nothing_works_before_it_is_open(tmp_path: Path, clock: ManualClock) -> None:
+def test_methods_fail_before_open(tmp_path: Path, clock: ManualClock) -> None:
     with pytest.raises(SpoolBroken, match="not open"):
         put(make_spool(tmp_path, clock), clock)
 
@@ -456,7 +455,7 @@ def test_a_second_daemon_takes_over_when_the_first_ends(tmp_path: Path, clock: M
     second.close()
 
 
-def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_newer_file_is_refused_and_not_changed(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path, clock)
     spool.open()
     put(spool, clock)
@@ -472,7 +471,7 @@ def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path, clock: ManualCl
     assert not list(tmp_path.glob("*corrupt*"))
 
 
-def test_somebody_elses_database_is_refused_and_not_touched(tmp_path: Path, clock: ManualClock) -> None:
+def test_another_programs_database_is_refused_and_not_changed(tmp_path: Path, clock: ManualClock) -> None:
     path = tmp_path / "spool.db"
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
@@ -483,16 +482,16 @@ def test_somebody_elses_database_is_refused_and_not_touched(tmp_path: Path, cloc
     assert path.read_bytes() == before
 
 
-def test_a_path_below_a_file_is_named(tmp_path: Path, clock: ManualClock) -> None:
+def test_the_error_names_a_path_below_a_file(tmp_path: Path, clock: ManualClock) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolUnusable, match=rf"{tmp_path / 'file'}.*uid {os.geteuid()}"):
         make_spool(tmp_path / "file", clock).open()
 
 
-def test_a_folder_that_this_user_may_not_write_to_is_named_with_the_uid(tmp_path: Path, clock: ManualClock) -> None:
+def test_the_error_names_the_uid_and_the_folder_without_permission(tmp_path: Path, clock: ManualClock) -> None:
     tmp_path.chmod(0o500)
     as_root = os.geteuid() == 0
-    if as_root:  # root may write anywhere: become somebody else for a moment
+    if as_root:  # root may write anywhere: become another user for a moment
         tmp_path.parent.chmod(0o755)
         os.seteuid(65534)
     try:
@@ -504,7 +503,7 @@ def test_a_folder_that_this_user_may_not_write_to_is_named_with_the_uid(tmp_path
         tmp_path.chmod(0o700)
 
 
-def test_a_folder_that_is_not_there_is_made(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path, clock: ManualClock) -> None:
     spool = make_spool(tmp_path / "a" / "b", clock)
     spool.open()
     assert accepted(put(spool, clock))
@@ -516,7 +515,7 @@ def test_a_size_too_small_for_anything_is_refused(tmp_path: Path, clock: ManualC
         make_spool(tmp_path, clock, max_bytes=1000)
 
 
-def test_threads_that_put_at_the_same_time_each_get_their_own_answer(spool: Spool, clock: ManualClock) -> None:
+def test_threads_that_put_at_the_same_time_each_get_their_own_result(spool: Spool, clock: ManualClock) -> None:
     quotas = [quota("a", (Window.DAILY, 25))]
     answers: list[object] = []
 
@@ -532,10 +531,10 @@ def test_threads_that_put_at_the_same_time_each_get_their_own_answer(spool: Spoo
     assert (len(answers), len(refused), spool.counts().ready) == (40, 15, 25)
 
 
-def test_one_bad_statement_among_good_ones_harms_nobody_else(spool: Spool, clock: ManualClock) -> None:
+def test_a_failed_job_does_not_affect_others_in_its_transaction(spool: Spool, clock: ManualClock) -> None:
     bad = datapoint(clock, what=prediction("car"))
     candidates = [Candidate("any", float("nan"), (), BATCH)]
-    # NaN becomes NULL, which no rank may be: an error of this datapoint alone.
+    # NaN becomes NULL, which is no valid rank: an error of this datapoint only.
     with pytest.raises(sqlite3.IntegrityError):
         spool.put(bad, candidates, [quota("any")])
     assert accepted(put(spool, clock))

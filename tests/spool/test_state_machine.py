@@ -1,4 +1,4 @@
-"""Any sequence of events, crashes among them, against a model that a person can read."""
+"""Any sequence of events, with crashes, against a small model of the spool."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from clocks import ManualClock
-from framesift.limits import Limit, Quota, QuotaGranted, Window, window_start
-from framesift.limits import QuotaRefused as NoCredit
+from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window, window_start
 from framesift.spool import Accepted, ClaimedDatapoint, FinalOutcome, Spool, State, admin
 from rigs.spools import BATCH, make_spool, put
 
@@ -64,7 +63,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.rows: dict[str, Row] = {}
         self.charges: dict[str, tuple[str, float]] = {}
         self.sends: list[Sent] = []
-        self.exits = dict.fromkeys(FinalOutcome, 0)
+        self.outcomes = dict.fromkeys(FinalOutcome, 0)
         self.accepted = 0
         self.puts = 0
 
@@ -120,11 +119,11 @@ class SpoolMachine(RuleBasedStateMachine):
         registered = [id for id in registered if id in self.charges][:count]
         return registered + ready[: max(0, min(room, count - len(registered)))]
 
-    def leaves(self, id: str, exit: FinalOutcome) -> None:
+    def leaves(self, id: str, outcome: FinalOutcome) -> None:
         del self.rows[id]
-        self.exits[exit] += 1
+        self.outcomes[outcome] += 1
 
-    # --- the frames' side ---------------------------------------------------------------------------------------------
+    # --- the camera side ----------------------------------------------------------------------------------------------
 
     @rule(
         strategies=st.sampled_from([["minute"], ["day"], ["minute", "day"], ["day", "minute"]]),
@@ -138,7 +137,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.puts += 1
         answer = put(self.spool, self.clock, quotas, score=score, jpeg=b"picture" * 1000, id=f"{self.puts:04}")
         if expected is None:
-            assert isinstance(asked, NoCredit)
+            assert isinstance(asked, QuotaRefused)
             assert not isinstance(answer, Accepted)
             return
         assert asked == QuotaGranted(expected)
@@ -171,17 +170,17 @@ class SpoolMachine(RuleBasedStateMachine):
         return list(claim.items)
 
     def mine(self, items: list[ClaimedDatapoint]) -> list[str]:
-        """Those that are still being sent: a crash, or a hand, may have taken them away. Of these only once."""
+        """Those that are still being sent, each once: a crash or an operator may have removed them."""
         return [item.id for item in items if item.id in self.rows and self.rows[item.id].state is State.SENDING]
 
-    @rule(items=consumes(claimed), exit=st.sampled_from([FinalOutcome.DELIVERED, FinalOutcome.DUPLICATE]))
-    def done(self, items: list[ClaimedDatapoint], exit: FinalOutcome) -> None:
+    @rule(items=consumes(claimed), outcome=st.sampled_from([FinalOutcome.DELIVERED, FinalOutcome.DUPLICATE]))
+    def done(self, items: list[ClaimedDatapoint], outcome: FinalOutcome) -> None:
         mine = self.mine(items)
         for item in items:
-            self.spool.complete(item.id, exit)
+            self.spool.complete(item.id, outcome)
         for id in mine:
             self.ended(id)
-            by = FinalOutcome.DELIVERED if exit is FinalOutcome.DUPLICATE and self.rows[id].tried > 1 else exit
+            by = FinalOutcome.DELIVERED if outcome is FinalOutcome.DUPLICATE and self.rows[id].tried > 1 else outcome
             if by is not FinalOutcome.DELIVERED:
                 del self.charges[id]
             self.leaves(id, by)
@@ -232,14 +231,14 @@ class SpoolMachine(RuleBasedStateMachine):
             if self.rows[id].image_id is None:
                 self.unsend(id)
 
-    # --- time, hands, crashes -----------------------------------------------------------------------------------------
+    # --- time, operators, crashes -------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 60.0, 3600.0]))
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @rule()
-    def retry_by_hand(self) -> None:
+    def retry_by_operator(self) -> None:
         expected = sorted(id for id, row in self.rows.items() if row.state is State.BURIED)
         assert sorted(admin.retry(self.spool.path, None, self.clock.now())) == expected
         for id in expected:
@@ -249,7 +248,7 @@ class SpoolMachine(RuleBasedStateMachine):
             self.charges.setdefault(id, (row.strategy, self.now_s()))
 
     @rule(number=st.integers(0, 5))
-    def drop_by_hand(self, number: int) -> None:
+    def drop_by_operator(self, number: int) -> None:
         ids = sorted(self.rows)[number : number + 1]
         kept = [id for id in ids if self.rows[id].state is State.SENDING]
         assert list(admin.drop(self.spool.path, ids)) == [id for id in ids if id not in kept]
@@ -259,7 +258,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(power_cut=st.booleans())
     def restart(self, power_cut: bool) -> None:
-        if power_cut:  # what lies on the disk at this instant is all there is
+        if power_cut:  # only what is on the disk at this instant remains
             before, self.folder = self.folder, Path(tempfile.mkdtemp(prefix="spool-machine-"))
             for name in ("spool.db", "spool.db-wal"):
                 if (before / name).exists():
@@ -287,8 +286,8 @@ class SpoolMachine(RuleBasedStateMachine):
         assert there.keys() == self.rows.keys()
         for id, row in self.rows.items():
             assert (there[id].state, there[id].attempts, there[id].next_at) == (row.state, row.attempts, row.next_s)
-        assert self.spool.outcome_counts() == self.exits
-        assert self.accepted == len(there) + sum(self.exits.values())
+        assert self.spool.outcome_counts() == self.outcomes
+        assert self.accepted == len(there) + sum(self.outcomes.values())
         counts = self.spool.counts()
         assert (counts.ready, counts.sending, counts.registered, counts.buried) == tuple(
             sum(row.state is state for row in self.rows.values()) for state in State
