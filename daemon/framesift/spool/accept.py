@@ -22,7 +22,7 @@ from framesift.spool.space import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class NewDatapoint:
     """A datapoint that is to be accepted, with all that can be prepared before the transaction.
 
     candidates, quotas: in the same order. grant: the answer of the shared limits, None if this device counts alone.
@@ -44,8 +44,8 @@ class Submission:
         candidates: Sequence[Candidate],
         quotas: Sequence[Quota],
         grant: QuotaGranted | QuotaPending | None,
-    ) -> Submission:
-        """Raises ValueError if candidates and quotas don't belong to the same strategies."""
+    ) -> NewDatapoint:
+        """Prepares a datapoint for `accept`. Raises ValueError if candidates and quotas have different strategies."""
         if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
             raise ValueError("candidates and quotas name different strategies")
         prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
@@ -61,7 +61,7 @@ class Submission:
 def accept(
     cursor: sqlite3.Cursor,
     transaction: Transaction,
-    new: Submission,
+    new: NewDatapoint,
     *,
     limits: LocalLimits,
     when_full: WhenFull,

@@ -21,7 +21,7 @@ from framesift.limits import (
 )
 from framesift.limits.local import AccountUsage, LocalLimits
 from framesift.spool import claim_order, inspect_rows, rows, space
-from framesift.spool.accept import Submission, accept
+from framesift.spool.accept import NewDatapoint, accept
 from framesift.spool.disk_errors import STORAGE_ERRORS, is_damage
 from framesift.spool.integrity import verify
 from framesift.spool.read_connections import ReadConnections
@@ -147,7 +147,7 @@ class Spool:
         quotas: what each candidate would be charged to, in the same order. grant: the answer of the shared limits, None
         if this device counts alone. An id that was accepted before is not stored again. Raises SpoolFull, SpoolBroken.
         """
-        new = Submission.prepare(datapoint, candidates, quotas, grant)
+        new = NewDatapoint.prepare(datapoint, candidates, quotas, grant)
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | NotAccepted:
             now = self._clock.now()
