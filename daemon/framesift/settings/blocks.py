@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
+from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
 from framesift.config.schema import Name, StrictModel, Tag, parse_size
 from framesift.listeners.listener_settings import ListenerSettings
@@ -27,7 +27,7 @@ _MOST_BYTES = 1 << 50
 
 def _default_device() -> str:
     """The host's name, without characters that a tag or a file name can't have."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname().partition(".")[0]).strip("-_.")[:64]
+    name = safe_name(socket.gethostname().partition(".")[0], extra="_.", merge=True).strip("-_.")[:64]
     return name or "device"
 
 

@@ -27,7 +27,7 @@ from framesift.spool.space import remove_row
 
 @dataclass(frozen=True, slots=True)
 class DatapointDetails:
-    """All about one datapoint. prediction: JSON in the wire format, None if it can't be read."""
+    """Everything about one datapoint. prediction: JSON in the wire format, None if it can't be read."""
 
     row: RowInfo
     prediction: str | None
@@ -52,7 +52,7 @@ def outcome_counts(path: Path) -> dict[FinalOutcome, int]:
 
 
 def show(path: Path, id: str) -> DatapointDetails | None:
-    """All about one datapoint; None if the spool doesn't have it."""
+    """Everything about one datapoint; None if the spool doesn't have it."""
     with _reading(path) as cursor:
         found = inspect_rows.list_rows(cursor, None, 1, id)
         if not found:

@@ -12,7 +12,7 @@ RESERVE_BYTES = 8 * 2**20
 
 
 class DiskReserve:
-    """Disk space that is reserved for the time when the disk is full: there, even a deletion needs space for its log.
+    """Reserved disk space: on a full disk, even a deletion needs space for its log.
 
     It consists of two files, because on a disk without free inodes the log and its index need an inode each.
     """

@@ -184,7 +184,10 @@ class RowInfo:
 
 @dataclass(frozen=True, slots=True)
 class SpoolHealth:
-    """problem: what the spool can't do at this moment, None if all is well. fatal: it will not recover by itself."""
+    """Whether the spool works.
+
+    problem: what it can't do at this moment, None if it works. fatal: it will not recover by itself.
+    """
 
     problem: str | None
     fatal: bool = False
