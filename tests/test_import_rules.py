@@ -77,8 +77,8 @@ ALLOWED: dict[str, set[str]] = {
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "collect": {"clock", "frame", "prediction", "telemetry", "streams", "models", "sampling"},
     "listeners": {"config", "clock", "frame", "prediction", "telemetry", "policy", "sampling"},
-    "settings": {"atomic_files", "config", "streams", "limits", "models", "sinks", "policy", "spool", "listeners"},
-    "fleet": {"clock", "periodic", "telemetry", "roboflow", "limits", "spool", "settings"},
+    "settings": {"config", "streams", "limits", "models", "sinks", "policy", "spool", "listeners"},
+    "fleet": {"backoff", "clock", "periodic", "telemetry", "roboflow", "limits", "spool", "settings"},
     "service": {
         "config",
         "clock",

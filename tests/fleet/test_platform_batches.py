@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,8 +58,8 @@ class Desk:
         self.watcher = BatchWatcher(
             client,
             DeviceBatchCounts(spool),
+            SimpleNamespace(watched_batches=lambda: self.wanted),
             clock,
-            watched=lambda: self.wanted,
             on_problem=self.told.append,
             on_failure=self.failures.append,
         )
@@ -355,8 +356,8 @@ def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
     watcher = BatchWatcher(
         client,
         DeviceBatchCounts(desk.spool),
+        SimpleNamespace(watched_batches=broken),
         desk.clock,
-        watched=broken,
         on_problem=desk.told.append,
         on_failure=failures.append,
     )

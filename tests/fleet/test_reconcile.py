@@ -438,9 +438,9 @@ def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: P
 def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) -> None:
     out = io.StringIO()
     telemetry = Telemetry(device.clock, Style(), out=out)
-    sharing = SharedLimits(LimitsSettings(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
+    shared_limits = SharedLimits(LimitsSettings(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
     for problem in ("connection refused", RUNS_ELSEWHERE, SPOOL_COPIED, None):
-        sharing._report(problem)
+        shared_limits._report_problem(problem)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
     assert lines[1]["why"] == SPOOL_COPIED
@@ -451,10 +451,10 @@ def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: F
     device.clock.reboot("another boot")
     device.clock.step_wall(-3600.0)
     put(device.spool, device.clock, [quota("hard", (Window.DAILY, 5))])
-    steering = SimpleNamespace(accounts=lambda: [AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))])
+    policies = SimpleNamespace(accounts=lambda: [AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))])
     telemetry = Telemetry(device.clock, Style(), out=io.StringIO())
-    sharing = SharedLimits(LimitsSettings(), LocalLimits(), steering, telemetry, device.clock)
-    assert [(use.used, use.left) for use in sharing._told(device.spool).used] == [(5, 0)]
+    shared_limits = SharedLimits(LimitsSettings(), LocalLimits(), policies, telemetry, device.clock)
+    assert [(use.used, use.left) for use in shared_limits._quota_report(device.spool).used] == [(5, 0)]
 
 
 def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(
@@ -767,7 +767,7 @@ def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
 # --- the intake ------------------------------------------------------------------------------------------------------
 
 
-def sharing(device: FleetDevice, what: Policy) -> Intake:
+def shared_limits(device: FleetDevice, what: Policy) -> Intake:
     """An intake whose limits are the fleet's."""
     return Intake(
         "gate",
@@ -787,7 +787,7 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
 ) -> None:
     strategy = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
     with FleetDevice(tmp_path / "a", redis.server) as device:
-        intake = sharing(device, policy(strategy))
+        intake = shared_limits(device, policy(strategy))
 
         def offer(width: int) -> RefusalReason | None:
             frame = Frame("gate", 0, np.zeros((1, width, 3), np.uint8), device.clock.now())
@@ -805,7 +805,7 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
 def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
     once = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
     with FleetDevice(tmp_path / "a", redis.server) as device:
-        intake = sharing(device, policy(once))
+        intake = shared_limits(device, policy(once))
 
         def offer(jpeg: bytes) -> RefusalReason | None:
             frame = Frame("gate", 0, LazyEncodedPicture(parse_picture(jpeg)), device.clock.now())

@@ -103,5 +103,5 @@ def test_a_year_of_hours_is_gapless(zone: str) -> None:
 
 
 def test_a_negative_limit_is_an_error_that_names_it() -> None:
-    with pytest.raises(ValueError, match="hourly limit of -1"):
+    with pytest.raises(ValueError, match="hourly limit must be 0 or more, not -1"):
         Limit(Window.HOURLY, -1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -384,8 +385,8 @@ def test_a_batch_has_room_while_the_maximum_is_more_than_the_total(
         watcher = BatchWatcher(
             RoboflowClient(web, api_key=KEY, api_url=platform.url),
             DeviceBatchCounts(here.spool),
+            SimpleNamespace(watched_batches=lambda: [WatchedBatch(None, PROJECT, "al", "al")]),
             here.clock,
-            watched=lambda: [WatchedBatch(None, PROJECT, "al", "al")],
             on_problem=lambda trouble: pytest.fail(f"could not ask: {trouble}") if trouble else None,
             on_failure=lambda error: pytest.fail(f"a bug: {error!r}"),
         )

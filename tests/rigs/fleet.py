@@ -51,6 +51,7 @@ class FleetDevice:
         self.spool: Spool = make_spool(
             folder, self._clock, limits=LocalLimits(), on_refund=self.fleet.request_audit, **spool
         )
+        self._accounts = accounts
         self.looks = 0
         self.nudges = 0
         self.reports: list[str | None] = []
@@ -58,22 +59,30 @@ class FleetDevice:
         self.crediting = Reconciler(
             self.fleet,
             self.spool,
+            self,
             self._clock,
+            random.Random(1),
             max_pending_s=late_s,
-            projects=lambda: [PROJECT],
-            accounts=lambda: accounts,
-            on_granted=self._nudge,
-            on_problem=self.reports.append,
             on_failure=self.failures.append,
-            rng=random.Random(1),
         )
         self.spool.open()
 
     def _look(self) -> None:
         self.looks += 1
 
-    def _nudge(self) -> None:
+    # As the reconciler's host:
+
+    def projects(self) -> list[str]:
+        return [PROJECT]
+
+    def accounts(self) -> Sequence[AccountLimit]:
+        return self._accounts
+
+    def quota_granted(self) -> None:
         self.nudges += 1
+
+    def problem_changed(self, problem: str | None) -> None:
+        self.reports.append(problem)
 
     @property
     def clock(self) -> ManualClock:

@@ -42,7 +42,7 @@ from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, new_datapoint_id
 from framesift.fleet.reconcile import Reconciler
-from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window
+from framesift.limits import AccountLimit, Limit, Quota, QuotaGranted, QuotaRefused, Window
 from framesift.limits.local import LocalLimits
 from framesift.limits.shared.ledger import FRAME_TIMEOUT_S
 from framesift.limits.shared.ledgers import SharedLedgers
@@ -134,18 +134,29 @@ class Device:
         self.crediting = Reconciler(
             self.fleet,
             self.spool,
+            self,
             self.clock,
+            random.Random(options.seed),
             max_pending_s=86400.0,
-            projects=lambda: (PROJECT,),
-            accounts=lambda: (),
-            on_granted=lambda: None,
-            on_problem=lambda problem: print_line(f"credits {problem}") if problem else print_line("ready"),
             on_failure=_failed,
-            rng=random.Random(options.seed),
         )
         self.threads = [threading.Thread(target=self._collect, args=(n,)) for n in range(options.threads)]
         if options.delivers:
             self.threads.append(threading.Thread(target=self._deliver))
+
+    # As the reconciler's host:
+
+    def projects(self) -> tuple[str, ...]:
+        return (PROJECT,)
+
+    def accounts(self) -> tuple[AccountLimit, ...]:
+        return ()
+
+    def quota_granted(self) -> None:
+        """Threads that deliver look by themselves."""
+
+    def problem_changed(self, problem: str | None) -> None:
+        print_line(f"credits {problem}" if problem else "ready")
 
     def start(self) -> None:
         self.spool.open()

@@ -1,1 +1,1 @@
-"""What keeps the spool, the shared limits and the platform's batches in agreement."""
+"""Keeps the spool in agreement with the shared limits and with the batches on the platform."""

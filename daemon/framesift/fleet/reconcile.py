@@ -1,17 +1,18 @@
-"""Crediting: keeps the spool and the ledgers of the fleet in agreement, in a thread of its own.
+"""Reconciler: keeps the spool and the shared ledgers in agreement, in a thread of its own.
 
-Each look does, for every project:
+Each run does for every project:
 
-    the ledger can't be asked  -> connect again, with growing pauses, also where it is soon lost again each time
-    the device runs elsewhere  -> ask for nothing: either its last run is not over for long, or this spool is a copy
-    its memory is new          -> tell it of every credit that this device holds; it grants nothing meanwhile
-    there are doubts           -> audit: what it has charged for this device and the spool doesn't have is given back
-    datapoints wait            -> ask for their credits, the most valuable first; what is refused leaves by `limit`
+    the ledger is unavailable      -> connect again, with growing pauses, also if it is lost again soon after a return
+    another instance has the id    -> request nothing: either the last run ended just now, or this spool is a copy
+    the ledger has lost its data   -> report all charges of this device; the ledger grants nothing meanwhile
+    an audit is needed             -> refund what the ledger has charged for this device and the spool doesn't have
+    datapoints have pending quota  -> request it, highest score first; refused ones leave with the outcome `limit`
 
-There are doubts at each start, since the last run may have been killed between a charge and its spool; when an accepted
-frame did not reach the spool after all; when a credit was given back; when the ledger was away, with which answers may
-have been lost; and, since a request may wait in a network for long, every ten minutes. So a refund needs no record of
-its own: it is the difference between two books, and a device that dies anywhere settles it when it starts again.
+An audit is needed at each start, since the last run may have been killed between a charge and its row in the spool;
+when an accepted frame did not reach the spool; when a charge was refunded; when the ledger was unavailable, since
+answers may have been lost; and every ten minutes, since a network may delay a request for long. So a refund needs no
+record of its own: it is the difference between the ledger and the spool. A device that is killed at any point makes it
+good when it starts again.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from framesift.backoff import BackoffSchedule
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.limits import AccountLimit, LimitsUnavailable, QuotaGranted, QuotaRefused
@@ -34,10 +36,14 @@ if TYPE_CHECKING:
     from framesift.limits.shared.ledgers import SharedLedgers
 
 
-RESTORING = "its memory is new: it grants nothing before its devices have told it what they hold"
-RUNS_ELSEWHERE = "this device has just run somewhere else, or a copy of its spool does: that must be over for 25 s"
+NOT_CONNECTED = "not connected yet"
+RESTORING = "shared limits were reset; nothing is granted for 60 s, until all devices have reported their usage"
+RUNS_ELSEWHERE = (
+    "another instance has run with this spool, or with a copy of it, less than 25 s ago; "
+    "nothing is granted until it has been stopped for 25 s"
+)
 SPOOL_COPIED = (
-    "another daemon runs with a copy of this spool, and only one of them is granted credits: "
+    "another daemon runs with a copy of this spool, and only one of them is granted quota: "
     "stop this one, move its spool away, and start it again"
 )
 RECONCILE_INTERVAL_S = 10.0
@@ -45,260 +51,279 @@ AUDIT_INTERVAL_S = 600.0
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
 STABLE_AFTER_S = 60.0
-_AT_ONCE = 100  # credits in one request
-_MATTERS_S = MAX_PENDING_S + 2 * 86400.0  # a window that opened longer ago is charged no more
+_BACKOFF = BackoffSchedule(FIRST_PAUSE_S, MAX_PAUSE_S)
+_BATCH_SIZE = 100  # charges in one request
+_RELEVANT_S = MAX_PENDING_S + 2 * 86400.0  # no window that opened longer ago is charged
 
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """How much of a limit is used in the window that is open, by all who share it."""
+    """How many datapoints are charged to a limit in the open window, by all devices that share it."""
 
     account_limit: AccountLimit
     count: int
 
 
+class ReconcilerHost(Protocol):
+    """What the reconciler asks of the service, and what it reports. The reconciler's thread calls all methods."""
+
+    def projects(self) -> Sequence[str]:
+        """The projects for which this device collects."""
+        ...
+
+    def accounts(self) -> Sequence[AccountLimit]:
+        """The limits whose usage is shown to the operator."""
+        ...
+
+    def quota_granted(self) -> None:
+        """Called after pending quota was granted: datapoints may leave the spool."""
+        ...
+
+    def problem_changed(self, problem: str | None) -> None:
+        """Called when the shared limits become unavailable, when the reason changes, and with None when it is over."""
+        ...
+
+
 def instance_id_of(spool: Spool, now: Moment) -> str:
-    """Where a device runs: only one daemon has this file open, and a copy of it is another file. Raises OSError."""
+    """An id of this running daemon: only one daemon can have this file open, and a copy is another file.
+
+    Raises OSError if the spool's file cannot be read.
+    """
     file = spool.path.stat()
     return f"{now.boot_id}:{file.st_dev:x}:{file.st_ino:x}"
 
 
 @dataclass(slots=True)
-class _Patience:
-    """With one ledger. failures: in a row, to ask it. losses: in a row, each within STEADY_S of its return. A frame
-    has waited for each of them, and a ledger that is lost again and again must not cost as many frames as it likes.
-    refused_s: since when the device has been found to run elsewhere. is_copy: for so long that it still does.
+class _LedgerState:
+    """The recent failures of one ledger. Times are seconds of the monotonic clock.
+
+    failures: failed connections in a row. losses: how often in a row it was lost within STABLE_AFTER_S of its return.
+    Each loss has cost a frame some time, so a ledger that is lost again and again is left alone for longer. back_at_s:
+    when it came back, None while it is away. refused_since_s: since when another instance has the device id. is_copy:
+    whether that has lasted so long that the spool must be a copy.
     """
 
     failures: int = 0
     losses: int = 0
-    back_s: float | None = None  # when it came back, until it is lost
-    not_before_s: float = 0.0
-    refused_s: float | None = None
+    back_at_s: float | None = None
+    retry_at_s: float = 0.0
+    refused_since_s: float | None = None
     is_copy: bool = False
 
 
 class Reconciler:
-    """late_s: how old a datapoint may be that asks for a credit, at most LATE_S. projects: those collected for.
-    accounts: what is to be looked up. granted: called when a credit came late. report: told why nobody can be asked,
-    when that begins or changes, and None when it is over. failed: told of a bug, which ends the thread.
+    """Runs the reconciliation in its `task`. Other threads may read `problem`, `usage` and `usage_at_s`.
+
+    max_pending_s: the age up to which a datapoint's pending quota is requested, at most MAX_PENDING_S. rng: spreads the
+    requests of a fleet. on_failure: called with an unexpected error, which ends the thread. problem: why the shared
+    limits are unavailable, None if they are available. usage_at_s: Unix time at which `usage` was read, None if never.
     """
 
     def __init__(
         self,
-        fleet: SharedLedgers,
+        ledgers: SharedLedgers,
         spool: Spool,
+        host: ReconcilerHost,
         clock: Clock,
+        rng: random.Random,
         *,
         max_pending_s: float,
-        projects: Callable[[], Sequence[str]],
-        accounts: Callable[[], Sequence[AccountLimit]],
-        on_granted: Callable[[], None],
-        on_problem: Callable[[str | None], None],
         on_failure: Callable[[BaseException], None],
-        rng: random.Random,
     ) -> None:
-        self.problem: str | None = "it has not been asked yet"  # why nobody can be asked, None where somebody can
+        self.problem: str | None = NOT_CONNECTED
         self.usage: tuple[LimitUsage, ...] = ()
         self.usage_at_s: float | None = None
-        self._fleet = fleet
+        self.task = PeriodicTask("shared limits", self._run, clock, on_failure=on_failure)
+        self._ledgers = ledgers
         self._spool = spool
-        self.task = PeriodicTask("credits", self._round, clock, on_failure=on_failure)
+        self._host = host
         self._clock = self.task.heartbeat
-        self._late_s = max_pending_s
-        self._projects = projects
-        self._accounts = accounts
-        self._granted = on_granted
-        self._report = on_problem
-        self._chance = rng
-        self._audited_s = self._clock.monotonic()
-        self._patience: dict[str, _Patience] = {}  # of each project
+        self._rng = rng
+        self._max_pending_s = max_pending_s
+        self._audited_at_s = self._clock.monotonic()
+        self._states: dict[str, _LedgerState] = {}  # by project
 
     def reconcile_once(self) -> float:
-        """Returns the seconds after which the next look may be taken."""
+        """Does one run for all projects. Returns the seconds until the next one, 0 if there is more to do at once."""
         problem: str | None = None
         wait_s = RECONCILE_INTERVAL_S
-        if self._clock.monotonic() - self._audited_s >= AUDIT_INTERVAL_S:
-            self._audited_s = self._clock.monotonic()
-            for _, known in self._fleet.ledgers():
-                known.request_audit()
+        if self._clock.monotonic() - self._audited_at_s >= AUDIT_INTERVAL_S:
+            self._audited_at_s = self._clock.monotonic()
+            for _, known_ledger in self._ledgers.ledgers():
+                known_ledger.request_audit()
         try:
-            self._fleet.set_identity(
+            self._ledgers.set_identity(
                 self._spool.shared_quota.device_id(), instance_id_of(self._spool, self._clock.now())
             )
-            for project in dict.fromkeys((*self._projects(), *self._spool.shared_quota.projects())):
-                ledger = self._fleet.ledger_for(project)
+            for project in dict.fromkeys((*self._host.projects(), *self._spool.shared_quota.projects())):
+                ledger = self._ledgers.ledger_for(project)
                 if ledger is not None:
-                    self._clock.monotonic()
-                    wait_s = min(wait_s, self._attend(project, ledger))
+                    self._clock.monotonic()  # shows the watchdog that the thread moves
+                    wait_s = min(wait_s, self._reconcile_ledger(project, ledger))
                     problem = problem or ledger.problem
             if problem is None:
-                self._look_up()
-        except (SpoolBroken, SpoolFull, OSError):  # the spool says so itself, in its health
+                self._read_usage()
+        except (SpoolBroken, SpoolFull, OSError):  # the spool's own health reports it
             return RECONCILE_INTERVAL_S
-        if problem != self.problem and wait_s > 0:  # what is looked at again at once may be over by then
+        if problem != self.problem and wait_s > 0:  # with 0 the problem may be over in the next run, at once
             self.problem = problem
-            self._report(problem)
+            self._host.problem_changed(problem)
         return wait_s
 
     # --- one ledger -----------------------------------------------------------------------------------------------
 
-    def _attend(self, project: str, ledger: Ledger) -> float:
-        patience = self._patience.setdefault(project, _Patience())
+    def _reconcile_ledger(self, project: str, ledger: Ledger) -> float:
+        """Returns the seconds until the next run, as `reconcile_once`."""
+        state = self._states.setdefault(project, _LedgerState())
         was_away = ledger.problem is not None
-        if was_away and (rest_s := self._rest_s(patience)) > 0:
-            return rest_s
-        if patience.is_copy:  # also when the other one is away for a while: its credits must not be given back
+        if was_away and (pause_s := self._remaining_pause_s(state)) > 0:
+            return pause_s
+        if state.is_copy:  # even while the other instance is away: its charges must not be refunded
             return RECONCILE_INTERVAL_S
         try:
             now = self._clock.now()
-            # Asked in any case: a device that collects nothing must notice, too, that the ledger has forgotten.
-            answers = ledger.connect(now) if was_away else ledger.send(LedgerRequest(lease=True), now)
-            if not answers.is_only_instance:
-                ledger.set_unavailable(self._why_elsewhere(patience))
+            # Sent in any case: a device that collects nothing must also notice that the ledger has lost its data.
+            answer = ledger.connect(now) if was_away else ledger.send(LedgerRequest(lease=True), now)
+            if not answer.is_only_instance:
+                ledger.set_unavailable(self._other_instance_problem(state))
                 ledger.request_audit()
                 return RECONCILE_INTERVAL_S
-            patience.refused_s = None
-            if ledger.synced_generation != answers.generation:
-                self._tell_all(project, ledger, answers.generation)
-            else:  # before it grants again: what its old memory had granted may have reached the spool only now
-                self._tell(project, ledger, answers.generation)
-            patience.failures = 0
-            if answers.restoring_s > 0:
+            state.refused_since_s = None
+            if ledger.synced_generation != answer.generation:
+                self._restore(project, ledger, answer.generation)
+            else:  # a charge of the old generation may have reached the spool only now: report it before new grants
+                self._report_charges(project, ledger, answer.generation)
+            state.failures = 0
+            if answer.restoring_s > 0:
                 ledger.set_unavailable(RESTORING)
-                # Not all of a fleet at the instant at which it grants again.
-                return min(answers.restoring_s + self._chance.uniform(0.0, answers.restoring_s), RECONCILE_INTERVAL_S)
+                # Random, so that not all devices of a fleet return at the same instant.
+                return min(answer.restoring_s + self._rng.uniform(0.0, answer.restoring_s), RECONCILE_INTERVAL_S)
             if was_away:
-                patience.back_s = self._clock.monotonic()
+                state.back_at_s = self._clock.monotonic()
                 ledger.set_available()
-            if ledger.pop_audit_request() or was_away:  # a charge whose answer was lost may be of what is gone by now
+            if ledger.pop_audit_request() or was_away:  # a lost answer may have charged what has left the spool by now
                 self._audit(ledger)
-            if owed := ledger.pop_refunds():
-                ledger.send(LedgerRequest(refund=owed), self._clock.now())
-            self._spool.shared_quota.prune(ledger.ledger_time_s(_MATTERS_S, now))
-            more = self._ask(project, ledger)
-            was_lost = ledger.problem not in (None, RESTORING)  # by a frame, meanwhile
-            return 0.0 if more or was_lost else RECONCILE_INTERVAL_S
+            if refunds := ledger.pop_refunds():
+                ledger.send(LedgerRequest(refund=refunds), self._clock.now())
+            self._spool.shared_quota.prune(ledger.ledger_time_s(_RELEVANT_S, now))
+            has_more = self._request_pending(project, ledger)
+            was_lost = ledger.problem not in (None, RESTORING)  # a frame has lost it in the meantime
+            return 0.0 if has_more or was_lost else RECONCILE_INTERVAL_S
         except LimitsUnavailable as error:
             ledger.set_unavailable(str(error))
             ledger.request_audit()
-            patience.failures += 1
-            return self._pause_s(patience.failures)
+            state.failures += 1
+            return _BACKOFF.pause_s(state.failures, self._rng)
         except (SpoolBroken, SpoolFull):
             ledger.request_audit()
             raise
 
-    def _tell_all(self, project: str, ledger: Ledger, generation: str) -> None:
-        """Makes sure that the ledger's new memory knows of all that this device holds, and of nothing else."""
+    def _restore(self, project: str, ledger: Ledger, generation: str) -> None:
+        """Makes sure that a new generation of the ledger has exactly the charges of this device's spool."""
         is_first = ledger.synced_generation is None
         self._audit(ledger)
-        known = self._tell(project, ledger, generation)
-        # What waits may be charged already, and its answer lost: then the ledger knows more of the batches than we do.
-        is_whole = is_first and not self._spool.shared_quota.pending(project, 1)
-        self._tell_batches(project, ledger, is_whole)
-        ledger.set_synced(known)
+        generation = self._report_charges(project, ledger, generation)
+        # Pending datapoints may be charged already, if the answer was lost: then the ledger's batch counts are higher.
+        is_complete = is_first and not self._spool.shared_quota.pending(project, 1)
+        self._report_batches(project, ledger, is_complete)
+        ledger.set_synced(generation)
 
     def _audit(self, ledger: Ledger) -> None:
-        """Gives back what is charged for this device and is not in its spool."""
+        """Refunds what is charged for this device and is not in its spool."""
         now = self._clock.now()
         charged = ledger.send(LedgerRequest(audit_days=ledger.audit_days(now), lease=True), now).charged_ids
-        # In this order: what is settled meanwhile is in the spool when that is read, and what is not, is seen here.
-        unsettled = ledger.unconfirmed_ids()
+        # In this order: an id that is confirmed meanwhile is in the spool by the time the spool is read.
+        unconfirmed = ledger.unconfirmed_ids()
         known = self._spool.shared_quota.known_ids(id for id, _ in charged)
-        lost = [(id, day) for id, day in charged if id not in known and id not in unsettled]
-        for begin in range(0, len(lost), _AT_ONCE):
-            ledger.send(LedgerRequest(refund=lost[begin : begin + _AT_ONCE]), self._clock.now())
+        lost = [(id, day) for id, day in charged if id not in known and id not in unconfirmed]
+        for begin in range(0, len(lost), _BATCH_SIZE):
+            ledger.send(LedgerRequest(refund=lost[begin : begin + _BATCH_SIZE]), self._clock.now())
 
-    def _tell(self, project: str, ledger: Ledger, known: str) -> str:
-        """Tells the ledger of credits that its memory (the generation `known`) doesn't know. Returns the generation
-        that knows all of them.
-        """
+    def _report_charges(self, project: str, ledger: Ledger, generation: str) -> str:
+        """Reports charges that this generation of the ledger doesn't know. Returns the generation that knows all."""
         while True:
             now = self._clock.now()
-            untold = self._spool.shared_quota.unreported(
-                project, known, ledger.ledger_time_s(_MATTERS_S, now), _AT_ONCE
+            unreported = self._spool.shared_quota.unreported(
+                project, generation, ledger.ledger_time_s(_RELEVANT_S, now), _BATCH_SIZE
             )
-            if not untold:
-                return known
-            held = [
+            if not unreported:
+                return generation
+            charges = [
                 one.charge
                 if one.charge.at_s
                 else replace(one.charge, at_s=ledger.ledger_time_s(max(0.0, now.wall_s - one.at_s), now))
-                for one in untold
+                for one in unreported
             ]
-            known = ledger.send(LedgerRequest(restore=held), now).generation
-            self._spool.shared_quota.mark_reported(held, known)
+            generation = ledger.send(LedgerRequest(restore=charges), now).generation
+            self._spool.shared_quota.mark_reported(charges, generation)
 
-    def _tell_batches(self, project: str, ledger: Ledger, is_whole: bool) -> None:
-        credits = self._spool.shared_quota
-        reports = [
-            BatchReport(batch, *credits.batch_counts(batch), is_whole) for batch in credits.charged_batches(project)
+    def _report_batches(self, project: str, ledger: Ledger, is_complete: bool) -> None:
+        quota = self._spool.shared_quota
+        batch_reports = [
+            BatchReport(batch, *quota.batch_counts(batch), is_complete) for batch in quota.charged_batches(project)
         ]
-        ledger.send(LedgerRequest(batch_reports=reports), self._clock.now())
+        ledger.send(LedgerRequest(batch_reports=batch_reports), self._clock.now())
 
-    def _ask(self, project: str, ledger: Ledger) -> bool:
-        """Asks for late credits; whether there may be more of them."""
-        waiting = self._spool.shared_quota.pending(project, _AT_ONCE)
-        if not waiting:
+    def _request_pending(self, project: str, ledger: Ledger) -> bool:
+        """Requests pending quota. Returns whether there may be more of it."""
+        pending = self._spool.shared_quota.pending(project, _BATCH_SIZE)
+        if not pending:
             return False
         now = self._clock.now()
-        in_time = [wanted for wanted in waiting if wanted.captured.age_s(now) <= self._late_s]
-        settled = [PendingDecision(wanted, None) for wanted in waiting if wanted.captured.age_s(now) > self._late_s]
+        in_time = [request for request in pending if request.captured.age_s(now) <= self._max_pending_s]
+        decisions = [
+            PendingDecision(request, None) for request in pending if request.captured.age_s(now) > self._max_pending_s
+        ]
         if in_time:
-            answers = ledger.send(LedgerRequest(charge=in_time), now)
-            for wanted, decision in zip(in_time, answers.decisions, strict=True):
+            answer = ledger.send(LedgerRequest(charge=in_time), now)
+            for request, decision in zip(in_time, answer.decisions, strict=True):
                 if isinstance(decision, QuotaGranted | QuotaRefused):
-                    settled.append(PendingDecision(wanted, decision if isinstance(decision, QuotaGranted) else None))
-            if answers.generation != ledger.synced_generation:
+                    granted = decision if isinstance(decision, QuotaGranted) else None
+                    decisions.append(PendingDecision(request, granted))
+            if answer.generation != ledger.synced_generation:
                 ledger.set_unavailable(RESTORING)
-        if settled and self._spool.shared_quota.apply_decisions(settled):
+        if decisions and self._spool.shared_quota.apply_decisions(decisions):
             ledger.request_audit()
-        if any(one.granted is not None for one in settled):
-            self._granted()
-        return bool(settled)
+        if any(one.granted is not None for one in decisions):
+            self._host.quota_granted()
+        return bool(decisions)
 
-    # --- who we are -----------------------------------------------------------------------------------------------
-
-    def _why_elsewhere(self, patience: _Patience) -> str:
+    def _other_instance_problem(self, state: _LedgerState) -> str:
         now_s = self._clock.monotonic()
-        if patience.refused_s is None:
-            patience.refused_s = now_s
-        patience.is_copy = now_s - patience.refused_s > 2 * LEASE_S
-        return SPOOL_COPIED if patience.is_copy else RUNS_ELSEWHERE
+        if state.refused_since_s is None:
+            state.refused_since_s = now_s
+        state.is_copy = now_s - state.refused_since_s > 2 * LEASE_S
+        return SPOOL_COPIED if state.is_copy else RUNS_ELSEWHERE
 
-    # --- for people -----------------------------------------------------------------------------------------------
+    # --- for the operator -----------------------------------------------------------------------------------------
 
-    def _look_up(self) -> None:
-        accounts = self._accounts()
-        found: list[LimitUsage] = []
+    def _read_usage(self) -> None:
+        accounts = self._host.accounts()
+        usage: list[LimitUsage] = []
         now = self._clock.now()
-        for project, ledger in self._fleet.ledgers():
-            wanted = [account for account in accounts if account.project == project]
-            if wanted:
-                asked = LedgerRequest(usage=[(account.name, account.limit.window) for account in wanted])
+        for project, ledger in self._ledgers.ledgers():
+            own_accounts = [account for account in accounts if account.project == project]
+            if own_accounts:
+                request = LedgerRequest(usage=[(account.name, account.limit.window) for account in own_accounts])
                 try:
-                    counts = ledger.send(asked, now).usage
-                except LimitsUnavailable:  # the next look finds out
+                    counts = ledger.send(request, now).usage
+                except LimitsUnavailable:  # the next run reports it
                     return
-                found += map(LimitUsage, wanted, counts)
-        self.usage, self.usage_at_s = tuple(found), now.wall_s
+                usage += map(LimitUsage, own_accounts, counts)
+        self.usage, self.usage_at_s = tuple(usage), now.wall_s
 
-    # --- the pace -------------------------------------------------------------------------------------------------
+    # --- pauses ---------------------------------------------------------------------------------------------------
 
-    def _rest_s(self, patience: _Patience) -> float:
-        """How long a ledger that is away is left alone: not at all the first time, nor if it had been well for long."""
+    def _remaining_pause_s(self, state: _LedgerState) -> float:
+        """For how long a lost ledger is left alone: not at all the first time, or if it was available for long."""
         now_s = self._clock.monotonic()
-        if patience.back_s is not None:
-            patience.losses = patience.losses + 1 if now_s - patience.back_s < STABLE_AFTER_S else 0
-            patience.back_s = None
-            patience.not_before_s = now_s + (self._pause_s(patience.losses - 1) if patience.losses > 1 else 0.0)
-        return patience.not_before_s - now_s
+        if state.back_at_s is not None:
+            state.losses = state.losses + 1 if now_s - state.back_at_s < STABLE_AFTER_S else 0
+            state.back_at_s = None
+            state.retry_at_s = now_s + (_BACKOFF.pause_s(state.losses - 1, self._rng) if state.losses > 1 else 0.0)
+        return state.retry_at_s - now_s
 
-    def _pause_s(self, failures: int) -> float:
-        longest_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
-        return longest_s * self._chance.uniform(0.5, 1.0)
-
-    def _round(self) -> NextRun:
+    def _run(self) -> NextRun:
         wait_s = self.reconcile_once()
-        # Whoever wants something of a ledger that is away must not make it be asked more often.
+        # A frame that wakes the task must not make it ask an unavailable ledger more often.
         return NextRun(wait_s, min_s=0.0 if self.problem is None else wait_s)

@@ -1,10 +1,9 @@
-"""Sharing: who keeps count of the limits, this device or a fleet, and all that follows from it."""
+"""SharedLimits: whether this device counts the limits alone or shares them, and what has to run for that."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from framesift.limits.shared.ledgers import SharedLedgers
 
 
-# A start waits so long for the ledger; frames that come before it answers wait for their credits in the spool.
+# How long a start waits for the ledger. Frames that come before its answer are accepted with pending quota.
 FIRST_RUN_TIMEOUT_S = 2.0
-# A stop waits no longer for a name that is being resolved: the workers and the spool need the rest of its time.
+# A stop waits no longer than this, even while a host name is being resolved: workers and spool need the remaining time.
 STOP_TIMEOUT_S = 2.0
 
 
@@ -41,147 +40,186 @@ class PolicyLimits(Protocol):
 
 
 class SharedLimits:
-    """fleet: None where this device keeps count for itself."""
+    """The limits that a fleet shares, as a component of the service. With local limits it runs nothing.
+
+    ledgers: the shared ledgers, None where this device counts alone.
+    """
+
+    name = "shared limits"
 
     def __init__(
-        self, options: LimitsSettings, limits: LocalLimits, policies: PolicyLimits, telemetry: Telemetry, clock: Clock
+        self, settings: LimitsSettings, limits: LocalLimits, policies: PolicyLimits, telemetry: Telemetry, clock: Clock
     ) -> None:
         self.ledgers: SharedLedgers | None = None
-        self._options = options
+        self._settings = settings
         self._policies = policies
         self._telemetry = telemetry
         self._clock = clock
-        self._crediting: Reconciler | None = None
-        if options.redis is not None:
-            from framesift.limits.shared.ledgers import SharedLedgers  # with the library for Redis, which few need
+        self._spool: Spool | None = None
+        self._reconciler: Reconciler | None = None
+        if settings.redis is not None:
+            from framesift.limits.shared.ledgers import SharedLedgers  # it loads the Redis library, which few need
 
-            # The zone is the policies', and may arrive later than this.
+            # The time zone is that of the policies, which may be loaded later.
             calendar = Calendar(
-                lambda kind, at_s: window_start(kind, at_s, limits.zone),
-                lambda kind, at_s: window_end(kind, at_s, limits.zone),
+                lambda window, at_s: window_start(window, at_s, limits.zone),
+                lambda window, at_s: window_end(window, at_s, limits.zone),
             )
             self.ledgers = SharedLedgers(
-                options.redis.server,
-                prefix=options.redis.prefix,
+                settings.redis.server,
+                prefix=settings.redis.prefix,
                 calendar=calendar,
-                local_ceiling=options.local_ceiling,
-                wake=self._look,
+                local_ceiling=settings.local_ceiling,
+                wake=self._wake,
             )
 
-    def start(
-        self,
-        spool: Spool,
-        exit_stack: ExitStack,
-        *,
-        on_granted: Callable[[], None],
-        on_failure: Callable[[BaseException], None],
-        left_s: Callable[[], float],
-    ) -> MonitoredThread | None:
-        """Starts what there is to do, and puts its end into the house. Returns its loop; None where there is none.
-        granted: called when datapoints got their credits.
+    # --- as a component -------------------------------------------------------------------------------------------
+
+    def attach(
+        self, spool: Spool, *, on_granted: Callable[[], None], on_failure: Callable[[BaseException], None]
+    ) -> None:
+        """Connects it to the spool. Call it once, before `start`.
+
+        on_granted: called when pending quota was granted. on_failure: called with an unexpected error in its thread.
         """
-        self._telemetry.set_quota_source(lambda: self._told(spool))
-        if self.ledgers is None:
-            self._adopt(spool)
-            return None
-        fleet = self.ledgers
-        exit_stack.callback(fleet.close)
-        crediting = self._crediting = Reconciler(
-            fleet,
-            spool,
-            self._clock,
-            max_pending_s=self._options.pending_quota_h * 3600.0,
-            projects=self._policies.projects,
-            accounts=self._policies.accounts,
-            on_granted=on_granted,
-            on_problem=self._report,
-            on_failure=on_failure,
-            rng=random.Random(),  # only spreads the questions of a fleet
-        )
-        crediting.task.start()
-        exit_stack.callback(lambda: crediting.task.stop(min(left_s(), STOP_TIMEOUT_S)))
-        crediting.task.wait_for_first_run(FIRST_RUN_TIMEOUT_S)
-        return crediting.task.monitored
+        self._spool = spool
+        self._telemetry.set_quota_source(lambda: self._quota_report(spool))
+        if self.ledgers is not None:
+            self._reconciler = Reconciler(
+                self.ledgers,
+                spool,
+                _Host(self._policies, on_granted, self._report_problem),
+                self._clock,
+                random.Random(),  # it only spreads the requests of a fleet
+                max_pending_s=self._settings.pending_quota_h * 3600.0,
+                on_failure=on_failure,
+            )
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """Its threads, for the watchdog; none with local limits."""
+        return () if self._reconciler is None else self._reconciler.task.threads
+
+    def start(self) -> None:
+        """Starts the reconciliation, and waits for its first run, but not longer than FIRST_RUN_TIMEOUT_S.
+
+        With local limits it grants the quota that is pending since an earlier run with shared limits.
+        """
+        if self._reconciler is not None:
+            self._reconciler.task.start()
+            self._reconciler.task.wait_for_first_run(FIRST_RUN_TIMEOUT_S)
+        elif self._spool is not None:
+            self._grant_pending_locally(self._spool)
+
+    def stop(self, within_s: float) -> bool:
+        """Ends the reconciliation and closes the connections. Returns whether the thread has ended in time."""
+        has_ended = self._reconciler is None or self._reconciler.task.stop(min(within_s, STOP_TIMEOUT_S))
+        if self.ledgers is not None:
+            self.ledgers.close()
+        return has_ended
+
+    def idle_s(self) -> float:
+        """Seconds since its thread last moved; 0 with local limits."""
+        return 0.0 if self._reconciler is None else self._reconciler.task.idle_s()
+
+    # --- for other components -------------------------------------------------------------------------------------
 
     def batch_counts(self, spool: Spool) -> DeviceBatchCounts | FleetBatchCounts:
-        """Who counts what lies in the labelling batches."""
+        """The counts for the batch watcher: those of this device, or those of the fleet."""
         return DeviceBatchCounts(spool) if self.ledgers is None else FleetBatchCounts(spool, self.ledgers, self._clock)
 
     def request_audit(self) -> None:
-        """A credit was given back here."""
+        """Reports that the spool has refunded a charge, so that the ledger refunds it too. Any thread may call it."""
         if self.ledgers is not None:
             self.ledgers.request_audit()
 
-    def _look(self) -> None:
-        if self._crediting is not None:
-            self._crediting.task.wake()
+    def _wake(self) -> None:
+        if self._reconciler is not None:
+            self._reconciler.task.wake()
 
-    def _adopt(self, spool: Spool) -> None:
+    def _grant_pending_locally(self, spool: Spool) -> None:
         try:
-            adopted = spool.shared_quota.grant_pending_locally()
-        except (SpoolBroken, SpoolFull):  # the spool says so itself; the next start adopts them
+            granted = spool.shared_quota.grant_pending_locally()
+        except (SpoolBroken, SpoolFull):  # the spool's own health reports it; the next start tries again
             return
-        if adopted:
-            self._telemetry.info("credits_adopted", datapoints=adopted)
+        if granted:
+            self._telemetry.info("pending_quota_granted", datapoints=granted)
 
-    def _report(self, problem: str | None) -> None:
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    def _report_problem(self, problem: str | None) -> None:
         if problem is None:
             self._telemetry.health.set_ok("limits")
         else:
-            where = "" if self._options.redis is None else f"{self._options.redis.url}: "
-            # A copy needs somebody; everything else may pass by itself.
+            prefix = "" if self._settings.redis is None else f"{self._settings.redis.url}: "
+            # Somebody must stop the copy; all other problems may end by themselves.
             condition = Condition.FAILED if problem == SPOOL_COPIED else Condition.DEGRADED
-            self._telemetry.health.set("limits", condition, where + problem)
+            self._telemetry.health.set("limits", condition, prefix + problem)
 
-    def _told(self, spool: Spool) -> QuotaReport:
-        """For those who read the status. Raises SpoolBroken."""
-        waiting = spool.counts().pending_quota
-        if self._crediting is None:
+    def _quota_report(self, spool: Spool) -> QuotaReport:
+        """For the status page and the metrics. Raises SpoolBroken."""
+        pending = spool.counts().pending_quota
+        if self._reconciler is None:
             counts = {(used.account, used.window): used.count for used in spool.quota_usage()}
-            uses = [LimitUsage(a, counts.get((a.name, a.limit.window), 0)) for a in self._policies.accounts()]
-            return QuotaReport("local", "", waiting, self._clock.now().wall_s, tuple(map(_told, uses)))
-        problem = self._crediting.problem
+            usage = [LimitUsage(a, counts.get((a.name, a.limit.window), 0)) for a in self._policies.accounts()]
+            return QuotaReport("local", "", pending, self._clock.now().wall_s, tuple(map(_quota_use, usage)))
+        problem = self._reconciler.problem
         granted_by = "shared" if problem is None else "restoring" if problem == RESTORING else "away"
-        used = self._crediting.usage
-        return QuotaReport(granted_by, problem or "", waiting, self._crediting.usage_at_s, tuple(map(_told, used)))
+        used = tuple(map(_quota_use, self._reconciler.usage))
+        return QuotaReport(granted_by, problem or "", pending, self._reconciler.usage_at_s, used)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """The ReconcilerHost of the service."""
+
+    policies: PolicyLimits
+    quota_granted: Callable[[], None]
+    problem_changed: Callable[[str | None], None]
+
+    def projects(self) -> Sequence[str]:
+        return self.policies.projects()
+
+    def accounts(self) -> Sequence[AccountLimit]:
+        return self.policies.accounts()
 
 
 @dataclass(frozen=True, slots=True)
 class FleetBatchCounts:
-    """A `batches.Counts`: the fleet's together, of which only one device asks the platform."""
+    """The batch counts of a fleet, of which only one device asks the platform. See platform_batches.BatchCounts."""
 
     spool: Spool
     ledgers: SharedLedgers
     clock: Clock
 
     def left_spool_counts(self, project: str, batch: str) -> LeftSpoolCounts | None:
+        """See BatchCounts. While the ledger is unavailable, each device asks the platform for itself."""
         own = self.spool.batch_left_spool(batch)
         ledger = self.ledgers.ledger_for(project)
         if ledger is None:
             return LeftSpoolCounts(own)
-        report = BatchReport(batch, *self.spool.shared_quota.batch_counts(batch), is_complete=False)
+        batch_report = BatchReport(batch, *self.spool.shared_quota.batch_counts(batch), is_complete=False)
+        request = LedgerRequest(batch_reports=[batch_report], left_spool=[batch])
         try:
-            (mark,) = ledger.send(
-                LedgerRequest(batch_reports=[report], left_spool=[batch]), self.clock.now()
-            ).left_spool
-        except LimitsUnavailable:  # then everyone asks for himself; `crediting` says so
+            (fleet,) = ledger.send(request, self.clock.now()).left_spool
+        except LimitsUnavailable:  # the reconciler reports it
             return LeftSpoolCounts(own)
-        return None if mark is None else LeftSpoolCounts(own, mark)
+        return None if fleet is None else LeftSpoolCounts(own, fleet)
 
-    def record_platform_size(self, project: str, batch: str, images: int, mark: LeftSpoolCounts) -> None:
-        self.spool.record_batch_size(batch, images, mark.own)
+    def record_platform_size(self, project: str, batch: str, images: int, left_spool: LeftSpoolCounts) -> None:
+        """See BatchCounts."""
+        self.spool.record_batch_size(batch, images, left_spool.own)
         ledger = self.ledgers.ledger_for(project)
-        if ledger is not None and mark.fleet is not None:
+        if ledger is not None and left_spool.fleet is not None:
+            request = LedgerRequest(platform_sizes=[PlatformBatchSize(batch, images, left_spool.fleet)])
             try:
-                ledger.send(
-                    LedgerRequest(platform_sizes=[PlatformBatchSize(batch, images, mark.fleet)]), self.clock.now()
-                )
-            except LimitsUnavailable:  # somebody asks again within a minute
+                ledger.send(request, self.clock.now())
+            except LimitsUnavailable:  # a device asks the platform again within a minute
                 return
 
 
-def _told(use: LimitUsage) -> QuotaUse:
-    account = use.account_limit
+def _quota_use(usage: LimitUsage) -> QuotaUse:
+    account = usage.account_limit
     most = account.limit.value
-    count = use.count if use.count < EXHAUSTED else most  # how many it are, nobody knows
+    count = usage.count if usage.count < EXHAUSTED else most  # the real count is unknown
     return QuotaUse(account.project, account.name, account.limit.window.value, most, count, max(0, most - count))

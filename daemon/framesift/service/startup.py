@@ -11,10 +11,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
-from framesift.clock.clock import HeartbeatClock, MonitoredThread
+from framesift.clock.clock import HeartbeatClock
 from framesift.collect import Collector
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import BatchWatcher
@@ -128,7 +127,8 @@ class Startup:
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
         self.uploader = start(self._create_uploader(sink))
-        start(_SharedLimitsComponent(shared, spool, self.uploader, self._run))
+        shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
+        start(shared)
         if settings.sink.type == "roboflow" and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
@@ -201,8 +201,8 @@ class Startup:
         watcher = BatchWatcher(
             platform,
             shared.batch_counts(self.spool),
+            self.subscriptions,
             self._clock,
-            watched=self.subscriptions.watched_batches,
             on_problem=lambda problem: reports.report_batches(self._telemetry, problem),
             on_failure=self._run.on_failure,
         )
@@ -272,39 +272,3 @@ class Startup:
         return StreamThread(
             name, stream, collector, clock, stop=self._stop, on_end=on_end, on_failure=self._run.on_failure
         )
-
-
-class _SharedLimitsComponent:
-    """Runs the limits that a fleet shares; with local limits there is nothing to run."""
-
-    name = "shared limits"
-
-    def __init__(self, shared: SharedLimits, spool: Spool, uploader: Uploader, run: RunContext) -> None:
-        self._shared = shared
-        self._spool = spool
-        self._uploader = uploader
-        self._run = run
-        self._cleanup = ExitStack()
-        self._within_s = 0.0  # of `stop`
-        self._thread: MonitoredThread | None = None
-
-    @property
-    def threads(self) -> tuple[MonitoredThread, ...]:
-        return () if self._thread is None else (self._thread,)
-
-    def start(self) -> None:
-        self._thread = self._shared.start(
-            self._spool,
-            self._cleanup,
-            on_granted=self._uploader.wake,
-            on_failure=self._run.on_failure,
-            left_s=lambda: self._within_s,
-        )
-
-    def stop(self, within_s: float) -> bool:
-        self._within_s = within_s
-        self._cleanup.close()
-        return self._thread is None or not self._thread.thread.is_alive()
-
-    def idle_s(self) -> float:
-        return 0.0 if self._thread is None else self._thread.idle_s()
