@@ -1,7 +1,7 @@
-"""Datapoint: an accepted frame, as a JPEG of bounded size, with its prediction in that JPEG's pixels.
+"""Datapoint: an accepted frame, as a JPEG of bounded size, with its prediction in the pixels of that JPEG.
 
-A Candidate is a strategy that wants the frame, with all that depends on the strategy: which credit it would charge, and
-which tags and batch the datapoint would get. The limits choose the first candidate that has room.
+A Candidate is a strategy that matched the frame, with everything that depends on the strategy: the tags and the batch
+that the datapoint would get. The first candidate whose quota has room is used.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from framesift.prediction.prediction import Prediction, scale_prediction
 
 
 class JpegEncodingError(ValueError):
-    """No JPEG can hold this picture."""
+    """The picture cannot be encoded as a JPEG."""
 
 
 class BatchInterval(str, Enum):
-    """How often a new labelling batch is begun."""
+    """How often a new labelling batch begins."""
 
     NEVER = "never"
     DAILY = "daily"
@@ -33,7 +33,10 @@ class BatchInterval(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Datapoint:
-    """What is put into the spool. width, height: the JPEG's, in pixels; `prediction` refers to them."""
+    """An accepted frame, ready for the spool.
+
+    frame_number: see Frame.number. width, height: of the JPEG in pixels; the coordinates of `prediction` refer to them.
+    """
 
     id: str
     device: str
@@ -48,10 +51,11 @@ class Datapoint:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A strategy that wants the frame. score: higher is more worth a label, None where it only matches.
+    """A strategy that matched the frame.
 
-    annotate: whether the prediction is delivered with the image (`persist_predictions`). project: of the platform,
-    where the datapoint goes; None for the sink's own.
+    score: higher is more worth a label; None for a strategy without a score. with_prediction: whether the prediction is
+    delivered with the image (`persist_predictions` of the policy). project: the platform's project that gets the
+    datapoint; None for the sink's own project.
     """
 
     strategy: str
@@ -63,7 +67,7 @@ class Candidate:
 
 
 def new_datapoint_id() -> str:
-    """What no other datapoint is called."""
+    """A new id that no other datapoint has: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
@@ -76,21 +80,22 @@ def encode_datapoint(
     max_size: tuple[int, int] | None,
     jpeg_quality: int,
 ) -> Datapoint:
-    """The frame as a datapoint. id: of `new_id`.
+    """Encodes the frame as a datapoint. The picture is scaled down if necessary, and the prediction with it.
 
-    max_size: (height, width) in pixels that the picture must fit in, aspect kept, or None. jpeg_quality: 1 to 100.
-    Raises Unencodable if the picture cannot be encoded (a JPEG's side has at most 65,535 pixels).
+    id: from `new_datapoint_id`. max_size: (height, width) in pixels into which the picture must fit, with its aspect
+    ratio kept, or None. jpeg_quality: 1 to 100. Raises JpegEncodingError if the picture cannot be encoded (a side of a
+    JPEG has at most 65,535 pixels).
     """
     width, height = fit_size(frame.width, frame.height, max_size)
     pixels: Pixels = frame.pixels
     if (width, height) != (frame.width, frame.height):
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's stubs don't know that uint8 stays uint8
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's types don't say that uint8 stays uint8
     try:
         made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     except cv2.error as error:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG: {error.err}") from None
     if not made:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be a JPEG")
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG")
     return Datapoint(
         id=id,
         device=device,
@@ -105,8 +110,10 @@ def encode_datapoint(
 
 
 def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:
-    """(width, height) of a picture that fits in max_size = (height, width), aspect kept, cut to whole pixels, at
-    least 1. The arithmetic is the platform's, operation by operation, since truncation shows every rounding.
+    """The size (width, height) to which a picture is scaled to fit into max_size = (height, width).
+
+    The aspect ratio is kept, and both sides are truncated to whole pixels, at least 1. The order of the operations is
+    the same as on the platform, since truncation makes every rounding visible.
     """
     if max_size is None:
         return width, height
@@ -120,7 +127,7 @@ def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple
 
 
 def batch_name(prefix: str, interval: BatchInterval, wall_s: float, zone: tzinfo) -> str:
-    """The batch of a frame captured at `wall_s` (Unix time): the prefix, and the date of the interval's first day."""
+    """The batch name for a frame captured at `wall_s` (Unix time): the prefix and the first day of the interval."""
     if interval is BatchInterval.NEVER:
         return prefix
     day: date = datetime.fromtimestamp(wall_s, zone).date()

@@ -1,4 +1,4 @@
-"""Frame: one picture of a stream. Skip and Refusal: the closed lists of what can become of it short of acceptance."""
+"""Frame: one picture of a stream. SkipReason and RefusalReason: the closed lists of why a frame is not accepted."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ Pixels = NDArray[np.uint8]
 
 
 class LazyPicture(Protocol):
-    """A picture that is decoded when its pixels are first asked for. Its size is known before."""
+    """A picture that is decoded when its pixels are first read. Its size is known before."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """In pixels."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """In pixels."""
+        ...
 
     @property
     def pixels(self) -> Pixels:
-        """Always the same ones. Raises where there is no picture of that size after all."""
+        """The same array at every call, as in Frame. Raises an error if there is no valid picture of that size."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a stream.
 
-    stream: the stream's name. number: counted from 0 by the source over all its pictures, so that numbers are missing
-    where pictures were skipped. picture: pixels, or what will have them: BGR, uint8, shape (height, width, 3); valid
-    until the next frame of the stream is asked for: who keeps them copies them. captured: when the picture left the
-    source. epoch: grows with each reconnection and each change of size; what was learnt from an earlier epoch no longer
-    describes the stream. media_s: position in a file in seconds, None for live streams.
+    stream: the stream's name. number: the source counts all its pictures from 0, so numbers are missing where pictures
+    were skipped. picture: the pixels, or an object that decodes them: BGR, uint8, shape (height, width, 3). They are
+    valid until the next frame of the stream is requested; copy them to keep them. captured: when the picture left the
+    source. epoch: grows with each reconnection and each change of the picture size; anything learned in an earlier
+    epoch no longer describes the stream. media_s: position in a file in seconds, None for live streams.
     """
 
     stream: str
@@ -48,22 +53,25 @@ class Frame:
 
     @property
     def pixels(self) -> Pixels:
+        """BGR, uint8, shape (height, width, 3). Decodes the picture if necessary, and then may raise an error."""
         return self.picture if isinstance(self.picture, np.ndarray) else self.picture.pixels
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return int(self.picture.shape[0]) if isinstance(self.picture, np.ndarray) else self.picture.height
 
     @property
     def width(self) -> int:
+        """In pixels."""
         return int(self.picture.shape[1]) if isinstance(self.picture, np.ndarray) else self.picture.width
 
 
 class SkipReason(str, Enum):
-    """Why a picture of a stream was never shown to the model."""
+    """Why a picture of a stream was not given to the model."""
 
-    RATE = "rate"  # more pictures a second than the stream's `fps` asks for
-    BUSY = "busy"  # live: a newer picture arrived while the model was still busy with an older one
+    RATE = "rate"  # more pictures per second than the stream's `fps`
+    BUSY = "busy"  # live streams: a newer picture arrived while the model was busy
     FROZEN = "frozen"  # exactly the same picture for too long: the camera hangs
     UNUSABLE = "unusable"  # no pixels, one pixel high, larger than any camera's, or never written by the decoder
 
@@ -72,17 +80,17 @@ class SkipReason(str, Enum):
 
 
 class RefusalReason(str, Enum):
-    """Why a frame that was shown to the model was not accepted. Each is counted under exactly one of these."""
+    """Why a frame that was given to the model was not accepted. Each such frame is counted under exactly one reason."""
 
     DISABLED = "disabled"  # the policy says enabled: false
     MODEL_FAILED = "model_failed"  # no prediction for this frame
-    NO_MATCH = "no_match"  # no strategy wanted it
-    NEAR_DUPLICATE = "near_duplicate"  # wanted, but like one that was accepted
-    LIMIT = "limit"  # wanted, but every strategy that matched has spent its credits
-    BATCH_FULL = "batch_full"  # wanted, but max_batch_images is reached
-    UNENCODABLE = "unencodable"  # wanted and affordable, but no JPEG can hold it
-    SPOOL_FULL = "spool_full"  # wanted and affordable, but the spool has no room
-    SPOOL_BROKEN = "spool_broken"  # wanted and affordable, but the disk could not take it
+    NO_MATCH = "no_match"  # no strategy matched
+    NEAR_DUPLICATE = "near_duplicate"  # a strategy matched, but a similar frame was accepted before
+    LIMIT = "limit"  # strategies matched, but their limits are reached
+    BATCH_FULL = "batch_full"  # strategies matched, but max_batch_images is reached
+    UNENCODABLE = "unencodable"  # it had quota, but it cannot be encoded as a JPEG
+    SPOOL_FULL = "spool_full"  # it had quota, but the spool has no room
+    SPOOL_BROKEN = "spool_broken"  # it had quota, but the disk failed
 
     def __str__(self) -> str:
         return self.value

@@ -150,7 +150,7 @@ def test_the_task_is_what_every_telling_line_says(
     ("bad", "said"),
     [
         ("{", "p.jsonl:2: Expecting"),
-        ("[1]", "p.jsonl:2: a prediction is a JSON object, not list"),
+        ("[1]", "p.jsonl:2: a prediction must be a JSON object, not list"),
         (line(0) | {"predictions": 5}, 'p.jsonl:2: "predictions" is missing'),
         (line(None), 'p.jsonl:2: "frame": None is not a frame\'s number'),
         (line(-1), '"frame": -1'),

@@ -135,7 +135,7 @@ def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken:
 @pytest.mark.parametrize(
     ("payload", "said"),
     [
-        (None, "a prediction is a JSON object, not NoneType"),
+        (None, "a prediction must be a JSON object, not NoneType"),
         ([], "not list"),
         ({}, "does not say the size"),
         ({"image": {"width": 0, "height": 5}, "predictions": []}, "image.width: 0"),
@@ -145,7 +145,7 @@ def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken:
         ({"image": IMAGE, "predictions": "none"}, "neither a list nor an object"),
         ({"image": IMAGE, "predictions": [], "task_type": "guessing"}, "'guessing' is not one of object-detection"),
         ({"image": IMAGE, "predictions": [], "task_type": ["a"]}, "is not one of"),
-        ({"image": IMAGE, "predictions": [], "top": 7}, "a class name is a text"),
+        ({"image": IMAGE, "predictions": [], "top": 7}, "a class name must be printable text"),
         ({"image": IMAGE, "predictions": [], "top": "cat", "confidence": math.nan}, "confidence: nan"),
         ({"image": IMAGE, "predictions": {}, "predicted_classes": "cat"}, "predicted_classes: str is not a list"),
         ({"is_stub": True, "task_type": "nothing"}, "is not one of"),
@@ -430,7 +430,7 @@ def test_a_known_text_of_the_coco_format_is_read() -> None:
         ((-2, -2), [4], "do not fill"),
         ((2, 2), "o", "end inside a number"),
         ((2, 2), "é", "hold the character"),
-        ((2, 2), "o" * 1000, "no picture has pixels"),
+        ((2, 2), "o" * 1000, "larger than any picture"),
         ((100_000, 100_000), [10**10], "larger than any camera's picture"),
     ],
 )

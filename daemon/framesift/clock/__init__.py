@@ -1,1 +1,1 @@
-"""The clock that everything takes as an argument, and a point in time of this machine."""
+"""The clock that every part of the program takes as an argument, and a point in time of this machine."""

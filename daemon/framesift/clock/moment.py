@@ -1,19 +1,19 @@
-"""Moment: a point in time as one device knows it, which stays meaningful when the wall clock steps or was never set."""
+"""Moment: a point in time of one device, which stays usable when the wall clock steps or was never set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# No frame of this program was captured before it was written: an earlier wall time means that the clock was not set
-# (a board without a battery starts in 1970, or at its firmware's date).
+# An earlier wall time means that the clock was not set: the program did not exist then. (A board without a battery
+# starts in 1970, or at the date of its firmware.)
 CLOCK_SET_AFTER_S = 1_704_067_200.0  # 2024-01-01T00:00:00Z
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Wall time, boot time and the boot they belong to.
+    """Wall time, boot time and the boot to which they belong.
 
-    wall_s: Unix time in seconds. boottime_s: CLOCK_BOOTTIME in seconds (runs on during suspend, never steps).
+    wall_s: Unix time in seconds. boottime_s: CLOCK_BOOTTIME in seconds (it runs during suspend and never steps).
     boot_id: the kernel's random id of this boot.
     """
 
@@ -23,17 +23,18 @@ class Moment:
 
     @property
     def clock_is_set(self) -> bool:
+        """Whether the wall clock was set, judged by its date."""
         return self.wall_s >= CLOCK_SET_AFTER_S
 
     def age_s(self, now: Moment) -> float:
-        """Seconds from this moment to `now`, at least 0: boot time within one boot, the wall clock across boots.
+        """Seconds from this moment to `now`, at least 0: by boot time within one boot, by the wall clock across boots.
 
-        Across boots a moment whose clock was not set has no age that could be known: 0.
+        Across boots, the age of a moment whose clock was not set is unknown; it counts as 0.
         """
         if self.boot_id == now.boot_id:
             return max(0.0, now.boottime_s - self.boottime_s)
         return max(0.0, now.wall_s - self.wall_s) if self.clock_is_set else 0.0
 
     def wall_s_as_of(self, now: Moment) -> float:
-        """Unix time of this moment as the clock of `now` would have read it: steps between the two are undone."""
+        """The Unix time of this moment by the clock of `now`: clock steps between the two are corrected."""
         return now.wall_s - self.age_s(now)

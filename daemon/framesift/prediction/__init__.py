@@ -1,4 +1,4 @@
-"""What a model said of a frame, how it is written as JSON, and the masks in it."""
+"""Predictions: the answer of a model for one frame, its JSON form, and the masks in it."""
 
 from __future__ import annotations
 

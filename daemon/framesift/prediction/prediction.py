@@ -1,7 +1,8 @@
-"""Prediction: what a model said of one frame, immutable, with coordinates in pixels of a picture of known size.
+"""Prediction: the answer of a model for one frame. Immutable; coordinates are pixels of a picture of known size.
 
-Four kinds: Detections (boxes, with polygons, masks or keypoints), Classification (one label), MultiLabel, and Stub (the
-answer of no model at all). `wire.py` reads and writes them in the wire format of Roboflow's inference server.
+There are four kinds: Detections (boxes, with polygons, masks or keypoints), Classification (one label), MultiLabel (any
+number of labels) and Stub (collected without a model). `wire_format.py` reads and writes them as JSON, in the format of
+Roboflow's inference server.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from numpy.typing import NDArray
 from framesift.prediction import masks
 from framesift.prediction.masks import Rle
 
-# A detector that reports more objects than this is broken, and its answer must not fill memory or disk.
+# A detector that reports more objects than this is broken; its answer must not fill memory or disk.
 MAX_OBJECTS = 1000
 MAX_CLASS_NAME_LENGTH = 128
 
 
 class Task(str, Enum):
-    """What a model does, as the platform names it (`classification` stands for one label and for many)."""
+    """What a model does, in the platform's words. CLASSIFICATION stands for one label and for many labels."""
 
     OBJECT_DETECTION = "object-detection"
     INSTANCE_SEGMENTATION = "instance-segmentation"
@@ -40,12 +41,16 @@ DETECTION_TASKS = frozenset({Task.OBJECT_DETECTION, Task.INSTANCE_SEGMENTATION, 
 
 @dataclass(frozen=True, slots=True)
 class Point:
+    """A corner of a polygon, in pixels."""
+
     x: float
     y: float
 
 
 @dataclass(frozen=True, slots=True)
 class Keypoint:
+    """A named point of an object. x, y: in pixels. confidence: 0 to 1. class_id: -1 if it is unknown."""
+
     x: float
     y: float
     confidence: float
@@ -55,10 +60,10 @@ class Keypoint:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object. x, y: the box's CENTRE, width, height: its size, all in pixels. confidence: 0 to 1.
+    """One object. x, y: the CENTRE of its box; width, height: the size of the box; all in pixels. confidence: 0 to 1.
 
-    class_id: -1 where the model names the class alone. points: one polygon for all pieces of the object, see
-    `masks.polygon`. rle: a mask of the whole picture.
+    class_id: -1 if the model gives only the name of the class. points: one polygon for all pieces of the object, see
+    `masks.mask_to_polygon`. rle: a mask of the whole picture.
     """
 
     x: float
@@ -79,6 +84,8 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
+    """The confidence (0 to 1) of one class. class_id: -1 if it is unknown."""
+
     class_name: str
     class_id: int
     confidence: float
@@ -86,9 +93,10 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasePrediction:
-    """What every prediction carries: the size in pixels of the picture that its coordinates refer to, and its origin.
+    """The fields of every prediction.
 
-    dropped: how many malformed or surplus parts were left out when it was read. time_s: how long the model took.
+    width, height: size in pixels of the picture to which the coordinates refer. time_s: how long the model took.
+    dropped_count: how many malformed or surplus parts were left out when the prediction was read.
     """
 
     width: int
@@ -101,13 +109,15 @@ class BasePrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections(BasePrediction):
+    """Any number of detected objects."""
+
     task: Task
     objects: tuple[Detection, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification(BasePrediction):
-    """One label. top: the name of the best class ("" when nothing passed), confidence: its confidence."""
+    """One label. top_class: the name of the best class ("" if no class passed), confidence: its confidence (0 to 1)."""
 
     top_class: str
     confidence: float
@@ -116,24 +126,26 @@ class Classification(BasePrediction):
 
     @property
     def task(self) -> Task:
+        """Always CLASSIFICATION."""
         return Task.CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiLabel(BasePrediction):
-    """Any number of labels. scores: every class; predicted: the names of those that passed the model's threshold."""
+    """Any number of labels. scores: of all classes; predicted: the classes that passed the model's threshold."""
 
     scores: tuple[ClassScore, ...]
     predicted: tuple[str, ...]
 
     @property
     def task(self) -> Task:
+        """Always CLASSIFICATION."""
         return Task.CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stub(BasePrediction):
-    """The null model's answer: nothing is known of the picture, but the task for which it is collected."""
+    """The prediction of a picture that is collected without a model: only the task is known."""
 
     task: Task
 
@@ -155,12 +167,14 @@ def detections_from_arrays(
     points: Sequence[tuple[Point, ...]] | None = None,
     keypoints: Sequence[tuple[Keypoint, ...]] | None = None,
 ) -> Detections:
-    """Detections from a model's arrays.
+    """Makes Detections from a model's arrays.
 
-    boxes: shape (n, 4), corners x1, y1, x2, y2 in pixels of the frame (clipped to it here). confidences, class_ids:
-    shape (n,). Boxes that are not finite, empty after clipping, of a negative confidence or of an unknown class are
-    dropped and counted; of more than MOST_OBJECTS the most confident are kept. points, keypoints: the outline and the
-    keypoints of each box, in its order, in the same pixels.
+    boxes: shape (n, 4), corners x1, y1, x2, y2 in pixels of the frame; they are clipped to the frame. confidences,
+    class_ids: shape (n,). width, height: of the frame in pixels. points, keypoints: the outlines and the keypoints of
+    the boxes, in the same order and pixels.
+
+    Boxes are dropped and counted in `dropped_count` if they are not finite, empty after clipping, of a negative
+    confidence or of an unknown class. Of more than MAX_OBJECTS boxes the most confident are kept.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     confidences = np.asarray(confidences, np.float64).reshape(-1)
@@ -198,7 +212,7 @@ def detections_from_arrays(
 
 
 def scale_prediction(prediction: Prediction, width: int, height: int) -> Prediction:
-    """The same prediction for the picture resized to `width` x `height`: x and y are scaled each by its own factor."""
+    """The same prediction for the picture resized to `width` x `height` pixels. x and y have separate factors."""
     if (width, height) == (prediction.width, prediction.height):
         return prediction
     if not isinstance(prediction, Detections):
@@ -221,7 +235,7 @@ def scale_prediction(prediction: Prediction, width: int, height: int) -> Predict
 
 
 def count_classes(prediction: Prediction) -> Counter[str]:
-    """How often each class was predicted: objects of a detector, the label or labels of a classifier."""
+    """Counts how often each class was predicted: objects of a detector, the label or labels of a classifier."""
     if isinstance(prediction, Detections):
         return Counter(d.class_name for d in prediction.objects)
     if isinstance(prediction, Classification):

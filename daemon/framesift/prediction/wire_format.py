@@ -1,7 +1,8 @@
-"""Predictions in the wire format of Roboflow's inference server: read once, at the model's door, and written.
+"""Predictions as JSON objects, in the wire format of Roboflow's inference server.
 
-`parse` is strict about the whole and forgiving about the parts: an answer that is no prediction at all is a ValueError,
-one malformed object among good ones is dropped and counted.
+A prediction is parsed once, where it enters the program. `parse_prediction` is strict about the whole and tolerant
+about the parts: an answer that is no prediction raises ValueError, but a malformed object among valid ones is dropped
+and counted.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from framesift.prediction.prediction import (
 )
 
 MAX_POINTS = 10_000
-# Anything beyond is no coordinate but garbage, which scaling could turn into infinity.
+# Larger values are not coordinates, and scaling could turn them into infinity.
 MAX_COORDINATE = 1e6
 
 
 def parse_prediction(
     payload: object, *, width: int | None = None, height: int | None = None, task: Task | None = None
 ) -> Prediction:
-    """Reads one prediction.
+    """Reads one prediction from a decoded JSON value.
 
-    width, height: the picture's size in pixels, for answers that don't carry `image` themselves. task: the model's
-    task, where the caller knows it; an answer may also name it (`task_type` or `task`), otherwise its content tells.
-    Raises ValueError that says what is wrong and where.
+    width, height: the picture's size in pixels, for answers without `image`. task: the model's task, if the caller
+    knows it; otherwise the answer may name it (`task_type` or `task`), or it follows from the content. Raises
+    ValueError with a text that says what is wrong and where.
     """
     if not isinstance(payload, Mapping):
-        raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
+        raise ValueError(f"a prediction must be a JSON object, not {type(payload).__name__}")
     task = task or _task(payload.get("task_type", payload.get("task")))
     image = payload.get("image")
     if isinstance(image, Mapping):
@@ -88,7 +89,7 @@ def parse_prediction(
 
 
 def to_wire(prediction: Prediction) -> dict[str, Any]:
-    """The prediction as a JSON object; what is not known is left out."""
+    """The prediction as a JSON object. Unknown values are left out."""
     wire: dict[str, Any] = {"inference_id": prediction.inference_id, "time": prediction.time_s}
     if isinstance(prediction, Stub):
         wire |= {"is_stub": True, "model_id": prediction.model_id, "task_type": str(prediction.task)}
@@ -110,13 +111,14 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
 
 
 def clean_class_name(value: object) -> str:
-    """A class name that is safe to log, store and show: no control characters, no lone surrogates, bounded length.
+    """Makes a class name safe to log, store and show.
 
-    Raises ValueError where nothing is left of it.
+    It has no control characters, no lone surrogates and at most MAX_CLASS_NAME_LENGTH characters. Raises ValueError if
+    nothing is left.
     """
     text = _text(value)
     if not text:
-        raise ValueError(f"a class name is a text that can be shown, not {value!r:.80}")
+        raise ValueError(f"a class name must be printable text, not {value!r:.80}")
     return text
 
 
@@ -124,7 +126,7 @@ def _task(value: object) -> Task | None:
     if value is None:
         return None
     try:
-        # The server names many labels and one label alike; some clients send the long name.
+        # The server uses one name for one label and for many labels; some clients send the long name.
         return Task.CLASSIFICATION if value == "multi-label-classification" else Task(value)
     except ValueError:
         allowed = ", ".join(str(t) for t in Task)
@@ -147,7 +149,7 @@ def _size(image: Mapping[str, Any], side: str) -> int:
 
 
 def _best(items: list[Any]) -> list[Any]:
-    """Cut before parsing, most confident first, so that a hundred thousand boxes cost one sort and no objects."""
+    """The most confident items. Cut before parsing, so that a hundred thousand boxes cost one sort and no objects."""
     return items if len(items) <= MAX_OBJECTS else sorted(items, key=_rank, reverse=True)[:MAX_OBJECTS]
 
 
@@ -157,7 +159,7 @@ def _rank(item: object) -> float:
 
 
 def _finite(value: object) -> float | None:
-    # Most are of these two types, and asking whether something is a Real takes ten times as long.
+    # Nearly all values are of these two types, and isinstance(value, Real) takes ten times as long.
     if type(value) not in (float, int) and (isinstance(value, bool) or not isinstance(value, Real)):  # NumPy's too
         return None
     try:
@@ -223,7 +225,12 @@ def _detection(item: Any, picture_width: int, picture_height: int) -> Detection 
             tracker_id=_tracker_id(item.get("tracker_id")),
             parent_id=_text(item.get("parent_id")),
         )
-    except (ValueError, TypeError, LookupError, AttributeError):  # a part of foreign shape: the object is malformed
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ):  # a part has an unexpected type: the object is malformed
         return None
 
 
@@ -251,7 +258,7 @@ def _keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
 def _rle(value: Mapping[str, Any], picture_width: int, picture_height: int) -> masks.Rle:
     height, width = (int(_number(side)) for side in value["size"])
     if (height, width) != (picture_height, picture_width):
-        raise ValueError("a mask is as large as its picture")
+        raise ValueError("a mask must be as large as its picture")
     counts = value["counts"]
     return masks.parse_rle((height, width), counts if isinstance(counts, str) else [int(_number(c)) for c in counts])
 
