@@ -19,7 +19,7 @@ from framesift.collect import Collector
 from framesift.frame import Frame
 from framesift.models import ModelFailed, ModelUnavailable
 from framesift.models.health import ModelBroken, ModelHealth
-from framesift.models.model import ModelNotes
+from framesift.models.predictor import Predictor
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
 from framesift.sampling.candidates import CollectionOrigin
@@ -114,11 +114,14 @@ class River:
         self.collector = Collector(
             stream,  # type: ignore[arg-type]  # of a stream a collector uses its frames
             self.intake,
-            model=model or Eye(),
-            health=ModelHealth(self.telemetry.health, self.clock),
-            telemetry=self.telemetry,
-            clock=self.clock,
-            stop=self.stop,
+            Predictor(
+                model or Eye(),
+                ModelHealth(self.telemetry.health, self.clock),
+                telemetry=self.telemetry,
+                clock=self.clock,
+                stop=self.stop,
+            ),
+            self.telemetry,
         )
 
     def stream_before(self, look: Callable[[int], None]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from framesift.clock.clock import Clock, SystemClock
 from framesift.clock.moment import Moment
 from framesift.frame import Frame, SkipReason
-from framesift.streams import Stream, StreamEvent, StreamSettings, StreamState
+from framesift.streams import Stream, StreamEvent, StreamObserver, StreamSettings, StreamState
 
 _SERIAL = itertools.count(1)
 
@@ -37,7 +37,7 @@ class StepClock:
         return event.is_set()
 
 
-class RecordedStream:
+class RecordedStream(StreamObserver):
     """A stream whose events and skipped pictures are kept. `options` are those of StreamSettings, less the name."""
 
     def __init__(
@@ -53,10 +53,8 @@ class RecordedStream:
             StreamSettings(**{"name": f"s-{os.getpid()}-{next(_SERIAL)}", **options}),
             clock=clock or SystemClock(),
             stop=self.stop,
-            on_event=self._notify,
-            count_skipped=self._count,
             rng=random.Random(7),
-            on_unusable=lambda count, why: self.unusable.append((count, why)),
+            observer=self,
         )
 
     @property
@@ -93,17 +91,20 @@ class RecordedStream:
     def reader_pids(self) -> list[int]:
         return reader_pids(self.stream.name)
 
-    def _notify(self, event: StreamEvent) -> None:
+    def on_event(self, event: StreamEvent) -> None:
         with self.changed:
             self.events.append(event)
             self.changed.notify_all()
 
-    def _count(self, skip: SkipReason, count: int) -> None:
+    def on_skipped(self, reason: SkipReason, count: int) -> None:
         with self.changed:
-            self.skipped[skip] += count
+            self.skipped[reason] += count
             self.changed.notify_all()
         if self.on_skip is not None:
             self.on_skip()
+
+    def on_unusable(self, count: int, why: str) -> None:
+        self.unusable.append((count, why))
 
 
 def close(frames: Iterator[Frame]) -> None:

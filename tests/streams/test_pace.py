@@ -6,8 +6,9 @@ import random
 
 import numpy as np
 
-from framesift.streams.backoff import Backoff
+from framesift.backoff import Backoff
 from framesift.streams.freeze_detector import FreezeDetector
+from framesift.streams.stream import RETRY_SCHEDULE
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
 
@@ -15,25 +16,24 @@ PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
 def waits(backoff: Backoff, count: int, now_s: float = 0.0) -> list[float]:
     found = []
     for _ in range(count):
-        found.append(backoff.next_wait_s(now_s))
+        found.append(backoff.fail(now_s))
         now_s += found[-1]
     return found
 
 
 def test_waits_double_up_to_five_seconds() -> None:
     for seed in range(50):
-        found = waits(Backoff(random.Random(seed)), 8)
+        found = waits(Backoff(RETRY_SCHEDULE, random.Random(seed)), 8)
         for wait_s, most_s in zip(found, [0.5, 1, 2, 4, 5, 5, 5, 5], strict=True):
             assert most_s / 2 <= wait_s <= most_s
 
 
 def test_after_ten_minutes_waits_grow_to_half_a_minute() -> None:
-    backoff = Backoff(random.Random(1))
-    before: list[float] = []
-    after: list[float] = []
+    backoff = Backoff(RETRY_SCHEDULE, random.Random(1))
+    before, after = [], []
     now_s = 100.0
     for _ in range(400):
-        wait_s = backoff.next_wait_s(now_s)
+        wait_s = backoff.fail(now_s)
         (before if now_s < 700.0 else after).append(wait_s)
         now_s += wait_s
     assert max(before) <= 5.0
@@ -41,53 +41,53 @@ def test_after_ten_minutes_waits_grow_to_half_a_minute() -> None:
 
 
 def test_sites_that_return_together_do_not_try_together() -> None:
-    firsts = {round(Backoff(random.Random(seed)).next_wait_s(0.0), 3) for seed in range(40)}
+    firsts = {round(Backoff(RETRY_SCHEDULE, random.Random(seed)).fail(0.0), 3) for seed in range(40)}
     assert len(firsts) > 20
 
 
 def test_a_reset_begins_anew() -> None:
-    backoff = Backoff(random.Random(1))
+    backoff = Backoff(RETRY_SCHEDULE, random.Random(1))
     waits(backoff, 300)
     backoff.reset()
-    assert backoff.next_wait_s(9999.0) <= 0.5
+    assert backoff.fail(9999.0) <= 0.5
     assert max(waits(backoff, 50, 9999.0)) <= 5.0
 
 
 def test_the_same_picture_is_still_since_it_was_first_seen_twice() -> None:
-    stillness = FreezeDetector()
-    assert [stillness.unchanged_s(PICTURE.copy(), now_s) for now_s in (0.0, 1.0, 5.0, 61.0)] == [0.0, 0.0, 4.0, 60.0]
+    detector = FreezeDetector()
+    assert [detector.unchanged_s(PICTURE.copy(), now_s) for now_s in (0.0, 1.0, 5.0, 61.0)] == [0.0, 0.0, 4.0, 60.0]
 
 
 def test_one_value_that_differs_is_movement_wherever_it_is() -> None:
     for row, column in ((0, 0), (7, 9), (119, 159)):
-        stillness = FreezeDetector()
-        stillness.unchanged_s(PICTURE, 0.0)
-        stillness.unchanged_s(PICTURE, 1.0)
+        detector = FreezeDetector()
+        detector.unchanged_s(PICTURE, 0.0)
+        detector.unchanged_s(PICTURE, 1.0)
         other = PICTURE.copy()
         other[row, column, 2] ^= 1
-        assert stillness.unchanged_s(other, 50.0) == 0.0
+        assert detector.unchanged_s(other, 50.0) == 0.0
 
 
 def test_a_picture_that_returns_is_not_counted_through_the_time_between() -> None:
-    stillness = FreezeDetector()
+    detector = FreezeDetector()
     other = PICTURE.copy()
     other[3, 3] ^= 255  # outside of the sample
     for now_s, shown in ((0.0, PICTURE), (1.0, PICTURE), (30.0, other), (31.0, PICTURE), (32.0, PICTURE)):
-        last_s = stillness.unchanged_s(shown, now_s)
+        last_s = detector.unchanged_s(shown, now_s)
     assert last_s == 1.0
 
 
 def test_another_size_is_movement() -> None:
-    stillness = FreezeDetector()
-    stillness.unchanged_s(PICTURE, 0.0)
-    stillness.unchanged_s(PICTURE, 1.0)
-    assert stillness.unchanged_s(np.zeros((90, 160, 3), np.uint8), 99.0) == 0.0
+    detector = FreezeDetector()
+    detector.unchanged_s(PICTURE, 0.0)
+    detector.unchanged_s(PICTURE, 1.0)
+    assert detector.unchanged_s(np.zeros((90, 160, 3), np.uint8), 99.0) == 0.0
 
 
 def test_memory_that_is_written_again_is_not_taken_for_the_picture_it_held() -> None:
-    stillness = FreezeDetector()
+    detector = FreezeDetector()
     shared = PICTURE.copy()
-    stillness.unchanged_s(shared, 0.0)
-    stillness.unchanged_s(shared, 1.0)
+    detector.unchanged_s(shared, 0.0)
+    detector.unchanged_s(shared, 1.0)
     shared[:] = 255 - shared
-    assert stillness.unchanged_s(shared, 2.0) == 0.0
+    assert detector.unchanged_s(shared, 2.0) == 0.0

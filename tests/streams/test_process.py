@@ -83,8 +83,7 @@ import random, sys, threading
 from framesift.clock.clock import SystemClock
 from framesift.streams import Stream, StreamSettings
 options = StreamSettings(name=sys.argv[1], source=sys.argv[2], loop=True)
-stream = Stream(options, clock=SystemClock(), stop=threading.Event(), on_event=lambda event: None,
-                count_skipped=lambda skip, count: None, rng=random.Random(1))
+stream = Stream(options, clock=SystemClock(), stop=threading.Event(), rng=random.Random(1))
 for frame in stream.frames():
     if frame.number == 3:
         print("running", flush=True)

@@ -19,7 +19,8 @@ from framesift.streams.channel import (
     SkipCounts,
     SourceFailed,
 )
-from framesift.streams.reader import FileFrameSelector, LiveFrameSelector, PictureBuffer, as_bgr
+from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
+from framesift.streams.reader import PictureBuffer, as_bgr
 
 
 @pytest.mark.parametrize(
@@ -227,10 +228,10 @@ def test_counts_that_a_busy_parent_has_no_room_for_are_told_later(live: Desk) ->
     sender = Channel(live.sockets[1])
     while sender.send(SkipCounts(0, 0, 0, 0), wait=False):
         pass
-    live.tray._told_s -= 10.0  # it is time for the next tally
+    live.tray._counts_sent_s -= 10.0  # it is time for the next tally
     live.tray.record_progress(5, rate=5)
     live.messages()
-    live.tray._told_s -= 10.0
+    live.tray._counts_sent_s -= 10.0
     live.tray.record_progress(6, rate=1, unusable="too small")
     assert live.messages() == [SkipCounts(6, 6, 0, 1, "too small")]
 
@@ -239,10 +240,10 @@ def test_unusable_pictures_that_came_behind_the_one_that_waits_are_told_of_behin
     live.tray.record_progress(1, unusable="before")
     live.decode(1)
     live.tray.record_progress(3, unusable="behind")
-    live.tray._told_s -= 10.0  # it is time for the next tally
+    live.tray._counts_sent_s -= 10.0  # it is time for the next tally
     live.tray.record_progress(4, rate=1)
     live.tray.request_next(PictureRequest(0, -1))
-    live.tray._told_s -= 10.0
+    live.tray._counts_sent_s -= 10.0
     live.tray.record_progress(5, rate=1)
     told = [(m.unusable, m.rate) if isinstance(m, SkipCounts) else type(m) for m in live.messages()]
     assert told == [SharedMemory, (1, 1), PictureReady, (1, 1)]

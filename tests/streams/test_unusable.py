@@ -27,7 +27,7 @@ from rigs.rtsp import CuttableConnection, RtspCamera
 from rigs.stream_reader import RecordedStream, StepClock
 
 RUNNING, UNUSABLE, ENDED = StreamState.RUNNING, StreamState.UNUSABLE, StreamState.ENDED
-REFUSED = "not written by the decoder: Slice parameters 0, 384 are invalid"
+REFUSED = "the decoder did not convert it: Slice parameters 0, 384 are invalid"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_picture_that_the_decoder_did_not_write_is_counted_and_not_shown(
     assert watched.skipped == {SkipReason.UNUSABLE: 100}
     assert watched.unusable == [(100, REFUSED)]
     assert watched.states == [RUNNING, ENDED]
-    assert watched.events[-1].detail.endswith("over after 125 pictures, 100 of which could not be used")
+    assert watched.events[-1].detail.endswith("ended after 125 pictures, 100 of which could not be used")
 
 
 def test_a_file_whose_later_pass_is_written_again_goes_on(growing: Path) -> None:
@@ -122,9 +122,9 @@ def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: 
         watched.stop.set()
         thread.join(10)
         assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
-        assert watched.events[0].detail.endswith("none can be used: of no size or kind that a camera has")
+        assert watched.events[0].detail.endswith("none can be used: its size or format is not a camera's")
         look = RecordedStream(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
-        with pytest.raises(StreamLost, match="none can be used: of no size or kind that a camera has"):
+        with pytest.raises(StreamLost, match="none can be used: its size or format is not a camera's"):
             look.stream.first_frame(60.0)
 
 
@@ -134,8 +134,8 @@ def test_a_run_tells_of_pictures_that_were_not_written_in_one_line(growing: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(line["frame"] for line in collected(tmp_path)) == list(range(25))
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    [told] = [line for line in lines if "not written" in str(line)]
-    assert {key: told[key] for key in told if key != "time"} == {
+    [warning] = [line for line in lines if "did not convert" in str(line)]
+    assert {key: warning[key] for key in warning if key != "time"} == {
         "level": "warning",
         "event": "pictures_unusable",
         "stream": "gate",

@@ -218,8 +218,6 @@ def _first_frame(options: StreamSettings, clock: Clock) -> tuple[Frame | None, F
         options,
         clock=clock,
         stop=threading.Event(),
-        on_event=lambda _event: None,
-        count_skipped=lambda _skip, _count: None,
         rng=random.Random(0),
     )
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 
+from framesift.frame import SkipReason
 from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLater
 from framesift.spool import Spool
-from framesift.streams import StreamEvent, StreamState
+from framesift.streams import StreamEvent, StreamObserver, StreamState
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 from framesift.telemetry import Condition, SpoolNumbers, StatusReport, Telemetry
 from framesift.telemetry.file_descriptors import shortage
@@ -42,6 +43,26 @@ def report_stream_event(telemetry: Telemetry, event: StreamEvent) -> None:
         telemetry.health.set_ok(name, quietly=True)
     elif event.state is StreamState.ENDED:
         telemetry.health.remove(name)
+
+
+class StreamReports(StreamObserver):
+    """Reports what happens to one stream: its states, skipped pictures, and pictures that can't be used."""
+
+    def __init__(self, telemetry: Telemetry, stream: str) -> None:
+        self._telemetry = telemetry
+        self._stream = stream
+
+    def on_event(self, event: StreamEvent) -> None:
+        """Reports a new state."""
+        report_stream_event(self._telemetry, event)
+
+    def on_skipped(self, reason: SkipReason, count: int) -> None:
+        """Counts pictures that were not used."""
+        self._telemetry.count_skipped(self._stream, reason, count)
+
+    def on_unusable(self, count: int, why: str) -> None:
+        """Reports pictures in a row that could not be used."""
+        report_unusable_pictures(self._telemetry, self._stream, count, why)
 
 
 def report_unusable_pictures(telemetry: Telemetry, stream: str, count: int, why: str) -> None:

@@ -1,6 +1,6 @@
-"""Streams: a source (camera or file) -> an iterator of frames, read by a process that can be killed.
+"""Streams: read frames from a camera or a file, each stream in a reader process that can be killed.
 
-What is named here is loaded when it is asked for: a reader process, which lives in this package too, needs none of it.
+The names below are imported on first use: the reader process is part of this package too and needs none of them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framesift.streams.stream import Stream, StreamEvent, StreamLost, StreamState
+    from framesift.streams.stream import Stream, StreamEvent, StreamLost, StreamObserver, StreamState
     from framesift.streams.stream_settings import StreamSettings
 
-__all__ = ["Stream", "StreamEvent", "StreamLost", "StreamSettings", "StreamState"]
+__all__ = ["Stream", "StreamEvent", "StreamLost", "StreamObserver", "StreamSettings", "StreamState"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """The channel between a stream and its reader process: small messages over a socket, pixels in shared memory.
 
-The socket is a SOCK_SEQPACKET pair, one JSON array a message. Pixels lie in a memfd of a few slots, made by the reader
-for one size of picture, sealed against shrinking (so that no reader can make the daemon fault), and passed along with
-the message that announces it. A slot belongs to whoever last received its number.
+The socket is a SOCK_SEQPACKET pair; each message is one JSON array. Pixels lie in a memfd with a few slots. The reader
+creates it for one picture size, seals it against shrinking (so that a reader can't make the daemon crash), and sends it
+with the message that announces it. A slot belongs to the side that received its number last.
 
-Both ends are used by one receiving thread each; sending is safe from several.
+Each end is used by one receiving thread. Sending is safe from several threads.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PICTURE_PIXELS = 100_000_000
-_LARGEST_MESSAGE_BYTES = 65_536
-_MOST_SLOTS = 8
-_ROW_OF_BYTES = 64  # slots begin at cache lines
+_MAX_MESSAGE_BYTES = 65_536
+_MAX_SLOTS = 8
+_SLOT_ALIGNMENT_BYTES = 64  # each slot begins on a cache line
 
 
 class ChannelClosed(Exception):
-    """The other end is gone, or speaks nonsense. Nothing more will come."""
+    """The other end is closed, or sent something that is not a message. Nothing more will come."""
 
 
 class NoDescriptorForMemory(ChannelClosed):
-    """The other end's memory can't be had, since no file descriptor is free."""
+    """The shared memory of the other end can't be used because no file descriptor is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """To the reader, once: what it opens. first_number: the number of the first picture that it reads.
+    """To the reader, once: the source that it opens and how.
 
-    webcam: -1 where the address counts. resume_at: pictures of a file to leave out because they were seen already.
-    fps: 0 hands on every picture.
+    webcam_index: -1 means that `address` is used. live: a camera, not a file. fps: at most so many pictures a second
+    are sent; 0 means all. first_number: the number of the first picture that is read. resume_at: so many pictures at
+    the beginning of a file are skipped, because an earlier reader has read them.
     """
 
     address: str
@@ -57,7 +58,7 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """To the reader: the slot of that memory is yours again (-1: none), and I want the next picture."""
+    """To the reader: this slot of this memory is free again (-1: none), and the next picture is wanted."""
 
     memory_id: int
     slot: int
@@ -65,31 +66,33 @@ class PictureRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReaderStarted:
-    """From the reader: everything is loaded, I begin to open the source."""
+    """From the reader: everything is loaded; it starts to open the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOpened:
-    """From the reader: the source is open; no picture has been seen yet."""
+    """From the reader: the source is open; no picture has been read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedMemory:
-    """From the reader: pictures of this size lie in the memory with this number, in so many slots."""
+    """From the reader: pictures of this size lie in the memory with this number, which has `slot_count` slots."""
 
     memory_id: int
     height: int
     width: int
     slot_count: int
-    fd: int  # valid on the side that holds the message; it travels beside the text
+    fd: int  # valid in the process that holds the message; it is sent beside the JSON text
 
 
 @dataclass(frozen=True, slots=True)
 class SkipCounts:
-    """From the reader: the source moves. number: the next picture's; the others count since the last tally.
+    """From the reader: progress, and how many pictures were skipped since the last such message.
 
-    A tally goes out before every picture that follows skipped ones, and about once a second in between. why: the latest
-    unusable one is so, in the decoder's words, not yet fit to be shown.
+    next_number: the number of the next picture. rate, busy, unusable: skipped pictures, see `frame.Skip`. why: the
+    reason of the latest unusable picture in the decoder's own text, not yet redacted.
+
+    The reader sends it before every picture that follows skipped ones, and about once a second in between.
     """
 
     next_number: int
@@ -101,7 +104,10 @@ class SkipCounts:
 
 @dataclass(frozen=True, slots=True)
 class PictureReady:
-    """From the reader: this slot is yours. age_s: since the picture left the source. media_s: -1 for live sources."""
+    """From the reader: a picture lies in this slot, which now belongs to the daemon.
+
+    age_s: seconds since the picture left the source. media_s: its position in the file in seconds, -1 for live sources.
+    """
 
     memory_id: int
     slot: int
@@ -117,7 +123,7 @@ class FileEnded:
 
 @dataclass(frozen=True, slots=True)
 class SourceFailed:
-    """From the reader: the source gives no more pictures, and why."""
+    """From the reader: the source gives no more pictures, with the reason."""
 
     reason: str
 
@@ -133,7 +139,7 @@ Message = (
     | FileEnded
     | SourceFailed
 )
-_KINDS: dict[str, type[Message]] = {
+_MESSAGE_TYPES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
         OpenRequest,
@@ -147,25 +153,26 @@ _KINDS: dict[str, type[Message]] = {
         SourceFailed,
     )
 }
-_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 
 
 def encode(message: Message) -> bytes:
+    """Converts a message to bytes."""
     fields = [getattr(message, name) for name in message.__dataclass_fields__]
     return json.dumps([type(message).__name__, *fields]).encode()
 
 
 def decode(data: bytes) -> Message:
-    """Raises ChannelClosed for anything that `encode` did not make."""
+    """Converts bytes to a message. Raises ChannelClosed for anything that `encode` did not make."""
     try:
         name, *fields = json.loads(data, parse_constant=_refuse_constant)
-        kind = _KINDS[name]
+        kind = _MESSAGE_TYPES[name]
         expected = [str(field.type) for field in kind.__dataclass_fields__.values()]
         if len(fields) != len(expected):
-            raise ValueError(f"{name} has {len(expected)} fields")
+            raise ValueError(f"{name} has {len(expected)} fields, not {len(fields)}")
         for value, type_name in zip(fields, expected, strict=True):
-            if not isinstance(value, _TYPES[type_name]) or (type_name != "bool" and isinstance(value, bool)):
-                raise ValueError(f"{name} has a field that is no {type_name}")
+            if not isinstance(value, _FIELD_TYPES[type_name]) or (type_name != "bool" and isinstance(value, bool)):
+                raise ValueError(f"{name} has a field that is not of type {type_name}")
         return kind(*fields)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ChannelClosed(f"not a message: {error}") from None
@@ -176,6 +183,8 @@ def _refuse_constant(name: str) -> float:
 
 
 class Channel:
+    """One end of the channel."""
+
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._socket.setblocking(True)
@@ -184,10 +193,11 @@ class Channel:
 
     @staticmethod
     def socket_pair() -> tuple[socket.socket, socket.socket]:
+        """Creates the two connected sockets of a channel."""
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def send(self, message: Message, *, wait: bool = True) -> bool:
-        """Tells whether it was sent: without `wait` a full socket refuses. Raises ChannelClosed."""
+        """Sends a message. Returns False if the socket is full and `wait` is False. Raises ChannelClosed."""
         fds = [message.fd] if isinstance(message, SharedMemory) else []
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         flags = socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT)
@@ -200,13 +210,16 @@ class Channel:
         return True
 
     def receive(self, timeout_s: float | None) -> Message | None:
-        """The next message; None when none came in time. Raises ChannelClosed."""
+        """Returns the next message, or None if none came in time (timeout_s: None waits for ever).
+
+        Raises ChannelClosed, or NoDescriptorForMemory, which is one too.
+        """
         if not self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
             return None
         try:
             data, fds, flags = self._receive()
         except ConnectionResetError:
-            # The other end died with words of ours unread. Its own last words may still wait behind the error.
+            # The other end died before it read all of our messages. Its own last messages may still be waiting.
             try:
                 data, fds, flags = self._receive()
             except OSError as error:
@@ -219,31 +232,30 @@ class Channel:
             if flags & socket.MSG_TRUNC:
                 raise ChannelClosed("a message is too long")
             message = decode(data)
-            if flags & socket.MSG_CTRUNC:  # the kernel says no more than that it did not get all of them in
+            if flags & socket.MSG_CTRUNC:  # the kernel only says that not all descriptors fitted
                 raise (
                     NoDescriptorForMemory
                     if isinstance(message, SharedMemory) and not fds
                     else ChannelClosed("too many descriptors")
                 )
             if isinstance(message, SharedMemory) != (len(fds) == 1):
-                raise ChannelClosed("memory comes with exactly one file descriptor, and nothing else with any")
+                raise ChannelClosed("only shared memory comes with a file descriptor, exactly one")
             return replace(message, fd=fds.pop()) if isinstance(message, SharedMemory) else message
         finally:
             for fd in fds:
                 os.close(fd)
 
     def close(self) -> None:
+        """Closes this end."""
         self._socket.close()
 
     def _receive(self) -> tuple[bytes, list[int], int]:
-        data, fds, flags, _ = socket.recv_fds(
-            self._socket, _LARGEST_MESSAGE_BYTES, _MOST_SLOTS, socket.MSG_CMSG_CLOEXEC
-        )
+        data, fds, flags, _ = socket.recv_fds(self._socket, _MAX_MESSAGE_BYTES, _MAX_SLOTS, socket.MSG_CMSG_CLOEXEC)
         return data, list(fds), flags
 
 
 class PictureSlots:
-    """Room for `count` pictures of one size in one piece of shared memory: BGR, uint8, (height, width, 3) each."""
+    """Shared memory for `count` pictures of one size; each is a BGR uint8 array of shape (height, width, 3)."""
 
     def __init__(self, fd: int, height: int, width: int, count: int, *, writable: bool) -> None:
         stride = _stride_bytes(height, width)
@@ -255,7 +267,7 @@ class PictureSlots:
 
     @classmethod
     def create(cls, height: int, width: int, count: int) -> tuple[PictureSlots, int]:
-        """New memory and its file descriptor, which the caller closes once it has been passed on."""
+        """Creates new memory and returns it with its file descriptor, which the caller closes after it has sent it."""
         fd = os.memfd_create("framesift-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, _stride_bytes(height, width) * count)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
@@ -263,28 +275,33 @@ class PictureSlots:
 
     @classmethod
     def attach(cls, memory: SharedMemory) -> PictureSlots:
-        """The reader's memory, read-only; closes the file descriptor. Raises ChannelClosed if it isn't what it says."""
+        """Maps the reader's memory read-only and closes its file descriptor.
+
+        Raises ChannelClosed if the memory is not what the message says.
+        """
         try:
             height, width, slots = memory.height, memory.width, memory.slot_count
-            if height < 2 or width < 2 or height * width > MAX_PICTURE_PIXELS or not 1 <= slots <= _MOST_SLOTS:
-                raise ChannelClosed(f"memory for {slots} pictures of {width} x {height}")
+            if height < 2 or width < 2 or height * width > MAX_PICTURE_PIXELS or not 1 <= slots <= _MAX_SLOTS:
+                raise ChannelClosed(f"shared memory for {slots} pictures of {width} x {height} is not allowed")
             sealed = fcntl.fcntl(memory.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
             if not sealed or os.fstat(memory.fd).st_size < _stride_bytes(height, width) * slots:
-                raise ChannelClosed("memory that is smaller than it says, or could become so")
+                raise ChannelClosed("shared memory is smaller than announced, or could shrink")
             return cls(memory.fd, height, width, slots, writable=False)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # a map keeps a descriptor of its own
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # mmap duplicates the descriptor
                 raise NoDescriptorForMemory from None
-            raise ChannelClosed(f"memory that can't be used: {error}") from None
+            raise ChannelClosed(f"shared memory can't be used: {error}") from None
         finally:
             os.close(memory.fd)
 
     def __getitem__(self, slot: int) -> NDArray[np.uint8]:
+        """The pixels of a slot, a view of shape (height, width, 3)."""
         return self._pictures[slot]
 
     def __len__(self) -> int:
+        """The number of slots."""
         return len(self._pictures)
 
 
 def _stride_bytes(height: int, width: int) -> int:
-    return -(-height * width * 3 // _ROW_OF_BYTES) * _ROW_OF_BYTES
+    return -(-height * width * 3 // _SLOT_ALIGNMENT_BYTES) * _SLOT_ALIGNMENT_BYTES

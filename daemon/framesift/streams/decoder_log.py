@@ -1,13 +1,13 @@
-"""Words: what a decoder writes to stderr, kept in a piece of memory that the daemon and the reader look into.
+"""DecoderLog: what a decoder writes to stderr, in memory that both the daemon and the reader can read.
 
-They are more than an explanation. Where FFmpeg can't convert a picture (interlaced, larger than the first), OpenCV
-drops that answer, says that all is well, and copies out whatever its own buffer held: nothing, the picture of before,
-or what lay in that memory. Every byte of the array is written, so no pattern left in it could tell such a picture from
-a good one; the line that FFmpeg's converter writes at that moment, in the thread that asked, does. (Of a picture that
-is smaller than the first, OpenCV below 4.13 converts a garbled part, and nobody says a word.)
+The log does more than explain failures. When FFmpeg can't convert a picture (interlaced, larger than the first), OpenCV
+ignores the error, reports success, and copies whatever its own buffer held: nothing, the previous picture, or other old
+data. Such a picture can't be recognised by its pixels, but FFmpeg's converter writes an error line at that moment, in
+the same thread. (When a picture is smaller than the first, OpenCV below 4.13 converts a broken part of it, and nothing
+is logged.)
 
-A file in memory and not a pipe: nobody has to read it for the decoder to go on, and what a decoder wrote before it
-crashed is still there.
+It is a file in memory, not a pipe: the decoder never has to wait for somebody to read it, and what the decoder wrote
+before a crash is still there.
 """
 
 from __future__ import annotations
@@ -16,47 +16,52 @@ import fcntl
 import os
 import re
 
-_MOST_BYTES = 65_536  # of a decoder that complains for ever, the latest is kept
-_LONGEST = 300
-# Errors only: OpenCV shows no others, unless it is told to by variables that a reader does not inherit.
+_MAX_BYTES = 65_536  # only the latest is kept of a decoder that never stops writing
+_MAX_ERROR_CHARACTERS = 300
+# Errors only: OpenCV shows nothing else unless environment variables ask for it, and a reader does not inherit these.
 _CONVERTER = re.compile(rb"\[sws\w* @ [^]\n]*\] *([^\n]*)", re.IGNORECASE)
 
 
 class DecoderLog:
-    """Of the file behind the descriptor; for one thread."""
+    """The log behind a file descriptor (default: this process's stderr). For one thread."""
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
-        self._begin = 0
+        self._marked_at = 0
 
     @classmethod
     def create(cls) -> DecoderLog:
-        """New memory, to be another process's stderr."""
+        """Creates a new memory file, to be used as the stderr of another process."""
         fd = os.memfd_create("framesift-words", os.MFD_CLOEXEC)
-        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied while somebody writes
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)  # so that it can be truncated while another process writes
         return cls(fd)
 
     def fileno(self) -> int:
+        """The file descriptor."""
         return self._fd
 
     def last_lines(self, count: int) -> list[bytes]:
-        """The last lines that are not empty."""
+        """The last `count` lines that are not empty."""
         size = os.fstat(self._fd).st_size
-        said = os.pread(self._fd, _MOST_BYTES, max(0, size - _MOST_BYTES))
-        return [line for line in said.split(b"\n") if line.strip()][-count:]
+        tail = os.pread(self._fd, _MAX_BYTES, max(0, size - _MAX_BYTES))
+        return [line for line in tail.split(b"\n") if line.strip()][-count:]
 
     def mark(self) -> None:
-        """Whatever comes next is new: before each step of the decoder's, also where no picture is wanted of it."""
-        self._begin = os.fstat(self._fd).st_size
-        if self._begin > _MOST_BYTES:
+        """Marks the end of the log: `conversion_error` looks only at what comes later.
+
+        Call it before each step of the decoder.
+        """
+        self._marked_at = os.fstat(self._fd).st_size
+        if self._marked_at > _MAX_BYTES:
             os.ftruncate(self._fd, 0)
-            self._begin = 0
+            self._marked_at = 0
 
     def conversion_error(self) -> str:
-        """What the converter has said since `listen`; empty where it did its work."""
-        new_bytes = os.fstat(self._fd).st_size - self._begin
-        found = _CONVERTER.search(os.pread(self._fd, new_bytes, self._begin)) if new_bytes > 0 else None
-        return found.group(1)[:_LONGEST].decode(errors="replace") if found else ""
+        """The first error of FFmpeg's converter since `mark`; "" if there is none."""
+        new_bytes = os.fstat(self._fd).st_size - self._marked_at
+        found = _CONVERTER.search(os.pread(self._fd, new_bytes, self._marked_at)) if new_bytes > 0 else None
+        return found.group(1)[:_MAX_ERROR_CHARACTERS].decode(errors="replace") if found else ""
 
     def close(self) -> None:
+        """Closes the file descriptor."""
         os.close(self._fd)

@@ -1,27 +1,28 @@
-"""What is known to be wrong with an OpenCV that streams are read with."""
+"""Known faults of the OpenCV that reads the streams."""
 
 from __future__ import annotations
 
 import re
 
-OPENCV_ADVICE = "use one below 4.13: pip install 'opencv-python-headless<4.13', or an older build of the system's"
-_FIRST_FAULTY = (4, 13)
+OPENCV_ADVICE = "use OpenCV below 4.13: pip install 'opencv-python-headless<4.13', or an older system package"
+_FIRST_FAULTY_VERSION = (4, 13)
 _FIRST_FAULTY_SWSCALE = (8, 12)
 
 
 def known_fault(version: str, build: str) -> str | None:
-    """What an OpenCV with this `cv2.__version__` and `cv2.getBuildInformation()` does; None where nothing is known.
+    """Describes the known fault of this OpenCV, None if there is none.
 
-    From 4.13 on it leaves more of the conversion to FFmpeg's libswscale, which since FFmpeg 8 refuses interlaced
-    pictures; OpenCV does not look at the answer. A build that doesn't say which libswscale it has is taken for faulty.
+    version: `cv2.__version__`. build: `cv2.getBuildInformation()`. From 4.13 on, OpenCV leaves more of the conversion
+    to FFmpeg's libswscale, which refuses interlaced pictures since FFmpeg 8; OpenCV does not check for the error. A
+    build that does not say which libswscale it has counts as faulty.
     """
-    if not re.search(r"FFMPEG:\s+YES", build) or _numbers("", version, _FIRST_FAULTY) < _FIRST_FAULTY:
+    if not re.search(r"FFMPEG:\s+YES", build) or _version("", version, _FIRST_FAULTY_VERSION) < _FIRST_FAULTY_VERSION:
         return None
-    if _numbers(r"swscale:\s+YES \(", build, _FIRST_FAULTY_SWSCALE) < _FIRST_FAULTY_SWSCALE:
+    if _version(r"swscale:\s+YES \(", build, _FIRST_FAULTY_SWSCALE) < _FIRST_FAULTY_SWSCALE:
         return None
     return "can't convert interlaced video, whose pictures count as unusable, and takes seconds to begin with HDR"
 
 
-def _numbers(before: str, text: str, otherwise: tuple[int, int]) -> tuple[int, int]:
-    found = re.search(before + r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else otherwise
+def _version(prefix: str, text: str, default: tuple[int, int]) -> tuple[int, int]:
+    found = re.search(prefix + r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else default

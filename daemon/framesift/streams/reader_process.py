@@ -1,10 +1,10 @@
-"""ReaderProcess: the daemon's side of a reader: starting it, hearing it, and getting rid of it.
+"""ReaderProcess: the daemon's side of a reader process. Starts it, reads why it failed, and ends it.
 
-The reader is started by exec with an environment of what a decoder needs and nothing else: it reads what strangers
-send, so no key of ours may be within its reach. What it writes to stderr (see words.py) loses every secret of the
-stream before it is shown, and its last lines explain a loss.
+The reader is started with an environment that holds only what a decoder needs: it reads data from the network, so no
+secret of the daemon may be within its reach. Its stderr (see decoder_log.py) is redacted before it is shown; its last
+lines explain why a source was lost.
 
-Linux kills it together with the thread that started it; so a stream's reader lives no longer than the stream's thread.
+Linux kills the reader when the thread that started it ends, so a reader never outlives its stream's thread.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from framesift.streams.channel import Channel
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.stream_settings import StreamSettings
 
-_KEPT_LINES = 8
-_LONGEST_LINE_BYTES = 2_000
-_LONGEST_DYING_S = 5.0
+_MAX_LINES = 8
+_MAX_LINE_BYTES = 2_000
+_KILL_TIMEOUT_S = 5.0
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TZ", "TMPDIR", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_INHERITED_BEGINNINGS = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
-# They send FFmpeg's words to stdout, or nowhere.
+_INHERITED_PREFIXES = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
+# They send FFmpeg's log to stdout, or suppress it.
 _NOT_INHERITED = ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL")
 
-_SPEAKER = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
+_LOG_PREFIX = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
 
-# What FFmpeg writes, and what it means to somebody who stands before the camera. The first that is found counts.
+# What FFmpeg writes, and what it means for the operator. The first text that is found counts.
 _MEANINGS = (
     ("401 Unauthorized", "credentials rejected (401)"),
     ("403 Forbidden", "access forbidden (403)"),
@@ -51,80 +51,85 @@ _MEANINGS = (
 
 
 class ReaderProcess:
-    """A running reader. `kill` may be called from any thread, the rest from the stream's own."""
+    """A running reader. `kill` may be called from any thread, everything else from the stream's thread only."""
 
-    def __init__(self, options: StreamSettings, *, full_probe: bool) -> None:
-        """Starts the reader, which waits for its work on the channel. Raises OSError when no process can be started."""
-        self._redactor = Redactor(options.secrets())
+    def __init__(self, settings: StreamSettings, *, full_probe: bool) -> None:
+        """Starts the reader, which then waits for its request on the channel.
+
+        full_probe: FFmpeg examines the source as long as it likes before the first picture; otherwise 0.2 s, which
+        opens a camera faster but is too short for some. Raises OSError if no process can be started.
+        """
+        self._redactor = Redactor(settings.secrets())
         self._lines: list[str] = []
-        self._words: DecoderLog | None = None
-        ours, theirs = Channel.socket_pair()
+        self._log: DecoderLog | None = None
+        parent_end, reader_end = Channel.socket_pair()
         try:
-            self._words = DecoderLog.create()
+            self._log = DecoderLog.create()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "framesift.streams.reader", str(theirs.fileno()), options.name],
-                env=_environment(options, thorough=full_probe),
-                cwd="/",  # -m searches the working directory first: whatever lies there is not ours
+                [sys.executable, "-m", "framesift.streams.reader", str(reader_end.fileno()), settings.name],
+                env=_environment(settings, full_probe=full_probe),
+                cwd="/",  # -m imports from the working directory first, where other people's files may lie
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._words.fileno(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a Ctrl-C at the terminal is for the daemon to answer
+                stderr=self._log.fileno(),
+                pass_fds=[reader_end.fileno()],
+                start_new_session=True,  # Ctrl-C at the terminal goes to the daemon only
             )
         except BaseException:
-            ours.close()
-            if self._words is not None:
-                self._words.close()
+            parent_end.close()
+            if self._log is not None:
+                self._log.close()
             raise
         finally:
-            theirs.close()
-        self.channel = Channel(ours)
+            reader_end.close()
+        self.channel = Channel(parent_end)
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     def kill(self) -> None:
-        """Ends the process at once, whatever it is doing. Whoever waits for its messages learns that it is gone."""
+        """Kills the process at once. Its channel then raises ChannelClosed."""
         self._process.kill()
 
     def close(self, *, grace_s: float = 0.0) -> None:
-        """Kills the process if it still runs after the grace, and leaves nothing of it behind."""
-        if not self._ended_within(grace_s):
+        """Waits `grace_s` for the process to end, kills it if it still runs, and releases everything it used."""
+        if not self._wait_for_end(grace_s):
             self._process.kill()
-            # One that is stuck in the kernel (a dead network disk) goes when the kernel lets it go.
-            self._ended_within(_LONGEST_DYING_S)
+            # A process that is stuck in the kernel (a dead network disk) ends when the kernel lets it.
+            self._wait_for_end(_KILL_TIMEOUT_S)
         self.channel.close()
-        if self._words is not None:
+        if self._log is not None:
             lines = (
-                printable_line(line[:_LONGEST_LINE_BYTES], self._redactor)
-                for line in self._words.last_lines(_KEPT_LINES)
+                printable_line(line[:_MAX_LINE_BYTES], self._redactor) for line in self._log.last_lines(_MAX_LINES)
             )
             self._lines = [line for line in lines if line]
-            self._words.close()
-            self._words = None
+            self._log.close()
+            self._log = None
 
     def failure_reason(self, *, or_last_line: bool) -> str:
-        """Why it ended, as far as its last lines tell, fit to be shown; empty if they don't. After `finish`.
+        """Why the reader failed, redacted, from its last log lines; "" if they don't say. Call it after `close`.
 
-        any_line: a line that we can't translate will do (else it may be about a picture of long ago).
+        or_last_line: return the last line if no known error is found. Without it such a line is ignored, because it may
+        be about a picture long ago.
         """
-        said = " ".join(self._lines).replace("(", "").replace(")", "")  # 401 (Unauthorized) in some versions
-        for sign, meaning in _MEANINGS:
-            if sign in said:
+        text = " ".join(self._lines).replace("(", "").replace(")", "")  # 401 (Unauthorized) in some versions
+        for pattern, meaning in _MEANINGS:
+            if pattern in text:
                 return meaning
         return self._lines[-1] if self._lines and or_last_line else ""
 
     def exit_status(self) -> str:
-        """How the process ended, in words. After `finish`."""
+        """How the process ended, as a text. Call it after `close`."""
         status = self._process.returncode
         if status is None:
-            return "the reader does not die"
+            return "the reader can't be killed"
         if status >= 0:
             return f"the reader ended with status {status}"
         return f"the reader was killed by {signal.Signals(-status).name}"
 
-    def _ended_within(self, timeout_s: float) -> bool:
+    def _wait_for_end(self, timeout_s: float) -> bool:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -133,39 +138,39 @@ class ReaderProcess:
 
 
 def printable_line(line: bytes, redactor: Redactor) -> str:
-    """A line that a decoder wrote, as it may be shown: printable, without its speaker, without addresses' secrets."""
+    """A decoder's log line as it may be shown: printable, without the prefix "[rtsp @ 0x...]", without secrets."""
     text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
-    return redactor(_SPEAKER.sub("", " ".join(text.split())))
+    return redactor(_LOG_PREFIX.sub("", " ".join(text.split())))
 
 
-def _environment(options: StreamSettings, *, thorough: bool) -> dict[str, str]:
+def _environment(settings: StreamSettings, *, full_probe: bool) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or (name.startswith(_INHERITED_BEGINNINGS) and name not in _NOT_INHERITED)
+        if name in _INHERITED or (name.startswith(_INHERITED_PREFIXES) and name not in _NOT_INHERITED)
     }
     package_home = str(Path(__file__).resolve().parents[2])
-    found = [str(Path(entry).resolve()) for entry in sys.path if entry]
+    import_paths = [str(Path(entry).resolve()) for entry in sys.path if entry]
     return {
         **inherited,
-        # The reader finds the very packages that the daemon found, however it found them.
-        "PYTHONPATH": os.pathsep.join([package_home, *found]),
-        "OPENBLAS_NUM_THREADS": "1",  # nothing is multiplied here, and its threads cost start-up and memory
+        # The reader imports the same packages as the daemon, wherever the daemon found them.
+        "PYTHONPATH": os.pathsep.join([package_home, *import_paths]),
+        "OPENBLAS_NUM_THREADS": "1",  # no linear algebra here, and its threads cost start-up time and memory
         "OPENCV_LOG_LEVEL": "SILENT",
-        "OPENCV_FFMPEG_CAPTURE_OPTIONS": _capture_options(options, thorough=thorough),
+        "OPENCV_FFMPEG_CAPTURE_OPTIONS": _capture_options(settings, full_probe=full_probe),
     }
 
 
-def _capture_options(options: StreamSettings, *, thorough: bool) -> str:
-    """FFmpeg's options: TCP, only the protocols that this source needs, and a short look before the first picture."""
-    if options.is_file:
+def _capture_options(settings: StreamSettings, *, full_probe: bool) -> str:
+    """FFmpeg's options: TCP, only the protocols that this source needs, and a short probe before the first picture."""
+    if settings.is_file:
         return "protocol_whitelist;file"
-    scheme = urlsplit(str(options.source)).scheme
-    settings = [
+    scheme = urlsplit(str(settings.source)).scheme
+    pairs = [
         "rtsp_transport;tcp",
         "allowed_media_types;video",
         f"protocol_whitelist;rtp,tcp,{'rtsps,tls' if scheme == 'rtsps' else 'rtsp'}",
     ]
-    if not thorough:
-        settings += ["analyzeduration;200000", "probesize;32768"]
-    return "|".join(settings)
+    if not full_probe:
+        pairs += ["analyzeduration;200000", "probesize;32768"]
+    return "|".join(pairs)

@@ -1,7 +1,7 @@
-"""Listening: the messages of one reader, with a limit to the patience for each.
+"""ReaderSession: receives the messages of one reader process, with a timeout for each stage.
 
-Patience is counted in the listening itself, not by a clock: a machine that was asleep, or a clock that jumps, makes no
-camera silent. Time during which nobody listens, because the model is busy, does not count either.
+Waiting time is added up in steps of the polling, not measured by a clock: a machine that was suspended, or a clock that
+jumps, causes no timeout. Time in which nobody polls, because the model is busy, does not count either.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from framesift.streams.channel import (
     SourceOpened,
 )
 
-POLL_S = 0.2  # how long a stop may go unnoticed
-_START_S = 30.0  # loading the decoder from a cold SD card on a busy machine
-_GRACE_S = 2.0  # the reader keeps the time-outs itself, and knows more about them; this is for one that hangs
+POLL_S = 0.2  # how soon a stop is noticed, at the latest
+_START_TIMEOUT_S = 30.0  # loading the decoder from a cold SD card on a busy machine
+_GRACE_S = 2.0  # the reader has the same time-outs and reports more about them; this is for a reader that hangs
 
 
 class SourceLost(Exception):
-    """The source gives no more pictures; the text says why. told: the reader said so, it did not just fall silent."""
+    """The source gives no more pictures; the text is the reason.
+
+    reported: True if the reader reported it, False if the reader sent nothing for too long.
+    """
 
     def __init__(self, reason: str, *, reported: bool) -> None:
         super().__init__(reason)
@@ -35,55 +38,60 @@ class SourceLost(Exception):
 
 
 class ReaderSession:
-    """Listens to a reader that has been started. `opened` tells whether it has opened its source."""
+    """The messages of one running reader. opened: whether it has opened its source. For one thread."""
 
-    def __init__(self, channel: Channel, work: OpenRequest) -> None:
+    def __init__(self, channel: Channel, request: OpenRequest) -> None:
         self._channel = channel
-        self._work = work
-        self._memory = 0
+        self._request = request
+        self._memory_id = 0
         self._slots: PictureSlots | None = None
-        self._silent_s = 0.0
-        self._patience_s = _START_S
-        self._complaint = "the reader did not start"
+        self._waited_s = 0.0
+        self._timeout_s = _START_TIMEOUT_S
+        self._timeout_text = "the reader did not start"
         self.opened = False
 
     def start(self) -> None:
-        """Gives the reader its work, and asks for the first picture. Raises ChannelClosed."""
-        self._channel.send(self._work)
+        """Sends the reader its request and asks for the first picture. Raises ChannelClosed."""
+        self._channel.send(self._request)
         self.request_next(None)
 
     def next_message(self) -> Message | None:
-        """The next message, or None when none came within LISTEN_S.
+        """Returns the next message, or None if none came within POLL_S.
 
-        Raises SourceGone when the reader says so or has been silent for too long, ChannelClosed when it died.
+        Raises SourceLost when the reader reports it or sent nothing for too long, ChannelClosed when the reader ended.
         """
         message = self._channel.receive(POLL_S)
         if message is None:
-            self._silent_s += POLL_S
-            if self._silent_s >= self._patience_s:
-                raise SourceLost(self._complaint, reported=False)
+            self._waited_s += POLL_S
+            if self._waited_s >= self._timeout_s:
+                raise SourceLost(self._timeout_text, reported=False)
             return None
-        self._silent_s = 0.0
+        self._waited_s = 0.0
         if isinstance(message, SourceFailed):
             raise SourceLost(message.reason, reported=True)
         if isinstance(message, ReaderStarted):
-            self._patience_s = self._work.open_timeout_s + _GRACE_S
-            self._complaint = f"did not open within {self._work.open_timeout_s:g} s"
+            self._timeout_s = self._request.open_timeout_s + _GRACE_S
+            self._timeout_text = f"did not open within {self._request.open_timeout_s:g} s"
         elif isinstance(message, SourceOpened):
             self.opened = True
-            self._patience_s = self._work.read_timeout_s + _GRACE_S
-            self._complaint = f"no picture for {self._work.read_timeout_s:g} s"
+            self._timeout_s = self._request.read_timeout_s + _GRACE_S
+            self._timeout_text = f"no picture for {self._request.read_timeout_s:g} s"
         elif isinstance(message, SharedMemory):
             self._slots = PictureSlots.attach(message)
-            self._memory = message.memory_id
+            self._memory_id = message.memory_id
         return message
 
     def pixels(self, picture: PictureReady) -> Pixels:
-        """The picture itself, ours until we ask for the next. Raises ChannelClosed if it lies in no memory we know."""
-        if self._slots is None or picture.memory_id != self._memory or not 0 <= picture.slot < len(self._slots):
-            raise ChannelClosed("a picture in no memory that was announced")
+        """The pixels of a picture, shape (height, width, 3), valid until `request_next`.
+
+        Raises ChannelClosed if the picture lies in memory that was not announced.
+        """
+        if self._slots is None or picture.memory_id != self._memory_id or not 0 <= picture.slot < len(self._slots):
+            raise ChannelClosed("a picture lies in memory that was not announced")
         return self._slots[picture.slot]
 
-    def request_next(self, seen: PictureReady | None) -> None:
-        """Gives the slot of the picture that was seen back, and asks for the next one. Raises ChannelClosed."""
-        self._channel.send(PictureRequest(0, -1) if seen is None else PictureRequest(seen.memory_id, seen.slot))
+    def request_next(self, picture: PictureReady | None) -> None:
+        """Returns the picture's slot to the reader and asks for the next picture. Raises ChannelClosed."""
+        self._channel.send(
+            PictureRequest(0, -1) if picture is None else PictureRequest(picture.memory_id, picture.slot)
+        )

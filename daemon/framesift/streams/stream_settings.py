@@ -1,7 +1,7 @@
-"""StreamSettings: one entry of `streams:`, and the address that a reader opens.
+"""StreamSettings: one entry of `streams:` in framesift.yaml, and the address that a reader opens.
 
-An RTSP address may carry its credentials, or they stand beside it as `username` and `password`, never both. What is
-printed of a stream, by `repr` or `shown_source`, has lost them.
+Credentials stand either in an RTSP address or in the keys `username` and `password`, never in both. They never appear
+in `repr` or in `redacted_source`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
 
 
 class StreamSettings(StrictModel):
-    """Where the pictures come from, and how many of them are wanted.
+    """Where the pictures of one stream come from, and how many are used.
 
-    source: rtsp:// or rtsps:// address, a file's path, or a webcam's index. fps: at most so many pictures a second are
-    handed on. loop: a file begins again at its end. open_timeout_s, read_timeout_s: a source that does not open, or
-    shows no new picture for so long, is lost (and tried again).
+    source: an rtsp:// or rtsps:// address, the path of a file, or the index of a webcam. fps: at most so many pictures
+    a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
+    open, or gives no new picture, for so long is lost (and tried again).
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
@@ -81,15 +81,17 @@ class StreamSettings(StrictModel):
 
     @property
     def is_live(self) -> bool:
-        """A camera, which goes on whether we look or not."""
+        """Whether it is a camera, which goes on whether its pictures are read or not."""
         return not self.is_file
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a video file."""
         return isinstance(self.source, str) and "://" not in self.source and self.webcam_index is None
 
     @property
     def webcam_index(self) -> int | None:
+        """The index of the webcam (/dev/videoN); None if the source is no webcam."""
         if isinstance(self.source, int):
             return self.source
         found = _WEBCAM.fullmatch(self.source)
@@ -97,11 +99,11 @@ class StreamSettings(StrictModel):
 
     @property
     def redacted_source(self) -> str:
-        """The source as it may be printed: without credentials."""
+        """The source without credentials, as it may be shown."""
         return redact_url(self.source) if isinstance(self.source, str) else f"webcam {self.source}"
 
     def address(self) -> str:
-        """The source with its credentials in it, as only the reader may see it."""
+        """The source with its credentials, for the reader only."""
         url = self._url()
         if url is None:
             return str(self.source)
@@ -110,7 +112,7 @@ class StreamSettings(StrictModel):
         return urlunsplit(url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))
 
     def secrets(self) -> Iterable[str]:
-        """Everything of this stream that no line may show, in the spellings that a decoder might print."""
+        """All secrets of this stream, in the spellings that a decoder might print. No log line may show them."""
         url = self._url()
         if url is None:
             return
@@ -155,5 +157,6 @@ class StreamSettings(StrictModel):
         return quote(username, safe="") + ("" if password is None else ":" + quote(password, safe=""))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Fields for `repr`, with the redacted source."""
         for name, value in super().__repr_args__():
             yield name, self.redacted_source if name == "source" else value

@@ -1,6 +1,6 @@
-"""Unusable: the pictures that nothing can be done with, and for how long there has been nothing else.
+"""UnusablePictures: counts pictures that can't be used, and measures for how long there has been nothing else.
 
-One between good ones is a line in the log; where there is nothing else, the stream gives no pictures, and says why.
+One unusable picture between good ones is a log line. When all pictures are unusable, the stream reports that state.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ UNUSABLE_AFTER_S = 2.0
 
 
 class UnusablePictures:
-    """total: of all pictures so far. in_a_row: since the last good one. why: of the latest, for a human."""
+    """Counts unusable pictures. For one thread.
+
+    total: all so far. in_a_row: since the last good one. why: the reason of the latest.
+    """
 
     def __init__(self) -> None:
         self.total = 0
@@ -18,7 +21,7 @@ class UnusablePictures:
         self._since_s = 0.0
 
     def add(self, count: int, why: str, now_s: float) -> bool:
-        """So many more. Tells whether there has been nothing else for long enough."""
+        """Counts unusable pictures. Returns whether there has been nothing else for UNUSABLE_AFTER_S."""
         if not self.in_a_row:
             self._since_s = now_s
         self.total += count
@@ -27,6 +30,6 @@ class UnusablePictures:
         return now_s - self._since_s >= UNUSABLE_AFTER_S
 
     def end_run(self) -> int:
-        """A good picture came, or nothing comes any more: how many there were in a row."""
+        """Ends a run of unusable pictures, because a good one came or the source ended. Returns how many were in it."""
         ended, self.in_a_row = self.in_a_row, 0
         return ended
