@@ -307,7 +307,7 @@ def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: 
         with pytest.raises(ModelFailed) as failure:
             asked.predict(frame(painted(64, 48)))
         assert not isinstance(failure.value, ModelUnavailable)
-        assert f"the inference server {server.url} answers what is no prediction: " in str(failure.value)
+        assert f"the inference server {server.url} sent an invalid prediction: " in str(failure.value)
         assert why in str(failure.value)
         assert len(str(failure.value)) < 400
         assert isinstance(asked.predict(frame(painted(64, 48))), Detections)
@@ -357,12 +357,12 @@ def messages(refusal: ValidationError) -> str:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"url": "127.0.0.1:9001"}, "url is no address of a server"),
-        ({"url": "ftp://127.0.0.1"}, "url is no address of a server"),
-        ({"url": "http://:9001"}, "url is no address of a server"),
-        ({"url": "http://[::1"}, "url is no address of a server"),
-        ({"url": "http://a:99999"}, "url is no address of a server"),
-        ({"url": "http://a b"}, "url is no address of a server"),
+        ({"url": "127.0.0.1:9001"}, "url is not the address of a server"),
+        ({"url": "ftp://127.0.0.1"}, "url is not the address of a server"),
+        ({"url": "http://:9001"}, "url is not the address of a server"),
+        ({"url": "http://[::1"}, "url is not the address of a server"),
+        ({"url": "http://a:99999"}, "url is not the address of a server"),
+        ({"url": "http://a b"}, "url is not the address of a server"),
         ({"url": f"http://127.0.0.1?api_key={KEY}"}, "the key is api_key"),
         ({"url": f"http://me:{KEY}@127.0.0.1"}, "no credentials"),
         ({"api_key": ""}, "is a variable empty?"),
@@ -422,7 +422,7 @@ def test_a_key_may_go_unencrypted_within_this_network(host: str) -> None:
 def test_a_key_may_not_go_unencrypted_any_further(host: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         options(f"http://{host}:9001")
-    assert f"{host.strip('[]')} is not of this network" in messages(refusal.value)
+    assert f"{host.strip('[]')} is not a private host" in messages(refusal.value)
     assert KEY not in messages(refusal.value)
     assert options(f"https://{host}")
     assert options(f"http://{host}:9001", api_key=None)

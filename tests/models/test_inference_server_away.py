@@ -77,22 +77,22 @@ def message(text: str) -> dict[str, str]:
             Status(405, body={"detail": "Method Not Allowed"}),
             "has no such route (405): Method Not Allowed; check model",
         ),
-        (Status(408), "waited too long for the request (408)"),
-        (Status(423), "has paused the workspace (423)"),
+        (Status(408), "waited too long for the picture (408)"),
+        (Status(423), "says that the workspace is paused (423)"),
         (Status(429), "asks for fewer requests (429)"),
         (Status(500, body=message("Internal error.")), "fails (500): Internal error.; see its log"),
         (Status(501), "can't run the model (501)"),
-        (Status(502, body="<html>nginx</html>"), "got no good answer from the server behind it (502); see its log"),
+        (Status(502, body="<html>nginx</html>"), "got no valid answer from the platform (502); see its log"),
         (Status(503), "is busy, or not ready (503): as ordered"),
-        (Status(504), "got no answer in time from the server behind it (504)"),
-        (Status(507), "is out of memory or disk space (507)"),
+        (Status(504), "got no answer from the platform in time (504)"),
+        (Status(507), "is out of memory (507)"),
         (Status(599, body=[]), "fails (599); see its log"),
-        (Html(), "is none: text/html where JSON is expected; check model.url"),
+        (Html(), "sent text/html instead of JSON; check model.url"),
         (Html(503), "is busy, or not ready (503)"),
-        (Status(200, body=b""), "is none: something where JSON is expected"),
-        (Status(204, body=b""), "is none: something where JSON is expected"),
-        (Redirect("https://portal.example.com/login"), "sends elsewhere (302); check model.url"),
-        (BadJson(), "is none: application/json where JSON is expected"),
+        (Status(200, body=b""), "sent something instead of JSON"),
+        (Status(204, body=b""), "sent something instead of JSON"),
+        (Redirect("https://portal.example.com/login"), "redirects (302); check model.url"),
+        (BadJson(), "sent application/json instead of JSON"),
         (Cut(), "can't be asked: the connection was closed without an answer"),
         (Cut(stored=True, sent=0.5), "can't be asked: the answer is cut off or damaged"),
         (Cut(stored=True, sent=0.5, reset=True), "can't be asked: "),
@@ -150,7 +150,7 @@ def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() 
         server.orders.add(Fault("infer", Oversized(17 << 20)))
         told = refused(model(server.url, timeout_s=20.0))
         assert told == (
-            f"the inference server {server.url} answers too much: the answer is too large: more than 16777216 bytes"
+            f"the inference server {server.url} sent too much: the answer is too large: more than 16777216 bytes"
         )
 
 
@@ -159,7 +159,7 @@ def test_the_legacy_route_is_judged_alike() -> None:
         server.orders.add(*(Fault("infer", what) for what in (Status(503), Html(), Status(400))))
         asked = model(server.url, route="legacy")
         assert "is busy, or not ready (503)" in str(away(asked))
-        assert "is none: text/html" in str(away(asked))
+        assert "sent text/html" in str(away(asked))
         assert "refuses the request (400)" in refused(asked)
         assert isinstance(asked.predict(PICTURE), Detections)
 

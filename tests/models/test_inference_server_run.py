@@ -97,7 +97,7 @@ def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Pa
         write_configuration(tmp_path, {"streams": [stream], "model": model(server)})
         with Daemon(tmp_path, SERVER_KEY=KEY) as daemon:
             degraded = daemon.wait_for("health", component="model", state="degraded", timeout_s=30.0)
-            assert "is none: text/html where JSON is expected" in degraded["why"]
+            assert "sent text/html instead of JSON" in degraded["why"]
             assert server.until(lambda: len(server.asked) >= 6)  # three to be sure, then at growing intervals
             server.orders.clear()
             daemon.wait_for("health", component="model", state="ok")

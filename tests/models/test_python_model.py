@@ -30,7 +30,8 @@ def answering(answer):
 
 def seen(confidence=0.5, **fields):
     cat = Detection(x=1.0, y=2.0, width=3.0, height=4.0, confidence=confidence, class_name="cat", class_id=0)
-    known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1", dropped_count=2)
+    known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1")
+    known["dropped_count"] = 2
     return Detections(**{**known, **fields})
 
 def noun(**fields):
@@ -203,8 +204,8 @@ def test_whatever_goes_wrong_costs_the_frame_and_says_why(
         ("dict", {}, "has no callable"),
         ("said", {"predict": 5}, "returned a Said, not a callable"),
         ("said", {"task": "guessing"}, "says task 'guessing'; allowed are object-detection"),
-        ("said", {"class_names": "cat"}, "says class_names 'cat'; that is no list"),
-        ("said", {"class_names": ["cat", 5]}, "no list of texts"),
+        ("said", {"class_names": "cat"}, "says class_names 'cat'; that is not a list"),
+        ("said", {"class_names": ["cat", 5]}, "not a list of texts"),
     ],
 )
 def test_a_factory_that_gives_no_model_is_refused_with_a_reason(
@@ -224,7 +225,7 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_folder(tmp_path: Pat
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"model\.path: .*gone is not a folder"):
+    with pytest.raises(ModelLoadError, match=r"path: .*gone is not a folder"):
         model(tmp_path / "gone", "Whole")
 
 

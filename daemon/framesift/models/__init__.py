@@ -1,6 +1,6 @@
 """Models: a frame in, a prediction out.
 
-A new model is one new file, with options of its own `type`, and its line in the union and in the table below.
+A new model is one new file with settings of its own `type`, and a line each in the union and in the table below.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ModelSettings = Annotated[
     Field(discriminator="type"),
 ]
 
-_LOADERS: dict[str, Callable[[Any], Model]] = {
+_MODELS: dict[str, Callable[[Any], Model]] = {
     "stub": StubModel,
     "recorded": RecordedModel,
     "python": PythonModel,
@@ -33,14 +33,14 @@ _LOADERS: dict[str, Callable[[Any], Model]] = {
 }
 
 
-def load(options: ModelSettings, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
-    """Loads a model. ca_file, proxy: of the settings of the network, for a model that is elsewhere.
+def load(settings: ModelSettings, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
+    """Loads a model. ca_file, proxy: from the network settings, for a model that runs elsewhere.
 
-    Raises ModelLoadError, which says what is wrong and where.
+    Raises ModelLoadError.
     """
-    if isinstance(options, InferenceServerSettings):
-        return InferenceServerModel(options, ca_file=ca_file, proxy=proxy)
-    return _LOADERS[options.type](options)
+    if isinstance(settings, InferenceServerSettings):
+        return InferenceServerModel(settings, ca_file=ca_file, proxy=proxy)
+    return _MODELS[settings.type](settings)
 
 
 __all__ = [

@@ -1,10 +1,11 @@
-"""A breaker before a server that several threads ask: while it is away, nobody waits for it.
+"""A circuit breaker for an inference server that several threads ask: while the server is unavailable, nobody waits.
 
-    shut no:   everybody asks.  MOST_IN_A_ROW failures in a row, or one that says when to come again  -->  shut
-    shut yes:  nobody asks, until the date; then one does.  It fails  -->  a later date.  It is answered  -->  shut no
+    closed:     everybody asks. MAX_FAILURES_IN_A_ROW failures, or one with a Retry-After  -->  open
+    open:       nobody asks, until a certain time  -->  half-open
+    half-open:  one thread asks. It fails  -->  open for longer. It succeeds  -->  closed
 
-The date is SHORTEST_S away at first, then twice as far each time up to LONGEST_S, with jitter, so that a fleet does not
-come back as one. What the server itself says goes before, up to LONGEST_ORDERED_S.
+It is open for MIN_OPEN_S at first, then for twice as long each time, up to MAX_OPEN_S. Jitter keeps the devices of a
+fleet from returning at the same moment. A Retry-After of the server makes it longer, up to MAX_RETRY_AFTER_S.
 """
 
 from __future__ import annotations
@@ -14,76 +15,76 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from framesift.backoff import Backoff, BackoffSchedule
+
 MAX_FAILURES_IN_A_ROW = 3
 MIN_OPEN_S = 0.5
 MAX_OPEN_S = 10.0
 MAX_RETRY_AFTER_S = 60.0
+_SCHEDULE = BackoffSchedule(MIN_OPEN_S, MAX_OPEN_S)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestPermit:
-    """Permission to ask once, to be handed back with what came of it."""
+    """Permission to send one request, to be given to `record_failure` if the request fails."""
 
-    openings: int  # how often the breaker had shut when it was given
+    openings: int  # how often the breaker had opened when the permit was given
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerOpen:
-    """Nobody may ask. why: the failure that shut it. wait_s: until somebody may."""
+    """Nobody may ask now. why: the failure that opened the breaker. wait_s: seconds until somebody may."""
 
     why: str
     wait_s: float
 
 
 class InferenceCircuitBreaker:
-    """For several threads at once. patience_s: how long an asking may take; a turn that is not handed back by then is
-    as good as lost, and another one may ask. now_s: a clock that never steps.
-    """
+    """Decides whether a request may be sent. Thread-safe."""
 
     def __init__(self, probe_timeout_s: float, *, now_s: Callable[[], float], rng: random.Random) -> None:
-        self._patience_s = probe_timeout_s
+        """probe_timeout_s: how long a probe may take; after that another one is allowed. now_s: a monotonic clock."""
+        self._probe_timeout_s = probe_timeout_s
         self._now_s = now_s
-        self._chance = rng
         self._lock = threading.Lock()
+        self._backoff = Backoff(_SCHEDULE, rng)
         self._failures = 0  # in a row
-        self._shuts = 0
-        self._next_s = MIN_OPEN_S
-        self._until_s: float | None = None
+        self._openings = 0
+        self._open_until_s: float | None = None
         self._why = ""
 
     def acquire(self) -> RequestPermit | BreakerOpen:
+        """Asks for permission to send a request."""
         with self._lock:
-            if self._until_s is not None:
+            if self._open_until_s is not None:
                 now_s = self._now_s()
-                if now_s < self._until_s:
-                    return BreakerOpen(self._why, self._until_s - now_s)
-                self._until_s = now_s + self._patience_s
-            return RequestPermit(self._shuts)
+                if now_s < self._open_until_s:
+                    return BreakerOpen(self._why, self._open_until_s - now_s)
+                self._open_until_s = now_s + self._probe_timeout_s
+            return RequestPermit(self._openings)
 
     def record_success(self) -> None:
-        """The server is there."""
+        """The server has answered: closes the breaker."""
         with self._lock:
             self._failures = 0
-            self._next_s = MIN_OPEN_S
-            self._until_s = None
+            self._backoff.reset()
+            self._open_until_s = None
 
     def record_failure(self, permit: RequestPermit, why: str, retry_after_s: float | None) -> float:
-        """The server is not there. come_again_s: when it wants to be asked again, where it said so. Returns how long
-        not to ask, in seconds.
+        """The server is unavailable. retry_after_s: what the server asked for, None if nothing.
+
+        Returns for how many seconds not to ask.
         """
         with self._lock:
-            if permit.openings == self._shuts:  # of those that were under way when it shut, none says anything new
+            if permit.openings == self._openings:  # requests that were sent before it opened say nothing new
                 self._failures += 1
-                asked_in_vain = self._until_s is not None
-                if asked_in_vain or retry_after_s is not None or self._failures >= MAX_FAILURES_IN_A_ROW:
-                    self._shut(why, retry_after_s)
-            return MIN_OPEN_S if self._until_s is None else max(0.0, self._until_s - self._now_s())
+                was_probe = self._open_until_s is not None
+                if was_probe or retry_after_s is not None or self._failures >= MAX_FAILURES_IN_A_ROW:
+                    self._open(why, retry_after_s)
+            return MIN_OPEN_S if self._open_until_s is None else max(0.0, self._open_until_s - self._now_s())
 
-    def _shut(self, why: str, come_again_s: float | None) -> None:
-        wait_s = self._next_s * self._chance.uniform(0.5, 1.0)
-        self._next_s = min(2 * self._next_s, MAX_OPEN_S)
-        if come_again_s is not None:
-            wait_s = max(wait_s, min(come_again_s, MAX_RETRY_AFTER_S))
-        self._shuts += 1
+    def _open(self, why: str, retry_after_s: float | None) -> None:
+        self._openings += 1
         self._why = why
-        self._until_s = self._now_s() + wait_s
+        self._backoff.fail(self._now_s(), at_least_s=min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+        self._open_until_s = self._backoff.retry_at_s

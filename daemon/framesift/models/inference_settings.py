@@ -1,4 +1,4 @@
-"""The options of the inference_server model."""
+"""Settings of the inference_server model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from framesift.config.network import ApiKey
 from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Fraction, StrictModel
 from framesift.prediction.prediction import MAX_OBJECTS
 
-# What nobody on the internet can be reached by: this machine, its network, its link (RFC 1918, 3927, 4193, 4291).
-_NEARBY = tuple(
+# Addresses that do not exist on the internet: this machine, private networks, the link (RFC 1918, 3927, 4193, 4291).
+_PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         "127.0.0.0/8",
@@ -27,31 +27,31 @@ _NEARBY = tuple(
         "fe80::/10",
     )
 )
-# Names without a dot are a container's or this network's; these endings are reserved for private networks (RFC 6762,
-# RFC 8375, and ICANN's resolution of 2024).
-_NEARBY_ENDINGS = (".localhost", ".local", ".internal", ".home.arpa")
+# Names without a dot belong to a container or the local network. These suffixes are reserved for private networks
+# (RFC 6762, RFC 8375, and ICANN's resolution of 2024).
+_PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
 
 
 def is_private_host(host: str) -> bool:
-    """Whether a host of an address is this machine, or one of its own network."""
+    """Whether a host name or IP address belongs to this machine or a private network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         name = host.rstrip(".").lower()
-        # A number without dots would be an address, and anybody's.
-        return re.fullmatch(r"[a-z][a-z0-9_-]*", name) is not None or name.endswith(_NEARBY_ENDINGS)
-    return any(address in network for network in _NEARBY)
+        # A number without dots is an address too, possibly a public one.
+        return re.fullmatch(r"[a-z][a-z0-9_-]*", name) is not None or name.endswith(_PRIVATE_SUFFIXES)
+    return any(address in network for network in _PRIVATE_NETWORKS)
 
 
 def _url(url: str) -> str:
     """Raises ValueError that shows nothing of the address: it may hold credentials."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        good = False
-    if not good or re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError("url is no address of a server, such as http://127.0.0.1:9001 or https://host")
+        is_valid = False
+    if not is_valid or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("url is not the address of a server, such as http://127.0.0.1:9001 or https://host")
     if "@" in url or "?" in url or "#" in url:
         raise ValueError(
             "url is a scheme, a host, and perhaps a port and a path: no credentials, no query; the key is api_key"
@@ -59,16 +59,25 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
-Side = Annotated[int, Field(ge=16, le=65_500)]
+def _api_key(key: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()) is None:
+        raise ValueError("api_key is 1 to 256 printable ASCII characters without spaces; is a variable empty?")
+    return key
+
+
+ImageSide = Annotated[int, Field(ge=16, le=65_500)]
 
 
 class InferenceServerSettings(StrictModel):
-    """url: where the server is; a path in it stands before its own. route: v1 is /infer/..., legacy /{model_id}.
-    api_key: goes in a header, with servers of version 1.5.0 and newer; null where the server needs none, or has its
-    own. confidence: objects below it are not reported, overlap: of two boxes that overlap by more (IoU) the less
-    confident goes, max_detections: the most that are reported; null leaves each to the server, as does a classifier's
-    confidence that is not given (it decides on labels, not on what is reported). jpeg_quality, max_image_size: of what
-    is sent (height and width that it must fit in, null: as it is). timeout_s: for the whole exchange.
+    """Settings of a model that runs in an inference server.
+
+    url: of the server; a path in it comes before the server's own paths. route: v1 is /infer/..., legacy is
+    /{model_id}. api_key: sent in a header (servers from version 1.5.0 on); null if the server needs none or has its
+    own. confidence: objects below it are not reported. overlap: of two boxes that overlap by more (IoU), the less
+    confident is removed. max_detections: at most so many objects are reported. Null leaves each of these to the server,
+    and so does a classifier without `confidence` (there it decides on the labels, not on what is reported).
+    jpeg_quality, max_image_size: of the picture that is sent (height and width that it must fit in; null: unchanged).
+    timeout_s: for the whole exchange.
     """
 
     type: Literal["inference_server"]
@@ -81,8 +90,8 @@ class InferenceServerSettings(StrictModel):
     overlap: Fraction | None = None
     max_detections: Annotated[int, Field(ge=1, le=MAX_OBJECTS)] | None = None
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
-    max_image_size: tuple[Side, Side] | None = None
-    # With the look-up of a name, which may take 30 s more, below the watchdog's patience with a loop.
+    max_image_size: tuple[ImageSide, ImageSide] | None = None
+    # Together with a DNS look-up, which may take 30 s more, it stays below the watchdog's limit for a hung loop.
     timeout_s: Annotated[float, Field(ge=0.1, le=20.0)] = 5.0
 
     @model_validator(mode="after")
@@ -90,7 +99,7 @@ class InferenceServerSettings(StrictModel):
         parts = urlsplit(self.url)
         if self.api_key is not None and parts.scheme == "http" and not is_private_host(str(parts.hostname)):
             raise ValueError(
-                f"api_key: {parts.hostname} is not of this network: over http:// anybody on the way could read the "
+                f"api_key: {parts.hostname} is not a private host: over http:// others could read the "
                 "key; use https://, or a private address"
             )
         if self.route == "legacy" and re.match(MODEL_ID_PATTERN, self.model_id) is None:
@@ -101,6 +110,6 @@ class InferenceServerSettings(StrictModel):
 
     @property
     def sent_confidence(self) -> float | None:
-        """What the server is told; None for nothing."""
+        """The confidence that is sent to the server; None for none."""
         given = self.task != "classification" or "confidence" in self.model_fields_set
         return self.confidence if given else None

@@ -1,4 +1,4 @@
-"""What every model promises, and the ways in which it may fail."""
+"""The interface of all models, and the ways in which a model may fail."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from framesift.prediction.prediction import Prediction, Task
 
 
 class ModelFailed(Exception):
-    """This frame has no prediction. The text says why."""
+    """The model has no prediction for this frame. The text is the reason."""
 
 
 class ModelUnavailable(ModelFailed):
-    """The model can't be asked now, whatever the frame; later it may be. The text says why, for the operator.
+    """The model can't be asked now, for any frame; later it may be. The text is the reason, for the operator.
 
-    retry_after_s: before then it answers the same, without having looked; None where it doesn't know.
+    retry_after_s: until then it fails at once, without trying. None if unknown.
     """
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
@@ -30,10 +30,10 @@ class ModelLoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelNotes:
-    """What the operator should know of a model, "" where there is nothing to know.
+    """What the operator should know about a model; "" if there is nothing to know.
 
-    preparation: what is done to a picture before the network sees it. left_open: what of that is a guess. unnamed: how
-    the operator gives its classes the names that they lack.
+    preprocessing: what is done to a picture before the network gets it. guessed: which parts of that are guessed.
+    class_names_advice: how the operator can name its classes, if they have no names.
     """
 
     preprocessing: str = ""
@@ -42,31 +42,37 @@ class ModelNotes:
 
 
 class Model(Protocol):
-    """A frame in, a prediction out. Safe to call from several threads at once.
-
-    model_id: what predictions and tags call it. task: None where only its predictions will tell. class_names: by class
-    id, None where they are unknown. description: one line for the operator on what was loaded; remarks: and more.
-    """
+    """A frame in, a prediction out. Thread-safe."""
 
     @property
-    def model_id(self) -> str: ...
+    def model_id(self) -> str:
+        """The name of the model in predictions and tags."""
+        ...
 
     @property
-    def task(self) -> Task | None: ...
+    def task(self) -> Task | None:
+        """What kind of predictions it gives; None if only its predictions tell."""
+        ...
 
     @property
-    def class_names(self) -> tuple[str, ...] | None: ...
+    def class_names(self) -> tuple[str, ...] | None:
+        """The class names by class id; None if unknown."""
+        ...
 
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """One line for the operator about what was loaded."""
+        ...
 
     @property
-    def notes(self) -> ModelNotes: ...
+    def notes(self) -> ModelNotes:
+        """More for the operator."""
+        ...
 
     def predict(self, frame: Frame) -> Prediction:
-        """The prediction in the frame's pixels. Raises ModelFailed (ModelUnavailable among it), and nothing else."""
+        """Returns the prediction, in pixels of the frame. Raises only ModelFailed (or ModelUnavailable)."""
         ...
 
     def close(self) -> None:
-        """Gives back what the model holds; afterwards `predict` fails."""
+        """Releases what the model holds. After that, `predict` raises ModelFailed."""
         ...

@@ -21,11 +21,7 @@ GIVE_UP_FRAME_AFTER_S = 600.0
 
 
 class Predictor:
-    """The model, as one stream's thread uses it.
-
-    health: of the model, shared by all streams. stop: ends waiting. on_prediction: called with every prediction, for a
-    recording; with it, the model is asked even while the policy is disabled.
-    """
+    """Asks the model for the frames of one stream; for that stream's thread."""
 
     def __init__(
         self,
@@ -37,6 +33,11 @@ class Predictor:
         stop: threading.Event,
         on_prediction: Callable[[Frame, Prediction], None] | None = None,
     ) -> None:
+        """health: of the model, shared by all streams. stop: ends waiting.
+
+        on_prediction: called with every prediction, for a recording; with it, the model is asked even while the policy
+        is disabled.
+        """
         self._model = model
         self._health = health
         self._telemetry = telemetry

@@ -1,10 +1,10 @@
-"""Predictions from a file, by frame number: a model's work is done once, and replayed as often as a policy is tried.
+"""Recorded predictions: a model's predictions are written to a file once, and replayed as often as a policy is tried.
 
-The file holds one JSON object a line, in the wire format, with `frame` (the number) and, where it holds several
-streams, `stream` beside it. A line without `stream` speaks for every stream that has no line of its own for that frame.
-A frame without a line has no prediction (ModelFailed): that is not the same as a line with no objects.
+The file holds one JSON object per line, in the wire format, with `frame` (its number) and, if the file holds several
+streams, `stream`. A line without `stream` counts for every stream that has no line of its own for that frame. A frame
+without a line has no prediction (ModelFailed), which is not the same as a line without objects.
 
-Every line is read when the file is opened, and its place is kept, not its content: 20 bytes a line stay in memory.
+All lines are checked when the file is opened. Only their offsets stay in memory, 20 bytes per line.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from numpy.typing import NDArray
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
-from framesift.prediction import wire_format as wire
+from framesift.prediction import wire_format
 from framesift.prediction.prediction import Detections, Prediction, Task, scale_prediction
 
 
 class RecordedSettings(StrictModel):
-    """path: the file, JSON lines. task: where the lines don't tell it (a detector that found nothing says little)."""
+    """Settings of the recorded model.
+
+    path: the file, in JSON lines. task: needed if the lines do not tell (an empty list of objects tells little).
+    """
 
     type: Literal["recorded"]
     path: Path
@@ -38,123 +41,132 @@ class RecordedSettings(StrictModel):
 
 
 class RecordedModel:
+    """Replays the predictions of a file. Thread-safe."""
+
     class_names: tuple[str, ...] | None = None
     notes = ModelNotes()
 
-    def __init__(self, options: RecordedSettings) -> None:
-        """Raises ModelLoadError that names the file and the line."""
-        self.model_id = f"recorded/{options.path.stem}"
+    def __init__(self, settings: RecordedSettings) -> None:
+        """Opens and checks the file. Raises ModelLoadError with the file and the line."""
+        self.model_id = f"recorded/{settings.path.stem}"
         self._closed = False
         try:
-            self._file = options.path.open("rb")
+            self._file = settings.path.open("rb")
         except OSError as error:
-            raise ModelLoadError(f"model.path: {options.path}: {error.strerror}") from error
+            raise ModelLoadError(f"model.path: {settings.path}: {error.strerror}") from error
         try:
-            self._index = _Index(options.path, self._file, options.task)
+            self._index = _Index(settings.path, self._file, settings.task)
         except BaseException:
             self._file.close()
             raise
-        self.task = options.task or self._index.task
-        self.description = f"{self._index.count} recorded predictions of {options.path}"
+        self.task = settings.task or self._index.task
+        self.description = f"{self._index.count} recorded predictions of {settings.path}"
 
     def predict(self, frame: Frame) -> Prediction:
-        place = self._index.place(frame.stream, frame.number)
-        if place is None:
+        """Returns the recorded prediction, scaled to the frame. Raises ModelFailed if there is none."""
+        entry = self._index.find(frame.stream, frame.number)
+        if entry is None:
             raise ModelFailed(f"no recorded prediction for frame {frame.number} of {frame.stream}")
         try:
             if self._closed:
                 raise ModelFailed("the model is closed")
-            # pread has no position to share, so that threads need no lock.
-            payload = json.loads(os.pread(self._file.fileno(), place[1], place[0]))
-            prediction = wire.parse_prediction(payload, width=frame.width, height=frame.height, task=self.task)
+            # pread does not move a shared position, so threads need no lock.
+            payload = json.loads(os.pread(self._file.fileno(), entry[1], entry[0]))
+            prediction = wire_format.parse_prediction(payload, width=frame.width, height=frame.height, task=self.task)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelFailed(f"the recorded prediction of frame {frame.number} of {frame.stream}: {error}") from error
         named = replace(prediction, model_id=prediction.model_id or self.model_id)
         return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
+        """Closes the file."""
         self._closed = True
         self._file.close()
 
 
 class Recorder:
-    """Writes what a model says, for `recorded` to replay. Safe to call from several threads at once.
+    """Writes predictions to a file that the `recorded` model can replay. Thread-safe.
 
-    A file that exists is begun anew (OSError where that can't be). Each line reaches the system before `record`
-    returns. failed: told of the first line that could not be written; nothing is written after it.
+    An existing file is overwritten (OSError if that is impossible). Each line reaches the operating system before
+    `record` returns.
     """
 
     def __init__(self, path: Path, on_error: Callable[[OSError], None]) -> None:
+        """on_error: called with the first error of writing; nothing is written after it."""
         self._file = path.open("w", encoding="utf-8", buffering=1)
-        self._failed = on_error
-        self._broken = False
+        self._on_error = on_error
+        self._has_failed = False
         self._lock = threading.Lock()
 
     def record(self, frame: Frame, prediction: Prediction) -> None:
+        """Writes the prediction for a frame."""
         line: dict[str, Any] = {"stream": frame.stream, "frame": frame.number, "task_type": str(prediction.task)}
         if prediction.model_id:
             line["model_id"] = prediction.model_id
-        text = json.dumps(line | wire.to_wire(prediction), allow_nan=False)
+        text = json.dumps(line | wire_format.to_wire(prediction), allow_nan=False)
         with self._lock:
-            if self._broken:
+            if self._has_failed:
                 return
             try:
                 self._file.write(text + "\n")
             except OSError as error:
-                self._broken = True
-                self._failed(error)
+                self._has_failed = True
+                self._on_error(error)
 
     def close(self) -> None:
-        with self._lock, contextlib.suppress(OSError):  # what could not be written was told already
+        """Closes the file."""
+        with self._lock, contextlib.suppress(OSError):  # the error was reported already
             self._file.close()
 
 
 class _Index:
-    """Where the line of a stream's frame lies in the file: per stream, sorted numbers with offsets and lengths."""
+    """Finds the line of a frame: for each stream, sorted frame numbers with the offsets and lengths of their lines."""
 
     def __init__(self, path: Path, file: BinaryIO, task: Task | None) -> None:
         self._path = path
         numbers: dict[str | None, array[int]] = {}
-        places: dict[str | None, array[int]] = {}
+        entries: dict[str | None, array[int]] = {}
         tasks: set[Task] = set()
         self.count = 0
         for offset, line_number, line in _lines(file):
-            stream, number, said = self._checked(line, line_number, task)
-            if said is not None:
-                tasks.add(said)
+            stream, number, stated_task = self._checked(line, line_number, task)
+            if stated_task is not None:
+                tasks.add(stated_task)
             numbers.setdefault(stream, array("q")).append(number)
-            places.setdefault(stream, array("q")).extend((offset, len(line)))
+            entries.setdefault(stream, array("q")).extend((offset, len(line)))
             self.count += 1
         if self.count == 0:
             raise ModelLoadError(f"{path}: holds no predictions")
         self.task = tasks.pop() if len(tasks) == 1 else None
         self._streams: dict[str | None, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        for stream, given in numbers.items():
-            order = np.argsort(np.frombuffer(given, np.int64), kind="stable")
-            ordered = np.frombuffer(given, np.int64)[order]
-            place = np.frombuffer(places[stream], np.int64).reshape(-1, 2)[order]
-            again = np.flatnonzero(ordered[1:] == ordered[:-1])
-            if again.size:
-                first, second = (self._line_at(file, int(place[i, 0])) for i in (again[0], again[0] + 1))
-                whose = f" of stream {stream!r}" if stream is not None else ""
-                raise ModelLoadError(f"{path}:{second}: frame {ordered[again[0]]}{whose} is on line {first} already")
-            self._streams[stream] = (ordered, place)
+        for stream, frame_numbers in numbers.items():
+            order = np.argsort(np.frombuffer(frame_numbers, np.int64), kind="stable")
+            ordered = np.frombuffer(frame_numbers, np.int64)[order]
+            entry = np.frombuffer(entries[stream], np.int64).reshape(-1, 2)[order]
+            repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
+            if repeated.size:
+                first, second = (self._line_at(file, int(entry[i, 0])) for i in (repeated[0], repeated[0] + 1))
+                of_stream = f" of stream {stream!r}" if stream is not None else ""
+                raise ModelLoadError(
+                    f"{path}:{second}: frame {ordered[repeated[0]]}{of_stream} is on line {first} already"
+                )
+            self._streams[stream] = (ordered, entry)
 
-    def place(self, stream: str, number: int) -> tuple[int, int] | None:
-        """Offset and length in bytes of the frame's line."""
+    def find(self, stream: str, number: int) -> tuple[int, int] | None:
+        """Offset and length of the frame's line in bytes; None if it has none."""
         for key in (stream, None):
             if key in self._streams:
-                numbers, places = self._streams[key]
-                at = int(np.searchsorted(numbers, number))
-                if at < len(numbers) and numbers[at] == number:
-                    return int(places[at, 0]), int(places[at, 1])
+                numbers, entries = self._streams[key]
+                position = int(np.searchsorted(numbers, number))
+                if position < len(numbers) and numbers[position] == number:
+                    return int(entries[position, 0]), int(entries[position, 1])
         return None
 
     def _checked(self, line: bytes, line_number: int, task: Task | None) -> tuple[str | None, int, Task | None]:
         where = f"{self._path}:{line_number}"
         try:
             payload = json.loads(line)
-            prediction = wire.parse_prediction(payload, width=1, height=1, task=task)
+            prediction = wire_format.parse_prediction(payload, width=1, height=1, task=task)
         except (ValueError, RecursionError) as error:
             raise ModelLoadError(f"{where}: {error}") from error
         number, stream = payload.get("frame"), payload.get("stream")
@@ -162,10 +174,10 @@ class _Index:
             raise ModelLoadError(f'{where}: "frame": {number!r} is not a frame\'s number (0, 1, 2, ...)')
         if stream is not None and not isinstance(stream, str):
             raise ModelLoadError(f'{where}: "stream": {stream!r} is not a stream\'s name')
-        # No objects and no word about the task: such a line could come from a detector of any kind.
-        silent = isinstance(prediction, Detections) and not prediction.objects
-        told = not silent or "task_type" in payload or "task" in payload
-        return stream, number, prediction.task if told else None
+        # A line without objects and without a task could come from a detector of any kind.
+        is_empty = isinstance(prediction, Detections) and not prediction.objects
+        has_task = not is_empty or "task_type" in payload or "task" in payload
+        return stream, number, prediction.task if has_task else None
 
     @staticmethod
     def _line_at(file: BinaryIO, offset: int) -> int:
@@ -173,7 +185,7 @@ class _Index:
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, number (from 1) and content of every line that is not empty."""
+    """Offset, number (from 1) and bytes of every line that is not empty."""
     offset = 0
     file.seek(0)
     for number, line in enumerate(file, 1):

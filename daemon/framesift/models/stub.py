@@ -1,4 +1,4 @@
-"""The null model: says nothing of any picture, so that frames can be collected before there is a model."""
+"""The stub model: it predicts nothing, so that pictures can be collected before there is a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from framesift.prediction.prediction import Prediction, Stub, Task
 
 
 class StubSettings(StrictModel):
-    """task: what the collected pictures are to be labelled for."""
+    """Settings of the stub model. task: what the collected pictures will be labelled for."""
 
     type: Literal["stub"] = "stub"
     task: Task = Task.OBJECT_DETECTION
@@ -19,20 +19,24 @@ class StubSettings(StrictModel):
 
 
 class StubModel:
+    """Answers every frame with a stub prediction."""
+
     class_names: tuple[str, ...] | None = None
     notes = ModelNotes()
 
-    def __init__(self, options: StubSettings) -> None:
-        self.model_id = options.model_id
-        self.task: Task | None = options.task
-        self.description = f"the null model, for {options.task}"
-        self._stub = options.task
+    def __init__(self, settings: StubSettings) -> None:
+        self.model_id = settings.model_id
+        self.task: Task | None = settings.task
+        self.description = f"no model (stub), for {settings.task}"
+        self._stub_task = settings.task
         self._closed = False
 
     def predict(self, frame: Frame) -> Prediction:
+        """Returns a stub. Raises ModelFailed after `close`."""
         if self._closed:
             raise ModelFailed("the model is closed")
-        return Stub(task=self._stub, width=frame.width, height=frame.height, model_id=self.model_id, time_s=0.0)
+        return Stub(task=self._stub_task, width=frame.width, height=frame.height, model_id=self.model_id, time_s=0.0)
 
     def close(self) -> None:
+        """Makes `predict` fail from now on."""
         self._closed = True

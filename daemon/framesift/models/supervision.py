@@ -1,9 +1,9 @@
-"""Answers in the classes of the `supervision` library, recognised by their attributes: it is not imported, and need not
-be installed where the daemon runs.
+"""Reads answers in the classes of the `supervision` library, which are recognised by their attributes.
 
-`Detections`: boxes, masks (dense or compact; kept as one polygon each), confidences, class ids,
-tracker ids, `data["class_name"]`. `KeyPoints`: points, confidences, class ids, `data["class_name"]`, `data["xyxy"]`.
-What comes out is made of numbers and texts alone: arrays that the model uses again are never kept.
+The library is not imported and need not be installed. `Detections`: boxes, masks (dense or compact; each becomes one
+polygon), confidences, class ids, tracker ids, `data["class_name"]`. `KeyPoints`: points, confidences, class ids,
+`data["class_name"]`, `data["xyxy"]`. The results hold only numbers and texts: arrays that the model may use again are
+never kept.
 """
 
 from __future__ import annotations
@@ -14,25 +14,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.prediction import wire_format as wire
+from framesift.prediction import wire_format
 from framesift.prediction.masks import mask_to_polygon
 from framesift.prediction.prediction import MAX_OBJECTS, Detections, Task
 
-# What is said of objects whose class nobody names.
-_UNNAMED = "object"
+# The class name of objects that have no class.
+_DEFAULT_CLASS_NAME = "object"
 
 
 def is_detections(answer: object) -> bool:
+    """Whether it looks like supervision's `Detections`."""
     return all(hasattr(answer, name) for name in ("xyxy", "confidence", "class_id", "mask", "data"))
 
 
 def is_keypoints(answer: object) -> bool:
+    """Whether it looks like supervision's `KeyPoints`."""
     return all(hasattr(answer, name) for name in ("xy", "class_id", "data")) and not hasattr(answer, "xyxy")
 
 
 def parse_detections(answer: Any, class_names: tuple[str, ...] | None, width: int, height: int) -> Detections:
-    """class_names: for ids without a name in `data`. width, height: of the picture. Raises ValueError: arrays of
-    different lengths, or masks of another size.
+    """Converts supervision's `Detections`.
+
+    class_names: for class ids without a name in `data`. width, height: of the picture. Raises ValueError if arrays
+    differ in length or masks have another size.
     """
     boxes = _array(answer.xyxy, "xyxy", (None, 4))
     objects = _objects(answer, answer.confidence, len(boxes), class_names)
@@ -40,74 +44,83 @@ def parse_detections(answer: Any, class_names: tuple[str, ...] | None, width: in
     masks = answer.mask
     if masks is not None and tuple(masks.shape) != (len(boxes), height, width):
         raise ValueError(f"mask: shape {tuple(masks.shape)}, not {(len(boxes), height, width)}")
-    wanted = _best(objects)
-    for index in wanted:
+    best = _best(objects)
+    for index in best:
         _put_box(objects[index], boxes[index])
-        if tracker_ids is not None and tracker_ids[index] >= 0:  # trackers call those -1 that they don't know yet
+        if tracker_ids is not None and tracker_ids[index] >= 0:  # -1 means that the tracker does not know it yet
             objects[index]["tracker_id"] = int(tracker_ids[index])
         if masks is not None:
             corners = mask_to_polygon(np.asarray(masks[index]))
-            # Without a mask it is no object of a segmentation: None is dropped and counted.
+            # An object without a mask is invalid in a segmentation: None is dropped and counted.
             objects[index]["points"] = [None] if corners is None else _points(corners)
     task = Task.OBJECT_DETECTION if masks is None else Task.INSTANCE_SEGMENTATION
-    return _parsed(objects, wanted, task, width, height)
+    return _parsed(objects, best, task, width, height)
 
 
 def parse_keypoints(
     answer: Any, class_names: tuple[str, ...] | None, keypoint_names: tuple[str, ...] | None, width: int, height: int
 ) -> Detections:
-    """Points at (0, 0), and those that are not visible, are left out: nobody has seen them. The box of an object is
-    `data["xyxy"]`, or runs around its points. Raises ValueError: arrays of different lengths.
+    """Converts supervision's `KeyPoints`. Points at (0, 0) and invisible points are left out.
+
+    The box of an object is `data["xyxy"]`, or the box around its points. Raises ValueError if arrays differ in length.
     """
     points = _array(answer.xy, "xy", (None, None, 2))
     count = len(points)
-    # Before 0.29 the confidences of the points had the shorter name.
-    sure = answer.keypoint_confidence if hasattr(answer, "keypoint_confidence") else getattr(answer, "confidence", None)
-    confidences = np.ones(points.shape[:2]) if sure is None else _array(sure, "keypoint_confidence", points.shape[:2])
+    # Before supervision 0.29 the confidences of the points had the shorter name.
+    point_confidences = (
+        answer.keypoint_confidence if hasattr(answer, "keypoint_confidence") else getattr(answer, "confidence", None)
+    )
+    confidences = (
+        np.ones(points.shape[:2])
+        if point_confidences is None
+        else _array(point_confidences, "keypoint_confidence", points.shape[:2])
+    )
     visible = getattr(answer, "visible", None)
-    seen: NDArray[np.bool_] = np.asarray(points.any(axis=2), bool)
+    is_visible: NDArray[np.bool_] = np.asarray(points.any(axis=2), bool)
     if visible is not None:
-        seen &= np.asarray(visible, bool)
-    of_object = getattr(answer, "detection_confidence", None)
-    if of_object is None and sure is not None:
-        of_object = [float(confidences[i][seen[i]].mean()) if seen[i].any() else 0.0 for i in range(count)]
-    objects = _objects(answer, of_object, count, class_names)
+        is_visible &= np.asarray(visible, bool)
+    object_confidences = getattr(answer, "detection_confidence", None)
+    if object_confidences is None and point_confidences is not None:
+        object_confidences = [
+            float(confidences[i][is_visible[i]].mean()) if is_visible[i].any() else 0.0 for i in range(count)
+        ]
+    objects = _objects(answer, object_confidences, count, class_names)
     boxes = answer.data.get("xyxy") if isinstance(answer.data, Mapping) else None
     boxes = None if boxes is None else _array(boxes, 'data["xyxy"]', (count, 4))
-    wanted = _best(objects)
-    for index in wanted:
-        there = points[index][seen[index]]
+    best = _best(objects)
+    for index in best:
+        visible_points = points[index][is_visible[index]]
         if boxes is not None:
             _put_box(objects[index], boxes[index])
-        elif len(there):
-            _put_box(objects[index], np.concatenate((there.min(axis=0), there.max(axis=0))))
+        elif len(visible_points):
+            _put_box(objects[index], np.concatenate((visible_points.min(axis=0), visible_points.max(axis=0))))
         objects[index]["keypoints"] = [
             {
-                "x": float(points[index, number, 0]),
-                "y": float(points[index, number, 1]),
-                "confidence": float(confidences[index, number]),
-                "class_id": number,
-                "class": _keypoint_name(keypoint_names, number),
+                "x": float(points[index, point_index, 0]),
+                "y": float(points[index, point_index, 1]),
+                "confidence": float(confidences[index, point_index]),
+                "class_id": point_index,
+                "class": _keypoint_name(keypoint_names, point_index),
             }
-            for number in np.flatnonzero(seen[index]).tolist()
+            for point_index in np.flatnonzero(is_visible[index]).tolist()
         ]
-    return _parsed(objects, wanted, Task.KEYPOINT_DETECTION, width, height)
+    return _parsed(objects, best, Task.KEYPOINT_DETECTION, width, height)
 
 
 def _objects(answer: Any, confidence: Any, count: int, class_names: tuple[str, ...] | None) -> list[dict[str, Any]]:
-    """Confidence and class of each, as the wire has them. Who says no confidence is sure."""
+    """Confidence and class of each object, in the wire format. Without confidences, each is 1."""
     confidences = np.ones(count) if confidence is None else _array(confidence, "confidence", (count,))
     class_ids = _column(answer, "class_id", count)
-    said = answer.data.get("class_name") if isinstance(answer.data, Mapping) else None
-    if said is not None and len(said) != count:
-        raise ValueError(f'data["class_name"]: {len(said)} names for {count} objects')
+    given_names = answer.data.get("class_name") if isinstance(answer.data, Mapping) else None
+    if given_names is not None and len(given_names) != count:
+        raise ValueError(f'data["class_name"]: {len(given_names)} names for {count} objects')
     objects: list[dict[str, Any]] = []
     for index in range(count):
         class_id = -1 if class_ids is None else int(class_ids[index])
-        name = None if said is None else said[index]
+        name = None if given_names is None else given_names[index]
         if name is None:
             name = _class_name(class_names, class_id)
-        # None is no name: the object is dropped and counted.
+        # None is not a name: such an object is dropped and counted.
         objects.append(
             {
                 "confidence": float(confidences[index]),
@@ -120,33 +133,35 @@ def _objects(answer: Any, confidence: Any, count: int, class_names: tuple[str, .
 
 def _class_name(class_names: tuple[str, ...] | None, class_id: int) -> str | None:
     if class_id < 0:
-        return _UNNAMED
+        return _DEFAULT_CLASS_NAME
     if class_names is None:
         return f"class_{class_id}"
     return class_names[class_id] if class_id < len(class_names) else None
 
 
-def _keypoint_name(names: tuple[str, ...] | None, number: int) -> str:
-    return names[number] if names is not None and number < len(names) else f"keypoint_{number}"
+def _keypoint_name(names: tuple[str, ...] | None, point_index: int) -> str:
+    return names[point_index] if names is not None and point_index < len(names) else f"keypoint_{point_index}"
 
 
 def _best(objects: list[dict[str, Any]]) -> list[int]:
-    """The most confident ones, so that a hundred thousand boxes or masks cost little."""
+    """The indices of the most confident objects, so that a hundred thousand boxes or masks cost little."""
     confidences = np.array([item["confidence"] for item in objects], np.float64)
     order: list[int] = np.argsort(-confidences, kind="stable")[:MAX_OBJECTS].tolist()
     return sorted(order)
 
 
-def _parsed(objects: list[dict[str, Any]], wanted: list[int], task: Task, width: int, height: int) -> Detections:
-    read = wire.parse_prediction({"predictions": [objects[i] for i in wanted]}, width=width, height=height, task=task)
-    if not isinstance(read, Detections):
-        raise TypeError("a list of objects was read as no detections")
+def _parsed(objects: list[dict[str, Any]], best: list[int], task: Task, width: int, height: int) -> Detections:
+    parsed = wire_format.parse_prediction(
+        {"predictions": [objects[i] for i in best]}, width=width, height=height, task=task
+    )
+    if not isinstance(parsed, Detections):
+        raise TypeError("a list of objects was not parsed as detections")
     return Detections(
         task=task,
-        objects=read.objects,
+        objects=parsed.objects,
         width=width,
         height=height,
-        dropped_count=read.dropped_count + len(objects) - len(wanted),
+        dropped_count=parsed.dropped_count + len(objects) - len(best),
     )
 
 
@@ -169,11 +184,11 @@ def _column(answer: Any, name: str, count: int) -> NDArray[np.int64] | None:
 
 def _array(value: Any, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
     array = np.asarray(value, np.float64)
-    # Who found nothing may have forgotten the other axes.
+    # An array without objects may lack the other axes.
     if array.size == 0 and shape[0] in (None, 0):
         return array.reshape(0, *(side or 0 for side in shape[1:]))
     fits = array.ndim == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
     if not fits:
-        wanted = ", ".join("n" if side is None else str(side) for side in shape)
-        raise ValueError(f"{name}: shape {array.shape}, not ({wanted})")
+        expected = ", ".join("n" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name}: shape {array.shape}, not ({expected})")
     return array
