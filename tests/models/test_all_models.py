@@ -51,7 +51,7 @@ def model(**fields: object) -> Model:
         ({"type": "onnx", "path": "a", "threads": 0}, "greater than or equal to 1"),
         ({"type": "onnx", "path": "a", "family": "yolox", "multi_label": True}, "for classifiers"),
         ({"type": "onnx", "path": "a", "family": "yolov8", "activation": "sigmoid"}, "for classifiers"),
-        ({"type": "onnx", "path": "a", "family": "yolov8", "resize": "crop"}, "would hide"),
+        ({"type": "onnx", "path": "a", "family": "yolov8", "resize": "crop"}, "would remove"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], said: str) -> None:

@@ -464,7 +464,7 @@ def test_outputs_that_do_not_belong_together_are_no_ssd(tmp_path: Path) -> None:
     [
         ({"first_class_id": 0}, "model.first_class_id: this is yolov8-seg, not ssd"),
         ({"keypoint_names": ["a"]}, "model.keypoint_names: this is yolov8-seg, which has no keypoints"),
-        ({"activation": "softmax"}, "this is no classifier, but yolov8-seg"),
+        ({"activation": "softmax"}, "this is not a classifier, but yolov8-seg"),
     ],
 )
 def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str, object], said: str) -> None:
@@ -478,7 +478,7 @@ def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str
         ({"family": "yolov8", "keypoint_names": ["a"]}, "family yolov8 has no keypoints"),
         ({"family": "rfdetr", "first_class_id": 1}, "first_class_id is for family ssd, not for rfdetr"),
         ({"first_class_id": 2}, "less than or equal to 1"),
-        ({"family": "rfdetr", "resize": "crop"}, "crop would hide"),
+        ({"family": "rfdetr", "resize": "crop"}, "crop would remove"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(fields: dict[str, object], said: str) -> None:
@@ -489,7 +489,7 @@ def test_options_that_contradict_each_other_are_refused(fields: dict[str, object
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused(tmp_path: Path) -> None:
     output = np.zeros((1, 6, cells(64, 64)), np.float32)
     path = constant(tmp_path / "n.onnx", output, size=("h", "w"), metadata={"stride": "32", "imgsz": "[64, 64]"})
-    with pytest.raises(ModelLoadError, match="stride is 32: 80 is no multiple of it"):
+    with pytest.raises(ModelLoadError, match="stride is 32: 80 is not a multiple of it"):
         model(path, input_size=[64, 80])
     assert "64 x 64" in model(path, input_size=[64, 64]).description
 

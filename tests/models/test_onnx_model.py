@@ -340,7 +340,7 @@ g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {
     classifier = model(tmp_path / "n.onnx")
     assert list(scores_of(classifier, blank(32, 32)).values()) == pytest.approx([1 / 3] * 3, abs=0.01)
     for _ in range(2):
-        with pytest.raises(ModelFailed, match=r"334 is no confidence: set model\.activation"):
+        with pytest.raises(ModelFailed, match=r"334 is not a confidence: set model\.activation"):
             classifier.predict(frame(np.full((32, 32, 3), RED, np.uint8)))
     assert list(scores_of(classifier, blank(32, 32)).values()) == pytest.approx([1 / 3] * 3, abs=0.01)
 
@@ -349,7 +349,7 @@ def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_pr
     answer = said_of(tmp_path, [0.9, math.nan, math.inf], activation="none")
     assert isinstance(answer, Classification)
     assert (answer.top_class, len(answer.scores), answer.dropped_count) == ("a", 1, 2)
-    with pytest.raises(ModelFailed, match="no class has a confidence"):
+    with pytest.raises(ModelFailed, match="no class has a finite confidence"):
         said_of(tmp_path, [math.nan] * 3)
 
 
@@ -440,7 +440,7 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
         ({}, {"class_names": ["a"]}, "no family that fits, with 1 class names"),
         ({}, {"family": "yolov5"}, "yolov5 does not fit"),
         ({}, {"input_size": [64, 32]}, "model.input_size: [64, 32]"),
-        ({}, {"multi_label": True}, "this is no classifier, but yolov8"),
+        ({}, {"multi_label": True}, "this is not a classifier, but yolov8"),
         ({}, {"providers": ["CPUExecutionProvidr"]}, "'CPUExecutionProvidr' is not one of"),
     ],
 )
@@ -484,7 +484,7 @@ def test_an_open_size_is_given_by_the_configuration(tmp_path: Path) -> None:
 
 def test_an_output_that_is_no_number_is_refused(tmp_path: Path) -> None:
     path = constant(tmp_path / "n.onnx", np.zeros((1, 6, 84), np.int64))
-    with pytest.raises(ModelLoadError, match="output0 is no array of floating-point numbers"):
+    with pytest.raises(ModelLoadError, match="output0 is not an array of floating-point numbers"):
         model(path)
 
 

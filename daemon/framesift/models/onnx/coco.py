@@ -1,8 +1,8 @@
-"""The class names of COCO (Lin et al., Microsoft COCO, 2014), for networks that were trained on it and don't say so."""
+"""The class names of COCO (Lin et al., Microsoft COCO, 2014), for networks trained on it that do not contain them."""
 
 from __future__ import annotations
 
-# As most networks count them: 0 to 79.
+# By class id, as most networks count them: 0 to 79.
 NAMES = tuple(
     """
 person
@@ -89,5 +89,5 @@ toothbrush
 )
 _UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 _IDS = [number for number in range(1, 91) if number not in _UNUSED_IDS]
-# As COCO's files count them, and some networks: by category id, 1 to 90, some of which are unused.
+# By category id, as COCO's files and some networks count them: 1 to 90, some of which are unused.
 NAMES_BY_CATEGORY_ID = {number: f"class_{number}" for number in range(1, 91)} | dict(zip(_IDS, NAMES, strict=True))

@@ -1,4 +1,4 @@
-"""What a detector's outputs say of a frame: boxes, and the outlines or keypoints of what is in them, in its pixels."""
+"""Detector: reads a detector's outputs into boxes, polygons and keypoints, in pixels of the frame."""
 
 from __future__ import annotations
 
@@ -18,54 +18,59 @@ from framesift.prediction.prediction import Detections, Keypoint, Point, Task, d
 
 
 class Detector:
-    """fit: the network's family. seen: of its input. keypoint_names: by class id, or one list for
-    all classes, or none. confidence: the least that is wanted. iou: of boxes that say the same twice.
-    """
+    """Reads the outputs of one detector. Thread-safe."""
 
     def __init__(
         self,
-        fit: FamilyMatch,
-        seen: GraphFacts,
+        match: FamilyMatch,
+        facts: GraphFacts,
         class_names: tuple[str, ...],
         keypoint_names: tuple[tuple[str, ...], ...],
         confidence: float,
         iou: float,
     ) -> None:
-        self._fit = fit
-        self._seen = seen
+        """match: the network's family. facts: about its input. keypoint_names: by class id, one list for all, or none.
+
+        confidence: objects below it are left out. iou: of two boxes of one class that overlap by more, one is removed.
+        """
+        self._match = match
+        self._facts = facts
         self._class_names = class_names
         self._keypoint_names = keypoint_names
         self._confidence, self._iou = confidence, iou
-        self._reader = _reader(fit, seen.height, seen.width)
+        self._decode = _decoder(match, facts.height, facts.width)
 
     @property
     def task(self) -> Task:
-        if self._fit.has_masks:
+        """What kind of predictions it gives."""
+        if self._match.has_masks:
             return Task.INSTANCE_SEGMENTATION
-        return Task.KEYPOINT_DETECTION if self._fit.keypoints else Task.OBJECT_DETECTION
+        return Task.KEYPOINT_DETECTION if self._match.keypoints else Task.OBJECT_DETECTION
 
     def confidences(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-        """Of all candidates there are, however little they are worth."""
-        return self._reader(outputs, -np.inf).confidences
+        """The confidences of all candidates, also the smallest. outputs: as for `read`."""
+        return self._decode(outputs, -np.inf).confidences
 
     def read(self, outputs: Sequence[NDArray[Any]], prepared: PreparedPicture, width: int, height: int) -> Detections:
-        """outputs: those of the family, without the batch's dimension. width, height: of the frame, in pixels. Raises
-        ValueError, IndexError where they aren't what they were when the network was loaded.
+        """Converts the outputs for one frame. outputs: those of the family, without the batch axis.
+
+        width, height: of the frame in pixels. Raises ValueError or IndexError if the outputs differ from those at
+        loading.
         """
-        found = self._reader(outputs, self._confidence)
-        found = found[~self._in_bars(found.boxes, prepared.picture_area(width, height))]
-        if self._fit.family not in END_TO_END_FAMILIES:
-            found = heads.suppress_overlaps(found, self._iou)
+        candidates = self._decode(outputs, self._confidence)
+        candidates = candidates[~self._in_bars(candidates.boxes, prepared.picture_area(width, height))]
+        if self._match.family not in END_TO_END_FAMILIES:
+            candidates = heads.suppress_overlaps(candidates, self._iou)
         points: list[tuple[Point, ...]] | None = None
         keypoints: list[tuple[Keypoint, ...]] | None = None
-        if self._fit.has_masks:
-            found, points = self._outlined(found, outputs, prepared, width, height)
-        elif self._fit.keypoints is not None:
-            found, keypoints = self._jointed(found, outputs[0], prepared, self._fit.keypoints)
-        good = detections_from_arrays(
-            prepared.to_picture(found.boxes),
-            found.confidences,
-            found.class_ids,
+        if self._match.has_masks:
+            candidates, points = self._with_polygons(candidates, outputs, prepared, width, height)
+        elif self._match.keypoints is not None:
+            candidates, keypoints = self._with_keypoints(candidates, outputs[0], prepared, self._match.keypoints)
+        result = detections_from_arrays(
+            prepared.to_picture(candidates.boxes),
+            candidates.confidences,
+            candidates.class_ids,
             self._class_names,
             width=width,
             height=height,
@@ -73,72 +78,88 @@ class Detector:
             points=points,
             keypoints=keypoints,
         )
-        return replace(good, dropped_count=good.dropped_count + found.dropped)
+        return replace(result, dropped_count=result.dropped_count + candidates.dropped)
 
-    def _in_bars(self, boxes: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which boxes lie in the bars beside the picture: they are no fault of the network's, and nobody's interest.
-        inside: x1, y1, x2, y2 of the picture.
+    def _in_bars(self, boxes: NDArray[np.float64], picture_area: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which boxes lie in the bars beside the picture; these are left out without being counted as errors.
+
+        picture_area: x1, y1, x2, y2 of the picture.
         """
-        return _overlap(boxes, np.array((0, 0, self._seen.width, self._seen.height))) & ~_overlap(boxes, inside)
+        return _overlaps(boxes, np.array((0, 0, self._facts.width, self._facts.height))) & ~_overlaps(
+            boxes, picture_area
+        )
 
-    def _outlined(
+    def _with_polygons(
         self,
-        found: heads.BoxCandidates,
+        candidates: heads.BoxCandidates,
         outputs: Sequence[NDArray[Any]],
         prepared: PreparedPicture,
         width: int,
         height: int,
     ) -> tuple[heads.BoxCandidates, list[tuple[Point, ...]]]:
-        """Those that have a mask, and its polygon. Of a mask, only what is inside its box and the picture counts; where
-        nothing is, and the box reaches into a bar, all of it lies there.
-        """
-        inside = prepared.picture_area(width, height)
-        boxes = np.hstack((np.maximum(found.boxes[:, :2], inside[:2]), np.minimum(found.boxes[:, 2:], inside[2:])))
-        whole = (boxes == found.boxes).all(axis=1)
-        dropped = found.dropped
-        masks = outputs[-1].astype(np.float32, copy=False)
-        shares = None if self._fit.family is Family.RFDETR else self._more(outputs[0], found.rows, masks.shape[0])
-        kept: list[int] = []
-        points: list[tuple[Point, ...]] = []
-        for index, row in enumerate(found.rows):
-            logits = masks[row] if shares is None else np.tensordot(shares[index].astype(np.float32), masks, 1)
-            corners = outlines.polygon_of_logits(logits, boxes[index], self._seen.height, self._seen.width)
-            if corners is not None:
-                there = np.clip(prepared.to_picture(corners), 0, (width, height))
-                kept.append(index)
-                points.append(tuple(Point(x, y) for x, y in there.tolist()))
-            elif whole[index]:
-                dropped += 1
-        return replace(found[np.array(kept, np.int64)], dropped=dropped), points
+        """Those candidates that have a mask, and the polygon of each.
 
-    def _jointed(
-        self, found: heads.BoxCandidates, output: NDArray[Any], prepared: PreparedPicture, shape: tuple[int, int]
+        Only the part of a mask inside its box and the picture counts. If nothing is inside, and the box reaches into a
+        bar, the whole object lies there.
+        """
+        picture_area = prepared.picture_area(width, height)
+        boxes = np.hstack(
+            (
+                np.maximum(candidates.boxes[:, :2], picture_area[:2]),
+                np.minimum(candidates.boxes[:, 2:], picture_area[2:]),
+            )
+        )
+        is_whole = (boxes == candidates.boxes).all(axis=1)
+        dropped = candidates.dropped
+        masks = outputs[-1].astype(np.float32, copy=False)
+        weights = (
+            None
+            if self._match.family is Family.RFDETR
+            else self._extra_numbers(outputs[0], candidates.rows, masks.shape[0])
+        )
+        kept_indices: list[int] = []
+        points: list[tuple[Point, ...]] = []
+        for index, row in enumerate(candidates.rows):
+            logits = masks[row] if weights is None else np.tensordot(weights[index].astype(np.float32), masks, 1)
+            corners = outlines.polygon_of_logits(logits, boxes[index], self._facts.height, self._facts.width)
+            if corners is not None:
+                corners_in_picture = np.clip(prepared.to_picture(corners), 0, (width, height))
+                kept_indices.append(index)
+                points.append(tuple(Point(x, y) for x, y in corners_in_picture.tolist()))
+            elif is_whole[index]:
+                dropped += 1
+        return replace(candidates[np.array(kept_indices, np.int64)], dropped=dropped), points
+
+    def _with_keypoints(
+        self, candidates: heads.BoxCandidates, output: NDArray[Any], prepared: PreparedPicture, shape: tuple[int, int]
     ) -> tuple[heads.BoxCandidates, list[tuple[Keypoint, ...]]]:
-        """Those whose keypoints are numbers, and their keypoints."""
+        """Those candidates whose keypoints are finite, and their keypoints."""
         count, numbers = shape
-        said = self._more(output, found.rows, count * numbers).reshape(-1, count, numbers)
-        finite = np.flatnonzero(np.isfinite(said).all(axis=(1, 2)))
-        dropped = found.dropped + len(said) - len(finite)
-        found, said = replace(found[finite], dropped=dropped), said[finite]
-        places = prepared.to_picture(said[:, :, :2].reshape(-1, 2 * count)).reshape(-1, count, 2)
-        # Without a confidence of their own, keypoints are where they are.
-        sure = said[:, :, 2] if numbers == 3 else np.ones(said.shape[:2])
+        numbers_of = self._extra_numbers(output, candidates.rows, count * numbers).reshape(-1, count, numbers)
+        finite = np.flatnonzero(np.isfinite(numbers_of).all(axis=(1, 2)))
+        dropped = candidates.dropped + len(numbers_of) - len(finite)
+        candidates, numbers_of = replace(candidates[finite], dropped=dropped), numbers_of[finite]
+        positions = prepared.to_picture(numbers_of[:, :, :2].reshape(-1, 2 * count)).reshape(-1, count, 2)
+        # Keypoints without a confidence of their own count as certain.
+        confidences_of = numbers_of[:, :, 2] if numbers == 3 else np.ones(numbers_of.shape[:2])
         keypoints = [
             tuple(
                 Keypoint(x, y, confidence, self._keypoint_name(class_id, number), number)
                 for number, ((x, y), confidence) in enumerate(zip(xy, confidences, strict=True))
             )
-            for xy, confidences, class_id in zip(places.tolist(), sure.tolist(), found.class_ids.tolist(), strict=True)
+            for xy, confidences, class_id in zip(
+                positions.tolist(), confidences_of.tolist(), candidates.class_ids.tolist(), strict=True
+            )
         ]
-        return found, keypoints
+        return candidates, keypoints
 
-    def _more(self, output: NDArray[Any], rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-        """What is said of candidates after their classes, shape (n, count)."""
-        done = self._fit.family in END_TO_END_FAMILIES
-        more = output[rows, 6:] if done else output[4 + (self._fit.class_count or 0) :, rows].T
-        if more.shape[1] != count:
-            raise ValueError(f"{more.shape[1]} numbers are said of each candidate, not {count}")
-        return more.astype(np.float64)
+    def _extra_numbers(self, output: NDArray[Any], rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+        """The numbers of each candidate after its classes, shape (n, count)."""
+        is_end_to_end = self._match.family in END_TO_END_FAMILIES
+        extra = output[rows, 6:] if is_end_to_end else output[4 + (self._match.class_count or 0) :, rows].T
+        if extra.shape[1] != count:
+            raise ValueError(f"each candidate has {extra.shape[1]} extra numbers, not {count}")
+        return extra.astype(np.float64)
 
     def _keypoint_name(self, class_id: int, number: int) -> str:
         if not self._keypoint_names:
@@ -147,19 +168,19 @@ class Detector:
         return names[number] if number < len(names) else f"keypoint_{number}"
 
 
-def _overlap(boxes: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _overlaps(boxes: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(((boxes[:, 2:] > area[:2]) & (boxes[:, :2] < area[2:])).all(axis=1), np.bool_)
 
 
-def _reader(fit: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
-    if fit.family in (Family.YOLOV8, Family.YOLOV8_SEG, Family.YOLOV8_POSE):
-        return heads.yolov8(fit.class_count or 0)
-    if fit.family is Family.YOLOV5:
+def _decoder(match: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
+    if match.family in (Family.YOLOV8, Family.YOLOV8_SEG, Family.YOLOV8_POSE):
+        return heads.yolov8(match.class_count or 0)
+    if match.family is Family.YOLOV5:
         return heads.yolov5
-    if fit.family is Family.YOLOX:
-        return heads.yolox(height, width, fit.strides)
-    if fit.family is Family.RFDETR:
-        return heads.rfdetr(height, width, fit.class_count or 0)
-    if fit.family is Family.SSD:
-        return heads.ssd(height, width, fit.first_class_id)
+    if match.family is Family.YOLOX:
+        return heads.yolox(height, width, match.strides)
+    if match.family is Family.RFDETR:
+        return heads.rfdetr(height, width, match.class_count or 0)
+    if match.family is Family.SSD:
+        return heads.ssd(height, width, match.first_class_id)
     return heads.end2end

@@ -1,7 +1,7 @@
-"""Pictures of several streams, run through one network in one go where they wait for it at the same moment.
+"""Dynamic batching: pictures of several streams that wait at the same time are run through the network together.
 
-nobody runs:    who comes runs at once, alone: nobody waits for company
-somebody runs:  who comes waits; when that run is over, one of those that wait runs for the first `most` of them
+nobody runs:    the first thread runs at once, alone; nobody waits for others somebody runs:  later threads wait; when
+that run ends, one of them runs the first `max_pictures` of the waiting ones
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Tensor = NDArray[Any]
 
 @dataclass(slots=True, eq=False)
 class _Picture:
-    """One that waits, is run, or is done: then it has `answers`, or `error`."""
+    """A picture that waits or is run. When `done`, it has `answers`, or `error`."""
 
     tensor: Tensor
     answers: list[Any] = field(default_factory=list)
@@ -28,61 +28,60 @@ class _Picture:
 
 
 class DynamicBatcher:
-    """For several threads at once. run: tensors of up to `most` pictures, (n, ...) -> outputs, (n, ...) each; by one
-    thread at a time.
-    """
+    """Collects pictures into batches. Thread-safe."""
 
     def __init__(self, run: Callable[[Tensor], list[Any]], max_pictures: int) -> None:
+        """run: takes (n, ...), n up to `max_pictures`, returns outputs (n, ...); called by one thread at a time."""
         self._run = run
-        self._most = max_pictures
+        self._max_pictures = max_pictures
         self._changed = threading.Condition()
         self._waiting: list[_Picture] = []
-        self._running = False
+        self._is_running = False
 
     @property
     def waiting_count(self) -> int:
-        """How many pictures wait for a run that is under way."""
+        """How many pictures wait while a batch is run."""
         with self._changed:
             return len(self._waiting)
 
     def __call__(self, tensor: Tensor) -> list[Any]:
-        """The outputs for one picture, (1, ...), without the batch's dimension. Raises what its run raises."""
-        mine = _Picture(tensor)
+        """The outputs for one picture, shape (1, ...), without the batch axis. Raises what `run` raises."""
+        own = _Picture(tensor)
         with self._changed:
-            self._waiting.append(mine)
-        while (taken := self._turn(mine)) is not None:
+            self._waiting.append(own)
+        while (batch := self._next_batch(own)) is not None:
             try:
-                self._answer(taken)
+                self._run_batch(batch)
             finally:
                 with self._changed:
-                    self._running = False
+                    self._is_running = False
                     self._changed.notify_all()
-        if mine.error is not None:
-            raise mine.error
-        return mine.answers
+        if own.error is not None:
+            raise own.error
+        return own.answers
 
-    def _turn(self, mine: _Picture) -> list[_Picture] | None:
-        """Waits until it is done, None, or until it is to run those that have waited longest."""
+    def _next_batch(self, own: _Picture) -> list[_Picture] | None:
+        """Waits until the picture is done (None), or until this thread shall run the batch that it returns."""
         with self._changed:
-            self._changed.wait_for(lambda: mine.done or not self._running)
-            if mine.done:
+            self._changed.wait_for(lambda: own.done or not self._is_running)
+            if own.done:
                 return None
-            self._running = True
-            taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            return taken
+            self._is_running = True
+            batch, self._waiting = self._waiting[: self._max_pictures], self._waiting[self._max_pictures :]
+            return batch
 
-    def _answer(self, pictures: list[_Picture]) -> None:
+    def _run_batch(self, pictures: list[_Picture]) -> None:
         try:
             tensors = [picture.tensor for picture in pictures]
             outputs = self._run(np.concatenate(tensors) if len(tensors) > 1 else tensors[0])
-            for place, picture in enumerate(pictures):
-                picture.answers = [output[place] for output in outputs]
+            for index, picture in enumerate(pictures):
+                picture.answers = [output[index] for output in outputs]
         except Exception as error:  # noqa: BLE001 - a runtime raises what it likes
             if len(pictures) == 1:
                 pictures[0].error = error
-            else:  # what one picture, or their number, is to blame for costs none of the others its answer
+            else:  # one bad picture must not cost the others their answers
                 for picture in pictures:
-                    self._answer([picture])
+                    self._run_batch([picture])
         finally:
             for picture in pictures:
                 picture.done = True

@@ -1,4 +1,4 @@
-"""Telling a network's family by the shapes and names of its outputs, and refusing a family that does not fit them."""
+"""Finds a network's family by the shapes and names of its outputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from framesift.models.model import ModelLoadError
 from framesift.models.onnx.onnx_settings import Family
 
 _STRIDES = (4, 8, 16, 32, 64)
-_MOST_END2END = 1000
-# Where only the shape tells: more would be candidates, taken for keypoints.
-_MOST_KEYPOINTS = 200
-# What TensorFlow's detection API calls the outputs of its models, and what its post-processing for devices does.
+_MAX_END2END_ROWS = 1000
+# When only the shape is known: more than this would be candidates that are mistaken for keypoints.
+_MAX_KEYPOINTS = 200
+# The output names of TensorFlow's detection API, and of its post-processing for devices.
 _SSD_NAMES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 _SSD_DEVICE = "TFLite_Detection_PostProcess"
 _RFDETR_NAMES = ("dets", "labels")
@@ -20,7 +20,7 @@ _RFDETR_NAMES = ("dets", "labels")
 
 @dataclass(frozen=True, slots=True)
 class GraphOutput:
-    """One output of a network, as it was for a picture of the input's size."""
+    """One output of a network, for one picture of the input's size."""
 
     name: str
     shape: tuple[int, ...]
@@ -28,9 +28,11 @@ class GraphOutput:
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What is known of a network beside its outputs. height, width: of its input, in pixels. names: how many class
-    names there are. single: a classifier of a single class makes sense. keypoints: how many an object has, and how many
-    numbers each.
+    """What is known about a network besides its outputs.
+
+    height, width: of its input in pixels. class_count: number of class names, None if there are none.
+    single_class_allowed: a classifier of a single class makes sense. keypoints: keypoints per object, and numbers per
+    keypoint.
     """
 
     height: int
@@ -42,9 +44,11 @@ class GraphFacts:
 
 @dataclass(frozen=True, slots=True)
 class FamilyMatch:
-    """classes: how many the outputs speak of, None where their shapes do not tell. outputs: those that are read, in the
-    family's order; the last is masks or their prototypes where `masks` says so. strides: of a yolox grid. keypoints: as
-    in Seen. first_class_id: the number of the first class.
+    """A family, and how it reads the outputs.
+
+    class_count: of the outputs, None if their shapes do not tell. output_indices: the outputs that are read, in the
+    family's order; the last is masks or mask prototypes if `has_masks`. strides: of a yolox grid. keypoints: as in
+    GraphFacts. first_class_id: the number of the first class.
     """
 
     family: Family
@@ -59,180 +63,191 @@ class FamilyMatch:
 def match_family(
     requested: Family, outputs: Sequence[GraphOutput], facts: GraphFacts, among: frozenset[Family] | None = None
 ) -> FamilyMatch:
-    """The family of a network, and what its outputs tell.
+    """Finds the family of a network.
 
-    requested: a family, which must fit, or auto. among: the families that auto may choose (None: all).
-    Raises ModelLoadError, which shows the shapes.
+    requested: a family, which must fit, or auto. among: the families that auto may choose (None: all). Raises
+    ModelLoadError, which shows the shapes.
     """
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs)
-    heads = f"The outputs for an input of {facts.height} x {facts.width} are {shapes}"
-    known = "" if facts.class_count is None else f", with {facts.class_count} class names"
+    outputs_text = f"The outputs for an input of {facts.height} x {facts.width} are {shapes}"
+    names_text = "" if facts.class_count is None else f", with {facts.class_count} class names"
     if requested is not Family.AUTO:
-        fit = _RULES[requested].fit(outputs, facts)
-        if fit is None:
+        match = _RULES[requested].match(outputs, facts)
+        if match is None:
             raise ModelLoadError(
-                f"model.family: {requested} does not fit. {heads}; {requested} means {_RULES[requested].form}"
+                f"model.family: {requested} does not fit. {outputs_text}; {requested} means {_RULES[requested].form}"
             )
-        if facts.class_count is not None and fit.class_count not in (None, facts.class_count):
-            raise ModelLoadError(f"model.family: {requested} would read {fit.class_count} classes{known}. {heads}")
-        return fit
+        if facts.class_count is not None and match.class_count not in (None, facts.class_count):
+            raise ModelLoadError(
+                f"model.family: {requested} would read {match.class_count} classes{names_text}. {outputs_text}"
+            )
+        return match
     rules = {family: rule for family, rule in _RULES.items() if among is None or family in among}
-    fits = [rule.fit(outputs, facts) for rule in rules.values() if rule.certain(outputs, facts)]
-    found = [fit for fit in fits if fit is not None]
-    agreeing = [fit for fit in found if facts.class_count is None or fit.class_count in (None, facts.class_count)]
+    candidates = [rule.match(outputs, facts) for rule in rules.values() if rule.is_auto(outputs, facts)]
+    matches = [match for match in candidates if match is not None]
+    agreeing = [
+        match for match in matches if facts.class_count is None or match.class_count in (None, facts.class_count)
+    ]
     if len(agreeing) == 1:
         return agreeing[0]
     if agreeing:
         raise ModelLoadError(
-            f"model.family: auto can't tell {' from '.join(str(fit.family) for fit in agreeing)}. {heads}{known}. "
-            "Name the right one"
+            f"model.family: auto can't tell {' from '.join(str(match.family) for match in agreeing)}. "
+            f"{outputs_text}{names_text}. Name the right one"
         )
-    read = ", ".join(f"{fit.class_count} classes as {fit.family}" for fit in found)
+    read = ", ".join(f"{match.class_count} classes as {match.family}" for match in matches)
     raise ModelLoadError(
-        f"model.family: auto finds no family that fits{known}. {heads}{f' ({read})' if read else ''}. "
+        f"model.family: auto finds no family that fits{names_text}. {outputs_text}{f' ({read})' if read else ''}. "
         f"Known are {'; '.join(f'{family}: {rule.form}' for family, rule in rules.items())}"
     )
 
 
-def _classifier(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
+def _classifier(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
     shape = outputs[0].shape
-    # Some exporters leave the pooled picture's 1 x 1 behind.
+    # Some exporters keep the 1 x 1 axes of the pooled picture.
     flat = len(shape) >= 2 and shape[0] == 1 and all(side == 1 for side in shape[2:])
     return (
         FamilyMatch(Family.CLASSIFIER, shape[1])
-        if flat and shape[1] >= (1 if seen.single_class_allowed else 2)
+        if flat and shape[1] >= (1 if facts.single_class_allowed else 2)
         else None
     )
 
 
-def _yolov8(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    return FamilyMatch(Family.YOLOV8, rows - 4) if rows > 4 and columns in _grids(seen) else None
+def _yolov8(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    return FamilyMatch(Family.YOLOV8, rows - 4) if rows > 4 and columns in _grids(facts) else None
 
 
-def _yolov5(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    fits = columns > 5 and rows % 3 == 0 and rows // 3 in _grids(seen)
-    return FamilyMatch(Family.YOLOV5, columns - 5) if fits else None
+def _yolov5(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    is_match = columns > 5 and rows % 3 == 0 and rows // 3 in _grids(facts)
+    return FamilyMatch(Family.YOLOV5, columns - 5) if is_match else None
 
 
-def _yolox(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    grids = _grids(seen)
+def _yolox(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    grids = _grids(facts)
     return FamilyMatch(Family.YOLOX, columns - 5, strides=grids[rows]) if columns > 5 and rows in grids else None
 
 
-def _end2end(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    return FamilyMatch(Family.END2END, None) if columns == 6 and rows <= _MOST_END2END else None
+def _end2end(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    return FamilyMatch(Family.END2END, None) if columns == 6 and rows <= _MAX_END2END_ROWS else None
 
 
-def _yolov8_seg(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    places = _with_masks(outputs)
-    if places is None:
+def _yolov8_seg(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    indices = _table_and_masks(outputs)
+    if indices is None:
         return None
-    (rows, columns), prototypes = _table(outputs[places[0]]), outputs[places[1]].shape[1]
+    (rows, columns), prototypes = _table_shape(outputs[indices[0]]), outputs[indices[1]].shape[1]
     classes = rows - 4 - prototypes
     return (
-        FamilyMatch(Family.YOLOV8_SEG, classes, places, has_masks=True)
-        if classes > 0 and columns in _grids(seen)
+        FamilyMatch(Family.YOLOV8_SEG, classes, indices, has_masks=True)
+        if classes > 0 and columns in _grids(facts)
         else None
     )
 
 
-def _end2end_seg(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
-    places = _with_masks(outputs)
-    if places is None:
+def _end2end_seg(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    indices = _table_and_masks(outputs)
+    if indices is None:
         return None
-    (rows, columns), prototypes = _table(outputs[places[0]]), outputs[places[1]].shape[1]
-    fits = columns == 6 + prototypes and rows <= _MOST_END2END
-    return FamilyMatch(Family.END2END_SEG, None, places, has_masks=True) if fits else None
+    (rows, columns), prototypes = _table_shape(outputs[indices[0]]), outputs[indices[1]].shape[1]
+    is_match = columns == 6 + prototypes and rows <= _MAX_END2END_ROWS
+    return FamilyMatch(Family.END2END_SEG, None, indices, has_masks=True) if is_match else None
 
 
-def _yolov8_pose(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    if columns not in _grids(seen):
+def _yolov8_pose(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    if columns not in _grids(facts):
         return None
-    said = None if seen.keypoints is None else rows - 4 - seen.keypoints[0] * seen.keypoints[1]
-    classes = (seen.class_count or 1) if said is None else said
-    keypoints = seen.keypoints or _triples(rows - 4 - classes)
+    class_count_left = None if facts.keypoints is None else rows - 4 - facts.keypoints[0] * facts.keypoints[1]
+    classes = (facts.class_count or 1) if class_count_left is None else class_count_left
+    keypoints = facts.keypoints or _keypoint_triples(rows - 4 - classes)
     return FamilyMatch(Family.YOLOV8_POSE, classes, keypoints=keypoints) if classes > 0 and keypoints else None
 
 
-def _end2end_pose(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    rows, columns = _table(outputs[0])
-    keypoints = seen.keypoints or _triples(columns - 6)
-    fits = keypoints is not None and columns == 6 + keypoints[0] * keypoints[1] and rows <= _MOST_END2END
-    return FamilyMatch(Family.END2END_POSE, None, keypoints=keypoints) if fits else None
+def _end2end_pose(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    keypoints = facts.keypoints or _keypoint_triples(columns - 6)
+    is_match = keypoints is not None and columns == 6 + keypoints[0] * keypoints[1] and rows <= _MAX_END2END_ROWS
+    return FamilyMatch(Family.END2END_POSE, None, keypoints=keypoints) if is_match else None
 
 
-def _rfdetr(outputs: Sequence[GraphOutput], seen: GraphFacts) -> FamilyMatch | None:
-    named = {output.name: place for place, output in enumerate(outputs)}
-    places = tuple(named[name] for name in _RFDETR_NAMES if name in named)
-    if len(places) != 2:
-        places = (0, 1)
+def _rfdetr(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    index_by_name = {output.name: index for index, output in enumerate(outputs)}
+    indices = tuple(index_by_name[name] for name in _RFDETR_NAMES if name in index_by_name)
+    if len(indices) != 2:
+        indices = (0, 1)
     if len(outputs) < 2:
         return None
-    (queries, four), (rows, columns) = (_table(outputs[place]) for place in places)
+    (queries, four), (rows, columns) = (_table_shape(outputs[index]) for index in indices)
     if four != 4 or rows != queries or columns < 1:
         return None
-    mask = [place for place, output in enumerate(outputs) if _query_masks(output, queries, seen)]
-    # Most have a last column that stands for no object; those trained on COCO have a class in it.
-    classes = columns - 1 if seen.class_count == columns - 1 else columns
-    return FamilyMatch(Family.RFDETR, classes, (*places, *mask[:1]), has_masks=bool(mask))
+    mask_indices = [index for index, output in enumerate(outputs) if _is_query_masks(output, queries, facts)]
+    # In most networks the last column means 'no object'; in those trained on COCO it is a class.
+    classes = columns - 1 if facts.class_count == columns - 1 else columns
+    return FamilyMatch(Family.RFDETR, classes, (*indices, *mask_indices[:1]), has_masks=bool(mask_indices))
 
 
-def _ssd(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> FamilyMatch | None:
-    named = {output.name.partition(":")[0]: place for place, output in enumerate(outputs)}
-    by_name = all(name in named for name in _SSD_NAMES[:3])
-    places = tuple(named[name] for name in _SSD_NAMES if name in named) if by_name else tuple(range(len(outputs)))[:4]
-    if len(places) < 3:
+def _ssd(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    index_by_name = {output.name.partition(":")[0]: index for index, output in enumerate(outputs)}
+    has_names = all(name in index_by_name for name in _SSD_NAMES[:3])
+    indices = (
+        tuple(index_by_name[name] for name in _SSD_NAMES if name in index_by_name)
+        if has_names
+        else tuple(range(len(outputs)))[:4]
+    )
+    if len(indices) < 3:
         return None
-    boxes, classes, scores = (outputs[place].shape for place in places[:3])
-    fits = len(boxes) == 3 and boxes[0] == 1 and boxes[2] == 4 and classes == scores == boxes[:2]
-    # The API counts classes from 1: 0 is the background. Its post-processing for devices has taken that off.
-    return FamilyMatch(Family.SSD, None, places, first_class_id=1 if by_name else 0) if fits else None
+    boxes, classes, scores = (outputs[index].shape for index in indices[:3])
+    is_match = len(boxes) == 3 and boxes[0] == 1 and boxes[2] == 4 and classes == scores == boxes[:2]
+    # The API counts classes from 1, 0 is the background. Its post-processing for devices counts from 0.
+    return FamilyMatch(Family.SSD, None, indices, first_class_id=1 if has_names else 0) if is_match else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """form: what the outputs are, to be shown. fit: None where they aren't. certain: whether auto may think of it."""
+    """A family's rule.
+
+    form: what its outputs are, to be shown. match: None if they do not fit. is_auto: whether auto may choose it.
+    """
 
     form: str
-    fit: Callable[[Sequence[GraphOutput], GraphFacts], FamilyMatch | None]
-    certain: Callable[[Sequence[GraphOutput], GraphFacts], bool]
+    match: Callable[[Sequence[GraphOutput], GraphFacts], FamilyMatch | None]
+    is_auto: Callable[[Sequence[GraphOutput], GraphFacts], bool]
 
 
-def _alone(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
+def _one_output(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return len(outputs) == 1
 
 
-def _paired(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
+def _two_outputs(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return len(outputs) == 2
 
 
-def _keypoints_known(outputs: Sequence[GraphOutput], seen: GraphFacts) -> bool:
-    # Without it, any number of classes could be keypoints.
-    return len(outputs) == 1 and seen.keypoints is not None
+def _keypoints_known(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
+    # Without them, any number of classes could be keypoints.
+    return len(outputs) == 1 and facts.keypoints is not None
 
 
-def _rfdetr_named(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
+def _rfdetr_named(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return {output.name for output in outputs} >= set(_RFDETR_NAMES)
 
 
-def _ssd_named(outputs: Sequence[GraphOutput], _seen: GraphFacts) -> bool:
+def _ssd_named(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     names = {output.name.partition(":")[0] for output in outputs}
     return names >= set(_SSD_NAMES[:3]) or all(name.startswith(_SSD_DEVICE) for name in names)
 
 
 _RULES = {
-    Family.YOLOV8: _Rule("(1, 4 + classes, N)", _yolov8, _alone),
-    Family.YOLOV5: _Rule("(1, N, 5 + classes), three candidates a cell", _yolov5, _alone),
-    Family.END2END: _Rule(f"(1, N, 6) with N up to {_MOST_END2END}", _end2end, _alone),
-    Family.YOLOX: _Rule("(1, N, 5 + classes), one candidate a cell", _yolox, _alone),
-    Family.CLASSIFIER: _Rule("(1, classes)", _classifier, _alone),
-    Family.YOLOV8_SEG: _Rule("(1, 4 + classes + M, N) and (1, M, h, w)", _yolov8_seg, _paired),
-    Family.END2END_SEG: _Rule("(1, N, 6 + M) and (1, M, h, w)", _end2end_seg, _paired),
+    Family.YOLOV8: _Rule("(1, 4 + classes, N)", _yolov8, _one_output),
+    Family.YOLOV5: _Rule("(1, N, 5 + classes), three candidates a cell", _yolov5, _one_output),
+    Family.END2END: _Rule(f"(1, N, 6) with N up to {_MAX_END2END_ROWS}", _end2end, _one_output),
+    Family.YOLOX: _Rule("(1, N, 5 + classes), one candidate a cell", _yolox, _one_output),
+    Family.CLASSIFIER: _Rule("(1, classes)", _classifier, _one_output),
+    Family.YOLOV8_SEG: _Rule("(1, 4 + classes + M, N) and (1, M, h, w)", _yolov8_seg, _two_outputs),
+    Family.END2END_SEG: _Rule("(1, N, 6 + M) and (1, M, h, w)", _end2end_seg, _two_outputs),
     Family.YOLOV8_POSE: _Rule("(1, 4 + classes + 3 x keypoints, N)", _yolov8_pose, _keypoints_known),
     Family.END2END_POSE: _Rule("(1, N, 6 + 3 x keypoints)", _end2end_pose, _keypoints_known),
     Family.RFDETR: _Rule("dets (1, N, 4) and labels (1, N, classes + 1)", _rfdetr, _rfdetr_named),
@@ -240,46 +255,47 @@ _RULES = {
 }
 
 
-def _table(output: GraphOutput) -> tuple[int, int]:
-    """Rows and columns of an output for one picture; -1, -1 where it is no table."""
+def _table_shape(output: GraphOutput) -> tuple[int, int]:
+    """Rows and columns of an output for one picture; -1, -1 if it is not a table."""
     shape = output.shape
     return (shape[1], shape[2]) if len(shape) == 3 and shape[0] == 1 else (-1, -1)
 
 
-def _picture(output: GraphOutput) -> bool:
+def _is_image_stack(output: GraphOutput) -> bool:
     return len(output.shape) == 4 and output.shape[0] == 1 and min(output.shape) > 0
 
 
-def _query_masks(output: GraphOutput, queries: int, seen: GraphFacts) -> bool:
-    """Whether it is a mask for each query: a picture in the proportions of the input. Its keypoints are none."""
-    if not _picture(output) or output.shape[1] != queries:
+def _is_query_masks(output: GraphOutput, queries: int, facts: GraphFacts) -> bool:
+    """Whether it holds a mask for each query, in the proportions of the input. (RF-DETR's keypoints do not.)"""
+    if not _is_image_stack(output) or output.shape[1] != queries:
         return False
     height, width = output.shape[2:]
-    return height * seen.width == width * seen.height
+    return height * facts.width == width * facts.height
 
 
-def _with_masks(outputs: Sequence[GraphOutput]) -> tuple[int, int] | None:
-    """The places of the first table and of the first stack of pictures."""
-    tables = [place for place, output in enumerate(outputs) if len(output.shape) == 3]
-    pictures = [place for place, output in enumerate(outputs) if _picture(output)]
+def _table_and_masks(outputs: Sequence[GraphOutput]) -> tuple[int, int] | None:
+    """The indices of the first table and of the first stack of images."""
+    tables = [index for index, output in enumerate(outputs) if len(output.shape) == 3]
+    pictures = [index for index, output in enumerate(outputs) if _is_image_stack(output)]
     return (tables[0], pictures[0]) if tables and pictures else None
 
 
-def _triples(numbers: int) -> tuple[int, int] | None:
-    return (numbers // 3, 3) if 0 < numbers <= 3 * _MOST_KEYPOINTS and numbers % 3 == 0 else None
+def _keypoint_triples(numbers: int) -> tuple[int, int] | None:
+    return (numbers // 3, 3) if 0 < numbers <= 3 * _MAX_KEYPOINTS and numbers % 3 == 0 else None
 
 
-def _grids(seen: GraphFacts) -> dict[int, tuple[int, ...]]:
-    """Number of cells -> strides of the levels that have them, for every run of two and more neighbouring strides.
+def _grids(facts: GraphFacts) -> dict[int, tuple[int, ...]]:
+    """The grids that the outputs may have: number of cells -> strides of the levels with so many cells.
 
-    Single levels are left out: 10 x 10 cells of stride 64 times three look like the 300 boxes of an end-to-end head.
+    Every run of two or more neighbouring strides is a grid. Single levels are left out: 10 x 10 cells of stride 64
+    times three look like the 300 boxes of an end-to-end head.
     """
     grids: dict[int, tuple[int, ...]] = {}
     for first in range(len(_STRIDES)):
         for last in range(first + 1, len(_STRIDES)):
             strides = _STRIDES[first : last + 1]
-            cells = sum(-(-seen.height // stride) * -(-seen.width // stride) for stride in strides)
-            # Three levels are usual, and keep their place should a small input make two runs equal.
+            cells = sum(-(-facts.height // stride) * -(-facts.width // stride) for stride in strides)
+            # Three levels are usual, so they win if a small input gives two runs the same number of cells.
             if cells not in grids or strides == (8, 16, 32):
                 grids[cells] = strides
     return grids

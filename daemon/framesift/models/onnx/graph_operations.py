@@ -1,7 +1,8 @@
-"""Which operation of a network's graph gives an output its values: whether they are confidences already.
+"""Which operations of a network's graph produce an output and read an input.
 
-onnxruntime doesn't tell it, and the onnx library is for those who make networks. The file is a protocol buffer
-(onnx.proto, the same numbers since 2017): of its fields the few that matter are read, the weights are passed over.
+So it is known whether an output holds confidences already. onnxruntime does not tell, and the onnx library is large.
+The file is a protocol buffer (onnx.proto, with the same field numbers since 2017): only the few fields that matter are
+read, the weights are skipped.
 """
 
 from __future__ import annotations
@@ -13,47 +14,47 @@ from typing import BinaryIO
 # ModelProto.graph, GraphProto.node; of NodeProto:
 _GRAPH, _NODE = 7, 1
 _INPUT, _OUTPUT, _OPERATION = 1, 2, 4
-# What comes out of these is what goes in, in another shape or type.
-_SAME = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
-_SAME |= {"Dropout", "QuantizeLinear", "DequantizeLinear"}
-# Sums of weighted values: any number may come out.
+# Operations that only change the shape or type of their input.
+_PASS_THROUGH = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
+_PASS_THROUGH |= {"Dropout", "QuantizeLinear", "DequantizeLinear"}
+# Weighted sums: their results may be any numbers.
 LINEAR = frozenset({"Gemm", "MatMul", "Conv"})
-# Confidences come out, whose sum is 1, or each by itself.
+# Their results are confidences: with a sum of 1, or each by itself.
 SOFTMAX, SIGMOID = "Softmax", "Sigmoid"
-# With these a graph normalises the pixels that it is given.
+# With these operations a graph normalises its input pixels.
 NORMALISING = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
-_LONGEST_NAME = 10_000
+_MAX_NAME_BYTES = 10_000
 
 
 def output_operation(path: Path, output: str) -> str | None:
-    """The name of the operation, None where the file can't be read, or has its graph in another form."""
+    """The name of the operation that computes an output; None if the file can't be read or has another structure."""
     nodes = _read(path)
     name = output
     for _ in range(len(nodes)):
         kind, inputs = nodes.get(name, (None, []))
-        if kind == "Add":  # a layer's bias, if it is one
-            layers = {nodes[wanted][0] for wanted in inputs if wanted in nodes}
+        if kind == "Add":  # probably the bias of a layer
+            layers = {nodes[input_name][0] for input_name in inputs if input_name in nodes}
             return next(iter(layers & LINEAR), kind)
-        if kind not in _SAME or not inputs:
+        if kind not in _PASS_THROUGH or not inputs:
             return kind
         name = inputs[0]
     return None
 
 
-def input_operation(path: Path, given: str) -> str | None:
-    """The name of the first operation on an input, None where the file can't be read."""
+def input_operation(path: Path, input_name: str) -> str | None:
+    """The name of the first operation on an input; None if the file can't be read."""
     nodes = _read(path)
-    name = given
+    name = input_name
     for _ in range(len(nodes)):
-        found = next(((output, kind) for output, (kind, inputs) in nodes.items() if name in inputs), None)
-        if found is None or found[1] not in _SAME:
-            return None if found is None else found[1]
-        name = found[0]
+        consumer = next(((output, kind) for output, (kind, inputs) in nodes.items() if name in inputs), None)
+        if consumer is None or consumer[1] not in _PASS_THROUGH:
+            return None if consumer is None else consumer[1]
+        name = consumer[0]
     return None
 
 
 def _read(path: Path) -> dict[str, tuple[str, list[str]]]:
-    """As of `_producers`; empty where the file can't be read."""
+    """The result of `_producers`; empty if the file can't be read."""
     try:
         with path.open("rb") as file:
             return _producers(file, path.stat().st_size)
@@ -62,42 +63,43 @@ def _read(path: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 def _producers(file: BinaryIO, size: int) -> dict[str, tuple[str, list[str]]]:
-    """By the name of each value: the operation that it comes from, and what that takes in."""
-    found: dict[str, tuple[str, list[str]]] = {}
+    """For each value, by name: the operation that computes it, and the names of its inputs."""
+    producers: dict[str, tuple[str, list[str]]] = {}
     for field, end in _fields(file, size):
-        for part, part_end in _fields(file, end) if field == _GRAPH else ():
-            if part == _NODE:
+        for node_field, node_end in _fields(file, end) if field == _GRAPH else ():
+            if node_field == _NODE:
                 node: dict[int, list[str]] = {_INPUT: [], _OUTPUT: [], _OPERATION: []}
-                for number, number_end in _fields(file, part_end):
+                for number, number_end in _fields(file, node_end):
                     if number in node:
                         node[number].append(_text(file, number_end))
                 for name in node[_OUTPUT]:
-                    found[name] = ("".join(node[_OPERATION]), node[_INPUT])
-    return found
+                    producers[name] = ("".join(node[_OPERATION]), node[_INPUT])
+    return producers
 
 
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Of a message that begins where the file stands: the numbers of its texts and messages, and where each ends. The
-    file stands at the beginning of it, and may be left anywhere.
+    """The texts and messages in a message that starts at the file's position: their field numbers, and where each ends.
+
+    The file is positioned at the start of each, and the caller may leave it anywhere.
     """
-    at = file.tell()
-    while at < end:
+    position = file.tell()
+    while position < end:
         key = _varint(file)
         kind = key & 7
         if kind == 2:
             length = _varint(file)
-            at = file.tell() + length
-            if at > end:
+            position = file.tell() + length
+            if position > end:
                 raise ValueError("a field is longer than its message")
-            yield key >> 3, at
+            yield key >> 3, position
         elif kind == 0:
             _varint(file)
-            at = file.tell()
+            position = file.tell()
         elif kind in (1, 5):
-            at = file.tell() + (8 if kind == 1 else 4)
+            position = file.tell() + (8 if kind == 1 else 4)
         else:
-            raise ValueError(f"no field of a message is of kind {kind}")
-        file.seek(at)
+            raise ValueError(f"a message has no fields of kind {kind}")
+        file.seek(position)
 
 
 def _varint(file: BinaryIO) -> int:
@@ -114,6 +116,6 @@ def _varint(file: BinaryIO) -> int:
 
 def _text(file: BinaryIO, end: int) -> str:
     length = end - file.tell()
-    if length > _LONGEST_NAME:
+    if length > _MAX_NAME_BYTES:
         raise ValueError("a name is too long")
     return file.read(length).decode("utf-8")

@@ -1,4 +1,4 @@
-"""Class names, from the configuration, a file, or what the network says of itself."""
+"""Class names, from a file or from the metadata of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import yaml
 
 from framesift.models.model import ModelLoadError
-from framesift.prediction import wire_format as wire
+from framesift.prediction import wire_format
 
-_MOST_CLASSES = 100_000
+_MAX_CLASSES = 100_000
 
 
 def from_file(path: Path) -> tuple[str, ...]:
-    """A text file with one name a line, or a YAML file with `names` (a list, or class id to name), as YOLO datasets
-    have. Raises ModelLoadError.
+    """Reads a text file with one name per line, or a YAML file with `names`, as YOLO datasets have.
+
+    `names` is a list, or a mapping of class ids to names. Raises ModelLoadError.
     """
     where = f"model.class_names_file: {path}"
     try:
@@ -27,44 +28,44 @@ def from_file(path: Path) -> tuple[str, ...]:
         raise ModelLoadError(f"{where}: {reason}") from error
     if path.suffix.lower() in (".yaml", ".yml"):
         try:
-            said = yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ModelLoadError(f"{where}: {error}") from error
-        return _named(said.get("names") if isinstance(said, Mapping) else None, f"{where}: names")
-    return _named([line.strip() for line in text.strip().splitlines()], where)
+        return _checked(value.get("names") if isinstance(value, Mapping) else None, f"{where}: names")
+    return _checked([line.strip() for line in text.strip().splitlines()], where)
 
 
 def from_metadata(text: str, path: Path) -> tuple[str, ...]:
-    """Ultralytics writes the names as a Python dictionary's text. Raises ModelLoadError."""
+    """Parses the names in the metadata: Ultralytics writes them as a Python dictionary. Raises ModelLoadError."""
     where = f"model.path: {path}: its metadata's names"
     try:
-        said = ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise ModelLoadError(f"{where} can't be read ({text!r:.80}); give model.class_names") from error
-    return _named(said, where)
+    return _checked(value, where)
 
 
 def placeholders(count: int) -> tuple[str, ...]:
-    """For a network whose classes nobody has named."""
+    """Names for the classes of a network that has none: class_0, class_1, ..."""
     return tuple(f"class_{number}" for number in range(count))
 
 
-def _named(said: Any, where: str) -> tuple[str, ...]:
-    if isinstance(said, Mapping):
+def _checked(value: Any, where: str) -> tuple[str, ...]:
+    if isinstance(value, Mapping):
         try:
-            by_id = {int(key): name for key, name in said.items()}
+            by_id = {int(key): name for key, name in value.items()}
         except (TypeError, ValueError):
             raise ModelLoadError(f"{where}: the keys are class ids, whole numbers from 0 on") from None
-        missing = next((number for number in range(len(said)) if number not in by_id), None)
+        missing = next((number for number in range(len(value)) if number not in by_id), None)
         if missing is not None:
             raise ModelLoadError(f"{where}: class id {missing} has no name")
-        said = [by_id[number] for number in range(len(by_id))]
-    if not isinstance(said, list | tuple) or not 1 <= len(said) <= _MOST_CLASSES:
+        value = [by_id[number] for number in range(len(by_id))]
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MAX_CLASSES:
         raise ModelLoadError(f"{where}: a list of names is expected, or class id to name")
     names: list[str] = []
-    for number, name in enumerate(said):
+    for number, name in enumerate(value):
         try:
-            names.append(wire.clean_class_name(name))
+            names.append(wire_format.clean_class_name(name))
         except ValueError as error:
             raise ModelLoadError(f"{where}: class {number}: {error}") from None
     return tuple(names)

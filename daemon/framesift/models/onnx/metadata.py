@@ -1,7 +1,7 @@
-"""What a network's file says of itself, as Ultralytics writes it: texts of Python literals, by name. Those who bring
-Paddle's networks write the class names as lines.
+"""The metadata in a network's file, as Ultralytics writes them: Python literals as texts, by name.
 
-What is missing or can't be understood is None: other exporters use the same names for other things.
+Converters of Paddle's networks write the class names as lines. What is missing or can't be understood is None: other
+exporters use the same names for other things.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 _SIDES = range(8, 8193)
-_MOST_KEYPOINTS = 1000
+_MAX_KEYPOINTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """task, head: in Ultralytics' words. names: the text of the class names. size: height and width in pixels.
-    stride: in pixels; the input's sides are multiples of it. keypoint_shape: how many keypoints an object has, and how
-    many numbers each (2: x, y; 3: and a confidence). keypoint_names: by class id, or one list for all classes.
+    """What the metadata say.
+
+    task, head: in Ultralytics' words. names: the text of the class names. size: height and width in pixels. stride: in
+    pixels; the sides of the input are multiples of it. keypoint_shape: keypoints per object, and numbers per keypoint
+    (2: x, y; 3: and a confidence). keypoint_names: by class id, or one list for all classes.
     """
 
     task: str | None = None
@@ -31,16 +33,17 @@ class Metadata:
     keypoint_names: tuple[tuple[str, ...], ...] = ()
 
 
-def read(said: Mapping[str, str]) -> Metadata:
-    stride = _literal(said.get("stride"))
+def read(custom_metadata: Mapping[str, str]) -> Metadata:
+    """Reads the metadata. custom_metadata: texts by name, as onnxruntime returns them."""
+    stride = _literal(custom_metadata.get("stride"))
     return Metadata(
-        task=said.get("task"),
-        head=said.get("head"),
-        names=said.get("names", _lines(said.get("character"))),
-        size=_size(_literal(said.get("imgsz"))),
-        stride=stride if _whole(stride, range(1, 1025)) else None,
-        keypoint_shape=_keypoint_shape(_literal(said.get("kpt_shape"))),
-        keypoint_names=_keypoint_names(_literal(said.get("kpt_names"))),
+        task=custom_metadata.get("task"),
+        head=custom_metadata.get("head"),
+        names=custom_metadata.get("names", _lines(custom_metadata.get("character"))),
+        size=_size(_literal(custom_metadata.get("imgsz"))),
+        stride=stride if _is_whole_number(stride, range(1, 1025)) else None,
+        keypoint_shape=_keypoint_shape(_literal(custom_metadata.get("kpt_shape"))),
+        keypoint_names=_keypoint_names(_literal(custom_metadata.get("kpt_names"))),
     )
 
 
@@ -52,28 +55,36 @@ def _literal(text: str | None) -> Any:
 
 
 def _lines(text: str | None) -> str | None:
-    """Its lines, as the text of a list."""
+    """The lines of the text, written as a Python list."""
     return None if text is None else repr(text.splitlines())
 
 
-def _whole(value: object, among: range) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value in among
+def _is_whole_number(value: object, allowed: range) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in allowed
 
 
 def _size(value: Any) -> tuple[int, int] | None:
     height, width = value if isinstance(value, list | tuple) and len(value) == 2 else (value, value)
-    return (height, width) if _whole(height, _SIDES) and _whole(width, _SIDES) else None
+    return (height, width) if _is_whole_number(height, _SIDES) and _is_whole_number(width, _SIDES) else None
 
 
 def _keypoint_shape(value: Any) -> tuple[int, int] | None:
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
     count, numbers = value
-    return (count, numbers) if _whole(count, range(1, _MOST_KEYPOINTS + 1)) and _whole(numbers, range(2, 4)) else None
+    return (
+        (count, numbers)
+        if _is_whole_number(count, range(1, _MAX_KEYPOINTS + 1)) and _is_whole_number(numbers, range(2, 4))
+        else None
+    )
 
 
 def _keypoint_names(value: Any) -> tuple[tuple[str, ...], ...]:
     lists = [value.get(number) for number in range(len(value))] if isinstance(value, Mapping) else [value]
-    named = [tuple(names) for names in lists if isinstance(names, list | tuple)]
-    texts = all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 128 for one in named for name in one)
-    return tuple(named) if len(named) == len(lists) and texts else ()
+    name_lists = [tuple(names) for names in lists if isinstance(names, list | tuple)]
+    are_texts = all(
+        isinstance(name, str) and name.isprintable() and 0 < len(name) <= 128
+        for names_of_class in name_lists
+        for name in names_of_class
+    )
+    return tuple(name_lists) if len(name_lists) == len(lists) and are_texts else ()

@@ -1,7 +1,7 @@
-"""Networks in ONNX files, run by onnxruntime: detectors of ten families of heads, and classifiers.
+"""Networks in ONNX files, run by onnxruntime: classifiers, and detectors of ten output families.
 
-Everything that can be wrong with a file is said when it is loaded: the network is run once on a grey picture, and its
-outputs' shapes must fit the family that was named, or exactly one family.
+Errors in a file are reported when it is loaded: the network runs once on a grey picture, and the shapes of its outputs
+must fit the family in the settings, or exactly one family.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from framesift.frame import Frame, Pixels
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
-from framesift.models.onnx import coco, families, labels, metadata, onnx_session
-from framesift.models.onnx import graph_input as onnx_input
-from framesift.models.onnx import graph_operations as graph
+from framesift.models.onnx import coco, families, graph_input, graph_operations, labels, metadata, onnx_session
 from framesift.models.onnx.classifier import Classifier
 from framesift.models.onnx.detector import Detector
 from framesift.models.onnx.dynamic_batching import DynamicBatcher
@@ -29,93 +27,106 @@ from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, Family, OnnxS
 from framesift.models.onnx.preprocessing import GREY
 from framesift.prediction.prediction import Prediction, Task
 
-_SEGMENTING = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
+_MASK_FAMILIES = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
 _FAMILIES_OF_TASK = {
-    "detect": frozenset(Family) - _SEGMENTING - KEYPOINT_FAMILIES - {Family.CLASSIFIER},
-    "segment": _SEGMENTING,
+    "detect": frozenset(Family) - _MASK_FAMILIES - KEYPOINT_FAMILIES - {Family.CLASSIFIER},
+    "segment": _MASK_FAMILIES,
     "pose": KEYPOINT_FAMILIES,
     "classify": frozenset({Family.CLASSIFIER}),
 }
-_OTHER_TASKS = ("obb", "semantic", "depth")
-_OTHER_HEADS = ("RTDETRDecoder",)  # looks like an end-to-end head, but its boxes are shares of the picture
-# End-to-end heads don't say how many classes they have.
-_CLASSES_OF_UNNAMED = 1000
-_NAME_THEM = "set model.class_names_file (a file of one name a line), or model.class_names (a list, or coco)"
+_UNSUPPORTED_TASKS = ("obb", "semantic", "depth")
+_UNSUPPORTED_HEADS = ("RTDETRDecoder",)  # looks like an end-to-end head, but its boxes are fractions of the picture
+# End-to-end heads do not tell how many classes they have.
+_PLACEHOLDER_CLASSES = 1000
+_CLASS_NAMES_ADVICE = "set model.class_names_file (a file of one name a line), or model.class_names (a list, or coco)"
 
 
 class OnnxModel:
-    def __init__(self, options: OnnxSettings) -> None:
-        """Raises ModelLoadError: no such file, no network, providers, shapes, or names that don't fit."""
-        self._options = options
-        self.model_id = options.model_id or re.sub(r"[^a-zA-Z0-9_:/.@-]", "-", options.path.stem)[:64]
-        self._session: Any = onnx_session.start_session(options)
-        said = metadata.read(self._session.get_modelmeta().custom_metadata_map)
-        among = _families(options, said)
-        self._input = onnx_input.read_input(options, self._session.get_inputs(), said)
-        # Until the family is known: the shapes of what comes out don't depend on the range of what goes in.
-        self._prepare = onnx_input.preprocessing_for(options, options.family, self._input)
-        outputs, values = self._dry_run(1)
-        names = _names(options, said, outputs)
-        seen = GraphFacts(
+    """A network in an ONNX file. Thread-safe."""
+
+    def __init__(self, settings: OnnxSettings) -> None:
+        """Loads and checks the network.
+
+        Raises ModelLoadError: no such file, not a network, no provider, or shapes or names that do not fit.
+        """
+        self._settings = settings
+        self.model_id = settings.model_id or re.sub(r"[^a-zA-Z0-9_:/.@-]", "-", settings.path.stem)[:64]
+        self._session: Any = onnx_session.start_session(settings)
+        file_metadata = metadata.read(self._session.get_modelmeta().custom_metadata_map)
+        allowed_families = _families(settings, file_metadata)
+        self._input = graph_input.read_input(settings, self._session.get_inputs(), file_metadata)
+        # Until the family is known; the shapes of the outputs do not depend on the range of the input.
+        self._prepare = graph_input.preprocessing_for(settings, settings.family, self._input)
+        outputs, values = self._test_run(1)
+        names = _class_names(settings, file_metadata, outputs)
+        facts = GraphFacts(
             self._input.height,
             self._input.width,
             class_count=None if names is None else len(names),
-            single_class_allowed=options.multi_label,
-            keypoints=_keypoints(options, said),
+            single_class_allowed=settings.multi_label,
+            keypoints=_keypoints(settings, file_metadata),
         )
-        asked = next(iter(among)) if among is not None and len(among) == 1 else options.family
-        fit = families.match_family(asked, outputs, seen, among)
-        if options.first_class_id is not None:
-            fit = replace(fit, first_class_id=options.first_class_id)
-        if options.class_names == "coco" and fit.family is Family.SSD:  # which count what TensorFlow counts
+        family = (
+            next(iter(allowed_families))
+            if allowed_families is not None and len(allowed_families) == 1
+            else settings.family
+        )
+        match = families.match_family(family, outputs, facts, allowed_families)
+        if settings.first_class_id is not None:
+            match = replace(match, first_class_id=settings.first_class_id)
+        if settings.class_names == "coco" and match.family is Family.SSD:  # these count as TensorFlow does
             names = tuple(coco.NAMES_BY_CATEGORY_ID.values())
-        self._prepare = onnx_input.preprocessing_for(options, fit.family, self._input)
-        self._outputs = [outputs[place].name for place in fit.output_indices]
-        if options.batch_size > 1:
-            self._refuse_batches([outputs[place] for place in fit.output_indices])
-            self._answers: Callable[[NDArray[Any]], list[Any]] = DynamicBatcher(self._run, options.batch_size)
-        else:  # threads that ask at once are served at once
-            self._answers = lambda tensor: [value[0] for value in self._run(tensor)]
-        read = [_numbers(options, fit, outputs[place], values[place]) for place in fit.output_indices]
-        class_names = names or labels.placeholders(fit.class_count or _CLASSES_OF_UNNAMED)
+        self._prepare = graph_input.preprocessing_for(settings, match.family, self._input)
+        self._outputs = [outputs[index].name for index in match.output_indices]
+        if settings.batch_size > 1:
+            self._check_batches([outputs[index] for index in match.output_indices])
+            self._run_batched: Callable[[NDArray[Any]], list[Any]] = DynamicBatcher(self._run, settings.batch_size)
+        else:  # several threads may run the network at the same time
+            self._run_batched = lambda tensor: [value[0] for value in self._run(tensor)]
+        first_outputs = [
+            _first_of_batch(settings, match, outputs[index], values[index]) for index in match.output_indices
+        ]
+        class_names = names or labels.placeholders(match.class_count or _PLACEHOLDER_CLASSES)
         self._head: Classifier | Detector
-        if fit.family is Family.CLASSIFIER:
-            operation = graph.output_operation(options.path, self._outputs[0])
-            self._head = Classifier(options, class_names, operation, self._sayings(fit.output_indices[0]))
+        if match.family is Family.CLASSIFIER:
+            operation = graph_operations.output_operation(settings.path, self._outputs[0])
+            self._head = Classifier(settings, class_names, operation, self._test_outputs(match.output_indices[0]))
         else:
-            _refuse_options_of_others(options, fit)
-            keypoint_names = (options.keypoint_names,) if options.keypoint_names else said.keypoint_names
-            self._head = Detector(fit, seen, class_names, keypoint_names, options.confidence, options.iou)
-            _check_confidences(options, fit, self._head, outputs, read)
+            _check_family_settings(settings, match)
+            keypoint_names = (settings.keypoint_names,) if settings.keypoint_names else file_metadata.keypoint_names
+            self._head = Detector(match, facts, class_names, keypoint_names, settings.confidence, settings.iou)
+            _check_confidences(settings, match, self._head, outputs, first_outputs)
         self.task: Task | None = self._head.task
         self.class_names = names
         self.notes = ModelNotes(
             preprocessing=self._prepare.describe(),
-            guessed=onnx_input.guessed_preprocessing(options, fit.family, self._input, said),
-            class_names_advice="" if names else _NAME_THEM,
+            guessed=graph_input.guessed_preprocessing(settings, match.family, self._input, file_metadata),
+            class_names_advice="" if names else _CLASS_NAMES_ADVICE,
         )
         classes = f"{len(names)} classes" if names else "classes without names"
         provider = self._session.get_providers()[0]
         size = f"{self._input.width} x {self._input.height}"
-        at_once = f", up to {options.batch_size} at once" if options.batch_size > 1 else ""
-        self.description = f"{options.path.name}: {fit.family}, {size}{at_once}, {classes}, {provider}"
+        at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
+        self.description = f"{settings.path.name}: {match.family}, {size}{at_once}, {classes}, {provider}"
 
     def predict(self, frame: Frame) -> Prediction:
+        """Runs the network on the frame. Raises ModelFailed."""
         if self._session is None:
             raise ModelFailed("the model is closed")
         if frame.height < 1 or frame.width < 1:
             raise ModelFailed(f"a picture of {frame.width} x {frame.height} pixels")
         try:
-            started = time.perf_counter()
+            started_s = time.perf_counter()
             prepared = self._prepare(frame.pixels)
-            values = self._answers(prepared.tensor)
-            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is not finite, dropped and counted
+            values = self._run_batched(prepared.tensor)
+            with np.errstate(over="ignore", invalid="ignore"):  # results that are not finite are dropped and counted
                 prediction: Prediction = self._head.read(values, prepared, frame.width, frame.height)
-        except Exception as error:  # onnxruntime and its providers raise what they like: the frame has no prediction
+        except Exception as error:  # onnxruntime and its providers may raise anything
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
-        return replace(prediction, model_id=self.model_id, time_s=time.perf_counter() - started)
+        return replace(prediction, model_id=self.model_id, time_s=time.perf_counter() - started_s)
 
     def close(self) -> None:
+        """Releases the network."""
         self._session = None
 
     def _run(self, tensor: NDArray[Any]) -> list[Any]:
@@ -125,23 +136,23 @@ class OnnxModel:
         outputs: list[Any] = session.run(self._outputs, {self._input.name: tensor})
         return outputs
 
-    def _sayings(self, place: int) -> NDArray[np.floating]:
-        """What a classifier's output at `place` says of grey, black and white, and of noise, (pictures, classes)."""
+    def _test_outputs(self, index: int) -> NDArray[np.floating]:
+        """A classifier's output at `index` for a grey, a black, a white and a noise picture: (pictures, classes)."""
         size = (self._prepare.height, self._prepare.width, 3)
         noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         pictures = [np.full(size, GREY, np.uint8), np.zeros(size, np.uint8), np.full(size, 255, np.uint8), noise]
-        return np.stack([self._dry_run(1, pixels)[1][place].reshape(-1) for pixels in pictures])
+        return np.stack([self._test_run(1, pixels)[1][index].reshape(-1) for pixels in pictures])
 
-    def _dry_run(self, pictures: int, pixels: Pixels | None = None) -> tuple[list[GraphOutput], list[Any]]:
-        """The outputs for so many pictures, grey ones unless others are given, and their values."""
-        path = self._options.path
+    def _test_run(self, pictures: int, pixels: Pixels | None = None) -> tuple[list[GraphOutput], list[Any]]:
+        """The outputs for this number of pictures (grey, unless `pixels` are given), and their values."""
+        path = self._settings.path
         if pixels is None:
             pixels = np.full((self._prepare.height, self._prepare.width, 3), GREY, np.uint8)
         names = [output.name for output in self._session.get_outputs()]
         try:
             tensor = np.repeat(self._prepare(pixels).tensor, pictures, axis=0)
             values = self._session.run(names, {self._input.name: tensor})
-        except Exception as error:  # onnxruntime and its providers raise what they like
+        except Exception as error:  # onnxruntime and its providers may raise anything
             size = f"{self._prepare.height} x {self._prepare.width}"
             what = f"a picture of {size}" if pictures == 1 else f"{pictures} pictures of {size} at once"
             raise ModelLoadError(f"model.path: {path} fails on {what}: {error}") from error
@@ -151,101 +162,107 @@ class OnnxModel:
         ]
         return shapes, values
 
-    def _refuse_batches(self, alone: list[GraphOutput]) -> None:
-        """Raises ModelLoadError where the outputs of several pictures are not as many as those of one, `alone`."""
-        most, path = self._options.batch_size, self._options.path
+    def _check_batches(self, single: list[GraphOutput]) -> None:
+        """Raises ModelLoadError if the outputs of several pictures are not as many as those of one (`single`)."""
+        batch_size, path = self._settings.batch_size, self._settings.path
         if self._input.single_picture:
             raise ModelLoadError(
-                f"model.batch_size: {most}, but {path} takes one picture at a time; it can be exported with a batch "
-                "that is left open"
+                f"model.batch_size: {batch_size}, but {path} takes one picture at a time; export it with an "
+                "open batch size"
             )
-        found = {output.name: output.shape for output in self._dry_run(most)[0]}
-        for output in alone:
-            if found[output.name] != (most, *output.shape[1:]):
+        shapes = {output.name: output.shape for output in self._test_run(batch_size)[0]}
+        for output in single:
+            if shapes[output.name] != (batch_size, *output.shape[1:]):
                 raise ModelLoadError(
-                    f"model.batch_size: {path} is given {most} pictures, and its output {output.name} is "
-                    f"{found[output.name]}, which is not {most} times {output.shape}"
+                    f"model.batch_size: {path} is given {batch_size} pictures, and its output {output.name} is "
+                    f"{shapes[output.name]}, which is not {batch_size} times {output.shape}"
                 )
 
 
-def _families(options: OnnxSettings, said: Metadata) -> frozenset[Family] | None:
-    """Those that the task in the metadata leaves, None where there is none. Raises ModelLoadError: none is left."""
-    if said.task in _OTHER_TASKS:
+def _families(settings: OnnxSettings, file_metadata: Metadata) -> frozenset[Family] | None:
+    """The families that fit the task in the metadata; None without a task. Raises ModelLoadError if none is left."""
+    if file_metadata.task in _UNSUPPORTED_TASKS:
         raise ModelLoadError(
-            f"model.path: {options.path} is for task {said.task!r}; detect, segment, pose and classify can be read. "
-            "Others can be wrapped by a model of type python"
+            f"model.path: {settings.path} is for task {file_metadata.task!r}; detect, segment, pose and classify can "
+            "be read. Others can be wrapped by a model of type python"
         )
-    if said.head in _OTHER_HEADS:
+    if file_metadata.head in _UNSUPPORTED_HEADS:
         raise ModelLoadError(
-            f"model.path: {options.path} says that its head is {said.head}, which can't be read. It can be wrapped by "
-            "a model of type python"
+            f"model.path: {settings.path} says that its head is {file_metadata.head}, which can't be read. It can be "
+            "wrapped by a model of type python"
         )
-    among = _FAMILIES_OF_TASK.get(said.task or "")
-    if among is not None and options.family not in (Family.AUTO, *among):
-        raise ModelLoadError(f"model.family: {options.family}, but {options.path} says its task is {said.task!r}")
-    return among
+    allowed_families = _FAMILIES_OF_TASK.get(file_metadata.task or "")
+    if allowed_families is not None and settings.family not in (Family.AUTO, *allowed_families):
+        raise ModelLoadError(
+            f"model.family: {settings.family}, but {settings.path} says its task is {file_metadata.task!r}"
+        )
+    return allowed_families
 
 
-def _names(options: OnnxSettings, said: Metadata, outputs: list[GraphOutput]) -> tuple[str, ...] | None:
-    if options.class_names == "coco":
+def _class_names(settings: OnnxSettings, file_metadata: Metadata, outputs: list[GraphOutput]) -> tuple[str, ...] | None:
+    if settings.class_names == "coco":
         by_id = any(
             len(output.shape) == 3 and output.shape[2] == 1 + len(coco.NAMES_BY_CATEGORY_ID) for output in outputs
         )
         return ("class_0", *coco.NAMES_BY_CATEGORY_ID.values()) if by_id else coco.NAMES
-    if options.class_names is not None:
-        return options.class_names
-    if options.class_names_file is not None:
-        return labels.from_file(options.class_names_file)
-    return None if said.names is None else labels.from_metadata(said.names, options.path)
+    if settings.class_names is not None:
+        return settings.class_names
+    if settings.class_names_file is not None:
+        return labels.from_file(settings.class_names_file)
+    return None if file_metadata.names is None else labels.from_metadata(file_metadata.names, settings.path)
 
 
-def _keypoints(options: OnnxSettings, said: Metadata) -> tuple[int, int] | None:
-    """How many keypoints an object has, and how many numbers each. Raises ModelLoadError for a contradiction."""
-    if options.keypoint_names is None:
-        return said.keypoint_shape
-    count = len(options.keypoint_names)
-    if said.keypoint_shape is not None and count != said.keypoint_shape[0]:
+def _keypoints(settings: OnnxSettings, file_metadata: Metadata) -> tuple[int, int] | None:
+    """How many keypoints an object has, and numbers per keypoint. Raises ModelLoadError for a contradiction."""
+    if settings.keypoint_names is None:
+        return file_metadata.keypoint_shape
+    count = len(settings.keypoint_names)
+    if file_metadata.keypoint_shape is not None and count != file_metadata.keypoint_shape[0]:
         raise ModelLoadError(
-            f"model.keypoint_names: {count} names, but {options.path} says that an object has {said.keypoint_shape[0]} "
-            "keypoints"
+            f"model.keypoint_names: {count} names, but {settings.path} says that an object has "
+            f"{file_metadata.keypoint_shape[0]} keypoints"
         )
-    return said.keypoint_shape or (count, 3)
+    return file_metadata.keypoint_shape or (count, 3)
 
 
-def _numbers(options: OnnxSettings, fit: FamilyMatch, output: GraphOutput, value: Any) -> NDArray[Any]:
-    """An output without the batch's dimension. Raises ModelLoadError where it holds no numbers."""
-    # An ssd model's classes and their count may be whole numbers.
-    kinds = "fiu" if fit.family is Family.SSD else "f"
+def _first_of_batch(settings: OnnxSettings, match: FamilyMatch, output: GraphOutput, value: Any) -> NDArray[Any]:
+    """An output without the batch axis. Raises ModelLoadError if it holds no numbers."""
+    # The classes of an ssd model, and their count, may be whole numbers.
+    kinds = "fiu" if match.family is Family.SSD else "f"
     if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
         raise ModelLoadError(
-            f"model.path: {options.path}: its output {output.name} is no array of floating-point numbers"
+            f"model.path: {settings.path}: its output {output.name} is not an array of floating-point numbers"
         )
     first: NDArray[Any] = value[0]
     return first
 
 
-def _refuse_options_of_others(options: OnnxSettings, fit: FamilyMatch) -> None:
-    if options.multi_label or options.activation is not None:
-        raise ModelLoadError(f"model.multi_label, model.activation: this is no classifier, but {fit.family}")
-    if options.keypoint_names is not None and fit.keypoints is None:
-        raise ModelLoadError(f"model.keypoint_names: this is {fit.family}, which has no keypoints")
-    if options.first_class_id is not None and fit.family is not Family.SSD:
-        raise ModelLoadError(f"model.first_class_id: this is {fit.family}, not ssd")
+def _check_family_settings(settings: OnnxSettings, match: FamilyMatch) -> None:
+    if settings.multi_label or settings.activation is not None:
+        raise ModelLoadError(f"model.multi_label, model.activation: this is not a classifier, but {match.family}")
+    if settings.keypoint_names is not None and match.keypoints is None:
+        raise ModelLoadError(f"model.keypoint_names: this is {match.family}, which has no keypoints")
+    if settings.first_class_id is not None and match.family is not Family.SSD:
+        raise ModelLoadError(f"model.first_class_id: this is {match.family}, not ssd")
 
 
 def _check_confidences(
-    options: OnnxSettings, fit: FamilyMatch, head: Detector, outputs: list[GraphOutput], read: list[NDArray[Any]]
+    settings: OnnxSettings,
+    match: FamilyMatch,
+    head: Detector,
+    outputs: list[GraphOutput],
+    first_outputs: list[NDArray[Any]],
 ) -> None:
-    """Confidences of a detector lie between 0 and 1, or the output has been taken for what it is not."""
+    """Raises ModelLoadError if the confidences are not between 0 and 1: then the outputs mean something else."""
     try:
-        confidences = head.confidences(read)
+        confidences = head.confidences(first_outputs)
     except ValueError as error:
         raise ModelLoadError(
-            f"model.path: {options.path}: its outputs can't be read as {fit.family}: {error}"
+            f"model.path: {settings.path}: its outputs can't be read as {match.family}: {error}"
         ) from error
     if confidences.size and not (confidences.min() >= -0.01 and confidences.max() <= 1.01):
         raise ModelLoadError(
-            f"model.family: {fit.family} does not fit: its confidences would run from {confidences.min():.3g} to "
+            f"model.family: {match.family} does not fit: its confidences would run from {confidences.min():.3g} to "
             f"{confidences.max():.3g}, not from 0 to 1. The outputs are "
             + ", ".join(f"{output.name} {output.shape}" for output in outputs)
         )

@@ -1,4 +1,4 @@
-"""Starting onnxruntime on a network's file, with the first of the providers that works on this machine."""
+"""Starts onnxruntime on a network's file, with the first provider that works on this machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from framesift.models.model import ModelLoadError
 from framesift.models.onnx.onnx_settings import OnnxSettings
 
 
-def start_session(options: OnnxSettings) -> Any:
-    """Raises ModelLoadError: no such file, no onnxruntime, no such provider, or none that can run the network."""
-    if not options.path.is_file():
-        raise ModelLoadError(f"model.path: {options.path}: no such file")
+def start_session(settings: OnnxSettings) -> Any:
+    """Returns an onnxruntime.InferenceSession.
+
+    Raises ModelLoadError: no such file, no onnxruntime, no such provider, or none that can run the network.
+    """
+    if not settings.path.is_file():
+        raise ModelLoadError(f"model.path: {settings.path}: no such file")
     # Since 1.29 it reports to its makers unless it is told not to, before it is loaded. Nobody's camera does that.
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -20,33 +23,33 @@ def start_session(options: OnnxSettings) -> Any:
     except ImportError as error:
         raise ModelLoadError(f"model.type: onnx needs onnxruntime ({error}): pip install 'framesift[onnx]'") from error
     known, available = onnxruntime.get_all_providers(), onnxruntime.get_available_providers()
-    for provider in options.providers:
+    for provider in settings.providers:
         if provider not in known:
             raise ModelLoadError(f"model.providers: {provider!r} is not one of {', '.join(known)}")
-    chosen = [provider for provider in options.providers if provider in available]
-    if not chosen:
+    usable = [provider for provider in settings.providers if provider in available]
+    if not usable:
         raise ModelLoadError(
-            f"model.providers: none of {', '.join(options.providers)} is in this onnxruntime, which has "
+            f"model.providers: none of {', '.join(settings.providers)} is in this onnxruntime, which has "
             f"{', '.join(available)}"
         )
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = options.threads or 0
+    session_options = onnxruntime.SessionOptions()
+    session_options.log_severity_level = 3
+    session_options.intra_op_num_threads = settings.threads or 0
     # Threads that spin for the next picture would burn a core between the frames of a slow stream.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     failure: Exception | None = None
-    for first in range(len(chosen)):
+    for first in range(len(usable)):
         try:
             # Its own fallback prints to stdout, where the log is.
             session = onnxruntime.InferenceSession(
-                str(options.path), settings, providers=chosen[first:], enable_fallback=0
+                str(settings.path), session_options, providers=usable[first:], enable_fallback=0
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime and its providers raise what they like
             failure = error
             continue
         # A provider that lacks its libraries or its device is passed over in silence, down to the CPU.
-        if session.get_providers()[0] in chosen:
+        if session.get_providers()[0] in usable:
             return session
     if failure is None:
-        raise ModelLoadError(f"model.providers: {', '.join(chosen)} can't be started on this machine")
-    raise ModelLoadError(f"model.path: {options.path} can't be loaded: {failure}") from failure
+        raise ModelLoadError(f"model.providers: {', '.join(usable)} can't be started on this machine")
+    raise ModelLoadError(f"model.path: {settings.path} can't be loaded: {failure}") from failure

@@ -1,4 +1,4 @@
-"""The options of the onnx model."""
+"""Settings of the onnx model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH
 
 
 class Family(str, Enum):
-    """How a model's outputs are to be read. N: candidates, C: classes, M: mask prototypes, K: keypoints.
+    """How a model's outputs are read. N: candidates, C: classes, M: mask prototypes, K: keypoints.
 
     yolov8 (also v9, v11, v12): (1, 4 + C, N). yolov5 (also v7): (1, N, 5 + C). end2end (v10, 26, and exports with their
-    own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that are still to be placed on
+    own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that must still be placed on
     their grid. classifier: (1, C). yolov8-seg: (1, 4 + C + M, N) and (1, M, h, w); end2end-seg: (1, N, 6 + M) and the
-    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), shares of the
-    picture, `labels` (1, N, C + 1), logits, and where it segments `masks` (1, N, h, w); its keypoints are not read.
-    ssd: boxes (1, N, 4), shares of the picture from the top left corner to the bottom right one, y first; classes,
-    scores, and how many count.
+    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), fractions of the
+    picture, `labels` (1, N, C + 1), logits, and `masks` (1, N, h, w) if it segments; its keypoints are not read. ssd:
+    boxes (1, N, 4), fractions of the picture: top, left, bottom, right; then classes, scores, and how many of them
+    count.
     """
 
     AUTO = "auto"
@@ -42,17 +42,17 @@ class Family(str, Enum):
 
 
 class Resize(str, Enum):
-    """How a picture is brought to the model's size."""
+    """How a picture is resized to the model's input."""
 
-    LETTERBOX = "letterbox"  # aspect kept, grey bars
-    STRETCH = "stretch"  # aspect given up
-    CROP = "crop"  # aspect kept, the middle cut out
+    LETTERBOX = "letterbox"  # keeps the aspect ratio, adds grey bars
+    STRETCH = "stretch"  # changes the aspect ratio
+    CROP = "crop"  # keeps the aspect ratio, uses the middle part
 
     def __str__(self) -> str:
         return self.value
 
 
-# Their networks have chosen among the boxes that say the same twice.
+# Their networks remove overlapping boxes themselves.
 END_TO_END_FAMILIES = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
 KEYPOINT_FAMILIES = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
 
@@ -63,19 +63,19 @@ ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME_LENGTH)
 
 
 class OnnxSettings(StrictModel):
-    """What is null here is taken from the model's metadata, or from what is usual in its family.
+    """Settings of a network in an ONNX file. Null: taken from the model's metadata, or the usual value of its family.
 
     confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
-    class that overlap by more, the less confident goes. colour: the order of the channels that the model expects. An
-    input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
-    models that leave theirs open. class_names: by class id, or coco (COCO's names). class_names_file: one name a line,
-    or the YAML file of a YOLO dataset. multi_label: a classifier may say several labels, those of a confidence from
-    `threshold` on. activation: what turns a classifier's numbers into confidences (null: none where its graph ends with
-    softmax or sigmoid, or they lie from 0 to 1; elsewhere softmax, with multi_label sigmoid). keypoint_names: of the
-    keypoints of an object, in their order. first_class_id: the number that an ssd model gives its first class.
-    providers: of onnxruntime, the first that can be started is used. threads: for one run. batch_size: the most
-    pictures that are run at once where several streams wait for the network, if it leaves their number open. It pays on
-    accelerators, which have room for more than one picture.
+    class that overlap by more, the less confident is removed. colour: the order of the channels that the model expects.
+    An input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
+    models that leave theirs open. class_names: by class id, or coco (COCO's names). class_names_file: one name per
+    line, or the YAML file of a YOLO dataset. multi_label: a classifier may give several labels, those with a confidence
+    of at least `threshold`. activation: turns a classifier's numbers into confidences (null: none if its graph ends
+    with softmax or sigmoid, or if they lie between 0 and 1; otherwise softmax, with multi_label sigmoid).
+    keypoint_names: of an object's keypoints, in their order. first_class_id: the number of the first class of an ssd
+    model. providers: of onnxruntime; the first that works is used. threads: for one run. batch_size: at most so many
+    pictures are run at once when several streams wait for the network, if its batch size is open. It helps on
+    accelerators that have room for several pictures.
     """
 
     type: Literal["onnx"]
@@ -109,7 +109,7 @@ class OnnxSettings(StrictModel):
             if self.multi_label or self.activation is not None:
                 raise ValueError(f"multi_label and activation are for classifiers, not for family {self.family}")
             if self.resize is Resize.CROP:
-                raise ValueError(f"resize: crop would hide what family {self.family} is to find at the sides")
+                raise ValueError(f"resize: crop would remove what family {self.family} should find at the sides")
         if self.keypoint_names is not None and self.family not in (Family.AUTO, *KEYPOINT_FAMILIES):
             raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
         if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):

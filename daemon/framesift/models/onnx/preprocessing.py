@@ -1,4 +1,4 @@
-"""Preparing a picture for a network: resized, its channels in order and in the right range; and the way back."""
+"""Preprocessing: a picture is resized and converted for a network, and positions are converted back."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from framesift.frame import Pixels
 from framesift.models.onnx.onnx_settings import PerChannel, Resize
 
-GREY = 114  # the bars that detectors see in training
+GREY = 114  # the colour of the bars with which detectors are trained
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPicture:
-    """tensor: float or uint8, shape (1, 3, height, width) or (1, height, width, 3). A point of the network's input lies
-    in the picture, per axis, at (point - offset) x scale.
+    """The input for a network. tensor: float or uint8, shape (1, 3, height, width) or (1, height, width, 3).
+
+    A point of the network's input lies in the picture, on each axis, at (point - offset) x scale.
     """
 
     tensor: NDArray[Any]
@@ -28,15 +29,15 @@ class PreparedPicture:
     scale_y: float
 
     def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points x, y, x, y, ..., shape (n, 2 k), from the network's input into pixels of the picture."""
+        """Converts points x, y, x, y, ..., shape (n, 2 k), from the network's input to pixels of the picture."""
         pairs = points.shape[1] // 2
         offsets = np.array((self.offset_x, self.offset_y) * pairs)
         scales = np.array((self.scale_x, self.scale_y) * pairs)
-        there: NDArray[np.float64] = (points - offsets) * scales
-        return there
+        positions: NDArray[np.float64] = (points - offsets) * scales
+        return positions
 
     def picture_area(self, width: int, height: int) -> NDArray[np.float64]:
-        """x1, y1, x2, y2: where a picture of this size lies in the network's input; beside it there are bars."""
+        """x1, y1, x2, y2 of a picture of this size in the network's input; outside of it are bars."""
         x, y = self.offset_x, self.offset_y
         return np.array((x, y, x + width / self.scale_x, y + height / self.scale_y))
 
@@ -46,8 +47,8 @@ class Preprocessing:
     """How pictures are prepared for one network.
 
     height, width: of its input in pixels. centred: letterbox bars on both sides (otherwise to the right and below).
-    rgb: its order of channels (otherwise bgr). A value is (pixel x scale - mean) / std, mean and std in that order.
-    channels_last: shape (1, height, width, 3). number: the type of its values; uint8 are the pixels as they are.
+    rgb: the order of its channels (otherwise bgr). A value is (pixel x scale - mean) / std, with mean and std in that
+    order. channels_last: shape (1, height, width, 3). value_type: of its input; uint8 means unchanged pixels.
     """
 
     height: int
@@ -62,8 +63,8 @@ class Preprocessing:
     value_type: Literal["float32", "float16", "uint8"] = "float32"
 
     def describe(self) -> str:
-        """The same in words."""
-        how = {
+        """The same as a text."""
+        interpolation = {
             Resize.LETTERBOX: f"letterboxed, grey bars {'on both sides' if self.centred else 'to the right and below'}",
             Resize.STRETCH: "stretched",
             Resize.CROP: "the middle cut out",
@@ -73,10 +74,10 @@ class Preprocessing:
         if self.value_type == "uint8":
             values = "pixels as they are, from 0 to 255"
         channels = "RGB" if self.rgb else "BGR"
-        return f"{self.width} x {self.height}, {how}; {channels}, {values}; {self.value_type} {shape}"
+        return f"{self.width} x {self.height}, {interpolation}; {channels}, {values}; {self.value_type} {shape}"
 
     def __call__(self, pixels: Pixels) -> PreparedPicture:
-        """pixels: BGR, uint8, shape (h, w, 3), h and w at least 1."""
+        """Prepares a picture. pixels: BGR, uint8, shape (h, w, 3), with h and w at least 1."""
         picture, offset_x, offset_y, scale_x, scale_y = self._fitted(pixels)
         if self.value_type == "uint8":
             planes = picture[None, :, :, ::-1] if self.rgb else picture[None]
@@ -89,7 +90,7 @@ class Preprocessing:
         sides = (self.height, self.width)
         tensor = np.empty((1, *sides, 3) if self.channels_last else (1, 3, *sides), np.float32)
         planes = tensor[0].transpose(2, 0, 1) if self.channels_last else tensor[0]
-        # Plane by plane, from uint8 straight into its place: six times faster than reordering the whole picture.
+        # Plane by plane, from uint8 directly into its place: six times faster than reordering the whole picture.
         for channel, plane in enumerate(cv2.split(picture)[:: -1 if self.rgb else 1]):
             std = self.std[channel]
             np.multiply(plane, np.float32(self.scale / std), out=planes[channel])
@@ -98,7 +99,7 @@ class Preprocessing:
         return tensor.astype(np.float16) if self.value_type == "float16" else tensor
 
     def _fitted(self, pixels: Pixels) -> tuple[Pixels, float, float, float, float]:
-        """The picture at the network's size; offset x, y, scale x, y of the way back."""
+        """The picture at the network's size; offset x, y and scale x, y for the way back."""
         height, width = pixels.shape[:2]
         if self.resize is Resize.CROP:
             ratio = max(self.height / height, self.width / width)
@@ -106,10 +107,16 @@ class Preprocessing:
             cut_w = min(width, max(1, round(self.width / ratio)))
             top, left = (height - cut_h) // 2, (width - cut_w) // 2
             cut = pixels[top : top + cut_h, left : left + cut_w]
-            # Classifiers are trained on shrunk photographs that were smoothed.
-            how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+            # Classifiers are trained on photographs that were smoothed when they were shrunk.
+            interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
             scale_x, scale_y = cut_w / self.width, cut_h / self.height
-            return _resized(cut, self.height, self.width, how), -left / scale_x, -top / scale_y, scale_x, scale_y
+            return (
+                _resized(cut, self.height, self.width, interpolation),
+                -left / scale_x,
+                -top / scale_y,
+                scale_x,
+                scale_y,
+            )
         if self.resize is Resize.STRETCH:
             scale_x, scale_y = width / self.width, height / self.height
             return _resized(pixels, self.height, self.width, cv2.INTER_LINEAR), 0.0, 0.0, scale_x, scale_y
@@ -117,10 +124,10 @@ class Preprocessing:
         new_h, new_w = max(1, round(height * ratio)), max(1, round(width * ratio))
         top = (self.height - new_h) // 2 if self.centred else 0
         left = (self.width - new_w) // 2 if self.centred else 0
-        box = np.full((self.height, self.width, 3), GREY, np.uint8)
-        box[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w, cv2.INTER_LINEAR)
-        # Each axis by its own ratio: rounding to whole pixels makes them differ.
-        return box, float(left), float(top), width / new_w, height / new_h
+        canvas = np.full((self.height, self.width, 3), GREY, np.uint8)
+        canvas[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w, cv2.INTER_LINEAR)
+        # Each axis has its own ratio, because of rounding to whole pixels.
+        return canvas, float(left), float(top), width / new_w, height / new_h
 
 
 def _told(channels: PerChannel) -> str:
@@ -128,7 +135,7 @@ def _told(channels: PerChannel) -> str:
     return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
 
 
-def _resized(pixels: Pixels, height: int, width: int, how: int) -> Pixels:
+def _resized(pixels: Pixels, height: int, width: int, interpolation: int) -> Pixels:
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
