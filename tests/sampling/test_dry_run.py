@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
+from framesift.config.types import ConfigError
 from framesift.frame import RefusalReason
 from framesift.limits.local import LocalLimits
 from framesift.policy.policy import Policy, parse
@@ -145,6 +147,35 @@ def test_near_duplicates_need_pictures_and_are_not_refused_here() -> None:
     assert trial(ALL, {**ALL, "near_duplicate": None}).notes == ()
     assert trial({**ALL, "near_duplicate": None}, near_duplicate={}).notes == ()
     assert outcomes(trial(alike, near_duplicate={}), seen(), seen()) == ["a>a", "a>a"]
+
+
+OUTSIDE, FAULTY = (str(Path(__file__).parents[1] / "rigs" / name) for name in ("outside", "faulty"))
+DARK: dict[str, Any] = {"type": "python", "factory": "framesift_outside:Dark", "path": OUTSIDE, "options": {"below": 1}}
+
+
+def test_a_strategy_that_needs_pixels_is_not_judged_and_never_sees_a_black_picture() -> None:
+    one = trial(DARK, ALL)
+    assert one.notes == ("strategy 'a' needs pictures, and predictions have none: it is not judged here",)
+    assert one.not_judged == ("a",)
+    assert outcomes(one, seen()) == ["b>b"]
+
+
+def test_where_every_strategy_needs_pixels_there_is_nothing_to_judge() -> None:
+    with pytest.raises(ConfigError, match="every strategy of this policy needs pictures"):
+        trial(DARK)
+
+
+def test_a_strategy_that_reads_pixels_without_saying_so_is_found_out() -> None:
+    silent = {"type": "python", "factory": "faulty_rules:ReadsSilently", "path": FAULTY}
+    with pytest.raises(ValueError, match=r"reads frame\.pixels, but does not say needs_pixels = True"):
+        trial(silent).evaluate(seen())
+
+
+def test_a_strategy_that_fails_is_said_with_the_result() -> None:
+    fails = {"type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
+    result = trial(fails, ALL).evaluate(seen(0.5))
+    assert (result.matched, result.strategy) == (("b",), "b")
+    assert result.failures == ("strategy 'a': LookupError: no such object",)
 
 
 # Chance

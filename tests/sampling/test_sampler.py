@@ -22,6 +22,7 @@ ALL: dict[str, Any] = {"type": "random", "traffic_percentage": 1}
 HALF: dict[str, Any] = {"type": "random", "traffic_percentage": 0.5}
 NONE: dict[str, Any] = {"type": "random", "traffic_percentage": 0}
 UNSURE: dict[str, Any] = {"type": "uncertainty"}
+FAULTY = str(Path(__file__).parents[1] / "rigs" / "faulty")
 ALIKE = {"threshold": 0.05, "memory": 8}
 # A frame whose signature cannot be computed: whoever tries fails.
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
@@ -69,6 +70,16 @@ def accept(one: Sampler, shown: Frame) -> SamplingDecision:
 
 
 # Verdicts
+
+
+def test_a_strategy_that_fails_counts_as_no_match_and_the_others_go_on() -> None:
+    fails = {"type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
+    decision = sampler(ALL, fails, ALL).decide(frame(), objects(("car", 0.5)))
+    assert names(decision) == "ac"
+    assert [str(failure) for failure in decision.failures] == ["strategy 'b': LookupError: no such object"]
+    alone = sampler(fails)
+    assert alone.decide(frame(), objects(("car", 0.5))).refusal is RefusalReason.NO_MATCH
+    assert names(alone.decide(frame(), objects())) == "a"
 
 
 def test_matches_stand_in_the_policys_order_with_their_scores() -> None:

@@ -1,9 +1,5 @@
 """Sinks: where datapoints go. One file per sink; a new one is one line in the table `SinkSettings`.
 
-    folder      a folder on this machine: a YOLO dataset and a Hugging Face image folder at once
-    roboflow    a project on the Roboflow platform
-    python      a sink from outside of this package
-
 Each file has the settings of its sink, which open it: see `CommonSinkSettings`. docs/extending.md says how to add one.
 """
 
@@ -55,9 +51,9 @@ __all__ = [
 # The table: the `type` in the settings chooses the sink's settings, and these open the sink.
 SinkSettings = Annotated[
     Union[  # noqa: UP007 - one line for each reads as the table that it is
-        FolderSinkSettings,
-        RoboflowSinkSettings,
-        PythonSinkSettings,
+        FolderSinkSettings,  # a folder on this machine: a YOLO dataset and a Hugging Face image folder at once
+        RoboflowSinkSettings,  # projects on the Roboflow platform
+        PythonSinkSettings,  # a sink from outside of this package
     ],
     Field(discriminator="type"),
 ]

@@ -1,12 +1,5 @@
 """Strategies: a frame and its prediction in, a match or nothing out. One file per strategy, one line in the table.
 
-    random                   a share of all frames
-    close_to_threshold       confidences near a threshold
-    classes_based            a classifier's selected classes
-    detections_number_based  more or fewer objects than a number
-    uncertainty              how unsure the model was, as a score
-    python                   a strategy from outside of this package
-
 A strategy has its own random generator and draws from it once, after its condition holds (`random` always draws).
 `near_duplicate` is no strategy but an option of each. docs/extending.md says how to add a strategy.
 """
@@ -55,12 +48,12 @@ __all__ = [
 # The table: the `type` in the policy chooses the options, and the options create the strategy.
 StrategyOptions = Annotated[
     Union[  # noqa: UP007 - one line for each reads as the table that it is
-        RandomOptions,
-        CloseToThresholdOptions,
-        ClassesBasedOptions,
-        DetectionsNumberBasedOptions,
-        UncertaintyOptions,
-        PythonStrategyOptions,
+        RandomOptions,  # a share of all frames
+        CloseToThresholdOptions,  # confidences near a threshold
+        ClassesBasedOptions,  # a classifier's selected classes
+        DetectionsNumberBasedOptions,  # more or fewer objects than a number
+        UncertaintyOptions,  # how unsure the model was, as a score
+        PythonStrategyOptions,  # a strategy from outside of this package
     ],
     Field(discriminator="type"),
 ]
