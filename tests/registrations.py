@@ -102,11 +102,11 @@ class Registrations:
         prediction = wire.parse_prediction(
             found(0.5) if answer is None else answer, width=frame.width, height=frame.height
         )
-        verdict = self._sampler.decide(frame, prediction)
-        if verdict.refusal is not None:
-            return verdict.refusal.value
+        decision = self._sampler.decide(frame, prediction)
+        if decision.refusal is not None:
+            return decision.refusal.value
         origin = CollectionOrigin("gate-7", self._tags, ("north",), seed=0)
-        candidates, quotas = candidates_for(self._policy, verdict, prediction, origin, captured, self.clock.now())
+        candidates, quotas = candidates_for(self._policy, decision, prediction, origin, captured, self.clock.now())
         grant = self.spool.check_quota(quotas, captured)
         if isinstance(grant, QuotaRefused):
             return "batch_full" if grant.batch_full else "limit"

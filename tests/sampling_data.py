@@ -1,4 +1,4 @@
-"""Frames and predictions made by hand, and chance whose draws are known and counted."""
+"""Frames and predictions made by hand, and a random generator whose draws are known and counted."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def options(**fields: Any) -> StrategyOptions:
 def consider(
     prediction: Prediction, *draws: float, accepted: AcceptedClasses | None = None, **fields: Any
 ) -> tuple[Match | None, int]:
-    """What a strategy of these options says of one frame, and how often it drew."""
-    chance = FixedRandom(*draws)
-    strategy = options(**fields).create(chance, accepted or AcceptedClasses())
-    return strategy.evaluate(frame(), prediction), chance.drawn
+    """What a strategy with these options decides on one frame, and how often it drew."""
+    rng = FixedRandom(*draws)
+    strategy = options(**fields).create(rng, accepted or AcceptedClasses())
+    return strategy.evaluate(frame(), prediction), rng.drawn
 
 
 def frame(pixels: Pixels | None = None, *, stream: str = "gate", number: int = 0, epoch: int = 0) -> Frame:

@@ -97,7 +97,7 @@ def test_where_none_matches_nothing_is_charged_and_nothing_is_sent(tmp_path: Pat
     assert platform.requests == ()
 
 
-def test_where_none_has_credit_nothing_is_sent(tmp_path: Path, platform: Platform) -> None:
+def test_where_none_has_quota_nothing_is_sent(tmp_path: Path, platform: Platform) -> None:
     with registering(tmp_path, policy(limits(daily=0), limits(hourly=0))) as here:
         assert here.offer() == "limit"
         here.upload_to(platform)
@@ -332,7 +332,7 @@ def test_an_image_that_was_there_before_us_gets_no_annotation(tmp_path: Path, pl
         assert here.offer(pixels=pixels) == "a"
         here.upload_to(platform)
         assert platform.asked("annotate") == ()
-        assert here.offer(pixels=picture(32, 32)) == "a"  # the credit came back
+        assert here.offer(pixels=picture(32, 32)) == "a"  # the quota was refunded
 
 
 # Coordinates
@@ -436,7 +436,7 @@ def test_target_project_takes_the_place_of_the_sinks_own(tmp_path: Path, platfor
     assert sent(tmp_path, platform, target_project="elsewhere").project == "elsewhere"
 
 
-def test_the_prediction_that_was_judged_is_not_changed_by_what_is_stored() -> None:
+def test_the_evaluated_prediction_is_not_changed_by_what_is_stored() -> None:
     prediction = wire.parse_prediction(found(0.5))
     before = wire.to_wire(prediction)
     frame = Frame("gate", 0, picture(64, 48), Moment(NOON_S, 1.0, "boot"))

@@ -459,5 +459,5 @@ def test_each_strategy_considers_every_frame_with_draws_of_its_own_whatever_the_
 
 def test_where_no_strategy_matches_the_frame_goes_no_further() -> None:
     sampler = Sampler("gate", parse(json.dumps(policy(close())), "p"), seed=0, accepted_classes=AcceptedClasses())
-    verdict = sampler.decide(frame(), wire.parse_prediction(found(("cat", 0.9))))
-    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NO_MATCH)
+    decision = sampler.decide(frame(), wire.parse_prediction(found(("cat", 0.9))))
+    assert (decision.matches, decision.refusal) == ((), RefusalReason.NO_MATCH)

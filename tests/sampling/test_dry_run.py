@@ -1,4 +1,4 @@
-"""Trials: recorded predictions, judged and charged as the daemon would, with the time that they carry."""
+"""Dry runs: decisions on recorded predictions as in a run, with the time that the predictions carry."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def policy(*strategies: dict[str, Any], most: int | None = None, interval: str =
     return parse(json.dumps(whole), "policy.json")
 
 
-def trial(*strategies: dict[str, Any], seed: int = 0, stream: str = "try", **fields: Any) -> DryRun:
+def dry_run(*strategies: dict[str, Any], seed: int = 0, stream: str = "try", **fields: Any) -> DryRun:
     return DryRun(policy(*strategies, **fields), seed=seed, stream=stream, started_s=NOON_S)
 
 
@@ -59,9 +59,9 @@ def seen(*confidences: float, **fields: Any) -> dict[str, Any]:
     return {"image": {"width": 64, "height": 48}, "predictions": boxes, **fields}
 
 
-def outcome(tried: DryRunResult) -> str:
+def outcome(result: DryRunResult) -> str:
     """`ab>b`: a and b matched, b was charged; `ab!limit`: nobody was."""
-    return "".join(tried.matched) + (f">{tried.strategy}" if tried.strategy else f"!{tried.refusal}")
+    return "".join(result.matched) + (f">{result.strategy}" if result.strategy else f"!{result.refusal}")
 
 
 def outcomes(one: DryRun, *payloads: dict[str, Any]) -> list[str]:
@@ -71,41 +71,41 @@ def outcomes(one: DryRun, *payloads: dict[str, Any]) -> list[str]:
 # What is decided
 
 
-def test_those_that_match_are_told_in_the_policys_order_and_the_first_is_charged() -> None:
-    one = trial(UNSURE, ALL, UNSURE)
+def test_those_that_match_stand_in_the_policys_order_and_the_first_is_charged() -> None:
+    one = dry_run(UNSURE, ALL, UNSURE)
     assert outcomes(one, seen(0.5), seen(0.9), seen()) == ["abc>a", "b>b", "b>b"]
 
 
 def test_what_nobody_wants_is_refused_by_name() -> None:
-    assert outcomes(trial(UNSURE), seen(0.9)) == ["!no_match"]
+    assert outcomes(dry_run(UNSURE), seen(0.9)) == ["!no_match"]
 
 
 def test_a_disabled_policy_refuses_everything_by_name() -> None:
-    assert outcomes(trial(ALL, enabled=False), seen(0.5), seen()) == ["!disabled", "!disabled"]
+    assert outcomes(dry_run(ALL, enabled=False), seen(0.5), seen()) == ["!disabled", "!disabled"]
     off = DryRun(parse('{"enabled": false}', "p"), seed=0, stream="try", started_s=NOON_S)
     assert outcomes(off, seen(0.5)) == ["!disabled"]
 
 
-def test_the_first_with_credit_is_charged_then_the_next_then_nobody() -> None:
-    one = trial(limited("daily", 1), limited("daily", 2))
+def test_the_first_with_quota_is_charged_then_the_next_then_none() -> None:
+    one = dry_run(limited("daily", 1), limited("daily", 2))
     assert outcomes(one, *[seen()] * 4) == ["ab>a", "ab>b", "ab>b", "ab!limit"]
 
 
 def test_a_minute_begins_with_the_calendars_minute() -> None:
-    one = trial(limited("minutely", 1))
+    one = dry_run(limited("minutely", 1))
     times = [NOON_S, NOON_S + 59.999, NOON_S + 60, NOON_S + 60.1, NOON_S + 120]
     assert outcomes(one, *[seen(captured_at=t) for t in times]) == ["a>a", "a!limit", "a>a", "a!limit", "a>a"]
 
 
 @pytest.mark.parametrize(("zone", "expected"), [("UTC", ["a>a", "a!limit"]), ("Europe/Berlin", ["a>a", "a>a"])])
 def test_a_day_begins_where_the_policys_zone_says(zone: str, expected: list[str]) -> None:
-    one = trial(limited("daily", 1), time_zone=zone)
+    one = dry_run(limited("daily", 1), time_zone=zone)
     times = ["2026-09-10T21:59:59Z", "2026-09-10T22:00:00Z"]  # midnight in Berlin lies between
     assert outcomes(one, *[seen(captured_at=t) for t in times]) == expected
 
 
 def test_a_batch_is_full_for_all_strategies_until_the_next_one_begins() -> None:
-    one = trial(UNSURE, ALL, most=2)
+    one = dry_run(UNSURE, ALL, most=2)
     day = [seen(0.5, captured_at=NOON_S), seen(0.9), seen(0.5), seen(0.9)]
     assert outcomes(one, *day) == ["ab>a", "b>b", "ab!batch_full", "b!batch_full"]
     assert outcomes(one, seen(0.9, captured_at=NOON_S + 86400)) == ["b>b"]
@@ -113,40 +113,40 @@ def test_a_batch_is_full_for_all_strategies_until_the_next_one_begins() -> None:
 
 def test_the_reason_does_not_depend_on_what_was_refused_before() -> None:
     sure = {**UNSURE, "threshold": 0.9}
-    one = trial(limited("daily", 1, UNSURE), sure, most=2)
+    one = dry_run(limited("daily", 1, UNSURE), sure, most=2)
     # The first has spent its limit too when it meets a batch that is known to be full.
     assert outcomes(one, *[seen(c) for c in (0.5, 0.9, 0.9, 0.5)]) == ["a>a", "b>b", "b!batch_full", "a!limit"]
 
 
-def test_a_full_batch_is_the_reason_only_where_a_strategy_had_credit() -> None:
-    one = trial(limited("daily", 1), most=1)
+def test_a_full_batch_is_the_reason_only_where_a_strategy_had_quota() -> None:
+    one = dry_run(limited("daily", 1), most=1)
     assert outcomes(one, seen(), seen()) == ["a>a", "a!limit"]
 
 
 def test_a_batch_that_is_never_begun_anew_stays_full() -> None:
-    one = trial(ALL, most=1, interval="never")
+    one = dry_run(ALL, most=1, interval="never")
     assert outcomes(one, seen(captured_at=0), seen(captured_at=4e9)) == ["a>a", "a!batch_full"]
 
 
 def test_what_was_captured_earlier_is_charged_to_its_own_window() -> None:
-    one = trial(limited("minutely", 1))
+    one = dry_run(limited("minutely", 1))
     times = [NOON_S, NOON_S - 60, NOON_S, NOON_S - 60]
     assert outcomes(one, *[seen(captured_at=t) for t in times]) == ["a>a", "a>a", "a!limit", "a!limit"]
 
 
 def test_only_what_is_charged_counts_as_collected_for_class_balance() -> None:
     rare = {"type": "uncertainty", "class_balance": True, "minimum_score": 0.9}
-    assert outcomes(trial(rare), seen(0.5), seen(0.5)) == ["a>a", "!no_match"]
-    assert outcomes(trial(limited("daily", 0, rare)), seen(0.5), seen(0.5)) == ["a!limit", "a!limit"]
+    assert outcomes(dry_run(rare), seen(0.5), seen(0.5)) == ["a>a", "!no_match"]
+    assert outcomes(dry_run(limited("daily", 0, rare)), seen(0.5), seen(0.5)) == ["a!limit", "a!limit"]
 
 
 def test_near_duplicates_need_pictures_and_are_not_refused_here() -> None:
     alike = {**ALL, "near_duplicate": {"threshold": 1.0}}
-    assert trial(alike).notes == trial(ALL, near_duplicate={}).notes
-    assert trial(alike).notes == ("near_duplicate needs pictures, and predictions have none: it is not applied here",)
-    assert trial(ALL, {**ALL, "near_duplicate": None}).notes == ()
-    assert trial({**ALL, "near_duplicate": None}, near_duplicate={}).notes == ()
-    assert outcomes(trial(alike, near_duplicate={}), seen(), seen()) == ["a>a", "a>a"]
+    assert dry_run(alike).notes == dry_run(ALL, near_duplicate={}).notes
+    assert dry_run(alike).notes == ("near_duplicate needs pictures, and predictions have none: it is not applied here",)
+    assert dry_run(ALL, {**ALL, "near_duplicate": None}).notes == ()
+    assert dry_run({**ALL, "near_duplicate": None}, near_duplicate={}).notes == ()
+    assert outcomes(dry_run(alike, near_duplicate={}), seen(), seen()) == ["a>a", "a>a"]
 
 
 OUTSIDE, FAULTY = (str(Path(__file__).parents[1] / "rigs" / name) for name in ("outside", "faulty"))
@@ -154,7 +154,7 @@ DARK: dict[str, Any] = {"type": "python", "factory": "framesift_outside:Dark", "
 
 
 def test_a_strategy_that_needs_pixels_is_not_judged_and_never_sees_a_black_picture() -> None:
-    one = trial(DARK, ALL)
+    one = dry_run(DARK, ALL)
     assert one.notes == ("strategy 'a' needs pictures, and predictions have none: it is not judged here",)
     assert one.not_judged == ("a",)
     assert outcomes(one, seen()) == ["b>b"]
@@ -162,23 +162,23 @@ def test_a_strategy_that_needs_pixels_is_not_judged_and_never_sees_a_black_pictu
 
 def test_where_every_strategy_needs_pixels_there_is_nothing_to_judge() -> None:
     with pytest.raises(ConfigError, match="every strategy of this policy needs pictures"):
-        trial(DARK)
+        dry_run(DARK)
 
 
 def test_a_strategy_that_reads_pixels_without_saying_so_is_found_out() -> None:
     silent = {"type": "python", "factory": "faulty_rules:ReadsSilently", "path": FAULTY}
     with pytest.raises(ValueError, match=r"reads frame\.pixels, but does not say needs_pixels = True"):
-        trial(silent).evaluate(seen())
+        dry_run(silent).evaluate(seen())
 
 
-def test_a_strategy_that_fails_is_said_with_the_result() -> None:
+def test_a_strategy_that_fails_is_named_in_the_result() -> None:
     fails = {"type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
-    result = trial(fails, ALL).evaluate(seen(0.5))
+    result = dry_run(fails, ALL).evaluate(seen(0.5))
     assert (result.matched, result.strategy) == (("b",), "b")
     assert result.failures == ("strategy 'a': LookupError: no such object",)
 
 
-# Chance
+# Random draws
 
 
 def drawn(one: DryRun, count: int = 100) -> list[str]:
@@ -189,26 +189,26 @@ def test_draws_are_those_of_a_stream_of_that_name_in_the_daemon() -> None:
     sampler = Sampler("gate", policy(HALF, HALF), seed=7, accepted_classes=AcceptedClasses())
     prediction = wire.parse_prediction(seen())
     daemon = ["".join(m.strategy for m in sampler.decide(frame(number=i), prediction).matches) for i in range(100)]
-    assert drawn(trial(HALF, HALF, seed=7, stream="gate")) == daemon
+    assert drawn(dry_run(HALF, HALF, seed=7, stream="gate")) == daemon
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"stream": "gate"}])
 def test_another_seed_or_stream_draws_otherwise(other: dict[str, Any]) -> None:
-    assert drawn(trial(HALF)) == drawn(trial(HALF))
-    assert drawn(trial(HALF)) != drawn(trial(HALF, **other))
+    assert drawn(dry_run(HALF)) == drawn(dry_run(HALF))
+    assert drawn(dry_run(HALF)) != drawn(dry_run(HALF, **other))
 
 
 # Time
 
 
 def test_the_first_prediction_without_a_time_is_taken_at_the_start_and_others_with_the_one_before() -> None:
-    one = trial(ALL)
+    one = dry_run(ALL)
     times = [one.evaluate(p).captured_at_s for p in (seen(), seen(captured_at=5), seen(), seen(captured_at=None))]
     assert times == [NOON_S, 5, 5, 5]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "written",
     [
         "2026-09-10T12:00:00Z",
         "2026-09-10T12:00:00.000Z",
@@ -220,12 +220,12 @@ def test_the_first_prediction_without_a_time_is_taken_at_the_start_and_others_wi
         int(NOON_S),
     ],
 )
-def test_the_same_instant_may_be_told_in_many_ways(told: object) -> None:
-    assert trial(ALL).evaluate(seen(captured_at=told)).captured_at_s == NOON_S
+def test_the_same_instant_may_be_written_in_many_ways(written: object) -> None:
+    assert dry_run(ALL).evaluate(seen(captured_at=written)).captured_at_s == NOON_S
 
 
 @pytest.mark.parametrize(
-    "told",
+    "written",
     [
         "2026-09-10T12:00:00",  # where?
         "2026-09-10",
@@ -249,16 +249,16 @@ def test_the_same_instant_may_be_told_in_many_ways(told: object) -> None:
         {"at": 5},
     ],
 )
-def test_what_is_no_instant_is_refused_with_what_is_allowed(told: object) -> None:
-    one = trial(ALL)
+def test_what_is_no_instant_is_refused_with_what_is_allowed(written: object) -> None:
+    one = dry_run(ALL)
     with pytest.raises(ValueError, match=r"^captured_at: .* is not allowed; it must be Unix seconds from 0 on, or ISO"):
-        one.evaluate(seen(captured_at=told))
+        one.evaluate(seen(captured_at=written))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"])
 @pytest.mark.parametrize("at_s", [0, 253_370_764_799.999])
 def test_the_first_and_the_last_instant_have_windows_in_every_zone(zone: str, at_s: float) -> None:
-    one = trial({**ALL, "limits": [{"type": t, "value": 1} for t in ("minutely", "hourly", "daily")]}, time_zone=zone)
+    one = dry_run({**ALL, "limits": [{"type": t, "value": 1} for t in ("minutely", "hourly", "daily")]}, time_zone=zone)
     assert outcomes(one, seen(captured_at=at_s), seen()) == ["a>a", "a!limit"]
 
 
@@ -266,7 +266,7 @@ def test_the_first_and_the_last_instant_have_windows_in_every_zone(zone: str, at
 
 
 def test_a_bad_prediction_changes_nothing() -> None:
-    one = trial(limited("daily", 1))
+    one = dry_run(limited("daily", 1))
     with pytest.raises(ValueError, match="predictions"):
         one.evaluate({"captured_at": 5})
     assert one.evaluate(seen()).captured_at_s == NOON_S
@@ -275,50 +275,50 @@ def test_a_bad_prediction_changes_nothing() -> None:
 @pytest.mark.parametrize("payload", [None, 5, "text", [seen()], True])
 def test_a_prediction_is_an_object(payload: object) -> None:
     with pytest.raises(ValueError, match="a prediction is a JSON object, not "):
-        trial(ALL).evaluate(payload)
+        dry_run(ALL).evaluate(payload)
 
 
 @pytest.mark.parametrize("inner", [None, 5, "text", [seen()]])
 def test_what_stands_under_prediction_is_an_object(inner: object) -> None:
     with pytest.raises(ValueError, match=r"^prediction: .* is not allowed; it must be an object in the wire format"):
-        trial(ALL).evaluate({"prediction": inner})
+        dry_run(ALL).evaluate({"prediction": inner})
 
 
 def test_a_recorded_line_is_a_prediction_and_so_is_an_object_that_holds_one() -> None:
     recorded = {"stream": "gate", "frame": 3, "task_type": "object-detection", "model_id": "m/1", **seen(0.5)}
     held = {"captured_at": "2026-09-10T12:00:00Z", "frame": 3, "prediction": seen(0.5)}
-    assert outcomes(trial(UNSURE), recorded, held, {"prediction": seen(0.9)}) == ["a>a", "a>a", "!no_match"]
+    assert outcomes(dry_run(UNSURE), recorded, held, {"prediction": seen(0.9)}) == ["a>a", "a>a", "!no_match"]
 
 
 def test_the_task_may_stand_beside_the_prediction_or_in_it() -> None:
     semantic = "semantic-segmentation"
-    told = [
+    written = [
         seen(0.5, task=semantic),
         seen(0.5, task_type=semantic),
         {"task": semantic, "prediction": seen(0.5)},
         {"task": semantic, "prediction": seen(0.5, task="object-detection")},
     ]
-    assert outcomes(trial(UNSURE), *told) == ["!no_match", "!no_match", "!no_match", "a>a"]
+    assert outcomes(dry_run(UNSURE), *written) == ["!no_match", "!no_match", "!no_match", "a>a"]
     with pytest.raises(ValueError, match="task: 'detection' is not one of object-detection, "):
-        trial(UNSURE).evaluate(seen(task="detection"))
+        dry_run(UNSURE).evaluate(seen(task="detection"))
 
 
 def test_a_prediction_need_not_say_how_large_its_picture_is() -> None:
     bare = {"predictions": seen(0.5)["predictions"]}
-    assert outcomes(trial(UNSURE), bare, {"top": "car", "confidence": 0.6}) == ["a>a", "a>a"]
+    assert outcomes(dry_run(UNSURE), bare, {"top": "car", "confidence": 0.6}) == ["a>a", "a>a"]
 
 
 def test_masks_are_read_though_the_picture_has_no_size() -> None:
     box = {**seen(0.5)["predictions"][0], "rle": {"size": [2, 3], "counts": [6]}}
-    tried = trial(UNSURE).evaluate({"predictions": [{"class": "odd"}, box]})
-    assert (outcome(tried), tried.dropped_parts) == ("a>a", 1)
+    result = dry_run(UNSURE).evaluate({"predictions": [{"class": "odd"}, box]})
+    assert (outcome(result), result.dropped_parts) == ("a>a", 1)
 
 
 @pytest.mark.parametrize("size", [None, 5, [2], [2, 3, 4], ["2", "3"], [0, 3], [2.5, 3], [10**9, 10**9], [True, 3]])
 def test_a_mask_of_no_size_is_dropped_and_counted(size: object) -> None:
     box = {**seen(0.5)["predictions"][0], "rle": {"size": size, "counts": [6]}}
-    tried = trial(UNSURE, ALL).evaluate({"predictions": [box]})
-    assert (outcome(tried), tried.dropped_parts) == ("b>b", 1)
+    result = dry_run(UNSURE, ALL).evaluate({"predictions": [box]})
+    assert (outcome(result), result.dropped_parts) == ("b>b", 1)
 
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("object-detection")
@@ -336,17 +336,17 @@ ANYTHING = st.recursive(
 @settings(max_examples=120, deadline=None)
 @given(payload=st.dictionaries(WORD, ANYTHING, max_size=6))
 def test_whatever_stands_in_a_line_is_tried_or_refused_in_one_sentence(payload: dict[str, Any]) -> None:
-    one = trial(UNSURE, {"type": "uncertainty"}, ALL)
-    said = "tried"
+    one = dry_run(UNSURE, {"type": "uncertainty"}, ALL)
+    message = "result"
     try:
         assert one.evaluate(payload).strategy is not None
     except ValueError as error:
-        said = str(error)
-    assert "\n" not in said
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_a_stub_is_for_random_only() -> None:
-    assert outcomes(trial(UNSURE, ALL), {"is_stub": True, "task_type": "object-detection"}) == ["b>b"]
+    assert outcomes(dry_run(UNSURE, ALL), {"is_stub": True, "task_type": "object-detection"}) == ["b>b"]
 
 
 # The daemon's own answer
@@ -377,13 +377,13 @@ def test_the_spool_charges_the_same(
             clock.advance(seconds)
             now = clock.now()
             prediction = wire.parse_prediction(seen(confidence))
-            verdict = sampler.decide(frame(number=number), prediction)
-            expected: str | RefusalReason | None = verdict.refusal
+            decision = sampler.decide(frame(number=number), prediction)
+            expected: str | RefusalReason | None = decision.refusal
             if expected is None:
-                candidates, quotas = candidates_for(one, verdict, prediction, origin, now, now)
+                candidates, quotas = candidates_for(one, decision, prediction, origin, now, now)
                 answer = spool.put(datapoint(clock), candidates, quotas)
                 expected = answer.strategy if isinstance(answer, Accepted) else answer.refusal
-            tried = trying.evaluate(seen(confidence, captured_at=now.wall_s))
-            assert (tried.strategy or tried.refusal) == expected
+            result = trying.evaluate(seen(confidence, captured_at=now.wall_s))
+            assert (result.strategy or result.refusal) == expected
     finally:
         spool.close()

@@ -1,4 +1,4 @@
-"""Sampling: verdicts in the policy's order, chance that can be repeated, and what a stream remembers."""
+"""Sampling: decisions in the policy's order, random draws that can be repeated, and the memory of a stream."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def scene(column: int) -> Pixels:
     return picture
 
 
-def names(verdict: SamplingDecision) -> str:
-    return "".join(match.strategy for match in verdict.matches)
+def names(decision: SamplingDecision) -> str:
+    return "".join(match.strategy for match in decision.matches)
 
 
 def accept(one: Sampler, shown: Frame) -> SamplingDecision:
-    """Judges a frame, and tells the sampler that it was accepted if anything matched."""
-    verdict = one.decide(shown, objects())
-    if verdict.matches:
-        one.record_accepted(shown, objects(), verdict)
-    return verdict
+    """Decides on a frame, and records it as accepted if anything matched."""
+    decision = one.decide(shown, objects())
+    if decision.matches:
+        one.record_accepted(shown, objects(), decision)
+    return decision
 
 
-# Verdicts
+# Decisions
 
 
 def test_a_strategy_that_fails_counts_as_no_match_and_the_others_go_on() -> None:
@@ -83,14 +83,14 @@ def test_a_strategy_that_fails_counts_as_no_match_and_the_others_go_on() -> None
 
 
 def test_matches_stand_in_the_policys_order_with_their_scores() -> None:
-    verdict = sampler(ALL, NONE, UNSURE, ALL).decide(frame(), objects(("car", 0.5)))
-    assert [(match.strategy, match.score) for match in verdict.matches] == [("a", None), ("c", 1.0), ("d", None)]
-    assert verdict.refusal is None
+    decision = sampler(ALL, NONE, UNSURE, ALL).decide(frame(), objects(("car", 0.5)))
+    assert [(match.strategy, match.score) for match in decision.matches] == [("a", None), ("c", 1.0), ("d", None)]
+    assert decision.refusal is None
 
 
 def test_a_frame_that_nobody_wants_is_refused_by_name() -> None:
-    verdict = sampler(NONE, UNSURE).decide(frame(), objects())
-    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NO_MATCH)
+    decision = sampler(NONE, UNSURE).decide(frame(), objects())
+    assert (decision.matches, decision.refusal) == ((), RefusalReason.NO_MATCH)
 
 
 def test_a_disabled_policy_wants_nothing() -> None:
@@ -105,14 +105,14 @@ def test_accepted_frames_are_counted_for_all_streams() -> None:
     balanced = {**UNSURE, "class_balance": True}
     one, other = (sampler(balanced, stream=name, accepted=shared) for name in ("gate", "yard"))
     prediction = objects(("car", 0.5))
-    verdict = one.decide(frame(), prediction)
-    assert verdict.matches[0].score == 1.0
+    decision = one.decide(frame(), prediction)
+    assert decision.matches[0].score == 1.0
     for _ in range(3):
-        one.record_accepted(frame(), prediction, verdict)
+        one.record_accepted(frame(), prediction, decision)
     assert other.decide(frame(stream="yard"), prediction).matches[0].score == pytest.approx(0.5)
 
 
-# Chance
+# Random draws
 
 
 def pattern(one: Sampler, count: int = 200) -> str:
@@ -164,10 +164,10 @@ def test_draws_do_not_depend_on_what_others_matched_or_what_was_accepted() -> No
     seen = []
     for i in range(200):
         shown = frame(scene(i % 16), number=i)
-        verdict = busy.decide(shown, objects())
+        decision = busy.decide(shown, objects())
         if i % 3 == 0:
-            busy.record_accepted(shown, objects(), verdict)
-        seen.append(names(verdict).replace("a", ""))
+            busy.record_accepted(shown, objects(), decision)
+        seen.append(names(decision).replace("a", ""))
     assert " ".join(seen) == plain
 
 
@@ -177,12 +177,12 @@ def test_draws_do_not_depend_on_what_others_matched_or_what_was_accepted() -> No
 def test_a_frame_like_an_accepted_one_is_refused_by_name() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
     assert names(accept(one, frame(scene(3)))) == "a"
-    verdict = one.decide(frame(scene(3)), objects())
-    assert (verdict.matches, verdict.refusal) == ((), RefusalReason.NEAR_DUPLICATE)
+    decision = one.decide(frame(scene(3)), objects())
+    assert (decision.matches, decision.refusal) == ((), RefusalReason.NEAR_DUPLICATE)
     assert names(one.decide(frame(scene(4)), objects())) == "a"
 
 
-def test_a_frame_that_was_not_accepted_is_not_remembered() -> None:
+def test_a_frame_that_was_not_accepted_is_not_stored() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
     for _ in range(3):
         assert names(one.decide(frame(scene(3)), objects())) == "a"
@@ -190,8 +190,8 @@ def test_a_frame_that_was_not_accepted_is_not_remembered() -> None:
 
 def test_no_match_is_not_called_a_near_duplicate() -> None:
     one = sampler({**UNSURE, "near_duplicate": ALIKE})
-    verdict = one.decide(frame(scene(3)), objects(("car", 0.5)))
-    one.record_accepted(frame(scene(3)), objects(("car", 0.5)), verdict)
+    decision = one.decide(frame(scene(3)), objects(("car", 0.5)))
+    one.record_accepted(frame(scene(3)), objects(("car", 0.5)), decision)
     assert one.decide(frame(scene(3)), objects()).refusal is RefusalReason.NO_MATCH
     assert one.decide(frame(scene(3)), objects(("car", 0.5))).refusal is RefusalReason.NEAR_DUPLICATE
 
@@ -202,12 +202,12 @@ def test_strategies_without_the_option_still_want_a_near_duplicate() -> None:
     assert names(one.decide(frame(scene(3)), objects())) == "b"
 
 
-def test_what_one_strategy_collected_is_remembered_for_all() -> None:
+def test_what_one_strategy_collected_is_stored_for_all() -> None:
     one = sampler(ALL, {**UNSURE, "near_duplicate": ALIKE})
     shown = frame(scene(3))
-    verdict = one.decide(shown, objects())
-    assert names(verdict) == "a"
-    one.record_accepted(shown, objects(), verdict)
+    decision = one.decide(shown, objects())
+    assert names(decision) == "a"
+    one.record_accepted(shown, objects(), decision)
     assert names(one.decide(shown, objects(("car", 0.5)))) == "a"
 
 
@@ -243,9 +243,9 @@ def test_streams_do_not_share_what_they_saw() -> None:
 
 def test_no_signature_is_made_where_no_strategy_asks_for_one() -> None:
     one = sampler(ALL)
-    verdict = one.decide(frame(NO_PIXELS), objects())
-    one.record_accepted(frame(NO_PIXELS), objects(), verdict)
-    assert verdict.signature is None
+    decision = one.decide(frame(NO_PIXELS), objects())
+    one.record_accepted(frame(NO_PIXELS), objects(), decision)
+    assert decision.signature is None
 
 
 def test_no_signature_is_made_of_a_frame_that_nobody_wants() -> None:
@@ -253,10 +253,10 @@ def test_no_signature_is_made_of_a_frame_that_nobody_wants() -> None:
     assert one.decide(frame(NO_PIXELS), objects()).refusal is RefusalReason.NO_MATCH
 
 
-def test_the_verdicts_signature_is_the_one_that_is_remembered() -> None:
+def test_the_decisions_signature_is_the_one_that_is_stored() -> None:
     one = sampler({**ALL, "near_duplicate": ALIKE})
-    verdict = one.decide(frame(scene(3)), objects())
-    one.record_accepted(frame(NO_PIXELS), objects(), verdict)
+    decision = one.decide(frame(scene(3)), objects())
+    one.record_accepted(frame(NO_PIXELS), objects(), decision)
     assert one.decide(frame(scene(3)), objects()).refusal is RefusalReason.NEAR_DUPLICATE
 
 
@@ -358,7 +358,7 @@ def test_a_new_policy_goes_on_drawing_where_the_old_one_stopped() -> None:
     assert first + pattern(new, 60).split(" ") == whole
 
 
-def test_a_policy_that_remembers_nothing_can_be_adopted_from() -> None:
+def test_the_state_of_a_policy_without_memory_can_be_copied() -> None:
     new = sampler({**ALL, "near_duplicate": ALIKE})
     new.copy_state_from(sampler(ALL))
     assert names(new.decide(frame(scene(3)), objects())) == "a"

@@ -121,7 +121,7 @@ def test_a_full_disk_is_later_and_leaves_nothing_half(tmp_path: Path) -> None:
     assert len(ids(tmp_path)) == 2
 
 
-def test_a_line_that_found_no_room_is_taken_back(tmp_path: Path) -> None:
+def test_a_line_for_which_the_disk_is_full_is_removed(tmp_path: Path) -> None:
     sink = folder_sink(tmp_path)
     while not (tmp_path / LINE).exists() or (tmp_path / LINE).stat().st_size < 8_000:
         deliver(sink, delivery(len(list(tmp_path.glob("images/*.jpg")))))
@@ -148,7 +148,7 @@ def test_who_reads_a_file_while_it_is_replaced_reads_all_of_the_old_one(tmp_path
     assert (tmp_path / "data.yaml").read_text() != whole
 
 
-def test_a_path_that_is_no_folder_is_told_and_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_reported_and_waited_for(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file")
     for path in (tmp_path / "collected", tmp_path / "collected" / "deeper"):
         sink = folder_sink(path)
@@ -164,8 +164,8 @@ def test_a_path_that_is_no_folder_is_told_and_waited_for(tmp_path: Path) -> None
     assert deliver(sink, delivery(1)) == Delivered()
 
 
-def test_a_folder_without_permission_is_told_and_waited_for() -> None:
-    with tempfile.TemporaryDirectory() as made:  # not below tmp_path, which another user may not even look into
+def test_a_folder_without_permission_is_reported_and_waited_for() -> None:
+    with tempfile.TemporaryDirectory() as made:  # not below tmp_path, which another user may not even read
         root = Path(made)
         root.chmod(0o555)
         sink = folder_sink(root / "collected")
@@ -182,7 +182,7 @@ def test_a_folder_without_permission_is_told_and_waited_for() -> None:
         assert deliver(sink, delivery(1)) == Delivered()
 
 
-def test_a_folder_that_may_not_be_looked_into_is_told() -> None:
+def test_a_folder_that_may_not_be_read_is_reported() -> None:
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         root.chmod(0o000)
@@ -268,7 +268,7 @@ def test_the_folder_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
     assert ids(tmp_path / "disk") == [f"{1:032x}"]
 
 
-def test_a_second_process_is_told_that_the_folder_is_taken_until_the_first_is_gone(tmp_path: Path) -> None:
+def test_a_second_process_gets_an_error_until_the_first_has_left_the_folder(tmp_path: Path) -> None:
     child = _delivering_child(tmp_path)
     assert child.stdout is not None
     child.stdout.readline()
@@ -303,24 +303,24 @@ def test_a_folder_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
 def test_sigkill_leaves_everything_acknowledged_and_nothing_half(tmp_path: Path, acknowledged: int) -> None:
     child = _delivering_child(tmp_path)
     assert child.stdout is not None
-    told = [int(child.stdout.readline()) for _ in range(acknowledged)]
-    told += [int(line) for line in _kill(child).splitlines()]
+    acknowledged_numbers = [int(child.stdout.readline()) for _ in range(acknowledged)]
+    acknowledged_numbers += [int(line) for line in _kill(child).splitlines()]
 
     sink = folder_sink(tmp_path)
     assert sink.check() is None
     found = [int(id, 16) for id in ids(tmp_path)]
     assert len(found) == len(set(found))
-    assert set(told) <= set(found)
-    assert len(found) <= len(told) + 1
-    for number in range(len(told) + 5):
+    assert set(acknowledged_numbers) <= set(found)
+    assert len(found) <= len(acknowledged_numbers) + 1
+    for number in range(len(acknowledged_numbers) + 5):
         assert deliver(sink, delivery(number)) == Delivered()
-    assert sorted(int(id, 16) for id in ids(tmp_path)) == list(range(len(told) + 5))
+    assert sorted(int(id, 16) for id in ids(tmp_path)) == list(range(len(acknowledged_numbers) + 5))
     # A label without its line may be left of the last delivery; it is the one that came again.
-    assert len(read_yolo(tmp_path)) == len(told) + 5
+    assert len(read_yolo(tmp_path)) == len(acknowledged_numbers) + 5
 
 
 def _delivering_child(root: Path) -> subprocess.Popen[str]:
-    """Delivers 0, 1, 2, ... and tells each number once the sink has answered Delivered."""
+    """Delivers 0, 1, 2, ... and prints each number once the sink has answered Delivered."""
     program = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
         "from itertools import count\n"
@@ -336,9 +336,9 @@ def _delivering_child(root: Path) -> subprocess.Popen[str]:
 
 
 def _kill(child: subprocess.Popen[str]) -> str:
-    """Kills it, and returns what it had still said."""
+    """Kills it, and returns the rest of its output."""
     child.send_signal(signal.SIGKILL)
     assert child.stdout is not None
-    said = child.stdout.read()  # not communicate(), which passes over what readline() has read ahead
+    output = child.stdout.read()  # not communicate(), which passes over what readline() has read ahead
     assert child.wait(timeout=30) == -signal.SIGKILL
-    return said
+    return output

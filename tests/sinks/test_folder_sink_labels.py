@@ -106,7 +106,7 @@ def test_a_data_yaml_that_changes_under_a_running_sink_is_read_again(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ("names: [car", "not readable as YAML"),
         ("- car\n", "a mapping with names is expected, not list"),
@@ -116,7 +116,7 @@ def test_a_data_yaml_that_changes_under_a_running_sink_is_read_again(tmp_path: P
         ("names: [car]\nkpt_shape: 17\n", "kpt_shape: [number of keypoints, 2 or 3] is expected, not 17"),
     ],
 )
-def test_a_data_yaml_that_is_none_stops_the_sink_and_stays(tmp_path: Path, written: str, told: str) -> None:
+def test_a_data_yaml_that_is_none_stops_the_sink_and_stays(tmp_path: Path, written: str, message: str) -> None:
     (tmp_path / "data.yaml").write_text(written)
     sink = folder_sink(tmp_path)
 
@@ -126,7 +126,7 @@ def test_a_data_yaml_that_is_none_stops_the_sink_and_stays(tmp_path: Path, writt
     assert outcome.scope is FailureScope.SINK
     assert not outcome.may_have_arrived
     assert outcome.reason.startswith(f"{tmp_path / 'data.yaml'}: ")
-    assert told in outcome.reason
+    assert message in outcome.reason
     assert sink.check() == outcome.reason
     assert (tmp_path / "data.yaml").read_text() == written
     (tmp_path / "data.yaml").unlink()

@@ -152,7 +152,7 @@ def test_the_project_of_the_datapoint_goes_before_the_sinks_own(platform: Platfo
     assert [image.project for image in platform.images] == ["yard", "yard", "gate"]
 
 
-def test_without_any_project_it_is_told_whose_fault_that_is(platform: Platform) -> None:
+def test_without_any_project_the_reason_names_both_places_for_one(platform: Platform) -> None:
     outcome = deliver(sink_on(platform.url, None), delivery(1))
 
     assert outcome == RetryLater(
@@ -353,7 +353,7 @@ _TROUBLES: list[tuple[Action, tuple[float | None, FailureScope, bool]]] = [
 
 @pytest.mark.parametrize("call", ["upload", "annotate"])
 @pytest.mark.parametrize(("action", "expected"), _TROUBLES, ids=[str(action) for action, _ in _TROUBLES])
-def test_a_trouble_says_when_to_ask_again_whose_it_is_and_whether_it_arrived(
+def test_a_platform_error_gives_the_time_the_scope_and_whether_it_may_have_arrived(
     platform: Platform, call: str, action: Action, expected: tuple[float | None, FailureScope, bool]
 ) -> None:
     outcome = troubled(platform, action, delivery(1, image_id=None if call == "upload" else "image000001"), call)
@@ -437,23 +437,23 @@ def test_a_key_and_a_project_that_are_right_have_nothing_in_their_way(platform: 
 
 
 @pytest.mark.parametrize("project", ["nowhere", "gate"])
-def test_what_stands_in_the_way_is_told(platform: Platform, project: str) -> None:
+def test_what_prevents_deliveries_is_reported(platform: Platform, project: str) -> None:
     if project == "gate":
         platform.revoke_key()
 
-    told = sink_on(platform.url, project).check()
+    message = sink_on(platform.url, project).check()
 
-    assert told is not None
-    assert KEY not in told
-    assert ("asking for the type of project nowhere" if project == "nowhere" else "check roboflow.api_key") in told
+    assert message is not None
+    assert KEY not in message
+    assert ("asking for the type of project nowhere" if project == "nowhere" else "check roboflow.api_key") in message
 
 
-def test_a_platform_that_is_away_is_told() -> None:
+def test_a_platform_that_is_away_is_reported() -> None:
     place, port = reserve_closed_port()
     with place:
-        told = sink_on(f"http://127.0.0.1:{port}").check()
+        message = sink_on(f"http://127.0.0.1:{port}").check()
 
-    assert told == "asking for the key's workspace: 127.0.0.1: Connection refused (while connecting)"
+    assert message == "asking for the key's workspace: 127.0.0.1: Connection refused (while connecting)"
 
 
 def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> None:

@@ -92,8 +92,8 @@ def test_a_picture_of_any_shape_has_a_signature(width: int, height: int) -> None
 
 
 def test_sensor_noise_averages_out() -> None:
-    chance = np.random.default_rng(2)
-    noisy = [np.clip(street() + chance.normal(0, 8, (360, 640, 3)), 0, 255).astype(np.uint8) for _ in range(2)]
+    rng = np.random.default_rng(2)
+    noisy = [np.clip(street() + rng.normal(0, 8, (360, 640, 3)), 0, 255).astype(np.uint8) for _ in range(2)]
     assert distance(signature(noisy[0]), signature(noisy[1])) < INITIAL_THRESHOLD / 4
 
 
@@ -269,11 +269,11 @@ def test_the_first_frame_after_a_restart_is_not_compared_with_the_last_before() 
 
 
 def test_on_a_noisy_camera_auto_refuses_the_noise_and_lets_a_car_through() -> None:
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
 
     def seen(car_at: int | None = None) -> Signature:
         picture = street(car_at, width=256, height=144)
-        return signature(np.clip(picture + chance.normal(0, 6, picture.shape), 0, 255).astype(np.uint8))
+        return signature(np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8))
 
     noise, memory = NoiseEstimate(), SignatureMemory(16)
     for _ in range(501):

@@ -1,4 +1,4 @@
-"""What is said at start of strategies that can't do with this model what their author expects."""
+"""What is reported at the start about strategies that can't do with this model what their author expects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNCERTAIN: dict[str, Any] = {"type": "uncertainty"}
 NAMES = ("cat", "dog")
 
 
-def said(
+def problems_of(
     fields: dict[str, Any],
     task: Task | None = Task.OBJECT_DETECTION,
     names: tuple[str, ...] | None = NAMES,
@@ -42,14 +42,14 @@ def said(
 )
 def test_a_strategy_that_can_never_match_the_models_task_is_named(fields: dict[str, Any], suited: set[Task]) -> None:
     for task in Task:
-        found = said(fields, task)
+        found = problems_of(fields, task)
         assert bool(found) is (task not in suited)
         assert all(str(task) in line and "'it'" in line and fields["type"] in line for line in found)
 
 
 def test_a_model_that_does_not_say_its_task_or_classes_gives_no_problem() -> None:
     for fields in (RANDOM, CLOSE, CLASSES, NUMBER, UNCERTAIN):
-        assert said(fields, None, None) == ()
+        assert problems_of(fields, None, None) == ()
 
 
 @pytest.mark.parametrize("fields", [CLOSE, CLASSES, NUMBER, UNCERTAIN], ids=lambda fields: fields["type"])
@@ -79,9 +79,9 @@ def test_a_strategy_that_selects_no_class_suits_a_model_without_names() -> None:
 
 
 def test_only_random_suits_the_stub() -> None:
-    assert said(RANDOM, stub=True) == ()
+    assert problems_of(RANDOM, stub=True) == ()
     for fields in (CLOSE, CLASSES, NUMBER, UNCERTAIN):
-        (line,) = said(fields, stub=True)
+        (line,) = problems_of(fields, stub=True)
         assert "stub" in line
 
 
@@ -98,7 +98,7 @@ def test_only_random_suits_the_stub() -> None:
 def test_a_class_that_the_model_does_not_have_is_named_with_the_nearest_that_it_has(
     fields: dict[str, Any], task: Task
 ) -> None:
-    (line,) = said(fields, task)
+    (line,) = problems_of(fields, task)
     assert "no class 'dgo'" in line
     assert "'dog'?" in line
 
@@ -127,8 +127,10 @@ def test_a_class_that_the_model_does_not_have_is_named_with_the_nearest_that_it_
         ),
     ],
 )
-def test_options_that_can_never_match_are_said_with_the_reason(fields: dict[str, Any], task: Task, why: str) -> None:
-    (line,) = said(fields, task)
+def test_options_that_can_never_match_are_reported_with_the_reason(
+    fields: dict[str, Any], task: Task, why: str
+) -> None:
+    (line,) = problems_of(fields, task)
     assert why in line
 
 
@@ -143,10 +145,10 @@ def test_options_that_can_never_match_are_said_with_the_reason(fields: dict[str,
     ],
 )
 def test_unusual_options_that_do_match_are_not_complained_of(fields: dict[str, Any]) -> None:
-    assert said(fields) == ()
+    assert problems_of(fields) == ()
 
 
-def test_problems_of_all_strategies_are_told_in_the_policys_order() -> None:
+def test_problems_of_all_strategies_are_reported_in_the_policys_order() -> None:
     several = (
         options(**{**CLASSES, "name": "one"}),
         options(**RANDOM),

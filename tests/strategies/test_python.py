@@ -146,7 +146,7 @@ def test_what_fails_only_when_a_stream_begins_fails_for_each_frame(folder: Path)
             rule.evaluate(frame(), objects())
 
 
-def test_its_tasks_and_its_problems_are_told_as_those_of_the_built_in_ones(folder: Path) -> None:
+def test_its_tasks_and_its_problems_are_reported_as_those_of_the_built_in_ones(folder: Path) -> None:
     rule = options(**fields(folder, "ForObjects", probability=0))
     assert list(rule.problems(ModelFacts(Task.CLASSIFICATION, ("car",), stub=False))) == [
         "can never match: probability is 0",

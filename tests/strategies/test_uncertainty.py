@@ -57,7 +57,7 @@ def test_entropy_is_of_shares_so_that_a_list_cut_short_is_no_less_uncertain() ->
     assert score(label("a", 0.0, [("b", 0.0)]), measure="entropy") == pytest.approx(1.0)
 
 
-def test_a_label_without_scores_is_judged_by_its_own_confidence() -> None:
+def test_a_label_without_scores_is_evaluated_by_its_own_confidence() -> None:
     prediction = label("cat", 0.7)
     without = type(prediction)(top_class="cat", confidence=0.7, scores=(), width=32, height=24)
     assert score(without) == pytest.approx(0.3)
