@@ -291,7 +291,9 @@ def wrong() -> Iterator[Any]:
 
 
 def test_the_table_knows_every_field_and_no_other() -> None:
-    assert walked() == set(FIELDS)
+    missing, gone = sorted(walked() - set(FIELDS)), sorted(set(FIELDS) - walked())
+    assert not missing, f"add {', '.join(missing)} to FIELDS, the class to PLACES, and an example to WHOLE"
+    assert not gone, f"remove {', '.join(gone)} from FIELDS"
 
 
 def test_the_whole_policy_has_every_field_in_it_and_is_valid() -> None:

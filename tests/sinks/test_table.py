@@ -54,3 +54,13 @@ def test_it_answers_what_is_asked_before_it_is_opened(kind: str) -> None:
     assert settings.limits[0].value == 60
     assert settings.locked_folder is None or settings.locked_folder.name
     assert settings.uses_platform or (settings.default_project is None and not settings.watches_batches)
+
+
+def test_no_other_module_asks_for_the_type_of_a_sink() -> None:
+    package = ROOT / "daemon" / "framesift"
+    asking = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"sink\.type (==|!=|in)|isinstance\(.*Sink(Settings)?\b", path.read_text(encoding="utf-8"))
+    ]
+    assert asking == [], "give the sinks' settings a property instead: see CommonSinkSettings"

@@ -235,7 +235,7 @@ class PolicySubscriptions:
 
     def _check_projects(self) -> None:
         """Raises ConfigError if what is collected would have no project to go to."""
-        if self._settings.sink.type != "roboflow":
+        if not self._settings.sink.uses_platform:
             return
         for stream in self._settings.stream_names:
             current = self.policies.current_for(stream)

@@ -127,9 +127,8 @@ class Startup:
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
         self.uploader = start(self._create_uploader(sink))
-        shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
-        start(shared)
-        if settings.sink.type == "roboflow" and connections.platform is not None:
+        start(_SharedLimitsComponent(shared, spool, self.uploader, self._run))
+        if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
             self._start_status_page()

@@ -173,7 +173,7 @@ class Settings(StrictModel):
             wanted = [
                 name
                 for name, needs_key in (
-                    ("sink", self.sink.type == "roboflow"),
+                    ("sink", self.sink.uses_platform),
                     ("policy", any(isinstance(source, RoboflowPolicySettings) for source in sources)),
                 )
                 if needs_key
@@ -192,7 +192,7 @@ class Settings(StrictModel):
 
     def project_of(self, stream: str) -> str | None:
         """The Roboflow project of a stream's datapoints if its policy names no target_project; None without one."""
-        if self.sink.type != "roboflow":
+        if not self.sink.uses_platform:
             return None
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
         return self.sink.default_project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
