@@ -106,7 +106,7 @@ class Intake:
         failing = {failure.strategy for failure in failures}
         for failure in failures:
             self._telemetry.warning(
-                "strategy_failed", stream=self._stream, strategy=failure.strategy, reason=failure.reason
+                "strategy_failed", stream=self._stream, strategy=failure.strategy, why=failure.reason
             )
             self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)
         for strategy in self._failing - failing:

@@ -52,7 +52,7 @@ class RoboflowSinkSettings(CommonSinkSettings):
 
     type: Literal["roboflow"]
     project: Annotated[
-        Slug | None, Field(description="The project, as in its address; else the one that the policy comes from.")
+        Slug | None, Field(description="The project, as in its address; without it, that of the policy.")
     ] = None
 
     @property

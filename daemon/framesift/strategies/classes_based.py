@@ -32,7 +32,7 @@ class ClassesBasedOptions(CommonStrategyOptions):
 
     type: Literal["classes_based"]
     selected_class_names: Annotated[tuple[Text, ...], Field(description="The classes that are collected.")]
-    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+    probability: Annotated[Fraction, Field(description="The share of matching frames that is collected.")]
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all
         """Creates the strategy for one stream."""

@@ -44,15 +44,15 @@ class CloseToThresholdOptions(CommonStrategyOptions):
     type: Literal["close_to_threshold"]
     threshold: Annotated[Fraction, Field(description="The confidence around which frames are collected.")]
     epsilon: Annotated[Fraction, Field(description="How far from it a confidence may lie; less than this, not equal.")]
-    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+    probability: Annotated[Fraction, Field(description="The share of matching frames that is collected.")]
     selected_class_names: Annotated[
         ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
     ] = None
     minimum_objects_close_to_threshold: Annotated[
-        int, Field(ge=0, description="Detections: how many objects must be near; 0: every frame will do.")
+        int, Field(ge=0, description="Detections: how many objects must be near; 0: every frame matches.")
     ] = 1
     only_top_classes: Annotated[
-        bool, Field(description="Classification: look only at the top class, or at the classes that were predicted.")
+        bool, Field(description="Classification: only the top class counts, or the predicted classes; false: all.")
     ] = True
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:  # noqa: ARG002 - the signature of all

@@ -32,7 +32,7 @@ class DetectionsNumberBasedOptions(CommonStrategyOptions):
     """Collects frames by their number of objects."""
 
     type: Literal["detections_number_based"]
-    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")]
+    probability: Annotated[Fraction, Field(description="The share of matching frames that is collected.")]
     selected_class_names: Annotated[
         ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
     ] = None

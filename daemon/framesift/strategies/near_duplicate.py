@@ -36,7 +36,7 @@ class NearDuplicateOptions(StrictModel):
 
     threshold: Annotated[
         Literal["auto"] | Fraction,
-        Field(description="Distance of signatures up to which frames are alike; auto learns it from the stream."),
+        Field(description="Distance of signatures up to which frames are alike; auto: from the stream's own noise."),
     ] = "auto"
     memory: Annotated[
         int,

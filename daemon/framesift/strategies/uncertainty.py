@@ -9,7 +9,7 @@ Objects and many labels, for each of the selected classes: u = 1 - |2 c - 1| of 
 and 0 where the model is sure either way; then the sum, the largest or the mean of them. The model must report objects
 of low confidence for this: a detector that leaves out what is below 0.5 hides half of its uncertainty.
 
-class_balance favours classes that were collected less: each u is divided by sqrt(1 + n), n being the class's count in
+class_balance prefers classes that were collected less: each u is divided by sqrt(1 + n), n being the class's count in
 what was accepted so far; one label's score by sqrt(1 + n / mean n), over the known classes.
 """
 
@@ -46,16 +46,16 @@ class UncertaintyOptions(CommonStrategyOptions):
     """Collects frames of which the model was unsure, with a score."""
 
     type: Literal["uncertainty"]
-    measure: Annotated[Measure, Field(description="How one label's uncertainty is measured.")] = "margin"
+    measure: Annotated[Measure, Field(description="How the uncertainty of one label is measured.")] = "margin"
     aggregation: Annotated[Aggregation, Field(description="How a score is made of several objects or labels.")] = "sum"
     minimum_score: Annotated[
         float, Field(ge=0.0, le=1000.0, description="Only frames that score at least this; a sum can exceed 1.")
     ] = 0.0
-    probability: Annotated[Fraction, Field(description="The share of such frames that is collected.")] = 1.0
+    probability: Annotated[Fraction, Field(description="The share of matching frames that is collected.")] = 1.0
     selected_class_names: Annotated[
         ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
     ] = None
-    class_balance: Annotated[bool, Field(description="Favour the classes that were collected less so far.")] = False
+    class_balance: Annotated[bool, Field(description="Prefer classes that were collected less so far.")] = False
     initial_counts: Annotated[
         dict[Text, Annotated[int, Field(ge=0, le=1_000_000_000)]],
         Field(description="For class_balance: how many of each class the dataset has already."),
