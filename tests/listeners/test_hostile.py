@@ -23,8 +23,8 @@ JPEG, REAL_PNG = picture(), picture(kind=".png")
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningListener]:
-    with running_listener(tmp_path_factory.mktemp("door")) as opened:
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningListener]:
+    with running_listener(tmp_path_factory.mktemp("listener")) as opened:
         yield opened
 
 
@@ -32,14 +32,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningListener]:
 def _nothing_is_kept(request: pytest.FixtureRequest) -> Iterator[None]:
     """And whatever came, the next good datapoint is welcome."""
     yield
-    if "door" in request.fixturenames:
-        door: RunningListener = request.getfixturevalue("door")
-        assert door.items() == ()
-        taken = door.post({"image": in_base64(JPEG), "prediction": prediction_json()})
+    if "listener" in request.fixturenames:
+        listener: RunningListener = request.getfixturevalue("listener")
+        assert listener.items() == ()
+        taken = listener.post({"image": in_base64(JPEG), "prediction": prediction_json()})
         assert taken.status_code == 200
-        (item,) = door.items()
-        door.spool.complete(item.id)
-        assert "Traceback" not in door.out.getvalue()
+        (item,) = listener.items()
+        listener.spool.complete(item.id)
+        assert "Traceback" not in listener.out.getvalue()
 
 
 def told(answer: requests.Response, status: int, where: str, why: str = "") -> None:
@@ -79,11 +79,11 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_that_is_a_bomb_or_none_is_refused_before_it_is_decoded(door: RunningListener, name: str) -> None:
+def test_a_picture_that_is_a_bomb_or_none_is_refused_before_it_is_decoded(listener: RunningListener, name: str) -> None:
     sent, why = PICTURES[name]
-    told(door.post({"image": in_base64(sent), "prediction": prediction_json()}), 422, "image", why)
+    told(listener.post({"image": in_base64(sent), "prediction": prediction_json()}), 422, "image", why)
     told(
-        door.post(files={"image": sent or ("a.jpg", b""), "prediction": (None, json.dumps(prediction_json()))}),
+        listener.post(files={"image": sent or ("a.jpg", b""), "prediction": (None, json.dumps(prediction_json()))}),
         422,
         "image",
         why,
@@ -91,27 +91,27 @@ def test_a_picture_that_is_a_bomb_or_none_is_refused_before_it_is_decoded(door: 
 
 
 @pytest.mark.parametrize("whole", [JPEG, REAL_PNG], ids=["JPEG", "PNG"])
-def test_a_picture_that_was_cut_is_refused_wherever_it_was_cut(door: RunningListener, whole: bytes) -> None:
+def test_a_picture_that_was_cut_is_refused_wherever_it_was_cut(listener: RunningListener, whole: bytes) -> None:
     cuts = sorted({*range(1, len(whole), max(1, len(whole) // 40)), len(whole) - 1, len(whole) - 2})
     items = [{"image": in_base64(whole[:cut]), "prediction": prediction_json()} for cut in cuts]
     for first in range(0, len(items), 20):
-        for verdict in door.post({"datapoints": items[first : first + 20]}).json()["datapoints"]:
-            assert verdict["where"].endswith(".image")
+        for decision in listener.post({"datapoints": items[first : first + 20]}).json()["datapoints"]:
+            assert decision["where"].endswith(".image")
 
 
-def test_what_only_describes_a_picture_is_not_even_unpacked(door: RunningListener) -> None:
+def test_what_only_describes_a_picture_is_not_even_unpacked(listener: RunningListener) -> None:
     bomb = chunk(b"zTXt", b"Comment\0\0" + zeros(1 << 26))
     sent = png(bomb, chunk(b"iCCP", b"x\0\0" + zeros(1 << 26)), chunk(b"IDAT", zeros(48 * 193)))
-    assert door.post({"image": in_base64(sent), "prediction": prediction_json()}).json()["charged"] == "all"
-    (item,) = door.items()
+    assert listener.post({"image": in_base64(sent), "prediction": prediction_json()}).json()["strategy"] == "all"
+    (item,) = listener.items()
     assert item.size_bytes < 10_000
-    door.spool.complete(item.id)
+    listener.spool.complete(item.id)
 
 
-def test_a_picture_of_too_many_bytes_is_refused_by_its_size(door: RunningListener) -> None:
+def test_a_picture_of_too_many_bytes_is_refused_by_its_size(listener: RunningListener) -> None:
     fat = JPEG[:2] + (b"\xff\xfe\xff\xff" + bytes(65_533)) * 300 + JPEG[2:]  # a legal one, with comments
-    told(door.post(files={"image": fat}), 413, "image", "16,777,216")
-    told(door.post({"image": in_base64(fat)}), 413, "image", "16,777,216")
+    told(listener.post(files={"image": fat}), 413, "image", "16,777,216")
+    told(listener.post({"image": in_base64(fat)}), 413, "image", "16,777,216")
 
 
 # -- predictions
@@ -126,12 +126,12 @@ NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000]
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: text[:9])
 @pytest.mark.parametrize("key", ["x", "confidence", "class_id", "time", "width"])
-def test_a_number_that_is_none_gets_no_further_than_its_text(door: RunningListener, key: str, number: str) -> None:
+def test_a_number_that_is_none_gets_no_further_than_its_text(listener: RunningListener, key: str, number: str) -> None:
     marked = {**prediction_json(), "time": "HERE"} if key == "time" else prediction_json(**{key: "HERE"})
     text = json.dumps(marked).replace('"HERE"', number)
-    told(door.post(files={"image": JPEG, "prediction": (None, text)}), 400, "prediction")
+    told(listener.post(files={"image": JPEG, "prediction": (None, text)}), 400, "prediction")
     whole = f'{{"image": "{in_base64(JPEG)}", "prediction": {text}}}'
-    told(door.post(data=whole, headers=JSON), 400, "")
+    told(listener.post(data=whole, headers=JSON), 400, "")
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_a_number_that_is_none_gets_no_further_than_its_text(door: RunningListen
     ],
 )
 def test_a_prediction_with_a_wrong_type_anywhere_is_refused_with_its_place(
-    door: RunningListener, prediction: Any, where: str, why: str
+    listener: RunningListener, prediction: Any, where: str, why: str
 ) -> None:
     at = "prediction" + (f".{where}" if where else "")
-    told(door.post({"image": in_base64(JPEG), "prediction": prediction}), 422, at, why)
+    told(listener.post({"image": in_base64(JPEG), "prediction": prediction}), 422, at, why)
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ def test_a_prediction_with_a_wrong_type_anywhere_is_refused_with_its_place(
     ],
 )
 def test_a_datapoint_with_a_wrong_type_anywhere_is_refused_with_its_place(
-    door: RunningListener, more: dict[str, Any], status: int, where: str
+    listener: RunningListener, more: dict[str, Any], status: int, where: str
 ) -> None:
-    told(door.post({"image": in_base64(JPEG), "prediction": prediction_json(), **more}), status, where)
+    told(listener.post({"image": in_base64(JPEG), "prediction": prediction_json(), **more}), status, where)
 
 
 @pytest.mark.parametrize("content", [[], 7, "x", None, {"datapoints": []}, {"datapoints": 7}, {"datapoints": {}}])
-def test_json_that_is_no_datapoint_is_refused(door: RunningListener, content: Any) -> None:
-    told(door.post(data=json.dumps(content), headers=JSON), 400, "datapoints" if isinstance(content, dict) else "")
+def test_json_that_is_no_datapoint_is_refused(listener: RunningListener, content: Any) -> None:
+    told(listener.post(data=json.dumps(content), headers=JSON), 400, "datapoints" if isinstance(content, dict) else "")
 
 
 BODIES: dict[str, tuple[bytes, int, str]] = {
@@ -220,27 +220,27 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_json_that_costs_more_than_its_bytes_is_not_read(door: RunningListener, name: str) -> None:
+def test_json_that_costs_more_than_its_bytes_is_not_read(listener: RunningListener, name: str) -> None:
     body, status, why = BODIES[name]
-    told(door.post(data=body, headers=JSON), status, "", why)
-    told(door.post(files={"image": JPEG, "prediction": (None, body)}), status, "prediction", why)
+    told(listener.post(data=body, headers=JSON), status, "", why)
+    told(listener.post(files={"image": JPEG, "prediction": (None, body)}), status, "prediction", why)
 
 
-def test_a_prediction_has_a_largest_number_of_objects(door: RunningListener) -> None:
+def test_a_prediction_has_a_largest_number_of_objects(listener: RunningListener) -> None:
     many = {**prediction_json(), "predictions": prediction_json()["predictions"] * (MAX_OBJECTS + 1)}
-    told(door.post({"image": in_base64(JPEG), "prediction": many}), 422, "prediction.predictions", "at most")
+    told(listener.post({"image": in_base64(JPEG), "prediction": many}), 422, "prediction.predictions", "at most")
 
 
-def test_texts_that_can_not_be_shown_or_stored_are_made_so(door: RunningListener) -> None:
-    answer = door.post(
+def test_texts_that_can_not_be_shown_or_stored_are_made_so(listener: RunningListener) -> None:
+    answer = listener.post(
         {"image": in_base64(JPEG), "prediction": prediction_json(**{"class": "c\ud800a\x00r\n" + "x" * 5000})}
     )
-    assert answer.json()["charged"] == "all"
-    (item,) = door.items()
+    assert answer.json()["strategy"] == "all"
+    (item,) = listener.items()
     (found,) = json.loads(item.prediction)["predictions"]
     assert found["class"].startswith("c?arx")
     assert len(found["class"]) <= 200
-    door.spool.complete(item.id)
+    listener.spool.complete(item.id)
 
 
 # -- forms
@@ -273,9 +273,9 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_form_that_is_none_is_refused(door: RunningListener, name: str) -> None:
+def test_a_form_that_is_none_is_refused(listener: RunningListener, name: str) -> None:
     body, where = FORMS[name]
-    told(door.post(data=body, headers={"Content-Type": "multipart/form-data; boundary=x"}), 400, where)
+    told(listener.post(data=body, headers={"Content-Type": "multipart/form-data; boundary=x"}), 400, where)
 
 
 # -- a real daemon under all of it

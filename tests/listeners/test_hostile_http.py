@@ -1,4 +1,4 @@
-"""HTTP that is meant to harm, at both doors: heads and bodies that two readers would read in two ways, bodies of a
+"""HTTP that is meant to harm, at both listeners: heads and bodies that two readers would read in two ways, bodies of a
 hundred megabytes, and clients that take their time."""
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SECOND = request_head("Content-Length: 0", first="POST /second HTTP/1.1")
 
 @contextlib.contextmanager
 def passing(folder: Path) -> Iterator[tuple[RunningListener, RawServer]]:
-    """A pass-through before a server that answers all alike, and remembers what it was asked."""
+    """A proxy before a server that answers all alike, and remembers what it was asked."""
 
     def talk(peer: Peer) -> None:
         while peer.read() is not None:
             peer.send(OK)
 
-    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url) as door:
-        yield door, raw
+    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url) as listener:
+        yield listener, raw
 
 
 AMBIGUOUS = {
@@ -94,9 +94,9 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_what_two_readers_would_read_in_two_ways_is_refused_by_both_doors(tmp_path: Path, name: str) -> None:
-    with running_listener(tmp_path) as door:
-        answer = raw_exchange(door.port, AMBIGUOUS[name])
+def test_what_two_readers_would_read_in_two_ways_is_refused_by_both_listeners(tmp_path: Path, name: str) -> None:
+    with running_listener(tmp_path) as listener:
+        answer = raw_exchange(listener.port, AMBIGUOUS[name])
         assert answer.startswith(b"HTTP/1.1 400 "), answer
         assert answer.count(b"HTTP/1.1") - answer.count(b"not HTTP/1.1") == 1
         assert b'"where": "head"' in answer
@@ -125,8 +125,8 @@ CHUNKS = {
 
 @pytest.mark.parametrize("name", CHUNKS)
 def test_chunks_that_two_readers_would_read_in_two_ways_are_refused(tmp_path: Path, name: str) -> None:
-    with running_listener(tmp_path) as door:
-        answer = raw_exchange(door.port, request_head("Transfer-Encoding: chunked"), CHUNKS[name] + SECOND)
+    with running_listener(tmp_path) as listener:
+        answer = raw_exchange(listener.port, request_head("Transfer-Encoding: chunked"), CHUNKS[name] + SECOND)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.count(b"HTTP/1.1") == 1
         assert b'"where": "body"' in answer
@@ -134,32 +134,32 @@ def test_chunks_that_two_readers_would_read_in_two_ways_are_refused(tmp_path: Pa
 
 def test_chunks_with_extensions_and_trailers_are_as_good_as_others(tmp_path: Path) -> None:
     chunks = b'2;why="none" \r\n{}\r\n0\r\nX: 1\r\n\r\n'
-    with running_listener(tmp_path) as door:
-        answer = raw_exchange(door.port, request_head("Transfer-Encoding: chunked", "Connection: close"), chunks)
+    with running_listener(tmp_path) as listener:
+        answer = raw_exchange(listener.port, request_head("Transfer-Encoding: chunked", "Connection: close"), chunks)
         assert b'"where": "image"' in answer  # it was read: an object without a picture
 
 
 def test_a_head_has_a_largest_size(tmp_path: Path) -> None:
-    with running_listener(tmp_path) as door:
+    with running_listener(tmp_path) as listener:
         for size in (MAX_HEAD_BYTES, 5 << 20):
-            assert raw_exchange(door.port, request_head(f"X: {'x' * size}")).startswith(b"HTTP/1.1 431 ")
-        assert raw_exchange(door.port, request_head(f"X: {'x' * 60_000}", "Connection: close")).startswith(
+            assert raw_exchange(listener.port, request_head(f"X: {'x' * size}")).startswith(b"HTTP/1.1 431 ")
+        assert raw_exchange(listener.port, request_head(f"X: {'x' * 60_000}", "Connection: close")).startswith(
             b"HTTP/1.1 411 "
         )
 
 
 def test_a_head_has_so_many_fields_and_no_more(tmp_path: Path) -> None:
     fields = ["X: y"] * (MAX_FIELDS - 2)
-    with running_listener(tmp_path) as door:
-        assert raw_exchange(door.port, request_head(*fields, "Connection: close")).startswith(b"HTTP/1.1 431 ")
-        assert raw_exchange(door.port, request_head(*fields[1:], "Connection: close")).startswith(b"HTTP/1.1 411 ")
+    with running_listener(tmp_path) as listener:
+        assert raw_exchange(listener.port, request_head(*fields, "Connection: close")).startswith(b"HTTP/1.1 431 ")
+        assert raw_exchange(listener.port, request_head(*fields[1:], "Connection: close")).startswith(b"HTTP/1.1 411 ")
 
 
 def test_who_names_no_host_is_taken_for_a_stranger(tmp_path: Path) -> None:
     """HTTP/1.0 may: web pages that have their own name resolve to this machine gain nothing by it."""
     asked = request_head("Content-Length: 2", first="POST /datapoints HTTP/1.0", host="X: y") + b"{}"
-    with running_listener(tmp_path) as door:
-        assert raw_exchange(door.port, asked).startswith(b"HTTP/1.1 421 ")
+    with running_listener(tmp_path) as listener:
+        assert raw_exchange(listener.port, asked).startswith(b"HTTP/1.1 421 ")
     (tmp_path / "passing").mkdir()
     with passing(tmp_path / "passing") as (through, raw):
         assert raw_exchange(through.port, asked.replace(b"/datapoints", b"/boxes/1")).endswith(OK)
@@ -169,32 +169,32 @@ def test_who_names_no_host_is_taken_for_a_stranger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"hello\r\n\r\n"])
 def test_what_is_no_http_is_told_so(tmp_path: Path, rubbish: bytes) -> None:
-    with running_listener(tmp_path) as door:
-        assert raw_exchange(door.port, rubbish).startswith(b"HTTP/1.1 400 ")
+    with running_listener(tmp_path) as listener:
+        assert raw_exchange(listener.port, rubbish).startswith(b"HTTP/1.1 400 ")
 
 
 # -- large
 
 
 def test_a_body_of_a_hundred_megabytes_is_refused_and_its_sender_sees_why(tmp_path: Path) -> None:
-    with running_listener(tmp_path) as door:
+    with running_listener(tmp_path) as listener:
         for body in (bytes(100 << 20), iter([bytes(1 << 20)] * 100)):  # with its length, and in chunks
-            answer = door.post(data=body, headers={"Content-Type": "application/json"})
+            answer = listener.post(data=body, headers={"Content-Type": "application/json"})
             assert answer.status_code == 413
             assert "33,554,432" in answer.json()["error"]
-        assert door.items() == ()
-        assert door.count("refused") == 2
+        assert listener.items() == ()
+        assert listener.count("refused") == 2
 
 
 def test_whoever_asks_before_sending_it_needs_not_even_send_it(tmp_path: Path) -> None:
-    with running_listener(tmp_path, token="a-token-of-this-door") as door:
-        right = "Authorization: Bearer a-token-of-this-door"
+    with running_listener(tmp_path, token="a-token-of-this-listener") as listener:
+        right = "Authorization: Bearer a-token-of-this-listener"
         expects = "Expect: 100-continue"
         for lines, status in (
             ((right, f"Content-Length: {100 << 20}"), b"413"),
             (("Content-Length: 1000",), b"401"),
         ):
-            with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as connection:
                 connection.sendall(request_head(expects, *lines))
                 assert connection.recv(1000).startswith(b"HTTP/1.1 " + status)
 
@@ -218,56 +218,56 @@ def _drip(port: int, head: bytes) -> bytes:
 
 @pytest.mark.parametrize("length", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
 def test_a_body_that_trickles_has_only_so_much_time(tmp_path: Path, length: str) -> None:
-    with running_listener(tmp_path, bounds=LATE) as door:
+    with running_listener(tmp_path, bounds=LATE) as listener:
         head = request_head(length) + (b"fffff\r\n" if "chunked" in length else b"")
-        answer = _drip(door.port, head)
+        answer = _drip(listener.port, head)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"where": "body"' in answer
-        assert door.post(GOOD).json()["charged"] == "all"
-        assert door.count("refused") == 1
+        assert listener.post(GOOD).json()["strategy"] == "all"
+        assert listener.count("refused") == 1
 
 
 def test_a_head_that_trickles_has_only_so_much_time(tmp_path: Path) -> None:
-    with running_listener(tmp_path, bounds=LATE) as door:
-        answer = _drip(door.port, b"POST /datapoints HTTP/1.1\r\nX: ")
+    with running_listener(tmp_path, bounds=LATE) as listener:
+        answer = _drip(listener.port, b"POST /datapoints HTTP/1.1\r\nX: ")
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"where": "head"' in answer
 
 
 def test_a_connection_that_says_nothing_is_closed_without_a_word(tmp_path: Path) -> None:
-    with running_listener(tmp_path, bounds=LATE) as door:
-        assert raw_exchange(door.port) == b""
+    with running_listener(tmp_path, bounds=LATE) as listener:
+        assert raw_exchange(listener.port) == b""
         with requests.Session() as session:  # also between two requests
-            assert session.get(door.url, timeout=20).status_code == 200
-        assert door.count("refused") == 0
+            assert session.get(listener.url, timeout=20).status_code == 200
+        assert listener.count("refused") == 0
 
 
 def test_slow_clients_keep_others_waiting_no_longer_than_their_own_time(tmp_path: Path) -> None:
     with (
-        running_listener(tmp_path, bounds=IngestBounds(body_within_s=0.2, max_concurrent=1)) as door,
+        running_listener(tmp_path, bounds=IngestBounds(body_within_s=0.2, max_concurrent=1)) as listener,
         contextlib.ExitStack() as open_ones,
     ):
-        slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", door.port), timeout=20))
+        slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", listener.port), timeout=20))
         slow.sendall(request_head("Content-Length: 9"))
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
         # It goes on sending, and is heard to its end; its seat is free all the same.
         slow.sendall(b"123456789")
-        assert door.post(GOOD).json()["charged"] == "all"
+        assert listener.post(GOOD).json()["strategy"] == "all"
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    with running_listener(tmp_path) as door:
+    with running_listener(tmp_path) as listener:
         for sent in (
             request_head("Content-Length: 100") + b"{",
             request_head("Transfer-Encoding: chunked") + b"5\r\n{",
         ):
-            with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as connection:
                 connection.sendall(sent)
                 connection.shutdown(socket.SHUT_WR)
                 answer = read_all(connection)
                 assert answer.startswith(b"HTTP/1.1 400 ")
                 assert b"ends too early" in answer
-        with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as connection:
             connection.sendall(b"POST /datapoi")
-        assert door.items() == ()
-        assert door.post(GOOD).status_code == 200
+        assert listener.items() == ()
+        assert listener.post(GOOD).status_code == 200

@@ -1,4 +1,4 @@
-"""Which project the pictures of a pass-through land in: a real process, with stand-ins for the platform and the server.
+"""Which project the pictures of a proxy land in: a real process, with stand-ins for the platform and the server.
 Each model's go to its own project, under that project's policy, or to none."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scene(number: int) -> str:
 
 
 class Site:
-    """A daemon with a pass-through, and both sides of it."""
+    """A daemon with a proxy, and both sides of it."""
 
     def __init__(self, platform: Platform, server: InferenceServer, daemon: Daemon, ports: list[int]) -> None:
         self.platform = platform

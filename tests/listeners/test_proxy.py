@@ -1,4 +1,4 @@
-"""The pass-through: what clients and the inference server say to each other arrives as it was said, whatever it is."""
+"""The proxy: what clients and the inference server say to each other arrives as it was said, whatever it is."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from framesift.listeners.server import ListenerServer
 from framesift.telemetry import ComponentHealth, Condition
 from rigs.inference import KEY, InferenceServer
 from rigs.listeners import (
+    Handler,
     RunningListener,
     in_base64,
     picture,
@@ -35,7 +36,7 @@ from rigs.listeners import (
 )
 from rigs.raw_http_server import OK, Peer, RawServer, reserve_closed_port
 
-TOKEN = "a-token-of-this-door"
+TOKEN = "a-token-of-this-listener"
 BODY = in_base64(picture()).encode()
 ANSWER = json.dumps(prediction_json()).encode()
 IS_JSON = "Content-Type: application/json"
@@ -53,9 +54,9 @@ def inference(*lines: str, first: str = INFERENCE, body: bytes = BODY) -> bytes:
 
 @contextlib.contextmanager
 def before(folder: Path, talk: Callable[[Peer], object], **options: Any) -> Iterator[tuple[RawServer, RunningListener]]:
-    """A pass-through before a server that speaks in bytes."""
-    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url, **options) as door:
-        yield raw, door
+    """A proxy before a server that speaks in bytes."""
+    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url, **options) as listener:
+        yield raw, listener
 
 
 def once(*answers: bytes) -> Callable[[Peer], None]:
@@ -100,13 +101,13 @@ ANSWERS = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_passes_byte_for_byte_and_so_does_its_request(tmp_path: Path, name: str) -> None:
     asked = inference(CLOSES, "X-Odd:  spaces ", "x-odd: two", "Accept:")
-    with before(tmp_path, once(ANSWERS[name])) as (raw, door):
+    with before(tmp_path, once(ANSWERS[name])) as (raw, listener):
         assert raw_exchange(raw.port, asked) == ANSWERS[name]
-        assert raw_exchange(door.port, asked) == ANSWERS[name]
+        assert raw_exchange(listener.port, asked) == ANSWERS[name]
         directly, through = raw.asked
         assert through == directly
-        assert door.until(lambda: sum(door.telemetry.report().listeners.values()) == 1)
-        assert door.count("failed") == door.count("upstream_gone") == 0
+        assert listener.until(lambda: sum(listener.telemetry.report().listeners.values()) == 1)
+        assert listener.count("failed") == listener.count("upstream_gone") == 0
 
 
 REQUESTS = {
@@ -124,17 +125,17 @@ REQUESTS = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_of_whatever_kind_passes(tmp_path: Path, name: str) -> None:
     answer = with_length(b"as it is")
-    with before(tmp_path, once(answer)) as (raw, door):
+    with before(tmp_path, once(answer)) as (raw, listener):
         assert raw_exchange(raw.port, REQUESTS[name]) == answer
-        assert raw_exchange(door.port, REQUESTS[name]) == answer
+        assert raw_exchange(listener.port, REQUESTS[name]) == answer
         assert raw.asked[1] == raw.asked[0]
 
 
 def test_the_answer_to_a_head_has_a_length_and_no_body(tmp_path: Path) -> None:
     head = with_length(ANSWER)[: -len(ANSWER)]
-    with before(tmp_path, once(head, OK)) as (_, door):
+    with before(tmp_path, once(head, OK)) as (_, listener):
         asked = request_head(first="HEAD / HTTP/1.1") + request_head(CLOSES, first="GET / HTTP/1.1")
-        assert raw_exchange(door.port, asked) == head + OK
+        assert raw_exchange(listener.port, asked) == head + OK
 
 
 def test_a_body_in_chunks_passes_with_its_chunks(tmp_path: Path) -> None:
@@ -146,11 +147,11 @@ def test_a_body_in_chunks_passes_with_its_chunks(tmp_path: Path) -> None:
         came.append(peer.rest(b"T: x\r\n\r\n"))
         peer.send(with_length(ANSWER, IS_JSON))
 
-    with before(tmp_path, talk) as (_, door):
+    with before(tmp_path, talk) as (_, listener):
         asked = request_head("Transfer-Encoding: chunked", CLOSES, first=INFERENCE)
-        assert raw_exchange(door.port, asked, chunks[:50], chunks[50:]).endswith(ANSWER)
+        assert raw_exchange(listener.port, asked, chunks[:50], chunks[50:]).endswith(ANSWER)
         assert came == [chunks]
-        assert door.until(lambda: door.count("offered") == 1)
+        assert listener.until(lambda: listener.count("offered") == 1)
 
 
 def test_an_answer_passes_as_it_comes_and_not_when_all_of_it_has_come(tmp_path: Path) -> None:
@@ -163,7 +164,10 @@ def test_an_answer_passes_as_it_comes_and_not_when_all_of_it_has_come(tmp_path: 
         assert seen.wait(20)
         peer.send(b"second")
 
-    with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with (
+        before(tmp_path, talk) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
+    ):
         client.sendall(inference(CLOSES))
         got = b""
         while not got.endswith(b"first"):
@@ -185,7 +189,10 @@ def test_a_client_that_asks_before_it_sends_is_answered_by_the_server(tmp_path: 
         if peer.read() is not None:
             peer.send(refused)
 
-    with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with (
+        before(tmp_path, talk) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
+    ):
         client.sendall(request_head("Transfer-Encoding: chunked", "Expect: 100-continue", first="POST /x HTTP/1.1"))
         assert read_all(client, len(goes_on)) == goes_on
         client.sendall(b"4\r\n{  }\r\n0\r\n\r\n")
@@ -203,7 +210,10 @@ def test_an_answer_that_comes_before_the_end_of_its_request_passes(tmp_path: Pat
         peer.send(answer)
         peer.rest(b"never")
 
-    with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with (
+        before(tmp_path, talk) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
+    ):
         client.sendall(request_head("Content-Length: 100000000", first="POST /x HTTP/1.1") + bytes(1 << 20))
         assert read_all(client, len(answer)) == answer
 
@@ -217,7 +227,10 @@ def test_a_protocol_that_begins_with_http_passes_both_ways(tmp_path: Path) -> No
         while some := peer.rest(b"!"):
             peer.send(some)
 
-    with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with (
+        before(tmp_path, talk) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
+    ):
         client.sendall(request_head("Upgrade: echo", "Connection: Upgrade", first="GET /ws HTTP/1.1"))
         assert read_all(client, len(switches)) == switches
         for word in (b"hello!", b"\x00\xff!"):
@@ -229,16 +242,16 @@ def test_a_protocol_that_begins_with_http_passes_both_ways(tmp_path: Path) -> No
 
 def test_requests_that_are_sent_without_waiting_are_answered_in_their_order(tmp_path: Path) -> None:
     answers = [with_length(str(number).encode()) for number in range(3)]
-    with before(tmp_path, once(*answers)) as (raw, door):
+    with before(tmp_path, once(*answers)) as (raw, listener):
         asked = b"".join(inference(first=f"POST /m/{number} HTTP/1.1") for number in (1, 2))
-        assert raw_exchange(door.port, asked + inference(CLOSES)) == b"".join(answers)
+        assert raw_exchange(listener.port, asked + inference(CLOSES)) == b"".join(answers)
         assert raw.connections == 1
 
 
 def test_a_client_that_ends_its_side_still_gets_its_answer(tmp_path: Path) -> None:
     with (
-        before(tmp_path, always) as (_, door),
-        socket.create_connection(("127.0.0.1", door.port), timeout=20) as client,
+        before(tmp_path, always) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
     ):
         client.sendall(inference())
         client.shutdown(socket.SHUT_WR)
@@ -249,23 +262,23 @@ def test_a_client_that_ends_its_side_still_gets_its_answer(tmp_path: Path) -> No
 
 
 def test_a_connection_of_a_client_is_one_to_the_server_for_as_long_as_it_lasts(tmp_path: Path) -> None:
-    with before(tmp_path, always) as (raw, door):
+    with before(tmp_path, always) as (raw, listener):
         with requests.Session() as session:
             for _ in range(5):
-                assert session.post(f"{door.url}/boxes/1", data=BODY, timeout=20).content == ANSWER
+                assert session.post(f"{listener.url}/boxes/1", data=BODY, timeout=20).content == ANSWER
         assert raw.connections == 1
-        assert requests.post(f"{door.url}/boxes/1", data=BODY, timeout=20).content == ANSWER
+        assert requests.post(f"{listener.url}/boxes/1", data=BODY, timeout=20).content == ANSWER
         assert raw.connections == 2
 
 
 @pytest.mark.parametrize("body", [None, BODY, BODY * 1000], ids=["none", "small", "large"])
 def test_a_server_that_hangs_up_after_each_answer_costs_no_client_one(tmp_path: Path, body: bytes | None) -> None:
-    with before(tmp_path, once(with_length(ANSWER))) as (raw, door), requests.Session() as session:
+    with before(tmp_path, once(with_length(ANSWER))) as (raw, listener), requests.Session() as session:
         for _ in range(30):
-            answer = session.request("POST" if body else "GET", f"{door.url}/boxes/1", data=body, timeout=20)
+            answer = session.request("POST" if body else "GET", f"{listener.url}/boxes/1", data=body, timeout=20)
             assert (answer.status_code, answer.content) == (200, ANSWER)
         assert raw.connections == 30
-        assert door.count("upstream_gone") == 0
+        assert listener.count("upstream_gone") == 0
 
 
 def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_with_all_of_it(tmp_path: Path) -> None:
@@ -280,8 +293,8 @@ def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_wit
             hung_up.set()
 
     with (
-        before(tmp_path, talk) as (raw, door),
-        socket.create_connection(("127.0.0.1", door.port), timeout=20) as client,
+        before(tmp_path, talk) as (raw, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
     ):
         client.sendall(inference())
         assert read_all(client, len(with_length(ANSWER))) == with_length(ANSWER)
@@ -291,21 +304,21 @@ def test_a_server_that_hangs_up_while_a_picture_is_on_its_way_is_asked_again_wit
         client.sendall(second[5000:])
         assert read_all(client) == with_length(ANSWER)
         assert raw.asked[-1].body == BODY * 100
-        assert door.count("upstream_gone") == 0
+        assert listener.count("upstream_gone") == 0
 
 
-def of_the_door(door: RunningListener) -> ComponentHealth:
-    (health,) = [one for one in door.telemetry.report().health if "sampling" not in one.name]
+def health_of(listener: RunningListener) -> ComponentHealth:
+    (health,) = [one for one in listener.telemetry.report().health if "sampling" not in one.name]
     return health
 
 
 def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path: Path) -> None:
     with (
         InferenceServer() as server,
-        running_listener(tmp_path, upstream=server.url) as door,
+        running_listener(tmp_path, upstream=server.url) as listener,
         requests.Session() as session,
     ):
-        url = f"{door.url}/boxes/1"
+        url = f"{listener.url}/boxes/1"
         session.headers.update({"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"})
         assert session.post(url, data=BODY, timeout=20).status_code == 200
         server.go_away()
@@ -313,19 +326,19 @@ def test_a_server_that_is_gone_is_a_502_and_its_return_is_seen_at_once(tmp_path:
             answer = session.post(url, data=BODY, timeout=20)
             assert answer.status_code == 502
             assert "inference server" in answer.json()["message"]
-        health = of_the_door(door)
+        health = health_of(listener)
         assert (health.condition, "can't be reached" in health.why) == (Condition.DEGRADED, True)
         server.come_back()
         assert session.post(url, data=BODY, timeout=20).status_code == 200
-        # Its client may have the answer before the door has noted that there was one.
-        assert door.until(lambda: of_the_door(door).condition is Condition.OK), of_the_door(door)
-        assert door.count("upstream_gone") == 2
+        # Its client may have the answer before the listener has noted that there was one.
+        assert listener.until(lambda: health_of(listener).condition is Condition.OK), health_of(listener)
+        assert listener.count("upstream_gone") == 2
 
 
 def test_a_server_that_was_never_there_is_a_502(tmp_path: Path) -> None:
     place, port = reserve_closed_port()
-    with place, running_listener(tmp_path, upstream=f"http://127.0.0.1:{port}") as door:
-        answer = requests.post(f"{door.url}/boxes/1", data=BODY, timeout=20)
+    with place, running_listener(tmp_path, upstream=f"http://127.0.0.1:{port}") as listener:
+        answer = requests.post(f"{listener.url}/boxes/1", data=BODY, timeout=20)
         assert (answer.status_code, list(answer.json())) == (502, ["message"])
 
 
@@ -339,11 +352,11 @@ NOTHING = {
 
 @pytest.mark.parametrize("nothing", NOTHING.values(), ids=NOTHING)
 def test_a_server_that_ends_before_it_has_answered_is_a_502(tmp_path: Path, nothing: bytes) -> None:
-    with before(tmp_path, once(nothing)) as (_, door):
-        got = raw_exchange(door.port, inference())
+    with before(tmp_path, once(nothing)) as (_, listener):
+        got = raw_exchange(listener.port, inference())
         assert got.startswith(b"HTTP/1.1 502 ")
         assert got.count(b"HTTP/1.1 ") == 1
-        assert door.count("upstream_gone") == 1
+        assert listener.count("upstream_gone") == 1
 
 
 def test_a_server_that_ends_its_lines_in_line_feeds_is_a_502(tmp_path: Path) -> None:
@@ -352,20 +365,20 @@ def test_a_server_that_ends_its_lines_in_line_feeds_is_a_502(tmp_path: Path) -> 
         peer.send(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}")
         peer.hold()
 
-    with before(tmp_path, talk) as (_, door):
-        assert raw_exchange(door.port, inference()).startswith(b"HTTP/1.1 502 ")
+    with before(tmp_path, talk) as (_, listener):
+        assert raw_exchange(listener.port, inference()).startswith(b"HTTP/1.1 502 ")
 
 
 @pytest.mark.parametrize("name", ["a prediction", "in chunks"])
 def test_an_answer_that_was_cut_off_is_cut_off_for_its_client_too(tmp_path: Path, name: str) -> None:
     part = ANSWERS[name][:-20]
-    with before(tmp_path, once(part)) as (_, door):
+    with before(tmp_path, once(part)) as (_, listener):
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-            requests.post(f"{door.url}/boxes/1", data=BODY, timeout=20)
-        assert door.items() == ()
+            requests.post(f"{listener.url}/boxes/1", data=BODY, timeout=20)
+        assert listener.items() == ()
 
 
-def test_a_client_that_gives_up_is_given_up_by_the_door(tmp_path: Path) -> None:
+def test_a_client_that_gives_up_is_given_up_by_the_listener(tmp_path: Path) -> None:
     left = threading.Event()
 
     def talk(peer: Peer) -> None:
@@ -373,26 +386,26 @@ def test_a_client_that_gives_up_is_given_up_by_the_door(tmp_path: Path) -> None:
         peer.hold()
         left.set()
 
-    with before(tmp_path, talk) as (_, door):
+    with before(tmp_path, talk) as (_, listener):
         with pytest.raises(requests.ReadTimeout):
-            requests.post(f"{door.url}/boxes/1", data=BODY, timeout=0.2)
+            requests.post(f"{listener.url}/boxes/1", data=BODY, timeout=0.2)
         assert left.wait(20)  # the server heard of it, and can stop working
-        assert door.items() == ()
-        assert door.count("upstream_gone") == 0
+        assert listener.items() == ()
+        assert listener.count("upstream_gone") == 0
 
 
 # -- the token
 
 
 def test_with_a_token_clients_show_it_and_the_server_never_sees_it(tmp_path: Path) -> None:
-    with before(tmp_path, always, token=TOKEN) as (raw, door):
-        for lines in ((), ("X-Framesift-Token: wrong-token-of-this-door",), (f"Authorization: Bearer {TOKEN}",)):
-            answer = raw_exchange(door.port, inference(*lines))
+    with before(tmp_path, always, token=TOKEN) as (raw, listener):
+        for lines in ((), ("X-Framesift-Token: wrong-token-of-this-listener",), (f"Authorization: Bearer {TOKEN}",)):
+            answer = raw_exchange(listener.port, inference(*lines))
             assert answer.startswith(b"HTTP/1.1 401 ")
             assert b'"message"' in answer
         assert raw.asked == []
         own = ("Authorization: Bearer theirs", f"x-Framesift-TOKEN:  {TOKEN} ", "X: y", CLOSES)
-        assert raw_exchange(door.port, inference(*own, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
+        assert raw_exchange(listener.port, inference(*own, first="POST /boxes/1 HTTP/1.1")).endswith(ANSWER)
         (asked,) = raw.asked
         assert asked.head.split("\r\n")[1:6] == [
             "Host: localhost",
@@ -401,7 +414,7 @@ def test_with_a_token_clients_show_it_and_the_server_never_sees_it(tmp_path: Pat
             "X: y",
             CLOSES,
         ]
-        assert TOKEN not in door.out.getvalue()
+        assert TOKEN not in listener.out.getvalue()
 
 
 # -- time
@@ -425,7 +438,7 @@ def test_neither_side_waits_for_acknowledgements() -> None:
             upstream.close()
 
     broken: list[BaseException] = []
-    listening = ListenerServer("127.0.0.1", 0, serve, clock=ManualClock(), puzzled=broken.append, broke=broken.append)
+    listening = ListenerServer("127.0.0.1", 0, Handler(serve, broken), clock=ManualClock())
     listening.start()
     try:
         assert asyncio.run(asked_at(listening.port)) == 1
@@ -454,13 +467,16 @@ def test_an_answer_that_is_under_way_when_the_house_closes_arrives(tmp_path: Pat
         assert closing.wait(20)
         peer.send(with_length(ANSWER))
 
-    with before(tmp_path, talk) as (_, door), socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with (
+        before(tmp_path, talk) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client,
+    ):
         client.sendall(inference())
         assert asked.wait(20)
-        ending = threading.Thread(target=door.door.stop, args=(10.0,))
+        ending = threading.Thread(target=listener.listener.stop, args=(10.0,))
         ending.start()
         closing.set()
         assert read_all(client).endswith(ANSWER)
         ending.join(10)
         with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", door.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", listener.port), timeout=5).close()

@@ -1,4 +1,4 @@
-"""What the pass-through makes of what passed: pictures and predictions are sampled, and whatever becomes of that, every
+"""What the proxy makes of what passed: pictures and predictions are sampled, and whatever becomes of that, every
 request is answered."""
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from rigs.raw_http_server import Peer, RawServer
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json"
 ROUTES = {task: f"/infer/{name}" for name, task in TASKS.items()}
-# The door's own answer to a call that has nothing behind it.
+# The listener's own answer to a call that has nothing behind it.
 STUB = {"time": 0.0, "is_stub": True, "model_id": "anything/0", "task_type": "object-detection"}
 
 
@@ -72,13 +72,13 @@ def legacy(url: str, model_id: str, image: bytes, query: str = "", **how: Any) -
 def standing_before(
     folder: Path, what: Policy | None = None, **options: Any
 ) -> Iterator[tuple[InferenceServer, RunningListener]]:
-    with InferenceServer() as server, running_listener(folder, what, upstream=server.url, **options) as door:
-        yield server, door
+    with InferenceServer() as server, running_listener(folder, what, upstream=server.url, **options) as listener:
+        yield server, listener
 
 
-def sampled(door: RunningListener, count: int = 1, outcome: str = "offered") -> None:
+def sampled(listener: RunningListener, count: int = 1, outcome: str = "offered") -> None:
     """Waits until so many requests have been dealt with."""
-    assert door.until(lambda: door.count(outcome) >= count), door.telemetry.report().listeners
+    assert listener.until(lambda: listener.count(outcome) >= count), listener.telemetry.report().listeners
 
 
 # -- what is sampled
@@ -90,34 +90,34 @@ def test_picture_and_prediction_are_kept_for_every_task_and_by_either_route(
     tmp_path: Path, model_id: str, route: str
 ) -> None:
     image = scene()
-    with standing_before(tmp_path) as (server, door):
-        answer = v1(door.url, model_id, image) if route == "v1" else legacy(door.url, model_id, image)
+    with standing_before(tmp_path) as (server, listener):
+        answer = v1(listener.url, model_id, image) if route == "v1" else legacy(listener.url, model_id, image)
         assert answer.status_code == 200
         assert answer.content == server.asked[0].answer
-        sampled(door)
-        (item,) = door.items()
-        assert (item.stream, item.width, item.height, item.captured_at_s) == ("door", 80, 60, NOON_S)
+        sampled(listener)
+        (item,) = listener.items()
+        assert (item.stream, item.width, item.height, item.captured_at_s) == ("listener", 80, 60, NOON_S)
         assert model_id.replace("/", "-") in item.tags
         seen, kept = answer.json(), json.loads(item.prediction)
         assert wire.parse_prediction(kept) == wire.parse_prediction({**seen, "model_id": ""})
         assert len(kept["predictions"]) >= 2
-        assert np.abs(pixels_of(door.spool.read_jpeg(item.id)).astype(int) - pixels_of(image)).mean() < 2
+        assert np.abs(pixels_of(listener.spool.read_jpeg(item.id)).astype(int) - pixels_of(image)).mean() < 2
 
 
 def test_of_several_pictures_in_one_request_each_is_sampled_with_its_own_prediction(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (_, door):
-        answer = v1(door.url, "boxes/1", scene(1), scene(9), scene(15))
-        sampled(door)
-        kept = [json.loads(item.prediction)["predictions"] for item in door.items()]
+    with standing_before(tmp_path) as (_, listener):
+        answer = v1(listener.url, "boxes/1", scene(1), scene(9), scene(15))
+        sampled(listener)
+        kept = [json.loads(item.prediction)["predictions"] for item in listener.items()]
         assert kept == [one["predictions"] for one in answer.json()]
         assert len({str(one) for one in kept}) == 3
 
 
 def test_a_form_with_a_file_is_sampled_too(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (_, door):
-        assert legacy(door.url, "boxes/1", b"", files={"file": ("a.jpg", scene())}).status_code == 200
-        sampled(door)
-        assert len(door.items()) == 1
+    with standing_before(tmp_path) as (_, listener):
+        assert legacy(listener.url, "boxes/1", b"", files={"file": ("a.jpg", scene())}).status_code == 200
+        sampled(listener)
+        assert len(listener.items()) == 1
 
 
 def test_a_packed_answer_is_sampled_too(tmp_path: Path) -> None:
@@ -128,20 +128,20 @@ def test_a_packed_answer_is_sampled_too(tmp_path: Path) -> None:
         peer.read()
         peer.send(f"{head}\r\n\r\n".encode() + packed)
 
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
-        assert legacy(door.url, "boxes/1", picture()).json() == prediction_json()
-        sampled(door)
-        assert len(door.items()) == 1
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
+        assert legacy(listener.url, "boxes/1", picture()).json() == prediction_json()
+        sampled(listener)
+        assert len(listener.items()) == 1
 
 
-def test_the_door_has_a_stream_and_a_frame_is_as_old_as_its_request(tmp_path: Path) -> None:
+def test_the_listener_has_a_stream_and_a_frame_is_as_old_as_its_request(tmp_path: Path) -> None:
     clock = ManualClock()
-    with standing_before(tmp_path, clock=clock, stream="yard") as (_, door):
+    with standing_before(tmp_path, clock=clock, stream="yard") as (_, listener):
         for number in range(3):
-            legacy(door.url, "boxes/1", scene(number))
-            sampled(door, number + 1)
+            legacy(listener.url, "boxes/1", scene(number))
+            sampled(listener, number + 1)
             clock.advance(10.0)
-        items = door.items()
+        items = listener.items()
         assert [(item.stream, item.frame, item.captured_at_s - NOON_S) for item in items] == [
             ("yard", 0, 0.0),
             ("yard", 1, 10.0),
@@ -152,64 +152,64 @@ def test_the_door_has_a_stream_and_a_frame_is_as_old_as_its_request(tmp_path: Pa
 def test_sampling_and_limits_are_those_of_any_stream(tmp_path: Path) -> None:
     crowd = {"name": "crowd", "type": "detections_number_based", "probability": 1.0, "more_than": 1}
     limited = {**crowd, "limits": [{"type": "hourly", "value": 1}]}
-    with standing_before(tmp_path, policy(limited)) as (_, door):
-        legacy(door.url, "boxes/1", scene())
-        legacy(door.url, "boxes/1", scene())
-        legacy(door.url, "boxes/1", scene(), "?confidence=85")  # of which only one is left
-        sampled(door, 3)
-        assert door.telemetry.report().refused == {"limit": 1, "no_match": 1}
-        assert len(door.items()) == 1
+    with standing_before(tmp_path, policy(limited)) as (_, listener):
+        legacy(listener.url, "boxes/1", scene())
+        legacy(listener.url, "boxes/1", scene())
+        legacy(listener.url, "boxes/1", scene(), "?confidence=85")  # of which only one is left
+        sampled(listener, 3)
+        assert listener.telemetry.report().refused == {"limit": 1, "no_match": 1}
+        assert len(listener.items()) == 1
 
 
 # -- what isn't
 
 
 def test_what_disables_active_learning_is_not_looked_at(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (server, door):
-        v1(door.url, "boxes/1", scene(), disable_active_learning=True)
+    with standing_before(tmp_path) as (server, listener):
+        v1(listener.url, "boxes/1", scene(), disable_active_learning=True)
         for value in ("true", "True", "1"):
-            legacy(door.url, "boxes/1", scene(), f"?disable_active_learning={value}")
-        sampled(door, 4, "not_wanted")
-        assert door.telemetry.report().frames_read == 0
-        v1(door.url, "boxes/1", scene(), disable_active_learning=False)
-        legacy(door.url, "boxes/1", scene(), "?disable_active_learning=False")
-        sampled(door, 2)
-        assert len(door.items()) == 2
+            legacy(listener.url, "boxes/1", scene(), f"?disable_active_learning={value}")
+        sampled(listener, 4, "not_wanted")
+        assert listener.telemetry.report().frames_read == 0
+        v1(listener.url, "boxes/1", scene(), disable_active_learning=False)
+        legacy(listener.url, "boxes/1", scene(), "?disable_active_learning=False")
+        sampled(listener, 2)
+        assert len(listener.items()) == 2
         assert [one.status for one in server.asked] == [200] * 6
 
 
 def test_what_holds_no_picture_or_no_prediction_passes_and_is_counted_by_name(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (server, door):
-        page = requests.get(f"{door.url}/model/registry", headers=WITH_KEY, timeout=20)
+    with standing_before(tmp_path) as (server, listener):
+        page = requests.get(f"{listener.url}/model/registry", headers=WITH_KEY, timeout=20)
         assert len(page.json()["models"]) == len(MODELS)
-        assert legacy(door.url, "boxes/1", scene(), "?format=image").headers["Content-Type"] == "image/jpeg"
-        assert legacy(door.url, "nothing/1", scene()).status_code == 404
-        sampled(door, 3, "passed")
-        assert legacy(door.url, "boxes/1", scene(), "?image=http://127.0.0.1/a.jpg").status_code == 400
-        sampled(door, 4, "passed")
+        assert legacy(listener.url, "boxes/1", scene(), "?format=image").headers["Content-Type"] == "image/jpeg"
+        assert legacy(listener.url, "nothing/1", scene()).status_code == 404
+        sampled(listener, 3, "passed")
+        assert legacy(listener.url, "boxes/1", scene(), "?image=http://127.0.0.1/a.jpg").status_code == 400
+        sampled(listener, 4, "passed")
         server.orders.add(Fault("infer", Status(200, {"Content-Type": "application/json"}, b"no JSON"), times=1))
-        legacy(door.url, "boxes/1", scene())
+        legacy(listener.url, "boxes/1", scene())
         server.orders.add(
             Fault("infer", Status(200, {}, prediction_json(81, 60)), times=1)
         )  # of a picture of another size
-        legacy(door.url, "boxes/1", scene())
-        sampled(door, 2, "unreadable")
-        assert door.items() == ()
+        legacy(listener.url, "boxes/1", scene())
+        sampled(listener, 2, "unreadable")
+        assert listener.items() == ()
 
 
 def test_pictures_that_are_named_by_an_address_are_not_fetched(tmp_path: Path) -> None:
     answer = {"image": {"width": 4, "height": 4}, "predictions": []}
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         server.orders.add(Fault("infer", Status(200, {}, answer), times=None))
-        legacy(door.url, "boxes/1", b"", f"?image={server.url}/a.jpg")
+        legacy(listener.url, "boxes/1", b"", f"?image={server.url}/a.jpg")
         image = {"type": "url", "value": f"{server.url}/a.jpg"}
-        requests.post(f"{door.url}/infer/object_detection", json={"model_id": "a/1", "image": image}, timeout=20)
-        sampled(door, 2, "elsewhere")
+        requests.post(f"{listener.url}/infer/object_detection", json={"model_id": "a/1", "image": image}, timeout=20)
+        sampled(listener, 2, "elsewhere")
         assert len(server.asked) == 2
-        assert door.items() == ()
+        assert listener.items() == ()
 
 
-def test_bombs_and_rubbish_pass_as_they_would_without_a_door(tmp_path: Path) -> None:
+def test_bombs_and_rubbish_pass_as_they_would_without_a_listener(tmp_path: Path) -> None:
     deep = b'{"model_id": "a/1", "image": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     answer = json.dumps(prediction_json(60_000, 60_000)).encode()
 
@@ -217,21 +217,21 @@ def test_bombs_and_rubbish_pass_as_they_would_without_a_door(tmp_path: Path) -> 
         while peer.read() is not None:
             peer.send(f"{HEAD}\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
 
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
         for image in (b"", b"\xff\xd8\xff", picture()[:-9], b"GIF89a"):
-            assert legacy(door.url, "boxes/1", image).status_code == 200
+            assert legacy(listener.url, "boxes/1", image).status_code == 200
         for body in (b"{", b"[]", b'{"model_id": "a/1"}', deep, b'{"model_id": "a/1", "image": NaN}', b"\xff\xfe"):
-            assert requests.post(f"{door.url}/infer/object_detection", data=body, timeout=20).status_code == 200
-        assert door.until(lambda: sum(door.telemetry.report().listeners.values()) == 10)
-        assert door.items() == ()
-        assert door.count("failed") == 0
+            assert requests.post(f"{listener.url}/infer/object_detection", data=body, timeout=20).status_code == 200
+        assert listener.until(lambda: sum(listener.telemetry.report().listeners.values()) == 10)
+        assert listener.items() == ()
+        assert listener.count("failed") == 0
 
 
 @pytest.mark.parametrize("line", ["Host: evil.example", "Origin: https://evil.example"])
 def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_path: Path, line: str) -> None:
     body = in_base64(scene()).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         head = request_head(
             *more,
             f"Authorization: Bearer {KEY}",
@@ -240,20 +240,20 @@ def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_
             first="POST /boxes/1 HTTP/1.1",
             host=host,
         )
-        assert b" 200 " in raw_exchange(door.port, head + body)
-        sampled(door, 1, "foreign_host")
-        assert door.items() == ()
+        assert b" 200 " in raw_exchange(listener.port, head + body)
+        sampled(listener, 1, "foreign_host")
+        assert listener.items() == ()
         assert len(server.asked) == 1
 
 
 def test_what_is_larger_than_what_is_kept_passes_and_is_not_sampled(tmp_path: Path) -> None:
     image = in_base64(scene()) + "\n" * (25 << 20)
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         server.orders.add(Fault("infer", Status(200, {}, prediction_json(80, 60)), times=1))
-        answer = legacy(door.url, "boxes/1", b"", data=image, headers={"Content-Type": "text/plain"})
+        answer = legacy(listener.url, "boxes/1", b"", data=image, headers={"Content-Type": "text/plain"})
         assert answer.json() == prediction_json(80, 60)
         assert server.asked[0].size_bytes == len(image)
-        sampled(door, 1, "too_large")
+        sampled(listener, 1, "too_large")
 
 
 # -- pictures are decoded where their pixels are needed
@@ -262,10 +262,10 @@ NOBODYS = {**ALL, "name": "nobodys", "traffic_percentage": 0.0}
 ALIKE = {"threshold": 0.01}
 
 
-def _pass_spoilt(server: InferenceServer, door: RunningListener) -> None:
+def _pass_spoilt(server: InferenceServer, listener: RunningListener) -> None:
     """A picture that can't be decoded passes, of which the server says what it would of a good one."""
     server.orders.add(Fault("infer", Status(200, {}, prediction_json(80, 60)), times=1))
-    assert legacy(door.url, "boxes/1", spoilt(scene())).json() == prediction_json(80, 60)
+    assert legacy(listener.url, "boxes/1", spoilt(scene())).json() == prediction_json(80, 60)
 
 
 @pytest.mark.parametrize(
@@ -277,46 +277,46 @@ def test_a_picture_that_turns_out_to_be_broken_is_counted_as_such_and_nothing_el
     tmp_path: Path, strategy: dict[str, Any]
 ) -> None:
     limited = {**strategy, "limits": [{"type": "hourly", "value": 1}]}
-    with standing_before(tmp_path, policy(limited)) as (server, door):
-        _pass_spoilt(server, door)
-        sampled(door, 1, "unreadable")
-        seen = door.telemetry.report()
+    with standing_before(tmp_path, policy(limited)) as (server, listener):
+        _pass_spoilt(server, listener)
+        sampled(listener, 1, "unreadable")
+        seen = listener.telemetry.report()
         assert (seen.frames_read, seen.frames_accepted, seen.matched, seen.refused) == (0, 0, {}, {})
         assert [(one.condition, one.name) for one in seen.health if one.condition is not Condition.OK] == []
-        legacy(door.url, "boxes/1", scene())
-        sampled(door)
-        assert door.telemetry.report().listeners == {"unreadable": 1, "offered": 1}
-        assert len(door.items()) == (strategy["name"] == "all")  # its credit is still there
+        legacy(listener.url, "boxes/1", scene())
+        sampled(listener)
+        assert listener.telemetry.report().listeners == {"unreadable": 1, "offered": 1}
+        assert len(listener.items()) == (strategy["name"] == "all")  # its credit is still there
 
 
 def test_a_picture_that_nobody_wants_is_not_decoded(tmp_path: Path) -> None:
-    with standing_before(tmp_path, policy({**NOBODYS, "near_duplicate": ALIKE})) as (server, door):
-        _pass_spoilt(server, door)
-        sampled(door)
-        seen = door.telemetry.report()
+    with standing_before(tmp_path, policy({**NOBODYS, "near_duplicate": ALIKE})) as (server, listener):
+        _pass_spoilt(server, listener)
+        sampled(listener)
+        seen = listener.telemetry.report()
         assert (seen.frames_read, seen.refused) == (1, {"no_match": 1})
 
 
 def test_a_picture_that_no_credit_could_carry_is_not_decoded(tmp_path: Path) -> None:
-    with standing_before(tmp_path, policy({**ALL, "limits": [{"type": "hourly", "value": 1}]})) as (server, door):
-        legacy(door.url, "boxes/1", scene())
-        _pass_spoilt(server, door)
-        sampled(door, 2)
-        assert door.telemetry.report().refused == {"limit": 1}
+    with standing_before(tmp_path, policy({**ALL, "limits": [{"type": "hourly", "value": 1}]})) as (server, listener):
+        legacy(listener.url, "boxes/1", scene())
+        _pass_spoilt(server, listener)
+        sampled(listener, 2)
+        assert listener.telemetry.report().refused == {"limit": 1}
 
 
 def test_a_jpeg_that_is_turned_by_its_exif_is_one_of_its_turned_size(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         for width, height in ((80, 60), (60, 80)):
             server.orders.add(Fault("infer", Status(200, {}, prediction_json(width, height)), times=1))
-            legacy(door.url, "boxes/1", turned(scene()))
-        legacy(door.url, "anything/0", turned(scene()))
-        sampled(door, 2)
-        assert door.count("unreadable") == 1
-        items = door.items()
+            legacy(listener.url, "boxes/1", turned(scene()))
+        legacy(listener.url, "anything/0", turned(scene()))
+        sampled(listener, 2)
+        assert listener.count("unreadable") == 1
+        items = listener.items()
         assert [(item.width, item.height) for item in items] == [(60, 80)] * 2
         expected = cv2.rotate(pixels_of(scene()), cv2.ROTATE_90_CLOCKWISE)
-        assert np.abs(pixels_of(door.spool.read_jpeg(items[0].id)).astype(int) - expected).mean() < 2
+        assert np.abs(pixels_of(listener.spool.read_jpeg(items[0].id)).astype(int) - expected).mean() < 2
 
 
 def test_pixels_come_once_and_only_in_the_size_that_was_promised() -> None:
@@ -332,17 +332,17 @@ def test_pixels_come_once_and_only_in_the_size_that_was_promised() -> None:
 
 
 def test_the_version_0_of_anything_is_answered_without_a_server(tmp_path: Path) -> None:
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         server.go_away()
-        assert legacy(door.url, "anything/0", scene()).json() == STUB
-        assert v1(door.url, "anything/0", scene()).json() == STUB
-        assert v1(door.url, "anything/0", scene(), scene()).json() == [STUB, STUB]
+        assert legacy(listener.url, "anything/0", scene()).json() == STUB
+        assert v1(listener.url, "anything/0", scene()).json() == STUB
+        assert v1(listener.url, "anything/0", scene(), scene()).json() == [STUB, STUB]
         labels = {"model_id": "any/0", "image": {"type": "base64", "value": in_base64(scene())}}
-        answer = requests.post(f"{door.url}/infer/classification", json=labels, timeout=20)
+        answer = requests.post(f"{listener.url}/infer/classification", json=labels, timeout=20)
         assert answer.json()["task_type"] == "classification"
-        assert legacy(door.url, "anything/1", scene()).status_code == 502
-        sampled(door, 4)
-        items = door.items()
+        assert legacy(listener.url, "anything/1", scene()).status_code == 502
+        sampled(listener, 4)
+        items = listener.items()
         tasks = [wire.parse_prediction(json.loads(item.prediction)).task for item in items]
         assert tasks == [Task.OBJECT_DETECTION] * 4 + [Task.CLASSIFICATION]
         assert all(isinstance(wire.parse_prediction(json.loads(item.prediction)), Stub) for item in items)
@@ -351,10 +351,10 @@ def test_the_version_0_of_anything_is_answered_without_a_server(tmp_path: Path) 
 
 def test_a_client_that_asks_before_it_sends_to_version_0_is_told_to_go_on(tmp_path: Path) -> None:
     body = in_base64(scene()).encode()
-    with standing_before(tmp_path) as (_, door):
+    with standing_before(tmp_path) as (_, listener):
         first = "POST /anything/0 HTTP/1.1"
         head = request_head("Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close", first=first)
-        got = raw_exchange(door.port, head, body)
+        got = raw_exchange(listener.port, head, body)
         assert got.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
         assert json.loads(got.rpartition(b"\r\n\r\n")[2]) == STUB
 
@@ -392,19 +392,20 @@ def test_the_documented_client_is_answered_as_by_the_server_and_its_pictures_are
         (f"GET /model/registry?api_key={KEY} HTTP/1.1", b""),
         ("POST /infer/object_detection HTTP/1.1", json.dumps(says).encode()),
     ]
-    with standing_before(tmp_path) as (server, door):
+    with standing_before(tmp_path) as (server, listener):
         for first, body in calls:
-            session = [_sdk(first, port, body) for port in (server.port, door.port)]
+            session = [_sdk(first, port, body) for port in (server.port, listener.port)]
             ends = request_head("Connection: close", first="GET /healthz HTTP/1.1")
             directly, through = (
-                raw_exchange(port, asked, ends) for port, asked in zip((server.port, door.port), session, strict=True)
+                raw_exchange(port, asked, ends)
+                for port, asked in zip((server.port, listener.port), session, strict=True)
             )
             assert [line for line in directly.split(b"\r\n") if not line.startswith(b"Date: ")] == [
                 line for line in through.split(b"\r\n") if not line.startswith(b"Date: ")
             ]
             assert through.startswith(b"HTTP/1.1 200 ")
-        sampled(door, 2)
-        kept = [json.loads(item.prediction)["predictions"] for item in door.items()]
+        sampled(listener, 2)
+        kept = [json.loads(item.prediction)["predictions"] for item in listener.items()]
         assert kept[0] == kept[1]
         assert [one["class"] for one in kept[0]] == ["red", "white"]
 
@@ -415,7 +416,7 @@ def test_the_documented_client_is_answered_as_by_the_server_and_its_pictures_are
 CLIENTS, EACH = 8, 13  # a few hundred requests over all
 
 
-def _answered_exactly(server: InferenceServer, door: RunningListener) -> None:
+def _answered_exactly(server: InferenceServer, listener: RunningListener) -> None:
     """Eight clients at once, each with its own connection and pictures: every answer is the one that the server gives
     to that picture."""
     images = [scene(number) for number in range(CLIENTS)]
@@ -431,7 +432,7 @@ def _answered_exactly(server: InferenceServer, door: RunningListener) -> None:
         with requests.Session() as session:
             for turn in range(EACH):
                 which = (number + turn) % CLIENTS
-                got = session.post(f"{door.url}/boxes/1", data=bodies[which], headers=headers, timeout=20)
+                got = session.post(f"{listener.url}/boxes/1", data=bodies[which], headers=headers, timeout=20)
                 if (got.status_code, got.content) != (200, expected[which]):
                     wrong.append(f"{got.status_code} {got.text[:100]}")
 
@@ -445,69 +446,69 @@ def _answered_exactly(server: InferenceServer, door: RunningListener) -> None:
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_all_is_kept(tmp_path: Path) -> None:
-    with standing_before(tmp_path, most_waiting=1000) as (server, door):
-        _answered_exactly(server, door)
-        sampled(door, CLIENTS * EACH)
-        assert len(door.items()) == CLIENTS * EACH
+    with standing_before(tmp_path, most_waiting=1000) as (server, listener):
+        _answered_exactly(server, listener)
+        sampled(listener, CLIENTS * EACH)
+        assert len(listener.items()) == CLIENTS * EACH
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_the_spool_is_full_and_nobody_empties_it(tmp_path: Path) -> None:
     full = {"max_bytes": 2**20, "when_full": WhenFull.REFUSE}
-    with standing_before(tmp_path, spool=full, most_waiting=1000) as (server, door):
+    with standing_before(tmp_path, spool=full, most_waiting=1000) as (server, listener):
         noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), np.uint8)
         large = bytes(cv2.imencode(".png", noise)[1])
         server.orders.add(Fault("infer", Status(200, {}, prediction_json(300, 300)), times=10))
         for _ in range(10):
-            legacy(door.url, "boxes/1", large)
-        assert door.until(lambda: "spool_full" in door.telemetry.report().refused)
+            legacy(listener.url, "boxes/1", large)
+        assert listener.until(lambda: "spool_full" in listener.telemetry.report().refused)
         server.orders.clear()
-        _answered_exactly(server, door)
+        _answered_exactly(server, listener)
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_the_policy_is_off(tmp_path: Path) -> None:
-    with standing_before(tmp_path, policy(enabled=False), most_waiting=1000) as (server, door):
-        _answered_exactly(server, door)
-        sampled(door, CLIENTS * EACH)
-        assert door.telemetry.report().refused == {"disabled": CLIENTS * EACH}
-        assert door.items() == ()
+    with standing_before(tmp_path, policy(enabled=False), most_waiting=1000) as (server, listener):
+        _answered_exactly(server, listener)
+        sampled(listener, CLIENTS * EACH)
+        assert listener.telemetry.report().refused == {"disabled": CLIENTS * EACH}
+        assert listener.items() == ()
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_sampling_has_a_bug(tmp_path: Path) -> None:
     def intake_of(stream: str) -> Intake:
         raise LookupError(f"a bug in {stream} and {KEY}")
 
-    with standing_before(tmp_path, intake_of=intake_of, most_waiting=1000) as (server, door):
-        _answered_exactly(server, door)
-        sampled(door, CLIENTS * EACH, "failed")
-        (health,) = [one for one in door.telemetry.report().health if "sampling" in one.name]
+    with standing_before(tmp_path, intake_of=intake_of, most_waiting=1000) as (server, listener):
+        _answered_exactly(server, listener)
+        sampled(listener, CLIENTS * EACH, "failed")
+        (health,) = [one for one in listener.telemetry.report().health if "sampling" in one.name]
         assert (health.condition, "LookupError" in health.why) == (Condition.DEGRADED, True)
-        assert KEY not in door.out.getvalue()  # what an error says may be a part of a request
+        assert KEY not in listener.out.getvalue()  # what an error says may be a part of a request
 
 
 def test_eight_clients_are_answered_byte_for_byte_while_sampling_hangs(tmp_path: Path) -> None:
     going_on = threading.Event()
-    doors: list[RunningListener] = []
+    listeners: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:
         assert going_on.wait(60)
-        return doors[0].intake_of(stream)
+        return listeners[0].intake_of(stream)
 
-    with standing_before(tmp_path, intake_of=intake_of, most_waiting=3) as (server, door):
-        doors.append(door)
-        _answered_exactly(server, door)
-        assert door.until(lambda: door.count("door_busy") >= CLIENTS * EACH - 4)
-        assert door.items() == ()
+    with standing_before(tmp_path, intake_of=intake_of, most_waiting=3) as (server, listener):
+        listeners.append(listener)
+        _answered_exactly(server, listener)
+        assert listener.until(lambda: listener.count("door_busy") >= CLIENTS * EACH - 4)
+        assert listener.items() == ()
         going_on.set()
-        assert door.until(lambda: door.count("offered") + door.count("door_busy") == CLIENTS * EACH)
+        assert listener.until(lambda: listener.count("offered") + listener.count("door_busy") == CLIENTS * EACH)
 
 
 def test_what_waits_to_be_sampled_is_bounded_altogether_and_the_rest_passes_without_a_copy(tmp_path: Path) -> None:
     going_on = threading.Event()
-    doors: list[RunningListener] = []
+    listeners: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:
         assert going_on.wait(60)
-        return doors[0].intake_of(stream)
+        return listeners[0].intake_of(stream)
 
     answer = json.dumps(prediction_json()).encode()
     large = (in_base64(picture()) + "\n" * (10 << 20)).encode()
@@ -516,16 +517,16 @@ def test_what_waits_to_be_sampled_is_bounded_altogether_and_the_rest_passes_with
         while peer.read() is not None:
             peer.send(f"{HEAD}\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
 
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, intake_of=intake_of) as door:
-        doors.append(door)
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, intake_of=intake_of) as listener:
+        listeners.append(listener)
         with requests.Session() as session:
             for _ in range(16):
-                assert session.post(f"{door.url}/boxes/1", data=large, timeout=20).content == answer
+                assert session.post(f"{listener.url}/boxes/1", data=large, timeout=20).content == answer
             raw.asked.clear()
             fit = MAX_TOTAL_BYTES // len(large)
-            assert door.until(lambda: door.count("too_large") == 16 - fit)
+            assert listener.until(lambda: listener.count("too_large") == 16 - fit)
             going_on.set()
-            sampled(door, fit)
-            assert session.post(f"{door.url}/boxes/1", data=large, timeout=20).content == answer
-        sampled(door, fit + 1)  # what was kept was let go
-        assert len(door.items()) == fit + 1
+            sampled(listener, fit)
+            assert session.post(f"{listener.url}/boxes/1", data=large, timeout=20).content == answer
+        sampled(listener, fit + 1)  # what was kept was let go
+        assert len(listener.items()) == fit + 1

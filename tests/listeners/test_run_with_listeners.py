@@ -1,4 +1,4 @@
-"""`framesift run` with doors: a real process, from a picture that is handed in to its file in the folder."""
+"""`framesift run` with listeners: a real process, from a picture that is handed in to its file in the folder."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def doors(server: InferenceServer) -> tuple[dict[str, Any], str, str]:
-    """Settings with both doors, and their addresses."""
+def listeners(server: InferenceServer) -> tuple[dict[str, Any], str, str]:
+    """Settings with both listeners, and their addresses."""
     one, other = free_ports(2)
     both = [
         {"listen": f"127.0.0.1:{one}", "stream": "handed-in", "tags": ["north"]},
@@ -41,15 +41,17 @@ def doors(server: InferenceServer) -> tuple[dict[str, Any], str, str]:
     return {"model": None, "doors": both}, f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}"
 
 
-def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctrl_c_is_clean(tmp_path: Path) -> None:
+def test_what_comes_in_at_either_listener_lies_in_the_folder_with_its_labels_and_ctrl_c_is_clean(
+    tmp_path: Path,
+) -> None:
     with InferenceServer() as server:
-        settings, handing, passing = doors(server)
+        settings, handing, passing = listeners(server)
         write_configuration(tmp_path, settings)
         with Daemon(tmp_path) as daemon:
-            assert daemon.wait_for("ready")["listeners"] == [door["listen"] for door in settings["doors"]]
+            assert daemon.wait_for("ready")["listeners"] == [listener["listen"] for listener in settings["doors"]]
             form: dict[str, Any] = {"image": picture(), "prediction": (None, json.dumps(prediction_json()))}
-            verdict = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
-            assert (verdict["charged"], verdict["reason"]) == ("all", None)
+            decision = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
+            assert (decision["strategy"], decision["reason"]) == ("all", None)
             body = in_base64(picture(80, 60))
             answer = requests.post(f"{passing}/boxes/1", data=body, headers=WITH_KEY, timeout=20)
             assert answer.content == server.asked[0].answer
@@ -60,7 +62,7 @@ def test_what_comes_in_at_either_door_lies_in_the_folder_with_its_labels_and_ctr
         assert [told["event"] for told in daemon.events if told["level"] in ("warning", "error")] == []
     by_stream = {line["stream"]: line for line in collected(tmp_path)}
     handed, passed = by_stream["handed-in"], by_stream["passing"]
-    assert handed["id"] == verdict["id"]
+    assert handed["id"] == decision["id"]
     assert handed["prediction"]["predictions"] == prediction_json()["predictions"]
     assert "north" in handed["tags"]
     assert "north" not in passed["tags"]
@@ -74,7 +76,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
     with InferenceServer() as server, Platform() as platform:
         platform.add_project("parking")
         platform.go_away()
-        settings, handing, passing = doors(server)
+        settings, handing, passing = listeners(server)
         write_configuration(tmp_path, {**settings, **platform.settings("parking")})
         with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
@@ -95,7 +97,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
                 thread.join()
             assert wrong == []
             whole = {"image": in_base64(picture()), "prediction": prediction_json()}
-            assert requests.post(f"{handing}/datapoints", json=whole, timeout=20).json()["charged"] == "all"
+            assert requests.post(f"{handing}/datapoints", json=whole, timeout=20).json()["strategy"] == "all"
             assert daemon.until(lambda: any("sink" in str(told.get("component")) for told in daemon.events), 20.0)
             assert daemon.stop() == 0
         assert platform.images == ()
@@ -105,7 +107,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
 
 
 @pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:9"])
-def test_a_door_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, upstream: str | None) -> None:
+def test_a_listener_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, upstream: str | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         write_configuration(tmp_path, {"model": None, "doors": [{"listen": listen, "upstream": upstream}]})

@@ -237,8 +237,8 @@ def test_of_a_request_that_is_all_extensions_no_more_is_held_than_of_any_other(t
     asked = request_head(
         "Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1"
     )
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
-        with socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as client:
             client.sendall(asked + many)  # and no end of it: who waited for that would wait for ever
             assert read_all(client).startswith(b"HTTP/1.1 200 ")
         assert bytes(came) == many
@@ -257,8 +257,8 @@ def test_a_request_of_one_byte_chunks_passes_as_it_came(tmp_path: Path, count: i
     asked = request_head(
         "Transfer-Encoding: chunked", "Connection: close", first="POST /infer/object_detection HTTP/1.1"
     )
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
-        assert raw_exchange(door.port, asked, chunks).endswith(OK)
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
+        assert raw_exchange(listener.port, asked, chunks).endswith(OK)
         assert came == [chunks]
 
 
@@ -271,29 +271,29 @@ def test_a_request_and_its_answer_in_one_byte_chunks_are_sampled(tmp_path: Path)
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + answer)
 
     asked = request_head("Transfer-Encoding: chunked", "Connection: close", first="POST /boxes/1 HTTP/1.1")
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
-        assert raw_exchange(door.port, asked, in_chunks(in_base64(picture()).encode(), 1)).endswith(
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
+        assert raw_exchange(listener.port, asked, in_chunks(in_base64(picture()).encode(), 1)).endswith(
             b"\r\n\r\n" + answer
         )
-        assert door.until(lambda: door.count("offered") == 1)
-        (item,) = door.items()
+        assert listener.until(lambda: listener.count("offered") == 1)
+        (item,) = listener.items()
         assert (item.width, item.height) == (64, 48)
 
 
 def test_a_picture_for_version_0_in_one_byte_chunks_is_kept(tmp_path: Path) -> None:
     asked = request_head("Transfer-Encoding: chunked", "Connection: close", first="POST /anything/0 HTTP/1.1")
-    with running_listener(tmp_path, upstream="http://127.0.0.1:9") as door:
-        got = raw_exchange(door.port, asked, in_chunks(in_base64(picture()).encode(), 1))
+    with running_listener(tmp_path, upstream="http://127.0.0.1:9") as listener:
+        got = raw_exchange(listener.port, asked, in_chunks(in_base64(picture()).encode(), 1))
         assert got.startswith(b"HTTP/1.1 200 ")
-        assert door.until(lambda: door.count("offered") == 1)
-        assert len(door.items()) == 1
+        assert listener.until(lambda: listener.count("offered") == 1)
+        assert len(listener.items()) == 1
 
 
 def test_a_datapoint_in_one_byte_chunks_is_taken(tmp_path: Path) -> None:
     body = json.dumps({"image": in_base64(picture()), "prediction": prediction_json()}).encode()
-    with running_listener(tmp_path) as door:
+    with running_listener(tmp_path) as listener:
         got = raw_exchange(
-            door.port, request_head("Transfer-Encoding: chunked", "Connection: close"), in_chunks(body, 1)
+            listener.port, request_head("Transfer-Encoding: chunked", "Connection: close"), in_chunks(body, 1)
         )
         assert b'"charged": "all"' in got
 
@@ -305,8 +305,8 @@ def test_whose_chunks_are_refused_is_told_so_by_the_pass_through_too(tmp_path: P
         peer.hold()
 
     asked = request_head("Transfer-Encoding: chunked", first="POST /x HTTP/1.1")
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as door:
-        got = raw_exchange(door.port, asked, b"1\r\nA\r\n", BAD[name])
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url) as listener:
+        got = raw_exchange(listener.port, asked, b"1\r\nA\r\n", BAD[name])
         assert got.startswith(b"HTTP/1.1 400 ")
         assert got.count(b"HTTP/1.1 ") == 1
-        assert door.count("upstream_gone") == 0
+        assert listener.count("upstream_gone") == 0

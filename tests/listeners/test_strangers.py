@@ -1,4 +1,4 @@
-"""Places at a door are few. Strangers who are silent, slow or rude keep none that somebody else could use."""
+"""Places at a listener are few. Strangers who are silent, slow or rude keep none that somebody else could use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from framesift.listeners.connection_slots import MAX_CONNECTIONS, ClientConnecti
 from framesift.listeners.http1 import BadHttp, HttpReader, build_response, framing_of_request, read_body
 from framesift.listeners.server import ListenerServer
 from rigs.daemon import Daemon, write_configuration
-from rigs.listeners import RunningListener, read_all, request_head, running_listener
+from rigs.listeners import Handler, RunningListener, read_all, request_head, running_listener
 from rigs.raw_http_server import OK, Peer, RawServer
 
 GET = request_head(first="GET / HTTP/1.1")
@@ -41,8 +41,8 @@ def always(peer: Peer) -> None:
 
 @contextlib.contextmanager
 def before(folder: Path, talk: Callable[[Peer], object] = always) -> Iterator[tuple[RawServer, RunningListener]]:
-    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url) as door:
-        yield raw, door
+    with RawServer(talk) as raw, running_listener(folder, upstream=raw.url) as listener:
+        yield raw, listener
 
 
 class Crowd:
@@ -65,10 +65,10 @@ class Crowd:
         return connection
 
 
-def is_served(door: RunningListener) -> bool:
+def is_served(listener: RunningListener) -> bool:
     """Whether one who comes now is answered as the server answers."""
     with contextlib.suppress(requests.ConnectionError):
-        return requests.get(f"{door.url}/healthz", timeout=20).status_code == 200
+        return requests.get(f"{listener.url}/healthz", timeout=20).status_code == 200
     return False
 
 
@@ -79,11 +79,11 @@ def has_gone(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("said", [SILENT, BEGUN], ids=["silent", "in the middle of a head"])
 def test_whoever_has_asked_nothing_gives_its_place_to_whoever_comes(tmp_path: Path, said: bytes) -> None:
-    with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         first = crowd.come(said)
         for _ in range(3 * MAX_CONNECTIONS):
             crowd.come(said)
-        assert is_served(door)
+        assert is_served(listener)
         assert has_gone(first)
 
 
@@ -96,18 +96,18 @@ def test_whoever_sends_too_slowly_gives_its_place_to_whoever_comes(tmp_path: Pat
         else:
             peer.hold()
 
-    with before(tmp_path, talk) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path, talk) as (_, listener), Crowd(listener.port) as crowd:
         for _ in range(MAX_CONNECTIONS):
             crowd.come(said)
-        assert door.until(lambda: is_served(door))  # when they have been slow for long enough to be called so
+        assert listener.until(lambda: is_served(listener))  # when they have been slow for long enough to be called so
 
 
 @pytest.mark.parametrize("said", [RUDE, RUDE_LATER], ids=["its head", "its body"])
 def test_whoever_is_told_that_this_is_no_http_keeps_no_place_while_it_listens(tmp_path: Path, said: bytes) -> None:
-    with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         for _ in range(MAX_CONNECTIONS):
             crowd.come(said, b"HTTP/1.1 400 ")
-        assert is_served(door)
+        assert is_served(listener)
 
 
 def test_who_goes_first() -> None:
@@ -139,7 +139,7 @@ def test_who_goes_first() -> None:
 
 
 def test_who_has_asked_before_stays_while_others_have_asked_nothing(tmp_path: Path) -> None:
-    with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         kept = crowd.come(GET, OK)
         for _ in range(2 * MAX_CONNECTIONS):
             crowd.come()
@@ -148,7 +148,7 @@ def test_who_has_asked_before_stays_while_others_have_asked_nothing(tmp_path: Pa
 
 
 def test_of_those_who_have_asked_the_longest_idle_goes(tmp_path: Path) -> None:
-    with before(tmp_path) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         first, second, *_ = [crowd.come(GET, OK) for _ in range(MAX_CONNECTIONS)]
         first.sendall(GET)  # so that the second is the longest idle
         assert read_all(first, len(OK)) == OK
@@ -168,11 +168,11 @@ def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_told_to_come_ba
         assert answers.wait(60)
         peer.send(OK)
 
-    with before(tmp_path, talk) as (_, door), Crowd(door.port) as crowd:
+    with before(tmp_path, talk) as (_, listener), Crowd(listener.port) as crowd:
         waiting = [crowd.come(GET) for _ in range(MAX_CONNECTIONS)]
         for _ in waiting:
             assert asked.acquire(timeout=20)
-        told = requests.get(door.url, timeout=20)
+        told = requests.get(listener.url, timeout=20)
         assert (told.status_code, told.headers["Retry-After"]) == (503, "1")
         for _ in range(100):  # few of them are told so at a time; the others hold nothing
             crowd.come()
@@ -190,9 +190,7 @@ def listening(serve: Callable[[ClientConnection], object], silent_s: float = 20.
         await serve(connection)  # type: ignore[misc]
 
     broken: list[BaseException] = []
-    made = ListenerServer(
-        "127.0.0.1", 0, served, clock=ManualClock(), puzzled=broken.append, broke=broken.append, idle_timeout_s=silent_s
-    )
+    made = ListenerServer("127.0.0.1", 0, Handler(served, broken), clock=ManualClock(), idle_timeout_s=silent_s)
     made.start()
     try:
         yield made
@@ -273,14 +271,14 @@ def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> No
             open_ones = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 1
             soft, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_ones, hard))
             waiting = [crowd.come(GET) for _ in range(20)]
-            daemon.wait_for("door_failed", kind="DescriptorsExhausted")
+            daemon.wait_for("listener_failed", kind="DescriptorsExhausted")
             kept.sendall(GET)  # whoever has a connection is served as before
             assert read_all(kept, len(OK)) == OK
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
             for connection in waiting:
                 assert read_all(connection, len(OK)) == OK
             assert daemon.stop() == 0
-        assert len([one for one in daemon.events if one["event"] == "door_failed"]) == 1
+        assert len([one for one in daemon.events if one["event"] == "listener_failed"]) == 1
 
 
 def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(tmp_path: Path) -> None:
@@ -304,7 +302,7 @@ def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(t
             got = read_all(kept)
             assert got.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 1" in got
-            assert "as many files open" in json.loads(got.partition(b"\r\n\r\n")[2])["message"]
+            assert "can open no more files" in json.loads(got.partition(b"\r\n\r\n")[2])["message"]
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
             crowd.come(GET, OK)
             assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""Version 0 at the pass-through, which is no model: what it is for, and what clients ask of the server's models before
+"""Version 0 at the proxy, which is no model: what it is for, and what clients ask of the server's models before
 they call it. Whatever else is asked there passes as it came."""
 
 from __future__ import annotations
@@ -67,38 +67,38 @@ class Platform:
 def before(folder: Path, models: Platform | None = None) -> Iterator[tuple[InferenceServer, RunningListener]]:
     with (
         InferenceServer() as server,
-        running_listener(folder, upstream=server.url, models=models or Platform()) as door,
+        running_listener(folder, upstream=server.url, models=models or Platform()) as listener,
     ):
-        yield server, door
+        yield server, listener
 
 
-def listed(door: RunningListener) -> list[dict[str, Any]]:
-    answer = requests.get(f"{door.url}/model/registry", headers=WITH_KEY, timeout=20)
+def listed(listener: RunningListener) -> list[dict[str, Any]]:
+    answer = requests.get(f"{listener.url}/model/registry", headers=WITH_KEY, timeout=20)
     assert answer.status_code == 200
     return list(answer.json()["models"])
 
 
-def about(door: RunningListener, what: str, model_id: str) -> requests.Response:
-    return requests.post(f"{door.url}/model/{what}", json={"model_id": model_id, "api_key": KEY}, timeout=20)
+def about(listener: RunningListener, what: str, model_id: str) -> requests.Response:
+    return requests.post(f"{listener.url}/model/{what}", json={"model_id": model_id, "api_key": KEY}, timeout=20)
 
 
 def described(model_id: str) -> dict[str, str]:
     return {"model_id": model_id, "task_type": str(TYPES[model_id.partition("/")[0]])}
 
 
-def infer(door: RunningListener, model_id: str, task: Task, count: int | None = None) -> Any:
+def infer(listener: RunningListener, model_id: str, task: Task, count: int | None = None) -> Any:
     image = {"type": "base64", "value": in_base64(picture())}
     body = {"api_key": KEY, "model_id": model_id, "image": image if count is None else [image] * count}
-    return requests.post(f"{door.url}/infer/{ROUTES[task]}", json=body, timeout=20).json()
+    return requests.post(f"{listener.url}/infer/{ROUTES[task]}", json=body, timeout=20).json()
 
 
-def like_the_sdk(door: RunningListener, model_id: str) -> Any:
+def like_the_sdk(listener: RunningListener, model_id: str) -> Any:
     """infer() of API v1 of `inference-sdk` 1.8.3: the registry, the model where that hasn't got it, and the route of
     its task."""
-    known = [one for one in listed(door) if one["model_id"] == model_id]
+    known = [one for one in listed(listener) if one["model_id"] == model_id]
     if not known:
-        known = [one for one in about(door, "add", model_id).json()["models"] if one["model_id"] == model_id]
-    return infer(door, model_id, Task(known[0]["task_type"]))
+        known = [one for one in about(listener, "add", model_id).json()["models"] if one["model_id"] == model_id]
+    return infer(listener, model_id, Task(known[0]["task_type"]))
 
 
 @pytest.mark.parametrize("server_is_there", [True, False])
@@ -108,62 +108,62 @@ def test_version_0_is_found_loaded_and_answered_with_the_projects_task(
 ) -> None:
     model_id, task = f"{project}/0", TYPES[project]
     stub = {"time": 0.0, "is_stub": True, "model_id": model_id, "task_type": str(task)}
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         if not server_is_there:
             server.go_away()
         for _ in range(2):
-            assert like_the_sdk(door, model_id) == stub
-        legacy = requests.post(f"{door.url}/{model_id}", data=in_base64(picture()), headers=WITH_KEY, timeout=20)
+            assert like_the_sdk(listener, model_id) == stub
+        legacy = requests.post(f"{listener.url}/{model_id}", data=in_base64(picture()), headers=WITH_KEY, timeout=20)
         assert legacy.json() == stub
-        assert infer(door, model_id, Task.OBJECT_DETECTION, 2) == [stub, stub]  # whatever the route says
-        assert door.until(lambda: door.count("offered") == 4)
-        found = [wire.parse_prediction(json.loads(item.prediction)) for item in door.items()]
+        assert infer(listener, model_id, Task.OBJECT_DETECTION, 2) == [stub, stub]  # whatever the route says
+        assert listener.until(lambda: listener.count("offered") == 4)
+        found = [wire.parse_prediction(json.loads(item.prediction)) for item in listener.items()]
         assert len(found) == 5
         assert all(isinstance(one, Stub) and one.task is task for one in found)
         assert all(one.path == "/model/registry" for one in server.asked)
 
 
 def test_the_registry_is_the_servers_with_those_of_version_0_that_were_added(tmp_path: Path) -> None:
-    with before(tmp_path) as (server, door):
-        theirs = listed(door)
+    with before(tmp_path) as (server, listener):
+        theirs = listed(listener)
         assert [one["model_id"] for one in theirs] == list(MODELS)
         for model_id in ("signs/0", "cars/0", "signs/0"):
-            assert described(model_id) in about(door, "add", model_id).json()["models"]
-        assert listed(door) == [*theirs, described("cars/0"), described("signs/0")]
-        assert about(door, "remove", "cars/0").json()["models"] == [*theirs, described("signs/0")]
-        assert requests.post(f"{door.url}/model/clear", timeout=20).json()["models"] == theirs
-        assert listed(door) == theirs
+            assert described(model_id) in about(listener, "add", model_id).json()["models"]
+        assert listed(listener) == [*theirs, described("cars/0"), described("signs/0")]
+        assert about(listener, "remove", "cars/0").json()["models"] == [*theirs, described("signs/0")]
+        assert requests.post(f"{listener.url}/model/clear", timeout=20).json()["models"] == theirs
+        assert listed(listener) == theirs
         assert {one.key_in for one in server.asked if one.path == "/model/registry"} <= {"header", None}
 
 
 def test_while_there_is_no_server_the_registry_is_what_was_added_here(tmp_path: Path) -> None:
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         server.go_away()
-        assert listed(door) == []
-        assert about(door, "add", "cars/0").json() == {"models": [described("cars/0")]}
-        assert listed(door) == [described("cars/0")]
-        assert about(door, "add", "cars/1").status_code == 502
-        assert requests.get(f"{door.url}/info", timeout=20).status_code == 502
-        assert requests.post(f"{door.url}/model/clear", timeout=20).json() == {"models": []}
-        assert requests.post(f"{door.url}/model/clear", timeout=20).status_code == 502  # none of ours is left
+        assert listed(listener) == []
+        assert about(listener, "add", "cars/0").json() == {"models": [described("cars/0")]}
+        assert listed(listener) == [described("cars/0")]
+        assert about(listener, "add", "cars/1").status_code == 502
+        assert requests.get(f"{listener.url}/info", timeout=20).status_code == 502
+        assert requests.post(f"{listener.url}/model/clear", timeout=20).json() == {"models": []}
+        assert requests.post(f"{listener.url}/model/clear", timeout=20).status_code == 502  # none of ours is left
 
 
-def test_the_body_of_a_request_that_the_door_answers_is_not_taken_for_the_next_request(tmp_path: Path) -> None:
-    with before(tmp_path) as (_, door):
-        about(door, "add", "cars/0")
+def test_the_body_of_a_request_that_the_listener_answers_is_not_taken_for_the_next_request(tmp_path: Path) -> None:
+    with before(tmp_path) as (_, listener):
+        about(listener, "add", "cars/0")
         hidden = request_head(first="GET /info HTTP/1.1")
         sent = request_head(f"Content-Length: {len(hidden)}", first="GET /model/registry HTTP/1.1") + hidden
-        answered = raw_exchange(door.port, sent)
+        answered = raw_exchange(listener.port, sent)
         assert answered.count(b"HTTP/1.1 ") == 1
         assert b"cars/0" in answered
 
 
 @pytest.mark.parametrize("answer", [Status(404), Status(500), Status(200, {}, "[]"), Status(200, {}, '{"models": 1}')])
 def test_a_server_without_a_registry_does_not_keep_version_0_out_of_it(tmp_path: Path, answer: Status) -> None:
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         server.orders.add(Fault("other", answer, times=None))
-        assert about(door, "add", "cars/0").json()["models"] == [described("cars/0")]
-        assert listed(door) == [described("cars/0")]
+        assert about(listener, "add", "cars/0").json()["models"] == [described("cars/0")]
+        assert listed(listener) == [described("cars/0")]
 
 
 def test_what_is_asked_of_models_passes_byte_for_byte(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_what_is_asked_of_models_passes_byte_for_byte(tmp_path: Path) -> None:
         ]
         return [_without_date(raw_exchange(port, one)) for one in said]
 
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         directly = calls(server.port)
-        assert calls(door.port) == directly
+        assert calls(listener.port) == directly
         seen = [(one.path, one.size_bytes, one.status) for one in server.asked]
         assert seen[: len(directly)] == seen[len(directly) :]
 
@@ -203,7 +203,7 @@ def _without_date(answer: bytes) -> bytes:
 def test_a_page_of_elsewhere_adds_nothing(tmp_path: Path, line: str) -> None:
     body = json.dumps({"model_id": "cars/0"}).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         head = request_head(
             *more,
             f"Content-Length: {len(body)}",
@@ -211,18 +211,18 @@ def test_a_page_of_elsewhere_adds_nothing(tmp_path: Path, line: str) -> None:
             first="POST /model/add HTTP/1.1",
             host=host,
         )
-        raw_exchange(door.port, head + body)
+        raw_exchange(listener.port, head + body)
         assert [one.path for one in server.asked] == ["/model/add"]
-        assert described("cars/0") not in listed(door)
+        assert described("cars/0") not in listed(listener)
 
 
 def test_so_many_are_remembered_and_the_oldest_gives_way(tmp_path: Path) -> None:
-    with before(tmp_path, Platform({})) as (server, door):
+    with before(tmp_path, Platform({})) as (server, listener):
         server.go_away()
         with requests.Session() as session:
             for number in range(MAX_STUBS + 2):
-                session.post(f"{door.url}/model/add", json={"model_id": f"p{number}/0"}, timeout=20)
-        assert [one["model_id"] for one in listed(door)] == [f"p{number}/0" for number in range(2, MAX_STUBS + 2)]
+                session.post(f"{listener.url}/model/add", json={"model_id": f"p{number}/0"}, timeout=20)
+        assert [one["model_id"] for one in listed(listener)] == [f"p{number}/0" for number in range(2, MAX_STUBS + 2)]
 
 
 @pytest.mark.parametrize("make", [lambda: Platform({}), lambda: Platform(silent=threading.Event())])
@@ -230,10 +230,10 @@ def test_where_nobody_says_what_a_project_is_for_it_is_what_the_route_is_for(
     tmp_path: Path, make: Callable[[], Platform]
 ) -> None:
     models = make()
-    with before(tmp_path, models) as (_, door):
+    with before(tmp_path, models) as (_, listener):
         try:
-            assert infer(door, "signs/0", Task.KEYPOINT_DETECTION)["task_type"] == "keypoint-detection"
-            legacy = requests.post(f"{door.url}/signs/0", data=in_base64(picture()), timeout=20)
+            assert infer(listener, "signs/0", Task.KEYPOINT_DETECTION)["task_type"] == "keypoint-detection"
+            legacy = requests.post(f"{listener.url}/signs/0", data=in_base64(picture()), timeout=20)
             assert legacy.json()["task_type"] == "object-detection"
         finally:
             if models.silent is not None:
@@ -245,19 +245,21 @@ def test_a_server_that_keeps_its_list_to_itself_keeps_nobody_waiting_for_ever(tm
         peer.read()
         peer.read()  # says nothing until the other side has gone
 
-    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, models=Platform()) as door:
-        assert about(door, "add", "cars/0").json() == {"models": [described("cars/0")]}
+    with RawServer(talk) as raw, running_listener(tmp_path, upstream=raw.url, models=Platform()) as listener:
+        assert about(listener, "add", "cars/0").json() == {"models": [described("cars/0")]}
 
 
 def test_with_a_token_the_server_does_not_see_it_in_the_list_either(tmp_path: Path) -> None:
     with (
         InferenceServer() as server,
-        running_listener(tmp_path, upstream=server.url, models=Platform(), token="a-token-of-this-door") as door,
+        running_listener(
+            tmp_path, upstream=server.url, models=Platform(), token="a-token-of-this-listener"
+        ) as listener,
     ):
-        headers = {"X-Framesift-Token": "a-token-of-this-door", "Authorization": f"Bearer {KEY}"}
+        headers = {"X-Framesift-Token": "a-token-of-this-listener", "Authorization": f"Bearer {KEY}"}
         body = {"model_id": "cars/0"}
-        assert requests.post(f"{door.url}/model/add", json=body, timeout=20).status_code == 401
-        answer = requests.post(f"{door.url}/model/add", json=body, headers=headers, timeout=20)
+        assert requests.post(f"{listener.url}/model/add", json=body, timeout=20).status_code == 401
+        answer = requests.post(f"{listener.url}/model/add", json=body, headers=headers, timeout=20)
         assert answer.json()["models"][-1] == described("cars/0")
         (asked,) = server.asked
         assert (asked.key_in, asked.key_known) == ("header", True)
@@ -265,12 +267,13 @@ def test_with_a_token_the_server_does_not_see_it_in_the_list_either(tmp_path: Pa
 
 
 def test_what_is_no_stub_is_not_answered_for_one(tmp_path: Path) -> None:
-    with before(tmp_path) as (server, door):
+    with before(tmp_path) as (server, listener):
         server.orders.add(Fault("infer", Status(200, {}, prediction_json()), times=None))
         for model_id in ("cars/10", "cars/0/1", "0/cars"):
             image = {"type": "base64", "value": in_base64(picture())}
             body = {"model_id": model_id, "image": image, "note": "cars/0"}
             assert (
-                requests.post(f"{door.url}/infer/object_detection", json=body, timeout=20).json() == prediction_json()
+                requests.post(f"{listener.url}/infer/object_detection", json=body, timeout=20).json()
+                == prediction_json()
             )
         assert len(server.asked) == 3

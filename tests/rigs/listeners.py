@@ -1,4 +1,4 @@
-"""A door with everything real behind it (intakes, spool, telemetry), and pictures to hand in."""
+"""A listener with everything real behind it (intakes, spool, telemetry), and pictures to hand in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from clocks import ManualClock
 from framesift.clock.clock import Clock
 from framesift.listeners import ListenerSettings
+from framesift.listeners.connection_slots import ClientConnection
 from framesift.listeners.ingest import IngestBounds, IngestListener
 from framesift.listeners.proxy import ProxyListener
 from framesift.listeners.stream_intakes import ModelPolicies
@@ -95,12 +96,25 @@ def prediction_json(width: int = 64, height: int = 48, /, **of_the_car: Any) -> 
 
 @dataclass(frozen=True)
 class Style:
+    """How the log is written."""
+
     format: str = "json"
     level: str = "debug"
 
 
+class Handler:
+    """What serves the clients of a server: a function. Exceptions are collected in `errors`."""
+
+    def __init__(self, serve: Callable[[ClientConnection], Awaitable[None]], errors: list[BaseException]) -> None:
+        self._serve = serve
+        self.report_error = self.report_failure = errors.append
+
+    async def serve(self, connection: ClientConnection) -> None:
+        await self._serve(connection)
+
+
 class RunningListener:
-    """A door, and what stands behind it. intake_of: instead of the usual intakes."""
+    """A listener, and what stands behind it. intake_of: instead of the usual intakes."""
 
     def __init__(
         self,
@@ -123,7 +137,7 @@ class RunningListener:
         self.failures: list[BaseException] = []
         self._looked = threading.Condition()
         chosen = ListenerSettings.model_validate_json(json.dumps({"listen": "127.0.0.1:0", **options}))
-        self.door: IngestListener | ProxyListener
+        self.listener: IngestListener | ProxyListener
         parts: dict[str, Any] = {
             "intake_of": intake_of or self.intake_of,
             "clock": clock,
@@ -131,9 +145,9 @@ class RunningListener:
             "on_failure": self.failures.append,
         }
         if chosen.upstream is None:
-            self.door = IngestListener(chosen, bounds=bounds, **parts)
+            self.listener = IngestListener(chosen, bounds=bounds, **parts)
         else:
-            self.door = ProxyListener(chosen, max_waiting=most_waiting, model_policies=models, **parts)
+            self.listener = ProxyListener(chosen, max_waiting=most_waiting, model_policies=models, **parts)
 
     def intake_of(self, stream: str) -> Intake:
         intake = self.intakes[stream] = Intake(
@@ -150,11 +164,11 @@ class RunningListener:
 
     @property
     def port(self) -> int:
-        return self.door.port
+        return self.listener.port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.door.port}"
+        return f"http://127.0.0.1:{self.listener.port}"
 
     def post(self, content: Any = None, **how: Any) -> requests.Response:
         """To /datapoints: an object as JSON, or whatever `requests` takes."""
@@ -197,9 +211,9 @@ def running_listener(
     )
     made.spool.open()
     try:
-        made.door.start()
+        made.listener.start()
         yield made
     finally:
-        made.door.stop(5.0)
+        made.listener.stop(5.0)
         made.spool.close()
     assert not made.failures, made.failures

@@ -1,9 +1,9 @@
-"""Doors: where programs that have a model of their own hand pictures in, over HTTP.
+"""Listeners: HTTP servers where programs that have a model of their own hand in pictures and predictions.
 
-A door without an upstream takes POST /datapoints: pictures with their predictions, which go the way of a stream's
-frames; the answer is the verdict. A door with one stands before an inference server: what its clients ask and what they
-are answered passes unchanged, and pictures and predictions are then sampled. Nothing that happens here, a full disk or
-a bug in sampling, keeps an answer from them.
+There are two kinds. An `ingest` listener takes POST /datapoints: a picture with its prediction, which is sampled like a
+frame of a stream; the answer is the decision. A `proxy` listener stands in front of an inference server and forwards
+everything unchanged in both directions; afterwards it samples the pictures and predictions that passed. No problem of
+sampling, such as a full disk or a bug, delays or changes a forwarded answer.
 """
 
 from __future__ import annotations
@@ -23,24 +23,36 @@ __all__ = ["Listener", "ListenerSettings", "ListenerUnavailable", "create_listen
 
 
 class ListenerUnavailable(OSError):
-    """The address can't be listened at; the text names it and says why."""
+    """The listener can't bind its address. The text names the address and the reason."""
 
 
 class Listener(Protocol):
-    """port: 0 until it has started, where the options leave the choice."""
+    """A component of the service that takes HTTP connections."""
 
     @property
-    def port(self) -> int: ...
+    def name(self) -> str:
+        """Return "listener " and the address, as in the health report."""
 
-    def start(self) -> None:
-        """Listens, and returns. Raises ListenerUnavailable."""
+    @property
+    def port(self) -> int:
+        """Return the TCP port; 0 before `start` if the settings leave the choice to the system."""
 
-    def stop(self, within_s: float) -> None:
-        """Takes nothing more; what is under way ends, or is cut when the time is over."""
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """Return the threads that the watchdog monitors. Only after `start`."""
 
     @property
     def loops(self) -> tuple[MonitoredThread, ...]:
-        """For the watchdog, once it has started."""
+        """Return `threads`; the older name."""
+
+    def start(self) -> None:
+        """Bind the address and start the threads. Raises ListenerUnavailable."""
+
+    def stop(self, within_s: float) -> bool:
+        """Refuse new requests and finish those under way. Return whether everything ended within the time."""
+
+    def idle_s(self) -> float:
+        """Return for how many seconds the slowest of `threads` has shown no sign of life."""
 
 
 def create_listener(
@@ -52,11 +64,13 @@ def create_listener(
     on_failure: Callable[[BaseException], None],
     model_policies: ModelPolicies | None = None,
 ) -> Listener:
-    """A door that is not open yet. intake_of: makes the intake of the stream of that name; asked once for each, from
-    any thread. failed: told of what ended a loop of the door that should never end. models: who knows of the policies
-    of clients' models.
+    """Return a listener of the kind that the settings name; it is not started.
+
+    intake_of: makes the intake of a stream by its name. It is called once per stream, from any thread. on_failure:
+    gets the exception that ended a thread of the listener which should run until `stop`. model_policies: knows the
+    policies of the models that clients call; None: every model follows the policy of the listener's stream.
     """
-    # Here and not above: the settings know a door's options, and should not need its rooms.
+    # Imported here because the settings module imports ListenerSettings and should not need everything behind it.
     if settings.upstream is None:
         from framesift.listeners.ingest import IngestListener
 

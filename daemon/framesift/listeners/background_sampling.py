@@ -1,8 +1,8 @@
-"""Afterwards: sampling of what has passed, in a thread of its own, when its client has its answer already.
+"""Sampling of forwarded inferences, in a thread of its own, after the client has got its response.
 
-Nobody waits for it, and nothing that goes wrong in it is noticed outside but in numbers and in the health. When too
-much waits, what is newest is left out. A picture is decoded only when its pixels are needed, since traffic has to do
-with the same processors: what no strategy wants, or no credit could carry, is known by its header and its answer alone.
+No client waits for it, and its errors show only in the counters, the log and the health report. If too many exchanges
+wait, the newest are left out. A picture is decoded only if its pixels are needed, because forwarding uses the same
+processors: whether a strategy matches and quota is left is known from the picture's header and the prediction.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from framesift.prediction.prediction import Classification, MultiLabel, Predicti
 from framesift.telemetry import Condition, Telemetry
 
 MAX_WAITING = 32
-_LOOK_S = 1.0
-_LOOK_AGAIN_S = 0.02  # whether a policy has come, for which something waits
-_NICE = 10
+_POLL_S = 1.0
+_PARKED_POLL_S = 0.02  # how often exchanges that wait for a policy are tried again
+_NICENESS = 10
 _OUTCOMES = {
     NoPolicyReason.REQUESTED: RequestOutcome.NO_POLICY_YET,
     NoPolicyReason.UNAVAILABLE: RequestOutcome.NO_POLICY_YET,
@@ -51,7 +51,10 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class InferenceExchange:
-    """A request and its answer. answer_head: None for the stub's, which is ours. captured: when the request came."""
+    """A request to the inference server and its response, with copies of both bodies.
+
+    response_head: None if the proxy answered by itself (version 0). captured: when the request's head was read.
+    """
 
     call: InferenceCall
     request_head: Head = field(repr=False)
@@ -61,21 +64,25 @@ class InferenceExchange:
     captured: Moment
 
     def release(self) -> None:
+        """Free the memory of both copies."""
         self.request_body.release()
         self.response_body.release()
 
 
 @dataclass(frozen=True, slots=True)
 class _Parked:
-    """An exchange that waits for a policy, and what it asks."""
+    """An exchange that waits until its policy has been fetched, with its parsed request."""
 
     exchange: InferenceExchange
-    wanted: InferenceInput
+    request: InferenceInput
 
 
 class BackgroundSampler:
-    """stream: of everything that passes. models: who knows of the policies of clients' models, None: all is the
-    stream's.
+    """Samples exchanges one after the other. `enqueue` may be called from any thread.
+
+    stream: the stream of everything that is forwarded. health_name: its name in the health report. model_policies: knows
+    the policies of the models that clients call; None: every model follows the stream's policy. on_failure: gets the
+    exception that ended the thread.
     """
 
     def __init__(
@@ -92,36 +99,37 @@ class BackgroundSampler:
     ) -> None:
         self._stream = stream
         self._health_name = health_name
-        self._seats = intakes
-        self._models = model_policies
+        self._intakes = intakes
+        self._model_policies = model_policies
         self._telemetry = telemetry
-        self._failed = on_failure
-        self._pulse = HeartbeatClock(clock)
-        self._waiting: queue.Queue[InferenceExchange | None] = queue.Queue(
-            max_waiting
-        )  # None: look whether it is to stop
+        self._on_failure = on_failure
+        self._heartbeat = HeartbeatClock(clock)
+        # None only wakes the thread, so that it checks whether it is to stop.
+        self._waiting: queue.Queue[InferenceExchange | None] = queue.Queue(max_waiting)
         self._parked: list[_Parked] = []
-        self._most_parked = max(1, max_waiting // 2)
-        self._told_too_many = False
+        self._max_parked = max(1, max_waiting // 2)
+        self._reported_too_many = False
         self._stop = threading.Event()
-        self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="door sampling", daemon=True)
-        self.loop = MonitoredThread(health_name, self._thread, self._pulse)
+        self._skip_rest = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="listener sampling", daemon=True)
+        self.monitored = MonitoredThread(health_name, self._thread, self._heartbeat)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
-    def stop(self, within_s: float) -> None:
-        """What waits is sampled if it can be within the time, and counted as left out otherwise."""
+    def stop(self, within_s: float) -> bool:
+        """Sample what waits as far as the time allows; the rest is counted as left out. Return whether it has ended."""
         self._stop.set()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         if self._thread.ident is not None:
             self._thread.join(within_s)
-            self._hurry.set()
+            self._skip_rest.set()
+        return not self._thread.is_alive()
 
     def enqueue(self, exchange: InferenceExchange) -> None:
-        """Never waits."""
+        """Take over an exchange. Never blocks: if too many wait, the exchange is released and counted as left out."""
         try:
             if self._stop.is_set():
                 raise queue.Full
@@ -132,126 +140,129 @@ class BackgroundSampler:
 
     def _run(self) -> None:
         try:
-            _give_way()
+            _lower_priority()
             while not (self._stop.is_set() and self._waiting.empty()):
-                self._pulse.monotonic()
-                self._look_at_parked()
+                self._heartbeat.monotonic()
+                self._retry_parked()
                 try:
-                    exchange = self._waiting.get(timeout=_LOOK_AGAIN_S if self._parked else _LOOK_S)
+                    exchange = self._waiting.get(timeout=_PARKED_POLL_S if self._parked else _POLL_S)
                 except queue.Empty:
                     continue
                 if exchange is None:
                     continue
-                if self._hurry.is_set():
-                    self._end(exchange, RequestOutcome.BUSY)
+                if self._skip_rest.is_set():
+                    self._finish(exchange, RequestOutcome.BUSY)
                 else:
-                    self._try(exchange)
+                    self._process(exchange)
             for parked in self._parked:
-                self._end(parked.exchange, RequestOutcome.NO_POLICY_YET)
+                self._finish(parked.exchange, RequestOutcome.NO_POLICY_YET)
         except BaseException as error:  # noqa: BLE001  # whatever it is: a loop that should not end has ended
-            self._failed(error)
+            self._on_failure(error)
 
-    def _end(self, exchange: InferenceExchange, outcome: RequestOutcome) -> None:
+    def _finish(self, exchange: InferenceExchange, outcome: RequestOutcome) -> None:
         exchange.release()
         self._telemetry.count_request(self._stream, outcome)
 
-    def _look_at_parked(self) -> None:
+    def _retry_parked(self) -> None:
         parked, self._parked = self._parked, []
         for one in parked:
-            self._try(one.exchange, one.wanted)
+            self._process(one.exchange, one.request)
 
-    def _try(self, exchange: InferenceExchange, wanted: InferenceInput | None = None) -> None:
-        """wanted: what it asks, where that was read before. Where the policy is being asked for, it waits for that."""
+    def _process(self, exchange: InferenceExchange, request: InferenceInput | None = None) -> None:
+        """Sample an exchange, or park it while its policy is being fetched. request: if it was parsed before."""
         try:
-            if wanted is None and self._is_off():
+            if request is None and self._is_disabled():
                 outcome = RequestOutcome.OFFERED
             else:
-                wanted = wanted or parse_input(exchange.call, exchange.request_head, exchange.request_body.content())
-                pairing = self._pairing_of(wanted)
-                if pairing is NoPolicyReason.REQUESTED and len(self._parked) < self._most_parked:
-                    self._parked.append(_Parked(exchange, wanted))
+                request = request or parse_input(exchange.call, exchange.request_head, exchange.request_body.content())
+                pair = self._pair_of(request)
+                if pair is NoPolicyReason.REQUESTED and len(self._parked) < self._max_parked:
+                    self._parked.append(_Parked(exchange, request))
                     return
-                outcome = self._sample(exchange, wanted, pairing)
+                outcome = self._sample(exchange, request, pair)
             self._telemetry.health.set_ok(self._health_name)
-        except NothingToSample as skipped:
-            outcome = skipped.outcome
-        except Exception as error:  # noqa: BLE001  # a bug in sampling is no reason that traffic stops
+        except NothingToSample as nothing:
+            outcome = nothing.outcome
+        except Exception as error:  # noqa: BLE001  # a bug in sampling must not stop the traffic
             outcome = RequestOutcome.FAILED
-            self._puzzled(error)
-        self._end(exchange, outcome)
+            self._report_error(error)
+        self._finish(exchange, outcome)
 
-    def _is_off(self) -> bool:
-        """Whether what was asked need not be read: one policy holds for all, and collects nothing."""
-        by_model = self._models is not None and self._models.by_model
-        return not by_model and self._seats.refusal_if_disabled(self._stream) is not None
+    def _is_disabled(self) -> bool:
+        """Whether the request need not be parsed: one policy holds for every model, and it collects nothing."""
+        by_model = self._model_policies is not None and self._model_policies.by_model
+        return not by_model and self._intakes.refusal_if_disabled(self._stream) is not None
 
-    def _pairing_of(self, wanted: InferenceInput) -> ProjectPair | NoPolicyReason | None:
-        if self._models is None:
+    def _pair_of(self, request: InferenceInput) -> ProjectPair | NoPolicyReason | None:
+        if self._model_policies is None:
             return None
-        return self._models.pairing_of(self._stream, wanted.model_id, wanted.dataset)
+        return self._model_policies.pairing_of(self._stream, request.model_id, request.dataset)
 
-    def _puzzled(self, error: Exception) -> None:
-        # Without the error's own words: they may repeat a part of a request, and with it somebody's key.
+    def _report_error(self, error: Exception) -> None:
+        # Without the exception's text: it may repeat a part of a request, and with it a client's key.
         kind = type(error).__name__
         places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-        self._telemetry.health.set(self._health_name, Condition.DEGRADED, f"sampling what passes fails: {kind}")
-        self._telemetry.error("door_sampling_failed", stream=self._stream, kind=kind, at=" < ".join(reversed(places)))
+        self._telemetry.health.set(self._health_name, Condition.DEGRADED, f"sampling of inferences fails: {kind}")
+        self._telemetry.error(
+            "listener_sampling_failed", stream=self._stream, kind=kind, at=" < ".join(reversed(places))
+        )
 
     def _sample(
-        self, exchange: InferenceExchange, wanted: InferenceInput, pairing: ProjectPair | NoPolicyReason | None
+        self, exchange: InferenceExchange, request: InferenceInput, pair: ProjectPair | NoPolicyReason | None
     ) -> RequestOutcome:
-        """Raises Skipped, and bugs."""
-        if isinstance(pairing, NoPolicyReason):
-            if pairing is NoPolicyReason.TOO_MANY and not self._told_too_many:
-                self._told_too_many = True
+        """Offer the pictures of an exchange to the intake. Raises NothingToSample, and any exception of a bug."""
+        if isinstance(pair, NoPolicyReason):
+            if pair is NoPolicyReason.TOO_MANY and not self._reported_too_many:
+                self._reported_too_many = True
                 why = f"there are policies for {MAX_PROJECT_PAIRS} models and projects already, and that is the maximum"
-                self._telemetry.warning("model_not_collected", stream=self._stream, model_id=wanted.model_id, why=why)
-            return _OUTCOMES[pairing]
-        if pairing is not None and self._seats.refusal_if_disabled(self._stream, pairing) is not None:
+                self._telemetry.warning("model_not_collected", stream=self._stream, model_id=request.model_id, why=why)
+            return _OUTCOMES[pair]
+        if pair is not None and self._intakes.refusal_if_disabled(self._stream, pair) is not None:
             return RequestOutcome.OFFERED
-        said: list[Any] = [None] * wanted.image_count
+        answers: list[Any] = [None] * request.image_count
         if exchange.response_head is not None:
-            said = raw_predictions(exchange.response_head, exchange.response_body.content(), wanted)
-        for image, one in zip(wanted.images(), said, strict=True):
+            answers = raw_predictions(exchange.response_head, exchange.response_body.content(), request)
+        for image, answer in zip(request.images(), answers, strict=True):
             try:
-                sized = pictures.parse_picture(image)
-                with pictures.large_picture_lock(sized):
-                    picture = pictures.LazyEncodedPicture(sized)
-                    prediction = _prediction(one, picture.width, picture.height, exchange.call.task, wanted)
-                    if pairing is None and not self._suits(prediction):
+                encoded = pictures.parse_picture(image)
+                with pictures.large_picture_lock(encoded):
+                    picture = pictures.LazyEncodedPicture(encoded)
+                    prediction = _prediction(answer, picture.width, picture.height, exchange.call.task, request)
+                    if pair is None and not self._suits_project(prediction):
                         raise NothingToSample(RequestOutcome.NO_POLICY)
-                    self._seats.offer(self._stream, picture, prediction, exchange.captured, pairing)
+                    self._intakes.offer(self._stream, picture, prediction, exchange.captured, pair)
                 self._telemetry.record_prediction(self._stream, prediction.time_s or 0.0, prediction.dropped_count)
-            except (pictures.BadPicture, _Unlike):
+            except (pictures.BadPicture, _NoMatchingPrediction):
                 raise NothingToSample(RequestOutcome.UNREADABLE) from None
         return RequestOutcome.OFFERED
 
-    def _suits(self, prediction: Prediction) -> bool:
-        """Whether it may go where the stream's pictures go: where boxes are drawn, a classifier's may not."""
+    def _suits_project(self, prediction: Prediction) -> bool:
+        """Whether the prediction's kind suits the project of the stream's pictures: classes don't suit a project for
+        boxes."""
         is_label = isinstance(prediction, Classification | MultiLabel)
-        return not is_label or self._models is None or self._models.accepts_labels(self._stream)
+        return not is_label or self._model_policies is None or self._model_policies.accepts_labels(self._stream)
 
 
-def _give_way() -> None:
-    """Where processors are short, what passes goes first: this thread is nicer than the others, as Linux allows."""
+def _lower_priority() -> None:
+    """Let forwarding go first when processors are short: Linux can lower the priority of the calling thread alone."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
-class _Unlike(Exception):
-    """The answer is no prediction, or none of this picture."""
+class _NoMatchingPrediction(Exception):
+    """The answer is no prediction, or is one for a picture of another size."""
 
 
-def _prediction(said: object, width: int, height: int, task: Task | None, wanted: InferenceInput) -> Prediction:
-    """Raises _Unlike."""
-    if said is None:
-        return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height, model_id=wanted.model_id)
+def _prediction(answer: object, width: int, height: int, task: Task | None, request: InferenceInput) -> Prediction:
+    """Parse the server's answer for one picture of that size, in pixels. Raises _NoMatchingPrediction."""
+    if answer is None:
+        return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height, model_id=request.model_id)
     try:
-        stub = isinstance(said, dict) and bool(said.get("is_stub"))
-        prediction = wire.parse_prediction(said, width=width, height=height, task=None if stub else task)
+        is_stub = isinstance(answer, dict) and bool(answer.get("is_stub"))
+        prediction = wire.parse_prediction(answer, width=width, height=height, task=None if is_stub else task)
     except ValueError:
-        raise _Unlike from None
+        raise _NoMatchingPrediction from None
     if (prediction.width, prediction.height) != (width, height):
-        raise _Unlike
-    return replace(prediction, model_id=wanted.model_id)
+        raise _NoMatchingPrediction
+    return replace(prediction, model_id=request.model_id)

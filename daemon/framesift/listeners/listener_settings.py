@@ -48,14 +48,14 @@ class ListenerSettings(StrictModel):
     ] = None
     stream: Annotated[
         Name, Field(description="The stream of what passes through, and of datapoints whose client names none.")
-    ] = "door"
+    ] = "listener"
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Of everything that comes in here.")] = ()
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> ListenerSettings:
         require_token("listen", self.listen, self.token)
         if self.upstream is not None and (self.upstream_host, self.upstream_port) == (self.host, self.port):
-            raise ValueError(f"upstream: {self.listen} is the door itself")
+            raise ValueError(f"upstream: {self.listen} is the listener itself")
         return self
 
     @property
