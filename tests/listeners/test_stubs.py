@@ -46,9 +46,9 @@ class Platform:
 
     tasks: dict[str, Task] = field(default_factory=lambda: dict(TYPES))
     silent: threading.Event | None = None
-    by_model: bool = False
+    has_project_policies: bool = False
 
-    def pairing_of(self, *_: object) -> ProjectPair | NoPolicyReason | None:
+    def project_pair_of(self, *_: object) -> ProjectPair | NoPolicyReason | None:
         return None
 
     def accepts_labels(self, _stream: str) -> bool:

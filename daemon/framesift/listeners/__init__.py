@@ -41,10 +41,6 @@ class Listener(Protocol):
     def threads(self) -> tuple[MonitoredThread, ...]:
         """Return the threads that the watchdog monitors. Only after `start`."""
 
-    @property
-    def loops(self) -> tuple[MonitoredThread, ...]:
-        """Return `threads`; the older name."""
-
     def start(self) -> None:
         """Bind the address and start the threads. Raises ListenerUnavailable."""
 

@@ -190,13 +190,13 @@ class BackgroundSampler:
 
     def _is_disabled(self) -> bool:
         """Whether the request need not be parsed: one policy holds for every model, and it collects nothing."""
-        by_model = self._model_policies is not None and self._model_policies.by_model
+        by_model = self._model_policies is not None and self._model_policies.has_project_policies
         return not by_model and self._intakes.refusal_if_disabled(self._stream) is not None
 
     def _pair_of(self, request: InferenceInput) -> ProjectPair | NoPolicyReason | None:
         if self._model_policies is None:
             return None
-        return self._model_policies.pairing_of(self._stream, request.model_id, request.dataset)
+        return self._model_policies.project_pair_of(self._stream, request.model_id, request.dataset)
 
     def _report_error(self, error: Exception) -> None:
         # Without the exception's text: it may repeat a part of a request, and with it a client's key.

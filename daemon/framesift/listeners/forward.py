@@ -1,4 +1,4 @@
-"""Relay: one request to a server and its answer back, each byte as it came and as soon as it came."""
+"""Forwards one request to a server and its response back, each byte unchanged and as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONNECT_WITHIN_S = 10.0
 
 @dataclass(eq=False, slots=True)
 class UpstreamConnection:
-    """A connection to the server. served: it has carried an answer already."""
+    """A connection to the server. has_responded: whether it has carried a response already."""
 
     reader: HttpReader
     writer: asyncio.StreamWriter
@@ -35,19 +35,21 @@ class UpstreamConnection:
 
     @property
     def is_usable(self) -> bool:
+        """Whether another request can be sent on it."""
         return not self.reader.ended.is_set() and not self.writer.is_closing()
 
     def close(self) -> None:
+        """Close the connection without waiting."""
         with contextlib.suppress(OSError):
             self.writer.close()
 
 
 class UpstreamUnreachable(Exception):
-    """Nobody took the connection; the text says why."""
+    """The server did not accept the connection; the text says why."""
 
 
 async def connect_upstream(host: str, port: int) -> UpstreamConnection:
-    """Raises UpstreamUnreachable, NoDescriptor."""
+    """Connect to the server within 10 s. Raises UpstreamUnreachable, DescriptorsExhausted."""
     loop = asyncio.get_running_loop()
     reader = HttpReader()
     protocol = asyncio.StreamReaderProtocol(reader)
@@ -62,11 +64,14 @@ async def connect_upstream(host: str, port: int) -> UpstreamConnection:
 
 @dataclass(eq=False, slots=True)
 class ForwardedRequest:
-    """A request under way. raw_head: as the server is to get it. rest: of its body, what was not read yet. held: what
-    was, as it came; may be the copy itself. following: a piece that was read too, but found no room. copy: None where
-    nothing is kept of it. continued: its client was told already to go on with its body. fed: it has been passed,
-    or never; is_whole tells which. client_gone: it has ended its side, or broke off: nobody may be waiting any more.
-    bad: what is wrong with its body. cleared: it has made the door forget models of its own.
+    """A request that is being forwarded.
+
+    raw_head: the exact bytes for the server. remaining_body: the pieces of the body that were not read yet. copy: the
+    body for sampling, None if it is not copied. read_ahead: the exact bytes of the body that were read before forwarding
+    began; may be the copy itself. pending_piece: a piece that was read too, but did not fit. continue_sent: the client
+    has got "100 Continue". body_done: set when the body has been forwarded, or never will be; is_complete tells which.
+    client_gone: the client has ended its side, so perhaps nobody waits. body_error: what is wrong with the body.
+    cleared_stubs: the request has made the proxy forget its own models.
     """
 
     head: Head
@@ -85,30 +90,30 @@ class ForwardedRequest:
 
     @property
     def can_repeat(self) -> bool:
-        """Whether its body is kept, so far."""
+        """Whether all bytes of the body that were read so far are in the copy."""
         return self.copy is not None and self.copy.is_complete and self.framing.kind is not FramingKind.CHUNKED
 
     def repeated(self) -> ForwardedRequest | None:
-        """The same from its beginning, where all of it is at hand."""
+        """Return the same request to be sent again from its beginning, None if its body is not available any more."""
         if self.framing.kind is FramingKind.NONE and self.head.start_line[0] in ("GET", "HEAD"):
-            held = None
+            read_ahead = None
         elif self.is_complete and self.copy is not None and self.can_repeat:
-            held = self.copy
+            read_ahead = self.copy
         else:
             return None
-        # The copy is there already: what is fed again is not added to it.
+        # The copy is complete already: what is sent again is not added to it.
         return ForwardedRequest(
             self.head,
             self.raw_head,
             self.framing,
             self.remaining_body,
             self.copy,
-            read_ahead=held,
+            read_ahead=read_ahead,
             continue_sent=self.continue_sent,
         )
 
     def release(self) -> None:
-        """Of what is held beside the copy."""
+        """Free the memory of what was read ahead, if it is not the copy."""
         if self.read_ahead is not None and self.read_ahead is not self.copy:
             self.read_ahead.release()
 
@@ -120,13 +125,15 @@ async def forward(
     request: ForwardedRequest,
     copy: BodyCopy | None,
 ) -> Head | None:
-    """Returns the answer's head when all of the answer has been passed (`copy` then holds its body); None where the
-    server ended, or said what is no HTTP, before it answered anything. Raises Cut where it ended in the middle, and
-    OSError where the client is gone.
+    """Forward a request and its response.
+
+    Returns the response's head when all of the response has been forwarded; `copy` then holds its body. Returns None if
+    the server ended, or sent something that is no HTTP, before any response. Raises TruncatedMessage if the server ended
+    in the middle of the response, and OSError if the client is gone.
     """
-    served_before = upstream.has_responded
+    had_responded = upstream.has_responded
     client.data_expected = request.continue_sent or "100-continue" not in request.head.list_values("expect")
-    feeding = asyncio.create_task(_feed(client, upstream, request))
+    sending = asyncio.create_task(_send(client, upstream, request))
     try:
         while True:
             try:
@@ -135,7 +142,7 @@ async def forward(
             except (BadHttp, TruncatedMessage):
                 head = framing = None
             if head is None or framing is None:
-                if served_before and request.can_repeat:
+                if had_responded and request.can_repeat:
                     await request.body_done.wait()
                 return None
             upstream.has_responded = True
@@ -148,7 +155,7 @@ async def forward(
                 break
             await to_client.drain()
         if head.status == 101 or (request.head.start_line[0] == "CONNECT" and head.status < 300):
-            await _cancelled(feeding)
+            await _cancel(sending)
             await _tunnel(client, to_client, upstream)
             return head
         async with contextlib.aclosing(read_body(upstream.reader, framing)) as body:
@@ -161,41 +168,41 @@ async def forward(
         if framing.kind is not FramingKind.UNTIL_CLOSE and not (
             head.closes_connection or request.head.closes_connection
         ):
-            await request.body_done.wait()  # a server may answer before it has read everything, and read on
+            await request.body_done.wait()  # a server may respond before it has read everything, and read on
         return head
     except BadHttp:
         raise TruncatedMessage from None
     finally:
-        await _cancelled(feeding)
+        await _cancel(sending)
 
 
-async def _feed(client: HttpReader, upstream: UpstreamConnection, request: ForwardedRequest) -> None:
+async def _send(client: HttpReader, upstream: UpstreamConnection, request: ForwardedRequest) -> None:
     writer = upstream.writer
-    reads = True  # the server does
+    server_reads = True
     try:
         writer.write(request.raw_head)
-        reads = await _drained(writer)
+        server_reads = await _drained(writer)
         for block in () if request.read_ahead is None else request.read_ahead.blocks():
-            if reads:
+            if server_reads:
                 writer.write(block)
-                reads = await _drained(writer)
+                server_reads = await _drained(writer)
                 await asyncio.sleep(0)
         request.release()
-        if reads and request.pending_piece is not None:
+        if server_reads and request.pending_piece is not None:
             writer.write(request.pending_piece.raw)
         async for piece in request.remaining_body:
             if request.copy is not None and not request.copy.add(piece.content):
                 request.copy.release()
-            if reads:
+            if server_reads:
                 writer.write(piece.raw)
-                reads = await _drained(writer)
-            if not reads and not request.can_repeat:
-                return  # what the server answers says why
+                server_reads = await _drained(writer)
+            if not server_reads and not request.can_repeat:
+                return  # the server's response says why
         request.is_complete = True
         request.body_done.set()
         await client.ended.wait()
         request.client_gone = True
-        # A client that has ended its side has gone, or waits for its answer: the server is told, and decides.
+        # A client that has ended its side has gone, or still waits for its response: the server decides which.
         if client.at_eof() and writer.can_write_eof():
             writer.write_eof()
     except (TruncatedMessage, BadHttp) as error:
@@ -217,7 +224,7 @@ async def _drained(writer: asyncio.StreamWriter) -> bool:
 
 
 async def _tunnel(client: HttpReader, to_client: asyncio.StreamWriter, upstream: UpstreamConnection) -> None:
-    """Whatever it is that they speak now, until both have ended."""
+    """Forward bytes of any protocol in both directions until both sides have ended."""
     client.data_expected = False
     with contextlib.suppress(OSError):
         await asyncio.gather(_pump(client, upstream.writer), _pump(upstream.reader, to_client))
@@ -231,10 +238,10 @@ async def _pump(reader: HttpReader, writer: asyncio.StreamWriter) -> None:
         writer.write_eof()
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     try:
         await asyncio.wait([task])
-    finally:  # whoever is cancelled meanwhile must not leave it behind either: it reads from the same client
+    finally:  # even if this task is cancelled meanwhile: the other one reads from the same client
         if not task.done():
             await asyncio.wait([task])

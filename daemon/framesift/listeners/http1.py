@@ -1,10 +1,10 @@
-"""HTTP/1.1 (RFC 9112) as two asyncio streams speak it: heads and bodies, with the very bytes in which they came.
+"""HTTP/1.1 (RFC 9112) over asyncio streams: heads and bodies, together with the exact bytes in which they arrived.
 
-A head is bounded, and a body whose length is ambiguous is refused: two readers that disagree about where a message ends
-would let one client speak in another's name.
+The size of a head is limited, and a body whose length is ambiguous is refused: if two servers disagree about where a
+message ends, one client can send requests in another's name (request smuggling).
 
-Into how many pieces something is cut is the sender's choice. So what has arrived is read as a block, many chunks at a
-time, and after each block others get their turn.
+A sender can cut its data into very small pieces. So what has arrived is read as a block, many chunks at a time, and
+after each block other connections get their turn.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from framesift.listeners.chunked_body import BadChunkedBody, ChunkedDecoder
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_FIELDS = 256
-# How much is handled before others get their turn, and how much is read ahead of whoever takes it.
+# How much is handled before other connections get their turn, and how much is read in advance.
 BLOCK_BYTES = 64 << 10
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _LINE_FEED_ALONE = re.compile(rb"(?<!\r)\n")
-# The address that a Host names (RFC 3986, 3.2.2 and 3.2.3); a list is two of them.
+# What a Host field may contain (RFC 3986, 3.2.2 and 3.2.3). A comma is missing on purpose: a list is two hosts.
 _HOST = re.compile(r"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 _LINGER_S = 5.0
 
 
 class BadHttp(Exception):
-    """What came is no message that can be answered. status: of the answer."""
+    """The message is not valid HTTP, or not allowed. status: for the response."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -47,11 +47,12 @@ class TruncatedMessage(Exception):
 
 
 class HttpReader(asyncio.StreamReader):
-    """A stream whose end can be waited for. What had arrived before the connection broke can still be read.
+    """A stream whose end can be awaited. What arrived before the connection broke can still be read.
 
-    One reads at a time. ahead: what was looked at, not taken yet. arrived_bytes: since the connection began. owes:
-    what is waited for is to come; False where the other side may be silent as long as it likes. waits_since_s: since
-    when it has been waited for, in the loop's time; None while nobody waits.
+    Only one task may read at a time. ended: set when the other side has ended. buffered: bytes that were received and
+    not consumed yet. received_bytes: since the connection began. data_expected: whether the other side is in the middle
+    of a message; if not, it may be idle for any time. waiting_since_s: since when a task has been waiting for data, in
+    the event loop's time; None while none waits.
     """
 
     def __init__(self) -> None:
@@ -63,48 +64,52 @@ class HttpReader(asyncio.StreamReader):
         self.waiting_since_s: float | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._fetched_bytes = 0
-        self._turn_ends_at_bytes = BLOCK_BYTES
+        self._yield_at_bytes = BLOCK_BYTES
 
     def feed_data(self, data: Any) -> None:
+        """Take data from the transport; called by asyncio."""
         self.received_bytes += len(data)
         super().feed_data(data)
         self._wake()
 
     def feed_eof(self) -> None:
+        """Take note that the other side has ended; called by asyncio."""
         super().feed_eof()
         self.ended.set()
         self._wake()
 
-    def set_exception(self, exc: BaseException) -> None:  # noqa: ARG002  # the library's own signature
+    def set_exception(self, exc: BaseException) -> None:  # noqa: ARG002  # asyncio's signature
+        """Treat a broken connection like one that has ended; called by asyncio."""
         self.feed_eof()
 
     def at_eof(self) -> bool:
+        """Return whether the other side has ended and everything has been read."""
         return not self.buffered and super().at_eof()
 
     def abort_wait(self, why: Exception) -> None:
-        """Whoever waits for more gets this instead."""
+        """Raise this exception in the task that waits for data."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(why)
 
     async def fill(self) -> bool:
-        """Waits until more is ahead. False where the other side has ended."""
-        content = await self._fetched(BLOCK_BYTES)
+        """Wait until more bytes are buffered. Return False if the other side has ended."""
+        content = await self._fetch(BLOCK_BYTES)
         self.buffered += content
         return bool(content)
 
     def consume(self, count: int) -> bytes:
-        """From what is ahead."""
-        taken = bytes(self.buffered[:count])
+        """Remove so many bytes from the buffer and return them."""
+        content = bytes(self.buffered[:count])
         del self.buffered[:count]
-        return taken
+        return content
 
     async def read(self, n: int = BLOCK_BYTES) -> bytes:
-        """At least one byte and at most `n`, or a block; b"" where the other side has ended."""
-        return self.consume(n) if self.buffered else await self._fetched(n)
+        """Return at least one byte and at most `n`, or one block; b"" if the other side has ended."""
+        return self.consume(n) if self.buffered else await self._fetch(n)
 
-    async def _fetched(self, most_bytes: int) -> bytes:
-        if self._fetched_bytes >= self._turn_ends_at_bytes:
-            self._turn_ends_at_bytes = self._fetched_bytes + BLOCK_BYTES
+    async def _fetch(self, most_bytes: int) -> bytes:
+        if self._fetched_bytes >= self._yield_at_bytes:
+            self._yield_at_bytes = self._fetched_bytes + BLOCK_BYTES
             await asyncio.sleep(0)
         if self.received_bytes == self._fetched_bytes and not self.ended.is_set():
             assert self._waiting is None
@@ -125,8 +130,10 @@ class HttpReader(asyncio.StreamReader):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a message. raw: as it came, with the empty line. first: the three words of its first line. fields:
-    names in lower case, in their order.
+    """The head of a request or a response.
+
+    raw: the exact bytes, with the empty line. start_line: the three words of the first line. fields: names in lower case
+    and values, in their order.
     """
 
     raw: bytes = field(repr=False)
@@ -134,30 +141,32 @@ class Head:
     fields: tuple[tuple[str, str], ...] = field(repr=False)
 
     def get_all(self, name: str) -> list[str]:
+        """Return the values of all fields of that name. name: in lower case."""
         return [value for key, value in self.fields if key == name]
 
     def get(self, name: str) -> str:
-        """The first of that name, "" where there is none."""
+        """Return the value of the first field of that name, "" without one. name: in lower case."""
         return next((value for key, value in self.fields if key == name), "")
 
     def list_values(self, name: str) -> list[str]:
-        """The elements of a list, in lower case."""
+        """Return the elements of a field that is a comma-separated list, in lower case."""
         return [word.strip().lower() for value in self.get_all(name) for word in value.split(",") if word.strip()]
 
     @property
     def closes_connection(self) -> bool:
+        """Whether the connection ends after this message."""
         version = self.start_line[2] if self.start_line[2].startswith("HTTP/") else self.start_line[0]
-        said = self.list_values("connection")
-        return "close" in said or (version != "HTTP/1.1" and "keep-alive" not in said)
+        options = self.list_values("connection")
+        return "close" in options or (version != "HTTP/1.1" and "keep-alive" not in options)
 
     @property
     def status(self) -> int:
-        """Of an answer."""
+        """The status of a response. Not for requests."""
         return int(self.start_line[1])
 
 
 async def read_head(reader: HttpReader, *, is_response: bool = False) -> Head | None:
-    """The next head; None where the other side has ended. Raises BadHttp, Cut."""
+    """Return the next head, None if the other side has ended. Raises BadHttp, TruncatedMessage."""
     seen = 0
     while (head := parse_buffered_head(reader, seen, is_response=is_response)) is None:
         seen = len(reader.buffered)
@@ -169,14 +178,17 @@ async def read_head(reader: HttpReader, *, is_response: bool = False) -> Head | 
 
 
 def parse_buffered_head(reader: HttpReader, searched_bytes: int = 0, *, is_response: bool = False) -> Head | None:
-    """Taken from what is ahead; None where its end has not come. seen: so much of it was looked at. Raises BadHttp."""
+    """Consume the head that is buffered, and return it; None if its end has not arrived yet. Raises BadHttp.
+
+    searched_bytes: how much of the buffer was searched for the end before.
+    """
     empty = _EMPTY_LINES.match(reader.buffered)
-    if empty and empty.end():  # before a request they are skipped (RFC 9112, 2.2)
+    if empty and empty.end():  # empty lines before a request are skipped (RFC 9112, 2.2)
         reader.consume(empty.end())
         searched_bytes = 0
     end = reader.buffered.find(b"\r\n\r\n", max(0, searched_bytes - 3))
     so_far = end if end >= 0 else len(reader.buffered)
-    # Some would take it for the end of a line, and two of them for the end of the head.
+    # Some servers take it for the end of a line, and two of them for the end of the head.
     if _LINE_FEED_ALONE.search(reader.buffered, searched_bytes, so_far):
         raise BadHttp(400, "a line of the head ends in a line feed alone")
     if so_far > MAX_HEAD_BYTES - len(b"\r\n\r\n"):
@@ -197,7 +209,7 @@ def parse_buffered_head(reader: HttpReader, searched_bytes: int = 0, *, is_respo
         raise BadHttp(400, "the first line is not HTTP/1.1")
     split = [line.partition(":") for line in lines]
     if not is_response:
-        # Others read "Content-Length : 5", a folded line or a line feed alone as they like, and would see another body.
+        # Servers differ in how they read "Content-Length : 5", a folded line or a line feed alone.
         if any(_CONTROL.search(line) for line in (first, *lines)):
             raise BadHttp(400, "the head has a control character")
         if not all(colon and _NAME.fullmatch(name) for name, colon, _ in split):
@@ -209,7 +221,7 @@ def parse_buffered_head(reader: HttpReader, searched_bytes: int = 0, *, is_respo
     )
     if not is_response:
         hosts = head.get_all("host")
-        if len(hosts) != 1 and (hosts or words[2] == "HTTP/1.1"):  # RFC 9112, 3.2; HTTP/1.0 knew no Host
+        if len(hosts) != 1 and (hosts or words[2] == "HTTP/1.1"):  # RFC 9112, 3.2; HTTP/1.0 has no Host
             raise BadHttp(400, f"the head has {len(hosts)} Hosts instead of one")
         if not all(map(_HOST.fullmatch, hosts)):
             raise BadHttp(400, "the Host is not a name or an address")
@@ -217,6 +229,8 @@ def parse_buffered_head(reader: HttpReader, searched_bytes: int = 0, *, is_respo
 
 
 class FramingKind(Enum):
+    """How the end of a body is found."""
+
     NONE = "none"
     LENGTH = "length"
     CHUNKED = "chunked"
@@ -225,7 +239,7 @@ class FramingKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a body is delimited. size_bytes: where that is known."""
+    """How the end of a body is found. size_bytes: for LENGTH, else 0."""
 
     kind: FramingKind
     size_bytes: int = 0
@@ -235,13 +249,13 @@ NO_BODY = Framing(FramingKind.NONE)
 
 
 def framing_of_request(head: Head) -> Framing:
-    """Raises BadHttp."""
-    said = _framing(head)
-    return NO_BODY if said.kind is FramingKind.UNTIL_CLOSE else said
+    """Return how the end of a request's body is found. Raises BadHttp."""
+    framing = _framing(head)
+    return NO_BODY if framing.kind is FramingKind.UNTIL_CLOSE else framing
 
 
 def framing_of_response(head: Head, method: str) -> Framing:
-    """method: of the request. Raises BadHttp."""
+    """Return how the end of a response's body is found. method: of the request. Raises BadHttp."""
     if method == "HEAD" or head.status in (204, 304) or head.status < 200:
         return NO_BODY
     return _framing(head)
@@ -263,14 +277,14 @@ def _framing(head: Head) -> Framing:
 
 @dataclass(frozen=True, slots=True)
 class BodyPiece:
-    """Some bytes of a body. raw: as they came, with the chunks' own lines. content: without."""
+    """Some bytes of a body. raw: the exact bytes, with the lines of chunks. content: without those lines."""
 
     raw: bytes = field(repr=False)
     content: bytes = field(repr=False)
 
 
 async def read_body(reader: HttpReader, framing: Framing) -> AsyncGenerator[BodyPiece, None]:
-    """The body as it arrives. Raises Cut, BadHttp."""
+    """Yield the body as it arrives. Raises TruncatedMessage, BadHttp."""
     if framing.kind is FramingKind.LENGTH:
         left = framing.size_bytes
         while left:
@@ -291,7 +305,7 @@ async def read_body(reader: HttpReader, framing: Framing) -> AsyncGenerator[Body
                 raise BadHttp(400, str(error)) from None
             if count:
                 yield BodyPiece(reader.consume(count), content)
-                if reader.buffered:  # else the next one is waited for
+                if reader.buffered:  # else the next piece is awaited anyway
                     await asyncio.sleep(0)
             elif not await reader.fill():
                 raise TruncatedMessage
@@ -305,7 +319,10 @@ def build_response(
     close: bool = False,
     without_body: bool = False,
 ) -> bytes:
-    """A whole answer of ours: an object or a list as JSON, or a text. bodiless: to a HEAD."""
+    """Return the bytes of a complete response: an object or a list as JSON, or a plain text.
+
+    close: the connection ends after it. without_body: for the response to a HEAD request.
+    """
     text = content if isinstance(content, str) else json.dumps(content)
     body = f"{text}\n".encode("utf-8", "replace")
     kind = "text/plain; charset=utf-8" if isinstance(content, str) else "application/json"
@@ -324,16 +341,17 @@ def build_response(
 async def send_last_response(
     reader: HttpReader, writer: asyncio.StreamWriter, content: bytes, linger_s: float = _LINGER_S
 ) -> None:
-    """Sends a last answer to somebody who may still be sending, and reads on for a while: closing at once would reset
-    the connection, and the answer with it.
+    """Send a last response to a client that may still be sending, and read on for a while.
+
+    Closing at once would reset the connection, and the client would lose the response. linger_s: how long to read on.
     """
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         writer.write(content)
         if writer.can_write_eof():
             writer.write_eof()
-        await asyncio.wait_for(_swallow(reader), linger_s)
+        await asyncio.wait_for(_discard_input(reader), linger_s)
 
 
-async def _swallow(reader: HttpReader) -> None:
+async def _discard_input(reader: HttpReader) -> None:
     while await reader.read():
         pass

@@ -1,8 +1,7 @@
-"""What passes between clients and an inference server, as far as it is understood: which requests are inferences, of
-which pictures, and what the server said of each. What is not understood is nobody's business here.
+"""Parses requests to an inference server and its responses: which model is called with which pictures.
 
 The routes are those of Roboflow's inference server: POST /infer/{task} with JSON, and POST /{dataset}/{version} with
-base64 or a form.
+base64 or a form. Anything else is not parsed, only forwarded.
 """
 
 from __future__ import annotations
@@ -36,7 +35,10 @@ _TRUE = ("true", "1", "yes", "on", "t", "y")
 
 @dataclass(frozen=True, slots=True)
 class InferenceCall:
-    """An inference, as far as its head tells. task, model_id: None where only the body says. query: without the key."""
+    """A request for an inference, as far as its head tells.
+
+    task, model_id: None if only the body tells. query: the parameters of the query, without api_key.
+    """
 
     task: Task | None
     model_id: str | None
@@ -44,13 +46,16 @@ class InferenceCall:
 
     @property
     def is_stub(self) -> bool:
+        """Whether the head names version 0 of a project, which is no model."""
         return self.model_id is not None and self.model_id.endswith("/0")
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceInput:
-    """What one call asks. dataset: the project where the client wants its pictures, None for the model's own. count: of
-    the pictures. as_list: the answer is a list. images: reads the files' bytes; raises Skipped.
+    """The content of an inference request.
+
+    dataset: the project where the client wants its pictures, None for the model's project. image_count: number of
+    pictures. is_list: whether the response is a list. images: returns the pictures' files; raises NothingToSample.
     """
 
     model_id: str
@@ -61,7 +66,7 @@ class InferenceInput:
 
 
 class NothingToSample(Exception):
-    """There is nothing to sample here."""
+    """The exchange has nothing to sample. outcome: the reason, to be counted."""
 
     def __init__(self, outcome: RequestOutcome) -> None:
         super().__init__(outcome.value)
@@ -69,27 +74,28 @@ class NothingToSample(Exception):
 
 
 def parse_call(head: Head) -> InferenceCall | None:
-    """None where this is no inference of a kind that is known."""
+    """Return the inference that a request asks for, None if it is not one of the known routes."""
     method, target, _ = head.start_line
     path, _, query = target.partition("?")
     if method != "POST":
         return None
-    said = {name: value for name, value in parse_qsl(query, max_num_fields=None) if name != "api_key"}
+    parameters = {name: value for name, value in parse_qsl(query, max_num_fields=None) if name != "api_key"}
     if path in _TASKS:
-        return InferenceCall(_TASKS[path], None, said)
+        return InferenceCall(_TASKS[path], None, parameters)
     legacy = _LEGACY.fullmatch(path)
-    return None if legacy is None else InferenceCall(None, legacy[1], said)
+    return None if legacy is None else InferenceCall(None, legacy[1], parameters)
 
 
 @dataclass(frozen=True, slots=True)
 class StubCall:
-    """A call of a model's version 0, which is no model at all. count: of the pictures, None where it is one alone."""
+    """A call of version 0 of a project, which is no model. image_count: None if the pictures are not in a list."""
 
     model_id: str
     image_count: int | None = None
 
     @property
     def project(self) -> str:
+        """The project, from the model's id."""
         return self.model_id.partition("/")[0]
 
     def response_content(self, task: Task) -> dict[str, Any] | list[Any]:
@@ -98,10 +104,10 @@ class StubCall:
 
 
 def parse_stub_call(call: InferenceCall, body: bytes) -> StubCall | None:
-    """None where another model is called."""
+    """Return the stub that is called, None if a model is called. body: of the request."""
     if call.model_id is not None:
         return StubCall(call.model_id) if call.is_stub else None
-    if _STUB.search(body) is None:  # nearly all: looked at without being read
+    if _STUB.search(body) is None:  # true of nearly all: searching is cheaper than parsing
         return None
     try:
         sent = parse_json_object(body)
@@ -115,13 +121,14 @@ def parse_stub_call(call: InferenceCall, body: bytes) -> StubCall | None:
 
 
 def is_stub_id(model_id: object) -> bool:
+    """Return whether this is the id of version 0 of a project."""
     return isinstance(model_id, str) and _MODEL.fullmatch(model_id) is not None and model_id.endswith("/0")
 
 
 def parse_input(call: InferenceCall, head: Head, body: bytes) -> InferenceInput:
-    """What the request asks. Raises Skipped."""
+    """Parse an inference request. Raises NothingToSample."""
     if call.model_id is None:
-        return _asked_v1(body)
+        return _parse_input_v1(body)
     if call.query.get("disable_active_learning", "").lower() in _TRUE:
         raise NothingToSample(RequestOutcome.NOT_WANTED)
     if "image" in call.query or call.query.get("image_type", "base64") != "base64":
@@ -130,7 +137,7 @@ def parse_input(call: InferenceCall, head: Head, body: bytes) -> InferenceInput:
     return InferenceInput(call.model_id, dataset, 1, False, lambda: (_image_of_legacy(head, body),))
 
 
-def _asked_v1(body: bytes) -> InferenceInput:
+def _parse_input_v1(body: bytes) -> InferenceInput:
     sent = parse_json_object(body)
     if sent.get("disable_active_learning") not in (None, False, 0, "false", "False"):
         raise NothingToSample(RequestOutcome.NOT_WANTED)
@@ -177,9 +184,9 @@ def _from_base64(text: object) -> bytes:
 
 
 def raw_predictions(head: Head, body: bytes, wanted: InferenceInput) -> list[Any]:
-    """What the server said of each picture, not parsed yet. Raises Skipped."""
+    """Return the server's answer for each picture as JSON values, not parsed further. Raises NothingToSample."""
     if head.status != 200 or head.get("content-type").partition(";")[0].strip().lower() != "application/json":
-        raise NothingToSample(RequestOutcome.PASSED)  # an error, or a drawing
+        raise NothingToSample(RequestOutcome.PASSED)  # an error, or an image with the boxes drawn in
     said = _json(_unpacked(head, body))
     if not wanted.is_list:
         return [said]
@@ -205,6 +212,7 @@ def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that must be a JSON object. Raises NothingToSample."""
     sent = _json(body)
     if not isinstance(sent, dict):
         raise NothingToSample(RequestOutcome.UNREADABLE)

@@ -47,11 +47,6 @@ class HttpListener:
         """Return the threads that the watchdog monitors. Only after `start`."""
         return (self._server.monitored_thread(),)
 
-    @property
-    def loops(self) -> tuple[MonitoredThread, ...]:
-        """Return `threads`; the older name."""
-        return self.threads
-
     def idle_s(self) -> float:
         """Return for how many seconds the slowest of `threads` has shown no sign of life."""
         return max(thread.idle_s() for thread in self.threads)

@@ -1,13 +1,12 @@
-"""Pictures that strangers send: a JPEG or a PNG -> BGR pixels, within bounds that are checked before anything is
-decoded.
+"""Decodes JPEG and PNG files of untrusted clients into BGR pixels. Limits are checked before anything is decoded.
 
-What is promised:
-1. Nothing is decoded whose header says more than MOST_PIXELS or MOST_SIDE, that is animated, or whose scans would cost
-   many times its size.
-2. A picture whose end is missing is refused, not filled up with grey. What follows the end is left out.
+Guarantees:
+1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if its scans would
+   cost many times its size.
+2. A picture whose end is missing is refused, not filled up with grey. Bytes after the end are ignored.
 3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
-   turned picture. Other metadata is not looked at. 16-bit values become 8-bit ones, grey becomes BGR, transparency is
-   left out, CMYK becomes BGR.
+   turned picture. Other metadata is ignored. 16-bit values become 8-bit values, grey and CMYK become BGR, transparency
+   is dropped.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from framesift.frame import Pixels
 MAX_BYTES = 16 << 20
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 65_535
-# A progressive JPEG is decoded into coefficients of the whole picture first, six bytes for each pixel, and each of its
-# scans goes over all of them.
+# A progressive JPEG is first decoded into coefficients of the whole picture, six bytes per pixel, and each of its scans
+# goes over all of them.
 MAX_PROGRESSIVE_PIXELS = 32_000_000
 MAX_SCANS = 64
 MIN_SIDE = 2
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a scan: neither a stuffed byte nor a restart
-_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: what every decoder knows
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # ends a scan: neither a stuffed byte nor a restart marker
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: known to every decoder
 _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
-_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # in APP1 lies EXIF
+_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # APP1 contains EXIF
 _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -49,13 +48,15 @@ _large = threading.Lock()
 
 
 class BadPicture(ValueError):
-    """This can't be taken; the text says why, and what is allowed."""
+    """The picture is not accepted; the text says why, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """A picture that may be decoded. content: without what a decoder doesn't need. width, height: before it is turned,
-    in pixels. may_be_turned: whether it holds what may be EXIF, which is not read here.
+    """A picture that may be decoded, because its headers are within the limits.
+
+    content: the file, without parts that a decoder does not need. width, height: in pixels, before it is turned.
+    may_be_turned: whether it has a segment that may be EXIF; EXIF is not parsed here.
     """
 
     content: bytes = field(repr=False)
@@ -65,7 +66,7 @@ class EncodedPicture:
 
 
 def parse_picture(content: bytes) -> EncodedPicture:
-    """Reads the headers. Raises BadPicture."""
+    """Check the headers of a JPEG or PNG file. Raises BadPicture."""
     if len(content) > MAX_BYTES:
         raise BadPicture(f"it has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed")
     if content[:3] == b"\xff\xd8\xff":
@@ -77,8 +78,9 @@ def parse_picture(content: bytes) -> EncodedPicture:
 
 @contextmanager
 def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
-    """To be held from before the picture is decoded until its pixels are let go: large ones one at a time, in the whole
-    process, so that memory is bounded by one of them and not by how many come at once.
+    """Hold this while a picture is decoded and its pixels are used: large pictures one at a time in the whole process.
+
+    So memory is limited by one large picture, however many arrive at once. Small pictures don't wait.
     """
     if picture.width * picture.height <= _LARGE_PIXELS:
         yield
@@ -88,7 +90,7 @@ def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
 
 
 def decode(picture: EncodedPicture) -> Pixels:
-    """The pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture."""
+    """Return the pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture."""
     try:
         pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -101,12 +103,13 @@ def decode(picture: EncodedPicture) -> Pixels:
 
 
 class LazyEncodedPicture:
-    """A picture that is decoded once, when its pixels are first asked for; at once only where its size can't be known
-    otherwise. width, height: turned, in pixels.
+    """A picture that is decoded once, when its pixels are needed; at once only if its size depends on EXIF.
+
+    width, height: in pixels, turned. Not thread-safe.
     """
 
     def __init__(self, sized: EncodedPicture) -> None:
-        """Raises BadPicture, where it is decoded at once."""
+        """Raises BadPicture if it is decoded at once and fails."""
         self._sized = sized
         self._pixels: Pixels | None = decode(sized) if sized.may_be_turned else None
         size = (sized.height, sized.width) if self._pixels is None else self._pixels.shape[:2]
@@ -114,7 +117,7 @@ class LazyEncodedPicture:
 
     @property
     def pixels(self) -> Pixels:
-        """Raises BadPicture."""
+        """The pixels: BGR, uint8, shape (height, width, 3). Raises BadPicture."""
         if self._pixels is None:
             pixels = decode(self._sized)
             if pixels.shape[:2] != (self.height, self.width):
@@ -154,7 +157,7 @@ def _jpeg(content: bytes) -> EncodedPicture:
             scans += 1
             if size is None or scans > MAX_SCANS:
                 raise BadPicture(f"it has scans without a size, or more than {MAX_SCANS} of them")
-            if scans == 2:  # whatever it calls itself: more than one scan is decoded as a progressive one is
+            if scans == 2:  # several scans are decoded like a progressive JPEG, whatever its header says
                 _checked(*size, progressive=True)
             found = _MARKER.search(content, position)
             if found is None:
@@ -166,7 +169,7 @@ def _jpeg(content: bytes) -> EncodedPicture:
 
 
 def _marker(content: bytes, position: int) -> tuple[int, int]:
-    """The next marker's code, and where it ends. Any number of FF may stand before it."""
+    """Return the next marker's code, and where it ends. Any number of FF bytes may stand before it."""
     start = position
     while position < len(content) and content[position] == 0xFF:
         position += 1
@@ -224,7 +227,7 @@ def _png(content: bytes) -> EncodedPicture:
             compressed.append(data)
         elif not name[0] & 0x20 and name not in _PNG_KEPT:
             raise BadPicture("it has a chunk that no decoder knows")
-        if name in _PNG_KEPT:  # the others only describe it, and some of them unpack into a lot
+        if name in _PNG_KEPT:  # other chunks only describe the picture, and some of them unpack into a lot of data
             kept.append(content[position:end])
         position = end
     width, height, inflated_bytes = _png_size(header or b"")
@@ -233,7 +236,7 @@ def _png(content: bytes) -> EncodedPicture:
 
 
 def _png_size(header: bytes) -> tuple[int, int, int]:
-    """Width, height, and the number of bytes that its rows have when they are unpacked."""
+    """Return width, height, and the number of bytes of its rows after unpacking."""
     if len(header) != 13:
         raise BadPicture("its header is damaged")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
@@ -251,7 +254,7 @@ def _png_size(header: bytes) -> tuple[int, int, int]:
 
 
 def _check_inflated(compressed: list[memoryview], expected_bytes: int) -> None:
-    """Unpacks without keeping: decoders fill up what is missing, and complain about it on stderr."""
+    """Unpack without keeping the result. A decoder would fill up missing rows and print a warning to stderr."""
     inflate = zlib.decompressobj()
     count = 0
     try:

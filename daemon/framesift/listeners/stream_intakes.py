@@ -1,6 +1,4 @@
-"""Seats: an intake for each stream that clients name (and in it for each policy that models follow), and one frame at
-a time to each.
-"""
+"""An intake for each stream that clients name, and for each policy that their models follow in it."""
 
 from __future__ import annotations
 
@@ -23,38 +21,45 @@ MAX_STREAMS = 256
 
 
 class TooManyStreams(Exception):
-    """Another name would be one too many."""
+    """A client named a new stream, and there are MAX_STREAMS already."""
 
 
 class ModelPolicies(Protocol):
-    """Who knows whose policies hold for the models of clients. For any thread."""
+    """Knows which policy holds for the model that a client calls. Thread-safe."""
 
     @property
-    def by_model(self) -> bool:
-        """Whether it depends on the model at all."""
+    def has_project_policies(self) -> bool:
+        """Return whether the policy depends on the model at all."""
 
-    def pairing_of(self, stream: str, model_id: str, dataset: str | None, /) -> ProjectPair | NoPolicyReason | None:
-        """None: the stream's own. dataset: where the client wants the picture. Waits for nobody."""
+    def project_pair_of(
+        self, stream: str, model_id: str, dataset: str | None, /
+    ) -> ProjectPair | NoPolicyReason | None:
+        """Return whose policy holds for a picture: a pair of projects, or None for the stream's own policy.
 
-    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pairing: ProjectPair, /) -> Intake:
-        """An intake that follows a pairing's policy."""
+        dataset: the project where the client wants the picture, None for the model's project. Returns the reason if
+        there is no policy (yet). Never blocks.
+        """
+
+    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pair: ProjectPair, /) -> Intake:
+        """Return an intake that follows the policy of a pair. tags: of the listener."""
 
     def accepts_labels(self, stream: str, /) -> bool:
-        """Whether labels of whole pictures suit the project where the stream's pictures go. May wait for a moment."""
+        """Return whether classes of whole pictures suit the project of the stream's pictures. May block briefly."""
 
     def task_of(self, project: str, within_s: float, /) -> Task | None:
-        """What a project is for; None where nobody says within the time."""
+        """Return the task of a project, None if the platform does not tell it within the time."""
 
 
 @dataclass(eq=False, slots=True)
-class _Seat:
+class _StreamIntake:
     intake: Intake
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class StreamIntakes:
-    """Used by any number of threads. intake_of: makes the intake of a stream, and in it of a pairing; asked once for
-    each.
+    """Gives pictures and predictions to the right intake, one at a time per intake. Thread-safe.
+
+    intake_of: makes the intake of a stream, or of a stream and a pair of projects; called once for each.
     """
 
     def __init__(
@@ -64,16 +69,19 @@ class StreamIntakes:
         self._clock = clock
         self._telemetry = telemetry
         self._lock = threading.Lock()
-        self._seats: dict[tuple[str, ProjectPair | None], _Seat] = {}
+        self._intakes: dict[tuple[str, ProjectPair | None], _StreamIntake] = {}
         self._frames: Counter[str] = Counter()
 
     def has_policy(self, stream: str) -> bool:
-        """False while nobody has said yet what is wanted. Raises TooManyStreams."""
-        return self._seat(stream).intake.policy is not NO_POLICY_YET
+        """Return False as long as the stream's policy has not been fetched yet. Raises TooManyStreams."""
+        return self._intake(stream).intake.policy is not NO_POLICY_YET
 
-    def refusal_if_disabled(self, stream: str, pairing: ProjectPair | None = None) -> IntakeDecision | None:
-        """The verdict where the policy collects nothing, so that nothing need be decoded; None where it does."""
-        if self._seat(stream, pairing).intake.policy.enabled:
+    def refusal_if_disabled(self, stream: str, pair: ProjectPair | None = None) -> IntakeDecision | None:
+        """Return the refusal, and count it, if the policy collects nothing; None if the picture has to be offered.
+
+        It saves decoding the picture. Raises TooManyStreams.
+        """
+        if self._intake(stream, pair).intake.policy.enabled:
             return None
         self._telemetry.count_read(stream)
         self._telemetry.count_refused(stream, RefusalReason.DISABLED)
@@ -85,24 +93,28 @@ class StreamIntakes:
         picture: Pixels | LazyPicture,
         prediction: Prediction,
         captured: Moment | None,
-        pairing: ProjectPair | None = None,
+        pair: ProjectPair | None = None,
     ) -> IntakeDecision:
-        """captured: None for now. Raises TooManyStreams, and what the picture's pixels raise: then it is no frame."""
-        seat = self._seat(stream, pairing)
-        with seat.lock:
+        """Make a frame of the picture, offer it to the intake, and return the decision.
+
+        picture: BGR, uint8, shape (height, width, 3), or a picture that is decoded when its pixels are needed. captured:
+        when it was taken, None for now. Raises TooManyStreams, and what decoding raises; then no frame is counted.
+        """
+        entry = self._intake(stream, pair)
+        with entry.lock:
             with self._lock:
                 number = self._frames[stream]
                 self._frames[stream] += 1
             frame = Frame(stream, number, picture, captured or self._clock.now())
-            decision = seat.intake.offer(frame, prediction)
+            decision = entry.intake.offer(frame, prediction)
             self._telemetry.count_read(stream)
             return decision
 
-    def _seat(self, stream: str, pairing: ProjectPair | None = None) -> _Seat:
+    def _intake(self, stream: str, pair: ProjectPair | None = None) -> _StreamIntake:
         with self._lock:
-            seat = self._seats.get((stream, pairing))
-            if seat is None:
-                if len(self._seats) >= MAX_STREAMS:
+            entry = self._intakes.get((stream, pair))
+            if entry is None:
+                if len(self._intakes) >= MAX_STREAMS:
                     raise TooManyStreams(f"there are {MAX_STREAMS} streams already")
-                seat = self._seats[stream, pairing] = _Seat(self._intake_of(stream, pairing))
-            return seat
+                entry = self._intakes[stream, pair] = _StreamIntake(self._intake_of(stream, pair))
+            return entry

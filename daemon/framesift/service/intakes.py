@@ -83,13 +83,6 @@ class Intakes:
         """See PolicySubscriptions."""
         return self._subscriptions.project_pair_of(stream, model_id, dataset)
 
-    @property
-    def by_model(self) -> bool:
-        """The same as `has_project_policies`."""
-        return self.has_project_policies
-
-    pairing_of = project_pair_of
-
     def accepts_labels(self, stream: str) -> bool:
         """See PolicySubscriptions."""
         return self._subscriptions.accepts_labels(stream)

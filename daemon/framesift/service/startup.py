@@ -227,15 +227,7 @@ class Startup:
             on_failure=self._run.on_failure,
             model_policies=intakes,
         )
-        self._components.start(
-            Resource(
-                f"listener {settings.listen}",
-                start=listener.start,
-                stop=listener.stop,
-                threads=lambda: listener.loops,
-            ),
-            reserve_s=RESERVED_FOR_SPOOL_S,
-        )
+        self._components.start(listener, reserve_s=RESERVED_FOR_SPOOL_S)
 
     def _create_stream(
         self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
