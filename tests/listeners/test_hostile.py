@@ -301,7 +301,7 @@ def test_memory_is_bounded_whatever_comes_and_the_daemon_goes_on(tmp_path: Path)
     place, port = reserve_closed_port()
     place.close()
     nothing = {"name": "none", "type": "random", "traffic_percentage": 0.0}
-    settings = {"model": None, "doors": [{"listen": f"127.0.0.1:{port}"}]}
+    settings = {"model": None, "listeners": [{"listen": f"127.0.0.1:{port}"}]}
     write_configuration(tmp_path, settings, {**POLICY, "sampling_strategies": [nothing]})
     url = f"http://127.0.0.1:{port}/datapoints"
     largest = {"image": in_base64(black(5000, 4000)), "prediction": prediction_json(5000, 4000)}

@@ -103,7 +103,7 @@ def site(folder: Path, platform: Platform, **settings: Any) -> Iterator[Site]:
     with InferenceServer() as server:
         whole = {
             "model": None,
-            "doors": [{"listen": f"127.0.0.1:{ports[0]}", "upstream": server.url}],
+            "listeners": [{"listen": f"127.0.0.1:{ports[0]}", "upstream": server.url}],
             "policy": {"from": "roboflow", "project": "parking"},
             "sink": {"type": "roboflow"},
             "roboflow": {"api_url": platform.url},

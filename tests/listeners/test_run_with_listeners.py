@@ -38,7 +38,7 @@ def listeners(server: InferenceServer) -> tuple[dict[str, Any], str, str]:
         {"listen": f"127.0.0.1:{one}", "stream": "handed-in", "tags": ["north"]},
         {"listen": f"127.0.0.1:{other}", "upstream": server.url, "stream": "passing"},
     ]
-    return {"model": None, "doors": both}, f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}"
+    return {"model": None, "listeners": both}, f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}"
 
 
 def test_what_comes_in_at_either_listener_lies_in_the_folder_with_its_labels_and_ctrl_c_is_clean(
@@ -48,7 +48,7 @@ def test_what_comes_in_at_either_listener_lies_in_the_folder_with_its_labels_and
         settings, handing, passing = listeners(server)
         write_configuration(tmp_path, settings)
         with Daemon(tmp_path) as daemon:
-            assert daemon.wait_for("ready")["listeners"] == [listener["listen"] for listener in settings["doors"]]
+            assert daemon.wait_for("ready")["listeners"] == [listener["listen"] for listener in settings["listeners"]]
             form: dict[str, Any] = {"image": picture(), "prediction": (None, json.dumps(prediction_json()))}
             decision = requests.post(f"{handing}/datapoints", files=form, timeout=20).json()
             assert (decision["strategy"], decision["reason"]) == ("all", None)
@@ -110,7 +110,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
 def test_a_listener_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, upstream: str | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        write_configuration(tmp_path, {"model": None, "doors": [{"listen": listen, "upstream": upstream}]})
+        write_configuration(tmp_path, {"model": None, "listeners": [{"listen": listen, "upstream": upstream}]})
         done = framesift(tmp_path, "run")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

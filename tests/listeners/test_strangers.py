@@ -262,7 +262,7 @@ def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> No
     with RawServer(always) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
-        write_configuration(tmp_path, {"doors": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
+        write_configuration(tmp_path, {"listeners": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
         with Daemon(tmp_path) as daemon, Crowd(port) as crowd:
             daemon.wait_for("ready")
             kept = crowd.come(GET, OK)
@@ -291,7 +291,7 @@ def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(t
     with RawServer(once) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
-        write_configuration(tmp_path, {"doors": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
+        write_configuration(tmp_path, {"listeners": [{"listen": f"127.0.0.1:{port}", "upstream": raw.url}]})
         with Daemon(tmp_path) as daemon, Crowd(port) as crowd:
             daemon.wait_for("ready")
             kept = crowd.come(GET, OK)

@@ -51,6 +51,13 @@ def test_an_old_key_means_what_the_new_one_does_and_one_line_names_both(tmp_path
     )
 
 
+def test_a_listener_under_its_old_key_has_the_stream_that_it_had(tmp_path: Path) -> None:
+    old = LISTENERS.replace("listeners", "doors")
+    assert [settings_of(tmp_path, text).listeners[0].stream for text in (old, LISTENERS)] == ["door", "listener"]
+    named = old.replace("9470'", "9470', stream: yard")
+    assert settings_of(tmp_path, named).listeners[0].stream == "yard"
+
+
 def test_an_old_key_in_the_name_of_a_variable_is_accepted_too(tmp_path: Path) -> None:
     lay = {"FRAMESIFT_DOORS__0__STREAM": "hall", "FRAMESIFT_LIMITS__LATE_CREDIT_H": "2"}
     for text in (LISTENERS, LISTENERS.replace("listeners", "doors")):

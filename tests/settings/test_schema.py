@@ -90,10 +90,11 @@ POLICIES: dict[str, Any] = {
     "roboflow": {"from": "roboflow", "project": "parking", "model_id": "parking/3"},
 }
 LISTENER = {
+    "type": None,  # with a type, upstream is required or forbidden
     "listen": "127.0.0.1:9470",
     "upstream": "http://127.0.0.1:9002",
     "token": "0123456789abcdef",
-    "stream": "door",
+    "stream": "clients",
     "tags": ["hall"],
 }
 HOUSE: dict[str, Any] = {
@@ -102,7 +103,7 @@ HOUSE: dict[str, Any] = {
     "tags": ["site"],
     "seed": 1,
     "streams": [STREAM],
-    "listeners": [LISTENER],
+    "listeners": [LISTENER, {"type": "ingest"}],
     "model": MODELS["stub"],
     "policy": "policy.json",
     "sink": SINKS["folder"],

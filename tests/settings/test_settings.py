@@ -548,7 +548,7 @@ def test_there_is_at_least_one_stream_or_listener(machine: Machine) -> None:
     assert "streams: missing: at least one stream (or a listener" in told
     settings = machine.load(text.replace("model: {type: stub}\n", "") + "listeners: [{listen: '127.0.0.1:9470'}]\n")
     assert (settings.streams, settings.model) == ((), None)
-    assert settings.stream_names == ("door",)
+    assert settings.stream_names == ("listener",)
 
 
 def test_streams_need_something_that_looks_at_them(machine: Machine) -> None:

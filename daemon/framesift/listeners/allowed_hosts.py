@@ -1,7 +1,7 @@
 """Which requests a listener without a token trusts.
 
-A web page can make a browser call this machine: under the page's own host name, if that name resolves to 127.0.0.1, or by
-a form that is sent from the page. The first is recognized by the Host field, the second by the Origin field.
+A web page can make a browser call this machine: under the page's own host name, if that name resolves to 127.0.0.1, or
+by a form that is sent from the page. The first is recognized by the Host field, the second by the Origin field.
 """
 
 from __future__ import annotations

@@ -80,9 +80,9 @@ class _Parked:
 class BackgroundSampler:
     """Samples exchanges one after the other. `enqueue` may be called from any thread.
 
-    stream: the stream of everything that is forwarded. health_name: its name in the health report. model_policies: knows
-    the policies of the models that clients call; None: every model follows the stream's policy. on_failure: gets the
-    exception that ended the thread.
+    stream: the stream of everything that is forwarded. health_name: its name in the health report. model_policies:
+    knows the policies of the models that clients call; None: every model follows the stream's policy. on_failure: gets
+    the exception that ended the thread.
     """
 
     def __init__(
@@ -237,8 +237,7 @@ class BackgroundSampler:
         return RequestOutcome.OFFERED
 
     def _suits_project(self, prediction: Prediction) -> bool:
-        """Whether the prediction's kind suits the project of the stream's pictures: classes don't suit a project for
-        boxes."""
+        """Whether the prediction suits the project of the stream's pictures. Classes don't suit a project for boxes."""
         is_label = isinstance(prediction, Classification | MultiLabel)
         return not is_label or self._model_policies is None or self._model_policies.accepts_labels(self._stream)
 

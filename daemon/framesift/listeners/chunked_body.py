@@ -1,7 +1,7 @@
 """Decodes chunked bodies (RFC 9112, section 7.1), block by block.
 
-Whatever two programs could read in different ways is refused: a line that ends in a line feed alone, a length that is no
-plain number, a chunk that is longer than it says, a malformed trailer.
+Whatever two programs could read in different ways is refused: a line that ends in a line feed alone, a length that is
+no plain number, a chunk that is longer than it says, a malformed trailer.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
                   +------------+ after its last response
 
 Slots are few, and anybody may connect. A connection that has sent no request for a while, or has got its last response,
-is closed first; then one whose request arrives too slowly; then one that has sent no request at all if there are many of
-them, else the one that has been idle for longest. A client that waits for its response keeps its slot.
+is closed first; then one whose request arrives too slowly; then one that has sent no request at all if there are many
+of them, else the one that has been idle for longest. A client that waits for its response keeps its slot.
 """
 
 from __future__ import annotations

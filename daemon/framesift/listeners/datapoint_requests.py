@@ -1,7 +1,7 @@
-"""What clients of POST /datapoints send: a form or JSON -> items; an item -> picture, prediction, stream and time.
+"""Parses requests to POST /datapoints: a form or JSON into items; an item into picture, prediction, stream and time.
 
-Whatever is wrong is said with its place, the value, and what is allowed. Unlike a model's answer, of which malformed
-parts are left out, a prediction that is handed in is taken whole or not at all: its sender is there to be told.
+Each error names the place, the value, and what is allowed. In a model's answer malformed objects are left out; here a
+prediction is taken whole or not at all, because its sender gets the error and can correct it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import MAX_OBJECTS, Prediction, Stub, Task
 
 MAX_ITEMS = 32
-# Each value of a JSON document costs far more memory than its text: this many, and no more, are ever made.
+# A JSON value needs far more memory than its text, so their number is limited before parsing.
 MAX_VALUES = 500_000
-MAX_AGE_S = 48 * 3600.0  # for so long it is known what was charged when
+MAX_AGE_S = 48 * 3600.0  # for so long the spool remembers which quota was charged
 MAX_SKEW_S = 60.0
 
 _KEYS = ("image", "prediction", "stream", "captured_at", "task")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
-_LONGEST_IMAGE_TEXT = pictures.MAX_BYTES * 3 // 2  # base64 of the largest picture, with its line ends
+_MAX_IMAGE_TEXT = pictures.MAX_BYTES * 3 // 2  # base64 of the largest picture, with line ends
 _NUMBERS = ("x", "y", "width", "height", "confidence")
 
 
 class InvalidRequest(Exception):
-    """What is wrong. where: the place in what was sent, "" for the whole of it."""
+    """A request or an item that is not accepted.
+
+    status: for the response. message: what is wrong. where: the place in the request, "" for the whole of it.
+    """
 
     def __init__(self, status: int, why: str, where: str = "") -> None:
         super().__init__(why)
@@ -47,7 +50,10 @@ class InvalidRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SubmittedItem:
-    """One datapoint as it was sent, not looked at yet. where: its place. image: bytes, or base64 in a text."""
+    """One datapoint as it was sent, not checked yet.
+
+    where: its place in the request. image: bytes (form) or base64 text (JSON). The other fields: JSON values or text.
+    """
 
     where: str
     image: Any = field(repr=False)
@@ -57,19 +63,20 @@ class SubmittedItem:
     task: Any
 
     def path_of(self, key: str) -> str:
+        """Return the place of one of its fields, for error messages."""
         return f"{self.where}.{key}" if self.where else key
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """is_batch: whether the answer is a list."""
+    """The datapoints of one request. is_batch: whether the response is a list."""
 
     items: tuple[SubmittedItem, ...]
     is_batch: bool
 
 
 def parse_submission(content_type: str, body: bytes | bytearray) -> Submission:
-    """Raises Fault."""
+    """Split the body of a request into items. Raises InvalidRequest."""
     boundary = boundary_of(content_type)
     if boundary is not None:
         try:
@@ -86,15 +93,15 @@ def parse_submission(content_type: str, body: bytes | bytearray) -> Submission:
 # -- a form
 
 
-def _of_form(sent: tuple[FormPart, ...]) -> Submission:
-    """Each part `image` begins a datapoint. What stands before the first one holds for all."""
-    images = sum(1 for part in sent if part.name == "image")
+def _of_form(parts: tuple[FormPart, ...]) -> Submission:
+    """Read a form: each part `image` begins a datapoint; parts before the first image hold for all."""
+    images = sum(1 for part in parts if part.name == "image")
     if not images:
         raise InvalidRequest(400, "a part called image is missing", "image")
     _check_count(images)
     for_all: dict[str, Any] = {}
     each: list[dict[str, Any]] = []
-    for part in sent:
+    for part in parts:
         if part.name not in _KEYS:
             raise InvalidRequest(400, f"{part.name[:60]!r} is not one of {', '.join(_KEYS)}")
         if part.name == "image":
@@ -102,10 +109,12 @@ def _of_form(sent: tuple[FormPart, ...]) -> Submission:
             continue
         known = each[-1] if each else for_all
         if part.name in known:
-            raise InvalidRequest(400, "there are two of them for one image", part.name)
+            raise InvalidRequest(400, "it stands twice for one image", part.name)
         if part.name == "prediction":
             if images > 1 and not each:
-                raise InvalidRequest(400, "of several images, each stands before its prediction", "prediction")
+                raise InvalidRequest(
+                    400, "with several images, each image must stand before its prediction", "prediction"
+                )
             known["prediction"] = part.content
         else:
             known[part.name] = _text(part)
@@ -128,24 +137,24 @@ def _text(part: FormPart) -> str:
 
 
 def _of_json(body: bytes | bytearray) -> Submission:
-    sent = parse_json(body, "")
-    if not isinstance(sent, dict):
-        raise InvalidRequest(400, f"a JSON object is allowed, not {_kind(sent)}")
-    if "datapoints" not in sent:
-        return Submission((_item(sent, ""),), False)
-    items = sent["datapoints"]
-    if len(sent) > 1 or not isinstance(items, list) or not items:
+    content = parse_json(body, "")
+    if not isinstance(content, dict):
+        raise InvalidRequest(400, f"a JSON object is allowed, not {_kind(content)}")
+    if "datapoints" not in content:
+        return Submission((_item(content, ""),), False)
+    items = content["datapoints"]
+    if len(content) > 1 or not isinstance(items, list) or not items:
         raise InvalidRequest(400, "datapoints stands alone, and is a list of one or more", "datapoints")
     _check_count(len(items))
     return Submission(tuple(_item(item, f"datapoints[{number}]") for number, item in enumerate(items)), True)
 
 
 def parse_json(text: bytes | bytearray, where: str) -> Any:
-    """JSON of bounded cost. Raises Fault."""
+    """Parse JSON with a limit on the number of values. where: its place in the request. Raises InvalidRequest."""
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise InvalidRequest(413, f"this JSON has more than {MAX_VALUES:,} values", where)
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except RecursionError:
         raise InvalidRequest(400, "this JSON is nested too deep", where) from None
     except ValueError as error:  # undecodable bytes and endless digits are ValueErrors too
@@ -154,20 +163,22 @@ def parse_json(text: bytes | bytearray, where: str) -> Any:
         raise InvalidRequest(400, f"this is no JSON: {why}{at}", where) from None
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _no_number(text[:40])
+    return number if math.isfinite(number) else _refuse_number(text[:40])
 
 
-def _item(sent: object, where: str) -> SubmittedItem:
-    """What is no datapoint at all is found out when its turn comes, so that it doesn't stop the others."""
-    known = sent if isinstance(sent, dict) else {}
-    if not isinstance(sent, dict) or set(sent) - set(_KEYS):
-        unknown = _kind(sent) if not isinstance(sent, dict) else repr(min(map(str, set(sent) - set(_KEYS)))[:60])
+def _item(content: object, where: str) -> SubmittedItem:
+    """Make an item of any JSON value. An error is raised later, by `image_of`, so that it does not stop the others."""
+    known = content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or set(content) - set(_KEYS):
+        unknown = (
+            _kind(content) if not isinstance(content, dict) else repr(min(map(str, set(content) - set(_KEYS)))[:60])
+        )
         known = {
             "image": InvalidRequest(400, f"a datapoint is an object of {', '.join(_KEYS)}; this is {unknown}", where)
         }
@@ -182,9 +193,10 @@ def _check_count(count: int) -> None:
 # -- one item
 
 
-def stream_of(item: SubmittedItem, otherwise: str) -> str:
+def stream_of(item: SubmittedItem, default: str) -> str:
+    """Return the stream that the item names, or the default. Raises InvalidRequest."""
     if item.stream is None:
-        return otherwise
+        return default
     if not isinstance(item.stream, str) or re.fullmatch(NAME_PATTERN, item.stream) is None:
         allowed = "1 to 64 letters, digits, dots, hyphens and underscores are allowed, the first a letter or digit"
         raise InvalidRequest(400, f"{item.stream!r:.80}: {allowed}", item.path_of("stream"))
@@ -192,7 +204,7 @@ def stream_of(item: SubmittedItem, otherwise: str) -> str:
 
 
 def image_of(item: SubmittedItem) -> bytes:
-    """The file's bytes. Raises Fault."""
+    """Return the bytes of the item's picture file. Raises InvalidRequest."""
     if isinstance(item.image, InvalidRequest):
         raise item.image
     if isinstance(item.image, bytes):
@@ -203,12 +215,12 @@ def image_of(item: SubmittedItem) -> bytes:
     try:
         return decode_base64(item.image)
     except ValueError as error:
-        raise InvalidRequest(413 if len(item.image) > _LONGEST_IMAGE_TEXT else 400, str(error), where) from None
+        raise InvalidRequest(413 if len(item.image) > _MAX_IMAGE_TEXT else 400, str(error), where) from None
 
 
 def decode_base64(text: str) -> bytes:
-    """With or without the beginning of a data URL, and with line ends. Raises ValueError."""
-    if len(text) > _LONGEST_IMAGE_TEXT:
+    """Decode base64 with or without line ends and the beginning of a data URL. Raises ValueError."""
+    if len(text) > _MAX_IMAGE_TEXT:
         raise ValueError(f"it is base64 of more than {pictures.MAX_BYTES:,} bytes, the most that are allowed")
     found = _DATA_URL.match(text)
     try:
@@ -218,10 +230,11 @@ def decode_base64(text: str) -> bytes:
 
 
 def captured_of(item: SubmittedItem, now: Moment) -> Moment | None:
-    """When the picture was taken, None for now. Raises Fault.
+    """Return when the picture was taken, None for now. Raises InvalidRequest.
 
-    Up to a minute ahead is another clock, and now; more is refused, and so is what is older than 48 hours, for which
-    nobody knows any more what was charged. While this machine's own clock is not set, nothing can be compared: now.
+    A time up to a minute in the future means now: the sender's clock is fast. Later times are refused, and so are times
+    more than 48 hours ago, because the spool no longer knows the quota of that time. While this machine's own clock is
+    not set, times can't be compared, and it means now.
     """
     value, where = item.captured_at, item.path_of("captured_at")
     if value is None or not now.clock_is_set:
@@ -259,20 +272,20 @@ def _of_iso(text: str) -> float:
 
 
 def prediction_of(item: SubmittedItem, width: int, height: int) -> Prediction:
-    """For a picture of that size, in pixels. Raises Fault."""
+    """Return the item's prediction for a picture of that size in pixels; a stub without one. Raises InvalidRequest."""
     task = _task(item)
     where = item.path_of("prediction")
-    sent = parse_json(item.prediction, where) if isinstance(item.prediction, bytes) else item.prediction
-    if sent is None:
+    content = parse_json(item.prediction, where) if isinstance(item.prediction, bytes) else item.prediction
+    if content is None:
         return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height)
-    if isinstance(sent, dict) and not sent.get("is_stub"):
-        # What a model's answer may lack, a sender did not mean.
-        if not isinstance(sent.get("image"), dict | None):
+    if isinstance(content, dict) and not content.get("is_stub"):
+        # In a model's answer these may be missing; here they are a mistake of the sender.
+        if not isinstance(content.get("image"), dict | None):
             raise InvalidRequest(422, "an object of width and height is allowed", f"{where}.image")
-        if "top" in sent and not isinstance(sent.get("predictions"), list):
+        if "top" in content and not isinstance(content.get("predictions"), list):
             raise InvalidRequest(422, "with top, a list of classes is allowed", f"{where}.predictions")
     try:
-        prediction = wire.parse_prediction(sent, width=width, height=height, task=task)
+        prediction = wire.parse_prediction(content, width=width, height=height, task=task)
     except ValueError as error:
         raise InvalidRequest(422, str(error)[:300], where) from None
     if (prediction.width, prediction.height) != (width, height):
@@ -283,7 +296,7 @@ def prediction_of(item: SubmittedItem, width: int, height: int) -> Prediction:
             f"{where}.image",
         )
     if prediction.dropped_count:
-        raise _dropped(sent, width, height, where)
+        raise _explain_dropped(content, width, height, where)
     return prediction
 
 
@@ -297,23 +310,23 @@ def _task(item: SubmittedItem) -> Task | None:
         raise InvalidRequest(400, f"{item.task!r:.80} is not one of {allowed}", item.path_of("task")) from None
 
 
-def _dropped(sent: Mapping[str, Any], width: int, height: int, where: str) -> InvalidRequest:
-    """The first object of a prediction that is malformed, and what in it, as far as that can be said."""
-    objects = sent["predictions"]
+def _explain_dropped(content: Mapping[str, Any], width: int, height: int, where: str) -> InvalidRequest:
+    """Return an error that names the first malformed object of a prediction, and what is wrong with it if possible."""
+    objects = content["predictions"]
     where = f"{where}.predictions"
     if len(objects) > MAX_OBJECTS:
         return InvalidRequest(422, f"there are {len(objects):,} objects; at most {MAX_OBJECTS:,} are allowed", where)
     if not isinstance(objects, list):
         return InvalidRequest(422, "each is a class with its confidence, a number from 0 to 1, and its class_id", where)
-    labels = "top" in sent
+    labels = "top" in content
     for number, item in enumerate(objects):
         alone = {"image": {"width": width, "height": height}, "predictions": [item], **({"top": ""} if labels else {})}
         if wire.parse_prediction(alone).dropped_count:
-            return _malformed(item, f"{where}[{number}]", labels)
+            return _explain_malformed(item, f"{where}[{number}]", labels)
     return InvalidRequest(422, "an object of it is malformed", where)
 
 
-def _malformed(item: object, where: str, labels: bool) -> InvalidRequest:
+def _explain_malformed(item: object, where: str, labels: bool) -> InvalidRequest:
     if not isinstance(item, dict):
         return InvalidRequest(422, f"an object is allowed, not {_kind(item)}", where)
     for name in ("confidence",) if labels else _NUMBERS:

@@ -67,11 +67,11 @@ class ForwardedRequest:
     """A request that is being forwarded.
 
     raw_head: the exact bytes for the server. remaining_body: the pieces of the body that were not read yet. copy: the
-    body for sampling, None if it is not copied. read_ahead: the exact bytes of the body that were read before forwarding
-    began; may be the copy itself. pending_piece: a piece that was read too, but did not fit. continue_sent: the client
-    has got "100 Continue". body_done: set when the body has been forwarded, or never will be; is_complete tells which.
-    client_gone: the client has ended its side, so perhaps nobody waits. body_error: what is wrong with the body.
-    cleared_stubs: the request has made the proxy forget its own models.
+    body for sampling, None if it is not copied. read_ahead: the exact bytes of the body that were read before
+    forwarding began; may be the copy itself. pending_piece: a piece that was read too, but did not fit. continue_sent:
+    the client has got "100 Continue". body_done: set when the body has been forwarded, or never will be; is_complete
+    tells which. client_gone: the client has ended its side, so perhaps nobody waits. body_error: what is wrong with the
+    body. cleared_stubs: the request has made the proxy forget its own models.
     """
 
     head: Head
@@ -128,8 +128,8 @@ async def forward(
     """Forward a request and its response.
 
     Returns the response's head when all of the response has been forwarded; `copy` then holds its body. Returns None if
-    the server ended, or sent something that is no HTTP, before any response. Raises TruncatedMessage if the server ended
-    in the middle of the response, and OSError if the client is gone.
+    the server ended, or sent something that is no HTTP, before any response. Raises TruncatedMessage if the server
+    ended in the middle of the response, and OSError if the client is gone.
     """
     had_responded = upstream.has_responded
     client.data_expected = request.continue_sent or "100-continue" not in request.head.list_values("expect")

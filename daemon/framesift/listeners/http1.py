@@ -132,8 +132,8 @@ class HttpReader(asyncio.StreamReader):
 class Head:
     """The head of a request or a response.
 
-    raw: the exact bytes, with the empty line. start_line: the three words of the first line. fields: names in lower case
-    and values, in their order.
+    raw: the exact bytes, with the empty line. start_line: the three words of the first line. fields: names in lower
+    case and values, in their order.
     """
 
     raw: bytes = field(repr=False)

@@ -99,6 +99,7 @@ class StubCall:
         return self.model_id.partition("/")[0]
 
     def response_content(self, task: Task) -> dict[str, Any] | list[Any]:
+        """Return the response's content for a project of this task."""
         stub = {"time": 0.0, "is_stub": True, "model_id": self.model_id, "task_type": str(task)}
         return stub if self.image_count is None else [stub] * self.image_count
 
@@ -110,13 +111,13 @@ def parse_stub_call(call: InferenceCall, body: bytes) -> StubCall | None:
     if _STUB.search(body) is None:  # true of nearly all: searching is cheaper than parsing
         return None
     try:
-        sent = parse_json_object(body)
+        content = parse_json_object(body)
     except NothingToSample:
         return None
-    model_id = sent.get("model_id")
+    model_id = content.get("model_id")
     if not is_stub_id(model_id):
         return None
-    images = sent.get("image")
+    images = content.get("image")
     return StubCall(str(model_id), len(images) if isinstance(images, list) else None)
 
 
@@ -138,10 +139,10 @@ def parse_input(call: InferenceCall, head: Head, body: bytes) -> InferenceInput:
 
 
 def _parse_input_v1(body: bytes) -> InferenceInput:
-    sent = parse_json_object(body)
-    if sent.get("disable_active_learning") not in (None, False, 0, "false", "False"):
+    content = parse_json_object(body)
+    if content.get("disable_active_learning") not in (None, False, 0, "false", "False"):
         raise NothingToSample(RequestOutcome.NOT_WANTED)
-    images, model_id = sent.get("image"), sent.get("model_id")
+    images, model_id = content.get("image"), content.get("model_id")
     listed: list[Any] = images if isinstance(images, list) else [images]
     if not isinstance(model_id, str) or _MODEL.fullmatch(model_id) is None or not 1 <= len(listed) <= MAX_IMAGES:
         raise NothingToSample(RequestOutcome.UNREADABLE)
@@ -151,19 +152,19 @@ def _parse_input_v1(body: bytes) -> InferenceInput:
         raise NothingToSample(RequestOutcome.NO_IMAGE_DATA)
     return InferenceInput(
         model_id,
-        _dataset(sent.get("active_learning_target_dataset")),
+        _dataset(content.get("active_learning_target_dataset")),
         len(listed),
         isinstance(images, list),
         lambda: tuple(_from_base64(image.get("value")) for image in listed),
     )
 
 
-def _dataset(said: object) -> str | None:
-    if said in (None, ""):
+def _dataset(dataset: object) -> str | None:
+    if dataset in (None, ""):
         return None
-    if not isinstance(said, str) or _PROJECT.fullmatch(said) is None:
+    if not isinstance(dataset, str) or _PROJECT.fullmatch(dataset) is None:
         raise NothingToSample(RequestOutcome.NO_POLICY)
-    return said
+    return dataset
 
 
 def _image_of_legacy(head: Head, body: bytes) -> bytes:
@@ -183,19 +184,19 @@ def _from_base64(text: object) -> bytes:
         raise NothingToSample(RequestOutcome.UNREADABLE) from None
 
 
-def raw_predictions(head: Head, body: bytes, wanted: InferenceInput) -> list[Any]:
+def raw_predictions(head: Head, body: bytes, request: InferenceInput) -> list[Any]:
     """Return the server's answer for each picture as JSON values, not parsed further. Raises NothingToSample."""
     if head.status != 200 or head.get("content-type").partition(";")[0].strip().lower() != "application/json":
         raise NothingToSample(RequestOutcome.PASSED)  # an error, or an image with the boxes drawn in
-    said = _json(_unpacked(head, body))
-    if not wanted.is_list:
-        return [said]
-    if not isinstance(said, list) or len(said) != wanted.image_count:
+    content = _json(_unpack(head, body))
+    if not request.is_list:
+        return [content]
+    if not isinstance(content, list) or len(content) != request.image_count:
         raise NothingToSample(RequestOutcome.UNREADABLE)
-    return said
+    return content
 
 
-def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
+def _unpack(head: Head, body: bytes, max_bytes: int = 24 << 20) -> bytes:
     coding = head.list_values("content-encoding")
     if not coding:
         return body
@@ -203,7 +204,7 @@ def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
         raise NothingToSample(RequestOutcome.UNREADABLE)
     try:
         inflate = zlib.decompressobj(31)
-        content = inflate.decompress(body, most_bytes)
+        content = inflate.decompress(body, max_bytes)
     except zlib.error:
         raise NothingToSample(RequestOutcome.UNREADABLE) from None
     if not inflate.eof:
@@ -213,10 +214,10 @@ def _unpacked(head: Head, body: bytes, most_bytes: int = 24 << 20) -> bytes:
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
     """Parse a body that must be a JSON object. Raises NothingToSample."""
-    sent = _json(body)
-    if not isinstance(sent, dict):
+    content = _json(body)
+    if not isinstance(content, dict):
         raise NothingToSample(RequestOutcome.UNREADABLE)
-    return sent
+    return content
 
 
 def _json(body: bytes) -> Any:

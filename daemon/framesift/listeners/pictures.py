@@ -1,7 +1,7 @@
 """Decodes JPEG and PNG files of untrusted clients into BGR pixels. Limits are checked before anything is decoded.
 
-Guarantees:
-1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if its scans would
+Guarantees: 1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if
+its scans would
    cost many times its size.
 2. A picture whose end is missing is refused, not filled up with grey. Bytes after the end are ignored.
 3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
@@ -38,13 +38,13 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # ends a scan: neither a stu
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: known to every decoder
 _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # APP1 contains EXIF
-_PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_PNG_NEEDED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-_INFLATED_AT_ONCE = 1 << 20
+_UNPACKED_AT_ONCE = 1 << 20
 _LARGE_PIXELS = 8_000_000
-_large = threading.Lock()
+_large_lock = threading.Lock()
 
 
 class BadPicture(ValueError):
@@ -85,7 +85,7 @@ def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
     if picture.width * picture.height <= _LARGE_PIXELS:
         yield
         return
-    with _large:
+    with _large_lock:
         yield
 
 
@@ -126,13 +126,13 @@ class LazyEncodedPicture:
         return self._pixels
 
 
-def _checked(width: int, height: int, *, progressive: bool = False) -> None:
-    most = MAX_PROGRESSIVE_PIXELS if progressive else MAX_PIXELS
+def _check_size(width: int, height: int, *, progressive: bool = False) -> None:
+    max_pixels = MAX_PROGRESSIVE_PIXELS if progressive else MAX_PIXELS
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
         raise BadPicture(f"it is {width} x {height} pixels; each side has {MIN_SIDE} to {MAX_SIDE:,}")
-    if width * height > most:
+    if width * height > max_pixels:
         kind = "a progressive JPEG" if progressive else "a picture"
-        raise BadPicture(f"it is {width} x {height} pixels; {kind} has at most {most:,} altogether")
+        raise BadPicture(f"it is {width} x {height} pixels; {kind} has at most {max_pixels:,} altogether")
 
 
 # -- JPEG (ITU T.81, annex B)
@@ -158,7 +158,7 @@ def _jpeg(content: bytes) -> EncodedPicture:
             if size is None or scans > MAX_SCANS:
                 raise BadPicture(f"it has scans without a size, or more than {MAX_SCANS} of them")
             if scans == 2:  # several scans are decoded like a progressive JPEG, whatever its header says
-                _checked(*size, progressive=True)
+                _check_size(*size, progressive=True)
             found = _MARKER.search(content, position)
             if found is None:
                 raise BadPicture("its end is missing")
@@ -193,7 +193,7 @@ def _frame(segment: bytes, *, progressive: bool) -> tuple[int, int]:
     if len(segment) < 6 or segment[0] != 8 or segment[5] not in (1, 3, 4):
         raise BadPicture("it is a JPEG of a kind that few programs read: 8 bits and 1, 3 or 4 components are allowed")
     height, width = struct.unpack(">HH", segment[1:5])
-    _checked(width, height, progressive=progressive)
+    _check_size(width, height, progressive=progressive)
     return width, height
 
 
@@ -201,7 +201,7 @@ def _frame(segment: bytes, *, progressive: bool) -> tuple[int, int]:
 
 
 def _png(content: bytes) -> EncodedPicture:
-    kept = [_PNG]
+    parts = [_PNG]
     header: bytes | None = None
     compressed: list[memoryview] = []
     whole = memoryview(content)
@@ -225,14 +225,16 @@ def _png(content: bytes) -> EncodedPicture:
             raise BadPicture("it is animated; one picture is allowed")
         elif name == b"IDAT":
             compressed.append(data)
-        elif not name[0] & 0x20 and name not in _PNG_KEPT:
+        elif not name[0] & 0x20 and name not in _PNG_NEEDED_CHUNKS:
             raise BadPicture("it has a chunk that no decoder knows")
-        if name in _PNG_KEPT:  # other chunks only describe the picture, and some of them unpack into a lot of data
-            kept.append(content[position:end])
+        if (
+            name in _PNG_NEEDED_CHUNKS
+        ):  # other chunks only describe the picture, and some of them unpack into a lot of data
+            parts.append(content[position:end])
         position = end
     width, height, inflated_bytes = _png_size(header or b"")
     _check_inflated(compressed, inflated_bytes)
-    return EncodedPicture(b"".join(kept), width, height)
+    return EncodedPicture(b"".join(parts), width, height)
 
 
 def _png_size(header: bytes) -> tuple[int, int, int]:
@@ -242,7 +244,7 @@ def _png_size(header: bytes) -> tuple[int, int, int]:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise BadPicture("its header is damaged")
-    _checked(width, height)
+    _check_size(width, height)
     bits = depth * _CHANNELS[colour]
     passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
     total = 0
@@ -261,10 +263,10 @@ def _check_inflated(compressed: list[memoryview], expected_bytes: int) -> None:
         for data in compressed:
             rest: bytes | memoryview = data
             while rest and not inflate.eof and count <= expected_bytes:
-                count += len(inflate.decompress(rest, _INFLATED_AT_ONCE))
+                count += len(inflate.decompress(rest, _UNPACKED_AT_ONCE))
                 rest = inflate.unconsumed_tail
         while not inflate.eof and count <= expected_bytes:
-            more = len(inflate.decompress(b"", _INFLATED_AT_ONCE))
+            more = len(inflate.decompress(b"", _UNPACKED_AT_ONCE))
             count += more
             if not more:
                 break

@@ -272,8 +272,10 @@ class ProxyListener(HttpListener):
         response_copy: BodyCopy | None,
         registry_call: RegistryCall | None,
     ) -> Head | None:
-        """Forward the request and the response. Return the response's head; None if there was none, and the client has
-        got the proxy's own response instead."""
+        """Forward the request and the response, and return the response's head.
+
+        Returns None if there was no response; then the client has got one of the proxy itself.
+        """
         reader, writer = client.connection.reader, client.connection.writer
         why = "ended without an answer"
         try:

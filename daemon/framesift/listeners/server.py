@@ -127,8 +127,10 @@ class ListenerServer:
         await self._finish_connections()
 
     def _accept(self, loop: asyncio.AbstractEventLoop, server_socket: socket.socket) -> None:
-        """Accept a few waiting clients: in a flood, so few at a time that each can send its request before the next
-        ones take its slot."""
+        """Accept a few waiting clients.
+
+        In a flood, they are so few that each can send its request before the next ones take its slot.
+        """
         # Not asyncio's own server: while no file can be opened, it logs an error a hundred times a second.
         for _ in range(_ACCEPTED_AT_ONCE):
             try:

@@ -97,8 +97,9 @@ class StreamIntakes:
     ) -> IntakeDecision:
         """Make a frame of the picture, offer it to the intake, and return the decision.
 
-        picture: BGR, uint8, shape (height, width, 3), or a picture that is decoded when its pixels are needed. captured:
-        when it was taken, None for now. Raises TooManyStreams, and what decoding raises; then no frame is counted.
+        picture: BGR, uint8, shape (height, width, 3), or a picture that is decoded when its pixels are needed.
+        captured: when it was taken, None for now. Raises TooManyStreams, and what decoding raises; then no frame is
+        counted.
         """
         entry = self._intake(stream, pair)
         with entry.lock:

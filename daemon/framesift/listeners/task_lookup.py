@@ -30,8 +30,7 @@ class TaskLookup:
         return found or default or Task.OBJECT_DETECTION
 
     def _ask(self, model_policies: ModelPolicies, project: str) -> asyncio.Future[Task | None]:
-        """Ask in a daemon thread, for which the end of the process does not wait: the look-up of a host name has no
-        deadline."""
+        """Ask in a daemon thread, so that the process can end meanwhile: the look-up of a host name has no deadline."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Task | None] = loop.create_future()
 

@@ -20,11 +20,16 @@ REMOVED_IN = "0.3"
 
 @dataclass(frozen=True, slots=True)
 class DeprecatedKey:
-    """A key that was renamed. block: the path of the block that it stands in, () for the root, in today's words."""
+    """A key that was renamed.
+
+    block: the path of the block that it stands in, () for the root, in today's words. element_defaults: keys and values
+    that the elements of a list under the old key get if they don't set them, where a default has changed too.
+    """
 
     block: tuple[str, ...]
     old: str
     new: str
+    element_defaults: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Deprecation:
 
 
 DEPRECATED_KEYS = (
-    DeprecatedKey((), "doors", "listeners"),
+    # What came in at a door without a stream's name was of the stream "door"; dashboards and limits may know it.
+    DeprecatedKey((), "doors", "listeners", element_defaults=(("stream", "door"),)),
     DeprecatedKey(("limits",), "late_credit_h", "pending_quota_h"),
 )
 DEPRECATED_VALUES: tuple[DeprecatedValue, ...] = ()
@@ -91,6 +97,10 @@ class Deprecations:
                 renamed = [(key.new if name == key.old else name, value) for name, value in block.items()]
                 block.clear()
                 block.update(renamed)
+                if isinstance(block[key.new], list):
+                    for element in block[key.new]:
+                        for name, default in key.element_defaults if isinstance(element, dict) else ():
+                            element.setdefault(name, default)
                 new_path = (*block_path, key.new)
                 self._written[new_path] = key.old
                 self._record(location, path_to(old_path, None), key.new)
