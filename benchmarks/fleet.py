@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/fleet.py [--devices 2000] [--charges 6] [--processes 4] [--turns 3]
 
 A few processes play all devices, one decision after the other each, on one real server. Every device asks in its own
-name for credits of three strategies, each of which has a limit per minute, hour and day; every decision is one round
+name for quota of three strategies, each of which has a limit per minute, hour and day; every decision is one round
 trip. By turns with them the same processes decide as the reference does: a lock that all share, polled every 100 ms,
 and twelve round trips for a datapoint that is accepted. Whatever was granted is compared with the server's counters and
 with the limits. Memory is the server's `used_memory`, with nobody connected but the one who asks.
@@ -41,7 +41,7 @@ from rigs.redis_server import RedisServer, hash_of, redis_server
 KEY = "framesift:{gates}"
 STRATEGIES = ("hard", "rare", "rest")
 REFERENCE_S = 4.0  # how long each turn of the reference lasts
-LATE = 100  # credits in one request of a device that was away
+LATE = 100  # pending quota in one request of a device that was away
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Turn:
 
 
 def main() -> None:
+    """Let the devices decide, by turns with the reference's way, and print what both cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=2000)
     parser.add_argument("--charges", type=int, default=6, help="each device's, in all turns together, at most")
@@ -111,8 +112,8 @@ def _show(given: argparse.Namespace, server: RedisServer) -> None:
     days = Counter({account: count for (kind, account, _), count in counters.items() if kind == "daily"})
     refused = sum(turn.refused for turn in turns)
     print(f"granted: {dict(granted)}, refused {refused}; limits exceeded: {len(exceeded)}")
-    print(f"what devices were told is what the server counts: {granted == days}")
-    print(f"{LATE} late credits in one request hold the server for {_late(server, limits):.1f} ms")
+    print(f"what devices were granted is what the server counts: {granted == days}")
+    print(f"{LATE} pending requests in one call hold the server for {_late(server, limits):.1f} ms")
 
 
 def _limits(most: int) -> dict[str, list[tuple[str, int]]]:

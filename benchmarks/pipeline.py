@@ -1,8 +1,8 @@
-"""What the river costs beside a bare OpenCV read loop: frames per second and CPU, as ratios, in one run.
+"""What the pipeline costs beside a bare OpenCV read loop: frames per second and CPU, as ratios, in one run.
 
     .venv/bin/python benchmarks/pipeline.py [--frames 600] [--runs 3]
 
-Both sides read the same rendered 1080p file to its end. The river is the `framesift run` of everybody, with the stub
+Both sides read the same rendered 1080p file to its end. The pipeline is an ordinary `framesift run`, with the stub
 model and ten strategies; CPU is that of all its processes (readers included), as the kernel accounts for ended
 children. The start of Python and the loading of modules belong to both and are measured too.
 """
@@ -45,6 +45,7 @@ class Run:
 
 
 def main() -> None:
+    """Measure both sides in turn, and print the ratios of their medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--runs", type=int, default=3)
@@ -54,18 +55,20 @@ def main() -> None:
         video = folder / "street.mp4"
         _write_1080p(video, given.frames)
         bare: list[Run] = []
-        river: list[Run] = []
-        for turn in range(given.runs):  # in turn, so that both sides meet the same weather on a shared machine
+        pipeline: list[Run] = []
+        for turn in range(given.runs):  # in turn: both sides then meet the same load on a shared machine
             bare.append(_bare(video))
-            river.append(_river(folder, video, turn))
-            print(f"run {turn + 1}: bare {_line(bare[-1])}; river {_line(river[-1])}", flush=True)
+            pipeline.append(_pipeline(folder, video, turn))
+            print(f"run {turn + 1}: bare {_line(bare[-1])}; pipeline {_line(pipeline[-1])}", flush=True)
     print(f"1080p, {given.frames} frames, stub model, ten strategies, medians of {given.runs} runs:")
-    speed = statistics.median(r.frames / r.wall_s for r in river) / statistics.median(b.frames / b.wall_s for b in bare)
-    cpu = statistics.median(r.cpu_s / r.frames for r in river) / statistics.median(b.cpu_s / b.frames for b in bare)
-    sampled = statistics.median(r.accepted for r in river)
-    print(f"  frames per second, river / bare loop: {speed:.2f}")
-    print(f"  CPU per frame, river / bare loop:     {cpu:.2f}")
-    print(f"  frames sampled by the river:          {sampled:.0f} of {river[0].frames}")
+    speed = statistics.median(r.frames / r.wall_s for r in pipeline) / statistics.median(
+        b.frames / b.wall_s for b in bare
+    )
+    cpu = statistics.median(r.cpu_s / r.frames for r in pipeline) / statistics.median(b.cpu_s / b.frames for b in bare)
+    sampled = statistics.median(r.accepted for r in pipeline)
+    print(f"  frames per second, pipeline / bare loop: {speed:.2f}")
+    print(f"  CPU per frame, pipeline / bare loop:     {cpu:.2f}")
+    print(f"  frames sampled by the pipeline:          {sampled:.0f} of {pipeline[0].frames}")
 
 
 def _line(run: Run) -> str:
@@ -91,12 +94,12 @@ def _measured(command: list[str], folder: Path) -> tuple[float, float, str]:
 
 
 def _bare(video: Path) -> Run:
-    wall_s, cpu_s, told = _measured([sys.executable, "-c", BARE_LOOP, str(video)], video.parent)
-    return Run(wall_s, cpu_s, int(told))
+    wall_s, cpu_s, printed = _measured([sys.executable, "-c", BARE_LOOP, str(video)], video.parent)
+    return Run(wall_s, cpu_s, int(printed))
 
 
-def _river(folder: Path, video: Path, turn: int) -> Run:
-    home = folder / f"river-{turn}"
+def _pipeline(folder: Path, video: Path, turn: int) -> Run:
+    home = folder / f"pipeline-{turn}"
     home.mkdir()
     strategies = [
         {
@@ -123,8 +126,8 @@ def _river(folder: Path, video: Path, turn: int) -> Run:
         "status": {"bind": None},
     }
     (home / "framesift.yaml").write_text(json.dumps(settings))  # JSON is YAML
-    wall_s, cpu_s, told = _measured([sys.executable, "-m", "framesift", "run"], home)
-    last = json.loads(told.splitlines()[-1])
+    wall_s, cpu_s, printed = _measured([sys.executable, "-m", "framesift", "run"], home)
+    last = json.loads(printed.splitlines()[-1])
     return Run(wall_s, cpu_s, last["frames"], last["accepted"])
 
 

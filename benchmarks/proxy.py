@@ -1,18 +1,18 @@
-"""What the pass-through adds: clients call an inference server directly and through the door, by turns, in one run.
+"""What the proxy adds: clients call an inference server directly and through the proxy, by turns, in one run.
 
     .venv/bin/python benchmarks/proxy.py [--requests 1000] [--clients 8] [--thinks-ms 50] [--size 640x480]
 
 Each way the same clients send the same pictures, each on a connection that is kept, and every answer is compared byte
 for byte with what the server says to that picture. The server is a small one of this file, in a process of its own: it
 thinks for a fixed time, without using a processor, and answers with a prediction that depends on the request's bytes.
-The doors are those of three `framesift run` in processes of their own:
+The proxies are those of three `framesift run` in processes of their own:
 
     sampled     its policy accepts a tenth of what passes, into a folder
     policy off  its policy collects nothing: what passing alone costs
-    full        its policy accepts all, its spool is full and refuses, and its workers wait for a platform that is gone
+    full        its policy accepts all, its spool is full and refuses, and its workers wait for a platform that is away
 
-The turns are short, so that all ways meet the same weather on a shared machine; which way begins changes with each.
-`--doors sampled` measures one of them.
+The turns are short, so that all ways meet the same load on a shared machine; which way begins changes with each.
+`--proxies sampled` measures one of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TENTH = {
     "batching_strategy": {"batches_name_prefix": "bench", "recreation_interval": "never"},
 }
 ALL = {**TENTH, "sampling_strategies": [{"name": "all", "type": "random", "traffic_percentage": 1.0}]}
-# Port 9 is that of nobody: whoever uploads there waits.
+# Nothing listens at port 9: uploads to it wait.
 GONE = {
     "roboflow": {"api_key": "none", "api_url": "http://127.0.0.1:9"},
     "sink": {"type": "roboflow", "project": "street"},
@@ -57,18 +57,18 @@ GONE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """A door to be measured. settings: beside those that all have."""
+class Proxy:
+    """A proxy to be measured. settings: beside those that all have."""
 
     name: str
     policy: dict[str, Any]
     settings: dict[str, Any]
 
 
-DOORS = (
-    Door("sampled", TENTH, {"sink": {"type": "folder", "path": "collected"}}),
-    Door("policy off", {"enabled": False}, {"sink": {"type": "folder", "path": "collected"}}),
-    Door("full", ALL, GONE),
+PROXIES = (
+    Proxy("sampled", TENTH, {"sink": {"type": "folder", "path": "collected"}}),
+    Proxy("policy off", {"enabled": False}, {"sink": {"type": "folder", "path": "collected"}}),
+    Proxy("full", ALL, GONE),
 )
 
 
@@ -81,12 +81,13 @@ class Call:
 
 
 def main() -> None:
+    """Measure all ways by turns, and print what each adds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1000, help="each way")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--thinks-ms", type=float, default=50.0)
     parser.add_argument("--size", default="640x480")
-    parser.add_argument("--doors", nargs="+", choices=[door.name for door in DOORS], help="which of them (all)")
+    parser.add_argument("--proxies", nargs="+", choices=[proxy.name for proxy in PROXIES], help="which of them (all)")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
@@ -95,18 +96,18 @@ def main() -> None:
         return
     bodies = _bodies(width, height)
     answers = [_answer(body, width, height) for body in bodies]
-    doors = [door for door in DOORS if given.doors is None or door.name in given.doors]
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as house:
-        server_port, *free = _free_ports(1 + 2 * len(doors))
+    proxies = [proxy for proxy in PROXIES if given.proxies is None or proxy.name in given.proxies]
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        server_port, *free = _free_ports(1 + 2 * len(proxies))
         serving = ["--serve", str(server_port), "--thinks-ms", str(given.thinks_ms), "--size", given.size]
-        _started(house, [sys.executable, str(Path(__file__).resolve()), *serving], Path(name))
+        _started(stack, [sys.executable, str(Path(__file__).resolve()), *serving], Path(name))
         ways = {"directly": server_port}
         windows: dict[str, int] = {}
-        for door in doors:
-            ways[door.name], windows[door.name] = free.pop(), free.pop()
-            folder = Path(name) / door.name.replace(" ", "-")
-            _configured(folder, door, server_port, ways[door.name], windows[door.name])
-            _started(house, [sys.executable, "-m", "framesift", "run"], folder)
+        for proxy in proxies:
+            ways[proxy.name], windows[proxy.name] = free.pop(), free.pop()
+            folder = Path(name) / proxy.name.replace(" ", "-")
+            _configured(folder, proxy, server_port, ways[proxy.name], windows[proxy.name])
+            _started(stack, [sys.executable, "-m", "framesift", "run"], folder)
         for port in (*ways.values(), *windows.values()):
             _wait_for(port)
         calls: dict[str, list[Call]] = {way: [] for way in ways}
@@ -124,7 +125,7 @@ def main() -> None:
             _show(way, made, calls["directly"])
         for way, window in windows.items():
             seen = _status(window)
-            print(f"{way}: {seen['doors']}; accepted {seen['frames_accepted']}, refused {seen['refused']}")
+            print(f"{way}: {seen['listeners']}; accepted {seen['frames_accepted']}, refused {seen['refused']}")
 
 
 def _show(way: str, calls: list[Call], direct: list[Call]) -> None:
@@ -211,13 +212,13 @@ def _answer(body: bytes, width: int, height: int) -> bytes:
         }
         for number in range(8)
     ]
-    said = {
+    answer = {
         "inference_id": digest.hex(),
         "time": 0.05,
         "image": {"width": width, "height": height},
         "predictions": cars,
     }
-    return json.dumps(said).encode()
+    return json.dumps(answer).encode()
 
 
 async def _serve(port: int, thinks_s: float, width: int, height: int) -> None:
@@ -228,9 +229,9 @@ async def _serve(port: int, thinks_s: float, width: int, height: int) -> None:
                 length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
                 body = await reader.readexactly(int(length.split(b":")[1]))
                 await asyncio.sleep(thinks_s)
-                said = _answer(body, width, height)
-                fields = f"content-type: application/json\r\ncontent-length: {len(said)}"
-                writer.write(f"HTTP/1.1 200 OK\r\ndate: today\r\n{fields}\r\n\r\n".encode() + said)
+                content = _answer(body, width, height)
+                fields = f"content-type: application/json\r\ncontent-length: {len(content)}"
+                writer.write(f"HTTP/1.1 200 OK\r\ndate: today\r\n{fields}\r\n\r\n".encode() + content)
                 await writer.drain()
         except (asyncio.IncompleteReadError, OSError):
             writer.close()
@@ -242,28 +243,28 @@ async def _serve(port: int, thinks_s: float, width: int, height: int) -> None:
 # -- the daemon
 
 
-def _configured(folder: Path, door: Door, server_port: int, port: int, window: int) -> None:
+def _configured(folder: Path, proxy: Proxy, server_port: int, port: int, window: int) -> None:
     settings = {
         "device": "bench",
-        "doors": [{"listen": f"127.0.0.1:{port}", "upstream": f"http://127.0.0.1:{server_port}"}],
+        "listeners": [{"listen": f"127.0.0.1:{port}", "upstream": f"http://127.0.0.1:{server_port}"}],
         "policy": "policy.json",
         "status": {"bind": f"127.0.0.1:{window}"},
         "log": {"level": "error"},
-        **door.settings,
+        **proxy.settings,
     }
     folder.mkdir()
     (folder / "framesift.yaml").write_text(json.dumps(settings))
-    (folder / "policy.json").write_text(json.dumps(door.policy))
+    (folder / "policy.json").write_text(json.dumps(proxy.policy))
 
 
-def _started(house: contextlib.ExitStack, words: list[str], folder: Path) -> None:
+def _started(stack: contextlib.ExitStack, words: list[str], folder: Path) -> None:
     process = subprocess.Popen(words, cwd=folder)
 
     def end() -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
-    house.callback(end)
+    stack.callback(end)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -288,9 +289,9 @@ def _wait_for(port: int) -> None:
 def _status(port: int) -> dict[str, object]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/status")
-    told: dict[str, object] = json.loads(connection.getresponse().read())
+    status: dict[str, object] = json.loads(connection.getresponse().read())
     connection.close()
-    return told
+    return status
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/small_chunks.py [--chunks 400000]
 
-The same content comes whole, with its length, and in chunks of one byte each: as a request through the door, by either
-route, as the server's answer, and to POST /datapoints. Told are the processor time of the daemon, also for each chunk,
-how much its memory grew at most, and how long a second client waited at most for its small answers meanwhile (through
-the same door, on a connection that is kept). The daemon is `framesift run`, the server a small one of this file; both
-are processes of their own.
+The same content comes whole, with its length, and in chunks of one byte each: as a request through the proxy, by either
+route, as the server's answer, and to POST /datapoints. Printed are the processor time of the daemon, also for each
+chunk, how much its memory grew at most, and how long a second client waited at most for its small answers meanwhile (at
+the same listener, on a connection that stays open). The daemon is `framesift run`, the server a small one of this file;
+both are processes of their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """path: what is asked of which door. by_server: the chunks are in the answer."""
+    """path: what is asked of which listener. by_server: the chunks are in the answer."""
 
     name: str
     path: str
@@ -54,6 +54,8 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
+    """What one exchange cost. processor_s: of the daemon. waited_s: the longest wait of the other client."""
+
     took_s: float
     processor_s: float
     grown_bytes: int
@@ -61,6 +63,7 @@ class Cost:
 
 
 def main() -> None:
+    """Measure each way, whole and in chunks, and print what both cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=400_000)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
@@ -86,13 +89,13 @@ def _in_chunks(count: int) -> bytes:
 
 def _measured(way: Way, count: int, *, in_chunks: bool) -> Cost:
     """In a daemon of its own, so that memory that was used before hides nothing."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as house:
-        server_port, passing, datapoints = _free_ports(3)
-        _started(house, [sys.executable, str(Path(__file__).resolve()), "--serve", str(server_port)], Path(name))
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        server_port, proxy, datapoints = _free_ports(3)
+        _started(stack, [sys.executable, str(Path(__file__).resolve()), "--serve", str(server_port)], Path(name))
         settings = {
             "device": "bench",
-            "doors": [
-                {"listen": f"127.0.0.1:{passing}", "upstream": f"http://127.0.0.1:{server_port}"},
+            "listeners": [
+                {"listen": f"127.0.0.1:{proxy}", "upstream": f"http://127.0.0.1:{server_port}"},
                 {"listen": f"127.0.0.1:{datapoints}", "stream": "handed-in"},
             ],
             "policy": "policy.json",
@@ -102,10 +105,10 @@ def _measured(way: Way, count: int, *, in_chunks: bool) -> Cost:
         }
         (Path(name) / "framesift.yaml").write_text(yaml.safe_dump(settings))
         (Path(name) / "policy.json").write_text(POLICY)
-        daemon = _started(house, [sys.executable, "-m", "framesift", "run"], Path(name))
-        for port in (server_port, passing, datapoints):
+        daemon = _started(stack, [sys.executable, "-m", "framesift", "run"], Path(name))
+        for port in (server_port, proxy, datapoints):
             _wait_for(port)
-        port = datapoints if way.to_datapoints else passing
+        port = datapoints if way.to_datapoints else proxy
         _asked(port, way, 10, in_chunks=in_chunks)  # what is done once
         over = threading.Event()
         waited = [0.0]
@@ -203,14 +206,14 @@ def _answer(head: bytes) -> bytes:
 # -- the daemon
 
 
-def _started(house: contextlib.ExitStack, words: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def _started(stack: contextlib.ExitStack, words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(words, cwd=folder)
 
     def end() -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
-    house.callback(end)
+    stack.callback(end)
     return process
 
 

@@ -47,6 +47,7 @@ class Tally:
     unsure: int = 0
 
     def line(self, name: str) -> str:
+        """Precision, recall and overlap, as one line of text."""
         precision, recall = self.right / max(self.boxes, 1), self.found / max(self.objects, 1)
         quality = f"precision {precision:.3f}  recall {recall:.3f}  mean IoU {self.iou_sum / max(self.boxes, 1):.3f}"
         return f"{name:24s} {quality}  confident boxes {self.boxes}  from 0.3 to 0.5: {self.unsure}"
@@ -70,7 +71,7 @@ def detect(session: onnxruntime.InferenceSession, picture: np.ndarray) -> list[t
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two corner boxes."""
+    """Intersection over union of two corner boxes."""
     shared = (np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])).clip(min=0).prod()
     return float(shared / ((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - shared))
 
@@ -103,6 +104,7 @@ def judge(
 
 
 def evaluate(path: Path) -> None:
+    """Judge the detector of an ONNX file on all streets, and print a line for each part."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for name, darkest in (("day", False), ("dusk", True)):
         tally = Tally()
@@ -130,6 +132,7 @@ def evaluate(path: Path) -> None:
 
 
 def main() -> None:
+    """Judge the detector that the command line names, or the demo's own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", default=STREET_ONNX)
     evaluate(parser.parse_args().model)

@@ -1,4 +1,4 @@
-"""Runs what failed in a test run once more, each test alone and one after the other, to tell bad luck from a fault.
+"""Runs the failed tests of a test run once more, each alone, one after the other, to find out which are flaky.
 
     .venv/bin/python scripts/run_again.py REPORT
 
@@ -6,7 +6,7 @@ REPORT: the run's JUnit XML, written with `-o junit_family=xunit1`, which names 
 
 Prints `flaky: TEST` for each test that passes now, and `failed twice: TEST` for each that doesn't (or is skipped, or
 can't be found any more). Exit code: 0 where all passed now; 1 where one did not, where the report is missing or names
-no failure, and where more than MOST failed: so many are no bad luck.
+no failure, and where more than MOST failed: so many can't all be flaky.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def passes(test: str) -> bool:
 
 
 def main(report: Path) -> int:
+    """Run the failed tests of the report again, print what became of each, and return the exit status."""
     try:
         tests = failed(report)
     except (OSError, ET.ParseError) as error:
@@ -55,12 +56,12 @@ def main(report: Path) -> int:
         print(f"{report}: no test failed, and yet the run did")
         return 1
     if len(tests) > MOST:
-        print(f"{len(tests)} tests failed, more than {MOST}: that is no bad luck, and nothing is run again")
+        print(f"{len(tests)} tests failed, more than {MOST}: too many to be flaky, so nothing is run again")
         return 1
-    verdicts = {test: "flaky" if passes(test) else "failed twice" for test in tests}
-    for test, verdict in verdicts.items():
-        print(f"{verdict}: {test}")
-    return 1 if "failed twice" in verdicts.values() else 0
+    results = {test: "flaky" if passes(test) else "failed twice" for test in tests}
+    for test, result in results.items():
+        print(f"{result}: {test}")
+    return 1 if "failed twice" in results.values() else 0
 
 
 if __name__ == "__main__":

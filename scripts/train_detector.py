@@ -89,6 +89,7 @@ def cropped(
 
 
 def learnable(truth: tuple[SceneObject, ...]) -> list[tuple[int, float, float, float, float]]:
+    """Class and corner box of each object that is visible and large enough to learn from."""
     return [
         (
             CLASS_NAMES.index(seen.class_name),
@@ -118,6 +119,7 @@ def stock(seed: int, frames_each: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fill_shelf(streets: int, frames_each: int, processes: int) -> Shelf:
+    """Render the training pictures of a number of streets, in several processes."""
     with ProcessPoolExecutor(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         parts = list(pool.map(stock, TRAINING_SEEDS[:streets], [frames_each] * streets, chunksize=8))
     return Shelf(np.concatenate([p for p, _ in parts]), np.concatenate([b for _, b in parts]))
@@ -127,6 +129,7 @@ def fill_shelf(streets: int, frames_each: int, processes: int) -> Shelf:
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03),
@@ -135,11 +138,14 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 class Residual(nn.Module):
+    """Two convolutions whose result is added to the input. Shape (b, channels, h, w) stays."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(conv(channels, channels // 2), conv(channels // 2, channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (b, channels, h, w) in and out."""
         return x + self.body(x)
 
 
@@ -189,6 +195,7 @@ class Exported(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images (b, 3, H, W) to predictions (b, 4 + classes, cells): centre, size, probabilities."""
         logits, corners = self.detector(images)
         low, high = corners[:, :2], corners[:, 2:]
         return torch.cat(((low + high) / 2, high - low, torch.sigmoid(logits)), 1)
@@ -247,6 +254,7 @@ def assign(scores: Tensor, boxes: Tensor, cells: Tensor, kinds: Tensor, truth: T
 
 
 def loss_of(detector: Detector, logits: Tensor, corners: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of the classes and of the boxes. rows: class (-1 for none) and corner box, (b, k, 5)."""
     logits, corners = logits.transpose(1, 2), corners.transpose(1, 2)
     owner, wanted, targets = assign(logits.sigmoid(), corners, detector.cells.T, rows[..., 0].long(), rows[..., 1:])
     total = targets.sum().clamp(min=1.0)
@@ -301,6 +309,7 @@ def train(shelf: Shelf, steps: int, batch: int, log: Path) -> Detector:
 
 
 def export(detector: Detector, path: Path) -> None:
+    """Write the network to an ONNX file, with the metadata that its readers use."""
     example = torch.zeros(1, 3, HEIGHT, WIDTH)
     torch.onnx.export(
         Exported(detector).eval(),
@@ -312,7 +321,7 @@ def export(detector: Detector, path: Path) -> None:
         dynamo=False,
     )
     model = onnx.load(str(path))
-    said = {
+    metadata = {
         "names": str(dict(enumerate(CLASS_NAMES))),
         "task": "detect",
         "imgsz": str([HEIGHT, WIDTH]),
@@ -322,8 +331,8 @@ def export(detector: Detector, path: Path) -> None:
         "description": "framesift demo detector, trained on rendered streets (scripts/train_detector.py)",
         "license": "Apache-2.0",
     }
-    onnx.helper.set_model_props(model, said)
-    model.producer_name, model.doc_string = "framesift", said["description"]
+    onnx.helper.set_model_props(model, metadata)
+    model.producer_name, model.doc_string = "framesift", metadata["description"]
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
     kinds = sorted({node.op_type for node in model.graph.node})
@@ -331,6 +340,7 @@ def export(detector: Detector, path: Path) -> None:
 
 
 def main() -> None:
+    """Render, train, export, and judge the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1800, help="how many batches to learn from")
     parser.add_argument("--streets", type=int, default=500, help="how many training streets")

@@ -250,7 +250,7 @@ def test_a_device_that_guesses_the_servers_time_wrongly_is_put_right_within_the_
     redis: RedisServer,
 ) -> None:
     device = Device(redis.server, clock=ManualClock(86400.0)).open()
-    device.ledger._offset_s = None  # it has not heard of the server's time in this boot
+    device.ledger._clock_offset = None  # it has not heard of the server's time in this boot
     assert isinstance(device.charge(quota()), QuotaGranted)
     assert redis.client.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2 + 2 + 1
 
@@ -561,7 +561,7 @@ def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) 
     device = Device(redis.server).open()
     for connection in (device.ledger._frame_connection, device.ledger._worker_connection):
         assert connection._connection is not None
-        wire = connection._connection._sock
+        wire: Any = connection._connection._sock
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
