@@ -1,1 +1,1 @@
-"""The demo: a rendered street, a small detector that knows it, and what the whole river collects from them."""
+"""The demo: a rendered street, a small detector that knows it, and what the pipeline collects from them."""

@@ -1,4 +1,4 @@
-"""The demo's cast: who there is, how each is dressed, and the faces that the camera sees of them."""
+"""The demo's actors: which kinds there are, how each looks, and the faces that the camera sees of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HAIR: tuple[Colour, ...] = ((30, 34, 42), (38, 62, 96), (84, 140, 178), (130, 1
 
 
 def dress(class_name: str, rng: np.random.Generator) -> Look:
-    """A look drawn at random."""
+    """Return a random look for an actor of this class."""
 
     def pick(colours: tuple[Colour, ...]) -> Colour:
         return shaded(colours[int(rng.integers(len(colours)))], rng.uniform(0.85, 1.15))

@@ -1,7 +1,7 @@
-"""The street of the demo with nobody in it: sky, houses, pavements, road and what stands beside them.
+"""The empty street of the demo: sky, houses, pavements, road and what stands beside them.
 
-One seed gives one street, painted twice: by day and at dusk. Whatever can hide somebody (lamps, trees) is kept apart as
-a prop, so that the scene can draw it between those who walk behind it and those who walk in front.
+One seed gives one street, painted twice: by day and at dusk. What can hide an actor (lamps, trees) is a separate prop,
+so that the scene can draw it between the actors behind it and those in front of it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class House:
 
     @property
     def height(self) -> float:
+        """Metres from the ground to the eaves."""
         return 3.4 + 2.75 * (self.floors - 1) + 0.5
 
 
@@ -75,12 +76,12 @@ class Layout:
         return self.view.edge(y, 0) - margin_m, self.view.edge(y, self.view.width) + margin_m
 
     def lamplight(self, x: float, y: float) -> float:
-        """How much of a lamp's light falls on a place: 0 in the dark, about 1 right under a lamp."""
+        """How much light of a lamp reaches a place: 0 in the dark, about 1 right under a lamp."""
         return min(sum(math.exp(-((x - at) ** 2 + (y - deep) ** 2) / 18.0) for at, deep in self.lamps), 1.2)
 
 
 def lay_out(rng: np.random.Generator, width: int, height: int) -> Layout:
-    """A street, drawn at random within what looks like one."""
+    """A random layout that looks like a street."""
     view = View(
         width=width,
         height=height,
@@ -144,7 +145,7 @@ def _build(rng: np.random.Generator, left: float, right: float) -> tuple[House, 
 
 
 def lamp(layout: Layout, x: float, y: float) -> list[Face]:
-    """A street lamp; its head is dark, its light is the scene's affair."""
+    """A street lamp with a dark head; the scene adds its light."""
     across = np.array(layout.view.right)
 
     def bar(left: float, right: float, low: float, high: float) -> Points:
@@ -161,7 +162,7 @@ def lamp(layout: Layout, x: float, y: float) -> list[Face]:
 
 
 def tree(layout: Layout, x: float, y: float, size: float, rng: np.random.Generator) -> list[Face]:
-    """A tree in leaf: a trunk and a heap of rounds, dark below and light above."""
+    """A tree in leaf: a trunk and a heap of round shapes, dark below and light above."""
     across = np.array(layout.view.right)
 
     def flat(shape: Points) -> Points:

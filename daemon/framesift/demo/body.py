@@ -1,4 +1,4 @@
-"""What the demo's actors are made of: a look, a pose, and faces put together in the actor's own coordinates.
+"""The parts of the demo's actors: a look, a pose, and faces in the actor's own coordinates.
 
 Local axes in metres: `along` points forward, `side` away from the camera, z up.
 """
@@ -28,7 +28,7 @@ _CAP = np.column_stack((np.cos(_HALF), np.sin(_HALF)))
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What makes one actor that one: its class, its variant and colours, its size as a factor of the usual."""
+    """How one actor looks: its class, its variant and colours, its size as a factor of the usual size."""
 
     class_name: str
     variant: int

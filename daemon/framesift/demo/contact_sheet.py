@@ -18,7 +18,7 @@ from framesift.prediction.wire_format import parse_prediction
 MOST = 24  # pictures on a sheet
 TILE_WIDTH, CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT = 320, 26, 8, 16, 56
 PAPER, INK, FAINT = (247, 246, 244), (40, 36, 33), (130, 124, 118)
-# One colour a class, in BGR, told apart also by those who see red and green alike.
+# One colour per class, in BGR, chosen so that colour-blind people can tell them apart, too.
 COLOURS = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -35,7 +35,7 @@ class CollectedImage:
 
 
 def read_folder(folder: Path) -> tuple[CollectedImage, ...]:
-    """What lies in a folder sink's folder, in the order of its frames."""
+    """Read the folder of a folder sink: its images, in the order of their frames."""
     metadata = folder / "metadata.jsonl"
     if not metadata.exists():
         return ()
@@ -56,7 +56,7 @@ def read_folder(folder: Path) -> tuple[CollectedImage, ...]:
 def contact_sheet(
     collected: Sequence[CollectedImage], title: str, *, max_images: int = MOST, columns: int = 4
 ) -> Pixels:
-    """The sheet as BGR pixels. Of more than `most` pictures an even choice over time is shown."""
+    """The sheet as BGR pixels, (height, width, 3). Of more than `max_images` images it shows some, evenly over time."""
     if len(collected) > max_images:
         collected = [collected[round(i * (len(collected) - 1) / (max_images - 1))] for i in range(max_images)]
     tiles = [_tile(c) for c in collected]
@@ -89,7 +89,7 @@ def _tile(collected: CollectedImage) -> Pixels:
     tile[:height] = picture
     reason = collected.strategy if collected.score is None else f"{collected.strategy}  {collected.score:.2f}"
     cv2.putText(tile, reason, (6, height + 18), _FONT, 0.46, INK, 1, cv2.LINE_AA)
-    right = f"{_said(prediction)}#{collected.frame}"
+    right = f"{_caption(prediction)}#{collected.frame}"
     (text_width, _), _ = cv2.getTextSize(right, _FONT, 0.4, 1)
     cv2.putText(tile, right, (TILE_WIDTH - text_width - 6, height + 18), _FONT, 0.4, FAINT, 1, cv2.LINE_AA)
     return tile
@@ -98,7 +98,7 @@ def _tile(collected: CollectedImage) -> Pixels:
 def _box(picture: Pixels, x: float, y: float, width: float, height: float, class_id: int, confidence: float) -> None:
     colour = COLOURS[class_id % len(COLOURS)]
     left, top = round(x - width / 2), round(y - height / 2)
-    # What the model was unsure of is drawn thin: those are the boxes that a person is asked to check.
+    # Boxes of which the model was unsure are drawn thin: those are the boxes that a person is asked to check.
     cv2.rectangle(
         picture, (left, top), (round(x + width / 2), round(y + height / 2)), colour, 2 if confidence >= 0.5 else 1
     )
@@ -109,7 +109,7 @@ def _box(picture: Pixels, x: float, y: float, width: float, height: float, class
     cv2.putText(picture, label, (left + 2, top - 2), _FONT, 0.34, (255, 255, 255), 1, cv2.LINE_AA)
 
 
-def _said(prediction: Prediction) -> str:
+def _caption(prediction: Prediction) -> str:
     if isinstance(prediction, Classification):
         return f"{prediction.top_class} {prediction.confidence:.2f}  "
     if isinstance(prediction, MultiLabel):

@@ -9,7 +9,7 @@ from framesift.demo.view import Colour, Face, View, shaded
 
 
 def walker(look: Look, pose: Pose, view: View) -> list[Face]:
-    """Somebody on foot, walking along the picture, across it, or standing."""
+    """A person on foot, who walks along the picture or across it, or stands."""
     body = Body(look, pose)
 
     def limb(start: Corner, end: Corner, thick: Corner, colour: Colour) -> None:
@@ -52,7 +52,7 @@ def walker(look: Look, pose: Pose, view: View) -> list[Face]:
 
 
 def rider(look: Look, pose: Pose) -> list[Face]:
-    """Somebody on a bicycle, leaning on its handlebar."""
+    """A person on a bicycle, who leans on its handlebar."""
     body = Body(look, pose)
 
     def limb(start: Corner, end: Corner, thick: Corner, colour: Colour) -> None:

@@ -1,7 +1,7 @@
-"""`framesift demo`: the whole river, from a video to a folder of labelled frames, on a stranger's machine.
+"""`framesift demo`: the whole pipeline, from a video to a folder of labelled frames.
 
 Without a source it is a rendered street watched by a detector that was trained on rendered streets. That detector knows
-nothing else, so somebody's own source is never shown to it: without `--model` it gets the null model.
+nothing else, so a source of the user is never shown to it: without `--model`, the demo uses the null model there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DETECTOR = Path(__file__).with_name("street.onnx")
 CONFIDENT = 0.5
 DEMO_SEED = 7
 
-# Rare enough that the hour's credits last from the first cars in daylight to the last one at dusk.
+# Rare enough that the hour's quota lasts from the first cars in daylight to the last one at dusk.
 STREET_STRATEGIES: tuple[dict[str, Any], ...] = (
     {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": 0.1,
      "limits": [{"type": "hourly", "value": 8}]},
@@ -49,7 +49,7 @@ STREET_STRATEGIES: tuple[dict[str, Any], ...] = (
 OWN_STRATEGIES: tuple[dict[str, Any], ...] = (
     {"name": "everyday", "type": "random", "traffic_percentage": 0.1, "limits": [{"type": "minutely", "value": 20}]},
 )
-# With a model of one's own: what it is unsure of, too.
+# With the user's own model: frames of which it is unsure, too.
 MODEL_STRATEGIES: tuple[dict[str, Any], ...] = (
     {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.15, "probability": 0.2,
      "limits": [{"type": "minutely", "value": 20}]},
@@ -57,7 +57,7 @@ MODEL_STRATEGIES: tuple[dict[str, Any], ...] = (
      "limits": [{"type": "minutely", "value": 20}]},
     *OWN_STRATEGIES,
 )  # fmt: skip
-# What a demo leaves behind, and the next one replaces; whatever else lies in the folder is not ours.
+# What a demo leaves behind, and the next one replaces; everything else in the folder stays.
 LEFT_BEHIND = (
     "street.mp4", "framesift.yaml", "policy.json", "contact-sheet.png", "collected",
     "spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock", "spool.db.reserve", "spool.db.reserve-2",
@@ -65,24 +65,24 @@ LEFT_BEHIND = (
 
 
 class DemoError(Exception):
-    """The demo can't be played as asked; says why."""
+    """The demo can't run as requested; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How well the confident boxes lie on the objects that the scene knows. boxes: how many were compared."""
+    """How well the confident boxes agree with the true objects of the scene. boxes: how many were compared."""
 
     mean_iou: float
     boxes: int
 
 
 def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: float, console: Console) -> int:
-    """Plays the demo into `folder` and prints what came of it; returns the exit code. Raises DemoError."""
+    """Run the demo in `folder` and print what it collected; return the exit code. Raises DemoError."""
     if source is None and model is not None:
         raise DemoError("--model needs --source: the rendered street has its own detector")
     if source is not None and _is_path(source):
-        _find(Path(source), folder)
-    _fresh(folder)
+        _check_source_file(Path(source), folder)
+    _prepare_folder(folder)
     street = Street(seed=DEMO_SEED) if source is None else None
     if street is not None:
         _render(street, folder / "street.mp4", console)
@@ -137,14 +137,16 @@ def _iou(a: tuple[float, float, float, float], b: tuple[float, float, float, flo
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def _fresh(folder: Path) -> None:
-    """An empty folder. Only what an earlier demo made is removed."""
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder, empty. Removes only what an earlier demo made; raises DemoError if there is anything else."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise DemoError(f"{folder} is not empty and was not made by a demo: choose another --folder")
-        strange = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
-        if strange:
-            raise DemoError(f"{folder} holds what no demo made ({', '.join(strange[:5])}): choose another --folder")
+        foreign = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
+        if foreign:
+            raise DemoError(
+                f"{folder} holds other files ({', '.join(foreign[:5])}): choose another --folder"
+            )
         for name in LEFT_BEHIND:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -156,8 +158,8 @@ def _is_path(source: str) -> bool:
     return "://" not in source and not source.isdigit()
 
 
-def _find(source: Path, folder: Path) -> None:
-    """Before anything of an earlier demo is removed."""
+def _check_source_file(source: Path, folder: Path) -> None:
+    """Raise DemoError if the source can not be used. Called before anything of an earlier demo is removed."""
     if not source.is_file():
         raise DemoError(f"--source {source}: there is no such file")
     if folder.absolute() in source.absolute().parents:
@@ -189,7 +191,7 @@ def _configure(folder: Path, source: str | None, model: Path | None) -> None:
         stream: dict[str, Any] = {"name": "street", "source": "street.mp4"}
         model_block: dict[str, Any] = {"type": "onnx", "path": str(DETECTOR), "confidence": 0.1}
     else:
-        # A file is found from where the command was given, wherever the demo's folder lies.
+        # The path of a file is relative to the current folder, wherever the demo's folder is.
         there = Path(source).absolute() if _is_path(source) else source
         stream = {"name": "yours", "source": int(source) if source.isdigit() else str(there)}
         model_block = {"type": "stub"} if model is None else {"type": "onnx", "path": str(model.absolute())}
@@ -235,7 +237,7 @@ def _collect(folder: Path, street: Street | None, seconds: float, console: Conso
     return telemetry.report(), code
 
 
-_NOTHING: Mapping[str, str] = {}  # the demo is the same everywhere: no variable changes it
+_NOTHING: Mapping[str, str] = {}  # no variable changes the demo: it is the same everywhere
 
 
 def _finish(bar: Progress, task: TaskID, frames: int | None) -> None:

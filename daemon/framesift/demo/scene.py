@@ -1,7 +1,7 @@
-"""A small street, rendered: the demo's camera, and what it can't know, the truth.
+"""A small rendered street: the demo's camera, and the true objects in each of its pictures.
 
 From one seed comes one street with one story: houses and trees, people and vehicles that move, cross, hide each
-other and stand still, a moment when nobody is there, first by day and then at dusk. Any frame can be asked for in any
+other and stand still, a moment without anybody, first by day and then at dusk. Any frame can be asked for in any
 order, and the same street gives the same frame each time. Nothing is loaded: every pixel is drawn.
 """
 
@@ -45,7 +45,7 @@ class SceneObject:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _SceneItem:
     """Something to draw in a frame; props have no look."""
 
     look: Look | None
@@ -77,27 +77,27 @@ class Street:
         self._grain = (grain * 32).astype(np.int16)
 
     def darkness(self, number: int) -> float:
-        """How far dusk has come in a frame: 0 by day, 1 when the lamps are all the light there is."""
+        """How dark it is in a frame: 0 by day, 1 when the lamps are the only light."""
         share = min(max((number / self.frames - 0.46) / 0.14, 0.0), 1.0)
         return share * share * (3 - 2 * share)
 
     def render(self, number: int) -> Picture:
         """The frame as BGR of shape (height, width, 3)."""
-        return self._draw(number, self._standing(number))
+        return self._draw(number, self._items(number))
 
     def render_empty(self, number: int) -> Picture:
-        """The same frame, in the same light and with the same noise, had nobody been there."""
+        """The same frame without actors, in the same light and with the same noise."""
         return self._draw(number, self._props)
 
     def truth(self, number: int) -> tuple[SceneObject, ...]:
-        """What can be seen in a frame, farthest first."""
+        """The objects that are visible in a frame, the farthest first."""
         owners = np.zeros((self.height, self.width), np.uint8)
         whole: list[tuple[str, int]] = []
-        for standing in self._standing(number):
-            if standing.look is None:
-                stamp(owners, standing.parts[0][1], self._layout.view, 255)
+        for item in self._items(number):
+            if item.look is None:
+                stamp(owners, item.parts[0][1], self._layout.view, 255)
                 continue
-            for class_name, part in standing.parts:
+            for class_name, part in item.parts:
                 whole.append((class_name, area(part, self._layout.view)))
                 stamp(owners, part, self._layout.view, len(whole))
         found: list[SceneObject] = []
@@ -111,7 +111,7 @@ class Street:
             found.append(SceneObject(class_name, *box, visible=min(len(rows) / pixels, 1.0)))
         return tuple(found)
 
-    def _standing(self, number: int) -> list[_Standing]:
+    def _items(self, number: int) -> list[_SceneItem]:
         if not 0 <= number < self.frames:
             raise IndexError(f"frame {number} of a street that has frames 0 to {self.frames - 1}")
         lights = self.darkness(number) > 0.35
@@ -119,17 +119,17 @@ class Street:
         for track in self._tracks:
             pose = track.pose(number, lights)
             if pose is not None:
-                there.append(_Standing(track.look, pose, faces(track.look, pose, self._layout.view)))
+                there.append(_SceneItem(track.look, pose, faces(track.look, pose, self._layout.view)))
         return sorted(there, key=lambda one: (-one.pose.y, -abs(one.pose.x)))
 
-    def _draw(self, number: int, standing: list[_Standing]) -> Picture:
+    def _draw(self, number: int, items: list[_SceneItem]) -> Picture:
         dark = self.darkness(number)
         picture: Picture = cv2.addWeighted(self._day, 1 - dark, self._dusk, dark, 0).astype(np.uint8)
         layout = self._layout
-        for one in standing:
+        for one in items:
             if one.look is not None:
                 self._cast_shadow(picture, one.look, one.pose, dark)
-        for one in standing:
+        for one in items:
             light = blended(DAYLIGHT, self._lamplit(one.pose), dark)
             for _, part in one.parts:
                 paint(picture, part, layout.view, light)
@@ -151,7 +151,7 @@ class Street:
         ground = footprint(look, pose, tall, self._layout.shadow)
         darken(picture, self._layout.view.pixels(ground), 0.34 - 0.08 * dark)
 
-    def _shine(self, picture: Picture, one: _Standing, dark: float) -> None:
+    def _shine(self, picture: Picture, one: _SceneItem, dark: float) -> None:
         """The glow around lamps and in front of headlights."""
         view, pose = self._layout.view, one.pose
         scale = view.pixels_per_metre(pose.x, pose.y)
@@ -173,17 +173,17 @@ class Street:
         return noisy.clip(0, 255).astype(np.uint8)
 
 
-def _props(layout: Layout, rng: np.random.Generator) -> list[_Standing]:
-    props: list[_Standing] = []
+def _props(layout: Layout, rng: np.random.Generator) -> list[_SceneItem]:
+    props: list[_SceneItem] = []
     for x, y in layout.lamps:
-        props.append(_Standing(None, Pose(x, y, 0, 0.0, False, False), [("lamp", lamp(layout, x, y))]))
+        props.append(_SceneItem(None, Pose(x, y, 0, 0.0, False, False), [("lamp", lamp(layout, x, y))]))
     for x, y, size in layout.trees:
-        props.append(_Standing(None, Pose(x, y, 0, 0.0, False, False), [("tree", tree(layout, x, y, size, rng))]))
+        props.append(_SceneItem(None, Pose(x, y, 0, 0.0, False, False), [("tree", tree(layout, x, y, size, rng))]))
     return sorted(props, key=lambda one: -one.pose.y)
 
 
 def write_video(street: Street, path: Path | str, progress: Callable[[int, int], None] | None = None) -> None:
-    """Renders the whole street into an mp4 file; `progress` is told how many frames are done, and of how many.
+    """Renders the whole street into an mp4 file; `progress` is called with the number of finished frames, and of all.
 
     Raises OSError where the file can't be written or OpenCV has no encoder.
     """

@@ -1,4 +1,4 @@
-"""Who is on the demo's street and where, frame by frame, decided before anything is drawn.
+"""Which actors are on the demo's street, and where, in each frame; decided before anything is drawn.
 
 The story has two acts with an empty street between them. Vehicles keep their distance and stop at the crossing for
 those who wait there; people walk along the pavements, come out of doors, cross, stand for a while. One vehicle is
@@ -36,7 +36,7 @@ class Track:
     travelled_m: NDArray[np.float64]
 
     def pose(self, number: int, lights: bool) -> Pose | None:
-        """Where the actor is in a frame; None while it isn't there."""
+        """Where the actor is in a frame; None while it is not on the street."""
         at = number - self.first
         if not 0 <= at < len(self.x):
             return None
@@ -81,7 +81,7 @@ def acts(duration_s: float) -> tuple[Act, ...]:
 
 
 def stage(layout: Layout, rng: np.random.Generator, duration_s: float, fps: float) -> tuple[Track, ...]:
-    """Everybody's way through the story."""
+    """The tracks of all actors through the story."""
     tracks: list[Track] = []
     for act in acts(duration_s):
         until = min(act.end_s, duration_s)

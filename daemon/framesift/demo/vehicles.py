@@ -1,4 +1,4 @@
-"""The demo's vehicles: a side view in metres, drawn out over its width, with wheels, windows and lights on it."""
+"""The demo's vehicles: a side view in metres, extruded over the width, with wheels, windows and lights on it."""
 
 from __future__ import annotations
 
