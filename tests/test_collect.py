@@ -17,7 +17,7 @@ import pytest
 from clocks import NOON_S, ManualClock
 from framesift.collect import Collector
 from framesift.frame import Frame
-from framesift.models import ModelFailed, ModelUnavailable
+from framesift.models import ModelFailed, ModelNotes, ModelUnavailable
 from framesift.models.health import ModelBroken, ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.policy.policy import Policy, parse

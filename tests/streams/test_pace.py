@@ -30,7 +30,8 @@ def test_waits_double_up_to_five_seconds() -> None:
 
 def test_after_ten_minutes_waits_grow_to_half_a_minute() -> None:
     backoff = Backoff(RETRY_SCHEDULE, random.Random(1))
-    before, after = [], []
+    before: list[float] = []
+    after: list[float] = []
     now_s = 100.0
     for _ in range(400):
         wait_s = backoff.fail(now_s)

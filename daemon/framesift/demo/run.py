@@ -144,9 +144,7 @@ def _prepare_folder(folder: Path) -> None:
             raise DemoError(f"{folder} is not empty and was not made by a demo: choose another --folder")
         foreign = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
         if foreign:
-            raise DemoError(
-                f"{folder} holds other files ({', '.join(foreign[:5])}): choose another --folder"
-            )
+            raise DemoError(f"{folder} holds other files ({', '.join(foreign[:5])}): choose another --folder")
         for name in LEFT_BEHIND:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

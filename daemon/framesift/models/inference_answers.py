@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.http_client import HttpResponse, NoResponse, describe_status, quote_server_text
+from framesift.http_client import HttpResponse, NoResponse
 
 _MAX_MESSAGE_CHARACTERS = 200
 # Asking again would not make the answer to this picture smaller, so a frame of a file must not wait for it. The HTTP

@@ -102,7 +102,7 @@ class InferenceServerModel:
             prediction = self._read(answer.content, width, height)
         except (ValueError, RecursionError) as error:
             raise ModelFailed(
-                self._message(f"sent an invalid prediction: {printable(str(error), self._redact)}")
+                self._message(f"sent an invalid prediction: {quote_server_text(str(error), self._redact)}")
             ) from None
         time_s = took_s if prediction.time_s is None else prediction.time_s
         return scale_prediction(replace(prediction, model_id=self.model_id, time_s=time_s), frame.width, frame.height)

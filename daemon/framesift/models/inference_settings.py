@@ -59,12 +59,6 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _api_key(key: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]{1,256}", key.get_secret_value()) is None:
-        raise ValueError("api_key is 1 to 256 printable ASCII characters without spaces; is a variable empty?")
-    return key
-
-
 ImageSide = Annotated[int, Field(ge=16, le=65_500)]
 
 

@@ -12,21 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
-from framesift.collect import Collector
-from framesift.config.errors import ConfigError
-from framesift.fleet.platform_batches import BatchCounts, BatchWatcher
-from framesift.fleet.shared_limits import SharedLimits
-from framesift.limits import Limit, Window
-from framesift.limits.local import LocalLimits
-from framesift.listeners import ListenerSettings, create_listener
-from framesift.models import Model, Recorder
-from framesift.models import load as load_model
-from framesift.models.health import ModelBroken, ModelHealth
-from framesift.models.predictor import Predictor
-from framesift.roboflow import RoboflowClient
-from framesift.service import reports as tell
-from framesift.service.connections import Connections, open_connections
-from framesift.service.intakes import Intakes
+from framesift.models.health import ModelBroken
+from framesift.service import reports
+from framesift.service.components import ComponentList
 from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.run_context import RunContext
 from framesift.service.startup import Startup
@@ -177,97 +165,10 @@ class Service:
             status=settings.status.bind,
         )
 
-    def _watch_batches(self, platform: RoboflowClient, counts: BatchCounts, house: ExitStack) -> None:
-        watcher = BatchWatcher(
-            platform,
-            counts,
-            self._clock,
-            watched=self._steering.watched_batches,
-            on_problem=lambda why: tell.report_batches(self._telemetry, why),
-            on_failure=self._fail,
-        )
-        self._steering.on_change(changed=watcher.task.wake)
-        house.callback(lambda: watcher.task.stop(self._left_s()))
-        watcher.task.start()
-        watcher.task.wait_for_first_run(LOAD_WITHIN_S)
-        self._loops.add(watcher.task.loop)
-
-    def _uploader(self, spool: Spool, sink: Sink) -> Uploader:
-        return Uploader(
-            spool,
-            sink,
-            workers=self._settings.upload.workers,
-            sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
-            clock=self._clock,
-            rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
-            failed=self._fail,
-            attempted=lambda attempted: tell.report_delivery(self._telemetry, self._settings.sink.type, attempted),
-            paused=lambda why: tell.report_sink_state(self._telemetry, why),
-        )
-
-    def _watch(
-        self, options: StreamEntry, model: Model, intakes: Intakes, record: Callable[..., None] | None
-    ) -> StreamThread:
-        name, telemetry = options.name, self._telemetry
-        pulse = HeartbeatClock(self._clock)
-        stream = Stream(
-            options,
-            clock=pulse,
-            stop=self._stop,
-            rng=random.Random(repr((self._settings.seed, name, "backoff"))),
-            observer=tell.StreamReports(telemetry, name),
-        )
-        intake = intakes.create(name, options.tags, pulse)
-        collector = Collector(
-            stream,
-            intake,
-            Predictor(
-                model, self._model_health, telemetry=telemetry, clock=pulse, stop=self._stop, on_prediction=record
-            ),
-            telemetry,
-        )
-
-        def lost(why: str) -> None:
-            self._gone.append(name)
-            tell.report_stream_lost(telemetry, name, why)
-
-        return StreamThread(
-            name, stream, collector, pulse, stop=self._stop, lost=lost, failed=self._fail, over=self._wake.set
-        )
-
-    # -- at the end
-
-    def _left_s(self) -> float:
-        """What is left of the one deadline that all of stopping shares."""
-        if self._stopping_at_s is None:
-            self._stopping_at_s = self._clock.monotonic()
-        return max(0.0, self._stopping_at_s + STOP_WITHIN_S - self._clock.monotonic())
-
-    def _look_back(self) -> None:
-        """The last numbers, when all that delivers has ended and the spool can still be asked."""
-        self._last_seen = self._telemetry.report()
-
-    def _end_streams(self) -> None:
-        for watch in self._watches:
-            watch.close()
-        for watch in self._watches:
-            watch.join(max(0.0, self._left_s() - RESERVED_FOR_SPOOL_S))
-
-    def _farewell(self) -> int:
-        telemetry = self._telemetry
-        if self._failure is not None:
-            telemetry.error("failed", cause=self._failure)
-        telemetry.close()
-        seen = self._last_seen
-        if seen is not None:
-            left = {name: count - self._exits_before.get(name, 0) for name, count in seen.exits.items()}
-            telemetry.state_changed(
-                "stopped",
-                frames=seen.frames_read,
-                refused=dict(seen.refused),
-                accepted=seen.frames_accepted,
-                delivered=left.pop("delivered", 0),
-                other_exits={name: count for name, count in left.items() if count},
-                waiting=0 if seen.queue is None else seen.queue.ready + seen.queue.registered + seen.queue.sending,
-            )
-        return 1 if self._failure is not None or self._gone else 0
+    def _finish(self, startup: Startup) -> int:
+        failure = self._components.failure
+        if failure is not None:
+            self._telemetry.error("failed", cause=failure)
+        self._telemetry.close()
+        startup.summary.log()
+        return 1 if failure is not None or startup.lost_streams else 0

@@ -24,6 +24,7 @@ from framesift.listeners import ListenerSettings, create_listener
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
+from framesift.models.predictor import Predictor
 from framesift.roboflow import RoboflowClient
 from framesift.service import reports
 from framesift.service.components import ComponentList, Resource
@@ -127,7 +128,8 @@ class Startup:
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
         self.uploader = start(self._create_uploader(sink))
-        start(_SharedLimitsComponent(shared, spool, self.uploader, self._run))
+        shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
+        start(shared)
         if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
@@ -238,21 +240,18 @@ class Startup:
             settings,
             clock=clock,
             stop=self._stop,
-            on_event=lambda event: reports.report_stream_event(telemetry, event),
-            count_skipped=lambda why, count: telemetry.count_skipped(name, why, count),
             rng=random.Random(repr((self._settings.seed, name, "backoff"))),
-            on_unusable=lambda count, why: reports.report_unusable_pictures(telemetry, name, count, why),
+            observer=reports.StreamReports(telemetry, name),
         )
-        collector = Collector(
-            stream,
-            intakes.create(name, settings.tags, clock),
-            model=model,
-            health=self.model_health,
+        predictor = Predictor(
+            model,
+            self.model_health,
             telemetry=telemetry,
             clock=clock,
             stop=self._stop,
             on_prediction=on_prediction,
         )
+        collector = Collector(stream, intakes.create(name, settings.tags, clock), predictor, telemetry)
 
         def on_end(lost: str | None) -> None:
             if lost is not None:
