@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"config", "clock", "backoff", "frame", "prediction", "http_client", "datapoint", "telemetry"},
     "sinks": {"config", "atomic_files", "prediction", "roboflow"},
     "policy": {
+        "backoff",
         "config",
         "clock",
         "atomic_files",

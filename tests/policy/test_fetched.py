@@ -141,7 +141,7 @@ def test_what_follows_height_and_width_is_left_out() -> None:
         ({"sampling_strategies": [{**RANDOM, "limits": None}]}, "limits"),
         ({"sampling_strategies": [RANDOM, RANDOM]}, '2 strategies are named "some"'.replace('"', "'")),
         ({"batching_strategy": None}, "batching_strategy: null is not allowed"),
-        ({"time_zone": "Mars/Base"}, "time_zone: 'Mars/Base' is no time zone"),
+        ({"time_zone": "Mars/Base"}, "time_zone: 'Mars/Base' is not an IANA time zone"),
         ({"target_project": "a/b"}, 'target_project: "a/b" is not allowed'),
         ({"near_duplicate": 5}, "near_duplicate: 5 is not allowed"),
         ({"persist_predictions": 0}, "persist_predictions: 0 is not allowed"),

@@ -14,7 +14,14 @@ from clocks import ManualClock
 from framesift.config.errors import ConfigError, validate
 from framesift.config.schema import StrictModel
 from framesift.http_client.client import HttpClient
-from framesift.policy import CurrentPolicy, PolicySettings, PolicyUnavailable, RoboflowPolicySettings, fetch_once
+from framesift.policy import (
+    CurrentPolicy,
+    PolicySettings,
+    PolicyUnavailable,
+    RoboflowPolicySettings,
+    SourceContext,
+    fetch_once,
+)
 from framesift.prediction.prediction import Task
 from framesift.roboflow import RoboflowClient
 from rigs.document_server import DocumentServer, Page
@@ -46,9 +53,8 @@ class Asking:
         self.platform = RoboflowClient(self.web, api_key=KEY, api_url=platform_url)
 
     def ask(self, value: object, task: Task | None = None) -> CurrentPolicy:
-        return fetch_once(
-            options(value), platform=self.platform, web=self.web, clock=self.clock, task=task, within_s=20.0
-        )
+        context = SourceContext(self.web, self.platform, self.clock, task)
+        return fetch_once(options(value), context, within_s=20.0)
 
     def project(self, model_id: str | None = None, task: Task | None = None) -> CurrentPolicy:
         source = {"from": "roboflow", "project": "parking"}
@@ -332,17 +338,11 @@ def test_a_deadline_holds_for_all_the_questions_together(platform: Platform) -> 
             return super().monotonic()
 
     with pytest.raises(PolicyUnavailable, match="did not answer within 10 s"):
-        fetch_once(options(PARKING), platform=asking.platform, web=asking.web, clock=Slow(), task=None, within_s=10.0)
+        fetch_once(options(PARKING), SourceContext(asking.web, asking.platform, Slow()), within_s=10.0)
     assert len(platform.requests) == 2
 
 
 def test_without_a_key_the_platform_is_no_source() -> None:
+    context = SourceContext(HttpClient(), None, ManualClock())
     with pytest.raises(ConfigError, match="roboflow project parking needs the platform's key: set ROBOFLOW_API_KEY"):
-        fetch_once(
-            RoboflowPolicySettings.model_validate(PARKING),
-            platform=None,
-            web=HttpClient(),
-            clock=ManualClock(),
-            task=None,
-            within_s=1.0,
-        )
+        fetch_once(RoboflowPolicySettings.model_validate(PARKING), context, within_s=1.0)

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,16 @@ from clocks import ManualClock
 from framesift.clock.clock import MAX_WAIT_S, SystemClock
 from framesift.config.errors import ConfigError
 from framesift.http_client.client import HttpClient
-from framesift.policy import CurrentPolicy, Policies, PolicyEvent, PolicyEventKind, PolicySettings, PolicySourceStatus
-from framesift.policy.policy import digest
+from framesift.policy import (
+    CurrentPolicy,
+    Policies,
+    PolicyEvent,
+    PolicyEventKind,
+    PolicySettings,
+    PolicySourceStatus,
+    SourceContext,
+)
+from framesift.policy.policy import Policy, digest
 from framesift.prediction.prediction import Task
 from framesift.roboflow import RoboflowClient
 from policy.test_policies import PARKING, POLICY, options
@@ -28,6 +36,19 @@ from rigs.platform import Delay, Fault, Html, Platform, Status
 
 OTHER = {**POLICY, "tags": ["other"]}
 OFF: dict[str, Any] = {"enabled": False}
+
+
+class Observer:
+    """Records all events, and accepts every policy."""
+
+    def __init__(self) -> None:
+        self.events: list[PolicyEvent] = []
+
+    def on_policy_event(self, event: PolicyEvent) -> None:
+        self.events.append(event)
+
+    def policy_problems(self, policy: Policy) -> Sequence[str]:  # noqa: ARG002
+        return ()
 
 
 class Run:
@@ -45,22 +66,21 @@ class Run:
         task: Task | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        self.told: list[PolicyEvent] = []
+        self.observer = Observer()
+        self.told = self.observer.events
         self.failed: list[BaseException] = []
         self.clock = ManualClock() if clock is None else clock
         web = HttpClient()
         sources: dict[str, PolicySettings] = {stream: options(value) for stream, value in (own or {}).items()}
+        client = None if platform is None else RoboflowClient(web, api_key=KEY, api_url=platform.url)
         self.policies = Policies(
             options(common),
             sources,
-            platform=None if platform is None else RoboflowClient(web, api_key=KEY, api_url=platform.url),
-            web=web,
+            context=SourceContext(web, client, self.clock, task),
             folder=folder,
-            clock=self.clock,
-            chance=chance or random.Random(5),
+            rng=chance or random.Random(5),
             enabled=enabled,
-            task=task,
-            on_event=self.told.append,
+            observer=self.observer,
             on_failure=self.failed.append,
         )
 
@@ -189,25 +209,22 @@ def test_a_platform_that_does_not_answer_in_time_holds_up_the_start_no_longer(tm
         platform.orders.add(Fault("any", Delay(60.0), times=None))
         clock = SystemClock()
         began_s = clock.monotonic()
-        told: list[PolicyEvent] = []
+        observer = Observer()
         web = HttpClient()
         policies = Policies(
             options(PARKING),
             {},
-            platform=RoboflowClient(web, api_key=KEY, api_url=platform.url),
-            web=web,
+            context=SourceContext(web, RoboflowClient(web, api_key=KEY, api_url=platform.url), clock),
             folder=tmp_path,
-            clock=clock,
-            chance=random.Random(1),
+            rng=random.Random(1),
             enabled=True,
-            task=None,
-            on_event=told.append,
+            observer=observer,
             on_failure=lambda _: None,
         )
         policies.load_initial(0.3)
         assert clock.monotonic() - began_s < 5.0
         assert policies.current_for("gate") is None
-        assert [t.kind for t in told] == [PolicyEventKind.UNAVAILABLE]
+        assert [event.kind for event in observer.events] == [PolicyEventKind.UNAVAILABLE]
 
 
 def test_without_an_answer_and_without_a_kept_one_there_is_no_policy_until_one_arrives(
@@ -333,7 +350,7 @@ def test_a_kept_policy_that_is_damaged_is_told_and_not_used(tmp_path: Path, plat
     platform.go_away()
     run = Run(tmp_path, PARKING, platform=platform).begun()
     assert run.policies.current_for("gate") is None
-    assert [told.why.startswith("the policy that was kept") for told in run.told] == [True, False]
+    assert [told.why.startswith("the cached policy") for told in run.told] == [True, False]
     assert run.news() == [PolicyEventKind.NOT_CACHED, PolicyEventKind.UNAVAILABLE]
     platform.come_back()
     run.pass_s(30.0)
@@ -355,7 +372,7 @@ def test_a_disk_that_does_not_take_the_policy_is_told_once_and_tried_again(tmp_p
     blocked.write_text("a file, where a folder should be")
     run = Run(blocked, PARKING, platform=platform).begun()
     assert run.of().policy.enabled
-    assert [(told.kind, "can't be kept" in told.why) for told in run.told] == [(PolicyEventKind.NOT_CACHED, True)]
+    assert [(told.kind, "can't be saved" in told.why) for told in run.told] == [(PolicyEventKind.NOT_CACHED, True)]
     run.told.clear()
     run.pass_s(1000.0)
     assert run.news() == []
@@ -517,7 +534,7 @@ def test_a_run_with_files_only_has_nothing_to_look_for(tmp_path: Path) -> None:
     run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
     assert run.policies.refresh_due() == float("inf")
     run.policies.start()
-    assert run.policies.loop.idle_s() == 0.0
+    assert run.policies.idle_s() == 0.0
     assert run.policies.stop(1.0)
     assert list(tmp_path.glob("policy-*")) == []
 
@@ -568,7 +585,7 @@ def test_all_files_of_a_run_keep_the_same_time_zone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         Run(tmp_path, paris, {"yard": utc}).begun()
     assert str(refusal.value) == (
-        f"{utc}: time_zone: UTC is not Europe/Paris, as {paris} says: all policies of one run must have the same"
+        f"{utc}: time_zone: UTC differs from Europe/Paris in {paris}: all policies of a run must have the same"
     )
     off = written(tmp_path, "off.json", OFF)
     assert Run(tmp_path, off, {"yard": paris}).begun().policies.time_zone == "Europe/Paris"
@@ -598,7 +615,7 @@ def test_what_others_wrote_in_another_time_zone_does_not_end_the_start(tmp_path:
     assert run.of("yard").from_disk
     assert run.of("yard").policy.time_zone == "UTC"
     assert [told.kind for told in run.told] == [PolicyEventKind.REJECTED]
-    assert f"roboflow project parking: time_zone: Asia/Tokyo is not UTC, as {path} says" in run.told[0].why
+    assert f"roboflow project parking: time_zone: Asia/Tokyo differs from UTC in {path}" in run.told[0].why
 
 
 def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, documents: DocumentServer) -> None:
@@ -645,7 +662,7 @@ def test_where_collecting_is_switched_off_nobody_is_asked(tmp_path: Path, platfo
     run = Run(tmp_path, path, own, enabled=False).begun()
     for stream in ("gate", "yard", "lane"):
         assert not run.of(stream).policy.enabled
-    assert run.of("yard").notes == ("collecting is switched off by the settings: the policy was not asked for",)
+    assert run.of("yard").notes == ("collecting is disabled in the settings: the policy was not fetched",)
     assert run.policies.refresh_due() == float("inf")
     written(tmp_path, "p.json", OTHER)
     run.policies.reload()
@@ -669,7 +686,7 @@ def test_a_thread_keeps_the_policies_fresh_and_ends_when_it_is_told(tmp_path: Pa
     run.policies.start()
     assert platform.until(lambda: len(platform.asked("active_learning")) >= 5)
     assert run.clock.monotonic() - 1000.0 >= 4 * 810.0
-    assert run.policies.loop.idle_s() <= MAX_WAIT_S
+    assert run.policies.idle_s() <= MAX_WAIT_S
     platform.add_project("parking", active_learning=OTHER)
     asked = len(platform.asked("active_learning"))
     assert platform.until(lambda: len(platform.asked("active_learning")) >= asked + 2)
@@ -695,21 +712,19 @@ def test_a_bug_ends_the_thread_loudly(tmp_path: Path, platform: Platform) -> Non
     run = Run(tmp_path, PARKING, platform=platform).begun()
     ended = threading.Event()
 
-    def deaf(_: PolicyEvent) -> None:
-        ended.set()
-        raise RuntimeError("a bug")
+    class Broken(Observer):
+        def on_policy_event(self, event: PolicyEvent) -> None:  # noqa: ARG002
+            ended.set()
+            raise RuntimeError("a bug")
 
     run.policies = Policies(
         options(PARKING),
         {},
-        platform=RoboflowClient(HttpClient(), api_key=KEY, api_url=platform.url),
-        web=HttpClient(),
+        context=SourceContext(HttpClient(), RoboflowClient(HttpClient(), api_key=KEY, api_url=platform.url), run.clock),
         folder=tmp_path,
-        clock=run.clock,
-        chance=random.Random(1),
+        rng=random.Random(1),
         enabled=True,
-        task=None,
-        on_event=deaf,
+        observer=Broken(),
         on_failure=run.failed.append,
     )
     run.policies.load_initial(30.0)

@@ -24,7 +24,8 @@ from framesift.frame import Frame
 from framesift.limits import LimitsUnavailable
 from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelSettings, ModelUnavailable
 from framesift.models import load as load_model
-from framesift.policy import PolicySettings, PolicyUnavailable, create_source
+from framesift.policy import PolicySettings, PolicyUnavailable, SourceContext
+from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
 from framesift.settings import NetworkSettings, RedisSettings, Settings
@@ -164,7 +165,7 @@ def _policy(
     stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
     try:
-        source = create_source(options, platform=online.platform, web=online.http, clock=clock, task=task)
+        source = create_source(options, SourceContext(online.http, online.platform, clock, task))
         got = source.fetch(ANSWER_WITHIN_S)
     except ConfigError as error:
         yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")

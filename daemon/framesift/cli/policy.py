@@ -102,7 +102,7 @@ def _standing(config: Path | None, stream: str | None) -> CurrentPolicy:
     """The policy that the settings name, asked for now. Raises ConfigError."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
-    from framesift.policy import PolicyUnavailable, RoboflowPolicySettings, fetch_once
+    from framesift.policy import PolicyUnavailable, RoboflowPolicySettings, SourceContext, fetch_once
     from framesift.service.connections import open_connections
 
     settings = _settings(config)
@@ -122,14 +122,8 @@ def _standing(config: Path | None, stream: str | None) -> CurrentPolicy:
         print_note("the local model was not loaded: framesift check tells whether it is of the project's kind")
     online = open_connections(settings.roboflow, settings.network)
     try:
-        return fetch_once(
-            options,
-            platform=online.platform,
-            web=online.http,
-            clock=SystemClock(),
-            task=task,
-            within_s=ANSWER_WITHIN_S,
-        )
+        context = SourceContext(online.http, online.platform, SystemClock(), task)
+        return fetch_once(options, context, within_s=ANSWER_WITHIN_S)
     except PolicyUnavailable as error:
         fail(str(error), code=1)
     finally:

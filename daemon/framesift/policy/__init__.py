@@ -1,20 +1,21 @@
-"""Where policies come from: a file, an https:// address, or a project of the platform; kept on disk, refreshed.
+"""Policies: what is worth a label. A policy comes from a file, an https:// address or a project of the platform.
 
-    Policies          those of the whole run: what holds for each stream, and the thread that keeps them fresh
-    ask_once          one source's policy, now (source_of: the source itself)
+    Policies           the policies of a run: the current one of each stream, refreshed by a thread
+    fetch_once         the policy of one source, now
     PolicySettings     how the settings name a source
-    read_fetched      a document that others wrote, read tolerantly
+    parse_fetched      reads a document that was written for other programs too, and leaves out what is not known
+    policy.py          Policy itself, with `load` for files
 
-A file is read strictly, at the start and when it is told to. What is fetched is validated before it replaces the last
-good policy, which is kept on disk, without secrets, for a start without network.
+Files are read strictly, at the start and at a reload. A fetched policy is validated before it replaces the current one,
+and cached on disk, without secrets, for a start without network.
 """
 
 from __future__ import annotations
 
-from framesift.policy.policies import Policies, fetch_once
+from framesift.policy.policies import Policies, PolicyObserver, fetch_once
 from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings, UrlPolicySettings
 from framesift.policy.project_pairs import MAX_PROJECT_PAIRS
-from framesift.policy.sources import create_source
+from framesift.policy.sources import SourceContext
 from framesift.policy.tolerant_parser import FetchedPolicy, parse_fetched
 from framesift.policy.types import (
     CurrentPolicy,
@@ -34,13 +35,14 @@ __all__ = [
     "Policies",
     "PolicyEvent",
     "PolicyEventKind",
+    "PolicyObserver",
     "PolicySettings",
     "PolicySourceStatus",
     "PolicyUnavailable",
     "ProjectPair",
     "RoboflowPolicySettings",
+    "SourceContext",
     "UrlPolicySettings",
-    "create_source",
     "fetch_once",
     "parse_fetched",
 ]

@@ -1,4 +1,4 @@
-"""A policy at an https:// address."""
+"""UrlSource: a policy at an https:// address."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from framesift.policy.policy_settings import UrlPolicySettings
 from framesift.policy.tolerant_parser import parse_fetched
 from framesift.policy.types import PolicyUnavailable, SourceAnswer
 
-_SECRET = re.compile(r"passw|secret|token|key|credential|auth|sig", re.IGNORECASE)
+# More than SECRET_NAME_PATTERN: nothing of a query that may be secret goes into a file's name.
+_MAY_BE_SECRET = re.compile(r"passw|secret|token|key|credential|auth|sig", re.IGNORECASE)
 
 
 class UrlSource:
-    """A document at an https:// address, JSON or YAML. Redirects are not followed: they are told."""
+    """A JSON or YAML document at an https:// address. Redirects are not followed, but reported."""
 
-    def __init__(self, options: UrlPolicySettings, web: HttpClient) -> None:
-        self._web = web
-        self._request = HttpRequest("GET", options.url_without_query, secret_query=options.query)
-        self.display_name = str(options)
-        self.short_name = redact_url(options.url_without_query).rstrip("/").rpartition("/")[2]
-        # A query may choose the document, or carry a token, which nobody should be able to guess from a file's name.
-        chosen = [f"{key}={value}" for key, value in options.query if not _SECRET.search(key)]
-        parts = urlsplit(options.url_without_query)
+    def __init__(self, settings: UrlPolicySettings, http: HttpClient) -> None:
+        """settings: the address, perhaps with credentials. http: the client for all requests."""
+        self._http = http
+        self._request = HttpRequest("GET", settings.url_without_query, secret_query=settings.query)
+        self.display_name = str(settings)
+        self.short_name = redact_url(settings.url_without_query).rstrip("/").rpartition("/")[2]
+        # A query may choose the document, or hold a token, which must not be guessed from the hash in a file's name.
+        chosen = [f"{key}={value}" for key, value in settings.query if not _MAY_BE_SECRET.search(key)]
+        parts = urlsplit(settings.url_without_query)
         self.identity = f"{parts.netloc.rpartition('@')[2]}{parts.path}?{'&'.join(chosen)}"
 
     def fetch(self, within_s: float) -> SourceAnswer:
-        answer = self._web.exchange(self._request, within_s=within_s, max_bytes=config_text.MAX_BYTES)
+        """Fetches and parses the document. See PolicySource.fetch."""
+        answer = self._http.exchange(self._request, within_s=within_s, max_bytes=config_text.MAX_BYTES)
         if not isinstance(answer, HttpResponse):
             raise PolicyUnavailable(f"{self.display_name}: {answer.why}")
         if answer.status != 200:
@@ -46,6 +49,6 @@ class UrlSource:
             raise PolicyUnavailable(f"{self.display_name}: answered with a web page instead of a policy")
         data = config_text.parse(text, self.display_name).data
         fetched = parse_fetched(data, self.display_name)
-        assert isinstance(data, dict)  # or it would not have been read
-        found = fetched.policy
-        return SourceAnswer(found, data, fetched.left_out, (), found.target_workspace, found.target_project)
+        assert isinstance(data, dict)  # parse_fetched raises otherwise
+        policy = fetched.policy
+        return SourceAnswer(policy, data, fetched.left_out, (), policy.target_workspace, policy.target_project)

@@ -1,7 +1,7 @@
-"""The last good answer of each source, kept on disk for a start without network. No secret is in it.
+"""The cache of policies: the last valid answer of each source on disk, for a start without network.
 
-One small file for each source, `policy-<name>-<hash>.json`, replaced as a whole; what was kept is read back through the
-same tolerant reading as what is fetched.
+One small file for each source, `policy-<name>-<hash>.json`, replaced as a whole. It holds no secrets. A cached policy
+is parsed tolerantly, as a fetched one is.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from framesift.policy.types import PolicySource, SourceAnswer
 
 
 class PolicyCacheError(Exception):
-    """The disk did not take it, or does not give it back. str(error) is a sentence."""
+    """A policy could not be written to the cache, or not be read from it. str(error) is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPolicy:
-    """An answer of earlier. fetched_at_s: Unix time at which it was given."""
+    """An answer from the cache. fetched_at_s: Unix time of the answer."""
 
     answer: SourceAnswer
     fetched_at_s: float
 
 
 class _File(StrictModel):
-    """What stands in the file, beside the document itself."""
+    """The keys of a cache file, without the policy's document."""
 
     source: str
     fetched_at_s: Annotated[float, Field(ge=0)]
@@ -50,24 +50,25 @@ def _short_hash(source: PolicySource) -> str:
 
 
 def scope_name(source: PolicySource) -> str:
-    """Of the source among those of one daemon: short, readable, and the same at every start."""
+    """A short readable name of a source, different for each source of a daemon, and the same at every start."""
     slug = safe_name(source.short_name, extra="_.", merge=True)[:40].strip("-")
     return f"{slug}-{_short_hash(source)}"
 
 
 def cache_path(folder: Path, source: PolicySource) -> Path:
+    """The cache file of a source."""
     return folder / f"policy-{scope_name(source)}.json"
 
 
-def store_cached(folder: Path, source: PolicySource, got: SourceAnswer, fetched_at_s: float) -> None:
-    """Raises PolicyCacheError."""
+def store_cached(folder: Path, source: PolicySource, answer: SourceAnswer, fetched_at_s: float) -> None:
+    """Writes an answer to the cache. fetched_at_s: Unix time. Raises PolicyCacheError."""
     content = {
         "source": source.display_name,
         "fetched_at_s": fetched_at_s,
-        "workspace": got.workspace,
-        "project": got.project,
-        "notes": got.notes,
-        "document": got.document,
+        "workspace": answer.workspace,
+        "project": answer.project,
+        "notes": answer.notes,
+        "document": answer.document,
     }
     path = cache_path(folder, source)
     try:
@@ -75,21 +76,21 @@ def store_cached(folder: Path, source: PolicySource, got: SourceAnswer, fetched_
         write_atomically(path, json.dumps(content, indent=1).encode())
     except OSError as error:
         raise PolicyCacheError(
-            f"{path}: the policy can't be kept for a start without network: {error.strerror}"
+            f"{path}: the policy can't be saved for a start without network: {error.strerror}"
         ) from None
 
 
 def remove_cached(folder: Path, source: PolicySource) -> None:
-    """It no longer has a policy for us. Raises PolicyCacheError."""
+    """Removes a source from the cache, as it has no policy any more. Raises PolicyCacheError."""
     path = cache_path(folder, source)
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise PolicyCacheError(f"{path}: the policy that is no longer one can't be removed: {error.strerror}") from None
+        raise PolicyCacheError(f"{path}: the old policy can't be removed: {error.strerror}") from None
 
 
 def remove_oldest(folder: Path, most: int) -> None:
-    """Leaves the newest policies in a folder whose sources come and go."""
+    """Removes all but the newest `most` policies of a folder."""
     with contextlib.suppress(OSError):
         by_age = sorted(folder.glob("policy-*.json"), key=lambda path: path.stat().st_mtime)
         for path in by_age[:-most]:
@@ -97,19 +98,19 @@ def remove_oldest(folder: Path, most: int) -> None:
 
 
 def load_cached(folder: Path, source: PolicySource) -> CachedPolicy | None:
-    """What was kept of the source; None where nothing was. Raises PolicyCacheError where it can't be used."""
+    """The cached answer of a source, None if there is none. Raises PolicyCacheError if it can't be used."""
     path = cache_path(folder, source)
     try:
         if not path.exists():
             return None
         data = config_text.parse_json(config_text.read_text(path), str(path)).data
         if not isinstance(data, dict):
-            raise ConfigError(f"{path}: is {format_value(data)}, not a policy that was kept")
+            raise ConfigError(f"{path}: is {format_value(data)}, not a cached policy")
         document = data.pop("document", None)
         file = validate(_File, data, str(path))
         fetched = parse_fetched(document, source.display_name)
     except (ConfigError, OSError) as error:
-        said = str(error).replace("\n", "; ")
-        raise PolicyCacheError(f"the policy that was kept for a start without network can't be used: {said}") from None
-    got = SourceAnswer(fetched.policy, document, fetched.left_out, file.notes, file.workspace, file.project)
-    return CachedPolicy(got, file.fetched_at_s)
+        why = str(error).replace("\n", "; ")
+        raise PolicyCacheError(f"the cached policy for a start without network can't be used: {why}") from None
+    answer = SourceAnswer(fetched.policy, document, fetched.left_out, file.notes, file.workspace, file.project)
+    return CachedPolicy(answer, file.fetched_at_s)

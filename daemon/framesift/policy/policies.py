@@ -1,14 +1,14 @@
-"""Policies: one for all streams, or some streams' own; the last good one of each source holds until a better one comes.
+"""Policies: the current policy of every stream, loaded at the start and refreshed in the background.
 
-    begin   files are read, strictly; the others are asked at once, all at the same time; who does not answer in time
-            is stood in for by what it said before, from disk, or by nobody: the stream waits
-    then    one thread asks again every 15 minutes, sooner after a failure; reload() at once
+    load_initial   reads the policy files strictly, and fetches the others at the same time. A source that does not
+                   answer in time is replaced by its last answer from the cache; without one, its streams wait.
+    afterwards     one thread fetches every source every 15 minutes, sooner after a failure; `reload` at once.
 
-Models that clients name are met later: the policy of their project is asked for when the first picture comes, and then
-is one like the others (see Pairings).
+Clients of the proxy name models that the settings don't know: the policy of such a model's project is fetched when the
+first image arrives, and is then refreshed like the others (see project_pairs.py).
 
-Streams with the same source share it. What is fetched is validated before it replaces the old policy; an unchanged one
-is the same object as before. The time zone is that of the whole run: a policy of another one is refused.
+Streams with the same source share it. An answer is validated before it replaces the old policy; an unchanged policy
+stays the same object. All policies of a run have one time zone; a policy with another one is rejected.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from framesift.clock.clock import Clock, MonitoredThread
+from framesift.backoff import BackoffSchedule
+from framesift.clock.clock import MonitoredThread
 from framesift.config.errors import ConfigError
 from framesift.periodic import NextRun, PeriodicTask
 from framesift.policy.cache import (
@@ -32,11 +33,13 @@ from framesift.policy.cache import (
     scope_name,
     store_cached,
 )
+from framesift.policy.initial_fetch import fetch_all
 from framesift.policy.policy import Policy
 from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings
 from framesift.policy.project_pairs import MAX_PROJECT_PAIRS, ProjectPairs
 from framesift.policy.source_state import SourceState, current_policy_from, policy_content
-from framesift.policy.sources import DisabledSource, create_pair_source, create_source
+from framesift.policy.sources import DisabledSource, SourceContext, create_pair_source, create_source
+from framesift.policy.time_zone import TimeZoneRule
 from framesift.policy.types import (
     CurrentPolicy,
     NoPolicyReason,
@@ -48,27 +51,31 @@ from framesift.policy.types import (
     ProjectPair,
     SourceAnswer,
 )
-from framesift.prediction.prediction import Task
-
-if TYPE_CHECKING:
-    from framesift.http_client.client import HttpClient
-    from framesift.roboflow import RoboflowClient
 
 REFRESH_EVERY_S = 900.0
-_FIRST_RETRY_S = 30.0
-# Of one source's answer; shorter than the longest silence that the watchdog allows a loop.
-_ASK_WITHIN_S = 30.0
-# A kept policy that was confirmed since is written again, so that its date means something, but not every time: flash
-# wears.
-_KEEP_AGAIN_S = 86_400.0
-_AT_ONCE = 8  # sources asked at the same time at the start
+_RETRY = BackoffSchedule(first_s=30.0, max_s=REFRESH_EVERY_S)
+# For the answer of one source; shorter than the time for which the watchdog allows a thread not to move.
+_FETCH_WITHIN_S = 30.0
+# An unchanged policy is saved again once a day, so that its file's date is useful; more often would wear flash memory.
+_STORE_AGAIN_S = 86_400.0
+
+
+class PolicyObserver(Protocol):
+    """Whoever uses the policies."""
+
+    def on_policy_event(self, event: PolicyEvent) -> None:
+        """Something happened to a source. Called from any thread, with a lock held: it must not call `reload`."""
+
+    def policy_problems(self, policy: Policy) -> Sequence[str]:
+        """Why this run can't use a policy file, in sentences; empty if it can."""
 
 
 class Policies:
-    """`of`, `scope_of`, `standings`, `meet` and `pairings` are cheap, and for any thread.
+    """The policies of one run.
 
-    by_model: whether what a client's model has seen follows the policy of a project. Only the platform has one for
-    each; a file, or an address, is one for all.
+    The queries (`current_for`, `scope_of`, `statuses`, `register`, `project_pairs`) return at once, for any thread.
+    has_project_policies: whether a client's model uses the policy of its project. Only the platform has policies per
+    project; a file or a URL is one policy for all models.
     """
 
     def __init__(
@@ -76,331 +83,289 @@ class Policies:
         common: PolicySettings,
         own: Mapping[str, PolicySettings],
         *,
-        platform: RoboflowClient | None,
-        web: HttpClient,
+        context: SourceContext,
         folder: Path,
-        clock: Clock,
-        chance: random.Random,
+        rng: random.Random,
         enabled: bool,
-        task: Task | None,
-        on_event: Callable[[PolicyEvent], None],
+        observer: PolicyObserver,
         on_failure: Callable[[BaseException], None],
-        problems_of: Callable[[Policy], Sequence[str]] = lambda _policy: (),
     ) -> None:
-        """own: by stream, of those that have their own. folder: where the last good policies are kept. enabled: False
-        switches every policy off, and nothing is fetched. task: the local model's. told: hears what happens, from any
-        thread, and must not call back. failed: told of a bug that ended the thread.
-        refused: why a file's policy is none for this run, nothing where it is one.
+        """Creates the sources; reads and fetches nothing yet.
 
-        Raises ConfigError where the platform is needed and there is no key.
+        common: the source for all streams. own: by stream, the sources of streams that have their own. folder: of the
+        cache. rng: spreads the fetches of many devices. enabled: False disables every policy, and nothing is fetched.
+        on_failure: called with an unexpected error that ended the thread. Raises ConfigError where the platform is
+        needed and there is no API key.
         """
         self._folder = folder
-        self._platform = platform
-        self._rounds = PeriodicTask("policies", lambda: NextRun(self.refresh_due()), clock, on_failure=on_failure)
-        self._clock = self._rounds.heartbeat
-        self._chance = chance
+        self._task = PeriodicTask("policies", lambda: NextRun(self.refresh_due()), context.clock, on_failure=on_failure)
+        self._clock = self._task.heartbeat
+        self._context = replace(context, clock=self._clock)
+        self._rng = rng
         self._enabled = enabled
-        self._told = on_event
-        self._refused = problems_of
-        self._lock = threading.RLock()  # what is taken is also refused, and told, under it
-        self._zone: str | None = None
-        self._zone_said_by = ""
-        self._begun = False
-
-        def slot(options: PolicySettings, streams: tuple[str, ...] = ()) -> SourceState:
-            if not enabled and not isinstance(options, Path):
-                source: PolicySource = DisabledSource(options)
-            else:
-                source = create_source(options, platform=platform, web=web, clock=self._clock, task=task)
-            return SourceState(source, scope_name(source) if streams else "", streams)
-
-        self._common = slot(common)
-        by_options: dict[PolicySettings, tuple[str, ...]] = {}
-        for stream, options in own.items():
-            if options != common:
-                by_options[options] = (*by_options.get(options, ()), stream)
-        self._slots = [self._common, *(slot(options, streams) for options, streams in by_options.items())]
-        self._by_stream = {stream: slot for slot in self._slots for stream in slot.streams}
-        self._remote = [slot for slot in self._slots if not slot.is_local]
+        self._observer = observer
+        self._lock = threading.RLock()  # held while an answer is applied, and while the observer is called
+        self._time_zone = TimeZoneRule()
+        self._common = self._create_state(common)
+        by_source: dict[PolicySettings, tuple[str, ...]] = {}
+        for stream, settings in own.items():
+            if settings != common:
+                by_source[settings] = (*by_source.get(settings, ()), stream)
+        self._states = [
+            self._common,
+            *(self._create_state(settings, streams) for settings, streams in by_source.items()),
+        ]
+        self._by_stream = {stream: state for state in self._states for stream in state.streams}
+        self._remote = [state for state in self._states if not state.is_local]
         self.has_project_policies = enabled and isinstance(common, RoboflowPolicySettings)
-        self._pairings = ProjectPairs(
-            common, self._common, own, self._by_stream, task, self._source_of, on_new=lambda: self._rounds.wake()
+        self._pairs = ProjectPairs(
+            common,
+            self._common,
+            {
+                settings.project: self._by_stream.get(stream, self._common).scope
+                for stream, settings in own.items()
+                if isinstance(settings, RoboflowPolicySettings)
+            },
+            has_model_task=context.task is not None,
+            create_source=lambda pair: create_pair_source(pair, self._context),
+            on_new=self._task.wake,
         )
 
-    # -- what holds
+    def _create_state(self, settings: PolicySettings, streams: tuple[str, ...] = ()) -> SourceState:
+        source: PolicySource
+        if not self._enabled and not isinstance(settings, Path):
+            source = DisabledSource(settings)
+        else:
+            source = create_source(settings, self._context)
+        return SourceState(source, scope_name(source) if streams else "", streams)
+
+    # -- queries
 
     @property
     def time_zone(self) -> str:
-        """Of the whole run: that of the first policy that collects something, UTC as long as none does."""
-        return self._zone or "UTC"
+        """The time zone of the run (IANA name): that of the first enabled policy, UTC until there is one."""
+        return self._time_zone.zone
 
     def current_for(self, subject: str | ProjectPair) -> CurrentPolicy | None:
-        """What holds for a stream, or for a pairing that was met; None while there is no policy yet."""
+        """The current policy of a stream, or of a registered project pair; None while there is none yet."""
         if isinstance(subject, str):
             return self._by_stream.get(subject, self._common).current
-        slot = self._pairings.state_of(subject)
-        return None if slot is None else slot.current
+        state = self._pairs.state_of(subject)
+        return None if state is None else state.current
 
     def scope_of(self, subject: str | ProjectPair) -> str:
-        """Under which name the limits of a policy are counted: "" for the common one, else its source's."""
+        """The name under which a policy's limits are counted: "" for the common source, else a name of the source."""
         if isinstance(subject, str):
             return self._by_stream.get(subject, self._common).scope
-        return self._pairings.scope_of(subject.project)
+        return self._pairs.scope_of(subject.project)
 
     def statuses(self) -> tuple[PolicySourceStatus, ...]:
-        """Those of the settings, and those of pairings that have one, or may have."""
-        paired = [slot for slot in self._pairings.states() if not slot.is_finished]
-        return tuple(
-            PolicySourceStatus(s.source.display_name, s.scope, s.streams, s.current, s.problem, s.project_pair)
-            for s in (*self._slots, *paired)
-        )
+        """All sources: those of the settings, and those of project pairs that have a policy, or may have one."""
+        of_pairs = [state for state in self._pairs.states() if not state.is_finished]
+        return tuple(state.status for state in (*self._states, *of_pairs))
 
-    def register(self, pairing: ProjectPair) -> NoPolicyReason | None:
-        """A client has named such a model: see Pairings. The thread that refreshes them all asks for its policy."""
-        return self._pairings.register(pairing)
+    def register(self, pair: ProjectPair) -> NoPolicyReason | None:
+        """Notes that a client has named such a model; see ProjectPairs.register."""
+        return self._pairs.register(pair)
 
     def project_pairs(self) -> tuple[ProjectPair, ...]:
-        """Those that were met."""
-        return self._pairings.known()
-
-    def _source_of(self, pairing: ProjectPair) -> PolicySource:
-        assert self._platform is not None  # or the common policy was not the platform's
-        return create_pair_source(pairing, self._platform, self._clock)
+        """The registered project pairs."""
+        return self._pairs.known()
 
     # -- the start
 
     def load_initial(self, within_s: float) -> None:
-        """Reads the files, asks the others, and falls back on what was kept of them. Raises ConfigError where a file is
-        no policy, or where two of them keep different time zones; what others wrote is told, not raised.
+        """Reads the files, fetches the others, and uses the cache for those that don't answer.
+
+        Raises ConfigError where a file is no policy, or where two files have different time zones. Problems of fetched
+        policies are reported to the observer instead.
         """
-        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
-        for slot, got in files:
-            self._refuse_zone(slot, got)
-            slot.current = current_policy_from(slot.source, got, None)
-        answers = self._answers(within_s)
-        for slot in self._remote:
-            answer = answers.get(slot)
-            if isinstance(answer, SourceAnswer):
-                self._take(slot, answer, quietly=True)
-            if slot.current is None:
-                self._fall_back(slot)
-            if not isinstance(answer, SourceAnswer):
-                no_answer = PolicyUnavailable(f"{slot.source.display_name}: no answer within {within_s:g} s")
-                self._note_trouble(slot, no_answer if answer is None else answer)
-        self._begun = True
+        read = [(state, self._read(state)) for state in self._states if state.is_local]
+        for state, answer in read:
+            self._time_zone.check(answer.policy, state.source.display_name)
+            state.current = current_policy_from(state.source, answer, None)
+        answers = fetch_all(self._remote, self._clock, within_s)
+        for state in self._remote:
+            result = answers.get(state)
+            if isinstance(result, SourceAnswer):
+                self._apply(state, result, is_initial=True)
+            if state.current is None:
+                self._use_cache(state)
+            if not isinstance(result, SourceAnswer):
+                no_answer = PolicyUnavailable(f"{state.source.display_name}: no answer within {within_s:g} s")
+                self._record_problem(state, no_answer if result is None else result)
+        self._time_zone.started()
 
-    def _answers(self, within_s: float) -> dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError]:
-        """What the sources say, those that said something within the time; asked by a few threads, which nobody waits
-        for longer: a name that isn't found may hold one up.
-        """
-        waiting = iter(self._remote)  # of a list: threads may share it
-        found: dict[SourceState, SourceAnswer | PolicyUnavailable | ConfigError] = {}
-        bugs: list[BaseException] = []
-        all_said = threading.Event()
-        until_s = self._clock.monotonic() + within_s
-
-        def ask() -> None:
-            try:
-                for slot in waiting:
-                    left_s = until_s - self._clock.monotonic()
-                    if left_s > 0:
-                        found[slot] = slot.fetch(left_s)
-            except BaseException as error:  # noqa: BLE001  # raised below, in the thread that started this one
-                bugs.append(error)
-            if len(found) == len(self._remote) or bugs:
-                all_said.set()
-
-        for number in range(min(_AT_ONCE, len(self._remote))):
-            threading.Thread(target=ask, name=f"policy-{number}", daemon=True).start()
-        while self._remote and not all_said.is_set() and self._clock.monotonic() < until_s + 0.5:
-            self._clock.wait(all_said, until_s + 0.5 - self._clock.monotonic())
-        if bugs:
-            raise bugs[0]
-        return dict(found)
-
-    def _fall_back(self, slot: SourceState) -> bool:
-        """Says whether something was kept that can be used."""
-        kept: CachedPolicy | None = None
+    def _use_cache(self, state: SourceState) -> bool:
+        """Whether the cache had a policy that can be used."""
+        cached: CachedPolicy | None = None
         try:
-            kept = load_cached(self._folder_of(slot), slot.source)
+            cached = load_cached(self._folder_of(state), state.source)
         except PolicyCacheError as error:
-            self._tell(slot, PolicyEventKind.NOT_CACHED, str(error))
-        if kept is None:
+            self._report(state, PolicyEventKind.NOT_CACHED, str(error))
+        if cached is None:
             return False
         try:
-            self._refuse_zone(slot, kept.answer)
+            self._time_zone.check(cached.answer.policy, state.source.display_name)
         except ConfigError as error:
-            self._tell(slot, PolicyEventKind.REJECTED, f"what it said before the start: {error}")
+            self._report(state, PolicyEventKind.REJECTED, f"the policy from the cache: {error}")
             return False
-        slot.cached_at_s = kept.fetched_at_s
-        slot.current = replace(current_policy_from(slot.source, kept.answer, kept.fetched_at_s), from_disk=True)
+        state.cached_at_s = cached.fetched_at_s
+        current = current_policy_from(state.source, cached.answer, cached.fetched_at_s)
+        state.current = replace(current, from_disk=True)
         return True
 
-    # -- as time passes
-
-    def start(self) -> None:
-        """Begins to refresh, if there is anything that isn't a file."""
-        if self._remote:
-            self._rounds.start()
-
-    def stop(self, within_s: float) -> bool:
-        """Tells whether nothing is refreshed any more."""
-        return self._rounds.stop(within_s)
+    # -- the component
 
     @property
-    def loop(self) -> MonitoredThread:
-        """The thread that refreshes, for the watchdog; it never begins where every policy is a file."""
-        return self._rounds.monitored
+    def name(self) -> str:
+        """The component's name."""
+        return self._task.name
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """The thread that refreshes, for the watchdog. It never starts where every policy is a file."""
+        return self._task.threads
+
+    def start(self) -> None:
+        """Starts refreshing, if there is any source that is not a file."""
+        if self._remote:
+            self._task.start()
+
+    def stop(self, within_s: float) -> bool:
+        """Stops refreshing. Returns whether the thread has ended in time."""
+        return self._task.stop(within_s)
+
+    def idle_s(self) -> float:
+        """The seconds since the thread last moved; 0 if it doesn't run."""
+        return self._task.idle_s()
 
     def reload(self) -> None:
-        """Reads the files again, all or none, and asks the others again soon. Raises ConfigError, and then all is as it
-        was.
+        """Reads the files again, all or none, and lets the thread fetch the others now.
+
+        Raises ConfigError, and then nothing has changed.
         """
-        files = [(slot, self._read(slot)) for slot in self._slots if slot.is_local]
+        read = [(state, self._read(state)) for state in self._states if state.is_local]
         with self._lock:
-            zone = self._zone
-            try:
-                for slot, got in files:
-                    self._refuse_zone(slot, got)
-            except ConfigError:
-                self._zone = zone
-                raise
-            for slot, got in files:
-                self._take(slot, got)
-        for slot in self._elsewhere():
-            if slot.is_finished:
-                self._pairings.remove(slot)
-            slot.refresh_requested = True
-        self._rounds.wake()
+            self._time_zone.check_all([(answer.policy, state.source.display_name) for state, answer in read])
+            for state, answer in read:
+                self._apply(state, answer)
+        for state in self._refreshed_states():
+            if state.is_finished:
+                self._pairs.remove(state)
+            state.refresh_requested = True
+        self._task.wake()
 
     def refresh_due(self) -> float:
-        """Asks every source that is due; returns the seconds until the next one is."""
-        for slot in self._elsewhere():
-            if self._rounds.is_stopping:
+        """Fetches every source that is due. Returns the seconds until the next one is."""
+        for state in self._refreshed_states():
+            if self._task.is_stopping:
                 break
-            if not slot.refresh_requested and slot.due_s > self._clock.monotonic():
+            if not state.refresh_requested and state.due_at_s > self._clock.monotonic():
                 continue
-            if slot.is_finished:
-                self._pairings.remove(slot)
+            if state.is_finished:
+                self._pairs.remove(state)
                 continue
-            slot.refresh_requested = False  # before it is asked: a reload meanwhile asks once more
-            answer = slot.fetch(_ASK_WITHIN_S)
-            if isinstance(answer, SourceAnswer):
-                self._take(slot, answer)
+            state.refresh_requested = False  # before the fetch: a reload during it fetches once more
+            result = state.fetch(_FETCH_WITHIN_S)
+            if isinstance(result, SourceAnswer):
+                self._apply(state, result)
                 continue
-            if slot.project_pair is not None and slot.current is None and self._fall_back(slot):
-                self._tell(slot, PolicyEventKind.CHANGED)
-            self._note_trouble(slot, answer)
-        waiting = self._elsewhere()
-        if any(slot.refresh_requested for slot in waiting):
+            if state.project_pair is not None and state.current is None and self._use_cache(state):
+                self._report(state, PolicyEventKind.CHANGED)
+            self._record_problem(state, result)
+        waiting = self._refreshed_states()
+        if any(state.refresh_requested for state in waiting):
             return 0.0
-        due_s = min((slot.due_s for slot in waiting), default=float("inf"))
-        return max(0.0, due_s - self._clock.monotonic())
+        due_at_s = min((state.due_at_s for state in waiting), default=float("inf"))
+        return max(0.0, due_at_s - self._clock.monotonic())
 
-    def _elsewhere(self) -> list[SourceState]:
-        """Every source that isn't on this machine, the one first that has been due for longest."""
-        return sorted((*self._remote, *self._pairings.states()), key=lambda slot: slot.due_s)
+    def _refreshed_states(self) -> list[SourceState]:
+        """Every source that is not a file; the one that is due first comes first."""
+        return sorted((*self._remote, *self._pairs.states()), key=lambda state: state.due_at_s)
 
-    # -- an answer
+    # -- answers
 
-    def _read(self, slot: SourceState) -> SourceAnswer:
-        got = slot.source.fetch(0.0)
-        if self._enabled and got.policy.enabled:
-            why = self._refused(got.policy)
-            if why:
-                raise ConfigError(*(f"{slot.source.display_name}: {reason}" for reason in why))
-        return got if self._enabled else replace(got, policy=got.policy.model_copy(update={"enabled": False}))
+    def _read(self, state: SourceState) -> SourceAnswer:
+        """Reads a local source. Raises ConfigError."""
+        answer = state.source.fetch(0.0)
+        if self._enabled and answer.policy.enabled:
+            problems = self._observer.policy_problems(answer.policy)
+            if problems:
+                raise ConfigError(*(f"{state.source.display_name}: {problem}" for problem in problems))
+        if self._enabled:
+            return answer
+        return replace(answer, policy=answer.policy.model_copy(update={"enabled": False}))
 
-    def _refuse_zone(self, slot: SourceState, got: SourceAnswer) -> None:
-        """Raises ConfigError for a policy whose days begin elsewhere. The first that collects something says where."""
-        zone = got.policy.time_zone
-        if not got.policy.enabled or zone == self._zone:
-            return
-        if self._zone is None:
-            self._zone, self._zone_said_by = zone, slot.source.display_name
-        elif self._begun:
-            raise ConfigError(f"time_zone: changing {self._zone} to {zone} needs a restart")
-        else:
-            raise ConfigError(
-                f"{slot.source.display_name}: time_zone: {zone} is not {self._zone}, as {self._zone_said_by} says: all "
-                "policies of one run must have the same"
-            )
-
-    def _take(self, slot: SourceState, got: SourceAnswer, *, quietly: bool = False) -> None:
-        """A good answer holds from now on. quietly: where a change is no news, at the start."""
+    def _apply(self, state: SourceState, answer: SourceAnswer, *, is_initial: bool = False) -> None:
+        """Makes a valid answer the current policy. is_initial: a change is not reported, as there was none before."""
         now_s = self._clock.now().wall_s
         with self._lock:
             try:
-                self._refuse_zone(slot, got)
+                self._time_zone.check(answer.policy, state.source.display_name)
             except ConfigError as error:
-                self._note_trouble(slot, error)
+                self._record_problem(state, error)
                 return
-            old = slot.current
-            new = current_policy_from(slot.source, got, None if slot.is_local else now_s)
+            old = state.current
+            new = current_policy_from(state.source, answer, None if state.is_local else now_s)
             if old is not None and old.hash == new.hash:
-                new = replace(new, policy=old.policy)  # who compares policies sees that it is the same
-            slot.current = new
+                new = replace(new, policy=old.policy)  # the same object: cheap to compare
+            state.current = new
             changed = old is None or policy_content(old) != policy_content(new)
-            slot.failures = 0
-            slot.due_s = self._clock.monotonic() + REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
-            if slot.problem is not None:
-                slot.problem = None
-                self._tell(slot, PolicyEventKind.RECOVERED)
-            if changed and not quietly:
-                self._tell(slot, PolicyEventKind.CHANGED)
-        if not slot.is_local and (changed or abs(now_s - (slot.cached_at_s or 0.0)) > _KEEP_AGAIN_S):
-            self._keep(slot, got, now_s)
+            state.failures = 0
+            state.due_at_s = self._clock.monotonic() + REFRESH_EVERY_S * self._rng.uniform(0.9, 1.1)
+            if state.problem is not None:
+                state.problem = None
+                self._report(state, PolicyEventKind.RECOVERED)
+            if changed and not is_initial:
+                self._report(state, PolicyEventKind.CHANGED)
+        if not state.is_local and (changed or abs(now_s - (state.cached_at_s or 0.0)) > _STORE_AGAIN_S):
+            self._store(state, answer, now_s)
 
-    def _keep(self, slot: SourceState, got: SourceAnswer, now_s: float) -> None:
+    def _store(self, state: SourceState, answer: SourceAnswer, now_s: float) -> None:
+        """Saves an answer in the cache, or removes it where the source has no policy any more."""
         problem = None
         try:
-            folder = self._folder_of(slot)
-            if slot.is_finished:
-                remove_cached(folder, slot.source)
+            folder = self._folder_of(state)
+            if state.is_finished:
+                remove_cached(folder, state.source)
             else:
-                store_cached(folder, slot.source, got, now_s)
-                slot.cached_at_s = now_s
-            if slot.project_pair is not None:
+                store_cached(folder, state.source, answer, now_s)
+                state.cached_at_s = now_s
+            if state.project_pair is not None:
                 remove_oldest(folder, MAX_PROJECT_PAIRS)
         except PolicyCacheError as error:
-            slot.cached_at_s = None  # tried again with the next answer
+            state.cached_at_s = None  # tried again with the next answer
             problem = str(error)
-        if problem is not None and problem != slot.cache_problem:
-            self._tell(slot, PolicyEventKind.NOT_CACHED, problem)
-        slot.cache_problem = problem
+        if problem is not None and problem != state.cache_problem:
+            self._report(state, PolicyEventKind.NOT_CACHED, problem)
+        state.cache_problem = problem
 
-    def _folder_of(self, slot: SourceState) -> Path:
-        return self._folder if slot.project_pair is None else self._folder / "model-policies"
+    def _folder_of(self, state: SourceState) -> Path:
+        return self._folder if state.project_pair is None else self._folder / "model-policies"
 
-    def _note_trouble(self, slot: SourceState, error: PolicyUnavailable | ConfigError) -> None:
-        """What holds stays; when to ask again, and a word of it if it is news."""
+    def _record_problem(self, state: SourceState, error: PolicyUnavailable | ConfigError) -> None:
+        """Keeps the current policy, plans the next fetch, and reports the problem if it is a new one."""
         with self._lock:
             if isinstance(error, PolicyUnavailable):
-                slot.failures += 1
-                longest_s = min(REFRESH_EVERY_S, _FIRST_RETRY_S * 2.0 ** min(slot.failures - 1, 10))
-                wait_s = max(longest_s * self._chance.uniform(0.5, 1.0), error.retry_after_s or 0.0)
-            else:  # somebody has to mend it
-                wait_s = REFRESH_EVERY_S * self._chance.uniform(0.9, 1.1)
-            slot.due_s = self._clock.monotonic() + wait_s
-            if slot.problem != str(error):
-                slot.problem = str(error)
-                news = PolicyEventKind.UNAVAILABLE if isinstance(error, PolicyUnavailable) else PolicyEventKind.REJECTED
-                self._tell(slot, news, slot.problem)
+                state.failures += 1
+                pause_s = max(_RETRY.pause_s(state.failures, self._rng), error.retry_after_s or 0.0)
+            else:  # somebody has to correct it
+                pause_s = REFRESH_EVERY_S * self._rng.uniform(0.9, 1.1)
+            state.due_at_s = self._clock.monotonic() + pause_s
+            if state.problem != str(error):
+                state.problem = str(error)
+                is_away = isinstance(error, PolicyUnavailable)
+                kind = PolicyEventKind.UNAVAILABLE if is_away else PolicyEventKind.REJECTED
+                self._report(state, kind, state.problem)
 
-    def _tell(self, slot: SourceState, news: PolicyEventKind, why: str = "") -> None:
-        self._told(PolicyEvent(news, slot.source.display_name, slot.streams, why, slot.current, slot.project_pair))
+    def _report(self, state: SourceState, kind: PolicyEventKind, why: str = "") -> None:
+        event = PolicyEvent(kind, state.source.display_name, state.streams, why, state.current, state.project_pair)
+        self._observer.on_policy_event(event)
 
 
-def fetch_once(
-    options: PolicySettings,
-    *,
-    platform: RoboflowClient | None,
-    web: HttpClient,
-    clock: Clock,
-    task: Task | None,
-    within_s: float,
-) -> CurrentPolicy:
-    """What one source says now. Raises PolicyUnavailable, and ConfigError where that is no policy."""
-    source = create_source(options, platform=platform, web=web, clock=clock, task=task)
-    got = source.fetch(within_s)
-    return current_policy_from(source, got, None if isinstance(options, Path) else clock.now().wall_s)
+def fetch_once(settings: PolicySettings, context: SourceContext, *, within_s: float) -> CurrentPolicy:
+    """The policy of one source, fetched now. Raises PolicyUnavailable; ConfigError where the answer is no policy."""
+    source = create_source(settings, context)
+    answer = source.fetch(within_s)
+    return current_policy_from(source, answer, None if isinstance(settings, Path) else context.clock.now().wall_s)

@@ -1,7 +1,7 @@
-"""Policy: what is worth a label, how much of it, and how it is delivered. Roboflow's JSON is valid as it is, YAML too.
+"""Policy: which frames are worth a label, at most how many, and how they are delivered.
 
-Beyond Roboflow's keys there are two: `time_zone`, in which days and batches begin, and `near_duplicate`, the default of
-all strategies.
+Roboflow's JSON is valid as it is; YAML is accepted too. Two keys are framesift's own: `time_zone`, in which days and
+batches begin, and `near_duplicate`, the default of all strategies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 
-def _known_zone(name: str) -> str:
+def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # a bad path, a folder of zones, no such zone
@@ -35,27 +35,29 @@ def _known_zone(name: str) -> str:
             known = sorted(available_timezones())
         meant = nearest(name, known)
         hint = f"; did you mean {meant}?" if meant else ""
-        raise ValueError(f"{name!r} is no time zone of the IANA database, such as UTC or Europe/Paris{hint}") from None
+        raise ValueError(f"{name!r} is not an IANA time zone, such as UTC or Europe/Paris{hint}") from None
     return name
 
 
 Side = Annotated[int, Field(ge=1, le=65535)]
-TimeZone = Annotated[Text, AfterValidator(_known_zone)]
+TimeZone = Annotated[Text, AfterValidator(_check_zone)]
 
 
 class BatchingStrategy(StrictModel):
-    """How what is collected is grouped for labelling."""
+    """How datapoints are grouped into batches for labelling."""
 
     batches_name_prefix: Annotated[Text, Field(description="The beginning of every batch's name.")]
-    recreation_interval: Annotated[BatchInterval, Field(description="How often a new batch is begun.")]
+    recreation_interval: Annotated[BatchInterval, Field(description="How often a new batch begins.")]
     max_batch_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         None, description="The most images in one batch, over all strategies; null: any number."
     )
 
 
 class Policy(StrictModel):
-    """The active-learning configuration. `{"enabled": false}` is complete; otherwise persist_predictions,
-    sampling_strategies (at least one) and batching_strategy are required.
+    """The active-learning configuration.
+
+    `{"enabled": false}` is complete; otherwise persist_predictions, sampling_strategies (at least one) and
+    batching_strategy are required.
     """
 
     model_config = ConfigDict(
@@ -68,18 +70,18 @@ class Policy(StrictModel):
 
     enabled: Annotated[bool, Field(description="false: nothing is collected.")]
     max_image_size: tuple[Side, Side] | None = Field(
-        None, description="[height, width] in pixels: larger pictures are reduced to fit, their aspect kept."
+        None, description="[height, width] in pixels: larger images are scaled down to fit, with the same aspect ratio."
     )
     jpeg_compression_level: Annotated[int, Field(ge=1, le=100, description="JPEG quality; 100 is the best.")] = 95
     persist_predictions: Annotated[bool, Field(description="Whether predictions are delivered with the images.")] = True
     sampling_strategies: Annotated[
         tuple[StrategyOptions, ...],
-        Field(max_length=100, description="The rules, in order: the first that matches and has credit is charged."),
+        Field(max_length=100, description="The rules, in order: the first that matches and has quota is charged."),
     ] = ()
     batching_strategy: Annotated[BatchingStrategy, Field(description="Labelling batches.")] = BatchingStrategy(
         batches_name_prefix="framesift", recreation_interval=BatchInterval.NEVER
     )
-    tags: Annotated[tuple[Tag, ...], Field(description="Put on everything that is collected.")] = ()
+    tags: Annotated[tuple[Tag, ...], Field(description="Tags of everything that is collected.")] = ()
     target_workspace: Slug | None = Field(None, description="Deliver to this workspace instead of the key's own.")
     target_project: Slug | None = Field(None, description="Deliver to this project instead of the model's own.")
     time_zone: Annotated[TimeZone, Field(description="Where minutes, hours, days and batches begin (IANA name).")] = (
@@ -108,7 +110,7 @@ class Policy(StrictModel):
 
 
 def load(path: Path) -> Policy:
-    """The policy in a JSON or YAML file: by its suffix, otherwise by its first character. Raises ConfigError."""
+    """Reads a JSON or YAML file; its suffix decides, or else its first character. Raises ConfigError."""
     text = config_text.read_text(path)
     suffix = path.suffix.lower()
     is_json = True if suffix in _JSON_SUFFIXES else False if suffix in _YAML_SUFFIXES else None
@@ -116,8 +118,9 @@ def load(path: Path) -> Policy:
 
 
 def parse(text: str, source: str, *, is_json: bool | None = None, folder: Path | None = None) -> Policy:
-    """The policy in a text. source: what messages call it. folder: where relative paths in it count from.
+    """Parses a JSON or YAML text.
 
+    source: its name in messages. is_json: None decides by the first character. folder: the base of relative paths.
     Raises ConfigError.
     """
     document = config_text.parse(text, source, is_json=is_json)
@@ -129,23 +132,22 @@ def parse(text: str, source: str, *, is_json: bool | None = None, folder: Path |
 
 
 def effective(policy: Policy) -> dict[str, Any]:
-    """The policy as JSON data with every default filled in, each strategy's near_duplicate too; read again, it means
-    the same.
-    """
+    """The policy as JSON data with all defaults, also each strategy's near_duplicate. Parsed again, it is the same."""
     data = policy.model_dump(mode="json")
-    for told, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
-        alike = policy.near_duplicate_of(strategy)
-        told["near_duplicate"] = None if alike is None else alike.model_dump(mode="json")
+    for block, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
+        near_duplicate = policy.near_duplicate_of(strategy)
+        block["near_duplicate"] = None if near_duplicate is None else near_duplicate.model_dump(mode="json")
     return data
 
 
 def digest(policy: Policy) -> str:
-    """Which policy this is, in 12 hexadecimal digits: the same whatever the order of keys, and whether defaults are
-    spelled out or not. The beginning of the SHA-256 of the effective policy as JSON with sorted keys and no spaces.
+    """The policy's hash, 12 hexadecimal digits. The order of keys and written-out defaults don't change it.
+
+    It is the beginning of the SHA-256 of the effective policy as JSON, with sorted keys and without spaces.
     """
     text = json.dumps(effective(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
 
 
-# What a stream follows until its own policy was read: collects nothing.
+# A stream's policy until its own one arrives: it collects nothing.
 NO_POLICY_YET = Policy.model_validate({"enabled": False})

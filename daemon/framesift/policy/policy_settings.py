@@ -1,10 +1,10 @@
-"""Where a policy comes from, as the settings say it:
+"""The setting `policy`: where a policy comes from.
 
     policy: policy.json                                       a file of this machine
-    policy: https://example.com/policy.json                   an address, which may carry user:password@ or a token
+    policy: https://example.com/policy.json                   a URL, which may hold user:password@ or a token
     policy: {from: roboflow, project: parking, model_id: parking/3}
 
-What is printed of an address has lost its credentials and the values of its query.
+A printed URL never shows its credentials or the values of its query.
 """
 
 from __future__ import annotations
@@ -23,26 +23,28 @@ from framesift.config.network import is_loopback
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import MODEL_ID_PATTERN, Slug, StrictModel
 
-_LONGEST = 4096
+_MAX_CHARACTERS = 4096
 _ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
 
 
 @dataclass(frozen=True, repr=False)
 class UrlPolicySettings:
-    """A policy at an https:// address (http:// only on this machine)."""
+    """A policy at an https:// URL (http:// only on this machine)."""
 
     url: str
 
     @classmethod
     def parse(cls, url: str) -> UrlPolicySettings:
-        """Raises ValueError; no message shows a credential."""
+        """Checks a URL. Raises ValueError; its message shows no credentials."""
         try:
             parts = urlsplit(url)
             host, _port = parts.hostname, parts.port
         except ValueError:
             raise ValueError("the address can't be read; percent-encode the user, the password and the query") from None
-        if len(url) > _LONGEST or any(not c.isprintable() or c == " " for c in url):
-            raise ValueError(f"an address has at most {_LONGEST} characters, without spaces and control characters")
+        if len(url) > _MAX_CHARACTERS or any(not c.isprintable() or c == " " for c in url):
+            raise ValueError(
+                f"an address has at most {_MAX_CHARACTERS} characters, and no spaces or control characters"
+            )
         if parts.scheme not in ("https", "http") or not host:
             raise ValueError(f"{format_value(url)} is not allowed; it must be {_ALLOWED}")
         if "#" in url:
@@ -56,15 +58,16 @@ class UrlPolicySettings:
 
     @property
     def url_without_query(self) -> str:
-        """The address without its query."""
+        """The URL without its query, with its credentials."""
         return urlunsplit(self._parts._replace(query=""))
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
+        """The names and values of the query."""
         return tuple(parse_qsl(self._parts.query, keep_blank_values=True))
 
     def secrets(self) -> Iterator[str]:
-        """Every text of the address that no line may show."""
+        """All secret texts of the URL, which must never be printed."""
         if self._parts.username is not None:
             user, password = unquote(self._parts.username), unquote(self._parts.password or "")
             yield from (f"{user}:{password}", self._parts.netloc.rpartition("@")[0], password or user)
@@ -89,23 +92,23 @@ class UrlPolicySettings:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": _LONGEST}
+        return {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": _MAX_CHARACTERS}
 
 
 class RoboflowPolicySettings(StrictModel):
-    """The active-learning configuration of a project of the platform."""
+    """A policy that is the active-learning configuration of a Roboflow project."""
 
     source: Annotated[Literal["roboflow"], Field(alias="from", description="The Roboflow platform.")]
     project: Annotated[Slug, Field(description="The project whose configuration it is.")]
     model_id: Annotated[str, Field(pattern=MODEL_ID_PATTERN)] | None = Field(
         None,
-        description="The model on the platform whose type must suit the project; null: the local model's task stands "
-        "in for it.",
+        description="The model on the platform whose type must suit the project; null: the task of the local model "
+        "must suit it.",
     )
 
     @property
     def trained_on(self) -> str:
-        """The project of the model, the project itself where no model is named."""
+        """The project on which the model was trained; the project itself where no model is named."""
         return self.project if self.model_id is None else self.model_id.partition("/")[0]
 
     def __str__(self) -> str:
@@ -126,12 +129,12 @@ def _text(value: object) -> object:
 
 
 class _AnyOf:
-    """A schema whose branches may overlap: to a schema, an address is a path as well."""
+    """Makes the published schema `anyOf` instead of `oneOf`: a URL would also be valid as a path."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        told = handler(schema)
-        told["anyOf"] = told.pop("oneOf")
-        return told
+        published = handler(schema)
+        published["anyOf"] = published.pop("oneOf")
+        return published
 
 
 PolicySettings = Annotated[

@@ -1,7 +1,7 @@
-"""Pairings: the models that clients have named, with the slots of the policies that hold for them.
+"""ProjectPairs: the models that clients have named, with the sources of the policies that apply to them.
 
-A pairing is met with its first picture. There are MOST_PAIRINGS of them at most. One for which there is no policy is
-forgotten when it would be asked for again: so whoever invents names costs so many questions in a quarter of an hour.
+A pair is registered with its first image, at most MAX_PROJECT_PAIRS of them. A pair without a policy is removed when it
+would be fetched again: so a client that invents names causes at most that many requests in a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -13,77 +13,82 @@ from framesift.policy.cache import scope_name
 from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings
 from framesift.policy.source_state import SourceState
 from framesift.policy.types import NoPolicyReason, PolicySource, ProjectPair
-from framesift.prediction.prediction import Task
 
 MAX_PROJECT_PAIRS = 64
 
 
 class ProjectPairs:
-    """For any thread. common: the slot of the settings' own policy. own: by stream, of those that have their own, in
-    the slots of by_stream. task: the local model's. source_of: makes a source. met: told of one that is new.
-    """
+    """Thread-safe."""
 
     def __init__(
         self,
-        options: PolicySettings,
+        common_settings: PolicySettings,
         common: SourceState,
-        own: Mapping[str, PolicySettings],
-        by_stream: Mapping[str, SourceState],
-        task: Task | None,
-        source_of: Callable[[ProjectPair], PolicySource],
+        own_scopes: Mapping[str, str],
+        *,
+        has_model_task: bool,
+        create_source: Callable[[ProjectPair], PolicySource],
         on_new: Callable[[], None],
     ) -> None:
-        self._common = common
-        self._source_of = source_of
-        self._met = on_new
-        self._lock = threading.Lock()
-        self._slots: dict[ProjectPair, SourceState] = {}
-        self._suits_common: ProjectPair | None = None  # what it would be told is what the common source says
-        self._scopes = {
-            o.project: by_stream.get(stream, common).scope
-            for stream, o in own.items()
-            if isinstance(o, RoboflowPolicySettings)
-        }
-        if isinstance(options, RoboflowPolicySettings):
-            self._scopes[options.project] = common.scope
-            self._suits_common = None if task is not None else ProjectPair(options.project, options.trained_on)
+        """Registers nothing yet.
 
-    def register(self, pairing: ProjectPair) -> NoPolicyReason | None:
-        """Returns at once, with why nothing of it can be collected, or None: a policy holds. That of a new pairing is
-        still to be asked for.
+        common: the state of the settings' common source. own_scopes: the scopes of projects that are the own source of
+        a stream. has_model_task: whether the local model's task is known, and so checked by the common source.
+        on_new: called when a new pair is registered.
+        """
+        self._common = common
+        self._create_source = create_source
+        self._on_new = on_new
+        self._lock = threading.Lock()
+        self._states: dict[ProjectPair, SourceState] = {}
+        self._scopes = dict(own_scopes)
+        # The pair for which the common source already has the answer.
+        self._common_pair: ProjectPair | None = None
+        if isinstance(common_settings, RoboflowPolicySettings):
+            self._scopes[common_settings.project] = common.scope
+            if not has_model_task:
+                self._common_pair = ProjectPair(common_settings.project, common_settings.trained_on)
+
+    def register(self, pair: ProjectPair) -> NoPolicyReason | None:
+        """Registers a pair, if it is new, and returns at once why it has no policy; None if it has one.
+
+        The policy of a new pair is still to be fetched.
         """
         with self._lock:
-            slot = self._slots.get(pairing)
-            if slot is None:
-                if len(self._slots) >= MAX_PROJECT_PAIRS:
+            state = self._states.get(pair)
+            if state is None:
+                if len(self._states) >= MAX_PROJECT_PAIRS:
                     return NoPolicyReason.TOO_MANY
-                slot = self._common
-                if pairing != self._suits_common:
-                    slot = SourceState(self._source_of(pairing), self.scope_of(pairing.project), (), pairing)
-                    self._met()
-                self._slots[pairing] = slot
-        if slot.current is None:
-            return NoPolicyReason.REQUESTED if slot.problem is None else NoPolicyReason.UNAVAILABLE
-        return NoPolicyReason.NONE if slot.current.has_no_policy else None
+                state = self._common
+                if pair != self._common_pair:
+                    state = SourceState(self._create_source(pair), self.scope_of(pair.project), (), pair)
+                    self._on_new()
+                self._states[pair] = state
+        if state.current is None:
+            return NoPolicyReason.REQUESTED if state.problem is None else NoPolicyReason.UNAVAILABLE
+        return NoPolicyReason.NONE if state.current.has_no_policy else None
 
     def known(self) -> tuple[ProjectPair, ...]:
+        """The registered pairs."""
         with self._lock:
-            return tuple(self._slots)
+            return tuple(self._states)
 
-    def state_of(self, pairing: ProjectPair) -> SourceState | None:
+    def state_of(self, pair: ProjectPair) -> SourceState | None:
+        """The source of a registered pair; None for others."""
         with self._lock:
-            return self._slots.get(pairing)
+            return self._states.get(pair)
 
     def states(self) -> list[SourceState]:
-        """Without the common one."""
+        """The sources of all pairs, without the common one."""
         with self._lock:
-            return [slot for slot in self._slots.values() if slot.project_pair is not None]
+            return [state for state in self._states.values() if state.project_pair is not None]
 
-    def remove(self, slot: SourceState) -> None:
+    def remove(self, state: SourceState) -> None:
+        """Removes the pair of a source."""
         with self._lock:
-            if slot.project_pair is not None:
-                self._slots.pop(slot.project_pair, None)
+            if state.project_pair is not None:
+                self._states.pop(state.project_pair, None)
 
     def scope_of(self, project: str) -> str:
-        """All that a project's policy collects is counted together, whichever model has seen it."""
-        return self._scopes.get(project, scope_name(self._source_of(ProjectPair(project, project))))
+        """The scope of a project's policy: limits of a project are counted together, whichever model sees an image."""
+        return self._scopes.get(project, scope_name(self._create_source(ProjectPair(project, project))))

@@ -1,9 +1,9 @@
-"""A policy that somebody else wrote for many readers, read tolerantly: what we don't know is left out, and told.
+"""Parses a policy that was written for other programs too: what framesift does not know is left out and reported.
 
-Left out are unknown keys at every level, strategies of an unknown type, tags outside the allowed characters, and what
-follows the height and the width of max_image_size. All the rest is as strict as in a file of our own: a wrong type or a
-value out of range is a ConfigError, since a rule that was understood half would collect what nobody asked for. What is
-told is bounded in number and length, and safe to print.
+Left out are unknown keys at every level, strategies of an unknown type, tags with characters that are not allowed, and
+numbers after the height and width of max_image_size. Everything else is as strict as in a policy file: a wrong type or
+a value out of range is a ConfigError, since a rule that is only half understood would collect the wrong frames. The
+reports are limited in number and length, and safe to print.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from framesift.policy.policy import BatchingStrategy, Policy
 from framesift.strategies import STRATEGY_TYPES, NearDuplicateOptions
 
 MAX_LEFT_OUT = 20
-_MOST_NODES = 20_000
-_MOST_CHARACTERS = 1 << 18
-_DEEPEST = 50
+_MAX_NODES = 20_000
+_MAX_CHARACTERS = 1 << 18
+_MAX_DEPTH = 50
 
 # The types that a policy from elsewhere may use. It must never choose code that this machine runs.
 _STRATEGIES = {kind: options for kind, options in STRATEGY_TYPES.items() if not options.local_only}
@@ -32,36 +32,36 @@ _STRATEGIES = {kind: options for kind, options in STRATEGY_TYPES.items() if not 
 
 @dataclass(frozen=True, slots=True)
 class FetchedPolicy:
-    """left_out: a sentence for each thing that was left out, at most MOST_LEFT_OUT and one that counts the others."""
+    """A parsed policy. left_out: a sentence for each part that was left out; at most 20, then the number of others."""
 
     policy: Policy
     left_out: tuple[str, ...]
 
 
 def parse_fetched(data: object, source: str) -> FetchedPolicy:
-    """The policy in `data` (parsed JSON). source: what messages call it. Raises ConfigError, whatever is in it."""
-    _refuse_monsters(data, source)
+    """The policy in `data` (parsed JSON). source: its name in messages. Raises only ConfigError, for any data."""
+    _refuse_too_large(data, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(data)}")
-    reading = _Reading(data)
-    pruned, kept = reading.policy()
+    parser = _Parser(data)
+    pruned, kept = parser.policy()
     if data.get("enabled") is True and data.get("sampling_strategies") and not pruned["sampling_strategies"]:
         raise ConfigError(
             f"{source}: sampling_strategies: none of {len(data['sampling_strategies'])} is of a type that is known "
             f"({', '.join(_STRATEGIES)})"
         )
 
-    def at(place: KeyPath) -> KeyPath:
-        """Where it stood before strategies were left out."""
-        if place[:1] == ("sampling_strategies",) and len(place) > 1 and isinstance(place[1], int):
-            return ("sampling_strategies", kept[place[1]], *place[2:])
-        return place
+    def in_document(path: KeyPath) -> KeyPath:
+        """The path in the document, in which no strategy is left out."""
+        if path[:1] == ("sampling_strategies",) and len(path) > 1 and isinstance(path[1], int):
+            return ("sampling_strategies", kept[path[1]], *path[2:])
+        return path
 
-    return FetchedPolicy(validate(Policy, pruned, source, at), reading.told())
+    return FetchedPolicy(validate(Policy, pruned, source, in_document), parser.left_out())
 
 
-def _refuse_monsters(data: object, source: str) -> None:
-    """What no reader's time or stack should be spent on. Texts' halves of characters are `validated`'s."""
+def _refuse_too_large(data: object, source: str) -> None:
+    """Raises ConfigError for data that is too large or too deep. Lone surrogates in texts are left to `validate`."""
     nodes = characters = 0
     waiting: list[tuple[int, object]] = [(0, data)]
     while waiting:
@@ -77,28 +77,28 @@ def _refuse_monsters(data: object, source: str) -> None:
         elif isinstance(value, list):
             waiting.extend((depth + 1, inner) for inner in value)
         elif isinstance(value, int) and abs(value) >= 1 << 1024:
-            raise ConfigError(f"{source}: a whole number of {value.bit_length()} bits is no part of a policy")
-        if nodes + len(waiting) > _MOST_NODES or depth > _DEEPEST or characters > _MOST_CHARACTERS:
+            raise ConfigError(f"{source}: a whole number of {value.bit_length()} bits is not allowed in a policy")
+        if nodes + len(waiting) > _MAX_NODES or depth > _MAX_DEPTH or characters > _MAX_CHARACTERS:
             raise ConfigError(
-                f"{source}: is no policy: more than {_MOST_NODES} values, {_DEEPEST} levels or "
-                f"{_MOST_CHARACTERS} characters"
+                f"{source}: is not a policy: more than {_MAX_NODES} values, {_MAX_DEPTH} levels or "
+                f"{_MAX_CHARACTERS} characters"
             )
 
 
-class _Reading:
-    """One document, as it is without what we don't know."""
+class _Parser:
+    """Removes from one document what is not known, and notes it."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
         self._left_out: dict[str, None] = {}
         self._more = 0
 
-    def told(self) -> tuple[str, ...]:
+    def left_out(self) -> tuple[str, ...]:
         more = (f"{self._more} more that are not shown",) if self._more else ()
         return (*self._left_out, *more)
 
     def policy(self) -> tuple[dict[str, Any], list[int]]:
-        """The document that remains, and which of the strategies are in it."""
+        """The document without unknown parts, and the indexes of the strategies that remain."""
         policy = self._known(Policy, self._data, ())
         self._within(policy, "batching_strategy", BatchingStrategy, ())
         self._within(policy, "near_duplicate", NearDuplicateOptions, ())
@@ -115,54 +115,54 @@ class _Reading:
             policy["sampling_strategies"] = [found[i] for i in kept]
         return policy, kept
 
-    def _strategy(self, data: object, place: KeyPath) -> object:
-        """The strategy that remains, None where its type is not known; what is no strategy at all comes as it is."""
+    def _strategy(self, data: object, path: KeyPath) -> object:
+        """The strategy without unknown parts; None if its type is not known; other data is returned as it is."""
         kind = data.get("type") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(kind, str):
             return data
         if kind not in _STRATEGIES:
             local = kind in STRATEGY_TYPES
             why = "may only be used in a policy file of this machine: it runs code" if local else "is not known"
-            self._leave_out(place, f"type {format_value(kind)} {why}")
+            self._leave_out(path, f"type {format_value(kind)} {why}")
             return None
-        strategy = self._known(_STRATEGIES[kind], data, place)
-        self._within(strategy, "near_duplicate", NearDuplicateOptions, place)
-        self._tags(strategy, place)
+        strategy = self._known(_STRATEGIES[kind], data, path)
+        self._within(strategy, "near_duplicate", NearDuplicateOptions, path)
+        self._tags(strategy, path)
         limits = strategy.get("limits")
         if isinstance(limits, list):
             strategy["limits"] = [
-                self._known(WindowLimit, limit, (*place, "limits", i)) if isinstance(limit, dict) else limit
+                self._known(WindowLimit, limit, (*path, "limits", i)) if isinstance(limit, dict) else limit
                 for i, limit in enumerate(limits)
             ]
         return strategy
 
-    def _within(self, block: dict[str, Any], key: str, model: type[BaseModel], place: KeyPath) -> None:
+    def _within(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
         if isinstance(block.get(key), dict):
-            block[key] = self._known(model, block[key], (*place, key))
+            block[key] = self._known(model, block[key], (*path, key))
 
-    def _known(self, model: type[BaseModel], data: dict[str, Any], place: KeyPath) -> dict[str, Any]:
+    def _known(self, model: type[BaseModel], data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         for key in data:
             if key not in model.model_fields:
-                self._leave_out((*place, key), "the key is not known")
+                self._leave_out((*path, key), "the key is not known")
         return {key: value for key, value in data.items() if key in model.model_fields}
 
-    def _tags(self, block: dict[str, Any], place: KeyPath) -> None:
+    def _tags(self, block: dict[str, Any], path: KeyPath) -> None:
         tags = block.get("tags")
         if not isinstance(tags, list):
             return
         for i, tag in enumerate(tags):
-            if _is_foreign(tag):
+            if _is_bad_tag(tag):
                 self._leave_out(
-                    (*place, "tags", i), f"{format_value(tag)} is longer than a tag, or has other characters"
+                    (*path, "tags", i), f"{format_value(tag)} is longer than a tag, or has other characters"
                 )
-        block["tags"] = [tag for tag in tags if not _is_foreign(tag)]
+        block["tags"] = [tag for tag in tags if not _is_bad_tag(tag)]
 
-    def _leave_out(self, place: KeyPath, why: str) -> None:
+    def _leave_out(self, path: KeyPath, why: str) -> None:
         if len(self._left_out) >= MAX_LEFT_OUT:
             self._more += 1
         else:
-            self._left_out[f"{path_to(place, self._data)}: {why}"] = None
+            self._left_out[f"{path_to(path, self._data)}: {why}"] = None
 
 
-def _is_foreign(tag: object) -> bool:
+def _is_bad_tag(tag: object) -> bool:
     return isinstance(tag, str) and re.fullmatch(TAG_PATTERN, tag) is None

@@ -1,4 +1,4 @@
-"""What the sources of policies and those who ask them say to each other."""
+"""Types that the sources of policies and their users exchange."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from framesift.policy.policy import Policy
 
 
 class PolicyUnavailable(Exception):
-    """The source gave no policy, which says nothing of the policy: the last good one stays.
+    """A source did not answer. The current policy stays.
 
-    str(error) is a sentence for the operator, without secrets. retry_after_s: how long the source asks to be left
-    alone, if it does.
+    str(error) is a sentence for the operator, without secrets. retry_after_s: the pause that the source asks for.
     """
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+        """why: the sentence."""
         super().__init__(why)
         self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAnswer:
-    """A source's answer: the policy, what it was read from (JSON data; None for a file), and what to say of it.
+    """What a source answered.
 
-    left_out, notes: sentences for the operator. workspace, project: where datapoints go; None: as the sink says.
-    lacking: the source has no policy for us; that nothing is collected is all that `policy` says then.
+    document: the JSON data from which the policy was read, None for a file. left_out: sentences on what is not known
+    and was left out. notes: other sentences for the operator. workspace, project: where datapoints go, None for the
+    sink's own. has_no_policy: the source has no policy for this model; then `policy` is a disabled one.
     """
 
     policy: Policy
@@ -39,9 +40,10 @@ class SourceAnswer:
 
 
 class PolicySource(Protocol):
-    """One place where a policy comes from. told: what messages call it, without secrets. name: in a word or two.
+    """One place from which a policy comes.
 
-    identity: a text that tells it from all others, without secrets.
+    display_name: for messages, without secrets. short_name: one or two words. identity: a text that differs from that
+    of all other sources, without secrets.
     """
 
     display_name: str
@@ -49,17 +51,16 @@ class PolicySource(Protocol):
     identity: str
 
     def fetch(self, within_s: float) -> SourceAnswer:
-        """Raises PolicyUnavailable where there was no answer, ConfigError where what came is no policy."""
+        """The policy, now. Raises PolicyUnavailable without an answer, ConfigError where the answer is no policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentPolicy:
-    """The policy that holds. source: where it comes from, without secrets. hash: `policy.digest`.
+    """The current policy of a source.
 
-    fetched_at_s: Unix time of the last answer that said so, None for a file. left_out: what its document says beyond
-    what we know. notes: what the operator should know of it. workspace, project: where datapoints go, None where only
-    the sink knows. from_disk: the source has not answered since the start; this is what it said before. lacking: as
-    in Got.
+    hash: `policy.digest`. source: where it comes from, without secrets. fetched_at_s: Unix time of the last answer,
+    None for a file. from_disk: the source has not answered since the start; this is its last answer, from the cache.
+    The other fields are as in SourceAnswer.
     """
 
     policy: Policy
@@ -76,8 +77,10 @@ class CurrentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProjectPair:
-    """Whose policy holds for what a client's model has seen: that of `project`, where the pictures go, as long as it
-    suits a model that was trained on the project `trained_on`, which most often is the same.
+    """The two projects that decide which policy applies to the images of a client's model.
+
+    project: where the images go; its policy applies. trained_on: the project on which the model was trained, most often
+    the same; its type must suit that of `project`.
     """
 
     project: str
@@ -85,12 +88,12 @@ class ProjectPair:
 
 
 class NoPolicyReason(str, Enum):
-    """Why no policy holds for a pairing."""
+    """Why a project pair has no policy."""
 
-    REQUESTED = "asked"  # its source was asked, and has not answered yet
-    UNAVAILABLE = "away"  # its source can't be asked now
-    NONE = "none"  # there is none, or not for such a model
-    TOO_MANY = "too many"  # others have come first
+    REQUESTED = "asked"  # its source has not answered yet
+    UNAVAILABLE = "away"  # its source can't be reached now
+    NONE = "none"  # the project has none, or none for such a model
+    TOO_MANY = "too many"  # the most pairs are registered already
 
     def __str__(self) -> str:
         return self.value
@@ -98,10 +101,11 @@ class NoPolicyReason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class PolicySourceStatus:
-    """One source and what holds of it. streams: those that have it as their own; none: it is that of all the others, or
-    of a pairing.
+    """One source and its current policy.
 
-    standing: None while there is no policy yet. trouble: why the source's last answer was no good, None if it was.
+    scope: the name under which its limits are counted. streams: those that have it as their own; empty for the common
+    source and for project pairs. current: None while there is no policy yet. problem: why the last answer could not be
+    used, None if it could.
     """
 
     source: str
@@ -113,11 +117,13 @@ class PolicySourceStatus:
 
 
 class PolicyEventKind(str, Enum):
-    CHANGED = "changed"  # another policy holds
-    REJECTED = "refused"  # what the source says is no policy, or not one for this run: the old one stays
-    UNAVAILABLE = "unavailable"  # the source says nothing: the old one stays
-    RECOVERED = "recovered"  # the source says something sensible again
-    NOT_CACHED = "not_kept"  # the disk does not take, or does not give back, the policy for a start without network
+    """What happened to a source."""
+
+    CHANGED = "changed"  # it has another current policy
+    REJECTED = "refused"  # its answer is no policy, or not one for this run; the current policy stays
+    UNAVAILABLE = "unavailable"  # it did not answer; the current policy stays
+    RECOVERED = "recovered"  # it answers with a valid policy again
+    NOT_CACHED = "not_kept"  # the policy could not be saved for a start without network, or not be read again
 
     def __str__(self) -> str:
         return self.value
@@ -125,7 +131,7 @@ class PolicyEventKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvent:
-    """Something happened to a source. why: in a sentence, "" where there is none. standing: what holds now."""
+    """Something happened to a source. why: a sentence, "" where there is none. current: its policy now."""
 
     kind: PolicyEventKind
     source: str

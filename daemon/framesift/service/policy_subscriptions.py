@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from framesift.config.errors import ConfigError
@@ -20,6 +20,7 @@ from framesift.policy import (
     PolicyEventKind,
     PolicySourceStatus,
     ProjectPair,
+    SourceContext,
 )
 from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Task
@@ -56,19 +57,14 @@ class PolicySubscriptions:
         self.policies = Policies(
             settings.policy,
             {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
-            platform=connections.platform,
-            web=connections.http,
-            folder=settings.spool.path.parent,
-            clock=run.clock,
-            chance=random.Random(),  # only spreads the requests of many devices
-            enabled=settings.enabled,
-            task=None if model is None else model.task,
-            on_event=self._apply,
-            on_failure=run.on_failure,
-            # What listeners receive has class names of its own, whatever the local model lacks.
-            problems_of=lambda policy: (
-                () if settings.listeners else class_name_problems(policy.sampling_strategies, self._class_names_advice)
+            context=SourceContext(
+                connections.http, connections.platform, run.clock, None if model is None else model.task
             ),
+            folder=settings.spool.path.parent,
+            rng=random.Random(),  # only spreads the requests of many devices
+            enabled=settings.enabled,
+            observer=self,
+            on_failure=run.on_failure,
         )
 
     def load(self) -> None:
@@ -182,7 +178,7 @@ class PolicySubscriptions:
             if current is not None and current.policy.enabled:
                 yield self._project_of(stream) or "", self.policies.scope_of(stream), current.policy
 
-    def _apply(self, event: PolicyEvent) -> None:
+    def on_policy_event(self, event: PolicyEvent) -> None:
         """Apply a policy that has changed, and report what happened. Called by the thread that refreshes policies."""
         if event.kind is PolicyEventKind.CHANGED and event.current is not None:
             policy = event.current.policy
@@ -205,6 +201,15 @@ class PolicySubscriptions:
             status.project_pair is None or not status.problem for status in self.policies.statuses()
         ):
             self._telemetry.health.set_ok(_health_name(event))
+
+    def policy_problems(self, policy: Policy) -> Sequence[str]:
+        """Return why this run can't use a policy file: its strategies name classes that the local model has not.
+
+        What listeners receive has class names of its own, so with listeners there is no problem.
+        """
+        if self._settings.listeners:
+            return ()
+        return class_name_problems(policy.sampling_strategies, self._class_names_advice)
 
     def _uses(self, subject: str | ProjectPair, policy: Policy) -> bool:
         current = self.policies.current_for(subject)

@@ -171,7 +171,7 @@ class Startup:
             self._telemetry.set_policy_source(self.subscriptions.policy_reports)
             policies.start()
 
-        return Resource("policies", start=start, stop=policies.stop, threads=lambda: (policies.loop,))
+        return Resource("policies", start=start, stop=policies.stop, threads=lambda: policies.threads)
 
     def _create_spool(self, limits: LocalLimits, shared: SharedLimits) -> Spool:
         settings = self._settings.spool

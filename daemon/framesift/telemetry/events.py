@@ -33,7 +33,7 @@ BUCKET_LINES = 60.0
 RESERVED_FOR_WARNINGS = 20.0
 
 # What an event is about: with its name and level, these fields make two events the same.
-_SUBJECT = ("stream", "strategy", "component", "state", "sink", "reason", "path")
+_SUBJECT = ("stream", "strategy", "component", "state", "sink", "reason", "path", "setting")
 _RESERVED_KEYS = ("time", "level", "event", "repeated", "exception")
 _MAX_KINDS = 1000
 _MAX_TEXT = 2000
