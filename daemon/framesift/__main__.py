@@ -1,4 +1,4 @@
-"""`framesift`, and `python -m framesift`: the command line, or a question that is answered without loading it."""
+"""The entry point of `framesift` and `python -m framesift`: the command line, or the fast path of `status --alive`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from framesift.cli import alive
 
 
 def main() -> None:
+    """Runs the command line."""
     if alive.is_alive(sys.argv[1:], os.environ):
         return
     from framesift.cli.main import main as command

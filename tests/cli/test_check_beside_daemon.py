@@ -97,11 +97,11 @@ def line_of(told: str, subject: str) -> str:
 
 
 def test_beside_a_running_daemon_that_is_well_all_is_well_and_it_says_so(tmp_path: Path) -> None:
-    configure(tmp_path, doors=[{"listen": free_address()}])
+    configure(tmp_path, listeners=[{"listen": free_address()}])
     with running(tmp_path) as daemon:
         checked = framesift(tmp_path, "check", **WIDE)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        assert line_of(checked.stdout, "daemon").startswith(f"ok daemon process {daemon.process.pid} runs on these")
+        assert line_of(checked.stdout, "daemon").startswith(f"ok daemon process {daemon.process.pid} runs with these")
         assert "the running daemon writes to it" in line_of(checked.stdout, "sink folder")
         assert daemon.stop() == 0
     assert framesift(tmp_path, "check").returncode == 0
@@ -117,7 +117,7 @@ def test_a_full_disk_is_seen_beside_a_running_daemon(tmp_path: Path) -> None:
     line = line_of(checked.stdout, "spool")
     assert line.startswith("FAILED")
     assert f"free at {tmp_path}" in line
-    assert "make room" in line
+    assert "free some disk space" in line
 
 
 class _Style:
@@ -213,7 +213,7 @@ def test_another_daemon_at_the_same_port_is_not_taken_for_ours(tmp_path: Path) -
     with running(tmp_path / "theirs"):
         checked = framesift(tmp_path / "ours", "check", **WIDE)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        assert "runs on these settings" not in checked.stdout
+        assert "runs with these settings" not in checked.stdout
         assert line_of(checked.stdout, "status page").startswith(f"note status page {bind} can't be listened at")
         with holding(tmp_path / "ours" / "spool.db.lock") as pid:
             checked = framesift(tmp_path / "ours", "check", **WIDE)
@@ -283,10 +283,10 @@ def test_a_camera_that_the_daemon_reads_is_not_opened_a_second_time(tmp_path: Pa
         )
 
 
-def test_a_door_whose_port_is_taken_fails_the_check_where_no_daemon_runs(tmp_path: Path) -> None:
+def test_a_listener_whose_port_is_taken_fails_the_check_where_no_daemon_runs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        configure(tmp_path, doors=[{"listen": listen}])
+        configure(tmp_path, listeners=[{"listen": listen}])
         checked = framesift(tmp_path, "check", **WIDE)
     assert checked.returncode == 1
-    assert line_of(checked.stdout, "door").startswith(f"FAILED door {listen} can't be listened at")
+    assert line_of(checked.stdout, "listener").startswith(f"FAILED listener {listen} can't be listened at")

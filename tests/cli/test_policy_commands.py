@@ -301,13 +301,13 @@ def test_a_model_of_another_kind_than_the_project_is_shown_to_collect_nothing(fo
     assert "the local model does object-detection, the project kinds is for classification" in ran.err[0]
 
 
-def test_a_model_that_only_its_loading_tells_the_kind_of_is_said_not_to_be_loaded(
+def test_a_model_whose_type_is_known_only_after_loading_is_named_as_not_loaded(
     folder: Path, platform: Platform
 ) -> None:
     platform.add_project("kinds", "classification", active_learning=policy())
     ran = run("show", **online(folder, platform, project="kinds", model={"type": "onnx", "path": "net.onnx"}))
     assert json.loads(ran.out)["enabled"] is True
-    assert "the local model was not loaded: framesift check tells" in ran.err[0]
+    assert "the local model was not loaded: framesift check shows" in ran.err[0]
 
 
 def test_without_an_answer_there_is_nothing_to_show_and_one_line_says_why(folder: Path, platform: Platform) -> None:
@@ -325,14 +325,14 @@ def test_a_policy_is_pulled_as_it_stands_there_and_what_is_not_understood_is_tol
     ran = run("pull", **online(folder, platform))
     assert json.loads(ran.out) == REMOTE
     assert (ran.code, len(ran.err)) == (0, 2)
-    assert all(line.startswith("note: a daemon would leave out: ") for line in ran.err)
+    assert all(line.startswith("note: framesift will leave out: ") for line in ran.err)
 
 
 def test_what_no_daemon_could_use_is_pulled_all_the_same(folder: Path, platform: Platform) -> None:
     platform.add_project("parking", "object-detection", active_learning={"enabled": "false"})
     ran = run("pull", **online(folder, platform))
     assert (json.loads(ran.out), ran.code) == ({"enabled": "false"}, 0)
-    assert ran.err[0].startswith("note: no daemon can use it as it stands: ")
+    assert ran.err[0].startswith("note: framesift can't use it: ")
     assert "enabled" in ran.err[0]
 
 
@@ -380,7 +380,7 @@ def test_without_a_project_anywhere_it_is_to_be_named(folder: Path, platform: Pl
     environ = online(folder, platform, project=None)
     assert run("pull", **environ) == Ran("", ["framesift: name the project: framesift.yaml names none"], 2)
     Path("framesift.yaml").unlink()
-    assert run("pull") == Ran("", ["framesift: name the project: there are no settings that would name one"], 2)
+    assert run("pull") == Ran("", ["framesift: name the project: there is no settings file"], 2)
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "../x", "", "é"])
@@ -418,7 +418,7 @@ def test_what_the_platforms_own_clients_do_not_know_is_told_before_it_is_pushed(
     ran = run("push", written("p.json", WHOLE), **online(folder, platform))
     assert ran.code == 0
     assert ran.err == [
-        "note: the platform's own clients will not know, and leave out: time_zone, near_duplicate, "
+        "note: the platform's own clients will ignore: time_zone, near_duplicate, "
         + ", ".join(f"sampling_strategies[{i}].near_duplicate" for i in range(4))
         + ", sampling_strategies[4] ('e', the whole strategy: its type is uncertainty)"
         + ", sampling_strategies[5] ('f', the whole strategy: its type is python)"

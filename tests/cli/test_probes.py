@@ -39,7 +39,7 @@ def test_what_is_late_is_a_failure_that_says_where_it_stands_after_all_that_came
     go_on.set()
     assert one.message == "it is there"
     assert (late.subject, late.ok) == ("camera", False)
-    assert late.message.startswith("no end within 15 s: it stands at ")
+    assert late.message.startswith("not finished within 15 s: it is at ")
     assert "asks_a_camera" in late.message
 
 
@@ -67,7 +67,7 @@ def test_a_model_that_hangs_is_told_the_rest_is_tried_and_the_command_ends(tmp_p
     checked = framesift(tmp_path, "check", "--within", "5", COLUMNS="400")
     assert checked.returncode == 1
     (late,) = (line for line in checked.stdout.splitlines() if line.startswith("FAILED  model"))
-    assert "no end within 5 s: it stands at " in late
+    assert "not finished within 5 s: it is at " in late
     assert "hangs.py:3 make < models/python.py:" in late
     for subject in ("policy", "stream gate", "sink folder", "spool"):
         assert any(line[8:].startswith(subject) for line in checked.stdout.splitlines()), subject
@@ -102,7 +102,7 @@ def test_a_model_that_hangs_in_its_first_prediction_is_told_and_not_waited_for_a
     program = [sys.executable, "-c", CHECK]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     lines = done.stdout.splitlines()
-    (late,) = (line for line in lines if line.startswith("False prediction no end within 50 s"))
+    (late,) = (line for line in lines if line.startswith("False prediction not finished within 50 s"))
     assert "hangs.py:5 predict < models/python.py:" in late
     assert any(line.startswith("True sink folder") for line in lines)
     assert any(line.startswith("True spool") for line in lines)

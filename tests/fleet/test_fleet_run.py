@@ -92,7 +92,7 @@ def test_the_operator_sees_who_grants_and_how_much_is_used_and_left(tmp_path: Pa
             {"project": "", "strategy": "all", "window": "hourly", "limit": 1000, "used": 60, "left": 940},
         ]
         said = framesift(folder, "status").stdout
-        assert "credits are granted by: shared" in said
+        assert "quota is granted by: shared" in said
         assert "all, daily: 60 of 100 used" in said
         seen = metrics(port)
         assert seen['framesift_credits_granted_by{by="shared"}'] == 1

@@ -1,8 +1,7 @@
-"""`framesift status --alive`, without all that the other commands need: a container asks once a minute.
+"""A fast path for `framesift status --alive`, which a container runs once a minute: it imports almost nothing.
 
-Where anything is out of the ordinary, in the words of the command, in the settings or in the answer, nothing is said
-here: the command itself is asked, and says what is wrong. So this may know less of the settings than it, but must never
-believe what it refuses.
+Where the arguments, the settings or the answer are in any way unusual, it gives up, and the full command runs and says
+what is wrong. So it may understand less than the full command, but must never accept what that one refuses.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ _PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
 _LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])" + _PORT)
 _WIDE = re.compile(r"(?:(?:[1-9]?[0-9]|1[0-9][0-9])(?:\.(?:[1-9]?[0-9]|1[0-9][0-9])){3}|\[::\])" + _PORT)
 _TOKEN = re.compile(r"[!-~]{16,256}")
-# Of other programs' variables, which are looked at before anything else: words that are surely good.
-_GOOD = {
+# Values of other programs' variables that are surely valid. The full command checks these variables first.
+_VALID = {
     "ACTIVE_LEARNING_ENABLED": re.compile(r"true|false|"),
     "REDIS_SSL": re.compile(r"true|false|"),
     "REDIS_PORT": re.compile(r"[1-9][0-9]{0,3}|"),
@@ -32,20 +31,21 @@ _WITHIN_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class StatusTarget:
-    """Whom to ask. bind: an address and a port."""
+    """The status server to ask. bind: an address and a port."""
 
     bind: str
     token: str | None
 
 
 def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether a daemon is surely alive; False also where the words ask for something else. words: the command's,
-    without its name.
+    """Whether the arguments ask whether the daemon is alive, and it is. False means: run the full command.
+
+    words: the command line's arguments, without the program's name.
     """
     try:
-        config = _asked(words)
-        asked = None if config is None else read_address(config[0], environ)
-        return asked is not None and _answers(asked)
+        config = _parse_arguments(words)
+        target = None if config is None else read_address(config[0], environ)
+        return target is not None and _answers(target)
     except (ConfigError, OSError, ValueError):
         return False
 
@@ -53,8 +53,8 @@ def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
 def read_address(
     explicit: Path | None, environ: Mapping[str, str], places: Sequence[Path] = DEFAULT_PATHS
 ) -> StatusTarget | None:
-    """None where it takes the whole settings to tell. Raises ConfigError."""
-    if not all(good.fullmatch(environ.get(name, "")) for name, good in _GOOD.items()):
+    """The server to ask, None where only the full settings can tell. Raises ConfigError."""
+    if not all(valid.fullmatch(environ.get(name, "")) for name, valid in _VALID.items()):
         return None
     variables = Variables(environ)
     data = read_document(find_settings_file(explicit, environ, places), variables, "status").data
@@ -79,8 +79,8 @@ def read_address(
     return StatusTarget(bind, token) if usual else None
 
 
-def _asked(words: Sequence[str]) -> tuple[Path | None] | None:
-    """The settings file that is named, if one is; None where the words say anything else."""
+def _parse_arguments(words: Sequence[str]) -> tuple[Path | None] | None:
+    """A tuple with the settings file (None if none is named); None where the arguments are others."""
     if words[:1] != ["status"]:
         return None
     rest = list(words[1:])
@@ -101,11 +101,11 @@ def _asked(words: Sequence[str]) -> tuple[Path | None] | None:
     return (Path(config[0]) if config else None,)
 
 
-def _answers(asked: StatusTarget) -> bool:
-    host, _, port = asked.bind.rpartition(":")
-    lines = [f"GET /healthz HTTP/1.1\r\nHost: {asked.bind}\r\nConnection: close\r\n"]
-    if asked.token is not None:
-        lines.append(f"Authorization: Bearer {asked.token}\r\n")
+def _answers(target: StatusTarget) -> bool:
+    host, _, port = target.bind.rpartition(":")
+    lines = [f"GET /healthz HTTP/1.1\r\nHost: {target.bind}\r\nConnection: close\r\n"]
+    if target.token is not None:
+        lines.append(f"Authorization: Bearer {target.token}\r\n")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_WITHIN_S) as connection:
         connection.sendall("".join([*lines, "\r\n"]).encode("ascii"))
         answer = b""

@@ -1,7 +1,7 @@
-"""`framesift check`: everything that a run will need, tried once, each failure with what to do about it.
+"""`framesift check`: tries once everything that a run needs, and says for each failure what to do about it.
 
-Beside a daemon that runs on the same settings, the daemon is asked for what it holds, and what can be measured without
-it is measured. Its word is about the settings as they were when it started.
+If a daemon already runs with the same settings, `check` asks it about what only it can use (the spool, the cameras),
+and measures the rest. The daemon's answers are about the settings with which it started.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from framesift.strategies import class_name_problems, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 
-# How long a probe may take, whatever it waits for. A model is loaded within the time that systemd gives a start, and
-# answers before the watchdog would end the process.
+# The deadlines of the probes. A model must load within the time that systemd allows for a start, and must answer before
+# the watchdog would end the process.
 PROBE_WITHIN_S = 60.0
 LOAD_WITHIN_S = 90.0
 PREDICTION_WITHIN_S = HUNG_AFTER_S
@@ -46,20 +46,21 @@ CLOCKS_APART_S = 60.0
 
 
 def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
-    """Tries everything in turn; each finding is told as soon as it is known. within_s: for each probe, instead of its
-    own deadline.
+    """Tries everything in order, and yields each finding as soon as it is known.
+
+    within_s: the deadline of every probe, instead of its own.
     """
     model: Model | None = None
     frames: list[Frame] = []
-    beside = SpoolHolder()
-    busy = False  # the model: a probe that was late may have been left behind in it
+    holder = SpoolHolder()
+    busy = False  # whether a probe that was late may still be inside the model
 
-    def probe(subject: str, found: Iterator[Finding], limit_s: float = PROBE_WITHIN_S) -> Iterator[Finding]:
-        return run_probe(subject, found, clock, limit_s if within_s is None else within_s)
+    def probe(subject: str, findings: Iterator[Finding], limit_s: float = PROBE_WITHIN_S) -> Iterator[Finding]:
+        return run_probe(subject, findings, clock, limit_s if within_s is None else within_s)
 
     def daemon() -> Iterator[Finding]:
-        nonlocal beside
-        beside, found = inspect_running_daemon(settings)
+        nonlocal holder
+        holder, found = inspect_running_daemon(settings)
         yield from found
 
     def load(options: ModelSettings) -> Iterator[Finding]:
@@ -67,7 +68,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         model, finding = _model(options, settings.network)
         yield finding
         if model is not None:
-            yield from _remarks(model.notes)
+            yield from _model_notes(model.notes)
 
     def first_frame(options: StreamSettings) -> Iterator[Finding]:
         frame, finding = _first_frame(options, clock)
@@ -82,11 +83,11 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         busy = False
 
     def deliver() -> Iterator[Finding]:
-        held = folder_findings(settings, beside)
-        if held is None:
-            yield _sink(settings, online, model)
+        findings = folder_findings(settings, holder)
+        if findings is None:
+            yield _sink(settings, connections, model)
         else:
-            yield from held
+            yield from findings
 
     yield Finding(
         "configuration",
@@ -99,12 +100,12 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield from probe("daemon", daemon())
     if settings.model is not None:
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
-    online = open_connections(settings.roboflow, settings.network)
-    yield from probe("policy", _policies(settings, online, clock, model))
+    connections = open_connections(settings.roboflow, settings.network)
+    yield from probe("policy", _policies(settings, connections, clock, model))
     for options in settings.streams:
-        word = stream_finding(options, beside.daemon)
-        if word is not None:
-            yield word
+        known = stream_finding(options, holder.daemon)
+        if known is not None:
+            yield known
             continue
         yield from probe(f"stream {options.name}", first_frame(options))
         if frames and model is not None and not busy:
@@ -112,86 +113,96 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield from probe(f"sink {settings.sink.type}", deliver())
     if settings.limits.redis is not None:
         yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
-    online.close()
-    yield from probe("ports", _ports(settings, beside))
+    connections.close()
+    yield from probe("ports", _ports(settings, holder))
     yield from probe("spool", _disk(settings))
     if model is not None and not busy:
-        yield from probe("model", _closing(model))
+        yield from probe("model", _close(model))
 
 
-def _closing(model: Model) -> Iterator[Finding]:
+def _close(model: Model) -> Iterator[Finding]:
     model.close()
     yield from ()
 
 
-def _ports(settings: Settings, beside: SpoolHolder) -> Iterator[Finding]:
-    """Whether a run could listen where it is to. Beside a daemon those that are taken are its own."""
-    wanted = [("door", door.host, door.port) for door in settings.listeners]
+def _ports(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]:
+    """Whether a run could listen at its addresses. If a daemon runs already, those in use are its own."""
+    wanted = [("listener", listener.host, listener.port) for listener in settings.listeners]
     if settings.status.bind is not None:
         wanted.append(("status page", settings.status.host, settings.status.port))
     for what, host, port in wanted:
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
         except OSError as error:
-            if beside.description is None:
-                advice = "choose another address" + ("" if what == "door" else "; a run goes on without the page")
-                good = False if what == "door" else None
-                yield Finding(what, good, f"{host}:{port} can't be listened at: {error.strerror}", advice)
+            if holder.description is None:
+                is_listener = what == "listener"
+                advice = "choose another address" + ("" if is_listener else "; a run works without the page")
+                yield Finding(
+                    what,
+                    False if is_listener else None,
+                    f"{host}:{port} can't be listened at: {error.strerror}",
+                    advice,
+                )
 
 
 def _opencv() -> Finding:
     capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
-    told = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
+    text = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
     faulty = known_fault(cv2.__version__, cv2.getBuildInformation())
     if faulty is not None:
-        return Finding("OpenCV", None, f"{told}: {faulty}", OPENCV_ADVICE)
+        return Finding("OpenCV", None, f"{text}: {faulty}", OPENCV_ADVICE)
     return Finding(
         "OpenCV",
         "FFMPEG" in capture or "GSTREAMER" in capture,
-        told,
+        text,
         "install opencv-python-headless, or a build with FFmpeg or GStreamer",
     )
 
 
-def _policies(settings: Settings, online: Connections, clock: Clock, model: Model | None) -> Iterator[Finding]:
+def _policies(settings: Settings, connections: Connections, clock: Clock, model: Model | None) -> Iterator[Finding]:
     own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
     for subject, options in [("policy", settings.policy), *own]:
-        yield from _policy(subject, options, settings, online, clock, model)
+        yield from _policy(subject, options, settings, connections, clock, model)
 
 
 def _policy(
-    subject: str, options: PolicySettings, settings: Settings, online: Connections, clock: Clock, model: Model | None
+    subject: str,
+    options: PolicySettings,
+    settings: Settings,
+    connections: Connections,
+    clock: Clock,
+    model: Model | None,
 ) -> Iterator[Finding]:
     stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
     try:
-        source = create_source(options, SourceContext(online.http, online.platform, clock, task))
-        got = source.fetch(ANSWER_WITHIN_S)
+        source = create_source(options, SourceContext(connections.http, connections.platform, clock, task))
+        answer = source.fetch(ANSWER_WITHIN_S)
     except ConfigError as error:
         yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")
         return
     except PolicyUnavailable as error:
-        advice = "until it answers, a run takes the last one that it kept; is the network there, and the key right?"
+        advice = "a run uses the cached policy, if there is one; check the network and the key"
         yield Finding(subject, False, str(error), advice)
         return
-    names = ", ".join(strategy.name for strategy in got.policy.sampling_strategies)
-    if got.policy.enabled:
+    names = ", ".join(strategy.name for strategy in answer.policy.sampling_strategies)
+    if answer.policy.enabled:
         yield Finding(subject, True, f"{source.short_name}: {names}")
     else:
         yield Finding(subject, None, "enabled is false: nothing will be collected", 'set "enabled": true')
-    for note in got.notes:
+    for note in answer.notes:
         yield Finding(subject, None, note, "see the README, Roboflow")
-    for left_out in got.left_out:
-        yield Finding(subject, None, left_out, "it was left out; the rest holds")
+    for left_out in answer.left_out:
+        yield Finding(subject, None, left_out, "it is ignored; the rest of the policy is used")
     if model is not None:
-        strategies, unnamed = got.policy.sampling_strategies, model.notes.class_names_advice
-        # A run refuses its own files for these, and takes from elsewhere, and at doors, what it can.
+        strategies, names_advice = answer.policy.sampling_strategies, model.notes.class_names_advice
+        # For these problems a run refuses a policy file. It accepts a fetched policy, and any policy with listeners.
         ours = isinstance(options, Path) and not settings.listeners
-        refused = class_name_problems(strategies, unnamed) if ours and got.policy.enabled else ()
+        fatal = class_name_problems(strategies, names_advice) if ours and answer.policy.enabled else ()
         for problem in strategy_problems(
-            strategies, model.task, model.class_names, stub=stub, class_names_advice=unnamed
+            strategies, model.task, model.class_names, stub=stub, class_names_advice=names_advice
         ):
-            good = False if problem in refused else None
+            good = False if problem in fatal else None
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
@@ -203,14 +214,14 @@ def _model(options: ModelSettings, network: NetworkSettings) -> tuple[Model | No
     return model, Finding("model", True, model.description)
 
 
-def _remarks(remarks: ModelNotes) -> Iterator[Finding]:
-    if remarks.preprocessing:
-        yield Finding("pictures", True, f"given to the model as {remarks.preprocessing}")
-    if remarks.guessed:
-        yield Finding("pictures", None, remarks.guessed, "set them as in the model's training")
-    if remarks.class_names_advice:
+def _model_notes(notes: ModelNotes) -> Iterator[Finding]:
+    if notes.preprocessing:
+        yield Finding("pictures", True, f"given to the model as {notes.preprocessing}")
+    if notes.guessed:
+        yield Finding("pictures", None, notes.guessed, "set them as in the model's training")
+    if notes.class_names_advice:
         yield Finding(
-            "model", None, "its classes have no names: class_0, class_1, ... are made up", remarks.class_names_advice
+            "model", None, "its classes have no names: class_0, class_1, ... are made up", notes.class_names_advice
         )
 
 
@@ -225,9 +236,9 @@ def _first_frame(options: StreamSettings, clock: Clock) -> tuple[Frame | None, F
         frame = stream.first_frame(FIRST_FRAME_WITHIN_S)
     except StreamLost as error:
         advice = (
-            "is it there, readable for this user, and a video?"
+            "does the file exist, may this user read it, and is it a video?"
             if options.is_file
-            else "is the address right, the camera on, and the user name and password as the camera knows them?"
+            else "is the address right, the camera on, and are the user name and the password right?"
         )
         return None, Finding(f"stream {options.name}", False, str(error), advice)
     finally:
@@ -239,26 +250,28 @@ def _prediction(model: Model, frame: Frame) -> Finding:
     try:
         prediction = model.predict(frame)
     except ModelUnavailable as error:
-        return Finding("prediction", False, str(error), "bring it up, or correct the block `model` of the settings")
+        return Finding("prediction", False, str(error), "start it, or correct the block `model` of the settings")
     except ModelFailed as error:
-        return Finding("prediction", False, str(error), "the model fails on this stream's pictures: mend it first")
+        return Finding(
+            "prediction", False, str(error), "the model fails on this stream's images: correct the model first"
+        )
     if prediction.dropped_count:
-        told = (
+        text = (
             f"{prediction.dropped_count} part(s) of the prediction are malformed: a number or name is missing or wrong"
         )
         return Finding(
-            "prediction", False, f"{frame.stream}: {told}", "see the README, Models, for what an object needs"
+            "prediction", False, f"{frame.stream}: {text}", "see the README, Models, for what an object needs"
         )
     objects = getattr(prediction, "objects", None)
-    told = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
-    return Finding("prediction", True, f"{frame.stream}: {told}")
+    text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
+    return Finding("prediction", True, f"{frame.stream}: {text}")
 
 
-def _sink(settings: Settings, online: Connections, model: Model | None) -> Finding:
+def _sink(settings: Settings, connections: Connections, model: Model | None) -> Finding:
     subject = f"sink {settings.sink.type}"
     class_names = None if model is None else model.class_names
     try:
-        sink = open_sink(settings.sink, class_names=class_names, platform=online.platform)
+        sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
     except ConfigError as error:
         return Finding(subject, False, str(error), "correct the block `sink` of the settings")
     try:
@@ -271,55 +284,57 @@ def _sink(settings: Settings, online: Connections, model: Model | None) -> Findi
 
 
 def check_shared_limits(options: RedisSettings, clock: Clock) -> Iterator[Finding]:
-    """Whether the fleet's ledger can be kept there, and what would make it forget."""
+    """Whether the Redis server can keep the shared limits, and which of its settings could lose them."""
     from framesift.limits.shared.connection import LedgerConnection
     from framesift.limits.shared.ledger import Ledger
 
-    link = LedgerConnection(options.server, LEDGER_WITHIN_S)
+    connection = LedgerConnection(options.server, LEDGER_WITHIN_S)
     try:
-        link.connect()
-        memory, server = link.server_info("memory"), link.server_info("server")
-        # A ledger that nobody uses: whether this account may do all that the script does.
+        connection.connect()
+        memory, server = connection.server_info("memory"), connection.server_info("server")
+        # A ledger that no device uses: shows whether this account may run all commands of the script.
         Ledger(options.server, f"{options.prefix}:{{-check}}", "check", "here").connect(clock.now())
     except LimitsUnavailable as error:
-        advice = "is it there, the password right, and may this account do what docs/fleet.md lists?"
+        advice = "does the server run, is the password right, and has the account the permissions in docs/fleet.md?"
         yield Finding("limits", False, f"{options.url}: {error}", advice)
         return
     finally:
-        link.close()
+        connection.close()
     name = "valkey" if "valkey_version" in server else "redis"
     version = server.get(f"{name}_version", "of an unknown version")
     yield Finding("limits", True, f"{options.url}: {name} {version}; its devices share the limits")
     eviction = memory.get("maxmemory_policy", "noeviction")
     if eviction != "noeviction":
-        told = f"{options.url} evicts keys when its memory is full ({eviction}): limits would be forgotten"
-        yield Finding("limits", None, told, "set maxmemory-policy noeviction")
+        text = f"{options.url} evicts keys when its memory is full ({eviction}): limits would be lost"
+        yield Finding("limits", None, text, "set maxmemory-policy noeviction")
     if options.password is None:
-        told = f"{options.url} answers without a password"
-        yield Finding("limits", None, told, "set one, and limits.redis.password; docs/fleet.md has an ACL")
+        text = f"{options.url} answers without a password"
+        yield Finding(
+            "limits", None, text, "set a password there and in limits.redis.password; docs/fleet.md has an ACL"
+        )
     now = clock.now()
     server_s = int(server.get("server_time_usec", 0)) / 1e6 or now.wall_s
     for whose, wall_s in (("this machine", now.wall_s), (options.url, server_s)):
         if wall_s < CLOCK_SET_AFTER_S:
             yield Finding("limits", None, f"the clock of {whose} isn't set", "is time synchronised there?")
     if abs(server_s - now.wall_s) > CLOCKS_APART_S:
-        told = f"the clocks of this machine and {options.url} are {abs(server_s - now.wall_s):.0f} s apart"
-        yield Finding("limits", None, told, "windows follow the server's clock, batch dates this machine's")
+        text = f"the clocks of this machine and {options.url} are {abs(server_s - now.wall_s):.0f} s apart"
+        yield Finding("limits", None, text, "windows follow the server's clock, batch dates this machine's")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.spool.path.parent
-    wrong = write_problem(folder)
-    if wrong is not None:
-        yield Finding("spool", False, *wrong)
+    problem = write_problem(folder)
+    if problem is not None:
+        yield Finding("spool", False, *problem)
         return
-    there_bytes = free_bytes(folder)
+    room_bytes = free_bytes(folder)
     wanted_bytes = settings.spool.max_bytes + settings.spool.min_free_bytes
-    told = f"{format_gib(there_bytes)} free at {nearest_existing(folder)}"
-    if there_bytes <= settings.spool.min_free_bytes:
-        yield Finding("spool", False, told, "below spool.min_free_bytes: nothing can be accepted; make room")
-    elif there_bytes < wanted_bytes:
+    text = f"{format_gib(room_bytes)} free at {nearest_existing(folder)}"
+    if room_bytes <= settings.spool.min_free_bytes:
+        yield Finding("spool", False, text, "below spool.min_free_bytes: nothing can be accepted; free some disk space")
+    elif room_bytes < wanted_bytes:
         advice = "spool.max_bytes will not be reached before spool.min_free_bytes stops it"
-        yield Finding("spool", None, told, advice)
+        yield Finding("spool", None, text, advice)
     else:
-        yield Finding("spool", True, told)
+        yield Finding("spool", True, text)

@@ -1,4 +1,4 @@
-"""The console: where commands print, how they refuse, and the option that all of them share."""
+"""The console: what all commands use to print, to fail, and to choose the settings file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The settings; else FRAMESIFT_CONFIG, ./framesift.yaml, /etc/framesift/."),
+    typer.Option(
+        "--config", "-c", help="The settings file; default: FRAMESIFT_CONFIG, ./framesift.yaml, /etc/framesift/."
+    ),
 ]
 
 
@@ -27,26 +29,24 @@ _redacted = Redactor()
 
 
 def escape_text(text: str) -> str:
-    """A text as it may be printed: nothing in it is markup, and addresses have lost their secrets."""
+    """A text that is safe to print: rich markup is escaped, and secrets in addresses are masked."""
     return escape(_redacted(text))
 
 
 def fail(why: str, code: int = 2) -> NoReturn:
-    """Ends the command with a message, its lines after our name. code: 2 for bad configuration or wrong use, 1 for what
-    failed though it was asked for well.
-    """
+    """Prints a message to stderr and ends the command. code: 2 for bad configuration or wrong use, 1 for a failure."""
     for line in why.splitlines():
         err.print(f"[red]framesift:[/] {escape_text(line)}")
     raise typer.Exit(code)
 
 
 def print_note(what: str) -> None:
-    """Something to know beside what was asked for; it hinders nothing."""
+    """Prints a note to stderr. The command goes on."""
     for line in what.splitlines():
         err.print(f"[yellow]note:[/] {escape_text(line)}")
 
 
 def to_json_text(data: object, *, indent: int | None) -> str:
-    """JSON for eyes and terminals: letters of all languages as they are, but nothing that a terminal would obey."""
+    """JSON that is safe for a terminal: letters of all languages stay, control characters are escaped."""
     text = json.dumps(data, indent=indent, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"

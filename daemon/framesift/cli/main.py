@@ -1,7 +1,7 @@
-"""The command line. Each command is a few lines: read what was asked, call the room, print the answer.
+"""The command line. Each command is short: it reads its arguments, calls a module, and prints the answer.
 
-Exit codes: 0 a clean stop, 1 a failure, 2 a bad configuration or a wrong use of the command. Modules that a command
-does not need are not loaded for it: `framesift --help` answers at once.
+Exit codes: 0 success, 1 a failure, 2 bad configuration or wrong use of the command. A command imports only the modules
+that it needs, so that `framesift --help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
     from framesift.settings import Settings
 
-_LAST_LINES_S = 1.0  # how long a run that ends waits for whoever reads its log
+_LAST_LINES_S = 1.0  # how long a run waits at its end until its last log lines are read
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(spool_app, name="spool")
@@ -45,7 +43,7 @@ WELCOME = f"""[bold]framesift {__version__}[/] watches your cameras and keeps th
 @app.callback(invoke_without_command=True)
 def welcome(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Framesift watches cameras and keeps the frames that are worth a label."""
     if version:
@@ -61,7 +59,7 @@ def run(
         Path | None, typer.Option(help="Also write every prediction to this JSON-lines file (for model: recorded).")
     ] = None,
 ) -> None:
-    """Collect from all streams until stopped, or until every file has ended and all is delivered."""
+    """Collect from all streams until stopped, or until all files have ended and everything is delivered."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.listeners import ListenerUnavailable
@@ -76,7 +74,7 @@ def run(
     settings = _settings(config)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
-            fail(f"streams[{number}].source: {stream.redacted_source}: there is no such file")
+            fail(f"streams[{number}].source: {stream.redacted_source}: the file does not exist")
     raise_limit()
     clock = SystemClock()
     lines = LineQueue(sys.stdout)
@@ -85,7 +83,7 @@ def run(
         telemetry.warning("deprecated_setting", setting=deprecation.old, use=deprecation.new, at=deprecation.location)
     notifier = Notifier(Environment.from_variables(os.environ).notify_socket)
     service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before the service is ready
     try:
         code = service.run()
     except (ConfigError, ModelLoadError, SpoolTooNew, SpoolUnusable) as error:
@@ -98,21 +96,23 @@ def run(
 
 
 def _settings(config: Path | None) -> Settings:
-    from framesift import settings as settings_room
+    """The settings; ends the command where they are wrong."""
+    from framesift import settings
     from framesift.config.errors import ConfigError
 
     try:
-        return settings_room.load(settings_room.find_settings_file(config, os.environ), os.environ)
+        return settings.load(settings.find_settings_file(config, os.environ), os.environ)
     except ConfigError as error:
         fail(str(error))
 
 
 def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
-    from framesift import settings as settings_room
+    """One block of the settings; ends the command where it is wrong."""
+    from framesift import settings
     from framesift.config.errors import ConfigError
 
     try:
-        return settings_room.load_block(settings_room.find_settings_file(config, os.environ), os.environ, name, model)
+        return settings.load_block(settings.find_settings_file(config, os.environ), os.environ, name, model)
     except ConfigError as error:
         fail(str(error))
 
@@ -121,7 +121,7 @@ def _block(config: Path | None, name: str, model: type[_Block]) -> _Block:
 def check(
     config: ConfigOption = None,
     within: Annotated[
-        float | None, typer.Option(help="Seconds that each probe may take, instead of its own deadline.", min=0.1)
+        float | None, typer.Option(help="The deadline of each check in seconds, instead of its own.", min=0.1)
     ] = None,
 ) -> None:
     """Try the configuration, the model, each stream's first frame, the sink and the disk."""
@@ -149,7 +149,7 @@ def check(
     code = 1 if failed else 0
     if has_hung_probe():
         sys.stdout.flush()
-        os._exit(code)  # or Python would wait for what hangs
+        os._exit(code)  # Python would wait for the thread that hangs
     raise typer.Exit(code)
 
 
@@ -162,16 +162,16 @@ def init(
     from framesift.demo.scene import Street, write_video
     from framesift.settings import read_template
 
-    wanted = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
-    there = [str(path) for path in wanted if path.exists()]
-    if there and not force:
-        fail(f"{', '.join(there)} exists already; --force overwrites it")
+    files = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
+    existing = [str(path) for path in files if path.exists()]
+    if existing and not force:
+        fail(f"{', '.join(existing)} exists already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in wanted[:2]:
+    for path in files[:2]:
         path.write_text(read_template(path.name), encoding="utf-8")
-    write_video(Street(frames=240), wanted[2])
-    told = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
-    for path, what in zip(wanted, told, strict=True):
+    write_video(Street(frames=240), files[2])
+    contents = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
+    for path, what in zip(files, contents, strict=True):
         out.print(f"wrote {path}  [dim]{what}[/]")
     out.print("next: [bold]framesift check[/], then [bold]framesift run[/]")
     out.print("your camera's address goes into framesift.yaml")
@@ -181,10 +181,10 @@ def init(
 def demo(
     source: Annotated[str | None, typer.Option(help="Your own video, RTSP address or webcam number.")] = None,
     model: Annotated[Path | None, typer.Option(help="An ONNX detector or classifier for your own source.")] = None,
-    folder: Annotated[Path, typer.Option(help="Where to put what is collected.")] = Path("framesift-demo"),
+    folder: Annotated[Path, typer.Option(help="The folder for what is collected.")] = Path("framesift-demo"),
     seconds: Annotated[float, typer.Option(help="How long to watch a camera.")] = 30.0,
 ) -> None:
-    """The whole river on a rendered street, or on your own source; ends with a table and a contact sheet."""
+    """Run the whole pipeline on a rendered street, or on your own source; ends with a table and a contact sheet."""
     from framesift.demo.run import DemoError, run_demo
 
     try:
@@ -198,17 +198,18 @@ def demo(
 def status(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-    alive: Annotated[bool, typer.Option("--alive", help="Only tell (by the exit code) whether it is alive.")] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Only set the exit code: 0 if the daemon is alive.")] = False,
 ) -> None:
-    """What a running daemon says of itself."""
+    """Show the status of a running daemon."""
     import requests
 
     from framesift.cli.running_daemon import fetch_page
+    from framesift.cli.status_text import print_status
     from framesift.settings import StatusSettings
 
     options = _block(config, "status", StatusSettings)
     if options.bind is None:
-        fail("status.bind is null: this daemon has no status page to ask")
+        fail("status.bind is null: this daemon has no status server")
     try:
         answer = fetch_page(options, "/healthz" if alive else "/status")
     except requests.RequestException as error:
@@ -219,81 +220,29 @@ def status(
     if as_json:
         sys.stdout.write(answer.text + "\n")
         return
-    _show_status(answer.json())
-
-
-def _show_status(told: dict[str, Any]) -> None:
-    """Health first, then the streams, then the numbers."""
-    troubles = [part for part in told["health"] if part["condition"] != "ok"]
-    out.print(f"alive {'yes' if told['alive'] else '[red]NO[/]'}, up for {timedelta(seconds=round(told['uptime_s']))}")
-    for part in troubles:
-        colour = "red" if part["condition"] == "failed" else "yellow"
-        out.print(f"[{colour}]{part['condition']}[/] {escape_text(part['name'])}: {escape_text(part['why'])}")
-    if not troubles:
-        out.print("[green]all is well[/]")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("stream", "up", "frames", "accepted", "refused", "skipped"):
-        table.add_column(title, overflow="fold")
-    for stream in told["streams"]:
-        up = {True: "yes", False: "[red]no[/]", None: ""}[stream["up"]]
-        numbers = (str(stream["frames_read"]), _counted(stream["accepted"]))
-        table.add_row(stream["stream"], up, *numbers, _counted(stream["refused"]), _counted(stream["skipped"]))
-    out.print(table)
-    for policy in told["policies"]:
-        out.print(escape_text(_policy_line(policy)))
-    if told["credits"] is not None:
-        for line in _credit_lines(told["credits"]):
-            out.print(escape_text(line))
-    queue = told["queue"]
-    if queue is None:
-        out.print("[red]the spool can't be read[/]")
-        return
-    states = {state: queue[state] for state in ("ready", "sending", "registered", "buried")}
-    out.print(f"spool: {_counted(states) or 'empty'}; {queue['size_bytes'] / 2**20:.1f} MiB")
-    out.print(f"left so far: {_counted(queue['exits']) or 'nothing'}")
-
-
-def _policy_line(told: dict[str, Any]) -> str:
-    """Which policy holds for whom, and what of it could not be understood."""
-    whom = f" of {', '.join(told['streams'])}" if told["streams"] else ""
-    if told["hash"] is None:
-        return f"policy{whom}: none yet from {told['source']}: {told['trouble']}"
-    state = ", ".join(told["strategies"]) if told["enabled"] else "nothing is collected"
-    origin = ", from the disk" if told["from_disk"] else ""
-    said = "".join(f"\n  note: {text}" for text in (*told["notes"], *told["left_out"]))
-    return f"policy{whom} {told['hash']} ({told['source']}{origin}): {state}{said}"
-
-
-def _credit_lines(credits: dict[str, Any]) -> Iterator[str]:
-    """Who grants, and each limit in the window that is open."""
-    waiting = f"; {credits['waiting']} datapoint(s) wait for one" if credits["waiting"] else ""
-    why = f" ({credits['why']})" if credits["why"] else ""
-    yield f"credits are granted by: {credits['granted_by']}{why}{waiting}"
-    for use in credits["used"]:
-        name = f"{use['project']}/{use['strategy']}" if use["project"] else use["strategy"]
-        yield f"  {name}, {use['window']}: {use['used']} of {use['limit']} used"
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {escape_text(name)}" for name, count in counts.items() if count)
+    try:
+        print_status(answer.json())
+    except KeyError as error:
+        fail(f"the running daemon has another version: its status has no {error}; restart it, or use --json", code=1)
 
 
 def main() -> None:
-    """The command's entry point. What a user can mend is one line, not a traceback."""
+    """The entry point. An error that the user can correct is printed as one line, not as a traceback."""
     try:
         app(prog_name="framesift")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        told = _mendable(error)
-        if told is None:
+        message = _user_error(error)
+        if message is None:
             raise
-        _end(*told)
+        _end(*message)
 
 
-def _mendable(error: Exception) -> tuple[str, int] | None:
-    """What to say of it, and the exit code; None for a bug. The spool's own errors are looked up only now: a command
-    that needs no spool loads neither it nor cv2.
+def _user_error(error: Exception) -> tuple[str, int] | None:
+    """The message and the exit code for an error that the user can correct; None for a bug.
+
+    The spool's errors are imported only here: a command that needs no spool loads neither the spool nor cv2.
     """
     if isinstance(error, ModuleNotFoundError):
         advice = "pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)"

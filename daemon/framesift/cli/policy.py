@@ -1,7 +1,7 @@
 """`framesift policy`: read policies, try them on recorded predictions, and exchange them with the platform.
 
-What is asked for goes to stdout, what is worth knowing beside it to stderr. Exit codes as of all commands: 1 a failure,
-2 a bad policy, bad settings or a wrong use of the command.
+Results go to stdout, notes and errors to stderr. Exit codes: 1 a failure, 2 a bad policy, bad settings or a wrong use
+of the command.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
 
-# A prediction of a thousand objects with masks is a few megabytes; what has no line end by then is no JSON lines.
-LONGEST_LINE_BYTES = 64 << 20
-ANSWER_WITHIN_S = 60.0  # of whoever has the policy
+# A prediction of a thousand objects with masks has a few megabytes. A longer line is not JSON lines.
+MAX_LINE_BYTES = 64 << 20
+ANSWER_WITHIN_S = 60.0  # of the platform, or of the server at the policy's address
 
 
 @policy_app.command()
 def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or YAML.")]) -> None:
-    """Tell all that is wrong with policies, read as strictly as in a run."""
+    """Report everything that is wrong with policies, as strictly as a run does."""
     from framesift.config.errors import ConfigError
     from framesift.policy import policy as policies
 
@@ -53,15 +53,15 @@ def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or
             continue
         names = ", ".join(strategy.name for strategy in policy.sampling_strategies)
         count = len(policy.sampling_strategies)
-        told = f"ok: {count} {'strategy' if count == 1 else 'strategies'}" + (f" ({names})" if names else "")
+        text = f"ok: {count} {'strategy' if count == 1 else 'strategies'}" + (f" ({names})" if names else "")
         off = "" if policy.enabled else "; enabled is false: nothing is collected"
-        out.print(f"{escape_text(f'{file}: {told}')}{off} [dim]{policies.digest(policy)}[/]")
+        out.print(f"{escape_text(f'{file}: {text}')}{off} [dim]{policies.digest(policy)}[/]")
     raise typer.Exit(2 if failed else 0)
 
 
 @policy_app.command()
 def schema() -> None:
-    """The JSON Schema of a policy (2020-12)."""
+    """Print the JSON Schema of a policy (2020-12)."""
     from framesift.policy.policy import Policy
 
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
@@ -70,14 +70,14 @@ def schema() -> None:
 
 @policy_app.command()
 def show(
-    file: Annotated[Path | None, typer.Argument(help="A policy; else the one that the settings name.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A policy; default: the one that the settings name.")] = None,
     config: ConfigOption = None,
     stream: Annotated[str | None, typer.Option(help="The policy of this stream.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
 ) -> None:
-    """The policy in effect, every default filled in.
+    """Print the policy with all defaults.
 
-    Its hash, and what else is to be known of it, goes to stderr.
+    Its hash and notes about it go to stderr.
     """
     from framesift.config.errors import ConfigError
     from framesift.policy import policy as policies
@@ -88,18 +88,18 @@ def show(
         if file is not None:
             policy = policies.load(file)
         else:
-            standing = _standing(config, stream)
-            for line in (*standing.notes, *(f"left out: {line}" for line in standing.left_out)):
+            current = _current_policy(config, stream)
+            for line in (*current.notes, *(f"left out: {line}" for line in current.left_out)):
                 print_note(line)
-            policy = standing.policy
+            policy = current.policy
     except ConfigError as error:
         fail(str(error))
     sys.stdout.write(to_json_text(policies.effective(policy), indent=None if as_json else 2))
     err.print(f"hash {policies.digest(policy)}")
 
 
-def _standing(config: Path | None, stream: str | None) -> CurrentPolicy:
-    """The policy that the settings name, asked for now. Raises ConfigError."""
+def _current_policy(config: Path | None, stream: str | None) -> CurrentPolicy:
+    """The policy that the settings name, fetched now. Raises ConfigError."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.policy import PolicyUnavailable, RoboflowPolicySettings, SourceContext, fetch_once
@@ -114,26 +114,26 @@ def _standing(config: Path | None, stream: str | None) -> CurrentPolicy:
         options = named[stream].policy or options
     if not settings.enabled:
         print_note(
-            "enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever this says"
+            "enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever the policy is"
         )
     task = getattr(settings.model, "task", None)
     must_fit = isinstance(options, RoboflowPolicySettings) and options.model_id is None
     if must_fit and settings.model is not None and task is None:
-        print_note("the local model was not loaded: framesift check tells whether it is of the project's kind")
-    online = open_connections(settings.roboflow, settings.network)
+        print_note("the local model was not loaded: framesift check shows whether its type suits the project")
+    connections = open_connections(settings.roboflow, settings.network)
     try:
-        context = SourceContext(online.http, online.platform, SystemClock(), task)
+        context = SourceContext(connections.http, connections.platform, SystemClock(), task)
         return fetch_once(options, context, within_s=ANSWER_WITHIN_S)
     except PolicyUnavailable as error:
         fail(str(error), code=1)
     finally:
-        online.close()
+        connections.close()
 
 
 def _settings(config: Path | None) -> Settings:
-    from framesift import settings as settings_room
+    from framesift import settings
 
-    return settings_room.load(settings_room.find_settings_file(config, os.environ), os.environ)
+    return settings.load(settings.find_settings_file(config, os.environ), os.environ)
 
 
 policy_app.command()(pull)
@@ -144,17 +144,18 @@ policy_app.command()(push)
 def try_(
     policy: Annotated[Path, typer.Argument(help="The policy, JSON or YAML.")],
     predictions: Annotated[
-        str, typer.Argument(help="JSON lines: a prediction each, as from run --record; - reads stdin.")
+        str, typer.Argument(help="JSON lines, one prediction each, as from run --record; - reads stdin.")
     ],
-    seed: Annotated[int, typer.Option(help="Of the random draws.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the random draws.", min=0, max=2**63 - 1)] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help='A line each: {"matched": [...], "charged": ..., "reason": ...}.')
+        bool, typer.Option("--json", help='JSON lines: {"matched": [...], "charged": ..., "reason": ...}.')
     ] = False,
-    stream: Annotated[str, typer.Option(help="Whose draws: those of a stream of this name.")] = "try",
+    stream: Annotated[str, typer.Option(help="Use the random draws of a stream of this name.")] = "try",
 ) -> None:
-    """Which strategies match recorded predictions.
+    """Try a policy on recorded predictions.
 
-    For each one also which strategy is charged, or why none is. Limits hold over all of them.
+    Prints for each prediction which strategies match, and which one is charged or why none is. Limits count over all
+    predictions.
     """
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
@@ -162,42 +163,42 @@ def try_(
     from framesift.sampling.dry_run import DryRun
 
     try:
-        read = policies.load(policy)
-        trial = DryRun(read, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
-        for sentence in trial.notes:
+        loaded = policies.load(policy)
+        dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
+        for sentence in dry_run.notes:
             print_note(sentence)
-        sheet = _Sheet(trial.policy)
+        report = _TextReport(dry_run.policy)
         failures: dict[str, None] = {}
-        for number, tried in _tried(trial, predictions):
-            sheet.count(tried)
-            failures.update(dict.fromkeys(tried.failures))
-            sys.stdout.write(_json_line(tried) if as_json else sheet.line(number, tried))
+        for number, result in _evaluate_lines(dry_run, predictions):
+            report.count(result)
+            failures.update(dict.fromkeys(result.failures))
+            sys.stdout.write(_json_line(result) if as_json else report.line(number, result))
             sys.stdout.flush()
     except ConfigError as error:
         fail(str(error))
     if not as_json:
-        sheet.summarize()
+        report.summarize()
     for sentence in failures:
         print_note(f"{sentence}; that counts as no match")
-    if sheet.dropped:
-        print_note(f"{sheet.dropped} parts of predictions are malformed and were left out, as in a run")
+    if report.dropped:
+        print_note(f"{report.dropped} parts of predictions are malformed and were left out, as in a run")
 
 
-def _tried(trial: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:
-    """Each prediction's line number and what became of it. Raises ConfigError that names the file and the line."""
+def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:
+    """Yields each prediction's line number and result. Raises ConfigError with the file and the line."""
     from framesift.config.errors import ConfigError
 
     source = "stdin" if predictions == "-" else predictions
     number = 0
     try:
         with sys.stdin.buffer if predictions == "-" else Path(predictions).open("rb") as file:
-            while line := file.readline(LONGEST_LINE_BYTES + 1):
+            while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                if len(line) > LONGEST_LINE_BYTES:
-                    raise ValueError(f"is longer than {LONGEST_LINE_BYTES} bytes: a line is one prediction")
+                if len(line) > MAX_LINE_BYTES:
+                    raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes: a line is one prediction")
                 if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
-                    tried = trial.evaluate(json.loads(line.decode()))
-                    yield number, tried
+                    result = dry_run.evaluate(json.loads(line.decode()))
+                    yield number, result
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source}:{number}: column {error.colno}: is not JSON: {error.msg}") from None
     except UnicodeDecodeError as error:
@@ -210,13 +211,13 @@ def _tried(trial: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]
         raise ConfigError(f"{source}: {error.strerror}") from None
 
 
-def _json_line(tried: DryRunResult) -> str:
-    reason = None if tried.refusal is None else tried.refusal.value
-    return json.dumps({"matched": tried.matched, "charged": tried.strategy, "reason": reason}) + "\n"
+def _json_line(result: DryRunResult) -> str:
+    reason = None if result.refusal is None else result.refusal.value
+    return json.dumps({"matched": result.matched, "charged": result.strategy, "reason": reason}) + "\n"
 
 
-class _Sheet:
-    """What is printed for people: a line for each prediction, and the sums."""
+class _TextReport:
+    """The report for people: a line for each prediction, and the sums."""
 
     def __init__(self, policy: Policy) -> None:
         self.dropped = 0
@@ -227,22 +228,25 @@ class _Sheet:
         self._charged: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
-    def count(self, tried: DryRunResult) -> None:
-        self.dropped += tried.dropped_parts
-        self._matched.update(tried.matched)
-        if tried.strategy is not None:
-            self._charged[tried.strategy] += 1
-        if tried.refusal is not None:
-            self._reasons[tried.refusal.value] += 1
+    def count(self, result: DryRunResult) -> None:
+        """Adds a result to the sums."""
+        self.dropped += result.dropped_parts
+        self._matched.update(result.matched)
+        if result.strategy is not None:
+            self._charged[result.strategy] += 1
+        if result.refusal is not None:
+            self._reasons[result.refusal.value] += 1
 
-    def line(self, number: int, tried: DryRunResult) -> str:
-        when = datetime.fromtimestamp(tried.captured_at_s, self._zone)
-        decision = f"refused {tried.refusal}" if tried.strategy is None else f"charged {tried.strategy}"
-        matched = f"matched {', '.join(tried.matched)}" if tried.matched else ""
-        room = " " * (self._width - cell_len(decision))
-        return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{room}  {matched}".rstrip() + "\n"
+    def line(self, number: int, result: DryRunResult) -> str:
+        """The line of one prediction. number: of its line in the file."""
+        when = datetime.fromtimestamp(result.captured_at_s, self._zone)
+        decision = f"refused {result.refusal}" if result.strategy is None else f"charged {result.strategy}"
+        matched = f"matched {', '.join(result.matched)}" if result.matched else ""
+        padding = " " * (self._width - cell_len(decision))
+        return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}".rstrip() + "\n"
 
     def summarize(self) -> None:
+        """Prints the sums."""
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("strategy", overflow="fold")
         for title in ("matched", "charged"):

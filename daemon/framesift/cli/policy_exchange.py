@@ -1,4 +1,4 @@
-"""`framesift policy pull` and `push`: a project's active-learning configuration, fetched from the platform, or set."""
+"""`framesift policy pull` and `push`: get and set a project's active-learning configuration on the platform."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from framesift.cli.console import ConfigOption, escape_text, fail, out, print_no
 if TYPE_CHECKING:
     from framesift.roboflow import RoboflowClient
 
-ANSWER_WITHIN_S = 30.0  # of the platform, to each question
+ANSWER_WITHIN_S = 30.0  # of the platform, for each request
 
 ProjectArgument = Annotated[
-    str | None, typer.Argument(help="Of the platform; else that of the settings' policy or sink.")
+    str | None, typer.Argument(help="The platform's project; default: that of the settings' policy or sink.")
 ]
 
-# What the platform's own clients know, of the policy and of its parts, by the type of a strategy.
+# The keys that the platform's own clients know: of the policy, of all strategies, and by the type of a strategy.
 _KNOWN_EVERYWHERE = {
     *("enabled", "max_image_size", "jpeg_compression_level", "persist_predictions", "sampling_strategies", "tags"),
     *("batching_strategy", "target_workspace", "target_project"),
@@ -44,12 +44,12 @@ _KNOWN_BY_TYPE = {
 def pull(
     project: ProjectArgument = None,
     config: ConfigOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Into this file; else to stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; default: stdout.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the file.")] = False,
 ) -> None:
     """Get a project's policy from the platform.
 
-    It is written as it stands there, whatever it is worth.
+    It is written unchanged, even if framesift can't use it.
     """
     from framesift.atomic_files import write_atomically
     from framesift.config.errors import ConfigError
@@ -57,19 +57,19 @@ def pull(
 
     if output is not None and output.exists() and not force:
         fail(f"{output} exists already; --force overwrites it")
-    with _platform(config, project) as there:
-        document = there.platform.fetch_active_learning(there.workspace, there.project, within_s=ANSWER_WITHIN_S)
+    with _platform(config, project) as target:
+        document = target.platform.fetch_active_learning(target.workspace, target.project, within_s=ANSWER_WITHIN_S)
     text = to_json_text(document, indent=2)
     if output is None:
         sys.stdout.write(text)
     else:
         write_atomically(output, text.encode())
-        out.print(escape_text(f"wrote {output}: the configuration of {there.workspace}/{there.project}"))
+        out.print(escape_text(f"wrote {output}: the configuration of {target.workspace}/{target.project}"))
     try:
-        for line in parse_fetched(document, str(there)).left_out:
-            print_note(f"a daemon would leave out: {line}")
+        for line in parse_fetched(document, str(target)).left_out:
+            print_note(f"framesift will leave out: {line}")
     except ConfigError as error:
-        print_note(f"no daemon can use it as it stands: {error}")
+        print_note(f"framesift can't use it: {error}")
 
 
 def push(
@@ -79,7 +79,7 @@ def push(
 ) -> None:
     """Set a project's policy on the platform.
 
-    It is read strictly first; what the platform's own clients will not know is told.
+    The policy is checked strictly first. A note names what the platform's own clients will ignore.
     """
     from framesift.config import text as config_text
     from framesift.config.errors import ConfigError
@@ -92,20 +92,20 @@ def push(
         fail(str(error))
     if not isinstance(document, dict):
         fail(f"{file}: changed while it was read")
-    unknown = list(_unknown_there(document))
+    unknown = list(_unknown_keys(document))
     if unknown:
-        print_note(f"the platform's own clients will not know, and leave out: {', '.join(unknown)}")
-    with _platform(config, project) as there:
-        there.platform.set_active_learning(there.workspace, there.project, document, within_s=ANSWER_WITHIN_S)
+        print_note(f"the platform's own clients will ignore: {', '.join(unknown)}")
+    with _platform(config, project) as target:
+        target.platform.set_active_learning(target.workspace, target.project, document, within_s=ANSWER_WITHIN_S)
     what = "on" if policy.enabled else "off"
     names = ", ".join(strategy.name for strategy in policy.sampling_strategies) or "no strategies"
     out.print(
-        escape_text(f"{there.workspace}/{there.project} has {file} now: {what}, {names} ({policies.digest(policy)})")
+        escape_text(f"{target.workspace}/{target.project} has {file} now: {what}, {names} ({policies.digest(policy)})")
     )
 
 
-def _unknown_there(document: Mapping[str, Any]) -> Iterator[str]:
-    """What of a valid policy the platform's own clients have no word for."""
+def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
+    """The parts of a valid policy that the platform's own clients don't know."""
     yield from (key for key, value in document.items() if key not in _KNOWN_EVERYWHERE and value is not None)
     for i, strategy in enumerate(document.get("sampling_strategies", ())):
         where = f"sampling_strategies[{i}]"
@@ -119,8 +119,8 @@ def _unknown_there(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _There:
-    """A project of the platform. str(): how it is told."""
+class _PlatformProject:
+    """A project of the platform. str(): for messages."""
 
     platform: RoboflowClient
     workspace: str
@@ -131,9 +131,9 @@ class _There:
 
 
 @contextmanager
-def _platform(config: Path | None, project: str | None) -> Iterator[_There]:
-    """The project that was asked for, or the settings'; what fails with the platform inside ends the command."""
-    from framesift import settings as settings_room
+def _platform(config: Path | None, project: str | None) -> Iterator[_PlatformProject]:
+    """The named project, or that of the settings. A PlatformError inside the `with` ends the command."""
+    from framesift import settings as settings_module
     from framesift.config.errors import ConfigError
     from framesift.config.schema import SLUG_PATTERN
     from framesift.policy import RoboflowPolicySettings
@@ -142,13 +142,13 @@ def _platform(config: Path | None, project: str | None) -> Iterator[_There]:
 
     try:
         try:
-            found: Path | None = settings_room.find_settings_file(config, os.environ)
+            found: Path | None = settings_module.find_settings_file(config, os.environ)
         except ConfigError:
             found = None
         if found is None:
-            account, network = settings_room.load_account(os.environ), settings_room.NetworkSettings()
+            account, network = settings_module.load_account(os.environ), settings_module.NetworkSettings()
         else:
-            settings = settings_room.load(found, os.environ)
+            settings = settings_module.load(found, os.environ)
             account, network = settings.roboflow, settings.network
             if project is None and isinstance(settings.policy, RoboflowPolicySettings):
                 project = settings.policy.project
@@ -157,15 +157,17 @@ def _platform(config: Path | None, project: str | None) -> Iterator[_There]:
     except ConfigError as error:
         fail(str(error))
     if project is None:
-        fail("name the project: " + (f"{found} names none" if found else "there are no settings that would name one"))
+        fail("name the project: " + (f"{found} names none" if found else "there is no settings file"))
     if re.fullmatch(SLUG_PATTERN, project) is None:
         fail(f"the project {project[:60]!r} is not allowed; it must be 1 to 128 characters of a-z A-Z 0-9 _ -")
-    online = open_connections(account, network)
+    connections = open_connections(account, network)
     try:
-        if online.platform is None:
+        if connections.platform is None:
             fail("the platform wants a key: set ROBOFLOW_API_KEY, or roboflow.api_key in the settings")
-        yield _There(online.platform, online.platform.fetch_workspace(within_s=ANSWER_WITHIN_S), project)
-    except PlatformError as trouble:
-        fail(str(trouble), code=1)
+        yield _PlatformProject(
+            connections.platform, connections.platform.fetch_workspace(within_s=ANSWER_WITHIN_S), project
+        )
+    except PlatformError as error:
+        fail(str(error), code=1)
     finally:
-        online.close()
+        connections.close()

@@ -1,8 +1,8 @@
-"""What `framesift check` finds, and the deadline that each of its probes has.
+"""Probes: each check of `framesift check` runs in a thread of its own, with a deadline.
 
-A probe runs in a thread of its own. One that is late is told as failed, with the place where it stands; it is left
-behind, and the next one begins. Code in C that keeps the interpreter to itself lets nobody go on: then `faulthandler`,
-which needs no interpreter, writes where it stands to stderr and ends the process.
+A probe that misses its deadline is reported as failed, with the line at which it hangs; its thread is left behind, and
+the next probe starts. C code that never releases the interpreter would block them all: then `faulthandler`, which does
+not need the interpreter, writes the line to stderr and ends the process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from framesift.clock.clock import Clock
 from framesift.telemetry.thread_stacks import stack_line
 
 _GRACE_S = 10.0
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _THREAD = "probe: "
 _CALLS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried. good: None for something to know that hinders nothing. advice: what to do about it."""
+    """The result of one check. ok: None for a note, which is no failure. advice: what to do about it."""
 
     subject: str
     ok: bool | None
@@ -34,23 +34,25 @@ class Finding:
 
 
 def run_probe(subject: str, findings: Iterator[Finding], clock: Clock, within_s: float) -> Iterator[Finding]:
-    """The findings of one probe, as it has them; a failure instead of those that it has not had after `within_s`, or
-    where the system refuses something. Raises what else the probe raises, which is a bug.
+    """Yields the findings of one probe as they come.
+
+    After `within_s` seconds, or after an OSError, it yields one failed finding instead of the rest. Raises every other
+    error of the probe, which is a bug.
     """
-    # Of several kinds, since a thread has no other way to say that it is done, or has failed.
-    had: queue.SimpleQueue[Finding | BaseException | None] = queue.SimpleQueue()
-    news = threading.Event()
+    # A finding, the error that ended the probe, or None at its end.
+    results: queue.SimpleQueue[Finding | BaseException | None] = queue.SimpleQueue()
+    has_results = threading.Event()
 
     def run() -> None:
-        said: BaseException | None = None
+        end: BaseException | None = None
         try:
             for finding in findings:
-                had.put(finding)
-                news.set()
+                results.put(finding)
+                has_results.set()
         except BaseException as error:  # noqa: BLE001  # whoever waits for it raises it
-            said = error
-        had.put(said)
-        news.set()
+            end = error
+        results.put(end)
+        has_results.set()
 
     thread = threading.Thread(target=run, name=f"{_THREAD}{subject}", daemon=True)
     until_s = clock.monotonic() + within_s
@@ -60,31 +62,31 @@ def run_probe(subject: str, findings: Iterator[Finding], clock: Clock, within_s:
         thread.start()
         while True:
             try:
-                said = had.get_nowait()
+                result = results.get_nowait()
             except queue.Empty:
                 if clock.monotonic() >= until_s:
                     yield Finding(
                         subject,
                         False,
-                        f"no end within {within_s:g} s: it stands at {stack_line(thread, _CALLS)}",
-                        "mend what it waits for; --within gives each probe another time",
+                        f"not finished within {within_s:g} s: it is at {stack_line(thread, _CALLS)}",
+                        "correct what it waits for; --within sets another deadline",
                     )
                     return
-                clock.wait(news, _LOOK_S)
-                news.clear()
+                clock.wait(has_results, _POLL_S)
+                has_results.clear()
                 continue
-            if said is None:
+            if result is None:
                 return
-            if isinstance(said, OSError):
-                yield Finding(subject, False, str(said))
+            if isinstance(result, OSError):
+                yield Finding(subject, False, str(result))
                 return
-            if isinstance(said, BaseException):
-                raise said
-            yield said
+            if isinstance(result, BaseException):
+                raise result
+            yield result
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
 def has_hung_probe() -> bool:
-    """Whether a probe that was late still runs. Such a thread may keep Python from ending."""
+    """Whether a late probe still runs. Its thread may keep Python from ending."""
     return any(thread.name.startswith(_THREAD) for thread in threading.enumerate())

@@ -1,7 +1,7 @@
-"""The daemon that runs on the same settings, asked at its status page for what it alone can know: it holds the spool,
-the sink's folder, the ports and the cameras.
+"""Asks the daemon that runs with the same settings, at its status page.
 
-Whether it is ours is told by the path of its spool: two daemons never have the same.
+Only the daemon can say how its spool, its sink's folder, its ports and its cameras are, since it holds them. Another
+daemon at the same address is recognised by the path of its spool: two daemons never have the same.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ import requests
 
 from framesift.settings import Settings, StatusSettings
 
-# Of a machine that is busy, a check takes a slow answer; that there is none is a failure.
+# Long, since a busy machine answers slowly, and no answer at all is reported as a failure.
 _ASK_WITHIN_S = 12.0
 
 
 class DaemonUnreachable(Exception):
-    """No daemon on these settings could be asked. The text says why. hangs: somebody listens there and says nothing."""
+    """No daemon with these settings answered. str(error) says why. hangs: the address is in use, but nobody answers."""
 
     def __init__(self, why: str, *, hangs: bool = False) -> None:
+        """why: for the operator."""
         super().__init__(why)
         self.hangs = hangs
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """A component of the daemon, as /status has it."""
+    """The health of one component, from /status."""
 
     name: str
     condition: str
@@ -40,7 +41,7 @@ class ComponentStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunningDaemon:
-    """What it says of itself. streams: whether each gives pictures, None where that is not known yet."""
+    """The answer of a daemon. streams: by name, whether it gives pictures; None where that is not known yet."""
 
     pid: int
     alive: bool
@@ -49,26 +50,30 @@ class RunningDaemon:
     streams: Mapping[str, bool | None]
 
     def component(self, name: str) -> ComponentStatus | None:
-        return next((part for part in self.components if part.name == name), None)
+        """The component of this name, None if there is none."""
+        return next((component for component in self.components if component.name == name), None)
 
 
 def fetch_page(options: StatusSettings, path: str, within_s: float = 4.0) -> requests.Response:
-    """A page of whoever listens at `status.bind`, which must not be None. Raises requests.RequestException."""
+    """Fetches a page of the status server. path: such as /status. `status.bind` must not be None.
+
+    Raises requests.RequestException.
+    """
     headers = {} if options.token is None else {"Authorization": f"Bearer {options.token.get_secret_value()}"}
     with requests.Session() as session:
-        session.trust_env = False  # loopback, or an address that the operator chose: never by way of a proxy
+        session.trust_env = False  # never through a proxy: it is loopback, or an address that the operator chose
         answer = session.get(f"http://{options.bind}{path}", headers=headers, timeout=within_s, allow_redirects=False)
         answer.raise_for_status()
         return answer
 
 
 def query_daemon(settings: Settings) -> RunningDaemon:
-    """Raises DaemonUnreachable."""
+    """The daemon that runs with these settings. Raises DaemonUnreachable."""
     bind = settings.status.bind
     if bind is None:
         raise DaemonUnreachable("status.bind is null")
     try:
-        told = fetch_page(settings.status, "/status", _ASK_WITHIN_S).json()
+        fields = fetch_page(settings.status, "/status", _ASK_WITHIN_S).json()
     except requests.Timeout:
         raise DaemonUnreachable(f"{bind} does not answer within {_ASK_WITHIN_S:g} s", hangs=True) from None
     except requests.HTTPError as error:
@@ -78,8 +83,8 @@ def query_daemon(settings: Settings) -> RunningDaemon:
     except requests.RequestException:
         raise DaemonUnreachable(f"what answers at {bind} is no framesift") from None
     try:
-        daemon = _read(told)
-        spool = Path(told["spool"])
+        daemon = _parse(fields)
+        spool = Path(fields["spool"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DaemonUnreachable(f"what answers at {bind} is no framesift of this version") from None
     if spool != settings.spool.path.resolve():
@@ -88,7 +93,7 @@ def query_daemon(settings: Settings) -> RunningDaemon:
 
 
 def lock_holder(lock: Path) -> str | None:
-    """Who holds the lock file, in words; None where nobody does, or where this user may not look."""
+    """The holder of a lock file, as "process 4711"; None where nobody holds it, or this user may not read it."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -105,26 +110,28 @@ def lock_holder(lock: Path) -> str | None:
     return None
 
 
-def _read(told: Any) -> RunningDaemon:
+def _parse(fields: Any) -> RunningDaemon:
+    """Parses the JSON of /status. Raises KeyError, TypeError, ValueError or AttributeError."""
     return RunningDaemon(
-        pid=int(told["pid"]),
-        alive=bool(told["alive"]),
-        uptime_s=float(told["uptime_s"]),
-        components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in told["health"]),
-        streams={str(s["stream"]): s["up"] for s in told["streams"]},
+        pid=int(fields["pid"]),
+        alive=bool(fields["alive"]),
+        uptime_s=float(fields["uptime_s"]),
+        components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in fields["health"]),
+        streams={str(s["stream"]): s["up"] for s in fields["streams"]},
     )
 
 
 def _pid_of_lock(seen: os.stat_result) -> int | None:
-    """From the kernel's list, whose lines are `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`. Only Linux has it, and
-    not every container shows it.
+    """The process that holds a lock, from the kernel's list; None where it is not known.
+
+    Lines of the list: `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`. Only Linux has it, and not every container.
     """
-    place = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+    file_id = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     for words in map(str.split, lines):
-        if words[1:2] == ["FLOCK"] and words[5:6] == [place] and int(words[4]) > 0:
+        if words[1:2] == ["FLOCK"] and words[5:6] == [file_id] and int(words[4]) > 0:
             return int(words[4])
     return None

@@ -1,0 +1,73 @@
+"""Prints the answer of /status for people: health, streams, policies, quota and the spool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from rich.table import Table
+
+from framesift.cli.console import escape_text, out
+
+
+def print_status(fields: dict[str, Any]) -> None:
+    """Prints the fields of /status. Raises KeyError where one is missing: the daemon has another version."""
+    problems = [component for component in fields["health"] if component["condition"] != "ok"]
+    uptime = timedelta(seconds=round(fields["uptime_s"]))
+    out.print(f"alive {'yes' if fields['alive'] else '[red]NO[/]'}, up for {uptime}")
+    for component in problems:
+        colour = "red" if component["condition"] == "failed" else "yellow"
+        name, why = escape_text(component["name"]), escape_text(component["why"])
+        out.print(f"[{colour}]{component['condition']}[/] {name}: {why}")
+    if not problems:
+        out.print("[green]all is well[/]")
+    out.print(_stream_table(fields["streams"]))
+    for policy in fields["policies"]:
+        out.print(escape_text(_policy_line(policy)))
+    if fields["quota"] is not None:
+        for line in _quota_lines(fields["quota"]):
+            out.print(escape_text(line))
+    queue = fields["queue"]
+    if queue is None:
+        out.print("[red]the spool can't be read[/]")
+        return
+    states = {state: queue[state] for state in ("ready", "sending", "registered", "buried")}
+    out.print(f"spool: {_counts(states) or 'empty'}; {queue['size_bytes'] / 2**20:.1f} MiB")
+    out.print(f"outcomes so far: {_counts(queue['outcomes']) or 'none'}")
+
+
+def _stream_table(streams: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("stream", "up", "frames", "accepted", "refused", "skipped"):
+        table.add_column(title, overflow="fold")
+    for stream in streams:
+        up = {True: "yes", False: "[red]no[/]", None: ""}[stream["up"]]
+        counts = [_counts(stream[key]) for key in ("accepted", "refused", "skipped")]
+        table.add_row(stream["stream"], up, str(stream["frames_read"]), *counts)
+    return table
+
+
+def _policy_line(policy: dict[str, Any]) -> str:
+    """Which policy these streams use, and what of it was left out."""
+    streams = f" of {', '.join(policy['streams'])}" if policy["streams"] else ""
+    if policy["hash"] is None:
+        return f"policy{streams}: none yet from {policy['source']}: {policy['problem']}"
+    state = ", ".join(policy["strategies"]) if policy["enabled"] else "nothing is collected"
+    origin = ", from the disk" if policy["from_disk"] else ""
+    notes = "".join(f"\n  note: {text}" for text in (*policy["notes"], *policy["left_out"]))
+    return f"policy{streams} {policy['hash']} ({policy['source']}{origin}): {state}{notes}"
+
+
+def _quota_lines(quota: dict[str, Any]) -> Iterator[str]:
+    """Who grants quota, and each limit in its current window."""
+    pending = f"; {quota['pending']} datapoint(s) wait for quota" if quota["pending"] else ""
+    why = f" ({quota['why']})" if quota["why"] else ""
+    yield f"quota is granted by: {quota['granted_by']}{why}{pending}"
+    for use in quota["used"]:
+        name = f"{use['project']}/{use['strategy']}" if use["project"] else use["strategy"]
+        yield f"  {name}, {use['window']}: {use['used']} of {use['limit']} used"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {escape_text(name)}" for name, count in counts.items() if count)
