@@ -150,7 +150,7 @@ def asked(folder: Path, port: int, more: str = "") -> subprocess.CompletedProces
     return framesift(folder, "status", "--alive")
 
 
-def test_it_tells_by_its_exit_code_and_says_why_not(folder: Path) -> None:
+def test_its_exit_code_shows_whether_it_is_alive_and_a_line_why_not(folder: Path) -> None:
     with page() as shown:
         ended = asked(folder, shown.server.port)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

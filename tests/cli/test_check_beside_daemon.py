@@ -96,7 +96,7 @@ def line_of(told: str, subject: str) -> str:
     return line
 
 
-def test_beside_a_running_daemon_that_is_well_all_is_well_and_it_says_so(tmp_path: Path) -> None:
+def test_beside_a_running_daemon_that_is_well_everything_is_ok(tmp_path: Path) -> None:
     configure(tmp_path, listeners=[{"listen": free_address()}])
     with running(tmp_path) as daemon:
         checked = framesift(tmp_path, "check", **WIDE)

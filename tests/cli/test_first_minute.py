@@ -59,7 +59,7 @@ def test_what_init_writes_passes_check_and_runs(tmp_path: Path, begun: Path) -> 
     assert collected(tmp_path)
 
 
-def test_init_overwrites_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
+def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text("mine")
     refused = framesift(tmp_path, "init")
     assert refused.returncode == 2
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_is_a_bad_configuration(tmp_path: Path) -> None
     assert "gone.mp4" in told.stderr
 
 
-def test_check_tells_what_to_do_about_each_failure(tmp_path: Path) -> None:
+def test_check_says_what_to_do_about_each_failure(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file where a folder should be")
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
     told = framesift(tmp_path, "check")

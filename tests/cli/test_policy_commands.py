@@ -86,13 +86,13 @@ def test_a_good_policy_is_ok_with_its_strategies_and_its_hash() -> None:
     assert ran == Ran(f"p.json: ok: 2 strategies (unsure, all) {digest(load(Path('p.json')))}\n", [], 0)
 
 
-def test_a_policy_that_is_switched_off_is_told_to_be() -> None:
+def test_a_disabled_policy_is_reported_as_disabled() -> None:
     ran = run("validate", written("p.json", {"enabled": False}))
     assert ran.out.startswith("p.json: ok: 0 strategies; enabled is false: nothing is collected ")
     assert ran.code == 0
 
 
-def test_every_problem_of_every_file_is_told_with_its_line() -> None:
+def test_every_problem_of_every_file_is_reported_with_its_line() -> None:
     written("bad.yaml", YAML.replace("0.01", "100").replace("epsilon: .2", "epsilom: .2"))
     ran = run("validate", "none.json", "bad.yaml", written("good.json", policy()))
     assert ran.code == 2
@@ -145,7 +145,7 @@ def test_documented_examples_and_templates_fit_the_schema(schema: Any, document:
     assert list(faults(schema, document)) == []
 
 
-def test_an_unknown_key_fails_wherever_it_stands(schema: Any) -> None:
+def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
     whole = copy.deepcopy(WHOLE)
     # Their keys are the user's.
     free = [whole["sampling_strategies"][4]["initial_counts"], whole["sampling_strategies"][5]["options"]]
@@ -197,7 +197,7 @@ def test_what_is_shown_is_the_same_policy_with_its_defaults(content: Any) -> Non
     assert ran.out.count("\n") == 1
 
 
-def test_an_inherited_near_duplicate_is_shown_where_it_holds() -> None:
+def test_an_inherited_near_duplicate_is_shown_where_it_applies() -> None:
     shown = json.loads(run("show", written("p.yaml", YAML)).out)
     assert [one["near_duplicate"] for one in shown["sampling_strategies"]] == [
         {"threshold": "auto", "memory": 256},
@@ -258,7 +258,7 @@ def test_without_settings_there_is_nothing_to_show() -> None:
     assert "there are no settings" in ran.err[0]
 
 
-def test_that_collecting_is_switched_off_is_told_beside_the_policy(folder: Path) -> None:
+def test_a_note_beside_the_policy_says_that_collecting_is_disabled(folder: Path) -> None:
     settings_of(folder)
     ran = run("show", ACTIVE_LEARNING_ENABLED="false")
     assert json.loads(ran.out)["enabled"] is True
@@ -318,9 +318,7 @@ def test_without_an_answer_there_is_nothing_to_show_and_one_line_says_why(folder
     assert (ran.out, ran.code, len(ran.err)) == ("", 1, 1)
 
 
-def test_a_policy_is_pulled_as_it_stands_there_and_what_is_not_understood_is_told(
-    folder: Path, platform: Platform
-) -> None:
+def test_a_policy_is_pulled_unchanged_and_unknown_parts_are_reported(folder: Path, platform: Platform) -> None:
     platform.add_project("parking", "object-detection", active_learning=REMOTE)
     ran = run("pull", **online(folder, platform))
     assert json.loads(ran.out) == REMOTE
@@ -411,7 +409,7 @@ def test_what_is_pushed_is_what_is_pulled(folder: Path, platform: Platform) -> N
     assert json.loads(run("pull", **environ).out) == {"enabled": False}
 
 
-def test_what_the_platforms_own_clients_do_not_know_is_told_before_it_is_pushed(
+def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pushed(
     folder: Path, platform: Platform
 ) -> None:
     platform.add_project("parking", "object-detection")
@@ -586,13 +584,13 @@ def test_a_bad_policy_is_not_tried() -> None:
     assert ran.err[0].startswith("framesift: p.json:1: sampling_strategies[0].traffic_percentage")
 
 
-def test_what_needs_pictures_is_told_once_and_not_applied() -> None:
+def test_what_needs_pictures_is_reported_once_and_not_applied() -> None:
     ran = tried("-", "--json", stdin=lines(*[seen()] * 3), near_duplicate={})
     assert [one["charged"] for one in objects(ran)] == ["all"] * 3
     assert ran.err == ["note: near_duplicate needs pictures, and predictions have none: it is not applied here"]
 
 
-def test_what_is_malformed_is_left_out_and_told_once() -> None:
+def test_what_is_malformed_is_left_out_and_reported_once() -> None:
     odd = {"predictions": [{"class": "car"}, *seen(0.5)["predictions"]]}
     ran = tried("-", "--json", stdin=lines(odd, odd))
     assert [one["charged"] for one in objects(ran)] == ["unsure", "unsure"]

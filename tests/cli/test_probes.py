@@ -22,11 +22,11 @@ def _two() -> Iterator[Finding]:
     yield Finding("disk", None, "two")
 
 
-def test_what_is_in_time_is_told_as_it_is() -> None:
+def test_what_is_in_time_is_reported_as_it_is() -> None:
     assert [finding.message for finding in run_probe("disk", _two(), SystemClock(), 60.0)] == ["one", "two"]
 
 
-def test_what_is_late_is_a_failure_that_says_where_it_stands_after_all_that_came_before() -> None:
+def test_a_late_probe_is_a_failure_with_the_line_at_which_it_hangs_after_all_that_came_before() -> None:
     go_on = threading.Event()
     clock = ManualClock(waiters=2)  # time passes while both wait
 
@@ -59,7 +59,7 @@ def test_a_refusal_of_the_system_is_a_finding_and_a_bug_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "while True: pass"])
-def test_a_model_that_hangs_is_told_the_rest_is_tried_and_the_command_ends(tmp_path: Path, hang: str) -> None:
+def test_a_model_that_hangs_is_reported_the_rest_is_tried_and_the_command_ends(tmp_path: Path, hang: str) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "hangs.py").write_text(f"import threading\ndef make():\n    {hang}\n")
     model = {"type": "python", "factory": "hangs:make", "path": "."}
@@ -91,7 +91,9 @@ for finding in run_checks(load(Path("framesift.yaml"), {}), clock):
 """
 
 
-def test_a_model_that_hangs_in_its_first_prediction_is_told_and_not_waited_for_at_its_closing(tmp_path: Path) -> None:
+def test_a_model_that_hangs_in_its_first_prediction_is_reported_and_not_waited_for_at_its_closing(
+    tmp_path: Path,
+) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "hangs.py").write_text(
         "import __main__, threading\ndef make():\n    def predict(pixels):\n        __main__.clock.leap_s += 49\n"

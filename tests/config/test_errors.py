@@ -117,7 +117,7 @@ def test_a_secret_of_a_wrong_type_is_masked() -> None:
     assert line == 'house.yaml: parts[0].token ("a"): **** is not allowed; it must be a text, or null'
 
 
-def test_several_problems_are_all_told() -> None:
+def test_several_problems_are_all_reported() -> None:
     lines = said(title="x", share=-1, parts=[{"type": "sink", "name": ""}, {"type": "sink", "name": "b", "x": 1}])
     assert len(lines) == 4
 
@@ -175,7 +175,7 @@ def test_data_that_is_no_json_is_a_clear_error(value: object) -> None:
 # Where things stand
 
 
-def test_a_problem_is_told_with_the_line_of_the_nearest_thing_that_has_one() -> None:
+def test_a_problem_is_reported_with_the_line_of_the_nearest_key_that_has_one() -> None:
     document = parse_yaml("a:\n  - b: 1\n    c: 2\n  - d\n", "file")
     assert document.data == {"a": [{"b": 1, "c": 2}, "d"]}
     assert document.location_of(("a", 0, "c")) == "file:3"

@@ -63,7 +63,7 @@ def test_code_for_another_version_is_refused(folder: Path) -> None:
         load_factory("outside_code:make", folder)
 
 
-def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FactoryError, match=r"path: .*/gone is not a folder"):
         load_factory("outside_code:make", tmp_path / "gone")
 

@@ -97,7 +97,7 @@ def test_a_secret_is_struck_in_every_spelling(spelling: str) -> None:
     assert Redactor([PASSWORD])(f"401 for <{spelling}>!") == f"401 for <{MASK}>!"
 
 
-def test_a_secret_that_was_told_in_its_encoded_form_is_struck_in_its_plain_one() -> None:
+def test_a_secret_that_is_given_in_its_encoded_form_is_masked_in_its_plain_one() -> None:
     assert Redactor(["p%40ssword"])("is p@ssword right?") == f"is {MASK} right?"
 
 
@@ -112,7 +112,7 @@ def test_a_secret_that_was_told_in_its_encoded_form_is_struck_in_its_plain_one()
         ("cam/live?user=me&password=secret: no such file", "cam/live?user=****&password=**** no such file"),
     ],
 )
-def test_addresses_in_a_text_lose_their_secrets_though_nobody_told_them(text: str, shown: str) -> None:
+def test_addresses_in_a_text_lose_their_secrets_though_nobody_gave_them(text: str, shown: str) -> None:
     assert Redactor()(text) == shown
 
 
@@ -120,7 +120,7 @@ def test_addresses_in_a_text_lose_their_secrets_though_nobody_told_them(text: st
     "quoted",
     ['{"url": "rtsp://me:secret@cam/s", "x": 1}', 'rtsp://me:se"cret@cam/s', "<me:secret@cam>", '"://me:secret@cam"'],
 )
-def test_whatever_stands_around_an_address_its_secret_is_struck(quoted: str) -> None:
+def test_whatever_is_around_an_address_its_secret_is_masked(quoted: str) -> None:
     assert "cret" not in Redactor()(quoted)
 
 

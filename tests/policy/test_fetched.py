@@ -152,7 +152,7 @@ def test_what_we_know_is_as_strict_as_in_a_file(change: dict[str, Any], said: st
     assert said in refused({**PLAIN, **change})
 
 
-def test_a_problem_is_told_where_it_stands_in_the_document_not_in_what_remains_of_it() -> None:
+def test_a_problem_is_reported_with_its_path_in_the_document_not_in_what_remains_of_it() -> None:
     data = with_strategies({"name": "x", "type": "weird"}, {**RANDOM, "traffic_percentage": 100})
     assert refused(data) == (
         f'{SOURCE}: sampling_strategies[1].traffic_percentage ("some"): '
@@ -218,7 +218,7 @@ def test_half_characters_in_what_is_left_out_do_no_harm() -> None:
     assert all(told.encode().isascii() and told.isprintable() for told in fetched.left_out)
 
 
-def test_what_is_told_of_a_document_full_of_nonsense_is_short() -> None:
+def test_the_report_of_a_document_full_of_nonsense_is_short() -> None:
     data: dict[str, Any] = {**PLAIN, **{f"{n}" + "\x1b[31m" * 9: n for n in range(900)}, "tags": ["a b" * 30] * 900}
     told = parse_fetched(data, SOURCE).left_out
     assert len(told) == MAX_LEFT_OUT + 1

@@ -150,7 +150,7 @@ def test_an_address_that_wants_to_be_left_alone_says_for_how_long(documents: Doc
     assert Asking().unavailable(f"{documents.url}/p").retry_after_s == 120.0
 
 
-def test_a_redirect_is_told_and_not_followed(documents: DocumentServer) -> None:
+def test_a_redirect_is_reported_and_not_followed(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"", 302, {"Location": "/q?token=geheim"})
     documents.pages["/q"] = Page(json.dumps(POLICY).encode())
     trouble = str(Asking().unavailable(f"{documents.url}/p"))
@@ -260,7 +260,9 @@ def test_without_a_model_id_the_local_models_task_must_fit_the_project(
         assert said.notes == (f"the local model does {task}, the project parking is for {kind}: nothing is collected",)
 
 
-def test_a_local_model_of_another_task_is_told_where_the_reference_collects_all_the_same(platform: Platform) -> None:
+def test_a_local_model_of_another_task_is_reported_where_the_reference_collects_all_the_same(
+    platform: Platform,
+) -> None:
     said = Asking(platform.url).project("parking/3", Task.CLASSIFICATION)
     assert said.policy.enabled
     assert said.notes == ("the local model does classification, the project parking is for object-detection",)

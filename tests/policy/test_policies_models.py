@@ -99,7 +99,7 @@ def test_a_local_model_of_another_kind_does_not_keep_a_clients_model_from_its_pr
         (ProjectPair("parking", "coco"), "asking for the type of project coco: the platform does not have it (404)"),
     ],
 )
-def test_where_kinds_do_not_suit_or_there_is_nothing_nothing_is_collected_and_that_is_told_once(
+def test_where_types_do_not_suit_or_there_is_no_policy_nothing_is_collected_and_that_is_reported_once(
     tmp_path: Path, platform: Platform, pairing: ProjectPair, why: str
 ) -> None:
     run = begun(tmp_path, platform)
@@ -195,7 +195,7 @@ def test_without_network_a_models_last_policy_is_taken_from_the_disk(tmp_path: P
     assert not any(held.problem for held in run.policies.statuses())
 
 
-def test_a_policy_that_is_no_longer_there_is_no_longer_kept_either(tmp_path: Path, platform: Platform) -> None:
+def test_a_policy_that_is_no_longer_there_leaves_the_cache_too(tmp_path: Path, platform: Platform) -> None:
     run = begun(tmp_path, platform)
     assert met(run, YARD) is None
     platform.add_project("yard")
@@ -221,7 +221,7 @@ def test_whoever_invents_models_costs_so_many_questions_in_a_quarter_of_an_hour_
     assert met(run, LABELS) is None
 
 
-def test_kept_policies_of_models_are_bounded(tmp_path: Path, platform: Platform) -> None:
+def test_the_cached_policies_of_models_are_bounded(tmp_path: Path, platform: Platform) -> None:
     for number in range(MAX_PROJECT_PAIRS + 3):
         platform.add_project(f"p{number}", active_learning=OFF)
     names = [f"p{number}" for number in range(MAX_PROJECT_PAIRS + 3)]

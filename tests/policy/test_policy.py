@@ -81,7 +81,7 @@ def test_a_policy_that_is_switched_off_may_keep_its_rules_but_not_wrong_ones() -
         parse('{"enabled": false, "sampling_strategies": [{"name": "a", "type": "random"}]}', "p")
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
+def test_everything_that_is_missing_is_reported_at_once() -> None:
     with pytest.raises(ConfigError, match=r"missing: persist_predictions, sampling_strategies, batching_strategy$"):
         parse('{"enabled": true}', "p")
 
@@ -97,7 +97,7 @@ def test_defaults_are_the_platforms() -> None:
 
 
 @pytest.mark.parametrize("name", ["policy.yaml", "policy.yml", "policy.YML", "policy", "policy.txt"])
-def test_yaml_is_told_by_suffix_or_content(tmp_path: Path, name: str) -> None:
+def test_yaml_is_recognised_by_suffix_or_content(tmp_path: Path, name: str) -> None:
     policy = load(written(tmp_path, YAML, name))
     first, second = policy.sampling_strategies
     assert (first.name, second.name) == ("unsure", "some")
@@ -109,7 +109,7 @@ def test_yaml_is_told_by_suffix_or_content(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.JSON", "policy", "policy.conf"])
-def test_json_is_told_by_suffix_or_content(tmp_path: Path, name: str) -> None:
+def test_json_is_recognised_by_suffix_or_content(tmp_path: Path, name: str) -> None:
     assert load(written(tmp_path, "\n\t" + json.dumps(DOCUMENTED[2], indent="\t"), name)).max_image_size == (1200, 1200)
 
 
@@ -166,7 +166,9 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
         ("#" * (1 << 20) + "#", ": is larger than 1048576 bytes"),
     ],
 )
-def test_what_is_wrong_with_a_json_file_is_said_with_its_line(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_what_is_wrong_with_a_json_file_is_reported_with_its_line(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
     assert refused(written(tmp_path, content)).startswith(said)
 
 
@@ -190,7 +192,7 @@ def test_what_is_wrong_with_a_json_file_is_said_with_its_line(tmp_path: Path, co
         ("- enabled: false", ": a policy is an object with the key enabled, not a list of 1"),
     ],
 )
-def test_what_is_wrong_with_a_yaml_file_is_said_with_its_line(tmp_path: Path, content: str, said: str) -> None:
+def test_what_is_wrong_with_a_yaml_file_is_reported_with_its_line(tmp_path: Path, content: str, said: str) -> None:
     assert refused(written(tmp_path, content, "policy.yaml")).startswith(said)
 
 

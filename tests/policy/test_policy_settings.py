@@ -77,7 +77,7 @@ def test_an_address_is_one(address: str) -> None:
         ("https://example.com/p#part", "has no #"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said(address: str, said: str) -> None:
+def test_what_is_wrong_with_an_address_is_reported(address: str, said: str) -> None:
     assert said in refused(address)
 
 
@@ -133,7 +133,7 @@ def test_the_platform_is_an_object_with_from() -> None:
         ({"source": "roboflow", "from": "roboflow", "project": "p"}, ".source: unknown key"),
     ],
 )
-def test_what_is_wrong_with_the_object_is_said_with_its_place(value: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_with_the_object_is_reported_with_its_line(value: dict[str, Any], said: str) -> None:
     assert refused(value).startswith(said)
 
 

@@ -132,7 +132,7 @@ def kept_file(folder: Path) -> Path:
 # -- the start
 
 
-def test_one_policy_holds_for_all_streams_but_those_that_have_their_own(tmp_path: Path, platform: Platform) -> None:
+def test_all_streams_use_the_common_policy_but_those_that_have_their_own(tmp_path: Path, platform: Platform) -> None:
     common, own = written(tmp_path, "common.json", POLICY), written(tmp_path, "own.json", OTHER)
     run = Run(tmp_path, common, {"yard": own, "lane": PARKING, "hall": common}, platform=platform).begun()
     assert run.of("gate") is run.of("hall")
@@ -155,7 +155,7 @@ def test_streams_with_the_same_source_share_it_and_it_is_asked_once(tmp_path: Pa
     assert run.policies.statuses()[1].streams == ("a", "b")
 
 
-def test_a_standing_tells_its_hash_and_when_it_was_fetched(tmp_path: Path, platform: Platform) -> None:
+def test_a_current_policy_has_its_hash_and_when_it_was_fetched(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
     standing = run.of()
     assert standing.hash == digest(standing.policy)
@@ -227,7 +227,7 @@ def test_a_platform_that_does_not_answer_in_time_holds_up_the_start_no_longer(tm
         assert [event.kind for event in observer.events] == [PolicyEventKind.UNAVAILABLE]
 
 
-def test_without_an_answer_and_without_a_kept_one_there_is_no_policy_until_one_arrives(
+def test_without_an_answer_and_without_a_cached_policy_there_is_none_until_one_arrives(
     tmp_path: Path, platform: Platform
 ) -> None:
     platform.go_away()
@@ -248,7 +248,7 @@ def test_without_an_answer_and_without_a_kept_one_there_is_no_policy_until_one_a
 # -- kept on disk
 
 
-def test_the_last_good_policy_stands_in_for_a_platform_that_is_away_at_the_start(
+def test_the_cached_policy_is_used_where_the_platform_is_unavailable_at_the_start(
     tmp_path: Path, platform: Platform
 ) -> None:
     weird = {**POLICY, "from_the_future": 1, "target_project": "lot"}
@@ -279,7 +279,7 @@ def test_the_first_answer_that_says_the_same_is_no_change(tmp_path: Path, platfo
     assert run.news() == [PolicyEventKind.RECOVERED]
 
 
-def test_that_nothing_is_to_be_collected_is_kept_with_its_reason(tmp_path: Path, platform: Platform) -> None:
+def test_a_disabled_policy_is_cached_with_its_reason(tmp_path: Path, platform: Platform) -> None:
     platform.add_project("parking")
     first = Run(tmp_path, PARKING, platform=platform).begun()
     platform.go_away()
@@ -288,7 +288,7 @@ def test_that_nothing_is_to_be_collected_is_kept_with_its_reason(tmp_path: Path,
     assert not run.of().policy.enabled
 
 
-def test_no_secret_is_kept_neither_in_the_file_nor_in_its_name(tmp_path: Path, documents: DocumentServer) -> None:
+def test_no_secret_is_cached_neither_in_the_file_nor_in_its_name(tmp_path: Path, documents: DocumentServer) -> None:
     address = f"http://me:{KEY}@127.0.0.1:{documents.port}/p?token={KEY}&api_key={KEY}"
     run = Run(tmp_path, address).begun()
     assert run.of().policy.enabled
@@ -299,7 +299,7 @@ def test_no_secret_is_kept_neither_in_the_file_nor_in_its_name(tmp_path: Path, d
     assert kept_file(tmp_path) == path
 
 
-def test_each_source_is_kept_in_a_file_of_its_own(
+def test_each_source_is_cached_in_a_file_of_its_own(
     tmp_path: Path, documents: DocumentServer, platform: Platform
 ) -> None:
     documents.pages["/q/p"] = Page(json.dumps(OTHER).encode())
@@ -344,7 +344,9 @@ def test_a_scope_is_the_same_at_every_start_and_names_the_file(tmp_path: Path) -
     ],
     ids=["empty", "cut", "zeros", "number", "bare policy", "deep", "no document", "bad policy", "bad fields", "huge"],
 )
-def test_a_kept_policy_that_is_damaged_is_told_and_not_used(tmp_path: Path, platform: Platform, content: bytes) -> None:
+def test_a_cached_policy_that_is_damaged_is_reported_and_not_used(
+    tmp_path: Path, platform: Platform, content: bytes
+) -> None:
     Run(tmp_path, PARKING, platform=platform).begun()
     kept_file(tmp_path).write_bytes(content)
     platform.go_away()
@@ -358,7 +360,7 @@ def test_a_kept_policy_that_is_damaged_is_told_and_not_used(tmp_path: Path, plat
     assert Run(tmp_path, PARKING, platform=platform).begun().of().from_disk
 
 
-def test_half_characters_in_parts_that_are_left_out_can_be_kept(tmp_path: Path, platform: Platform) -> None:
+def test_half_characters_in_parts_that_are_left_out_can_be_cached(tmp_path: Path, platform: Platform) -> None:
     platform.add_project("parking", active_learning={**POLICY, "x": "\ud800", "tags": ["\udfff"]})
     run = Run(tmp_path, PARKING, platform=platform).begun()
     platform.go_away()
@@ -367,7 +369,7 @@ def test_half_characters_in_parts_that_are_left_out_can_be_kept(tmp_path: Path, 
     assert len(run.of().left_out) == 2
 
 
-def test_a_disk_that_does_not_take_the_policy_is_told_once_and_tried_again(tmp_path: Path, platform: Platform) -> None:
+def test_a_cache_that_can_not_be_written_is_reported_once_and_tried_again(tmp_path: Path, platform: Platform) -> None:
     blocked = tmp_path / "state"
     blocked.write_text("a file, where a folder should be")
     run = Run(blocked, PARKING, platform=platform).begun()
@@ -415,7 +417,7 @@ def test_the_source_is_asked_every_fifteen_minutes_more_or_less(tmp_path: Path, 
     assert max(waits) - min(waits) > 60.0
 
 
-def test_a_new_policy_holds_at_once_and_is_told(tmp_path: Path, platform: Platform) -> None:
+def test_a_new_policy_is_used_at_once_and_reported(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
     before = run.of()
     platform.add_project("parking", active_learning=OTHER)
@@ -437,7 +439,7 @@ def test_the_same_policy_is_the_same_object_with_a_new_date(tmp_path: Path, plat
     assert run.news() == []
 
 
-def test_another_reason_not_to_collect_is_told(tmp_path: Path, platform: Platform) -> None:
+def test_another_reason_not_to_collect_is_reported(tmp_path: Path, platform: Platform) -> None:
     platform.add_project("parking")
     run = Run(tmp_path, PARKING, platform=platform).begun()
     platform.add_project("parking", active_learning=OFF)
@@ -446,7 +448,7 @@ def test_another_reason_not_to_collect_is_told(tmp_path: Path, platform: Platfor
     assert run.news() == [PolicyEventKind.CHANGED]
 
 
-def test_what_is_no_policy_does_not_replace_one_and_is_told_once(tmp_path: Path, platform: Platform) -> None:
+def test_what_is_no_policy_does_not_replace_one_and_is_reported_once(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
     before = run.of()
     platform.add_project("parking", active_learning={"enabled": True})
@@ -506,7 +508,7 @@ def test_a_source_that_wants_to_be_left_alone_is(tmp_path: Path, platform: Platf
     assert run.policies.refresh_due() == pytest.approx(600.0)
 
 
-def test_each_other_reason_is_told_and_a_captive_portal_is_one(tmp_path: Path, platform: Platform) -> None:
+def test_each_other_reason_is_reported_and_a_captive_portal_is_one(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform).begun()
     platform.orders.add(Fault("any", Status(500), times=2))
     run.pass_s(990.0)
@@ -530,7 +532,7 @@ def test_one_source_in_trouble_is_no_trouble_of_the_others(
     ]
 
 
-def test_a_run_with_files_only_has_nothing_to_look_for(tmp_path: Path) -> None:
+def test_a_run_with_files_only_refreshes_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
     assert run.policies.refresh_due() == float("inf")
     run.policies.start()
@@ -567,7 +569,7 @@ def test_a_reload_with_a_bad_file_changes_nothing_at_all(tmp_path: Path) -> None
     assert run.news() == []
 
 
-def test_a_reload_asks_the_others_at_once_whatever_they_said_before(tmp_path: Path, platform: Platform) -> None:
+def test_a_reload_fetches_the_others_at_once_whatever_they_answered_before(tmp_path: Path, platform: Platform) -> None:
     platform.orders.add(Fault("any", Status(429, {"Retry-After": "3600"})))
     run = Run(tmp_path, PARKING, platform=platform).begun()
     assert run.policies.current_for("gate") is None
@@ -618,7 +620,7 @@ def test_what_others_wrote_in_another_time_zone_does_not_end_the_start(tmp_path:
     assert f"roboflow project parking: time_zone: Asia/Tokyo differs from UTC in {path}" in run.told[0].why
 
 
-def test_the_first_policy_that_arrives_says_the_time_zone(tmp_path: Path, documents: DocumentServer) -> None:
+def test_the_first_policy_that_arrives_sets_the_time_zone(tmp_path: Path, documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"later", 503)
     run = Run(tmp_path, f"{documents.url}/p", {"yard": written(tmp_path, "off.json", OFF)}).begun()
     assert run.policies.time_zone == "UTC"
@@ -656,7 +658,7 @@ def test_a_reload_that_is_refused_leaves_the_time_zone_open(tmp_path: Path) -> N
 # -- switched off
 
 
-def test_where_collecting_is_switched_off_nobody_is_asked(tmp_path: Path, platform: Platform) -> None:
+def test_where_collecting_is_disabled_nothing_is_fetched(tmp_path: Path, platform: Platform) -> None:
     path = written(tmp_path, "p.json", POLICY)
     own: dict[str, object] = {"yard": PARKING, "lane": "https://example.invalid/p"}
     run = Run(tmp_path, path, own, enabled=False).begun()
@@ -681,7 +683,7 @@ def test_the_platform_needs_a_key(tmp_path: Path) -> None:
 # -- the thread
 
 
-def test_a_thread_keeps_the_policies_fresh_and_ends_when_it_is_told(tmp_path: Path, platform: Platform) -> None:
+def test_a_thread_refreshes_the_policies_until_it_is_stopped(tmp_path: Path, platform: Platform) -> None:
     run = Run(tmp_path, PARKING, platform=platform, clock=ManualClock(waiters=1)).begun()
     run.policies.start()
     assert platform.until(lambda: len(platform.asked("active_learning")) >= 5)

@@ -39,7 +39,7 @@ def test_the_key_comes_from_the_variable_that_roboflows_own_programs_read(tmp_pa
     assert KEY not in repr(told)
 
 
-def test_a_key_in_the_settings_stands_before_the_variable(tmp_path: Path) -> None:
+def test_a_key_in_the_settings_comes_before_the_variable(tmp_path: Path) -> None:
     told = settings(tmp_path, {"ROBOFLOW_API_KEY": "another"}, roboflow={"api_key": KEY})
     assert key_of(told) == KEY
 
@@ -56,7 +56,7 @@ def test_an_empty_variable_is_no_key(tmp_path: Path) -> None:
     assert key_of(settings(tmp_path, {"ROBOFLOW_API_KEY": ""})) is None
 
 
-def test_without_settings_the_environment_alone_tells_the_account() -> None:
+def test_without_settings_the_account_comes_from_the_environment_alone() -> None:
     told = load_account({"ROBOFLOW_API_KEY": KEY}).api_key
     assert told is not None
     assert told.get_secret_value() == KEY
@@ -130,7 +130,7 @@ def test_the_certificates_file_counts_from_the_settings_folder(tmp_path: Path) -
         ),
     ],
 )
-def test_who_needs_the_platform_and_has_no_key_is_told_where_to_put_it(
+def test_a_missing_key_for_the_platform_is_reported_with_where_to_put_it(
     blocks: dict[str, Any], whom: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"roboflow.api_key is missing") as told:

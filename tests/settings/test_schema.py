@@ -369,7 +369,7 @@ def test_what_is_not_required_has_a_default_that_is_valid(tmp_path: Path, spot: 
     load(path, {})
 
 
-def test_the_walk_has_seen_the_whole_house() -> None:
+def test_the_walk_has_seen_all_of_the_settings() -> None:
     seen = {shown(spot.place) for spot in SPOTS}
     assert {"streams[0].fps", "model.std[0]", "sink.limits[0].value", "spool.when_full", "status.token"} <= seen
     assert len(KEYS) >= 60

@@ -71,7 +71,7 @@ def test_the_variable_comes_before_the_working_folder(tmp_path: Path, monkeypatc
     assert find_settings_file(None, {}) == Path("framesift.yaml")
 
 
-def test_without_any_settings_one_is_told_how_to_get_them(tmp_path: Path) -> None:
+def test_without_any_settings_a_line_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="framesift init"):
         find_settings_file(None, {}, (tmp_path / "here.yaml", tmp_path / "there.yaml"))
 
@@ -231,7 +231,7 @@ def test_what_is_almost_a_variable_is_not_taken_for_a_text(machine: Machine, val
     assert said in told
 
 
-def test_in_flow_style_one_is_told_to_use_quotes(machine: Machine) -> None:
+def test_in_flow_style_a_line_advises_quotes(machine: Machine) -> None:
     assert "needs quotes" in machine.refused(BASE + "tags: [${TAG}]\n", {"TAG": "a"})[-1]
     assert machine.load(BASE + 'tags: ["${TAG}"]\n', {"TAG": "a"}).tags == ("a",)
 
@@ -245,7 +245,7 @@ def test_an_anchor_is_replaced_once(machine: Machine) -> None:
     ]
 
 
-def test_a_variable_may_put_right_what_the_file_says_wrong_of_a_block(machine: Machine) -> None:
+def test_a_variable_may_correct_what_is_wrong_in_a_block_of_the_file(machine: Machine) -> None:
     text = BASE + 'status: {bind: "0.0.0.0:9464"}\n'
     (told,) = machine.refused(text, {"FRAMESIFT_STATUS__TOKEN": "null"})
     assert told.startswith("framesift.yaml:7 with FRAMESIFT_STATUS__TOKEN: status: bind: 0.0.0.0:9464 can be reached")
@@ -287,7 +287,7 @@ def test_one_block_alone_is_what_it_is_among_the_others(machine: Machine) -> Non
         assert load_block(path, environ, "status", StatusSettings) == whole.status
 
 
-def test_what_is_wrong_in_a_block_alone_is_said_with_its_place(machine: Machine) -> None:
+def test_what_is_wrong_in_a_block_alone_is_reported_with_its_line(machine: Machine) -> None:
     path = machine.folder / "framesift.yaml"
     for text, environ, said in (
         ("status: {bind: 9}\n", {}, "framesift.yaml:1: status.bind: "),
@@ -304,7 +304,7 @@ def test_what_is_wrong_in_a_block_alone_is_said_with_its_place(machine: Machine)
 # -- FRAMESIFT_...
 
 
-def test_a_variable_stands_over_the_file(machine: Machine) -> None:
+def test_a_variable_replaces_the_files_value(machine: Machine) -> None:
     environ = {
         "FRAMESIFT_SEED": "7",
         "FRAMESIFT_DEVICE": "8",
@@ -325,7 +325,7 @@ def test_a_variable_stands_over_the_file(machine: Machine) -> None:
     assert (settings.status.bind, settings.tags, settings.upload.workers) == (None, ("a", "b"), 3)
 
 
-def test_a_block_as_json_replaces_the_files_and_inner_variables_stand_over_it(machine: Machine) -> None:
+def test_a_block_as_json_replaces_the_files_and_inner_variables_replace_its_values(machine: Machine) -> None:
     environ = {
         "FRAMESIFT_STREAMS": '[{"name": "yard", "source": 0}]',
         "FRAMESIFT_STREAMS__0__NAME": "desk",
@@ -367,11 +367,11 @@ def test_a_variable_that_is_wrong_is_named_with_what_it_should_be(
     assert said in told
 
 
-def test_a_variable_that_the_file_asks_for_is_none_that_stands_over_it(machine: Machine) -> None:
+def test_a_variable_that_the_file_refers_to_replaces_no_other_value(machine: Machine) -> None:
     assert machine.load(BASE + "device: ${FRAMESIFT_SITE}\n", {"FRAMESIFT_SITE": "gate"}).device == "gate"
 
 
-def test_what_kubernetes_says_of_a_service_called_framesift_is_no_setting(machine: Machine) -> None:
+def test_the_variables_that_kubernetes_sets_for_a_service_called_framesift_are_no_settings(machine: Machine) -> None:
     environ = {
         "FRAMESIFT_SERVICE_HOST": "10.1.2.3",
         "FRAMESIFT_SERVICE_PORT": "9464",
@@ -507,7 +507,7 @@ def test_any_other_address_needs_a_token(machine: Machine, bind: str) -> None:
 @pytest.mark.parametrize(
     "bind", ["9464", ":9464", "example.org:9464", "127.0.0.1", "127.0.0.1:70000", "::1:9464", "a b:1"]
 )
-def test_an_address_that_is_none_is_told_what_one_looks_like(machine: Machine, bind: str) -> None:
+def test_a_bad_address_is_reported_with_an_example_of_a_good_one(machine: Machine, bind: str) -> None:
     (told,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
     assert told.startswith("framesift.yaml:7: status.bind: bind ")
 
@@ -551,7 +551,7 @@ def test_there_is_at_least_one_stream_or_listener(machine: Machine) -> None:
     assert settings.stream_names == ("listener",)
 
 
-def test_streams_need_something_that_looks_at_them(machine: Machine) -> None:
+def test_streams_need_a_model(machine: Machine) -> None:
     (told,) = machine.refused(BASE.replace("model: {type: stub}\n", ""))
     assert "model: missing" in told
     assert "{type: stub}" in told
