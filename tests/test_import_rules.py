@@ -49,10 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"config", "clock", "backoff", "frame", "prediction", "http_client", "datapoint", "telemetry"},
     "sinks": {"config", "atomic_files", "prediction", "roboflow"},
     "policy": {
-        "backoff",
         "config",
         "clock",
         "atomic_files",
+        "backoff",
         "prediction",
         "periodic",
         "http_client",
