@@ -22,7 +22,7 @@ import framesift
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "framesift.service"
 DROP_IN = ROOT / "systemd" / "devices.conf"
-DOCKERFILE = ROOT / "container" / "Dockerfile"
+DOCKERFILE = ROOT / "Dockerfile"
 RUN = ROOT / "requirements" / "run.txt"
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -182,7 +182,7 @@ def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
     words = instructions()
     copied = [rest.split()[:-1] for word, rest in words if word == "COPY" and not rest.startswith("--from")]
     needed = {path for paths in copied for path in paths}
-    rules = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().split()
+    rules = DOCKERFILE.with_name(".dockerignore").read_text().split()
     assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule.startswith("!")} == needed
     assert all((ROOT / path).exists() for path in needed)

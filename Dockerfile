@@ -1,6 +1,6 @@
 # framesift in a container, for x86-64 and arm64.
 #
-#   docker build -f container/Dockerfile -t framesift .          in the repository's folder
+#   docker build -t framesift .          in the repository's folder
 #   docker run --read-only --cap-drop ALL --stop-timeout 20 -v /etc/framesift:/etc/framesift:ro -v framesift:/var/lib/framesift framesift
 #
 # Stopping takes up to 9 s, so the stop timeout (stop_grace_period in a compose file) must be longer. On Jetson pass the
