@@ -32,6 +32,8 @@ _WORDS = (
 
 
 class ConnectionStorm:
+    """Many clients of one port at once, with a seeded choice of what each does wrong."""
+
     def __init__(self, port: int) -> None:
         self._port = port
         self._chance = random.Random(1)

@@ -109,6 +109,8 @@ class SteppingClock(SystemClock):
 
 
 class Device:
+    """One device of a fleet in a process of its own, with a clock that can be set wrongly."""
+
     def __init__(self, folder: Path, options: Options) -> None:
         self.options = options
         offset_s = options.wall_offset_s if options.wall_s is None else options.wall_s - time.time()

@@ -202,8 +202,9 @@ class HttpClient:
             return self._tls
 
     def _explain(self, error: Exception, url: str) -> str:
-        """Say for the operator which host failed and why. The error's own text is not used: it may hold the whole URL,
-        secrets included.
+        """Return for the operator which host failed and why.
+
+        The error's own text is not used: it may hold the whole URL, secrets included.
         """
         cause = _innermost(error)
         if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before

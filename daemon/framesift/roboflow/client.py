@@ -246,8 +246,9 @@ def _unexpected(what: str, why: str) -> PlatformError:
 
 
 def _inner(answer: dict[str, Any], outer: str, name: str, default: str | None) -> str | None:
-    """Return the text `name` of the object `outer` in the answer; the default if it is missing, None if the object is
-    missing or the value is no text.
+    """Return the text `name` of the object `outer` in the answer.
+
+    The default if it is missing; None if the object is missing or the value is no text.
     """
     inside = answer.get(outer)
     if not isinstance(inside, dict):

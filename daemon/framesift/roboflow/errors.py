@@ -72,8 +72,9 @@ def parse_response(
     redact: Callable[[str], str],
     missing: frozenset[int] = frozenset({404}),
 ) -> dict[str, Any] | PlatformError:
-    """Return the answer's JSON object, or the error. It is returned, not raised, so that no exception refers to another
-    one that holds the answer.
+    """Return the answer's JSON object, or the error.
+
+    It is returned, not raised, so that no exception refers to another one that holds the answer.
 
     what: what the call asks for, to begin the error's sentence. url: the request's URL without a query. redact:
     replaces secrets in a text. missing: the statuses that mean NOT_FOUND.

@@ -76,6 +76,8 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class StoredAnnotation:
+    """An annotation as the platform keeps it."""
+
     image_id: str
     project: str
     name: str

@@ -266,7 +266,7 @@ def _is_image_stack(output: GraphOutput) -> bool:
 
 
 def _is_query_masks(output: GraphOutput, queries: int, facts: GraphFacts) -> bool:
-    """Whether it holds a mask for each query, in the proportions of the input. (RF-DETR's keypoints do not.)"""
+    """Whether it holds a mask for each query, in the proportions of the input; RF-DETR's keypoints do not."""
     if not _is_image_stack(output) or output.shape[1] != queries:
         return False
     height, width = output.shape[2:]
