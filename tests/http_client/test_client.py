@@ -224,7 +224,7 @@ def test_a_body_that_is_cut_or_damaged_is_no_answer(cut: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "the answer is cut off or damaged"),
     ],
 )
-def test_what_is_no_answer_of_a_server_is_unknown(garbage: bytes, why: str) -> None:
+def test_what_is_not_a_response_may_have_arrived(garbage: bytes, why: str) -> None:
     with answering(garbage) as server:
         outcome = ask(server.url)
 
@@ -371,7 +371,7 @@ def test_a_connection_on_which_an_exchange_failed_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-def test_an_answer_given_before_the_body_was_read_is_heard() -> None:
+def test_an_answer_given_before_the_body_was_read_is_read() -> None:
     def talk(peer: Peer) -> None:
         peer.send(answer("413 Content Too Large"))
         peer.hold()
@@ -419,7 +419,7 @@ def test_nothing_arrived_where_the_connection_is_not_taken_in_time() -> None:
 @pytest.mark.parametrize(
     "url", ["", "nothing", "ftp://127.0.0.1/x", "http://", "http://[::1", "http://127.0.0.1:99999"]
 )
-def test_what_is_no_address_is_told_and_nothing_arrived(url: str) -> None:
+def test_what_is_not_an_address_is_reported_and_nothing_arrived(url: str) -> None:
     outcome = ask(url)
 
     assert isinstance(outcome, NoResponse)

@@ -33,7 +33,7 @@ def ask(web: HttpClient, url: str, within_s: float = 10.0, body: bytes | None = 
     return outcome
 
 
-def test_who_is_vouched_for_by_the_named_certificates_is_asked_and_the_connection_kept(
+def test_a_server_with_a_certificate_of_the_named_authority_is_asked_and_the_connection_kept(
     certificate: Certificate,
 ) -> None:
     with answering(OK, OK, certificate=certificate) as server:
@@ -45,7 +45,7 @@ def test_who_is_vouched_for_by_the_named_certificates_is_asked_and_the_connectio
     assert server.connections == 2
 
 
-def test_who_is_vouched_for_by_nobody_is_told_nothing(certificate: Certificate) -> None:
+def test_a_server_with_an_unknown_certificate_gets_no_request(certificate: Certificate) -> None:
     with answering(OK, certificate=certificate) as server:
         outcome = ask(HttpClient(), server.url)
 
@@ -58,7 +58,7 @@ def test_who_is_vouched_for_by_nobody_is_told_nothing(certificate: Certificate) 
     )
 
 
-def test_who_has_a_certificate_of_somebody_else_is_told_nothing(tmp_path: Path) -> None:
+def test_a_server_with_a_certificate_of_another_host_gets_no_request(tmp_path: Path) -> None:
     theirs = make_certificate(tmp_path, names="DNS:elsewhere.example")
     with answering(OK, certificate=theirs) as server:
         outcome = ask(HttpClient(ca_file=theirs[0]), server.url)
@@ -69,7 +69,7 @@ def test_who_has_a_certificate_of_somebody_else_is_told_nothing(tmp_path: Path) 
     assert "IP address mismatch" in outcome.why
 
 
-def test_a_clock_that_was_never_set_is_told_as_the_reason(certificate: Certificate) -> None:
+def test_a_clock_that_was_never_set_is_named_as_the_reason(certificate: Certificate) -> None:
     with answering(OK, certificate=certificate) as server:
         outcome = ask(HttpClient(now_s=lambda: 86_400.0), server.url)
 
@@ -77,7 +77,7 @@ def test_a_clock_that_was_never_set_is_told_as_the_reason(certificate: Certifica
     assert outcome.why.endswith("; this machine's clock is not set, it says 1970-01-02")
 
 
-def test_who_does_not_speak_tls_is_told_nothing() -> None:
+def test_a_server_that_does_not_speak_tls_gets_no_request() -> None:
     with RawServer(lambda peer: peer.send(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
         outcome = ask(HttpClient(), server.url.replace("http", "https"))
 
@@ -86,7 +86,7 @@ def test_who_does_not_speak_tls_is_told_nothing() -> None:
     assert outcome.why.startswith("127.0.0.1: TLS failed (")
 
 
-def test_a_handshake_that_is_broken_off_brought_nothing() -> None:
+def test_a_handshake_that_is_broken_off_sends_nothing() -> None:
     with RawServer(Peer.reset) as server:
         outcome = ask(HttpClient(), server.url.replace("http", "https"))
 
@@ -127,7 +127,7 @@ def test_the_deadline_covers_a_request_that_nobody_reads(certificate: Certificat
     assert outcome == NoResponse("127.0.0.1: no whole answer in time", may_have_arrived=True)
 
 
-def test_certificates_that_are_not_there_are_told_by_name_and_read_once_they_are(
+def test_certificates_that_are_missing_are_named_and_read_once_they_are_there(
     certificate: Certificate, tmp_path: Path
 ) -> None:
     ca_file = tmp_path / "ca.pem"
@@ -175,7 +175,7 @@ def test_a_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_through(cer
     assert server.asked[0].header("Proxy-Authorization") is None
 
 
-def test_a_proxy_that_lets_nothing_through_brought_nothing() -> None:
+def test_through_a_proxy_that_refuses_the_connection_nothing_arrives() -> None:
     with answering(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
         outcome = ask(HttpClient(proxy=proxy.url), "https://somewhere.invalid")
 

@@ -136,7 +136,7 @@ def test_a_jpeg_is_turned_as_its_exif_says_and_the_prediction_is_of_the_turned_p
         assert np.abs(pixels_of(listener.spool.read_jpeg(item.id)).astype(int) - expected).max() <= 8
 
 
-def test_a_picture_that_can_not_be_decoded_is_told_to_its_sender_even_where_nobody_wants_it(tmp_path: Path) -> None:
+def test_a_picture_that_can_not_be_decoded_is_an_error_even_if_no_strategy_wants_it(tmp_path: Path) -> None:
     with running_listener(tmp_path, policy({**ALL, "traffic_percentage": 0.0})) as listener:
         answer = listener.post(content(image=in_base64(spoilt(picture()))))
         assert (answer.status_code, answer.json()["where"]) == (422, "image")
@@ -166,7 +166,7 @@ def test_a_batch_is_judged_one_by_one_and_its_decisions_come_in_its_order(tmp_pa
         assert {v["id"] for v in decisions} - {None} == {item.id for item in listener.items()}
 
 
-def test_a_form_may_hold_a_batch_each_image_before_what_is_said_of_it(tmp_path: Path) -> None:
+def test_a_form_may_hold_a_batch_each_image_before_its_prediction(tmp_path: Path) -> None:
     parts: list[tuple[str, Any]] = [("stream", (None, "gate"))]  # before the first image: it holds for all
     for confidence in (0.5, 0.95, 0.55):
         parts += [
@@ -207,7 +207,7 @@ def test_a_batch_has_a_largest_number_of_datapoints(tmp_path: Path) -> None:
 # -- the same sampling, the same limits
 
 
-def test_the_decision_names_all_that_matched_and_the_one_that_was_charged(tmp_path: Path) -> None:
+def test_the_decision_names_all_strategies_that_matched_and_the_one_that_was_charged(tmp_path: Path) -> None:
     scarce = {**UNSURE, "name": "scarce", "limits": [{"type": "daily", "value": 1}]}
     with running_listener(tmp_path, policy(scarce, UNSURE)) as listener:
         charged = [listener.post(content()).json() for _ in range(2)]
@@ -217,7 +217,7 @@ def test_the_decision_names_all_that_matched_and_the_one_that_was_charged(tmp_pa
         assert sure == {"matched": [], "strategy": None, "charged": None, "reason": "no_match", "id": None}
 
 
-def test_limits_hold_over_all_streams_health_of_and_open_again_with_their_window(tmp_path: Path) -> None:
+def test_limits_hold_over_all_streams_of_the_listener_and_open_again_with_their_window(tmp_path: Path) -> None:
     clock = ManualClock()
     two_a_minute = {**ALL, "limits": [{"type": "minutely", "value": 2}]}
     with running_listener(tmp_path, policy(two_a_minute), clock=clock) as listener:
@@ -276,7 +276,7 @@ def test_there_are_only_so_many_streams(tmp_path: Path) -> None:
 # -- back-pressure
 
 
-def test_a_full_spool_is_a_503_that_says_when_to_come_back_and_ends_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_spool_is_a_503_that_says_when_to_try_again_and_ends_when_there_is_room(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (400, 400, 3), np.uint8)
     large = in_base64(bytes(cv2.imencode(".png", noise)[1]))
     whole = {"image": large, "prediction": prediction_json(400, 400)}
@@ -308,7 +308,7 @@ def test_a_batch_of_which_a_part_was_taken_is_no_503_since_all_of_it_would_come_
         assert {decision["reason"] for decision in answer.json()["datapoints"]} == {None, "spool_full"}
 
 
-def test_before_anybody_has_said_what_is_wanted_clients_are_told_to_come_back(tmp_path: Path) -> None:
+def test_before_the_policy_is_known_clients_are_told_when_to_try_again(tmp_path: Path) -> None:
     with running_listener(tmp_path, NO_POLICY_YET) as listener:
         answer = listener.post(content())
         assert (answer.status_code, answer.json()["reason"]) == (503, "no_policy_yet")
@@ -317,7 +317,7 @@ def test_before_anybody_has_said_what_is_wanted_clients_are_told_to_come_back(tm
         assert listener.post(content()).json()["strategy"] == "all"
 
 
-def test_more_clients_at_once_than_are_served_are_told_to_come_back(tmp_path: Path) -> None:
+def test_more_clients_at_once_than_are_served_are_told_when_to_try_again(tmp_path: Path) -> None:
     with running_listener(tmp_path, bounds=IngestBounds(max_concurrent=1)) as listener:
         head = request_head("Expect: 100-continue", "Content-Length: 2")
         with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as first:
@@ -394,7 +394,9 @@ def test_a_foreign_name_is_refused_as_that_of_a_page_that_points_its_own_name_he
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example:9470", "null"])
-def test_a_page_of_elsewhere_hands_nothing_in_though_browsers_let_it_send_forms(tmp_path: Path, origin: str) -> None:
+def test_a_web_page_of_another_machine_can_not_send_datapoints_though_browsers_let_it_send_forms(
+    tmp_path: Path, origin: str
+) -> None:
     with running_listener(tmp_path) as listener:
         answer = listener.post(**form(), headers={"Origin": origin})
         assert (answer.status_code, answer.json()["where"]) == (403, "Origin")
@@ -405,7 +407,7 @@ def test_a_page_of_elsewhere_hands_nothing_in_though_browsers_let_it_send_forms(
 # -- the rest of HTTP
 
 
-def test_whoever_looks_by_is_told_what_this_is(tmp_path: Path) -> None:
+def test_a_get_of_the_root_path_explains_what_this_is(tmp_path: Path) -> None:
     with running_listener(tmp_path) as listener:
         answer = requests.get(listener.url, timeout=20)
         assert answer.status_code == 200
@@ -424,7 +426,7 @@ def test_whoever_looks_by_is_told_what_this_is(tmp_path: Path) -> None:
         ("POST", "/datapoints", {"Content-Type": "multipart/form-data"}, 400, ""),
     ],
 )
-def test_what_is_no_datapoint_is_told_what_would_be(
+def test_what_is_not_a_datapoint_gets_an_error_that_says_what_is_allowed(
     tmp_path: Path, method: str, path: str, headers: dict[str, str], status: int, where: str
 ) -> None:
     with running_listener(tmp_path) as listener:
@@ -455,7 +457,7 @@ def test_a_body_may_come_in_chunks(tmp_path: Path) -> None:
         assert listener.post(data=pieces, headers=headers).json()["strategy"] == "all"
 
 
-def test_a_bug_in_sampling_is_told_counted_and_over_with_the_next_datapoint(tmp_path: Path) -> None:
+def test_a_bug_in_sampling_is_reported_counted_and_over_with_the_next_datapoint(tmp_path: Path) -> None:
     listeners: list[RunningListener] = []
 
     def intake_of(stream: str) -> Intake:

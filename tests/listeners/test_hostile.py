@@ -210,9 +210,9 @@ def test_json_that_is_no_datapoint_is_refused(listener: RunningListener, content
 
 
 BODIES: dict[str, tuple[bytes, int, str]] = {
-    "no JSON": (b"{", 400, "no JSON"),
-    "nothing but spaces": (b"   ", 400, "no JSON"),
-    "bad UTF-8": (b'{"image": "\xff\xfe", "stream": "\xc3\x28"}', 400, "no JSON"),
+    "no JSON": (b"{", 400, "not JSON"),
+    "nothing but spaces": (b"   ", 400, "not JSON"),
+    "bad UTF-8": (b'{"image": "\xff\xfe", "stream": "\xc3\x28"}', 400, "not JSON"),
     "nested a hundred thousand deep": (b"[" * 100_000 + b"]" * 100_000, 400, "nested too deep"),
     "objects nested deep": (b'{"image":' * 100_000 + b"1" + b"}" * 100_000, 400, "nested too deep"),
     "more values than anybody needs": (b"[" + b"0," * (MAX_VALUES + 1) + b"0]", 413, "values"),

@@ -94,7 +94,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_what_two_readers_would_read_in_two_ways_is_refused_by_both_listeners(tmp_path: Path, name: str) -> None:
+def test_ambiguous_heads_and_bodies_are_refused_by_both_kinds_of_listeners(tmp_path: Path, name: str) -> None:
     with running_listener(tmp_path) as listener:
         answer = raw_exchange(listener.port, AMBIGUOUS[name])
         assert answer.startswith(b"HTTP/1.1 400 "), answer
@@ -124,7 +124,7 @@ CHUNKS = {
 
 
 @pytest.mark.parametrize("name", CHUNKS)
-def test_chunks_that_two_readers_would_read_in_two_ways_are_refused(tmp_path: Path, name: str) -> None:
+def test_ambiguous_chunks_are_refused(tmp_path: Path, name: str) -> None:
     with running_listener(tmp_path) as listener:
         answer = raw_exchange(listener.port, request_head("Transfer-Encoding: chunked"), CHUNKS[name] + SECOND)
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -155,7 +155,7 @@ def test_a_head_has_so_many_fields_and_no_more(tmp_path: Path) -> None:
         assert raw_exchange(listener.port, request_head(*fields[1:], "Connection: close")).startswith(b"HTTP/1.1 411 ")
 
 
-def test_who_names_no_host_is_taken_for_a_stranger(tmp_path: Path) -> None:
+def test_a_request_without_a_host_is_not_trusted(tmp_path: Path) -> None:
     """HTTP/1.0 may: web pages that have their own name resolve to this machine gain nothing by it."""
     asked = request_head("Content-Length: 2", first="POST /datapoints HTTP/1.0", host="X: y") + b"{}"
     with running_listener(tmp_path) as listener:
@@ -168,7 +168,7 @@ def test_who_names_no_host_is_taken_for_a_stranger(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"hello\r\n\r\n"])
-def test_what_is_no_http_is_told_so(tmp_path: Path, rubbish: bytes) -> None:
+def test_what_is_not_http_gets_an_error(tmp_path: Path, rubbish: bytes) -> None:
     with running_listener(tmp_path) as listener:
         assert raw_exchange(listener.port, rubbish).startswith(b"HTTP/1.1 400 ")
 
@@ -186,7 +186,7 @@ def test_a_body_of_a_hundred_megabytes_is_refused_and_its_sender_sees_why(tmp_pa
         assert listener.count("refused") == 2
 
 
-def test_whoever_asks_before_sending_it_needs_not_even_send_it(tmp_path: Path) -> None:
+def test_a_client_that_asks_before_sending_it_needs_not_even_send_it(tmp_path: Path) -> None:
     with running_listener(tmp_path, token="a-token-of-this-listener") as listener:
         right = "Authorization: Bearer a-token-of-this-listener"
         expects = "Expect: 100-continue"
@@ -234,7 +234,7 @@ def test_a_head_that_trickles_has_only_so_much_time(tmp_path: Path) -> None:
         assert b'"where": "head"' in answer
 
 
-def test_a_connection_that_says_nothing_is_closed_without_a_word(tmp_path: Path) -> None:
+def test_a_connection_without_a_request_is_closed_without_a_response(tmp_path: Path) -> None:
     with running_listener(tmp_path, bounds=LATE) as listener:
         assert raw_exchange(listener.port) == b""
         with requests.Session() as session:  # also between two requests

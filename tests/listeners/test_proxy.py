@@ -448,7 +448,7 @@ def test_neither_side_waits_for_acknowledgements() -> None:
     assert broken == []
 
 
-def test_what_passes_does_not_wait_long_for_its_turn(tmp_path: Path) -> None:
+def test_forwarding_does_not_wait_long_for_its_turn(tmp_path: Path) -> None:
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(0.005)
     try:
@@ -458,7 +458,7 @@ def test_what_passes_does_not_wait_long_for_its_turn(tmp_path: Path) -> None:
         sys.setswitchinterval(before_s)
 
 
-def test_an_answer_that_is_under_way_when_the_house_closes_arrives(tmp_path: Path) -> None:
+def test_an_answer_that_is_under_way_when_the_service_stops_arrives(tmp_path: Path) -> None:
     asked, closing = threading.Event(), threading.Event()
 
     def talk(peer: Peer) -> None:

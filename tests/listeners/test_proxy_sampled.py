@@ -164,7 +164,7 @@ def test_sampling_and_limits_are_those_of_any_stream(tmp_path: Path) -> None:
 # -- what isn't
 
 
-def test_what_disables_active_learning_is_not_looked_at(tmp_path: Path) -> None:
+def test_what_disables_active_learning_is_not_parsed(tmp_path: Path) -> None:
     with standing_before(tmp_path) as (server, listener):
         v1(listener.url, "boxes/1", scene(), disable_active_learning=True)
         for value in ("true", "True", "1"):
@@ -228,7 +228,7 @@ def test_bombs_and_rubbish_pass_as_they_would_without_a_listener(tmp_path: Path)
 
 
 @pytest.mark.parametrize("line", ["Host: evil.example", "Origin: https://evil.example"])
-def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_path: Path, line: str) -> None:
+def test_what_a_web_page_of_another_machine_sends_is_forwarded_and_not_sampled(tmp_path: Path, line: str) -> None:
     body = in_base64(scene()).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
     with standing_before(tmp_path) as (server, listener):
@@ -246,7 +246,7 @@ def test_what_a_page_of_elsewhere_sends_passes_and_is_nobodys_training_data(tmp_
         assert len(server.asked) == 1
 
 
-def test_what_is_larger_than_what_is_kept_passes_and_is_not_sampled(tmp_path: Path) -> None:
+def test_what_is_larger_than_a_copy_may_be_is_forwarded_and_not_sampled(tmp_path: Path) -> None:
     image = in_base64(scene()) + "\n" * (25 << 20)
     with standing_before(tmp_path) as (server, listener):
         server.orders.add(Fault("infer", Status(200, {}, prediction_json(80, 60)), times=1))
@@ -289,7 +289,7 @@ def test_a_picture_that_turns_out_to_be_broken_is_counted_as_such_and_nothing_el
         assert len(listener.items()) == (strategy["name"] == "all")  # its credit is still there
 
 
-def test_a_picture_that_nobody_wants_is_not_decoded(tmp_path: Path) -> None:
+def test_a_picture_that_no_strategy_wants_is_not_decoded(tmp_path: Path) -> None:
     with standing_before(tmp_path, policy({**NOBODYS, "near_duplicate": ALIKE})) as (server, listener):
         _pass_spoilt(server, listener)
         sampled(listener)
@@ -297,7 +297,7 @@ def test_a_picture_that_nobody_wants_is_not_decoded(tmp_path: Path) -> None:
         assert (seen.frames_read, seen.refused) == (1, {"no_match": 1})
 
 
-def test_a_picture_that_no_credit_could_carry_is_not_decoded(tmp_path: Path) -> None:
+def test_a_picture_for_which_no_quota_is_left_is_not_decoded(tmp_path: Path) -> None:
     with standing_before(tmp_path, policy({**ALL, "limits": [{"type": "hourly", "value": 1}]})) as (server, listener):
         legacy(listener.url, "boxes/1", scene())
         _pass_spoilt(server, listener)

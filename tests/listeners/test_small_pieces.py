@@ -111,7 +111,7 @@ BAD = {
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1 << 20])
 @pytest.mark.parametrize("name", BAD)
-def test_chunks_that_two_would_read_in_two_ways_are_refused_however_they_are_cut(name: str, size: int) -> None:
+def test_ambiguous_chunks_are_refused_however_they_are_cut(name: str, size: int) -> None:
     good = in_chunks(b"some", 1)[: -len(END)]
     with pytest.raises(BadHttp):
         asyncio.run(read(cut(good + BAD[name], size), CHUNKED))
@@ -209,7 +209,7 @@ def test_a_copy_holds_little_beside_its_content_however_it_came(size: int) -> No
     assert held < 1.25 * 200_000  # a list of parts of one byte would be nine times as much
 
 
-def test_what_does_not_fit_is_told_and_what_was_kept_stays_until_it_is_let_go() -> None:
+def test_what_does_not_fit_is_refused_and_what_was_copied_stays_until_it_is_released() -> None:
     budget = MemoryBudget(10)
     one, other = BodyCopy(budget), BodyCopy(budget)
     assert one.add(b"12345678")
@@ -299,7 +299,7 @@ def test_a_datapoint_in_one_byte_chunks_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_whose_chunks_are_refused_is_told_so_by_the_pass_through_too(tmp_path: Path, name: str) -> None:
+def test_a_client_whose_chunks_are_refused_gets_an_error_from_the_proxy_too(tmp_path: Path, name: str) -> None:
     def talk(peer: Peer) -> None:
         peer.read()
         peer.hold()

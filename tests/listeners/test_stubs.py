@@ -166,7 +166,7 @@ def test_a_server_without_a_registry_does_not_keep_version_0_out_of_it(tmp_path:
         assert listed(listener) == [described("cars/0")]
 
 
-def test_what_is_asked_of_models_passes_byte_for_byte(tmp_path: Path) -> None:
+def test_other_registry_requests_are_forwarded_byte_for_byte(tmp_path: Path) -> None:
     def calls(port: int) -> list[bytes]:
         def post(path: str, body: bytes) -> bytes:
             return (
@@ -200,7 +200,7 @@ def _without_date(answer: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("line", ["Host: evil.example", "Origin: https://evil.example"])
-def test_a_page_of_elsewhere_adds_nothing(tmp_path: Path, line: str) -> None:
+def test_a_web_page_of_another_machine_adds_no_stub(tmp_path: Path, line: str) -> None:
     body = json.dumps({"model_id": "cars/0"}).encode()
     host, more = (line, ()) if line.startswith("Host") else ("Host: localhost", (line,))
     with before(tmp_path) as (server, listener):
@@ -226,7 +226,7 @@ def test_so_many_are_remembered_and_the_oldest_gives_way(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("make", [lambda: Platform({}), lambda: Platform(silent=threading.Event())])
-def test_where_nobody_says_what_a_project_is_for_it_is_what_the_route_is_for(
+def test_if_the_platform_does_not_tell_the_task_it_is_the_task_of_the_route(
     tmp_path: Path, make: Callable[[], Platform]
 ) -> None:
     models = make()

@@ -309,7 +309,7 @@ def test_a_duplicate_needs_no_id(id: str | None) -> None:
         (upload, None),
     ],
 )
-def test_an_answer_that_does_not_say_what_was_asked_is_strange(
+def test_an_answer_that_does_not_contain_what_was_asked_for_is_unexpected(
     call: Callable[[RoboflowClient], object], content: Any
 ) -> None:
     with pytest.raises(PlatformError) as caught:

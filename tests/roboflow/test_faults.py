@@ -185,7 +185,7 @@ def assert_all_there_and_annotated_once(platform: Platform, numbers: range) -> N
 
 
 @pytest.mark.parametrize("action", LOST_AFTER_STORING, ids=repr)
-def test_an_answer_that_is_lost_after_storing_costs_no_second_credit_and_no_annotation(
+def test_an_answer_that_is_lost_after_storing_costs_no_second_charge_and_no_annotation(
     tmp_path: Path, action: Any
 ) -> None:
     with sidecar(tmp_path) as (rig, _):
@@ -470,7 +470,7 @@ def test_a_reload_asks_at_once_whether_the_key_is_accepted_now(tmp_path: Path) -
 # --- images that are there already ------------------------------------------------------------------------------------
 
 
-def test_somebody_elses_image_gives_the_credit_back_and_gets_no_annotation(tmp_path: Path) -> None:
+def test_somebody_elses_image_refunds_the_quota_and_gets_no_annotation(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, _):
         theirs = rig.platform.add_image(PROJECT, picture(0))
         rig.put(0, ONE_A_DAY)
@@ -499,7 +499,7 @@ def test_a_duplicate_after_nothing_ever_arrived_is_somebody_elses(tmp_path: Path
 # --- the item's own fault ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_platform_refuses_is_tried_for_an_hour_and_then_buried_with_its_credit_back(tmp_path: Path) -> None:
+def test_what_the_platform_refuses_is_tried_for_an_hour_and_then_buried_with_its_quota_refunded(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
         rig.platform.orders.add(Fault("upload", Status(422), times=4))
         rig.put(0, ONE_A_DAY)

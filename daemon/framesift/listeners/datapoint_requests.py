@@ -82,7 +82,7 @@ def parse_submission(content_type: str, body: bytes | bytearray) -> Submission:
         try:
             return _of_form(parse_parts(body, boundary))
         except BadMultipart as error:
-            raise InvalidRequest(400, f"this is no multipart/form-data: {error}") from None
+            raise InvalidRequest(400, f"this is not multipart/form-data: {error}") from None
     if content_type.partition(";")[0].strip().lower() == "application/json":
         return _of_json(body)
     raise InvalidRequest(
@@ -144,7 +144,7 @@ def _of_json(body: bytes | bytearray) -> Submission:
         return Submission((_item(content, ""),), False)
     items = content["datapoints"]
     if len(content) > 1 or not isinstance(items, list) or not items:
-        raise InvalidRequest(400, "datapoints stands alone, and is a list of one or more", "datapoints")
+        raise InvalidRequest(400, "datapoints must be the only key, and a list with at least one element", "datapoints")
     _check_count(len(items))
     return Submission(tuple(_item(item, f"datapoints[{number}]") for number, item in enumerate(items)), True)
 
@@ -160,11 +160,11 @@ def parse_json(text: bytes | bytearray, where: str) -> Any:
     except ValueError as error:  # undecodable bytes and endless digits are ValueErrors too
         why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)[:100]
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidRequest(400, f"this is no JSON: {why}{at}", where) from None
+        raise InvalidRequest(400, f"this is not JSON: {why}{at}", where) from None
 
 
 def _refuse_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _finite(text: str) -> float:
@@ -226,7 +226,7 @@ def decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text[found.end() if found else 0 :].split()), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("it is no base64 (RFC 4648, with its padding)") from None
+        raise ValueError("it is not base64 (RFC 4648, with its padding)") from None
 
 
 def captured_of(item: SubmittedItem, now: Moment) -> Moment | None:

@@ -12,7 +12,7 @@ _NAME = re.compile(r';\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
 class BadMultipart(ValueError):
-    """The body is no correct form; the text says why."""
+    """The body is not a correct form; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

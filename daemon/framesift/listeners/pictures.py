@@ -176,7 +176,7 @@ def _marker(content: bytes, position: int) -> tuple[int, int]:
     if position >= len(content):
         raise BadPicture("its end is missing")
     if position == start or content[position] in (0x00, 0x01, 0xD8) or 0xD0 <= content[position] <= 0xD7:
-        raise BadPicture(f"it is no JPEG any more at byte {start}")
+        raise BadPicture(f"it is not a valid JPEG at byte {start}")
     return content[position], position + 1
 
 
@@ -185,7 +185,7 @@ def _segment(content: bytes, position: int) -> tuple[bytes, int]:
     if position + max(2, length) > len(content):
         raise BadPicture("its end is missing")
     if length < 2:
-        raise BadPicture(f"it is no JPEG any more at byte {position}")
+        raise BadPicture(f"it is not a valid JPEG at byte {position}")
     return content[position + 2 : position + length], position + length
 
 

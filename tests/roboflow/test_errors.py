@@ -70,7 +70,7 @@ def troubled(status: str, content: Any = None, headers: str = "", **how: Any) ->
         (304, PlatformErrorKind.UNEXPECTED_ANSWER, True),
     ],
 )
-def test_each_status_is_one_kind_of_trouble(status: int, trouble: PlatformErrorKind, arrived: bool) -> None:
+def test_each_status_is_one_kind_of_error(status: int, trouble: PlatformErrorKind, arrived: bool) -> None:
     found = troubled(f"{status} So", b"")
 
     assert (found.kind, found.status, found.may_have_arrived) == (trouble, status, arrived)
@@ -141,11 +141,11 @@ def test_without_a_retry_after_no_time_is_made_up() -> None:
         (["too dark"], ""),
     ],
 )
-def test_the_platforms_own_words_are_told(content: Any, told: str) -> None:
+def test_the_platforms_own_message_is_quoted(content: Any, told: str) -> None:
     assert str(troubled("400 So", content)) == f"uploading to project gate: the platform refuses it (400){told}"
 
 
-def test_the_platforms_words_are_bounded_printable_and_without_the_key() -> None:
+def test_the_platforms_message_is_limited_printable_and_without_the_key() -> None:
     message = f"no\x00\x1b[31m \u2028{KEY} " + "x" * 1000
 
     sentence = str(troubled("400 So", {"error": {"message": message}}))
@@ -182,7 +182,7 @@ def test_a_key_with_signs_is_struck_in_every_spelling() -> None:
         (b"9" * 10_000, "", " instead of a JSON object"),
     ],
 )
-def test_what_is_no_json_object_is_strange(body: bytes, kind: str, told: str) -> None:
+def test_what_is_not_a_json_object_is_unexpected(body: bytes, kind: str, told: str) -> None:
     found = troubled("200 OK", body, headers=f"Content-Type: {kind}\r\n")
 
     assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200, True)
@@ -199,7 +199,7 @@ def test_what_is_no_json_object_is_strange(body: bytes, kind: str, told: str) ->
         ("http://a\x1bb/", "to an address that can't be read)"),
     ],
 )
-def test_a_redirect_is_told_with_the_other_host_alone_and_not_followed(to: str, told: str) -> None:
+def test_a_redirect_is_reported_with_the_other_host_alone_and_not_followed(to: str, told: str) -> None:
     found = troubled("302 Found", b"", headers=f"Location: {to.replace('%s', KEY)}\r\n")
 
     assert (found.kind, found.status) == (PlatformErrorKind.UNEXPECTED_ANSWER, 302)
@@ -213,14 +213,14 @@ def test_a_refusal_that_is_cut_off_is_a_refusal_all_the_same() -> None:
     assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.REJECTED, 413, False)
 
 
-def test_an_answer_that_is_cut_off_is_strange() -> None:
+def test_an_answer_that_is_cut_off_is_unexpected() -> None:
     with answering(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"success": true, "id": "i"}') as server:
         found = trouble_with(server.url)
 
     assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200, True)
 
 
-def test_nobody_there_is_away_and_nothing_arrived() -> None:
+def test_without_a_server_the_platform_is_unreachable_and_nothing_arrived() -> None:
     place, port = reserve_closed_port()
     with place:
         found = trouble_with(f"http://127.0.0.1:{port}")
@@ -256,7 +256,7 @@ def test_what_the_stand_in_does_wrong_is_understood(order: Any, trouble: Platfor
     assert found.may_have_arrived == (trouble is not PlatformErrorKind.BUSY)
 
 
-def test_a_revoked_key_is_told_with_what_to_do() -> None:
+def test_a_revoked_key_is_reported_with_what_to_do() -> None:
     with Platform() as platform:
         platform.add_project("gate")
         platform.revoke_key()

@@ -78,7 +78,7 @@ def has_gone(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("said", [SILENT, BEGUN], ids=["silent", "in the middle of a head"])
-def test_whoever_has_asked_nothing_gives_its_place_to_whoever_comes(tmp_path: Path, said: bytes) -> None:
+def test_a_connection_without_a_request_gives_its_slot_to_a_new_one(tmp_path: Path, said: bytes) -> None:
     with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         first = crowd.come(said)
         for _ in range(3 * MAX_CONNECTIONS):
@@ -88,7 +88,7 @@ def test_whoever_has_asked_nothing_gives_its_place_to_whoever_comes(tmp_path: Pa
 
 
 @pytest.mark.parametrize("said", [SLOW, IN_CHUNKS, SLOW + b"A"], ids=["no body", "a chunk", "a byte"])
-def test_whoever_sends_too_slowly_gives_its_place_to_whoever_comes(tmp_path: Path, said: bytes) -> None:
+def test_a_connection_that_sends_too_slowly_gives_its_slot_to_a_new_one(tmp_path: Path, said: bytes) -> None:
 
     def talk(peer: Peer) -> None:
         if peer.rest(b"\r\n\r\n").startswith(b"GET"):
@@ -103,14 +103,14 @@ def test_whoever_sends_too_slowly_gives_its_place_to_whoever_comes(tmp_path: Pat
 
 
 @pytest.mark.parametrize("said", [RUDE, RUDE_LATER], ids=["its head", "its body"])
-def test_whoever_is_told_that_this_is_no_http_keeps_no_place_while_it_listens(tmp_path: Path, said: bytes) -> None:
+def test_a_client_that_got_an_error_keeps_no_slot_while_it_reads(tmp_path: Path, said: bytes) -> None:
     with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         for _ in range(MAX_CONNECTIONS):
             crowd.come(said, b"HTTP/1.1 400 ")
         assert is_served(listener)
 
 
-def test_who_goes_first() -> None:
+def test_which_connection_is_closed_first() -> None:
     async def scene() -> None:
         places = ConnectionSlots()
 
@@ -138,7 +138,7 @@ def test_who_goes_first() -> None:
     asyncio.run(scene())
 
 
-def test_who_has_asked_before_stays_while_others_have_asked_nothing(tmp_path: Path) -> None:
+def test_a_client_that_has_sent_requests_stays_while_others_have_sent_none(tmp_path: Path) -> None:
     with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         kept = crowd.come(GET, OK)
         for _ in range(2 * MAX_CONNECTIONS):
@@ -147,7 +147,7 @@ def test_who_has_asked_before_stays_while_others_have_asked_nothing(tmp_path: Pa
         assert read_all(kept, len(OK)) == OK
 
 
-def test_of_those_who_have_asked_the_longest_idle_goes(tmp_path: Path) -> None:
+def test_of_the_idle_clients_the_one_that_was_idle_for_longest_is_closed(tmp_path: Path) -> None:
     with before(tmp_path) as (_, listener), Crowd(listener.port) as crowd:
         first, second, *_ = [crowd.come(GET, OK) for _ in range(MAX_CONNECTIONS)]
         first.sendall(GET)  # so that the second is the longest idle
@@ -158,7 +158,9 @@ def test_of_those_who_have_asked_the_longest_idle_goes(tmp_path: Path) -> None:
         assert read_all(first, len(OK)) == OK
 
 
-def test_who_waits_for_an_answer_keeps_its_place_and_one_more_is_told_to_come_back(tmp_path: Path) -> None:
+def test_clients_that_wait_for_an_answer_keep_their_slots_and_one_more_is_told_when_to_try_again(
+    tmp_path: Path,
+) -> None:
     answers = threading.Event()
     asked = threading.Semaphore(0)
 
@@ -224,7 +226,7 @@ def test_a_body_in_which_nothing_comes_any_more_has_so_much_time_for_its_next_by
         assert read_all(crowd.come(said)).startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_need_not_speak_may_be_silent_for_longer_than_others() -> None:
+def test_a_client_that_owes_nothing_may_be_idle_for_longer_than_others() -> None:
     """Who waits for an answer, or to be told to go on, or speaks another protocol."""
 
     async def serve(connection: ClientConnection) -> None:
@@ -243,7 +245,7 @@ def test_who_need_not_speak_may_be_silent_for_longer_than_others() -> None:
         assert read_all(client) == b"after all"
 
 
-def test_whoever_takes_nothing_of_its_answer_is_given_up_by_the_system() -> None:
+def test_a_client_that_does_not_read_its_answer_is_disconnected_by_the_system() -> None:
     options: list[int] = []
 
     async def serve(connection: ClientConnection) -> None:
@@ -258,7 +260,7 @@ def test_whoever_takes_nothing_of_its_answer_is_given_up_by_the_system() -> None
 # -- descriptors
 
 
-def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> None:
+def test_a_lack_of_descriptors_is_waited_out_and_reported_once(tmp_path: Path) -> None:
     with RawServer(always) as raw, contextlib.closing(socket.create_server(("127.0.0.1", 0))) as place:
         port = place.getsockname()[1]
         place.close()
@@ -281,7 +283,7 @@ def test_a_lack_of_descriptors_is_waited_out_and_said_once(tmp_path: Path) -> No
         assert len([one for one in daemon.events if one["event"] == "listener_failed"]) == 1
 
 
-def test_whom_no_connection_to_the_server_can_be_made_for_is_told_to_come_back(tmp_path: Path) -> None:
+def test_a_client_for_which_no_connection_to_the_server_can_be_made_is_told_when_to_try_again(tmp_path: Path) -> None:
     """And nothing is said of the server, which is there."""
 
     def once(peer: Peer) -> None:
