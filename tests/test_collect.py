@@ -1,4 +1,4 @@
-"""Loop one on a real spool: where each frame ends, who is charged, and what the datapoint carries."""
+"""The collector on a real spool: where each frame ends, which strategy is charged, what the datapoint contains."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Frames:
 
 
 @dataclass
-class Eye:
-    """A model that sees one car in each frame, or fails."""
+class CarModel:
+    """A model that finds one car in each frame, or fails."""
 
     fails: Callable[[Frame], bool] = lambda _frame: False
     failure: ModelFailed = field(default_factory=lambda: ModelFailed("blinked"))
@@ -91,10 +91,10 @@ def _policy(*strategies: dict[str, Any], **more: Any) -> Policy:
     return parse(json.dumps(whole), "policy.json")
 
 
-class River:
+class Pipeline:
     """A collector with everything real but its frames, its model and its clock."""
 
-    def __init__(self, folder: Path, stream: Frames, policy: Policy, model: Eye | None = None) -> None:
+    def __init__(self, folder: Path, stream: Frames, policy: Policy, model: CarModel | None = None) -> None:
         self.clock = stream.clock
         self._stream = stream
         self.spool: Spool = make_spool(folder, self.clock)
@@ -115,7 +115,7 @@ class River:
             stream,  # type: ignore[arg-type]  # of a stream a collector uses its frames
             self.intake,
             Predictor(
-                model or Eye(),
+                model or CarModel(),
                 ModelHealth(self.telemetry.health, self.clock),
                 telemetry=self.telemetry,
                 clock=self.clock,
@@ -124,9 +124,9 @@ class River:
             self.telemetry,
         )
 
-    def stream_before(self, look: Callable[[int], None]) -> None:
-        """look: called before each frame, with its number."""
-        self._stream.before = look
+    def stream_before(self, action: Callable[[int], None]) -> None:
+        """action: called before each frame, with its number."""
+        self._stream.before = action
 
     def health(self) -> tuple[ComponentHealth, ...]:
         return self.telemetry.health.components()
@@ -149,30 +149,32 @@ def test_every_frame_ends_in_exactly_one_place(tmp_path: Path) -> None:
     policy = _policy(
         {"name": "some", "type": "random", "traffic_percentage": 0.5, "limits": [{"type": "minutely", "value": 10}]}
     )
-    river = River(tmp_path, Frames(ManualClock(), 100), policy, Eye(fails=lambda frame: frame.number % 10 == 0))
-    river.run()
-    assert river.seen.frames_read == 100
-    assert river.seen.frames_accepted == 10 == len(river.items) == river.woken
-    assert river.seen.refused["model_failed"] == 10
-    assert river.seen.refused["limit"] > 0
-    assert sum(river.seen.refused.values()) + river.seen.frames_accepted == 100
+    pipeline = Pipeline(
+        tmp_path, Frames(ManualClock(), 100), policy, CarModel(fails=lambda frame: frame.number % 10 == 0)
+    )
+    pipeline.run()
+    assert pipeline.seen.frames_read == 100
+    assert pipeline.seen.frames_accepted == 10 == len(pipeline.items) == pipeline.woken
+    assert pipeline.seen.refused["model_failed"] == 10
+    assert pipeline.seen.refused["limit"] > 0
+    assert sum(pipeline.seen.refused.values()) + pipeline.seen.frames_accepted == 100
 
 
-def test_a_frame_without_credit_is_refused_before_it_is_encoded(tmp_path: Path) -> None:
+def test_a_frame_without_quota_is_refused_before_it_is_encoded(tmp_path: Path) -> None:
     # No JPEG is 70,000 pixels wide: were it encoded first, it would be refused for that.
     policy = _policy(
         {"name": "none", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 0}]}
     )
     wide = Frames(ManualClock(), 1, shape=(2, 70_000, 3))
-    river = River(tmp_path, wide, policy)
-    river.run()
-    assert river.seen.refused == {"limit": 1}
+    pipeline = Pipeline(tmp_path, wide, policy)
+    pipeline.run()
+    assert pipeline.seen.refused == {"limit": 1}
 
 
 def test_a_picture_that_no_jpeg_can_hold_is_refused_by_name(tmp_path: Path) -> None:
-    river = River(tmp_path, Frames(ManualClock(), 1, shape=(2, 70_000, 3)), _policy())
-    river.run()
-    assert river.seen.refused == {"unencodable": 1}
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 1, shape=(2, 70_000, 3)), _policy())
+    pipeline.run()
+    assert pipeline.seen.refused == {"unencodable": 1}
 
 
 def test_the_first_strategy_with_credit_is_charged_and_gives_its_tags(tmp_path: Path) -> None:
@@ -187,9 +189,9 @@ def test_the_first_strategy_with_credit_is_charged_and_gives_its_tags(tmp_path: 
         {"name": "second", "type": "random", "traffic_percentage": 1.0, "tags": ["two"]},
         tags=["policy"],
     )
-    river = River(tmp_path, Frames(ManualClock(), 2), policy)
-    river.run()
-    by_frame = {item.frame: item for item in river.items}
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 2), policy)
+    pipeline.run()
+    by_frame = {item.frame: item for item in pipeline.items}
     assert by_frame[0].strategy == "first"
     assert by_frame[0].tags == ("fleet", "policy", "one", "eye-3", "gate-7", "north")
     assert by_frame[1].strategy == "second"
@@ -199,132 +201,132 @@ def test_the_first_strategy_with_credit_is_charged_and_gives_its_tags(tmp_path: 
 
 def test_a_full_batch_refuses_by_its_own_name(tmp_path: Path) -> None:
     batching = {"batches_name_prefix": "b", "recreation_interval": "never", "max_batch_images": 3}
-    river = River(tmp_path, Frames(ManualClock(), 5), _policy(batching_strategy=batching))
-    river.run()
-    assert len(river.items) == 3
-    assert river.seen.refused == {"batch_full": 2}
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 5), _policy(batching_strategy=batching))
+    pipeline.run()
+    assert len(pipeline.items) == 3
+    assert pipeline.seen.refused == {"batch_full": 2}
 
 
 def test_picture_and_prediction_shrink_together(tmp_path: Path) -> None:
-    river = River(tmp_path, Frames(ManualClock(), 1, shape=(480, 640, 3)), _policy(max_image_size=[48, 64]))
-    river.run()
-    (item,) = river.items
-    picture = cv2.imdecode(np.frombuffer(river.jpegs[0], np.uint8), cv2.IMREAD_COLOR)
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 1, shape=(480, 640, 3)), _policy(max_image_size=[48, 64]))
+    pipeline.run()
+    (item,) = pipeline.items
+    picture = cv2.imdecode(np.frombuffer(pipeline.jpegs[0], np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert picture.shape == (48, 64, 3)
-    said = json.loads(item.prediction)
-    assert said["image"] == {"width": 64, "height": 48}
-    (car,) = said["predictions"]
+    prediction = json.loads(item.prediction)
+    assert prediction["image"] == {"width": 64, "height": 48}
+    (car,) = prediction["predictions"]
     assert (car["x"], car["y"], car["width"], car["height"]) == pytest.approx((3.2, 2.4, 1.6, 0.8))
 
 
 def test_predictions_that_are_not_to_persist_are_not_delivered(tmp_path: Path) -> None:
-    river = River(tmp_path, Frames(ManualClock(), 1), _policy(persist_predictions=False))
-    river.run()
-    (item,) = river.items
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 1), _policy(persist_predictions=False))
+    pipeline.run()
+    (item,) = pipeline.items
     assert not item.annotate
     assert "eye-3" not in item.tags
 
 
 def test_while_the_policy_is_off_the_model_rests(tmp_path: Path) -> None:
-    model = Eye()
-    river = River(tmp_path, Frames(ManualClock(), 3), parse('{"enabled": false}', "policy.json"), model)
-    river.run()
-    assert river.seen.refused == {"disabled": 3}
+    model = CarModel()
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 3), parse('{"enabled": false}', "policy.json"), model)
+    pipeline.run()
+    assert pipeline.seen.refused == {"disabled": 3}
     assert model.seen == []
 
 
 def test_a_new_policy_holds_from_the_next_frame_on(tmp_path: Path) -> None:
     stream = Frames(ManualClock(), 6)
-    river = River(tmp_path, stream, _policy())
+    pipeline = Pipeline(tmp_path, stream, _policy())
 
     def switch(number: int) -> None:
         if number == 4:
-            river.intake.policy = parse('{"enabled": false}', "policy.json")
+            pipeline.intake.policy = parse('{"enabled": false}', "policy.json")
 
     stream.before = switch
-    river.run()
-    assert sorted(item.frame for item in river.items) == [0, 1, 2, 3]
+    pipeline.run()
+    assert sorted(item.frame for item in pipeline.items) == [0, 1, 2, 3]
 
 
 def test_a_limit_counts_in_the_minute_of_capture(tmp_path: Path) -> None:
     clock = ManualClock(NOON_S)
     stream = Frames(clock, 40, before=lambda _number: clock.advance(10.0))
     limits = [{"type": "minutely", "value": 2}]
-    river = River(
+    pipeline = Pipeline(
         tmp_path, stream, _policy({"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": limits})
     )
-    river.run()
+    pipeline.run()
     minutes: dict[int, int] = {}
-    for item in river.items:
+    for item in pipeline.items:
         minutes[int(item.captured_at_s // 60)] = minutes.get(int(item.captured_at_s // 60), 0) + 1
     # Frames at 10, 20, ... 400 s: five in the first minute, six in each of the next five, five in the last.
     assert list(minutes.values()) == [2] * 7
 
 
-def test_a_live_stream_goes_on_however_long_its_model_is_away(tmp_path: Path) -> None:
-    away = Eye(fails=lambda frame: frame.number < 300, failure=ModelUnavailable("no answer from 10.0.0.7"))
-    river = River(tmp_path, Frames(ManualClock(), 301), _policy(), away)
-    said: list[tuple[str, str, str]] = []
-    river.stream_before(lambda _: said.extend((c.name, c.condition.value, c.why) for c in river.health()))
-    river.run()
-    assert river.telemetry.report().refused == {"model_failed": 300}
-    assert len(river.items) == 1
-    assert set(said) == {("model", "degraded", "no answer from 10.0.0.7")}
-    assert [(c.name, c.condition.value) for c in river.health()] == [("model", "ok")]
+def test_a_live_stream_goes_on_however_long_its_model_is_unavailable(tmp_path: Path) -> None:
+    away = CarModel(fails=lambda frame: frame.number < 300, failure=ModelUnavailable("no answer from 10.0.0.7"))
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 301), _policy(), away)
+    prediction: list[tuple[str, str, str]] = []
+    pipeline.stream_before(lambda _: prediction.extend((c.name, c.condition.value, c.why) for c in pipeline.health()))
+    pipeline.run()
+    assert pipeline.telemetry.report().refused == {"model_failed": 300}
+    assert len(pipeline.items) == 1
+    assert set(prediction) == {("model", "degraded", "no answer from 10.0.0.7")}
+    assert [(c.name, c.condition.value) for c in pipeline.health()] == [("model", "ok")]
 
 
-def test_a_file_waits_for_a_model_that_is_away_and_loses_no_frame(tmp_path: Path) -> None:
+def test_a_file_waits_for_an_unavailable_model_and_loses_no_frame(tmp_path: Path) -> None:
     clock = ManualClock(waiters=1)
     back_at_s = clock.monotonic() + 90.0
-    away = Eye(fails=lambda _: clock.monotonic() < back_at_s, failure=ModelUnavailable("busy", retry_after_s=7.0))
-    river = River(tmp_path, Frames(clock, 3, is_file=True), _policy(), away)
-    river.run()
-    assert river.telemetry.report().refused == {}
-    assert len(river.items) == 3
+    away = CarModel(fails=lambda _: clock.monotonic() < back_at_s, failure=ModelUnavailable("busy", retry_after_s=7.0))
+    pipeline = Pipeline(tmp_path, Frames(clock, 3, is_file=True), _policy(), away)
+    pipeline.run()
+    assert pipeline.telemetry.report().refused == {}
+    assert len(pipeline.items) == 3
     assert away.seen == [0] * 14 + [1, 2]  # the first is asked about every 7 s
 
 
 def test_a_frame_that_a_server_falls_over_again_and_again_is_left_in_the_end(tmp_path: Path) -> None:
-    poison = Eye(fails=lambda frame: frame.number == 1, failure=ModelUnavailable("500"))
-    river = River(tmp_path, Frames(ManualClock(waiters=1), 3, is_file=True), _policy(), poison)
-    river.run()
-    assert river.telemetry.report().refused == {"model_failed": 1}
-    assert len(river.items) == 2
+    poison = CarModel(fails=lambda frame: frame.number == 1, failure=ModelUnavailable("500"))
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(waiters=1), 3, is_file=True), _policy(), poison)
+    pipeline.run()
+    assert pipeline.telemetry.report().refused == {"model_failed": 1}
+    assert len(pipeline.items) == 2
     assert len(poison.seen) == 603
 
 
 def test_a_stop_ends_the_waiting_for_a_model(tmp_path: Path) -> None:
-    away = Eye(fails=lambda _: True, failure=ModelUnavailable("busy"))
-    river = River(tmp_path, Frames(ManualClock(), 3, is_file=True), _policy(), away)
-    river.stop.set()
-    river.run()
+    away = CarModel(fails=lambda _: True, failure=ModelUnavailable("busy"))
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 3, is_file=True), _policy(), away)
+    pipeline.stop.set()
+    pipeline.run()
     assert away.seen == [0, 1, 2]
 
 
 def test_a_model_that_fails_on_single_frames_is_well_and_the_frames_are_counted(tmp_path: Path) -> None:
-    now_and_then = Eye(fails=lambda frame: frame.number % 3 != 0)
-    river = River(tmp_path, Frames(ManualClock(), 300), _policy(), now_and_then)
-    said: set[tuple[str, str]] = set()
-    river.stream_before(lambda _: said.update((c.name, c.condition.value) for c in river.health()))
-    river.run()
-    assert len(river.items) == 100
-    assert river.seen.refused == {"model_failed": 200}
-    assert said == {("model", "ok")}
+    now_and_then = CarModel(fails=lambda frame: frame.number % 3 != 0)
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 300), _policy(), now_and_then)
+    prediction: set[tuple[str, str]] = set()
+    pipeline.stream_before(lambda _: prediction.update((c.name, c.condition.value) for c in pipeline.health()))
+    pipeline.run()
+    assert len(pipeline.items) == 100
+    assert pipeline.seen.refused == {"model_failed": 200}
+    assert prediction == {("model", "ok")}
 
 
 def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(tmp_path: Path) -> None:
     clock = ManualClock()
-    blind = River(tmp_path, Frames(clock, 10_000), _policy(), Eye(fails=lambda _frame: True))
-    said: list[tuple[int, str]] = []
+    blind = Pipeline(tmp_path, Frames(clock, 10_000), _policy(), CarModel(fails=lambda _frame: True))
+    prediction: list[tuple[int, str]] = []
 
     def before(number: int) -> None:
-        said.extend((number, c.condition.value) for c in blind.health() if not said or said[-1][1] != c.condition.value)
+        prediction.extend((number, c.condition.value) for c in blind.health() if not prediction or prediction[-1][1] != c.condition.value)
         clock.advance(0.5)
 
     blind.stream_before(before)
     with pytest.raises(ModelBroken, match="blinked"):
         blind.run()
-    assert said == [(1, "ok"), (3, "degraded"), (121, "failed")]
+    assert prediction == [(1, "ok"), (3, "degraded"), (121, "failed")]
     seen = blind.telemetry.report()
     assert seen.frames_read == seen.refused["model_failed"] == 601  # 300 s

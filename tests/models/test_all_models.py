@@ -1,4 +1,4 @@
-"""All models behind one door: what the options allow, and the two models that look at no picture."""
+"""All models: what the settings allow, and the two models that use no pixels (stub, recorded)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def model(**fields: object) -> Model:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({}, "Unable to extract tag using discriminator 'type'"),
         ({"type": "oracle"}, "'stub', 'recorded', 'python', 'onnx'"),
@@ -54,10 +54,10 @@ def model(**fields: object) -> Model:
         ({"type": "onnx", "path": "a", "family": "yolov8", "resize": "crop"}, "would remove"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], said: str) -> None:
+def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         OPTIONS.validate_json(json.dumps(fields))
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_the_null_model_says_nothing_of_the_right_task_and_size() -> None:
@@ -134,7 +134,7 @@ def test_a_line_without_a_size_speaks_of_the_frames_pixels(tmp_path: Path) -> No
         ([line(0, BOX), line(1, top="cat", confidence=0.5)], None),
     ],
 )
-def test_the_task_is_what_every_telling_line_says(
+def test_the_task_is_the_one_of_all_lines_that_have_one(
     tmp_path: Path, given: list[dict[str, object]], task: Task | None
 ) -> None:
     recorded = model(type="recorded", path=str(lines(tmp_path / "p.jsonl", *given)))
@@ -147,7 +147,7 @@ def test_the_task_is_what_every_telling_line_says(
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ("{", "p.jsonl:2: Expecting"),
         ("[1]", "p.jsonl:2: a prediction must be a JSON object, not list"),
@@ -164,11 +164,11 @@ def test_the_task_is_what_every_telling_line_says(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_bad_line_is_named_when_the_file_is_opened(tmp_path: Path, bad: object, said: str) -> None:
+def test_a_bad_line_is_named_when_the_file_is_opened(tmp_path: Path, bad: object, message: str) -> None:
     path = lines(tmp_path / "p.jsonl", line(0, BOX), bad)
     with pytest.raises(ModelLoadError) as refusal:
         model(type="recorded", path=str(path))
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_bytes_that_are_no_text_are_a_bad_line(tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_bytes_that_are_no_text_are_a_bad_line(tmp_path: Path) -> None:
         model(type="recorded", path=str(path))
 
 
-@pytest.mark.parametrize(("name", "said"), [("none.jsonl", "No such file"), (".", "Is a directory")])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(ModelLoadError, match=said):
+@pytest.mark.parametrize(("name", "message"), [("none.jsonl", "No such file"), (".", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ModelLoadError, match=message):
         model(type="recorded", path=str(tmp_path / name))
 
 
@@ -204,7 +204,7 @@ def test_a_file_that_changed_since_it_was_opened_fails_the_frame_alone(tmp_path:
 
 def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     cat = Detection(x=1.5, y=2.0, width=3.0, height=4.0, confidence=0.75, class_name="cat", class_id=0)
-    said: list[Prediction] = [
+    predictions: list[Prediction] = [
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(), width=64, height=48, model_id="m/1", time_s=0.5),
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="m/1"),
         Classification(
@@ -214,13 +214,13 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     ]
     path = tmp_path / "p.jsonl"
     path.write_text("from an earlier run\n")
-    shown: list[Frame] = [frame(blank(48, 64), number, f"s{number}") for number in range(len(said))]
+    shown: list[Frame] = [frame(blank(48, 64), number, f"s{number}") for number in range(len(predictions))]
     failures: list[OSError] = []
     recorder = Recorder(path, on_error=failures.append)
-    for each, prediction in zip(shown, said, strict=True):
+    for each, prediction in zip(shown, predictions, strict=True):
         recorder.record(each, prediction)
         # Line by line: what `record` has taken is in the file already.
         assert len(path.read_bytes().splitlines()) == each.number + 1
     recorder.close()
     recorded = model(type="recorded", path=str(path))
-    assert [recorded.predict(each) for each in shown] == said
+    assert [recorded.predict(each) for each in shown] == predictions

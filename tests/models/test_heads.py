@@ -1,4 +1,4 @@
-"""What is done to a picture before a network, and to its numbers after it, against plain references."""
+"""Preprocessing, families and output heads, against plain reference implementations."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_softmax_and_sigmoid_survive_any_number() -> None:
 # Families
 
 
-def told(
+def match(
     *shapes: tuple[int, ...],
     family: Family = Family.AUTO,
     names: int | None = None,
@@ -285,27 +285,27 @@ def told(
         ((1, 1000, 1, 1), Family.CLASSIFIER, 1000),
     ],
 )
-def test_a_family_is_told_by_its_shape(shape: tuple[int, ...], family: Family, classes: int | None) -> None:
-    fit = told(shape)
-    assert (fit.family, fit.class_count) == (family, classes)
-    assert told(shape, family=family) == fit
+def test_a_family_is_recognised_by_its_shape(shape: tuple[int, ...], family: Family, classes: int | None) -> None:
+    found = match(shape)
+    assert (found.family, found.class_count) == (family, classes)
+    assert match(shape, family=family) == found
     if family is Family.YOLOX:
-        assert fit.strides == (8, 16, 32)
+        assert found.strides == (8, 16, 32)
 
 
 @pytest.mark.parametrize("wrong", [family for family in Family if family is not Family.AUTO])
 @pytest.mark.parametrize("shape", [(1, 84, 8400), (1, 25200, 85), (1, 8400, 85), (1, 300, 6), (1, 1000)])
 def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple[int, ...], wrong: Family) -> None:
-    if told(shape).family is wrong:
+    if match(shape).family is wrong:
         return
     with pytest.raises(ModelLoadError) as refusal:
-        told(shape, family=wrong)
+        match(shape, family=wrong)
     assert f"{wrong} does not fit" in str(refusal.value)
     assert f"640 x 640 are output0 {shape}" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("shapes", "names", "said"),
+    ("shapes", "names", "message"),
     [
         ([(1, 84, 100)], None, "finds no family"),
         ([(2, 84, 8400)], None, "finds no family"),
@@ -321,11 +321,11 @@ def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple
     ],
 )
 def test_what_fits_no_family_is_refused_with_the_shapes(
-    shapes: list[tuple[int, ...]], names: int | None, said: str
+    shapes: list[tuple[int, ...]], names: int | None, message: str
 ) -> None:
     with pytest.raises(ModelLoadError) as refusal:
-        told(*shapes, names=names)
-    assert said in str(refusal.value)
+        match(*shapes, names=names)
+    assert message in str(refusal.value)
     assert f"output0 {shapes[0]}" in str(refusal.value)
     assert "yolov5: (1, N, 5 + classes)" in str(refusal.value)
 
@@ -333,18 +333,18 @@ def test_what_fits_no_family_is_refused_with_the_shapes(
 def test_what_fits_two_families_must_be_named_unless_the_class_names_tell() -> None:
     # 160 x 160 has 525 cells: six numbers for each may be one class on a grid, or finished boxes.
     with pytest.raises(ModelLoadError, match=r"can't tell end2end from yolox.*\(1, 525, 6\).*Name the right one"):
-        told((1, 525, 6), size=160)
-    assert told((1, 525, 6), size=160, names=4).family is Family.END2END
-    assert told((1, 525, 6), size=160, family=Family.YOLOX).class_count == 1
+        match((1, 525, 6), size=160)
+    assert match((1, 525, 6), size=160, names=4).family is Family.END2END
+    assert match((1, 525, 6), size=160, family=Family.YOLOX).class_count == 1
 
 
 def test_a_named_family_must_have_as_many_classes_as_names() -> None:
     with pytest.raises(ModelLoadError, match="yolov8 would read 80 classes, with 3 class names"):
-        told((1, 84, 8400), family=Family.YOLOV8, names=3)
+        match((1, 84, 8400), family=Family.YOLOV8, names=3)
 
 
 def test_a_named_family_reads_the_first_of_several_outputs() -> None:
-    assert told((1, 25200, 85), (1, 3, 80, 80, 85), family=Family.YOLOV5).class_count == 80
+    assert match((1, 25200, 85), (1, 3, 80, 80, 85), family=Family.YOLOV5).class_count == 80
 
 
 @pytest.mark.parametrize(
@@ -355,29 +355,29 @@ def test_a_named_family_reads_the_first_of_several_outputs() -> None:
         ([(1, 300, 38), (1, 32, 160, 160)], Family.END2END_SEG, None),
     ],
 )
-def test_segmentation_is_told_by_its_prototypes(
+def test_segmentation_is_recognised_by_its_prototypes(
     shapes: list[tuple[int, ...]], family: Family, classes: int | None
 ) -> None:
-    fit = told(*shapes)
-    assert (fit.family, fit.class_count, fit.has_masks) == (family, classes, True)
-    assert len(shapes[fit.output_indices[0]]) == 3
-    assert told(*shapes, family=family) == fit
+    found = match(*shapes)
+    assert (found.family, found.class_count, found.has_masks) == (family, classes, True)
+    assert len(shapes[found.output_indices[0]]) == 3
+    assert match(*shapes, family=family) == found
 
 
-def test_keypoints_are_told_by_what_the_metadata_say_of_them_and_never_by_the_shape_alone() -> None:
-    assert told((1, 56, 8400)).family is Family.YOLOV8
-    assert told((1, 56, 8400), names=1, keypoints=(17, 3)).family is Family.YOLOV8_POSE
-    assert told((1, 300, 57), keypoints=(17, 3)).family is Family.END2END_POSE
-    assert told((1, 300, 40), keypoints=(17, 2)).family is Family.END2END_POSE
+def test_keypoints_are_recognised_by_the_metadata_and_never_by_the_shape_alone() -> None:
+    assert match((1, 56, 8400)).family is Family.YOLOV8
+    assert match((1, 56, 8400), names=1, keypoints=(17, 3)).family is Family.YOLOV8_POSE
+    assert match((1, 300, 57), keypoints=(17, 3)).family is Family.END2END_POSE
+    assert match((1, 300, 40), keypoints=(17, 2)).family is Family.END2END_POSE
     with pytest.raises(ModelLoadError, match="finds no family"):
-        told((1, 300, 57))
-    assert told((1, 56, 8400), family=Family.YOLOV8_POSE).keypoints == (17, 3)
+        match((1, 300, 57))
+    assert match((1, 56, 8400), family=Family.YOLOV8_POSE).keypoints == (17, 3)
 
 
 def test_a_classifier_of_one_class_makes_sense_for_many_labels_only() -> None:
-    assert told((1, 1), single=True).class_count == 1
+    assert match((1, 1), single=True).class_count == 1
 
 
 def test_cells_are_counted_up_where_the_input_is_no_multiple_of_the_strides() -> None:
     cells = 13 * 13 + 7 * 7 + 4 * 4
-    assert told((1, 84, cells), size=100).family is Family.YOLOV8
+    assert match((1, 84, cells), size=100).family is Family.YOLOV8

@@ -1,4 +1,4 @@
-"""What a model's failures say of it: in which condition it is, in whose words, and when the process is to end."""
+"""The model's health: its condition and reason after failures, and when the process must end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Style:
 
 
 class Model:
-    """The health of a model that a test makes fail and answer, at times of its own."""
+    """A model's health, with failures and answers at times that the test chooses."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -68,7 +68,7 @@ def test_after_a_minute_without_an_answer_it_has_failed_and_an_answer_makes_it_w
     assert model.condition == "degraded"
 
 
-def test_after_five_minutes_the_process_is_to_end_with_the_models_last_words() -> None:
+def test_after_five_minutes_the_process_ends_with_the_models_last_error() -> None:
     model = Model()
     model.fails()
     model.fails(299, every_s=1.0)
@@ -77,7 +77,7 @@ def test_after_five_minutes_the_process_is_to_end_with_the_models_last_words() -
         model.fails(every_s=1.0, why="out of\nmemory")
 
 
-def test_a_camera_of_one_frame_a_minute_is_judged_too_and_not_before_three_failures() -> None:
+def test_a_camera_of_one_frame_a_minute_counts_too_and_not_before_three_failures() -> None:
     model = Model()
     model.fails(2, every_s=60.0)
     assert model.condition == "ok"
@@ -100,7 +100,7 @@ def test_of_the_time_in_which_it_is_asked_nothing_little_counts() -> None:
     assert model.condition == "degraded"
 
 
-def test_a_model_that_is_away_never_ends_the_process_and_comes_back() -> None:
+def test_an_unavailable_model_never_ends_the_process_and_recovers() -> None:
     model = Model()
     model.health.record_unavailable("no answer from 10.0.0.7")
     model.clock.advance(86_400.0)
@@ -110,7 +110,7 @@ def test_a_model_that_is_away_never_ends_the_process_and_comes_back() -> None:
     assert model.condition == "ok"
 
 
-def test_the_time_that_it_is_away_is_not_time_in_which_it_fails() -> None:
+def test_time_in_which_the_model_is_unavailable_does_not_count_as_failing() -> None:
     model = Model()
     for _ in range(100):
         model.fails(every_s=0.1)
@@ -143,7 +143,7 @@ def test_failures_of_several_streams_are_the_models_own() -> None:
     assert model.condition == "failed"
 
 
-def test_a_stream_that_has_ended_says_nothing_of_the_model_any_more() -> None:
+def test_a_stream_that_has_ended_no_longer_counts_in_the_models_health() -> None:
     model = Model()
     model.fails(3, stream="infrared")
     model.health.record_success("gate")

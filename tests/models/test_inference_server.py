@@ -1,4 +1,4 @@
-"""What is asked of the inference server, and what becomes of its answers."""
+"""Requests to the inference server, and what becomes of its answers."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_what_was_found_in_the_smaller_picture_is_where_it_is_in_the_frame(
     assert found.x + found.width / 2 == pytest.approx(right, abs=across)
     assert found.y - found.height / 2 == pytest.approx(top, abs=down)
     assert found.y + found.height / 2 == pytest.approx(bottom, abs=down)
-    # Of what it told, nothing is lost.
-    (told,) = json.loads(received.answer)["predictions"]
-    assert (found.x, found.y) == pytest.approx((told["x"] * across, told["y"] * down))
-    assert (found.width, found.height) == pytest.approx((told["width"] * across, told["height"] * down))
+    # Nothing of its answer is lost.
+    (annotated,) = json.loads(received.answer)["predictions"]
+    assert (found.x, found.y) == pytest.approx((annotated["x"] * across, annotated["y"] * down))
+    assert (found.width, found.height) == pytest.approx((annotated["width"] * across, annotated["height"] * down))
     if model_id == "shapes/1":
         assert found.points is not None
-        assert [p.x for p in found.points] == pytest.approx([p["x"] * across for p in told["points"]])
-        assert [p.y for p in found.points] == pytest.approx([p["y"] * down for p in told["points"]])
+        assert [p.x for p in found.points] == pytest.approx([p["x"] * across for p in annotated["points"]])
+        assert [p.y for p in found.points] == pytest.approx([p["y"] * down for p in annotated["points"]])
     if model_id == "points/1":
         assert found.keypoints is not None
         first, last = found.keypoints
@@ -122,7 +122,7 @@ def test_masks_grow_with_their_picture() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_classifier_says_one_label_or_many(route: str) -> None:
+def test_a_classifier_gives_one_label_or_many(route: str) -> None:
     picture = painted(64, 48, Rectangle("green", 0, 0, 64, 40))
     with InferenceServer(forbid_active_learning=True) as server:
         one = model(server, model_id="labels/1", route=route, max_image_size=[24, 32]).predict(frame(picture))
@@ -156,10 +156,10 @@ def test_a_stub_without_a_task_has_the_model_s() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_request_says_what_the_options_say_and_that_nothing_is_to_be_learnt(route: str) -> None:
-    said = {"confidence": 0.25, "overlap": 0.6, "max_detections": 7}
+def test_a_request_carries_the_settings_and_switches_active_learning_off(route: str) -> None:
+    body = {"confidence": 0.25, "overlap": 0.6, "max_detections": 7}
     with InferenceServer(forbid_active_learning=True) as server:
-        for fields in (said, {}, dict.fromkeys(said)):
+        for fields in (body, {}, dict.fromkeys(body)):
             model(server, route=route, **fields).predict(frame(painted(64, 48)))
         asked = [received.wanted for received in server.asked]
     assert all(wanted is not None and wanted.learning_disabled for wanted in asked)
@@ -182,7 +182,7 @@ def test_a_confidence_of_1_is_not_taken_for_a_percent(route: str, confidence: fl
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_classifier_decides_on_its_labels_unless_it_is_told(route: str) -> None:
+def test_a_classifier_decides_on_its_labels_without_a_confidence_setting(route: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         for fields in ({}, {"confidence": 0.1}):
             model(server, model_id="many/1", route=route, **fields).predict(frame(painted(64, 48)))
@@ -242,8 +242,8 @@ def test_a_server_may_have_a_certificate_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_proxy_is_for_servers_that_are_not_of_this_network() -> None:
-    said = json.dumps({"image": {"width": 64, "height": 48}, "predictions": []}).encode()
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    body = json.dumps({"image": {"width": 64, "height": 48}, "predictions": []}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with answering(answer) as proxy, InferenceServer(forbid_active_learning=True) as server:
         far = load(options("http://far.example.com", api_key=None), proxy=proxy.url)
         assert far.predict(frame(painted(64, 48))).width == 64
@@ -277,7 +277,7 @@ SIZE = {"width": 64, "height": 48}
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("body", "why"),
     [
         ([{"image": SIZE, "predictions": []}], "JSON object, not list"),
         (None, "JSON object, not NoneType"),
@@ -300,10 +300,10 @@ SIZE = {"width": 64, "height": 48}
     ],
     ids=str,
 )
-def test_what_is_no_prediction_of_this_picture_is_a_failure_of_this_frame(said: object, why: str) -> None:
+def test_an_invalid_prediction_is_a_failure_of_this_frame(body: object, why: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server)
-        server.orders.add(Fault("infer", Answer(said)))
+        server.orders.add(Fault("infer", Answer(body)))
         with pytest.raises(ModelFailed) as failure:
             asked.predict(frame(painted(64, 48)))
         assert not isinstance(failure.value, ModelUnavailable)
@@ -320,7 +320,7 @@ def test_objects_where_a_label_is_expected_are_a_failure_too() -> None:
             model(server, model_id="labels/1").predict(frame(painted(64, 48)))
 
 
-def test_what_is_no_number_stays_outside_and_is_counted() -> None:
+def test_values_that_are_not_finite_are_dropped_and_counted() -> None:
     parts = [{**BOX, "confidence": float("nan")}, {**BOX, "x": float("inf")}, {**BOX, "class": ""}, BOX]
     with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Fault("infer", Answer({"image": SIZE, "time": float("nan"), "predictions": parts})))
@@ -334,8 +334,8 @@ def test_what_is_no_number_stays_outside_and_is_counted() -> None:
 def test_the_server_s_own_time_and_id_are_kept() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         prediction = model(server).predict(frame(painted(64, 48)))
-        told = json.loads(server.asked[0].answer)
-    assert (prediction.time_s, prediction.inference_id) == (told["time"], told["inference_id"])
+        text = json.loads(server.asked[0].answer)
+    assert (prediction.time_s, prediction.inference_id) == (annotated["time"], annotated["inference_id"])
 
 
 @pytest.mark.parametrize("shape", [(0, 64, 3), (48, 0, 3), (20, 66_000, 3)])
@@ -355,7 +355,7 @@ def messages(refusal: ValidationError) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "body"),
     [
         ({"url": "127.0.0.1:9001"}, "url is not the address of a server"),
         ({"url": "ftp://127.0.0.1"}, "url is not the address of a server"),
@@ -379,12 +379,12 @@ def messages(refusal: ValidationError) -> str:
         ({"timeout_s": 30}, "less than or equal to 20"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, Any], said: str) -> None:
+def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, Any], body: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         options(**{"url": "http://127.0.0.1:9001", **fields})
-    told = messages(refusal.value)
-    assert said in told
-    assert KEY not in told
+    text = messages(refusal.value)
+    assert body in text
+    assert KEY not in text
 
 
 NEARBY = (

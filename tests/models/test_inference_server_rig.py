@@ -43,7 +43,7 @@ def legacy(server: InferenceServer, model_id: str, body: Any = TEXT, **query: An
     ("path", "model_id"),
     [("object_detection", "boxes/1"), ("instance_segmentation", "shapes/1"), ("keypoints_detection", "points/1")],
 )
-def test_a_detector_says_where_the_coloured_rectangle_is(path: str, model_id: str) -> None:
+def test_a_detector_finds_the_coloured_rectangle(path: str, model_id: str) -> None:
     with InferenceServer(key=KEY) as server:
         first, second = v1(server, path, model_id=model_id), legacy(server, model_id)
         assert first.content == second.content  # whichever route, and however often
@@ -60,7 +60,7 @@ def test_a_detector_says_where_the_coloured_rectangle_is(path: str, model_id: st
         assert [r.key_in for r in server.asked] == ["body", "query"]
 
 
-def test_a_classifier_says_which_colour_prevails() -> None:
+def test_a_classifier_names_the_prevailing_colour() -> None:
     with InferenceServer(key=KEY) as server:
         one = v1(server, "classification", model_id="labels/1").json()
         many = v1(server, "classification", model_id="many/1", confidence=0.28).json()
@@ -75,17 +75,17 @@ def test_a_list_is_answered_by_a_list() -> None:
     other = cv2.imencode(".png", painted(64, 48))[1].tobytes()
     pair = [{"type": "base64", "value": text} for text in (TEXT, base64.b64encode(other).decode())]
     with InferenceServer(key=KEY) as server:
-        said = v1(server, "object_detection", model_id="boxes/1", image=pair).json()
-        assert [one["image"]["width"] for one in said] == [640, 64]
-        assert [len(one["predictions"]) for one in said] == [1, 0]
+        answers = v1(server, "object_detection", model_id="boxes/1", image=pair).json()
+        assert [one["image"]["width"] for one in answers] == [640, 64]
+        assert [len(one["predictions"]) for one in answers] == [1, 0]
         assert server.asked[0].wanted is not None
         assert server.asked[0].wanted.images == (JPEG, other)
 
 
 def test_version_0_is_the_stub() -> None:
     with InferenceServer(key=KEY) as server:
-        said = {"is_stub": True, "model_id": "labels/0", "task_type": "classification"}
-        assert said.items() <= legacy(server, "labels/0").json().items()
+        answers = {"is_stub": True, "model_id": "labels/0", "task_type": "classification"}
+        assert answers.items() <= legacy(server, "labels/0").json().items()
         assert v1(server, "object_detection", model_id="anything/0").json()["task_type"] == "object-detection"
 
 
@@ -117,20 +117,20 @@ def test_the_legacy_route_takes_multipart_answers_pictures_and_counts_percents()
         (404, lambda s: requests.get(f"{s.url}/boxes", timeout=10)),
     ],
 )
-def test_what_is_wrong_is_refused_as_the_server_words_it(status: int, ask: Any) -> None:
+def test_a_refusal_shows_the_servers_message(status: int, ask: Any) -> None:
     with InferenceServer(key=KEY) as server:
         answer = ask(server)
         assert answer.status_code == status
         assert set(answer.json()) == ({"detail"} if status in (404, 422) and "detail" in answer.json() else {"message"})
 
 
-def test_it_tells_of_itself() -> None:
+def test_it_describes_itself() -> None:
     with InferenceServer(key=None) as server:
-        said = {
+        answers = {
             path: requests.get(server.url + path, timeout=10).json() for path in ("/info", "/healthz", "/readiness")
         }
-        assert set(said["/info"]) == {"name", "version", "uuid"}
-        assert said["/healthz"] == {"status": "healthy"}
+        assert set(answers["/info"]) == {"name", "version", "uuid"}
+        assert answers["/healthz"] == {"status": "healthy"}
         listed = requests.get(f"{server.url}/model/registry", timeout=10).json()["models"]
         assert {"model_id": "boxes/1", "task_type": "object-detection"}.items() <= listed[0].items()
         added = requests.post(f"{server.url}/model/add", json={"model_id": "boxes/1"}, timeout=10)
@@ -149,7 +149,7 @@ def test_a_request_that_lets_the_server_learn_is_an_offence() -> None:
         server.offences.clear()
 
 
-def test_it_keeps_connections_misbehaves_when_told_goes_away_and_comes_back() -> None:
+def test_it_keeps_connections_misbehaves_on_order_stops_and_starts_again() -> None:
     with InferenceServer(key=KEY) as server, requests.Session() as session:
         for _ in range(3):
             session.post(f"{server.url}/boxes/1", params=QUERY, data=TEXT, headers={"Content-Type": "text/plain"})
@@ -168,8 +168,8 @@ def test_it_keeps_connections_misbehaves_when_told_goes_away_and_comes_back() ->
 
 
 def test_it_can_be_started_by_hand() -> None:
-    words = [sys.executable, "-m", "rigs.inference", "--port", "0"]
-    with subprocess.Popen(words, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "rigs.inference", "--port", "0"]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[4].rstrip(";")
         try:

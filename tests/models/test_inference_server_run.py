@@ -31,7 +31,7 @@ def within(polygon: list[dict[str, float]], width: int, height: int) -> Mask:
 
 @pytest.mark.parametrize("route", ["v1", "legacy"])
 @pytest.mark.parametrize("model_id", ["boxes/1", "shapes/1"])
-def test_what_the_server_saw_stands_in_the_stored_picture_where_the_annotation_says(
+def test_the_servers_objects_lie_in_the_stored_picture_where_the_annotation_says(
     tmp_path: Path, model_id: str, route: str
 ) -> None:
     drawn = [shape("box", WIDTH, HEIGHT, n) for n in range(FRAMES)]
@@ -81,10 +81,10 @@ def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Pa
             server.come_back()
             assert daemon.wait(40.0) == 0
             stopped = daemon.wait_for("stopped")
-            told = [(event["state"], event["why"]) for event in daemon.events if event["event"] == "health"]
-    assert [state for state, _ in told] == ["degraded", "ok"] * 3
-    assert "is busy, or not ready (503)" in told[2][1]
-    assert "closed without an answer" in told[4][1]
+            changes = [(event["state"], event["why"]) for event in daemon.events if event["event"] == "health"]
+    assert [state for state, _ in changes] == ["degraded", "ok"] * 3
+    assert "is busy, or not ready (503)" in changes[2][1]
+    assert "closed without an answer" in changes[4][1]
     assert (stopped["frames"], stopped["delivered"], stopped["refused"]) == (30, 30, {})
     assert sorted(line["frame"] for line in collected(tmp_path)) == list(range(30))
 
@@ -104,10 +104,10 @@ def test_a_camera_goes_on_while_a_login_page_answers_for_the_server(tmp_path: Pa
             assert daemon.until(lambda: len(collected(tmp_path)) >= 3, 20.0)
             assert daemon.stop() == 0
             stopped = daemon.wait_for("stopped")
-            told = [event for event in daemon.events if event["event"] == "health"]
+            changes = [event for event in daemon.events if event["event"] == "health"]
     assert set(stopped["refused"]) == {"model_failed"}
     assert stopped["refused"]["model_failed"] > 20
-    assert len(told) == 2  # one line for each change, however many frames
+    assert len(changes) == 2  # one line for each change, however many frames
 
 
 def test_a_server_that_never_answers_keeps_nobody_from_stopping(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_server_that_never_answers_keeps_nobody_from_stopping(tmp_path: Path) 
             assert daemon.stop(timeout_s=12.0) == 0
 
 
-def test_check_says_what_the_server_says(tmp_path: Path) -> None:
+def test_check_shows_the_servers_message(tmp_path: Path) -> None:
     clip(tmp_path / "clip.mkv", [shape("box", WIDTH, HEIGHT, 0)])
     with InferenceServer(forbid_active_learning=True) as server:
         write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": model(server)})

@@ -1,4 +1,4 @@
-"""Heads that say more than boxes, or say it in several outputs: what is found lies where it is, in the frame."""
+"""Heads with masks, keypoints or several outputs: objects are found where they are in the frame."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_an_object_without_any_mask_is_dropped_and_counted(tmp_path: Path) -> No
 # 64 x 128 is letterboxed into 64 x 64: its rows are 16 to 48.
 @pytest.mark.parametrize("row", [[32.0, 8, 20, 14], [32, 56, 60, 15.5], [5, 62, 20, 9]])
 @pytest.mark.parametrize("family", ["yolov8", "yolov8-seg", "yolov8-pose", "end2end"])
-def test_what_lies_in_the_bars_is_nobodys_interest_and_no_fault(tmp_path: Path, family: str, row: list[float]) -> None:
+def test_objects_in_the_bars_are_left_out_and_not_counted(tmp_path: Path, family: str, row: list[float]) -> None:
     columns = {"yolov8": [], "yolov8-seg": [1.0], "yolov8-pose": [1.0, 1.0, 1.0], "end2end": []}[family]
     seen = [32.0, 32, 20, 20]
     if family == "end2end":
@@ -229,7 +229,7 @@ def test_a_mask_of_noise_has_an_outline_of_bounded_length(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("head", EVERY_HEAD)
-def test_where_nothing_is_nothing_is_found(tmp_path: Path, head: str) -> None:
+def test_nothing_is_found_in_an_empty_picture(tmp_path: Path, head: str) -> None:
     answer = found(spotting(tmp_path, head), blank(480, 640))
     assert (answer.objects, answer.dropped_count) == ((), 0)
 
@@ -261,7 +261,7 @@ def test_keypoints_of_two_numbers_are_sure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "fields", "said"),
+    ("metadata", "fields", "message"),
     [
         (POSE | {"kpt_shape": "[3, 3]"}, {}, "no family that fits, with 2 class names"),
         (POSE | {"kpt_shape": "[2, 5]"}, {}, "no family that fits"),
@@ -273,15 +273,15 @@ def test_keypoints_of_two_numbers_are_sure(tmp_path: Path) -> None:
     ],
 )
 def test_keypoints_that_do_not_fit_are_refused(
-    tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], said: str
+    tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], message: str
 ) -> None:
     path = reporting(tmp_path / "n.onnx", "yolov8-pose", metadata=metadata)
     with pytest.raises(ModelLoadError) as refusal:
         model(path, **fields)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
-def test_without_metadata_the_names_tell_how_many_keypoints_there_are(tmp_path: Path) -> None:
+def test_without_metadata_the_names_give_the_number_of_keypoints(tmp_path: Path) -> None:
     path = reporting(tmp_path / "n.onnx", "yolov8-pose")
     for fields in (
         {"class_names": list(SPOT_NAMES), "keypoint_names": ["a", "b"]},
@@ -335,7 +335,7 @@ def test_the_last_class_of_rfdetr_counts_where_it_has_a_name(tmp_path: Path, nam
     assert [d.class_name for d in answer.objects] == names[1:][::-1]
 
 
-def test_rfdetr_is_told_by_the_names_of_its_outputs_though_classes_may_be_four(tmp_path: Path) -> None:
+def test_rfdetr_is_recognised_by_the_names_of_its_outputs_even_with_four_classes(tmp_path: Path) -> None:
     path = reporting(tmp_path / "n.onnx", "rfdetr", renamed={"dets": "a", "labels": "b"}, metadata=NAMED)
     with pytest.raises(ModelLoadError, match=r"no family that fits.* rfdetr: dets \(1, N, 4\) and labels"):
         model(path)
@@ -416,7 +416,7 @@ UNKNOWN = {name: f"Identity_{number}" for number, name in enumerate(DEVICE)}
         ("ssd from 0", UNKNOWN, {"family": "ssd"}),
     ],
 )
-def test_the_classes_of_an_ssd_are_counted_as_its_outputs_names_or_the_configuration_say(
+def test_the_first_class_id_of_an_ssd_follows_its_output_names_or_the_settings(
     tmp_path: Path, head: str, renamed: dict[str, str], fields: dict[str, object]
 ) -> None:
     path = reporting(tmp_path / "n.onnx", head, peak=255.0, renamed=renamed, metadata=NAMED)
@@ -436,7 +436,7 @@ def ssd(folder: Path, boxes: int, scores: int, count: float) -> Model:
     return model(path, family="ssd", first_class_id=1)
 
 
-def test_only_as_many_objects_of_an_ssd_count_as_it_says(tmp_path: Path) -> None:
+def test_only_as_many_objects_of_an_ssd_count_as_its_count_output_allows(tmp_path: Path) -> None:
     answer = found(ssd(tmp_path, 5, 5, 2.0), blank(64, 64))
     assert [(d.class_id, d.x, d.width) for d in answer.objects] == [(0, 32, 32), (1, 32, 32)]
     assert len(found(ssd(tmp_path, 5, 5, 5.0), blank(64, 64)).objects) == 5
@@ -451,7 +451,7 @@ def test_an_ssd_that_counts_wrongly_is_refused(tmp_path: Path, count: float) -> 
         ssd(tmp_path, 5, 5, count)
 
 
-def test_outputs_that_do_not_belong_together_are_no_ssd(tmp_path: Path) -> None:
+def test_outputs_that_do_not_belong_together_are_not_an_ssd(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="ssd does not fit"):
         ssd(tmp_path, 5, 4, 4.0)
 
@@ -460,20 +460,20 @@ def test_outputs_that_do_not_belong_together_are_no_ssd(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"first_class_id": 0}, "model.first_class_id: this is yolov8-seg, not ssd"),
         ({"keypoint_names": ["a"]}, "model.keypoint_names: this is yolov8-seg, which has no keypoints"),
         ({"activation": "softmax"}, "this is not a classifier, but yolov8-seg"),
     ],
 )
-def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str, object], said: str) -> None:
-    with pytest.raises(ModelLoadError, match=said):
+def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelLoadError, match=message):
         spotting(tmp_path, "yolov8-seg", **fields)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"family": "yolov8", "keypoint_names": ["a"]}, "family yolov8 has no keypoints"),
         ({"family": "rfdetr", "first_class_id": 1}, "first_class_id is for family ssd, not for rfdetr"),
@@ -481,8 +481,8 @@ def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str
         ({"family": "rfdetr", "resize": "crop"}, "crop would remove"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(fields: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_options_that_contradict_each_other_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         OPTIONS.validate_json(json.dumps({"type": "onnx", "path": "n.onnx", **fields}))
 
 

@@ -1,4 +1,4 @@
-"""Networks from ONNX files, run by onnxruntime: what is found lies where it is, and what does not fit is refused."""
+"""Networks in ONNX files: objects are found where they are, and what does not fit is refused with a reason."""
 
 from __future__ import annotations
 
@@ -134,17 +134,17 @@ def eight(*boxes: tuple[float, ...], classes: int = 2, size: int = 64) -> NDArra
 
 
 def test_names_are_read_from_lines_too(tmp_path: Path) -> None:
-    said = {"character": "red\nblue"}
-    assert model(constant(tmp_path / "n.onnx", eight(), metadata=said)).class_names == SPOT_NAMES
-    both = said | {"names": "['a', 'b']"}
+    message = {"character": "red\nblue"}
+    assert model(constant(tmp_path / "n.onnx", eight(), metadata=message)).class_names == SPOT_NAMES
+    both = message | {"names": "['a', 'b']"}
     assert model(constant(tmp_path / "n.onnx", eight(), metadata=both)).class_names == ("a", "b")
 
 
-def test_boxes_that_say_the_same_twice_are_suppressed_per_class_as_configured(tmp_path: Path) -> None:
+def test_overlapping_boxes_are_suppressed_per_class_as_configured(tmp_path: Path) -> None:
     output = eight((32, 32, 16, 16, 0.9, 0.0), (33, 32, 16, 16, 0.8, 0.0), (33, 32, 16, 16, 0.1, 0.7))
     path = constant(tmp_path / "n.onnx", output, metadata={"names": "['a', 'b']"})
-    said = [(d.class_name, round(d.confidence, 3)) for d in found(model(path), blank(64, 64)).objects]
-    assert said == [("a", 0.9), ("b", 0.7)]
+    message = [(d.class_name, round(d.confidence, 3)) for d in found(model(path), blank(64, 64)).objects]
+    assert message == [("a", 0.9), ("b", 0.7)]
     assert len(found(model(path, iou=0.95), blank(64, 64)).objects) == 3
     assert len(found(model(path, confidence=0.75), blank(64, 64)).objects) == 1
 
@@ -187,7 +187,7 @@ def test_a_class_beyond_the_names_is_dropped_and_counted(tmp_path: Path) -> None
 # Classifiers
 
 
-def test_a_classifier_sees_the_middle_of_a_wide_picture_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_classifier_gets_the_middle_of_a_wide_picture_unless_resize_is_set(tmp_path: Path) -> None:
     path = averaging(tmp_path / "mean.onnx", {"task": "classify", "names": "['r', 'g', 'b']"})
     pixels = np.zeros((100, 400, 3), np.uint8)
     pixels[:, 150:250] = RED
@@ -234,7 +234,7 @@ def test_confidences_are_made_of_a_classifiers_numbers_where_they_are_none_yet(
     assert answer.scores[0].class_id == "abc".index(answer.top_class)
 
 
-def test_a_classifier_that_is_not_sure_enough_says_no_label(tmp_path: Path) -> None:
+def test_a_classifier_below_its_confidence_gives_no_label(tmp_path: Path) -> None:
     answer = said_of(tmp_path, [0.25, 0.625, 0.125], confidence=0.7)
     assert isinstance(answer, Classification)
     assert (answer.top_class, answer.confidence, len(answer.scores)) == ("", 0.625, 3)
@@ -249,7 +249,7 @@ def test_a_classifier_that_is_not_sure_enough_says_no_label(tmp_path: Path) -> N
         ([-3.0, -3.0, -3.0], {}, ()),
     ],
 )
-def test_a_classifier_may_say_many_labels(
+def test_a_classifier_may_give_many_labels(
     tmp_path: Path, values: list[float], fields: dict[str, object], predicted: tuple[str, ...]
 ) -> None:
     answer = said_of(tmp_path, values, multi_label=True, **fields)
@@ -270,7 +270,7 @@ def test_confidences_that_are_not_those_of_one_label_are_taken_as_they_are_and_m
         assert [score.confidence for score in sorted(scores, key=lambda s: s.class_id)] == pytest.approx(values)
 
 
-def test_what_looks_like_one_labels_confidences_for_a_grey_picture_alone_is_none(tmp_path: Path) -> None:
+def test_confidences_of_one_label_must_add_up_for_every_test_picture(tmp_path: Path) -> None:
     text = f"""<ir_version: 9, opset_import: ["" : 17]>
 g (float[1, 3, 32, 32] images) => (float[1, 3, 1, 1] output0) {{
   third = Constant <value = float {{{255 / 114 / 3}}}> ()
@@ -297,7 +297,7 @@ g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {{
     return path
 
 
-def test_a_graph_that_ends_with_a_layer_says_logits_even_where_they_look_like_confidences(tmp_path: Path) -> None:
+def test_a_graph_that_ends_with_a_layer_gives_logits_even_if_they_look_like_confidences(tmp_path: Path) -> None:
     # Means of 0.5, 0 and 0.1: in the range of confidences, as those of every other picture are.
     pixels = np.full((32, 32, 3), (51, 0, 255), np.uint8)
     for operation in ("MatMul (row, weights)", "Gemm (row, weights)"):
@@ -309,7 +309,7 @@ def test_a_graph_that_ends_with_a_layer_says_logits_even_where_they_look_like_co
         assert list(many.values()) == pytest.approx(sorted(1 / (1 + np.exp(-logits)), reverse=True), abs=1e-5)
 
 
-def test_a_graph_that_ends_with_an_activation_says_confidences(tmp_path: Path) -> None:
+def test_a_graph_that_ends_with_an_activation_gives_confidences(tmp_path: Path) -> None:
     pixels = np.full((32, 32, 3), (51, 0, 255), np.uint8)
     softmax = ending(tmp_path / "n.onnx", "Softmax (row)")
     expected = np.exp([1.0, 0.2, 0.0]) / np.exp([1.0, 0.2, 0.0]).sum()
@@ -371,7 +371,7 @@ def test_class_names_are_read_from_a_file(tmp_path: Path, name: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("gone.txt", None, "No such file"),
         ("names.txt", b"\xff\xfe\x00", "is not UTF-8 text"),
@@ -387,14 +387,14 @@ def test_class_names_are_read_from_a_file(tmp_path: Path, name: str, text: str) 
         ("names.txt", b"red", "1 class names"),
     ],
 )
-def test_a_file_of_names_that_is_none_is_refused_with_a_reason(
-    tmp_path: Path, name: str, content: bytes | None, said: str
+def test_an_invalid_file_of_names_is_refused_with_a_reason(
+    tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelLoadError) as refusal:
         model(constant(tmp_path / "n.onnx", eight()), class_names_file=str(tmp_path / name))
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_coco_names_the_eighty_classes_of_a_network_that_was_trained_on_it(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
 
 
 @pytest.mark.parametrize(
-    ("metadata", "fields", "said"),
+    ("metadata", "fields", "message"),
     [
         ({"names": "nonsense("}, {}, "metadata's names can't be read"),
         ({"names": "{0: 'a', 5: 'b'}"}, {}, "class id 1 has no name"),
@@ -445,12 +445,12 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_reason(
-    tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], said: str
+    tmp_path: Path, metadata: dict[str, str], fields: dict[str, object], message: str
 ) -> None:
     path = constant(tmp_path / "n.onnx", eight(), metadata=metadata)
     with pytest.raises(ModelLoadError) as refusal:
         model(path, **fields)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("network", "said"),
+    ("network", "message"),
     [
         ({"channels": 1}, "wants images tensor(float) [1, 1, 64, 64]; one picture is given"),
         ({"batch": 2}, "[2, 3, 64, 64]"),
@@ -468,13 +468,13 @@ def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) ->
         ({"size": ("h", "w")}, "leaves its size open"),
     ],
 )
-def test_an_input_that_is_no_picture_is_refused_with_its_shape(
-    tmp_path: Path, network: dict[str, object], said: str
+def test_an_input_that_is_not_a_picture_is_refused_with_its_shape(
+    tmp_path: Path, network: dict[str, object], message: str
 ) -> None:
     path = constant(tmp_path / "n.onnx", eight(), **network)  # type: ignore[arg-type] # a table of keywords
     with pytest.raises(ModelLoadError) as refusal:
         model(path)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_an_open_size_is_given_by_the_configuration(tmp_path: Path) -> None:
@@ -482,18 +482,20 @@ def test_an_open_size_is_given_by_the_configuration(tmp_path: Path) -> None:
     assert "64 x 64" in model(path, input_size=[64, 64]).description
 
 
-def test_an_output_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_an_output_without_numbers_is_refused(tmp_path: Path) -> None:
     path = constant(tmp_path / "n.onnx", np.zeros((1, 6, 84), np.int64))
     with pytest.raises(ModelLoadError, match="output0 is not an array of floating-point numbers"):
         model(path)
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "no such file"), (b"", "can't be loaded"), (b"PK", "can't be")])
-def test_a_file_that_is_no_network_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such file"), (b"", "can't be loaded"), (b"PK", "can't be")]
+)
+def test_a_file_that_is_no_network_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "n.onnx"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelLoadError, match=rf"model\.path: .*n\.onnx.*{said}"):
+    with pytest.raises(ModelLoadError, match=rf"model\.path: .*n\.onnx.*{message}"):
         model(path)
 
 
@@ -565,7 +567,7 @@ def test_several_streams_ask_at_once_and_each_gets_its_own_answer(tmp_path: Path
     assert seen == {stream: {(40 * stream + 10, SPOT_NAMES[1 - stream % 2])} for stream in range(6)}
 
 
-def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_loaded(tmp_path: Path) -> None:
+def test_onnxruntimes_telemetry_is_disabled_before_it_is_loaded(tmp_path: Path) -> None:
     network = tmp_path / "network.onnx"
     network.write_bytes(b"no network, but onnxruntime is loaded to find out")
     program = (
@@ -577,5 +579,5 @@ def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_loaded(tmp_path: P
         "libc = ctypes.CDLL(None)\nlibc.getenv.restype = ctypes.c_char_p\n"
         "print('onnxruntime' in sys.modules, libc.getenv(b'ORT_DISABLE_TELEMETRY'))\n"
     )
-    told = subprocess.run([sys.executable, "-c", program, str(network)], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "True b'1'"
+    done = subprocess.run([sys.executable, "-c", program, str(network)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True b'1'"

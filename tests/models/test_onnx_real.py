@@ -47,7 +47,7 @@ def page() -> Pixels:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_page_of_text_is_seen_to_be_turned_as_it_is(batch_size: int) -> None:
+def test_the_rotation_of_a_page_of_text_is_recognised(batch_size: int) -> None:
     turned = orientation(batch_size=batch_size)
     assert turned.task is Task.CLASSIFICATION
     assert turned.class_names == ("0", "90", "180", "270")  # as its metadata say, clockwise

@@ -155,14 +155,14 @@ def test_an_answer_about_another_size_is_scaled_to_the_frame(folder: Path) -> No
     assert (answer.objects[0].x, answer.objects[0].y) == (20, 80)
 
 
-def test_a_prediction_keeps_what_it_says_of_itself(folder: Path) -> None:
+def test_a_prediction_keeps_its_own_fields(folder: Path) -> None:
     answer = model(folder, "noun").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
     assert (answer.model_id, answer.dropped_count, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
     assert replace(answer.objects[0], confidence=0.0).x == 1.0
 
 
-def test_a_prediction_is_looked_through_for_numbers_that_are_none(folder: Path) -> None:
+def test_a_prediction_is_checked_for_numbers_that_are_not_finite(folder: Path) -> None:
     answer = model(folder, "not_a_number").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
     assert (answer.objects, answer.dropped_count) == ((), 3)
@@ -182,7 +182,7 @@ def test_a_prediction_is_looked_through_for_numbers_that_are_none(folder: Path) 
         ("Drawing", {}, "read-only"),
     ],
 )
-def test_whatever_goes_wrong_costs_the_frame_and_says_why(
+def test_any_error_costs_the_frame_and_gives_the_reason(
     folder: Path, name: str, options: dict[str, object], said: str
 ) -> None:
     pixels = blank(48, 64)
@@ -224,7 +224,7 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_folder(tmp_path: Pat
         model(tmp_path, "Whole")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"path: .*gone is not a folder"):
         model(tmp_path / "gone", "Whole")
 
@@ -247,7 +247,7 @@ def test_a_model_is_called_by_one_thread_at_a_time(folder: Path) -> None:
     assert counts == [1] * 80
 
 
-def test_a_closed_model_fails_and_its_own_failure_to_close_harms_nobody(folder: Path) -> None:
+def test_a_closed_model_fails_and_errors_of_its_close_are_ignored(folder: Path) -> None:
     own = model(folder, "Whole")
     own.close()
     with pytest.raises(ModelFailed, match="closed"):

@@ -147,7 +147,7 @@ def test_boxes_have_their_confidences_classes_and_trackers(folder: Path) -> None
         ({"data": {"class_name": ["", "b"]}}, [("b", 0)]),
     ],
 )
-def test_a_class_is_called_as_the_answer_says_or_else_the_model(
+def test_a_class_name_comes_from_the_answer_or_else_from_the_model(
     folder: Path, options: dict[str, object], expected: list[tuple[str, int]]
 ) -> None:
     answer = asked(folder, "found", **options)
@@ -155,7 +155,7 @@ def test_a_class_is_called_as_the_answer_says_or_else_the_model(
     assert answer.dropped_count == 2 - len(expected)
 
 
-def test_who_says_no_confidence_is_sure(folder: Path) -> None:
+def test_a_missing_confidence_counts_as_certain(folder: Path) -> None:
     assert [d.confidence for d in asked(folder, "found", confidence=None).objects] == [1.0, 1.0]
 
 
@@ -189,14 +189,14 @@ def test_nothing_found_is_an_answer(folder: Path, mask: bool) -> None:
     assert answer.task is (Task.INSTANCE_SEGMENTATION if mask else Task.OBJECT_DETECTION)
 
 
-def test_of_far_too_many_the_best_are_kept(folder: Path) -> None:
+def test_of_too_many_objects_the_best_are_kept(folder: Path) -> None:
     answer = asked(folder, "many", count=3000)
     assert (len(answer.objects), answer.dropped_count) == (1000, 2000)
     assert min(d.confidence for d in answer.objects) == 2000 / 3000
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("found", {"xyxy": [[1, 2, 3], [1, 2, 3]]}, "xyxy: shape (2, 3), not (n, 4)"),
         ("found", {"confidence": [0.5]}, "confidence: shape (1,), not (2)"),
@@ -210,11 +210,11 @@ def test_of_far_too_many_the_best_are_kept(folder: Path) -> None:
     ],
 )
 def test_arrays_that_do_not_belong_together_cost_the_frame(
-    folder: Path, name: str, options: dict[str, object], said: str
+    folder: Path, name: str, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ModelFailed) as failure:
         model(folder, name, **options).predict(frame(blank(HEIGHT, WIDTH)))
-    assert said in str(failure.value)
+    assert message in str(failure.value)
 
 
 def test_an_answer_is_not_changed_by_the_next_one_in_the_same_arrays(folder: Path) -> None:
@@ -256,6 +256,6 @@ def test_key_points_may_bring_their_boxes_and_how_sure_their_objects_are(folder:
     assert [(k.class_id, k.confidence) for k in first.keypoints or ()] == [(0, 1.0)]
 
 
-def test_an_object_of_which_no_point_was_seen_is_dropped_and_counted(folder: Path) -> None:
+def test_an_object_without_a_visible_point_is_dropped_and_counted(folder: Path) -> None:
     answer = asked(folder, "joints", visible=[[False] * 3, [True] * 3])
     assert (len(answer.objects), answer.dropped_count) == (1, 1)

@@ -1,4 +1,4 @@
-"""The channel: what is sent arrives, and a reader that lies or dies can't harm the daemon."""
+"""The channel: messages arrive, and a faulty or dead reader can't harm the daemon."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> N
         b"[" * 60_000,
     ],
 )
-def test_what_is_no_message_ends_the_channel(nonsense: bytes) -> None:
+def test_bytes_that_are_not_a_message_end_the_channel(nonsense: bytes) -> None:
     with pytest.raises(ChannelClosed):
         decode(nonsense)
 
 
-def test_nothing_comes_in_time_is_not_an_end(ends: ENDS) -> None:
+def test_a_timeout_is_not_an_end(ends: ENDS) -> None:
     assert Channel(ends[0]).receive(0.0) is None
 
 
@@ -90,7 +90,7 @@ def test_a_closed_other_end_is_an_end_for_both_directions(ends: ENDS) -> None:
         Channel(ends[0]).send(ReaderStarted())
 
 
-def test_last_words_are_heard_although_the_end_left_ours_unread(ends: ENDS) -> None:
+def test_last_messages_arrive_although_the_other_end_did_not_read_ours(ends: ENDS) -> None:
     near, far = Channel(ends[0]), Channel(ends[1])
     near.send(PictureRequest(0, -1))
     far.send(SourceFailed("the connection ended"))

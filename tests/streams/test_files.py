@@ -143,7 +143,7 @@ def test_a_file_whose_readers_all_die_is_given_up(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda _: None, "no such file"),
         (lambda path: path.mkdir(), "is a folder"),
@@ -151,16 +151,18 @@ def test_a_file_whose_readers_all_die_is_given_up(clip: Path) -> None:
         (lambda path: path.touch(), "not a video that can be decoded"),
     ],
 )
-def test_a_file_that_can_not_be_read_is_an_error_and_no_endless_loop(tmp_path: Path, make: object, said: str) -> None:
+def test_a_file_that_can_not_be_read_is_an_error_and_no_endless_loop(
+    tmp_path: Path, make: object, message: str
+) -> None:
     assert callable(make)
     path = tmp_path / "clip.mp4"
     make(path)
     watched = RecordedStream(source=str(path))
-    with pytest.raises(StreamLost, match=said) as lost:
+    with pytest.raises(StreamLost, match=message) as lost:
         list(watched.stream.frames())
     assert str(path) in str(lost.value)
     assert watched.events == []
-    with pytest.raises(StreamLost, match=said):
+    with pytest.raises(StreamLost, match=message):
         watched.stream.first_frame(10.0)
 
 
@@ -209,7 +211,7 @@ def flat(tmp_path: Path) -> Path:
     return path
 
 
-def test_pictures_that_nothing_can_be_done_with_are_counted_and_not_shown(flat: Path) -> None:
+def test_unusable_pictures_are_counted_and_not_used(flat: Path) -> None:
     watched = RecordedStream(source=str(flat))
     assert list(watched.stream.frames()) == []
     assert watched.skipped == {SkipReason.UNUSABLE: 10}

@@ -1,4 +1,4 @@
-"""Cameras: a real RTSP server and a wire that stalls and breaks; the newest picture, and back after every loss."""
+"""Cameras: a real RTSP server and a network that stalls and breaks. The newest picture counts, every loss recovers."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_camera_that_loses_its_power_is_lost_once_and_found_once(folder: Path)
     assert watched.events[1].detail.endswith("the connection ended")
 
 
-def test_a_silent_stall_is_noticed_and_mended(wire: CuttableConnection) -> None:
+def test_a_stalled_camera_is_noticed_and_reconnected(wire: CuttableConnection) -> None:
     watched = RecordedStream(source=wire.url("clip.mp4"), read_timeout_s=1.0)
     stalled_s = lost_s = 0.0
     for index, frame in enumerate(watched.stream.frames()):
@@ -213,7 +213,7 @@ def test_a_decoder_that_hangs_while_it_opens_is_killed(wire: CuttableConnection)
     assert watched.reader_pids() == []
 
 
-def test_a_look_at_a_silent_camera_ends_after_its_time(wire: CuttableConnection) -> None:
+def test_the_first_frame_of_a_camera_that_sends_nothing_times_out(wire: CuttableConnection) -> None:
     wire.stall()
     watched = RecordedStream(source=wire.url("clip.mp4"), open_timeout_s=60.0)
     with pytest.raises(StreamLost, match="no picture within 1 s"):
@@ -221,7 +221,7 @@ def test_a_look_at_a_silent_camera_ends_after_its_time(wire: CuttableConnection)
     assert watched.reader_pids() == []
 
 
-def test_a_loop_that_listens_to_a_silent_camera_shows_that_it_moves(wire: CuttableConnection) -> None:
+def test_a_stream_that_waits_for_a_camera_gives_its_heartbeat(wire: CuttableConnection) -> None:
     wire.stall()
     looks = threading.Semaphore(0)
 
@@ -255,7 +255,7 @@ def test_a_camera_that_was_never_there_is_reported_once_and_tried_again(wire: Cu
     assert watched.events[0].detail.endswith("connection refused")
 
 
-def test_the_right_credentials_open_the_stream_wherever_they_stand(camera: RtspCamera) -> None:
+def test_the_right_credentials_open_the_stream_in_either_place(camera: RtspCamera) -> None:
     password = "s3cr/et p@ss"
     with CuttableConnection(camera.port, credentials=f"viewer:{password}") as wire:
         apart = RecordedStream(source=wire.url("clip.mp4"), username="viewer", password=password)
@@ -265,7 +265,7 @@ def test_the_right_credentials_open_the_stream_wherever_they_stand(camera: RtspC
     assert password not in str(apart.events)
 
 
-def test_wrong_credentials_are_said_once_and_shown_nowhere(camera: RtspCamera) -> None:
+def test_wrong_credentials_are_reported_once_and_never_shown(camera: RtspCamera) -> None:
     with CuttableConnection(camera.port, credentials="viewer:right") as wire:
         watched = RecordedStream(
             source=wire.url("clip.mp4"), username="viewer", password="wr0ng-word", clock=StepClock()
@@ -281,7 +281,7 @@ def test_wrong_credentials_are_said_once_and_shown_nowhere(camera: RtspCamera) -
     assert "credentials rejected" in watched.stream.detail
 
 
-def test_a_stream_that_the_camera_does_not_have_is_said_as_such(wire: CuttableConnection) -> None:
+def test_a_stream_that_the_camera_does_not_have_is_reported_as_such(wire: CuttableConnection) -> None:
     with pytest.raises(StreamLost, match="no such stream"):
         RecordedStream(source=wire.url("other.mp4")).stream.first_frame(10.0)
 
@@ -323,7 +323,7 @@ class SlowClock(StepClock):
         return super().wait(event, max(600.0, timeout_s))
 
 
-def test_a_camera_is_not_frozen_for_the_time_in_which_nobody_could_see_it(wire: CuttableConnection) -> None:
+def test_a_camera_is_not_frozen_for_the_time_in_which_it_was_lost(wire: CuttableConnection) -> None:
     watched = RecordedStream(source=wire.url("still.mp4"), clock=SlowClock())
     for index, frame in enumerate(watched.stream.frames()):
         if index == 3:
@@ -377,7 +377,7 @@ def test_another_size_after_a_reconnection_is_a_new_epoch(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])
-def test_a_stop_is_seen_while_a_camera_is_silent(wire: CuttableConnection, how: str) -> None:
+def test_a_stop_is_noticed_while_a_camera_sends_nothing(wire: CuttableConnection, how: str) -> None:
     watched = RecordedStream(source=wire.url("clip.mp4"), read_timeout_s=60.0)
     thread = watched.in_thread()
     assert watched.wait_for(lambda: watched.states == [RUNNING])

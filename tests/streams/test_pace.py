@@ -1,4 +1,4 @@
-"""How long a lost source is left alone, and since when a picture stands still."""
+"""The pauses before a lost source is tried again, and how long a picture has been unchanged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_after_ten_minutes_waits_grow_to_half_a_minute() -> None:
     assert 25.0 < max(after) <= 30.0
 
 
-def test_sites_that_return_together_do_not_try_together() -> None:
+def test_cameras_that_return_together_do_not_retry_together() -> None:
     firsts = {round(Backoff(RETRY_SCHEDULE, random.Random(seed)).fail(0.0), 3) for seed in range(40)}
     assert len(firsts) > 20
 
@@ -54,7 +54,7 @@ def test_a_reset_begins_anew() -> None:
     assert max(waits(backoff, 50, 9999.0)) <= 5.0
 
 
-def test_the_same_picture_is_still_since_it_was_first_seen_twice() -> None:
+def test_the_same_picture_is_unchanged_since_it_was_repeated_first() -> None:
     detector = FreezeDetector()
     assert [detector.unchanged_s(PICTURE.copy(), now_s) for now_s in (0.0, 1.0, 5.0, 61.0)] == [0.0, 0.0, 4.0, 60.0]
 
@@ -85,7 +85,7 @@ def test_another_size_is_movement() -> None:
     assert detector.unchanged_s(np.zeros((90, 160, 3), np.uint8), 99.0) == 0.0
 
 
-def test_memory_that_is_written_again_is_not_taken_for_the_picture_it_held() -> None:
+def test_memory_that_is_reused_does_not_count_as_the_same_picture() -> None:
     detector = FreezeDetector()
     shared = PICTURE.copy()
     detector.unchanged_s(shared, 0.0)

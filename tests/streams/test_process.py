@@ -23,7 +23,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return numbered_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", 50)
 
 
-def test_credentials_stand_neither_in_the_arguments_nor_in_the_environment_of_the_reader(clip: Path) -> None:
+def test_credentials_are_neither_in_the_arguments_nor_in_the_environment_of_the_reader(clip: Path) -> None:
     with RtspCamera(clip.parent) as camera, CuttableConnection(camera.port, credentials="thisviewer:s3cretpw") as wire:
         watched = RecordedStream(source=wire.url("clip.mp4"), username="thisviewer", password="s3cretpw")
         frames = watched.stream.frames()
@@ -120,12 +120,12 @@ def test_an_interrupt_at_the_terminal_does_not_reach_the_reader(clip: Path) -> N
     watched.stream.close()
 
 
-def test_what_the_reader_writes_is_shown_without_secrets() -> None:
+def test_a_readers_log_lines_are_shown_without_secrets() -> None:
     options = StreamSettings.model_validate_json(
         '{"name": "x", "source": "rtsp://127.0.0.1:1/s?token=tokenword", "username": "me", "password": "pw"}'
     )
-    said = printable_line(
+    line = printable_line(
         b"[tcp @ 0x5] cannot open rtsp://me:pw@127.0.0.1:1/s?token=tokenword with me:pw\x1b\n",
         Redactor(options.secrets()),
     )
-    assert said == "cannot open rtsp://****@127.0.0.1:1/s?token=**** with ****"
+    assert line == "cannot open rtsp://****@127.0.0.1:1/s?token=**** with ****"

@@ -1,4 +1,4 @@
-"""Inside the reader: which pictures are wanted, what can be a picture, and who owns which slot."""
+"""Inside the reader: which pictures are selected, what can be a picture, and who owns which slot."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_camera_whose_pictures_jitter_keeps_all_that_are_wanted() -> None:
     assert sum(thinning.wants(index * 0.04 + jitter[index]) for index in range(1000)) == 1000
 
 
-def test_after_a_gap_a_camera_is_not_asked_for_the_pictures_that_it_missed() -> None:
+def test_after_a_gap_a_camera_does_not_catch_up() -> None:
     thinning = LiveFrameSelector(5)
     assert thinning.wants(0.0)
     assert [index for index in range(10) if thinning.wants(60.0 + index * 0.04)] == [0, 3, 8]
@@ -84,9 +84,7 @@ def test_after_a_gap_a_camera_is_not_asked_for_the_pictures_that_it_missed() -> 
         (None, None),
     ],
 )
-def test_only_what_a_model_can_look_at_is_a_picture(
-    decoded: np.ndarray | None, shape: tuple[int, int, int] | None
-) -> None:
+def test_only_what_a_model_can_use_is_a_picture(decoded: np.ndarray | None, shape: tuple[int, int, int] | None) -> None:
     picture = as_bgr(decoded)
     assert (None if picture is None else picture.shape) == shape
 
@@ -99,23 +97,23 @@ def test_a_grey_picture_has_the_same_value_in_every_channel() -> None:
 
 
 class Desk:
-    """A tray, and the parent's end of its channel."""
+    """A picture buffer, and the parent's end of its channel."""
 
     def __init__(self, *, live: bool) -> None:
         ours, theirs = Channel.socket_pair()
         self.parent = Channel(ours)
         self.sockets: tuple[socket.socket, socket.socket] = (ours, theirs)
-        self.tray = PictureBuffer(Channel(theirs), live=live)
+        self.buffer = PictureBuffer(Channel(theirs), live=live)
         self.slots: PictureSlots | None = None
 
     def decode(self, number: int, size: tuple[int, int] = (4, 6), age_s: float = 0.0) -> None:
         """What the decoding thread does with one picture, all of whose values are its number."""
-        slot = self.tray.take_free_slot()
-        room = self.tray.pixels(slot)
+        slot = self.buffer.take_free_slot()
+        room = self.buffer.pixels(slot)
         picture = np.full((*size, 3), number, np.uint8) if room is None or room.shape[:2] != size else room
         picture[:] = number
-        self.tray.put(picture, slot, number, time.monotonic() - age_s, -1.0)
-        self.tray.record_progress(number + 1)
+        self.buffer.put(picture, slot, number, time.monotonic() - age_s, -1.0)
+        self.buffer.record_progress(number + 1)
 
     def messages(self) -> list[Message]:
         received: list[Message] = []
@@ -153,15 +151,15 @@ def file() -> Iterator[Desk]:
 def test_a_live_picture_leaves_only_when_it_is_asked_for(live: Desk) -> None:
     live.decode(0)
     assert live.pictures() == []
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     [picture] = live.pictures()
     assert (picture.number, live.value(picture)) == (0, 0)
 
 
-def test_of_live_pictures_that_nobody_asked_for_only_the_newest_is_kept(live: Desk) -> None:
+def test_of_live_pictures_that_were_not_requested_only_the_newest_is_kept(live: Desk) -> None:
     for number in range(40):
         live.decode(number)
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     _, tally, picture = live.messages()
     assert tally == SkipCounts(40, 0, 39, 0)
     assert isinstance(picture, PictureReady)
@@ -169,7 +167,7 @@ def test_of_live_pictures_that_nobody_asked_for_only_the_newest_is_kept(live: De
 
 
 def test_a_live_picture_that_is_awaited_leaves_at_once(live: Desk) -> None:
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     live.decode(0)
     assert [picture.number for picture in live.pictures()] == [0]
     live.decode(1)
@@ -177,42 +175,42 @@ def test_a_live_picture_that_is_awaited_leaves_at_once(live: Desk) -> None:
 
 
 def test_a_picture_in_the_parents_hands_is_never_written_to(live: Desk) -> None:
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     live.decode(7)
     [held] = live.pictures()
     for number in range(8, 60):
         live.decode(number)
     assert live.value(held) == 7
-    live.tray.request_next(PictureRequest(held.memory_id, held.slot))
+    live.buffer.request_next(PictureRequest(held.memory_id, held.slot))
     [newest] = live.pictures()
     assert live.value(newest) == 59
 
 
-def test_a_live_picture_that_waited_says_how_old_it_is(live: Desk) -> None:
+def test_a_live_picture_that_waited_has_its_age(live: Desk) -> None:
     live.decode(0, age_s=2.5)
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     [picture] = live.pictures()
     assert 2.5 <= picture.age_s < 5.0
 
 
-def test_a_file_sends_ahead_as_long_as_there_is_room(file: Desk) -> None:
+def test_a_file_sends_pictures_ahead_while_slots_are_free(file: Desk) -> None:
     for number in range(3):
         file.decode(number)
     pictures = file.pictures()
     assert [(picture.number, file.value(picture)) for picture in pictures] == [(0, 0), (1, 1), (2, 2)]
-    file.tray.request_next(PictureRequest(pictures[0].memory_id, pictures[0].slot))
+    file.buffer.request_next(PictureRequest(pictures[0].memory_id, pictures[0].slot))
     file.decode(3)
     [fourth] = file.pictures()
     assert (fourth.number, fourth.slot) == (3, pictures[0].slot)
 
 
 def test_another_size_gets_another_memory_and_old_slots_are_not_mixed_up_with_it(live: Desk) -> None:
-    live.tray.request_next(PictureRequest(0, -1))
+    live.buffer.request_next(PictureRequest(0, -1))
     live.decode(1)
     [old] = live.pictures()
     live.decode(2)
     live.decode(3, size=(8, 10))
-    live.tray.request_next(PictureRequest(old.memory_id, old.slot))
+    live.buffer.request_next(PictureRequest(old.memory_id, old.slot))
     memory, tally, new = live.messages()
     assert isinstance(memory, SharedMemory)
     assert (memory.height, memory.width) == (8, 10)
@@ -224,44 +222,44 @@ def test_another_size_gets_another_memory_and_old_slots_are_not_mixed_up_with_it
     assert live.value(new) == 3
 
 
-def test_counts_that_a_busy_parent_has_no_room_for_are_told_later(live: Desk) -> None:
+def test_counts_that_a_busy_parent_does_not_read_are_sent_later(live: Desk) -> None:
     sender = Channel(live.sockets[1])
     while sender.send(SkipCounts(0, 0, 0, 0), wait=False):
         pass
-    live.tray._counts_sent_s -= 10.0  # it is time for the next tally
-    live.tray.record_progress(5, rate=5)
+    live.buffer._counts_sent_s -= 10.0  # it is time for the next tally
+    live.buffer.record_progress(5, rate=5)
     live.messages()
-    live.tray._counts_sent_s -= 10.0
-    live.tray.record_progress(6, rate=1, unusable="too small")
+    live.buffer._counts_sent_s -= 10.0
+    live.buffer.record_progress(6, rate=1, unusable="too small")
     assert live.messages() == [SkipCounts(6, 6, 0, 1, "too small")]
 
 
-def test_unusable_pictures_that_came_behind_the_one_that_waits_are_told_of_behind_it(live: Desk) -> None:
-    live.tray.record_progress(1, unusable="before")
+def test_unusable_pictures_after_the_waiting_one_are_counted_after_it(live: Desk) -> None:
+    live.buffer.record_progress(1, unusable="before")
     live.decode(1)
-    live.tray.record_progress(3, unusable="behind")
-    live.tray._counts_sent_s -= 10.0  # it is time for the next tally
-    live.tray.record_progress(4, rate=1)
-    live.tray.request_next(PictureRequest(0, -1))
-    live.tray._counts_sent_s -= 10.0
-    live.tray.record_progress(5, rate=1)
-    told = [(m.unusable, m.rate) if isinstance(m, SkipCounts) else type(m) for m in live.messages()]
-    assert told == [SharedMemory, (1, 1), PictureReady, (1, 1)]
+    live.buffer.record_progress(3, unusable="behind")
+    live.buffer._counts_sent_s -= 10.0  # it is time for the next tally
+    live.buffer.record_progress(4, rate=1)
+    live.buffer.request_next(PictureRequest(0, -1))
+    live.buffer._counts_sent_s -= 10.0
+    live.buffer.record_progress(5, rate=1)
+    messages = [(m.unusable, m.rate) if isinstance(m, SkipCounts) else type(m) for m in live.messages()]
+    assert messages == [SharedMemory, (1, 1), PictureReady, (1, 1)]
 
 
 def test_an_unusable_picture_is_counted_once_whether_the_one_that_waited_before_it_was_asked_for_or_not(
     live: Desk,
 ) -> None:
     live.decode(0)
-    live.tray.record_progress(2, unusable="too small")
+    live.buffer.record_progress(2, unusable="too small")
     live.decode(2)
-    live.tray.record_progress(4, unusable="too small")
-    live.tray.finish(SourceFailed("the connection ended"))
+    live.buffer.record_progress(4, unusable="too small")
+    live.buffer.finish(SourceFailed("the connection ended"))
     assert live.messages()[1:] == [SkipCounts(4, 0, 2, 2, "too small"), SourceFailed("the connection ended")]
 
 
-def test_the_last_word_carries_the_last_counts(live: Desk) -> None:
+def test_the_last_message_follows_the_last_counts(live: Desk) -> None:
     live.decode(0)
     live.messages()
-    live.tray.finish(SourceFailed("the connection ended"))
+    live.buffer.finish(SourceFailed("the connection ended"))
     assert live.messages() == [SkipCounts(1, 0, 1, 0), SourceFailed("the connection ended")]

@@ -1,4 +1,4 @@
-"""A stream's options: what is allowed, what each refusal says, and that no password is shown."""
+"""The settings of a stream: what is allowed, the error messages, and that no password is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def options(**fields: object) -> StreamSettings:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"source": "http://10.0.0.5/stream"}, "rtsp:// or rtsps://, not http://"),
         ({"source": "file:///a.mp4"}, "a file's path"),
@@ -49,10 +49,10 @@ def options(**fields: object) -> StreamSettings:
         ({}, "Field required"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], said: str) -> None:
+def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         options(**fields)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
     assert "pa/ss" not in str(refusal.value)
 
@@ -98,12 +98,12 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
     ("source", "is_file", "webcam"),
     [("a.mp4", True, None), (2, False, 2), ("/dev/video3", False, 3), ("rtsps://cam/s", False, None)],
 )
-def test_the_kind_of_source_is_told_by_how_it_is_written(source: str | int, is_file: bool, webcam: int | None) -> None:
+def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_file: bool, webcam: int | None) -> None:
     given = options(source=source)
     assert (given.is_file, given.is_live, given.webcam_index) == (is_file, not is_file, webcam)
 
 
-def test_a_token_in_the_path_is_shown_nowhere_and_is_a_secret() -> None:
+def test_a_token_in_the_path_is_never_shown_and_counts_as_a_secret() -> None:
     given = options(source="rtsps://cam:7441/4dLzFQ3cB5aXyZ12?enableSrtp")
     assert given.redacted_source == "rtsps://cam:7441/****?****"
     assert "4dLzFQ3c" not in repr(given)

@@ -1,4 +1,4 @@
-"""Pictures that a decoder did not write, or that nothing can be done with: never shown, counted, and said why."""
+"""Pictures that the decoder did not convert, or that can't be used: counted with the reason, never used."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ REFUSED = "the decoder did not convert it: Slice parameters 0, 384 are invalid"
 
 @pytest.fixture(scope="module")
 def growing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip whose later pictures OpenCV says to have decoded, and does not write."""
+    """A clip whose later pictures OpenCV reports as decoded but does not convert."""
     return growing_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", 25, 100)
 
 
 @pytest.mark.parametrize("variable", ["", "OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG"])
-def test_a_picture_that_the_decoder_did_not_write_is_counted_and_not_shown(
+def test_a_picture_that_the_decoder_did_not_convert_is_counted_and_not_used(
     growing: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     if variable:
-        monkeypatch.setenv(variable, "-8")  # with which OpenCV keeps FFmpeg's words for itself
+        monkeypatch.setenv(variable, "-8")  # then OpenCV hides FFmpeg's log
     watched = RecordedStream(source=str(growing))
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(25))
     assert watched.skipped == {SkipReason.UNUSABLE: 100}
@@ -50,7 +50,7 @@ def test_a_picture_that_the_decoder_did_not_write_is_counted_and_not_shown(
     assert watched.events[-1].detail.endswith("ended after 125 pictures, 100 of which could not be used")
 
 
-def test_a_file_whose_later_pass_is_written_again_goes_on(growing: Path) -> None:
+def test_a_looped_file_that_becomes_usable_again_goes_on(growing: Path) -> None:
     watched = RecordedStream(source=str(growing), loop=True)
     seen = []
     for frame in watched.stream.frames():
@@ -62,7 +62,7 @@ def test_a_file_whose_later_pass_is_written_again_goes_on(growing: Path) -> None
     assert watched.unusable == [(100, REFUSED)] * 2
 
 
-def test_interlaced_video_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_interlaced_video_is_decoded_correctly(tmp_path: Path) -> None:
     clip = numbered_clip(tmp_path / "clip.mp4", 20, interlaced=True)
     with av.open(str(clip)) as container:
         assert all(frame.interlaced_frame for frame in container.decode(video=0))
@@ -71,7 +71,7 @@ def test_interlaced_video_is_shown_as_it_is(tmp_path: Path) -> None:
     assert not watched.skipped
 
 
-def test_a_camera_whose_pictures_are_written_no_more_says_so_and_is_connected_to_again(
+def test_a_camera_whose_pictures_are_no_longer_converted_reports_it_and_is_reconnected(
     growing: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "clip.mp4").write_bytes(growing.read_bytes())
@@ -96,10 +96,10 @@ def test_a_camera_whose_pictures_are_written_no_more_says_so_and_is_connected_to
     assert shapes[-1] == ((384, 640, 3), 1)
     assert watched.states == [RUNNING, UNUSABLE, RUNNING]
     assert watched.events[1].detail.endswith(f"pictures come, but none can be used: {REFUSED}")
-    assert watched.unusable == []  # the change of state has told of them
+    assert watched.unusable == []  # the change of state reports them
 
 
-def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: Path) -> None:
+def test_a_camera_without_a_usable_picture_reports_it(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "flat.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 1, "yuv444p"
@@ -123,12 +123,12 @@ def test_a_camera_that_never_shows_a_picture_that_can_be_used_says_so(tmp_path: 
         thread.join(10)
         assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
         assert watched.events[0].detail.endswith("none can be used: its size or format is not a camera's")
-        look = RecordedStream(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
+        probe = RecordedStream(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
         with pytest.raises(StreamLost, match="none can be used: its size or format is not a camera's"):
-            look.stream.first_frame(60.0)
+            probe.stream.first_frame(60.0)
 
 
-def test_a_run_tells_of_pictures_that_were_not_written_in_one_line(growing: Path, tmp_path: Path) -> None:
+def test_a_run_reports_unconverted_pictures_in_one_line(growing: Path, tmp_path: Path) -> None:
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(growing)}]})
     done = framesift(tmp_path, "run")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -158,7 +158,7 @@ def test_the_health_of_a_stream_without_usable_pictures_is_degraded_until_there_
     assert [json.loads(line)["state"] for line in out.getvalue().splitlines()] == ["running", "unusable", "running"]
 
 
-def test_pictures_are_unusable_for_long_only_where_there_is_nothing_else() -> None:
+def test_pictures_are_unusable_for_long_only_if_there_is_nothing_else() -> None:
     unusable = UnusablePictures()
     assert not any(unusable.add(3, "damaged", now_s) for now_s in (0.0, 1.0, 1.9))
     assert unusable.end_run() == 9
@@ -168,12 +168,12 @@ def test_pictures_are_unusable_for_long_only_where_there_is_nothing_else() -> No
 
 
 @pytest.fixture
-def words() -> DecoderLog:
+def log() -> DecoderLog:
     return DecoderLog.create()
 
 
-def says(words: DecoderLog, *lines: bytes) -> None:
-    os.write(words.fileno(), b"".join(line + b"\n" for line in lines))
+def write_lines(log: DecoderLog, *lines: bytes) -> None:
+    os.write(log.fileno(), b"".join(line + b"\n" for line in lines))
 
 
 INTERLACED = b"[swscaler @ 0x5581] Cannot convert interlaced to progressive frames or vice versa."
@@ -181,7 +181,7 @@ DAMAGED = b"[h264 @ 0x5582] error while decoding MB 13 9, bytestream -5"
 
 
 @pytest.mark.parametrize(
-    ("said", "refusal"),
+    ("lines", "refusal"),
     [
         ([], ""),
         ([DAMAGED], ""),  # of another picture, decoded ahead
@@ -192,31 +192,31 @@ DAMAGED = b"[h264 @ 0x5582] error while decoding MB 13 9, bytestream -5"
         ([b"[swscaler @ 0x1] " + b"\xff" * 10_000], "\ufffd" * 300),
     ],
 )
-def test_only_the_converters_own_words_mean_that_a_picture_was_not_written(
-    words: DecoderLog, said: list[bytes], refusal: str
+def test_only_the_converters_own_log_lines_mean_that_a_picture_was_not_converted(
+    log: DecoderLog, lines: list[bytes], refusal: str
 ) -> None:
-    words.mark()
-    says(words, *said)
-    assert words.conversion_error() == refusal
+    log.mark()
+    write_lines(log, *lines)
+    assert log.conversion_error() == refusal
 
 
-def test_what_was_said_of_an_earlier_picture_means_nothing_for_the_next(words: DecoderLog) -> None:
-    says(words, INTERLACED)
-    words.mark()
-    assert words.conversion_error() == ""
-    says(words, INTERLACED)
-    assert words.conversion_error()
-    words.mark()
-    assert words.conversion_error() == ""
+def test_an_error_of_an_earlier_picture_does_not_count_for_the_next(log: DecoderLog) -> None:
+    write_lines(log, INTERLACED)
+    log.mark()
+    assert log.conversion_error() == ""
+    write_lines(log, INTERLACED)
+    assert log.conversion_error()
+    log.mark()
+    assert log.conversion_error() == ""
 
 
-def test_words_without_end_take_a_bounded_memory_and_the_latest_are_kept(words: DecoderLog) -> None:
+def test_an_endless_decoder_log_takes_bounded_memory_and_keeps_the_latest(log: DecoderLog) -> None:
     for number in range(5000):
-        words.mark()
-        says(words, DAMAGED, INTERLACED, b"%d" % number)
-        assert words.conversion_error()
-    assert os.fstat(words.fileno()).st_size < 100_000
-    assert words.last_lines(2) == [INTERLACED, b"4999"]
+        log.mark()
+        write_lines(log, DAMAGED, INTERLACED, b"%d" % number)
+        assert log.conversion_error()
+    assert os.fstat(log.fileno()).st_size < 100_000
+    assert log.last_lines(2) == [INTERLACED, b"4999"]
 
 
 WHEEL_4_12 = "  Video I/O:\n    FFMPEG:                      YES\n      swscale:                   YES (6.7.100)\n"
@@ -266,4 +266,4 @@ def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Pa
     named = [line for line in ran.stdout.splitlines() if "opencv_faulty" in line]
     assert len(named) == (1 if faulty else 0)
     assert ("note" in checked.stdout and "below 4.13" in checked.stdout) is faulty
-    assert all("can't convert interlaced video" in said for said in (*named, checked.stdout) if faulty)
+    assert all("can't convert interlaced video" in lines for lines in (*named, checked.stdout) if faulty)

@@ -1,4 +1,4 @@
-"""The breaker before the inference server: when nobody asks, and who asks first."""
+"""The circuit breaker of the inference server: when nobody asks, and who asks first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Bench:
         assert isinstance(turn, RequestPermit)
         return turn
 
-    def shut(self) -> BreakerOpen:
+    def open_breaker(self) -> BreakerOpen:
         turn = self.breaker.acquire()
         assert isinstance(turn, BreakerOpen)
         return turn
@@ -33,7 +33,7 @@ class Bench:
         return self.breaker.record_failure(self.turn(), why, come_again_s)
 
     def shuts_at_last(self) -> float:
-        """Fails until it shuts; how long for."""
+        """Fails until the breaker opens. Returns for how long."""
         while True:
             wait_s = self.fail()
             if isinstance(self.breaker.acquire(), BreakerOpen):
@@ -46,9 +46,9 @@ def test_the_third_failure_in_a_row_shuts_it() -> None:
     bench.turn()
     wait_s = bench.fail(why="no route")
     assert 0.25 <= wait_s <= 0.5
-    shut = bench.shut()
-    assert shut.why == "no route"
-    assert shut.wait_s == pytest.approx(wait_s)
+    refusal = bench.open_breaker()
+    assert refusal.why == "no route"
+    assert refusal.wait_s == pytest.approx(wait_s)
 
 
 def test_an_answer_in_between_begins_the_count_anew() -> None:
@@ -65,24 +65,24 @@ def test_at_the_date_one_asks_and_the_others_wait_for_what_it_hears() -> None:
     bench = Bench()
     wait_s = bench.shuts_at_last()
     bench.clock.advance(wait_s - 0.001)
-    bench.shut()
+    bench.open_breaker()
     bench.clock.advance(0.001)
     bench.turn()
-    assert bench.shut().wait_s == pytest.approx(PATIENCE_S)
+    assert bench.open_breaker().wait_s == pytest.approx(PATIENCE_S)
     bench.breaker.record_success()
     assert [type(bench.breaker.acquire()) for _ in range(3)] == [RequestPermit] * 3
 
 
-def test_who_asks_and_never_tells_holds_nobody_up_for_longer_than_an_asking_lasts() -> None:
+def test_a_permit_that_is_never_returned_blocks_only_for_the_probe_timeout() -> None:
     bench = Bench()
     bench.clock.advance(bench.shuts_at_last())
     lost = bench.turn()
     bench.clock.advance(PATIENCE_S)
     second = bench.turn()
-    bench.shut()
+    bench.open_breaker()
     wait_s = bench.breaker.record_failure(second, "still gone", None)
     assert bench.breaker.record_failure(lost, "late", None) == pytest.approx(wait_s)
-    assert bench.shut().why == "still gone"
+    assert bench.open_breaker().why == "still gone"
 
 
 def test_the_dates_grow_apart_up_to_10_s_with_jitter_and_begin_anew_after_an_answer() -> None:
@@ -118,18 +118,16 @@ def test_an_answer_to_one_that_was_under_way_when_it_shut_opens_it() -> None:
 
 
 @pytest.mark.parametrize(("said_s", "waited_s"), [(7.0, 7.0), (3600.0, 60.0)])
-def test_a_server_that_says_when_to_come_again_is_left_alone_until_then_at_most_a_minute(
-    said_s: float, waited_s: float
-) -> None:
+def test_a_retry_after_is_respected_up_to_a_minute(said_s: float, waited_s: float) -> None:
     bench = Bench()
     assert bench.fail(said_s, "busy") == waited_s
-    assert bench.shut() == BreakerOpen("busy", waited_s)
+    assert bench.open_breaker() == BreakerOpen("busy", waited_s)
     bench.clock.advance(waited_s)
-    assert bench.fail() >= 0.5  # the first failure after it shuts it again
-    bench.shut()
+    assert bench.fail() >= 0.5  # the first failure after that opens it again
+    bench.open_breaker()
 
 
-def test_a_server_that_says_at_once_is_not_taken_at_its_word() -> None:
+def test_a_retry_after_of_zero_does_not_shorten_the_pause() -> None:
     bench = Bench()
     bench.clock.advance(bench.shuts_at_last())
     for _ in range(6):

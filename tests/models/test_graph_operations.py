@@ -30,7 +30,7 @@ BETWEEN = [["Identity"], ["Reshape", "Cast"], ["Flatten", "Squeeze", "Unsqueeze"
 
 @pytest.mark.parametrize("between", [[], *BETWEEN, ["QuantizeLinear", "DequantizeLinear"], ["Dropout"]])
 @pytest.mark.parametrize("last", LAST)
-def test_what_only_shapes_a_value_is_looked_through(tmp_path: Path, last: list[str], between: list[str]) -> None:
+def test_operations_that_only_reshape_are_skipped(tmp_path: Path, last: list[str], between: list[str]) -> None:
     names = ["x", *(f"v{i}" for i in range(len(between))), "out"]
     kinds = [*last, *between]
     nodes = [helper.make_node(kind, [a, "w"], [b]) for kind, a, b in zip(kinds, names[:-1], names[1:], strict=True)]
@@ -56,7 +56,7 @@ def test_a_graph_that_runs_in_circles_has_no_last_operation(tmp_path: Path) -> N
     assert output_operation(written(tmp_path / "n.onnx", *nodes), "out") is None
 
 
-def test_a_file_that_is_cut_anywhere_or_is_none_says_nothing_wrong(tmp_path: Path) -> None:
+def test_a_truncated_or_foreign_file_gives_no_wrong_operation(tmp_path: Path) -> None:
     whole = written(tmp_path / "n.onnx", helper.make_node("Softmax", ["x"], ["out"])).read_bytes()
     for length in range(len(whole)):
         (tmp_path / "n.onnx").write_bytes(whole[:length])

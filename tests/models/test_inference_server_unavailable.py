@@ -1,5 +1,5 @@
-"""An inference server that is gone, slow, busy, or none at all: what is said, how long it takes, and when it is asked
-again. And whose trouble a refusal is: the picture's, or the server's."""
+"""An inference server that is away, slow, busy, or something else: the messages, the time it takes, and when it is
+asked again. And whether a refusal concerns the picture or the server."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def message(text: str) -> dict[str, str]:
     return {"message": text}
 
 
-# What is said
+# What is reported
 
 
 @pytest.mark.parametrize(
-    ("order", "said"),
+    ("order", "message"),
     [
         (Status(401, body=message("Unauthorized")), "does not accept the key (401): Unauthorized; check model.api_key"),
         (Status(402), "asks for payment (402)"),
@@ -101,7 +101,7 @@ def message(text: str) -> dict[str, str]:
     ],
     ids=str,
 )
-def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, said: str) -> None:
+def test_a_server_without_a_prediction_for_any_picture_is_unavailable(order: Any, message: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Fault("infer", order))
         slow = isinstance(order, Delay | Trickle)
@@ -109,14 +109,14 @@ def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, sai
         began_s = time.monotonic()
         failure = away(asked)
         assert time.monotonic() - began_s < 10.0
-        assert f"the inference server {server.url} {said}" in str(failure)
+        assert f"the inference server {server.url} {message}" in str(failure)
         assert failure.retry_after_s == 0.5
         asked = model(server.url)
         assert isinstance(asked.predict(PICTURE), Detections)
 
 
 @pytest.mark.parametrize(
-    ("order", "said"),
+    ("order", "message"),
     [
         (Status(400, body=message("Could not load input image.")), "(400): Could not load input image."),
         (Status(413, body="Request Entity Too Large"), "refuses the request (413)"),
@@ -132,29 +132,29 @@ def test_a_server_that_has_no_prediction_for_any_picture_is_away(order: Any, sai
     ],
     ids=str,
 )
-def test_a_server_that_refuses_one_picture_is_not_away(order: Any, said: str) -> None:
+def test_a_server_that_refuses_one_picture_is_available(order: Any, message: str) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url)
         for _ in range(5):  # however often: the next one may please it
             server.orders.add(Fault("infer", order))
-            told = refused(asked)
-            assert f"the inference server {server.url} refuses the request" in told
-            assert said in told
-            assert told.isprintable()
-            assert len(told) < 320
+            messages = refused(asked)
+            assert f"the inference server {server.url} refuses the request" in messages
+            assert message in messages
+            assert messages.isprintable()
+            assert len(messages) < 320
         assert isinstance(asked.predict(PICTURE), Detections)
 
 
-def test_an_answer_that_fills_the_memory_is_not_taken_and_not_asked_for_again() -> None:
+def test_an_answer_that_is_too_large_is_refused_and_not_asked_for_again() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(Fault("infer", Oversized(17 << 20)))
-        told = refused(model(server.url, timeout_s=20.0))
-        assert told == (
+        messages = refused(model(server.url, timeout_s=20.0))
+        assert messages == (
             f"the inference server {server.url} sent too much: the answer is too large: more than 16777216 bytes"
         )
 
 
-def test_the_legacy_route_is_judged_alike() -> None:
+def test_answers_of_the_legacy_route_are_classified_alike() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         server.orders.add(*(Fault("infer", what) for what in (Status(503), Html(), Status(400))))
         asked = model(server.url, route="legacy")
@@ -164,14 +164,14 @@ def test_the_legacy_route_is_judged_alike() -> None:
         assert isinstance(asked.predict(PICTURE), Detections)
 
 
-def test_a_server_that_wants_a_key_where_none_is_given_says_so() -> None:
+def test_a_server_that_needs_a_key_is_reported() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         for route in ("v1", "legacy"):
-            told = str(away(model(server.url, api_key=None, route=route)))
-            assert "asks for a key (400): Required Roboflow API key is missing.; set model.api_key" in told
+            messages = str(away(model(server.url, api_key=None, route=route)))
+            assert "asks for a key (400): Required Roboflow API key is missing.; set model.api_key" in messages
 
 
-def test_a_wrong_key_a_wrong_model_and_a_wrong_task_are_told() -> None:
+def test_a_wrong_key_a_wrong_model_and_a_wrong_task_are_reported() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         assert "does not accept the key" in str(away(model(server.url, api_key="another")))
         assert "does not have the model" in str(away(model(server.url, model_id="boxes/9")))
@@ -203,18 +203,18 @@ def test_a_key_that_is_echoed_goes_no_further(order: Any) -> None:
 # When it is asked
 
 
-def test_three_times_gone_and_nobody_waits_until_it_is_back() -> None:
+def test_after_three_failures_nobody_waits_until_the_server_is_back() -> None:
     clock = ManualClock()
     with InferenceServer(forbid_active_learning=True) as server:
         asked = model(server.url, clock)
         asked.predict(PICTURE)
         server.go_away()
-        told = [away(asked) for _ in range(3)]
-        assert all("Connection refused" in str(failure) for failure in told)
-        assert str(away(asked)) == str(told[-1])  # at once: it is told without asking, so
+        messages = [away(asked) for _ in range(3)]
+        assert all("Connection refused" in str(failure) for failure in messages)
+        assert str(away(asked)) == str(messages[-1])  # at once: it is told without asking, so
         server.come_back()
         failure = away(asked)
-        assert failure.retry_after_s == pytest.approx(told[-1].retry_after_s)
+        assert failure.retry_after_s == pytest.approx(messages[-1].retry_after_s)
         clock.advance(failure.retry_after_s or 0.0)
         assert isinstance(asked.predict(PICTURE), Detections)
         assert [received.status for received in server.asked] == [200, 200]
@@ -249,11 +249,11 @@ def test_a_server_that_names_a_time_is_not_asked_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "waited_s"), [("100000", 60.0), ("-3", 1.0), ("Fri, 13 Nov 2099 00:00:00 GMT", 60.0), ("soon", 0.5)]
+    ("message", "waited_s"), [("100000", 60.0), ("-3", 1.0), ("Fri, 13 Nov 2099 00:00:00 GMT", 60.0), ("soon", 0.5)]
 )
-def test_no_server_can_put_us_off_for_more_than_a_minute(said: str, waited_s: float) -> None:
+def test_no_server_can_put_us_off_for_more_than_a_minute(message: str, waited_s: float) -> None:
     with InferenceServer(forbid_active_learning=True) as server:
-        server.orders.add(Fault("infer", Status(503, {"Retry-After": said})))
+        server.orders.add(Fault("infer", Status(503, {"Retry-After": message})))
         assert away(model(server.url)).retry_after_s == waited_s
 
 
@@ -303,12 +303,12 @@ def test_a_connection_that_the_server_has_closed_meanwhile_costs_nothing() -> No
 
 
 def test_preliminary_answers_are_no_answers() -> None:
-    said = b'{"image": {"width": 64, "height": 48}, "predictions": []}'
-    whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    message = b'{"image": {"width": 64, "height": 48}, "predictions": []}'
+    whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(message), message)
     with answering(whole) as server:
         assert isinstance(model(server.url).predict(PICTURE), Detections)
 
 
-def test_what_answers_and_is_no_http_is_away() -> None:
+def test_an_answer_that_is_not_http_means_unavailable() -> None:
     with answering(b"220 mail.example.com ESMTP\r\n") as server:
         assert "the server does not speak HTTP" in str(away(model(server.url)))

@@ -1,4 +1,4 @@
-"""Pictures of several streams, run through a network in one go: each gets what it would have got alone."""
+"""Dynamic batching: each picture gets the same result as alone."""
 
 from __future__ import annotations
 
@@ -54,29 +54,29 @@ def picture(value: float) -> NDArray[Any]:
     return np.full((1, 2, 2), value)
 
 
-def behind(run: Run, together: DynamicBatcher, values: range) -> list[Future[list[Any]]]:
+def behind(run: Run, batcher: DynamicBatcher, values: range) -> list[Future[list[Any]]]:
     """Asks for the first of `values`, and, while that runs, for the others, one after the other."""
     with ThreadPoolExecutor(len(values)) as pool:
-        asked = [pool.submit(together, picture(values[0]))]
+        asked = [pool.submit(batcher, picture(values[0]))]
         assert run.begun.wait(10.0)
         for number, value in enumerate(values[1:], 1):
-            asked.append(pool.submit(together, picture(value)))
-            until_waiting(together, number)
+            asked.append(pool.submit(batcher, picture(value)))
+            until_waiting(batcher, number)
         run.go.set()
     return asked
 
 
-def until_waiting(together: DynamicBatcher, number: int) -> None:
-    looks = threading.Event()
-    assert any(together.waiting_count == number or looks.wait(0.001) for _ in range(10_000))
+def until_waiting(batcher: DynamicBatcher, number: int) -> None:
+    pause = threading.Event()
+    assert any(batcher.waiting_count == number or pause.wait(0.001) for _ in range(10_000))
 
 
 def test_who_comes_alone_is_run_at_once_and_alone() -> None:
     run = Run()
     run.go.set()
-    together = DynamicBatcher(run, 4)
+    batcher = DynamicBatcher(run, 4)
     for value in range(3):
-        doubled, total = together(picture(value))
+        doubled, total = batcher(picture(value))
         assert doubled.tolist() == [[2 * value, 2 * value]] * 2
         assert total == 2 * value
     assert run.sizes == [1, 1, 1]
@@ -105,7 +105,7 @@ def test_a_picture_that_fails_fails_alone() -> None:
 
 
 def all_at_once(spot: Model, pictures: list[Pixels], rounds: int) -> list[list[Prediction]]:
-    """What each stream, which has one picture, is told in each round."""
+    """The results of each stream, which has one picture, in each round."""
     start = threading.Barrier(len(pictures))
 
     def ask(pixels: Pixels) -> list[Prediction]:
@@ -117,7 +117,7 @@ def all_at_once(spot: Model, pictures: list[Pixels], rounds: int) -> list[list[P
 
 
 def share_of_the_run(prediction: Prediction) -> int:
-    """How many pictures were run at once, as the counting network says."""
+    """How many pictures were run at once, as the counting network reports."""
     assert isinstance(prediction, Classification)
     return round(1 / next(score.confidence for score in prediction.scores if score.class_id == 0))
 
@@ -126,16 +126,16 @@ def test_streams_that_ask_at_once_are_run_at_once_and_one_that_asks_alone_is_run
     counted = model(counting(tmp_path / "counting.onnx"), batch_size=4)
     assert counted.description.startswith("counting.onnx: classifier, 32 x 32, up to 4 at once, classes without names")
     assert [share_of_the_run(counted.predict(frame(blank(32, 32)))) for _ in range(3)] == [1, 1, 1]
-    told = all_at_once(counted, [blank(32, 32)] * STREAMS, rounds=5)
-    sizes = Counter(share_of_the_run(prediction) for stream in told for prediction in stream)
+    results = all_at_once(counted, [blank(32, 32)] * STREAMS, rounds=5)
+    sizes = Counter(share_of_the_run(prediction) for stream in results for prediction in stream)
     assert sizes.total() == 5 * STREAMS
     assert 1 < max(sizes) <= 4
     assert all(pictures % size == 0 for size, pictures in sizes.items())
 
 
 def test_unless_it_is_configured_every_picture_is_run_alone(tmp_path: Path) -> None:
-    told = all_at_once(model(counting(tmp_path / "counting.onnx")), [blank(32, 32)] * STREAMS, rounds=3)
-    assert {share_of_the_run(prediction) for stream in told for prediction in stream} == {1}
+    results = all_at_once(model(counting(tmp_path / "counting.onnx")), [blank(32, 32)] * STREAMS, rounds=3)
+    assert {share_of_the_run(prediction) for stream in results for prediction in stream} == {1}
 
 
 BOXES = ["yolov8", "yolov5", "yolox", "end2end"]
@@ -143,7 +143,7 @@ MORE = ["yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", "rfdetr", "r
 
 
 @pytest.mark.parametrize("head", [*BOXES, *MORE, "classifier"])
-def test_each_stream_is_told_what_is_in_its_own_picture(tmp_path: Path, head: str) -> None:
+def test_each_stream_gets_the_prediction_for_its_own_picture(tmp_path: Path, head: str) -> None:
     path, fields = tmp_path / "network.onnx", {}
     if head == "classifier":
         averaging(path, batch="n")
@@ -157,13 +157,13 @@ def test_each_stream_is_told_what_is_in_its_own_picture(tmp_path: Path, head: st
     for stream, pixels in enumerate(pictures):
         pixels[40 : 60 + 4 * stream, 40 * stream : 40 * stream + 24] = RED if stream % 2 else BLUE
     alone = model(path, **fields)
-    wanted = [told(alone.predict(frame(pixels))) for pixels in pictures]
+    wanted = [comparable(alone.predict(frame(pixels))) for pixels in pictures]
     assert len(set(map(str, wanted))) == STREAMS
     answers = all_at_once(model(path, batch_size=4, **fields), pictures, rounds=8)
-    assert [[told(answer) for answer in stream] for stream in answers] == [[one] * 8 for one in wanted]
+    assert [[comparable(answer) for answer in stream] for stream in answers] == [[one] * 8 for one in wanted]
 
 
-def told(prediction: Prediction) -> Any:
+def comparable(prediction: Prediction) -> Any:
     return prediction.scores if isinstance(prediction, Classification) else getattr(prediction, "objects", None)
 
 
