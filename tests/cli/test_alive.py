@@ -24,7 +24,7 @@ streams: [{name: gate, source: "rtsp://cam/1", password: "${NOT_SET_HERE}"}]
 """
 # A name, what stands in the file, and the variables.
 USUAL: dict[str, tuple[str, dict[str, str]]] = {
-    "nothing said": ("", {}),
+    "no settings": ("", {}),
     "an empty block": ("status: {}", {}),
     "an address": ('status: {bind: "127.0.0.1:9000"}', {}),
     "without quotes": ("status:\n  bind: localhost:9000\n", {}),
@@ -88,15 +88,15 @@ def long_way(environ: dict[str, str]) -> alive.StatusTarget:
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_short_way_finds_whom_the_long_way_finds(folder: Path, name: str) -> None:
-    said, environ = USUAL[name]
-    (folder / "framesift.yaml").write_text(said if said.startswith(("x:", "status: *")) else OTHERS + said)
+    text, environ = USUAL[name]
+    (folder / "framesift.yaml").write_text(text if text.startswith(("x:", "status: *")) else OTHERS + text)
     assert alive.read_address(None, environ) == long_way(environ)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_the_short_way_never_knows_better_than_the_long_way(folder: Path, name: str) -> None:
-    said, environ = UNUSUAL[name]
-    (folder / "framesift.yaml").write_text(said if said.startswith(("- ", "status: {}\n")) else OTHERS + said)
+    text, environ = UNUSUAL[name]
+    (folder / "framesift.yaml").write_text(text if text.startswith(("- ", "status: {}\n")) else OTHERS + text)
     try:
         short = alive.read_address(None, environ)
     except ConfigError:

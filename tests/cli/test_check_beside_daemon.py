@@ -89,9 +89,9 @@ def holding(lock: Path) -> Iterator[int]:
             process.kill()
 
 
-def line_of(told: str, subject: str) -> str:
+def line_of(output: str, subject: str) -> str:
     """The line on one subject, its columns a blank apart."""
-    lines = [" ".join(line.split()) for line in told.splitlines()]
+    lines = [" ".join(line.split()) for line in output.splitlines()]
     (line,) = (line for line in lines if line.partition(" ")[2].startswith(f"{subject} "))
     return line
 
@@ -151,9 +151,9 @@ def test_a_disk_that_is_full_to_the_last_byte_is_seen_beside_a_running_daemon(tm
     program = [*alone, sys.executable, "-c", FULL_DISK, str(Path(__file__).parents[1])]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    codes, _, told = done.stdout.partition("\n")
+    codes, _, output = done.stdout.partition("\n")
     assert codes == "0 1", done.stdout
-    line = line_of(told, "spool")
+    line = line_of(output, "spool")
     assert line.startswith("FAILED")
     assert str(tmp_path / "disk") in line
 

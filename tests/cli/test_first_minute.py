@@ -24,10 +24,10 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_bare_command_says_what_it_is_and_what_to_type_next(tmp_path: Path) -> None:
-    told = framesift(tmp_path)
-    assert told.returncode == 0
+    ran = framesift(tmp_path)
+    assert ran.returncode == 0
     for word in ("framesift demo", "framesift init", "framesift check", "framesift run"):
-        assert word in told.stdout
+        assert word in ran.stdout
 
 
 def test_without_opencv_help_answers_and_a_command_that_needs_it_says_how_to_get_it(tmp_path: Path) -> None:
@@ -37,16 +37,16 @@ def test_without_opencv_help_answers_and_a_command_that_needs_it_says_how_to_get
     (missing / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
     for words in (["--help"], ["--version"], ["status", "--help"]):
         assert framesift(tmp_path, *words, PYTHONPATH=str(missing)).returncode == 0
-    told = framesift(tmp_path, "run", PYTHONPATH=str(missing))
-    assert told.returncode == 1
-    assert "framesift[headless]" in told.stderr
-    assert "Traceback" not in told.stderr
+    ran = framesift(tmp_path, "run", PYTHONPATH=str(missing))
+    assert ran.returncode == 1
+    assert "framesift[headless]" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_run_without_settings_says_where_it_looked_and_what_writes_them(tmp_path: Path) -> None:
-    told = framesift(tmp_path, "run")
-    assert told.returncode == 2
-    assert "framesift init" in told.stderr
+    ran = framesift(tmp_path, "run")
+    assert ran.returncode == 2
+    assert "framesift init" in ran.stderr
 
 
 def test_what_init_writes_passes_check_and_runs(tmp_path: Path, begun: Path) -> None:
@@ -71,7 +71,7 @@ def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "before", "after", "said"),
+    ("file", "before", "after", "expected"),
     [
         ("framesift.yaml", "sink:", "sinc:", ["sinc", "sink"]),
         ("framesift.yaml", "max_bytes: 2GiB", "max_bytes: lots", ["spool.max_bytes", "lots"]),
@@ -82,40 +82,40 @@ def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_exit_2_and_one_message_that_names_it(
-    tmp_path: Path, begun: Path, file: str, before: str, after: str, said: list[str]
+    tmp_path: Path, begun: Path, file: str, before: str, after: str, expected: list[str]
 ) -> None:
     shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / file).read_text()
     assert before in text
     (tmp_path / file).write_text(text.replace(before, after, 1).replace("  task: object-detection\n", "", 1))
-    told = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")
-    assert told.returncode == 2, told.stdout + told.stderr
-    for word in said:
-        assert word in told.stderr
-    assert "Traceback" not in told.stderr
+    ran = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    for word in expected:
+        assert word in ran.stderr
+    assert "Traceback" not in ran.stderr
     assert not collected(tmp_path)
 
 
 def test_a_file_that_is_not_there_is_a_bad_configuration(tmp_path: Path) -> None:
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
-    told = framesift(tmp_path, "run")
-    assert told.returncode == 2
-    assert "gone.mp4" in told.stderr
+    ran = framesift(tmp_path, "run")
+    assert ran.returncode == 2
+    assert "gone.mp4" in ran.stderr
 
 
 def test_check_says_what_to_do_about_each_failure(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file where a folder should be")
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "gone.mp4"}]})
-    told = framesift(tmp_path, "check")
-    assert told.returncode == 1
-    failed = [line for line in told.stdout.splitlines() if line.startswith("FAILED")]
+    ran = framesift(tmp_path, "check")
+    assert ran.returncode == 1
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED")]
     assert any("stream gate" in line for line in failed)
     assert any("sink folder" in line for line in failed)
 
 
 def test_the_demo_collects_a_dataset_and_shows_it(tmp_path: Path) -> None:
-    told = framesift(tmp_path, "demo", timeout_s=110.0)
-    assert told.returncode == 0, told.stdout + told.stderr
+    ran = framesift(tmp_path, "demo", timeout_s=110.0)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     folder = tmp_path / "framesift-demo"
     lines = collected(folder)
     assert 15 <= len(lines) <= 60
@@ -140,7 +140,7 @@ def test_the_demo_collects_a_dataset_and_shows_it(tmp_path: Path) -> None:
     overlap = mean_overlap(Street(seed=DEMO_SEED), read_folder(folder / "collected"))
     assert overlap.boxes > 50
     assert overlap.mean_iou > 0.7
-    assert f"{overlap.mean_iou:.2f}" in told.stdout
+    assert f"{overlap.mean_iou:.2f}" in ran.stdout
     sheet = cv2.imread(str(folder / "contact-sheet.png"))
     assert sheet is not None
     assert sheet.shape[1] > 1000
@@ -148,9 +148,9 @@ def test_the_demo_collects_a_dataset_and_shows_it(tmp_path: Path) -> None:
 
 def test_the_demo_on_ones_own_video_never_uses_the_streets_detector(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "mine.mp4", frames=60)
-    told = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "null model" in told.stdout
+    ran = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "null model" in ran.stdout
     assert all(line["prediction"].get("is_stub") for line in collected(tmp_path / "out"))
 
 
@@ -170,15 +170,15 @@ def test_a_demo_keeps_what_is_in_its_folder_but_not_its_own_and_what_it_cannot_r
 
 
 def test_a_demo_of_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:
-    told = framesift(tmp_path, "demo", "--source", "rtsp://127.0.0.1:9/x", "--seconds", "3")
-    assert told.returncode == 2
-    assert "not one frame" in told.stderr
-    assert "refused" in told.stdout
+    ran = framesift(tmp_path, "demo", "--source", "rtsp://127.0.0.1:9/x", "--seconds", "3")
+    assert ran.returncode == 2
+    assert "not one frame" in ran.stderr
+    assert "refused" in ran.stdout
 
 
 def test_the_demo_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
-    told = framesift(tmp_path, "demo", "--folder", "precious")
-    assert told.returncode == 2
+    ran = framesift(tmp_path, "demo", "--folder", "precious")
+    assert ran.returncode == 2
     assert (tmp_path / "precious" / "thesis.txt").exists()

@@ -432,7 +432,7 @@ def test_a_bad_policy_is_not_pushed(folder: Path, platform: Platform) -> None:
 
 @pytest.mark.parametrize("command", [["pull"], ["push", "p.json"]])
 @pytest.mark.parametrize(
-    ("trouble", "said"),
+    ("trouble", "expected"),
     [
         ("away", "refused"),
         ("key", "does not accept the key"),
@@ -442,7 +442,7 @@ def test_a_bad_policy_is_not_pushed(folder: Path, platform: Platform) -> None:
     ],
 )
 def test_a_trouble_with_the_platform_is_one_line(
-    folder: Path, platform: Platform, command: list[str], trouble: str, said: str
+    folder: Path, platform: Platform, command: list[str], trouble: str, expected: str
 ) -> None:
     platform.add_project("parking", "object-detection", active_learning=DOCUMENTED[1])
     written("p.json", policy())
@@ -457,7 +457,7 @@ def test_a_trouble_with_the_platform_is_one_line(
         platform.orders.add(Fault("active_learning", Html()), Fault("set_active_learning", Html()))
     ran = run(*command, **environ)
     assert (ran.out, ran.code, len(ran.err)) == ("", 1, 1), ran
-    assert said in ran.err[0]
+    assert expected in ran.err[0]
 
 
 # try
@@ -544,7 +544,7 @@ def test_recorded_lines_of_a_run_are_read_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "expected"),
     [
         (b"{", "column 2: is not JSON: "),
         (b"null", "a prediction is a JSON object, not NoneType"),
@@ -562,20 +562,20 @@ def test_recorded_lines_of_a_run_are_read_as_they_are() -> None:
     ],
 )
 @pytest.mark.parametrize("words", [["--json"], []])
-def test_a_bad_line_is_named_after_all_before_it_was_printed(bad: bytes, said: str, words: list[str]) -> None:
+def test_a_bad_line_is_named_after_all_before_it_was_printed(bad: bytes, expected: str, words: list[str]) -> None:
     Path("seen.jsonl").write_bytes(lines(seen(0.5), seen(0.9)).encode() + b"\n" + bad + b"\n" + lines(seen()).encode())
     ran = tried("seen.jsonl", *words)
     assert (ran.out.count("\n"), ran.code, len(ran.err)) == (2, 2, 1)
-    assert ran.err[0].startswith(f"framesift: seen.jsonl:4: {said}")
+    assert ran.err[0].startswith(f"framesift: seen.jsonl:4: {expected}")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("none.jsonl", "No such file or directory"), (".", "Is a directory"), ("p.json/x", "Not a")]
+    ("name", "expected"), [("none.jsonl", "No such file or directory"), (".", "Is a directory"), ("p.json/x", "Not a")]
 )
-def test_a_file_that_cannot_be_read_is_named(name: str, said: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(name: str, expected: str) -> None:
     ran = tried(name)
     assert (ran.out, ran.code) == ("", 2)
-    assert ran.err[0].startswith(f"framesift: {name}: {said}")
+    assert ran.err[0].startswith(f"framesift: {name}: {expected}")
 
 
 def test_a_bad_policy_is_not_tried() -> None:

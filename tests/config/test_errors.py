@@ -26,7 +26,7 @@ class Drain(StrictModel):
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(gt=0, lt=9)]] | None = None
 
 
-class House(StrictModel):
+class Block(StrictModel):
     title: Annotated[str, Field(min_length=2, max_length=4)] = "ab"
     where: str | int | None = None
     api_key: str = ""
@@ -36,9 +36,9 @@ class House(StrictModel):
     doors: Annotated[tuple[Name, ...], Field(min_length=1)] = ("front",)
 
 
-def said(**data: Any) -> tuple[str, ...]:
+def problems_of(**data: Any) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as refusal:
-        validate(House, data, "house.yaml")
+        validate(Block, data, "block.yaml")
     return refusal.value.problems
 
 
@@ -84,13 +84,13 @@ def said(**data: Any) -> tuple[str, ...]:
 def test_a_problem_is_one_line_with_the_file_the_place_the_value_and_what_is_allowed(
     data: dict[str, Any], line: str
 ) -> None:
-    (problem,) = said(**data)
-    assert problem.startswith(f"house.yaml: {line}")
+    (problem,) = problems_of(**data)
+    assert problem.startswith(f"block.yaml: {line}")
 
 
 def test_the_whole_may_be_of_a_wrong_type() -> None:
-    with pytest.raises(ConfigError, match=r"^house: an empty list is not allowed; it must be an object$"):
-        validate(House, [], "house")
+    with pytest.raises(ConfigError, match=r"^block: an empty list is not allowed; it must be an object$"):
+        validate(Block, [], "block")
 
 
 @pytest.mark.parametrize(
@@ -109,28 +109,30 @@ def test_the_whole_may_be_of_a_wrong_type() -> None:
     ],
 )
 def test_no_secret_is_shown(data: dict[str, Any]) -> None:
-    assert not any("hunter22" in line for line in said(**data))
+    assert not any("hunter22" in line for line in problems_of(**data))
 
 
 def test_a_secret_of_a_wrong_type_is_masked() -> None:
-    (line,) = said(parts=[{"type": "sink", "name": "a", "token": 12345678}])
-    assert line == 'house.yaml: parts[0].token ("a"): **** is not allowed; it must be a text, or null'
+    (line,) = problems_of(parts=[{"type": "sink", "name": "a", "token": 12345678}])
+    assert line == 'block.yaml: parts[0].token ("a"): **** is not allowed; it must be a text, or null'
 
 
 def test_several_problems_are_all_reported() -> None:
-    lines = said(title="x", share=-1, parts=[{"type": "sink", "name": ""}, {"type": "sink", "name": "b", "x": 1}])
+    lines = problems_of(
+        title="x", share=-1, parts=[{"type": "sink", "name": ""}, {"type": "sink", "name": "b", "x": 1}]
+    )
     assert len(lines) == 4
 
 
 def test_a_flood_of_problems_is_cut() -> None:
-    lines = said(parts=[{"type": "sink"}] * 30)
+    lines = problems_of(parts=[{"type": "sink"}] * 30)
     assert len(lines) == 21
     assert lines[-1] == "10 more problems are not shown"
 
 
 def test_a_place_may_have_a_source_of_its_own() -> None:
     with pytest.raises(ConfigError, match=r"^the variable HOUSE_TITLE: title: 5 is not allowed"):
-        validate(House, {"title": 5}, lambda place: "_".join(["the variable HOUSE", *map(str.upper, map(str, place))]))
+        validate(Block, {"title": 5}, lambda place: "_".join(["the variable HOUSE", *map(str.upper, map(str, place))]))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_a_value_is_shown_on_one_line_of_bounded_length(value: object, text: str
 
 
 def test_a_key_is_shown_on_one_line_of_bounded_length() -> None:
-    (line,) = said(**{"a\nb\x1b" * 100: 1})
+    (line,) = problems_of(**{"a\nb\x1b" * 100: 1})
     assert "\n" not in line
     assert "\x1b" not in line
     assert len(line) < 200
@@ -168,8 +170,8 @@ def test_the_nearest_word_is_found_whatever_its_case_and_dashes(word: str, found
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800"])
 def test_data_that_is_no_json_is_a_clear_error(value: object) -> None:
-    with pytest.raises(ConfigError, match=r"^house: "):
-        validate(House, {"title": value}, "house")
+    with pytest.raises(ConfigError, match=r"^block: "):
+        validate(Block, {"title": value}, "block")
 
 
 # Where things stand
@@ -230,7 +232,7 @@ def test_the_lines_of_json_are_looked_up_for_the_problems_that_are_shown_only() 
         return "file"
 
     with pytest.raises(ConfigError) as refusal:
-        validate(House, {"doors": ["not a name"] * 1000, "share": 0}, where)
+        validate(Block, {"doors": ["not a name"] * 1000, "share": 0}, where)
     assert refusal.value.problems[-1] == "981 more problems are not shown"
     # Once more for the whole, whose JSON could not have been written.
     assert len(asked) == 21

@@ -1,4 +1,4 @@
-"""A policy that others wrote: what we don't know of it is left out and told; all the rest is as strict as a file."""
+"""A fetched policy: what framesift does not know is left out and reported; all else is as strict as in a file."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_an_unknown_key_is_left_out_at_every_level(place: tuple[str | int, ...])
     block_at(data, place)["from_the_future"] = {"deep": [1, None]}
     fetched = parse_fetched(data, SOURCE)
     assert fetched.policy == parse_fetched(REMOTE, SOURCE).policy
-    (told,) = fetched.left_out
-    assert "from_the_future" in told
-    assert told.endswith(": the key is not known")
+    (sentence,) = fetched.left_out
+    assert "from_the_future" in sentence
+    assert sentence.endswith(": the key is not known")
 
 
 def test_keys_that_are_called_like_a_type_of_strategy_confuse_nobody() -> None:
@@ -122,7 +122,7 @@ def test_what_follows_height_and_width_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"enabled": "true"}, 'enabled: "true" is not allowed'),
         ({"enabled": 1}, "enabled: 1 is not allowed"),
@@ -148,8 +148,8 @@ def test_what_follows_height_and_width_is_left_out() -> None:
     ],
     ids=str,
 )
-def test_what_we_know_is_as_strict_as_in_a_file(change: dict[str, Any], said: str) -> None:
-    assert said in refused({**PLAIN, **change})
+def test_what_we_know_is_as_strict_as_in_a_file(change: dict[str, Any], expected: str) -> None:
+    assert expected in refused({**PLAIN, **change})
 
 
 def test_a_problem_is_reported_with_its_path_in_the_document_not_in_what_remains_of_it() -> None:
@@ -215,15 +215,15 @@ def test_half_characters_in_what_is_left_out_do_no_harm() -> None:
     data["tags"] = ["\ud800", "ok"]
     fetched = parse_fetched(data, SOURCE)
     assert fetched.policy.tags == ("ok",)
-    assert all(told.encode().isascii() and told.isprintable() for told in fetched.left_out)
+    assert all(line.encode().isascii() and line.isprintable() for line in fetched.left_out)
 
 
 def test_the_report_of_a_document_full_of_nonsense_is_short() -> None:
     data: dict[str, Any] = {**PLAIN, **{f"{n}" + "\x1b[31m" * 9: n for n in range(900)}, "tags": ["a b" * 30] * 900}
-    told = parse_fetched(data, SOURCE).left_out
-    assert len(told) == MAX_LEFT_OUT + 1
-    assert told[-1] == f"{1800 - MAX_LEFT_OUT} more that are not shown"
-    assert all(len(line) < 250 and line.isprintable() for line in told)
+    left_out = parse_fetched(data, SOURCE).left_out
+    assert len(left_out) == MAX_LEFT_OUT + 1
+    assert left_out[-1] == f"{1800 - MAX_LEFT_OUT} more that are not shown"
+    assert all(len(line) < 250 and line.isprintable() for line in left_out)
 
 
 def test_an_address_in_what_is_left_out_loses_its_credentials() -> None:

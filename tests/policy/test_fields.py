@@ -221,7 +221,7 @@ SAMPLES = {
     "array": ([5],),
     "object": ({"5": 5},),
 }
-# The key that tells which model an object is: with another one, the object is told as a whole.
+# The key that tells which model an object is: with another one, the whole object is reported.
 TAGGED = {key for key in FIELDS if key.endswith("Options.type") and key != "WindowLimit.type"}
 
 
@@ -339,7 +339,7 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
 
 
 @pytest.mark.parametrize(
-    ("place", "fields", "said"),
+    ("place", "fields", "expected"),
     [
         ((), {"sampling_strategies": []}, "enabled is true, but sampling_strategies is an empty list"),
         ((), {"sampling_strategies": WHOLE["sampling_strategies"] * 2}, "2 strategies are named 'a'"),
@@ -354,12 +354,12 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
     ],
 )
 def test_values_that_are_wrong_together_are_refused(
-    place: tuple[str | int, ...], fields: dict[str, Any], said: str
+    place: tuple[str | int, ...], fields: dict[str, Any], expected: str
 ) -> None:
     whole = fresh()
     inside(place, whole).update(fields)
     (line,) = problems(whole)
-    assert said in line
+    assert expected in line
     assert path(place) in line
 
 

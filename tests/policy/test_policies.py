@@ -91,9 +91,9 @@ PARKING = {"from": "roboflow", "project": "parking"}
 def test_a_file_is_read_strictly(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({**POLICY, "target_project": "elsewhere", "target_workspace": "else"}))
-    said = Asking().ask(str(path))
-    assert (said.source, said.fetched_at_s, said.left_out, said.notes) == (str(path), None, (), ())
-    assert (said.workspace, said.project, said.from_disk) == ("else", "elsewhere", False)
+    current = Asking().ask(str(path))
+    assert (current.source, current.fetched_at_s, current.left_out, current.notes) == (str(path), None, (), ())
+    assert (current.workspace, current.project, current.from_disk) == ("else", "elsewhere", False)
     path.write_text(json.dumps({**POLICY, "from_the_future": 1}))
     with pytest.raises(ConfigError, match="from_the_future: unknown key"):
         Asking().ask(str(path))
@@ -105,12 +105,12 @@ def test_a_file_is_read_strictly(tmp_path: Path) -> None:
 def test_an_address_gives_a_policy_that_is_read_tolerantly(documents: DocumentServer) -> None:
     documents.pages["/a/policy.json"] = Page(json.dumps({**POLICY, "from_the_future": 1}).encode())
     asking = Asking()
-    said = asking.ask(f"{documents.url}/a/policy.json")
-    assert said.policy.enabled
-    assert said.left_out == ("from_the_future: the key is not known",)
-    assert said.fetched_at_s == asking.clock.now().wall_s
-    assert (said.workspace, said.project) == (None, None)
-    assert said.source == f"{documents.url}/a/policy.json"
+    current = asking.ask(f"{documents.url}/a/policy.json")
+    assert current.policy.enabled
+    assert current.left_out == ("from_the_future: the key is not known",)
+    assert current.fetched_at_s == asking.clock.now().wall_s
+    assert (current.workspace, current.project) == (None, None)
+    assert current.source == f"{documents.url}/a/policy.json"
 
 
 def test_a_byte_order_mark_does_not_matter(documents: DocumentServer) -> None:
@@ -120,8 +120,8 @@ def test_a_byte_order_mark_does_not_matter(documents: DocumentServer) -> None:
 
 def test_an_address_may_give_yaml(documents: DocumentServer) -> None:
     documents.pages["/p"] = Page(b"# a comment\nenabled: false\ntarget_project: elsewhere\n")
-    said = Asking().ask(f"{documents.url}/p")
-    assert (said.policy.enabled, said.project) == (False, "elsewhere")
+    current = Asking().ask(f"{documents.url}/p")
+    assert (current.policy.enabled, current.project) == (False, "elsewhere")
 
 
 def test_user_and_password_go_into_the_header_the_token_into_the_query_and_neither_into_any_text(
@@ -173,7 +173,7 @@ def test_a_document_larger_than_any_policy_is_no_answer(documents: DocumentServe
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"", "is empty"),
         (b"{", "is not JSON"),
@@ -188,10 +188,10 @@ def test_a_document_larger_than_any_policy_is_no_answer(documents: DocumentServe
     ids=["empty", "cut", "twice", "nan", "latin-1", "words", "wrong", "endless", "deep"],
 )
 def test_a_document_that_is_no_policy_is_refused_with_its_address(
-    documents: DocumentServer, content: bytes, said: str
+    documents: DocumentServer, content: bytes, expected: str
 ) -> None:
     documents.pages["/p"] = Page(content)
-    with pytest.raises(ConfigError, match=said) as refusal:
+    with pytest.raises(ConfigError, match=expected) as refusal:
         Asking().ask(f"{documents.url}/p")
     assert all(line.startswith(f"{documents.url}/p") for line in refusal.value.problems)
 
@@ -200,18 +200,18 @@ def test_a_document_that_is_no_policy_is_refused_with_its_address(
 
 
 def test_the_platform_is_asked_in_the_order_of_the_reference(platform: Platform) -> None:
-    said = Asking(platform.url).project(task=Task.OBJECT_DETECTION)
+    current = Asking(platform.url).project(task=Task.OBJECT_DETECTION)
     assert [r.call for r in platform.requests] == ["workspace", "project", "active_learning"]
-    assert said.policy.enabled
-    assert (said.workspace, said.project, said.notes) == (platform.workspace, "parking", ())
-    assert said.source == "roboflow project parking"
+    assert current.policy.enabled
+    assert (current.workspace, current.project, current.notes) == (platform.workspace, "parking", ())
+    assert current.source == "roboflow project parking"
 
 
 def test_targets_in_the_configuration_replace_workspace_and_project(platform: Platform) -> None:
     targets = {"target_workspace": "other-space", "target_project": "lot"}
     platform.add_project("parking", "object-detection", active_learning={**POLICY, **targets})
-    said = Asking(platform.url).project()
-    assert (said.workspace, said.project) == ("other-space", "lot")
+    current = Asking(platform.url).project()
+    assert (current.workspace, current.project) == ("other-space", "lot")
 
 
 def test_a_model_of_the_project_itself_needs_no_question(platform: Platform) -> None:
@@ -221,17 +221,17 @@ def test_a_model_of_the_project_itself_needs_no_question(platform: Platform) -> 
 
 def test_a_model_of_another_project_has_that_ones_type_even_if_its_name_begins_alike(platform: Platform) -> None:
     platform.add_project("parking-lot", "single-label-classification")
-    said = Asking(platform.url).project("parking-lot/3")
+    current = Asking(platform.url).project("parking-lot/3")
     assert [(r.call, r.path.rpartition("/")[2]) for r in platform.requests[1:]] == [
         ("project", "parking"),
         ("project", "parking-lot"),
     ]
-    assert not said.policy.enabled
-    assert said.notes == (
+    assert not current.policy.enabled
+    assert current.notes == (
         "the model parking-lot/3 does single-label-classification, the project parking is for object-detection: "
         "nothing is collected",
     )
-    assert (said.workspace, said.project) == (platform.workspace, "parking")
+    assert (current.workspace, current.project) == (platform.workspace, "parking")
 
 
 @pytest.mark.parametrize(
@@ -252,20 +252,22 @@ def test_without_a_model_id_the_local_models_task_must_fit_the_project(
     platform: Platform, kind: str, task: Task | None, fits: bool
 ) -> None:
     platform.add_project("parking", kind, active_learning=POLICY)
-    said = Asking(platform.url).project(task=task)
-    assert said.policy.enabled is fits
+    current = Asking(platform.url).project(task=task)
+    assert current.policy.enabled is fits
     asked = [r.call for r in platform.requests]
     assert ("active_learning" in asked) is fits
     if not fits:
-        assert said.notes == (f"the local model does {task}, the project parking is for {kind}: nothing is collected",)
+        assert current.notes == (
+            f"the local model does {task}, the project parking is for {kind}: nothing is collected",
+        )
 
 
 def test_a_local_model_of_another_task_is_reported_where_the_reference_collects_all_the_same(
     platform: Platform,
 ) -> None:
-    said = Asking(platform.url).project("parking/3", Task.CLASSIFICATION)
-    assert said.policy.enabled
-    assert said.notes == ("the local model does classification, the project parking is for object-detection",)
+    current = Asking(platform.url).project("parking/3", Task.CLASSIFICATION)
+    assert current.policy.enabled
+    assert current.notes == ("the local model does classification, the project parking is for object-detection",)
     assert Asking(platform.url).project("parking/3", Task.INSTANCE_SEGMENTATION).notes
     assert not Asking(platform.url).project("parking/3", Task.OBJECT_DETECTION).notes
 
@@ -278,17 +280,17 @@ def test_a_project_without_a_type_is_one_of_detections(platform: Platform) -> No
 
 def test_a_project_without_a_configuration_collects_nothing(platform: Platform) -> None:
     platform.add_project("parking", "object-detection")
-    said = Asking(platform.url).project()
-    assert not said.policy.enabled
-    assert said.notes == ("the project parking has no active-learning configuration: nothing is collected",)
+    current = Asking(platform.url).project()
+    assert not current.policy.enabled
+    assert current.notes == ("the project parking has no active-learning configuration: nothing is collected",)
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_configuration_that_the_key_may_not_read_collects_nothing(platform: Platform, status: int) -> None:
     platform.orders.add(Fault("active_learning", Status(status)))
-    said = Asking(platform.url).project()
-    assert not said.policy.enabled
-    assert said.notes == ("the key may not read the active-learning configuration of parking: nothing is collected",)
+    current = Asking(platform.url).project()
+    assert not current.policy.enabled
+    assert current.notes == ("the key may not read the active-learning configuration of parking: nothing is collected",)
 
 
 @pytest.mark.parametrize("call", ["workspace", "project"])

@@ -40,7 +40,7 @@ def calls(platform: Platform) -> list[tuple[str, str]]:
 
 
 def met(run: Run, pairing: ProjectPair) -> NoPolicyReason | None:
-    """What is said of a pairing after its source was asked."""
+    """The answer for a project pair after its source was asked."""
     assert run.policies.register(pairing) is NoPolicyReason.REQUESTED
     run.policies.refresh_due()
     return run.policies.register(pairing)
@@ -104,9 +104,9 @@ def test_where_types_do_not_suit_or_there_is_no_policy_nothing_is_collected_and_
 ) -> None:
     run = begun(tmp_path, platform)
     assert met(run, pairing) is NoPolicyReason.NONE
-    (told,) = run.told
-    assert told.current is not None
-    (note,) = told.current.notes
+    (event,) = run.events
+    assert event.current is not None
+    (note,) = event.current.notes
     assert why in note
     assert note.endswith(": nothing is collected")
     if pairing.project in ("parking", "labels"):  # of kinds that don't suit, the fourth question is not asked
@@ -209,9 +209,9 @@ def test_whoever_invents_models_costs_so_many_questions_in_a_quarter_of_an_hour_
     run = begun(tmp_path, platform)
     assert met(run, YARD) is None
     before = len(platform.requests)
-    said = [run.policies.register(ProjectPair(f"p{number}", f"p{number}")) for number in range(1000)]
-    assert said.count(NoPolicyReason.REQUESTED) == MAX_PROJECT_PAIRS - 1
-    assert said.count(NoPolicyReason.TOO_MANY) == 1001 - MAX_PROJECT_PAIRS
+    answers = [run.policies.register(ProjectPair(f"p{number}", f"p{number}")) for number in range(1000)]
+    assert answers.count(NoPolicyReason.REQUESTED) == MAX_PROJECT_PAIRS - 1
+    assert answers.count(NoPolicyReason.TOO_MANY) == 1001 - MAX_PROJECT_PAIRS
     run.policies.refresh_due()
     assert len(platform.requests) - before == 2 * (MAX_PROJECT_PAIRS - 1)
     assert run.policies.register(YARD) is None
@@ -249,7 +249,7 @@ def test_a_policy_of_another_zone_collects_nothing(tmp_path: Path, platform: Pla
     run = begun(tmp_path, platform)
     platform.add_project("yard", active_learning={**POLICY, "time_zone": "Europe/Berlin"})
     assert met(run, YARD) is NoPolicyReason.UNAVAILABLE
-    assert [told.kind for told in run.told] == [PolicyEventKind.REJECTED]
+    assert [event.kind for event in run.events] == [PolicyEventKind.REJECTED]
 
 
 def test_an_answer_that_is_none_is_asked_for_again_as_ever(tmp_path: Path, platform: Platform) -> None:

@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", ": is empty"),
         (" \n\n", ": is empty"),
@@ -167,13 +167,13 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     ],
 )
 def test_what_is_wrong_with_a_json_file_is_reported_with_its_line(
-    tmp_path: Path, content: str | bytes, said: str
+    tmp_path: Path, content: str | bytes, expected: str
 ) -> None:
-    assert refused(written(tmp_path, content)).startswith(said)
+    assert refused(written(tmp_path, content)).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("# only a comment\n", ": is empty"),
         ("enabled: [true", ":1: column 15: "),
@@ -192,8 +192,8 @@ def test_what_is_wrong_with_a_json_file_is_reported_with_its_line(
         ("- enabled: false", ": a policy is an object with the key enabled, not a list of 1"),
     ],
 )
-def test_what_is_wrong_with_a_yaml_file_is_reported_with_its_line(tmp_path: Path, content: str, said: str) -> None:
-    assert refused(written(tmp_path, content, "policy.yaml")).startswith(said)
+def test_what_is_wrong_with_a_yaml_file_is_reported_with_its_line(tmp_path: Path, content: str, expected: str) -> None:
+    assert refused(written(tmp_path, content, "policy.yaml")).startswith(expected)
 
 
 def test_every_problem_has_a_line_of_its_own_with_the_strategys_name() -> None:

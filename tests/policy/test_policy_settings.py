@@ -56,7 +56,7 @@ def test_an_address_is_one(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "expected"),
     [
         ("http://example.com/p", ': "http://example.com/p" must begin with https://: over http:// others could read'),
         ("http://10.0.0.5/p", ': "http://10.0.0.5/p" must begin with https://'),
@@ -77,8 +77,8 @@ def test_an_address_is_one(address: str) -> None:
         ("https://example.com/p#part", "has no #"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_reported(address: str, said: str) -> None:
-    assert said in refused(address)
+def test_what_is_wrong_with_an_address_is_reported(address: str, expected: str) -> None:
+    assert expected in refused(address)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_platform_is_an_object_with_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ({"project": "parking"}, '.from: is missing; it must be "roboflow"'),
         ({"from": "robflow", "project": "parking"}, '.from: "robflow" is not allowed; it must be "roboflow"'),
@@ -133,8 +133,8 @@ def test_the_platform_is_an_object_with_from() -> None:
         ({"source": "roboflow", "from": "roboflow", "project": "p"}, ".source: unknown key"),
     ],
 )
-def test_what_is_wrong_with_the_object_is_reported_with_its_line(value: dict[str, Any], said: str) -> None:
-    assert refused(value).startswith(said)
+def test_what_is_wrong_with_the_object_is_reported_with_its_line(value: dict[str, Any], expected: str) -> None:
+    assert refused(value).startswith(expected)
 
 
 def test_a_streams_own_policy_may_be_absent_and_null() -> None:
@@ -163,9 +163,9 @@ def test_the_same_source_is_equal_however_it_was_read() -> None:
 
 def test_what_is_printed_of_an_address_has_lost_its_credentials() -> None:
     found = read(f"https://me:{KEY}@example.com/p?token={KEY}&camera={KEY}")
-    for told in (str(found), repr(found), f"{found}", repr(validate(House, {"policy": found.url}, "f"))):
-        assert KEY not in told
-        assert "example.com/p?token=****&camera=****" in told
+    for line in (str(found), repr(found), f"{found}", repr(validate(House, {"policy": found.url}, "f"))):
+        assert KEY not in line
+        assert "example.com/p?token=****&camera=****" in line
 
 
 def test_the_secrets_of_an_address_are_struck_in_every_spelling() -> None:

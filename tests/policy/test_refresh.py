@@ -52,7 +52,7 @@ class Observer:
 
 
 class Run:
-    """The policies of one run, on a clock of their own, with all that is told written down."""
+    """The policies of one run, on a clock of their own, with all events recorded."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Run:
         chance: random.Random | None = None,
     ) -> None:
         self.observer = Observer()
-        self.told = self.observer.events
+        self.events = self.observer.events
         self.failed: list[BaseException] = []
         self.clock = ManualClock() if clock is None else clock
         web = HttpClient()
@@ -94,9 +94,9 @@ class Run:
         return found
 
     def news(self) -> list[PolicyEventKind]:
-        """What was told since the last look."""
-        found = [told.kind for told in self.told]
-        self.told.clear()
+        """The kinds of the events since the last call."""
+        found = [event.kind for event in self.events]
+        self.events.clear()
         return found
 
     def pass_s(self, seconds: float) -> float:
@@ -233,12 +233,12 @@ def test_without_an_answer_and_without_a_cached_policy_there_is_none_until_one_a
     platform.go_away()
     run = Run(tmp_path, PARKING, platform=platform).begun()
     assert run.policies.current_for("gate") is None
-    (told,) = run.told
-    assert (told.kind, told.current, told.source) == (PolicyEventKind.UNAVAILABLE, None, "roboflow project parking")
+    (event,) = run.events
+    assert (event.kind, event.current, event.source) == (PolicyEventKind.UNAVAILABLE, None, "roboflow project parking")
     (held,) = run.policies.statuses()
-    assert held == PolicySourceStatus("roboflow project parking", "", (), None, told.why)
+    assert held == PolicySourceStatus("roboflow project parking", "", (), None, event.why)
     platform.come_back()
-    run.told.clear()
+    run.events.clear()
     assert run.pass_s(30.0) > 800.0
     assert run.of().policy.enabled
     assert run.news() == [PolicyEventKind.RECOVERED, PolicyEventKind.CHANGED]
@@ -259,7 +259,7 @@ def test_the_cached_policy_is_used_where_the_platform_is_unavailable_at_the_star
     later = ManualClock(wall_s=first.clock.now().wall_s + 86_400.0)
     run = Run(tmp_path / "state", PARKING, platform=platform, clock=later).begun()
     assert run.of() == replace(first.of(), from_disk=True)
-    assert [told.current for told in run.told] == [run.of()]
+    assert [event.current for event in run.events] == [run.of()]
     assert run.news() == [PolicyEventKind.UNAVAILABLE]
     platform.come_back()
     run.pass_s(30.0)
@@ -273,7 +273,7 @@ def test_the_first_answer_that_says_the_same_is_no_change(tmp_path: Path, platfo
     run = Run(tmp_path, PARKING, platform=platform).begun()
     policy = run.of().policy
     platform.come_back()
-    run.told.clear()
+    run.events.clear()
     run.pass_s(30.0)
     assert run.of().policy is policy
     assert run.news() == [PolicyEventKind.RECOVERED]
@@ -352,7 +352,7 @@ def test_a_cached_policy_that_is_damaged_is_reported_and_not_used(
     platform.go_away()
     run = Run(tmp_path, PARKING, platform=platform).begun()
     assert run.policies.current_for("gate") is None
-    assert [told.why.startswith("the cached policy") for told in run.told] == [True, False]
+    assert [event.why.startswith("the cached policy") for event in run.events] == [True, False]
     assert run.news() == [PolicyEventKind.NOT_CACHED, PolicyEventKind.UNAVAILABLE]
     platform.come_back()
     run.pass_s(30.0)
@@ -374,8 +374,8 @@ def test_a_cache_that_can_not_be_written_is_reported_once_and_tried_again(tmp_pa
     blocked.write_text("a file, where a folder should be")
     run = Run(blocked, PARKING, platform=platform).begun()
     assert run.of().policy.enabled
-    assert [(told.kind, "can't be saved" in told.why) for told in run.told] == [(PolicyEventKind.NOT_CACHED, True)]
-    run.told.clear()
+    assert [(event.kind, "can't be saved" in event.why) for event in run.events] == [(PolicyEventKind.NOT_CACHED, True)]
+    run.events.clear()
     run.pass_s(1000.0)
     assert run.news() == []
     blocked.unlink()
@@ -424,8 +424,8 @@ def test_a_new_policy_is_used_at_once_and_reported(tmp_path: Path, platform: Pla
     run.pass_s(990.0)
     assert run.of().policy.tags == ("other",)
     assert run.of().hash != before.hash
-    (told,) = run.told
-    assert (told.kind, told.current, told.streams, told.why) == (PolicyEventKind.CHANGED, run.of(), (), "")
+    (event,) = run.events
+    assert (event.kind, event.current, event.streams, event.why) == (PolicyEventKind.CHANGED, run.of(), (), "")
     platform.go_away()
     assert Run(tmp_path, PARKING, platform=platform).begun().of().policy == run.of().policy
 
@@ -454,15 +454,15 @@ def test_what_is_no_policy_does_not_replace_one_and_is_reported_once(tmp_path: P
     platform.add_project("parking", active_learning={"enabled": True})
     wait_s = run.pass_s(990.0)
     assert run.of() == before
-    (told,) = run.told
-    assert (told.kind, told.current) == (PolicyEventKind.REJECTED, before)
-    assert "roboflow project parking: enabled is true, but missing: persist_predictions" in told.why
-    assert run.policies.statuses()[0].problem == told.why
+    (event,) = run.events
+    assert (event.kind, event.current) == (PolicyEventKind.REJECTED, before)
+    assert "roboflow project parking: enabled is true, but missing: persist_predictions" in event.why
+    assert run.policies.statuses()[0].problem == event.why
     assert 810.0 <= wait_s <= 990.0
     run.pass_s(990.0)
-    assert len(run.told) == 1
+    assert len(run.events) == 1
     platform.add_project("parking", active_learning=POLICY)
-    run.told.clear()
+    run.events.clear()
     run.pass_s(990.0)
     assert run.news() == [PolicyEventKind.RECOVERED]
 
@@ -526,7 +526,7 @@ def test_one_source_in_trouble_is_no_trouble_of_the_others(
     documents.pages["/p"] = Page(json.dumps(OTHER).encode())
     run.pass_s(990.0)
     assert run.of("yard").policy.tags == ("other",)
-    assert [(told.kind, told.streams) for told in run.told] == [
+    assert [(event.kind, event.streams) for event in run.events] == [
         (PolicyEventKind.UNAVAILABLE, ()),
         (PolicyEventKind.CHANGED, ("yard",)),
     ]
@@ -605,7 +605,7 @@ def test_another_time_zone_needs_a_restart(tmp_path: Path, platform: Platform) -
     run.pass_s(990.0)
     assert run.policies.statuses()[0] == before[0]
     assert run.of("yard") == before[1].current
-    assert [told.why for told in run.told] == ["time_zone: changing UTC to Asia/Tokyo needs a restart"]
+    assert [event.why for event in run.events] == ["time_zone: changing UTC to Asia/Tokyo needs a restart"]
     assert run.news() == [PolicyEventKind.REJECTED]
 
 
@@ -616,8 +616,8 @@ def test_what_others_wrote_in_another_time_zone_does_not_end_the_start(tmp_path:
     run = Run(tmp_path, path, {"yard": PARKING}, platform=platform).begun()
     assert run.of("yard").from_disk
     assert run.of("yard").policy.time_zone == "UTC"
-    assert [told.kind for told in run.told] == [PolicyEventKind.REJECTED]
-    assert f"roboflow project parking: time_zone: Asia/Tokyo differs from UTC in {path}" in run.told[0].why
+    assert [event.kind for event in run.events] == [PolicyEventKind.REJECTED]
+    assert f"roboflow project parking: time_zone: Asia/Tokyo differs from UTC in {path}" in run.events[0].why
 
 
 def test_the_first_policy_that_arrives_sets_the_time_zone(tmp_path: Path, documents: DocumentServer) -> None:

@@ -33,15 +33,15 @@ def key_of(settings: Settings) -> str | None:
 
 
 def test_the_key_comes_from_the_variable_that_roboflows_own_programs_read(tmp_path: Path) -> None:
-    told = settings(tmp_path, {"ROBOFLOW_API_KEY": KEY})
-    assert key_of(told) == KEY
-    assert KEY in secrets(told)
-    assert KEY not in repr(told)
+    loaded = settings(tmp_path, {"ROBOFLOW_API_KEY": KEY})
+    assert key_of(loaded) == KEY
+    assert KEY in secrets(loaded)
+    assert KEY not in repr(loaded)
 
 
 def test_a_key_in_the_settings_comes_before_the_variable(tmp_path: Path) -> None:
-    told = settings(tmp_path, {"ROBOFLOW_API_KEY": "another"}, roboflow={"api_key": KEY})
-    assert key_of(told) == KEY
+    loaded = settings(tmp_path, {"ROBOFLOW_API_KEY": "another"}, roboflow={"api_key": KEY})
+    assert key_of(loaded) == KEY
 
 
 def test_the_key_may_lie_in_a_file_or_among_systemds_credentials(tmp_path: Path) -> None:
@@ -57,16 +57,18 @@ def test_an_empty_variable_is_no_key(tmp_path: Path) -> None:
 
 
 def test_without_settings_the_account_comes_from_the_environment_alone() -> None:
-    told = load_account({"ROBOFLOW_API_KEY": KEY}).api_key
-    assert told is not None
-    assert told.get_secret_value() == KEY
+    loaded = load_account({"ROBOFLOW_API_KEY": KEY}).api_key
+    assert loaded is not None
+    assert loaded.get_secret_value() == KEY
     assert load_account({}).api_key is None
 
 
 def test_a_key_that_could_not_stand_in_an_address_is_refused_without_being_shown(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ROBOFLOW_API_KEY: roboflow.api_key: api_key is 1 to 256 printable") as told:
+    with pytest.raises(
+        ConfigError, match=r"ROBOFLOW_API_KEY: roboflow.api_key: api_key is 1 to 256 printable"
+    ) as loaded:
         settings(tmp_path, {"ROBOFLOW_API_KEY": f"{KEY} {KEY}"})
-    assert KEY not in str(told.value)
+    assert KEY not in str(loaded.value)
 
 
 @pytest.mark.parametrize(
@@ -100,16 +102,16 @@ def test_a_gateway_without_a_scheme_is_spoken_to_in_plain_http(tmp_path: Path) -
 
 @pytest.mark.parametrize("url", ["socks5://10.0.0.9", "user:pw@host", "http://user:pw@host", "http://"])
 def test_a_gateway_is_a_server_without_credentials(url: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"roboflow.gateway: gateway") as told:
+    with pytest.raises(ConfigError, match=r"roboflow.gateway: gateway") as loaded:
         settings(tmp_path, roboflow={"gateway": url})
-    assert "pw" not in str(told.value)
+    assert "pw" not in str(loaded.value)
 
 
 def test_a_proxys_password_is_a_secret(tmp_path: Path) -> None:
     proxy = "http://user:canary-password-81@10.0.0.8:3128"
-    told = settings(tmp_path, network={"proxy": proxy})
-    assert {proxy, "canary-password-81"} <= set(secrets(told))
-    assert "canary" not in repr(told)
+    loaded = settings(tmp_path, network={"proxy": proxy})
+    assert {proxy, "canary-password-81"} <= set(secrets(loaded))
+    assert "canary" not in repr(loaded)
     with pytest.raises(ConfigError, match=r"network.proxy: proxy is an address that begins with") as refused:
         settings(tmp_path, network={"proxy": proxy.replace("http", "socks5")})
     assert "canary" not in str(refused.value)
@@ -133,10 +135,10 @@ def test_the_certificates_file_counts_from_the_settings_folder(tmp_path: Path) -
 def test_a_missing_key_for_the_platform_is_reported_with_where_to_put_it(
     blocks: dict[str, Any], whom: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"roboflow.api_key is missing") as told:
+    with pytest.raises(ConfigError, match=r"roboflow.api_key is missing") as loaded:
         settings(tmp_path, **blocks)
-    assert whom in str(told.value)
-    assert "ROBOFLOW_API_KEY" in str(told.value)
+    assert whom in str(loaded.value)
+    assert "ROBOFLOW_API_KEY" in str(loaded.value)
     settings(tmp_path, {"ROBOFLOW_API_KEY": KEY}, **blocks)
 
 
@@ -152,8 +154,8 @@ def test_the_project_is_the_sinks_else_that_of_the_streams_policy_else_that_of_a
     environ = {"ROBOFLOW_API_KEY": KEY}
 
     def projects(sink: dict[str, str], policy: Any = common) -> list[str | None]:
-        told = settings(tmp_path, environ, streams=streams, policy=policy, sink=sink)
-        return [told.project_of(stream.name) for stream in told.streams]
+        loaded = settings(tmp_path, environ, streams=streams, policy=policy, sink=sink)
+        return [loaded.project_of(stream.name) for stream in loaded.streams]
 
     assert projects({"type": "roboflow"}) == ["own", "common"]
     assert projects({"type": "roboflow", "project": "sink"}) == ["sink", "sink"]
@@ -162,19 +164,19 @@ def test_the_project_is_the_sinks_else_that_of_the_streams_policy_else_that_of_a
 
 
 def test_a_policys_address_keeps_its_password_and_its_token_to_itself(tmp_path: Path) -> None:
-    told = settings(tmp_path, policy="https://me:geheimnis@example.com/policy.json?token=geheimes")
-    assert {"geheimnis", "geheimes"} <= set(secrets(told))
-    assert "geheim" not in f"{told!r} {told.policy}"
+    loaded = settings(tmp_path, policy="https://me:geheimnis@example.com/policy.json?token=geheimes")
+    assert {"geheimnis", "geheimes"} <= set(secrets(loaded))
+    assert "geheim" not in f"{loaded!r} {loaded.policy}"
 
 
 def test_a_variable_of_the_environment_says_where_redis_is_and_the_rest_may_be_said_elsewhere(tmp_path: Path) -> None:
     environ = {"REDIS_HOST": "10.0.0.7", "FRAMESIFT_LIMITS__REDIS__PASSWORD": KEY}
     for redis in ({}, {"username": "framesift"}):
-        told = settings(tmp_path, environ, limits={"redis": redis}).limits.redis
-        assert told is not None
-        assert told.url == "redis://10.0.0.7:6379"
-        assert told.server.password == KEY
-        assert told.username == redis.get("username")
+        loaded = settings(tmp_path, environ, limits={"redis": redis}).limits.redis
+        assert loaded is not None
+        assert loaded.url == "redis://10.0.0.7:6379"
+        assert loaded.server.password == KEY
+        assert loaded.username == redis.get("username")
     own = settings(tmp_path, environ, limits={"redis": {"url": "redis://ledger"}}).limits.redis
     assert own is not None
     assert own.server.host == "ledger"

@@ -97,7 +97,7 @@ LISTENER = {
     "stream": "clients",
     "tags": ["hall"],
 }
-HOUSE: dict[str, Any] = {
+WHOLE: dict[str, Any] = {
     "device": "gate-7",
     "enabled": True,
     "tags": ["site"],
@@ -126,9 +126,9 @@ HOUSE: dict[str, Any] = {
     "log": {"format": "json", "level": "info"},
 }
 DOCUMENTS = {
-    **{f"model {kind}": {**HOUSE, "model": model} for kind, model in MODELS.items()},
-    **{f"sink {kind}": {**HOUSE, "sink": sink} for kind, sink in SINKS.items()},
-    **{f"policy {kind}": {**HOUSE, "policy": policy} for kind, policy in POLICIES.items()},
+    **{f"model {kind}": {**WHOLE, "model": model} for kind, model in MODELS.items()},
+    **{f"sink {kind}": {**WHOLE, "sink": sink} for kind, sink in SINKS.items()},
+    **{f"policy {kind}": {**WHOLE, "policy": policy} for kind, policy in POLICIES.items()},
 }
 # Numbers that need no bounds: what a network was trained with is nobody's to judge.
 UNBOUNDED = {"mean", "std"}
@@ -256,7 +256,7 @@ def at(data: Any, place: Place) -> Any:
 
 
 def refusals(folder: Path, data: object) -> list[str]:
-    """The lines that are said against a document, without the file's name."""
+    """The problems of a document, without the file's name."""
     path = folder / "framesift.yaml"
     path.write_text(json.dumps(data, indent=1), encoding="utf-8")  # JSON is YAML, and sooner written
     with pytest.raises(ConfigError) as refused:
@@ -269,7 +269,7 @@ def refusals(folder: Path, data: object) -> list[str]:
 
 
 def refusal(folder: Path, data: object) -> str:
-    """The one line that is said against a document."""
+    """The only problem of a document."""
     lines = refusals(folder, data)
     assert len(lines) == 1, lines
     return lines[0]

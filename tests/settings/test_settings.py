@@ -1,4 +1,4 @@
-"""Settings: where they are found, what the environment does to them, and what is said when something is wrong."""
+"""The settings file: where it is found, what the environment changes in it, and which errors are reported."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Machine:
         return load(path, environ or {})
 
     def refused(self, text: str = BASE, environ: Mapping[str, str] | None = None) -> list[str]:
-        """What is said against it, without the folder's name."""
+        """The problems, without the folder's name."""
         with pytest.raises(ConfigError) as refusal:
             self.load(text, environ)
         return [problem.replace(f"{self.folder}/", "") for problem in refusal.value.problems]
@@ -189,8 +189,8 @@ def test_a_variable_without_quotes_is_typed_as_if_it_were_written_there(machine:
 
 def test_a_variable_in_quotes_stays_a_text(machine: Machine) -> None:
     assert machine.load(BASE + 'device: "${DEVICE}"\n', {"DEVICE": "7"}).device == "7"
-    (told,) = machine.refused(BASE + 'seed: "${SEED}"\n', {"SEED": "7"})
-    assert told.startswith('framesift.yaml:7: seed: "7" is not allowed; it must be a whole number')
+    (line,) = machine.refused(BASE + 'seed: "${SEED}"\n', {"SEED": "7"})
+    assert line.startswith('framesift.yaml:7: seed: "7" is not allowed; it must be a whole number')
 
 
 def test_a_variable_can_be_a_part_of_a_text_and_have_a_default(machine: Machine) -> None:
@@ -204,20 +204,20 @@ def test_two_dollars_stand_for_one(machine: Machine) -> None:
 
 
 def test_a_set_variable_that_is_empty_is_empty_not_its_default(machine: Machine) -> None:
-    (told,) = machine.refused(BASE + 'device: "${DEVICE:gate}"\n', {"DEVICE": ""})
-    assert 'device: "" is not allowed' in told
+    (line,) = machine.refused(BASE + 'device: "${DEVICE:gate}"\n', {"DEVICE": ""})
+    assert 'device: "" is not allowed' in line
 
 
 def test_each_variable_that_is_not_set_is_named_with_its_line_and_key(machine: Machine) -> None:
     text = BASE.replace("name: gate", "name: gate\n    password: ${GATE_PASSWORD}") + "seed: ${SEED}\n"
-    told = machine.refused(text)
-    assert len(told) == 2
-    assert told[0].startswith("framesift.yaml:3: streams[0].password: the variable GATE_PASSWORD is not set")
-    assert told[1].startswith("framesift.yaml:8: seed: the variable SEED is not set")
+    line = machine.refused(text)
+    assert len(line) == 2
+    assert line[0].startswith("framesift.yaml:3: streams[0].password: the variable GATE_PASSWORD is not set")
+    assert line[1].startswith("framesift.yaml:8: seed: the variable SEED is not set")
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ("${}", "begins no ${NAME}"),
         ("${GATE-1}", "begins no ${NAME}"),
@@ -225,10 +225,10 @@ def test_each_variable_that_is_not_set_is_named_with_its_line_and_key(machine: M
         ("${GATE:-7}", "right after the colon"),
     ],
 )
-def test_what_is_almost_a_variable_is_not_taken_for_a_text(machine: Machine, value: str, said: str) -> None:
-    (told,) = machine.refused(BASE + f"device: {value}\n")
-    assert told.startswith("framesift.yaml:7: device: ")
-    assert said in told
+def test_what_is_almost_a_variable_is_not_taken_for_a_text(machine: Machine, value: str, expected: str) -> None:
+    (line,) = machine.refused(BASE + f"device: {value}\n")
+    assert line.startswith("framesift.yaml:7: device: ")
+    assert expected in line
 
 
 def test_in_flow_style_a_line_advises_quotes(machine: Machine) -> None:
@@ -238,8 +238,8 @@ def test_in_flow_style_a_line_advises_quotes(machine: Machine) -> None:
 
 def test_an_anchor_is_replaced_once(machine: Machine) -> None:
     text = BASE.replace("name: gate", "name: &n $${X}${NAME}") + "device: *n\n"
-    told = machine.refused(text, {"NAME": "1", "X": "2"})
-    assert [problem.partition(" is not")[0] for problem in told] == [
+    line = machine.refused(text, {"NAME": "1", "X": "2"})
+    assert [problem.partition(" is not")[0] for problem in line] == [
         'framesift.yaml:7: device: "${X}1"',
         'framesift.yaml:2: streams[0].name ("${X}1"): "${X}1"',
     ]
@@ -247,14 +247,14 @@ def test_an_anchor_is_replaced_once(machine: Machine) -> None:
 
 def test_a_variable_may_correct_what_is_wrong_in_a_block_of_the_file(machine: Machine) -> None:
     text = BASE + 'status: {bind: "0.0.0.0:9464"}\n'
-    (told,) = machine.refused(text, {"FRAMESIFT_STATUS__TOKEN": "null"})
-    assert told.startswith("framesift.yaml:7 with FRAMESIFT_STATUS__TOKEN: status: bind: 0.0.0.0:9464 can be reached")
+    (line,) = machine.refused(text, {"FRAMESIFT_STATUS__TOKEN": "null"})
+    assert line.startswith("framesift.yaml:7 with FRAMESIFT_STATUS__TOKEN: status: bind: 0.0.0.0:9464 can be reached")
     assert machine.load(text, {"FRAMESIFT_STATUS__TOKEN": "0123456789abcdef"}).status.token is not None
 
 
 def test_a_value_is_not_searched_for_variables_again(machine: Machine) -> None:
-    (told,) = machine.refused(BASE + "device: ${A}\n", {"A": "${B}", "B": "gate"})
-    assert '"${B}" is not allowed' in told
+    (line,) = machine.refused(BASE + "device: ${A}\n", {"A": "${B}", "B": "gate"})
+    assert '"${B}" is not allowed' in line
 
 
 # -- one block alone
@@ -289,7 +289,7 @@ def test_one_block_alone_is_what_it_is_among_the_others(machine: Machine) -> Non
 
 def test_what_is_wrong_in_a_block_alone_is_reported_with_its_line(machine: Machine) -> None:
     path = machine.folder / "framesift.yaml"
-    for text, environ, said in (
+    for text, environ, expected in (
         ("status: {bind: 9}\n", {}, "framesift.yaml:1: status.bind: "),
         ("spool: {}\nstatus: 7\n", {}, "framesift.yaml:2: status: "),
         ("{}\n", {"FRAMESIFT_STATUS__BIND": "7"}, "FRAMESIFT_STATUS__BIND: "),
@@ -298,7 +298,7 @@ def test_what_is_wrong_in_a_block_alone_is_reported_with_its_line(machine: Machi
         path.write_text(text)
         with pytest.raises(ConfigError) as refusal:
             load_block(path, environ, "status", StatusSettings)
-        assert said in str(refusal.value)
+        assert expected in str(refusal.value)
 
 
 # -- FRAMESIFT_...
@@ -339,7 +339,7 @@ def test_a_block_as_json_replaces_the_files_and_inner_variables_replace_its_valu
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("FRAMESIFT_SPOOL__PAHT", "a.db", "FRAMESIFT_SPOOL__PAHT: spool.paht: unknown key; did you mean path?"),
         ("FRAMESIFT_SPOLL", "{}", "FRAMESIFT_SPOLL: spoll: unknown key; did you mean spool?"),
@@ -361,10 +361,10 @@ def test_a_block_as_json_replaces_the_files_and_inner_variables_replace_its_valu
     ],
 )
 def test_a_variable_that_is_wrong_is_named_with_what_it_should_be(
-    machine: Machine, name: str, value: str, said: str
+    machine: Machine, name: str, value: str, expected: str
 ) -> None:
-    (told,) = machine.refused(environ={name: value})
-    assert said in told
+    (line,) = machine.refused(environ={name: value})
+    assert expected in line
 
 
 def test_a_variable_that_the_file_refers_to_replaces_no_other_value(machine: Machine) -> None:
@@ -393,8 +393,8 @@ def test_the_platforms_own_variables_are_honoured(machine: Machine) -> None:
 
 
 def test_a_wrong_tag_of_the_file_is_found_behind_those_of_the_variable(machine: Machine) -> None:
-    (told,) = machine.refused(BASE + "tags:\n  - fine\n  - not fine\n", {"ACTIVE_LEARNING_TAGS": "a"})
-    assert told.startswith('framesift.yaml:9: tags[2]: "not fine" is not allowed')
+    (line,) = machine.refused(BASE + "tags:\n  - fine\n  - not fine\n", {"ACTIVE_LEARNING_TAGS": "a"})
+    assert line.startswith('framesift.yaml:9: tags[2]: "not fine" is not allowed')
 
 
 # -- secrets
@@ -433,14 +433,14 @@ def test_an_override_may_lie_in_a_file_as_well(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"x" * 70000, "larger than")]
+    ("content", "expected"), [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"x" * 70000, "larger than")]
 )
-def test_a_file_that_holds_no_secret_is_named(machine: Machine, content: bytes | None, said: str) -> None:
+def test_a_file_that_holds_no_secret_is_named(machine: Machine, content: bytes | None, expected: str) -> None:
     if content is not None:
         (machine.folder / "pw").write_bytes(content)
-    (told,) = machine.refused(CAMERA, {"PW_FILE": str(machine.folder / "pw")})
-    assert said in told
-    assert "PW" in told
+    (line,) = machine.refused(CAMERA, {"PW_FILE": str(machine.folder / "pw")})
+    assert expected in line
+    assert "PW" in line
 
 
 def test_every_secret_is_known_and_none_is_shown(machine: Machine) -> None:
@@ -461,10 +461,10 @@ def test_every_secret_is_known_and_none_is_shown(machine: Machine) -> None:
 
 def test_no_refusal_shows_a_secret(machine: Machine) -> None:
     text = CAMERA.replace("username: viewer", "") + "status: {token: hidden3}\n"
-    told = "\n".join(machine.refused(text, {"PW": "hidden1"}))
-    assert "hidden" not in told
-    assert "a password needs a username" in told
-    assert "status.token: **** is not allowed" in told
+    line = "\n".join(machine.refused(text, {"PW": "hidden1"}))
+    assert "hidden" not in line
+    assert "a password needs a username" in line
+    assert "status.token: **** is not allowed" in line
     other = "\n".join(machine.refused(BASE + "status: {token: hidden3}\n", {"FRAMESIFT_STATUS__TOKEN__X": "hidden5"}))
     assert "hidden" not in other
 
@@ -473,7 +473,7 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "framesift.yaml: is empty"),
         ("# nothing\n", "framesift.yaml: is empty"),
@@ -487,8 +487,8 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
         (BASE.replace("gate", "gate\n    source: 0\n  - name: gate"), 'streams: 2 streams are called "gate"'),
     ],
 )
-def test_a_file_that_is_wrong_is_named_with_its_line(machine: Machine, text: str, said: str) -> None:
-    assert any(said in told for told in machine.refused(text))
+def test_a_file_that_is_wrong_is_named_with_its_line(machine: Machine, text: str, expected: str) -> None:
+    assert any(expected in line for line in machine.refused(text))
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.9.9.9:1", "localhost:9464", "[::1]:65535"])
@@ -499,8 +499,8 @@ def test_a_loopback_needs_no_token(machine: Machine, bind: str) -> None:
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:9464", "[::]:9464", "192.168.1.5:9464"])
 def test_any_other_address_needs_a_token(machine: Machine, bind: str) -> None:
-    (told,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
-    assert "that needs a token" in told
+    (line,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
+    assert "that needs a token" in line
     assert machine.load(BASE + f'status: {{bind: "{bind}", token: 0123456789abcdef}}\n').status.bind == bind
 
 
@@ -508,8 +508,8 @@ def test_any_other_address_needs_a_token(machine: Machine, bind: str) -> None:
     "bind", ["9464", ":9464", "example.org:9464", "127.0.0.1", "127.0.0.1:70000", "::1:9464", "a b:1"]
 )
 def test_a_bad_address_is_reported_with_an_example_of_a_good_one(machine: Machine, bind: str) -> None:
-    (told,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
-    assert told.startswith("framesift.yaml:7: status.bind: bind ")
+    (line,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
+    assert line.startswith("framesift.yaml:7: status.bind: bind ")
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_a_size_may_be_written_with_its_unit(machine: Machine, size: str, size_b
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "expected"),
     [
         ("2 potatoes", "a number with KiB, MiB, GiB"),
         ("-5MiB", "a number with KiB, MiB, GiB"),
@@ -528,15 +528,15 @@ def test_a_size_may_be_written_with_its_unit(machine: Machine, size: str, size_b
         ("9999999GiB", "to 1125899906842624"),
     ],
 )
-def test_a_size_that_is_none_is_refused(machine: Machine, size: str, said: str) -> None:
-    (told,) = machine.refused(BASE + f"spool: {{max_bytes: {size}}}\n")
-    assert told.startswith("framesift.yaml:7: spool.max_bytes: ")
-    assert said in told
+def test_a_size_that_is_none_is_refused(machine: Machine, size: str, expected: str) -> None:
+    (line,) = machine.refused(BASE + f"spool: {{max_bytes: {size}}}\n")
+    assert line.startswith("framesift.yaml:7: spool.max_bytes: ")
+    assert expected in line
 
 
 def test_a_token_fits_in_a_header(machine: Machine) -> None:
-    (told,) = machine.refused(BASE + 'status: {token: "0123456789 abcdef"}\n')
-    assert "printable ASCII" in told
+    (line,) = machine.refused(BASE + 'status: {token: "0123456789 abcdef"}\n')
+    assert "printable ASCII" in line
 
 
 # -- streams, listeners, and what looks at them
@@ -544,14 +544,14 @@ def test_a_token_fits_in_a_header(machine: Machine) -> None:
 
 def test_there_is_at_least_one_stream_or_listener(machine: Machine) -> None:
     text = BASE.replace(BASE[: BASE.index("model:")], "")
-    (told,) = machine.refused(text)
-    assert "streams: missing: at least one stream (or a listener" in told
+    (line,) = machine.refused(text)
+    assert "streams: missing: at least one stream (or a listener" in line
     settings = machine.load(text.replace("model: {type: stub}\n", "") + "listeners: [{listen: '127.0.0.1:9470'}]\n")
     assert (settings.streams, settings.model) == ((), None)
     assert settings.stream_names == ("listener",)
 
 
 def test_streams_need_a_model(machine: Machine) -> None:
-    (told,) = machine.refused(BASE.replace("model: {type: stub}\n", ""))
-    assert "model: missing" in told
-    assert "{type: stub}" in told
+    (line,) = machine.refused(BASE.replace("model: {type: stub}\n", ""))
+    assert "model: missing" in line
+    assert "{type: stub}" in line

@@ -44,7 +44,7 @@ def parse_fetched(data: object, source: str) -> FetchedPolicy:
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(data)}")
     parser = _Parser(data)
-    pruned, kept = parser.policy()
+    pruned, remaining = parser.policy()
     if data.get("enabled") is True and data.get("sampling_strategies") and not pruned["sampling_strategies"]:
         raise ConfigError(
             f"{source}: sampling_strategies: none of {len(data['sampling_strategies'])} is of a type that is known "
@@ -54,7 +54,7 @@ def parse_fetched(data: object, source: str) -> FetchedPolicy:
     def in_document(path: KeyPath) -> KeyPath:
         """The path in the document, in which no strategy is left out."""
         if path[:1] == ("sampling_strategies",) and len(path) > 1 and isinstance(path[1], int):
-            return ("sampling_strategies", kept[path[1]], *path[2:])
+            return ("sampling_strategies", remaining[path[1]], *path[2:])
         return path
 
     return FetchedPolicy(validate(Policy, pruned, source, in_document), parser.left_out())
@@ -94,26 +94,27 @@ class _Parser:
         self._more = 0
 
     def left_out(self) -> tuple[str, ...]:
+        """What was left out, in sentences."""
         more = (f"{self._more} more that are not shown",) if self._more else ()
         return (*self._left_out, *more)
 
     def policy(self) -> tuple[dict[str, Any], list[int]]:
         """The document without unknown parts, and the indexes of the strategies that remain."""
-        policy = self._known(Policy, self._data, ())
-        self._within(policy, "batching_strategy", BatchingStrategy, ())
-        self._within(policy, "near_duplicate", NearDuplicateOptions, ())
-        self._tags(policy, ())
+        policy = self._remove_unknown(Policy, self._data, ())
+        self._remove_unknown_in(policy, "batching_strategy", BatchingStrategy, ())
+        self._remove_unknown_in(policy, "near_duplicate", NearDuplicateOptions, ())
+        self._remove_bad_tags(policy, ())
         size = policy.get("max_image_size")
         if isinstance(size, list) and len(size) > 2:
             self._leave_out(("max_image_size",), f"only height and width are read, not {len(size) - 2} more")
             policy["max_image_size"] = size[:2]
         strategies = policy.get("sampling_strategies")
-        kept: list[int] = []
+        remaining: list[int] = []
         if isinstance(strategies, list):
             found = [self._strategy(strategy, ("sampling_strategies", i)) for i, strategy in enumerate(strategies)]
-            kept = [i for i, strategy in enumerate(found) if strategy is not None]
-            policy["sampling_strategies"] = [found[i] for i in kept]
-        return policy, kept
+            remaining = [i for i, strategy in enumerate(found) if strategy is not None]
+            policy["sampling_strategies"] = [found[i] for i in remaining]
+        return policy, remaining
 
     def _strategy(self, data: object, path: KeyPath) -> object:
         """The strategy without unknown parts; None if its type is not known; other data is returned as it is."""
@@ -125,28 +126,28 @@ class _Parser:
             why = "may only be used in a policy file of this machine: it runs code" if local else "is not known"
             self._leave_out(path, f"type {format_value(kind)} {why}")
             return None
-        strategy = self._known(_STRATEGIES[kind], data, path)
-        self._within(strategy, "near_duplicate", NearDuplicateOptions, path)
-        self._tags(strategy, path)
+        strategy = self._remove_unknown(_STRATEGIES[kind], data, path)
+        self._remove_unknown_in(strategy, "near_duplicate", NearDuplicateOptions, path)
+        self._remove_bad_tags(strategy, path)
         limits = strategy.get("limits")
         if isinstance(limits, list):
             strategy["limits"] = [
-                self._known(WindowLimit, limit, (*path, "limits", i)) if isinstance(limit, dict) else limit
+                self._remove_unknown(WindowLimit, limit, (*path, "limits", i)) if isinstance(limit, dict) else limit
                 for i, limit in enumerate(limits)
             ]
         return strategy
 
-    def _within(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
+    def _remove_unknown_in(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
         if isinstance(block.get(key), dict):
-            block[key] = self._known(model, block[key], (*path, key))
+            block[key] = self._remove_unknown(model, block[key], (*path, key))
 
-    def _known(self, model: type[BaseModel], data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _remove_unknown(self, model: type[BaseModel], data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         for key in data:
             if key not in model.model_fields:
                 self._leave_out((*path, key), "the key is not known")
         return {key: value for key, value in data.items() if key in model.model_fields}
 
-    def _tags(self, block: dict[str, Any], path: KeyPath) -> None:
+    def _remove_bad_tags(self, block: dict[str, Any], path: KeyPath) -> None:
         tags = block.get("tags")
         if not isinstance(tags, list):
             return
