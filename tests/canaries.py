@@ -1,4 +1,4 @@
-"""Secrets that every test may use, and none may let out: `conftest.py` looks for them after each.
+"""Secrets that every test may use, and that must not appear in any output: `conftest.py` searches after each test.
 
 KEY is the platform's key, PASSWORD a camera's. A settings file, or a file under a folder `credentials`, is where a
 secret may lie; nothing that the program writes is called so.

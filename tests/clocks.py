@@ -3,7 +3,7 @@
     clock = ManualClock()                  # stands still until advance() or step_wall()
     clock = ManualClock(waiters=4)         # four threads: when all four wait, the next of their alarms rings
 
-So a day of limits passes in milliseconds, and no thread ever sees a time at which another still had work to do.
+So a day of limits passes in milliseconds, and time never passes while a thread still has work to do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOK_S = 0.002
 
 
 class SetClock(SystemClock):
-    """The machine's clock, as if somebody had set it forward by `set_s`."""
+    """The machine's clock, set forward by `set_s`."""
 
     def __init__(self, set_s: float) -> None:
         super().__init__()

@@ -1,5 +1,4 @@
-"""What holds for every test: no canary gets out, neither in a line that it printed or logged, nor in a file that it
-left."""
+"""For every test: no canary may be in a line that it printed or logged, or in a file that it left."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Registrations: what a policy makes of frames, all the way to the platform. Everything is real but the clock, which
-the test moves, and the model, whose answers the test gives in the wire format."""
+"""Registrations: what a policy makes of frames, all the way to the platform.
+
+Everything is real but the clock, which the test moves, and the model, whose answers the test gives in the wire format.
+"""
 
 from __future__ import annotations
 

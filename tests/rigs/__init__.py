@@ -1,1 +1,1 @@
-"""Rigs: real counterparts (cameras, networks, footage) that tests run against."""
+"""Rigs: real counterparts that tests run against: cameras, servers, a platform, networks, footage."""

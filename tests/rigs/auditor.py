@@ -1,9 +1,8 @@
-"""The auditor of a fleet: compares what a ledger has written down with what the spools of all devices hold, once
-everything has settled, and names every difference.
+"""Audit of a fleet: compares the charges in a ledger with the spools of all devices, and names every difference.
 
-    counters == held records == rows of the spools that hold a shared credit        per project, account and window
+    counters == records of charges == rows of the spools with a shared charge        per project, account and window
 
-It reads the keys and the files themselves, and knows of the product only how they are written.
+Run it once all devices have settled. It reads keys and files itself, and uses nothing of the package but their format.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One datapoint's credit, as one side has it. windows: where the minute, the hour and the day begin."""
+    """The charge of one datapoint, as one side has it. windows: where the minute, the hour and the day begin."""
 
     project: str
     account: str
@@ -58,7 +57,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """charged: how many credits were compared. most: the fullest window of each account and kind."""
+    """charged: how many charges were compared. most: the fullest window of each account and kind."""
 
     differences: tuple[str, ...]
     charged: int
@@ -89,7 +88,7 @@ def audit(
         found.append(f"the ledger knows a device {device} that none of the spools is")
     for key in sorted(here.keys() | there.keys()):
         if key not in there:
-            found.append(f"{key[1]} of {devices[key[0]]} holds a credit, {here[key]}, that the ledger doesn't know")
+            found.append(f"{key[1]} of {devices[key[0]]} holds a charge, {here[key]}, that the ledger doesn't know")
         elif key not in here:
             found.append(f"{key[1]} of {devices.get(key[0], key[0])} is charged, {there[key]}, and not in its spool")
         elif here[key] != there[key]:
@@ -120,14 +119,14 @@ def _of_batch(client: redis.Redis, prefix: str, batch: str, most: int, spools: S
                 here[device] += file.execute(f"SELECT {what} FROM {table} WHERE batch = ?", (batch,)).fetchone()[0]
     found = []
     for key in client.scan_iter(f"{prefix}:{{*}}:batch:{batch}", count=1000):
-        said = hash_of(client, key)
-        there = Counter({name[2:]: int(count) for name, count in said.items() if name.startswith("c:")})
+        batch_hash = hash_of(client, key)
+        there = Counter({name[2:]: int(count) for name, count in batch_hash.items() if name.startswith("c:")})
         if +there != +here:
             found.append(f"{key}: the devices hold {dict(+here)}, the ledger says {dict(+there)}")
-        if int(said["charged"]) != sum(there.values()):
-            found.append(f"{key}: {said['charged']} are charged, by its devices {sum(there.values())}")
-        if int(said["charged"]) > most:
-            found.append(f"{key}: {said['charged']} are charged, it may hold {most}")
+        if int(batch_hash["charged"]) != sum(there.values()):
+            found.append(f"{key}: {batch_hash['charged']} are charged, by its devices {sum(there.values())}")
+        if int(batch_hash["charged"]) > most:
+            found.append(f"{key}: {batch_hash['charged']} are charged, it may hold {most}")
     return found
 
 
@@ -144,14 +143,14 @@ def _of_spools(
             rows = file.execute("SELECT id, project, account, batch, shared_at_s, granted_by FROM charge").fetchall()
             for id, project, account, batch, at_s, granted_by in rows:
                 if granted_by != "shared" or at_s is None:
-                    found.append(f"{id} of {path} holds a credit of {granted_by}, dated {at_s}")
+                    found.append(f"{id} of {path} holds a charge of {granted_by}, dated {at_s}")
                     continue
                 minute, hour, day = (start(kind, at_s) for kind in _KINDS)
                 if day >= since_s:
                     charges[device, id] = Charge(project, account, batch, at_s, (minute, hour, day))
             without = "SELECT id FROM {} WHERE id NOT IN (SELECT id FROM {})"
             found += [f"{id} of {path} has no charge" for (id,) in file.execute(without.format("datapoint", "charge"))]
-            found += [f"{id} of {path} still waits for its credit" for (id,) in file.execute("SELECT id FROM late")]
+            found += [f"{id} of {path} still waits for its quota" for (id,) in file.execute("SELECT id FROM late")]
     return charges, devices
 
 

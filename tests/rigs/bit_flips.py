@@ -1,8 +1,8 @@
-"""One flipped bit in a spool's file or in its log, and what becomes of all that the spool held.
+"""Flip one bit in a spool's file or in its log, and see what becomes of all that the spool held.
 
-`build` makes a spool with something of everything in it: datapoints that are ready, waiting for a date or for a credit,
+`build` makes a spool with something of everything in it: datapoints that are ready, waiting for a date or for quota,
 being sent, registered and buried, with charges, tallies and classes. `survive` flips one bit of a copy, runs the spool
-and an uploader on it until nothing can leave any more, and holds what was delivered, buried and counted against what
+and an uploader on it until nothing can leave any more, and compares what was delivered, buried and counted with what
 was there.
 """
 
@@ -27,7 +27,7 @@ from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool,
 
 PAGE_BYTES = 4096
 SINK_LIMITS = (Limit(Window.MINUTELY, 500),)
-SPARE = 2  # credits of the scarce strategy that are left
+SPARE = 2  # quota of the strategy with the small limit that is left
 HEADER = "the file's header"
 LOG = "the log"
 ROWS_ON_A_PAGE = 30  # at most: what one page can take with it
@@ -52,7 +52,7 @@ class Flip:
 @dataclass(frozen=True)
 class Built:
     """A spool on the disk. pictures: of all datapoints that are in it, by id. buried: how many of them nobody delivers.
-    used: credits of the scarce strategy. exits: as they were counted."""
+    used: charges of the strategy with a small limit. exits: the counted outcomes."""
 
     folder: Path
     pictures: dict[str, bytes]
@@ -230,7 +230,7 @@ def draw_in_log(built: Built, number: int, seed: int) -> list[Flip]:
 
 
 class _Sink:
-    """Takes everything at once."""
+    """A sink that accepts everything at once."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -253,9 +253,9 @@ def survive(built: Built, flip: Flip, folder: Path, *, deliver: bool = True) -> 
     """folder: for the copy; it must not be there yet."""
     shutil.copytree(built.folder, folder)
     flip.into(folder)
-    told, out = RecordedReports(), Survival()
+    reports, out = RecordedReports(), Survival()
     clock = ManualClock(waiters=int(deliver))
-    spool = make_spool(folder, clock, report=told)
+    spool = make_spool(folder, clock, report=reports)
     try:
         spool.open()
         try:
@@ -269,7 +269,7 @@ def survive(built: Built, flip: Flip, folder: Path, *, deliver: bool = True) -> 
             spool.close()
     except Exception as error:  # noqa: BLE001  # whatever a flipped bit may throw
         out.wrong.append(f"{type(error).__name__}: {error}")
-    out.events = Counter(told.names())
+    out.events = Counter(reports.names())
     if len(list(folder.glob("spool.db.corrupt-*"))) > 2:  # with its log
         out.wrong.append("it was moved aside more than once")
     shutil.rmtree(folder)
@@ -277,11 +277,11 @@ def survive(built: Built, flip: Flip, folder: Path, *, deliver: bool = True) -> 
 
 
 def _put_more(built: Built, spool: Spool, clock: ManualClock, out: Survival) -> int:
-    """Nobody shares the limits any more, and new frames come. Says how many were accepted."""
+    """Put new datapoints, with limits of this device alone. Returns how many were accepted."""
     retry_until_ok(spool.shared_quota.grant_pending_locally)
     granted = sum(_put(spool, clock, _quota("scarce", built.used + SPARE)) for _ in range(SPARE + 2))
     if granted > SPARE:
-        out.wrong.append(f"{granted} credits were granted where {SPARE} were left")
+        out.wrong.append(f"{granted} charges were granted where {SPARE} were left")
     if not _put(spool, clock, _quota("any", None, 100_000)) and "spool_moved_aside" not in out.events:
         out.wrong.append("it accepts nothing")
     return granted + 1
@@ -325,7 +325,7 @@ def _account(built: Built, new: int, flip: Flip, spool: Spool, sink: _Sink, out:
     if states:
         out.wrong.append(f"left behind: {dict(states)}")
     there = len(built.pictures) + new
-    if flip.tree != "tally":  # a number that is another now can't be told from the right one
+    if flip.tree != "tally":  # a number that is another now can't be reports from the right one
         out.lost = spool.outcome_counts()[FinalOutcome.BURIED] - built.exits[FinalOutcome.BURIED]
         if out.delivered + out.buried + out.lost != there:
             out.wrong.append(

@@ -1,8 +1,8 @@
-"""A crowd before an HTTP port, in a process of its own: silent, slow and hostile connections that come again when cut.
+"""Many clients at an HTTP port: silent, slow and hostile connections, which connect again when they are cut.
 
     python -m rigs.connection_storm PORT SILENT SLOW HOSTILE
 
-One thread, and no care for what is answered. Prints a line when all have set out.
+A process of its own, with one thread, which ignores the answers. Prints a line when all have connected.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ POLICY: dict[str, Any] = {
 
 
 def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any] = POLICY) -> None:
-    """framesift.yaml and policy.json in the folder. What the settings don't say is chosen for a test's small world."""
+    """Write framesift.yaml and policy.json. What the settings leave out gets values that suit a test."""
     whole = {
         "device": "test",
         "model": {"type": "stub"},
@@ -74,7 +74,7 @@ class Daemon:
 
     def __init__(self, folder: Path, *words: str, **variables: str) -> None:
         self.events: list[dict[str, Any]] = []
-        self.stray: list[str] = []  # what it printed that is no JSON: there should be none
+        self.stray: list[str] = []  # lines that are not JSON: there should be none
         self._grown = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "framesift", "run", *words],
@@ -91,15 +91,15 @@ class Daemon:
         """The first event of that name (and with those fields) after so many events. AssertionError if it is late."""
 
         def found() -> dict[str, Any] | None:
-            for told in self.events[after:]:
-                if told.get("event") == event and all(told.get(k) == v for k, v in fields.items()):
-                    return told
+            for logged in self.events[after:]:
+                if logged.get("event") == event and all(logged.get(k) == v for k, v in fields.items()):
+                    return logged
             return None
 
         with self._grown:
             self._grown.wait_for(lambda: found() is not None or not self._listener.is_alive(), timeout_s)
             answer = found()
-        assert answer is not None, f"no {event} {fields} within {timeout_s} s; it said {self.events} {self.stray}"
+        assert answer is not None, f"no {event} {fields} within {timeout_s} s; it logged {self.events} {self.stray}"
         return answer
 
     def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -112,7 +112,7 @@ class Daemon:
         return condition()
 
     def stop(self, timeout_s: float = 15.0) -> int:
-        seen = _told_by_the_kernel(self.process.pid).decode(errors="replace")
+        seen = _process_facts(self.process.pid).decode(errors="replace")
         assert not canaries.find_in_text(seen), "a process shows a secret to the whole machine"
         self.process.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
@@ -142,12 +142,12 @@ class Daemon:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             try:
-                told = json.loads(line)
+                logged = json.loads(line)
             except json.JSONDecodeError:
-                told = None
+                logged = None
             with self._grown:
-                if isinstance(told, dict):
-                    self.events.append(told)
+                if isinstance(logged, dict):
+                    self.events.append(logged)
                 else:
                     self.stray.append(line.rstrip())
                 self._grown.notify_all()
@@ -155,8 +155,8 @@ class Daemon:
             self._grown.notify_all()
 
 
-def _told_by_the_kernel(pid: int) -> bytes:
-    """The arguments of a process and of its children, and the children's variables: it alone may know the key."""
+def _process_facts(pid: int) -> bytes:
+    """Arguments of a process and its children, and the children's variables: only the process may have the key."""
     children = b" ".join(map(_bytes_of_what_lives, Path(f"/proc/{pid}/task").glob("*/children"))).decode().split()
     places = [
         f"/proc/{pid}/cmdline",

@@ -1,4 +1,4 @@
-"""A web server with documents, at an address of this machine: what it says of each path is set by the test."""
+"""A web server with documents, on loopback. The test sets the answer for each path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Page:
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request: the path with its query, and who it said it was."""
+    """One request: the path with its query, and its User-Agent."""
 
     path: str
     authorization: str | None

@@ -1,4 +1,4 @@
-"""Clips without loss in which one white object stands at a known place on the dark, and what a model would say of it.
+"""Lossless clips with one white object at a known place on a dark ground, and the predictions that a model would make.
 
 Coordinates have their origin at the upper left corner of the upper left pixel, so that pixel (0, 0) covers 0 to 1.
 """

@@ -1,4 +1,4 @@
-"""A TCP proxy between a device and a server: it can hold back or cut what the server answers, and speak TLS."""
+"""A TCP proxy between a device and a server, which can delay, drop or cut answers, and speak TLS."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""A device of a fleet: a spool, its ledgers, and what keeps them in agreement, on a test's clock. Everything is real
-but the stream: `offer` does what the intake does with a frame that strategies want."""
+"""A device of a fleet: a spool, its ledgers and the reconciler, on a test's clock.
+
+Everything is real but the stream: `offer` does what the intake does with a frame that strategies want.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def quota(strategy: str = "hard", *limits: tuple[Window, int], batch: str = "b",
 
 
 class FleetDevice:
-    """What it was told lies in `reports` (of the ledgers) and `nudges` (credits that came late)."""
+    """A device. reports: problems of the ledgers. nudges: how often pending quota was granted."""
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class FleetDevice:
         return [answer.id for answer in answers if isinstance(answer, Accepted)]
 
     def reconcile(self) -> float:
-        """Does what there is to do, until nothing is left that can be done at once."""
+        """Reconcile until nothing is left that can be done at once."""
         for _ in range(100):
             wait_s = self.crediting.reconcile_once()
             if wait_s > 0:
@@ -129,7 +131,7 @@ class FleetDevice:
         raise AssertionError("it never comes to rest")
 
     def recover(self) -> None:
-        """Looks until the ledger can be asked again."""
+        """Reconcile until the ledger answers again."""
         for _ in range(3):
             self.reconcile()
             if self.crediting.problem is None:
@@ -137,7 +139,7 @@ class FleetDevice:
         raise AssertionError(self.crediting.problem)
 
     def reconcile_until_open(self) -> None:
-        """Connects, and asks for no credits yet."""
+        """Connect, without a request for quota."""
         ledger = self.fleet.ledger_for(PROJECT)
         if ledger is None:
             self.fleet.set_identity(self.spool.shared_quota.device_id(), instance_id_of(self.spool, self._clock.now()))
@@ -147,7 +149,7 @@ class FleetDevice:
         ledger.set_available()
 
     def forget_and_reconcile(self) -> None:
-        """The next look connects anew."""
+        """Forget the connection, and reconcile with a new one."""
         for _, ledger in self.fleet.ledgers():
             ledger.set_unavailable("the test says so")
         self.reconcile()
@@ -173,7 +175,7 @@ class FleetDevice:
         return count
 
     def crash(self) -> None:
-        """As if it were killed: nothing is given back, and nobody is told."""
+        """As if it were killed: nothing is refunded or reported."""
         self.spool.close()
         self.fleet.close()
 

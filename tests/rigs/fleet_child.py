@@ -1,23 +1,24 @@
-"""One device of a fleet, as a process: a spool, a fleet and its crediting, all real, and threads that collect as fast
-as they are told to. It says on its output what it did, line by line, until it is killed or told to stop.
+"""One device of a fleet, as a process: a spool, shared limits and the reconciler, all real, and threads that collect.
+
+It prints what it does, line by line, until it is killed or stopped.
 
     python fleet_child.py FOLDER OPTIONS        OPTIONS: the fields of Options, as JSON
 
-    ready           somebody can be asked
-    + ID            accepted, with a credit
-    ~ ID            accepted, and waits for one
+    ready           the ledger answers
+    + ID            accepted, with quota
+    ~ ID            accepted, with pending quota
     - ID            is about to be delivered
-    x ID            is about to be given back, as somebody else's image
+    x ID            is about to be refunded, as somebody else's image
     w THREAD S AT   a decision took S seconds, more than half of what it may take; AT: monotonic time when it began
-    settled         nothing waits for a credit, and nothing is in doubt
+    settled         no quota is pending, and nothing is in doubt
     done {...}      what `make` was asked for is done: Made, as JSON
 
 It reads from its input:
 
-    wait            until somebody can be asked
+    wait            until the ledger answers
     make N          N decisions, one after the other
     step S          the wall clock jumps by S seconds
-    settle          says `settled` once it is so
+    settle          prints `settled` once it is so
     stop            ends in an orderly manner
 """
 
@@ -97,7 +98,7 @@ class Made:
 
 
 class SteppingClock(SystemClock):
-    """The real clock, whose wall time is wrong, and can be set."""
+    """The real clock, with a wrong wall time that can be set."""
 
     def __init__(self, offset_s: float) -> None:
         super().__init__()
@@ -158,7 +159,7 @@ class Device:
         """Threads that deliver look by themselves."""
 
     def problem_changed(self, problem: str | None) -> None:
-        print_line(f"credits {problem}" if problem else "ready")
+        print_line(f"problem {problem}" if problem else "ready")
 
     def start(self) -> None:
         self.spool.open()
@@ -212,7 +213,7 @@ class Device:
         return made
 
     def settle(self) -> None:
-        """Until nothing waits for a credit and the two sides agree."""
+        """Wait until no quota is pending and spool and ledger agree."""
         while not self.stopping.wait(0.1):
             ledger = self.fleet.ledger_for(PROJECT)
             if self.crediting.problem is None and ledger is not None and ledger.problem is None:

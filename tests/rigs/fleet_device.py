@@ -1,5 +1,4 @@
-"""A device of a fleet as a test sees it: a process of fleet_child.py that is told what to do, heard, killed, and
-started again on its spool."""
+"""A device of a fleet as a test sees it: a process of fleet_child.py that gets commands, is killed, starts again."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ CHILD = Path(__file__).parent / "fleet_child.py"
 
 
 class DeviceProcess:
-    """options: of fleet_child.Options. said: everything that any of its processes ever said, as words."""
+    """A device. options: of fleet_child.Options. lines: all that its processes have printed, split into words."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
@@ -62,17 +61,17 @@ class DeviceProcess:
         self._process.stdin.flush()
 
     def wait_for_line(self, word: str, within_s: float = 30.0) -> list[str]:
-        """The next line that begins with the word, of those that nobody has heard yet of this process."""
+        """The next unread line of this process that begins with the word."""
         return self.until(lambda words: words[0] == word, self._since, within_s)
 
     def until(self, is_it: Callable[[list[str]], bool], since: int, within_s: float = 60.0) -> list[str]:
-        """The first line of that kind, since so many of any process were said."""
+        """The first line of that kind, after that many lines of any process."""
         with self._heard:
 
             def index() -> int | None:
                 return next((i for i in range(since, len(self.lines)) if is_it(self.lines[i])), None)
 
-            assert self._heard.wait_for(lambda: index() is not None, within_s), f"not said: {self.lines[-5:]}"
+            assert self._heard.wait_for(lambda: index() is not None, within_s), f"not printed: {self.lines[-5:]}"
             found = index()
             assert found is not None
             self._since = found + 1

@@ -1,5 +1,4 @@
-"""Pictures that are made to harm whoever opens them or to be misread, and the parts of PNG and JPEG files to make them
-of."""
+"""Pictures that harm their reader or are easily misread, and the parts of PNG and JPEG files to make them of."""
 
 from __future__ import annotations
 
@@ -19,14 +18,14 @@ def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
 
 
 def zeros(count: int) -> bytes:
-    """So many zero bytes, compressed to a hundredth."""
+    """A number of zero bytes, compressed to a hundredth."""
     squeeze, block = zlib.compressobj(1), bytes(1 << 20)
     parts = [squeeze.compress(block[: min(len(block), count - at)]) for at in range(0, count, len(block))]
     return b"".join(parts) + squeeze.flush()
 
 
 def black(width: int, height: int) -> bytes:
-    """A PNG that is what it says, however large."""
+    """A valid black PNG of that size, however large."""
     return PNG + header(width, height) + chunk(b"IDAT", zeros(height * (1 + 3 * width))) + chunk(b"IEND")
 
 
@@ -35,13 +34,13 @@ def png(*chunks: bytes, width: int = 64, height: int = 48) -> bytes:
 
 
 def resized(jpeg: bytes, width: int, height: int) -> bytes:
-    """A JPEG whose header says another size."""
+    """A JPEG whose header has another size."""
     frame = jpeg.index(b"\xff\xc0")
     return jpeg[: frame + 5] + struct.pack(">HH", height, width) + jpeg[frame + 9 :]
 
 
 def scanned(jpeg: bytes, times: int) -> bytes:
-    """A JPEG that says all it has to say so many times."""
+    """A JPEG with so many repeated scans."""
     scan, end = jpeg.index(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
     return jpeg[:scan] + jpeg[scan:end] * times + jpeg[end:]
 
@@ -53,5 +52,5 @@ def turned(jpeg: bytes) -> bytes:
 
 
 def spoilt(jpeg: bytes) -> bytes:
-    """A JPEG whose headers are all right, and that no decoder can decode: its quantization tables are missing."""
+    """A JPEG with valid headers that no decoder can decode: its quantization tables are missing."""
     return jpeg.replace(b"\xff\xdb", b"\xff\xed")

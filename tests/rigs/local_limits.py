@@ -1,4 +1,4 @@
-"""A desk that asks one device's limits for credits, in a file of nothing but their tables, on a test's clock."""
+"""A client of one device's limits, with a database of nothing but their tables, on a test's clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quota(strategy: str, *limits: tuple[Window, int], most: int | None = None, b
 
 
 class LimitsClient:
-    """Charges ids of its own."""
+    """Asks for quota, each time for a new datapoint id."""
 
     def __init__(self, cursor: sqlite3.Cursor, clock: ManualClock, limits: LocalLimits | None = None) -> None:
         self.cursor = cursor

@@ -1,8 +1,8 @@
 """Small networks whose truth is known, written as ONNX files.
 
-`constant` says the same of every picture. `spotting` finds what is red or blue in a picture that is grey elsewhere, and
-reports it in the layout of a family's head: a picture that was prepared wrongly (bars, colours, range) shows as a wrong
-box, class or confidence.
+`constant` gives the same answer to every picture. `spotting` finds what is red or blue in a grey picture, and reports
+it in the layout of a family's head: a picture that was prepared wrongly (bars, colours, range) shows as a wrong box,
+class or confidence.
 """
 
 from __future__ import annotations

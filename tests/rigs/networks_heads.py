@@ -1,5 +1,7 @@
-"""Networks that find what is red or blue, as `networks.spotting` does, and report it as heads do that say more than
-boxes (outlines, keypoints), or that say it in several outputs."""
+"""Networks that find what is red or blue, as `networks.spotting` does, with other heads.
+
+These heads have more than boxes (outlines, keypoints), or several outputs.
+"""
 
 from __future__ import annotations
 

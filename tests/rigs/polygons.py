@@ -1,4 +1,4 @@
-"""Which pixels a polygon covers, by both of the rules that readers of labels go by."""
+"""Which pixels a polygon covers, by both rules that readers of labels use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def covered(corners: ArrayLike, height: int, width: int) -> NDArray[np.bool_]:
-    """The pixels whose middles are inside a polygon of corners x, y in pixels, shape (n, 2). The even-odd rule and the
-    nonzero rule must agree on them."""
+    """The pixels whose centres are inside a polygon of corners x, y in pixels, shape (n, 2).
+
+    Asserts that the even-odd rule and the nonzero rule agree."""
     points = np.asarray(corners, np.float64)
     # Beside the very middle, which an edge may run through.
     x, y = np.arange(width) + 0.5 + 1e-7, np.arange(height) + 0.5 + 1e-7

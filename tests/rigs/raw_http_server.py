@@ -1,4 +1,4 @@
-"""A server that speaks in bytes: for the answers that no proper HTTP server gives. Plain or with TLS, on loopback."""
+"""A server that sends given bytes, for answers that no proper HTTP server gives. Plain or with TLS, on loopback."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Peer:
                 return
 
     def hold(self) -> None:
-        """Says nothing until the client has gone, or the test is over."""
+        """Sends nothing until the client has gone, or the test is over."""
         self._connection.settimeout(0.05)
         while not self._raw.over.is_set():
             with contextlib.suppress(TimeoutError):

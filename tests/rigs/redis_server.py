@@ -1,5 +1,7 @@
-"""A real server that speaks Redis' protocol (Valkey, from a wheel), on loopback: started, frozen, emptied, killed, and
-started again at the same port."""
+"""A real server with Redis' protocol (Valkey, from a wheel), on loopback.
+
+It can be started, frozen, emptied, killed, and started again at the same port.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ class RedisServer:
             self._process = None
 
     def wait_until_stored(self, key: str) -> None:
-        """A ledger's memory that is not new: its devices have had their time to tell what they hold."""
+        """Make a ledger look old: its devices have had the time to report their charges."""
         run = self.client.info("server")["run_id"]
         self.client.hset(key, mapping={"run": run, "id": "long-known", "born": "0"})
 
@@ -82,7 +84,7 @@ class RedisServer:
 
     @property
     def client(self) -> redis.Redis:
-        """For a test to look behind the scenes."""
+        """A client of the test's own, to look at the keys."""
         return redis.Redis(port=self.port, decode_responses=True, password=self._options.get("requirepass"))
 
     def command(self, *words: str | int) -> object:

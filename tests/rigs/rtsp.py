@@ -1,6 +1,6 @@
-"""A real RTSP camera for tests: a server in a process of its own, and a wire before it that can be cut.
+"""A real RTSP camera for tests: a server in a process of its own, and a connection before it that can be cut.
 
-    with RtspCamera(folder) as camera, Wire(camera.port) as wire:
+    with RtspCamera(folder) as camera, CuttableConnection(camera.port) as wire:
         source = wire.url("clip.mp4")       # rtsp://127.0.0.1:PORT/clip.mp4/play_count_0, loops for ever
         camera.stop(); camera.start()       # killed, and back on the same port
         wire.stall(); wire.resume()         # nothing arrives any more, the connection stays; and goes on
@@ -119,7 +119,7 @@ class _Connection:
 
 
 class CuttableConnection:
-    """A TCP wire to a server's port on this machine, with a port of its own; it can stall, be cut and be unplugged.
+    """A TCP proxy to a server's port on this machine, with a port of its own; it can stall, be cut and be unplugged.
 
     With `credentials` ("user:password") it asks for them as a camera does (RTSP Basic), before anything gets through.
     """

@@ -1,12 +1,11 @@
-"""A process that puts, claims and settles as fast as it can, and says on its output what it was promised, line by line,
-until it is killed.
+"""A process that puts, claims and delivers as fast as it can, and prints what it was promised, until it is killed.
 
-    python spool_child.py FOLDER LIMIT SINK_LIMIT SET_S       SET_S: how far the wall clock is set forward
+python spool_child.py FOLDER LIMIT SINK_LIMIT SET_S       SET_S: how far the wall clock is set forward
 
-    + ID    `put` has accepted
-    ! ...   `put` has refused
-    > ID    `claim` has returned: from here on the sink may have it
-    - ID    `done` is about to be called
++ ID    `put` has accepted
+! ...   `put` has refused
+> ID    `claim` has returned: from here on the sink may have it
+- ID    `done` is about to be called
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stream with everything it says written down, and the reader processes that belong to it."""
+"""A stream whose events are recorded, and the reader processes that belong to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERIAL = itertools.count(1)
 
 
 class StepClock:
-    """A clock that moves by hand, and by what is waited for."""
+    """A clock that moves by hand, and by the time of each wait."""
 
     def __init__(self) -> None:
         self.at_s = 1000.0
@@ -62,7 +62,7 @@ class RecordedStream(StreamObserver):
         return [event.state for event in self.events]
 
     def take(self, count: int) -> list[int]:
-        """Reads so many frames, then stops the stream; their numbers."""
+        """Read that many frames, then stop the stream; returns their numbers."""
         numbers = []
         frames = self.stream.frames()
         for frame in frames:

@@ -1,6 +1,6 @@
-"""Strangers at a port of this machine: a thousand who are silent, five hundred who are slow, fifty who mean harm.
+"""Untrusted clients at a port of this machine: a thousand are silent, five hundred slow, fifty hostile.
 
-    python strangers_child.py PORT
+    python untrusted_clients_child.py PORT
 
 They go on until the standard input ends.
 """
@@ -26,7 +26,7 @@ HOSTILE = (
 
 
 async def crowd(port: int) -> None:
-    """All of them, and whoever is sent away comes again."""
+    """Run all clients; whichever is cut connects again."""
     said = [(b"", False)] * 1000 + [(SLOW[number % 2], True) for number in range(500)]
     said += [(HOSTILE[number % len(HOSTILE)], False) for number in range(50)]
     strangers = [asyncio.create_task(_stranger(port, *each)) for each in said]

@@ -1,4 +1,4 @@
-"""Upload workers under observation: a sink that answers what a test says, and all that the uploader told."""
+"""Upload workers under observation: a sink whose answers the test sets, and all that the uploader reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = Callable[[Delivery, int], DeliveryResult]
 
 
 class RecordingSink:
-    """Writes down what arrives and when, and answers what `answer` says of the n-th time (from 1) that an id comes."""
+    """Records what arrives and when. answer: gives the result for the n-th attempt (from 1) of an id."""
 
     def __init__(self, clock: Clock, answer: Answer = lambda _delivery, _time: Delivered()) -> None:
         self._clock = clock
@@ -120,7 +120,7 @@ def put(
 
 
 class RunningUploader:
-    """A spool, an uploader that runs, and all that it said."""
+    """A spool, a running uploader, and all that it reported."""
 
     def __init__(self, spool: Spool, sink: Sink, clock: Clock, workers: int, limits: tuple[Limit, ...]) -> None:
         self.spool = spool
@@ -136,18 +136,18 @@ class RunningUploader:
             clock=clock,
             rng=random.Random(1),
             observer=self,
-            on_failure=lambda error: self._tell(self.failures, error),
+            on_failure=lambda error: self._record(self.failures, error),
         )
 
     def delivery_attempted(self, attempt: DeliveryAttempt, /) -> None:
-        self._tell(self.attempts, attempt)
+        self._record(self.attempts, attempt)
 
     def sink_changed(self, problem: SinkProblem | None, /) -> None:
-        self._tell(self.pauses, problem)
+        self._record(self.pauses, problem)
 
-    def _tell(self, told: list[T], what: T) -> None:
+    def _record(self, records: list[T], what: T) -> None:
         with self._changed:
-            told.append(what)
+            records.append(what)
             self._changed.notify_all()
 
     def until(self, condition: Callable[[], bool], within_s: float = 60) -> None:
@@ -158,7 +158,7 @@ class RunningUploader:
             raise self.failures[0]
 
     def until_drained(self) -> None:
-        """The last outcome is noted a moment after it was told."""
+        """The last outcome is stored a moment after it was reported."""
         for _ in range(6000):
             if self.failures:
                 raise self.failures[0]

@@ -141,7 +141,7 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
             server.freeze()
         else:
             wire.mode = what
-        device.wait_for_line("credits", 5.0)
+        device.wait_for_line("problem", 5.0)
         rest(3.0)
         accepted = len(device.ids("~"))
         assert accepted > 10, "frames go on"
@@ -162,7 +162,7 @@ def test_the_frame_path_waits_a_tenth_of_a_second_once(tmp_path: Path, what: str
         assert max((took_s for _, took_s in waits), default=0.0) < 0.25
         long = Counter(thread for thread, took_s in waits if took_s > 0.09)
         assert max(long.values(), default=0) <= 1
-        # Those that waited have their credits now, each just one.
+        # Those that waited have their quota now, each charged once.
         device.start(threads=0)
         device.settle()
         device.stop()
@@ -245,7 +245,7 @@ class Chaos:
         """The new memory grants again, once every device has told it what it holds, and looked once more. before: how
         much each had said. (A fixed time would be too short on a machine that is busy.)"""
         for device, said in zip(self.fleet, before, strict=True):
-            device.until(lambda words: words[0] == "credits" and words[-1] == "hold", said)
+            device.until(lambda words: words[0] == "problem" and words[-1] == "hold", said)
         rest(RECONCILE_INTERVAL_S + 1.0)
         self.server.client.hset(KEY, "born", 0)
         for device in self.fleet:
@@ -312,7 +312,7 @@ def test_whatever_dies_both_books_agree_in_the_end(tmp_path: Path) -> None:
             nothing_is_lost(device)
         credited, late = (sum(len(device.ids(sign)) for device in fleet) for sign in "+~")
         waits = sorted(float(words[2]) for device in fleet for words in device.lines if words[0] == "w")
-        problems = Counter(" ".join(words[1:]) for device in fleet for words in device.lines if words[0] == "credits")
+        problems = Counter(" ".join(words[1:]) for device in fleet for words in device.lines if words[0] == "problem")
         sys.stdout.write(
             f"\n{chaos.kills} kills, {wire.swallowed} answers lost, {credited} accepted with a credit, {late} without,"
             f" {made.charged} charged; {len(waits)} waits over 50 ms, the longest {waits[-5:]} s\n"

@@ -1,4 +1,4 @@
-"""A stand-in for the inference server: a real HTTP server that looks at the pictures it gets, and fails as told."""
+"""A stand-in for the inference server: a real HTTP server that looks at its pictures, and fails as the test orders."""
 
 from canaries import KEY
 from rigs.inference.detector import BACKGROUND, CLASSES, Rectangle, painted

@@ -1,4 +1,4 @@
-"""The stand-in for the inference server, by hand: a model beside the machine, without one.
+"""Starts the stand-in for the inference server from a shell.
 
 PYTHONPATH=tests python -m rigs.inference --port 9001
 """

@@ -1,4 +1,4 @@
-"""What the stand-in for the inference server sees: rectangles of pure colours, as bright as they are certain.
+"""The detector of the stand-in for the inference server: finds rectangles of pure colours; brightness is confidence.
 
     pixels = painted(640, 480, Rectangle("red", 100, 50, 300, 250, confidence=0.8))
 
@@ -96,7 +96,7 @@ def objects(pixels: Pixels) -> list[DetectedRectangle]:
 
 
 def detections(found: Sequence[DetectedRectangle], kind: str, image: bytes, as_rle: bool) -> list[dict[str, Any]]:
-    """As the server says them. kind: the task. image: what they were seen in, which names them."""
+    """The server's JSON for these objects. kind: the task. image: the picture; the ids follow from it."""
     said = []
     for number, seen in enumerate(found):
         box: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Requests to the inference server, read from either route: what is asked, of which pictures, and what is wrong."""
+"""Requests to the inference server, from either route: the model, the pictures, and what is invalid."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def key_of(asked: PlatformRequest) -> tuple[str, str] | None:
 
 
 def parse_request(asked: PlatformRequest) -> InferenceRequest:
-    """Raises Refused."""
+    """Raises InvalidInferenceRequest."""
     if asked.path.startswith("/infer/"):
         return _v1(asked, TASKS[asked.path.removeprefix("/infer/")])
     return _legacy(asked)

@@ -66,11 +66,11 @@ class InferenceServer:
     """A stand-in for the inference server, on 127.0.0.1, at a port of its own choice.
 
         with InferenceServer() as server:
-            ... POST a picture of sight.painted(...) to f"{server.url}/boxes/1" with KEY ...
+            ... POST a picture of painted(...) to f"{server.url}/boxes/1" with KEY ...
             assert server.asked[0].wanted.learning_disabled
 
-    It looks at the pictures (sight.py) and answers for each of `models` what its task is; the version 0 of anything is
-    answered by the stub. Answers to the same picture are the same, byte for byte. `orders` (rigs/platform/faults.py;
+    It looks at the pictures (detector.py) and answers for each of `models` what its task is; version 0 of any project
+    answers with the stub. Answers to the same picture are the same, byte for byte. `orders` (rigs/platform/faults.py;
     "infer" or "any") make it fail; `go_away` and `come_back` refuse connections in between, at the same port.
 
     models: model id -> task. key: the one it knows; None for a server that needs none. forbid_active_learning: a

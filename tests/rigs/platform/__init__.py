@@ -1,4 +1,4 @@
-"""A stand-in for the labelling platform: a real HTTP server that keeps what it gets and fails as it is told."""
+"""A stand-in for the labelling platform: a real HTTP server that keeps what it gets and fails as the test orders."""
 
 from canaries import KEY
 from rigs.platform.faults import (

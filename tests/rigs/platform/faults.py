@@ -1,12 +1,12 @@
-"""Orders: what the stand-in for the platform is told to do wrong, how often, and with which share of the requests.
+"""Faults: what the stand-in for the platform does wrong, how often, and with which share of the requests.
 
-    platform.orders.add(Order("upload", Cut(stored=True)))                   # stores the next upload, then hangs up
-    platform.orders.add(Order("annotate", Status(503), times=None, share=0.5))  # half of all annotations, for ever
-    platform.orders.add(Order("any", Status(429, {"Retry-After": "7"}), times=3, skip=10))
+    platform.orders.add(Fault("upload", Cut(stored=True)))                   # stores the next upload, then hangs up
+    platform.orders.add(Fault("annotate", Status(503), times=None, share=0.5))  # half of all annotations, for ever
+    platform.orders.add(Fault("any", Status(429, {"Retry-After": "7"}), times=3, skip=10))
     platform.orders.clear()
 
-The first order in the list that fits a request is carried out on it, before the key is looked at: so a proxy on the way
-can be played as well as the platform itself. `stored`: whether the platform has done its work all the same.
+The first fault in the list that fits a request is applied to it, before the key is checked: so a faulty proxy on the
+way can be simulated as well as the platform itself. `stored`: whether the platform has done its work all the same.
 """
 
 from __future__ import annotations
@@ -122,54 +122,54 @@ class Fault:
 
 
 @dataclass
-class _Standing:
+class _ActiveFault:
     order: Fault
     done: int = 0
     passed: int = 0
 
 
 class Faults:
-    """The orders in force. Safe to use from any thread."""
+    """The active faults. Safe to use from any thread."""
 
     def __init__(self, seed: int = 3) -> None:
         self._lock = threading.Lock()
         self._chance = random.Random(seed)
-        self._standing: list[_Standing] = []
+        self._active: list[_ActiveFault] = []
 
     def add(self, *orders: Fault) -> None:
         with self._lock:
-            self._standing.extend(_Standing(order) for order in orders)
+            self._active.extend(_ActiveFault(order) for order in orders)
 
     def clear(self) -> None:
         with self._lock:
-            self._standing.clear()
+            self._active.clear()
 
     def left(self) -> int:
-        """How many orders are still in force."""
+        """How many faults are still active."""
         with self._lock:
-            return len(self._standing)
+            return len(self._active)
 
     def next_action(self, call: Call | InferenceCall) -> Action | None:
-        """What is to be done to a request that has just come; it is counted."""
+        """The fault for a request that has just come, None for none; it is counted."""
         with self._lock:
-            for standing in self._standing:
-                order = standing.order
+            for active in self._active:
+                order = active.order
                 if order.when not in (call, "any"):
                     continue
-                if standing.passed < order.skip:
-                    standing.passed += 1
+                if active.passed < order.skip:
+                    active.passed += 1
                     continue
                 if order.share < 1.0 and self._chance.random() >= order.share:
                     continue
-                standing.done += 1
-                if standing.done == order.times:
-                    self._standing.remove(standing)
+                active.done += 1
+                if active.done == order.times:
+                    self._active.remove(active)
                 return order.do
         return None
 
 
 def apply_fault(action: Action, work: Callable[[], Reply], wait: Callable[[float], object]) -> Reply:
-    """The answer under an order. work: does what was asked. wait: waits so many seconds, less if the server ends."""
+    """The answer with a fault. work: does what was asked. wait: waits so many seconds, less if the server ends."""
     # An action without `stored` is one that comes from before the platform.
     own = work() if getattr(action, "stored", False) else reply(200, {"success": True})
     if isinstance(action, Delay):

@@ -1,4 +1,4 @@
-"""What the stand-in for the platform keeps and tells: requests, images, annotations, projects, and one answer."""
+"""The records of the stand-in for the platform: requests, images, annotations, projects, and one answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-# Every endpoint by the name that orders use. "unknown" is a path that the documentation doesn't have.
+# Every endpoint by the name that faults use. "unknown" is a path that the documentation doesn't have.
 Call = Literal[
     "workspace",
     "project",
@@ -19,7 +19,7 @@ Call = Literal[
     "jobs",
     "unknown",
 ]
-# Of the stand-in for the inference server, which orders work on as well.
+# The same for the stand-in for the inference server, which uses faults as well.
 InferenceCall = Literal["infer", "other"]
 
 

@@ -48,7 +48,7 @@ class Platform:
 
     It starts with one key, KEY, of the workspace `yard`, and no project. It stores what it gets, answers `duplicate` to
     bytes that the project has already, 404 to what it doesn't know, 409 to a second annotation, 401 to another key, and
-    400 to what the documented client would not send. `orders` makes it fail, see orders.py; `go_away` and `come_back`
+    400 to what the documented client would not send. `orders` makes it fail, see faults.py; `go_away` and `come_back`
     refuse connections in between, at the same port. At /stand-in it shows what it got.
 
     folder: where it also writes what it gets. certificate: files of a certificate chain and its key, for https.

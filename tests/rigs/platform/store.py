@@ -1,4 +1,4 @@
-"""What the stand-in for the platform knows and does: keys, projects, images, annotations, batches, jobs.
+"""The data of the stand-in for the platform, and its endpoints: keys, projects, images, annotations, batches, jobs.
 
 Each endpoint is a method that takes a request and gives an answer, as the documented client of the platform expects it.
 """
