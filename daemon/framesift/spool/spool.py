@@ -23,7 +23,6 @@ from framesift.limits.local import AccountUsage, LocalLimits
 from framesift.spool import claim_order, inspect_rows, rows, space
 from framesift.spool.accept import NewDatapoint, accept
 from framesift.spool.disk_errors import STORAGE_ERRORS, is_damage
-from framesift.spool.integrity import verify
 from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import (
     Accepted,
@@ -41,7 +40,7 @@ from framesift.spool.records import (
 )
 from framesift.spool.shared_quota import SharedQuota
 from framesift.spool.spool_file import SpoolBounds, SpoolFile
-from framesift.spool.writer import FileOperations, Writer
+from framesift.spool.writer import Writer
 
 T = TypeVar("T")
 
@@ -101,15 +100,12 @@ class Spool:
         until it can be. Raises SpoolInUse (after 15 s), SpoolTooNew, SpoolUnusable.
         """
         self._file.lock()
-        operations = FileOperations(
-            self._file.reopen, verify, self._file.measure_space, self._file.reserve.release, self._file.maintain
-        )
         try:
             connection, problem = self._file.first_connection()
         except BaseException:
             self._file.unlock()
             raise
-        self._writer = Writer(connection, operations, self._clock, self._report, problem)
+        self._writer = Writer(connection, self._file, self._clock, self._report, problem)
         self._writer.start()
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -169,6 +169,14 @@ class SpoolFile:
             min_free_bytes=self.bounds.min_free_bytes,
         )
 
+    def verify(self, connection: sqlite3.Connection) -> None:
+        """Raises sqlite3.Error if the file doesn't contain what was written."""
+        integrity.verify(connection)
+
+    def release_reserve(self) -> bool:
+        """Releases the reserved disk space. Returns whether there was any."""
+        return self.reserve.release()
+
     def maintain(self, connection: sqlite3.Connection) -> None:
         """Allocates the reserve, deletes old charges, and verifies the file once per hour. Raises STORAGE_ERRORS."""
         self.reserve.allocate(self.bounds.min_free_bytes)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as NoAnswer  # the builtin one only since Python 3.11
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from framesift.backoff import BackoffSchedule
 from framesift.clock.clock import Clock
@@ -52,21 +52,23 @@ class WriteJob:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileOperations:
-    """The operations on the file that the writer needs.
+class DatabaseFile(Protocol):
+    """The operations on the spool's file that the writer needs. SpoolFile implements them."""
 
-    reopen: returns a new connection; its argument is whether the file is damaged and must be repaired or replaced.
-    verify: raises sqlite3.Error if the file doesn't contain what was written. measure: returns the space that a
-    transaction of so many bytes may use. free_reserve: releases reserved disk space; returns whether there was any.
-    maintain: called regularly with the connection, between transactions.
-    """
+    def reopen(self, damaged: bool) -> sqlite3.Connection:
+        """A new connection. damaged: the file must be repaired or replaced first. Raises STORAGE_ERRORS."""
 
-    reopen: Callable[[bool], sqlite3.Connection]
-    verify: Callable[[sqlite3.Connection], None]
-    measure: Callable[[sqlite3.Connection, int], SpaceBudget]
-    free_reserve: Callable[[], bool]
-    maintain: Callable[[sqlite3.Connection], None]
+    def verify(self, connection: sqlite3.Connection) -> None:
+        """Raises sqlite3.Error if the file doesn't contain what was written."""
+
+    def measure_space(self, connection: sqlite3.Connection, needed_bytes: int) -> SpaceBudget:
+        """The space that a transaction of `needed_bytes` may use. Raises STORAGE_ERRORS."""
+
+    def release_reserve(self) -> bool:
+        """Releases reserved disk space. Returns whether there was any."""
+
+    def maintain(self, connection: sqlite3.Connection) -> None:
+        """Called regularly, between transactions. Raises STORAGE_ERRORS."""
 
 
 class Writer:
@@ -75,13 +77,13 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection | None,
-        operations: FileOperations,
+        file: DatabaseFile,
         clock: Clock,
         report: EventReporter,
         problem: str | None,
     ) -> None:
         self._connection = connection
-        self._operations = operations
+        self._file = file
         self._clock = clock
         self._report = report
         self._jobs: deque[WriteJob] = deque()
@@ -196,14 +198,14 @@ class Writer:
             now_s = self._clock.monotonic()
             if now_s - self._maintained_s >= MAINTENANCE_INTERVAL_S:
                 self._maintained_s = now_s
-                self._operations.maintain(self._connection)
+                self._file.maintain(self._connection)
         except STORAGE_ERRORS as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             self._handle_failure(error, [job for job in jobs if not job.future.done()])
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[WriteJob]) -> None:
-        transaction = Transaction(self._operations.measure(connection, sum(job.size_bytes for job in jobs)))
+        transaction = Transaction(self._file.measure_space(connection, sum(job.size_bytes for job in jobs)))
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -216,7 +218,7 @@ class Writer:
             except Exception as error:  # only this caller gets it; the other jobs continue
                 if isinstance(error, STORAGE_ERRORS) and failure_kind(error) is not FailureKind.BUG:
                     raise
-                self._operations.verify(connection)  # raises if the cause is damage in the file
+                self._file.verify(connection)  # raises if the cause is damage in the file
                 job.error = error
             if job.error is not None:
                 cursor.execute("ROLLBACK TO job")
@@ -252,7 +254,7 @@ class Writer:
             self._jobs.extendleft(reversed([job for job in jobs if not job.can_fail]))
         if kind is FailureKind.BUSY:
             return  # SQLite has waited already, and the connection is still good
-        if kind is FailureKind.FULL and self._operations.free_reserve():
+        if kind is FailureKind.FULL and self._file.release_reserve():
             self._report("spool_reserve_released", {})
             return
         self._damaged |= kind is FailureKind.CORRUPT
@@ -269,7 +271,7 @@ class Writer:
 
     def _reopen(self) -> None:
         try:
-            self._connection = self._operations.reopen(self._damaged)
+            self._connection = self._file.reopen(self._damaged)
         except STORAGE_ERRORS as error:
             self._handle_failure(error, [])
             return
