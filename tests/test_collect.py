@@ -321,7 +321,11 @@ def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(t
     prediction: list[tuple[int, str]] = []
 
     def before(number: int) -> None:
-        prediction.extend((number, c.condition.value) for c in blind.health() if not prediction or prediction[-1][1] != c.condition.value)
+        prediction.extend(
+            (number, c.condition.value)
+            for c in blind.health()
+            if not prediction or prediction[-1][1] != c.condition.value
+        )
         clock.advance(0.5)
 
     blind.stream_before(before)

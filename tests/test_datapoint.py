@@ -1,4 +1,4 @@
-"""Datapoints: sizes cut as the platform cuts them, batches named by their first day, time that survives its steps."""
+"""Datapoints: the platform's picture sizes, batch names with their first day, ages that survive clock steps."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_across_boots_a_clock_that_was_not_set_has_no_age() -> None:
     assert unset.wall_s_as_of(now) == now.wall_s
 
 
-def test_a_loop_has_a_pulse_while_it_looks_at_its_clock() -> None:
+def test_a_thread_is_not_idle_while_it_uses_its_clock() -> None:
     clock = ManualClock()
     pulse = HeartbeatClock(clock)
     clock.advance(30.0)

@@ -1,4 +1,4 @@
-"""`framesift run` with limits that a fleet shares: real daemons, a real server, and what the operator sees of it."""
+"""`framesift run` with shared limits: real daemons, a real server, and what the operator sees."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def device(folder: Path, port: int, *, frames: int = 60, daily: int = 20, **sett
 
 def status(port: int) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=10) as answer:
-        told: dict[str, Any] = json.load(answer)
-    return told
+        answered: dict[str, Any] = json.load(answer)
+    return answered
 
 
 def metrics(port: int) -> dict[str, float]:
@@ -60,7 +60,7 @@ def metrics(port: int) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
-def test_two_daemons_collect_together_what_the_limit_allows(tmp_path: Path, redis: RedisServer) -> None:
+def test_two_daemons_together_collect_what_the_limit_allows(tmp_path: Path, redis: RedisServer) -> None:
     folders = [device(tmp_path / name, redis.port) for name in ("a", "b")]
     running = [Daemon(folder) for folder in folders]
     assert [daemon.wait(60) for daemon in running] == [0, 0]
@@ -77,23 +77,23 @@ def test_a_second_run_finds_the_windows_as_the_first_left_them(tmp_path: Path, r
     assert len(collected(folder)) == 20
 
 
-def test_the_operator_sees_who_grants_and_how_much_is_used_and_left(tmp_path: Path, redis: RedisServer) -> None:
+def test_the_operator_sees_who_grants_quota_and_how_much_is_used_and_left(tmp_path: Path, redis: RedisServer) -> None:
     port = free_port()
-    folder = device(tmp_path / "a", redis.port, daily=100, status={"bind": f"127.0.0.1:{port}"}, doors=[door()])
+    folder = device(tmp_path / "a", redis.port, daily=100, status={"bind": f"127.0.0.1:{port}"}, listeners=[listener()])
     with Daemon(folder) as daemon:
         daemon.wait_for("stream", state="ended")
         assert daemon.until(lambda: len(collected(folder)) == 60, 20)
-        assert daemon.until(lambda: bool(status(port)["credits"]["used"]), 20)
-        assert daemon.until(lambda: status(port)["credits"]["used"][0]["used"] == 60, 20)
-        told = status(port)["credits"]
-        assert (told["granted_by"], told["why"], told["waiting"]) == ("shared", "", 0)
-        assert told["used"] == [
+        assert daemon.until(lambda: bool(status(port)["quota"]["used"]), 20)
+        assert daemon.until(lambda: status(port)["quota"]["used"][0]["used"] == 60, 20)
+        quota = status(port)["quota"]
+        assert (quota["granted_by"], quota["why"], quota["pending"]) == ("shared", "", 0)
+        assert quota["used"] == [
             {"project": "", "strategy": "all", "window": "daily", "limit": 100, "used": 60, "left": 40},
             {"project": "", "strategy": "all", "window": "hourly", "limit": 1000, "used": 60, "left": 940},
         ]
-        said = framesift(folder, "status").stdout
-        assert "quota is granted by: shared" in said
-        assert "all, daily: 60 of 100 used" in said
+        output = framesift(folder, "status").stdout
+        assert "quota is granted by: shared" in output
+        assert "all, daily: 60 of 100 used" in output
         seen = metrics(port)
         assert seen['framesift_credits_granted_by{by="shared"}'] == 1
         assert seen['framesift_credits_granted_by{by="away"}'] == 0
@@ -102,28 +102,28 @@ def test_the_operator_sees_who_grants_and_how_much_is_used_and_left(tmp_path: Pa
         assert daemon.stop() == 0
 
 
-def test_a_device_that_counts_for_itself_tells_the_same(tmp_path: Path) -> None:
+def test_a_device_that_counts_alone_reports_the_same(tmp_path: Path) -> None:
     port = free_port()
     folder = device(
-        tmp_path / "a", 1, daily=100, limits={}, status={"bind": f"127.0.0.1:{port}"}, doors=[door()], frames=10
+        tmp_path / "a", 1, daily=100, limits={}, status={"bind": f"127.0.0.1:{port}"}, listeners=[listener()], frames=10
     )
     with Daemon(folder) as daemon:
         assert daemon.wait_for("ready")["limits"] == "local"
         assert daemon.until(lambda: len(collected(folder)) == 10, 20)
-        told = status(port)["credits"]
-        assert (told["granted_by"], told["waiting"]) == ("local", 0)
-        assert [(use["window"], use["used"], use["left"]) for use in told["used"]] == [
+        quota = status(port)["quota"]
+        assert (quota["granted_by"], quota["pending"]) == ("local", 0)
+        assert [(use["window"], use["used"], use["left"]) for use in quota["used"]] == [
             ("daily", 10, 90),
             ("hourly", 10, 990),
         ]
 
 
-def door() -> dict[str, Any]:
-    """So that a run doesn't end with its file."""
+def listener() -> dict[str, Any]:
+    """Keeps a run from ending with its file."""
     return {"listen": f"127.0.0.1:{free_port()}"}
 
 
-def test_a_server_that_is_away_at_the_start_delays_nothing_and_what_was_accepted_leaves_later(
+def test_a_server_that_is_away_at_the_start_delays_nothing_and_accepted_frames_leave_later(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     port = free_port()
@@ -133,8 +133,8 @@ def test_a_server_that_is_away_at_the_start_delays_nothing_and_what_was_accepted
         with Daemon(folder) as daemon:
             daemon.wait_for("ready", timeout_s=15)
             daemon.wait_for("stream", state="ended")
-            told = status(port)["credits"]
-            assert (told["granted_by"], told["waiting"]) == ("away", 20)
+            quota = status(port)["quota"]
+            assert (quota["granted_by"], quota["pending"]) == ("away", 20)
             lost = daemon.wait_for("health", component="limits")
             assert lost["state"] == "degraded"
             assert f":{wire.port}: " in lost["why"]
@@ -146,7 +146,7 @@ def test_a_server_that_is_away_at_the_start_delays_nothing_and_what_was_accepted
 
 
 def test_a_stop_does_not_wait_for_a_server_that_hangs(tmp_path: Path, redis: RedisServer) -> None:
-    folder = device(tmp_path / "a", redis.port, doors=[door()])
+    folder = device(tmp_path / "a", redis.port, listeners=[listener()])
     with Daemon(folder) as daemon:
         daemon.wait_for("stream", state="ended")
         redis.freeze()
@@ -156,9 +156,7 @@ def test_a_stop_does_not_wait_for_a_server_that_hangs(tmp_path: Path, redis: Red
             redis.thaw()
 
 
-def test_a_daemon_that_is_killed_leaves_books_that_agree_after_its_next_start(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_after_a_kill_spool_and_ledger_agree_again_at_the_next_start(tmp_path: Path, redis: RedisServer) -> None:
     folder = device(tmp_path / "a", redis.port, frames=300, daily=50)
     with Daemon(folder) as daemon:
         assert daemon.until(lambda: len(collected(folder)) > 3, 30)
@@ -184,7 +182,7 @@ def test_the_password_is_used_and_shown_nowhere(tmp_path: Path) -> None:
         assert wrong.returncode == 1
 
 
-def test_the_environments_own_variables_say_where_the_ledger_is(tmp_path: Path, redis: RedisServer) -> None:
+def test_environment_variables_name_the_server(tmp_path: Path, redis: RedisServer) -> None:
     folder = device(tmp_path / "a", 1, limits={})
     ended = framesift(folder, "run", REDIS_HOST="127.0.0.1", REDIS_PORT=str(redis.port))
     assert ended.returncode == 0
@@ -193,33 +191,33 @@ def test_the_environments_own_variables_say_where_the_ledger_is(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"requirepass": "geheim", "maxmemory_policy": "noeviction"}, []),
         ({"requirepass": "geheim", "maxmemory_policy": "allkeys-lru"}, ["evicts keys when its memory is full"]),
         ({}, ["answers without a password"]),
     ],
 )
-def test_check_says_what_would_make_the_ledger_forget_and_who_may_write_there(
-    tmp_path: Path, options: dict[str, str], told: list[str]
+def test_check_reports_how_the_server_may_lose_charges_and_who_may_write_there(
+    tmp_path: Path, options: dict[str, str], expected: list[str]
 ) -> None:
     with redis_server(tmp_path, **options) as server:
         first, *others = check_shared_limits(_options(server, options.get("requirepass")), ManualClock(time.time()))
         assert first.ok
         assert "its devices share the limits" in first.message
-        assert len(others) == len(told)
-        assert all(one.ok is None and what in one.message for one, what in zip(others, told, strict=True))
+        assert len(others) == len(expected)
+        assert all(one.ok is None and what in one.message for one, what in zip(others, expected, strict=True))
         assert not list(server.client.scan_iter(f"{KEY}*"))
 
 
-def test_check_says_whose_clock_is_not_set(tmp_path: Path) -> None:
+def test_check_reports_whose_clock_is_not_set(tmp_path: Path) -> None:
     with redis_server(tmp_path, requirepass="geheim") as server:
         _, clock, apart = check_shared_limits(_options(server, "geheim"), ManualClock(3600.0))
         assert clock.message == "the clock of this machine isn't set"
         assert "apart" in apart.message
 
 
-def test_check_says_what_the_account_may_not_do(tmp_path: Path) -> None:
+def test_check_reports_what_the_account_may_not_do(tmp_path: Path) -> None:
     with redis_server(tmp_path, requirepass="geheim") as server:
         server.command("ACL", "SETUSER", "gate", "on", ">word", "~framesift:*", "+info", "+evalsha")
         (finding,) = check_shared_limits(_options(server, "word", username="gate"), ManualClock(time.time()))
@@ -229,18 +227,18 @@ def test_check_says_what_the_account_may_not_do(tmp_path: Path) -> None:
 
 
 def _options(server: RedisServer, password: str | None, **more: str) -> RedisSettings:
-    said = {"url": f"redis://127.0.0.1:{server.port}", "password": password, **more}
-    return RedisSettings.model_validate_json(json.dumps(said))
+    fields = {"url": f"redis://127.0.0.1:{server.port}", "password": password, **more}
+    return RedisSettings.model_validate_json(json.dumps(fields))
 
 
-def test_check_says_that_nobody_is_there(tmp_path: Path) -> None:
+def test_check_reports_that_no_server_answers(tmp_path: Path) -> None:
     ended = framesift(device(tmp_path / "a", free_port(), frames=2), "check", COLUMNS="300")
     assert ended.returncode == 1
     assert "Connection refused" in ended.stdout
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"),
+    ("limits", "expected"),
     [
         ({"redis": {"url": "http://127.0.0.1"}}, "url is redis://host"),
         ({"redis": {"url": "redis://:geheim@127.0.0.1"}}, "username and password are settings of their own"),
@@ -250,10 +248,10 @@ def test_check_says_that_nobody_is_there(tmp_path: Path) -> None:
         ({"pending_quota_h": 49}, "pending_quota_h"),
     ],
 )
-def test_a_setting_that_is_wrong_is_said_with_its_place(tmp_path: Path, limits: dict[str, Any], told: str) -> None:
+def test_a_wrong_setting_is_reported_with_its_place(tmp_path: Path, limits: dict[str, Any], expected: str) -> None:
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}], "limits": limits})
     with pytest.raises(ConfigError) as error:
         load(tmp_path / "framesift.yaml", {})
-    assert told in str(error.value)
+    assert expected in str(error.value)
     assert "limits" in str(error.value)
     assert "geheim" not in str(error.value)

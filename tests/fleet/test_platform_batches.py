@@ -1,5 +1,5 @@
-"""Labelling batches as the platform counts them: never more than the policy's maximum by our own sending, whatever
-others put there or take away, and whether or not the platform answers."""
+"""Sizes of labelling batches: our deliveries never exceed the policy's maximum, whatever others add or remove, and
+whether or not the platform answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Desk:
         self.spool = spool
         self.clock = clock
         self.wanted: list[WatchedBatch] = [WANTED]
-        self.told: list[str | None] = []
+        self.problems: list[str | None] = []
         self.failures: list[BaseException] = []
         self.web = HttpClient()
         client = RoboflowClient(self.web, api_key=KEY, api_url=platform.url)
@@ -60,7 +60,7 @@ class Desk:
             DeviceBatchCounts(spool),
             SimpleNamespace(watched_batches=lambda: self.wanted),
             clock,
-            on_problem=self.told.append,
+            on_problem=self.problems.append,
             on_failure=self.failures.append,
         )
 
@@ -69,7 +69,7 @@ class Desk:
         return [answer.id for answer in answers if isinstance(answer, Accepted)]
 
     def deliver(self, count: int = 1000) -> int:
-        """Uploads what is there, as a sink would, and notes it."""
+        """Uploads everything, as a sink would, and completes it in the spool."""
         items = self.spool.claim(count).items
         for item in items:
             self.platform.add_image("parking", item.id.encode(), BATCH)
@@ -77,7 +77,7 @@ class Desk:
         return len(items)
 
     def change(self, by: int, batch: str = BATCH) -> None:
-        """Somebody else puts images there, or takes some away."""
+        """Adds images to the batch on the platform, or removes some, as another user."""
         self.platform.set_batch("parking", batch, self.platform.batch("parking", batch).images + by)
 
 
@@ -107,7 +107,7 @@ def test_of_twenty_candidates_three_fill_a_batch_of_ten_that_has_seven(desk: Des
     assert len(desk.accepted(10)) == 2
 
 
-def test_asking_for_a_credit_knows_the_platforms_answer_too(desk: Desk) -> None:
+def test_the_quota_check_uses_the_platforms_answer_too(desk: Desk) -> None:
     q = [Quota("any", (), WANTED.spool_key, 10)]
     desk.platform.set_batch("parking", BATCH, 10)
     assert desk.spool.check_quota(q, desk.clock.now()) == QuotaGranted("any")
@@ -119,7 +119,7 @@ def test_asking_for_a_credit_knows_the_platforms_answer_too(desk: Desk) -> None:
     assert desk.spool.check_quota(q, desk.clock.now()) == QuotaGranted("any")
 
 
-def test_what_leaves_between_two_looks_is_counted_once(desk: Desk) -> None:
+def test_a_datapoint_that_leaves_between_two_requests_is_counted_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
     desk.watcher.refresh_once()
     assert len(desk.accepted(20, tries=6)) == 6
@@ -131,7 +131,7 @@ def test_what_leaves_between_two_looks_is_counted_once(desk: Desk) -> None:
     assert len(desk.accepted(20)) == 20 - 7 - 6 - 2
 
 
-def test_what_is_delivered_while_the_platform_is_asked_is_not_left_out(desk: Desk) -> None:
+def test_a_datapoint_that_is_delivered_during_the_request_is_not_missed(desk: Desk) -> None:
     desk.watcher.refresh_once()
     assert len(desk.accepted(10, tries=5)) == 5
     mark = desk.spool.batch_left_spool(WANTED.spool_key)
@@ -142,7 +142,7 @@ def test_what_is_delivered_while_the_platform_is_asked_is_not_left_out(desk: Des
     assert len(desk.accepted(10)) == 5
 
 
-def test_an_image_that_is_registered_is_one_that_is_there(desk: Desk) -> None:
+def test_a_registered_image_counts_as_arrived(desk: Desk) -> None:
     (id,) = desk.accepted(2, tries=1)
     desk.spool.claim(1)
     desk.platform.add_image("parking", b"ours", BATCH)
@@ -151,7 +151,7 @@ def test_an_image_that_is_registered_is_one_that_is_there(desk: Desk) -> None:
     assert len(desk.accepted(2)) == 1
 
 
-def test_what_was_dropped_or_evicted_counts_until_the_platform_is_asked(desk: Desk) -> None:
+def test_a_dropped_or_evicted_datapoint_counts_until_the_next_request(desk: Desk) -> None:
     gone = desk.accepted(10, tries=4)
     assert by_hand.drop(desk.spool.path, gone) == tuple(gone)
     assert len(desk.accepted(10)) == 6
@@ -160,7 +160,7 @@ def test_what_was_dropped_or_evicted_counts_until_the_platform_is_asked(desk: De
     assert len(desk.accepted(10)) == 4
 
 
-def test_what_is_somebody_elses_already_counts_once(desk: Desk) -> None:
+def test_a_duplicate_of_anothers_image_counts_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 1)
     desk.watcher.refresh_once()
     (id,) = desk.accepted(2)
@@ -176,7 +176,7 @@ def test_streams_and_strategies_share_the_batch(desk: Desk) -> None:
     assert len(desk.accepted(10, strategy="second")) == 1
 
 
-def test_a_batch_that_is_not_there_yet_is_empty(desk: Desk) -> None:
+def test_a_batch_that_does_not_exist_yet_is_empty(desk: Desk) -> None:
     desk.platform.set_batch("parking", f"{BATCH}_b", 100)
     desk.watcher.refresh_once()
     assert len(desk.accepted(3)) == 3
@@ -189,7 +189,7 @@ def test_images_in_jobs_are_in_the_batch(desk: Desk) -> None:
     assert len(desk.accepted(10)) == 4
 
 
-def test_jobs_are_only_asked_for_where_the_batch_has_some(desk: Desk) -> None:
+def test_jobs_are_only_requested_if_the_batch_has_some(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 2)
     desk.platform.set_batch("parking", "other", 0, jobs=(50,))
     desk.watcher.refresh_once()
@@ -234,7 +234,7 @@ def test_batches_of_the_same_name_in_two_projects_are_two(desk: Desk) -> None:
     assert (len(desk.accepted(10)), len(desk.accepted(10, key=other.spool_key))) == (1, 2)
 
 
-def test_what_the_platform_said_outlives_a_restart(desk: Desk, tmp_path: Path) -> None:
+def test_the_platforms_answer_is_kept_over_a_restart(desk: Desk, tmp_path: Path) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
     desk.watcher.refresh_once()
     desk.spool.close()
@@ -248,26 +248,26 @@ def test_what_the_platform_said_outlives_a_restart(desk: Desk, tmp_path: Path) -
 # --- a platform that doesn't answer -----------------------------------------------------------------------------------
 
 
-def test_while_the_platform_is_away_what_it_said_last_holds_and_that_is_told_once(desk: Desk) -> None:
+def test_while_the_platform_is_away_its_last_answer_stays_valid_and_the_problem_is_reported_once(desk: Desk) -> None:
     desk.platform.set_batch("parking", BATCH, 7)
     assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     desk.platform.go_away()
     for _ in range(3):
         assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     assert len(desk.accepted(10)) == 3
-    assert len(desk.told) == 1
-    assert isinstance(desk.told[0], str)
-    assert KEY not in desk.told[0]
+    assert len(desk.problems) == 1
+    assert isinstance(desk.problems[0], str)
+    assert KEY not in desk.problems[0]
     desk.platform.come_back()
     desk.watcher.refresh_once()
-    assert desk.told[1:] == [None]
+    assert desk.problems[1:] == [None]
 
 
-def test_another_reason_is_told_again(desk: Desk) -> None:
+def test_another_reason_is_reported_again(desk: Desk) -> None:
     for status in (500, 500, 401):
         desk.platform.orders.add(Fault("batches", Status(status)))
         desk.watcher.refresh_once()
-    assert len(desk.told) == 2
+    assert len(desk.problems) == 2
 
 
 def test_a_platform_that_asks_for_more_time_gets_it(desk: Desk) -> None:
@@ -276,15 +276,15 @@ def test_a_platform_that_asks_for_more_time_gets_it(desk: Desk) -> None:
     assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
 
 
-def test_one_project_that_cannot_be_asked_hides_no_other(desk: Desk) -> None:
+def test_a_project_whose_request_fails_does_not_hide_another(desk: Desk) -> None:
     desk.wanted = [WatchedBatch(None, "nowhere", BATCH, f"nowhere/{BATCH}"), WANTED]
     desk.platform.set_batch("parking", BATCH, 9)
     desk.watcher.refresh_once()
     assert len(desk.accepted(10)) == 1
-    assert "nowhere" in str(desk.told)
+    assert "nowhere" in str(desk.problems)
 
 
-def test_with_nothing_wanted_nobody_is_asked(desk: Desk) -> None:
+def test_without_watched_batches_the_platform_is_not_asked(desk: Desk) -> None:
     desk.wanted = []
     assert desk.watcher.refresh_once() == REFRESH_INTERVAL_S
     assert desk.platform.requests == ()
@@ -293,7 +293,7 @@ def test_with_nothing_wanted_nobody_is_asked(desk: Desk) -> None:
 # --- the thread -------------------------------------------------------------------------------------------------------
 
 
-def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
+def test_it_refreshes_at_once_and_then_once_a_minute(desk: Desk) -> None:
     desk.watcher.task.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     for looks in (1, 2):
@@ -313,7 +313,7 @@ def test_it_looks_at_once_and_then_once_a_minute(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("away", [False, True])
-def test_the_first_look_can_be_waited_for_and_is_over_though_the_platform_is_away(desk: Desk, away: bool) -> None:
+def test_the_first_run_can_be_waited_for_and_ends_even_if_the_platform_is_away(desk: Desk, away: bool) -> None:
     if away:
         desk.platform.go_away()
     assert not desk.watcher.task.wait_for_first_run(0.0)
@@ -323,7 +323,7 @@ def test_the_first_look_can_be_waited_for_and_is_over_though_the_platform_is_awa
     assert desk.watcher.task.stop(30)
 
 
-def test_it_looks_at_once_when_something_else_may_be_wanted(desk: Desk) -> None:
+def test_it_refreshes_at_once_when_woken(desk: Desk) -> None:
     desk.wanted = []
     desk.watcher.task.start()
     until(lambda: desk.clock.waiting() == 1)
@@ -333,7 +333,7 @@ def test_it_looks_at_once_when_something_else_may_be_wanted(desk: Desk) -> None:
     assert desk.watcher.task.stop(30)
 
 
-def test_it_does_not_hurry_a_platform_that_asked_for_time(desk: Desk) -> None:
+def test_it_waits_as_long_as_the_platform_asked(desk: Desk) -> None:
     desk.platform.orders.add(Fault("batches", Status(429, {"Retry-After": "30"})))
     desk.watcher.task.start()
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
@@ -347,7 +347,7 @@ def test_it_does_not_hurry_a_platform_that_asked_for_time(desk: Desk) -> None:
     assert desk.watcher.task.stop(30)
 
 
-def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
+def test_an_unexpected_error_is_reported(desk: Desk) -> None:
     def broken() -> list[WatchedBatch]:
         raise ZeroDivisionError("a bug")
 
@@ -358,7 +358,7 @@ def test_a_bug_is_told_and_not_swallowed(desk: Desk) -> None:
         DeviceBatchCounts(desk.spool),
         SimpleNamespace(watched_batches=broken),
         desk.clock,
-        on_problem=desk.told.append,
+        on_problem=desk.problems.append,
         on_failure=failures.append,
     )
     watcher.task.start()

@@ -1,4 +1,4 @@
-"""The books of a device and of its fleet agree, whatever ends at whichever moment; against a real server."""
+"""Spool and shared ledger agree, whatever is interrupted at any moment; against a real server."""
 
 from __future__ import annotations
 
@@ -74,26 +74,26 @@ def device(tmp_path: Path, redis: RedisServer) -> Iterator[FleetDevice]:
 
 
 def held(redis: RedisServer) -> dict[str, list[str]]:
-    """Who holds which ids, as the server knows it."""
+    """The charged ids of each device, as the server has them."""
     keys = redis.client.scan_iter(f"{KEY}:held:*")
     return {key.rpartition(":")[2]: sorted(hash_of(redis.client, key)) for key in keys}
 
 
-def credited(device: FleetDevice) -> list[str]:
-    """The ids that hold a credit, as the device knows it."""
+def with_quota(device: FleetDevice) -> list[str]:
+    """The ids that have quota, by the spool of the device."""
     with sqlite3.connect(device.spool.path) as connection:
         return sorted(id for (id,) in connection.execute("SELECT id FROM charge WHERE granted_by <> 'nobody'"))
 
 
 def agree(redis: RedisServer, *devices: FleetDevice) -> bool:
     books = {name: ids for name, ids in held(redis).items() if ids}
-    return books == {d.spool.shared_quota.device_id(): credited(d) for d in devices if credited(d)}
+    return books == {d.spool.shared_quota.device_id(): with_quota(d) for d in devices if with_quota(d)}
 
 
 # --- while the ledger can be asked -----------------------------------------------------------------------------------
 
 
-def test_what_the_ledger_grants_is_written_down_on_both_sides(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_granted_charge_is_recorded_on_both_sides(device: FleetDevice, redis: RedisServer) -> None:
     ids = device.accepted(5, quota("hard", (Window.DAILY, 3)))
     assert len(ids) == 3
     assert agree(redis, device)
@@ -101,7 +101,7 @@ def test_what_the_ledger_grants_is_written_down_on_both_sides(device: FleetDevic
     assert device.waiting == 0
 
 
-def test_devices_of_a_fleet_share_what_there_is(tmp_path: Path, redis: RedisServer) -> None:
+def test_devices_of_a_fleet_share_a_limit(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 5))
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(3, limit)) == 3
@@ -110,39 +110,41 @@ def test_devices_of_a_fleet_share_what_there_is(tmp_path: Path, redis: RedisServ
         assert agree(redis, a, b)
 
 
-def test_a_datapoint_that_did_not_reach_the_spool_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_datapoint_that_did_not_reach_the_spool_is_refunded(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 1))
     with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
         assert device.offer(limit, jpeg=bytes(2**21)) == "spool_full"
-        assert device.looks == 1
+        assert device.wakes == 1
         device.reconcile()
         assert isinstance(device.offer(limit), Accepted)
         assert agree(redis, device)
 
 
-def test_a_credit_that_is_given_back_here_is_given_back_there(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_refund_in_the_spool_is_refunded_in_the_ledger(device: FleetDevice, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 1))
     device.offer(limit)
     (item,) = device.spool.claim(1).items
     device.spool.complete(item.id, FinalOutcome.DUPLICATE)
-    assert device.looks == 1
+    assert device.wakes == 1
     device.reconcile()
     assert device.used() == 0
     assert agree(redis, device)
 
 
-def test_a_delivery_gives_nothing_back_and_asks_for_no_audit(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_delivery_refunds_nothing_and_requests_no_audit(device: FleetDevice, redis: RedisServer) -> None:
     device.accepted(3, quota())
     device.reconcile()
-    looks = device.looks
+    wakes = device.wakes
     redis.client.config_resetstat()
     assert len(device.leave()) == 3
     device.reconcile()
-    assert device.looks == looks
+    assert device.wakes == wakes
     assert "cmdstat_hkeys" not in redis.client.info("commandstats")
 
 
-def test_what_is_on_its_way_between_the_two_books_is_not_given_back(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_charge_on_its_way_from_the_ledger_to_the_spool_is_not_refunded(
+    device: FleetDevice, redis: RedisServer
+) -> None:
     now = device.clock.now()
     assert isinstance(device.fleet.charge("a", [quota()], now, now), QuotaGranted)
     device.fleet.request_audit()
@@ -153,22 +155,22 @@ def test_what_is_on_its_way_between_the_two_books_is_not_given_back(device: Flee
     assert not any(held(redis).values())
 
 
-def test_people_are_told_how_much_of_each_limit_the_fleet_has_used(tmp_path: Path, redis: RedisServer) -> None:
+def test_the_fleets_usage_of_each_limit_is_reported(tmp_path: Path, redis: RedisServer) -> None:
     account = AccountLimit(PROJECT, "hard", Limit(Window.DAILY, 5))
     a = FleetDevice(tmp_path / "a", redis.server, accounts=[account])
     with a, FleetDevice(tmp_path / "b", redis.server) as b:
         a.accepted(1, quota("hard", (Window.DAILY, 5)))
         b.accepted(2, quota("hard", (Window.DAILY, 5)))
         a.reconcile()
-        (use,) = a.crediting.usage
+        (use,) = a.reconciler.usage
         assert (use.account_limit, use.count) == (account, 3)
-        assert a.crediting.usage_at_s == a.clock.now().wall_s
+        assert a.reconciler.usage_at_s == a.clock.now().wall_s
 
 
 # --- while it can't --------------------------------------------------------------------------------------------------
 
 
-def test_frames_are_accepted_without_a_credit_and_leave_when_they_have_one(
+def test_frames_are_accepted_with_pending_quota_and_leave_once_it_is_granted(
     device: FleetDevice, redis: RedisServer
 ) -> None:
     redis.stop()
@@ -182,12 +184,14 @@ def test_frames_are_accepted_without_a_credit_and_leave_when_they_have_one(
     redis.start()
     device.clock.advance(60)
     device.recover()
-    assert device.nudges == 1
+    assert device.grants == 1
     assert sorted(device.leave()) == sorted(ids)
     assert agree(redis, device)
 
 
-def test_the_most_valuable_ask_first_and_what_is_refused_leaves_by_limit(tmp_path: Path, redis: RedisServer) -> None:
+def test_pending_quota_is_requested_by_score_and_refused_ones_leave_with_outcome_limit(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     limit = quota("hard", (Window.DAILY, 3))
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         redis.stop()
@@ -205,7 +209,7 @@ def test_the_most_valuable_ask_first_and_what_is_refused_leaves_by_limit(tmp_pat
 
 
 @pytest.mark.parametrize(("ceiling", "count"), [(1.0, 4), (0.5, 2), (0.0, 0)])
-def test_without_a_ledger_a_device_accepts_no_more_than_its_ceiling(
+def test_without_a_ledger_a_device_accepts_no_more_than_its_local_ceiling(
     tmp_path: Path, redis: RedisServer, ceiling: float, count: int
 ) -> None:
     with FleetDevice(tmp_path / "a", redis.server, ceiling=ceiling) as device:
@@ -216,20 +220,20 @@ def test_without_a_ledger_a_device_accepts_no_more_than_its_ceiling(
         assert device.waiting == count
 
 
-def test_what_it_was_granted_before_counts_against_the_ceiling(device: FleetDevice, redis: RedisServer) -> None:
+def test_earlier_grants_count_against_the_local_ceiling(device: FleetDevice, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 4))
     assert len(device.accepted(3, limit)) == 3
     redis.stop()
     assert len(device.accepted(9, limit)) == 1
 
 
-def test_the_ceiling_holds_for_batches_too(device: FleetDevice, redis: RedisServer) -> None:
+def test_the_local_ceiling_applies_to_batches_too(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     assert len(device.accepted(9, quota("hard", most=2))) == 2
     assert device.offer(quota("hard", most=2)) == "limit"
 
 
-def test_a_window_that_opens_meanwhile_has_a_ceiling_of_its_own(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_window_that_opens_meanwhile_has_its_own_local_ceiling(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     limit = quota("hard", (Window.MINUTELY, 2))
     assert len(device.accepted(5, limit)) == 2
@@ -237,7 +241,7 @@ def test_a_window_that_opens_meanwhile_has_a_ceiling_of_its_own(device: FleetDev
     assert len(device.accepted(5, limit)) == 2
 
 
-def test_late_credits_are_of_the_windows_of_the_capture(device: FleetDevice, redis: RedisServer) -> None:
+def test_pending_quota_is_charged_to_the_windows_of_the_capture(device: FleetDevice, redis: RedisServer) -> None:
     limit = quota("hard", (Window.MINUTELY, 2))
     redis.stop()
     for _ in range(3):
@@ -250,7 +254,7 @@ def test_late_credits_are_of_the_windows_of_the_capture(device: FleetDevice, red
     assert sorted(v for k, v in day.items() if k.startswith("1|")) == ["2", "2", "2"]
 
 
-def test_what_is_too_old_is_not_even_asked_for(tmp_path: Path, redis: RedisServer) -> None:
+def test_quota_of_a_datapoint_that_is_too_old_is_not_requested(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server, late_s=3600.0) as device:
         redis.stop()
         device.accepted(1, quota())
@@ -263,7 +267,7 @@ def test_what_is_too_old_is_not_even_asked_for(tmp_path: Path, redis: RedisServe
         assert device.outcomes("limit") == 1
 
 
-def test_the_strategy_that_has_room_then_is_the_one_that_is_charged(tmp_path: Path, redis: RedisServer) -> None:
+def test_the_strategy_that_has_room_at_the_request_is_charged(tmp_path: Path, redis: RedisServer) -> None:
     first, second = quota("first", (Window.DAILY, 1)), quota("second")
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         redis.stop()
@@ -277,7 +281,7 @@ def test_the_strategy_that_has_room_then_is_the_one_that_is_charged(tmp_path: Pa
         assert agree(redis, a, b)
 
 
-def test_what_was_evicted_while_it_waited_needs_no_credit_and_leaves_the_ceiling(
+def test_an_evicted_pending_datapoint_needs_no_quota_and_frees_the_local_ceiling(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     limit = quota("hard", (Window.DAILY, 8))
@@ -291,9 +295,7 @@ def test_what_was_evicted_while_it_waited_needs_no_credit_and_leaves_the_ceiling
         assert agree(redis, device)
 
 
-def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
-    device: FleetDevice, redis: RedisServer
-) -> None:
+def test_a_datapoint_dropped_during_the_request_is_refunded(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     (id,) = device.accepted(1, quota())
     redis.start()
@@ -310,9 +312,7 @@ def test_what_was_dropped_by_hand_while_it_was_asked_for_gives_its_credit_back(
 
 
 @pytest.mark.parametrize("charged", ["when the ledger went away", "when it was back"])
-def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
-    tmp_path: Path, redis: RedisServer, charged: str
-) -> None:
+def test_a_datapoint_that_left_during_the_request_is_refunded(tmp_path: Path, redis: RedisServer, charged: str) -> None:
     with fault_proxy(redis.port) as wire, FleetDevice(tmp_path / "a", RedisAddress("127.0.0.1", wire.port)) as device:
         if charged == "when it was back":
             redis.stop()
@@ -334,7 +334,7 @@ def test_what_left_while_its_credit_was_on_its_way_gives_it_back(
         assert agree(redis, device)
 
 
-def test_a_ledger_that_is_well_is_not_connected_to_again(device: FleetDevice, redis: RedisServer) -> None:
+def test_an_available_ledger_is_not_connected_again(device: FleetDevice, redis: RedisServer) -> None:
     connections = redis.client.info("stats")["total_connections_received"]
     for _ in range(3):
         device.reconcile()
@@ -344,7 +344,7 @@ def test_a_ledger_that_is_well_is_not_connected_to_again(device: FleetDevice, re
 # --- crashes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_device_that_died_between_the_charge_and_its_spool_gives_the_credit_back_when_it_starts(
+def test_a_device_killed_between_charge_and_spool_refunds_the_charge_at_its_start(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     first = FleetDevice(tmp_path / "a", redis.server)
@@ -358,7 +358,7 @@ def test_a_device_that_died_between_the_charge_and_its_spool_gives_the_credit_ba
         assert agree(redis, again)
 
 
-def test_a_device_that_died_between_a_late_grant_and_its_spool_is_granted_it_once(
+def test_a_device_killed_between_a_pending_grant_and_its_spool_is_granted_it_once(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     limit = quota("hard", (Window.DAILY, 1))
@@ -375,7 +375,7 @@ def test_a_device_that_died_between_a_late_grant_and_its_spool_is_granted_it_onc
         assert agree(redis, again)
 
 
-def test_what_a_batch_was_charged_before_a_death_stays_charged(tmp_path: Path, redis: RedisServer) -> None:
+def test_charges_of_a_batch_from_before_a_kill_stay(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", most=4)
     first = FleetDevice(tmp_path / "a", redis.server)
     assert len(first.accepted(3, limit)) == 3
@@ -389,7 +389,9 @@ def test_what_a_batch_was_charged_before_a_death_stays_charged(tmp_path: Path, r
         assert len(again.accepted(5, limit)) == 1
 
 
-def test_a_device_that_died_after_a_refund_gives_it_back_when_it_starts(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_device_killed_after_a_refund_in_its_spool_refunds_it_in_the_ledger_at_its_start(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as first:
         first.accepted(1, quota())
         (item,) = first.spool.claim(1).items
@@ -398,7 +400,7 @@ def test_a_device_that_died_after_a_refund_gives_it_back_when_it_starts(tmp_path
         assert again.used() == 0
 
 
-def test_an_audit_leaves_alone_what_others_hold(tmp_path: Path, redis: RedisServer) -> None:
+def test_an_audit_keeps_the_charges_of_other_devices(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as a:
         a.accepted(3, quota())
         with FleetDevice(tmp_path / "b", redis.server) as b:
@@ -407,35 +409,35 @@ def test_an_audit_leaves_alone_what_others_hold(tmp_path: Path, redis: RedisServ
 
 
 def _lapse(redis: RedisServer) -> None:
-    """Who said last where it runs has not said it for a while."""
+    """The lease of the instance that had the device id has ended."""
     for key in redis.client.scan_iter(f"{KEY}:run:*"):
         redis.client.hset(key, "until", time.time() - 1.0)
 
 
-def test_a_copy_of_a_spool_that_runs_beside_it_takes_nothing_from_it(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_copy_of_a_spool_that_runs_at_the_same_time_refunds_nothing_of_it(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 3))
     with FleetDevice(tmp_path / "a", redis.server) as a:
         a.accepted(1, limit)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         a.accepted(1, limit)
-        assert b.crediting.problem == RUNS_ELSEWHERE
+        assert b.reconciler.problem == RUNS_ELSEWHERE
         assert len(b.accepted(9, limit)) == 2  # as if there were no ledger
         for _ in range(3):
             b.clock.advance(LEASE_S)
             b.reconcile()
             a.reconcile()
         assert b.reports == [RUNS_ELSEWHERE, SPOOL_COPIED]
-        assert (b.waiting, a.crediting.problem, a.used()) == (2, None, 2)
+        assert (b.waiting, a.reconciler.problem, a.used()) == (2, None, 2)
         _lapse(redis)  # the other one is away for a while
         b.reconcile()
-        assert (b.crediting.problem, b.waiting) == (SPOOL_COPIED, 2)
+        assert (b.reconciler.problem, b.waiting) == (SPOOL_COPIED, 2)
         a.reconcile()
         assert len(a.accepted(9, limit)) == 1
         assert agree(redis, a)
 
 
-def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) -> None:
+def test_a_copied_spool_has_a_log_line_of_its_own(device: FleetDevice) -> None:
     out = io.StringIO()
     telemetry = Telemetry(device.clock, Style(), out=out)
     shared_limits = SharedLimits(LimitsSettings(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
@@ -446,7 +448,7 @@ def test_that_it_is_a_copy_is_a_line_of_its_own_in_the_log(device: FleetDevice) 
     assert lines[1]["why"] == SPOOL_COPIED
 
 
-def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: FleetDevice) -> None:
+def test_a_limit_of_unknown_usage_is_reported_as_used_up(device: FleetDevice) -> None:
     assert isinstance(device.offer(quota("hard", (Window.DAILY, 5))), Accepted)
     device.clock.reboot("another boot")
     device.clock.step_wall(-3600.0)
@@ -457,29 +459,27 @@ def test_a_limit_of_which_nobody_knows_what_is_left_is_told_as_used_up(device: F
     assert [(use.used, use.left) for use in shared_limits._quota_report(device.spool).used] == [(5, 0)]
 
 
-def test_a_spool_that_was_moved_is_its_device_when_the_other_place_is_surely_over(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_a_moved_spool_takes_the_device_id_over_when_the_lease_has_ended(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as a:
         a.accepted(2, quota())
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with FleetDevice(tmp_path / "b", redis.server) as b:
         b.accepted(1, quota())
-        assert (b.crediting.problem, b.waiting) == (RUNS_ELSEWHERE, 1)
+        assert (b.reconciler.problem, b.waiting) == (RUNS_ELSEWHERE, 1)
         _lapse(redis)
         assert b.reconcile() == RECONCILE_INTERVAL_S
-        assert (b.crediting.problem, b.waiting, b.used()) == (None, 0, 3)
+        assert (b.reconciler.problem, b.waiting, b.used()) == (None, 0, 3)
         assert agree(redis, b)
         assert b.reports == [RUNS_ELSEWHERE, None]
 
 
-def test_another_boot_is_another_place(device: FleetDevice) -> None:
+def test_another_boot_is_another_instance(device: FleetDevice) -> None:
     device.clock.reboot("boot-2")
     device.reconcile()
-    assert device.crediting.problem == RUNS_ELSEWHERE
+    assert device.reconciler.problem == RUNS_ELSEWHERE
 
 
-def test_a_spool_that_was_begun_anew_leaves_charged_what_the_old_one_was(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_new_spool_keeps_the_charges_of_the_old_one_in_the_ledger(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as first:
         first.accepted(3, quota())
     for path in (tmp_path / "a").iterdir():
@@ -492,7 +492,7 @@ def test_a_spool_that_was_begun_anew_leaves_charged_what_the_old_one_was(tmp_pat
 # --- a memory that is new --------------------------------------------------------------------------------------------
 
 
-def test_a_ledger_that_forgot_everything_is_told_by_its_devices(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_ledger_that_lost_its_data_is_restored_by_its_devices(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", (Window.DAILY, 5))
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(2, limit)) + len(b.accepted(2, limit)) == 4
@@ -507,21 +507,21 @@ def test_a_ledger_that_forgot_everything_is_told_by_its_devices(tmp_path: Path, 
         assert isinstance(b.offer(limit), QuotaRefused)
 
 
-def test_while_its_memory_is_new_nothing_is_granted_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
+def test_during_the_restoring_nothing_is_granted_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server, restore_s=60.0) as device:
-        problem = device.crediting.problem
+        problem = device.reconciler.problem
         assert problem == RESTORING
         ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
         assert device.waiting == 2
         assert device.reconcile() <= RECONCILE_INTERVAL_S
         redis.client.hset(KEY, "born", time.time() - 61)
         device.reconcile()
-        assert device.crediting.problem is None
+        assert device.reconciler.problem is None
         assert sorted(device.leave()) == sorted(ids)
     assert device.reports == [RESTORING, None]
 
 
-def test_what_was_half_told_when_it_forgot_again_is_told_again(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_restoring_that_is_interrupted_by_another_loss_begins_again(device: FleetDevice, redis: RedisServer) -> None:
     device.accepted(3, quota())
     redis.client.flushall()
     ledger = device.fleet.ledger_for(PROJECT)
@@ -536,7 +536,7 @@ def test_what_was_half_told_when_it_forgot_again_is_told_again(device: FleetDevi
     assert agree(redis, device)
 
 
-def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_new_one(
+def test_a_charge_of_the_old_generation_that_reaches_the_spool_late_is_reported_to_the_new_one(
     device: FleetDevice, redis: RedisServer
 ) -> None:
     made = datapoint(device.clock)
@@ -553,7 +553,7 @@ def test_a_charge_of_the_old_memory_that_reaches_the_spool_late_is_told_to_the_n
     assert agree(redis, device)
 
 
-def test_it_is_told_before_the_new_memory_grants_anything(tmp_path: Path, redis: RedisServer) -> None:
+def test_charges_are_reported_before_the_new_generation_grants_anything(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "gate", redis.server, restore_s=60.0) as device:
         redis.client.hset(KEY, "born", 0)
         device.recover()
@@ -565,11 +565,11 @@ def test_it_is_told_before_the_new_memory_grants_anything(tmp_path: Path, redis:
         device.spool.put(made, [Candidate("hard", None, (), "b")], [quota()], grant)
         device.fleet.report_stored(PROJECT, made.id, is_stored=True)
         device.reconcile()
-        assert device.crediting.problem == RESTORING
+        assert device.reconciler.problem == RESTORING
         assert agree(redis, device)
 
 
-def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
+def test_batch_counts_are_restored_too(tmp_path: Path, redis: RedisServer) -> None:
     limit = quota("hard", most=4)
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(2, limit)) + len(b.accepted(1, limit)) == 3
@@ -579,10 +579,12 @@ def test_batches_are_told_too(tmp_path: Path, redis: RedisServer) -> None:
         assert len(a.accepted(5, limit)) == 1
 
 
-# --- credits from elsewhere ------------------------------------------------------------------------------------------
+# --- quota from elsewhere --------------------------------------------------------------------------------------------
 
 
-def test_what_a_person_releases_is_charged_there_too(device: FleetDevice, redis: RedisServer) -> None:
+def test_a_datapoint_released_by_the_operator_is_charged_in_the_ledger_too(
+    device: FleetDevice, redis: RedisServer
+) -> None:
     device.accepted(1, quota("hard", (Window.DAILY, 1)))
     (item,) = device.spool.claim(1).items
     device.spool.bury(item.id, "refused", refund=True)
@@ -594,7 +596,7 @@ def test_what_a_person_releases_is_charged_there_too(device: FleetDevice, redis:
     assert agree(redis, device)
 
 
-def test_what_a_device_counted_for_itself_is_charged_when_it_begins_to_share(
+def test_charges_of_a_device_that_counted_alone_are_shared_when_it_begins_to_share(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     clock = ManualClock(time.time())
@@ -611,7 +613,7 @@ def test_what_a_device_counted_for_itself_is_charged_when_it_begins_to_share(
         assert agree(redis, device)
 
 
-def test_what_waits_has_its_credit_when_nobody_shares_any_more(device: FleetDevice, redis: RedisServer) -> None:
+def test_pending_quota_is_granted_when_the_device_no_longer_shares(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     ids = device.accepted(2, quota("hard", (Window.DAILY, 5)))
     assert device.spool.shared_quota.grant_pending_locally() == 2
@@ -634,7 +636,7 @@ def test_one_device_asks_the_platform_for_all(tmp_path: Path, redis: RedisServer
         assert len(b.accepted(9, limit)) == 10 - 6 - 3
 
 
-def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, redis: RedisServer) -> None:
+def test_while_the_ledger_is_unavailable_each_device_asks_the_platform(device: FleetDevice, redis: RedisServer) -> None:
     redis.stop()
     counts = FleetBatchCounts(device.spool, device.fleet, device.clock)
     mark = counts.left_spool_counts(PROJECT, "b")
@@ -647,7 +649,7 @@ def test_while_nobody_shares_each_device_asks_for_itself(device: FleetDevice, re
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_one_answers(
+def test_an_unavailable_ledger_has_growing_pauses_even_if_another_one_answers(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     redis.command("ACL", "SETUSER", "one", "on", ">pass", f"~{KEY}*", "+@all")
@@ -658,9 +660,7 @@ def test_a_ledger_that_can_not_be_asked_is_left_alone_for_longer_though_another_
         assert pauses[0] <= 0.5 < pauses[3] < pauses[-1]
 
 
-def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_a_ledger_that_a_frame_lost_during_a_run_is_tried_again_at_once(tmp_path: Path, redis: RedisServer) -> None:
     with (
         fault_proxy(redis.port) as wire,
         FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
@@ -676,15 +676,13 @@ def test_a_ledger_that_a_frame_lost_during_a_look_is_looked_at_again_at_once(
                 ledger._mark_unavailable("no answer in time")
 
         wire.before_answer = answered
-        assert device.crediting.reconcile_once() == 0.0
+        assert device.reconciler.reconcile_once() == 0.0
         assert device.reconcile() == RECONCILE_INTERVAL_S
         assert ledger.problem is None
         assert device.reports == [None]
 
 
-def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each_time(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_a_ledger_that_frames_lose_repeatedly_has_growing_pauses(tmp_path: Path, redis: RedisServer) -> None:
     with (
         fault_proxy(redis.port) as wire,
         FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
@@ -692,13 +690,13 @@ def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each
         device.reconcile()
 
         def lost_after(seconds: float) -> float:
-            """How long it takes until frames may ask again."""
+            """The seconds until frames may use the ledger again."""
             device.clock.advance(seconds)
             wire.mode = "swallow"
             device.offer(quota())
             wire.mode = "pass"
             waited_s = 0.0
-            while (wait_s := device.reconcile()) < RECONCILE_INTERVAL_S or device.crediting.problem is not None:
+            while (wait_s := device.reconcile()) < RECONCILE_INTERVAL_S or device.reconciler.problem is not None:
                 device.clock.advance(wait_s)
                 waited_s += wait_s
             return waited_s
@@ -711,22 +709,22 @@ def test_a_ledger_that_frames_lose_again_and_again_is_left_alone_for_longer_each
         assert sum(why is not None for why in device.reports) == sum(pause > 0 for pause in pauses)
 
 
-def test_whoever_loses_the_ledger_beside_the_frames_says_why(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_loss_outside_of_frames_is_reported_with_its_reason(tmp_path: Path, redis: RedisServer) -> None:
     with (
         fault_proxy(redis.port) as wire,
         FleetDevice(tmp_path / "gate", RedisAddress("127.0.0.1", wire.port)) as device,
     ):
-        looks = device.looks
+        wakes = device.wakes
         wire.mode = "half"
         counts = FleetBatchCounts(device.spool, device.fleet, device.clock)
         assert counts.left_spool_counts(PROJECT, "b") == LeftSpoolCounts(0, None)
-        assert device.looks == looks + 1
+        assert device.wakes == wakes + 1
         wire.mode = "pass"
         assert device.reconcile() == RECONCILE_INTERVAL_S
         assert device.reports == [None]
 
 
-def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(
+def test_an_unavailable_server_is_reported_once_and_tried_with_growing_pauses(
     device: FleetDevice, redis: RedisServer
 ) -> None:
     redis.stop()
@@ -740,7 +738,7 @@ def test_a_server_that_is_away_is_said_once_and_asked_with_growing_pauses(
     assert device.reports[-1] is None
 
 
-def test_a_device_whose_spool_cannot_be_read_is_nobody_and_what_it_accepts_waits(
+def test_a_device_whose_spool_cannot_be_read_has_no_id_and_its_quota_is_pending(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     device = FleetDevice(tmp_path / "a", redis.server)
@@ -751,7 +749,7 @@ def test_a_device_whose_spool_cannot_be_read_is_nobody_and_what_it_accepts_waits
     device.crash()
 
 
-def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
+def test_a_replaced_spool_file_is_another_device(tmp_path: Path) -> None:
     clock = ManualClock()
     names = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -768,7 +766,7 @@ def test_a_file_that_was_replaced_is_another_device(tmp_path: Path) -> None:
 
 
 def shared_limits(device: FleetDevice, what: Policy) -> Intake:
-    """An intake whose limits are the fleet's."""
+    """An intake with the limits of the fleet."""
     return Intake(
         "gate",
         CollectionOrigin("gate-7", (), (), seed=0, project=PROJECT),
@@ -782,7 +780,7 @@ def shared_limits(device: FleetDevice, what: Policy) -> Intake:
     )
 
 
-def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_gives_its_credit_back(
+def test_a_frame_is_refused_before_it_is_encoded_and_one_that_cannot_be_encoded_is_refunded(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     strategy = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
@@ -802,7 +800,7 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_no_jpeg_can_hold_g
         assert agree(redis, device)
 
 
-def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_frame_whose_pixels_turn_out_to_be_broken_is_refunded(tmp_path: Path, redis: RedisServer) -> None:
     once = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
     with FleetDevice(tmp_path / "a", redis.server) as device:
         intake = shared_limits(device, policy(once))
@@ -820,7 +818,7 @@ def test_a_frame_whose_pixels_turn_out_to_be_broken_gives_its_credit_back(tmp_pa
         assert offer(spoilt(picture())) is RefusalReason.LIMIT  # and is not even decoded
 
 
-def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(device: FleetDevice) -> None:
+def test_a_request_that_was_delayed_in_the_network_is_found_by_the_periodic_audit(device: FleetDevice) -> None:
     ledger = device.fleet.ledger_for(PROJECT)
     assert ledger is not None
     now = device.clock.now()
@@ -832,15 +830,13 @@ def test_a_request_that_came_after_everybody_had_given_it_up_is_found_in_time(de
     assert device.used() == 0
 
 
-def test_a_batch_holds_what_was_charged_to_it_before_anything_bounded_it(tmp_path: Path, redis: RedisServer) -> None:
+def test_a_batch_counts_charges_from_before_it_had_a_maximum(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server) as a, FleetDevice(tmp_path / "b", redis.server) as b:
         assert len(a.accepted(4, quota("free"))) == 4
         assert len(b.accepted(9, quota("hard", most=6))) == 2
 
 
-def test_a_spool_that_takes_nothing_costs_a_refund_for_each_frame_and_no_audit(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_a_full_spool_costs_a_refund_for_each_frame_and_no_audit(tmp_path: Path, redis: RedisServer) -> None:
     with FleetDevice(tmp_path / "a", redis.server, max_bytes=2**20, when_full=WhenFull.REFUSE) as device:
         device.reconcile()
         redis.client.config_resetstat()

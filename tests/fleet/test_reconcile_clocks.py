@@ -1,4 +1,4 @@
-"""What a ledger has dated by its own clock is not lost because the device's was wrong; against a real server."""
+"""Charges with times of the ledger's clock are not lost if the device's clock was wrong; against a real server."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def charges(device: FleetDevice) -> int:
 
 
 def collected(device: FleetDevice, frames: int) -> list[str]:
-    """The ids of what was accepted of so many frames, and delivered."""
+    """Offers so many frames, and returns the ids of those that were accepted and delivered."""
     device.accepted(frames, HARD)
     device.recover()  # on a busy machine an answer may have come too late
     return device.leave()
 
 
 def an_hour_passes(device: FleetDevice) -> None:
-    """Long enough to take a clock for right, and to prune what is old by it."""
+    """Long enough for the clock to count as stable, so that old rows are pruned."""
     for _ in range(2):
         device.clock.advance(3700.0)
         device.accepted(1, quota("other"))
@@ -47,7 +47,7 @@ def an_hour_passes(device: FleetDevice) -> None:
 
 @pytest.mark.parametrize("wrong_s", [-YEAR_S, YEAR_S, 30.0 - NOON_S], ids=["behind", "ahead", "unset"])
 @pytest.mark.parametrize("is_wrong", ["at first", "later"])
-def test_what_was_used_stays_used_when_the_clock_steps(
+def test_used_quota_stays_used_when_the_clock_steps(
     tmp_path: Path, redis: RedisServer, wrong_s: float, is_wrong: str
 ) -> None:
     redis.client.flushall()
@@ -64,7 +64,9 @@ def test_what_was_used_stays_used_when_the_clock_steps(
         assert device.used() == 5
 
 
-def test_what_no_audit_asks_for_any_more_is_pruned_and_its_batch_remembers(tmp_path: Path, redis: RedisServer) -> None:
+def test_charges_that_no_audit_needs_are_pruned_and_still_count_in_their_batch(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     redis.client.flushall()
     with FleetDevice(tmp_path, redis.server) as device:
         ids = collected(device, 4)
@@ -75,7 +77,9 @@ def test_what_no_audit_asks_for_any_more_is_pruned_and_its_batch_remembers(tmp_p
         assert device.spool.shared_quota.batch_counts(HARD.batch) == (4, 4)
 
 
-def test_charges_of_a_ledger_are_old_by_the_device_clock_once_nobody_shares(tmp_path: Path, redis: RedisServer) -> None:
+def test_charges_of_a_ledger_age_by_the_device_clock_once_the_device_no_longer_shares(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     redis.client.flushall()
     with FleetDevice(tmp_path, redis.server) as device:
         assert len(collected(device, 2)) == 2

@@ -1,5 +1,5 @@
-"""The clock is set, forward and back, within a boot and between boots: no credits are printed, and none withheld for
-longer than one window's length."""
+"""The clock is set forward and back, within a boot and between boots. This creates no extra quota, and withholds none
+for longer than one window's length."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def set_clock(desk: LimitsClient, wall_s: float) -> None:
 
 
 def reboot(desk: LimitsClient, boot_id: str, *, wall_s: float, boottime_s: float = 10.0) -> None:
-    """The machine starts again, with a clock that reads so, and the program with it."""
+    """Restarts the machine with a clock that shows this time, and the program with it."""
     desk.clock.reboot(boot_id, boottime_s)
     set_clock(desk, wall_s)
     desk.limits = LocalLimits()
 
 
 def housekeeping(desk: LimitsClient, seconds: float) -> None:
-    """So much time passes, and the program looks after its rows meanwhile."""
+    """Lets time pass, with the regular pruning of the program."""
     for _ in range(10):
         desk.clock.advance(seconds / 10)
         desk.limits.prune(desk.cursor, desk.clock.now())
@@ -61,7 +61,7 @@ def housekeeping(desk: LimitsClient, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("step_s", [10.0, 3600.0, 86400.0, 10 * 365 * 86400.0])
-def test_a_jump_forward_prints_no_credits(desk: LimitsClient, step_s: float) -> None:
+def test_a_step_forward_creates_no_extra_quota(desk: LimitsClient, step_s: float) -> None:
     q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
     desk.clock.advance(55)
     assert desk.granted(q) == 2
@@ -69,7 +69,7 @@ def test_a_jump_forward_prints_no_credits(desk: LimitsClient, step_s: float) -> 
     assert desk.granted(q) == 0
 
 
-def test_a_jump_carries_only_into_windows_that_it_opened(desk: LimitsClient) -> None:
+def test_a_step_forward_carries_charges_only_into_windows_that_it_opened(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2), (DAY, 5))
     assert desk.granted(q) == 2
     desk.clock.step_wall(60)  # another minute, the same day
@@ -80,7 +80,7 @@ def test_a_jump_carries_only_into_windows_that_it_opened(desk: LimitsClient) -> 
     assert desk.granted(q) == 1
 
 
-def test_after_a_jump_the_next_windows_are_free(desk: LimitsClient) -> None:
+def test_after_a_step_forward_the_next_windows_are_free(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2))
     desk.granted(q)
     desk.clock.step_wall(3600)
@@ -89,7 +89,7 @@ def test_after_a_jump_the_next_windows_are_free(desk: LimitsClient) -> None:
     assert desk.granted(q) == 2
 
 
-def test_jump_after_jump_prints_no_credits(desk: LimitsClient) -> None:
+def test_repeated_steps_forward_create_no_extra_quota(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 3))
     desk.granted(q)
     for _ in range(5):
@@ -97,7 +97,7 @@ def test_jump_after_jump_prints_no_credits(desk: LimitsClient) -> None:
         assert desk.granted(q) == 0
 
 
-def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: LimitsClient) -> None:
+def test_a_step_forward_while_the_program_was_killed_creates_no_extra_quota(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 3))
     desk.granted(q)
     desk.clock.advance(100)
@@ -107,7 +107,7 @@ def test_a_jump_while_the_program_was_killed_prints_no_credits(desk: LimitsClien
     assert again.granted(q) == 0
 
 
-def test_the_clock_that_is_set_for_the_first_time_prints_no_credits(cursor: sqlite3.Cursor) -> None:
+def test_a_clock_that_is_set_for_the_first_time_creates_no_extra_quota(cursor: sqlite3.Cursor) -> None:
     clock = ManualClock(wall_s=1000.0)
     desk = LimitsClient(cursor, clock)
     q = quota("a", (DAY, 3))
@@ -116,7 +116,7 @@ def test_the_clock_that_is_set_for_the_first_time_prints_no_credits(cursor: sqli
     assert desk.granted(q) == 0
 
 
-def test_a_small_correction_carries_nothing(desk: LimitsClient) -> None:
+def test_a_small_correction_of_the_clock_carries_nothing(desk: LimitsClient) -> None:
     q = quota("a", (MINUTE, 2))
     desk.clock.advance(58)
     desk.granted(q)
@@ -127,7 +127,7 @@ def test_a_small_correction_carries_nothing(desk: LimitsClient) -> None:
 # --- back -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_back_meets_the_charges_of_its_own_time(desk: LimitsClient) -> None:
+def test_after_a_step_back_the_earlier_charges_of_that_time_count(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 2))
     desk.granted(q)
     desk.clock.advance(3600)
@@ -137,7 +137,7 @@ def test_a_step_back_meets_the_charges_of_its_own_time(desk: LimitsClient) -> No
 
 
 @pytest.mark.parametrize("step_s", [-30.0, -3600.0, -2 * DAY_S, 30.0 - MIDNIGHT_S], ids=["30s", "1h", "2d", "unset"])
-def test_a_step_back_prints_no_credits(desk: LimitsClient, step_s: float) -> None:
+def test_a_step_back_creates_no_extra_quota(desk: LimitsClient, step_s: float) -> None:
     q = quota("a", (MINUTE, 2), (HOUR, 3), (DAY, 4))
     set_clock(desk, MIDNIGHT_S + 20)  # just after a minute, an hour and a day began
     assert desk.granted(q) == 2
@@ -147,7 +147,7 @@ def test_a_step_back_prints_no_credits(desk: LimitsClient, step_s: float) -> Non
     assert desk.granted(q) == 1
 
 
-def test_what_a_step_takes_back_over_midnight_counts_after_midnight_until_it_is_a_day_old(desk: LimitsClient) -> None:
+def test_charges_that_a_step_moves_back_over_midnight_count_until_they_are_a_day_old(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 1800)
     assert desk.granted(q) == 5
@@ -160,7 +160,9 @@ def test_what_a_step_takes_back_over_midnight_counts_after_midnight_until_it_is_
 
 @pytest.mark.parametrize("step_s", [-3600.0, -2 * DAY_S, -10 * YEAR_S, 3600.0, 10 * YEAR_S])
 @pytest.mark.parametrize("stay_s", [1.0, 600.0])
-def test_a_clock_that_goes_to_and_fro_prints_no_credits(desk: LimitsClient, step_s: float, stay_s: float) -> None:
+def test_a_clock_that_steps_forward_and_back_creates_no_extra_quota(
+    desk: LimitsClient, step_s: float, stay_s: float
+) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S - 1)
     granted = 0
@@ -173,7 +175,7 @@ def test_a_clock_that_goes_to_and_fro_prints_no_credits(desk: LimitsClient, step
     assert desk.granted(q) == 5
 
 
-def test_a_clock_set_to_just_before_midnight_again_and_again_prints_one_day_at_most(desk: LimitsClient) -> None:
+def test_a_clock_set_repeatedly_to_just_before_midnight_grants_one_day_at_most(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     granted = desk.granted(q)
     for day in (9, -9, 5, 6, -400, 0):
@@ -184,7 +186,7 @@ def test_a_clock_set_to_just_before_midnight_again_and_again_prints_one_day_at_m
     assert granted == 5
 
 
-def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_credits_for_one_day(desk: LimitsClient) -> None:
+def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_quota_for_one_day(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     desk.clock.step_wall(10 * YEAR_S)
     assert desk.granted(q) == 5
@@ -198,14 +200,14 @@ def test_a_clock_that_was_ahead_by_years_for_an_hour_withholds_credits_for_one_d
     assert desk.cursor.execute("SELECT count(*) FROM carried").fetchone() == (0,)
 
 
-def test_the_window_is_known_again_after_a_small_step_back_within_it(desk: LimitsClient) -> None:
+def test_a_small_step_back_within_the_window_keeps_its_usage(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     assert desk.granted(q, tries=3) == 3
     desk.clock.step_wall(-10)
     assert desk.granted(q) == 2
 
 
-def test_a_step_back_while_the_program_was_killed_prints_no_credits(desk: LimitsClient) -> None:
+def test_a_step_back_while_the_program_was_killed_creates_no_extra_quota(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -217,7 +219,7 @@ def test_a_step_back_while_the_program_was_killed_prints_no_credits(desk: Limits
     assert desk.granted(q) == 0
 
 
-def test_what_a_step_has_moved_counts_also_after_a_reboot(desk: LimitsClient) -> None:
+def test_charges_that_a_step_has_moved_count_also_after_a_reboot(desk: LimitsClient) -> None:
     q = quota("a", (DAY, 5))
     set_clock(desk, MIDNIGHT_S + 20)
     assert desk.granted(q) == 5
@@ -239,7 +241,7 @@ def test_a_frame_captured_before_a_step_back_is_charged_by_the_clock_after_it(de
     assert desk.charge(q, captured=captured) == QuotaRefused(False)
 
 
-def test_credits_that_others_have_granted_keep_their_age_too(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_charges_of_the_shared_ledger_keep_their_age_too(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = quota("a", (DAY, 3))
     set_clock(desk, MIDNIGHT_S + 20)
     now = desk.clock.now()
@@ -251,7 +253,7 @@ def test_credits_that_others_have_granted_keep_their_age_too(desk: LimitsClient,
     assert desk.granted(q) == 0
 
 
-def test_an_hour_that_is_not_known_any_more_stays_so_when_the_clock_is_set_back(desk: LimitsClient) -> None:
+def test_an_hour_whose_usage_is_unknown_stays_exhausted_when_the_clock_is_set_back(desk: LimitsClient) -> None:
     set_clock(desk, MIDNIGHT_S + 20)
     desk.limits.exhaust_open_windows(desk.cursor, desk.clock.now())
     desk.clock.step_wall(-3600)
@@ -264,7 +266,7 @@ def test_an_hour_that_is_not_known_any_more_stays_so_when_the_clock_is_set_back(
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, -30.0, 30.0, 3600.0])
-def test_what_was_known_by_heart_is_not_believed_once_the_clock_was_set(desk: LimitsClient, step_s: float) -> None:
+def test_a_cached_refusal_is_not_used_after_the_clock_was_set(desk: LimitsClient, step_s: float) -> None:
     q = [quota("a", (DAY, 1))]
     desk.charge(*q)
     now = desk.clock.now()
@@ -277,7 +279,7 @@ def test_what_was_known_by_heart_is_not_believed_once_the_clock_was_set(desk: Li
     assert desk.limits.check(desk.cursor, q, now, now) == desk.limits.check(None, q, now, now) == QuotaRefused(False)
 
 
-def test_a_refusal_after_a_step_is_known_by_heart_no_longer_than_it_holds(desk: LimitsClient) -> None:
+def test_a_refusal_after_a_step_is_cached_no_longer_than_it_is_valid(desk: LimitsClient) -> None:
     q = [quota("a", (HOUR, 1))]
     set_clock(desk, MIDNIGHT_S - 1800)
     desk.charge(*q)
@@ -294,7 +296,7 @@ def test_a_refusal_after_a_step_is_known_by_heart_no_longer_than_it_holds(desk: 
     assert desk.charge(*q) == QuotaGranted("a")
 
 
-def test_asking_does_not_know_what_a_clock_behind_the_last_charge_means(desk: LimitsClient) -> None:
+def test_check_cannot_decide_while_the_clock_is_behind_the_last_charge(desk: LimitsClient) -> None:
     q = [quota("a", (DAY, 5))]
     desk.charge(*q)
     reboot(desk, "boot-2", wall_s=NOON_S - 3 * DAY_S)
@@ -324,7 +326,7 @@ def test_a_reboot_behind_the_last_charge_grants_nothing_for_one_windows_length(
     assert desk.granted(q) >= 4
 
 
-def test_a_clock_that_is_set_right_after_a_reboot_gives_each_day_its_own_credits(desk: LimitsClient) -> None:
+def test_a_clock_that_is_corrected_after_each_reboot_gives_each_day_its_own_quota(desk: LimitsClient) -> None:
     """A board without a battery, which is switched on each morning: the network sets its clock after a minute."""
     q = quota("a", (DAY, 5))
     for morning in range(1, 5):
@@ -385,12 +387,12 @@ def test_an_earlier_boot_that_was_ahead_by_years_withholds_nothing_for_ever(desk
 
 
 def dates(desk: LimitsClient) -> dict[str, float]:
-    """Of all charges."""
+    """The times of all charges, by id."""
     return {id: steps.original_time_s(at_s) for id, at_s in desk.cursor.execute("SELECT id, at_s FROM charge")}
 
 
 def per_hour(desk: LimitsClient, hours: int, *quotas: Quota) -> list[int]:
-    """How many credits each hour has, when they are asked for every five minutes."""
+    """How many charges each hour grants, with a request every five minutes."""
     found = []
     for _ in range(hours):
         found.append(0)
@@ -451,14 +453,14 @@ def test_a_clock_that_was_ahead_and_is_set_far_back_leaves_the_charges_of_an_ear
     assert [dates(desk)[id] for id in ("id-1", "id-2")] == [NOON_S, NOON_S]
 
 
-def test_hours_that_come_again_after_a_reboot_are_spent_for_one_hour_only(desk: LimitsClient) -> None:
+def test_hours_that_repeat_after_a_reboot_are_exhausted_for_one_hour_only(desk: LimitsClient) -> None:
     q = quota("a", (HOUR, 5))
     assert per_hour(desk, 6, q) == [5] * 6
     reboot(desk, "boot-2", wall_s=NOON_S, boottime_s=100.0)
     assert per_hour(desk, 8, q) == [0, 5, 5, 5, 5, 5, 5, 5]
 
 
-def test_a_board_that_starts_at_the_same_date_each_day_has_the_credits_of_all_hours_but_the_first(
+def test_a_board_that_starts_at_the_same_date_each_day_has_the_quota_of_all_hours_but_the_first(
     desk: LimitsClient,
 ) -> None:
     hourly, daily = quota("hourly", (HOUR, 5)), quota("daily", (DAY, 5))
@@ -505,7 +507,9 @@ def test_what_a_step_has_moved_over_midnight_counts_after_a_reboot_behind_it_too
     assert desk.granted(q) == 5
 
 
-def test_a_ledger_is_told_the_date_of_a_charge_that_is_set_apart(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_a_quarantined_charge_is_reported_to_the_ledger_with_its_original_time(
+    desk: LimitsClient, cursor: sqlite3.Cursor
+) -> None:
     desk.charge(quota("a", (DAY, 5)))
     for boot in ("boot-2", "boot-3"):
         reboot(desk, boot, wall_s=30.0)
@@ -526,7 +530,7 @@ def test_a_send_that_a_boot_began_and_another_ended_counts_once(desk: LimitsClie
 # --- the sink's brake -------------------------------------------------------------------------------------------------
 
 
-def test_a_jump_forward_doesnt_open_the_sink(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_a_step_forward_gives_the_sink_no_extra_sends(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     for _ in range(3):
         desk.limits.record_send_start(cursor, "x", desk.clock.now())
     desk.clock.step_wall(7200)
@@ -535,7 +539,7 @@ def test_a_jump_forward_doesnt_open_the_sink(desk: LimitsClient, cursor: sqlite3
 
 @pytest.mark.parametrize("arrived", [True, False])
 @pytest.mark.parametrize("step_s", [-3600.0, -2 * DAY_S])
-def test_a_step_back_doesnt_open_the_sink(desk: LimitsClient, arrived: bool, step_s: float) -> None:
+def test_a_step_back_gives_the_sink_no_extra_sends(desk: LimitsClient, arrived: bool, step_s: float) -> None:
     limits = [Limit(HOUR, 3)]
     set_clock(desk, MIDNIGHT_S + 20)
     for id in "abc":
@@ -551,7 +555,7 @@ def test_a_step_back_doesnt_open_the_sink(desk: LimitsClient, arrived: bool, ste
     assert desk.limits.send_allowance(desk.cursor, limits, desk.clock.now(), 9).count == 3
 
 
-def test_the_sink_says_when_it_may_have_room_after_a_step(desk: LimitsClient) -> None:
+def test_after_a_step_the_sink_knows_when_it_may_send_again(desk: LimitsClient) -> None:
     desk.limits.record_send_start(desk.cursor, "a", desk.clock.now())
     desk.limits.record_send_end(desk.cursor, "a", desk.clock.now())
     desk.clock.step_wall(-3600)
@@ -564,7 +568,7 @@ def test_the_sink_says_when_it_may_have_room_after_a_step(desk: LimitsClient) ->
     assert waits <= 60
 
 
-def test_a_reboot_behind_the_last_send_doesnt_open_the_sink(desk: LimitsClient) -> None:
+def test_a_reboot_behind_the_last_send_gives_the_sink_no_extra_sends(desk: LimitsClient) -> None:
     desk.limits.record_send_start(desk.cursor, "a", desk.clock.now())
     reboot(desk, "boot-2", wall_s=NOON_S - DAY_S)
     desk.limits.record_send_end(desk.cursor, None, desk.clock.now())
@@ -597,7 +601,9 @@ def test_a_spool_holds_its_limits_when_the_clock_is_set_back_and_it_is_opened_ag
 # --- housekeeping -----------------------------------------------------------------------------------------------------
 
 
-def test_unknown_windows_count_as_spent_until_they_close(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_windows_of_unknown_usage_count_as_exhausted_until_they_close(
+    desk: LimitsClient, cursor: sqlite3.Cursor
+) -> None:
     desk.limits.exhaust_open_windows(cursor, desk.clock.now())
     q = quota("a", (MINUTE, 2), (HOUR, 1000))
     assert desk.granted(q, tries=3) == 0
@@ -654,7 +660,7 @@ EVENTS = st.lists(
         ("charge", 1),
     ]
 )
-def test_within_a_boot_no_time_of_a_windows_length_holds_more_than_a_calendar_would_allow(
+def test_within_a_boot_no_period_of_a_windows_length_has_more_charges_than_a_calendar_allows(
     events: list[tuple[str, float]],
 ) -> None:
     """Twice the limit, where a window ended within it; once, where the clock was set within it. And one window's length
@@ -760,11 +766,11 @@ def test_a_boot_behind_the_last_charge_grants_nothing_before_that_is_passed_or_a
         max_size=60,
     )
 )
-def test_over_all_boots_a_true_window_holds_its_limit_and_no_date_of_an_earlier_boot_changes(
+def test_over_all_boots_a_real_window_keeps_its_limit_and_times_of_earlier_boots_do_not_change(
     events: list[tuple[str, float]],
 ) -> None:
-    """As far as credits are granted while the clock is right, and their boot doesn't end with a clock that is behind:
-    nobody could tell."""
+    """Only for charges granted while the clock is right, in a boot that does not end with a clock that is behind:
+    the other cases cannot be distinguished."""
     with closing(tables(":memory:")) as connection:
         desk = LimitsClient(connection.cursor(), ManualClock(MIDNIGHT_S - 7000))
         wrong_s = 0.0

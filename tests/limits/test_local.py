@@ -1,4 +1,4 @@
-"""Credits of one device: never more than the limits in any window, whatever the clock, the zone or a restart does."""
+"""Limits of one device: never exceeded in any window, whatever the clock, the zone or a restart does."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_batch_is_one_more_window_that_all_strategies_fill(desk: LimitsClient)
     assert desk.charge(quota("a", most=2, batch="next")) == QuotaGranted("a")
 
 
-def test_a_batch_that_is_full_for_one_of_them_is_named_even_if_the_other_had_no_credit(desk: LimitsClient) -> None:
+def test_a_full_batch_of_one_strategy_is_reported_even_if_the_other_reached_its_limit(desk: LimitsClient) -> None:
     desk.charge(quota("a", most=1))
     assert desk.charge(quota("poor", (DAY, 0)), quota("a", most=1)) == QuotaRefused(True)
     assert desk.charge(quota("poor", (DAY, 0), most=1)) == QuotaRefused(False)
@@ -156,7 +156,7 @@ def test_days_are_those_of_the_zone(cursor: sqlite3.Cursor) -> None:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def test_asking_agrees_with_charging(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_check_agrees_with_charge(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", (MINUTE, 2)), quota("b", most=1)]
     for _ in range(5):
         now = desk.clock.now()
@@ -164,7 +164,7 @@ def test_asking_agrees_with_charging(desk: LimitsClient, cursor: sqlite3.Cursor)
         assert asked == desk.charge(*q)
 
 
-def test_an_exhausted_window_is_known_by_heart_until_it_closes(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_an_exhausted_window_is_cached_until_it_closes(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", (MINUTE, 1))]
     desk.charge(*q)
     now = desk.clock.now()
@@ -176,7 +176,7 @@ def test_an_exhausted_window_is_known_by_heart_until_it_closes(desk: LimitsClien
     assert desk.limits.check(None, q, later, later) == QuotaUnknown()
 
 
-def test_what_is_known_by_heart_is_of_one_limit_only(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_the_cache_is_separate_for_each_limit(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.charge(quota("a", (DAY, 1)))
     now = desk.clock.now()
     assert desk.limits.check(cursor, [quota("a", (DAY, 1))], now, now) == QuotaRefused(False)
@@ -184,7 +184,7 @@ def test_what_is_known_by_heart_is_of_one_limit_only(desk: LimitsClient, cursor:
     assert desk.limits.check(None, [quota("b", (DAY, 1))], now, now) == QuotaUnknown()
 
 
-def test_a_full_batch_is_known_by_heart_until_a_refund(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_a_full_batch_is_cached_until_a_refund(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", most=1)]
     desk.charge(*q)
     now = desk.clock.now()
@@ -196,9 +196,7 @@ def test_a_full_batch_is_known_by_heart_until_a_refund(desk: LimitsClient, curso
     assert desk.limits.check(cursor, q, now, now) == QuotaGranted("a")
 
 
-def test_a_refund_during_the_look_is_not_forgotten_for_the_rest_of_the_window(
-    desk: LimitsClient, cursor: sqlite3.Cursor
-) -> None:
+def test_a_refund_during_the_query_is_not_hidden_by_the_cache(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     q = [quota("a", (DAY, 1))]
     desk.charge(*q)
     now = desk.clock.now()
@@ -238,7 +236,7 @@ def test_a_batch_that_the_platform_counts_stays_as_full_when_charges_are_pruned(
     assert desk.granted(q) == 2
 
 
-def test_what_the_platform_said_of_a_batch_is_forgotten_when_nobody_has_asked_for_a_season(
+def test_the_platforms_answer_for_a_batch_is_pruned_after_some_months(
     desk: LimitsClient, cursor: sqlite3.Cursor
 ) -> None:
     desk.charge(quota("a"))
@@ -267,7 +265,7 @@ def test_nothing_is_pruned_in_the_first_hour_of_a_program(desk: LimitsClient, cu
 # --- the sink's brake -------------------------------------------------------------------------------------------------
 
 
-def test_room_for_sending_shrinks_with_each_send_and_says_until_when(
+def test_the_send_allowance_shrinks_with_each_send_and_says_until_when(
     desk: LimitsClient, cursor: sqlite3.Cursor
 ) -> None:
     limits = [Limit(MINUTE, 2), Limit(HOUR, 3)]
@@ -285,7 +283,7 @@ def test_room_for_sending_shrinks_with_each_send_and_says_until_when(
     assert desk.limits.send_allowance(cursor, limits, now, 9).count == 1
 
 
-def test_what_is_used_is_told_for_the_open_windows(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
+def test_usage_is_reported_for_the_open_windows(desk: LimitsClient, cursor: sqlite3.Cursor) -> None:
     desk.granted(quota("a"), tries=2)
     desk.clock.advance(60)
     desk.granted(quota("a"), tries=1)

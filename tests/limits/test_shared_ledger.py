@@ -49,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis(shared: RedisServer) -> RedisServer:
-    """A server whose memory is empty."""
+    """A server without any data."""
     shared.client.flushall()
     shared.client.config_resetstat()
     return shared
@@ -57,7 +57,7 @@ def redis(shared: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server of this test alone, which it may break."""
+    """A server for this test alone, which may break it."""
     with redis_server(tmp_path_factory.mktemp("own")) as server:
         yield server
 
@@ -169,13 +169,13 @@ def test_the_first_strategy_with_room_in_all_its_windows_is_charged_in_all_of_th
         assert [device.used(account, window) for window in Window] == [1, 1, 1]
 
 
-def test_a_limit_of_nothing_lets_nothing_pass_and_none_lets_everything(redis: RedisServer) -> None:
+def test_a_limit_of_zero_grants_nothing_and_no_limit_grants_everything(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     assert isinstance(device.charge(quota("hard", (Window.DAILY, 0))), QuotaRefused)
     assert granted(device, 20, quota("free")) == 20
 
 
-def test_an_id_is_charged_once_however_often_it_is_asked_for(redis: RedisServer) -> None:
+def test_an_id_is_charged_once_however_often_it_is_requested(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     limit = quota("hard", (Window.DAILY, 1))
     first = device.charge(limit, id="a")
@@ -218,7 +218,7 @@ def test_an_id_at_the_edge_of_a_day_is_found_on_the_other_side(redis: RedisServe
 
 
 @pytest.mark.parametrize("years", [-30, -1, 1, 10])
-def test_the_devices_own_clock_is_of_no_matter(redis: RedisServer, years: int) -> None:
+def test_the_devices_own_clock_does_not_matter(redis: RedisServer, years: int) -> None:
     device = Device(redis.server, clock=ManualClock(time.time() + years * 365 * 86400.0)).open()
     answer = device.charge(quota())
     assert isinstance(answer, QuotaGranted)
@@ -227,7 +227,7 @@ def test_the_devices_own_clock_is_of_no_matter(redis: RedisServer, years: int) -
     assert device.used() == 1
 
 
-def test_nor_is_a_clock_that_steps_while_it_runs(redis: RedisServer) -> None:
+def test_a_clock_that_steps_while_the_device_runs_does_not_matter(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     limit = quota("hard", (Window.DAILY, 2))
     device.charge(limit)
@@ -246,7 +246,7 @@ def test_a_frame_of_another_boot_whose_clock_was_not_set_is_charged_to_now(redis
     assert abs(answer.shared.at_s - time.time()) < 30
 
 
-def test_a_device_that_guesses_the_servers_time_wrongly_is_put_right_within_the_same_decision(
+def test_a_wrong_estimate_of_the_servers_time_is_corrected_within_the_same_decision(
     redis: RedisServer,
 ) -> None:
     device = Device(redis.server, clock=ManualClock(86400.0)).open()
@@ -275,7 +275,7 @@ def test_each_decision_is_one_round_trip(redis: RedisServer) -> None:
     assert not {"cmdstat_eval", "cmdstat_auth", "cmdstat_ping", "cmdstat_select"} & set(stats)
 
 
-def test_what_is_refused_is_known_by_heart_for_a_while(redis: RedisServer) -> None:
+def test_a_refusal_is_cached_for_a_while(redis: RedisServer) -> None:
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
     limit = quota("hard", (Window.DAILY, 1))
     hall.charge(limit, id="a")
@@ -311,7 +311,7 @@ def test_four_threads_of_two_devices_never_exceed_a_limit_and_reach_it(redis: Re
         thread.start()
     for thread in threads:
         thread.join()
-    # A thread that waited too long for its turn on a busy machine was told to come later.
+    # On a busy machine a thread may have waited too long for its turn: its quota is pending.
     assert sum(won) == devices[0].open().used() <= 100
     assert granted(devices[0], 150, limit) == 100 - sum(won)
 
@@ -334,7 +334,7 @@ def test_a_refund_makes_room_in_the_batch(redis: RedisServer) -> None:
     assert isinstance(device.charge(quota("a", most=1)), QuotaGranted)
 
 
-def test_what_the_platform_has_takes_the_place_of_what_has_arrived(redis: RedisServer) -> None:
+def test_the_platforms_count_replaces_the_charges_that_have_left_the_spool(redis: RedisServer) -> None:
     gate, hall = Device(redis.server, "gate").open(), Device(redis.server, "hall").open()
     assert granted(gate, 2, quota("a", most=10)) == 2
     assert granted(hall, 2, quota("a", most=10)) == 2
@@ -353,7 +353,7 @@ def test_only_one_device_asks_the_platform(redis: RedisServer) -> None:
     assert hall.ask(left_spool=["b", "another"]) == (None, 0)
 
 
-def test_a_batch_that_was_forgotten_is_told_again_and_never_counts_less_than_before(redis: RedisServer) -> None:
+def test_a_lost_batch_count_is_reported_again_and_never_becomes_smaller(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.ask(batch_reports=[BatchReport("b", 4, 0, False)])
     assert granted(device, 5, quota("a", most=5)) == 1
@@ -386,7 +386,7 @@ def test_a_refund_of_what_was_never_charged_changes_nothing(redis: RedisServer) 
     assert gate.used() == 1
 
 
-def test_what_is_restored_counts_once_in_the_windows_of_its_capture(redis: RedisServer) -> None:
+def test_a_restored_charge_counts_once_in_the_windows_of_its_capture(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     now_s = time.time()
     held = [DeviceCharge("a", "hard", "b", now_s), DeviceCharge("b", "hard", "b", now_s - 1000.0)]
@@ -396,13 +396,13 @@ def test_what_is_restored_counts_once_in_the_windows_of_its_capture(redis: Redis
     assert isinstance(device.charge(quota("hard", (Window.DAILY, 2))), QuotaRefused)
 
 
-def test_what_is_too_old_to_matter_is_not_kept(redis: RedisServer) -> None:
+def test_a_charge_that_is_too_old_is_not_restored(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.ask(restore=[DeviceCharge("a", "hard", "b", time.time() - MAX_PENDING_S - 4 * 86400.0)])
     assert [key for key in redis.client.scan_iter() if ":day:" in key] == []
 
 
-def test_every_key_has_an_end(redis: RedisServer) -> None:
+def test_every_key_expires(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     device.charge(quota("a", most=5))
     device.ask(batch_reports=[BatchReport("c", 1, 0, False)])
@@ -422,7 +422,7 @@ def test_all_keys_of_a_project_lie_in_one_slot_of_a_cluster(redis: RedisServer) 
 # --- its memory -------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_memory_grants_nothing_before_its_devices_have_had_time(redis: RedisServer) -> None:
+def test_a_new_generation_grants_nothing_until_its_devices_have_had_time(redis: RedisServer) -> None:
     device = Device(redis.server, restore_s=60.0).open()
     assert device.charge(quota()) is None
     assert device.ledger.problem is not None
@@ -432,7 +432,7 @@ def test_a_new_memory_grants_nothing_before_its_devices_have_had_time(redis: Red
     assert isinstance(device.open().charge(quota()), QuotaGranted)
 
 
-def test_a_device_that_has_not_told_what_it_holds_is_not_charged(redis: RedisServer) -> None:
+def test_a_device_that_has_not_reported_its_charges_is_granted_nothing(redis: RedisServer) -> None:
     device = Device(redis.server)
     device.ledger.connect(device.clock.now())
     device.ledger.set_available()
@@ -441,7 +441,7 @@ def test_a_device_that_has_not_told_what_it_holds_is_not_charged(redis: RedisSer
 
 
 @pytest.mark.parametrize("how", ["flushed", "restarted", "lost its key"])
-def test_a_memory_that_was_lost_is_another_one(own: RedisServer, how: str) -> None:
+def test_lost_data_begins_a_new_generation(own: RedisServer, how: str) -> None:
     device = Device(own.server, restore_s=0.0).open()
     device.charge(quota(), id="a")
     before = device.ledger.synced_generation
@@ -457,7 +457,7 @@ def test_a_memory_that_was_lost_is_another_one(own: RedisServer, how: str) -> No
     assert device.ledger.connect(device.clock.now()).generation != before
 
 
-def test_a_server_that_was_restarted_with_all_it_knew_still_knows_it(
+def test_a_server_that_was_restarted_with_its_data_keeps_the_charges(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with redis_server(tmp_path_factory.mktemp("kept"), appendonly="yes", appendfsync="always") as server:
@@ -470,7 +470,7 @@ def test_a_server_that_was_restarted_with_all_it_knew_still_knows_it(
         assert device.ledger.synced_generation != before  # whether it has forgotten the last second, nobody knows
 
 
-def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(redis: RedisServer) -> None:
+def test_a_server_clock_that_was_set_back_does_not_lengthen_the_restoring(redis: RedisServer) -> None:
     device = Device(redis.server, restore_s=60.0).open()
     redis.client.hset(KEY, "born", time.time() + 365 * 86400)
     assert device.ledger.connect(device.clock.now()).restoring_s <= 60
@@ -485,7 +485,7 @@ def test_scripts_that_were_flushed_are_sent_again_within_the_decision(redis: Red
     assert stats["cmdstat_eval"]["calls"] <= 2
 
 
-def test_only_one_place_is_a_device_until_it_has_not_said_so_for_a_while(redis: RedisServer) -> None:
+def test_a_device_id_belongs_to_one_instance_until_its_lease_ends(redis: RedisServer) -> None:
     here, there = Device(redis.server, place="here").open(), Device(redis.server, place="there").open()
     now = here.clock.now()
     assert isinstance(here.charge(quota(), id="a"), QuotaGranted)
@@ -504,7 +504,7 @@ def test_only_one_place_is_a_device_until_it_has_not_said_so_for_a_while(redis: 
     )
 
 
-def test_a_clock_that_was_set_back_gives_the_name_to_nobody_for_long(redis: RedisServer) -> None:
+def test_a_server_clock_that_was_set_back_does_not_lengthen_the_lease(redis: RedisServer) -> None:
     Device(redis.server, place="here").open()
     redis.client.hset(f"{KEY}:run:gate", "until", time.time() + 3600.0)
     there = Device(redis.server, place="there")
@@ -547,7 +547,7 @@ def test_a_frozen_server_costs_each_frame_path_a_tenth_of_a_second_once(own: Red
     assert {id for id, _ in charged} <= device.ledger.unconfirmed_ids()
 
 
-def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
+def test_no_frame_waits_for_a_connection(own: RedisServer) -> None:
     device = Device(own.server).open()
     own.stop()
     assert device.charge(quota()) is None
@@ -557,7 +557,7 @@ def test_nobody_connects_in_a_frames_time(own: RedisServer) -> None:
     assert isinstance(device.open().charge(quota()), QuotaGranted)
 
 
-def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) -> None:
+def test_an_idle_connection_is_kept_alive(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     for connection in (device.ledger._frame_connection, device.ledger._worker_connection):
         assert connection._connection is not None
@@ -567,7 +567,7 @@ def test_a_connection_that_is_silent_for_long_is_kept_alive(redis: RedisServer) 
 
 
 @pytest.mark.parametrize("mode", ["swallow", "cut", "half"])
-def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer, mode: str) -> None:
+def test_a_charge_whose_answer_is_lost_is_charged_once(redis: RedisServer, mode: str) -> None:
     with fault_proxy(redis.port) as proxy:
         device = Device(RedisAddress("127.0.0.1", proxy.port)).open()
         limit = quota("hard", (Window.DAILY, 1))
@@ -583,7 +583,7 @@ def test_an_answer_that_is_lost_after_the_charge_is_paid_once(redis: RedisServer
         device.ledger.close()
 
 
-def test_a_server_that_answers_more_slowly_than_a_frame_waits_is_not_asked_by_frames(redis: RedisServer) -> None:
+def test_a_server_that_is_too_slow_for_frames_is_not_used_by_frames(redis: RedisServer) -> None:
     with fault_proxy(redis.port) as proxy:
         device = Device(RedisAddress("127.0.0.1", proxy.port)).open()
         proxy.delay_s = 0.15
@@ -595,7 +595,7 @@ def test_a_server_that_answers_more_slowly_than_a_frame_waits_is_not_asked_by_fr
         device.ledger.close()
 
 
-def test_a_server_that_became_a_replica_is_away_and_charges_nothing(own: RedisServer) -> None:
+def test_a_server_that_became_a_replica_is_unavailable_and_charges_nothing(own: RedisServer) -> None:
     device = Device(own.server).open()
     own.client.replicaof("127.0.0.1", "1")
     assert device.charge(quota(), id="a") is None
@@ -607,7 +607,7 @@ def test_a_server_that_became_a_replica_is_away_and_charges_nothing(own: RedisSe
     assert isinstance(device.charge(quota(), id="a"), QuotaGranted)
 
 
-def test_a_server_whose_memory_is_full_is_away_and_charges_nothing_by_half(own: RedisServer) -> None:
+def test_a_server_that_is_out_of_memory_is_unavailable_and_charges_nothing_partly(own: RedisServer) -> None:
     device = Device(own.server).open()
     device.charge(quota("hard", most=10), id="a")
     before = {key: own.client.hgetall(key) for key in own.client.scan_iter()}
@@ -619,7 +619,7 @@ def test_a_server_whose_memory_is_full_is_away_and_charges_nothing_by_half(own: 
     assert isinstance(device.open().charge(quota("hard", most=10), id="b"), QuotaGranted)
 
 
-def test_a_server_that_does_not_answer_can_be_asked_for_no_longer_than_a_second(own: RedisServer) -> None:
+def test_a_request_to_a_server_that_does_not_answer_ends_after_a_second(own: RedisServer) -> None:
     device = Device(own.server).open()
     own.freeze()
     try:
@@ -638,7 +638,7 @@ def _is_unavailable(device: Device) -> None:
 @pytest.mark.parametrize(
     "answer", [b"$2\r\n{}\r\n", b"$4\r\nnull\r\n", b":7\r\n", b"+OK\r\n", b"*0\r\n", b"garbage\r\n"]
 )
-def test_an_answer_that_is_none_is_no_permission(answer: bytes) -> None:
+def test_an_invalid_answer_grants_nothing(answer: bytes) -> None:
     with speaking(answer) as port:
         device = Device(RedisAddress("127.0.0.1", port))
         with pytest.raises(LimitsUnavailable):
@@ -649,7 +649,7 @@ def test_an_answer_that_is_none_is_no_permission(answer: bytes) -> None:
 
 @contextlib.contextmanager
 def speaking(answer: bytes) -> Iterator[int]:
-    """Somebody who gives everyone this answer."""
+    """A server that answers everything with this."""
     place = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -674,7 +674,7 @@ def speaking(answer: bytes) -> Iterator[int]:
 # --- who may ask ------------------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_password_is_said_and_the_password_is_not(
+def test_a_wrong_password_is_reported_without_the_password(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with redis_server(tmp_path_factory.mktemp("locked"), requirepass="right") as server:
@@ -719,7 +719,7 @@ def test_the_account_that_the_manual_describes_may_do_all_that_is_needed_and_no_
 
 
 def acl_of_the_manual(password: str) -> list[str]:
-    """The words after the user's name, as they stand in the manual."""
+    """The words after the user's name in the ACL line of docs/fleet.md."""
     lines = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text().splitlines()
     line = next(line for line in lines if "ACL SETUSER" in line)
     return [word.replace("PASSWORD", password) for word in line.split("SETUSER")[1].split()[1:]]
@@ -757,7 +757,7 @@ def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pyt
         assert here.hget(KEY, "id") == device.ledger.synced_generation
 
 
-def test_what_was_charged_says_when_and_by_which_memory(redis: RedisServer) -> None:
+def test_a_charge_says_when_and_by_which_generation_it_was_granted(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     answer = device.charge(quota(), id="a", age_s=100.0)
     assert isinstance(answer, QuotaGranted)
@@ -766,13 +766,13 @@ def test_what_was_charged_says_when_and_by_which_memory(redis: RedisServer) -> N
     assert abs(time.time() - 100.0 - answer.shared.at_s) < 30
 
 
-def test_a_ledger_is_closed_though_somebody_is_still_connecting(redis: RedisServer) -> None:
+def test_a_ledger_is_closed_while_a_thread_is_still_connecting(redis: RedisServer) -> None:
     device = Device(redis.server).open()
     with device.ledger._worker_lock:  # as whoever waits for a name to be resolved holds it
         assert took_s(device.ledger.close) < 2.0
 
 
-def test_frames_that_queue_for_a_slow_ledger_do_not_take_it_for_one_that_is_away(redis: RedisServer) -> None:
+def test_frames_that_queue_for_a_slow_ledger_do_not_mark_it_unavailable(redis: RedisServer) -> None:
     with fault_proxy(redis.port) as wire:
         wire.delay_s = 0.03
         device = Device(RedisAddress("127.0.0.1", wire.port)).open()

@@ -34,7 +34,7 @@ def _claim(spool: Spool) -> list[str]:
     return [item.id for item in spool.claim(10, TWO_A_MINUTE).items]
 
 
-def test_what_is_still_on_its_way_counts_in_the_next_window(spool: Spool, clock: ManualClock) -> None:
+def test_a_send_that_is_still_running_counts_in_the_next_window(spool: Spool, clock: ManualClock) -> None:
     clock.advance(59.0)
     first = _claim(spool)
     assert len(first) == 2
@@ -47,7 +47,7 @@ def test_what_is_still_on_its_way_counts_in_the_next_window(spool: Spool, clock:
     assert len(_claim(spool)) == 2
 
 
-def test_what_arrived_before_the_window_ended_leaves_the_next_one_alone(spool: Spool, clock: ManualClock) -> None:
+def test_a_send_that_ended_before_the_window_does_not_count_in_the_next_one(spool: Spool, clock: ManualClock) -> None:
     clock.advance(59.0)
     for id in _claim(spool):
         spool.complete(id)
@@ -55,7 +55,7 @@ def test_what_arrived_before_the_window_ended_leaves_the_next_one_alone(spool: S
     assert len(_claim(spool)) == 2
 
 
-def test_what_was_never_sent_counts_nowhere(spool: Spool, clock: ManualClock) -> None:
+def test_a_cancelled_send_does_not_count(spool: Spool, clock: ManualClock) -> None:
     clock.advance(59.0)
     first = _claim(spool)
     clock.advance(2.0)
@@ -63,7 +63,7 @@ def test_what_was_never_sent_counts_nowhere(spool: Spool, clock: ManualClock) ->
     assert len(_claim(spool)) == 2
 
 
-def test_a_sink_that_is_away_costs_none_of_its_limits(spool: Spool) -> None:
+def test_a_sink_that_is_away_uses_none_of_its_limits(spool: Spool) -> None:
     for _ in range(5):
         for id in _claim(spool):
             spool.retry_later(id, None, "the disk is full", costs_attempt=False, arrived=False)

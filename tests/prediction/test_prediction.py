@@ -1,4 +1,4 @@
-"""Predictions: read once and whatever they hold, written and read again, scaled; and the masks in them."""
+"""Predictions: parsed from any input, written and read again, scaled; and the masks in them."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken:
 
 
 @pytest.mark.parametrize(
-    ("payload", "said"),
+    ("payload", "expected"),
     [
         (None, "a prediction must be a JSON object, not NoneType"),
         ([], "not list"),
@@ -151,8 +151,8 @@ def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken:
         ({"is_stub": True, "task_type": "nothing"}, "is not one of"),
     ],
 )
-def test_what_is_no_prediction_is_refused_with_a_reason(payload: object, said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
+def test_a_value_that_is_no_prediction_is_refused_with_a_reason(payload: object, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(expected)):
         wire.parse_prediction(payload)
 
 
@@ -187,7 +187,7 @@ PART = st.fixed_dictionaries(
         },
     )
 )
-def test_whatever_comes_is_refused_or_becomes_a_prediction_that_json_can_hold(payload: dict[str, object]) -> None:
+def test_any_input_is_refused_or_becomes_a_prediction_that_json_can_hold(payload: dict[str, object]) -> None:
     try:
         prediction = wire.parse_prediction(payload)
     except ValueError:
@@ -195,9 +195,9 @@ def test_whatever_comes_is_refused_or_becomes_a_prediction_that_json_can_hold(pa
     text = json.dumps(wire.to_wire(scale_prediction(prediction, 320, 999)), allow_nan=False)
     text.encode("utf-8")
     if isinstance(prediction, Detections):
-        said = payload["predictions"]
-        assert isinstance(said, list)
-        assert len(prediction.objects) + prediction.dropped_count == len(said)
+        items = payload["predictions"]
+        assert isinstance(items, list)
+        assert len(prediction.objects) + prediction.dropped_count == len(items)
 
 
 def test_of_a_hundred_thousand_boxes_the_most_confident_are_kept() -> None:
@@ -217,7 +217,7 @@ def test_of_too_many_classes_the_most_confident_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("given", "kept"),
     [
         ("ca\x00t\x1b[31m\n", "cat[31m"),
         ("\ud800cat", "?cat"),
@@ -226,21 +226,21 @@ def test_of_too_many_classes_the_most_confident_are_kept() -> None:
         ("Fußgänger 行人", "Fußgänger 行人"),
     ],
 )
-def test_a_class_name_is_safe_to_show_and_store(said: str, kept: str) -> None:
-    assert read({**BOX, "class": said}).objects[0].class_name == kept
+def test_a_class_name_is_safe_to_show_and_store(given: str, kept: str) -> None:
+    assert read({**BOX, "class": given}).objects[0].class_name == kept
 
 
-@pytest.mark.parametrize(("said", "kept"), [(None, -1), ("3", -1), (-5, -1), (1e300, -1), (3.0, 3), (True, -1)])
-def test_a_class_id_that_is_none_is_unknown(said: object, kept: int) -> None:
-    assert read({**BOX, "class_id": said}).objects[0].class_id == kept
+@pytest.mark.parametrize(("given", "kept"), [(None, -1), ("3", -1), (-5, -1), (1e300, -1), (3.0, 3), (True, -1)])
+def test_an_invalid_class_id_is_unknown(given: object, kept: int) -> None:
+    assert read({**BOX, "class_id": given}).objects[0].class_id == kept
 
 
-@pytest.mark.parametrize(("said", "kept"), [(5, 5), ("five", "five"), (True, None), (2**70, None), (1.5, None)])
-def test_a_tracker_id_is_a_text_or_a_number_that_a_database_can_hold(said: object, kept: object) -> None:
-    assert read({**BOX, "tracker_id": said}).objects[0].tracker_id == kept
+@pytest.mark.parametrize(("given", "kept"), [(5, 5), ("five", "five"), (True, None), (2**70, None), (1.5, None)])
+def test_a_tracker_id_is_a_text_or_a_number_that_a_database_can_hold(given: object, kept: object) -> None:
+    assert read({**BOX, "tracker_id": given}).objects[0].tracker_id == kept
 
 
-def test_labels_that_are_no_texts_are_counted() -> None:
+def test_labels_that_are_not_text_are_counted() -> None:
     answer = wire.parse_prediction(
         {"image": IMAGE, "predictions": {"cat": {}}, "predicted_classes": ["cat", 5, "\x00"]}
     )
@@ -256,7 +256,7 @@ def test_labels_that_are_no_texts_are_counted() -> None:
         ({"keypoints": [{"x": 1, "y": 2, "class": "nose"}]}, Task.KEYPOINT_DETECTION),
     ],
 )
-def test_the_task_is_told_by_the_objects_where_nobody_names_it(extra: dict[str, object], task: Task) -> None:
+def test_the_task_follows_from_the_objects_if_it_is_not_named(extra: dict[str, object], task: Task) -> None:
     assert read(BOX, {**BOX, **extra}).task is task
     assert read(BOX, task_type="instance-segmentation").task is Task.INSTANCE_SEGMENTATION
     assert (
@@ -281,7 +281,7 @@ def test_the_size_of_the_picture_is_the_callers_where_the_answer_has_none() -> N
 # Scaling
 
 
-def test_each_axis_is_scaled_by_its_own_factor_in_everything_that_has_a_place() -> None:
+def test_each_axis_is_scaled_by_its_own_factor_in_all_coordinates() -> None:
     whole = replace(CAT, points=(Point(2.0, 3.0),), keypoints=(Keypoint(4.0, 5.0, 0.5, "nose", 0),))
     smaller = scale_prediction(seen(whole), 320, 160)
     assert isinstance(smaller, Detections)
@@ -315,7 +315,7 @@ def test_a_mask_is_scaled_with_its_picture() -> None:
 
 
 @pytest.mark.parametrize("prediction", EVERY_KIND[-4:], ids=lambda p: type(p).__name__)
-def test_a_prediction_without_places_takes_the_new_size(prediction: Prediction) -> None:
+def test_a_prediction_without_coordinates_gets_the_new_size(prediction: Prediction) -> None:
     assert scale_prediction(prediction, 5, 4) == replace(prediction, width=5, height=4)
 
 
@@ -353,7 +353,7 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
         ([9, 0, 5, 5], 0.5, 0),
     ],
 )
-def test_a_box_that_is_none_is_dropped_and_counted(box: list[float], confidence: float, class_id: int) -> None:
+def test_an_invalid_box_is_dropped_and_counted(box: list[float], confidence: float, class_id: int) -> None:
     answer = from_arrays([box, [0, 0, 5, 5]], [confidence, 0.5], [class_id, 1])
     assert [d.class_name for d in answer.objects] == ["b"]
     assert answer.dropped_count == 1
@@ -422,7 +422,7 @@ def test_a_known_text_of_the_coco_format_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "counts", "said"),
+    ("size", "counts", "expected"),
     [
         ((2, 2), [5], "do not fill"),
         ((2, 2), [-1, 5], "do not fill"),
@@ -435,9 +435,9 @@ def test_a_known_text_of_the_coco_format_is_read() -> None:
     ],
 )
 def test_a_broken_mask_is_refused_before_it_takes_memory(
-    size: tuple[int, int], counts: str | list[int], said: str
+    size: tuple[int, int], counts: str | list[int], expected: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=expected):
         masks.parse_rle(size, counts)
 
 

@@ -30,7 +30,7 @@ def quota(strategy: str = "hard", *limits: tuple[Window, int], batch: str = "b",
 
 
 class FleetDevice:
-    """A device. reports: problems of the ledgers. nudges: how often pending quota was granted."""
+    """A device. reports: problems of the ledgers. grants: how often pending quota was granted."""
 
     def __init__(
         self,
@@ -47,18 +47,23 @@ class FleetDevice:
     ) -> None:
         self._clock: Clock = clock or ManualClock()
         self.fleet = SharedLedgers(
-            server, prefix="framesift", calendar=calendar, local_ceiling=ceiling, restore_s=restore_s, wake=self._look
+            server,
+            prefix="framesift",
+            calendar=calendar,
+            local_ceiling=ceiling,
+            restore_s=restore_s,
+            wake=self._count_wake,
         )
         folder.mkdir(exist_ok=True)
         self.spool: Spool = make_spool(
             folder, self._clock, limits=LocalLimits(), on_refund=self.fleet.request_audit, **spool
         )
         self._accounts = accounts
-        self.looks = 0
-        self.nudges = 0
+        self.wakes = 0
+        self.grants = 0
         self.reports: list[str | None] = []
         self.failures: list[BaseException] = []
-        self.crediting = Reconciler(
+        self.reconciler = Reconciler(
             self.fleet,
             self.spool,
             self,
@@ -69,8 +74,8 @@ class FleetDevice:
         )
         self.spool.open()
 
-    def _look(self) -> None:
-        self.looks += 1
+    def _count_wake(self) -> None:
+        self.wakes += 1
 
     # As the reconciler's host:
 
@@ -81,7 +86,7 @@ class FleetDevice:
         return self._accounts
 
     def quota_granted(self) -> None:
-        self.nudges += 1
+        self.grants += 1
 
     def problem_changed(self, problem: str | None) -> None:
         self.reports.append(problem)
@@ -125,7 +130,7 @@ class FleetDevice:
     def reconcile(self) -> float:
         """Reconcile until nothing is left that can be done at once."""
         for _ in range(100):
-            wait_s = self.crediting.reconcile_once()
+            wait_s = self.reconciler.reconcile_once()
             if wait_s > 0:
                 return wait_s
         raise AssertionError("it never comes to rest")
@@ -134,9 +139,9 @@ class FleetDevice:
         """Reconcile until the ledger answers again."""
         for _ in range(3):
             self.reconcile()
-            if self.crediting.problem is None:
+            if self.reconciler.problem is None:
                 return
-        raise AssertionError(self.crediting.problem)
+        raise AssertionError(self.reconciler.problem)
 
     def reconcile_until_open(self) -> None:
         """Connect, without a request for quota."""

@@ -123,7 +123,7 @@ class Device:
             prefix=PREFIX,
             calendar=UTC_CALENDAR,
             restore_s=options.restore_s,
-            wake=lambda: self.crediting.task.wake(),
+            wake=lambda: self.reconciler.task.wake(),
         )
         self.spool = Spool(
             folder / "spool.db",
@@ -134,7 +134,7 @@ class Device:
             limits=LocalLimits(),
             on_refund=self.fleet.request_audit,
         )
-        self.crediting = Reconciler(
+        self.reconciler = Reconciler(
             self.fleet,
             self.spool,
             self,
@@ -163,7 +163,7 @@ class Device:
 
     def start(self) -> None:
         self.spool.open()
-        self.crediting.task.start()
+        self.reconciler.task.start()
         for thread in self.threads:
             thread.start()
 
@@ -171,7 +171,7 @@ class Device:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-        self.crediting.task.stop(5.0)
+        self.reconciler.task.stop(5.0)
         self.fleet.close()
         self.spool.close()
 
@@ -216,12 +216,12 @@ class Device:
         """Wait until no quota is pending and spool and ledger agree."""
         while not self.stopping.wait(0.1):
             ledger = self.fleet.ledger_for(PROJECT)
-            if self.crediting.problem is None and ledger is not None and ledger.problem is None:
+            if self.reconciler.problem is None and ledger is not None and ledger.problem is None:
                 if not self.spool.counts().pending_quota and not ledger.pop_audit_request():
                     print_line("settled")
                     return
                 ledger.request_audit()
-                self.crediting.task.wake()
+                self.reconciler.task.wake()
 
     def _collect(self, number: int) -> None:
         while not self.stopping.wait(self.options.pause_s):
@@ -258,7 +258,7 @@ def main(folder: Path, options: Options) -> None:
             made = device.make(int(arguments[0]))
             print_line(f"done {json.dumps(asdict(made))}")
         elif word == "wait":
-            device.crediting.task.wait_for_first_run(20.0)
+            device.reconciler.task.wait_for_first_run(20.0)
         elif word == "step":
             device.clock.offset_s += float(arguments[0])
         elif word == "settle":
