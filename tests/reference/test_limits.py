@@ -1,5 +1,5 @@
-"""The platform's limits and batches, sentence by sentence: which windows there are, what is charged to them and when,
-what is given back, and how batches are called. Where we differ on purpose a case says so, and shows ours."""
+"""The platform's limits and batches, sentence by sentence: the windows, what is charged to them and when, refunds, and
+the names of batches. Tests of deliberate differences have "ours" in their name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ZONES = [
 
 
 def offered(here: Registrations, *times_s: float) -> list[str]:
-    """What becomes of a frame at each of these times."""
+    """The result of one frame at each of these times."""
     said = []
     for wall_s in times_s:
         here.go_to(wall_s)
@@ -131,7 +131,7 @@ def test_a_charge_counts_in_the_minute_the_hour_and_the_day_whatever_limits_ther
 
 
 @pytest.mark.parametrize("kind", ["minutely", "hourly", "daily"])
-def test_what_was_collected_without_a_limit_counts_when_there_is_one(tmp_path: Path, kind: str) -> None:
+def test_charges_from_before_there_was_a_limit_count(tmp_path: Path, kind: str) -> None:
     with registering(tmp_path, policy({}), wall_s=NOON) as here:
         assert offered(here, *[NOON] * 3) == ["a"] * 3
         here.follow(policy(limits(**{kind: 4})))
@@ -161,7 +161,7 @@ def test_each_strategy_has_windows_of_its_own(tmp_path: Path) -> None:
 # What is given back
 
 
-def test_a_duplicate_at_the_first_attempt_gives_the_credit_back(tmp_path: Path) -> None:
+def test_a_duplicate_at_the_first_attempt_is_refunded(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(minutely=1, hourly=1, daily=1)), wall_s=NOON) as here:
         assert offered(here, NOON, NOON) == ["a", "limit"]
         here.spool.complete(claimed(here).id, FinalOutcome.DUPLICATE)
@@ -169,7 +169,7 @@ def test_a_duplicate_at_the_first_attempt_gives_the_credit_back(tmp_path: Path) 
         assert offered(here, NOON, NOON) == ["a", "limit"]
 
 
-def test_ours_a_credit_goes_back_to_the_windows_that_it_was_taken_from(tmp_path: Path) -> None:
+def test_ours_a_refund_goes_to_the_windows_that_were_charged(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(minutely=1)), wall_s=NOON) as here:
         before = here.clock.now()
         assert offered(here, NOON, NOON + 60) == ["a", "a"]
@@ -180,7 +180,7 @@ def test_ours_a_credit_goes_back_to_the_windows_that_it_was_taken_from(tmp_path:
         assert here.offer(captured=before) == "a"  # a frame that waited since then finds its own minute
 
 
-def test_what_is_given_back_twice_or_was_never_taken_prints_no_credit(tmp_path: Path) -> None:
+def test_a_second_refund_or_one_without_a_charge_creates_no_extra_quota(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
         assert here.offer() == "a"
         id = claimed(here).id
@@ -190,7 +190,7 @@ def test_what_is_given_back_twice_or_was_never_taken_prints_no_credit(tmp_path: 
         assert offered(here, NOON, NOON) == ["a", "limit"]
 
 
-def test_an_image_without_its_annotation_keeps_its_credit(tmp_path: Path) -> None:
+def test_an_image_without_its_annotation_keeps_its_charge(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
         assert here.offer() == "a"
         here.spool.mark_registered(claimed(here).id, "their-id")
@@ -198,7 +198,7 @@ def test_an_image_without_its_annotation_keeps_its_credit(tmp_path: Path) -> Non
         assert here.offer() == "limit"
 
 
-def test_ours_an_upload_of_unknown_outcome_keeps_its_credit(tmp_path: Path) -> None:
+def test_ours_an_upload_of_unknown_outcome_keeps_its_charge(tmp_path: Path) -> None:
     with registering(tmp_path, policy(limits(daily=1)), wall_s=NOON) as here:
         assert here.offer() == "a"
         here.spool.retry_later(claimed(here).id, None, "the answer was lost")
@@ -212,8 +212,8 @@ def test_ours_an_upload_of_unknown_outcome_keeps_its_credit(tmp_path: Path) -> N
 
 
 def batch_of(interval: str, wall_s: float, zone: str) -> str:
-    """The reference's sentence as a program: the prefix, and the date of today, of this week's Monday, or of the
-    month's first day."""
+    """The documented batch name: the prefix, and the date of today, of this week's Monday, or of the first day of the
+    month."""
     if interval == "never":
         return "al"
     today = datetime.fromtimestamp(wall_s, ZoneInfo(zone))
@@ -238,7 +238,7 @@ def batch_of(interval: str, wall_s: float, zone: str) -> str:
 )
 @example(wall_s=at("2028-02-29T23:59:59.999"), zone="UTC", interval="monthly")
 @example(wall_s=at("2027-01-01T00:00:00"), zone="UTC", interval="weekly")
-def test_every_batch_is_called_as_the_sentence_says(wall_s: float, zone: str, interval: str) -> None:
+def test_every_batch_has_the_documented_name(wall_s: float, zone: str, interval: str) -> None:
     assert batch_name("al", BatchInterval(interval), wall_s, ZoneInfo(zone)) == batch_of(interval, wall_s, zone)
 
 
