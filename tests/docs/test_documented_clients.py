@@ -43,7 +43,7 @@ def ran(kind: str, code: str, folder: Path, listener: RunningListener) -> str:
     """What the snippet prints."""
     code = re.sub(r"127\.0\.0\.1:(9470|9001)", f"127.0.0.1:{listener.port}", code)
     words = [sys.executable, "-c", code] if kind == "python" else ["sh", "-ec", code]
-    variables = {**os.environ, "DOOR_TOKEN": TOKEN, "ROBOFLOW_API_KEY": KEY}
+    variables = {**os.environ, "LISTENER_TOKEN": TOKEN, "ROBOFLOW_API_KEY": KEY}
     done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
