@@ -318,19 +318,19 @@ def test_a_model_that_fails_on_single_frames_is_well_and_the_frames_are_counted(
 def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(tmp_path: Path) -> None:
     clock = ManualClock()
     blind = Pipeline(tmp_path, Frames(clock, 10_000), _policy(), CarModel(fails=lambda _frame: True))
-    prediction: list[tuple[int, str]] = []
+    conditions: list[tuple[int, str]] = []
 
     def before(number: int) -> None:
-        prediction.extend(
+        conditions.extend(
             (number, c.condition.value)
             for c in blind.health()
-            if not prediction or prediction[-1][1] != c.condition.value
+            if not conditions or conditions[-1][1] != c.condition.value
         )
         clock.advance(0.5)
 
     blind.stream_before(before)
     with pytest.raises(ModelBroken, match="blinked"):
         blind.run()
-    assert prediction == [(1, "ok"), (3, "degraded"), (121, "failed")]
+    assert conditions == [(1, "ok"), (3, "degraded"), (121, "failed")]
     seen = blind.telemetry.report()
     assert seen.frames_read == seen.refused["model_failed"] == 601  # 300 s

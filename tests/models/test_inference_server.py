@@ -334,8 +334,8 @@ def test_values_that_are_not_finite_are_dropped_and_counted() -> None:
 def test_the_server_s_own_time_and_id_are_kept() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         prediction = model(server).predict(frame(painted(64, 48)))
-        text = json.loads(server.asked[0].answer)
-    assert (prediction.time_s, prediction.inference_id) == (text["time"], text["inference_id"])
+        annotated = json.loads(server.asked[0].answer)
+    assert (prediction.time_s, prediction.inference_id) == (annotated["time"], annotated["inference_id"])
 
 
 @pytest.mark.parametrize("shape", [(0, 64, 3), (48, 0, 3), (20, 66_000, 3)])

@@ -131,4 +131,4 @@ def test_check_shows_the_servers_message(tmp_path: Path) -> None:
         bad = framesift(tmp_path, "check", SERVER_KEY="another", COLUMNS="300")
         assert bad.returncode == 1
         assert "does not accept the key (401)" in bad.stdout
-        assert "bring it up, or correct the block `model`" in bad.stdout
+        assert "start it, or correct the block `model`" in bad.stdout
