@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from framesift.http_client import HttpResponse, NoResponse
+from framesift.http_client import HttpResponse, NoResponse, describe_status, quote_server_text
 
-_MAX_MESSAGE_CHARACTERS = 200
 # Asking again would not make the answer to this picture smaller, so a frame of a file must not wait for it. The HTTP
 # client reports it by its text alone.
 _TOO_LARGE = "the answer is too large"
@@ -41,22 +40,21 @@ class ServerUnavailable:
     retry_after_s: float | None = None
 
 
-# HTTP status -> what it says about the server, and what to do
-_UNAVAILABLE = {
-    401: ("does not accept the key", "check model.api_key"),
-    402: ("asks for payment", "see the workspace's plan"),
-    403: ("does not let the key use the model", "check the rights of model.api_key, and model.model_id"),
-    404: ("does not have the model", "check model.model_id, model.url, and whose model.api_key is"),
-    405: ("has no such route", "check model.url and model.route"),
-    407: ("can't be reached: the proxy asks for credentials", "check network.proxy"),
-    408: ("waited too long for the picture", ""),
-    423: ("says that the workspace is paused", "see its plan and usage"),
-    429: ("asks for fewer requests", ""),
-    501: ("can't run the model", "see its log"),
-    502: ("got no valid answer from the platform", "see its log"),
-    503: ("is busy, or not ready", ""),
-    504: ("got no answer from the platform in time", ""),
-    507: ("is out of memory", "see its log"),
+# HTTP status -> what an inference server does, where that is more precise than `describe_status`
+_MEANINGS = {403: "does not let the key use the model", 404: "does not have the model", 501: "can't run the model"}
+# HTTP status -> what the operator can do. With these statuses the server has no prediction for any picture.
+_ADVICE = {
+    401: "check model.api_key",
+    402: "see the workspace's plan",
+    403: "check the rights of model.api_key, and model.model_id",
+    404: "check model.model_id, model.url, and whose model.api_key is",
+    405: "check model.url and model.route",
+    407: "check network.proxy",
+    408: "",
+    423: "see its plan and usage",
+    429: "",
+    503: "",
+    504: "",
 }
 
 
@@ -75,36 +73,30 @@ def classify_answer(
         return _failure(outcome.status, "", None, with_key)
     answer = _json_answer(outcome.body)
     if outcome.status >= 400:
-        come_again_s = outcome.retry_after_s()
-        return _failure(outcome.status, printable(_message(answer), redact), come_again_s, with_key)
+        retry_after_s = outcome.retry_after_s()
+        return _failure(outcome.status, quote_server_text(_message(answer), redact), retry_after_s, with_key)
     if not 200 <= outcome.status < 300:
         return ServerUnavailable(
             f"redirects ({outcome.status}); check model.url, and whether a login page is in between"
         )
     if answer is None:
-        content_type = printable(outcome.headers.get("Content-Type", "something"), redact)
+        content_type = quote_server_text(outcome.headers.get("Content-Type", "something"), redact)
         return ServerUnavailable(f"sent {content_type} instead of JSON; check model.url, and any proxy in between")
     return answer
 
 
 def _failure(
-    status: int, message: str, come_again_s: float | None, with_key: bool
+    status: int, message: str, retry_after_s: float | None, with_key: bool
 ) -> PictureRefused | ServerUnavailable:
     message_text = f": {message}" if message else ""
     if status == 400 and not with_key and "api key" in message.lower():
         return ServerUnavailable(f"asks for a key ({status}){message_text}; set model.api_key")
-    if status in _UNAVAILABLE or status >= 500:
-        meaning, advice = _UNAVAILABLE.get(status, ("fails", "see its log"))
+    if status in _ADVICE or status >= 500:
+        meaning, advice = _MEANINGS.get(status, describe_status(status)), _ADVICE.get(status, "see its log")
         return ServerUnavailable(
-            f"{meaning} ({status}){message_text}" + (f"; {advice}" if advice else ""), come_again_s
+            f"{meaning} ({status}){message_text}" + (f"; {advice}" if advice else ""), retry_after_s
         )
     return PictureRefused(f"refuses the request ({status}){message_text}")
-
-
-def printable(text: str, redacted: Callable[[str], str]) -> str:
-    """The server's text as it may be shown. It is redacted before it is cut, since half a secret would not be found."""
-    printable = redacted("".join(c if c.isprintable() else " " for c in text)).strip()
-    return printable if len(printable) <= _MAX_MESSAGE_CHARACTERS else f"{printable[:_MAX_MESSAGE_CHARACTERS]}..."
 
 
 def _json_answer(body: bytes) -> JsonAnswer | None:
