@@ -446,7 +446,7 @@ def test_only_as_many_objects_of_an_ssd_count_as_its_count_output_allows(tmp_pat
 def test_an_ssd_that_counts_wrongly_is_refused(tmp_path: Path, count: float) -> None:
     with pytest.raises(
         ModelLoadError,
-        match=r"n\.onnx: its outputs can't be read as ssd: it says that it found .* of at most 5 objects",
+        match=r"n\.onnx: its outputs can't be read as ssd: its count output is .*, but there are 5 boxes",
     ):
         ssd(tmp_path, 5, 5, count)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from framesift import prediction as prediction_api
 from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, load
 from framesift.prediction.prediction import Detections, Task
 from rigs.networks import blank, frame
@@ -253,3 +254,7 @@ def test_a_closed_model_fails_and_errors_of_its_close_are_ignored(folder: Path) 
     with pytest.raises(ModelFailed, match="closed"):
         own.predict(frame(blank(48, 64)))
     own.close()
+
+
+def test_the_former_name_of_detections_from_arrays_still_works() -> None:
+    assert prediction_api.detections is prediction_api.detections_from_arrays

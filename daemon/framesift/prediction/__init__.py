@@ -19,6 +19,9 @@ from framesift.prediction.prediction import (
     scale_prediction,
 )
 
+# The former name, documented for models of type python. It is accepted for one more version.
+detections = detections_from_arrays
+
 __all__ = [
     "BasePrediction",
     "ClassScore",
@@ -32,6 +35,7 @@ __all__ = [
     "Stub",
     "Task",
     "count_classes",
+    "detections",
     "detections_from_arrays",
     "scale_prediction",
 ]

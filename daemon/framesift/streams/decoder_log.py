@@ -32,7 +32,7 @@ class DecoderLog:
     @classmethod
     def create(cls) -> DecoderLog:
         """Creates a new memory file, to be used as the stderr of another process."""
-        fd = os.memfd_create("framesift-words", os.MFD_CLOEXEC)
+        fd = os.memfd_create("framesift-decoder-log", os.MFD_CLOEXEC)
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)  # so that it can be truncated while another process writes
         return cls(fd)
 

@@ -129,7 +129,7 @@ def ssd(height: int, width: int, first_class_id: int) -> HeadDecoder:
             raise ValueError(f"{len(boxes)} boxes, but {len(classes)} classes and {len(scores)} confidences")
         count = float(np.ravel(outputs[3])[0]) if len(outputs) > 3 else len(boxes)
         if not 0 <= count <= len(boxes):
-            raise ValueError(f"it says that it found {count:g} of at most {len(boxes)} objects")
+            raise ValueError(f"its count output is {count:g}, but there are {len(boxes)} boxes")
         kept = np.flatnonzero(~(scores[: int(count)] < min_confidence))
         corners = boxes[kept][:, [1, 0, 3, 2]].astype(np.float64) * sides
         return _finite(corners, scores[kept], classes[kept].astype(np.float64) - first_class_id, kept)

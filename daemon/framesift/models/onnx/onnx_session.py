@@ -16,7 +16,7 @@ def start_session(settings: OnnxSettings) -> Any:
     """
     if not settings.path.is_file():
         raise ModelLoadError(f"model.path: {settings.path}: no such file")
-    # Since 1.29 it reports to its makers unless it is told not to, before it is loaded. Nobody's camera does that.
+    # Since 1.29 onnxruntime sends telemetry, unless this is set before it is loaded.
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -47,7 +47,7 @@ def start_session(settings: OnnxSettings) -> Any:
         except Exception as error:  # noqa: BLE001 - onnxruntime and its providers raise what they like
             failure = error
             continue
-        # A provider that lacks its libraries or its device is passed over in silence, down to the CPU.
+        # onnxruntime skips a provider without its libraries or its device, without an error, down to the CPU.
         if session.get_providers()[0] in usable:
             return session
     if failure is None:

@@ -69,7 +69,7 @@ class Preprocessing:
             Resize.STRETCH: "stretched",
             Resize.CROP: "the middle cut out",
         }[self.resize]
-        values = f"pixels from 0 to {255 * self.scale:.4g}, mean {_told(self.mean)}, std {_told(self.std)}"
+        values = f"pixels from 0 to {255 * self.scale:.4g}, mean {_joined(self.mean)}, std {_joined(self.std)}"
         shape = "(1, height, width, 3)" if self.channels_last else "(1, 3, height, width)"
         if self.value_type == "uint8":
             values = "pixels as they are, from 0 to 255"
@@ -130,9 +130,9 @@ class Preprocessing:
         return canvas, float(left), float(top), width / new_w, height / new_h
 
 
-def _told(channels: PerChannel) -> str:
-    shown = [f"{value:.4g}" for value in channels]
-    return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
+def _joined(channels: PerChannel) -> str:
+    texts = [f"{value:.4g}" for value in channels]
+    return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
 def _resized(pixels: Pixels, height: int, width: int, interpolation: int) -> Pixels:
