@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from framesift.frame import Frame
-from framesift.models import Model, ModelFailed, ModelLoadError, ModelSettings, Recorder, load
+from framesift.models import MODELS, REMOTE_MODELS, Model, ModelFailed, ModelLoadError, ModelSettings, Recorder, load
 from framesift.prediction.prediction import Classification, ClassScore, Detection, Detections, Prediction, Stub, Task
 from rigs.networks import blank, frame
 
@@ -224,3 +225,18 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     recorder.close()
     recorded = model(type="recorded", path=str(path))
     assert [recorded.predict(each) for each in shown] == predictions
+
+
+def test_every_type_of_model_in_the_settings_is_in_one_table() -> None:
+    union, _discriminator = get_args(ModelSettings)
+    types = {get_args(settings.model_fields["type"].annotation)[0] for settings in get_args(union)}
+    missing = types - set(MODELS) - set(REMOTE_MODELS)
+    assert not missing, f"models/__init__.py: add {missing} to the table MODELS"
+    assert not set(MODELS) & set(REMOTE_MODELS)
+    assert set(MODELS) | set(REMOTE_MODELS) == types, "models/__init__.py: the union ModelSettings lacks a type"
+
+
+@pytest.mark.parametrize("name", sorted({*MODELS, *REMOTE_MODELS}))
+def test_every_type_of_model_is_documented(name: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"| `{name}` |" in text, f"docs/models.md: the table of types lacks a line for `{name}`"

@@ -1,6 +1,6 @@
 """Models: a frame in, a prediction out.
 
-A new model is one new file with settings of its own `type`, and a line each in the union and in the table below.
+A new model is one new file with settings of its own `type`, and a line each in the union and in a table below.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ ModelSettings = Annotated[
     Field(discriminator="type"),
 ]
 
-_MODELS: dict[str, Callable[[Any], Model]] = {
+MODELS: dict[str, Callable[[Any], Model]] = {
     "stub": StubModel,
     "recorded": RecordedModel,
     "python": PythonModel,
     "onnx": OnnxModel,
+}
+# Models that run elsewhere. They get the network settings, too.
+REMOTE_MODELS: dict[str, Callable[..., Model]] = {
+    "inference_server": InferenceServerModel,
 }
 
 
@@ -38,12 +42,14 @@ def load(settings: ModelSettings, *, ca_file: Path | None = None, proxy: str | N
 
     Raises ModelLoadError.
     """
-    if isinstance(settings, InferenceServerSettings):
-        return InferenceServerModel(settings, ca_file=ca_file, proxy=proxy)
-    return _MODELS[settings.type](settings)
+    if settings.type in REMOTE_MODELS:
+        return REMOTE_MODELS[settings.type](settings, ca_file=ca_file, proxy=proxy)
+    return MODELS[settings.type](settings)
 
 
 __all__ = [
+    "MODELS",
+    "REMOTE_MODELS",
     "Model",
     "ModelFailed",
     "ModelLoadError",

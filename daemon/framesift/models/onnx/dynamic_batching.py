@@ -1,7 +1,7 @@
 """Dynamic batching: pictures of several streams that wait at the same time are run through the network together.
 
-    no batch is running:  a thread runs its picture at once, alone, and does not wait for others
-    a batch is running:   other threads wait; when it ends, one of them runs the first `max_pictures` of the waiting
+no batch is running:  a thread runs its picture at once, alone, and does not wait for others
+a batch is running:   other threads wait; when it ends, one of them runs the first `max_pictures` of the waiting
 """
 
 from __future__ import annotations
