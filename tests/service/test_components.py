@@ -47,7 +47,7 @@ class Run:
             if "start" in how:
                 how["start"]()
 
-        resource = Resource(name, start=start, stop=stop, threads=lambda: how.get("threads", ()))
+        resource = Resource(name, start=start, stop=stop, threads=how.get("threads", ()))
         return self.components.start(resource, reserve_s=reserve_s)
 
     def lines(self, event: str) -> list[dict[str, Any]]:

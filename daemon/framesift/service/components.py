@@ -52,21 +52,13 @@ class Resource:
         *,
         start: Callable[[], object] = lambda: None,
         stop: Callable[[float], object] = lambda _within_s: None,
-        threads: Callable[[], Sequence[MonitoredThread]] = tuple,
+        threads: Sequence[MonitoredThread] = (),
     ) -> None:
-        """start, stop: what to call. `stop` gets the seconds it may take; returning False means that it needs longer.
-
-        threads: returns the threads that the watchdog depends on, once it has started.
-        """
+        """start, stop: what to call. `stop` gets the seconds it may take; it returns False if it needs longer."""
         self.name = name
-        self._threads = threads
+        self.threads = tuple(threads)
         self._start = start
         self._stop = stop
-
-    @property
-    def threads(self) -> Sequence[MonitoredThread]:
-        """See Component."""
-        return self._threads()
 
     def start(self) -> None:
         """See Component."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
+from framesift.clock.clock import MonitoredThread
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import WatchedBatch
 from framesift.limits import AccountLimit, Limit, Quota, Window
@@ -25,6 +26,7 @@ from framesift.policy import (
 from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Task
 from framesift.sampling.candidates import batch_key, batch_name_at
+from framesift.service.components import idle_s
 from framesift.service.connections import Connections
 from framesift.service.project_tasks import ProjectTasks
 from framesift.service.run_context import RunContext
@@ -37,7 +39,9 @@ _ASK_TYPE_WITHIN_S = 2.0
 
 
 class PolicySubscriptions:
-    """Thread-safe, but for `load` and `reload`, which belong to the main thread."""
+    """The component of the policies. `start`, `stop` and `reload` belong to the main thread; the rest is thread-safe."""
+
+    name = "policies"
 
     def __init__(self, run: RunContext, model: Model | None, connections: Connections, limits: LocalLimits) -> None:
         """limits: gets the time zone of the policies.
@@ -67,14 +71,29 @@ class PolicySubscriptions:
             on_failure=run.on_failure,
         )
 
-    def load(self) -> None:
-        """Load the policies that can be had now. Raises ConfigError for a policy file that is wrong."""
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """See Component."""
+        return self.policies.threads
+
+    def start(self) -> None:
+        """Load the policies that can be had now, and start refreshing them. Raises ConfigError for a wrong file."""
         self.policies.load_initial(LOAD_WITHIN_S)
         self._apply_time_zone()
         for status in self.policies.statuses():
             if status.current is not None:
                 self._report_problems(status.current, status.project_pair)
         self._check_projects()
+        self._telemetry.set_policy_source(self.policy_reports)
+        self.policies.start()
+
+    def stop(self, within_s: float) -> bool:
+        """Stop refreshing the policies; return whether that has ended in time."""
+        return self.policies.stop(within_s)
+
+    def idle_s(self) -> float:
+        """See Component."""
+        return idle_s(self.threads)
 
     @property
     def enabled(self) -> bool:

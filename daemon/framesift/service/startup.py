@@ -115,7 +115,7 @@ class Startup:
             start(Resource("recorder", stop=lambda _: recorder.close()))
         limits = LocalLimits()
         self.subscriptions = PolicySubscriptions(self._run, model, connections, limits)
-        start(self._policies_component())
+        start(self.subscriptions)
         class_names = None if model is None else model.class_names
         sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
         start(Resource("sink", stop=lambda _: sink.close()))
@@ -162,16 +162,6 @@ class Startup:
             return Recorder(path, lambda error: self._telemetry.error("record_failed", path=path, why=str(error)))
         except OSError as error:
             raise ConfigError(f"--record {path}: {error.strerror}") from None
-
-    def _policies_component(self) -> Resource:
-        policies = self.subscriptions.policies
-
-        def start() -> None:
-            self.subscriptions.load()
-            self._telemetry.set_policy_source(self.subscriptions.policy_reports)
-            policies.start()
-
-        return Resource("policies", start=start, stop=policies.stop, threads=lambda: policies.threads)
 
     def _create_spool(self, limits: LocalLimits, shared: SharedLimits) -> Spool:
         settings = self._settings.spool
