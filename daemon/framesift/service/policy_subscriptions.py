@@ -39,7 +39,7 @@ _ASK_TYPE_WITHIN_S = 2.0
 
 
 class PolicySubscriptions:
-    """The component of the policies. `start`, `stop` and `reload` belong to the main thread; the rest is thread-safe."""
+    """Component of the policies. `start`, `stop` and `reload` belong to the main thread; all else is thread-safe."""
 
     name = "policies"
 
