@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -32,6 +33,18 @@ def split_address(address: str) -> tuple[str, int]:
     if found is None or int(found["port"]) > 65535:
         raise ValueError(f"{address[:100]!r} is not an address and a port")
     return found["ipv6"] or found["name"], int(found["port"])
+
+
+def split_server_url(url: str) -> SplitResult:
+    """The parts of a server's URL, which has a host and no port 0. Raises ValueError that shows nothing of the URL."""
+    try:
+        parts = urlsplit(url)
+        is_valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_valid = False
+    if not is_valid or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("is not the address of a server")
+    return parts
 
 
 def listen_address(key: str) -> AfterValidator:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from framesift.config.network import ApiKey
+from framesift.config.network import ApiKey, split_server_url
 from framesift.config.schema import MODEL_ID_PATTERN, TAG_PATTERN, Fraction, StrictModel
 from framesift.prediction.prediction import MAX_OBJECTS
 
@@ -46,11 +46,10 @@ def is_private_host(host: str) -> bool:
 def _url(url: str) -> str:
     """Raises ValueError that shows nothing of the address: it may hold credentials."""
     try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        is_valid = split_server_url(url).scheme in ("http", "https")
     except ValueError:
         is_valid = False
-    if not is_valid or re.search(r"[\x00-\x20\x7f]", url):
+    if not is_valid:
         raise ValueError("url is not the address of a server, such as http://127.0.0.1:9001 or https://host")
     if "@" in url or "?" in url or "#" in url:
         raise ValueError(

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from framesift.config.network import ApiKey, is_loopback
+from framesift.config.network import ApiKey, is_loopback, split_server_url
 from framesift.config.schema import StrictModel
 
 DEFAULT_API_URL = "https://api.roboflow.com"
 
 
-def _split(url: str, what: str) -> SplitResult:
+def _split(url: str, key: str) -> SplitResult:
     """Raises ValueError; its message never shows the address, which may hold credentials."""
     try:
-        parts = urlsplit(url)
-        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        named = False
-    if not named or re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError(f"{what} is no address of a server, such as https://host or http://127.0.0.1:9200")
-    return parts
+        return split_server_url(url)
+    except ValueError as error:
+        raise ValueError(f"{key} {error}, such as https://host or http://127.0.0.1:9200") from None
 
 
 def _api_url(url: str) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from framesift.config.network import split_server_url
 from framesift.config.schema import Fraction, Name, StrictModel
 from framesift.limits.shared.server import RedisAddress
 
@@ -18,11 +19,10 @@ _PORT = 6379
 def _url(url: str) -> str:
     """Raises ValueError; its message never shows the address, which may hold credentials."""
     try:
-        parts = urlsplit(url)
-        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        parts = split_server_url(url)
     except ValueError:
-        named = False
-    if not named or parts.scheme not in ("redis", "rediss") or re.search(r"[\x00-\x20\x7f]", url):
+        parts = urlsplit("")
+    if parts.scheme not in ("redis", "rediss"):
         raise ValueError("url is redis://host, redis://host:6379/0, or rediss://host for TLS")
     if parts.username or parts.password:
         raise ValueError("url has credentials in it: username and password are settings of their own")
