@@ -68,7 +68,7 @@ def test_a_model_that_hangs_is_reported_the_rest_is_tried_and_the_command_ends(t
     assert checked.returncode == 1
     (late,) = (line for line in checked.stdout.splitlines() if line.startswith("FAILED  model"))
     assert "not finished within 5 s: it is at " in late
-    assert "hangs.py:3 make < models/python.py:" in late
+    assert "hangs.py:3 make < config/factory.py:" in late
     for subject in ("policy", "stream gate", "sink folder", "spool"):
         assert any(line[8:].startswith(subject) for line in checked.stdout.splitlines()), subject
 

@@ -63,15 +63,15 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         holder, found = inspect_running_daemon(settings)
         yield from found
 
-    def load(options: ModelSettings) -> Iterator[Finding]:
+    def load(model_settings: ModelSettings) -> Iterator[Finding]:
         nonlocal model
-        model, finding = _model(options, settings.network)
+        model, finding = _model(model_settings, settings.network)
         yield finding
         if model is not None:
             yield from _model_notes(model.notes)
 
-    def first_frame(options: StreamSettings) -> Iterator[Finding]:
-        frame, finding = _first_frame(options, clock)
+    def first_frame(stream_settings: StreamSettings) -> Iterator[Finding]:
+        frame, finding = _first_frame(stream_settings, clock)
         if frame is not None:
             frames.append(frame)
         yield finding
@@ -102,12 +102,12 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
     connections = open_connections(settings.roboflow, settings.network)
     yield from probe("policy", _policies(settings, connections, clock, model))
-    for options in settings.streams:
-        known = stream_finding(options, holder.daemon)
+    for stream_settings in settings.streams:
+        known = stream_finding(stream_settings, holder.daemon)
         if known is not None:
             yield known
             continue
-        yield from probe(f"stream {options.name}", first_frame(options))
+        yield from probe(f"stream {stream_settings.name}", first_frame(stream_settings))
         if frames and model is not None and not busy:
             yield from probe("prediction", predict(model, frames.pop()), PREDICTION_WITHIN_S)
     yield from probe(f"sink {settings.sink.type}", deliver())
@@ -161,13 +161,13 @@ def _opencv() -> Finding:
 
 def _policies(settings: Settings, connections: Connections, clock: Clock, model: Model | None) -> Iterator[Finding]:
     own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
-    for subject, options in [("policy", settings.policy), *own]:
-        yield from _policy(subject, options, settings, connections, clock, model)
+    for subject, policy_settings in [("policy", settings.policy), *own]:
+        yield from _policy(subject, policy_settings, settings, connections, clock, model)
 
 
 def _policy(
     subject: str,
-    options: PolicySettings,
+    policy_settings: PolicySettings,
     settings: Settings,
     connections: Connections,
     clock: Clock,
@@ -176,7 +176,7 @@ def _policy(
     stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
     try:
-        source = create_source(options, SourceContext(connections.http, connections.platform, clock, task))
+        source = create_source(policy_settings, SourceContext(connections.http, connections.platform, clock, task))
         answer = source.fetch(ANSWER_WITHIN_S)
     except ConfigError as error:
         yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")
@@ -197,7 +197,7 @@ def _policy(
     if model is not None:
         strategies, names_advice = answer.policy.sampling_strategies, model.notes.class_names_advice
         # For these problems a run refuses a policy file. It accepts a fetched policy, and any policy with listeners.
-        ours = isinstance(options, Path) and not settings.listeners
+        ours = isinstance(policy_settings, Path) and not settings.listeners
         fatal = class_name_problems(strategies, names_advice) if ours and answer.policy.enabled else ()
         for problem in strategy_problems(
             strategies, model.task, model.class_names, stub=stub, class_names_advice=names_advice
@@ -206,9 +206,9 @@ def _policy(
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
-def _model(options: ModelSettings, network: NetworkSettings) -> tuple[Model | None, Finding]:
+def _model(settings: ModelSettings, network: NetworkSettings) -> tuple[Model | None, Finding]:
     try:
-        model = load_model(options, ca_file=network.ca_file, proxy=network.proxy_address)
+        model = load_model(settings, ca_file=network.ca_file, proxy=network.proxy_address)
     except ModelLoadError as error:
         return None, Finding("model", False, str(error), "correct the block `model` of the settings")
     return model, Finding("model", True, model.description)
@@ -225,9 +225,9 @@ def _model_notes(notes: ModelNotes) -> Iterator[Finding]:
         )
 
 
-def _first_frame(options: StreamSettings, clock: Clock) -> tuple[Frame | None, Finding]:
+def _first_frame(settings: StreamSettings, clock: Clock) -> tuple[Frame | None, Finding]:
     stream = Stream(
-        options,
+        settings,
         clock=clock,
         stop=threading.Event(),
         rng=random.Random(0),
@@ -237,13 +237,13 @@ def _first_frame(options: StreamSettings, clock: Clock) -> tuple[Frame | None, F
     except StreamLost as error:
         advice = (
             "does the file exist, may this user read it, and is it a video?"
-            if options.is_file
+            if settings.is_file
             else "is the address right, the camera on, and are the user name and the password right?"
         )
-        return None, Finding(f"stream {options.name}", False, str(error), advice)
+        return None, Finding(f"stream {settings.name}", False, str(error), advice)
     finally:
         stream.close()
-    return frame, Finding(f"stream {options.name}", True, f"first frame {frame.width} x {frame.height}")
+    return frame, Finding(f"stream {settings.name}", True, f"first frame {frame.width} x {frame.height}")
 
 
 def _prediction(model: Model, frame: Frame) -> Finding:
@@ -283,42 +283,42 @@ def _sink(settings: Settings, connections: Connections, model: Model | None) -> 
     return Finding(subject, True, "ready")
 
 
-def check_shared_limits(options: RedisSettings, clock: Clock) -> Iterator[Finding]:
+def check_shared_limits(settings: RedisSettings, clock: Clock) -> Iterator[Finding]:
     """Whether the Redis server can keep the shared limits, and which of its settings could lose them."""
     from framesift.limits.shared.connection import LedgerConnection
     from framesift.limits.shared.ledger import Ledger
 
-    connection = LedgerConnection(options.server, LEDGER_WITHIN_S)
+    connection = LedgerConnection(settings.server, LEDGER_WITHIN_S)
     try:
         connection.connect()
         memory, server = connection.server_info("memory"), connection.server_info("server")
         # A ledger that no device uses: shows whether this account may run all commands of the script.
-        Ledger(options.server, f"{options.prefix}:{{-check}}", "check", "here").connect(clock.now())
+        Ledger(settings.server, f"{settings.prefix}:{{-check}}", "check", "here").connect(clock.now())
     except LimitsUnavailable as error:
         advice = "does the server run, is the password right, and has the account the permissions in docs/fleet.md?"
-        yield Finding("limits", False, f"{options.url}: {error}", advice)
+        yield Finding("limits", False, f"{settings.url}: {error}", advice)
         return
     finally:
         connection.close()
     name = "valkey" if "valkey_version" in server else "redis"
     version = server.get(f"{name}_version", "of an unknown version")
-    yield Finding("limits", True, f"{options.url}: {name} {version}; its devices share the limits")
+    yield Finding("limits", True, f"{settings.url}: {name} {version}; its devices share the limits")
     eviction = memory.get("maxmemory_policy", "noeviction")
     if eviction != "noeviction":
-        text = f"{options.url} evicts keys when its memory is full ({eviction}): limits would be lost"
+        text = f"{settings.url} evicts keys when its memory is full ({eviction}): limits would be lost"
         yield Finding("limits", None, text, "set maxmemory-policy noeviction")
-    if options.password is None:
-        text = f"{options.url} answers without a password"
+    if settings.password is None:
+        text = f"{settings.url} answers without a password"
         yield Finding(
             "limits", None, text, "set a password there and in limits.redis.password; docs/fleet.md has an ACL"
         )
     now = clock.now()
     server_s = int(server.get("server_time_usec", 0)) / 1e6 or now.wall_s
-    for whose, wall_s in (("this machine", now.wall_s), (options.url, server_s)):
+    for whose, wall_s in (("this machine", now.wall_s), (settings.url, server_s)):
         if wall_s < CLOCK_SET_AFTER_S:
             yield Finding("limits", None, f"the clock of {whose} isn't set", "is time synchronised there?")
     if abs(server_s - now.wall_s) > CLOCKS_APART_S:
-        text = f"the clocks of this machine and {options.url} are {abs(server_s - now.wall_s):.0f} s apart"
+        text = f"the clocks of this machine and {settings.url} are {abs(server_s - now.wall_s):.0f} s apart"
         yield Finding("limits", None, text, "windows follow the server's clock, batch dates this machine's")
 
 

@@ -53,21 +53,23 @@ def inspect_running_daemon(settings: Settings) -> tuple[SpoolHolder, list[Findin
     return SpoolHolder(f"process {daemon.pid}", daemon), found
 
 
-def stream_finding(options: StreamEntry, daemon: RunningDaemon | None) -> Finding | None:
+def stream_finding(stream_settings: StreamEntry, daemon: RunningDaemon | None) -> Finding | None:
     """The daemon's answer about a camera that it reads, since many cameras serve only one or two readers.
 
     None where `check` has to try the stream itself.
     """
-    up = None if daemon is None else daemon.streams.get(options.name)
-    if daemon is None or up is None or options.is_file:
+    up = None if daemon is None else daemon.streams.get(stream_settings.name)
+    if daemon is None or up is None or stream_settings.is_file:
         return None
-    component = daemon.component(f"stream {options.name}")
+    component = daemon.component(f"stream {stream_settings.name}")
     text = (
         "the running daemon reads it"
         if up
         else f"the running daemon gets no picture: {component.why if component else ''}"
     )
-    return Finding(f"stream {options.name}", up, text, "is the camera on, and are its address and password right?")
+    return Finding(
+        f"stream {stream_settings.name}", up, text, "is the camera on, and are its address and password right?"
+    )
 
 
 def folder_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding] | None:

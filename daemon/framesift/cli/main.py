@@ -207,13 +207,13 @@ def status(
     from framesift.cli.status_text import print_status
     from framesift.settings import StatusSettings
 
-    options = _block(config, "status", StatusSettings)
-    if options.bind is None:
+    status_settings = _block(config, "status", StatusSettings)
+    if status_settings.bind is None:
         fail("status.bind is null: this daemon has no status server")
     try:
-        answer = fetch_page(options, "/healthz" if alive else "/status")
+        answer = fetch_page(status_settings, "/healthz" if alive else "/status")
     except requests.RequestException as error:
-        err.print(f"[red]framesift:[/] no answer from {options.bind}; is it running? {escape_text(str(error))}")
+        err.print(f"[red]framesift:[/] no answer from {status_settings.bind}; is it running? {escape_text(str(error))}")
         raise typer.Exit(1) from None
     if alive:
         raise typer.Exit(0)

@@ -106,24 +106,24 @@ def _current_policy(config: Path | None, stream: str | None) -> CurrentPolicy:
     from framesift.service.connections import open_connections
 
     settings = _settings(config)
-    options = settings.policy
+    policy_settings = settings.policy
     if stream is not None:
         named = {one.name: one for one in settings.streams}
         if stream not in named:
             raise ConfigError(f"--stream {stream}: the settings have no such stream; they have {', '.join(named)}")
-        options = named[stream].policy or options
+        policy_settings = named[stream].policy or policy_settings
     if not settings.enabled:
         print_note(
             "enabled is false in the settings or ACTIVE_LEARNING_ENABLED: nothing is collected, whatever the policy is"
         )
     task = getattr(settings.model, "task", None)
-    must_fit = isinstance(options, RoboflowPolicySettings) and options.model_id is None
+    must_fit = isinstance(policy_settings, RoboflowPolicySettings) and policy_settings.model_id is None
     if must_fit and settings.model is not None and task is None:
         print_note("the local model was not loaded: framesift check shows whether its type suits the project")
     connections = open_connections(settings.roboflow, settings.network)
     try:
         context = SourceContext(connections.http, connections.platform, SystemClock(), task)
-        return fetch_once(options, context, within_s=ANSWER_WITHIN_S)
+        return fetch_once(policy_settings, context, within_s=ANSWER_WITHIN_S)
     except PolicyUnavailable as error:
         fail(str(error), code=1)
     finally:

@@ -54,15 +54,15 @@ class RunningDaemon:
         return next((component for component in self.components if component.name == name), None)
 
 
-def fetch_page(options: StatusSettings, path: str, within_s: float = 4.0) -> requests.Response:
+def fetch_page(settings: StatusSettings, path: str, within_s: float = 4.0) -> requests.Response:
     """Fetches a page of the status server. path: such as /status. `status.bind` must not be None.
 
     Raises requests.RequestException.
     """
-    headers = {} if options.token is None else {"Authorization": f"Bearer {options.token.get_secret_value()}"}
+    headers = {} if settings.token is None else {"Authorization": f"Bearer {settings.token.get_secret_value()}"}
     with requests.Session() as session:
         session.trust_env = False  # never through a proxy: it is loopback, or an address that the operator chose
-        answer = session.get(f"http://{options.bind}{path}", headers=headers, timeout=within_s, allow_redirects=False)
+        answer = session.get(f"http://{settings.bind}{path}", headers=headers, timeout=within_s, allow_redirects=False)
         answer.raise_for_status()
         return answer
 
