@@ -37,10 +37,10 @@ _LEFT_SPOOL = (
 def batch_size(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many datapoints the batch will hold once all accepted ones have arrived."""
     row = cursor.execute(
-        "SELECT (SELECT count(*) FROM charge WHERE batch = ?1)"
-        " + coalesce((SELECT images FROM batch_past WHERE batch = ?1), 0)"
-        " + coalesce((SELECT images - mark FROM batch_there WHERE batch = ?1), 0)",
-        (batch,),
+        "SELECT (SELECT count(*) FROM charge WHERE batch = :batch)"
+        " + coalesce((SELECT images FROM batch_past WHERE batch = :batch), 0)"
+        " + coalesce((SELECT images - mark FROM batch_there WHERE batch = :batch), 0)",
+        {"batch": batch},
     ).fetchone()
     return int(row[0])
 
@@ -48,16 +48,16 @@ def batch_size(cursor: sqlite3.Cursor, batch: str) -> int:
 def charged_count(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many datapoints of this device were ever charged to the batch, without those whose quota is pending."""
     row = cursor.execute(
-        "SELECT (SELECT count(*) FROM charge WHERE batch = ?1 AND granted_by <> 'nobody')"
-        " + coalesce((SELECT images FROM batch_past WHERE batch = ?1), 0)",
-        (batch,),
+        "SELECT (SELECT count(*) FROM charge WHERE batch = :batch AND granted_by <> 'nobody')"
+        " + coalesce((SELECT images FROM batch_past WHERE batch = :batch), 0)",
+        {"batch": batch},
     ).fetchone()
     return int(row[0])
 
 
 def left_spool_count(cursor: sqlite3.Cursor, batch: str) -> int:
     """How many charges of the batch belong to datapoints that have left the spool or are registered at the platform."""
-    return int(cursor.execute(f"SELECT {_LEFT_SPOOL.format(batch='?1')}", (batch,)).fetchone()[0])
+    return int(cursor.execute(f"SELECT {_LEFT_SPOOL.format(batch=':batch')}", {"batch": batch}).fetchone()[0])
 
 
 def record_platform_size(cursor: sqlite3.Cursor, batch: str, images: int, left_spool: int, now_s: float) -> None:

@@ -258,8 +258,8 @@ class LocalLimits:
     def record_send_end(self, cursor: sqlite3.Cursor, id: str | None, now: Moment) -> None:
         """Records that the attempt to send `id` has ended (None: all attempts that ran when the program ended)."""
         self.apply_clock_step(cursor, now)
-        which = "until_s IS NULL" if id is None else "until_s IS NULL AND id = ?2"
-        cursor.execute(f"UPDATE send SET until_s = ?1 WHERE {which}", (now.wall_s,) if id is None else (now.wall_s, id))
+        which = "until_s IS NULL" if id is None else "until_s IS NULL AND id = :id"
+        cursor.execute(f"UPDATE send SET until_s = :now_s WHERE {which}", {"now_s": now.wall_s, "id": id})
 
     def cancel_send(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Removes the last attempt to send `id` from the records: it was not sent."""
@@ -351,9 +351,9 @@ def _count_dated(
     if account == _SINK:
         # A send that began before the window and ended in it may have arrived in it: it counts in both windows.
         own = cursor.execute(
-            "SELECT (SELECT count(*) FROM send WHERE at_s >= ?1 AND at_s < ?2 AND coalesce(until_s, ?3) >= ?3)"
-            " + (SELECT count(*) FROM send WHERE until_s >= ?1 AND until_s < ?2 AND NOT (at_s >= ?1 AND at_s < ?2))",
-            (start_s, end_s, ended_s),
+            "SELECT (SELECT count(*) FROM send WHERE at_s >= :a AND at_s < :b AND coalesce(until_s, :ended) >= :ended)"
+            " + (SELECT count(*) FROM send WHERE until_s >= :a AND until_s < :b AND NOT (at_s >= :a AND at_s < :b))",
+            {"a": start_s, "b": end_s, "ended": ended_s},
         ).fetchone()[0]
     else:
         own = cursor.execute(

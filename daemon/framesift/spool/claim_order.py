@@ -17,11 +17,11 @@ from framesift.spool import rows
 from framesift.spool.records import Claim, ClaimedDatapoint, State
 from framesift.spool.space import Transaction
 
-# ?3: the ids that come last, a list in JSON.
+# :last_ids: the ids that come last, a list in JSON.
 _GROUPS = (
-    "refusals = 0 AND id NOT IN (SELECT value FROM json_each(?3))",
-    "refusals <> 0 AND id NOT IN (SELECT value FROM json_each(?3))",
-    "id IN (SELECT value FROM json_each(?3))",
+    "refusals = 0 AND id NOT IN (SELECT value FROM json_each(:last_ids))",
+    "refusals <> 0 AND id NOT IN (SELECT value FROM json_each(:last_ids))",
+    "id IN (SELECT value FROM json_each(:last_ids))",
 )
 
 
@@ -69,9 +69,9 @@ def _due(cursor: sqlite3.Cursor, state: State, group: str, most: int, last: Sequ
     if most <= 0:
         return []
     found = cursor.execute(
-        f"SELECT seq FROM datapoint WHERE state = ?1 AND next_at_s IS NULL AND {group}"
+        f"SELECT seq FROM datapoint WHERE state = :state AND next_at_s IS NULL AND {group}"
         " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND granted_by <> 'nobody')"
-        " ORDER BY rank DESC, seq LIMIT ?2",
-        (state.value, most, json.dumps(last)),
+        " ORDER BY rank DESC, seq LIMIT :most",
+        {"state": state.value, "most": most, "last_ids": json.dumps(last)},
     )
     return [seq for (seq,) in found.fetchall()]

@@ -56,9 +56,9 @@ def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
 def list_rows(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[RowInfo]:
     """The oldest `most` rows, of one state and one id where these are given."""
     found: Sequence[tuple[object, ...]] = cursor.execute(
-        f"SELECT {_COLUMNS} FROM datapoint WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id = ?2)"
-        " ORDER BY seq LIMIT ?3",
-        (None if state is None else state.value, id, most),
+        f"SELECT {_COLUMNS} FROM datapoint WHERE (:state IS NULL OR state = :state) AND (:id IS NULL OR id = :id)"
+        " ORDER BY seq LIMIT :most",
+        {"state": None if state is None else state.value, "id": id, "most": most},
     ).fetchall()
     return [_row_info(list(row)) for row in found]
 

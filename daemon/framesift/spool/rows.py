@@ -151,8 +151,8 @@ def rank(score: float | None) -> float:
 def count_classes(cursor: sqlite3.Cursor, classes: Counter[str]) -> None:
     """Adds to the numbers of predicted objects per class."""
     cursor.executemany(
-        "INSERT INTO class_count (class, number) VALUES (?1, ?2)"
-        " ON CONFLICT (class) DO UPDATE SET number = number + ?2",
+        "INSERT INTO class_count (class, number) VALUES (?, ?)"
+        " ON CONFLICT (class) DO UPDATE SET number = number + excluded.number",
         sorted(classes.items()),
     )
 

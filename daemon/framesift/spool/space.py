@@ -161,7 +161,8 @@ def remove_row(cursor: sqlite3.Cursor, seq: int, outcome: FinalOutcome) -> None:
 def count_outcome(cursor: sqlite3.Cursor, outcome: FinalOutcome, number: int) -> None:
     """Adds to the number of rows that left with this outcome."""
     cursor.execute(
-        "INSERT INTO tally (exit, number) VALUES (?1, ?2) ON CONFLICT (exit) DO UPDATE SET number = number + ?2",
+        "INSERT INTO tally (exit, number) VALUES (?, ?)"
+        " ON CONFLICT (exit) DO UPDATE SET number = number + excluded.number",
         (outcome.value, number),
     )
 
