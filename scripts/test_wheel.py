@@ -192,10 +192,10 @@ def _install(python: Path, requirements: Path, wheel: Path | None = None) -> Non
 def _try_command(framesift: Path, folder: Path) -> None:
     """What an operator does first: the version, the files of `init`, their check, and a run to the end of the clip."""
     folder.mkdir()
-    said = _run([framesift, "--version"], folder)
+    printed = _run([framesift, "--version"], folder)
     version = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
-    if version not in said.split():
-        raise Failed(f"--version says {said.strip()}, pyproject.toml says {version}")
+    if version not in printed.split():
+        raise Failed(f"--version says {printed.strip()}, pyproject.toml says {version}")
     for word in ("init", "check", "run"):
         _run([framesift, word], folder)
     if not any((folder / "collected").rglob("*.jpg")):
@@ -208,8 +208,10 @@ def _try_tests(python: Path, coverage: Path | None) -> str:
     if coverage is not None:
         coverage.mkdir()
     measure: list[str | Path] = [] if coverage is None else ["-m", "coverage", "run", *data]
-    said = _run([python, *measure, "-m", "pytest", *QUICK], ROOT)
-    summary = next(line for line in reversed(said.splitlines()) if re.search(r"\d+ (passed|failed)", line)).strip("= ")
+    printed = _run([python, *measure, "-m", "pytest", *QUICK], ROOT)
+    summary = next(line for line in reversed(printed.splitlines()) if re.search(r"\d+ (passed|failed)", line)).strip(
+        "= "
+    )
     if re.search(r"\d+ (skipped|xfailed)", summary):
         raise Failed(f"a test was skipped: {summary}")
     if coverage is not None:

@@ -163,9 +163,9 @@ def test_dusk_comes_in_the_second_half(street: Street) -> None:
 
 def test_a_video_has_as_many_frames_as_the_street_and_shows_them(tmp_path: Path) -> None:
     street = Street(seed=11, frames=31)
-    told: list[tuple[int, int]] = []
-    write_video(street, tmp_path / "street.mp4", lambda done, total: told.append((done, total)))
-    assert told == [(number + 1, 31) for number in range(31)]
+    progress: list[tuple[int, int]] = []
+    write_video(street, tmp_path / "street.mp4", lambda done, total: progress.append((done, total)))
+    assert progress == [(number + 1, 31) for number in range(31)]
     reader = cv2.VideoCapture(str(tmp_path / "street.mp4"), cv2.CAP_FFMPEG)
     assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 31
     assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(12)

@@ -76,13 +76,13 @@ def seen(session: onnxruntime.InferenceSession) -> list[tuple[list[Box], list[Bo
 
 def test_the_file_is_small_and_says_what_it_is(session: onnxruntime.InferenceSession) -> None:
     assert MODEL.stat().st_size < 2_000_000
-    said = session.get_modelmeta().custom_metadata_map
-    assert ast.literal_eval(said["names"]) == dict(enumerate(CLASS_NAMES))
-    assert said["task"] == "detect"
-    assert ast.literal_eval(said["imgsz"]) == [224, 384]
-    assert said["stride"] == "32"
-    assert said["author"] == "framesift"
-    assert "rendered" in said["description"]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert ast.literal_eval(metadata["names"]) == dict(enumerate(CLASS_NAMES))
+    assert metadata["task"] == "detect"
+    assert ast.literal_eval(metadata["imgsz"]) == [224, 384]
+    assert metadata["stride"] == "32"
+    assert metadata["author"] == "framesift"
+    assert "rendered" in metadata["description"]
 
 
 def test_its_input_and_output_have_the_usual_names_and_shapes(session: onnxruntime.InferenceSession) -> None:

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md agrees with the import rules that tests hold, and its glossary can be searched."""
+"""ARCHITECTURE.md agrees with the import rules, and what CONTRIBUTING.md sends people to exists."""
 
 from __future__ import annotations
 
@@ -47,3 +47,19 @@ def test_every_module_stands_in_the_drawing_or_in_the_text_below_it() -> None:
         for part in (*parts, "sinks", "roboflow", "service", "telemetry", "status", "cli")
         if f"{part}/" not in pipeline
     ]
+
+
+def test_what_contributors_are_sent_to_exists() -> None:
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in ("CONTRIBUTING.md", "ARCHITECTURE.md"))
+    named = set(re.findall(r"\b(?:daemon|tests|docs|scripts|settings|models)/[\w./*]+", text))
+    package = ROOT / "daemon" / "framesift"
+    paths = {name.rstrip("./") for name in named if "NAME" not in name}
+    assert len(paths) > 20
+    assert not [path for path in paths if not any(folder.glob(path) for folder in (ROOT, package))]
+
+
+def test_make_has_the_targets_that_contributors_are_sent_to() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`make ([\w-]+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    assert len(targets) > 5
+    assert not [target for target in targets if f"\n{target}:" not in makefile]

@@ -54,7 +54,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:
-    """What was said of our files (of other units of this machine too much may be said, and it is not our business)."""
+    """The complaints about our files, without those about other units of this machine."""
     return [
         line
         for line in (result.stdout + result.stderr).splitlines()
@@ -69,14 +69,14 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path, devices: bo
     assert result.returncode == 0
 
 
-def test_systemd_would_have_said_so_of_a_misspelt_line(tmp_path: Path) -> None:
+def test_systemd_would_have_complaint_so_of_a_misspelt_line(tmp_path: Path) -> None:
     unit = unit_in(tmp_path, devices=True)
     drop_in = tmp_path / f"{UNIT.name}.d" / DROP_IN.name
     drop_in.write_text(drop_in.read_text().replace("DevicePolicy", "DevicesPolicy"))
     unit.write_text(unit.read_text().replace("WatchdogSec", "WatchDogSeconds"))
-    said = "\n".join(complaints(analyze("verify", str(unit))))
-    assert "DevicesPolicy" in said
-    assert "WatchDogSeconds" in said
+    complaint = "\n".join(complaints(analyze("verify", str(unit))))
+    assert "DevicesPolicy" in complaint
+    assert "WatchDogSeconds" in complaint
 
 
 @pytest.mark.parametrize("devices", [False, True], ids=list(EXPOSURE))
@@ -304,7 +304,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
     ],
 )
 def test_make_has_its_targets(tmp_path: Path, target: str, does: str) -> None:
-    # In a folder without a .venv, as a fresh clone is; --dry-run only tells what would be done.
+    # In a folder without a .venv, as a fresh clone is; --dry-run only prints what would be done.
     for name in ("requirements", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")}

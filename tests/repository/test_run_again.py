@@ -1,4 +1,4 @@
-"""scripts/run_again.py: what failed in a run of the tests is run once more, and bad luck is told from a fault.
+"""scripts/run_again.py: failed tests are run once more, and the flaky ones are named.
 
 Each test here makes a small project, runs its tests with the real pytest as CI does, and hands the report over.
 """

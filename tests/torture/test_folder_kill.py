@@ -50,12 +50,12 @@ def test_killed_at_each_call(tmp_path: Path, call: str) -> None:
     for number in range(before + 1, total + 1):
         root = tmp_path / f"{call}-{number}"
         root.mkdir()
-        told = run(root, f"--trace={call}", f"--inject={call}:signal=SIGKILL:when={number}").stdout.split()
+        printed = run(root, f"--trace={call}", f"--inject={call}:signal=SIGKILL:when={number}").stdout.split()
         collected = root / "collected"
         sink = folder_sink(collected)
         assert sink.check() is None
-        found = [int(row["id"], 16) for row in read_image_folder(collected)] if told else []
-        assert set(map(int, told)) <= set(found)
+        found = [int(row["id"], 16) for row in read_image_folder(collected)] if printed else []
+        assert set(map(int, printed)) <= set(found)
         for again in range(3):
             assert deliver(sink, delivery(again)) == Delivered()
         assert sorted(int(row["id"], 16) for row in read_image_folder(collected)) == [0, 1, 2]

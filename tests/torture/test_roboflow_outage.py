@@ -27,8 +27,8 @@ MODEL = (
 def configure(folder: Path, platform: Platform, stream: dict[str, object], **limits: int) -> None:
     platform.add_project("parking")
     (folder / "mine.py").write_text(MODEL)
-    said = [{"type": kind, "value": value} for kind, value in limits.items()]
-    strategy = {"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": said}
+    quotas = [{"type": kind, "value": value} for kind, value in limits.items()]
+    strategy = {"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": quotas}
     settings = {
         "streams": [{"name": "gate", **stream}],
         "model": {"type": "python", "factory": "mine:make", "path": "."},

@@ -96,11 +96,11 @@ def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
             starved = False
             for _ in range(200):
                 try:
-                    told = manager.recv(4096).decode()
+                    message = manager.recv(4096).decode()
                 except TimeoutError:
                     starved = True
                     break
-                fed += told == "WATCHDOG=1"
+                fed += message == "WATCHDOG=1"
             assert fed > 10
             assert starved
             # Long before the watchdog, which waits for 60 s, ends it.
