@@ -316,7 +316,7 @@ def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [free.getsockname()[1] for free in (one, other)]
     status, listen = (f"127.0.0.1:{port}" for port in ports)
-    settings = {"streams": [{**CLIP, "loop": True}], "doors": [{"listen": listen}], "status": {"bind": status}}
+    settings = {"streams": [{**CLIP, "loop": True}], "listeners": [{"listen": listen}], "status": {"bind": status}}
     write_configuration(tmp_path, settings)
     program = [sys.executable, "-c", ALL_COMPONENTS]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
@@ -332,7 +332,7 @@ def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Pa
 def test_a_listener_whose_port_is_in_use_ends_the_run_with_a_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        write_configuration(tmp_path, {"doors": [{"listen": listen}]})
+        write_configuration(tmp_path, {"listeners": [{"listen": listen}]})
         done = framesift(tmp_path, "run")
     assert done.returncode == 1
     assert listen in done.stderr

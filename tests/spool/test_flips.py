@@ -139,7 +139,7 @@ def test_a_daemon_starts_and_delivers_whichever_tree_the_bit_is_in(tmp_path: Pat
     built = flips.build(tmp_path / "daemon", 40, log=tree == LOG)
     with socket.create_server(("127.0.0.1", 0)) as place:
         listen = f"127.0.0.1:{place.getsockname()[1]}"
-    write_configuration(built.folder, {"model": None, "doors": [{"listen": listen}]})
+    write_configuration(built.folder, {"model": None, "listeners": [{"listen": listen}]})
     drawn = flips.draw_in_log(built, 8, 3) if tree == LOG else flips.draw(built, 400, 3)
     next(flip for flip in drawn if flip.tree == tree).into(built.folder)
     with Daemon(built.folder) as daemon:

@@ -1,8 +1,8 @@
 """Decodes JPEG and PNG files of untrusted clients into BGR pixels. Limits are checked before anything is decoded.
 
-Guarantees: 1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if
-its scans would
-   cost many times its size.
+Guarantees:
+1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if its scans
+   would cost many times its size.
 2. A picture whose end is missing is refused, not filled up with grey. Bytes after the end are ignored.
 3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
    turned picture. Other metadata is ignored. 16-bit values become 8-bit values, grey and CMYK become BGR, transparency
