@@ -214,7 +214,7 @@ def test_another_daemon_at_the_same_port_is_not_taken_for_ours(tmp_path: Path) -
         checked = framesift(tmp_path / "ours", "check", **WIDE)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert "runs with these settings" not in checked.stdout
-        assert line_of(checked.stdout, "status page").startswith(f"note status page {bind} can't be listened at")
+        assert line_of(checked.stdout, "status page").startswith(f"note status page can't listen on {bind}")
         with holding(tmp_path / "ours" / "spool.db.lock") as pid:
             checked = framesift(tmp_path / "ours", "check", **WIDE)
         line = line_of(checked.stdout, "daemon")
@@ -289,4 +289,4 @@ def test_a_listener_whose_port_is_taken_fails_the_check_where_no_daemon_runs(tmp
         configure(tmp_path, listeners=[{"listen": listen}])
         checked = framesift(tmp_path, "check", **WIDE)
     assert checked.returncode == 1
-    assert line_of(checked.stdout, "listener").startswith(f"FAILED listener {listen} can't be listened at")
+    assert line_of(checked.stdout, "listener").startswith(f"FAILED listener can't listen on {listen}")

@@ -114,5 +114,5 @@ def test_a_listener_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, up
         done = framesift(tmp_path, "run")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"{listen} can't be listened at" in done.stderr
+    assert f"can't listen on {listen}" in done.stderr
     assert "Traceback" not in done.stdout

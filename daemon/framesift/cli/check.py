@@ -140,7 +140,7 @@ def _ports(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]:
                 yield Finding(
                     what,
                     False if is_listener else None,
-                    f"{host}:{port} can't be listened at: {error.strerror}",
+                    f"can't listen on {host}:{port}: {error.strerror}",
                     advice,
                 )
 

@@ -74,7 +74,7 @@ class ListenerServer:
             server_socket = socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise ListenerUnavailable(
-                f"listeners: {self.host}:{self.port} can't be listened at: {error.strerror}; choose another address"
+                f"listeners: can't listen on {self.host}:{self.port}: {error.strerror}; choose another address"
             ) from None
         self.port = int(server_socket.getsockname()[1])
         name = f"listener {self.port}"

@@ -100,7 +100,7 @@ class StatusServer:
             if loop is not None:
                 loop.close()
             raise StatusUnavailable(
-                f"status.bind: {host}:{port} can't be listened at: {error.strerror}; choose another, or null"
+                f"status.bind: can't listen on {host}:{port}: {error.strerror}; choose another, or null"
             ) from None
 
     def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
