@@ -14,7 +14,7 @@ import pytest
 
 from framesift.clock.clock import SystemClock
 from framesift.frame import SkipReason
-from framesift.service import reports as tell
+from framesift.service.reports import StreamReports
 from framesift.settings import LogSettings
 from framesift.streams import StreamEvent, StreamLost, StreamState
 from framesift.streams.decoder_log import DecoderLog
@@ -149,7 +149,7 @@ def test_the_health_of_a_stream_without_usable_pictures_is_degraded_until_there_
     telemetry = Telemetry(SystemClock(), LogSettings(), out=out)
     conditions, ups = [], []
     for state in (RUNNING, UNUSABLE, RUNNING):
-        tell.report_stream_event(telemetry, StreamEvent("gate", state, "none can be used"))
+        StreamReports(telemetry, "gate").on_event(StreamEvent("gate", state, "none can be used"))
         [gate] = telemetry.health.components()
         conditions.append((gate.condition, gate.why))
         ups.append(telemetry.report().streams[0].up)

@@ -105,5 +105,5 @@ def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
             assert starved
             # Long before the watchdog, which waits for 60 s, ends it.
             hung = daemon.wait_for("thread_hung", 0.0)
-            assert hung["loops"] == ["stream gate"]
+            assert hung["threads"] == ["stream gate"]
             assert "mine.py:3 <lambda> < models/python.py" in hung["stacks"][0]

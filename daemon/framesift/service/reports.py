@@ -31,49 +31,39 @@ def report_faulty_opencv(telemetry: Telemetry) -> None:
         telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {fault}", advice=OPENCV_ADVICE)
 
 
-def report_stream_event(telemetry: Telemetry, event: StreamEvent) -> None:
-    """Log a stream's new state, and set its health; the health change needs no line of its own."""
-    telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
-    name = f"stream {event.stream}"
-    if event.state is not StreamState.CONNECTING:
-        telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
-    if event.state in _DOWN:
-        telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
-    elif event.state is StreamState.RUNNING:
-        telemetry.health.set_ok(name, quietly=True)
-    elif event.state is StreamState.ENDED:
-        telemetry.health.remove(name)
-
-
 class StreamReports(StreamObserver):
-    """Reports what happens to one stream: its states, skipped pictures, and pictures that can't be used."""
+    """Reports the states of one stream, its skipped pictures, and those that can't be used. Thread-safe."""
 
     def __init__(self, telemetry: Telemetry, stream: str) -> None:
         self._telemetry = telemetry
         self._stream = stream
 
     def on_event(self, event: StreamEvent) -> None:
-        """Reports a new state."""
-        report_stream_event(self._telemetry, event)
+        """Log the stream's new state, and set its health; the health change needs no line of its own."""
+        telemetry = self._telemetry
+        telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
+        name = f"stream {event.stream}"
+        if event.state is not StreamState.CONNECTING:
+            telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
+        if event.state in _DOWN:
+            telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
+        elif event.state is StreamState.RUNNING:
+            telemetry.health.set_ok(name, quietly=True)
+        elif event.state is StreamState.ENDED:
+            telemetry.health.remove(name)
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:
-        """Counts pictures that were not used."""
+        """Count pictures that were not shown to the model."""
         self._telemetry.count_skipped(self._stream, reason, count)
 
     def on_unusable(self, count: int, why: str) -> None:
-        """Reports pictures in a row that could not be used."""
-        report_unusable_pictures(self._telemetry, self._stream, count, why)
+        """Log that `count` pictures in a row could not be used."""
+        self._telemetry.warning("pictures_unusable", stream=self._stream, count=count, why=why)
 
-
-def report_unusable_pictures(telemetry: Telemetry, stream: str, count: int, why: str) -> None:
-    """Log that `count` pictures in a row could not be used."""
-    telemetry.warning("pictures_unusable", stream=stream, count=count, why=why)
-
-
-def report_stream_lost(telemetry: Telemetry, name: str, why: str) -> None:
-    """Log that a stream can't continue, and mark it as failed."""
-    telemetry.error("stream_lost", stream=name, why=why)
-    telemetry.health.set(f"stream {name}", Condition.FAILED, why, quietly=True)
+    def stream_lost(self, why: str) -> None:
+        """Log that the stream can't continue, and mark it as failed."""
+        self._telemetry.error("stream_lost", stream=self._stream, why=why)
+        self._telemetry.health.set(f"stream {self._stream}", Condition.FAILED, why, quietly=True)
 
 
 class UploadReports:

@@ -226,12 +226,13 @@ class Startup:
     ) -> StreamThread:
         name, telemetry = settings.name, self._telemetry
         clock = HeartbeatClock(self._clock)
+        observer = reports.StreamReports(telemetry, name)
         stream = Stream(
             settings,
             clock=clock,
             stop=self._stop,
             rng=random.Random(repr((self._settings.seed, name, "backoff"))),
-            observer=reports.StreamReports(telemetry, name),
+            observer=observer,
         )
         predictor = Predictor(
             model,
@@ -246,7 +247,7 @@ class Startup:
         def on_end(lost: str | None) -> None:
             if lost is not None:
                 self.lost_streams.append(name)
-                reports.report_stream_lost(telemetry, name, lost)
+                observer.stream_lost(lost)
             self._wake.set()
 
         return StreamThread(
