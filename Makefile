@@ -52,9 +52,8 @@ pythons: setup-dev
 
 coverage: setup-dev
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS)
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS); \
+	status=$$?; $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report; exit $$status
 
 platform: setup
 	@PYTHONPATH=tests $(BIN)/python -m rigs.platform
