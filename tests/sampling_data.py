@@ -30,6 +30,9 @@ _OPTIONS: TypeAdapter[StrategyOptions] = TypeAdapter(StrategyOptions)
 class FixedRandom(random.Random):
     """Draws `values`, then their last one for ever, and counts."""
 
+    def __new__(cls, *_values: float) -> FixedRandom:
+        return super().__new__(cls)  # Python 3.10's takes no more than one
+
     def __init__(self, *values: float) -> None:
         super().__init__()
         self.values = list(values) or [0.0]
