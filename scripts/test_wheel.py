@@ -59,7 +59,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one version. summary: the last line of its tests, or why it failed."""
+    """What became of one version. summary: the last line of its tests, or the last line of what failed."""
 
     version: str
     ok: bool
@@ -119,7 +119,7 @@ def try_version(version: str, interpreter: Path, wheel: Path, folder: Path, cove
         summary = _try_tests(python, folder / "coverage" if coverage else None)
     except Failed as error:
         print(f"--- Python {version}\n{error}", file=sys.stderr)
-        return Outcome(version, False, time.monotonic() - began, str(error).splitlines()[0])
+        return Outcome(version, False, time.monotonic() - began, str(error).strip().splitlines()[-1])
     return Outcome(version, True, time.monotonic() - began, summary)
 
 
