@@ -12,7 +12,7 @@ import pytest
 
 from framesift.config.redact import Redactor
 from framesift.streams import StreamSettings
-from framesift.streams.reader_process import printable_line
+from framesift.streams.reader_launcher import printable_line
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 from rigs.stream_reader import RecordedStream, has_exited, reader_pids

@@ -37,7 +37,7 @@ from framesift.streams.channel import (
     SkipCounts,
 )
 from framesift.streams.freeze_detector import FreezeDetector
-from framesift.streams.reader_process import ReaderProcess, printable_line
+from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
 from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures

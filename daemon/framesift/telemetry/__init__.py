@@ -17,7 +17,10 @@ from typing import TextIO
 from framesift.clock.clock import Clock
 from framesift.config.redact import Redactor
 from framesift.frame import RefusalReason, SkipReason
-from framesift.telemetry.counters import (
+from framesift.telemetry.events import EventLog, LogStyle
+from framesift.telemetry.health import ComponentHealth, Condition, HealthRegistry
+from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
+from framesift.telemetry.metrics import (
     METRICS_CONTENT_TYPE,
     Counters,
     SpoolNumbers,
@@ -25,9 +28,6 @@ from framesift.telemetry.counters import (
     StreamCounts,
     Timing,
 )
-from framesift.telemetry.events import EventLog, LogStyle
-from framesift.telemetry.health import ComponentHealth, Condition, HealthRegistry
-from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
 
