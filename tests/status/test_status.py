@@ -291,7 +291,7 @@ def test_an_address_in_use_is_named_at_the_start() -> None:
     with page() as first:
         second = Page({"bind": f"127.0.0.1:{first.server.port}"})
         with pytest.raises(
-            StatusUnavailable, match=rf"127\.0\.0\.1:{first.server.port} can't be .*Address already in use"
+            StatusUnavailable, match=rf"can't listen on 127\.0\.0\.1:{first.server.port}: Address already in use"
         ):
             second.server.start()
         second.server.stop()
