@@ -71,7 +71,7 @@ def objects(*found: tuple[str, float], task: Task = Task.OBJECT_DETECTION) -> De
 def label(top: str, confidence: float, others: Iterable[tuple[str, float]] = ()) -> Classification:
     """One label; others: the scores beside the top one."""
     scores = ((top, confidence), *others) if top else tuple(others)
-    return Classification(top_class=top, confidence=confidence, scores=_scores(scores), width=32, height=24)
+    return Classification(top=top, confidence=confidence, scores=_scores(scores), width=32, height=24)
 
 
 def labels(*scores: tuple[str, float], predicted: tuple[str, ...] = ()) -> MultiLabel:

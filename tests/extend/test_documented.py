@@ -83,10 +83,10 @@ def test_what_the_interface_promises_is_not_changed_unnoticed() -> None:
     assert fields == PROMISED
 
 
-_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped_count")
+_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped")
 PROMISED = {
     "ClassScore": ("class_name", "class_id", "confidence"),
-    "Classification": (*_OF_ALL, "top_class", "confidence", "scores", "parent_id"),
+    "Classification": (*_OF_ALL, "top", "confidence", "scores", "parent_id"),
     "Delivered": (),
     "Delivery": (
         *("id", "device", "stream", "frame", "captured_at_s", "strategy", "score", "tags", "batch", "annotate"),

@@ -208,9 +208,7 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     predictions: list[Prediction] = [
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(), width=64, height=48, model_id="m/1", time_s=0.5),
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="m/1"),
-        Classification(
-            top_class="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"
-        ),
+        Classification(top="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"),
         Stub(task=Task.KEYPOINT_DETECTION, width=64, height=48, model_id="stub/0"),
     ]
     path = tmp_path / "p.jsonl"

@@ -129,7 +129,7 @@ def test_a_classifier_gives_one_label_or_many(route: str) -> None:
         many = model(server, model_id="many/1", route=route).predict(frame(picture))
     assert isinstance(one, Classification)
     assert isinstance(many, MultiLabel)
-    assert (one.top_class, one.width, one.height) == ("green", 64, 48)
+    assert (one.top, one.width, one.height) == ("green", 64, 48)
     assert many.predicted == ("green",)
     assert {score.class_name for score in many.scores} == {"blue", "green", "red"}
 
@@ -326,7 +326,7 @@ def test_values_that_are_not_finite_are_dropped_and_counted() -> None:
         server.orders.add(Fault("infer", Answer({"image": SIZE, "time": float("nan"), "predictions": parts})))
         prediction = model(server).predict(frame(painted(64, 48)))
     assert isinstance(prediction, Detections)
-    assert (only(prediction).class_name, prediction.dropped_count) == ("cat", 3)
+    assert (only(prediction).class_name, prediction.dropped) == ("cat", 3)
     assert prediction.time_s is not None
     assert 0 < prediction.time_s < 60  # as measured, since the server's is none
 

@@ -50,7 +50,7 @@ def found(model: Model, pixels: Pixels) -> Detections:
     # What the model says can be written and read again, and nothing is lost.
     again = wire.parse_prediction(wire.to_wire(answer), task=answer.task)
     assert isinstance(again, Detections)
-    assert (again.objects, again.task, again.dropped_count) == (answer.objects, answer.task, 0)
+    assert (again.objects, again.task, again.dropped) == (answer.objects, answer.task, 0)
     return answer
 
 
@@ -81,7 +81,7 @@ def test_every_head_finds_the_right_class_in_the_right_place(
     assert (box.y, box.height) == pytest.approx((300, 200), abs=pixel)
     assert (box.class_name, box.class_id) == (("red", 0) if colour == RED else ("blue", 1))
     assert box.confidence == pytest.approx(1.0, abs=1e-5)
-    assert (answer.width, answer.height, answer.dropped_count) == (1280, 720, 0)
+    assert (answer.width, answer.height, answer.dropped) == (1280, 720, 0)
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
     outlines, joints = head in WITH_OUTLINES, "pose" in head
     assert ((box.points is not None), (box.keypoints is not None)) == (outlines, joints)
@@ -155,7 +155,7 @@ def test_an_object_without_any_mask_is_dropped_and_counted(tmp_path: Path) -> No
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes)), blank(64, 64))
     (box,) = answer.objects
     assert (covered(corners(box), 64, 64) == (prototypes[0, 0] > 0)).all()
-    assert (box.class_id, answer.dropped_count) == (0, 1)
+    assert (box.class_id, answer.dropped) == (0, 1)
 
 
 # 64 x 128 is letterboxed into 64 x 64: its rows are 16 to 48.
@@ -177,7 +177,7 @@ def test_objects_in_the_bars_are_left_out_and_not_counted(tmp_path: Path, family
         model(path, family=family, **({} if family == "end2end" else {"class_names": ["a"]})), blank(64, 128)
     )
     assert [(box.x, box.y) for box in answer.objects] == [(64, 32)]
-    assert answer.dropped_count == 0
+    assert answer.dropped == 0
 
 
 def test_of_a_mask_only_what_lies_in_the_picture_counts(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_of_a_mask_only_what_lies_in_the_picture_counts(tmp_path: Path) -> None:
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes), class_names=["a", "b"]), blank(64, 128))
     (box,) = answer.objects
     assert {*corners(box)} == {(16, 48), (48, 48), (48, 64), (16, 64)}
-    assert (box.class_name, box.y, box.height, answer.dropped_count) == ("a", 56, 16, 0)
+    assert (box.class_name, box.y, box.height, answer.dropped) == ("a", 56, 16, 0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -208,7 +208,7 @@ def test_a_number_that_is_none_drops_its_object_alone(tmp_path: Path, family: st
     path = constant(tmp_path / "n.onnx", output, *prototypes, metadata=NAMED)
     answer = found(model(path, family=f"yolov8-{family}"), blank(64, 64))
     assert [(d.x, d.y) for d in answer.objects] == [(16, 16)]
-    assert answer.dropped_count == 1
+    assert answer.dropped == 1
 
 
 def test_prototypes_that_are_no_numbers_outline_nothing(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_prototypes_that_are_no_numbers_outline_nothing(tmp_path: Path) -> None:
     output[0, :, 3] = [32, 32, 16, 16, 0.9, 0.0, 1.0]
     prototypes = np.full((1, 1, 16, 16), np.nan, np.float32)
     answer = found(model(constant(tmp_path / "n.onnx", output, prototypes)), blank(64, 64))
-    assert (answer.objects, answer.dropped_count) == ((), 1)
+    assert (answer.objects, answer.dropped) == ((), 1)
 
 
 def test_a_mask_of_noise_has_an_outline_of_bounded_length(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_mask_of_noise_has_an_outline_of_bounded_length(tmp_path: Path) -> Non
 @pytest.mark.parametrize("head", EVERY_HEAD)
 def test_nothing_is_found_in_an_empty_picture(tmp_path: Path, head: str) -> None:
     answer = found(spotting(tmp_path, head), blank(480, 640))
-    assert (answer.objects, answer.dropped_count) == ((), 0)
+    assert (answer.objects, answer.dropped) == ((), 0)
 
 
 # Keypoints
@@ -358,7 +358,7 @@ def test_numbers_of_rfdetr_that_are_none_are_dropped_and_counted(tmp_path: Path)
     boxes[0, 3, 2] = math.nan
     answer = detr(tmp_path, boxes, logits)
     assert [round(d.confidence, 3) for d in answer.objects] == [1.0, 0.881]
-    assert answer.dropped_count == 2
+    assert answer.dropped == 2
 
 
 # SSD
@@ -520,7 +520,7 @@ g (uint8[1, 16, 16, 3] images) => (float[1, n, 4] boxes, float[1, 4] classes, fl
 }"""
     onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
     network = model(tmp_path / "n.onnx", family="ssd")
-    assert found(network, blank(16, 16)).dropped_count == 4
+    assert found(network, blank(16, 16)).dropped == 4
     with pytest.raises(ModelFailed, match="20 boxes, but 4 classes and 4 confidences"):
         network.predict(frame(np.full((16, 16, 3), 255, np.uint8)))
-    assert found(network, blank(16, 16)).dropped_count == 4
+    assert found(network, blank(16, 16)).dropped == 4

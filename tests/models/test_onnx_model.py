@@ -63,7 +63,7 @@ def test_every_family_finds_the_right_class_in_the_right_place(
     assert (box.x, box.y, box.width, box.height) == pytest.approx((800, 300, 400, 200), abs=0.1)
     assert box.class_name == ("red" if colour == RED else "blue")
     assert box.confidence == pytest.approx(OBJECTNESS if family in ("yolov5", "yolox") else 1.0, abs=1e-5)
-    assert (answer.width, answer.height, answer.dropped_count, answer.model_id) == (1280, 720, 0, "spot")
+    assert (answer.width, answer.height, answer.dropped, answer.model_id) == (1280, 720, 0, "spot")
     assert answer.time_s is not None
     assert (spot.task, spot.class_names) == (Task.OBJECT_DETECTION, SPOT_NAMES)
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
@@ -173,7 +173,7 @@ def test_numbers_that_are_none_are_dropped_and_counted(tmp_path: Path) -> None:
     )
     answer = found(model(constant(tmp_path / "n.onnx", output)), blank(64, 64))
     assert [round(d.confidence, 3) for d in answer.objects] == [0.9]
-    assert answer.dropped_count == 4
+    assert answer.dropped == 4
 
 
 def test_a_class_beyond_the_names_is_dropped_and_counted(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_class_beyond_the_names_is_dropped_and_counted(tmp_path: Path) -> None
     output[0, :3] = [[8, 8, 24, 24, 0.9, 1], [8, 8, 24, 24, 0.8, 7], [8, 8, 24, 24, 0.8, -1]]
     answer = found(model(constant(tmp_path / "n.onnx", output), class_names=["a", "b"]), blank(64, 64))
     assert [d.class_name for d in answer.objects] == ["b"]
-    assert answer.dropped_count == 2
+    assert answer.dropped == 2
 
 
 # Classifiers
@@ -230,14 +230,14 @@ def test_confidences_are_made_of_a_classifiers_numbers_where_they_are_none_yet(
     assert isinstance(answer, Classification)
     assert [score.class_name for score in answer.scores] == list(expected)
     assert [score.confidence for score in answer.scores] == pytest.approx(list(expected.values()), abs=1e-5)
-    assert (answer.top_class, answer.confidence) == (answer.scores[0].class_name, answer.scores[0].confidence)
-    assert answer.scores[0].class_id == "abc".index(answer.top_class)
+    assert (answer.top, answer.confidence) == (answer.scores[0].class_name, answer.scores[0].confidence)
+    assert answer.scores[0].class_id == "abc".index(answer.top)
 
 
 def test_a_classifier_below_its_confidence_gives_no_label(tmp_path: Path) -> None:
     answer = said_of(tmp_path, [0.25, 0.625, 0.125], confidence=0.7)
     assert isinstance(answer, Classification)
-    assert (answer.top_class, answer.confidence, len(answer.scores)) == ("", 0.625, 3)
+    assert (answer.top, answer.confidence, len(answer.scores)) == ("", 0.625, 3)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ g (float[1, 3, 32, 32] images) => (float[1, 3] output0) {
 def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_prediction(tmp_path: Path) -> None:
     answer = said_of(tmp_path, [0.9, math.nan, math.inf], activation="none")
     assert isinstance(answer, Classification)
-    assert (answer.top_class, len(answer.scores), answer.dropped_count) == ("a", 1, 2)
+    assert (answer.top, len(answer.scores), answer.dropped) == ("a", 1, 2)
     with pytest.raises(ModelFailed, match="no class has a finite confidence"):
         said_of(tmp_path, [math.nan] * 3)
 

@@ -52,5 +52,5 @@ def test_the_rotation_of_a_page_of_text_is_recognised(batch_size: int) -> None:
     assert turned.task is Task.CLASSIFICATION
     assert turned.class_names == ("0", "90", "180", "270")  # as its metadata say, clockwise
     seen = [turned.predict(frame(np.ascontiguousarray(np.rot90(page(), -quarters)))) for quarters in range(4)]
-    assert [answer.top_class for answer in seen if isinstance(answer, Classification)] == ["0", "90", "180", "270"]
+    assert [answer.top for answer in seen if isinstance(answer, Classification)] == ["0", "90", "180", "270"]
     assert all(answer.confidence > 0.8 for answer in seen if isinstance(answer, Classification))

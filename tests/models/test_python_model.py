@@ -32,7 +32,7 @@ def answering(answer):
 def seen(confidence=0.5, **fields):
     cat = Detection(x=1.0, y=2.0, width=3.0, height=4.0, confidence=confidence, class_name="cat", class_id=0)
     known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1")
-    known["dropped_count"] = 2
+    known["dropped"] = 2
     return Detections(**{**known, **fields})
 
 def noun(**fields):
@@ -145,7 +145,7 @@ def test_a_name_in_the_configuration_is_the_models_name(folder: Path) -> None:
 def test_a_wire_object_is_an_answer_in_the_pictures_pixels(folder: Path) -> None:
     answer = model(folder, "answering", answer={"predictions": [BOX, None]}).predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.width, answer.height, answer.dropped_count) == (64, 48, 1)
+    assert (answer.width, answer.height, answer.dropped) == (64, 48, 1)
     assert answer.objects[0].class_name == "cat"
 
 
@@ -159,14 +159,14 @@ def test_an_answer_about_another_size_is_scaled_to_the_frame(folder: Path) -> No
 def test_a_prediction_keeps_its_own_fields(folder: Path) -> None:
     answer = model(folder, "noun").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.model_id, answer.dropped_count, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
+    assert (answer.model_id, answer.dropped, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
     assert replace(answer.objects[0], confidence=0.0).x == 1.0
 
 
 def test_a_prediction_is_checked_for_numbers_that_are_not_finite(folder: Path) -> None:
     answer = model(folder, "not_a_number").predict(frame(blank(48, 64)))
     assert isinstance(answer, Detections)
-    assert (answer.objects, answer.dropped_count) == ((), 3)
+    assert (answer.objects, answer.dropped) == ((), 3)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_boxes_have_their_confidences_classes_and_trackers(folder: Path) -> None
     answer = asked(folder, "found", names=["cat", "dog"], tracker_id=[7, -1])
     told = [(d.x, d.y, d.width, d.height, d.confidence, d.class_name, d.class_id, d.tracker_id) for d in answer.objects]
     assert told == [(20, 30, 20, 20, 0.5, "dog", 1, 7), (2, 7, 12, 10, 0.25, "cat", 0, None)]
-    assert (answer.task, answer.width, answer.height, answer.dropped_count) == (Task.OBJECT_DETECTION, WIDTH, HEIGHT, 0)
+    assert (answer.task, answer.width, answer.height, answer.dropped) == (Task.OBJECT_DETECTION, WIDTH, HEIGHT, 0)
     assert answer.model_id == f"sv_{folder.name}:found"
     assert answer.time_s is not None
     assert "supervision" not in sys.modules
@@ -152,7 +152,7 @@ def test_a_class_name_comes_from_the_answer_or_else_from_the_model(
 ) -> None:
     answer = asked(folder, "found", **options)
     assert [(d.class_name, d.class_id) for d in answer.objects] == expected
-    assert answer.dropped_count == 2 - len(expected)
+    assert answer.dropped == 2 - len(expected)
 
 
 def test_a_missing_confidence_counts_as_certain(folder: Path) -> None:
@@ -172,26 +172,26 @@ def test_a_mask_is_kept_whole_whatever_its_pieces(folder: Path, mask: str) -> No
 
 def test_an_object_without_a_mask_where_there_are_masks_is_dropped_and_counted(folder: Path) -> None:
     answer = asked(folder, "found", mask="none")
-    assert (answer.objects, answer.dropped_count, answer.task) == ((), 2, Task.INSTANCE_SEGMENTATION)
+    assert (answer.objects, answer.dropped, answer.task) == ((), 2, Task.INSTANCE_SEGMENTATION)
 
 
 def test_numbers_that_are_none_are_dropped_and_counted(folder: Path) -> None:
     source = (folder / f"sv_{folder.name}.py").read_text()
     (folder / f"sv_{folder.name}.py").write_text(source + "nan, inf = float('nan'), float('inf')\nBOXES[0][2] = nan\n")
     answer = asked(folder, "found")
-    assert ([d.confidence for d in answer.objects], answer.dropped_count) == ([0.25], 1)
+    assert ([d.confidence for d in answer.objects], answer.dropped) == ([0.25], 1)
 
 
 @pytest.mark.parametrize("mask", [True, False])
 def test_nothing_found_is_an_answer(folder: Path, mask: bool) -> None:
     answer = asked(folder, "empty", mask=mask)
-    assert (answer.objects, answer.dropped_count) == ((), 0)
+    assert (answer.objects, answer.dropped) == ((), 0)
     assert answer.task is (Task.INSTANCE_SEGMENTATION if mask else Task.OBJECT_DETECTION)
 
 
 def test_of_too_many_objects_the_best_are_kept(folder: Path) -> None:
     answer = asked(folder, "many", count=3000)
-    assert (len(answer.objects), answer.dropped_count) == (1000, 2000)
+    assert (len(answer.objects), answer.dropped) == (1000, 2000)
     assert min(d.confidence for d in answer.objects) == 2000 / 3000
 
 
@@ -258,4 +258,4 @@ def test_key_points_may_bring_their_boxes_and_how_sure_their_objects_are(folder:
 
 def test_an_object_without_a_visible_point_is_dropped_and_counted(folder: Path) -> None:
     answer = asked(folder, "joints", visible=[[False] * 3, [True] * 3])
-    assert (len(answer.objects), answer.dropped_count) == (1, 1)
+    assert (len(answer.objects), answer.dropped) == (1, 1)

@@ -58,8 +58,8 @@ EVERY_KIND: list[Prediction] = [
     seen(replace(CAT, rle=Rle(480, 640, masks.encode_counts([1000, 306200]))), task=Task.INSTANCE_SEGMENTATION),
     seen(replace(CAT, keypoints=(Keypoint(1.0, 2.0, 0.5, "nose", 0),)), task=Task.KEYPOINT_DETECTION),
     replace(seen(), inference_id="abc", time_s=0.25),
-    Classification(top_class="cat", confidence=0.9, scores=(ClassScore("cat", 0, 0.9),), width=640, height=480),
-    Classification(top_class="", confidence=0.0, scores=(), parent_id="p", width=640, height=480),
+    Classification(top="cat", confidence=0.9, scores=(ClassScore("cat", 0, 0.9),), width=640, height=480),
+    Classification(top="", confidence=0.0, scores=(), parent_id="p", width=640, height=480),
     MultiLabel(scores=(ClassScore("cat", 0, 0.9), ClassScore("dog", 1, 0.1)), predicted=("cat",), width=9, height=8),
     Stub(task=Task.CLASSIFICATION, model_id="proj/0", width=0, height=0),
 ]
@@ -129,7 +129,7 @@ def test_the_wire_has_the_names_and_places_of_the_inference_server() -> None:
 def test_a_malformed_object_is_dropped_and_counted_and_costs_nobody_else(broken: object) -> None:
     answer = read(BOX, broken, BOX)
     assert [d.class_name for d in answer.objects] == ["cat", "cat"]
-    assert answer.dropped_count == 1
+    assert answer.dropped == 1
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,14 @@ def test_any_input_is_refused_or_becomes_a_prediction_that_json_can_hold(payload
     if isinstance(prediction, Detections):
         items = payload["predictions"]
         assert isinstance(items, list)
-        assert len(prediction.objects) + prediction.dropped_count == len(items)
+        assert len(prediction.objects) + prediction.dropped == len(items)
 
 
 def test_of_a_hundred_thousand_boxes_the_most_confident_are_kept() -> None:
     boxes = [{**BOX, "confidence": (i % 1000) / 1000} for i in range(100_000)]
     answer = read(*boxes)
     assert len(answer.objects) == MAX_OBJECTS
-    assert answer.dropped_count == 99_000
+    assert answer.dropped == 99_000
     assert min(d.confidence for d in answer.objects) == 0.990
 
 
@@ -213,7 +213,7 @@ def test_of_too_many_classes_the_most_confident_are_kept() -> None:
     answer = wire.parse_prediction({"image": IMAGE, "predictions": classes, "top": "c4999", "confidence": 0.9998})
     assert isinstance(answer, Classification)
     assert answer.scores[0].class_name == "c4999"
-    assert (len(answer.scores), answer.dropped_count) == (MAX_OBJECTS, 4000)
+    assert (len(answer.scores), answer.dropped) == (MAX_OBJECTS, 4000)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_labels_that_are_not_text_are_counted() -> None:
         {"image": IMAGE, "predictions": {"cat": {}}, "predicted_classes": ["cat", 5, "\x00"]}
     )
     assert isinstance(answer, MultiLabel)
-    assert (answer.predicted, answer.scores, answer.dropped_count) == (("cat",), (), 3)
+    assert (answer.predicted, answer.scores, answer.dropped) == (("cat",), (), 3)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
         (95.0, 45.0, 10.0, 10.0, "a"),
         (20.0, 15.0, 20.0, 10.0, "a"),
     ]
-    assert answer.dropped_count == 0
+    assert answer.dropped == 0
 
 
 @pytest.mark.parametrize(
@@ -356,13 +356,13 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
 def test_an_invalid_box_is_dropped_and_counted(box: list[float], confidence: float, class_id: int) -> None:
     answer = from_arrays([box, [0, 0, 5, 5]], [confidence, 0.5], [class_id, 1])
     assert [d.class_name for d in answer.objects] == ["b"]
-    assert answer.dropped_count == 1
+    assert answer.dropped == 1
 
 
 def test_of_too_many_boxes_the_most_confident_are_kept() -> None:
     many = MAX_OBJECTS + 5
     answer = from_arrays([[0, 0, 5, 5]] * many, [i / many for i in range(many)], [0] * many)
-    assert (len(answer.objects), answer.dropped_count) == (MAX_OBJECTS, 5)
+    assert (len(answer.objects), answer.dropped) == (MAX_OBJECTS, 5)
     assert answer.objects[-1].confidence == pytest.approx(5 / many)
 
 

@@ -434,7 +434,7 @@ def test_ours_a_malformed_object_is_dropped_and_counted_and_the_others_stay(part
     answer = found(("cat", 0.5), ("cat", 0.5))
     answer["predictions"].insert(1, part)
     prediction = wire.parse_prediction(answer)
-    assert prediction.dropped_count == 1
+    assert prediction.dropped == 1
     match, _ = consider(prediction, 0.0, **counted(more_than=1, less_than=3))
     assert match is not None
 

@@ -122,7 +122,7 @@ def test_two_pictures_of_the_same_millisecond_are_two_files(tmp_path: Path) -> N
     "prediction",
     [
         Stub(task=Task.OBJECT_DETECTION, width=200, height=100),
-        Classification(top_class="day", confidence=0.9, scores=(ClassScore("day", 0, 0.9),), width=200, height=100),
+        Classification(top="day", confidence=0.9, scores=(ClassScore("day", 0, 0.9),), width=200, height=100),
         MultiLabel(scores=(ClassScore("day", 0, 0.9),), predicted=("day",), width=200, height=100),
     ],
     ids=lambda p: type(p).__name__,

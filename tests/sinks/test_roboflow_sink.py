@@ -51,7 +51,7 @@ NOW_S = CAPTURED_S + 3600.0
 SIZE: dict[str, Any] = {"width": WIDTH, "height": HEIGHT}
 
 CAT = Classification(
-    top_class="cat",
+    top="cat",
     confidence=0.9,
     scores=(ClassScore("cat", 0, 0.9), ClassScore("dog", 1, 0.1)),
     width=WIDTH,
@@ -190,7 +190,7 @@ TRIANGLE = (Point(1, 1), Point(9, 1), Point(1, 9))
             None,
         ),
         (CAT, "txt", "cat"),
-        (Classification(top_class="", confidence=0.0, scores=(), **SIZE), "txt", ""),
+        (Classification(top="", confidence=0.0, scores=(), **SIZE), "txt", ""),
         (MultiLabel(scores=SCORES, predicted=("cat", "wet"), **SIZE), "txt", "cat,wet"),
         (MultiLabel(scores=SCORES, predicted=(), **SIZE), "txt", ""),
     ],

@@ -59,7 +59,7 @@ def test_entropy_is_of_shares_so_that_a_list_cut_short_is_no_less_uncertain() ->
 
 def test_a_label_without_scores_is_evaluated_by_its_own_confidence() -> None:
     prediction = label("cat", 0.7)
-    without = type(prediction)(top_class="cat", confidence=0.7, scores=(), width=32, height=24)
+    without = type(prediction)(top="cat", confidence=0.7, scores=(), width=32, height=24)
     assert score(without) == pytest.approx(0.3)
 
 

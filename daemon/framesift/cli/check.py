@@ -255,10 +255,8 @@ def _prediction(model: Model, frame: Frame) -> Finding:
         return Finding(
             "prediction", False, str(error), "the model fails on this stream's images: correct the model first"
         )
-    if prediction.dropped_count:
-        text = (
-            f"{prediction.dropped_count} part(s) of the prediction are malformed: a number or name is missing or wrong"
-        )
+    if prediction.dropped:
+        text = f"{prediction.dropped} part(s) of the prediction are malformed: a number or name is missing or wrong"
         return Finding(
             "prediction", False, f"{frame.stream}: {text}", "see the README, Models, for what an object needs"
         )

@@ -111,7 +111,7 @@ def _box(picture: Pixels, x: float, y: float, width: float, height: float, class
 
 def _caption(prediction: Prediction) -> str:
     if isinstance(prediction, Classification):
-        return f"{prediction.top_class} {prediction.confidence:.2f}  "
+        return f"{prediction.top} {prediction.confidence:.2f}  "
     if isinstance(prediction, MultiLabel):
         return f"{', '.join(prediction.predicted)}  "
     return ""

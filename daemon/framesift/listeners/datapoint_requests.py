@@ -295,7 +295,7 @@ def prediction_of(item: SubmittedItem, width: int, height: int) -> Prediction:
             f"it is for a picture of {of} pixels, but this one has {width} x {height}, turned as its EXIF says",
             f"{where}.image",
         )
-    if prediction.dropped_count:
+    if prediction.dropped:
         raise _explain_dropped(content, width, height, where)
     return prediction
 
@@ -321,7 +321,7 @@ def _explain_dropped(content: Mapping[str, Any], width: int, height: int, where:
     labels = "top" in content
     for number, item in enumerate(objects):
         alone = {"image": {"width": width, "height": height}, "predictions": [item], **({"top": ""} if labels else {})}
-        if wire.parse_prediction(alone).dropped_count:
+        if wire.parse_prediction(alone).dropped:
             return _explain_malformed(item, f"{where}[{number}]", labels)
     return InvalidRequest(422, "an object of it is malformed", where)
 

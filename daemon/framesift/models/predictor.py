@@ -64,11 +64,11 @@ class Predictor:
                 self._health.record_failure(frame.stream, str(error))
             return None
         self._health.record_success(frame.stream)
-        if prediction.dropped_count:
-            why = f"{prediction.dropped_count} parts of a prediction were malformed or too many, and were left out"
+        if prediction.dropped:
+            why = f"{prediction.dropped} parts of a prediction were malformed or too many, and were left out"
             self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         took_s = self._clock.monotonic() - started_s
-        self._telemetry.record_prediction(frame.stream, took_s, prediction.dropped_count)
+        self._telemetry.record_prediction(frame.stream, took_s, prediction.dropped)
         if self._on_prediction is not None:
             self._on_prediction(frame, prediction)
         return prediction

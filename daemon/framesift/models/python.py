@@ -136,7 +136,7 @@ class PythonModel:
             parsed = wire_format.parse_prediction(
                 wire_format.to_wire(answer), width=answer.width, height=answer.height, task=answer.task
             )
-            return replace(parsed, model_id=answer.model_id, dropped_count=answer.dropped_count + parsed.dropped_count)
+            return replace(parsed, model_id=answer.model_id, dropped=answer.dropped + parsed.dropped)
         if isinstance(answer, Mapping):
             return wire_format.parse_prediction(answer, width=frame.width, height=frame.height, task=self.task)
         if supervision.is_detections(answer):

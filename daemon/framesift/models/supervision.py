@@ -161,7 +161,7 @@ def _parsed(objects: list[dict[str, Any]], best: list[int], task: Task, width: i
         objects=parsed.objects,
         width=width,
         height=height,
-        dropped_count=parsed.dropped_count + len(objects) - len(best),
+        dropped=parsed.dropped + len(objects) - len(best),
     )
 
 

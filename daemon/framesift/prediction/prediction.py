@@ -96,7 +96,7 @@ class BasePrediction:
     """The fields of every prediction.
 
     width, height: size in pixels of the picture to which the coordinates refer. time_s: how long the model took.
-    dropped_count: how many malformed or surplus parts were left out when the prediction was read.
+    dropped: how many malformed or surplus parts were left out when the prediction was read.
     """
 
     width: int
@@ -104,7 +104,7 @@ class BasePrediction:
     model_id: str = ""
     inference_id: str | None = None
     time_s: float | None = None
-    dropped_count: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +117,9 @@ class Detections(BasePrediction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification(BasePrediction):
-    """One label. top_class: the name of the best class ("" if no class passed), confidence: its confidence (0 to 1)."""
+    """One label. top: the name of the best class ("" if no class passed), confidence: its confidence (0 to 1)."""
 
-    top_class: str
+    top: str
     confidence: float
     scores: tuple[ClassScore, ...]
     parent_id: str | None = None
@@ -173,7 +173,7 @@ def detections_from_arrays(
     class_ids: shape (n,). width, height: of the frame in pixels. points, keypoints: the outlines and the keypoints of
     the boxes, in the same order and pixels.
 
-    Boxes are dropped and counted in `dropped_count` if they are not finite, empty after clipping, of a negative
+    Boxes are dropped and counted in `dropped` if they are not finite, empty after clipping, of a negative
     confidence or of an unknown class. Of more than MAX_OBJECTS boxes the most confident are kept.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -207,7 +207,7 @@ def detections_from_arrays(
         height=height,
         model_id=model_id,
         time_s=time_s,
-        dropped_count=len(boxes) - len(objects),
+        dropped=len(boxes) - len(objects),
     )
 
 
@@ -239,7 +239,7 @@ def count_classes(prediction: Prediction) -> Counter[str]:
     if isinstance(prediction, Detections):
         return Counter(d.class_name for d in prediction.objects)
     if isinstance(prediction, Classification):
-        return Counter([prediction.top_class] if prediction.top_class else [])
+        return Counter([prediction.top] if prediction.top else [])
     if isinstance(prediction, MultiLabel):
         return Counter(prediction.predicted)
     return Counter()

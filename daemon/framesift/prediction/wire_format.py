@@ -69,7 +69,7 @@ def parse_prediction(
         top = clean_class_name(payload["top"]) if payload["top"] else ""
         parent = _text(payload.get("parent_id"))
         return Classification(
-            top_class=top, confidence=confidence, scores=scores, parent_id=parent, dropped_count=dropped, **origin
+            top=top, confidence=confidence, scores=scores, parent_id=parent, dropped=dropped, **origin
         )
     if isinstance(items, Mapping):
         scores, dropped = _scores([{**v, "class": k} if isinstance(v, Mapping) else v for k, v in items.items()])
@@ -78,14 +78,12 @@ def parse_prediction(
             raise ValueError(f"predicted_classes: {type(named).__name__} is not a list")
         predicted = tuple(name for name in map(_text, named[:MAX_OBJECTS]) if name)
         dropped += len(named) - len(predicted)
-        return MultiLabel(scores=scores, predicted=predicted, dropped_count=dropped, **origin)
+        return MultiLabel(scores=scores, predicted=predicted, dropped=dropped, **origin)
     if not isinstance(items, list):
         raise ValueError('"predictions" is missing, or neither a list nor an object')
     parsed = [_detection(item, width, height) for item in _best(items)]
     objects = tuple(d for d in parsed if d is not None)
-    return Detections(
-        task=task or _task_of(objects), objects=objects, dropped_count=len(items) - len(objects), **origin
-    )
+    return Detections(task=task or _task_of(objects), objects=objects, dropped=len(items) - len(objects), **origin)
 
 
 def to_wire(prediction: Prediction) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
         wire["predictions"] = [
             {"class": s.class_name, "class_id": s.class_id, "confidence": s.confidence} for s in prediction.scores
         ]
-        wire |= {"top": prediction.top_class, "confidence": prediction.confidence, "parent_id": prediction.parent_id}
+        wire |= {"top": prediction.top, "confidence": prediction.confidence, "parent_id": prediction.parent_id}
     else:
         wire["predictions"] = {
             s.class_name: {"confidence": s.confidence, "class_id": s.class_id} for s in prediction.scores

@@ -125,13 +125,13 @@ class DryRun:
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
         if decision.refusal is not None:
-            return DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped_count, failures)
+            return DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped, failures)
         _, quotas = candidates_for(self.policy, decision, prediction, self._origin, captured, captured)
         answer = self._charge(quotas, captured)
         if isinstance(answer, RefusalReason):
-            return DryRunResult(matched, None, answer, at_s, prediction.dropped_count, failures)
+            return DryRunResult(matched, None, answer, at_s, prediction.dropped, failures)
         self._sampler.record_accepted(frame, prediction, decision)
-        return DryRunResult(matched, answer, None, at_s, prediction.dropped_count, failures)
+        return DryRunResult(matched, answer, None, at_s, prediction.dropped, failures)
 
     def close(self) -> None:
         """Closes the temporary database."""

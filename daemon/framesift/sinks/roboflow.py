@@ -165,7 +165,7 @@ def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None
     if isinstance(prediction, Detections) and prediction.objects:
         return "json", json.dumps(to_wire(prediction), allow_nan=False)
     if isinstance(prediction, Classification):
-        return "txt", prediction.top_class
+        return "txt", prediction.top
     if isinstance(prediction, MultiLabel) and prediction.scores:
         return "txt", ",".join(prediction.predicted)
     return None

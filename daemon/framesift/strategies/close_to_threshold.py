@@ -120,9 +120,7 @@ def any_class_near(
     only_top_classes: consider only the top class, or the predicted ones of several labels; otherwise all scores.
     """
     if isinstance(prediction, Classification) and only_top_classes:
-        return (
-            is_selected(prediction.top_class, selected_class_names) and abs(prediction.confidence - threshold) < epsilon
-        )
+        return is_selected(prediction.top, selected_class_names) and abs(prediction.confidence - threshold) < epsilon
     scores = prediction.scores
     if isinstance(prediction, MultiLabel) and only_top_classes:
         scores = tuple(score for score in scores if score.class_name in prediction.predicted)

@@ -147,7 +147,7 @@ def _content(prediction: Prediction) -> object:
     if isinstance(prediction, Detections):
         return len(prediction.objects)
     if isinstance(prediction, Classification):
-        return prediction.top_class
+        return prediction.top
     if isinstance(prediction, MultiLabel):
         return frozenset(prediction.predicted)
     return None

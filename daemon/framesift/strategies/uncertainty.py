@@ -111,20 +111,20 @@ class Uncertainty:
         return None
 
     def _of_label(self, prediction: Classification) -> float | None:
-        if not is_selected(prediction.top_class, self._options.selected_class_names):
+        if not is_selected(prediction.top, self._options.selected_class_names):
             return None
         confidences = [score.confidence for score in prediction.scores]
         if not confidences:
-            if not prediction.top_class:
+            if not prediction.top:
                 return None
             confidences = [prediction.confidence]
         score = label_uncertainty(confidences, self._options.measure)
         if self._options.class_balance:
             counts = self._counts()
-            known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top_class}
+            known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top}
             total = sum(counts.values())
             if total:
-                score /= math.sqrt(1 + counts.get(prediction.top_class, 0) * len(known) / total)
+                score /= math.sqrt(1 + counts.get(prediction.top, 0) * len(known) / total)
         return score
 
     def _of_many(self, parts: Sequence[tuple[str, float]]) -> float | None:

@@ -58,15 +58,15 @@ class Classifier:
         dropped = confidences.size - len(scores)
         if self._settings.multi_label:
             predicted = tuple(s.class_name for s in scores if s.confidence >= self._settings.threshold)
-            return MultiLabel(scores=scores, predicted=predicted, width=width, height=height, dropped_count=dropped)
+            return MultiLabel(scores=scores, predicted=predicted, width=width, height=height, dropped=dropped)
         best = scores[0]
         return Classification(
-            top_class=best.class_name if best.confidence >= self._settings.confidence else "",
+            top=best.class_name if best.confidence >= self._settings.confidence else "",
             confidence=best.confidence,
             scores=scores,
             width=width,
             height=height,
-            dropped_count=dropped,
+            dropped=dropped,
         )
 
 

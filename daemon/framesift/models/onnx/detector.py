@@ -78,7 +78,7 @@ class Detector:
             points=points,
             keypoints=keypoints,
         )
-        return replace(result, dropped_count=result.dropped_count + candidates.dropped)
+        return replace(result, dropped=result.dropped + candidates.dropped)
 
     def _in_bars(self, boxes: NDArray[np.float64], picture_area: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which boxes lie in the bars beside the picture; these are left out without being counted as errors.
