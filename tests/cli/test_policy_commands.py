@@ -20,7 +20,7 @@ from framesift.config.errors import ConfigError
 from framesift.policy.policy import digest, load, parse
 from framesift.settings import read_template
 from json_schema import faults
-from policy.test_fields import FIELDS, PLACES, WHOLE, inside
+from policy.test_fields import FIELDS, PLACES, WHOLE, inside, split
 from policy.test_policy import DOCUMENTED, YAML
 from rigs.daemon import write_configuration
 from rigs.platform import Fault, Html, Platform, Status
@@ -148,9 +148,12 @@ def test_documented_examples_and_templates_fit_the_schema(schema: Any, document:
 def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
     whole = copy.deepcopy(WHOLE)
     # Their keys are the user's.
-    free = [whole["sampling_strategies"][4]["initial_counts"], whole["sampling_strategies"][5]["options"]]
+    free = [
+        inside(PLACES["UncertaintyOptions"], whole)["initial_counts"],
+        inside(PLACES["PythonStrategyOptions"], whole)["options"],
+    ]
     closed = [block for block in blocks(whole) if not any(block is one for one in free)]
-    assert len(closed) == 1 + 1 + 1 + 6 * 3
+    assert len(closed) == 1 + 1 + 1 + len(whole["sampling_strategies"]) * 3
     for block in closed:
         block["odd"] = 1
         assert list(faults(schema, whole)) != []
@@ -160,10 +163,10 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key: str) -> None:
-    model, _, field = key.partition(".")
+    place, field = split(key)
     for value in FIELDS[key].good:
         whole = copy.deepcopy(WHOLE)
-        inside(PLACES[model], whole)[field] = value
+        inside(place, whole)[field] = value
         assert list(faults(schema, whole)) == [], value
     # Beyond our schema: which zones there are, that a limit stands once, and how a class is called.
     beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "UncertaintyOptions.initial_counts"}
@@ -171,7 +174,7 @@ def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key
         if key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1}):
             continue
         whole = copy.deepcopy(WHOLE)
-        inside(PLACES[model], whole)[field] = value
+        inside(place, whole)[field] = value
         assert list(faults(schema, whole)) != [], value
 
 
@@ -641,7 +644,8 @@ def test_every_strategy_of_the_schema_can_be_tried() -> None:
     whole = {**WHOLE, "near_duplicate": None}
     whole["sampling_strategies"] = [{**one, "near_duplicate": None} for one in WHOLE["sampling_strategies"]]
     ran = run("try", written("p.json", whole), "-", "--json", stdin=lines(seen(0.5), {"top": "car", "confidence": 0.5}))
-    not_judged = "note: strategy 'f' needs pictures, and predictions have none: it is not judged here"
+    name = inside(PLACES["PythonStrategyOptions"], whole)["name"]
+    not_judged = f"note: strategy {name!r} needs pictures, and predictions have none: it is not judged here"
     assert (len(objects(ran)), ran.err, ran.code) == (2, [not_judged], 0)
     with pytest.raises(ConfigError):
         parse("{}", "p")

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from framesift.config.errors import ConfigError, format_value
 from framesift.config.schema import WindowLimit
 from framesift.policy.policy import BatchingStrategy, Policy, parse
-from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
+from framesift.strategies import STRATEGY_TYPES, CommonStrategyOptions, NearDuplicateOptions, StrategyOptions
 from sampling_data import options
 
 OUTSIDE = str(Path(__file__).parents[1] / "rigs" / "outside")
@@ -83,23 +83,27 @@ WHOLE: dict[str, Any] = {
     "time_zone": "Europe/Paris",
     "near_duplicate": {"threshold": "auto", "memory": 256},
 }
+FIRST = WHOLE["sampling_strategies"][0]
 # What a policy from elsewhere may have: it never names code of this machine.
 REMOTE = {**WHOLE, "sampling_strategies": [s for s in WHOLE["sampling_strategies"] if s["type"] != "python"]}
-# Where each model stands in WHOLE.
-PLACES: dict[str, tuple[str | int, ...]] = {
-    "Policy": (),
-    "BatchingStrategy": ("batching_strategy",),
-    "NearDuplicateOptions": ("near_duplicate",),
-    "WindowLimit": ("sampling_strategies", 0, "limits", 0),
-    "CommonStrategyOptions": ("sampling_strategies", 3),
-    "RandomOptions": ("sampling_strategies", 0),
-    "CloseToThresholdOptions": ("sampling_strategies", 1),
-    "ClassesBasedOptions": ("sampling_strategies", 2),
-    "DetectionsNumberBasedOptions": ("sampling_strategies", 3),
-    "UncertaintyOptions": ("sampling_strategies", 4),
-    "PythonStrategyOptions": ("sampling_strategies", 5),
-}
-REMOTE_PLACES = {model: place for model, place in PLACES.items() if model != "PythonStrategyOptions"}
+
+
+def find_places(whole: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
+    """Where each model stands in the policy: the options of a strategy where its `type` is."""
+    places: dict[str, tuple[str | int, ...]] = {
+        "Policy": (),
+        "BatchingStrategy": ("batching_strategy",),
+        "NearDuplicateOptions": ("near_duplicate",),
+        "WindowLimit": ("sampling_strategies", 0, "limits", 0),
+        "CommonStrategyOptions": ("sampling_strategies", 0),
+    }
+    for i, strategy in enumerate(whole["sampling_strategies"]):
+        if strategy["type"] in STRATEGY_TYPES:
+            places[STRATEGY_TYPES[strategy["type"]].__name__] = ("sampling_strategies", i)
+    return places
+
+
+PLACES, REMOTE_PLACES = find_places(WHOLE), find_places(REMOTE)
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,8 @@ SAMPLES = {
     "array": ([5],),
     "object": ({"5": 5},),
 }
+# Fields with a default that only a policy with `enabled: false` may leave out.
+REQUIRED_WHERE_ENABLED = {"Policy.persist_predictions", "Policy.sampling_strategies", "Policy.batching_strategy"}
 # The key that tells which model an object is: with another one, the whole object is reported.
 TAGGED = {key for key in FIELDS if key.endswith("Options.type") and key != "WindowLimit.type"}
 
@@ -242,6 +248,13 @@ def owner(model: type[BaseModel], field: str) -> str:
     return next(base.__name__ for base in reversed(model.__mro__) if field in getattr(base, "__annotations__", {}))
 
 
+def is_required(key: str) -> bool:
+    """Whether a policy must have the field."""
+    name, _, field = key.partition(".")
+    found = {model.__name__: model for model in (*models(Policy), CommonStrategyOptions)}
+    return key in REQUIRED_WHERE_ENABLED or found[name].model_fields[field].is_required()
+
+
 def walked() -> set[str]:
     return {f"{owner(model, field)}.{field}" for model in models(Policy) for field in model.model_fields}
 
@@ -253,7 +266,12 @@ def inside(place: tuple[str | int, ...], whole: Any) -> Any:
 
 
 def split(key: str) -> tuple[tuple[str | int, ...], str]:
+    """Where a field of FIELDS stands in WHOLE, and its name. Fails with what must be added to WHOLE."""
     model, _, field = key.partition(".")
+    if model not in PLACES:
+        pytest.fail(f"tests/policy/test_fields.py: WHOLE has no example of {model}; add one with every option")
+    if field not in inside(PLACES[model], WHOLE):
+        pytest.fail(f"tests/policy/test_fields.py: the example of {model} in WHOLE has no {field}; add it")
     return PLACES[model], field
 
 
@@ -292,7 +310,7 @@ def wrong() -> Iterator[Any]:
 
 def test_the_table_knows_every_field_and_no_other() -> None:
     missing, gone = sorted(walked() - set(FIELDS)), sorted(set(FIELDS) - walked())
-    assert not missing, f"add {', '.join(missing)} to FIELDS, the class to PLACES, and an example to WHOLE"
+    assert not missing, f"add {', '.join(missing)} to FIELDS (what is allowed and what is not), and an example to WHOLE"
     assert not gone, f"remove {', '.join(gone)} from FIELDS"
 
 
@@ -300,12 +318,15 @@ def test_the_whole_policy_has_every_field_in_it_and_is_valid() -> None:
     parse(json.dumps(WHOLE), "policy.json")
     for key in FIELDS:
         place, field = split(key)
-        assert field in inside(place, WHOLE), key
+        assert field in inside(place, WHOLE), (
+            f"tests/policy/test_fields.py: add {field} to the example of {key} in WHOLE"
+        )
 
 
 def test_every_strategy_is_in_the_whole_policy() -> None:
     tags = {tag for union in get_args(StrategyOptions)[:1] for m in get_args(union) for tag in _tag(m)}
-    assert tags == {strategy["type"] for strategy in WHOLE["sampling_strategies"]}
+    missing = sorted(tags - {strategy["type"] for strategy in WHOLE["sampling_strategies"]})
+    assert not missing, f"tests/policy/test_fields.py: WHOLE has no strategy of the types {', '.join(missing)}; add one"
     assert {m for m in models(Policy) if issubclass(m, CommonStrategyOptions)} == {
         type(options(**strategy)) for strategy in WHOLE["sampling_strategies"]
     }
@@ -342,7 +363,7 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
     ("place", "fields", "expected"),
     [
         ((), {"sampling_strategies": []}, "enabled is true, but sampling_strategies is an empty list"),
-        ((), {"sampling_strategies": WHOLE["sampling_strategies"] * 2}, "2 strategies are named 'a'"),
+        ((), {"sampling_strategies": WHOLE["sampling_strategies"] * 2}, f"2 strategies are named {FIRST['name']!r}"),
         (PLACES["DetectionsNumberBasedOptions"], {"more_than": 9}, "more_than (9) must be less than less_than (9)"),
         (PLACES["DetectionsNumberBasedOptions"], {"less_than": 1}, "more_than (2) must be less than less_than (1)"),
         (PLACES["UncertaintyOptions"], {"class_balance": False}, "initial_counts has no effect without class_balance"),
@@ -401,17 +422,7 @@ def test_what_is_required_is_missed_and_what_is_not_has_a_default(key: str) -> N
     del inside(place, whole)[field]
     if key == "UncertaintyOptions.class_balance":
         del inside(place, whole)["initial_counts"]
-    required = {
-        *("Policy.enabled", "Policy.persist_predictions", "Policy.sampling_strategies", "Policy.batching_strategy"),
-        *("BatchingStrategy.batches_name_prefix", "BatchingStrategy.recreation_interval"),
-        *("WindowLimit.type", "WindowLimit.value", "CommonStrategyOptions.name"),
-        *(name for name in FIELDS if name.endswith((".type", ".traffic_percentage"))),
-        *("CloseToThresholdOptions.threshold", "CloseToThresholdOptions.epsilon"),
-        *("CloseToThresholdOptions.probability", "ClassesBasedOptions.probability"),
-        *("DetectionsNumberBasedOptions.probability", "ClassesBasedOptions.selected_class_names"),
-        "PythonStrategyOptions.factory",
-    }
-    if key not in required:
+    if not is_required(key):
         parse(json.dumps(whole), "policy.json")
         return
     (line,) = problems(whole)
