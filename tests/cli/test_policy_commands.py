@@ -25,6 +25,7 @@ from policy.test_policy import DOCUMENTED, YAML
 from rigs.daemon import write_configuration
 from rigs.platform import Fault, Html, Platform, Status
 
+FAULTY = str(Path(__file__).parents[1] / "rigs" / "faulty")
 ALL: dict[str, Any] = {"name": "all", "type": "random", "traffic_percentage": 1}
 UNSURE = {"name": "unsure", "type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.2, "probability": 1}
 
@@ -474,15 +475,15 @@ def objects(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-def test_each_prediction_is_one_object_with_exactly_three_keys() -> None:
+def test_each_prediction_is_one_object_with_exactly_four_keys() -> None:
     written("seen.jsonl", lines(seen(0.5), seen(0.9), seen()))
     ran = tried("seen.jsonl", "--json", strategies=(UNSURE, {**ALL, "limits": [{"type": "daily", "value": 1}]}))
     assert objects(ran) == [
-        {"matched": ["unsure", "all"], "charged": "unsure", "reason": None},
-        {"matched": ["all"], "charged": "all", "reason": None},
-        {"matched": ["all"], "charged": None, "reason": "limit"},
+        {"matched": ["unsure", "all"], "charged": "unsure", "reason": None, "score": None},
+        {"matched": ["all"], "charged": "all", "reason": None, "score": None},
+        {"matched": ["all"], "charged": None, "reason": "limit", "score": None},
     ]
-    assert list(objects(ran)[0]) == ["matched", "charged", "reason"]
+    assert list(objects(ran)[0]) == ["matched", "charged", "reason", "score"]
     assert (ran.err, ran.code) == ([], 0)
 
 
@@ -527,6 +528,28 @@ def test_for_people_there_is_a_line_each_and_the_sums() -> None:
         "[b]日本         4        1",
         "4 predictions: 3 charged, 1 limit",
     ]
+
+
+def test_the_score_of_the_charged_strategy_is_printed() -> None:
+    hard = {"name": "hard", "type": "uncertainty"}
+    stdin = lines(seen(0.6), seen(0.6, 0.5), {"is_stub": True})
+    ran = tried("-", "--json", stdin=stdin, strategies=(hard, ALL))
+    assert [one["score"] for one in objects(ran)] == [pytest.approx(0.8), pytest.approx(1.8), None]
+    first, second, third = tried("-", stdin=stdin, strategies=(hard, ALL)).out.splitlines()[:3]
+    assert first.endswith("  matched hard, all  score 0.8")
+    assert second.endswith("  matched hard, all  score 1.8")
+    assert third.endswith("  matched all")
+
+
+def test_a_strategy_from_outside_that_fails_is_named_with_the_prediction_and_the_line_of_its_code() -> None:
+    fails = {"name": "odd", "type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
+    ran = tried("-", "--json", stdin="\n" + lines(seen(), seen(0.5), seen(0.5)), strategies=(fails, ALL))
+    assert [one["charged"] for one in objects(ran)] == ["odd", "all", "all"]
+    assert ran.err == [
+        f"note: line 3 and 1 more: strategy 'odd': LookupError: no such object ({FAULTY}/faulty_rules.py:16); "
+        "that counts as no match"
+    ]
+    assert ran.code == 2
 
 
 def test_no_predictions_are_no_error() -> None:

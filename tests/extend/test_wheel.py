@@ -76,6 +76,27 @@ def test_a_policy_is_checked_and_tried_with_it(site: Path, tmp_path: Path) -> No
     assert "strategy 'dark' needs pictures, and predictions have none: it is not judged here" in tried.stderr
 
 
+@pytest.mark.parametrize(
+    ("code", "error", "line"),
+    [
+        ("def evaluate(self, frame, prediction):\n        return threshold", "NameError: name 'threshold' is not", 4),
+        ("def evaluate(self, frame):\n        return True", "takes 2 positional arguments but 3 were given", 3),
+    ],
+)
+def test_check_evaluates_the_first_prediction_with_it(tmp_path: Path, code: str, error: str, line: int) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=2)
+    (tmp_path / "rules.py").write_text(f"FRAMESIFT_EXTEND = 1\nclass Mine:\n    {code}\n")
+    mine = {"name": "mine", "type": "python", "factory": "rules:Mine", "path": "."}
+    streams = [{"name": "gate", "source": "clip.mp4"}, {"name": "yard", "source": "clip.mp4"}]
+    write_configuration(tmp_path, {"streams": streams}, policy(mine))
+    checked = framesift(tmp_path, "check", COLUMNS="400")
+    assert checked.returncode == 1
+    (failed,) = (one for one in checked.stdout.splitlines() if one.startswith("FAILED"))
+    assert failed.startswith("FAILED  policy ")
+    for text in ("strategy 'mine': ", error, f"rules.py:{line})", "correct the code of this strategy"):
+        assert text in failed
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_what_is_not_installed_is_an_error_of_the_configuration(tmp_path: Path, command: str) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=1)

@@ -175,7 +175,8 @@ def test_a_strategy_that_fails_is_named_in_the_result() -> None:
     fails = {"type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
     result = dry_run(fails, ALL).evaluate(seen(0.5))
     assert (result.matched, result.strategy) == (("b",), "b")
-    assert result.failures == ("strategy 'a': LookupError: no such object",)
+    line = f"{FAULTY}/faulty_rules.py:16"
+    assert result.failures == (f"strategy 'a': LookupError: no such object ({line})",)
 
 
 # Random draws

@@ -17,7 +17,7 @@ from framesift.config.types import ConfigError
 from framesift.frame import Pixels
 from framesift.policy.policy import Policy, load, parse
 from framesift.prediction.prediction import Task
-from framesift.strategies import AcceptedClasses, Match, ModelFacts, Strategy, StrategyFailed
+from framesift.strategies import AcceptedClasses, Match, ModelFacts, Strategy, StrategyFailed, evaluation_failures
 from sampling_data import FixedRandom, frame, objects, options
 
 MODULE = """
@@ -42,6 +42,8 @@ class Counts:
     def evaluate(self, frame, prediction):
         self.count += 1
         return self.count
+class TooFewArguments:
+    def evaluate(self, frame): return True
 class Idle: pass
 made = []
 def breaks_later():
@@ -100,6 +102,26 @@ def test_a_mistake_is_a_failure_with_its_reason_and_costs_no_draw(folder: Path, 
     with pytest.raises(StrategyFailed) as failed:
         rule.evaluate(frame(), objects())
     assert (failed.value.strategy, failed.value.reason, rng.drawn) == ("it", reason, 0)
+
+
+@pytest.mark.parametrize(
+    ("factory", "answer", "number"), [("Answers", "1 / 0", 5), ("Answers", "'yes'", 5), ("TooFewArguments", None, 24)]
+)
+def test_a_mistake_has_the_line_of_the_module(folder: Path, factory: str, answer: str | None, number: int) -> None:
+    given = {} if answer is None else {"answer": answer}
+    with pytest.raises(StrategyFailed) as failed:
+        strategy(folder, factory, options=given).evaluate(frame(), objects())
+    assert failed.value.code_line == f"{folder}/outside_rules.py:{number}"
+    assert str(failed.value) == f"strategy 'it': {failed.value.reason} ({failed.value.code_line})"
+
+
+def test_every_strategy_that_cannot_evaluate_a_frame_is_found(folder: Path) -> None:
+    rules = [
+        options(name=name, **fields(folder, factory))
+        for name, factory in (("fine", "Answers"), ("unnamed", "TooFewArguments"), ("writes", "Writes"))
+    ]
+    found = evaluation_failures(rules, frame(), objects())
+    assert [failure.strategy for failure in found] == ["unnamed", "writes"]
 
 
 def test_the_probability_is_drawn_after_a_match(folder: Path) -> None:
@@ -178,6 +200,7 @@ def policy(**strategy: Any) -> Policy:
         ("outside_rules:ForText", {}, "has tasks 'object-detection'; it must be a list of tasks"),
         ("os:getcwd", {}, "os does not say for which version of framesift.extend it is written"),
         ("gone:Answers", {}, "can't import gone (looked in "),
+        ("gone:Answers", {}, "No module named 'gone'; name its folder as `path`, or install it"),
     ],
 )
 def test_a_policy_with_a_bad_factory_is_refused_with_its_place(

@@ -25,12 +25,13 @@ from framesift.limits import LimitsUnavailable
 from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelSettings, ModelUnavailable
 from framesift.models import load as load_model
 from framesift.policy import PolicySettings, PolicyUnavailable, SourceContext
+from framesift.policy.policy import Policy
 from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
-from framesift.settings import NetworkSettings, RedisSettings, Settings
+from framesift.settings import NetworkSettings, RedisSettings, Settings, StreamEntry
 from framesift.sinks import open_sink
-from framesift.strategies import class_name_problems, strategy_problems
+from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 
@@ -53,6 +54,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     model: Model | None = None
     frames: list[Frame] = []
     holder = SpoolHolder()
+    policies: dict[str, Policy] = {}  # those that are not evaluated yet
     busy = False  # whether a probe that was late may still be inside the model
 
     def probe(subject: str, findings: Iterator[Finding], limit_s: float = PROBE_WITHIN_S) -> Iterator[Finding]:
@@ -76,10 +78,10 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
             frames.append(frame)
         yield finding
 
-    def predict(model: Model, frame: Frame) -> Iterator[Finding]:
+    def predict(model: Model, frame: Frame, policy_subject: str) -> Iterator[Finding]:
         nonlocal busy
         busy = True
-        yield _prediction(model, frame)
+        yield from _prediction(model, frame, policy_subject, policies.pop(policy_subject, None))
         busy = False
 
     def deliver() -> Iterator[Finding]:
@@ -101,7 +103,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     if settings.model is not None:
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
     connections = open_connections(settings.roboflow, settings.network)
-    yield from probe("policy", _policies(settings, connections, clock, model))
+    yield from probe("policy", _policies(settings, connections, clock, model, policies))
     for stream_settings in settings.streams:
         known = stream_finding(stream_settings, holder.daemon)
         if known is not None:
@@ -109,7 +111,8 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
             continue
         yield from probe(f"stream {stream_settings.name}", first_frame(stream_settings))
         if frames and model is not None and not busy:
-            yield from probe("prediction", predict(model, frames.pop()), PREDICTION_WITHIN_S)
+            subject = _policy_subject(stream_settings)
+            yield from probe("prediction", predict(model, frames.pop(), subject), PREDICTION_WITHIN_S)
     yield from probe(f"sink {settings.sink.type}", deliver())
     if settings.limits.redis is not None:
         yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
@@ -159,10 +162,17 @@ def _opencv() -> Finding:
     )
 
 
-def _policies(settings: Settings, connections: Connections, clock: Clock, model: Model | None) -> Iterator[Finding]:
-    own = [(f"policy of {stream.name}", stream.policy) for stream in settings.streams if stream.policy is not None]
+def _policies(
+    settings: Settings, connections: Connections, clock: Clock, model: Model | None, policies: dict[str, Policy]
+) -> Iterator[Finding]:
+    """Checks all policies, and puts those that collect into `policies`."""
+    own = [(_policy_subject(stream), stream.policy) for stream in settings.streams if stream.policy is not None]
     for subject, policy_settings in [("policy", settings.policy), *own]:
-        yield from _policy(subject, policy_settings, settings, connections, clock, model)
+        yield from _policy(subject, policy_settings, settings, connections, clock, model, policies)
+
+
+def _policy_subject(stream: StreamEntry) -> str:
+    return "policy" if stream.policy is None else f"policy of {stream.name}"
 
 
 def _policy(
@@ -172,6 +182,7 @@ def _policy(
     connections: Connections,
     clock: Clock,
     model: Model | None,
+    policies: dict[str, Policy],
 ) -> Iterator[Finding]:
     stub = settings.model is not None and settings.model.type == "stub"
     task = None if model is None else model.task
@@ -187,6 +198,7 @@ def _policy(
         return
     names = ", ".join(strategy.name for strategy in answer.policy.sampling_strategies)
     if answer.policy.enabled:
+        policies[subject] = answer.policy
         yield Finding(subject, True, f"{source.short_name}: {names}")
     else:
         yield Finding(subject, None, "enabled is false: nothing will be collected", 'set "enabled": true')
@@ -246,23 +258,31 @@ def _first_frame(settings: StreamSettings, clock: Clock) -> tuple[Frame | None, 
     return frame, Finding(f"stream {settings.name}", True, f"first frame {frame.width} x {frame.height}")
 
 
-def _prediction(model: Model, frame: Frame) -> Finding:
+def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy | None) -> Iterator[Finding]:
+    """Predicts for the stream's first frame, and evaluates the strategies of its policy on that, as a run does."""
     try:
         prediction = model.predict(frame)
     except ModelUnavailable as error:
-        return Finding("prediction", False, str(error), "start it, or correct the block `model` of the settings")
+        yield Finding("prediction", False, str(error), "start it, or correct the block `model` of the settings")
+        return
     except ModelFailed as error:
-        return Finding(
+        yield Finding(
             "prediction", False, str(error), "the model fails on this stream's images: correct the model first"
         )
+        return
     if prediction.dropped:
         text = f"{prediction.dropped} part(s) of the prediction are malformed: a number or name is missing or wrong"
-        return Finding(
+        yield Finding(
             "prediction", False, f"{frame.stream}: {text}", "see the README, Models, for what an object needs"
         )
-    objects = getattr(prediction, "objects", None)
-    text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
-    return Finding("prediction", True, f"{frame.stream}: {text}")
+    else:
+        objects = getattr(prediction, "objects", None)
+        text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
+        yield Finding("prediction", True, f"{frame.stream}: {text}")
+    strategies = () if policy is None else policy.sampling_strategies
+    for failure in evaluation_failures(strategies, frame, prediction):
+        advice = "correct the code of this strategy: a run counts each failure as no match"
+        yield Finding(policy_subject, False, str(failure), advice)
 
 
 def _sink(settings: Settings, connections: Connections, model: Model | None) -> Finding:

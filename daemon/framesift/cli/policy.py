@@ -148,14 +148,15 @@ def try_(
     ],
     seed: Annotated[int, typer.Option(help="The seed of the random draws.", min=0, max=2**63 - 1)] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help='JSON lines: {"matched": [...], "charged": ..., "reason": ...}.')
+        bool,
+        typer.Option("--json", help='JSON lines: {"matched": [...], "charged": ..., "reason": ..., "score": ...}.'),
     ] = False,
     stream: Annotated[str, typer.Option(help="Use the random draws of a stream of this name.")] = "try",
 ) -> None:
     """Try a policy on recorded predictions.
 
     Prints for each prediction which strategies match, and which one is charged or why none is. Limits count over all
-    predictions.
+    predictions. Exit code 2 if a strategy failed on a prediction; all predictions are tried all the same.
     """
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
@@ -168,20 +169,24 @@ def try_(
         for sentence in dry_run.notes:
             print_note(sentence)
         report = _TextReport(dry_run.policy)
-        failures: dict[str, None] = {}
+        failures: dict[str, list[int]] = {}  # to the lines of the predictions
         for number, result in _evaluate_lines(dry_run, predictions):
             report.count(result)
-            failures.update(dict.fromkeys(result.failures))
+            for sentence in result.failures:
+                failures.setdefault(sentence, []).append(number)
             sys.stdout.write(_json_line(result) if as_json else report.line(number, result))
             sys.stdout.flush()
     except ConfigError as error:
         fail(str(error))
     if not as_json:
         report.summarize()
-    for sentence in failures:
-        print_note(f"{sentence}; that counts as no match")
+    for sentence, numbers in failures.items():
+        more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+        print_note(f"line {numbers[0]}{more}: {sentence}; that counts as no match")
     if report.dropped:
         print_note(f"{report.dropped} parts of predictions are malformed and were left out, as in a run")
+    if failures:
+        raise typer.Exit(2)
 
 
 def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:
@@ -213,7 +218,8 @@ def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, Dr
 
 def _json_line(result: DryRunResult) -> str:
     reason = None if result.refusal is None else result.refusal.value
-    return json.dumps({"matched": result.matched, "charged": result.strategy, "reason": reason}) + "\n"
+    fields = {"matched": result.matched, "charged": result.strategy, "reason": reason, "score": result.score}
+    return json.dumps(fields) + "\n"
 
 
 class _TextReport:
@@ -242,8 +248,9 @@ class _TextReport:
         when = datetime.fromtimestamp(result.captured_at_s, self._zone)
         decision = f"refused {result.refusal}" if result.strategy is None else f"charged {result.strategy}"
         matched = f"matched {', '.join(result.matched)}" if result.matched else ""
+        score = "" if result.score is None else f"  score {result.score:.3g}"
         padding = " " * (self._width - cell_len(decision))
-        return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}".rstrip() + "\n"
+        return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}".rstrip() + "\n"
 
     def summarize(self) -> None:
         """Prints the sums."""

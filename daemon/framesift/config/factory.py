@@ -10,6 +10,8 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from traceback import walk_tb
+from types import CodeType
 from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
@@ -51,7 +53,9 @@ def load_factory(name: str, folder: Path | None = None, *, versioned: bool = Tru
         module: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         searched = f" (looked in {folder} first)" if folder is not None else ""
-        raise FactoryError(f"can't import {module_name}{searched}: {failure_text(error)}") from error
+        is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        advice = "; name its folder as `path`, or install it" if is_absent else ""
+        raise FactoryError(f"can't import {module_name}{searched}: {failure_text(error)}{advice}") from error
     if versioned:
         _check_version(module, module_name)
     found = module
@@ -74,6 +78,18 @@ def call_factory(name: str, factory: Callable[..., object], options: Mapping[str
 def failure_text(error: BaseException) -> str:
     """An exception of outside code as one line: its type and its text, at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def failure_line(error: BaseException, called: Callable[..., object]) -> str:
+    """Where outside code failed, as "file:line": the innermost line in the file of `called`, "" where it has no file.
+
+    Where the call itself failed, such as with wrong arguments, it is the line at which `called` begins.
+    """
+    code = getattr(called, "__code__", None)
+    if not isinstance(code, CodeType):
+        return ""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == code.co_filename]
+    return f"{code.co_filename}:{lines[-1] if lines else code.co_firstlineno}"
 
 
 def _add_to_path(folder: Path) -> None:

@@ -41,7 +41,8 @@ class DryRunResult:
 
     matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
     none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
-    prediction were left out. failures: a sentence for each strategy that could not evaluate it.
+    prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
+    strategy gives; None where it gives none.
     """
 
     matched: tuple[str, ...]
@@ -50,6 +51,7 @@ class DryRunResult:
     captured_at_s: float
     dropped_parts: int
     failures: tuple[str, ...] = ()
+    score: float | None = None
 
 
 class _NoPicture:
@@ -131,7 +133,8 @@ class DryRun:
         if isinstance(answer, RefusalReason):
             return DryRunResult(matched, None, answer, at_s, prediction.dropped, failures)
         self._sampler.record_accepted(frame, prediction, decision)
-        return DryRunResult(matched, answer, None, at_s, prediction.dropped, failures)
+        score = next(match.score for match in decision.matches if match.strategy == answer)
+        return DryRunResult(matched, answer, None, at_s, prediction.dropped, failures, score)
 
     def close(self) -> None:
         """Closes the temporary database."""

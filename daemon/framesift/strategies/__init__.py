@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Annotated, Union, get_args
 
 from pydantic import Field
 
-from framesift.prediction.prediction import Task
+from framesift.frame import Frame
+from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions
@@ -41,6 +43,7 @@ __all__ = [
     "StrategyFailed",
     "StrategyOptions",
     "class_name_problems",
+    "evaluation_failures",
     "resolve_paths",
     "strategy_problems",
 ]
@@ -105,6 +108,22 @@ def class_name_problems(strategies: Sequence[StrategyOptions], class_names_advic
     return tuple(
         _sentence(options, problem) for options, names in selected for problem in unknown_class_problems(model, names)
     )
+
+
+def evaluation_failures(
+    strategies: Sequence[StrategyOptions], frame: Frame, prediction: Prediction
+) -> tuple[StrategyFailed, ...]:
+    """The strategies that can't evaluate this frame. Each is created for it, and evaluates it once.
+
+    Code from outside may be wrong in a way that only shows then. Raises what the frame's pixels raise.
+    """
+    found: list[StrategyFailed] = []
+    for options in strategies:
+        try:
+            options.create(Random(0), AcceptedClasses()).evaluate(frame, prediction)
+        except StrategyFailed as failure:
+            found.append(failure)
+    return tuple(found)
 
 
 def _sentence(options: StrategyOptions, problem: str) -> str:

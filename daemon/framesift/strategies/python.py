@@ -22,6 +22,7 @@ from framesift.config.factory import (
     FactoryOptions,
     FactoryPath,
     call_factory,
+    failure_line,
     failure_text,
     load_factory,
 )
@@ -120,7 +121,8 @@ class PythonStrategy:
         except (Exception, SystemExit) as error:
             if picture.error is not None:  # the picture is broken, and not the strategy
                 raise picture.error from None
-            raise StrategyFailed(self._name, failure_text(error)) from error
+            code_line = failure_line(error, self._evaluate)
+            raise StrategyFailed(self._name, failure_text(error), code_line) from error
         return Match(self._name, score) if wanted and self._rng.random() < self._probability else None
 
 

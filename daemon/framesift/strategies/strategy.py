@@ -50,12 +50,17 @@ class ModelFacts:
 
 
 class StrategyFailed(Exception):
-    """A strategy could not evaluate a frame. strategy: its name in the policy. reason: one line for the operator."""
+    """A strategy could not evaluate a frame.
 
-    def __init__(self, strategy: str, reason: str) -> None:
-        super().__init__(f"strategy {strategy!r}: {reason}")
+    strategy: its name in the policy. reason: one line for the operator. code_line: where its code failed, as
+    "file:line"; "" where that is not known.
+    """
+
+    def __init__(self, strategy: str, reason: str, code_line: str = "") -> None:
+        super().__init__(f"strategy {strategy!r}: {reason}" + (f" ({code_line})" if code_line else ""))
         self.strategy = strategy
         self.reason = reason
+        self.code_line = code_line
 
 
 class Strategy(Protocol):
