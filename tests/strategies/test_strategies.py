@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from framesift.prediction.prediction import Prediction, Task
-from framesift.strategies import Match
+from framesift.strategies import STRATEGY_TYPES, Match
 from sampling_data import consider, label, labels, objects, options, stub
 
 EVERY_KIND = [
@@ -54,18 +54,29 @@ def test_random_matches_a_draw_below_the_share_and_not_one_that_equals_it(
 # What the three others have in common
 
 
-CONDITIONAL: list[dict[str, Any]] = [
-    {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.2},
-    {"type": "classes_based", "selected_class_names": ["cat"]},
-    {"type": "detections_number_based", "more_than": 0},
-    {"type": "uncertainty"},
-]
-MATCHING: dict[str, Prediction] = {
-    "close_to_threshold": objects(("cat", 0.5)),
-    "classes_based": label("cat", 0.9),
-    "detections_number_based": objects(("cat", 0.9)),
-    "uncertainty": objects(("cat", 0.9)),
+# For each strategy that never wants a stub or a semantic segmentation: its options, and a prediction that it wants.
+MATCHING: dict[str, tuple[dict[str, Any], Prediction]] = {
+    "close_to_threshold": ({"threshold": 0.5, "epsilon": 0.2}, objects(("cat", 0.5))),
+    "classes_based": ({"selected_class_names": ["cat"]}, label("cat", 0.9)),
+    "detections_number_based": ({"more_than": 0}, objects(("cat", 0.9))),
+    "uncertainty": ({}, objects(("cat", 0.9))),
 }
+# Those that may want a frame whatever was predicted.
+UNCONDITIONAL = {"random", "python"}
+CONDITIONAL: list[dict[str, Any]] = [{"type": kind, **fields} for kind, (fields, _) in MATCHING.items()]
+ROBOFLOWS = [
+    fields
+    for fields in CONDITIONAL
+    if fields["type"] in ("close_to_threshold", "classes_based", "detections_number_based")
+]
+
+
+def test_every_strategy_of_the_table_is_tested_here() -> None:
+    missing = sorted(set(STRATEGY_TYPES) - set(MATCHING) - UNCONDITIONAL)
+    assert not missing, (
+        f"tests/strategies/test_strategies.py: add {', '.join(missing)} to MATCHING, with options and a prediction "
+        "that the strategy wants; or to UNCONDITIONAL, if it may want a frame whatever was predicted"
+    )
 
 
 @pytest.mark.parametrize("fields", CONDITIONAL, ids=lambda f: str(f["type"]))
@@ -87,14 +98,14 @@ def test_semantic_segmentation_matches_nothing_and_costs_no_draw(fields: dict[st
 def test_one_draw_follows_a_condition_that_holds(
     fields: dict[str, Any], draw: float, probability: float, matches: bool
 ) -> None:
-    match, drawn = consider(MATCHING[fields["type"]], draw, probability=probability, **fields)
+    match, drawn = consider(MATCHING[fields["type"]][1], draw, probability=probability, **fields)
     assert drawn == 1
     assert (match is not None) is matches
 
 
-@pytest.mark.parametrize("fields", CONDITIONAL[:3], ids=lambda f: str(f["type"]))
+@pytest.mark.parametrize("fields", ROBOFLOWS, ids=lambda f: str(f["type"]))
 def test_roboflows_strategies_only_match_and_give_no_score(fields: dict[str, Any]) -> None:
-    match, _ = consider(MATCHING[fields["type"]], 0.0, probability=1.0, **fields)
+    match, _ = consider(MATCHING[fields["type"]][1], 0.0, probability=1.0, **fields)
     assert match == Match("it", None)
 
 

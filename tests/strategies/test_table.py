@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from framesift.prediction.prediction import Prediction, Task
+from framesift.prediction.prediction import MAX_OBJECTS, Prediction, Task
 from framesift.strategies import (
     STRATEGY_TYPES,
     AcceptedClasses,
@@ -54,6 +56,16 @@ def section(document: str, title: str) -> str:
 def test_it_has_a_file_of_its_name(kind: str) -> None:
     module = STRATEGY_TYPES[kind].__module__
     assert module == f"framesift.strategies.{kind}", f"put the strategy {kind} into strategies/{kind}.py, not {module}"
+
+
+@every_type
+def test_it_has_tests_of_its_own(kind: str) -> None:
+    files = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(Path(__file__).parent.glob("test_*.py"))]
+    used = re.compile(rf"""\btype(="|": "){kind}\b""")
+    named = [name for name, text in files if used.search(text) and name != "test_problems.py"]
+    assert f"test_{kind}.py" in dict(files) or named, (
+        f"add tests/strategies/test_{kind}.py: when {kind} matches, at its boundaries, and what score it gives"
+    )
 
 
 @every_type
@@ -105,6 +117,26 @@ def test_the_same_draws_give_the_same_matches(kind: str, prediction: Prediction)
     assert [one.evaluate(frame(), prediction) for _ in range(50)] == [
         other.evaluate(frame(), prediction) for _ in range(50)
     ]
+
+
+@every_example
+def test_the_largest_prediction_is_evaluated_without_comparing_every_pair_of_objects(kind: str) -> None:
+    prediction = objects(*[("car", i / MAX_OBJECTS) for i in range(MAX_OBJECTS)])
+    strategy = example(kind).create(FixedRandom(0.0), AcceptedClasses())
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        strategy.evaluate(frame(), prediction)
+    finally:
+        sys.setprofile(None)
+    assert calls < 100 * MAX_OBJECTS, (
+        f"{kind} makes {calls} calls for {MAX_OBJECTS} objects: every frame waits for that; use numpy"
+    )
 
 
 @every_example
