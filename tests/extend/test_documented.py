@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import textwrap
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import framesift.extend
 from deliveries import delivery
+from framesift.cli.main import app
 from framesift.policy.policy import load
 from framesift.sinks import Delivered, PythonSinkSettings, open_sink
 from framesift.strategies import AcceptedClasses, Match
+from rigs.daemon import POLICY
 from sampling_data import FixedRandom, frame, objects
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -49,6 +53,17 @@ def test_the_strategy_of_the_page_collects_dark_frames(tmp_path: Path) -> None:
     strategy = options.create(FixedRandom(0.0), AcceptedClasses())
     assert strategy.evaluate(frame(), objects()) == Match("night", 1.0)
     assert strategy.evaluate(frame(np.full((24, 32, 3), 200, np.uint8)), objects()) is None
+
+
+def test_the_prediction_of_the_page_can_be_tried(tmp_path: Path) -> None:
+    number = {"name": "one", "type": "detections_number_based", "probability": 1, "more_than": 0}
+    (tmp_path / "policy.json").write_text(json.dumps({**POLICY, "sampling_strategies": [number]}))
+    (tmp_path / "p.jsonl").write_text(block("### Try it", 0))
+    tried = CliRunner().invoke(
+        app, ["policy", "try", str(tmp_path / "policy.json"), str(tmp_path / "p.jsonl"), "--json"]
+    )
+    (answer,) = [json.loads(line) for line in tried.stdout.splitlines()]
+    assert answer == {"matched": ["one"], "charged": "one", "reason": None, "score": None}
 
 
 def test_the_sink_of_the_page_writes_to_its_folder(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Sinks: where datapoints go. One file per sink; a new one is one line in the table `SinkSettings`.
 
-Each file has the settings of its sink, which open it: see `CommonSinkSettings`. docs/extending.md says how to add one.
+Each file has the settings of its sink, which open it: see `CommonSinkSettings`. CONTRIBUTING.md says how to add one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Strategies: a frame and its prediction in, a match or nothing out. One file per strategy, one line in the table.
 
 A strategy has its own random generator and draws from it once, after its condition holds (`random` always draws).
-`near_duplicate` is no strategy but an option of each. docs/extending.md says how to add a strategy.
+`near_duplicate` is no strategy but an option of each. CONTRIBUTING.md says how to add a strategy.
 """
 
 from __future__ import annotations
