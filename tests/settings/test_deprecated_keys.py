@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,26 @@ def test_a_listener_under_its_old_key_has_the_stream_that_it_had(tmp_path: Path)
     assert settings_of(tmp_path, named).listeners[0].stream == "yard"
 
 
+@pytest.mark.parametrize("file", ["", LISTENERS.replace(BASE, ""), "doors: [{stream: yard}]\n"])
+@pytest.mark.parametrize("name", ["FRAMESIFT_DOORS", "FRAMESIFT_DOORS_FILE"])
+def test_a_list_that_a_variable_gives_under_the_old_key_has_the_streams_that_it_had(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    value = '[{"listen": "127.0.0.1:9471"}, {"listen": "127.0.0.1:9472", "stream": "hall"}]'
+    (tmp_path / "doors").write_text(value, encoding="utf-8")
+    environ = {name: str(tmp_path / "doors") if name.endswith("_FILE") else value}
+    found = settings_of(tmp_path, BASE + file, **environ)
+    assert [(listener.port, listener.stream) for listener in found.listeners] == [(9471, "door"), (9472, "hall")]
+
+
+def test_a_variable_with_the_old_key_gives_the_stream_that_it_had_to_the_element_that_it_names(tmp_path: Path) -> None:
+    two = BASE + "listeners: [{listen: '127.0.0.1:9470'}, {listen: '127.0.0.1:9471'}]\n"
+    found = settings_of(tmp_path, two, FRAMESIFT_DOORS__1__LISTEN="127.0.0.1:9472")
+    assert [(listener.port, listener.stream) for listener in found.listeners] == [(9470, "listener"), (9472, "door")]
+    environ = {"FRAMESIFT_DOORS__1__LISTEN": "127.0.0.1:9472", "FRAMESIFT_DOORS__1__STREAM": "hall"}
+    assert settings_of(tmp_path, two, **environ).listeners[1].stream == "hall"
+
+
 def test_an_old_key_in_the_name_of_a_variable_is_accepted_too(tmp_path: Path) -> None:
     lay = {"FRAMESIFT_DOORS__0__STREAM": "hall", "FRAMESIFT_LIMITS__LATE_CREDIT_H": "2"}
     for text in (LISTENERS, LISTENERS.replace("listeners", "doors")):
@@ -109,6 +130,18 @@ def test_keys_and_values_in_the_elements_of_a_list_can_be_renamed() -> None:
         "('listeners', 0, 'kind'): listeners[0].kind: old is deprecated and will be removed in version 0.3: use new",
     )
     assert renamed.replace_in_path("NAME", ("listeners", "1", "kind")) == ("listeners", "1", "type")
+
+
+def test_a_variable_sets_the_defaults_of_elements_in_the_elements_of_a_list() -> None:
+    renamed = Deprecations((DeprecatedKey(("streams", ANY), "marks", "labels", element_defaults=(("name", "mark"),)),))
+    data: dict[str, Any] = {"streams": [{"labels": [{}]}, {"labels": [{}, {}, "odd"]}]}
+    renamed.set_element_defaults(data, ("streams", "1", "marks", "1", "size"))
+    assert data == {"streams": [{"labels": [{}]}, {"labels": [{}, {"name": "mark"}, "odd"]}]}
+    renamed.set_element_defaults(data, ("streams", "0", "labels"))  # the new word
+    renamed.set_element_defaults(data, ("streams", "7", "marks"))
+    assert data["streams"][0] == {"labels": [{}]}
+    renamed.set_element_defaults(data, ("streams", "0", "marks"))
+    assert data["streams"][0] == {"labels": [{"name": "mark"}]}
 
 
 def test_the_log_of_a_run_and_the_check_name_each_old_word_once(tmp_path: Path) -> None:

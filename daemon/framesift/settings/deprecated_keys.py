@@ -31,6 +31,12 @@ class DeprecatedKey:
     new: str
     element_defaults: tuple[tuple[str, Any], ...] = ()
 
+    def set_element_defaults(self, elements: object) -> None:
+        """Set `element_defaults` in each element of a list, in place. Does nothing with what is no list of objects."""
+        for element in elements if isinstance(elements, list) else ():
+            for name, default in self.element_defaults if isinstance(element, dict) else ():
+                element.setdefault(name, default)
+
 
 @dataclass(frozen=True, slots=True)
 class DeprecatedValue:
@@ -97,10 +103,7 @@ class Deprecations:
                 renamed = [(key.new if name == key.old else name, value) for name, value in block.items()]
                 block.clear()
                 block.update(renamed)
-                if isinstance(block[key.new], list):
-                    for element in block[key.new]:
-                        for name, default in key.element_defaults if isinstance(element, dict) else ():
-                            element.setdefault(name, default)
+                key.set_element_defaults(block[key.new])
                 new_path = (*block_path, key.new)
                 self._written[new_path] = key.old
                 self._record(location, path_to(old_path, None), key.new)
@@ -120,6 +123,23 @@ class Deprecations:
                 found[at] = key.new
                 self._record(variable, key.old, key.new)
         return tuple(found)
+
+    def set_element_defaults(self, data: dict[str, Any], path: KeyPath) -> None:
+        """Set `element_defaults` where a variable has put a value under an old key. path: what its name gives.
+
+        Only in the elements that the variable names: one, or the whole list.
+        """
+        found = list(path)
+        for key in self._keys:
+            at = len(key.block)
+            if at < len(found) and found[at] == key.old and _matches(tuple(found[:at]), key.block):
+                found[at] = key.new
+                for _, elements in _found(data, tuple(map(str, found[: at + 1]))):
+                    if at + 1 == len(found):
+                        key.set_element_defaults(elements)
+                    elif isinstance(elements, list):
+                        index = int(found[at + 1])
+                        key.set_element_defaults(elements[index : index + 1])
 
     def as_written(self, path: KeyPath) -> KeyPath:
         """A path of the data with the keys as they stand in the file."""
@@ -143,6 +163,8 @@ def _found(data: Any, pattern: tuple[str, ...]) -> list[tuple[KeyPath, Any]]:
         for path, value in found:
             if part == ANY and isinstance(value, list):
                 below += [((*path, i), element) for i, element in enumerate(value)]
+            elif isinstance(value, list) and part.isdecimal():
+                below += [((*path, i), element) for i, element in enumerate(value) if i == int(part)]
             elif isinstance(value, dict) and part in value:
                 below.append(((*path, part), value[part]))
         found = below

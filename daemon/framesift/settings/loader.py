@@ -121,13 +121,15 @@ class _Loader:
             allowed = allowed_types(Settings, self._indexed(path), self._data)
             if allowed is None and name.endswith("_FILE"):  # it names the file that holds the value
                 name = name.removesuffix("_FILE")
-                path = (*path[:-1], str(path[-1]).removesuffix("_file"))
+                written = (*written[:-1], str(written[-1]).removesuffix("_file"))
+                path = self._deprecations.replace_in_path(name, written)
                 allowed = allowed_types(Settings, self._indexed(path), self._data)
             path = self._indexed(path)
             value = self._variables.value(name)
             if value is None:
                 continue
             self._put(path, parse_variable(value, name, allowed or frozenset()), name)
+            self._deprecations.set_element_defaults(self._data, written)
         self._deprecations.replace_in_data(self._data, self._location_of)  # in what variables said as JSON
 
     def _indexed(self, path: KeyPath) -> KeyPath:
