@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
+import random
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clocks import ManualClock
-from framesift.clock.clock import HeartbeatClock, MonitoredThread
-from framesift.service.components import ComponentList, Resource
+from framesift.clock.clock import HeartbeatClock, MonitoredThread, SystemClock
+from framesift.listeners import ListenerSettings, create_listener
+from framesift.periodic import NextRun, PeriodicTask
+from framesift.service.components import Component, ComponentList, Resource
+from framesift.service.loop_monitor import LoopMonitor
+from framesift.service.stream_thread import StreamThreads
+from framesift.settings import StatusSettings
+from framesift.status import StatusServer
 from framesift.telemetry import Telemetry
+from framesift.upload.uploader import Uploader
+from rigs.spools import make_spool
+from rigs.uploads import RecordingSink
 
 
 class _Style:
@@ -97,15 +110,180 @@ def test_a_component_that_needs_longer_is_named() -> None:
     assert [line["component"] for line in run.lines("component_not_stopped")] == ["streams"]
 
 
-def test_a_component_that_fails_at_its_start_stops_those_before_it_only() -> None:
+def test_a_component_that_fails_at_its_start_is_stopped_before_the_others_and_not_listed() -> None:
     run = Run()
+    thread = threading.Thread()
     run.add("model")
     with pytest.raises(OSError, match="no such disk"):
-        run.add("spool", start=lambda: (_ for _ in ()).throw(OSError("no such disk")))
+        run.add(
+            "spool",
+            reserve_s=4.0,
+            start=lambda: (_ for _ in ()).throw(OSError("no such disk")),
+            threads=[MonitoredThread("writer", thread, HeartbeatClock(run.clock))],
+        )
     assert run.components.names == ("model",)
+    assert run.components.threads == ()
+    assert run.components.idle_s() == {"model": 0.0}
     run.components.stop()
-    assert run.calls == ["start model", "start spool", "stop model 9"]
+    assert run.calls == ["start model", "start spool", "stop spool 5", "stop model 9"]
     assert run.components.failure is None  # the caller got it
+
+
+class _Stream:
+    """A stream thread without a camera, which runs until it is closed."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.ended.wait, args=(60.0,), daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def is_alive(self) -> bool:
+        return self.thread.is_alive()
+
+    def close(self) -> None:
+        self.calls.append("close stream")
+        self.ended.set()
+
+    def join(self, within_s: float) -> None:
+        if self.thread.ident is not None:
+            self.thread.join(within_s)
+
+
+def fail_start_of_thread(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Make the system refuse one thread, the `number`-th from now."""
+    real, started = threading.Thread.start, 0
+
+    def start(thread: threading.Thread) -> None:
+        nonlocal started
+        started += 1
+        if started == number:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_streams_of_which_one_can_t_start_have_all_ended_before_the_spool_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, clock = Run(), SystemClock()
+    run.components = ComponentList(clock, Telemetry(clock, _Style()), stop_within_s=9.0, on_failure=lambda: None)
+    streams = [_Stream(run.calls) for _ in range(3)]
+    threads = StreamThreads(streams, clock)  # type: ignore[arg-type]
+    run.components.start(
+        Resource("spool", stop=lambda _: run.calls.append(f"spool closed while streams run: {threads.any_alive()}"))
+    )
+    fail_start_of_thread(monkeypatch, 2)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run.components.start(threads)
+    assert threads.any_alive()
+    run.components.stop()
+    assert run.calls == [*["close stream"] * 3, "spool closed while streams run: False"]
+    assert run.components.failure is None
+
+
+class Made:
+    """Components of which one has threads; those that it needs are before it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = SystemClock()
+        self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.failures: list[BaseException] = []
+
+    def spool(self) -> list[Component]:
+        spool = make_spool(self.folder, self.clock)
+        return [Resource("spool", start=spool.open, stop=spool.close)]
+
+    def uploader(self) -> list[Component]:
+        spool = make_spool(self.folder, self.clock)
+        uploader = Uploader(
+            spool,
+            RecordingSink(self.clock),
+            workers=3,
+            sink_limits=(),
+            clock=self.clock,
+            rng=random.Random(1),
+            on_failure=self.failures.append,
+        )
+        return [Resource("spool", start=spool.open, stop=spool.close), uploader]
+
+    def status_page(self) -> list[Component]:
+        endpoint = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
+        return [StatusServer(endpoint, self.telemetry, hung=dict, spool=self.folder / "spool.db")]
+
+    def listener(self, **settings: str) -> list[Component]:
+        listener = create_listener(
+            ListenerSettings.model_validate({"listen": "127.0.0.1:0", **settings}),
+            intake_of=lambda stream: pytest.fail(stream),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            on_failure=self.failures.append,
+        )
+        return [listener]
+
+    def proxy(self) -> list[Component]:
+        return self.listener(type="proxy", upstream="http://127.0.0.1:9")
+
+    def periodic_task(self) -> list[Component]:
+        return [PeriodicTask("task", lambda: NextRun(60.0), self.clock, on_failure=self.failures.append)]
+
+    def monitor(self) -> list[Component]:
+        return [LoopMonitor(self.telemetry, self.clock, on_failure=self.failures.append)]
+
+
+def open_files() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("create", "number"),
+    [
+        (Made.spool, 1),
+        (Made.uploader, 1),
+        (Made.uploader, 3),
+        (Made.status_page, 1),
+        (Made.listener, 1),
+        (Made.proxy, 1),
+        (Made.proxy, 2),
+        (Made.periodic_task, 1),
+        (Made.monitor, 1),
+    ],
+)
+def test_a_component_without_all_its_threads_leaves_no_thread_and_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Callable[[Made], list[Component]], number: int
+) -> None:
+    made = Made(tmp_path)
+    *needed, component = create(made)
+    components = ComponentList(made.clock, made.telemetry, stop_within_s=9.0, on_failure=lambda: None)
+    threads, files = set(threading.enumerate()), open_files()
+    for started in needed:
+        components.start(started)
+    fail_start_of_thread(monkeypatch, number)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        components.start(component)
+    components.stop()
+    assert (components.failure, made.failures) == (None, [])
+    assert set(threading.enumerate()) - threads == set()
+    assert open_files() - files == set()
+
+
+def test_a_monitor_without_its_thread_leaves_no_timer_that_writes_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers: list[str] = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: timers.append("started"))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", timers.clear)
+    (monitor,) = Made(tmp_path).monitor()
+    fail_start_of_thread(monkeypatch, 1)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        monitor.start()
+    assert timers == ["started"]
+    assert monitor.stop(1.0)
+    assert timers == []
 
 
 def test_a_failure_while_running_wakes_the_service_and_the_first_one_is_kept() -> None:

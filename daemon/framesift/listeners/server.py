@@ -78,8 +78,13 @@ class ListenerServer:
             ) from None
         self.port = int(server_socket.getsockname()[1])
         name = f"listener {self.port}"
-        self._thread = threading.Thread(target=self._run, args=(server_socket,), name=name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(server_socket,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            server_socket.close()
+            raise
+        self._thread = thread
         self._has_started.wait(10.0)
 
     def stop(self, within_s: float) -> bool:

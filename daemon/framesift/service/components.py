@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from framesift.clock.clock import Clock, MonitoredThread
@@ -29,10 +30,10 @@ class Component(Protocol):
         """Its threads that the watchdog depends on; empty for a component without threads. Asked after `start`."""
 
     def start(self) -> None:
-        """Start, and return when it works. Raises what keeps the service from starting; then nothing is left open."""
+        """Start, and return when it works. Raises what keeps it from working; `stop` then ends what has begun."""
 
     def stop(self, within_s: float) -> bool:
-        """End, and return whether everything ended in time. Called once, and only if `start` succeeded."""
+        """End, and return whether everything ended in time. Called once, also after a `start` that raised."""
 
     def idle_s(self) -> float:
         """Return the seconds since the component's slowest thread last moved; 0 without threads. From any thread."""
@@ -76,9 +77,17 @@ class Resource:
 _Started = TypeVar("_Started", bound=Component)
 
 
+@dataclass(slots=True, eq=False)
+class _Entry:
+    component: Component
+    reserve_s: float
+    has_started: bool = False
+
+
 class ComponentList:
     """The components of one run, in the order of their start.
 
+    One whose start raised is stopped like the others, since it may have started half of its threads; it is not listed.
     `start` and `stop` belong to the main thread; `fail`, `failure` and `idle_s` may be used by any.
     """
 
@@ -90,27 +99,29 @@ class ComponentList:
         self._telemetry = telemetry
         self._stop_within_s = stop_within_s
         self._on_failure = on_failure
-        self._started: list[tuple[Component, float]] = []
+        self._entries: list[_Entry] = []
         self.failure: BaseException | None = None  # the first one
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the components that were started, in that order."""
-        return tuple(component.name for component, _ in self._started)
+        return tuple(component.name for component in self._running())
 
     @property
     def threads(self) -> tuple[MonitoredThread, ...]:
         """All threads that the watchdog depends on."""
-        return tuple(thread for component, _ in self._started for thread in component.threads)
+        return tuple(thread for component in self._running() for thread in component.threads)
 
     def start(self, component: _Started, *, reserve_s: float = 0.0) -> _Started:
-        """Start a component, add it to the list, and return it.
+        """Add a component to the list, start it, and return it.
 
         reserve_s: how much of the time for stopping it must leave to the components that stop after it.
-        Raises what the component's `start` raises; then it is not in the list.
+        Raises what the component's `start` raises; then it is not listed, and `stop` stops it too.
         """
+        entry = _Entry(component, reserve_s)
+        self._entries.append(entry)
         component.start()
-        self._started.append((component, reserve_s))
+        entry.has_started = True
         return component
 
     def fail(self, error: BaseException) -> None:
@@ -121,20 +132,24 @@ class ComponentList:
 
     def idle_s(self) -> dict[str, float]:
         """Return how long each component has not moved: name -> seconds."""
-        return {component.name: component.idle_s() for component, _ in tuple(self._started)}
+        return {component.name: component.idle_s() for component in self._running()}
 
     def stop(self) -> None:
-        """Stop all started components, the last one first. Never raises, and never takes much longer than allowed.
+        """Stop all components, the last one first. Never raises, and never takes much longer than allowed.
 
         A component that hangs is left alone when its time is over, and the next one is stopped. An error of a
         component's `stop` counts as a failure of the service.
         """
         deadline_s = self._clock.monotonic() + self._stop_within_s
-        while self._started:
-            component, reserve_s = self._started.pop()
-            within_s = max(0.0, deadline_s - self._clock.monotonic() - reserve_s)
+        while self._entries:
+            entry = self._entries.pop()
+            component = entry.component
+            within_s = max(0.0, deadline_s - self._clock.monotonic() - entry.reserve_s)
             if not self._stop_one(component, within_s):
                 self._telemetry.warning("component_not_stopped", component=component.name, within_s=round(within_s, 1))
+
+    def _running(self) -> tuple[Component, ...]:
+        return tuple(entry.component for entry in tuple(self._entries) if entry.has_started)
 
     def _stop_one(self, component: Component, within_s: float) -> bool:
         """In a thread of its own, since a `stop` that hangs must not keep the others from stopping."""

@@ -74,6 +74,8 @@ class LoopMonitor:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(min(within_s, _CHECK_INTERVAL_S))
+        else:
+            faulthandler.cancel_dump_traceback_later()
         return not self._thread.is_alive()
 
     def idle_s(self) -> float:

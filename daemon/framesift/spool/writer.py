@@ -106,6 +106,10 @@ class Writer:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        if self._thread.ident is None:  # the system had no more threads
+            if self._connection is not None:
+                self._connection.close()
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

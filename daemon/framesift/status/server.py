@@ -66,12 +66,18 @@ class StatusServer:
     def start(self) -> None:
         """Listen, and return. Raises StatusUnavailable."""
         # Before the thread starts, so that the caller gets the error.
-        self._loop, listening = self._listen()
+        loop, listening = self._listen()
         self.port = int(listening.getsockname()[1])
         # asyncio would log errors through a logger that is not configured, with whatever secrets they contain.
-        self._loop.set_exception_handler(self._log_error)
-        self._thread = threading.Thread(target=self._run, args=(self._loop, listening), name="status", daemon=True)
-        self._thread.start()
+        loop.set_exception_handler(self._log_error)
+        thread = threading.Thread(target=self._run, args=(loop, listening), name="status", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            listening.close()
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
 
     def stop(self, within_s: float = _JOIN_S) -> bool:
         """Stop listening, and return whether the thread ended in time; 3 s are enough. Harmless the second time.
