@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,13 @@ from pathlib import Path
 import pytest
 
 from canaries import PASSWORD
+from framesift.clock.clock import SystemClock
+from framesift.listeners import ListenerUnavailable
+from framesift.service.service import Service
+from framesift.service.systemd import Notifier
+from framesift.settings import load
+from framesift.spool import Spool
+from framesift.telemetry import Telemetry
 from rigs.daemon import Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
@@ -55,6 +63,30 @@ def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Pa
     output = "".join(lines)
     assert "Traceback" not in output
     assert '"spool_broken": 5' in output or '"spool_full": 5' in output, output
+
+
+def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_really = Spool.close
+
+    def close(spool: Spool, timeout_s: float) -> None:
+        close_really(spool, timeout_s)
+        raise OSError("the disk went away")
+
+    monkeypatch.setattr(Spool, "close", close)
+    monkeypatch.setattr(Service, "_own_signals", lambda _service: None)
+    out, clock = io.StringIO(), SystemClock()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_configuration(tmp_path, {"listeners": [{"listen": listen}]})
+        settings = load(tmp_path / "framesift.yaml", {})
+        telemetry = Telemetry(clock, settings.log, out=out)
+        service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None))
+        with pytest.raises(ListenerUnavailable, match="can't listen"):
+            service.run()
+    (line,) = (json.loads(line) for line in out.getvalue().splitlines() if '"event": "failed"' in line)
+    assert "the disk went away" in json.dumps(line)
 
 
 def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:

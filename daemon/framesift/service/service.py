@@ -88,6 +88,8 @@ class Service:
             self.stop()
             self._notifier.stopping()
             self._components.stop()
+            if self._components.failure is not None:  # also beside the error that ends this call
+                self._telemetry.error("failed", cause=self._components.failure)
         return self._finish(startup)
 
     # -- signals
@@ -166,9 +168,6 @@ class Service:
         )
 
     def _finish(self, startup: Startup) -> int:
-        failure = self._components.failure
-        if failure is not None:
-            self._telemetry.error("failed", cause=failure)
         self._telemetry.close()
         startup.summary.log()
-        return 1 if failure is not None or startup.lost_streams else 0
+        return 1 if self._components.failure is not None or startup.lost_streams else 0
