@@ -65,6 +65,58 @@ def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Pa
     assert '"spool_broken": 5' in output or '"spool_full": 5' in output, output
 
 
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def accepts_clients(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_listeners_accept_nobody_while_a_stream_hangs_at_the_stop(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    hangs = "import threading\ndef make():\n    def predict(_):\n        print('hangs', flush=True)\n"
+    (tmp_path / "hangs.py").write_text(hangs + "        threading.Event().wait()\n    return predict\n")
+    model = {"type": "python", "factory": "hangs:make", "path": "."}
+    listeners = [{"listen": free_address()}, {"listen": free_address()}]
+    write_configuration(tmp_path, {"streams": [CLIP], "model": model, "listeners": listeners})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("ready")
+        assert daemon.until(lambda: any("hangs" in line for line in daemon.stray), 30.0)
+        assert [accepts_clients(listener["listen"]) for listener in listeners] == [True, True]
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.until(lambda: not any(accepts_clients(listener["listen"]) for listener in listeners), 3.0)
+        assert daemon.process.poll() is None  # it waits for the stream
+        daemon.wait(12.0)
+    named = [seen["component"] for seen in daemon.events if seen["event"] == "component_not_stopped"]
+    assert named == ["streams"]
+
+
+def test_a_delivery_that_hangs_leaves_time_to_the_spool(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    (tmp_path / "hangs.py").write_text(
+        "import threading\nFRAMESIFT_EXTEND = 1\nclass Sink:\n"
+        "    def deliver(self, delivery, *, now_s, within_s):\n"
+        "        open('hangs', 'w').close()\n        threading.Event().wait()\n"
+        "    def close(self):\n        pass\n"
+    )
+    sink = {"type": "python", "factory": "hangs:Sink", "path": "."}
+    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True, "fps": 1}], "sink": sink})
+    with Daemon(tmp_path) as daemon:
+        assert daemon.until((tmp_path / "hangs").exists, 30.0)
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait(12.0)
+    named = [seen["component"] for seen in daemon.events if seen["event"] == "component_not_stopped"]
+    assert named == ["upload"]
+    assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
+
+
 def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

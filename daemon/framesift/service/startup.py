@@ -1,9 +1,10 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
     connections, model, recorder, policies, sink, spool, signals, summary, upload, shared limits, batches, status page,
-    listeners, streams                                   (and, from the main loop: monitor)
+    streams, listeners                                   (and, from the main loop: monitor)
 
-They stop in the reverse order: what accepts frames ends before what delivers them, and the spool outlives both.
+They stop in the reverse order: what accepts frames ends before what delivers them, and the spool outlives both. The
+threads of the streams begin last, since a listener that can't start must not end a run that collects already.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ from framesift.streams import Stream
 from framesift.telemetry import Condition
 from framesift.upload.uploader import Uploader
 
-# Of the time for stopping, what streams and listeners leave to the others: a hung model must not use it up.
-RESERVED_FOR_SPOOL_S = 4.0
-_RESERVED_FOR_LISTENERS_S = 1.0
+# Of the time for stopping, what components leave to those that stop after them: a hung model, client or sink must not
+# use it up. The spool writes what is left to write; upload lets deliveries end.
+_RESERVED_FOR_SPOOL_S = 1.0
+_RESERVED_FOR_UPLOAD_AND_SPOOL_S = 4.0
 
 
 class Startup:
@@ -127,7 +129,7 @@ class Startup:
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
-        self.uploader = start(self._create_uploader(sink))
+        self.uploader = start(self._create_uploader(sink), reserve_s=_RESERVED_FOR_SPOOL_S)
         shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
         start(shared)
         if settings.sink.watches_batches and connections.platform is not None:
@@ -139,9 +141,15 @@ class Startup:
             record_prediction = None if recorder is None else recorder.record
             threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
             self.streams = StreamThreads(threads, self._clock)
+        # The listeners stop first, and so accept nobody while a stream hangs. Streams need no time of their own: the
+        # stop event of the run ends all of them at once, while the listeners stop.
+        start(
+            Resource(self.streams.name, stop=self.streams.stop, threads=self.streams.threads),
+            reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S,
+        )
         for listener in settings.listeners:
             self._start_listener(listener, intakes)
-        start(self.streams, reserve_s=RESERVED_FOR_SPOOL_S + (_RESERVED_FOR_LISTENERS_S if settings.listeners else 0.0))
+        self.streams.start()
         self._monitor.add(*self._components.threads)
 
     # -- each component
@@ -198,7 +206,7 @@ class Startup:
             on_failure=self._run.on_failure,
         )
         self.subscriptions.on_change(watcher.task.wake)
-        self._components.start(watcher.task)
+        self._components.start(watcher.task, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
         watcher.task.wait_for_first_run(LOAD_WITHIN_S)
 
     def _start_status_page(self) -> None:
@@ -219,7 +227,7 @@ class Startup:
             on_failure=self._run.on_failure,
             model_policies=intakes,
         )
-        self._components.start(listener, reserve_s=RESERVED_FOR_SPOOL_S)
+        self._components.start(listener, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
 
     def _create_stream(
         self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
