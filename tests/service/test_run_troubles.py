@@ -98,6 +98,24 @@ def test_listeners_accept_nobody_while_a_stream_hangs_at_the_stop(tmp_path: Path
     assert named == ["streams"]
 
 
+def test_no_listener_accepts_anybody_while_another_finishes_its_requests(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an inference server that doesn't answer
+        upstream = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        listeners = [{"listen": free_address(), "type": "proxy", "upstream": upstream} for _ in range(2)]
+        write_configuration(tmp_path, {"listeners": listeners})
+        with Daemon(tmp_path) as daemon:
+            daemon.wait_for("ready")
+            host, _, port = listeners[1]["listen"].partition(":")  # the first one to be stopped
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(b"GET /model/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                silent.settimeout(10.0)
+                with silent.accept()[0]:
+                    daemon.process.send_signal(signal.SIGTERM)
+                    assert daemon.until(lambda: not accepts_clients(listeners[0]["listen"]), 2.5)
+                    assert daemon.process.poll() is None  # it waits for the answer
+            daemon.wait(12.0)
+
+
 def test_a_delivery_that_hangs_leaves_time_to_the_spool(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "hangs.py").write_text(

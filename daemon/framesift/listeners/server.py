@@ -63,6 +63,7 @@ class ListenerServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_started = threading.Event()
         self._stop: asyncio.Event | None = None
+        self._server_socket: socket.socket | None = None
         self._stop_within_s = 0.0
         self._thread: threading.Thread | None = None
 
@@ -86,6 +87,12 @@ class ListenerServer:
             raise
         self._thread = thread
         self._has_started.wait(10.0)
+
+    def stop_accepting(self) -> None:
+        """Accept no more clients, from soon on; those that are connected are served until `stop`. Thread-safe."""
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._close_server_socket)
 
     def stop(self, within_s: float) -> bool:
         """Accept no more clients and finish the requests under way. Return whether the thread has ended in time."""
@@ -117,6 +124,7 @@ class ListenerServer:
         self._stop = asyncio.Event()
         # Without this, asyncio logs unexpected exceptions itself, with all details, past framesift's own log.
         loop.set_exception_handler(lambda _loop, context: self._report_loop_error(context.get("exception")))
+        self._server_socket = server_socket
         server_socket.setblocking(False)
         loop.add_reader(server_socket, self._accept, loop, server_socket)
         self._has_started.set()
@@ -125,11 +133,16 @@ class ListenerServer:
             self._abort_idle_requests(loop.time())
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _HEARTBEAT_S)
+        self._close_server_socket()
+        await self._finish_connections()
+
+    def _close_server_socket(self) -> None:
         if self._accept_timer is not None:
             self._accept_timer.cancel()
-        loop.remove_reader(server_socket)
-        server_socket.close()
-        await self._finish_connections()
+        if self._server_socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._server_socket)
+            self._server_socket.close()
+            self._server_socket = None
 
     def _accept(self, loop: asyncio.AbstractEventLoop, server_socket: socket.socket) -> None:
         """Accept a few waiting clients.

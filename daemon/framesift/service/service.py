@@ -86,6 +86,7 @@ class Service:
             self._main_loop(startup)
         finally:
             self.stop()
+            startup.stop_accepting()
             self._notifier.stopping()
             self._components.stop()
             if self._components.failure is not None:  # also beside the error that ends this call

@@ -21,7 +21,7 @@ from framesift.fleet.platform_batches import BatchWatcher
 from framesift.fleet.shared_limits import SharedLimits
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
-from framesift.listeners import ListenerSettings, create_listener
+from framesift.listeners import Listener, ListenerSettings, create_listener
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
@@ -85,6 +85,7 @@ class Startup:
         self.summary = RunSummary(run.telemetry)
         self.streams = StreamThreads((), run.clock)
         self.lost_streams: list[str] = []
+        self._listeners: list[Listener] = []
 
     @property
     def model_description(self) -> str | None:
@@ -151,6 +152,11 @@ class Startup:
             self._start_listener(listener, intakes)
         self.streams.start()
         self._monitor.add(*self._components.threads)
+
+    def stop_accepting(self) -> None:
+        """Let all listeners accept no more clients; for the time until each is stopped, one after the other."""
+        for listener in self._listeners:
+            listener.stop_accepting()
 
     # -- each component
 
@@ -228,6 +234,7 @@ class Startup:
             model_policies=intakes,
         )
         self._components.start(listener, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
+        self._listeners.append(listener)
 
     def _create_stream(
         self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
