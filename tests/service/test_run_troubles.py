@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -14,14 +13,7 @@ from pathlib import Path
 import pytest
 
 from canaries import PASSWORD
-from framesift.clock.clock import SystemClock
-from framesift.listeners import ListenerUnavailable
-from framesift.service.service import Service
-from framesift.service.systemd import Notifier
-from framesift.settings import load
-from framesift.spool import Spool
-from framesift.telemetry import Telemetry
-from rigs.daemon import Daemon, collected, framesift, write_configuration
+from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
 TESTS = Path(__file__).parents[1]
@@ -63,114 +55,6 @@ def test_a_disk_that_takes_nothing_lets_it_start_and_refuses_frames(tmp_path: Pa
     output = "".join(lines)
     assert "Traceback" not in output
     assert '"spool_broken": 5' in output or '"spool_full": 5' in output, output
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-def accepts_clients(address: str) -> bool:
-    host, _, port = address.partition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_listeners_accept_nobody_while_a_stream_hangs_at_the_stop(tmp_path: Path) -> None:
-    numbered_clip(tmp_path / "clip.mp4", frames=5)
-    hangs = "import threading\ndef make():\n    def predict(_):\n        print('hangs', flush=True)\n"
-    (tmp_path / "hangs.py").write_text(hangs + "        threading.Event().wait()\n    return predict\n")
-    model = {"type": "python", "factory": "hangs:make", "path": "."}
-    listeners = [{"listen": free_address()}, {"listen": free_address()}]
-    write_configuration(tmp_path, {"streams": [CLIP], "model": model, "listeners": listeners})
-    with Daemon(tmp_path) as daemon:
-        daemon.wait_for("ready")
-        assert daemon.until(lambda: any("hangs" in line for line in daemon.stray), 30.0)
-        assert [accepts_clients(listener["listen"]) for listener in listeners] == [True, True]
-        daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.until(lambda: not any(accepts_clients(listener["listen"]) for listener in listeners), 3.0)
-        assert daemon.process.poll() is None  # it waits for the stream
-        daemon.wait(12.0)
-    named = [seen["component"] for seen in daemon.events if seen["event"] == "component_not_stopped"]
-    assert named == ["streams"]
-
-
-def test_no_listener_accepts_anybody_while_another_finishes_its_requests(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # an inference server that doesn't answer
-        upstream = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        listeners = [{"listen": free_address(), "type": "proxy", "upstream": upstream} for _ in range(2)]
-        write_configuration(tmp_path, {"listeners": listeners})
-        with Daemon(tmp_path) as daemon:
-            daemon.wait_for("ready")
-            host, _, port = listeners[1]["listen"].partition(":")  # the first one to be stopped
-            with socket.create_connection((host, int(port))) as client:
-                client.sendall(b"GET /model/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-                silent.settimeout(10.0)
-                with silent.accept()[0]:
-                    daemon.process.send_signal(signal.SIGTERM)
-                    assert daemon.until(lambda: not accepts_clients(listeners[0]["listen"]), 2.5)
-                    assert daemon.process.poll() is None  # it waits for the answer
-            daemon.wait(12.0)
-
-
-def test_a_delivery_that_hangs_leaves_time_to_the_spool(tmp_path: Path) -> None:
-    numbered_clip(tmp_path / "clip.mp4", frames=5)
-    (tmp_path / "hangs.py").write_text(
-        "import threading\nFRAMESIFT_EXTEND = 1\nclass Sink:\n"
-        "    def deliver(self, delivery, *, now_s, within_s):\n"
-        "        open('hangs', 'w').close()\n        threading.Event().wait()\n"
-        "    def close(self):\n        pass\n"
-    )
-    sink = {"type": "python", "factory": "hangs:Sink", "path": "."}
-    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True, "fps": 1}], "sink": sink})
-    with Daemon(tmp_path) as daemon:
-        assert daemon.until((tmp_path / "hangs").exists, 30.0)
-        daemon.process.send_signal(signal.SIGTERM)
-        daemon.wait(12.0)
-    named = [seen["component"] for seen in daemon.events if seen["event"] == "component_not_stopped"]
-    assert named == ["upload"]
-    assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
-
-
-def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    close_really = Spool.close
-
-    def close(spool: Spool, timeout_s: float) -> None:
-        close_really(spool, timeout_s)
-        raise OSError("the disk went away")
-
-    monkeypatch.setattr(Spool, "close", close)
-    monkeypatch.setattr(Service, "_own_signals", lambda _service: None)
-    out, clock = io.StringIO(), SystemClock()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        write_configuration(tmp_path, {"listeners": [{"listen": listen}]})
-        settings = load(tmp_path / "framesift.yaml", {})
-        telemetry = Telemetry(clock, settings.log, out=out)
-        service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None))
-        with pytest.raises(ListenerUnavailable, match="can't listen"):
-            service.run()
-    (line,) = (json.loads(line) for line in out.getvalue().splitlines() if '"event": "failed"' in line)
-    assert "the disk went away" in json.dumps(line)
-
-
-def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:
-    numbered_clip(tmp_path / "clip.mp4", frames=5)
-    hangs = "import threading\ndef make():\n    def predict(_):\n        print('hangs', flush=True)\n"
-    (tmp_path / "hangs.py").write_text(hangs + "        threading.Event().wait()\n    return predict\n")
-    model = {"type": "python", "factory": "hangs:make", "path": "."}
-    write_configuration(tmp_path, {"streams": [CLIP], "model": model})
-    with Daemon(tmp_path) as daemon:
-        # What a model prints and the log share an output, and may share a line.
-        assert daemon.until(lambda: any("hangs" in line for line in daemon.stray), 30.0)
-        daemon.process.send_signal(signal.SIGTERM)
-        daemon.wait(12.0)
-    assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
 
 
 IN_THE_LOCK = """
