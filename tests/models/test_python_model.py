@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -258,3 +259,20 @@ def test_a_closed_model_fails_and_errors_of_its_close_are_ignored(folder: Path) 
 
 def test_the_former_name_of_detections_from_arrays_still_works() -> None:
     assert prediction_api.detections is prediction_api.detections_from_arrays
+
+
+def test_what_a_model_raises_when_it_is_read_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / f"own_{tmp_path.name}.py").write_text(
+        "class Bad:\n def predict(self, pixels): pass\n @property\n def task(self): raise OSError('disk')\n"
+        "class Repr:\n def __call__(self, pixels): pass\n class task:\n"
+        "  def __repr__(self): raise OSError('x')\n task = task()\n"
+        "class Names:\n def __call__(self, pixels): pass\n class_names = {1: 'car', 'two': 'bus'}\n"
+    )
+    for name, reason in (
+        ("Bad", "reading its task failed: OSError: disk"),
+        ("Repr", "says task (OSError: x); allowed are"),
+        ("Names", "reading its class_names failed: TypeError: "),
+    ):
+        data = {"type": "python", "factory": f"own_{tmp_path.name}:{name}", "path": str(tmp_path)}
+        with pytest.raises(ModelLoadError, match=re.escape(reason)):
+            load(OPTIONS.validate_json(json.dumps(data)))

@@ -45,6 +45,30 @@ class Counts:
 class TooFewArguments:
     def evaluate(self, frame): return True
 class Idle: pass
+class BadPixels(Answers):
+    @property
+    def needs_pixels(self): raise RuntimeError("boom")
+class BadBool(Answers):
+    @property
+    def needs_pixels(self):
+        import numpy
+        return numpy.zeros(2)
+class BadAttributes:
+    def __getattr__(self, name): raise KeyError(name)
+class BadTasks(Answers):
+    @property
+    def tasks(self):
+        yield "object-detection"
+        raise OSError("disk")
+class BadRepr(Answers):
+    class tasks:
+        def __repr__(self): raise RuntimeError("no repr")
+    tasks = tasks()
+class NoText(Exception):
+    def __str__(self): raise RuntimeError("no text")
+def raises_no_text(): raise NoText()
+class Surrogate(Answers):
+    def problems(self, model): return ["half \\udcff\\nline"]
 made = []
 def breaks_later():
     made.append(1)
@@ -180,6 +204,11 @@ def test_its_tasks_and_its_problems_are_reported_as_those_of_the_built_in_ones(f
     ]
 
 
+def test_a_problem_that_can_not_be_printed_is_made_printable(folder: Path) -> None:
+    rule = options(**fields(folder, "Surrogate"))
+    assert list(rule.problems(ModelFacts(None, None, stub=False))) == ["half \ufffd line"]
+
+
 def policy(**strategy: Any) -> Policy:
     whole = {
         "enabled": True,
@@ -198,6 +227,12 @@ def policy(**strategy: Any) -> Policy:
         ("outside_rules:Answers", {"options": {"odd": 1}}, "outside_rules:Answers failed: TypeError: "),
         ("outside_rules:ForOddTask", {}, "tasks with an unknown one: 'divination' is not a valid Task; allowed are"),
         ("outside_rules:ForText", {}, "has tasks 'object-detection'; it must be a list of tasks"),
+        ("outside_rules:BadPixels", {}, "outside_rules:BadPixels: reading its needs_pixels failed: RuntimeError: boom"),
+        ("outside_rules:BadBool", {}, "its needs_pixels is not True or False: ValueError: "),
+        ("outside_rules:BadAttributes", {}, "reading its evaluate failed: KeyError: 'evaluate'"),
+        ("outside_rules:BadTasks", {}, "outside_rules:BadTasks: reading its tasks failed: OSError: disk"),
+        ("outside_rules:BadRepr", {}, "outside_rules:BadRepr: reading its tasks failed: RuntimeError: no repr"),
+        ("outside_rules:raises_no_text", {}, "failed: NoText: its text can't be read (RuntimeError)"),
         ("os:getcwd", {}, "os does not say for which version of framesift.extend it is written"),
         ("gone:Answers", {}, "can't import gone (looked in "),
         ("gone:Answers", {}, "No module named 'gone'; name its folder as `path`, or install it"),

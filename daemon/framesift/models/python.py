@@ -44,6 +44,8 @@ from framesift.config.factory import (
     call_factory,
     failure_text,
     load_factory,
+    one_line,
+    read_attribute,
 )
 from framesift.config.schema import StrictModel, Tag
 from framesift.frame import Frame
@@ -86,23 +88,28 @@ class PythonModel:
         try:
             factory = load_factory(settings.factory, settings.path, versioned=False)
             self._model: Any = call_factory(settings.factory, factory, settings.options)
+            self._read_attributes(settings)
         except FactoryError as error:
             raise ModelLoadError(f"model.factory: {error}") from error
-        predict = getattr(self._model, "predict", self._model)
+
+    def _read_attributes(self, settings: PythonSettings) -> None:
+        """Reads what the model says of itself. Raises FactoryError, and ModelLoadError where it makes no sense."""
+        factory = settings.factory
+        predict = read_attribute(self._model, "predict", factory)
+        if predict is None:
+            predict = self._model
         if not callable(predict):
             kind = type(self._model).__name__
-            raise ModelLoadError(
-                f"model.factory: {settings.factory} returned a {kind}, not a callable or with predict()"
-            )
+            raise ModelLoadError(f"model.factory: {factory} returned a {kind}, not a callable or with predict()")
         self._predict: Callable[[Any], object] = predict
-        self.task = _task(self._model, settings.factory)
-        self.class_names = _names(self._model, "class_names", settings.factory)
-        self._keypoint_names = _names(self._model, "keypoint_names", settings.factory)
-        stated = getattr(self._model, "model_id", None)
+        self.task = _task(self._model, factory)
+        self.class_names = _names(self._model, "class_names", factory)
+        self._keypoint_names = _names(self._model, "keypoint_names", factory)
+        stated = read_attribute(self._model, "model_id", factory)
         self.model_id = settings.model_id or (
-            wire_format.clean_class_name(stated) if isinstance(stated, str) else settings.factory
+            wire_format.clean_class_name(stated) if isinstance(stated, str) else factory
         )
-        self.description = f"{settings.factory}, a {type(self._model).__name__}"
+        self.description = f"{factory}, a {type(self._model).__name__}"
 
     def predict(self, frame: Frame) -> Prediction:
         """Calls the model. Raises ModelFailed, whatever the model raises."""
@@ -152,25 +159,37 @@ class PythonModel:
 
 
 def _task(model: object, factory: str) -> Task | None:
-    stated = getattr(model, "task", None)
+    stated = read_attribute(model, "task", factory)
     if stated is None:
         return None
     try:
         return Task(stated)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - code of others may raise anything
         allowed = ", ".join(str(task) for task in Task)
-        raise ModelLoadError(f"model.factory: {factory} says task {stated!r}; allowed are {allowed}") from None
+        raise ModelLoadError(f"model.factory: {factory} says task {_shown(stated)}; allowed are {allowed}") from None
 
 
 def _names(model: object, attribute: str, factory: str) -> tuple[str, ...] | None:
-    stated = getattr(model, attribute, None)
+    stated = read_attribute(model, attribute, factory)
     if stated is None:
         return None
+    names = stated
     if isinstance(stated, Mapping):
-        stated = [stated[key] for key in sorted(stated)]
-    if not isinstance(stated, list | tuple) or not all(isinstance(name, str) for name in stated):
-        raise ModelLoadError(f"model.factory: {factory} says {attribute} {stated!r:.80}; that is not a list of texts")
-    return tuple(wire_format.clean_class_name(name) for name in stated)
+        try:
+            names = [stated[key] for key in sorted(stated)]
+        except Exception as error:
+            raise FactoryError(f"{factory}: reading its {attribute} failed: {failure_text(error)}") from error
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ModelLoadError(f"model.factory: {factory} says {attribute} {_shown(stated)}; that is not a list of texts")
+    return tuple(wire_format.clean_class_name(name) for name in names)
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value's repr, for a message."""
+    try:
+        return one_line(repr(value))[:80]
+    except Exception as error:  # noqa: BLE001 - code of others may raise anything
+        return f"({failure_text(error)})"
 
 
 def _closed(_pixels: object) -> object:

@@ -25,6 +25,8 @@ from framesift.config.factory import (
     failure_line,
     failure_text,
     load_factory,
+    one_line,
+    read_attribute,
 )
 from framesift.config.schema import Fraction
 from framesift.frame import Frame, Pixels
@@ -61,7 +63,7 @@ class PythonStrategyOptions(CommonStrategyOptions):
         try:
             self._factory = load_factory(self.factory, self.path)
             strategy = self._call_factory()
-            self._needs_pixels = bool(getattr(strategy, "needs_pixels", False))
+            self._needs_pixels = _needs_pixels(strategy, self.factory)
             self._tasks = _tasks_of(strategy, self.factory)
         except FactoryError as error:
             raise ValueError(f"factory: {error}") from error
@@ -83,7 +85,7 @@ class PythonStrategyOptions(CommonStrategyOptions):
             yield from task_problems(model, self._tasks)
         try:
             found = getattr(self._call_factory(), "problems", None)
-            sentences = [] if found is None else [str(sentence) for sentence in found(model)]
+            sentences = [] if found is None else [one_line(sentence) for sentence in found(model)]
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others may raise anything
             sentences = [failure_text(error)]
         yield from sentences
@@ -91,7 +93,7 @@ class PythonStrategyOptions(CommonStrategyOptions):
     def _call_factory(self) -> Any:
         """What the factory returns, with a method `evaluate`. Raises FactoryError."""
         strategy = call_factory(self.factory, self._factory, self.options)
-        if not callable(getattr(strategy, "evaluate", None)):
+        if not callable(read_attribute(strategy, "evaluate", self.factory)):
             raise FactoryError(f"{self.factory} returned a {type(strategy).__name__}, without a method evaluate()")
         return strategy
 
@@ -107,7 +109,7 @@ class PythonStrategy:
         self._evaluate: Callable[[Frame, Prediction], object] | None = None
         self._failure = ""
         try:
-            self._evaluate = create().evaluate
+            self._evaluate = read_attribute(create(), "evaluate", options.factory)
         except FactoryError as error:
             self._failure = str(error)
 
@@ -158,15 +160,30 @@ def _parse_answer(answer: object) -> tuple[bool, float | None]:
     return True, score
 
 
+def _needs_pixels(strategy: object, factory: str) -> bool:
+    """Whether the strategy reads the pixels. Raises FactoryError."""
+    needs_pixels = read_attribute(strategy, "needs_pixels", factory)
+    try:
+        return bool(needs_pixels)
+    except (Exception, SystemExit) as error:
+        raise FactoryError(f"{factory}: its needs_pixels is not True or False: {failure_text(error)}") from error
+
+
 def _tasks_of(strategy: object, factory: str) -> frozenset[Task] | None:
     """The tasks that the strategy is for, None for any. Raises FactoryError."""
-    tasks = getattr(strategy, "tasks", None)
+    tasks = read_attribute(strategy, "tasks", factory)
     if tasks is None:
         return None
-    if isinstance(tasks, str) or not isinstance(tasks, Iterable):
-        raise FactoryError(f"{factory} has tasks {tasks!r:.80}; it must be a list of tasks")
     try:
+        if isinstance(tasks, str) or not isinstance(tasks, Iterable):
+            raise FactoryError(f"{factory} has tasks {one_line(repr(tasks)):.80}; it must be a list of tasks")
         return frozenset(Task(task) for task in tasks)
+    except FactoryError:
+        raise
     except ValueError as error:
         allowed = ", ".join(str(task) for task in Task)
-        raise FactoryError(f"{factory} has tasks with an unknown one: {error}; allowed are {allowed}") from None
+        raise FactoryError(
+            f"{factory} has tasks with an unknown one: {one_line(error)}; allowed are {allowed}"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise FactoryError(f"{factory}: reading its tasks failed: {failure_text(error)}") from error
