@@ -173,6 +173,30 @@ def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, cloc
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
 
 
+def test_what_is_registered_again_and_again_waits_as_a_failure_does(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: Registered(f"id-{time}"))
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    times_s = sink.times_of(0)
+    assert times_s[1] == times_s[0]  # for its prediction
+    assert all(later_s - earlier_s >= 1.0 for earlier_s, later_s in itertools.pairwise(times_s[1:]))
+    assert [delivery.image_id for delivery in sink.deliveries[:4]] == [None, "id-1", "id-2", "id-3"]
+    (buried,) = spool.list_rows(State.BURIED)
+    assert buried.why is not None
+    assert buried.why.endswith("attempts failed, the last: the sink has the image, and asks for its prediction again")
+
+
+def test_a_date_that_is_over_is_no_reason_to_spin(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(1), clock.now())
+    sink = RecordingSink(clock, lambda _, time: RetryLater(NOON_S - 5.0, "busy") if time < 4 else Delivered())
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert all(later_s - earlier_s >= 1.0 for earlier_s, later_s in itertools.pairwise(sink.times_of(0)))
+
+
 def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
     put(spool, range(5), clock.now())
     _damage(tmp_path, "UPDATE image SET jpeg = x'ffd8' WHERE seq = (SELECT seq FROM datapoint WHERE id = ?)", name(2))

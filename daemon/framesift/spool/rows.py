@@ -307,6 +307,11 @@ def retry_later(
     )
 
 
+def set_image_id(cursor: sqlite3.Cursor, seq: int, image_id: str) -> None:
+    """Replaces the sink's id of the image of this row."""
+    cursor.execute("UPDATE datapoint SET image_id = ? WHERE seq = ?", (image_id, seq))
+
+
 def is_registered(cursor: sqlite3.Cursor, seq: int) -> bool:
     """Whether the sink has the image of this row."""
     row = cursor.execute("SELECT image_id IS NOT NULL FROM datapoint WHERE seq = ?", (seq,)).fetchone()

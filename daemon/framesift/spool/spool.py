@@ -259,12 +259,14 @@ class Spool:
         costs_attempt: bool = True,
         arrived: bool = True,
         refusals: int | None = None,
+        image_id: str | None = None,
     ) -> None:
         """Schedules a claimed datapoint for another attempt, or buries it if this was the last one.
 
         retry_at_s: Unix time, at most 24 hours ahead; None: at once. costs_attempt: False if the failure has another
         cause than the datapoint. arrived: False if the sink surely doesn't have what was sent; it then doesn't count
-        as sent. refusals: how often the sink has refused it until now, None if unchanged. Raises SpoolBroken.
+        as sent. refusals: how often the sink has refused it until now, None if unchanged. image_id: the sink's id of
+        the image of a registered datapoint, None if unchanged. Raises SpoolBroken.
         """
 
         def work(cursor: sqlite3.Cursor, row: tuple[int, int, int], transaction: space.Transaction) -> None:
@@ -273,6 +275,8 @@ class Spool:
             at_s = None if retry_at_s is None else min(retry_at_s, now_s + rows.MAX_DELAY_S)
             if not arrived and not rows.is_registered(cursor, seq):
                 self._limits.cancel_send(cursor, id)
+            if image_id is not None:
+                rows.set_image_id(cursor, seq, image_id)
             rows.retry_later(cursor, seq, at_s, why, costs_attempt=costs_attempt, arrived=arrived, refusals=refusals)
             if costs_attempt and attempts >= self._max_attempts:
                 rows.bury(cursor, seq, f"{attempts} attempts failed, the last: {why}")

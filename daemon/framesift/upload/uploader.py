@@ -31,6 +31,7 @@ REFUSED_RETRY_S = (300.0, 900.0, 2400.0)
 _SPREAD = (0.9, 1.1)
 # A spool that says "now" and then has nothing must not be asked in a busy loop.
 _MIN_WAIT_S = 0.05
+_REGISTERED_AGAIN = "the sink has the image, and asks for its prediction again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +227,11 @@ class Uploader:
                 costs_attempt=decision.item_at_fault,
                 arrived=result.may_have_arrived,
             )
-        elif isinstance(result, Registered):
+        elif isinstance(result, Registered) and item.image_id is None:
             self._spool.mark_registered(item.id, result.image_id)
+        elif isinstance(result, Registered):  # once more: a sink that never takes the prediction must not spin
+            at_s = clock.now().wall_s + RETRY_SCHEDULE.pause_s(item.attempts, self._rng)
+            self._spool.retry_later(item.id, at_s, _REGISTERED_AGAIN, image_id=result.image_id)
         elif isinstance(result, Rejected):
             self._write_refusal(item, result.reason, decision, clock)
         else:  # the spool knows whether an image that was there before may be our own
@@ -277,10 +281,11 @@ def _signal_of(result: DeliveryResult) -> SinkSignal:
 
 
 def _retry_after_s(result: DeliveryResult, clock: Clock) -> float | None:
-    """Return the pause that the sink asked for, None if it did not ask."""
+    """Return the pause that the sink asked for, None if it did not ask, or for a time that is over."""
     if not isinstance(result, RetryLater) or result.retry_at_s is None:
         return None
-    return max(0.0, result.retry_at_s - clock.now().wall_s)
+    pause_s = result.retry_at_s - clock.now().wall_s
+    return pause_s if pause_s > 0.0 else None
 
 
 def _delivery(item: ClaimedDatapoint, jpeg: bytes) -> Delivery:
