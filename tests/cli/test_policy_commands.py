@@ -338,6 +338,19 @@ def test_what_no_daemon_could_use_is_pulled_all_the_same(folder: Path, platform:
     assert "enabled" in ran.err[0]
 
 
+@pytest.mark.parametrize("words", [[], ["-o", "got.json"]])
+def test_a_strategy_that_runs_code_is_not_pulled(folder: Path, platform: Platform, words: list[str]) -> None:
+    code = {"name": "code", "type": "python", "factory": "antigravity:run", "path": str(folder)}
+    platform.add_project("parking", "object-detection", active_learning=policy(code, ALL))
+    ran = run("pull", *words, **online(folder, platform))
+    assert json.loads(Path("got.json").read_text() if words else ran.out) == policy(ALL)
+    assert ran.code == 0
+    assert ran.err == [
+        'note: not written: sampling_strategies[0] ("code"): type "python" may only be used in a policy file of this '
+        "machine: it runs code"
+    ]
+
+
 def test_a_pulled_policy_goes_into_a_file_that_is_not_there_yet(folder: Path, platform: Platform) -> None:
     platform.add_project("parking", "object-detection", active_learning=DOCUMENTED[1])
     environ = online(folder, platform)

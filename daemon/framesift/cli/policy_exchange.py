@@ -49,22 +49,27 @@ def pull(
 ) -> None:
     """Get a project's policy from the platform.
 
-    It is written unchanged, even if framesift can't use it.
+    It is written unchanged, even if framesift can't use it. Only strategies that run code are left out: what it is
+    written to is a policy file of this machine, and may choose code.
     """
     from framesift.atomic_files import write_atomically
     from framesift.config.errors import ConfigError
     from framesift.policy import parse_fetched
+    from framesift.policy.tolerant_parser import without_local_strategies
 
     if output is not None and output.exists() and not force:
         fail(f"{output} exists already; --force overwrites it")
     with _platform(config, project) as target:
-        document = target.platform.fetch_active_learning(target.workspace, target.project, within_s=ANSWER_WITHIN_S)
+        fetched = target.platform.fetch_active_learning(target.workspace, target.project, within_s=ANSWER_WITHIN_S)
+    document, not_written = without_local_strategies(fetched)
     text = to_json_text(document, indent=2)
     if output is None:
         sys.stdout.write(text)
     else:
         write_atomically(output, text.encode())
         out.print(escape_text(f"wrote {output}: the configuration of {target.workspace}/{target.project}"))
+    for line in not_written:
+        print_note(f"not written: {line}")
     try:
         for line in parse_fetched(document, str(target)).left_out:
             print_note(f"framesift will leave out: {line}")

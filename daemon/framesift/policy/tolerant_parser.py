@@ -26,6 +26,7 @@ _MAX_NODES = 20_000
 _MAX_CHARACTERS = 1 << 18
 _MAX_DEPTH = 50
 
+_LOCAL_ONLY = "may only be used in a policy file of this machine: it runs code"
 # The types that a policy from elsewhere may use. It must never choose code that this machine runs.
 _STRATEGIES = {kind: options for kind, options in STRATEGY_TYPES.items() if not options.local_only}
 
@@ -58,6 +59,34 @@ def parse_fetched(data: object, source: str) -> FetchedPolicy:
         return path
 
     return FetchedPolicy(validate(Policy, pruned, source, in_document), parser.left_out())
+
+
+def without_local_strategies(data: object) -> tuple[object, tuple[str, ...]]:
+    """The same document without strategies that run code, and a sentence for each that was left out.
+
+    For a document from elsewhere that becomes a policy file of this machine. data: parsed JSON, of whatever shape; it
+    is not changed.
+    """
+    strategies = data.get("sampling_strategies") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(strategies, list):
+        return data, ()
+    local = {i: kind for i, strategy in enumerate(strategies) if (kind := _local_type(strategy)) is not None}
+    if not local:
+        return data, ()
+    others = [strategy for i, strategy in enumerate(strategies) if i not in local]
+    sentences = [
+        f"{path_to(('sampling_strategies', i), data)}: type {format_value(kind)} {_LOCAL_ONLY}"
+        for i, kind in list(local.items())[:MAX_LEFT_OUT]
+    ]
+    if len(local) > MAX_LEFT_OUT:
+        sentences.append(f"{len(local) - MAX_LEFT_OUT} more that are not shown")
+    return {**data, "sampling_strategies": others}, tuple(sentences)
+
+
+def _local_type(strategy: object) -> str | None:
+    """The type of a strategy that only a policy file of this machine may have; None for every other one."""
+    kind = strategy.get("type") if isinstance(strategy, dict) else None
+    return kind if isinstance(kind, str) and kind in STRATEGY_TYPES and kind not in _STRATEGIES else None
 
 
 def _refuse_too_large(data: object, source: str) -> None:
@@ -123,7 +152,7 @@ class _Parser:
             return data
         if kind not in _STRATEGIES:
             local = kind in STRATEGY_TYPES
-            why = "may only be used in a policy file of this machine: it runs code" if local else "is not known"
+            why = _LOCAL_ONLY if local else "is not known"
             self._leave_out(path, f"type {format_value(kind)} {why}")
             return None
         strategy = self._remove_unknown(_STRATEGIES[kind], data, path)
