@@ -569,6 +569,19 @@ def test_a_reload_with_a_bad_file_changes_nothing_at_all(tmp_path: Path) -> None
     assert run.news() == []
 
 
+def test_a_reload_survives_whatever_reading_a_file_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
+    before = run.policies.statuses()
+
+    def fails(path: Path) -> Policy:
+        raise KeyError(path.name)
+
+    monkeypatch.setattr("framesift.policy.policy.load", fails)
+    with pytest.raises(ConfigError, match=r"p\.json: KeyError: 'p\.json'"):
+        run.policies.reload()
+    assert run.policies.statuses() == before
+
+
 def test_a_reload_fetches_the_others_at_once_whatever_they_answered_before(tmp_path: Path, platform: Platform) -> None:
     platform.orders.add(Fault("any", Status(429, {"Retry-After": "3600"})))
     run = Run(tmp_path, PARKING, platform=platform).begun()

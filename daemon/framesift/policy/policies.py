@@ -23,6 +23,7 @@ from typing import Protocol
 from framesift.backoff import BackoffSchedule
 from framesift.clock.clock import MonitoredThread
 from framesift.config.errors import ConfigError
+from framesift.config.factory import failure_text
 from framesift.periodic import NextRun, PeriodicTask
 from framesift.policy.cache import (
     CachedPolicy,
@@ -287,8 +288,13 @@ class Policies:
     # -- answers
 
     def _read(self, state: SourceState) -> SourceAnswer:
-        """Reads a local source. Raises ConfigError."""
-        answer = state.source.fetch(0.0)
+        """Reads a local source. Raises ConfigError, whatever the code of others that a policy names raises."""
+        try:
+            answer = state.source.fetch(0.0)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{state.source.display_name}: {failure_text(error)}") from error
         if self._enabled and answer.policy.enabled:
             problems = self._observer.policy_problems(answer.policy)
             if problems:
