@@ -249,6 +249,20 @@ def test_a_new_policy_holds_from_the_next_frame_on(tmp_path: Path) -> None:
     assert sorted(item.frame for item in pipeline.items) == [0, 1, 2, 3]
 
 
+def test_a_failing_strategy_leaves_the_health_when_the_stream_ends(tmp_path: Path) -> None:
+    fails = {
+        "type": "python",
+        "factory": "faulty_rules:FailsOnObjects",
+        "path": str(Path(__file__).parent / "rigs" / "faulty"),
+    }
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 2), _policy({"name": "mine", **fails}))
+    seen: list[int] = []
+    pipeline.stream_before(lambda _number: seen.append(sum("mine" in part.name for part in pipeline.health())))
+    pipeline.run()
+    assert seen == [0, 1]
+    assert not any("mine" in part.name for part in pipeline.health())
+
+
 def test_a_limit_counts_in_the_minute_of_capture(tmp_path: Path) -> None:
     clock = ManualClock(NOON_S)
     stream = Frames(clock, 40, before=lambda _number: clock.advance(10.0))

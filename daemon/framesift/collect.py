@@ -34,3 +34,4 @@ class Collector:
                     self.intake.offer(frame, prediction)
         finally:
             self._predictor.end_stream(self._stream.name)
+            self.intake.end_stream()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from clocks import ManualClock
-from framesift.policy.policy import parse
+from framesift.policy.policy import NO_POLICY_YET, Policy, parse
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.intake import Intake
+from framesift.sampling.intake import MAX_FAILING_STRATEGIES, Intake
 from framesift.strategies import AcceptedClasses
 from framesift.telemetry import Condition, Telemetry
 from rigs.spools import make_spool
@@ -25,38 +28,92 @@ class _Style:
     level: str = "debug"
 
 
-def test_a_failing_strategy_is_reported_degrades_the_health_and_recovers(tmp_path: Path) -> None:
-    clock = ManualClock()
-    spool = make_spool(tmp_path, clock)
-    spool.open()
-    out = io.StringIO()
-    telemetry = Telemetry(clock, _Style(), out=out)
-    fails = {"name": "mine", "type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
+class Rig:
+    """Intakes of streams whose policy has a strategy that fails where a prediction has objects."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.spool = make_spool(folder, self.clock)
+        self.spool.open()
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(self.clock, _Style(), out=self.out)
+
+    def intake(self, stream: str = "gate") -> Intake:
+        return Intake(
+            stream,
+            CollectionOrigin("gate-7", (), (), seed=0),
+            policy=policy("mine"),
+            accepted_classes=AcceptedClasses(),
+            spool=self.spool,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            on_accepted=lambda: None,
+        )
+
+    @property
+    def health(self) -> list[tuple[str, Condition]]:
+        return [(component.name, component.condition) for component in self.telemetry.health.components()]
+
+
+def policy(failing: str) -> Policy:
+    fails = {"name": failing, "type": "python", "factory": "faulty_rules:FailsOnObjects", "path": FAULTY}
     whole = {
         "enabled": True,
         "persist_predictions": True,
         "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "never"},
         "sampling_strategies": [fails, {"name": "all", "type": "random", "traffic_percentage": 1}],
     }
-    intake = Intake(
-        "gate",
-        CollectionOrigin("gate-7", (), (), seed=0),
-        policy=parse(json.dumps(whole), "policy.json"),
-        accepted_classes=AcceptedClasses(),
-        spool=spool,
-        telemetry=telemetry,
-        clock=clock,
-        on_accepted=lambda: None,
-    )
-    try:
-        decision = intake.offer(frame(), objects(("car", 0.5)))
-        assert decision.matched == ("all",)
-        assert [(c.name, c.condition, c.why) for c in telemetry.health.components()] == [
-            ("strategy mine of gate", Condition.DEGRADED, "LookupError: no such object")
-        ]
-        assert intake.offer(frame(number=1), objects()).matched == ("mine", "all")
-        assert telemetry.health.worst() is Condition.OK
-    finally:
-        spool.close(5.0)
-        telemetry.close()
-    assert '"event": "strategy_failed"' in out.getvalue()
+    return parse(json.dumps(whole), "policy.json")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.spool.close(5.0)
+    rig.telemetry.close()
+
+
+def test_a_failing_strategy_is_reported_degrades_the_health_and_recovers(rig: Rig) -> None:
+    intake = rig.intake()
+    decision = intake.offer(frame(), objects(("car", 0.5)))
+    assert decision.matched == ("all",)
+    assert [(c.name, c.condition, c.why) for c in rig.telemetry.health.components()] == [
+        ("strategy mine of gate", Condition.DEGRADED, "LookupError: no such object")
+    ]
+    assert intake.offer(frame(number=1), objects()).matched == ("mine", "all")
+    assert rig.health == []
+    rig.telemetry.close()
+    events = [json.loads(line) for line in rig.out.getvalue().splitlines()]
+    assert [event["event"] for event in events] == ["strategy_failed", "health", "health"]
+    assert "ok" in events[-1].values()
+
+
+def test_a_failing_strategy_leaves_the_health_with_its_policy(rig: Rig) -> None:
+    intake = rig.intake()
+    for new in (NO_POLICY_YET, policy("another")):
+        intake.set_policy(policy("mine"))
+        intake.offer(frame(), objects(("car", 0.5)))
+        intake.set_policy(policy("mine"))  # it may still fail
+        assert rig.health == [("strategy mine of gate", Condition.DEGRADED)]
+        intake.set_policy(new)
+        assert rig.health == []
+
+
+def test_a_failing_strategy_leaves_the_health_with_its_stream(rig: Rig) -> None:
+    intake, other = rig.intake(), rig.intake("yard")
+    for one in (intake, other):
+        one.offer(frame(), objects(("car", 0.5)))
+    intake.end_stream()
+    assert rig.health == [("strategy mine of yard", Condition.DEGRADED)]
+
+
+def test_the_health_lists_a_limited_number_of_failing_strategies(rig: Rig) -> None:
+    intakes = [rig.intake(f"stream-{i}") for i in range(MAX_FAILING_STRATEGIES + 5)]
+    for intake in intakes:
+        intake.offer(frame(), objects(("car", 0.5)))
+    assert len(rig.health) == MAX_FAILING_STRATEGIES
+    intakes[0].offer(frame(number=1), objects())
+    intakes[-1].offer(frame(number=1), objects(("car", 0.5)))
+    assert len(rig.health) == MAX_FAILING_STRATEGIES
+    assert rig.health[-1][0] == f"strategy mine of stream-{MAX_FAILING_STRATEGIES + 4}"

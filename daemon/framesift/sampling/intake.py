@@ -6,6 +6,7 @@ JPEG is made for a frame without quota.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ from framesift.telemetry import Condition, Telemetry
 
 if TYPE_CHECKING:
     from framesift.limits.shared.ledgers import SharedLedgers
+
+
+# How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
+MAX_FAILING_STRATEGIES = 50
+_COMPONENT_PREFIX = "strategy "
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,25 @@ class Intake:
         self._clock = clock
         self._on_accepted = on_accepted
         self._fleet = fleet
-        self._failing: set[str] = set()  # the names of strategies
+        self._failing: set[str] = set()  # the names of strategies that the health lists
+        self._failing_lock = threading.Lock()  # of `policy` and `_failing`
         self._sampler: Sampler | None = None
         self._sampler_policy: Policy | None = None
 
     def set_policy(self, policy: Policy) -> None:
-        """Replaces the policy. From any thread."""
-        self.policy = policy
+        """Replaces the policy. From any thread.
+
+        What failed under the old policy leaves the health, unless the new one has a strategy of this name.
+        """
+        kept = {strategy.name for strategy in policy.sampling_strategies} if policy.enabled else set()
+        with self._failing_lock:
+            self.policy = policy
+            self._forget(self._failing - kept)
+
+    def end_stream(self) -> None:
+        """The stream has ended: its strategies leave the health. A later frame may bring them back."""
+        with self._failing_lock:
+            self._forget(self._failing)
 
     def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
         """Decides on the frame, counts the decision, and stores the frame if it is accepted.
@@ -89,7 +107,7 @@ class Intake:
             return self._refused(RefusalReason.DISABLED)
         sampler = self._sampler_for(policy)
         decision = sampler.decide(frame, prediction)
-        self._report_failures(decision.failures)
+        self._report_failures(decision.failures, policy)
         matched = tuple(match.strategy for match in decision.matches)
         answer = self._put(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
         for strategy in matched:
@@ -101,21 +119,39 @@ class Intake:
         self._on_accepted()
         return IntakeDecision(matched, answer, None)
 
-    def _report_failures(self, failures: tuple[StrategyFailed, ...]) -> None:
-        """Logs each failure, and keeps the health of the strategies that fail on this stream."""
-        failing = {failure.strategy for failure in failures}
+    def _report_failures(self, failures: tuple[StrategyFailed, ...], policy: Policy) -> None:
+        """Logs each failure, and lists in the health the strategies that fail on this stream. policy: that decided."""
         for failure in failures:
             self._telemetry.warning(
                 "strategy_failed", stream=self._stream, strategy=failure.strategy, why=failure.reason
             )
-            self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)
-        for strategy in self._failing - failing:
-            self._telemetry.health.set_ok(self._component(strategy))
-        self._failing = failing
+        if not failures and not self._failing:
+            return
+        with self._failing_lock:
+            if self.policy is not policy:  # replaced meanwhile: `set_policy` has changed the health already
+                return
+            recovered = self._failing - {failure.strategy for failure in failures}
+            for strategy in recovered:
+                self._telemetry.health.set_ok(self._component(strategy))  # for its line in the log
+            self._forget(recovered)
+            for failure in failures:
+                if failure.strategy in self._failing or self._health_has_room():
+                    self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)
+                    self._failing.add(failure.strategy)
+
+    def _health_has_room(self) -> bool:
+        names = (component.name for component in self._telemetry.health.components())
+        return sum(name.startswith(_COMPONENT_PREFIX) for name in names) < MAX_FAILING_STRATEGIES
+
+    def _forget(self, strategies: set[str]) -> None:
+        """Takes strategies out of the health. Belongs under the lock."""
+        for strategy in strategies:
+            self._telemetry.health.remove(self._component(strategy))
+        self._failing = self._failing - strategies
 
     def _component(self, strategy: str) -> str:
         """The name of a strategy in the health of this stream."""
-        return f"strategy {strategy} of {self._stream}"
+        return f"{_COMPONENT_PREFIX}{strategy} of {self._stream}"
 
     def _refused(self, refusal: RefusalReason, matched: tuple[str, ...] = ()) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)
