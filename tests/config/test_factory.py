@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from framesift.config.factory import FactoryError, call_factory, failure_text, load_factory, one_line, read_attribute
+from framesift.config.factory import (
+    FactoryError,
+    call_factory,
+    failure_line,
+    failure_text,
+    load_factory,
+    one_line,
+    read_attribute,
+)
 
 MODULE = """
 FRAMESIFT_EXTEND = 1
@@ -185,6 +193,13 @@ class _Raises:
 class _NoText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+def test_a_callable_whose_attributes_raise_has_no_line() -> None:
+    class Called(_Raises):
+        def __call__(self) -> None: ...
+
+    assert failure_line(ValueError(), Called()) == ""
 
 
 def test_what_an_object_raises_when_it_is_read_is_one_sentence() -> None:

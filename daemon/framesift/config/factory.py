@@ -121,7 +121,10 @@ def failure_line(error: BaseException, called: Callable[..., object]) -> str:
 
     Where the call itself failed, such as with wrong arguments, it is the line at which `called` begins.
     """
-    code = getattr(called, "__code__", None)
+    try:
+        code = getattr(called, "__code__", None)
+    except (Exception, SystemExit):  # noqa: BLE001 - code of others may raise anything
+        return ""
     if not isinstance(code, CodeType):
         return ""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == code.co_filename]
