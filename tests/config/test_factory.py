@@ -73,7 +73,7 @@ def test_a_module_that_fails_on_import_is_an_error_and_no_exit(folder: Path) -> 
 def test_the_advice_about_the_path_is_only_for_the_module_itself(folder: Path) -> None:
     with pytest.raises(FactoryError, match=r"; name its folder as `path`, or install it$"):
         load_factory("gone.rules:make")
-    (folder / "outside_code.py").write_text("import gone", encoding="utf-8")
+    (folder / "outside_code.py").write_text("FRAMESIFT_EXTEND = 1\nimport gone", encoding="utf-8")
     with pytest.raises(FactoryError, match=r"No module named 'gone'$"):
         load_factory("outside_code:make", folder)
 

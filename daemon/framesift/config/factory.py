@@ -64,7 +64,9 @@ def load_factory(name: str, folder: Path | None = None, *, versioned: bool = Tru
         raise
     except (Exception, SystemExit) as error:
         searched = f" (looked in {folder} first)" if folder is not None else ""
-        raise FactoryError(f"can't import {module_name}{searched}: {failure_text(error)}") from error
+        is_absent = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        advice = "; name its folder as `path`, or install it" if is_absent else ""
+        raise FactoryError(f"can't import {module_name}{searched}: {failure_text(error)}{advice}") from error
     if folder is not None:
         _check_origin(module, module_name, folder)
     if versioned:
@@ -153,7 +155,7 @@ def _check_source(module_name: str) -> None:
         part_name = ".".join(parts[:i])
         spec = importlib.util.find_spec(part_name)  # imports the packages around it: those have been checked
         if spec is None:
-            raise ModuleNotFoundError(f"No module named {part_name!r}")
+            raise ModuleNotFoundError(f"No module named {part_name!r}", name=part_name)
         is_package = i < len(parts)
         if is_package and spec.loader is None:  # a folder without __init__.py
             continue
