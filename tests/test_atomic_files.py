@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,23 +37,24 @@ def test_a_folder_that_cannot_be_opened_changes_no_name(tmp_path: Path) -> None:
     assert entered == []
 
 
-def test_names_are_synced_after_the_block_and_not_after_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[str] = []
-    real = os.fsync
+def traced(folder: Path, program: str) -> list[str]:
+    """The folders that a program synced, and the words that it wrote, in order."""
+    command = ["strace", "-f", "-y", "-e", "trace=fsync,write", "-o", str(folder.parent / "trace")]
+    head = "import os\nfrom pathlib import Path\nfrom framesift.atomic_files import make_folder, synced_folder\n"
+    subprocess.run([*command, sys.executable, "-c", head + program], cwd=folder, check=True, timeout=60)
+    trace = (folder.parent / "trace").read_text()
+    return [a or b for a, b in re.findall(r'fsync\(\d+<([^>]*)>\)|write\(1[^"]*"(\w+)"', trace)]
 
-    def fsync(file: int) -> None:
-        synced.append("folder")
-        real(file)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    with synced_folder(tmp_path):
-        assert synced == []
-    assert synced == ["folder"]
-    with pytest.raises(ValueError, match="stop"), synced_folder(tmp_path):
-        raise ValueError("stop")
-    assert synced == ["folder"]
+def test_names_are_synced_after_the_block_and_not_after_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    program = (
+        "with synced_folder(Path.cwd()):\n    os.write(1, b'inside')\nos.write(1, b'after')\n"
+        "try:\n    with synced_folder(Path.cwd()):\n        raise ValueError\n"
+        "except ValueError:\n    os.write(1, b'failed')\n"
+    )
+    assert traced(folder, program) == ["inside", str(folder), "after", "failed"]
 
 
 def test_a_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -71,8 +74,7 @@ def test_missing_parents_are_made_and_a_file_in_the_way_is_an_error(tmp_path: Pa
         make_folder(tmp_path / "file")
 
 
-def test_each_new_folder_is_synced_in_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
-    make_folder(tmp_path / "a" / "b")
-    assert synced == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+def test_each_new_folder_is_synced_in_its_parent(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert traced(folder, "make_folder(Path('a/b').absolute())") == [str(folder), str(folder / "a")]

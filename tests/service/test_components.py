@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import faulthandler
 import io
 import json
 import random
+import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,23 +153,22 @@ class _Stream:
             self.thread.join(within_s)
 
 
-def fail_start_of_thread(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Make the system refuse one thread, the `number`-th from now."""
-    real, started = threading.Thread.start, 0
+@contextmanager
+def threads_left(count: int) -> Iterator[None]:
+    """The system grants so many threads more, and refuses the next one: its stack has no address space."""
+    stack = 1 << 30
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    usual = threading.stack_size(stack)
+    resource.setrlimit(resource.RLIMIT_AS, (used + count * stack + stack // 2, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        threading.stack_size(usual)
 
-    def start(thread: threading.Thread) -> None:
-        nonlocal started
-        started += 1
-        if started == number:
-            raise RuntimeError("can't start new thread")
-        real(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", start)
-
-
-def test_streams_of_which_one_can_t_start_have_all_ended_before_the_spool_closes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_streams_of_which_one_can_t_start_have_all_ended_before_the_spool_closes() -> None:
     run, clock = Run(), SystemClock()
     run.components = ComponentList(clock, Telemetry(clock, _Style()), stop_within_s=9.0, on_failure=lambda: None)
     streams = [_Stream(run.calls) for _ in range(3)]
@@ -176,8 +176,7 @@ def test_streams_of_which_one_can_t_start_have_all_ended_before_the_spool_closes
     run.components.start(
         Resource("spool", stop=lambda _: run.calls.append(f"spool closed while streams run: {threads.any_alive()}"))
     )
-    fail_start_of_thread(monkeypatch, 2)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with threads_left(1), pytest.raises(RuntimeError, match="can't start new thread"):
         run.components.start(threads)
     assert threads.any_alive()
     run.components.stop()
@@ -250,11 +249,11 @@ def open_files() -> set[str]:
         (Made.proxy, 1),
         (Made.proxy, 2),
         (Made.periodic_task, 1),
-        (Made.monitor, 1),
+        (Made.monitor, 2),  # the first one writes the stacks, in C
     ],
 )
 def test_a_component_without_all_its_threads_leaves_no_thread_and_no_file_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Callable[[Made], list[Component]], number: int
+    tmp_path: Path, create: Callable[[Made], list[Component]], number: int
 ) -> None:
     made = Made(tmp_path)
     *needed, component = create(made)
@@ -262,8 +261,7 @@ def test_a_component_without_all_its_threads_leaves_no_thread_and_no_file_open(
     threads, files = set(threading.enumerate()), open_files()
     for started in needed:
         components.start(started)
-    fail_start_of_thread(monkeypatch, number)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with threads_left(number - 1), pytest.raises(RuntimeError, match="can't start new thread"):
         components.start(component)
     components.stop()
     assert (components.failure, made.failures) == (None, [])
@@ -271,19 +269,17 @@ def test_a_component_without_all_its_threads_leaves_no_thread_and_no_file_open(
     assert open_files() - files == set()
 
 
-def test_a_monitor_without_its_thread_leaves_no_timer_that_writes_stacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timers: list[str] = []
-    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: timers.append("started"))
-    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", timers.clear)
+def test_a_monitor_without_its_thread_leaves_no_timer_that_writes_stacks(tmp_path: Path) -> None:
+    def system_threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    before = system_threads()
     (monitor,) = Made(tmp_path).monitor()
-    fail_start_of_thread(monkeypatch, 1)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with threads_left(1), pytest.raises(RuntimeError, match="can't start new thread"):
         monitor.start()
-    assert timers == ["started"]
+    assert system_threads() == before + 1  # the timer is a thread of its own, in C
     assert monitor.stop(1.0)
-    assert timers == []
+    assert system_threads() == before
 
 
 def test_a_failure_while_running_wakes_the_service_and_the_first_one_is_kept() -> None:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import socket
 from pathlib import Path
 
-import pytest
-
-from framesift.clock.clock import SystemClock
-from framesift.listeners import ListenerUnavailable
-from framesift.service.service import Service
-from framesift.service.systemd import Notifier
-from framesift.settings import load
-from framesift.spool import Spool
-from framesift.telemetry import Telemetry
 from rigs.daemon import Daemon, write_configuration
 from rigs.footage import numbered_clip
 
@@ -93,28 +83,20 @@ def test_a_delivery_that_hangs_leaves_time_to_the_spool(tmp_path: Path) -> None:
     assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
 
 
-def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    close_really = Spool.close
-
-    def close(spool: Spool, timeout_s: float) -> None:
-        close_really(spool, timeout_s)
-        raise OSError("the disk went away")
-
-    monkeypatch.setattr(Spool, "close", close)
-    monkeypatch.setattr(Service, "_own_signals", lambda _service: None)
-    out, clock = io.StringIO(), SystemClock()
+def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(tmp_path: Path) -> None:
+    (tmp_path / "away.py").write_text(
+        "FRAMESIFT_EXTEND = 1\nclass Away(BaseException):\n    pass\nclass Sink:\n"
+        "    def deliver(self, delivery, *, now_s, within_s):\n        return None\n"
+        "    def close(self):\n        raise Away('the disk went away')\n"
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        write_configuration(tmp_path, {"listeners": [{"listen": listen}]})
-        settings = load(tmp_path / "framesift.yaml", {})
-        telemetry = Telemetry(clock, settings.log, out=out)
-        service = Service(settings, clock=clock, telemetry=telemetry, notifier=Notifier(None))
-        with pytest.raises(ListenerUnavailable, match="can't listen"):
-            service.run()
-    (line,) = (json.loads(line) for line in out.getvalue().splitlines() if '"event": "failed"' in line)
-    assert "the disk went away" in json.dumps(line)
+        sink = {"type": "python", "factory": "away:Sink", "path": "."}
+        write_configuration(tmp_path, {"listeners": [{"listen": listen}], "sink": sink})
+        with Daemon(tmp_path) as daemon:
+            daemon.wait(30.0)
+    (line,) = (seen for seen in daemon.events if seen["event"] == "failed" and "disk went away" in json.dumps(seen))
+    assert "Away" in json.dumps(line)
 
 
 def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:
