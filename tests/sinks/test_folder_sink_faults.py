@@ -137,17 +137,6 @@ def test_a_line_for_which_the_disk_is_full_is_removed(tmp_path: Path) -> None:
     assert ids(tmp_path)[-1] == f"{999:032x}"
 
 
-def test_who_reads_a_file_while_it_is_replaced_reads_all_of_the_old_one(tmp_path: Path) -> None:
-    sink = folder_sink(tmp_path)
-    deliver(sink, delivery(1, detected(detection("car"))))
-    whole = (tmp_path / "data.yaml").read_text()
-
-    with (tmp_path / "data.yaml").open() as reader:
-        deliver(sink, delivery(2, detected(detection("dog"))))
-        assert reader.read() == whole
-    assert (tmp_path / "data.yaml").read_text() != whole
-
-
 def test_a_path_that_is_no_folder_is_reported_and_waited_for(tmp_path: Path) -> None:
     (tmp_path / "collected").write_text("a file")
     for path in (tmp_path / "collected", tmp_path / "collected" / "deeper"):

@@ -27,9 +27,10 @@ from framesift.atomic_files import make_folder, safe_name, write_atomically
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import RoboflowClient
+from framesift.sinks.data_yaml import DataYaml, InvalidDataYaml
 from framesift.sinks.metadata_file import MetadataFile
 from framesift.sinks.sink import CommonSinkSettings, Delivered, Delivery, DeliveryResult, FailureScope, RetryLater
-from framesift.sinks.yolo_labels import DataYaml, InvalidDataYaml, label_lines
+from framesift.sinks.yolo_labels import label_lines
 
 # Errors that concern one file; every other error would happen to the next datapoint as well.
 _SINGLE_FILE_ERRORS = {errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
