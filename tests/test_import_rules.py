@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
 
 # A module is a folder of the package or a file beside the folders. It imports modules of lower layers only.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "config", "clock", "atomic_files", "backoff"),
+    ("__init__", "config", "clock", "atomic_files", "backoff", "processes"),
     ("frame", "prediction", "periodic", "http_client"),
     ("datapoint", "telemetry", "roboflow", "strategies", "streams", "limits"),
     ("models", "sinks", "policy", "spool"),
@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "clock": set(),
     "atomic_files": set(),
     "backoff": set(),
+    "processes": set(),
     "frame": {"clock"},
     "prediction": set(),
     "periodic": {"clock"},
@@ -60,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "roboflow",
         "strategies",
     },
-    "spool": {"clock", "atomic_files", "backoff", "frame", "prediction", "datapoint", "limits"},
+    "spool": {"clock", "atomic_files", "backoff", "processes", "frame", "prediction", "datapoint", "limits"},
     "sampling": {
         "config",
         "clock",
@@ -108,6 +109,7 @@ ALLOWED: dict[str, set[str]] = {
         "config",
         "clock",
         "atomic_files",
+        "processes",
         "frame",
         "telemetry",
         "roboflow",

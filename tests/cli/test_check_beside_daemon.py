@@ -192,9 +192,10 @@ def test_a_daemon_without_a_status_page_is_named_and_hinders_nothing(tmp_path: P
         checked = framesift(tmp_path, "check", **WIDE)
         assert checked.returncode == 0, checked.stdout + checked.stderr
         line = line_of(checked.stdout, "daemon")
-        assert line.startswith(f"note daemon process {daemon.process.pid} holds {tmp_path / 'spool.db'}")
+        assert line.startswith(f"note daemon process {daemon.process.pid} (")
+        assert f" holds {tmp_path / 'spool.db'}" in line
         assert "status.bind is null" in line
-        assert line_of(checked.stdout, "sink folder").startswith(f"note sink folder process {daemon.process.pid}")
+        assert line_of(checked.stdout, "sink folder").startswith(f"note sink folder process {daemon.process.pid} (")
 
 
 def test_a_daemon_with_another_token_is_named_with_the_reason(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_another_daemon_at_the_same_port_is_not_taken_for_ours(tmp_path: Path) -
         with holding(tmp_path / "ours" / "spool.db.lock") as pid:
             checked = framesift(tmp_path / "ours", "check", **WIDE)
         line = line_of(checked.stdout, "daemon")
-        assert f"process {pid} holds" in line
+        assert f"process {pid} (" in line
         assert f"another framesift's, whose spool is {tmp_path / 'theirs' / 'spool.db'}" in line
 
 

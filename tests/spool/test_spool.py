@@ -435,7 +435,7 @@ def test_methods_fail_before_open(tmp_path: Path, clock: ManualClock) -> None:
 def test_a_second_daemon_waits_fifteen_seconds_and_says_so(tmp_path: Path) -> None:
     clock = ManualClock(waiters=1)
     before_s = clock.monotonic()
-    with pytest.raises(SpoolInUse, match=r"spool\.db is in use"):
+    with pytest.raises(SpoolInUse, match=rf"spool\.db is in use by process {os.getpid()} \("):
         make_spool(tmp_path, clock).open()
     assert 15 <= clock.monotonic() - before_s <= 16
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from framesift.cli.disk_space import format_gib, free_bytes, write_problem
 from framesift.cli.probes import Finding
-from framesift.cli.running_daemon import DaemonUnreachable, RunningDaemon, lock_holder, query_daemon
+from framesift.cli.running_daemon import DaemonUnreachable, RunningDaemon, query_daemon
+from framesift.processes import lock_holder
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import database as file
 

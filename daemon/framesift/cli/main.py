@@ -86,9 +86,9 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before the service is ready
     try:
         code = service.run()
-    except (ConfigError, ModelLoadError, SpoolTooNew, SpoolUnusable) as error:
+    except (ConfigError, ModelLoadError, SpoolInUse, SpoolTooNew, SpoolUnusable) as error:
         fail(str(error))
-    except (SpoolInUse, ListenerUnavailable) as error:
+    except ListenerUnavailable as error:
         fail(str(error), code=1)
     finally:
         lines.drain(_LAST_LINES_S)

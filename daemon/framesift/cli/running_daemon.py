@@ -6,8 +6,6 @@ daemon at the same address is recognised by the path of its spool: two daemons n
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,24 +90,6 @@ def query_daemon(settings: Settings) -> RunningDaemon:
     return daemon
 
 
-def lock_holder(lock: Path) -> str | None:
-    """The holder of a lock file, as "process 4711"; None where nobody holds it, or this user may not read it."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = _pid_of_lock(os.fstat(descriptor))
-        return "another process" if pid is None else f"process {pid}"
-    except OSError:  # a file system without locks
-        return None
-    finally:
-        os.close(descriptor)
-    return None
-
-
 def _parse(fields: Any) -> RunningDaemon:
     """Parses the JSON of /status. Raises KeyError, TypeError, ValueError or AttributeError."""
     return RunningDaemon(
@@ -119,19 +99,3 @@ def _parse(fields: Any) -> RunningDaemon:
         components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in fields["health"]),
         streams={str(s["stream"]): s["up"] for s in fields["streams"]},
     )
-
-
-def _pid_of_lock(seen: os.stat_result) -> int | None:
-    """The process that holds a lock, from the kernel's list; None where it is not known.
-
-    Lines of the list: `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`. Only Linux has it, and not every container.
-    """
-    file_id = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
-    try:
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for words in map(str.split, lines):
-        if words[1:2] == ["FLOCK"] and words[5:6] == [file_id] and int(words[4]) > 0:
-            return int(words[4])
-    return None

@@ -80,7 +80,7 @@ class Service:
         run = RunContext(self._settings, self._clock, self._telemetry, self._components.fail)
         startup = Startup(run, self._components, self._monitor, stop=self._stop, wake=self._wake)
         try:
-            startup.start(self._record, own_signals=self._own_signals)
+            startup.start(self._record, own_signals=self._own_signals, waits_for_spool=self._waits_for_spool)
             self._notifier.ready()
             self._log_ready(startup)
             self._main_loop(startup)
@@ -92,6 +92,18 @@ class Service:
             if self._components.failure is not None:  # also beside the error that ends this call
                 self._telemetry.error("failed", cause=self._components.failure)
         return self._finish(startup)
+
+    def _waits_for_spool(self, why: str) -> bool:
+        """Report that another process holds the spool, and return whether to go on waiting.
+
+        Under a service manager the wait ends with the manager's own time-out, after which it starts the service again:
+        a process that hangs in a dead disk can't be killed, and may end hours later. Exit status 2 would leave the
+        service down then, since the unit takes it as a configuration that nobody has mended.
+        """
+        waits = self._notifier.status(f"waiting for the spool: {why}")
+        if waits:
+            self._telemetry.warning("spool_in_use", why=why)
+        return waits
 
     # -- signals
 

@@ -38,7 +38,7 @@ from framesift.service.run_summary import RunSummary
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import StreamEntry
 from framesift.sinks import Sink, open_sink
-from framesift.spool import Spool
+from framesift.spool import Spool, SpoolInUse
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.streams import Stream
 from framesift.telemetry import Condition
@@ -97,12 +97,15 @@ class Startup:
         """Who counts the limits: "shared" or "local"."""
         return "shared" if self._ledgers_shared else "local"
 
-    def start(self, record: Path | None, *, own_signals: Callable[[], None]) -> None:
+    def start(
+        self, record: Path | None, *, own_signals: Callable[[], None], waits_for_spool: Callable[[str], bool]
+    ) -> None:
         """Create and start all components, in the order of the module's docstring.
 
         record: the file for predictions, or None. own_signals: installs the signal handlers; called when the spool is
-        open. Raises ConfigError, ModelLoadError, ListenerUnavailable and the spool's own errors; the components that
-        were started before are then in the list, for its `stop`.
+        open. waits_for_spool: called with the reason, in words, while another process holds the spool: returns whether
+        to try again. Raises ConfigError, ModelLoadError, ListenerUnavailable and the spool's own errors; the components
+        that were started before are then in the list, for its `stop`.
         """
         settings, telemetry = self._settings, self._telemetry
         start = self._components.start
@@ -125,7 +128,7 @@ class Startup:
         shared = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
         self._ledgers_shared = shared.ledgers is not None
         spool = self.spool = self._create_spool(limits, shared)
-        start(Resource("spool", start=spool.open, stop=spool.close))
+        start(Resource("spool", start=lambda: _open_when_free(spool, waits_for_spool), stop=spool.close))
         # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
@@ -268,3 +271,13 @@ class Startup:
         return StreamThread(
             name, stream, collector, clock, stop=self._stop, on_end=on_end, on_failure=self._run.on_failure
         )
+
+
+def _open_when_free(spool: Spool, waits: Callable[[str], bool]) -> None:
+    """Open the spool, again and again while `waits` says so. Raises the spool's own errors."""
+    while True:
+        try:
+            return spool.open()
+        except SpoolInUse as error:
+            if not waits(str(error)):
+                raise

@@ -21,6 +21,7 @@ from pathlib import Path
 from framesift.atomic_files import make_folder
 from framesift.clock.clock import Clock
 from framesift.limits import local
+from framesift.processes import holder_of_locked
 from framesift.spool import layout, schema
 from framesift.spool.disk_errors import Malformed
 from framesift.spool.records import SpoolInUse, SpoolTooNew, SpoolUnusable
@@ -56,8 +57,11 @@ def acquire_lock(path: Path, clock: Clock, stop: threading.Event) -> int:
             return descriptor
         except BlockingIOError:
             if clock.monotonic() >= deadline or clock.wait(stop, 0.25):
+                holder = holder_of_locked(descriptor)
                 os.close(descriptor)
-                raise SpoolInUse(f"{path} is in use by another process") from None
+                raise SpoolInUse(
+                    f"{path} is in use by {holder}: stop that one, or give each daemon a spool.path of its own"
+                ) from None
 
 
 def _lock_file(path: Path) -> int:
@@ -68,17 +72,24 @@ def _lock_file(path: Path) -> int:
         _refuse_link(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if error.errno in _PERMISSION_ERRORS:
+        # A spool that exists may come back: its disk became read-only later.
+        is_first_start = not os.path.exists(path.with_suffix(""))  # noqa: PTH110  # False where this user may not look
+        if error.errno in _PERMISSION_ERRORS or (is_first_start and error.errno in _PLACE_ERRORS):
             raise _unusable(path.parent, error) from None
         raise
 
 
 # Errors that need a change by the operator; any other may pass.
 _PERMISSION_ERRORS = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+# Errors of the path of a spool that does not exist yet. (mkdir in /proc is ENOENT.)
+_PLACE_ERRORS = (errno.EROFS, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def _unusable(path: Path, error: OSError) -> SpoolUnusable:
-    return SpoolUnusable(f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there")
+    return SpoolUnusable(
+        f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there: let spool.path name "
+        "a file in a folder that this user may write to, such as /var/lib/framesift"
+    )
 
 
 def _refuse_link(path: Path) -> None:

@@ -15,7 +15,7 @@ from framesift.spool import database, integrity, repair, rows, salvage, schema, 
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.disk_reserve import DiskReserve
 from framesift.spool.read_connections import ReadConnections
-from framesift.spool.records import EventReporter, SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
+from framesift.spool.records import EventReporter, SpoolBroken, SpoolTooNew, SpoolUnusable
 
 PRUNE_EVERY_S = 60.0
 VERIFY_EVERY_S = 3600.0
@@ -67,7 +67,7 @@ class SpoolFile:
             except OSError as error:
                 if not self.reserve.release():
                     raise SpoolBroken(f"{self.path}: {error.strerror}, so it can't be locked") from None
-        raise SpoolInUse(f"{self.path} can't be locked")
+        raise SpoolBroken(f"{self.path} can't be locked")
 
     def unlock(self) -> None:
         """Releases the lock, if there is one."""
