@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
 from framesift.frame import RefusalReason, SkipReason
-from framesift.telemetry import ComponentHealth, Condition, SpoolNumbers, Telemetry
+from framesift.telemetry import SpoolNumbers, Telemetry
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,12 @@ def test_endlessly_many_kinds_of_events_at_once_become_one() -> None:
 def test_the_last_line_about_a_state_is_the_present_state_even_in_a_flood() -> None:
     rig = Rig()
     for n in range(401):
-        condition = Condition.FAILED if n % 2 else Condition.OK
-        rig.telemetry.health.set("spool", condition)
+        rig.telemetry.state_changed("stream", stream="gate", state="lost" if n % 2 else "running")
     rig.clock.advance(1.0)
     rig.telemetry.tick()
     last = rig.lines()[-1]
-    assert (last["component"], last["state"]) == ("spool", "ok")
-    assert sum(line.get("repeated", 1) for line in rig.lines()) == 400
+    assert (last["stream"], last["state"]) == ("gate", "running")
+    assert sum(line.get("repeated", 1) for line in rig.lines()) == 401
 
 
 @pytest.mark.parametrize(("level", "report"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
@@ -432,52 +431,3 @@ def test_a_label_is_short_and_printable() -> None:
     (name,) = rig.telemetry.report().matched
     assert name == 'night"??' + "x" * 56
     assert list(text_string_to_metric_families(rig.telemetry.metrics_text().decode()))
-
-
-def test_health_logs_each_change_once() -> None:
-    rig = Rig()
-    health = rig.telemetry.health
-    health.set_ok("spool")
-    health.set("spool", Condition.DEGRADED, "disk full")
-    health.set("spool", Condition.DEGRADED, "disk still full")
-    rig.clock.advance(5.0)
-    health.set_ok("spool")
-    health.set("sink", Condition.FAILED, "no such folder")
-    report = [(line["level"], line["component"], line["state"], line["why"]) for line in rig.lines()]
-    assert report == [
-        ("warning", "spool", "degraded", "disk full"),
-        ("info", "spool", "ok", ""),
-        ("error", "sink", "failed", "no such folder"),
-    ]
-
-
-def test_a_change_that_its_cause_has_logged_already_is_not_logged_again() -> None:
-    rig = Rig()
-    rig.telemetry.health.set("stream gate", Condition.DEGRADED, "lost", quietly=True)
-    rig.telemetry.health.set_ok("stream gate", quietly=True)
-    assert rig.lines() == []
-    assert rig.telemetry.health.components()[0].condition is Condition.OK
-
-
-def test_health_knows_since_when_and_the_latest_reason() -> None:
-    rig = Rig()
-    health = rig.telemetry.health
-    health.set("spool", Condition.DEGRADED, "disk full")
-    began_s = rig.clock.now().wall_s
-    rig.clock.advance(30.0)
-    health.set("spool", Condition.DEGRADED, "read-only")
-    assert health.components() == (ComponentHealth("spool", Condition.DEGRADED, "read-only", began_s),)
-    assert rig.telemetry.report().health == health.components()
-
-
-def test_the_worst_component_is_the_health_of_all() -> None:
-    health = Rig().telemetry.health
-    assert health.worst() is Condition.OK
-    health.set("stream gate", Condition.DEGRADED, "lost")
-    health.set_ok("sink")
-    assert health.worst() is Condition.DEGRADED
-    health.set("spool", Condition.FAILED, "broken")
-    assert health.worst() is Condition.FAILED
-    health.remove("spool")
-    health.remove("never heard of")
-    assert health.worst() is Condition.DEGRADED

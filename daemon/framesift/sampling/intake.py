@@ -132,8 +132,8 @@ class Intake:
                 return
             recovered = self._failing - {failure.strategy for failure in failures}
             for strategy in recovered:
-                self._telemetry.health.set_ok(self._component(strategy))  # for its line in the log
-            self._forget(recovered)
+                self._telemetry.health.set_ok(self._component(strategy), forget=True)  # with its line in the log
+            self._failing = self._failing - recovered
             for failure in failures:
                 if failure.strategy in self._failing or self._health_has_room():
                     self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)

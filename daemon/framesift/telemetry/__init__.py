@@ -69,6 +69,7 @@ class Telemetry:
         self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
         self.health = HealthRegistry(clock, self._log_health)
+        self._counters.set_health_source(self.health.components)
 
     # -- log lines
 
@@ -93,8 +94,9 @@ class Telemetry:
         self._events.log("error", name, fields, cause=cause)
 
     def tick(self) -> None:
-        """Log folded events that are due, and set the health of the log itself. To be called about once a second."""
+        """Log what was held and is due, and set the health of the log itself. To be called about once a second."""
         self._events.log_due()
+        self.health.tick()
         if self._output.is_stalled():
             self.health.set("log", Condition.DEGRADED, "nobody reads the log; its lines wait, and are dropped")
         else:

@@ -1,13 +1,32 @@
-"""Health: for each named component whether it is ok, degraded or failed, and since when. A change is one log line."""
+"""Health: for each named component whether it is ok, degraded or failed, since when, and why.
+
+A change of the condition is one log line, and so is another reason for the same condition; numbers in a reason don't
+make it another one. A component that comes and goes must not fill the log, nor look well in between:
+
+    reasons      one that was logged within REPEAT_REASON_S is logged again only if it has held for REASON_HOLDS_S
+    recoveries   the first two within an hour are believed at once. From the third on, the component stays degraded
+                 until it has worked for HOLD_FIRST_S, twice as long each time, at most HOLD_MAX_S
+"""
 
 from __future__ import annotations
 
+import re
 import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from framesift.clock.clock import Clock
+
+RECOVERIES_WITHIN_S = 3600.0
+BELIEVED_RECOVERIES = 2
+HOLD_FIRST_S = 30.0
+HOLD_MAX_S = 300.0
+REPEAT_REASON_S = 600.0
+REASON_HOLDS_S = 60.0
+_MAX_REASONS = 8  # that are logged at once; names from outside make any number of reasons
+_MAX_UNLISTED = 256  # components that are not listed, whose recoveries are remembered
 
 
 class Condition(str, Enum):
@@ -34,43 +53,186 @@ class ComponentHealth:
     since_s: float
 
 
+_Reason = tuple[Condition, str]  # the text without its numbers
+
+
+@dataclass(slots=True)
+class _Component:
+    """A component, and what was logged of it. Times are monotonic, but for `since_s`.
+
+    recoveries: when it has recovered within the last hour. ok_at_s: when it counts as ok if it works until then, None
+    if it does not work. forget: it is listed no more once it is ok. said: the reasons that were logged since it was ok
+    last. last_said: the latest of them. reason_since_s: since when the present reason holds.
+    """
+
+    name: str
+    condition: Condition
+    why: str
+    since_s: float
+    is_listed: bool = True
+    recoveries: deque[float] = field(default_factory=deque)
+    ok_at_s: float | None = None
+    forget: bool = False
+    said: dict[_Reason, float] = field(default_factory=dict)
+    last_said: _Reason | None = None
+    reason_since_s: float = 0.0
+
+    @property
+    def reason(self) -> _Reason:
+        return self.condition, re.sub(r"\d+(?:\.\d+)?", "#", self.why)
+
+    def shown(self) -> ComponentHealth:
+        return ComponentHealth(self.name, self.condition, self.why, self.since_s)
+
+
 class HealthRegistry:
     """The health of all components; thread-safe."""
 
     def __init__(self, clock: Clock, changed: Callable[[ComponentHealth], None]) -> None:
-        """changed: called when a condition changes; not for a component that begins as ok, nor for a new reason."""
+        """changed: called with what is to be logged: a new condition or reason. Not for a component that begins as ok.
+
+        It is called with a lock held, so that the calls come in the order of the changes.
+        """
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
-        self._components: dict[str, ComponentHealth] = {}
+        self._components: dict[str, _Component] = {}
 
     def set(self, name: str, condition: Condition, why: str = "", *, quietly: bool = False) -> None:
-        """Set a component's condition. quietly: without a log line, if the event that caused it is logged already."""
-        with self._lock:
-            known = self._components.get(name)
-            if known is not None and known.condition is condition:
-                self._components[name] = replace(known, why=why)
-                return
-            component = ComponentHealth(name, condition, why, self._clock.now().wall_s)
-            self._components[name] = component
-            if not quietly and (known is not None or condition is not Condition.OK):
-                self._changed(component)  # under the lock, so that lines come in the order of the changes
+        """Set a component's condition and the reason for it.
 
-    def set_ok(self, name: str, *, quietly: bool = False) -> None:
-        """Set a component's condition to ok."""
+        quietly: without a log line, as the event that caused it is logged already; then a recovery is believed at once.
+        """
+        with self._lock:
+            now_s = self._clock.monotonic()
+            component = self._component(name)
+            component.is_listed = True
+            if condition is not Condition.OK:
+                component.ok_at_s, component.forget = None, False
+                self._show(component, condition, why, now_s)
+                if quietly:
+                    component.last_said = component.reason
+                else:
+                    self._say_new_reason(component, now_s)
+            elif component.condition is not Condition.OK and component.ok_at_s is None:
+                hold_s = _hold_s(component.recoveries, now_s)
+                component.ok_at_s = now_s if quietly else now_s + hold_s
+                if component.ok_at_s <= now_s:
+                    self._recover(component, now_s, quietly=quietly)
+                else:
+                    self._watch(component, hold_s, now_s)
+
+    def set_ok(self, name: str, *, quietly: bool = False, forget: bool = False) -> None:
+        """Set a component's condition to ok. forget: when it counts as ok, it is listed no more."""
         self.set(name, Condition.OK, quietly=quietly)
+        with self._lock:
+            component = self._components.get(name)
+            if forget and component is not None:
+                component.forget = True
+                self._forget_if_ok(component)
 
     def remove(self, name: str) -> None:
         """Remove a component that no longer exists: a stream that ended, a strategy that was removed."""
         with self._lock:
-            self._components.pop(name, None)
+            component = self._components.get(name)
+            if component is not None:
+                self._unlist(component)
+
+    def tick(self) -> None:
+        """Log the reasons and recoveries that have held for long enough. To be called about once a second."""
+        with self._lock:
+            now_s = self._clock.monotonic()
+            self._recover_due(now_s)
+            for component in self._components.values():
+                if component.is_listed and component.condition is not Condition.OK and component.ok_at_s is None:
+                    holds = now_s - component.reason_since_s >= REASON_HOLDS_S
+                    if holds and component.reason != component.last_said:
+                        self._say(component, now_s)
 
     def components(self) -> tuple[ComponentHealth, ...]:
         """Return all components, in the order of their first `set`."""
         with self._lock:
-            return tuple(self._components.values())
+            self._recover_due(self._clock.monotonic())
+            return tuple(component.shown() for component in self._components.values() if component.is_listed)
 
     def worst(self) -> Condition:
         """Return the condition of the worst component, ok if there are none."""
         order = list(Condition)
         return max((c.condition for c in self.components()), key=order.index, default=Condition.OK)
+
+    # -- under the lock
+
+    def _component(self, name: str) -> _Component:
+        known = self._components.get(name)
+        if known is None:
+            known = self._components[name] = _Component(name, Condition.OK, "", self._clock.now().wall_s)
+        return known
+
+    def _show(self, component: _Component, condition: Condition, why: str, now_s: float) -> None:
+        before = component.reason
+        if condition is not component.condition:
+            component.since_s = self._clock.now().wall_s
+        component.condition, component.why = condition, why
+        if component.reason != before:
+            component.reason_since_s = now_s
+
+    def _watch(self, component: _Component, hold_s: float, now_s: float) -> None:
+        """It works again, as it did before: it stays degraded until it has worked for some time."""
+        had_failed = component.condition is Condition.FAILED
+        why = (
+            f"it works again, but has failed {len(component.recoveries)} times within an hour: well when it has worked"
+            f" for {hold_s:.0f} s; it failed last with: {component.why}"
+        )
+        self._show(component, Condition.DEGRADED, why, now_s)
+        if had_failed:
+            self._say_new_reason(component, now_s)
+
+    def _recover_due(self, now_s: float) -> None:
+        for component in tuple(self._components.values()):
+            if component.ok_at_s is not None and component.ok_at_s <= now_s:
+                self._recover(component, now_s, quietly=False)
+
+    def _recover(self, component: _Component, now_s: float, *, quietly: bool) -> None:
+        component.ok_at_s = None
+        self._show(component, Condition.OK, "", now_s)
+        component.said.clear()
+        component.last_said = None
+        if not quietly:
+            self._changed(component.shown())
+        self._forget_if_ok(component)
+
+    def _forget_if_ok(self, component: _Component) -> None:
+        if component.forget and component.condition is Condition.OK:
+            self._unlist(component)
+
+    def _unlist(self, component: _Component) -> None:
+        component.is_listed = component.forget = False
+        component.condition, component.why, component.ok_at_s, component.last_said = Condition.OK, "", None, None
+        component.said.clear()
+        unlisted = [known.name for known in self._components.values() if not known.is_listed]
+        for name in unlisted[:-_MAX_UNLISTED]:
+            del self._components[name]
+
+    def _say_new_reason(self, component: _Component, now_s: float) -> None:
+        """Log the present reason, unless it was logged within the last minutes, or too many others were."""
+        reason = component.reason
+        if reason == component.last_said:
+            return
+        for said in [key for key, at_s in component.said.items() if now_s - at_s >= REPEAT_REASON_S]:
+            del component.said[said]
+        if reason not in component.said and len(component.said) < _MAX_REASONS:
+            self._say(component, now_s)
+
+    def _say(self, component: _Component, now_s: float) -> None:
+        component.last_said = component.reason
+        component.said[component.reason] = now_s
+        self._changed(component.shown())
+
+
+def _hold_s(recoveries: deque[float], now_s: float) -> float:
+    """Count a recovery, and return for how long the component must work until it is believed."""
+    recoveries.append(now_s)
+    while now_s - recoveries[0] > RECOVERIES_WITHIN_S:
+        recoveries.popleft()
+    doubt = min(len(recoveries) - BELIEVED_RECOVERIES, 16)
+    return 0.0 if doubt <= 0 else min(HOLD_MAX_S, HOLD_FIRST_S * 2.0 ** (doubt - 1))

@@ -24,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from framesift.telemetry.health import ComponentHealth
+from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
 
@@ -160,6 +161,8 @@ class Counters:
         self.registry.register(self._policies)
         self._quota = QuotaCollector(_Label())
         self.registry.register(self._quota)
+        self._health = HealthCollector(_Label())
+        self.registry.register(self._health)
         self.idle_source: Callable[[], Mapping[str, float]] = dict
         self._lines_dropped = lines_dropped
         self.registry.register(_LinesCollector(lines_dropped))
@@ -182,6 +185,10 @@ class Counters:
     def set_quota_source(self, read: Callable[[], QuotaReport]) -> None:
         """See Telemetry."""
         self._quota.source = read
+
+    def set_health_source(self, read: Callable[[], tuple[ComponentHealth, ...]]) -> None:
+        """Set what returns the health of all components. It must not raise."""
+        self._health.source = read
 
     def metrics_text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
