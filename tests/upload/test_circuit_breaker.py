@@ -9,6 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from framesift.upload.circuit_breaker import (
+    FAILURES_TO_OPEN,
+    MAX_FAILURES_TO_OPEN,
+    OUTAGE_S,
+    RECENT_S,
     REFUSALS_TO_OPEN,
     REFUSED_PAUSE_S,
     REMEMBERED_ITEMS,
@@ -185,6 +189,7 @@ def test_an_item_whose_probe_failed_is_delivered_again_after_every_few_others(ri
     for _ in range(REMEMBERED_ITEMS - 1):
         rig.answer(SUCCEEDED)
     assert rig.breaker.failed_probes() == ("b",)
+    rig.now_s += 60.0
     rig.answer(SINK_FAILED, "a")
     assert rig.breaker.failed_probes() == ("b", "a")
 
@@ -227,7 +232,6 @@ def test_the_third_failure_in_a_row_opens_it_and_only_the_first_is_the_items_fau
 
 
 def test_while_it_is_open_a_failure_keeps_it_open(rig: BreakerRig) -> None:
-    rig.answer(SUCCEEDED)
     rig.answer(SINK_FAILED)
     rig.probe(UNCLEAR)
     assert rig.wait_s() >= 1.0
@@ -267,6 +271,75 @@ def test_after_the_sink_worked_again_a_poison_item_is_recognised_again(rig: Brea
     for _ in range(REMEMBERED_ITEMS):
         rig.answer(SUCCEEDED)
     assert rig.answer(UNCLEAR, "poison").item_at_fault
+
+
+# --- failures by chance -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", [UNCLEAR, SINK_FAILED])
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.6])
+def test_where_a_share_of_the_calls_fails_at_random_it_is_closed_nearly_all_the_time(
+    rig: BreakerRig, failure: SinkSignal, share: float
+) -> None:
+    chance = random.Random(7)
+    waited_s = 0.0
+    rig.answer(SUCCEEDED)
+    for _ in range(4000):
+        waited_s += rig.probe(failure if chance.random() < share else SUCCEEDED)
+        rig.now_s += 0.05
+    # 4,000 calls of 4 workers, at 0.05 s each: 200 s without any pause.
+    assert waited_s < 15.0
+
+
+@pytest.mark.parametrize("failure", [UNCLEAR, SINK_FAILED])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_sink_that_fails_for_good_gets_few_calls_however_often_it_failed_before(
+    rig: BreakerRig, failure: SinkSignal, share: float
+) -> None:
+    chance = random.Random(7)
+    for _ in range(400):
+        rig.probe(failure if chance.random() < share else SUCCEEDED)
+        rig.now_s += 0.05
+    rig.now_s += rig.wait_s()
+    rig.probe(SUCCEEDED)
+
+    calls = 0
+    while rig.wait_s() == 0.0:
+        rig.answer(failure)
+        calls += 1
+    assert calls <= MAX_FAILURES_TO_OPEN
+    if share == 0.0:
+        assert calls == FAILURES_TO_OPEN
+    waits = [rig.probe(failure) for _ in range(12)]
+    assert min(waits) >= 1.0
+    assert max(waits) > 60.0
+
+
+def test_while_nothing_has_succeeded_for_a_while_one_failure_of_the_whole_sink_opens_it(rig: BreakerRig) -> None:
+    for _ in range(20):
+        rig.answer(SUCCEEDED)
+    assert not rig.answer(SINK_FAILED).is_open
+    rig.now_s += RECENT_S + 1.0
+    assert rig.answer(SINK_FAILED).is_open
+
+
+def test_a_pause_that_the_sink_asks_for_is_kept_at_once_also_among_successes(rig: BreakerRig) -> None:
+    for _ in range(20):
+        rig.answer(SUCCEEDED)
+    assert rig.answer(SINK_FAILED, retry_after_s=60.0).is_open
+    assert rig.wait_s() >= 60.0
+
+
+def test_the_failures_of_an_outage_do_not_make_the_next_one_longer(rig: BreakerRig) -> None:
+    for _ in range(5):
+        rig.answer(SUCCEEDED)
+        rig.now_s += OUTAGE_S + 1.0
+        for _ in range(50):
+            rig.probe(UNCLEAR)
+        rig.probe(SUCCEEDED)
+        assert [rig.answer(UNCLEAR).is_open for _ in range(FAILURES_TO_OPEN)] == [False, False, True]
+        rig.now_s += OUTAGE_S + 1.0
+        rig.probe(SUCCEEDED)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -1,12 +1,18 @@
 """SinkCircuitBreaker: stops deliveries while the whole sink is unavailable, and tests it with one datapoint at a time.
 
-    closed --  the whole sink failed, or 3 unclear failures in a row, or most of the last items were refused --> open
+    closed --  more failures in a row than chance explains, a failure of the whole sink while nothing succeeds, a pause
+               that the sink asks for, or most of the last items were refused --> open
     open   --  a probe got another answer than these  --> closed
 
 Closed means that deliveries pass; open means that they wait. While it is open one worker at a time may probe, at
 growing intervals, each time with a datapoint that has not probed yet, if there is one. After it closes, the datapoints
 whose probes failed are delivered after the others, one after every few successes, until one of them succeeds too: so
 datapoints that the sink will never accept can't keep the breaker open.
+
+What chance explains: where half of the calls fail at random, a few failures follow one another all the time, and to
+pause for each would leave nothing of the other half. So the run of failures that opens the breaker is the longer, the
+more of the calls before it failed: 3 where all had succeeded, 17 where half had. A sink that fails for good gets no
+more calls than these at once.
 
 An unclear failure may be caused by the item or by the sink. It is the item's if the answer before it was good and
 hardly any of the latest other items failed in this way; otherwise it is the sink's. Only a failure that is the item's
@@ -15,15 +21,22 @@ own counts as one of its attempts.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 from framesift.backoff import Backoff, BackoffSchedule
 from framesift.clock.clock import MAX_WAIT_S
 
-FAILURES_TO_OPEN = 3  # unclear failures in a row, of any items
+FAILURES_TO_OPEN = 3  # in a row, of any items, where all calls before them had succeeded
+MAX_FAILURES_TO_OPEN = 30  # in a row, however many of the calls before them had failed
+RECENT_S = 10.0  # a success within this time makes one failure of the whole sink a matter of chance
+OUTAGE_S = 60.0  # without a success: longer than that is no chance
+REMEMBERED_CALLS = 40  # before the current run of failures: how many of them succeeded
+_CHANCE = 1e-5  # of a run of failures as long as that which opens the breaker, while nothing has changed
 REMEMBERED_ITEMS = 8  # whose last answer is remembered
 REFUSALS_TO_OPEN = 5  # among the remembered items
 MAX_OTHER_FAILURES = 1  # among the remembered items, for an unclear failure to be the item's own
@@ -43,6 +56,9 @@ class SinkSignal(Enum):
     REFUSED = "refused"  # the sink would refuse the item again
     UNCLEAR = "unsure"  # it failed; the item or the sink may be the cause
     SINK_FAILED = "sink"  # nothing would pass
+
+
+_FAILURES = (SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,9 @@ class SinkCircuitBreaker:
         self._successes = 0  # of other items, since the last failed probe
         self._retried_probe: str | None = None  # the item of a failed probe that may be delivered again
         self._previous: SinkSignal | None = None
-        self._failures = 0  # in a row
+        self._failures = 0  # in a row, while it was closed
+        self._calls: deque[bool] = deque(maxlen=REMEMBERED_CALLS)  # before these: whether each succeeded
+        self._succeeded_at_s = float("-inf")
         self._latest: dict[str, SinkSignal] = {}  # by item, in the order of their answers
 
     def enter(self, now_s: float) -> float:
@@ -118,11 +136,10 @@ class SinkCircuitBreaker:
         """
         with self._lock:
             item_at_fault = self._is_items_fault(id, signal)
-            self._remember(id, signal)
+            self._remember(id, signal, now_s)
             reason_before = self._reason
             all_refused = signal is SinkSignal.REFUSED and self._most_are_refused()
-            opens = signal is SinkSignal.UNCLEAR and self._too_many_failures()
-            if signal is SinkSignal.SINK_FAILED or all_refused or opens:
+            if all_refused or self._opens(signal, now_s, retry_after_s):
                 self._open(id, why, now_s, REFUSED_PAUSE_S if all_refused else retry_after_s)
                 changed = self._reason != reason_before or self._all_refused != all_refused
                 self._all_refused = all_refused
@@ -133,7 +150,7 @@ class SinkCircuitBreaker:
                     changed=changed,
                 )
             # A delivery that began before the breaker opened says nothing about the time since: only a probe closes it.
-            if signal is not SinkSignal.UNCLEAR:
+            if signal not in _FAILURES:
                 self._record_success(id)
                 if self._probing_thread == threading.get_ident():
                     self._close()
@@ -152,9 +169,17 @@ class SinkCircuitBreaker:
             return previous_was_good and others <= MAX_OTHER_FAILURES
         return signal is not SinkSignal.SINK_FAILED
 
-    def _remember(self, id: str, signal: SinkSignal) -> None:
+    def _remember(self, id: str, signal: SinkSignal, now_s: float) -> None:
         self._previous = signal
-        self._failures = self._failures + 1 if signal in (SinkSignal.UNCLEAR, SinkSignal.SINK_FAILED) else 0
+        if signal in _FAILURES:
+            self._failures += self._reason is None
+        else:
+            # The failures of an outage say nothing about how many calls fail at other times.
+            if now_s - self._succeeded_at_s <= OUTAGE_S:
+                self._calls.extend([False] * min(self._failures, REMEMBERED_CALLS))
+            self._calls.append(True)
+            self._failures = 0
+            self._succeeded_at_s = now_s
         if signal is not SinkSignal.SINK_FAILED:  # which says nothing about the item
             self._latest.pop(id, None)
             self._latest[id] = signal
@@ -164,8 +189,22 @@ class SinkCircuitBreaker:
     def _most_are_refused(self) -> bool:
         return sum(signal is SinkSignal.REFUSED for signal in self._latest.values()) >= REFUSALS_TO_OPEN
 
-    def _too_many_failures(self) -> bool:
-        return self._reason is not None or self._failures >= FAILURES_TO_OPEN
+    def _opens(self, signal: SinkSignal, now_s: float, retry_after_s: float | None) -> bool:
+        """Whether this answer opens the breaker, or keeps it open."""
+        if signal not in _FAILURES:
+            return False
+        if self._reason is not None:
+            return True
+        if signal is SinkSignal.SINK_FAILED and (retry_after_s is not None or now_s - self._succeeded_at_s > RECENT_S):
+            return True
+        return self._failures >= self._failures_to_open()
+
+    def _failures_to_open(self) -> int:
+        failed = 1.0 - sum(self._calls) / len(self._calls) if self._calls else 0.0
+        if failed <= 0.0:
+            return FAILURES_TO_OPEN
+        by_chance = math.ceil(math.log(_CHANCE) / math.log(failed)) if failed < 1.0 else MAX_FAILURES_TO_OPEN
+        return min(max(FAILURES_TO_OPEN, by_chance), MAX_FAILURES_TO_OPEN)
 
     def _open(self, id: str, why: str, now_s: float, retry_after_s: float | None) -> None:
         if len(self._failed_probes) >= _MAX_FAILED_PROBES:
