@@ -47,7 +47,17 @@ ALLOWED: dict[str, set[str]] = {
     "strategies": {"config", "frame", "prediction"},
     "streams": {"config", "clock", "backoff", "frame"},
     "limits": {"clock"},
-    "models": {"config", "clock", "backoff", "frame", "prediction", "http_client", "datapoint", "telemetry"},
+    "models": {
+        "config",
+        "clock",
+        "atomic_files",
+        "backoff",
+        "frame",
+        "prediction",
+        "http_client",
+        "datapoint",
+        "telemetry",
+    },
     "sinks": {"config", "atomic_files", "prediction", "roboflow"},
     "policy": {
         "config",
@@ -84,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     "service": {
         "config",
         "clock",
+        "atomic_files",
         "frame",
         "prediction",
         "http_client",

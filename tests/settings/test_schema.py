@@ -100,6 +100,7 @@ LISTENER = {
 WHOLE: dict[str, Any] = {
     "device": "gate-7",
     "enabled": True,
+    "group": "labellers",
     "tags": ["site"],
     "seed": 1,
     "streams": [STREAM],

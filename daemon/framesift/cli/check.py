@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 
 from framesift.cli.check_beside_daemon import SpoolHolder, folder_findings, inspect_running_daemon, stream_finding
+from framesift.cli.check_group import group_findings
 from framesift.cli.disk_space import format_gib, free_bytes, nearest_existing, write_problem
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
@@ -98,6 +99,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     )
     for deprecation in settings.deprecations:
         yield Finding("configuration", None, str(deprecation), "the old word still works in this version")
+    yield from group_findings(settings)
     yield _opencv()
     yield from probe("daemon", daemon())
     if settings.model is not None:

@@ -66,7 +66,7 @@ def pull(
     if output is None:
         sys.stdout.write(text)
     else:
-        write_atomically(output, text.encode())
+        write_atomically(output, text.encode(), for_person=True)
         out.print(escape_text(f"wrote {output}: the configuration of {target.workspace}/{target.project}"))
     for line in not_written:
         print_note(f"not written: {line}")

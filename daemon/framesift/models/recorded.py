@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.atomic_files import create_file
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
@@ -93,7 +94,8 @@ class Recorder:
 
     def __init__(self, path: Path, on_error: Callable[[OSError], None]) -> None:
         """on_error: called with the first error of writing; nothing is written after it."""
-        self._file = path.open("w", encoding="utf-8", buffering=1)
+        file = create_file(path, os.O_WRONLY | os.O_TRUNC, follow_link=True)
+        self._file = os.fdopen(file, "w", encoding="utf-8", buffering=1)
         self._on_error = on_error
         self._has_failed = False
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from framesift.atomic_files import GroupUnusable, share_with_group
 from framesift.clock.clock import HeartbeatClock
 from framesift.collect import Collector
 from framesift.config.errors import ConfigError
@@ -109,6 +110,11 @@ class Startup:
         """
         settings, telemetry = self._settings, self._telemetry
         start = self._components.start
+
+        try:
+            share_with_group(settings.group)
+        except GroupUnusable as error:
+            raise ConfigError(str(error)) from None
 
         connections = open_connections(settings.roboflow, settings.network)
         start(Resource("connections", stop=lambda _: connections.close()))

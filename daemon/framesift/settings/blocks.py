@@ -130,6 +130,10 @@ class Settings(StrictModel):
         Name, Field(description="This machine's name: a tag, and the prefix of file names, of what it collects.")
     ] = Field(default_factory=_default_device)
     enabled: Annotated[bool, Field(description="false: nothing is collected, whatever the policy says.")] = True
+    group: Annotated[
+        Annotated[str, Field(min_length=1, max_length=64)] | Annotated[int, Field(ge=0, lt=1 << 32)] | None,
+        Field(description="A group that may read what is written here (0640); null: this user alone (0600)."),
+    ] = None
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Tags of everything that is collected.")] = ()
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="The seed of every random draw.")] = 0
     streams: Annotated[

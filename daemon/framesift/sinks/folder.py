@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from framesift.atomic_files import make_folder, safe_name, write_atomically
+from framesift.atomic_files import create_file, is_shared, make_folder, safe_name, write_atomically
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import RoboflowClient
@@ -118,7 +118,12 @@ class FolderSink:
                 self._open()
                 test_file = self._root / ".write-test"
                 write_atomically(test_file, b"framesift may write here")
+                shared = is_shared(test_file)
                 test_file.unlink()
+                if not shared:
+                    return (
+                        f"{self._root}: this file system keeps no owners and modes, so it can't be shared with a group"
+                    )
             except OSError as error:
                 return self._describe(error)
             except (_FolderInUse, InvalidDataYaml) as problem:
@@ -177,7 +182,7 @@ class FolderSink:
             except FileNotFoundError:
                 pass
             self._unlock()  # the folder was moved away, and this is another one
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        lock = create_file(path, os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from framesift.atomic_files import sync_folder
+from framesift.atomic_files import create_file, sync_folder
 
 # Our own lines begin like this, so that a hundred thousand lines need not be parsed for one field each.
 _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
@@ -67,7 +67,7 @@ class MetadataFile:
         self._ids.add(_digest(id))
 
     def _add(self, content: bytes) -> None:
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        file = create_file(self._path, os.O_WRONLY | os.O_APPEND)
         try:
             try:
                 if os.write(file, content) != len(content):

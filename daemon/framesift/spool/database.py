@@ -18,7 +18,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from framesift.atomic_files import make_folder
+from framesift.atomic_files import create_file, give_to_group, make_folder
 from framesift.clock.clock import Clock
 from framesift.limits import local
 from framesift.processes import holder_of_locked
@@ -67,7 +67,7 @@ def acquire_lock(path: Path, clock: Clock, stop: threading.Event) -> int:
 def _lock_file(path: Path) -> int:
     try:
         make_folder(path.parent)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return create_file(path, os.O_RDWR)
     except OSError as error:
         _refuse_link(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
@@ -152,6 +152,8 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     max_bytes: limit of the spool; the write-ahead log gets a part of it. Raises sqlite3.Error, SpoolUnusable.
     """
     _refuse_link(path)
+    if not path.exists():  # never otherwise: closing it would take away the locks of other connections
+        os.close(create_file(path, os.O_RDWR))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -169,6 +171,8 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
             schema.create(connection, local.TABLES)
         elif version < schema.VERSION:
             schema.migrate(connection, local.TABLES)
+        for end in ("-wal", "-shm"):  # SQLite gives them the mode of the file, but not its group
+            give_to_group(sibling_path(path, end))
     except BaseException:
         connection.close()
         raise

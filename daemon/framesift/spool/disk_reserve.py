@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from framesift.atomic_files import create_file
 from framesift.spool.database import sibling_path
 
 RESERVE_BYTES = 8 * 2**20
@@ -39,7 +40,7 @@ class DiskReserve:
                 if free_bytes(path.parent) < min_free_bytes + size_bytes:
                     return False
                 path.unlink(missing_ok=True)  # it has another size, or is a symbolic link
-                with path.open("xb") as file:
+                with os.fdopen(create_file(path, os.O_WRONLY | os.O_EXCL), "wb") as file:
                     os.posix_fallocate(file.fileno(), 0, size_bytes)
         except OSError:
             self.release()
