@@ -17,6 +17,7 @@ from rigs.daemon import framesift, write_configuration
 FIELDS: dict[str, Any] = {
     "alive": True,
     "uptime_s": 61.4,
+    "taken_at_s": 5000.0,
     "health": [
         {"name": "sink", "condition": "degraded", "why": "no answer"},
         {"name": "spool", "condition": "ok", "why": ""},
@@ -29,6 +30,8 @@ FIELDS: dict[str, Any] = {
             "accepted": {"some": 3},
             "refused": {},
             "skipped": {"late": 2},
+            "losses": 2,
+            "last_loss": {"at_s": 4935.2, "why": "the reader was killed by SIGKILL"},
         }
     ],
     "policies": [
@@ -53,7 +56,10 @@ FIELDS: dict[str, Any] = {
         "granted_by": "away",
         "why": "no answer",
         "pending": 4,
-        "used": [{"project": "p", "strategy": "some", "window": "daily", "used": 3, "limit": 9}],
+        "used": [
+            {"project": "p", "strategy": "some", "window": "daily", "used": 3, "limit": 9},
+            {"project": "", "strategy": "few", "window": "hourly", "used": 2, "limit": 2},
+        ],
     },
     "queue": {
         "ready": 1,
@@ -77,7 +83,9 @@ def test_the_status_is_printed_with_health_streams_policies_quota_and_spool() ->
         "policy 0123456789ab (policy.json, from the disk): some",
         "  note: a note",
         "quota is granted by: away (no answer); 4 datapoint(s) wait for quota",
+        "stream gate was lost 2 times, most recently 0:01:05 ago: the reader was killed by SIGKILL",
         "  p/some, daily: 3 of 9 used",
+        "  few, hourly: 2 of 2 used: nothing more is accepted for it until the next hour",
         "spool: 1 ready, 2 buried; 3.0 MiB",
         "outcomes so far: 5 delivered",
     ):

@@ -9,6 +9,7 @@ import pytest
 
 from canaries import KEY
 from framesift.http_client.client import HttpClient, HttpRequest, HttpResponse, NoResponse
+from rigs.certificates import Authority
 from rigs.raw_http_server import OK, Peer, RawServer, answering, make_certificate
 
 SOON_S = 0.8
@@ -54,7 +55,7 @@ def test_a_server_with_an_unknown_certificate_gets_no_request(certificate: Certi
     assert not outcome.may_have_arrived
     assert outcome.why == (
         "127.0.0.1: its certificate can't be verified (self-signed certificate); "
-        "check the address, this machine's clock, and whether network.ca_file is needed here"
+        "check the address, what is on the way to it, and whether network.ca_file is needed here"
     )
 
 
@@ -67,6 +68,28 @@ def test_a_server_with_a_certificate_of_another_host_gets_no_request(tmp_path: P
     assert isinstance(outcome, NoResponse)
     assert not outcome.may_have_arrived
     assert "IP address mismatch" in outcome.why
+    assert outcome.why.endswith("; it is another host's: check the address")
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "reason", "advice"),
+    [
+        ("2019", "2020", "(certificate has expired)", "whoever runs the server has to renew it, if this machine's"),
+        ("2090", "2100", "(certificate is not yet valid)", "its time has not come: check this machine's clock"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_reported_with_the_day_that_this_machine_has(
+    tmp_path: Path, since: str, until: str, reason: str, advice: str
+) -> None:
+    authority = Authority(tmp_path)
+    with answering(OK, certificate=authority.issue("theirs", since, until)) as server:
+        outcome = ask(HttpClient(ca_file=authority.certificate), server.url)
+
+    assert server.asked == []
+    assert isinstance(outcome, NoResponse)
+    assert reason in outcome.why
+    assert advice in outcome.why
+    assert outcome.why.endswith(time.strftime("which says %Y-%m-%d", time.gmtime()))
 
 
 def test_a_clock_that_was_never_set_is_named_as_the_reason(certificate: Certificate) -> None:

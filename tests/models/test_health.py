@@ -179,3 +179,18 @@ def test_an_error_as_long_as_a_book_is_cut_to_a_line() -> None:
     model.fails(3, why="layer\n" * 100_000)
     assert len(model.why) < 600
     assert "\n" not in model.why
+
+
+def test_a_model_that_gives_no_answer_for_15_s_is_degraded_until_it_gives_one() -> None:
+    model = Model()
+    model.health.record_success("gate")
+    with model.health.asking():
+        model.clock.advance(14.0)
+        model.health.check()
+        assert model.condition == "ok"
+        model.clock.advance(3.0)
+        model.health.check()
+        assert model.condition == "degraded"
+        assert model.why.startswith("it has given no answer for 17 s")
+    model.health.record_success("gate")
+    assert model.condition == "ok"

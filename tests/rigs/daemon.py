@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,14 +72,16 @@ def collected(folder: Path, name: str = "collected") -> list[dict[str, Any]]:
 class Daemon:
     """`framesift run`. events: what it logged so far, as objects."""
 
-    def __init__(self, folder: Path, *words: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *words: str, command: Sequence[str] = (), **variables: str) -> None:
+        """command: another one that runs the service in the same process, instead of `framesift run`."""
         self.events: list[dict[str, Any]] = []
         self.stray: list[str] = []  # lines that are not JSON: there should be none
         self._grown = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "framesift", "run", *words],
+            [*(command or (sys.executable, "-m", "framesift", "run")), *words],
             cwd=folder,
             env=_environment(variables),
+            stdin=subprocess.PIPE if command else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -134,8 +136,9 @@ class Daemon:
     ) -> None:
         if self.process.poll() is None:
             self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         assert not canaries.find_in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
 
     def _listen(self) -> None:

@@ -25,12 +25,23 @@ class FaultProxy:
         self.port = int(self._place.getsockname()[1])
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(*certificate)
+            self.use_certificate(certificate)
         self._pause = threading.Event()
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+
+    def use_certificate(self, certificate: tuple[Path, Path]) -> None:
+        """Show this certificate to new connections. certificate: its file, and that of its key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        self._context = context
+
+    def cut(self) -> None:
+        """End all connections that are open."""
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -141,6 +141,10 @@ class CuttableConnection:
     def url(self, clip: str, *, endless: bool = True) -> str:
         return rtsp_url(self.port, clip, endless=endless)
 
+    def require(self, credentials: str) -> None:
+        """Asks new connections for these credentials instead: somebody has changed the camera's password."""
+        self._credentials = credentials
+
     def plug(self) -> None:
         with self._lock:
             if self._listening is None:

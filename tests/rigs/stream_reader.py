@@ -45,6 +45,7 @@ class RecordedStream(StreamObserver):
     ) -> None:
         self.stop = threading.Event()
         self.events: list[StreamEvent] = []
+        self.reasons: list[StreamEvent] = []  # of a state that stayed
         self.skipped: Counter[SkipReason] = Counter()
         self.unusable: list[tuple[int, str]] = []
         self.on_skip = on_skip
@@ -94,6 +95,11 @@ class RecordedStream(StreamObserver):
     def on_event(self, event: StreamEvent) -> None:
         with self.changed:
             self.events.append(event)
+            self.changed.notify_all()
+
+    def on_reason(self, event: StreamEvent) -> None:
+        with self.changed:
+            self.reasons.append(event)
             self.changed.notify_all()
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:

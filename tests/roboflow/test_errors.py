@@ -173,7 +173,11 @@ def test_a_key_with_signs_is_struck_in_every_spelling() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "told"),
     [
-        (b"<html>", "text/html; charset=utf-8", "text/html; charset=utf-8 instead of a JSON object"),
+        (
+            b"<html>",
+            "text/html; charset=utf-8",
+            "text/html; charset=utf-8 instead of a JSON object; is there a login page",
+        ),
         (b"", "application/json", "application/json instead of a JSON object"),
         (b'{"success": true, "id": "i', "application/json", "application/json instead"),
         (b"[" * 60_000, "application/json", "application/json instead"),
@@ -187,6 +191,7 @@ def test_what_is_not_a_json_object_is_unexpected(body: bytes, kind: str, told: s
 
     assert (found.kind, found.status, found.may_have_arrived) == (PlatformErrorKind.UNEXPECTED_ANSWER, 200, True)
     assert told in str(found)
+    assert ("login page" in str(found)) == ("html" in kind)
 
 
 @pytest.mark.parametrize(

@@ -331,3 +331,38 @@ def _kill(child: subprocess.Popen[str]) -> str:
     output = child.stdout.read()  # not communicate(), which passes over what readline() has read ahead
     assert child.wait(timeout=30) == -signal.SIGKILL
     return output
+
+
+UNMOUNTED = """
+import subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from deliveries import deliver, delivery, folder_sink
+from framesift.sinks import FailureScope, RetryLater
+disk = Path("disk").absolute()
+mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+subprocess.run(mount, check=True)
+sink = folder_sink(disk / "collected")
+deliver(sink, delivery(1))
+(disk / "collected").rename(disk / "moved")
+deliver(sink, delivery(2))
+subprocess.run(["umount", "--lazy", str(disk)], check=True)
+for _ in range(2):
+    late = sink.deliver(delivery(3), now_s=0.0, within_s=10.0)
+    assert isinstance(late, RetryLater), late
+    assert late.scope is FailureScope.SINK
+    assert late.reason.startswith(f"{disk / 'collected'}: no disk is mounted at {disk} any more"), late.reason
+    assert sink.check() == late.reason
+    assert not any(disk.iterdir())
+subprocess.run(mount, check=True)
+deliver(sink, delivery(3))
+assert (disk / "collected" / "metadata.jsonl").exists()
+"""
+
+
+def test_a_disk_that_was_pulled_out_is_missed_and_nothing_is_written_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    program = [*alone, sys.executable, "-c", UNMOUNTED, str(Path(__file__).parents[1])]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -265,6 +265,21 @@ def test_the_right_credentials_open_the_stream_in_either_place(camera: RtspCamer
     assert password not in str(apart.events)
 
 
+def test_the_reason_of_a_lost_camera_is_the_one_that_lasts(folder: Path) -> None:
+    with RtspCamera(folder) as camera:
+        watched = RecordedStream(source=camera.url("clip.mp4"))
+        thread = watched.in_thread()
+        assert watched.wait_for(lambda: watched.states == [RUNNING])
+        camera.stop()
+        assert watched.wait_for(lambda: any("connection refused" in event.detail for event in watched.reasons))
+        assert watched.wait_for(lambda: "connection refused" in watched.stream.detail)
+        watched.stop.set()
+        thread.join(10)
+    assert watched.states == [RUNNING, LOST]
+    assert "connection ended" in watched.events[-1].detail
+    assert {event.state for event in watched.reasons} == {LOST}
+
+
 def test_wrong_credentials_are_reported_once_and_never_shown(camera: RtspCamera) -> None:
     with CuttableConnection(camera.port, credentials="viewer:right") as wire:
         watched = RecordedStream(

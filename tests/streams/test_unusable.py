@@ -267,3 +267,30 @@ def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Pa
     assert len(named) == (1 if faulty else 0)
     assert ("note" in checked.stdout and "below 4.13" in checked.stdout) is faulty
     assert all("can't convert interlaced video" in lines for lines in (*named, checked.stdout) if faulty)
+
+
+def test_the_health_of_a_stream_has_the_latest_reason_and_the_log_has_each() -> None:
+    out = io.StringIO()
+    telemetry = Telemetry(SystemClock(), LogSettings(), out=out)
+    reports = StreamReports(telemetry, "gate")
+    reports.on_event(StreamEvent("gate", RUNNING, "pictures of 320 x 192"))
+    reports.on_event(StreamEvent("gate", StreamState.LOST, "the connection ended"))
+    for why in ("Connection refused", "Connection refused"):
+        reports.on_reason(StreamEvent("gate", StreamState.LOST, why))
+    [gate] = telemetry.health.components()
+    assert (gate.condition, gate.why) == (Condition.DEGRADED, "Connection refused")
+    reports.on_event(StreamEvent("gate", RUNNING, "pictures of 320 x 192"))
+    reports.on_reason(StreamEvent("gate", RUNNING, "pictures of 640 x 384"))
+    [gate] = telemetry.health.components()
+    assert gate.condition is Condition.OK
+    [counts] = telemetry.report().streams
+    assert counts.losses == 1
+    assert counts.last_loss is not None
+    assert counts.last_loss.why == "the connection ended"
+    assert b'framesift_stream_losses_total{stream="gate"} 1.0' in telemetry.metrics_text()
+    assert [json.loads(line)["why"] for line in out.getvalue().splitlines()] == [
+        "pictures of 320 x 192",
+        "the connection ended",
+        "Connection refused",
+        "pictures of 320 x 192",
+    ]

@@ -10,6 +10,9 @@ from rich.table import Table
 
 from framesift.cli.console import escape_text, out
 
+_LOSSES_SHOWN_S = 86_400.0
+_WINDOWS = {"minutely": "minute", "hourly": "hour", "daily": "day"}
+
 
 def print_status(fields: dict[str, Any]) -> None:
     """Prints the fields of /status. Raises KeyError where one is missing: the daemon has another version."""
@@ -23,6 +26,8 @@ def print_status(fields: dict[str, Any]) -> None:
     if not problems:
         out.print("[green]all is well[/]")
     out.print(_stream_table(fields["streams"]))
+    for line in _loss_lines(fields["streams"], fields["taken_at_s"]):
+        out.print(escape_text(line))
     for policy in fields["policies"]:
         out.print(escape_text(_policy_line(policy)))
     if fields["quota"] is not None:
@@ -48,6 +53,16 @@ def _stream_table(streams: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _loss_lines(streams: list[dict[str, Any]], now_s: float) -> Iterator[str]:
+    """The streams that were lost within a day, those included that are back."""
+    for stream in streams:
+        loss = stream["last_loss"]
+        if loss is not None and now_s - loss["at_s"] < _LOSSES_SHOWN_S:
+            times = "once" if stream["losses"] == 1 else f"{stream['losses']} times"
+            ago = timedelta(seconds=max(0, round(now_s - loss["at_s"])))
+            yield f"stream {stream['stream']} was lost {times}, most recently {ago} ago: {loss['why']}"
+
+
 def _policy_line(policy: dict[str, Any]) -> str:
     """Which policy these streams use, and what of it was left out."""
     streams = f" of {', '.join(policy['streams'])}" if policy["streams"] else ""
@@ -66,7 +81,10 @@ def _quota_lines(quota: dict[str, Any]) -> Iterator[str]:
     yield f"quota is granted by: {quota['granted_by']}{why}{pending}"
     for use in quota["used"]:
         name = f"{use['project']}/{use['strategy']}" if use["project"] else use["strategy"]
-        yield f"  {name}, {use['window']}: {use['used']} of {use['limit']} used"
+        exhausted = ""
+        if use["used"] >= use["limit"]:
+            exhausted = f": nothing more is accepted for it until the next {_WINDOWS.get(use['window'], 'window')}"
+        yield f"  {name}, {use['window']}: {use['used']} of {use['limit']} used{exhausted}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -41,6 +41,16 @@ MAX_IDLE_S = 4.0
 # 2024-01-01. A clock before this date has never been set.
 _EARLIEST_S = 1_704_067_200.0
 
+# What to do about a certificate, by OpenSSL's code for what is wrong with it.
+_NOT_THE_HOST = "it is another host's: check the address"
+_CERTIFICATE_ADVICE = {
+    9: "its time has not come: check this machine's clock, which says {day}",
+    10: "whoever runs the server has to renew it, if this machine's clock is right, which says {day}",
+    62: _NOT_THE_HOST,
+    64: _NOT_THE_HOST,
+}
+_UNKNOWN_AUTHORITY = "check the address, what is on the way to it, and whether network.ca_file is needed here"
+
 # urllib3's loggers write whole addresses, with secrets in the query. They are silenced.
 for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(lambda _: False)
@@ -214,11 +224,11 @@ class HttpClient:
         if self._proxy is not None:
             host = f"{host} (through the proxy {_host(self._proxy)})"
         text = _describe(cause)
+        day = time.strftime("%Y-%m-%d", time.gmtime(self._now_s()))
         if isinstance(cause, ssl.SSLError) and self._now_s() < _EARLIEST_S:
-            day = time.strftime("%Y-%m-%d", time.gmtime(self._now_s()))
             text += f"; this machine's clock is not set, it says {day}"
         elif isinstance(cause, ssl.SSLCertVerificationError):
-            text += "; check the address, this machine's clock, and whether network.ca_file is needed here"
+            text += f"; {_CERTIFICATE_ADVICE.get(cause.verify_code, _UNKNOWN_AUTHORITY).format(day=day)}"
         return f"{host}: {text}"
 
 

@@ -1,6 +1,7 @@
 """ModelHealth: what the model's failures say about it, over all streams.
 
     ok ──> degraded    3 failures in a row, of one stream or of all together; or the model is unavailable
+    ok ──> degraded    no answer for 15 s
     degraded ──> failed    it has failed on everything for 60 s, with at least 3 failures
     failed ──> ModelBroken    it has failed on everything for 300 s: the process ends, and a new one loads it again
     any ──> ok    the first success
@@ -17,11 +18,13 @@ import threading
 from dataclasses import dataclass
 
 from framesift.clock.clock import Clock
+from framesift.clock.silence import Silence
 from framesift.telemetry import Condition, HealthRegistry
 
 FAILURES_IN_A_ROW = 3
 FAILED_AFTER_S = 60.0
 BROKEN_AFTER_S = 300.0
+SILENT_AFTER_S = 15.0
 _MAX_GAP_S = 60.0
 _MAX_REASON_CHARACTERS = 500
 COMPONENT = "model"
@@ -67,6 +70,13 @@ class ModelHealth:
         self._unavailable_why: str | None = None
         self._was_ok = False  # the health that was set last
         self._answered = False
+        self._silence = Silence(clock)
+        self.asking = self._silence.asking  # encloses each call of the model
+
+    def check(self) -> None:
+        """Set the health anew while the model gives no answer. To be called about once a second."""
+        with self._lock:
+            self._update()
 
     def record_success(self, stream: str) -> None:
         """The model gave a prediction for a frame of the stream."""
@@ -120,6 +130,9 @@ class ModelHealth:
     def _condition(self) -> tuple[Condition, str]:
         if self._unavailable_why is not None:
             return Condition.DEGRADED, self._unavailable_why
+        silent_s = self._silence.lasts_s()
+        if silent_s >= SILENT_AFTER_S:
+            return Condition.DEGRADED, f"it has given no answer for {silent_s:.0f} s: it hangs, or is very slow"
         if self._all_streams.failures >= FAILURES_IN_A_ROW:
             if self._all_streams.lasts_s >= FAILED_AFTER_S:
                 return (

@@ -82,7 +82,8 @@ class Predictor:
         began_s = self._clock.monotonic()
         while True:
             try:
-                return self._model.predict(frame)
+                with self._health.asking():
+                    return self._model.predict(frame)
             except ModelUnavailable as error:
                 waited_s = self._clock.monotonic() - began_s
                 if frame.media_s is None or self._stop.is_set() or waited_s >= GIVE_UP_FRAME_AFTER_S:

@@ -62,6 +62,8 @@ _BY_STATUS = {
     423: (PlatformErrorKind.ACCOUNT_PAUSED, "see its plan and usage"),
     429: (PlatformErrorKind.BUSY, ""),
 }
+# What a network with a captive portal does, as in a hotel or on a mobile contract that has run out.
+_LOGIN_PAGE = "is there a login page in between? Open any page in a browser on this network"
 
 
 def parse_response(
@@ -97,10 +99,11 @@ def parse_response(
         wait_s = response.retry_after_s()
         return _by_status(what, response.status, message, wait_s, missing)
     if not 200 <= response.status < 300:
-        why = f"redirected ({response.status}, to {_redirect_host(response, url)}); is there a login page in between?"
+        why = f"redirected ({response.status}, to {_redirect_host(response, url)}); {_LOGIN_PAGE}"
     elif content is None:
         kind = quote_server_text(response.headers.get("Content-Type", "something"), redact)
         why = f"the answer is not from the platform: {kind} instead of a JSON object"
+        why += f"; {_LOGIN_PAGE}" if "html" in kind.lower() else ""
     elif content.get("error"):
         why = f"the platform answered {response.status}, but with an error: {message or 'no message'}"
     else:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import datetime, timezone
+
 import cv2
 
+from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
 from framesift.frame import SkipReason
 from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLater
 from framesift.spool import Spool
@@ -11,7 +15,7 @@ from framesift.streams import StreamEvent, StreamObserver, StreamState
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 from framesift.telemetry import Condition, SpoolNumbers, StatusReport, Telemetry
 from framesift.telemetry.file_descriptors import shortage
-from framesift.upload.uploader import DeliveryAttempt, SinkProblem
+from framesift.upload.uploader import ATTEMPT_WITHIN_S, DeliveryAttempt, SinkProblem
 
 # The label `outcome` of the metric framesift_delivery_attempts, which is stable.
 _OUTCOME_LABELS = {
@@ -21,6 +25,8 @@ _OUTCOME_LABELS = {
     RetryLater: "later",
     Rejected: "never",
 }
+# Slow networks take this long for a large picture. A server that says nothing would be known after 45 s only.
+SINK_SILENT_AFTER_S = 20.0
 _DOWN = (StreamState.LOST, StreamState.FROZEN, StreamState.UNUSABLE)
 
 
@@ -37,6 +43,7 @@ class StreamReports(StreamObserver):
     def __init__(self, telemetry: Telemetry, stream: str) -> None:
         self._telemetry = telemetry
         self._stream = stream
+        self._was_running = False
 
     def on_event(self, event: StreamEvent) -> None:
         """Log the stream's new state, and set its health; the health change needs no line of its own."""
@@ -45,12 +52,20 @@ class StreamReports(StreamObserver):
         name = f"stream {event.stream}"
         if event.state is not StreamState.CONNECTING:
             telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
+        if self._was_running and event.state in _DOWN:
+            telemetry.record_loss(event.stream, event.detail)
+        self._was_running = event.state is StreamState.RUNNING
         if event.state in _DOWN:
             telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
         elif event.state is StreamState.RUNNING:
             telemetry.health.set_ok(name, quietly=True)
         elif event.state is StreamState.ENDED:
             telemetry.health.remove(name)
+
+    def on_reason(self, event: StreamEvent) -> None:
+        """Set the reason why the stream gives no pictures: the first one need not be the one that lasts."""
+        if event.state in _DOWN:
+            self._telemetry.health.set(f"stream {event.stream}", Condition.DEGRADED, event.detail)
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:
         """Count pictures that were not shown to the model."""
@@ -73,6 +88,9 @@ class UploadReports:
         """sink_type: as in the settings, for the log."""
         self._telemetry = telemetry
         self._sink_type = sink_type
+        self._lock = threading.Lock()  # of the sink's health
+        self._has_problem = False
+        self._is_silent = False
 
     def delivery_attempted(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt, and log it if the datapoint did not arrive."""
@@ -81,19 +99,42 @@ class UploadReports:
         self._telemetry.record_delivery(label, attempt.took_s)
         if isinstance(result, RetryLater | Rejected):
             self._telemetry.warning("not_delivered", sink=self._sink_type, reason=label, why=result.reason)
+        if self._is_silent and not isinstance(result, RetryLater):
+            self._end_silence()
 
     def sink_changed(self, problem: SinkProblem | None) -> None:
         """Set the sink's health. problem: why nothing gets through; None when deliveries succeed again."""
         health = self._telemetry.health
-        if problem is None:
-            health.set_ok("sink")
-        elif problem.all_refused:
-            why = (
-                f"it refuses nearly everything, most recently: {problem.why}; nothing is dropped, please check the sink"
-            )
-            health.set("sink", Condition.FAILED, why)
-        else:
-            health.set("sink", Condition.DEGRADED, problem.why)
+        with self._lock:
+            self._has_problem = problem is not None
+            if problem is None:
+                health.set_ok("sink")
+            elif problem.all_refused:
+                why = (
+                    f"it refuses nearly everything, most recently: {problem.why}; nothing is dropped, please check the "
+                    "sink"
+                )
+                health.set("sink", Condition.FAILED, why)
+            else:
+                health.set("sink", Condition.DEGRADED, problem.why)
+
+    def report_silence(self, silent_s: float) -> None:
+        """Set the sink's health while it answers no delivery, and has not failed yet. To be called about once a second.
+
+        silent_s: for how long it has not answered.
+        """
+        with self._lock:
+            if silent_s >= SINK_SILENT_AFTER_S and not self._has_problem:
+                self._is_silent = True
+                given_up = f"a delivery is given up after {ATTEMPT_WITHIN_S:g} s, and tried again"
+                why = f"no answer for {silent_s:.0f} s; {given_up}"
+                self._telemetry.health.set("sink", Condition.DEGRADED, why)
+
+    def _end_silence(self) -> None:
+        with self._lock:
+            if self._is_silent and not self._has_problem:
+                self._telemetry.health.set_ok("sink")
+            self._is_silent = False
 
 
 def report_batches(telemetry: Telemetry, problem: str | None) -> None:
@@ -106,6 +147,19 @@ def report_file_descriptors(telemetry: Telemetry) -> None:
     problem = shortage()
     why = "" if problem is None else f"{problem}: opening a file or a connection has to wait until another is closed"
     telemetry.health.set("descriptors", Condition.OK if problem is None else Condition.DEGRADED, why)
+
+
+def report_clock(telemetry: Telemetry, now: Moment) -> None:
+    """Set the health of "clock": degraded while this machine's wall clock was never set."""
+    if now.wall_s >= CLOCK_SET_AFTER_S:
+        telemetry.health.set_ok("clock")
+        return
+    day = datetime.fromtimestamp(now.wall_s, timezone.utc).strftime("%Y-%m-%d")
+    why = (
+        f"this machine's clock is not set, it says {day}: what is collected gets wrong times, and TLS fails; set it, "
+        "or connect the machine to a time server (NTP)"
+    )
+    telemetry.health.set("clock", Condition.DEGRADED, why)
 
 
 def spool_numbers(spool: Spool) -> SpoolNumbers:

@@ -136,6 +136,9 @@ class Service:
             self._telemetry.tick()
             reports.report_file_descriptors(self._telemetry)
             self._report_spool_health(startup)
+            reports.report_clock(self._telemetry, self._clock.now())
+            startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
+            startup.model_health.check()
             if not self._monitor.hung():
                 self._notifier.watchdog()
             if self._clock.monotonic() - status_sent_s >= STATUS_EVERY_S:

@@ -58,6 +58,7 @@ class Startup:
     """
 
     uploader: Uploader
+    upload_reports: reports.UploadReports
     streams: StreamThreads
     spool: Spool
     subscriptions: PolicySubscriptions
@@ -139,6 +140,7 @@ class Startup:
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
+        self.upload_reports = reports.UploadReports(telemetry, settings.sink.type)
         self.uploader = start(self._create_uploader(sink), reserve_s=_RESERVED_FOR_SPOOL_S)
         shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
         start(shared)
@@ -207,7 +209,7 @@ class Startup:
             sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
             clock=self._clock,
             rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
-            observer=reports.UploadReports(self._telemetry, self._settings.sink.type),
+            observer=self.upload_reports,
             on_failure=self._run.on_failure,
         )
 

@@ -29,6 +29,7 @@ from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import RoboflowClient
 from framesift.sinks.data_yaml import DataYaml, InvalidDataYaml
 from framesift.sinks.metadata_file import MetadataFile
+from framesift.sinks.mount_point import DiskGone, MountPoint
 from framesift.sinks.sink import CommonSinkSettings, Delivered, Delivery, DeliveryResult, FailureScope, RetryLater
 from framesift.sinks.yolo_labels import label_lines
 
@@ -92,6 +93,7 @@ class FolderSink:
         self._root = options.path
         self._write_lock = threading.Lock()
         self._lock_file: int | None = None
+        self._disk = MountPoint(self._root)
         self._metadata = MetadataFile(self._root / "metadata.jsonl")
         self._data_yaml = DataYaml(self._root / "data.yaml", class_names)
 
@@ -106,13 +108,14 @@ class FolderSink:
             except OSError as error:
                 scope = FailureScope.ITEM if error.errno in _SINGLE_FILE_ERRORS else FailureScope.SINK
                 return RetryLater(None, self._describe(error), scope, may_have_arrived=False)
-            except (_FolderInUse, InvalidDataYaml) as problem:
+            except (_FolderInUse, DiskGone, InvalidDataYaml) as problem:
                 return RetryLater(None, str(problem), FailureScope.SINK, may_have_arrived=False)
 
     def check(self) -> str | None:
         """Writes and removes a small file; a folder that does not exist is not created."""
         with self._write_lock:
             try:
+                self._disk.check()
                 if not self._root.exists():
                     return self._creation_problem()
                 self._open()
@@ -126,7 +129,7 @@ class FolderSink:
                     )
             except OSError as error:
                 return self._describe(error)
-            except (_FolderInUse, InvalidDataYaml) as problem:
+            except (_FolderInUse, DiskGone, InvalidDataYaml) as problem:
                 return str(problem)
             return None
 
@@ -142,9 +145,11 @@ class FolderSink:
     def _open(self) -> None:
         """Creates or reloads everything that a delivery needs; a few calls of stat where nothing has changed.
 
-        Raises OSError, _FolderInUse, InvalidDataYaml.
+        Raises OSError, _FolderInUse, DiskGone, InvalidDataYaml.
         """
+        self._disk.check()
         make_folder(self._root)
+        self._disk.remember()
         self._lock_folder()
         make_folder(self._root / "images")
         if not (self._root / "README.md").exists():

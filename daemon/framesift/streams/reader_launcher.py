@@ -34,7 +34,7 @@ _LOG_PREFIX = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
 
 # What FFmpeg writes, and what it means for the operator. The first text that is found counts.
 _MEANINGS = (
-    ("401 Unauthorized", "credentials rejected (401)"),
+    ("401 Unauthorized", "credentials rejected (401); check the stream's username and password"),
     ("403 Forbidden", "access forbidden (403)"),
     ("404 Not Found", "the camera has no such stream (404)"),
     ("453 Not Enough Bandwidth", "the camera serves no more viewers (453)"),

@@ -2,7 +2,7 @@
 
     CONNECTING ──> RUNNING <──> LOST            RUNNING only after a first decoded picture; LOST is tried again for ever
          │           │ ▲          │
-         └──> LOST   │ ├─ FROZEN ─┤             FROZEN: exactly the same picture for a minute (live sources only)
+         └──> LOST   │ ├─ FROZEN ─┤             FROZEN: exactly the same picture for 55 s (live sources only)
                      │ └ UNUSABLE ┘             UNUSABLE: for seconds all pictures are unusable, from the
                      └──> ENDED                 beginning or later. ENDED: the end of a file that does not loop
 
@@ -43,7 +43,7 @@ from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures
 
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=30.0)
-FROZEN_AFTER_S = 60.0
+FROZEN_AFTER_S = 55.0  # with the time until somebody looks, a frozen camera is known within a minute
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
 _MAX_AGE_S = 60.0
@@ -85,6 +85,9 @@ class StreamObserver:
 
     def on_event(self, event: StreamEvent) -> None:
         """The stream's state changed."""
+
+    def on_reason(self, event: StreamEvent) -> None:
+        """The state is the same as before, and the reason for it is another."""
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:
         """So many pictures were not used."""
@@ -370,10 +373,12 @@ class Stream:
         return f"{text}: {self._unusable.why}" if self._unusable.why else text
 
     def _set_state(self, state: StreamState, detail: str) -> None:
-        self.detail = detail
+        before, self.detail = self.detail, detail
         if state is not self.state:
             self.state = state
             self._observer.on_event(StreamEvent(self.name, state, detail))
+        elif detail != before:
+            self._observer.on_reason(StreamEvent(self.name, state, detail))
 
     def _pause(self) -> None:
         now_s = self._clock.monotonic()

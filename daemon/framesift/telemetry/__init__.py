@@ -30,6 +30,7 @@ from framesift.telemetry.metrics import (
 )
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
+from framesift.telemetry.stream_losses import StreamLoss
 
 __all__ = [
     "METRICS_CONTENT_TYPE",
@@ -44,6 +45,7 @@ __all__ = [
     "SpoolNumbers",
     "StatusReport",
     "StreamCounts",
+    "StreamLoss",
     "Telemetry",
     "Timing",
 ]
@@ -151,6 +153,11 @@ class Telemetry:
     def count_request(self, stream: str, outcome: str) -> None:
         """Count a request that a listener received for a stream. outcome: one word of a closed list."""
         self._counters.requests.labels(self._counters.stream(stream), self._counters.outcome(outcome)).inc()
+
+    def record_loss(self, stream: str, why: str) -> None:
+        """Record that a running stream was lost. why: one line for a human."""
+        loss = StreamLoss(self._clock.now().wall_s, self.redact(why))
+        self._counters.losses.record(self._counters.stream(stream), loss)
 
     def set_stream_up(self, stream: str, up: bool) -> None:
         """Set whether a stream delivers pictures."""

@@ -27,6 +27,7 @@ from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
+from framesift.telemetry.stream_losses import StreamLoss, StreamLosses
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,7 +70,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class StreamCounts:
-    """The frames of one stream since the start. up: whether it delivers pictures, None while that is unknown."""
+    """The frames of one stream since the start.
+
+    up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
+    the most recent one.
+    """
 
     stream: str
     up: bool | None = None
@@ -78,6 +83,8 @@ class StreamCounts:
     refused: Mapping[str, int] = field(default_factory=dict)
     matched: Mapping[str, int] = field(default_factory=dict)
     accepted: Mapping[str, int] = field(default_factory=dict)
+    losses: int = 0
+    last_loss: StreamLoss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,7 @@ class Counters:
         self.up = Gauge(
             "framesift_stream_up", "Whether the stream delivers pictures.", ["stream"], registry=self.registry
         )
+        self.losses = StreamLosses(self._counter("stream_losses", "How often a running stream was lost.", "stream"))
         self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
         self._spool = _SpoolCollector()
@@ -213,6 +221,7 @@ class Counters:
                 refused.get(name, {}),
                 matched.get(name, {}),
                 accepted.get(name, {}),
+                *self.losses.of(name),
             )
             for name in names
         )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredThread
+from framesift.clock.silence import Silence
 from framesift.limits import Limit
 from framesift.prediction.wire_format import parse_prediction
 from framesift.sinks import Delivery, DeliveryResult, Duplicate, Registered, Rejected, RetryLater, Sink
@@ -92,6 +93,7 @@ class Uploader:
         self._observer = observer
         self._on_failure = on_failure
         self._breaker = SinkCircuitBreaker(rng)
+        self._silence = Silence(clock)
         self._stop = threading.Event()
         self._workers = [_Worker(threading.Event(), HeartbeatClock(clock)) for _ in range(workers)]
         self._threads = [
@@ -136,6 +138,10 @@ class Uploader:
     def idle_s(self) -> float:
         """Return the seconds since the slowest worker last moved."""
         return max((thread.idle_s() for thread in self.threads), default=0.0)
+
+    def sink_silent_s(self) -> float:
+        """Return for how many seconds the sink has answered no delivery; 0 while there is none in progress."""
+        return self._silence.lasts_s()
 
     def is_drained(self) -> bool:
         """Return whether everything has left the spool that can leave it; buried datapoints can't.
@@ -200,7 +206,8 @@ class Uploader:
             self._spool.bury(item.id, f"its prediction can't be read: {error}")
             return
         began_s = clock.monotonic()
-        result = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
+        with self._silence.asking():
+            result = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
         if self._observer is not None:
             self._observer.delivery_attempted(DeliveryAttempt(item, result, clock.monotonic() - began_s))
         self._write_result(item, result, self._record(item, result, clock), clock)

@@ -1,0 +1,90 @@
+"""Faults of cameras and of their decoders, seeded under a running daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from canaries import PASSWORD
+from rigs.clocked_daemon import CLOCKED
+from rigs.daemon import Daemon
+from rigs.footage import numbered_clip
+from rigs.rtsp import CuttableConnection, RtspCamera
+from rigs.seeded_faults.situation import Situation, situation
+
+_USER = "viewer"
+_MOVES = 25  # pictures of the clip that becomes still, before it does
+
+
+@contextmanager
+def _watching(
+    folder: Path,
+    seed: Callable[[RtspCamera, CuttableConnection], object],
+    mend: Callable[[RtspCamera, CuttableConnection], object],
+    *,
+    password: str | None = None,
+    **more: Any,
+) -> Iterator[Situation]:
+    clips = folder / "camera"
+    clips.mkdir(exist_ok=True)
+    if not (clips / "clip.mp4").exists():
+        numbered_clip(clips / "clip.mp4", frames=60, fps=30)
+    credentials = None if password is None else f"{_USER}:{password}"
+    with RtspCamera(clips) as camera, CuttableConnection(camera.port, credentials=credentials) as wire:
+        stream = {"name": "gate", "source": wire.url("clip.mp4")}
+        if password is not None:
+            stream |= {"username": _USER, "password": password}
+        with situation(
+            folder, lambda _: seed(camera, wire), lambda _: mend(camera, wire), **{"streams": [stream], **more}
+        ) as made:
+            yield made
+
+
+def camera_dead(folder: Path) -> AbstractContextManager[Situation]:
+    return _watching(folder, lambda _, wire: wire.unplug(), lambda _, wire: wire.plug())
+
+
+def camera_hanging(folder: Path) -> AbstractContextManager[Situation]:
+    return _watching(folder, lambda _, wire: wire.stall(), lambda _, wire: wire.resume())
+
+
+def camera_password_changed(folder: Path) -> AbstractContextManager[Situation]:
+    def change(wire: CuttableConnection, password: str) -> None:
+        wire.require(f"{_USER}:{password}")
+        wire.cut()
+
+    return _watching(
+        folder,
+        lambda _, wire: change(wire, "another"),
+        lambda _, wire: change(wire, PASSWORD),
+        password=PASSWORD,
+    )
+
+
+def camera_frozen(folder: Path) -> AbstractContextManager[Situation]:
+    """The camera's pictures move for a second, and then show the last one for ever."""
+    clips = folder / "camera"
+    clips.mkdir()
+    moving = numbered_clip(clips / "moving.mp4", frames=25 * 30)
+    still = numbered_clip(clips / "still.mp4", frames=25 * 30, still_from=0, begin_at=_MOVES)
+    numbered_clip(clips / "clip.mp4", frames=25 * 60, still_from=_MOVES)
+
+    def mend(_: RtspCamera, wire: CuttableConnection) -> None:
+        moving.replace(clips / "clip.mp4")
+        wire.cut()
+
+    # The running session goes on with the clip that it has opened; the next one finds a picture that never moves.
+    return _watching(folder, lambda _, __: still.replace(clips / "clip.mp4"), mend, command=CLOCKED)
+
+
+def decoder_killed(folder: Path) -> AbstractContextManager[Situation]:
+    def seed(daemon: Daemon) -> None:
+        tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
+        (reader,) = (int(word) for task in tasks for word in task.read_text().split())
+        os.kill(reader, signal.SIGKILL)
+
+    return situation(folder, seed, lambda _: None)

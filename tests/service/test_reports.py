@@ -1,0 +1,98 @@
+"""What the parts of a run report: the sink that says nothing, and the clock that was never set."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from clocks import ManualClock
+from framesift.service.reports import UploadReports, report_clock
+from framesift.sinks import Delivered, RetryLater
+from framesift.spool import ClaimedDatapoint
+from framesift.telemetry import Telemetry
+from framesift.upload.uploader import DeliveryAttempt, SinkProblem
+
+ITEM = ClaimedDatapoint(
+    id="0" * 32,
+    device="test",
+    stream="gate",
+    frame=1,
+    captured_at_s=0.0,
+    strategy="all",
+    score=None,
+    tags=(),
+    project=None,
+    batch="test",
+    annotate=False,
+    width=64,
+    height=48,
+    size_bytes=1000,
+    prediction="{}",
+    attempts=1,
+    tried=1,
+    refusals=0,
+    image_id=None,
+)
+
+
+class _Style:
+    format = "json"
+    level = "info"
+
+
+class Reported:
+    """Telemetry whose lines and health a test can read."""
+
+    def __init__(self, wall_s: float | None = None) -> None:
+        self.clock = ManualClock() if wall_s is None else ManualClock(wall_s)
+        self.out = io.StringIO()
+        self.telemetry = Telemetry(self.clock, _Style(), out=self.out)
+
+    def health(self) -> list[tuple[str, str, str]]:
+        return [(c.name, c.condition.value, c.why) for c in self.telemetry.health.components()]
+
+    def states(self) -> list[str]:
+        return [
+            line["state"] for line in map(json.loads, self.out.getvalue().splitlines()) if line["event"] == "health"
+        ]
+
+
+def test_a_sink_that_does_not_answer_for_20_s_is_degraded_until_a_delivery_succeeds() -> None:
+    reported = Reported()
+    uploads = UploadReports(reported.telemetry, "roboflow")
+    uploads.report_silence(19.0)
+    assert reported.health() == []
+    uploads.report_silence(21.0)
+    why = "no answer for 21 s; a delivery is given up after 45 s, and tried again"
+    assert reported.health() == [("sink", "degraded", why)]
+    uploads.report_silence(0.0)
+    assert reported.health() == [("sink", "degraded", why)]
+    uploads.delivery_attempted(DeliveryAttempt(ITEM, Delivered(), 30.0))
+    assert reported.health() == [("sink", "ok", "")]
+
+
+def test_a_sink_that_failed_keeps_its_own_reason_while_a_probe_is_not_answered() -> None:
+    reported = Reported()
+    uploads = UploadReports(reported.telemetry, "roboflow")
+    uploads.report_silence(25.0)
+    uploads.delivery_attempted(DeliveryAttempt(ITEM, RetryLater(None, "no whole answer in time"), 45.0))
+    uploads.sink_changed(SinkProblem("no whole answer in time", all_refused=False))
+    uploads.report_silence(40.0)
+    assert reported.health() == [("sink", "degraded", "no whole answer in time")]
+    uploads.delivery_attempted(DeliveryAttempt(ITEM, Delivered(), 1.0))
+    uploads.sink_changed(None)
+    assert reported.health() == [("sink", "ok", "")]
+    assert reported.states()[-1] == "ok"
+
+
+def test_a_clock_that_was_never_set_is_degraded_until_it_is() -> None:
+    reported = Reported(wall_s=86_400.0)
+    report_clock(reported.telemetry, reported.clock.now())
+    ((name, condition, why),) = reported.health()
+    assert (name, condition) == ("clock", "degraded")
+    assert "is not set, it says 1970-01-02" in why
+    assert "NTP" in why
+    reported.clock.step_wall(1_780_000_000.0)
+    report_clock(reported.telemetry, reported.clock.now())
+    assert reported.health() == [("clock", "ok", "")]
+    assert reported.states() == ["degraded", "ok"]
