@@ -85,10 +85,10 @@ ALLOWED: dict[str, set[str]] = {
         "spool",
     },
     "upload": {"clock", "backoff", "prediction", "limits", "sinks", "spool"},
-    "status": {"telemetry"},
+    "status": {"processes", "telemetry"},
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "collect": {"frame", "telemetry", "streams", "models", "sampling"},
-    "listeners": {"config", "clock", "frame", "prediction", "telemetry", "policy", "sampling"},
+    "listeners": {"config", "clock", "processes", "frame", "prediction", "telemetry", "policy", "sampling"},
     "settings": {"config", "atomic_files", "streams", "limits", "models", "sinks", "policy", "spool", "listeners"},
     "fleet": {"clock", "backoff", "periodic", "telemetry", "roboflow", "limits", "spool", "settings"},
     "service": {
@@ -137,7 +137,7 @@ ALLOWED: dict[str, set[str]] = {
         "service",
         "demo",
     },
-    "cli/alive": {"config"},
+    "cli/alive": {"config", "processes"},
     "__main__": {"cli"},
 }
 

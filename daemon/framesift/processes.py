@@ -1,4 +1,4 @@
-"""Which process holds a lock, or listens at a port: for messages about what is in use already.
+"""Which process holds a lock, or listens at a port: for messages about what is in use already. The id of a file.
 
 The kernel's lists in /proc are the source. Linux has them, not every container, and a user sees the open files of its
 own processes only. So an answer may be missing; it is never a guess, and never a process that has ended.
@@ -7,6 +7,7 @@ own processes only. So an answer may be missing; it is never a guess, and never 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LISTENING = "0A"
-_UNKNOWN = "another process"
+UNKNOWN_PROCESS = "another process"
 
 
 def lock_holder(path: Path) -> str | None:
@@ -45,7 +46,7 @@ def holder_of_locked(descriptor: int) -> str:
     pids = _locking_pids(file)
     if not pids:  # the one that took the lock has ended, and a child of it holds the file open
         pids = [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, file)]
-    return describe(pids[0]) if len(pids) == 1 else _UNKNOWN
+    return describe(pids[0]) if len(pids) == 1 else UNKNOWN_PROCESS
 
 
 def port_holder(host: str, port: int) -> str | None:
@@ -57,7 +58,28 @@ def port_holder(host: str, port: int) -> str | None:
     for pid in _pids():
         if any(link in links for link in _open_links(pid)):
             return describe(pid)
-    return _UNKNOWN
+    return UNKNOWN_PROCESS
+
+
+def listen_problem(error: OSError, host: str, port: int) -> tuple[str, str | None]:
+    """Why nobody can listen at an address, and the process that does so already, if it is known.
+
+    error: of `bind`. The text is such as "can't listen on 127.0.0.1:80: Address already in use by process 7 (nginx)".
+    """
+    holder = port_holder(host, port) if error.errno == errno.EADDRINUSE else None
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # Python's own text would name the address once more.
+    reason = str(error) if error.errno is None else os.strerror(error.errno)
+    return f"can't listen on {address}: {reason}" + (f" by {holder}" if holder else ""), holder
+
+
+def file_id(path: Path) -> str | None:
+    """What tells a file from all others of this machine, by whatever path; None where it is not there, or not seen."""
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return f"{file.st_dev}:{file.st_ino}"
 
 
 def describe(pid: int) -> str:

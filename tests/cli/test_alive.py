@@ -75,6 +75,7 @@ UNUSUAL: dict[str, tuple[str, dict[str, str]]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(f"{TOKEN}\n")
+    (tmp_path / "spool.db.lock").touch()
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "SAID").write_text(TOKEN)
     return tmp_path

@@ -19,13 +19,13 @@ import pytest
 from framesift.cli.running_daemon import DaemonUnreachable, query_daemon
 from framesift.clock.clock import SystemClock
 from framesift.settings import StatusSettings, load
-from framesift.status import StatusServer
+from framesift.status import DaemonIdentity, StatusServer
 from framesift.telemetry import Condition, Telemetry
 from rigs.daemon import Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 
-WIDE: dict[str, Any] = {"COLUMNS": "400"}
+WIDE: dict[str, Any] = {"COLUMNS": "2000"}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,9 @@ def test_what_has_failed_in_the_daemon_fails_the_check_in_its_own_words(tmp_path
     telemetry = Telemetry(SystemClock(), _Style(), out=io.StringIO())
     hung: dict[str, str] = {}
     window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-    server = StatusServer(window, telemetry, hung=lambda: hung, spool=tmp_path / "spool.db")
+    server = StatusServer(
+        window, telemetry, hung=lambda: hung, identity=DaemonIdentity("test", None, tmp_path / "spool.db")
+    )
     server.start()
     try:
         bind = {"FRAMESIFT_STATUS__BIND": f"127.0.0.1:{server.port}", **WIDE}
@@ -213,14 +215,13 @@ def test_another_daemon_at_the_same_port_is_not_taken_for_ours(tmp_path: Path) -
     configure(tmp_path / "ours", status={"bind": bind})
     with running(tmp_path / "theirs"):
         checked = framesift(tmp_path / "ours", "check", **WIDE)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-        assert "runs with these settings" not in checked.stdout
-        assert line_of(checked.stdout, "status page").startswith(f"note status page can't listen on {bind}")
-        with holding(tmp_path / "ours" / "spool.db.lock") as pid:
-            checked = framesift(tmp_path / "ours", "check", **WIDE)
+        assert checked.returncode == 1, checked.stdout + checked.stderr
         line = line_of(checked.stdout, "daemon")
-        assert f"process {pid} (" in line
-        assert f"another framesift's, whose spool is {tmp_path / 'theirs' / 'spool.db'}" in line
+        assert line.startswith("FAILED daemon")
+        for folder in ("theirs", "ours"):
+            place = tmp_path / folder
+            assert f"device test, settings {place / 'framesift.yaml'}, spool {place / 'spool.db'}" in line
+        assert "give one of the two another status.bind" in line
 
 
 def test_a_folder_that_somebody_else_holds_fails_the_check_with_and_without_a_daemon(tmp_path: Path) -> None:

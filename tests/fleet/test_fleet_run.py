@@ -13,7 +13,7 @@ import pytest
 
 import canaries
 from clocks import ManualClock
-from framesift.cli.check import check_shared_limits
+from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.config.errors import ConfigError
 from framesift.settings import RedisSettings, load
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration

@@ -22,7 +22,7 @@ from framesift.service.components import Component, ComponentList, Resource
 from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.stream_thread import StreamThreads
 from framesift.settings import StatusSettings
-from framesift.status import StatusServer
+from framesift.status import DaemonIdentity, StatusServer
 from framesift.telemetry import Telemetry
 from framesift.upload.uploader import Uploader
 from rigs.spools import make_spool
@@ -212,7 +212,11 @@ class Made:
 
     def status_page(self) -> list[Component]:
         endpoint = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-        return [StatusServer(endpoint, self.telemetry, hung=dict, spool=self.folder / "spool.db")]
+        return [
+            StatusServer(
+                endpoint, self.telemetry, hung=dict, identity=DaemonIdentity("test", None, self.folder / "spool.db")
+            )
+        ]
 
     def listener(self, **settings: str) -> list[Component]:
         listener = create_listener(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from canaries import PASSWORD
-from rigs.daemon import collected, framesift, write_configuration
+from rigs.daemon import Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
 TESTS = Path(__file__).parents[1]
@@ -28,7 +28,24 @@ def test_a_status_port_that_is_in_use_does_not_stop_collecting(tmp_path: Path) -
         done = framesift(tmp_path, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(collected(tmp_path)) == 5
-    assert f"can't listen on {bind}" in done.stdout
+    assert f"can't listen on {bind}: Address already in use by process {os.getpid()} (" in done.stdout
+
+
+def test_a_status_port_that_becomes_free_is_taken_and_until_then_the_page_has_failed(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        clip = {**CLIP, "loop": True, "fps": 5}
+        write_configuration(tmp_path, {"streams": [clip], "status": {"bind": bind}})
+        daemon = Daemon(tmp_path)
+        failed = daemon.wait_for("health", component="status page", state="failed")
+        assert f"can't listen on {bind}: Address already in use by process {os.getpid()} (" in failed["why"]
+        assert f"stop process {os.getpid()} (" in failed["why"]
+        assert "or choose another address, or null" in failed["why"]
+    with daemon:
+        daemon.wait_for("health", component="status page", state="ok")
+        assert framesift(tmp_path, "status").returncode == 0
+        assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("trouble", ["mount -o remount,ro disk", "dd if=/dev/zero of=disk/fill bs=1M || true"])

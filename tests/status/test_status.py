@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from clocks import ManualClock
 from framesift.frame import RefusalReason
 from framesift.settings import StatusSettings
-from framesift.status import StatusServer, StatusUnavailable
+from framesift.status import DaemonIdentity, StatusServer, StatusUnavailable
 from framesift.telemetry import Condition, PolicyReport, QuotaReport, QuotaUse, SpoolNumbers, Telemetry
 
 TOKEN = "0123456789abcdef"
@@ -46,7 +46,9 @@ class Page:
         self.telemetry = Telemetry(ManualClock(), Style(), secrets=secrets, out=self.out)
         self.hung: dict[str, str] = {}
         window = StatusSettings.model_validate_json(json.dumps({"bind": "127.0.0.1:0", **options}))
-        self.server = StatusServer(window, self.telemetry, hung=lambda: self.hung, spool=Path("spool.db"))
+        self.server = StatusServer(
+            window, self.telemetry, hung=lambda: self.hung, identity=DaemonIdentity("test", None, Path("spool.db"))
+        )
 
     def ask(self, path: str, method: str = "GET", host: str | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10.0)
@@ -236,7 +238,9 @@ def test_a_page_that_fails_is_logged_and_not_shown_to_the_reader() -> None:
 
         served.server.stop()
         window = StatusSettings.model_validate_json('{"bind": "127.0.0.1:0"}')
-        served.server = StatusServer(window, served.telemetry, hung=broken, spool=Path("spool.db"))
+        served.server = StatusServer(
+            window, served.telemetry, hung=broken, identity=DaemonIdentity("test", None, Path("spool.db"))
+        )
         served.server.start()
         answer = served.ask("/healthz")
         assert answer.code == 500

@@ -18,6 +18,7 @@ import pytest
 
 from clocks import ManualClock
 from framesift.status.clients import MAX_UNVERIFIED, StatusClients
+from framesift.status.identity import DaemonIdentity
 from framesift.status.pages import StatusPages
 from framesift.telemetry import SpoolNumbers, Telemetry
 from status.test_status import TOKEN, Page, Style, page
@@ -218,7 +219,9 @@ def hurried() -> Iterator[tuple[int, Telemetry]]:
     loop, end = _Hurried(), asyncio.Event()
     telemetry = Telemetry(ManualClock(), Style(), out=io.StringIO())
     listening = socket.create_server(("127.0.0.1", 0))
-    clients = StatusClients(listening, StatusPages(telemetry, dict, None, "127.0.0.1", Path("spool.db")), loop)
+    clients = StatusClients(
+        listening, StatusPages(telemetry, dict, None, "127.0.0.1", DaemonIdentity("test", None, Path("spool.db"))), loop
+    )
     thread = threading.Thread(target=lambda: loop.run_until_complete(clients.serve(end)))
     thread.start()
     try:

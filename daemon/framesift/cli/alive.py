@@ -14,6 +14,7 @@ from pathlib import Path
 
 from framesift.config.types import ConfigError
 from framesift.config.variables import DEFAULT_PATHS, Variables, find_settings_file, parse_variable, read_document
+from framesift.processes import file_id
 
 _DEFAULT_BIND = "127.0.0.1:9464"
 _PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
@@ -27,6 +28,8 @@ _VALID = {
     "REDIS_PORT": re.compile(r"[1-9][0-9]{0,3}|"),
 }
 _WITHIN_S = 4.0
+_MAX_HEAD_BYTES = 16 << 10
+_SPOOL_ID = re.compile(rb"\r\nframesift-spool-id: ([0-9:]+)\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,13 @@ def is_alive(words: Sequence[str], environ: Mapping[str, str]) -> bool:
     try:
         config = _parse_arguments(words)
         target = None if config is None else read_address(config[0], environ)
-        return target is not None and _answers(target)
+        answer = b"" if target is None else _ask(target)
+        if config is None or not answer.startswith(b"HTTP/1.1 200 "):
+            return False
+        if b"\r\nframesift-device:" not in answer.lower():  # an older daemon, which does not say whose it is
+            return True
+        spool_id = _SPOOL_ID.search(answer)
+        return spool_id is not None and spool_id[1].decode() == _lock_id(config[0], environ)
     except (ConfigError, OSError, ValueError):
         return False
 
@@ -101,7 +110,27 @@ def _parse_arguments(words: Sequence[str]) -> tuple[Path | None] | None:
     return (Path(config[0]) if config else None,)
 
 
-def _answers(target: StatusTarget) -> bool:
+def _lock_id(explicit: Path | None, environ: Mapping[str, str]) -> str | None:
+    """The id of the lock file of the settings' spool; None where it can't be told in few steps. Raises ConfigError."""
+    variables = Variables(environ)
+    settings = find_settings_file(explicit, environ).absolute()
+    data = read_document(settings, variables, "spool").data
+    block = data.get("spool", {}) if isinstance(data, dict) else None
+    path = block.get("path") if isinstance(block, dict) else None
+    for name, place in variables.overrides():
+        if place[0] == "spool":
+            if place != ("spool", "path"):
+                return None
+            path = variables.value(name)
+    if path is None:
+        folder = environ.get("STATE_DIRECTORY")
+        path = "spool.db" if not folder else f"{folder.partition(':')[0]}/spool.db"
+    spool = (settings.parent / str(path)).resolve()
+    return file_id(spool.with_name(f"{spool.name}.lock"))
+
+
+def _ask(target: StatusTarget) -> bytes:
+    """The head of the answer to GET /healthz."""
     host, _, port = target.bind.rpartition(":")
     lines = [f"GET /healthz HTTP/1.1\r\nHost: {target.bind}\r\nConnection: close\r\n"]
     if target.token is not None:
@@ -109,6 +138,6 @@ def _answers(target: StatusTarget) -> bool:
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_WITHIN_S) as connection:
         connection.sendall("".join([*lines, "\r\n"]).encode("ascii"))
         answer = b""
-        while b"\r\n" not in answer and len(answer) < 1024 and (more := connection.recv(1024)):
+        while b"\r\n\r\n" not in answer and len(answer) < _MAX_HEAD_BYTES and (more := connection.recv(4096)):
             answer += more
-    return answer.startswith(b"HTTP/1.1 200 ")
+    return answer

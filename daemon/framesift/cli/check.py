@@ -7,7 +7,6 @@ and measures the rest. The daemon's answers are about the settings with which it
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,13 @@ import cv2
 
 from framesift.cli.check_beside_daemon import SpoolHolder, folder_findings, inspect_running_daemon, stream_finding
 from framesift.cli.check_group import group_findings
+from framesift.cli.check_ports import port_findings
+from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.cli.disk_space import format_gib, free_bytes, nearest_existing, write_problem
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
-from framesift.clock.moment import CLOCK_SET_AFTER_S
 from framesift.config.errors import ConfigError
 from framesift.frame import Frame
-from framesift.limits import LimitsUnavailable
 from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelSettings, ModelUnavailable
 from framesift.models import load as load_model
 from framesift.policy import PolicySettings, PolicyUnavailable, SourceContext
@@ -30,7 +29,7 @@ from framesift.policy.policy import Policy
 from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
-from framesift.settings import NetworkSettings, RedisSettings, Settings, StreamEntry
+from framesift.settings import NetworkSettings, Settings, StreamEntry
 from framesift.sinks import open_sink
 from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
@@ -43,8 +42,6 @@ LOAD_WITHIN_S = 90.0
 PREDICTION_WITHIN_S = HUNG_AFTER_S
 FIRST_FRAME_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 10.0
-LEDGER_WITHIN_S = 5.0
-CLOCKS_APART_S = 60.0
 
 
 def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) -> Iterator[Finding]:
@@ -119,7 +116,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     if settings.limits.redis is not None:
         yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
     connections.close()
-    yield from probe("ports", _ports(settings, holder))
+    yield from probe("ports", port_findings(settings, holder))
     yield from probe("spool", _disk(settings))
     if model is not None and not busy:
         yield from probe("model", _close(model))
@@ -128,26 +125,6 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
 def _close(model: Model) -> Iterator[Finding]:
     model.close()
     yield from ()
-
-
-def _ports(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]:
-    """Whether a run could listen at its addresses. If a daemon runs already, those in use are its own."""
-    wanted = [("listener", listener.host, listener.port) for listener in settings.listeners]
-    if settings.status.bind is not None:
-        wanted.append(("status page", settings.status.host, settings.status.port))
-    for what, host, port in wanted:
-        try:
-            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-        except OSError as error:
-            if holder.description is None:
-                is_listener = what == "listener"
-                advice = "choose another address" + ("" if is_listener else "; a run works without the page")
-                yield Finding(
-                    what,
-                    False if is_listener else None,
-                    f"can't listen on {host}:{port}: {error.strerror}",
-                    advice,
-                )
 
 
 def _opencv() -> Finding:
@@ -301,45 +278,6 @@ def _sink(settings: Settings, connections: Connections, model: Model | None) -> 
     if problem is not None:
         return Finding(subject, False, problem, settings.sink.check_advice)
     return Finding(subject, True, "ready")
-
-
-def check_shared_limits(settings: RedisSettings, clock: Clock) -> Iterator[Finding]:
-    """Whether the Redis server can keep the shared limits, and which of its settings could lose them."""
-    from framesift.limits.shared.connection import LedgerConnection
-    from framesift.limits.shared.ledger import Ledger
-
-    connection = LedgerConnection(settings.server, LEDGER_WITHIN_S)
-    try:
-        connection.connect()
-        memory, server = connection.server_info("memory"), connection.server_info("server")
-        # A ledger that no device uses: shows whether this account may run all commands of the script.
-        Ledger(settings.server, f"{settings.prefix}:{{-check}}", "check", "here").connect(clock.now())
-    except LimitsUnavailable as error:
-        advice = "does the server run, is the password right, and has the account the permissions in docs/fleet.md?"
-        yield Finding("limits", False, f"{settings.url}: {error}", advice)
-        return
-    finally:
-        connection.close()
-    name = "valkey" if "valkey_version" in server else "redis"
-    version = server.get(f"{name}_version", "of an unknown version")
-    yield Finding("limits", True, f"{settings.url}: {name} {version}; its devices share the limits")
-    eviction = memory.get("maxmemory_policy", "noeviction")
-    if eviction != "noeviction":
-        text = f"{settings.url} evicts keys when its memory is full ({eviction}): limits would be lost"
-        yield Finding("limits", None, text, "set maxmemory-policy noeviction")
-    if settings.password is None:
-        text = f"{settings.url} answers without a password"
-        yield Finding(
-            "limits", None, text, "set a password there and in limits.redis.password; docs/fleet.md has an ACL"
-        )
-    now = clock.now()
-    server_s = int(server.get("server_time_usec", 0)) / 1e6 or now.wall_s
-    for whose, wall_s in (("this machine", now.wall_s), (settings.url, server_s)):
-        if wall_s < CLOCK_SET_AFTER_S:
-            yield Finding("limits", None, f"the clock of {whose} isn't set", "is time synchronised there?")
-    if abs(server_s - now.wall_s) > CLOCKS_APART_S:
-        text = f"the clocks of this machine and {settings.url} are {abs(server_s - now.wall_s):.0f} s apart"
-        yield Finding("limits", None, text, "windows follow the server's clock, batch dates this machine's")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

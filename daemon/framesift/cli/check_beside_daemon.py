@@ -10,7 +10,7 @@ from pathlib import Path
 from framesift.cli.disk_space import format_gib, free_bytes, write_problem
 from framesift.cli.probes import Finding
 from framesift.cli.running_daemon import DaemonUnreachable, RunningDaemon, query_daemon
-from framesift.processes import lock_holder
+from framesift.processes import UNKNOWN_PROCESS, lock_holder
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import database as file
 
@@ -22,7 +22,7 @@ _OK = {"ok": True, "failed": False}
 class SpoolHolder:
     """Who uses this spool already.
 
-    description: "process 4711", None where nobody does. daemon: its answers, None where it can't be asked.
+    description: "process 4711 (framesift)", None where nobody does. daemon: its answers, None where it can't be asked.
     """
 
     description: str | None = None
@@ -31,10 +31,13 @@ class SpoolHolder:
 
 def inspect_running_daemon(settings: Settings) -> tuple[SpoolHolder, list[Finding]]:
     """Asks the daemon that runs with these settings, if there is one. Returns it with what `check` says of it."""
+    process = lock_holder(file.sibling_path(settings.spool.path, ".lock"))
     try:
         daemon = query_daemon(settings)
     except DaemonUnreachable as error:
-        process = lock_holder(file.sibling_path(settings.spool.path, ".lock"))
+        if error.is_other:
+            advice = "give one of the two another status.bind; if these settings were changed, restart their daemon"
+            return SpoolHolder(process), [Finding("daemon", False, str(error), advice)]
         if process is None:
             return SpoolHolder(), []
         text = f"{process} holds {settings.spool.path}, and can't be asked: {error}"
@@ -43,6 +46,8 @@ def inspect_running_daemon(settings: Settings) -> tuple[SpoolHolder, list[Findin
     uptime = timedelta(seconds=round(daemon.uptime_s))
     text = f"process {daemon.pid} runs with these settings, for {uptime}"
     found = [Finding("daemon", daemon.alive, text, "one of its threads hangs: its log has the stacks of all threads")]
+    if daemon.note is not None:
+        found.append(Finding("daemon", None, daemon.note, "restart it, so that it runs with what these settings say"))
     streams = {f"stream {name}" for name in daemon.streams}
     for component in daemon.components:
         if component.condition != "ok" and component.name not in streams:
@@ -51,7 +56,7 @@ def inspect_running_daemon(settings: Settings) -> tuple[SpoolHolder, list[Findin
                     f"daemon: {component.name}", _OK.get(component.condition), f"{component.condition}: {component.why}"
                 )
             )
-    return SpoolHolder(f"process {daemon.pid}", daemon), found
+    return SpoolHolder(process or UNKNOWN_PROCESS, daemon), found
 
 
 def stream_finding(stream_settings: StreamEntry, daemon: RunningDaemon | None) -> Finding | None:

@@ -10,17 +10,18 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
 
 from framesift import __version__
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
 if TYPE_CHECKING:
+    import requests
     from pydantic import BaseModel
 
     from framesift.settings import Settings
@@ -203,9 +204,10 @@ def status(
     """Show the status of a running daemon."""
     import requests
 
+    from framesift.cli.expected_daemon import ExpectedDaemon, fields_of_header
     from framesift.cli.running_daemon import fetch_page
     from framesift.cli.status_text import print_status
-    from framesift.settings import StatusSettings
+    from framesift.settings import StatusSettings, find_settings_file
 
     status_settings = _block(config, "status", StatusSettings)
     if status_settings.bind is None:
@@ -215,15 +217,34 @@ def status(
     except requests.RequestException as error:
         err.print(f"[red]framesift:[/] no answer from {status_settings.bind}; is it running? {escape_text(str(error))}")
         raise typer.Exit(1) from None
+    expected = ExpectedDaemon.read(find_settings_file(config, os.environ), os.environ)
+    fields = fields_of_header(answer.headers) if alive else _status_fields(answer, status_settings.bind)
+    comparison = expected.compare(fields)
+    if comparison.refusal is not None:
+        advice = "give each daemon a status.bind of its own; if these settings were changed, restart their daemon"
+        fail(f"{status_settings.bind}: {comparison.refusal}; {advice}", code=1)
     if alive:
         raise typer.Exit(0)
-    if as_json:
-        sys.stdout.write(answer.text + "\n")
-        return
     try:
-        print_status(answer.json())
+        if as_json:
+            sys.stdout.write(answer.text + "\n")
+        else:
+            print_status(fields)
     except KeyError as error:
         fail(f"the running daemon has another version: its status has no {error}; restart it, or use --json", code=1)
+    if comparison.note is not None:
+        print_note(comparison.note)
+
+
+def _status_fields(answer: requests.Response, bind: str) -> dict[str, Any]:
+    """The fields of /status; ends the command where they are none."""
+    try:
+        fields = answer.json()
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        fail(f"what answers at {bind} is no framesift: another program has the port of status.bind", code=1)
+    return fields
 
 
 def main() -> None:

@@ -1,18 +1,18 @@
 """Asks the daemon that runs with the same settings, at its status page.
 
 Only the daemon can say how its spool, its sink's folder, its ports and its cameras are, since it holds them. Another
-daemon at the same address is recognised by the path of its spool: two daemons never have the same.
+daemon at the same address is recognised by its spool (see `expected_daemon`): two daemons never have the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import requests
 
+from framesift.cli.expected_daemon import ExpectedDaemon
 from framesift.settings import Settings, StatusSettings
 
 # Long, since a busy machine answers slowly, and no answer at all is reported as a failure.
@@ -20,12 +20,16 @@ _ASK_WITHIN_S = 12.0
 
 
 class DaemonUnreachable(Exception):
-    """No daemon with these settings answered. str(error) says why. hangs: the address is in use, but nobody answers."""
+    """No daemon with these settings answered. str(error) says why.
 
-    def __init__(self, why: str, *, hangs: bool = False) -> None:
+    hangs: the address is in use, but nobody answers. is_other: the daemon of other settings answered.
+    """
+
+    def __init__(self, why: str, *, hangs: bool = False, is_other: bool = False) -> None:
         """why: for the operator."""
         super().__init__(why)
         self.hangs = hangs
+        self.is_other = is_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,14 @@ class ComponentStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunningDaemon:
-    """The answer of a daemon. streams: by name, whether it gives pictures; None where that is not known yet."""
+    """The answer of a daemon.
+
+    note: what differs from the settings, None if nothing does. streams: by name, whether it gives pictures; None where
+    that is not known yet.
+    """
 
     pid: int
+    note: str | None
     alive: bool
     uptime_s: float
     components: tuple[ComponentStatus, ...]
@@ -81,19 +90,20 @@ def query_daemon(settings: Settings) -> RunningDaemon:
     except requests.RequestException:
         raise DaemonUnreachable(f"what answers at {bind} is no framesift") from None
     try:
-        daemon = _parse(fields)
-        spool = Path(fields["spool"])
+        comparison = ExpectedDaemon.of(settings).compare(fields)
+        daemon = _parse(fields, comparison.note)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DaemonUnreachable(f"what answers at {bind} is no framesift of this version") from None
-    if spool != settings.spool.path.resolve():
-        raise DaemonUnreachable(f"{bind} is another framesift's, whose spool is {spool}")
+    if comparison.refusal is not None:
+        raise DaemonUnreachable(f"{bind}: {comparison.refusal}", is_other=True)
     return daemon
 
 
-def _parse(fields: Any) -> RunningDaemon:
+def _parse(fields: Any, note: str | None) -> RunningDaemon:
     """Parses the JSON of /status. Raises KeyError, TypeError, ValueError or AttributeError."""
     return RunningDaemon(
         pid=int(fields["pid"]),
+        note=note,
         alive=bool(fields["alive"]),
         uptime_s=float(fields["uptime_s"]),
         components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in fields["health"]),

@@ -18,6 +18,9 @@ def print_status(fields: dict[str, Any]) -> None:
     """Prints the fields of /status. Raises KeyError where one is missing: the daemon has another version."""
     problems = [component for component in fields["health"] if component["condition"] != "ok"]
     uptime = timedelta(seconds=round(fields["uptime_s"]))
+    if fields.get("device") is not None:  # an older daemon does not say it
+        settings = f", settings {fields['settings']}" if fields["settings"] else ""
+        out.print(escape_text(f"device {fields['device']} (process {fields['pid']}{settings})"))
     out.print(f"alive {'yes' if fields['alive'] else '[red]NO[/]'}, up for {uptime}")
     for component in problems:
         colour = "red" if component["condition"] == "failed" else "yellow"

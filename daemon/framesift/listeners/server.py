@@ -13,6 +13,7 @@ from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
 from framesift.listeners import ListenerUnavailable
 from framesift.listeners.connection_slots import IDLE_TIMEOUT_S, MAX_CONNECTIONS, ClientConnection, ConnectionSlots
 from framesift.listeners.http1 import BadHttp, HttpReader, build_response, send_last_response
+from framesift.processes import listen_problem
 from framesift.telemetry.file_descriptors import SHORTAGE_ERRORS
 
 _MAX_REJECTIONS_AT_ONCE = 32  # clients that are being answered 503
@@ -74,9 +75,9 @@ class ListenerServer:
         try:
             server_socket = socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except OSError as error:
-            raise ListenerUnavailable(
-                f"listeners: can't listen on {self.host}:{self.port}: {error.strerror}; choose another address"
-            ) from None
+            problem, holder = listen_problem(error, self.host, self.port)
+            stop = f"stop {holder}, or " if holder else ""
+            raise ListenerUnavailable(f"listeners: {problem}; {stop}choose another address") from None
         self.port = int(server_socket.getsockname()[1])
         name = f"listener {self.port}"
         thread = threading.Thread(target=self._run, args=(server_socket,), name=name, daemon=True)

@@ -139,6 +139,8 @@ class Service:
             reports.report_clock(self._telemetry, self._clock.now())
             startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
             startup.model_health.check()
+            if startup.status_page is not None:
+                startup.status_page.retry()
             if not self._monitor.hung():
                 self._notifier.watchdog()
             if self._clock.monotonic() - status_sent_s >= STATUS_EVERY_S:

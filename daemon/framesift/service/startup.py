@@ -36,13 +36,13 @@ from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
+from framesift.service.status_page import StatusPage
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolInUse
-from framesift.status import StatusServer, StatusUnavailable
+from framesift.status import DaemonIdentity, StatusServer
 from framesift.streams import Stream
-from framesift.telemetry import Condition
 from framesift.upload.uploader import Uploader
 
 # Of the time for stopping, what components leave to those that stop after them: a hung model, client or sink must not
@@ -54,7 +54,7 @@ _RESERVED_FOR_UPLOAD_AND_SPOOL_S = 4.0
 class Startup:
     """Creates and starts everything; afterwards its attributes are what the main loop works with.
 
-    lost_streams: the names of the streams that could not continue.
+    status_page: None where there is none. lost_streams: the names of the streams that could not continue.
     """
 
     uploader: Uploader
@@ -86,6 +86,7 @@ class Startup:
         self.model_health = ModelHealth(run.telemetry.health, run.clock)
         self.summary = RunSummary(run.telemetry)
         self.streams = StreamThreads((), run.clock)
+        self.status_page: StatusPage | None = None
         self.lost_streams: list[str] = []
         self._listeners: list[Listener] = []
 
@@ -147,7 +148,7 @@ class Startup:
         if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
-            self._start_status_page()
+            self.status_page = self._start_status_page()
         intakes = Intakes(settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers)
         if model is not None:
             record_prediction = None if recorder is None else recorder.record
@@ -226,14 +227,11 @@ class Startup:
         self._components.start(watcher.task, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
         watcher.task.wait_for_first_run(LOAD_WITHIN_S)
 
-    def _start_status_page(self) -> None:
-        """If the port is in use, the run goes on without the page."""
+    def _start_status_page(self) -> StatusPage:
         settings = self._settings
-        page = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, spool=settings.spool.path)
-        try:
-            self._components.start(page)
-        except StatusUnavailable as error:
-            self._telemetry.health.set("status page", Condition.DEGRADED, str(error))
+        identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
+        server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity)
+        return self._components.start(StatusPage(server, self._telemetry, self._clock))
 
     def _start_listener(self, settings: ListenerSettings, intakes: Intakes) -> None:
         listener = create_listener(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from framesift.config.variables import find_settings_file
 from framesift.settings.blocks import LogSettings, Settings, SpoolSettings, StatusSettings, StreamEntry, UploadSettings
 from framesift.settings.environment import Environment
-from framesift.settings.loader import load, load_account, load_block, read_template, secrets
+from framesift.settings.loader import load, load_account, load_block, load_device, read_template, secrets
 from framesift.settings.network import AccountSettings, NetworkSettings
 from framesift.settings.shared_limits import LimitsSettings, RedisSettings
 
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "load_account",
     "load_block",
+    "load_device",
     "read_template",
     "secrets",
 ]

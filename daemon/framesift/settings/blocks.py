@@ -123,12 +123,17 @@ def _check_unique_names(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, 
     return streams
 
 
-class Settings(StrictModel):
-    """The whole of framesift.yaml. Every field is one block or key of the file."""
+class DeviceSettings(StrictModel):
+    """The key `device` alone, for commands that need nothing else."""
 
     device: Annotated[
         Name, Field(description="This machine's name: a tag, and the prefix of file names, of what it collects.")
     ] = Field(default_factory=_default_device)
+
+
+class Settings(DeviceSettings):
+    """The whole of framesift.yaml. Every field is one block or key of the file."""
+
     enabled: Annotated[bool, Field(description="false: nothing is collected, whatever the policy says.")] = True
     group: Annotated[
         Annotated[str, Field(min_length=1, max_length=64)] | Annotated[int, Field(ge=0, lt=1 << 32)] | None,
@@ -206,6 +211,12 @@ class Settings(StrictModel):
         """The deprecated keys and values that the settings use."""
         return self._deprecations
 
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, as an absolute path."""
+        return self._file
+
+    _file: Path | None = PrivateAttr(default=None)
     _deprecations: tuple[Deprecation, ...] = PrivateAttr(default=())
     # Values that came from files with secrets or from secret variables, wherever they were put.
     _secret_values: tuple[str, ...] = PrivateAttr(default=())

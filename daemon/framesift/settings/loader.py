@@ -19,7 +19,7 @@ from framesift.config.variables import (
     read_document,
 )
 from framesift.policy import UrlPolicySettings
-from framesift.settings.blocks import Settings
+from framesift.settings.blocks import DeviceSettings, Settings
 from framesift.settings.deprecated_keys import Deprecations
 from framesift.settings.environment import Environment
 from framesift.settings.network import AccountSettings
@@ -42,6 +42,11 @@ def load_block(path: Path, environ: Mapping[str, str], name: str, model: type[_B
     The other blocks are not read, so that a command such as `status` needs none of the secrets that they name.
     """
     return _Loader(path, Variables(environ), within=name).block(name, model)
+
+
+def load_device(path: Path, environ: Mapping[str, str]) -> str:
+    """The name of the device alone, as `load_block` reads a block. Raises ConfigError."""
+    return _Loader(path, Variables(environ), within="device").device()
 
 
 def load_account(environ: Mapping[str, str]) -> AccountSettings:
@@ -82,7 +87,8 @@ class _Loader:
                 f"{path}: is {format_value(self._document.data)}, not a mapping of settings to their values"
             )
         self._data: dict[str, Any] = self._document.data
-        self._base = path.absolute().parent
+        self._file = path.absolute()
+        self._base = self._file.parent
         self._variables = variables
         self._within = within
         self._environment = Environment.from_variables(variables.environ)
@@ -99,6 +105,7 @@ class _Loader:
         except ValidationError as error:
             raise explain(error, self._location_of, Settings, self._data, self._deprecations.as_written) from None
         settings = _absolute(settings, self._base)
+        settings._file = self._file
         settings._deprecations = self._deprecations.found
         settings._secret_values = tuple(sorted(self._variables.secrets))
         return settings
@@ -110,6 +117,12 @@ class _Loader:
         around: type[BaseModel] = create_model("Settings", **{name: (model, ...)})  # type: ignore[call-overload]
         found: _Block = getattr(validate(around, {name: self._data.get(name, {})}, self._location_of), name)
         return _absolute(found, self._base)
+
+    def device(self) -> str:
+        """Validates the device's name alone. Raises ConfigError."""
+        self._apply_overrides()
+        data = {key: value for key, value in self._data.items() if key == "device"}
+        return validate(DeviceSettings, data, self._location_of).device
 
     def _apply_overrides(self) -> None:
         """Puts the FRAMESIFT_... variables over the file's values."""

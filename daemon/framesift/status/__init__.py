@@ -10,6 +10,7 @@ from this machine and name it by a local name: a web page whose own name resolve
 Host header. With a token, the token alone decides.
 """
 
+from framesift.status.identity import DaemonIdentity
 from framesift.status.server import StatusServer, StatusUnavailable
 
-__all__ = ["StatusServer", "StatusUnavailable"]
+__all__ = ["DaemonIdentity", "StatusServer", "StatusUnavailable"]

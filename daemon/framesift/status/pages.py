@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hmac import compare_digest
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from framesift.status.identity import DaemonIdentity, as_header
 from framesift.telemetry import METRICS_CONTENT_TYPE, Condition, StatusReport, Telemetry
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -46,16 +46,22 @@ class StatusPages:
     """All pages. `answer` may be called by several threads."""
 
     def __init__(
-        self, telemetry: Telemetry, hung: Callable[[], Mapping[str, str]], token: str | None, host: str, spool: Path
+        self,
+        telemetry: Telemetry,
+        hung: Callable[[], Mapping[str, str]],
+        token: str | None,
+        host: str,
+        identity: DaemonIdentity,
     ) -> None:
         """hung: returns the threads that hang, name -> why; it must not wait. token: what a reader must send, or None.
 
-        host: the address of the server, one of the names by which it may be called. spool: the absolute path of the
-        spool, by which readers tell one daemon from another.
+        host: the address of the server, one of the names by which it may be called. identity: by which readers tell
+        one daemon from another.
         """
         self._telemetry = telemetry
         self._hung = hung
-        self._spool = spool
+        self._identity = identity.as_fields()
+        self._identity_header = as_header(self._identity)
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._names = (*_LOCAL_NAMES, f"[{host}]" if ":" in host else host)
         self._pages = {
@@ -99,7 +105,8 @@ class StatusPages:
 
     def _healthz(self) -> StatusAnswer:
         hung = self._hung()
-        return text_answer(_lines(hung), 503) if hung else text_answer("alive")
+        header = self._identity_header
+        return text_answer(_lines(hung), 503, *header) if hung else text_answer("alive", 200, *header)
 
     def _readyz(self) -> StatusAnswer:
         components = self._telemetry.health.components()
@@ -112,7 +119,7 @@ class StatusPages:
         return StatusAnswer(200, self._telemetry.metrics_text(), fields)
 
     def _status(self) -> StatusAnswer:
-        daemon = {"pid": os.getpid(), "spool": str(self._spool)}
+        daemon = {"pid": os.getpid(), **self._identity}
         content = json.dumps({"alive": not self._hung(), **daemon, **_status_fields(self._telemetry.report())})
         return StatusAnswer(200, f"{content}\n".encode(), (*_ALWAYS, ("content-type", "application/json")))
 

@@ -7,12 +7,13 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from framesift.processes import listen_problem
 from framesift.status.clients import StatusClients
+from framesift.status.identity import DaemonIdentity
 from framesift.status.pages import StatusPages
 from framesift.telemetry import Condition, Telemetry
 
@@ -48,16 +49,21 @@ class StatusServer:
     threads = ()  # it is no reason to restart the daemon
 
     def __init__(
-        self, endpoint: StatusEndpoint, telemetry: Telemetry, *, hung: Callable[[], Mapping[str, str]], spool: Path
+        self,
+        endpoint: StatusEndpoint,
+        telemetry: Telemetry,
+        *,
+        hung: Callable[[], Mapping[str, str]],
+        identity: DaemonIdentity,
     ) -> None:
         """hung: returns the threads that hang, name -> why; called by several threads, it must not wait.
 
-        spool: the path by which a reader tells this daemon from another.
+        identity: by which a reader tells this daemon from another; its spool must be open already.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
         token = None if endpoint.token is None else endpoint.token.get_secret_value()
-        self._pages = StatusPages(telemetry, hung, token, endpoint.host, spool.resolve())
+        self._pages = StatusPages(telemetry, hung, token, endpoint.host, identity)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -105,9 +111,9 @@ class StatusServer:
         except OSError as error:
             if loop is not None:
                 loop.close()
-            raise StatusUnavailable(
-                f"status.bind: can't listen on {host}:{port}: {error.strerror}; choose another, or null"
-            ) from None
+            problem, holder = listen_problem(error, host, port)
+            stop = f"stop {holder}, or " if holder else ""
+            raise StatusUnavailable(f"status.bind: {problem}; {stop}choose another address, or null") from None
 
     def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         try:
