@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import resource
@@ -49,7 +50,7 @@ class Run:
             on_failure=lambda: self.wakes.append(None),
         )
 
-    def add(self, name: str, reserve_s: float = 0.0, **how: Any) -> Resource:
+    def add(self, name: str, stop_by_s: float | None = None, **how: Any) -> Resource:
         """A component that notes its start and its stop, with the seconds that it was given."""
 
         def stop(within_s: float) -> object:
@@ -62,7 +63,15 @@ class Run:
                 how["start"]()
 
         resource = Resource(name, start=start, stop=stop, threads=how.get("threads", ()))
-        return self.components.start(resource, reserve_s=reserve_s)
+        return self.components.start(resource, stop_by_s=stop_by_s)
+
+    def stop(self, let_go: threading.Event) -> None:
+        """Stop the components, and then let those go that hang, whose threads another test would count."""
+        self.components.stop()
+        let_go.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("stop "):
+                thread.join(60.0)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.out.getvalue().splitlines()]
@@ -82,11 +91,11 @@ def test_components_start_in_order_and_stop_in_the_reverse_order() -> None:
     assert len(run.calls) == 6
 
 
-def test_one_deadline_is_shared_and_a_component_leaves_what_it_must_to_those_after_it() -> None:
+def test_deadlines_count_from_the_beginning_of_the_stop() -> None:
     run = Run()
     run.add("spool")
     run.add("uploader", stop=lambda _: run.clock.advance(1.5))
-    run.add("streams", reserve_s=4.0, stop=lambda within_s: run.clock.advance(within_s))
+    run.add("streams", stop_by_s=5.0, stop=lambda within_s: run.clock.advance(within_s))
     run.components.stop()
     assert run.calls[3:] == ["stop streams 5", "stop uploader 4", "stop spool 2.5"]
 
@@ -95,13 +104,53 @@ def test_a_component_that_hangs_is_named_and_the_others_are_stopped_in_time() ->
     run = Run()
     let_go = threading.Event()
     run.add("spool")
-    run.add("model", reserve_s=4.0, stop=lambda _: let_go.wait(60.0))
+    run.add("model", stop_by_s=5.0, stop=lambda _: let_go.wait(60.0))
     run.add("status", stop=lambda _: True)
-    run.components.stop()
-    let_go.set()
-    assert run.calls[3:] == ["stop status 9", "stop model 5", "stop spool 3.5"]
+    run.stop(let_go)
+    assert run.calls[3:] == ["stop status 9", "stop model 5", "stop spool 3.8"]
     (line,) = run.lines("component_not_stopped")
     assert (line["level"], line["component"], line["within_s"]) == ("warning", "model", 5.0)
+
+
+def test_components_with_the_same_deadline_are_stopped_at_the_same_time() -> None:
+    run, clock = Run(), SystemClock()
+    telemetry = Telemetry(clock, _Style(), out=run.out)
+    run.components = ComponentList(clock, telemetry, stop_within_s=60.0, on_failure=lambda: None)
+    both = threading.Barrier(2)
+    run.add("spool")
+    for name in ("upload", "streams"):
+        run.add(name, stop_by_s=50.0, stop=lambda _: both.wait(60.0))
+    run.add("monitor")
+    run.components.stop()
+    assert [call.split()[1] for call in run.calls[4:]] in (
+        ["monitor", "streams", "upload", "spool"],
+        ["monitor", "upload", "streams", "spool"],
+    )
+    assert run.lines("component_not_stopped") == []
+
+
+def test_however_many_components_hang_the_stop_takes_hardly_longer_than_allowed() -> None:
+    run = Run()
+    let_go = threading.Event()
+    for number in range(6):
+        run.add(f"file {number}", stop=lambda _: let_go.wait(60.0))
+    for number in range(6):
+        run.add(f"stream {number}", stop_by_s=3.0, stop=lambda _: let_go.wait(60.0))
+    began_s = run.clock.monotonic()
+    run.stop(let_go)
+    took_s = run.clock.monotonic() - began_s
+    assert len(run.lines("component_not_stopped")) == 12
+    assert run.components.has_left_behind
+    assert 9.0 <= took_s < 9.0 + 6 * 0.5
+
+
+def test_a_component_whose_deadline_is_over_before_its_turn_still_gets_a_moment() -> None:
+    run = Run()
+    run.add("sink")
+    run.add("spool", stop=lambda _: run.clock.advance(20.0))
+    run.components.stop()
+    assert run.calls[2:] == ["stop spool 9", "stop sink 0.2"]
+    assert not run.components.has_left_behind
 
 
 def test_a_component_that_needs_longer_is_named() -> None:
@@ -118,7 +167,7 @@ def test_a_component_that_fails_at_its_start_is_stopped_before_the_others_and_no
     with pytest.raises(OSError, match="no such disk"):
         run.add(
             "spool",
-            reserve_s=4.0,
+            stop_by_s=5.0,
             start=lambda: (_ for _ in ()).throw(OSError("no such disk")),
             threads=[MonitoredThread("writer", thread, HeartbeatClock(run.clock))],
         )
@@ -153,10 +202,14 @@ class _Stream:
             self.thread.join(within_s)
 
 
+_STACKS = itertools.count()
+
+
 @contextmanager
 def threads_left(count: int) -> Iterator[None]:
     """The system grants so many threads more, and refuses the next one: its stack has no address space."""
-    stack = 1 << 30
+    # Larger every time: the system keeps the stack of a thread that has just ended, for the next one that it suits.
+    stack = (1 << 30) + next(_STACKS) * resource.getpagesize()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     usual = threading.stack_size(stack)

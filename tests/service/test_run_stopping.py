@@ -7,8 +7,13 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
+from framesift.clock.clock import SystemClock
 from rigs.daemon import Daemon, write_configuration
 from rigs.footage import numbered_clip
+from rigs.hanging import KINDS, hanging
+from rigs.spools import make_spool
 
 CLIP = {"name": "gate", "source": "clip.mp4"}
 
@@ -44,6 +49,36 @@ def test_listeners_accept_nobody_while_a_stream_hangs_at_the_stop(tmp_path: Path
         daemon.wait(12.0)
     named = [seen["component"] for seen in daemon.events if seen["event"] == "component_not_stopped"]
     assert named == ["streams"]
+
+
+def rows(folder: Path) -> tuple[int, int, int]:
+    """How many datapoints wait in the spool, how many of them count an attempt, and what left it."""
+    spool = make_spool(folder, SystemClock())
+    spool.open()
+    try:
+        waiting = spool.list_rows(limit=100_000)
+        return len(waiting), sum(row.attempts > 0 for row in waiting), sum(spool.outcome_counts().values())
+    finally:
+        spool.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_ends_within_9_s_whatever_hangs_and_loses_nothing(tmp_path: Path, kind: str) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=100)
+    with hanging(kind, tmp_path) as hangs, Daemon(tmp_path) as daemon:
+        hangs.wait_until_it_hangs(daemon)
+        daemon.process.send_signal(signal.SIGTERM)
+        code = daemon.wait(60.0)
+    assert code == 0, (daemon.events, daemon.stray)
+    (stopped,) = (line for line in daemon.events if line["event"] == "stopped")
+    # By the daemon's own account, from the signal until its components have ended; a second is left for the rest.
+    assert stopped["stopped_within_s"] < 8.0
+    late = [line["component"] for line in daemon.events if line["event"] == "component_not_stopped"]
+    assert late == {"model": ["streams"], "sink": ["upload"]}.get(kind, [])
+    assert "spool_close_timed_out" not in [line["event"] for line in daemon.events]
+    waiting, with_attempts, left = rows(tmp_path)
+    assert waiting + left == stopped["accepted"]
+    assert with_attempts == 0
 
 
 def test_no_listener_accepts_anybody_while_another_finishes_its_requests(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def run(
         fail(str(error), code=1)
     finally:
         lines.drain(_LAST_LINES_S)
+    if service.has_left_behind:
+        os._exit(code)  # Python would wait for a thread that hangs, or end under one that runs
     raise typer.Exit(code)
 
 

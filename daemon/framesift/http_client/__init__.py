@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from framesift.http_client.client import MAX_BYTES, HttpClient, HttpRequest, HttpResponse, NoResponse
+from framesift.http_client.connections import Exchanges
 from framesift.http_client.messages import describe_status, quote_server_text
 
 __all__ = [
     "MAX_BYTES",
+    "Exchanges",
     "HttpClient",
     "HttpRequest",
     "HttpResponse",

@@ -30,7 +30,15 @@ import certifi
 import urllib3
 
 from framesift.config.redact import redact_url
-from framesift.http_client.connections import AWAITED, Phase, PlainHttpPool, TlsHttpPool, TlsSocket, current_exchange
+from framesift.http_client.connections import (
+    AWAITED,
+    Exchanges,
+    Phase,
+    PlainHttpPool,
+    TlsHttpPool,
+    TlsSocket,
+    current_exchange,
+)
 from framesift.http_client.retry_after import retry_after_s
 
 MAX_BYTES = 64 * 1024
@@ -111,6 +119,7 @@ class HttpClient:
 
     ca_file: certificates (PEM) to trust instead of the public authorities. proxy: the URL of an HTTP proxy, with its
     credentials. now_s: returns Unix time. max_idle_s: connections that were unused for longer are not reused.
+    exchanges: cuts what this client does, and what other clients do that were given the same.
     """
 
     def __init__(
@@ -120,11 +129,13 @@ class HttpClient:
         proxy: str | None = None,
         now_s: Callable[[], float] = time.time,
         max_idle_s: float = MAX_IDLE_S,
+        exchanges: Exchanges | None = None,
     ) -> None:
         self._ca_file = ca_file
         self._proxy = proxy
         self._now_s = now_s
         self._longest_idle_s = max_idle_s
+        self._exchanges = exchanges or Exchanges()
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         self._thread_local = threading.local()
@@ -138,7 +149,7 @@ class HttpClient:
         within_s: the deadline for everything, in seconds. max_bytes: the maximum size of the response's body, packed
         and unpacked; a larger response counts as none.
         """
-        current_exchange.begin(within_s)
+        current_exchange.begin(within_s, self._exchanges)
         status = response = None
         try:
             response = self._send(request)
@@ -150,6 +161,7 @@ class HttpClient:
         finally:
             if response is not None:
                 response.close()
+            self._exchanges.end()
             self._thread_local.used_s = time.monotonic()
         return NoResponse(why, current_exchange.phase is Phase.SENT, status)
 
@@ -216,6 +228,8 @@ class HttpClient:
 
         The error's own text is not used: it may hold the whole URL, secrets included.
         """
+        if self._exchanges.is_cut:
+            return f"{_host(url)}: the request was cut, because the program is stopping"
         cause = _innermost(error)
         if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
             reason = "no certificate in it" if isinstance(cause, ssl.SSLError) else cause.strerror

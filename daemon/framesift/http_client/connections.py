@@ -10,6 +10,7 @@ newest version, and `connect` fails loudly if a urllib3 no longer calls that met
 
 from __future__ import annotations
 
+import contextlib
 import encodings.idna  # noqa: F401  # loaded now: a look-up would load it later, perhaps when no file can be opened
 import http.client
 import socket
@@ -40,19 +41,63 @@ AWAITED = {
 }
 
 
+class Exchanges:
+    """The exchanges under way of one or several clients, so that all of them can be cut. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, socket.socket] = {}  # by thread: where it waits, or has waited last
+        self._is_cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `cut` was called."""
+        return self._is_cut
+
+    def cut(self) -> None:
+        """End every exchange under way, at once; each later one fails before it sends anything.
+
+        Only a look-up of a host name goes on. For the end of the program.
+        """
+        with self._lock:
+            self._is_cut = True
+            for waiting in self._waiting.values():
+                # Not `close`: the thread that waits would go on waiting. And not TlsSocket's own `shutdown`, which
+                # takes the TLS layer from under that thread.
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    socket.socket.shutdown(waiting, socket.SHUT_RDWR)
+
+    def begin_wait(self, waiting: socket.socket) -> None:
+        """The calling thread is about to wait for this socket. Raises OSError after `cut`."""
+        with self._lock:
+            if self._is_cut:
+                raise ConnectionAbortedError
+            self._waiting[threading.get_ident()] = waiting
+
+    def end(self) -> None:
+        """The calling thread's exchange is over."""
+        with self._lock:
+            self._waiting.pop(threading.get_ident(), None)
+
+
 class _Current(threading.local):
     """The exchange of the calling thread (it has one at a time). Sockets and connections read their deadline here."""
 
     def __init__(self) -> None:
-        self.begin(0.0)
+        self.begin(0.0, Exchanges())
 
-    def begin(self, within_s: float) -> None:
-        """Start an exchange that must end in `within_s` seconds."""
+    def begin(self, within_s: float, exchanges: Exchanges) -> None:
+        """Start an exchange that must end in `within_s` seconds, or when `exchanges` are cut."""
         self._deadline_s = time.monotonic() + within_s
+        self._exchanges = exchanges
         self.phase = Phase.BEFORE
 
-    def left_s(self) -> float:
-        """Return the seconds that are left. Raises TimeoutError if none are."""
+    def left_s(self, waiting: socket.socket) -> float:
+        """Return the seconds that are left to wait for this socket. Raises TimeoutError if none are.
+
+        Raises OSError if the exchanges are cut, and ends the wait when they are.
+        """
+        self._exchanges.begin_wait(waiting)
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0.0:
             raise TimeoutError
@@ -66,15 +111,15 @@ class _PlainSocket(socket.socket):
     """A socket each of whose waits may take only the time that is left of the exchange."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         super().sendall(data, flags)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         return super().recv(size, flags)
 
     def recv_into(self, buffer: Any, size: int = 0, flags: int = 0, /) -> int:
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         return super().recv_into(buffer, size, flags)
 
 
@@ -83,22 +128,22 @@ class TlsSocket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands within the time that is left."""
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         super().do_handshake(block)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send within the time that is left."""
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         return super().send(data, flags)
 
     def recv(self, size: int = 1024, flags: int = 0) -> bytes:
         """Receive within the time that is left."""
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         return super().recv(size, flags)
 
     def recv_into(self, buffer: Any, size: int | None = None, flags: int = 0) -> int:
         """Receive into the buffer within the time that is left."""
-        self.settimeout(current_exchange.left_s())
+        self.settimeout(current_exchange.left_s(self))
         return super().recv_into(buffer, size, flags)
 
 
@@ -126,7 +171,8 @@ class _Plain(HTTPConnection):
             connected = _PlainSocket(family, kind, protocol)
             try:
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connected.settimeout(current_exchange.left_s() / left)  # a dead first address leaves time for the next
+                # A dead first address leaves time for the next.
+                connected.settimeout(current_exchange.left_s(connected) / left)
                 connected.connect(address)
             except OSError:
                 connected.close()

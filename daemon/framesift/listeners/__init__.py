@@ -44,9 +44,6 @@ class Listener(Protocol):
     def start(self) -> None:
         """Bind the address and start the threads. Raises ListenerUnavailable."""
 
-    def stop_accepting(self) -> None:
-        """Accept no more clients, from soon on; those that are connected are served until `stop`. Thread-safe."""
-
     def stop(self, within_s: float) -> bool:
         """Refuse new requests and finish those under way. Return whether everything ended within the time."""
 

@@ -47,10 +47,6 @@ class HttpListener:
         """Return the threads that the watchdog monitors. Only after `start`."""
         return (self._server.monitored_thread(),)
 
-    def stop_accepting(self) -> None:
-        """Accept no more clients, from soon on; those that are connected are served until `stop`. Thread-safe."""
-        self._server.stop_accepting()
-
     def idle_s(self) -> float:
         """Return for how many seconds the slowest of `threads` has shown no sign of life."""
         return max(thread.idle_s() for thread in self.threads)

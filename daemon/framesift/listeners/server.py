@@ -19,6 +19,7 @@ from framesift.telemetry.file_descriptors import SHORTAGE_ERRORS
 _MAX_REJECTIONS_AT_ONCE = 32  # clients that are being answered 503
 _BACKLOG = 1024  # a client beyond that waits a second until its next try
 _HEARTBEAT_S = 1.0
+_LAST_TURN_S = 0.3  # of the time to stop, for the end of the event loop after its last client
 _ACCEPTED_AT_ONCE = 8
 _ACCEPT_RETRY_S = 0.5
 OUT_OF_RESOURCES = (*SHORTAGE_ERRORS, ENOBUFS, ENOMEM)
@@ -89,21 +90,15 @@ class ListenerServer:
         self._thread = thread
         self._has_started.wait(10.0)
 
-    def stop_accepting(self) -> None:
-        """Accept no more clients, from soon on; those that are connected are served until `stop`. Thread-safe."""
-        if self._loop is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._close_server_socket)
-
     def stop(self, within_s: float) -> bool:
         """Accept no more clients and finish the requests under way. Return whether the thread has ended in time."""
         thread, loop, stop = self._thread, self._loop, self._stop
         if thread is None or loop is None or stop is None:
             return True
-        self._stop_within_s = max(0.0, within_s)
+        self._stop_within_s = max(0.0, within_s - _LAST_TURN_S)
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             loop.call_soon_threadsafe(stop.set)
-        thread.join(within_s + 1.0)
+        thread.join(within_s)
         return not thread.is_alive()
 
     def monitored_thread(self) -> MonitoredThread:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from framesift.http_client import Exchanges
 from framesift.models.inference_server import InferenceServerModel
 from framesift.models.inference_settings import InferenceServerSettings
 from framesift.models.model import Model, ModelFailed, ModelLoadError, ModelNotes, ModelUnavailable
@@ -37,13 +38,19 @@ REMOTE_MODELS: dict[str, Callable[..., Model]] = {
 }
 
 
-def load(settings: ModelSettings, *, ca_file: Path | None = None, proxy: str | None = None) -> Model:
-    """Loads a model. ca_file, proxy: from the network settings, for a model that runs elsewhere.
+def load(
+    settings: ModelSettings,
+    *,
+    ca_file: Path | None = None,
+    proxy: str | None = None,
+    exchanges: Exchanges | None = None,
+) -> Model:
+    """Loads a model. Raises ModelLoadError.
 
-    Raises ModelLoadError.
+    For a model that runs elsewhere: ca_file, proxy, from the network settings, and exchanges, which cuts its requests.
     """
     if settings.type in REMOTE_MODELS:
-        return REMOTE_MODELS[settings.type](settings, ca_file=ca_file, proxy=proxy)
+        return REMOTE_MODELS[settings.type](settings, ca_file=ca_file, proxy=proxy, exchanges=exchanges)
     return MODELS[settings.type](settings)
 
 

@@ -24,7 +24,7 @@ from framesift import __version__
 from framesift.config.redact import Redactor
 from framesift.datapoint import fit_size
 from framesift.frame import Frame
-from framesift.http_client import HttpClient, HttpRequest, quote_server_text
+from framesift.http_client import Exchanges, HttpClient, HttpRequest, quote_server_text
 from framesift.models.inference_answers import PictureRefused, ServerUnavailable, classify_answer
 from framesift.models.inference_circuit_breaker import BreakerOpen, InferenceCircuitBreaker
 from framesift.models.inference_settings import InferenceServerSettings, is_private_host
@@ -56,10 +56,11 @@ class InferenceServerModel:
         proxy: str | None = None,
         now_s: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        exchanges: Exchanges | None = None,
     ) -> None:
         """ca_file, proxy: from the network settings; the proxy is not used for private hosts. now_s: a monotonic clock.
 
-        rng: for the jitter of the circuit breaker.
+        rng: for the jitter of the circuit breaker. exchanges: cuts the requests under way.
         """
         self._settings = settings
         self._task = Task(settings.task)
@@ -74,7 +75,8 @@ class InferenceServerModel:
             self._headers["Authorization"] = f"Bearer {key}"
         self._redact = Redactor([] if key is None else [key])
         self._host = str(urlsplit(settings.url).hostname)
-        self._http = HttpClient(ca_file=ca_file, proxy=None if is_private_host(self._host) else proxy)
+        proxy = None if is_private_host(self._host) else proxy
+        self._http = HttpClient(ca_file=ca_file, proxy=proxy, exchanges=exchanges)
         self._breaker = InferenceCircuitBreaker(settings.timeout_s, now_s=now_s, rng=rng or random.Random())
         self._closed = False
 

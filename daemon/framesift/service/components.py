@@ -1,21 +1,24 @@
 """Components: whatever lives as long as the service starts, stops and is monitored in the same way.
 
-A `ComponentList` starts components one after the other, and stops them in the reverse order with one deadline for all.
-It is also the only place where failures of a running component arrive.
+A `ComponentList` starts components one after the other, and stops them in the reverse order: those that have the same
+deadline at the same time, the others one by one. All deadlines count from the beginning of the stop, so they add up to
+the last one, however many components hang. It is also the only place where failures of a running component arrive.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from framesift.clock.clock import Clock, MonitoredThread
 from framesift.telemetry import Telemetry
 
 # How much longer than it was allowed a `stop` may take before the next component is stopped.
-_GRACE_S = 0.5
+_GRACE_S = 0.2
+# What a component gets when its deadline is over already, because others hung: enough to end if nothing keeps it.
+_LEAST_S = 0.2
 
 
 class Component(Protocol):
@@ -80,8 +83,10 @@ _Started = TypeVar("_Started", bound=Component)
 @dataclass(slots=True, eq=False)
 class _Entry:
     component: Component
-    reserve_s: float
+    stop_by_s: float | None
     has_started: bool = False
+    returned: threading.Event = field(default_factory=threading.Event)
+    has_ended: bool = False
 
 
 class ComponentList:
@@ -101,6 +106,7 @@ class ComponentList:
         self._on_failure = on_failure
         self._entries: list[_Entry] = []
         self.failure: BaseException | None = None  # the first one
+        self.has_left_behind = False  # whether something still ran when its time to stop was over
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,13 +118,14 @@ class ComponentList:
         """All threads that the watchdog depends on."""
         return tuple(thread for component in self._running() for thread in component.threads)
 
-    def start(self, component: _Started, *, reserve_s: float = 0.0) -> _Started:
+    def start(self, component: _Started, *, stop_by_s: float | None = None) -> _Started:
         """Add a component to the list, start it, and return it.
 
-        reserve_s: how much of the time for stopping it must leave to the components that stop after it.
+        stop_by_s: when it must have ended, in seconds after the beginning of the stop; neighbours in the list that have
+        the same deadline are stopped at the same time. None: alone, and by the end of the whole stop.
         Raises what the component's `start` raises; then it is not listed, and `stop` stops it too.
         """
-        entry = _Entry(component, reserve_s)
+        entry = _Entry(component, stop_by_s)
         self._entries.append(entry)
         component.start()
         entry.has_started = True
@@ -135,41 +142,47 @@ class ComponentList:
         return {component.name: component.idle_s() for component in self._running()}
 
     def stop(self) -> None:
-        """Stop all components, the last one first. Never raises, and never takes much longer than allowed.
+        """Stop all components, the last ones first. Never raises, and never takes much longer than allowed.
 
         A component that hangs is left alone when its time is over, and the next one is stopped. An error of a
         component's `stop` counts as a failure of the service.
         """
-        deadline_s = self._clock.monotonic() + self._stop_within_s
+        began_s = self._clock.monotonic()
         while self._entries:
-            entry = self._entries.pop()
-            component = entry.component
-            within_s = max(0.0, deadline_s - self._clock.monotonic() - entry.reserve_s)
-            if not self._stop_one(component, within_s):
-                self._telemetry.warning("component_not_stopped", component=component.name, within_s=round(within_s, 1))
+            together = [self._entries.pop()]
+            stop_by_s = together[0].stop_by_s
+            while stop_by_s is not None and self._entries and self._entries[-1].stop_by_s == stop_by_s:
+                together.append(self._entries.pop())
+            deadline_s = began_s + (self._stop_within_s if stop_by_s is None else stop_by_s)
+            within_s = max(_LEAST_S, deadline_s - self._clock.monotonic())
+            deadline_s = self._clock.monotonic() + within_s + _GRACE_S
+            for entry in together:
+                self._begin_stop(entry, within_s)
+            for entry in together:
+                self._clock.wait(entry.returned, max(0.0, deadline_s - self._clock.monotonic()))
+                if not entry.has_ended:
+                    self.has_left_behind = True
+                    self._telemetry.warning(
+                        "component_not_stopped", component=entry.component.name, within_s=round(within_s, 1)
+                    )
 
     def _running(self) -> tuple[Component, ...]:
         return tuple(entry.component for entry in tuple(self._entries) if entry.has_started)
 
-    def _stop_one(self, component: Component, within_s: float) -> bool:
+    def _begin_stop(self, entry: _Entry, within_s: float) -> None:
         """In a thread of its own, since a `stop` that hangs must not keep the others from stopping."""
-        has_ended = False
-        returned = threading.Event()
 
         def stop() -> None:
-            nonlocal has_ended
             try:
-                has_ended = component.stop(within_s)
+                entry.has_ended = entry.component.stop(within_s)
             except BaseException as error:  # noqa: BLE001  # whatever it is: the other components must be stopped too
                 self.fail(error)
-                has_ended = True
+                entry.has_ended = True
             finally:
-                returned.set()
+                entry.returned.set()
 
-        thread = threading.Thread(target=stop, name=f"stop {component.name}", daemon=True)
+        thread = threading.Thread(target=stop, name=f"stop {entry.component.name}", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more threads: then without the protection
             stop()
-        self._clock.wait(returned, within_s + _GRACE_S)
-        return has_ended

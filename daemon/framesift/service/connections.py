@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framesift.http_client.client import HttpClient
+from framesift.http_client import Exchanges, HttpClient
 from framesift.roboflow import RoboflowClient
 from framesift.settings import AccountSettings, NetworkSettings
 
@@ -21,9 +21,11 @@ class Connections:
         self.http.close()
 
 
-def open_connections(account: AccountSettings, network: NetworkSettings) -> Connections:
-    """Return the clients for these settings. Nothing is sent before they are used."""
-    http = HttpClient(ca_file=network.ca_file, proxy=network.proxy_address)
+def open_connections(
+    account: AccountSettings, network: NetworkSettings, exchanges: Exchanges | None = None
+) -> Connections:
+    """Return the clients for these settings. Nothing is sent before they are used. exchanges: cuts what they do."""
+    http = HttpClient(ca_file=network.ca_file, proxy=network.proxy_address, exchanges=exchanges)
     if account.api_key is None:
         return Connections(http, None)
     key = account.api_key.get_secret_value()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from framesift.clock.clock import Clock
+from framesift.http_client import Exchanges
 from framesift.settings import Settings
 from framesift.telemetry import Telemetry
 
@@ -14,10 +15,12 @@ from framesift.telemetry import Telemetry
 class RunContext:
     """Given to whatever is built for one run.
 
-    on_failure: to be called, from any thread, with an unexpected error that ended a thread; the service then ends.
+    exchanges: cuts every HTTP request under way when the run must end. on_failure: to be called, from any thread, with
+    an unexpected error that ended a thread; the service then ends.
     """
 
     settings: Settings
     clock: Clock
     telemetry: Telemetry
+    exchanges: Exchanges
     on_failure: Callable[[BaseException], None]

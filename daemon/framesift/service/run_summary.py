@@ -32,8 +32,11 @@ class RunSummary:
         """See Component."""
         return 0.0
 
-    def log(self) -> None:
-        """Log the numbers of the run; nothing if the run ended before the spool was open."""
+    def log(self, stopped_within_s: float) -> None:
+        """Log the numbers of the run; nothing if the run ended before the spool was open.
+
+        stopped_within_s: how long the stop took, from the signal until every component had ended.
+        """
         report = self._last
         if report is None:
             return
@@ -47,4 +50,5 @@ class RunSummary:
             delivered=left.pop("delivered", 0),
             other_outcomes={name: count for name, count in left.items() if count},
             waiting=0 if queue is None else queue.ready + queue.registered + queue.sending,
+            stopped_within_s=round(stopped_within_s, 2),
         )

@@ -1,4 +1,4 @@
-"""Service: one run of the daemon. Starts the components, owns signals and the main loop, and stops them again.
+"""Service: one run of the daemon. Starts the components, runs the main loop, and stops them again.
 
 Losing a camera, a network or a disk never ends the service. An unexpected error, a model that fails on everything, or a
 spool that can't be opened does, and the service manager starts it again.
@@ -6,23 +6,28 @@ spool that can't be opened does, and the service manager starts it again.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
+from framesift.http_client import Exchanges
 from framesift.models.health import ModelBroken
 from framesift.service import reports
 from framesift.service.components import ComponentList
 from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.run_context import RunContext
+from framesift.service.signals import Signals
 from framesift.service.startup import Startup
 from framesift.service.systemd import Notifier
 from framesift.settings import Settings
 from framesift.telemetry import Condition, Telemetry
 
-STOP_WITHIN_S = 9.0  # all components together; systemd's TimeoutStopSec is longer
+# All components together. With what comes before and after (the last log lines, the end of the interpreter), also on
+# busy cores, the process ends within 9 s; systemd's TimeoutStopSec is longer.
+STOP_WITHIN_S = 6.5
+# What still waits for the network after so long is cut: deliveries and requests under way may end until then.
+CUT_AFTER_S = 3.0
 MAIN_LOOP_EVERY_S = 1.0
 STATUS_EVERY_S = 10.0
 
@@ -50,17 +55,27 @@ class Service:
         self._stop = threading.Event()
         self._wake = threading.Event()  # the main loop should run before its time
         self._reload = False
-        self._stop_signalled = False
+        self._stopping_since_s: float | None = None
+        self._exchanges = Exchanges()
         self._components = ComponentList(clock, telemetry, stop_within_s=STOP_WITHIN_S, on_failure=self._wake.set)
         self._monitor = LoopMonitor(telemetry, clock, on_failure=self._components.fail)
+        self._signals = Signals(
+            clock, on_stop=self.stop, on_reload=self.reload, cut_after_s=CUT_AFTER_S, cut=self._exchanges.cut
+        )
 
     @property
     def component_names(self) -> tuple[str, ...]:
         """The names of the running components, in the order of their start."""
         return self._components.names
 
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether something still runs after `run`, because it did not end in time: the interpreter must not wait."""
+        return self._components.has_left_behind
+
     def stop(self) -> None:
         """End the run: no more frames; deliveries in progress end or are cut; nothing accepted is lost."""
+        self._stopping_since_s = self._stopping_since_s or self._clock.monotonic()
         self._stop.set()
         self._wake.set()
 
@@ -77,18 +92,19 @@ class Service:
         """
         if self._settings.streams:
             reports.report_faulty_opencv(self._telemetry)
-        run = RunContext(self._settings, self._clock, self._telemetry, self._components.fail)
+        run = RunContext(self._settings, self._clock, self._telemetry, self._exchanges, self._components.fail)
         startup = Startup(run, self._components, self._monitor, stop=self._stop, wake=self._wake)
         try:
-            startup.start(self._record, own_signals=self._own_signals, waits_for_spool=self._waits_for_spool)
+            startup.start(self._record, own_signals=self._signals.start, waits_for_spool=self._waits_for_spool)
             self._notifier.ready()
             self._log_ready(startup)
             self._main_loop(startup)
         finally:
             self.stop()
-            startup.stop_accepting()
+            self._signals.begin_stop()
             self._notifier.stopping()
             self._components.stop()
+            self._signals.end()
             if self._components.failure is not None:  # also beside the error that ends this call
                 self._telemetry.error("failed", cause=self._components.failure)
         return self._finish(startup)
@@ -105,20 +121,6 @@ class Service:
             self._telemetry.warning("spool_in_use", why=why)
         return waits
 
-    # -- signals
-
-    def _own_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._handle_signal)
-
-    def _handle_signal(self, number: int, _frame: object) -> None:
-        # Only a flag, which the main loop sees within a second: the lock of an event may be held by the very code that
-        # the signal interrupts, and would never be released.
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._stop_signalled = True
-
     # -- the main loop
 
     def _main_loop(self, startup: Startup) -> None:
@@ -127,7 +129,7 @@ class Service:
         self._telemetry.set_idle_source(self._components.idle_s)
         self._monitor.add(MonitoredThread("main", threading.current_thread(), heartbeat))
         self._components.start(self._monitor)
-        while not self._stop.is_set() and not self._stop_signalled and self._components.failure is None:
+        while not self._stop.is_set() and self._components.failure is None:
             heartbeat.wait(self._wake, MAIN_LOOP_EVERY_S)
             self._wake.clear()
             if self._reload:
@@ -187,5 +189,5 @@ class Service:
 
     def _finish(self, startup: Startup) -> int:
         self._telemetry.close()
-        startup.summary.log()
+        startup.summary.log(self._clock.monotonic() - (self._stopping_since_s or 0.0))
         return 1 if self._components.failure is not None or startup.lost_streams else 0

@@ -1,10 +1,11 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, signals, summary, upload, shared limits, batches, status page,
+    connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, batches, status page,
     streams, listeners                                   (and, from the main loop: monitor)
 
-They stop in the reverse order: what accepts frames ends before what delivers them, and the spool outlives both. The
-threads of the streams begin last, since a listener that can't start must not end a run that collects already.
+They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
+outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
+already.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from framesift.fleet.platform_batches import BatchWatcher
 from framesift.fleet.shared_limits import SharedLimits
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
-from framesift.listeners import Listener, ListenerSettings, create_listener
+from framesift.listeners import ListenerSettings, create_listener
 from framesift.models import Model, Recorder
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
@@ -45,10 +46,11 @@ from framesift.status import DaemonIdentity, StatusServer
 from framesift.streams import Stream
 from framesift.upload.uploader import Uploader
 
-# Of the time for stopping, what components leave to those that stop after them: a hung model, client or sink must not
-# use it up. The spool writes what is left to write; upload lets deliveries end.
-_RESERVED_FOR_SPOOL_S = 1.0
-_RESERVED_FOR_UPLOAD_AND_SPOOL_S = 4.0
+# When each must have ended, in seconds after the beginning of a stop: a hung model, client or sink must leave the spool
+# its time. What has the same deadline is stopped at the same time. The network is cut a little before the first.
+_PIPELINE_STOPS_BY_S = 3.5
+_SHARED_LIMITS_STOP_BY_S = 4.5
+_SPOOL_STOPS_BY_S = 6.0
 
 
 class Startup:
@@ -88,7 +90,6 @@ class Startup:
         self.streams = StreamThreads((), run.clock)
         self.status_page: StatusPage | None = None
         self.lost_streams: list[str] = []
-        self._listeners: list[Listener] = []
 
     @property
     def model_description(self) -> str | None:
@@ -118,7 +119,7 @@ class Startup:
         except GroupUnusable as error:
             raise ConfigError(str(error)) from None
 
-        connections = open_connections(settings.roboflow, settings.network)
+        connections = open_connections(settings.roboflow, settings.network, self._run.exchanges)
         start(Resource("connections", stop=lambda _: connections.close()))
         model = self._model = self._load_model()
         if model is not None:
@@ -136,15 +137,19 @@ class Startup:
         shared = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
         self._ledgers_shared = shared.ledgers is not None
         spool = self.spool = self._create_spool(limits, shared)
-        start(Resource("spool", start=lambda: _open_when_free(spool, waits_for_spool), stop=spool.close))
+        start(
+            Resource("spool", start=lambda: _open_when_free(spool, waits_for_spool), stop=spool.close),
+            stop_by_s=_SPOOL_STOPS_BY_S,
+        )
         # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         start(self.summary)
         self.upload_reports = reports.UploadReports(telemetry, settings.sink.type)
-        self.uploader = start(self._create_uploader(sink), reserve_s=_RESERVED_FOR_SPOOL_S)
-        shared.attach(spool, on_granted=self.uploader.wake, on_failure=self._run.on_failure)
-        start(shared)
+        uploader = self.uploader = self._create_uploader(sink)
+        shared.attach(spool, on_granted=uploader.wake, on_failure=self._run.on_failure)
+        start(shared, stop_by_s=_SHARED_LIMITS_STOP_BY_S)
+        start(uploader, stop_by_s=_PIPELINE_STOPS_BY_S)
         if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
@@ -154,21 +159,14 @@ class Startup:
             record_prediction = None if recorder is None else recorder.record
             threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
             self.streams = StreamThreads(threads, self._clock)
-        # The listeners stop first, and so accept nobody while a stream hangs. Streams need no time of their own: the
-        # stop event of the run ends all of them at once, while the listeners stop.
         start(
             Resource(self.streams.name, stop=self.streams.stop, threads=self.streams.threads),
-            reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S,
+            stop_by_s=_PIPELINE_STOPS_BY_S,
         )
         for listener in settings.listeners:
             self._start_listener(listener, intakes)
         self.streams.start()
         self._monitor.add(*self._components.threads)
-
-    def stop_accepting(self) -> None:
-        """Let all listeners accept no more clients; for the time until each is stopped, one after the other."""
-        for listener in self._listeners:
-            listener.stop_accepting()
 
     # -- each component
 
@@ -176,7 +174,12 @@ class Startup:
         if self._settings.model is None:
             return None
         network = self._settings.network
-        return load_model(self._settings.model, ca_file=network.ca_file, proxy=network.proxy_address)
+        return load_model(
+            self._settings.model,
+            ca_file=network.ca_file,
+            proxy=network.proxy_address,
+            exchanges=self._run.exchanges,
+        )
 
     def _open_recorder(self, path: Path) -> Recorder:
         """Raises ConfigError if the file can't be written."""
@@ -224,14 +227,15 @@ class Startup:
             on_failure=self._run.on_failure,
         )
         self.subscriptions.on_change(watcher.task.wake)
-        self._components.start(watcher.task, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
+        self._components.start(watcher.task, stop_by_s=_PIPELINE_STOPS_BY_S)
         watcher.task.wait_for_first_run(LOAD_WITHIN_S)
 
     def _start_status_page(self) -> StatusPage:
         settings = self._settings
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
         server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity)
-        return self._components.start(StatusPage(server, self._telemetry, self._clock))
+        page = StatusPage(server, self._telemetry, self._clock)
+        return self._components.start(page, stop_by_s=_PIPELINE_STOPS_BY_S)
 
     def _start_listener(self, settings: ListenerSettings, intakes: Intakes) -> None:
         listener = create_listener(
@@ -242,8 +246,7 @@ class Startup:
             on_failure=self._run.on_failure,
             model_policies=intakes,
         )
-        self._components.start(listener, reserve_s=_RESERVED_FOR_UPLOAD_AND_SPOOL_S)
-        self._listeners.append(listener)
+        self._components.start(listener, stop_by_s=_PIPELINE_STOPS_BY_S)
 
     def _create_stream(
         self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
