@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -100,6 +101,44 @@ def test_an_outage_of_thirty_seconds_at_five_datapoints_a_second_loses_nothing(
     assert max(at_s for _, at_s in sink.arrived) <= NOON_S + 45.0 + 64.0
     assert len(rig.pauses) % 2 == 0
     assert rig.pauses[-1] is None
+
+
+def delivered_in_a_minute(folder: Path, failure: Callable[[], DeliveryResult], share: float) -> int:
+    """By four workers, of a sink where each call takes 0.2 s and this share of them fails at random."""
+    clock = ManualClock(waiters=5)
+    folder.mkdir()
+    spool = open_spool(folder, clock)
+    put(spool, range(1300), clock.now())
+    chance, lock, over = random.Random(4), threading.Lock(), threading.Event()
+
+    def answer(_delivery: Delivery, _time: int) -> DeliveryResult:
+        pass_time(clock, 0.2)
+        with lock:
+            return failure() if chance.random() < share else Delivered()
+
+    def pass_the_rest() -> None:
+        while not clock.wait(over, 20.0):
+            pass
+
+    with running(spool, RecordingSink(clock, answer), clock, workers=4) as rig:
+        pass_time(clock, 60.0)
+        delivered = sum(isinstance(a.outcome, Delivered) for a in rig.attempts)
+        threading.Thread(target=pass_the_rest).start()
+        assert rig.uploader.stop(30)
+    over.set()
+    assert not spool.list_rows(State.BURIED)
+    spool.close()
+    return delivered
+
+
+@pytest.mark.parametrize("failure", [unsure, away])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_calls_that_fail_at_random_cost_hardly_more_than_these_calls(
+    tmp_path: Path, failure: Callable[[], DeliveryResult], share: float
+) -> None:
+    healthy = delivered_in_a_minute(tmp_path / "healthy", failure, 0.0)
+    assert healthy > 1100
+    assert delivered_in_a_minute(tmp_path / "failing", failure, share) >= 0.8 * (1.0 - share) * healthy
 
 
 @pytest.mark.parametrize("failure", [unsure, away])

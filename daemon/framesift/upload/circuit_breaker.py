@@ -36,6 +36,7 @@ MAX_FAILURES_TO_OPEN = 30  # in a row, however many of the calls before them had
 RECENT_S = 10.0  # a success within this time makes one failure of the whole sink a matter of chance
 OUTAGE_S = 60.0  # without a success: longer than that is no chance
 REMEMBERED_CALLS = 40  # before the current run of failures: how many of them succeeded
+MIN_SHARE_BY_CHANCE = 0.1  # of the remembered calls failed
 _CHANCE = 1e-5  # of a run of failures as long as that which opens the breaker, while nothing has changed
 REMEMBERED_ITEMS = 8  # whose last answer is remembered
 REFUSALS_TO_OPEN = 5  # among the remembered items
@@ -44,6 +45,7 @@ REFUSED_PAUSE_S = 300.0  # a person has to change something: probing more often 
 # At least 1 s, and full jitter above it, up to min(300, 2 * 2^n) with n counted from 0.
 # Source: Brooker, "Exponential Backoff And Jitter", 2015.
 RETRY_SCHEDULE = BackoffSchedule(first_s=2.0, max_s=300.0, min_fraction=0.0, min_s=1.0)
+BY_CHANCE_SCHEDULE = BackoffSchedule(first_s=0.5, max_s=0.5)
 _MIN_RETRY_AFTER_S = 1.0
 _MAX_FAILED_PROBES = 500
 
@@ -67,12 +69,14 @@ class BreakerDecision:
 
     item_at_fault: the failure counts as one of the item's attempts. is_open: whether the breaker is open now.
     all_refused: it is open since the sink refuses everything. changed: the state, or the reason for it, is new.
+    by_chance: it is closed, and calls fail at random: neither the item nor the whole sink is the cause.
     """
 
     item_at_fault: bool
     is_open: bool
     all_refused: bool
     changed: bool
+    by_chance: bool = False
 
 
 class SinkCircuitBreaker:
@@ -160,6 +164,7 @@ class SinkCircuitBreaker:
                 is_open=is_open,
                 all_refused=is_open and self._all_refused,
                 changed=reason_before != self._reason,
+                by_chance=not is_open and not item_at_fault and self._failing_share() >= MIN_SHARE_BY_CHANCE,
             )
 
     def _is_items_fault(self, id: str, signal: SinkSignal) -> bool:
@@ -199,8 +204,12 @@ class SinkCircuitBreaker:
             return True
         return self._failures >= self._failures_to_open()
 
+    def _failing_share(self) -> float:
+        """How many of the calls before the current failures failed, 0 to 1."""
+        return 1.0 - sum(self._calls) / len(self._calls) if self._calls else 0.0
+
     def _failures_to_open(self) -> int:
-        failed = 1.0 - sum(self._calls) / len(self._calls) if self._calls else 0.0
+        failed = self._failing_share()
         if failed <= 0.0:
             return FAILURES_TO_OPEN
         by_chance = math.ceil(math.log(_CHANCE) / math.log(failed)) if failed < 1.0 else MAX_FAILURES_TO_OPEN

@@ -24,7 +24,13 @@ from framesift.limits import Limit
 from framesift.prediction.wire_format import parse_prediction
 from framesift.sinks import Delivery, DeliveryResult, Duplicate, Registered, Rejected, RetryLater, Sink
 from framesift.spool import ClaimedDatapoint, FinalOutcome, Spool, SpoolBroken, SpoolFull, SpoolUnavailable
-from framesift.upload.circuit_breaker import RETRY_SCHEDULE, BreakerDecision, SinkCircuitBreaker, SinkSignal
+from framesift.upload.circuit_breaker import (
+    BY_CHANCE_SCHEDULE,
+    RETRY_SCHEDULE,
+    BreakerDecision,
+    SinkCircuitBreaker,
+    SinkSignal,
+)
 
 ATTEMPT_WITHIN_S = 45.0
 # When a datapoint that was refused is tried again, in seconds after each refusal; the attempt after these is the last.
@@ -32,8 +38,6 @@ REFUSED_RETRY_S = (300.0, 900.0, 2400.0)
 _SPREAD = (0.9, 1.1)
 # A spool that says "now" and then has nothing must not be asked in a busy loop.
 _MIN_WAIT_S = 0.05
-# What is not its own fault gives a row no reason to wait longer each time: the circuit breaker spares the sink.
-_MAX_FAILURES_OF_OTHERS = 3
 _REGISTERED_AGAIN = "the sink has the image, and asks for its prediction again"
 
 
@@ -255,8 +259,10 @@ class Uploader:
             return None
         pause_s = _retry_after_s(result, clock)
         if pause_s is None:
-            attempts = item.attempts if decision.item_at_fault else min(item.tried, _MAX_FAILURES_OF_OTHERS)
-            pause_s = RETRY_SCHEDULE.pause_s(attempts, self._rng)
+            attempts = item.attempts if decision.item_at_fault else item.tried
+            # Where calls fail at random, a row that failed before is as likely to be delivered as any other.
+            schedule = BY_CHANCE_SCHEDULE if decision.by_chance else RETRY_SCHEDULE
+            pause_s = schedule.pause_s(attempts, self._rng)
         return clock.now().wall_s + pause_s
 
     def _write_refusal(self, item: ClaimedDatapoint, why: str, decision: BreakerDecision, clock: Clock) -> None:
