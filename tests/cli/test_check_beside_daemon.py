@@ -107,17 +107,17 @@ def test_beside_a_running_daemon_that_is_well_everything_is_ok(tmp_path: Path) -
     assert framesift(tmp_path, "check").returncode == 0
 
 
-def test_a_full_disk_is_seen_beside_a_running_daemon(tmp_path: Path) -> None:
+def test_beside_a_daemon_that_accepts_a_disk_that_is_full_for_these_settings_is_a_note(tmp_path: Path) -> None:
     configure(tmp_path)
     with running(tmp_path):
         # For the daemon nothing changes; for the check there is less room on the same disk than has to stay free.
         kept = shutil.disk_usage(tmp_path).free + (64 << 30)
         checked = framesift(tmp_path, "check", FRAMESIFT_SPOOL__MIN_FREE_BYTES=str(kept), **WIDE)
-    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     line = line_of(checked.stdout, "spool")
-    assert line.startswith("FAILED")
+    assert line.startswith("note")
     assert f"free at {tmp_path}" in line
-    assert "free some disk space" in line
+    assert "the running daemon still accepts; after its next start it would not: free some disk space" in line
 
 
 class _Style:

@@ -17,7 +17,7 @@ from framesift.cli.check_beside_daemon import SpoolHolder, folder_findings, insp
 from framesift.cli.check_group import group_findings
 from framesift.cli.check_ports import port_findings
 from framesift.cli.check_shared_limits import check_shared_limits
-from framesift.cli.disk_space import format_gib, free_bytes, nearest_existing, write_problem
+from framesift.cli.check_spool import spool_findings
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
@@ -117,7 +117,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
     connections.close()
     yield from probe("ports", port_findings(settings, holder))
-    yield from probe("spool", _disk(settings))
+    yield from probe("spool", spool_findings(settings, holder))
     if model is not None and not busy:
         yield from probe("model", _close(model))
 
@@ -278,21 +278,3 @@ def _sink(settings: Settings, connections: Connections, model: Model | None) -> 
     if problem is not None:
         return Finding(subject, False, problem, settings.sink.check_advice)
     return Finding(subject, True, "ready")
-
-
-def _disk(settings: Settings) -> Iterator[Finding]:
-    folder = settings.spool.path.parent
-    problem = write_problem(folder)
-    if problem is not None:
-        yield Finding("spool", False, *problem)
-        return
-    room_bytes = free_bytes(folder)
-    wanted_bytes = settings.spool.max_bytes + settings.spool.min_free_bytes
-    text = f"{format_gib(room_bytes)} free at {nearest_existing(folder)}"
-    if room_bytes <= settings.spool.min_free_bytes:
-        yield Finding("spool", False, text, "below spool.min_free_bytes: nothing can be accepted; free some disk space")
-    elif room_bytes < wanted_bytes:
-        advice = "spool.max_bytes will not be reached before spool.min_free_bytes stops it"
-        yield Finding("spool", None, text, advice)
-    else:
-        yield Finding("spool", True, text)

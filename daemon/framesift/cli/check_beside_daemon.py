@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from framesift.cli.disk_space import format_gib, free_bytes, write_problem
+from framesift.cli.disk_space import format_gib
 from framesift.cli.probes import Finding
 from framesift.cli.running_daemon import DaemonUnreachable, RunningDaemon, query_daemon
 from framesift.processes import UNKNOWN_PROCESS, lock_holder
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import database as file
+from framesift.spool.disk_reserve import free_bytes
+from framesift.spool.write_obstacles import write_obstacle
 
 # The condition of a component as Finding.ok; degraded is a note.
 _OK = {"ok": True, "failed": False}
@@ -93,9 +95,9 @@ def folder_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding
 
 
 def _held_folder(folder: Path, holder: SpoolHolder) -> Iterator[Finding]:
-    problem = write_problem(folder)
-    if problem is not None:
-        yield Finding("sink folder", False, *problem)
+    obstacle = write_obstacle(folder)
+    if obstacle is not None:
+        yield Finding("sink folder", False, obstacle.what, obstacle.advice)
         return
     room = f"{format_gib(free_bytes(folder))} free"
     if holder.daemon is None:

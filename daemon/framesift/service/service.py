@@ -169,6 +169,8 @@ class Service:
         if health.fatal:
             self._components.fail(RuntimeError(f"the spool is broken: {health.problem}"))
         condition = Condition.OK if health.problem is None else Condition.DEGRADED
+        if health.refuses_all:
+            condition = Condition.FAILED
         self._telemetry.health.set("spool", condition, health.problem or "")
 
     # -- log lines of the whole run

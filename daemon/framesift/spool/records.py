@@ -13,7 +13,17 @@ EventReporter = Callable[[str, dict[str, object]], None]
 
 
 class SpoolFull(Exception):
-    """There is no room for this datapoint: `max_bytes` or `min_free_bytes` is reached, or the disk is full."""
+    """There is no room for this datapoint: `max_bytes` or `min_free_bytes` is reached, or the disk is full.
+
+    only_this: others may have room: this one is too large, or its score too low. size_bytes, rank: of the datapoint.
+    """
+
+    def __init__(self, why: str, *, only_this: bool = False, size_bytes: int = 0, rank: float = 0.0) -> None:
+        """why: for the operator."""
+        super().__init__(why)
+        self.only_this = only_this
+        self.size_bytes = size_bytes
+        self.rank = rank
 
 
 class SpoolBroken(Exception):
@@ -186,8 +196,10 @@ class RowInfo:
 class SpoolHealth:
     """Whether the spool works.
 
-    problem: what it can't do at this moment, None if it works. fatal: it will not recover by itself.
+    problem: what it can't do at this moment, None if it works. fatal: it will not recover by itself. refuses_all: it
+    accepts no datapoint at this moment.
     """
 
     problem: str | None
     fatal: bool = False
+    refuses_all: bool = False

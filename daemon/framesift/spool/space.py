@@ -6,6 +6,7 @@ disk. Pages of deleted rows are used again, so a spool that evicts does not grow
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,13 @@ def measure(
     return SpaceBudget(max_bytes, min_free_bytes, free, path.stat().st_size, wal_bytes, used_bytes, page_bytes)
 
 
+def measure_unopened(connection: sqlite3.Connection, path: Path, *, max_bytes: int, min_free_bytes: int) -> SpaceBudget:
+    """Measures the space that the first transaction after a start will have: the log is empty then, and has no file."""
+    page_bytes = _pragma(connection, "page_size")
+    file_bytes = _pragma(connection, "page_count") * page_bytes
+    return SpaceBudget(max_bytes, min_free_bytes, free_bytes(path.parent), file_bytes, 0, 0, page_bytes)
+
+
 def live_pages(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
     """Pages in use: all pages without the free ones."""
     return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
@@ -88,24 +96,36 @@ class Transaction:
         """Evicts rows until a row of `size_bytes` and `rank` fits. Raises SpoolFull (the caller then rolls back)."""
         need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
-            raise SpoolFull(f"{size_bytes} bytes don't fit: {self._why(cursor)}")
+            why = f"{size_bytes} bytes don't fit: {self._why(cursor)}"
+            raise SpoolFull(why, only_this=self._is_too_large(need), size_bytes=size_bytes, rank=rank)
         evicted = 0
         while not self._fits(cursor, need):
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
             if victim is None:
-                raise SpoolFull(self._why(cursor))
+                # With other scores: what it holds is better than this one, but may be worse than the next.
+                by_rank = when_full is WhenFull.EVICT_LOWEST and _victim(cursor, when_full, math.inf) is not None
+                raise SpoolFull(self._why(cursor), only_this=by_rank, size_bytes=size_bytes, rank=rank)
             remove_row(cursor, victim, FinalOutcome.EVICTED)
             evicted += 1
             self._victims += 1
         self._written_pages += need
         self.evicted += evicted
 
+    def obstacle(self, cursor: sqlite3.Cursor, size_bytes: int, when_full: WhenFull) -> str | None:
+        """Return why a row of this size and the best rank would be refused; None if it would not. Changes nothing."""
+        need = pages_needed(size_bytes, self._space.page_bytes)
+        if not self._could_fit(need):
+            return self._why(cursor)
+        may_evict = when_full is not WhenFull.REFUSE and _victim(cursor, when_full, math.inf) is not None
+        return None if may_evict or self._fits(cursor, need) else self._why(cursor)
+
     def _could_fit(self, need: int) -> bool:
         """Whether it would fit into an empty spool: otherwise no row is evicted for it."""
-        space = self._space
-        return 2 * need * space.page_bytes <= space.max_bytes and self._disk_allows(
-            0, self._space.wal_used_bytes + self._log_bytes(self._written_pages + need)
-        )
+        wal_after_bytes = self._space.wal_used_bytes + self._log_bytes(self._written_pages + need)
+        return not self._is_too_large(need) and self._disk_allows(0, wal_after_bytes)
+
+    def _is_too_large(self, need: int) -> bool:
+        return 2 * need * self._space.page_bytes > self._space.max_bytes
 
     def _fits(self, cursor: sqlite3.Cursor, need: int) -> bool:
         space = self._space

@@ -33,7 +33,6 @@ from framesift.spool.records import (
     RowInfo,
     SpoolBroken,
     SpoolCounts,
-    SpoolFull,
     SpoolHealth,
     State,
     WhenFull,
@@ -85,10 +84,9 @@ class Spool:
         self._max_attempts = max_attempts
         self._on_refund = on_refund
         self._readers = ReadConnections(path)
-        bounds = SpoolBounds(max_bytes, min_free_bytes, max_attempts)
+        bounds = SpoolBounds(max_bytes, min_free_bytes, max_attempts, when_full)
         self._file = SpoolFile(path, bounds, clock, limits, self._readers, report)
         self._writer: Writer | None = None
-        self._full: str | None = None
         self.shared_quota = SharedQuota(self._read, lambda work, **how: self._open_writer.call(work, **how), limits)
 
     # --- opening and closing --------------------------------------------------------------------------------------
@@ -149,19 +147,7 @@ class Spool:
             now = self._clock.now()
             return accept(cursor, transaction, new, limits=self._limits, when_full=self._when_full, now=now)
 
-        try:
-            answer = self._open_writer.call(work, size_bytes=new.size_bytes, can_fail=True)
-        except SpoolFull as error:
-            self._report_full(str(error))
-            raise
-        if isinstance(answer, Accepted):
-            self._report_full(None)
-        return answer
-
-    def _report_full(self, problem: str | None) -> None:
-        if (problem is None) != (self._full is None):
-            self._report("spool_full" if problem else "spool_has_space", {"why": problem} if problem else {})
-        self._full = problem
+        return self._open_writer.call(work, size_bytes=new.size_bytes, can_fail=True, accepts=True)
 
     def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) have left the spool or are registered at the sink.
@@ -374,10 +360,7 @@ class Spool:
     @property
     def health(self) -> SpoolHealth:
         """Whether the spool works, and why not. Raises SpoolBroken before `open`."""
-        health = self._open_writer.health
-        if health.problem is None and self._full is not None:
-            return SpoolHealth(f"the spool is full: {self._full}")
-        return health
+        return self._open_writer.acceptance.health
 
     @property
     def _open_writer(self) -> Writer:

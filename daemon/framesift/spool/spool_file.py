@@ -12,10 +12,12 @@ from pathlib import Path
 from framesift.clock.clock import Clock
 from framesift.limits.local import LocalLimits
 from framesift.spool import database, integrity, repair, rows, salvage, schema, space, wal
+from framesift.spool.acceptance import write_probe
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.disk_reserve import DiskReserve
 from framesift.spool.read_connections import ReadConnections
-from framesift.spool.records import EventReporter, SpoolBroken, SpoolTooNew, SpoolUnusable
+from framesift.spool.records import EventReporter, SpoolBroken, SpoolTooNew, SpoolUnusable, WhenFull
+from framesift.spool.write_obstacles import describe_failure
 
 PRUNE_EVERY_S = 60.0
 VERIFY_EVERY_S = 3600.0
@@ -26,12 +28,13 @@ class SpoolBounds:
     """The limits of a spool.
 
     max_bytes: for live pages and write-ahead log. min_free_bytes: stays free on the disk. max_attempts: then a
-    datapoint is buried.
+    datapoint is buried. when_full: what gives way to a new datapoint.
     """
 
     max_bytes: int
     min_free_bytes: int
     max_attempts: int
+    when_full: WhenFull
 
 
 @dataclass(eq=False)
@@ -81,7 +84,7 @@ class SpoolFile:
         Raises SpoolTooNew, SpoolUnusable, and errors that are bugs.
         """
         damaged = False
-        error: Exception | None = None
+        error: Exception = SpoolBroken("it was not tried")
         kind = FailureKind.BUG
         with contextlib.suppress(OSError):  # a disk that is read-only keeps what is committed
             if wal.repair_flipped_bits(database.sibling_path(self.path, "-wal")):
@@ -99,8 +102,9 @@ class SpoolFile:
             damaged |= kind is FailureKind.CORRUPT
             if kind in (FailureKind.FULL, FailureKind.READ_ONLY):  # no free inodes look like READ_ONLY
                 self.reserve.release()
-        self.report("spool_failed", {"why": f"{kind.value} ({error})"})
-        return None, f"{kind.value} ({error})"
+        problem = describe_failure(error, self.path)
+        self.report("spool_failed", {"why": problem})
+        return None, problem
 
     def reopen(self, damaged: bool) -> sqlite3.Connection:
         """A new connection, at the start or after a failure.
@@ -172,6 +176,25 @@ class SpoolFile:
     def verify(self, connection: sqlite3.Connection) -> None:
         """Raises sqlite3.Error if the file doesn't contain what was written."""
         integrity.verify(connection)
+
+    def probe(self, connection: sqlite3.Connection, size_bytes: int, rank: float) -> None:
+        """Do all that accepting a datapoint of this size and rank takes, but leave nothing of it.
+
+        Raises SpoolFull, OSError, sqlite3.Error.
+        """
+        budget = self.measure_space(connection, size_bytes)
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            space.Transaction(budget).make_room(cursor, size_bytes, rank, self.bounds.when_full)
+        finally:
+            cursor.execute("ROLLBACK")
+        write_probe(self.path, size_bytes)
+        cursor.execute(f"PRAGMA user_version = {schema.VERSION}")  # changes nothing, but makes an fsync
+
+    def describe(self, error: Exception) -> str:
+        """What one of STORAGE_ERRORS means here, for the operator."""
+        return describe_failure(error, self.path)
 
     def release_reserve(self) -> bool:
         """Releases the reserved disk space. Returns whether there was any."""

@@ -21,8 +21,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 from framesift.backoff import BackoffSchedule
 from framesift.clock.clock import Clock
+from framesift.spool.acceptance import Acceptance
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
-from framesift.spool.records import EventReporter, SpoolBroken, SpoolFull, SpoolHealth
+from framesift.spool.records import Accepted, EventReporter, SpoolBroken, SpoolFull
 from framesift.spool.space import SpaceBudget, Transaction
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ MAINTENANCE_INTERVAL_S = 20.0  # how often an idle writer does its maintenance
 REOPEN_PAUSES = BackoffSchedule(first_s=0.5, max_s=30.0)  # without jitter: the disk is this device's alone
 MAX_FAILURES = 8  # reopened so often without a good commit: the disk won't recover by itself
 CALL_TIMEOUT_S = 15.0  # a caller waits no longer for its result
+_NO_ANSWER = "the disk doesn't answer"
 
 
 @dataclass(eq=False)
@@ -40,12 +42,14 @@ class WriteJob:
     """Work for one transaction.
 
     size_bytes: how much data it adds. can_fail: whether it fails at once when the disk fails; otherwise it waits until
-    the disk works again. after: called with the result after the commit, in the writer's thread.
+    the disk works again. accepts: whether it is to accept a datapoint. after: called with the result after the commit,
+    in the writer's thread.
     """
 
     work: Callable[[sqlite3.Cursor, Transaction], Any]
     size_bytes: int = 0
     can_fail: bool = False
+    accepts: bool = False
     after: Callable[[Any], None] | None = None
     future: Future[Any] = field(default_factory=Future)
     result: Any = None
@@ -63,6 +67,12 @@ class DatabaseFile(Protocol):
 
     def measure_space(self, connection: sqlite3.Connection, needed_bytes: int) -> SpaceBudget:
         """The space that a transaction of `needed_bytes` may use. Raises STORAGE_ERRORS."""
+
+    def probe(self, connection: sqlite3.Connection, size_bytes: int, rank: float) -> None:
+        """Whether a datapoint of this size and rank would be accepted. Raises SpoolFull, STORAGE_ERRORS."""
+
+    def describe(self, error: Exception) -> str:
+        """What one of STORAGE_ERRORS means here, for the operator."""
 
     def release_reserve(self) -> bool:
         """Releases reserved disk space. Returns whether there was any."""
@@ -94,7 +104,7 @@ class Writer:
         self._next_try_s = 0.0
         self._damaged = False
         self._maintained_s = clock.monotonic() - MAINTENANCE_INTERVAL_S
-        self.health = SpoolHealth(problem)
+        self.acceptance = Acceptance(clock, report, problem)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     def start(self) -> None:
@@ -121,7 +131,9 @@ class Writer:
         job = WriteJob(work, **how)
         with self._changed:
             if self._closing:
-                raise SpoolBroken((self.health.fatal and self.health.problem) or "the spool is closed")
+                raise SpoolBroken(
+                    (self.acceptance.health.fatal and self.acceptance.health.problem) or "the spool is closed"
+                )
             self._jobs.append(job)
             self._changed.notify_all()
         try:
@@ -130,7 +142,9 @@ class Writer:
             # A change of state stays in the queue and is written when the disk works again.
             if job.can_fail and not job.future.cancel():
                 return cast(T, job.future.result())
-            raise SpoolBroken(self.health.problem or "the disk doesn't answer") from None
+            if job.accepts:
+                self.acceptance.record_failure(_NO_ANSWER, refuses_all=True, size_bytes=job.size_bytes)
+            raise SpoolBroken(self.acceptance.health.problem or _NO_ANSWER) from None
 
     def post(self, work: Callable[[sqlite3.Cursor, Transaction], None]) -> None:
         """Queues `work` and returns at once. Does nothing after `close`."""
@@ -148,7 +162,8 @@ class Writer:
                 self._handle(jobs)
         except Exception as error:  # noqa: BLE001  # a bug: the service reads `health` and ends the process
             problem = f"the writer failed: {error!r}"
-            self.health = SpoolHealth(problem, fatal=True)
+            self.acceptance.record_failure(problem, refuses_all=True)
+            self.acceptance.set_fatal()
             self._report("spool_writer_failed", {"why": repr(error)})
         with self._changed:
             self._closing = True
@@ -175,7 +190,7 @@ class Writer:
                 self._changed.wait(min(MAINTENANCE_INTERVAL_S, max(0.01, self._next_try_s - self._clock.monotonic())))
                 return []
             if not self._jobs and not self._closing:
-                self._changed.wait(MAINTENANCE_INTERVAL_S)
+                self._changed.wait(min(MAINTENANCE_INTERVAL_S, max(0.01, self.acceptance.probe_in_s())))
             group: list[WriteJob] = []
             size_bytes = 0
             while self._jobs and len(group) < GROUP_JOBS:
@@ -203,6 +218,8 @@ class Writer:
             if now_s - self._maintained_s >= MAINTENANCE_INTERVAL_S:
                 self._maintained_s = now_s
                 self._file.maintain(self._connection)
+            if self.acceptance.probe_in_s() <= 0:
+                self._probe(self._connection)
         except STORAGE_ERRORS as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
@@ -230,11 +247,15 @@ class Writer:
                 del transaction.events[event_count:]
             cursor.execute("RELEASE job")
         cursor.execute("COMMIT")
-        self._report_recovery()
+        self._failures = 0
         for job in jobs:
             if job.error is not None:
+                if job.accepts and isinstance(job.error, SpoolFull):
+                    self.acceptance.record_full(job.error)
                 job.future.set_exception(job.error)
                 continue
+            if job.accepts and isinstance(job.result, Accepted):
+                self.acceptance.record_accepted()
             if job.after is not None:
                 job.after(job.result)
             job.future.set_result(job.result)
@@ -249,7 +270,10 @@ class Writer:
             for job in jobs:
                 job.future.set_exception(error)
             return
-        self._report_problem(kind, error)
+        size_bytes = max((job.size_bytes for job in jobs if job.accepts), default=0)
+        released = kind is FailureKind.FULL and self._file.release_reserve()
+        refuses_all = any(job.accepts for job in jobs) or not (released or kind is FailureKind.BUSY)
+        self.acceptance.record_failure(self._file.describe(error), refuses_all=refuses_all, size_bytes=size_bytes)
         refused = SpoolFull if kind is FailureKind.FULL else SpoolBroken
         for job in jobs:
             if job.can_fail:
@@ -258,7 +282,7 @@ class Writer:
             self._jobs.extendleft(reversed([job for job in jobs if not job.can_fail]))
         if kind is FailureKind.BUSY:
             return  # SQLite has waited already, and the connection is still good
-        if kind is FailureKind.FULL and self._file.release_reserve():
+        if released:
             self._report("spool_reserve_released", {})
             return
         self._damaged |= kind is FailureKind.CORRUPT
@@ -271,7 +295,7 @@ class Writer:
         delay_s = 0.0 if at_once else REOPEN_PAUSES.pause_s(self._failures)
         self._next_try_s = self._clock.monotonic() + delay_s
         if self._failures >= MAX_FAILURES and kind in (FailureKind.IO, FailureKind.CORRUPT):
-            self.health = SpoolHealth(self.health.problem, fatal=True)
+            self.acceptance.set_fatal()
 
     def _reopen(self) -> None:
         try:
@@ -280,7 +304,20 @@ class Writer:
             self._handle_failure(error, [])
             return
         self._damaged = False
-        self._report_recovery()
+        self._failures = 0
+        self._probe(self._connection)
+
+    def _probe(self, connection: sqlite3.Connection) -> None:
+        """Show whether a datapoint like the one that was refused last would be accepted now."""
+        self.acceptance.begin_probe()
+        try:
+            self._file.probe(connection, self.acceptance.probe_bytes, self.acceptance.probe_rank)
+        except SpoolFull as error:
+            self.acceptance.record_full(error)
+        except OSError as error:  # of the file beside the spool: the connection is still good
+            self.acceptance.record_failure(self._file.describe(error), refuses_all=True)
+        else:
+            self.acceptance.record_accepted()
 
     def _fail_waiting(self) -> None:
         """While there is no connection: jobs that can fail do not wait."""
@@ -290,16 +327,4 @@ class Writer:
             if not job.can_fail:
                 self._jobs.append(job)
             elif job.future.set_running_or_notify_cancel():
-                job.future.set_exception(SpoolBroken(self.health.problem or "the disk doesn't answer"))
-
-    def _report_problem(self, kind: FailureKind, error: Exception) -> None:
-        problem = f"{kind.value} ({error})"
-        if self.health.problem is None:
-            self._report("spool_failed", {"why": problem})
-        self.health = SpoolHealth(problem, self.health.fatal)
-
-    def _report_recovery(self) -> None:
-        if self.health.problem is not None:
-            self._report("spool_recovered", {})
-            self.health = SpoolHealth(None)
-        self._failures = 0
+                job.future.set_exception(SpoolBroken(self.acceptance.health.problem or _NO_ANSWER))
