@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framesift.atomic_files import GroupUnusable, share_with_group, usable_group
-from framesift.cli.disk_space import nearest_existing
 from framesift.cli.probes import Finding
 from framesift.settings import Settings
+from framesift.spool.write_obstacles import nearest_existing
 
 
 def group_findings(settings: Settings) -> Iterator[Finding]:
