@@ -7,15 +7,28 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
 
 from framesift.config.redact import Redactor
 
-__all__ = ["ConfigOption", "err", "escape_text", "fail", "out", "print_note", "to_json_text"]
+__all__ = ["ConfigOption", "err", "escape_text", "fail", "out", "print_note", "redact", "to_json_text"]
 
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+_UNWRAPPED = 100_000  # columns: wider than any line
+
+
+class _LineConsole(Console):
+    """A console that wraps nothing in a pipe or a file, where the next program expects one thing a line."""
+
+    @property
+    def options(self) -> ConsoleOptions:
+        """The terminal's options; without a terminal, a width that is enough for every line."""
+        found = super().options
+        return found if self.is_terminal else found.update_width(_UNWRAPPED)
+
+
+out = _LineConsole(highlight=False, soft_wrap=True, emoji=False)
+err = _LineConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 ConfigOption = Annotated[
     Path | None,
@@ -28,9 +41,14 @@ ConfigOption = Annotated[
 _redacted = Redactor()
 
 
+def redact(text: str) -> str:
+    """The text with the secrets in addresses masked."""
+    return _redacted(text)
+
+
 def escape_text(text: str) -> str:
     """A text that is safe to print: rich markup is escaped, and secrets in addresses are masked."""
-    return escape(_redacted(text))
+    return escape(redact(text))
 
 
 def fail(why: str, code: int = 2) -> NoReturn:

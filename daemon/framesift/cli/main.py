@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.table import Table
 
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
@@ -126,30 +125,31 @@ def check(
     within: Annotated[
         float | None, typer.Option(help="The deadline of each check in seconds, instead of its own.", min=0.1)
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help='One JSON list: [{"name": ..., "status": ..., "message": ..., "advice": ...}, ...].'
+        ),
+    ] = False,
 ) -> None:
     """Try the configuration, the model, each stream's first frame, the sink and the disk."""
     from framesift.cli.check import run_checks
+    from framesift.cli.check_report import CheckReport
     from framesift.cli.probes import has_hung_probe
     from framesift.clock.clock import SystemClock
     from framesift.config.redact import Redactor
     from framesift.settings import secrets
 
     settings = _settings(config)
-    redacted = Redactor(secrets(settings))
-    signs = {True: "[green]ok[/]", None: "[yellow]note[/]", False: "[red]FAILED[/]"}
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("", "what", "found", "what to do"):
-        table.add_column(title, overflow="fold")
-    failed = False
+    report = CheckReport(Redactor(secrets(settings)))
     with err.status("trying everything in turn"):
         for finding in run_checks(settings, SystemClock(), within):
-            failed |= finding.ok is False
-            advice = "" if finding.ok else escape_text(finding.advice)
-            table.add_row(
-                signs[finding.ok], escape_text(finding.subject), escape_text(redacted(finding.message)), advice
-            )
-    out.print(table)
-    code = 1 if failed else 0
+            report.add(finding)
+    if as_json:
+        sys.stdout.write(report.to_json())
+    else:
+        out.print(report.to_table())
+    code = 1 if report.failed else 0
     if has_hung_probe():
         sys.stdout.flush()
         os._exit(code)  # Python would wait for the thread that hangs
