@@ -71,7 +71,16 @@ ALLOWED: dict[str, set[str]] = {
         "roboflow",
         "strategies",
     },
-    "spool": {"clock", "atomic_files", "backoff", "processes", "frame", "prediction", "datapoint", "limits"},
+    "spool": {
+        "clock",
+        "atomic_files",
+        "backoff",
+        "processes",
+        "frame",
+        "prediction",
+        "datapoint",
+        "limits",
+    },
     "sampling": {
         "config",
         "clock",

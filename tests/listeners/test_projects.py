@@ -259,5 +259,5 @@ def test_what_is_found_out_after_it_was_accepted_waits_in_the_spool_and_holds_up
 def _waiting(folder: Path) -> int:
     with contextlib.closing(sqlite3.connect(folder / "spool.db")) as spool:
         why = "project parking is for object-detection, and this is a prediction of classification"
-        ((count,),) = spool.execute("SELECT count(*) FROM datapoint WHERE why = ?", (why,))
+        ((count,),) = spool.execute("SELECT count(*) FROM delivery WHERE why = ?", (why,))
     return int(count)

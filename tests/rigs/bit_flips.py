@@ -317,7 +317,7 @@ def _account(built: Built, new: int, flip: Flip, spool: Spool, sink: _Sink, out:
         out.wrong.append("delivered with another picture")
     with closing(sqlite3.connect(spool.path)) as raw:
         raw.text_factory = bytes
-        states = Counter(state for (state,) in raw.execute("SELECT state FROM datapoint NOT INDEXED"))
+        states = Counter(state for (state,) in raw.execute("SELECT state FROM delivery NOT INDEXED"))
         (problem,) = raw.execute("PRAGMA integrity_check('datapoint')").fetchone()
     if problem != b"ok":
         out.wrong.append(f"left damaged: {problem.decode()}")

@@ -143,7 +143,9 @@ def test_a_truncated_file_starts_and_keeps_its_charges(tmp_path: Path, clock: Ma
     spool.close()
 
 
-@pytest.mark.parametrize("table", ["datapoint", "image", "charge", "datapoint_to_claim", "datapoint_to_evict", "tally"])
+@pytest.mark.parametrize(
+    "table", ["datapoint", "delivery", "picture", "charge", "delivery_to_claim", "delivery_to_evict", "tally"]
+)
 @pytest.mark.parametrize("what", [b"\xa5", b"\x00"])
 def test_with_any_page_damaged_it_starts_and_delivers_the_rest(
     tmp_path: Path, clock: ManualClock, table: str, what: bytes
@@ -161,7 +163,7 @@ def test_with_any_page_damaged_it_starts_and_delivers_the_rest(
         except SpoolBroken:
             continue
     assert all(delivered[id] == picture(ids.index(id)) for id in delivered)
-    per_page = {"datapoint": 25, "image": 3}.get(table, 0)
+    per_page = {"datapoint": 25, "delivery": 60, "picture": 3}.get(table, 0)
     assert len(delivered) >= 40 - per_page
     outcomes = spool.outcome_counts()
     assert outcomes[FinalOutcome.DELIVERED] == len(delivered)
@@ -199,7 +201,7 @@ def test_damage_found_while_running_is_repaired_while_running(tmp_path: Path, cl
     reports = RecordedReports()
     spool = reopened(tmp_path, clock, reports)
     path = tmp_path / "spool.db"
-    pages = pages_of(path, "datapoint_to_claim")
+    pages = pages_of(path, "delivery_to_claim")
     for page in pages:
         scribble(path, page)
     # The writer's cached pages are still good; a longer read makes it read the disk.

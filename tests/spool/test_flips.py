@@ -95,7 +95,7 @@ def test_no_bit_of_the_list_of_tables_costs_a_single_row(small: Built, tmp_path:
 def test_pictures_that_no_search_finds_are_delivered(small: Built, memory: Path) -> None:
     content = (small.folder / "spool.db").read_bytes()
     with closing(sqlite3.connect(small.folder / "spool.db")) as connection:
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'image'").fetchone()[0] - 1
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'picture'").fetchone()[0] - 1
     page = content[root * PAGE_BYTES : (root + 1) * PAGE_BYTES]
     assert page[0] == 0x05  # whose cells say up to which number each child goes
     for number in range(int.from_bytes(page[3:5], "big")):
@@ -107,7 +107,7 @@ def test_pictures_that_no_search_finds_are_delivered(small: Built, memory: Path)
 def test_a_newer_programs_file_is_refused_and_not_changed(small: Built, tmp_path: Path) -> None:
     folder = shutil.copytree(small.folder, tmp_path / "newer")
     with closing(sqlite3.connect(folder / "spool.db")) as newer:
-        newer.execute("ALTER TABLE image ADD COLUMN checksum INTEGER")
+        newer.execute("ALTER TABLE picture ADD COLUMN checksum INTEGER")
         newer.execute(f"PRAGMA user_version = {schema.VERSION + 1}")  # one bit from ours
     before = (folder / "spool.db").read_bytes()
     with pytest.raises(SpoolTooNew):
@@ -134,7 +134,7 @@ def test_three_hundred_flipped_bits_of_the_log(memory: Path) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("tree", [HEADER, "sqlite_master", "datapoint", "datapoint_to_claim", "charge", "image", LOG])
+@pytest.mark.parametrize("tree", [HEADER, "sqlite_master", "datapoint", "delivery_to_claim", "charge", "picture", LOG])
 def test_a_daemon_starts_and_delivers_whichever_tree_the_bit_is_in(tmp_path: Path, tree: str) -> None:
     built = flips.build(tmp_path / "daemon", 40, log=tree == LOG)
     with socket.create_server(("127.0.0.1", 0)) as place:

@@ -9,7 +9,7 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.limits import Window
-from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, rows, schema
+from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, migration, rows
 from rigs.spools import BATCH, make_spool, put, quota
 
 PICTURE = b"\xff\xd8 taken long ago \xff\xd9"
@@ -110,7 +110,7 @@ def test_an_interrupted_migration_changes_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "spool.db").read_bytes()
     connection = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
     with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(connection, "CREATE TABLE datapoint_by_date (x); nonsense;")
+        migration.migrate(connection, "nonsense;")
     connection.close()
     assert (tmp_path / "spool.db").read_bytes() == before
 

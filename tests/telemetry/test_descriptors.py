@@ -151,7 +151,7 @@ from spool.test_damage import filled, pages_of, scribble
 clock, folder = ManualClock(), Path({folder!r})
 ids = filled(folder / "damaged", clock)
 # An index that is read when the spool is opened; every row is in other trees, too.
-scribble(folder / "damaged" / "spool.db", pages_of(folder / "damaged" / "spool.db", "datapoint_to_evict")[0])
+scribble(folder / "damaged" / "spool.db", pages_of(folder / "damaged" / "spool.db", "delivery_to_evict")[0])
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 begun = 0
 for free in range(14):
@@ -201,7 +201,7 @@ class Clock(ManualClock):
         return super().now()
 folder, clock, reports = Path({folder!r}), Clock(), Lacking()
 ids = filled(folder, clock)
-scribble(folder / "spool.db", pages_of(folder / "spool.db", "datapoint_to_evict")[0])
+scribble(folder / "spool.db", pages_of(folder / "spool.db", "delivery_to_evict")[0])
 spool = make_spool(folder, clock, report=reports)
 spool.open()
 assert "spool_failed" in reports.names(), reports.events

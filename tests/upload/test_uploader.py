@@ -199,7 +199,9 @@ def test_a_date_that_is_over_is_no_reason_to_spin(spool: Spool, clock: ManualClo
 
 def test_a_damaged_picture_is_buried_and_the_others_go_on(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
     put(spool, range(5), clock.now())
-    _damage(tmp_path, "UPDATE image SET jpeg = x'ffd8' WHERE seq = (SELECT seq FROM datapoint WHERE id = ?)", name(2))
+    _damage(
+        tmp_path, "UPDATE picture SET bytes = x'ffd8' WHERE number = (SELECT seq FROM datapoint WHERE id = ?)", name(2)
+    )
     sink = RecordingSink(clock)
     with running(spool, sink, clock) as rig:
         rig.until_drained()

@@ -29,7 +29,7 @@ RETENTION_S = 90 * 86400.0  # how long an answer of the platform is kept: a devi
 
 _LEFT_SPOOL = (
     "(SELECT count(*) FROM charge WHERE charge.batch = {batch} AND NOT EXISTS"
-    " (SELECT 1 FROM datapoint WHERE datapoint.id = charge.id AND datapoint.image_id IS NULL))"
+    " (SELECT 1 FROM datapoint JOIN delivery USING (seq) WHERE datapoint.id = charge.id AND image_id IS NULL))"
     " + coalesce((SELECT images FROM batch_past WHERE batch = {batch}), 0)"
 )
 

@@ -263,7 +263,9 @@ class LocalLimits:
 
     def cancel_send(self, cursor: sqlite3.Cursor, id: str) -> None:
         """Removes the last attempt to send `id` from the records: it was not sent."""
-        cursor.execute("DELETE FROM send WHERE seq = (SELECT max(seq) FROM send WHERE id = ?)", (id,))
+        cursor.execute(
+            "DELETE FROM send WHERE seq = (SELECT max(seq) FROM send WHERE until_s IS NULL AND id = ?)", (id,)
+        )
 
     # --- steps of the clock ---------------------------------------------------------------------------------------
 

@@ -18,18 +18,21 @@ CREATE TABLE charge (
     granted_by  TEXT NOT NULL CHECK (granted_by IN ('local', 'shared', 'hand', 'salvage', 'nobody')),
     project     TEXT NOT NULL,
     shared_at_s REAL,
-    told        TEXT
+    told        TEXT,
+    checksum    BLOB
 ) WITHOUT ROWID;
 CREATE INDEX charge_by_account ON charge (account, at_s);
 CREATE INDEX charge_by_batch ON charge (batch);
 CREATE INDEX charge_by_time ON charge (at_s);
-CREATE INDEX charge_by_shared_time ON charge (shared_at_s);
+CREATE INDEX charge_by_shared_time ON charge (shared_at_s) WHERE shared_at_s IS NOT NULL;
 
 -- One row per delivery attempt that may reach the sink, at some time from at_s to until_s (NULL: still running).
-CREATE TABLE send (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL, until_s REAL);
+CREATE TABLE send (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL, until_s REAL, sink TEXT NOT NULL DEFAULT ''
+);
 CREATE INDEX send_by_time ON send (at_s);
 CREATE INDEX send_by_end ON send (until_s);
-CREATE INDEX send_by_id ON send (id);
+CREATE INDEX send_running ON send (id) WHERE until_s IS NULL;
 
 -- Amounts that count in a window beside its own rows, because the rows were lost. Also steps of the clock, see
 -- clock_steps.py.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from framesift.clock.moment import Moment
 from framesift.limits import local
-from framesift.spool import database, inspect_rows, schema
+from framesift.spool import database, delivery, inspect_rows, rows, schema
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
@@ -60,7 +60,7 @@ def show(path: Path, id: str) -> DatapointDetails | None:
         prediction: str | None = None
         with contextlib.suppress(sqlite3.DatabaseError):  # damaged: the row itself is still useful
             row = cursor.execute(
-                "SELECT prediction FROM image JOIN datapoint USING (seq) WHERE id = ?", (id,)
+                "SELECT prediction FROM picture JOIN datapoint ON number = datapoint.seq WHERE id = ?", (id,)
             ).fetchone()
             prediction = None if row is None else str(row[0])
         return DatapointDetails(found[0], prediction)
@@ -75,19 +75,15 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
         changed: list[str] = []
         for seq, id in _named(cursor, ids):
             row = cursor.execute(
-                "SELECT account, batch_key, project FROM datapoint"
-                " WHERE seq = ? AND (state = 'buried' OR (state <> 'sending' AND next_at_s IS NOT NULL))",
+                f"SELECT account, batch_key, project FROM datapoint JOIN delivery USING (seq) WHERE seq = ?"
+                f" AND sink = '{delivery.SINK}' AND (state = 'buried' OR state <> 'sending' AND next_at_s IS NOT NULL)",
                 (seq,),
             ).fetchone()
             if row is None:
                 continue
             account, batch, project = row
             local.grant_manually(cursor, id, account, batch, project, now)
-            cursor.execute(
-                "UPDATE datapoint SET state = CASE WHEN image_id IS NULL THEN 'ready' ELSE 'registered' END,"
-                " attempts = 0, refusals = 0, next_at_s = NULL, why = NULL WHERE seq = ?",
-                (seq,),
-            )
+            rows.retry_by_hand(cursor, seq)
             changed.append(id)
         return tuple(changed)
 
@@ -97,7 +93,7 @@ def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
     with _writing(path) as cursor:
         changed: list[str] = []
         for seq, id in _named(cursor, ids):
-            if cursor.execute("SELECT 1 FROM datapoint WHERE seq = ? AND state <> 'sending'", (seq,)).fetchone():
+            if cursor.execute("SELECT 1 FROM delivery WHERE seq = ? AND state <> 'sending'", (seq,)).fetchone():
                 remove_row(cursor, seq, FinalOutcome.DROPPED)
                 changed.append(id)
         return tuple(changed)
@@ -106,7 +102,9 @@ def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
 def _named(cursor: sqlite3.Cursor, ids: Sequence[str] | None) -> list[tuple[int, str]]:
     """(seq, id) of these ids, or of all buried rows, also of those with a damaged id."""
     if ids is None:
-        return cursor.execute("SELECT seq, id FROM datapoint WHERE state = 'buried' ORDER BY seq").fetchall()
+        return cursor.execute(
+            "SELECT seq, id FROM datapoint JOIN delivery USING (seq) WHERE state = 'buried' ORDER BY seq"
+        ).fetchall()
     found = [(cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone(), id) for id in ids]
     return [(row[0], id) for row, id in found if row is not None]
 

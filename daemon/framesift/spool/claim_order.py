@@ -14,6 +14,7 @@ from framesift.clock.moment import Moment
 from framesift.limits import Limit
 from framesift.limits.local import LocalLimits
 from framesift.spool import rows
+from framesift.spool.delivery import SINK
 from framesift.spool.records import Claim, ClaimedDatapoint, State
 from framesift.spool.space import Transaction
 
@@ -69,9 +70,10 @@ def _due(cursor: sqlite3.Cursor, state: State, group: str, most: int, last: Sequ
     if most <= 0:
         return []
     found = cursor.execute(
-        f"SELECT seq FROM datapoint WHERE state = :state AND next_at_s IS NULL AND {group}"
+        "SELECT delivery.seq FROM delivery INDEXED BY delivery_to_claim JOIN datapoint USING (seq)"
+        f" WHERE sink = '{SINK}' AND state = :state AND state <> 'sending' AND next_at_s IS NULL AND {group}"
         " AND EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND granted_by <> 'nobody')"
-        " ORDER BY rank DESC, seq LIMIT :most",
+        " ORDER BY rank DESC, delivery.seq LIMIT :most",
         {"state": state.value, "most": most, "last_ids": json.dumps(last)},
     )
     return [seq for (seq,) in found.fetchall()]

@@ -17,10 +17,11 @@ Row = tuple[object, ...]
 # The B-trees besides the table itself that contain the number of each row (seq), with their own sort order: any other
 # order would need the whole tree before the first row.
 _TREES = {
-    "datapoint INDEXED BY datapoint_to_evict": ("state", "rank", "seq"),
+    "delivery": ("seq", "sink"),
     "datapoint INDEXED BY sqlite_autoindex_datapoint_1": ("id",),
-    "image": ("seq",),
+    "picture": ("number",),
 }
+_PICTURE = "number, hash, prediction, bytes"
 
 
 class DamagedFile:
@@ -65,15 +66,22 @@ class DamagedFile:
         """The rows of a table. If it can't be read to its end, it is also read backwards: rows may come twice."""
         return self._both_ways("*", f"{name} WHERE {where}", order)
 
-    def read_unindexed(self, table: str, seqs: Collection[int]) -> Iterator[Row]:
-        """The rows with these numbers that exist, although a search by number doesn't find them."""
+    def read_unindexed(self, seqs: Collection[int]) -> Iterator[Row]:
+        """The pictures with these numbers that exist, although a search by number doesn't find them."""
         self._connection.create_function("is_requested", 1, lambda seq: seq in seqs)
-        return self.read_table(table, ("seq",), "is_requested(seq)")
+        return self._both_ways(_PICTURE, "picture WHERE is_requested(number)", ("number",))
+
+    def read_picture(self, seq: int) -> Row | None:
+        """The number, hash, prediction and bytes of a frame; None if it does not exist or can't be read."""
+        return self._read(f"SELECT {_PICTURE} FROM picture WHERE number = ?", seq)
 
     def read_row(self, table: str, seq: int) -> Row | None:
         """One row; None if it does not exist or can't be read."""
+        return self._read(f"SELECT * FROM {table} WHERE seq = ?", seq)
+
+    def _read(self, query: str, seq: int) -> Row | None:
         try:
-            row: Row | None = self._connection.execute(f"SELECT * FROM {table} WHERE seq = ?", (seq,)).fetchone()
+            row: Row | None = self._connection.execute(query, (seq,)).fetchone()
         except STORAGE_ERRORS as error:
             _raise_if_temporary(error)
             return None

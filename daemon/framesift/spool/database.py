@@ -21,8 +21,9 @@ from pathlib import Path
 from framesift.atomic_files import create_file, give_to_group, make_folder
 from framesift.clock.clock import Clock
 from framesift.limits import local
+from framesift.limits.row_checksums import register
 from framesift.processes import holder_of_locked
-from framesift.spool import layout, schema
+from framesift.spool import layout, migration, schema
 from framesift.spool.disk_errors import Malformed
 from framesift.spool.records import SpoolInUse, SpoolTooNew, SpoolUnusable
 
@@ -156,6 +157,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
         os.close(create_file(path, os.O_RDWR))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        register(connection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode = WAL")
         # NORMAL would lose every acknowledged row of the open log in a power cut.
@@ -170,7 +172,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
         if version == 0:
             schema.create(connection, local.TABLES)
         elif version < schema.VERSION:
-            schema.migrate(connection, local.TABLES)
+            migration.migrate(connection, local.TABLES)
         for end in ("-wal", "-shm"):  # SQLite gives them the mode of the file, but not its group
             give_to_group(sibling_path(path, end))
     except BaseException:
@@ -186,6 +188,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    register(connection)
     connection.text_factory = decode_lossy
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute(_NO_TEMPORARY_FILES)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from framesift.spool import rows
+from framesift.spool import row_checks
 from framesift.spool.database import decode_lossy, sibling_path
+from framesift.spool.delivery import SINK
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolCounts, State
 from framesift.spool.space import live_pages
 
@@ -23,9 +24,9 @@ _TYPES = tuple(get_type_hints(RowInfo).values())
 
 def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCounts:
     """How many rows are in each state, and the space that they use. path: of the database. Raises sqlite3.Error."""
-    found = dict(cursor.execute("SELECT state, count(*) FROM datapoint GROUP BY state").fetchall())
+    found = dict(cursor.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
     number = {state: int(found.get(state.value, 0)) for state in State}
-    waiting = cursor.execute("SELECT count(*) FROM datapoint WHERE next_at_s IS NOT NULL").fetchone()[0]
+    waiting = cursor.execute("SELECT count(*) FROM delivery WHERE next_at_s IS NOT NULL").fetchone()[0]
     page_bytes = int(cursor.execute("PRAGMA page_size").fetchone()[0])
     wal = sibling_path(path, "-wal")
     return SpoolCounts(
@@ -56,8 +57,8 @@ def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
 def list_rows(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[RowInfo]:
     """The oldest `most` rows, of one state and one id where these are given."""
     found: Sequence[tuple[object, ...]] = cursor.execute(
-        f"SELECT {_COLUMNS} FROM datapoint WHERE (:state IS NULL OR state = :state) AND (:id IS NULL OR id = :id)"
-        " ORDER BY seq LIMIT :most",
+        f"SELECT {_COLUMNS} FROM datapoint LEFT JOIN delivery ON delivery.seq = datapoint.seq AND sink = '{SINK}'"
+        " WHERE (:state IS NULL OR state = :state) AND (:id IS NULL OR id = :id) ORDER BY datapoint.seq LIMIT :most",
         {"state": None if state is None else state.value, "id": id, "most": most},
     ).fetchall()
     return [_row_info(list(row)) for row in found]
@@ -73,10 +74,10 @@ def _readable(value: object, type_: object) -> object:
     if type_ == State:
         return State(value) if value in set(State) else State.BURIED
     if type_ == tuple[str, ...]:
-        return tuple(json.loads(str(value))) if rows.is_text_list(value) else ()
+        return tuple(json.loads(str(value))) if row_checks.is_text_list(value) else ()
     (is_a, *or_none) = get_args(type_) or (type_,)
     if value is None and or_none:
         return None
     if is_a is str:
         return decode_lossy(value) if isinstance(value, bytes) else str(value)
-    return is_a(value if isinstance(value, int | float) and abs(value) <= rows.LAST_DAY_S else 0)
+    return is_a(value if isinstance(value, int | float) and abs(value) <= row_checks.LAST_DAY_S else 0)

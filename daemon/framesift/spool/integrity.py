@@ -1,7 +1,7 @@
 """Whether a file contains what was written. Checked at each opening, once per hour, and after unexpected errors.
 
 It checks all tables except the pictures, which have a hash: each index against its table, and values that are never
-written. The values of a row of `datapoint` are checked when it is claimed.
+written. The rows of `datapoint` and `delivery` have checksums: see `rows.bury_damaged`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from framesift.limits.clock_steps import FIRST_QUARANTINED_S, QUARANTINE_ACCOUNT
+from framesift.spool.checksums import IS_WHOLE
 from framesift.spool.disk_errors import Malformed
 from framesift.spool.records import FinalOutcome
 
@@ -37,13 +38,13 @@ INVALID_VALUES = {
     "seen": f"typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real' OR typeof(boot_id) <> 'text'"
     f" OR NOT wall_s {_IN_THE_CALENDAR} OR NOT boottime_s BETWEEN 0 AND 1e10",
     "tally": f"exit NOT IN ({', '.join(repr(exit.value) for exit in FinalOutcome)})"
-    " OR typeof(number) <> 'integer' OR number < 0",
+    f" OR typeof(number) <> 'integer' OR number < 0 OR NOT {IS_WHOLE['tally']}",
     "class_count": "typeof(class) <> 'text' OR typeof(number) <> 'integer' OR number < 0",
-    "identity": "typeof(id) <> 'text' OR length(id) <> 32 OR id GLOB '*[^0-9a-f]*'",
+    "identity": f"NOT {IS_WHOLE['identity']}",
 }
 # Rows that would wait forever: without quota and without a request for it.
 _FORGOTTEN = (
-    "SELECT 1 FROM datapoint WHERE state <> 'buried' AND NOT EXISTS"
+    "SELECT 1 FROM datapoint JOIN delivery USING (seq) WHERE state <> 'buried' AND NOT EXISTS"
     " (SELECT 1 FROM charge WHERE charge.id = datapoint.id AND (granted_by <> 'nobody'"
     " OR EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id))) LIMIT 1"
 )
@@ -51,11 +52,11 @@ _FORGOTTEN = (
 
 def verify(connection: sqlite3.Connection) -> None:
     """Raises Malformed if the file contains something that is never written, and other sqlite3.Error."""
-    for table in ("datapoint", *INVALID_VALUES):
+    for table in ("datapoint", "delivery", *INVALID_VALUES):
         problem = find_problem(connection, table)
         if problem is not None:
             raise Malformed(problem)
-    if connection.execute("SELECT count(*) FROM identity").fetchone() != (1,):
+    if connection.execute("SELECT count(*) FROM identity").fetchone() != (2,):
         raise Malformed("the file has no id")
     if connection.execute(_FORGOTTEN).fetchone():
         raise Malformed("a datapoint has no quota and no request for it")

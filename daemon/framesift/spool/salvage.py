@@ -20,7 +20,7 @@ from framesift.atomic_files import synced_folder
 from framesift.clock.moment import Moment
 from framesift.limits import batch_size
 from framesift.limits.local import LocalLimits
-from framesift.spool import database, integrity, rows
+from framesift.spool import database, integrity, row_checks, rows
 from framesift.spool.damaged_file import DamagedFile, Row
 from framesift.spool.disk_errors import FailureKind, failure_kind
 from framesift.spool.disk_reserve import free_bytes
@@ -38,8 +38,10 @@ _LIMITS_TABLES = {
     "seen": ("one",),
 }
 _TABLES = {**_LIMITS_TABLES, "tally": ("exit",), "class_count": ("class",)}
+_PICTURE = "picture (number, hash, prediction, bytes)"
 _WITHOUT_REQUEST = (
-    "SELECT seq FROM datapoint JOIN charge USING (id) WHERE granted_by = 'nobody' AND state <> 'buried'"
+    "SELECT seq FROM datapoint JOIN delivery USING (seq) JOIN charge USING (id)"
+    " WHERE granted_by = 'nobody' AND state <> 'buried'"
     " AND NOT EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id)"
 )
 
@@ -115,7 +117,7 @@ def _copy(
         "INSERT INTO charge (id, account, batch, at_s, granted_by, project)"
         " SELECT id, account, batch_key, captured_at_s,"
         " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'nobody' ELSE 'salvage' END,"
-        " coalesce(project, '') FROM datapoint"
+        " coalesce(project, '') FROM datapoint JOIN delivery USING (seq)"
         " WHERE state <> 'buried' AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.id = datapoint.id)"
     )
     cursor.execute("DELETE FROM late WHERE NOT EXISTS (SELECT 1 FROM datapoint WHERE datapoint.id = late.id)")
@@ -152,9 +154,9 @@ class _Rows:
             if found is not None:
                 self._copy_row(found)
         # A picture that no search finds may exist all the same.
-        for image in old.read_unindexed("image", self._no_picture):
-            if _insert(self._cursor, "image", image):
-                self._no_picture.discard(image[0])
+        for picture in old.read_unindexed(self._no_picture):
+            if _insert(self._cursor, _PICTURE, picture):
+                self._no_picture.discard(picture[0])
         for seq in sorted(self._no_picture):
             self.bury(seq, "its picture was on a damaged page")
         # A row that is in one tree only may never have existed.
@@ -177,19 +179,25 @@ class _Rows:
         other = old.id_by_seq.get(seq, id)
         if other != id and self._is_charged(other) and not self._is_charged(id):
             values["id"] = other
-        image = old.read_row("image", seq)
-        size_bytes = len(image[3]) if image is not None and isinstance(image[3], bytes) else 0
+        picture = old.read_picture(seq)
+        size_bytes = len(picture[3]) if picture is not None and isinstance(picture[3], bytes) else 0
         if len(self.saved) % _BATCH_ROWS == 0:
             self._cursor.execute("COMMIT")
             self._cursor.execute("BEGIN IMMEDIATE")
         if free_bytes(self._folder) <= self._min_free_bytes + 4 * size_bytes:
             return
-        if rows.damaged_column(values) is not None or not _insert(self._cursor, "datapoint", tuple(values.values())):
-            if not _insert(self._cursor, "datapoint", tuple(rows.as_buried(values).values())):
-                return
-            self.buried += values["state"] != "buried"
+        why = row_checks.damage_of_facts(values)
+        tries = (values, row_checks.without_damage(values))
+        if not any(_insert(self._cursor, "datapoint", tuple(some.values())) for some in tries):
+            return
         self.saved.add(seq)
-        if image is None or not _insert(self._cursor, "image", image):
+        state = old.read_row("delivery", seq)
+        if state is None or not row_checks.state_is_whole(state) or not _insert(self._cursor, "delivery", state):
+            why, state = why or "the record of its delivery was on a damaged page", None
+        if why is not None:
+            rows.bury(self._cursor, seq, f"it can't be read: {why}")
+            self.buried += state is None or "buried" not in state
+        if picture is None or not _insert(self._cursor, _PICTURE, picture):
             self._no_picture.add(seq)
 
     def _is_charged(self, id: object) -> bool:

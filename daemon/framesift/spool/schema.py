@@ -1,23 +1,24 @@
-"""The tables of a spool file, and the migration of older files."""
+"""The tables of a spool file of this format. `migration` makes them of older files, `downgrade` makes older ones."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 
-VERSION = 2
-# Marks the file as a spool. Another program's database at the same path is recognized before it is changed.
-APPLICATION_ID = 0x46534654
+from framesift.limits.row_checksums import register
+from framesift.spool import identity
 
-_TABLES = """
--- Small rows, rewritten with each change of state. seq: the order of acceptance. rank: the score, 0 if there is none.
--- attempts: those that count towards burial. tried: all attempts that may have reached the sink. refusals: how often
--- the sink refused it. project: one of the sink's projects, NULL for the sink's own. account, batch_key: what its quota
--- is charged to.
+VERSION = 3
+# Marks the file as a spool. Another program's database at the same path is recognized before it is changed.
+APPLICATION_ID = identity.APPLICATION_ID
+
+TABLES = """
+-- What is known of a datapoint when it is accepted. It is never changed later, only when pending quota is granted for
+-- another of its strategies. seq: the order of acceptance. project: one of the sink's projects, NULL for the sink's
+-- own. account, batch_key: what its quota is charged to. picture_hash: the hash of the frame's picture, NULL in rows of
+-- older formats. extra: JSON, for later columns. checksum: see checksums.py.
 CREATE TABLE datapoint (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,
-    state         TEXT NOT NULL CHECK (state IN ('ready', 'sending', 'registered', 'buried')),
     device        TEXT NOT NULL,
     stream        TEXT NOT NULL,
     frame         INTEGER NOT NULL,
@@ -25,88 +26,112 @@ CREATE TABLE datapoint (
     accepted_at_s REAL NOT NULL,
     strategy      TEXT NOT NULL,
     score         REAL,
-    rank          REAL NOT NULL,
     tags          TEXT NOT NULL,
     project       TEXT,
     batch         TEXT NOT NULL,
     account       TEXT NOT NULL,
     batch_key     TEXT NOT NULL,
-    annotate      INTEGER NOT NULL CHECK (annotate IN (0, 1)),
+    annotate      INTEGER NOT NULL,
     width         INTEGER NOT NULL,
     height        INTEGER NOT NULL,
     size_bytes    INTEGER NOT NULL,
-    attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    tried         INTEGER NOT NULL DEFAULT 0 CHECK (tried >= 0),
-    refusals      INTEGER NOT NULL DEFAULT 0 CHECK (refusals >= 0),
-    next_at_s     REAL,
-    image_id      TEXT,
-    why           TEXT,
-    CHECK (state <> 'registered' OR image_id IS NOT NULL),
-    CHECK (state <> 'ready' OR image_id IS NULL)
+    picture_hash  BLOB,
+    extra         TEXT NOT NULL DEFAULT '{}',
+    checksum      BLOB NOT NULL
 );
-CREATE INDEX datapoint_to_claim ON datapoint (state, rank DESC, seq) WHERE next_at_s IS NULL;
-CREATE INDEX datapoint_to_evict ON datapoint (state, rank, seq);
-CREATE INDEX datapoint_by_date ON datapoint (next_at_s) WHERE next_at_s IS NOT NULL;
 
--- Data that are written once and read once, in a separate table, so that a change of state does not rewrite them.
--- hash: BLAKE2b (16 bytes) of the prediction's UTF-8 and the JPEG.
-CREATE TABLE image (
-    seq        INTEGER PRIMARY KEY,
+-- Pictures: written once and read once, in a table of their own, so that a change of state does not rewrite them.
+-- number: seq + 2^48 * role. role: 0 the datapoint's frame, 1 a snapshot, 2 and more its neighbours. hash: BLAKE2b (16
+-- bytes) of the prediction's UTF-8 and the bytes, which are a JPEG.
+CREATE TABLE picture (
+    number     INTEGER PRIMARY KEY,
     hash       BLOB NOT NULL,
     prediction TEXT NOT NULL,
-    jpeg       BLOB NOT NULL
+    bytes      BLOB NOT NULL,
+    seq        INTEGER AS (number & 281474976710655) VIRTUAL,
+    role       INTEGER AS (number >> 48) VIRTUAL
 );
 
+-- How far the delivery of a datapoint to a sink is; all that changes. sink: '' for the only one. rank: the score, 0 if
+-- there is none. attempts: those that count towards burial. tried: all attempts that may have reached the sink.
+-- refusals: how often the sink refused it. state: ready, sending, registered or buried.
+CREATE TABLE delivery (
+    seq       INTEGER NOT NULL,
+    sink      TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    rank      REAL NOT NULL,
+    attempts  INTEGER NOT NULL,
+    tried     INTEGER NOT NULL,
+    refusals  INTEGER NOT NULL,
+    next_at_s REAL,
+    image_id  TEXT,
+    why       TEXT,
+    extra     TEXT NOT NULL DEFAULT '{}',
+    checksum  BLOB NOT NULL,
+    PRIMARY KEY (seq, sink)
+) WITHOUT ROWID;
+CREATE INDEX delivery_to_claim ON delivery (sink, state, rank DESC, seq)
+    WHERE next_at_s IS NULL AND state <> 'sending';
+CREATE INDEX delivery_to_evict ON delivery (sink, state, rank, seq) WHERE state <> 'sending';
+CREATE INDEX delivery_by_date ON delivery (next_at_s) WHERE next_at_s IS NOT NULL;
+
 -- How many rows left with each outcome (column exit); updated in the transaction that deletes the row.
-CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL, checksum BLOB) WITHOUT ROWID;
 
 -- Predicted objects (or labels) of each class in all datapoints that were ever accepted.
 CREATE TABLE class_count (class TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 
--- The unique id of this file. A new file that replaces it gets another id.
-CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
-INSERT INTO identity (one, id) VALUES (1, lower(hex(randomblob(16))));
-"""
+-- What this file is: see identity.py. Two equal rows, and an index on another page that has both once more.
+CREATE TABLE identity (
+    number      INTEGER PRIMARY KEY CHECK (number IN (1, 2)),
+    id          TEXT NOT NULL,
+    format      INTEGER NOT NULL,
+    application INTEGER NOT NULL,
+    checksum    BLOB NOT NULL
+);
+CREATE INDEX identity_copy ON identity (number, id, format, application, checksum);
 
-# Format 1 charged quota to the names of strategies, and had no projects, refusals and shared limits.
-_FROM_1 = """
-INSERT INTO datapoint (seq, id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank, tags,
-    batch, account, batch_key, annotate, width, height, size_bytes, attempts, tried, next_at_s, image_id, why)
-    SELECT seq, id, state, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, rank, tags,
-        batch, strategy, batch, annotate, width, height, size_bytes, attempts, tried, next_at_s, image_id, why
-    FROM old_datapoint;
-INSERT INTO charge (id, account, batch, at_s, granted_by, project)
-    SELECT id, strategy, batch, at_s, granted_by, '' FROM old_charge;
-UPDATE sqlite_sequence SET seq = max(seq, (SELECT seq FROM old_sequence)) WHERE name = 'datapoint';
-DROP TABLE old_datapoint;
-DROP TABLE old_charge;
-DROP TABLE old_sequence;
+-- Signatures of accepted frames, so that near duplicates are known after a restart. options: the strategy's options
+-- for which the signature was made.
+CREATE TABLE signature (
+    number        INTEGER PRIMARY KEY,
+    stream        TEXT NOT NULL,
+    options       TEXT NOT NULL,
+    id            TEXT NOT NULL,
+    captured_at_s REAL NOT NULL,
+    bytes         BLOB NOT NULL,
+    extra         TEXT NOT NULL DEFAULT '{}',
+    checksum      BLOB NOT NULL
+);
+CREATE INDEX signature_by_stream ON signature (stream, options, number);
+
+-- Frames that wait to be accepted: the best of a strategy until its turn comes. wall_s, boottime_s, boot_id: the moment
+-- of the capture. facts: JSON of what `datapoint` needs. hash: as in `picture`.
+CREATE TABLE held (
+    number     INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    stream     TEXT NOT NULL,
+    strategy   TEXT NOT NULL,
+    score      REAL NOT NULL,
+    wall_s     REAL NOT NULL,
+    boottime_s REAL NOT NULL,
+    boot_id    TEXT NOT NULL,
+    facts      TEXT NOT NULL,
+    prediction TEXT NOT NULL,
+    signature  BLOB,
+    bytes      BLOB NOT NULL,
+    hash       BLOB NOT NULL,
+    extra      TEXT NOT NULL DEFAULT '{}',
+    checksum   BLOB NOT NULL
+);
+CREATE INDEX held_by_score ON held (stream, strategy, score);
 """
-_CHANGED_SINCE_1 = ("datapoint", "charge")
 
 
 def create(connection: sqlite3.Connection, limits_tables: str) -> None:
     """Creates the tables in an empty file, in one transaction. limits_tables: SQL of the tables of the limits."""
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} {limits_tables} PRAGMA application_id = {APPLICATION_ID};"
-        f" PRAGMA user_version = {VERSION}; COMMIT;"
-    )
-
-
-def migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
-    """Migrates a file of format 1 to this format in one transaction. Pictures are not copied. Raises sqlite3.Error."""
-    names = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"
-    indexes = [name for table in _CHANGED_SINCE_1 for (name,) in connection.execute(names, (table,))]
-    aside = [
-        "CREATE TABLE old_sequence AS SELECT coalesce(max(seq), 0) AS seq FROM sqlite_sequence;",
-        *(f"DROP INDEX {name};" for name in indexes),
-        *(f"ALTER TABLE {table} RENAME TO old_{table};" for table in _CHANGED_SINCE_1),
-    ]
-    made = re.sub(r"CREATE (TABLE|INDEX) ", r"CREATE \1 IF NOT EXISTS ", _TABLES + limits_tables)
-    try:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {' '.join(aside)} {made} {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;"
-        )
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    register(connection)
+    connection.executescript(f"BEGIN IMMEDIATE; {TABLES} {limits_tables} PRAGMA application_id = {APPLICATION_ID};")
+    identity.write(connection, identity.new(VERSION))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")

@@ -19,7 +19,7 @@ from framesift.limits.local import LocalLimits
 from framesift.limits.shared import pending
 from framesift.limits.shared.pending import UnreportedCharge
 from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
-from framesift.spool import rows
+from framesift.spool import identity, rows
 from framesift.spool.records import FinalOutcome
 from framesift.spool.space import Transaction, remove_row
 
@@ -52,7 +52,7 @@ class SharedQuota:
 
     def device_id(self) -> str:
         """The unique id of this spool's file. The ledger knows the device under it."""
-        return str(self._read(lambda cursor: cursor.execute("SELECT id FROM identity").fetchone())[0])
+        return str(self._read(identity.read).id)
 
     def projects(self) -> tuple[str, ...]:
         """Projects with charges in the spool."""
@@ -184,9 +184,6 @@ def _apply(cursor: sqlite3.Cursor, decision: PendingDecision) -> bool:
         return True
     quota = next(quota for quota in decision.request.quotas if quota.strategy == granted.strategy)
     score, tags = json.loads(candidates)[granted.strategy]
-    cursor.execute(
-        "UPDATE datapoint SET strategy = ?, score = ?, rank = ?, tags = ?, account = ? WHERE seq = ?",
-        (granted.strategy, score, rows.rank(score), json.dumps(tags), quota.account, row[0]),
-    )
+    rows.settle_strategy(cursor, row[0], granted.strategy, score, tags, quota.account)
     pending.grant_pending(cursor, id, quota, granted.shared)
     return True

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.limits.shared import pending
+from framesift.spool import checksums
 from framesift.spool.database import sibling_path
+from framesift.spool.delivery import SINK
 from framesift.spool.disk_errors import is_damage
 from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
-_ROW_PAGES = 12  # pages for a row beside its picture: leaves of the tables and indexes that it changes
-_VICTIM_PAGES = 8  # the same for an evicted row; the pages of its picture are only marked as free
+_ROW_PAGES = 14  # pages for a row beside its picture: leaves of the tables and indexes that it changes
+_VICTIM_PAGES = 9  # the same for an evicted row; the pages of its picture are only marked as free
 _VICTIMS = {
-    WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM datapoint INDEXED BY datapoint_to_evict"
-    " WHERE state = ? ORDER BY rank, seq LIMIT 1",
-    WhenFull.EVICT_OLDEST: "SELECT seq, rank > ? FROM datapoint NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
+    WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM delivery INDEXED BY delivery_to_evict"
+    f" WHERE sink = '{SINK}' AND state = ? AND state <> 'sending' ORDER BY rank, seq LIMIT 1",
+    WhenFull.EVICT_OLDEST: "SELECT seq, rank > ? FROM delivery NOT INDEXED WHERE state = ? ORDER BY seq LIMIT 1",
 }
 
 
@@ -167,24 +169,30 @@ class Transaction:
 def remove_row(cursor: sqlite3.Cursor, seq: int, outcome: FinalOutcome) -> None:
     """Deletes a row with its picture and pending quota, and counts the outcome, in the caller's transaction."""
     try:
-        cursor.execute("DELETE FROM image WHERE seq = ?", (seq,))
+        cursor.execute("DELETE FROM picture WHERE number = ?", (seq,))
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise  # a damaged picture stays without a row: only its space is lost
     row = cursor.execute("SELECT id FROM datapoint WHERE seq = ?", (seq,)).fetchone()
     if row is not None:
         pending.delete_pending(cursor, row[0])
+    cursor.execute("DELETE FROM delivery WHERE seq = ?", (seq,))
     cursor.execute("DELETE FROM datapoint WHERE seq = ?", (seq,))
     count_outcome(cursor, outcome, 1)
 
 
 def count_outcome(cursor: sqlite3.Cursor, outcome: FinalOutcome, number: int) -> None:
-    """Adds to the number of rows that left with this outcome."""
+    """Adds to the number of rows that left with this outcome. A number that is damaged stays known as damaged."""
+    whole = cursor.execute(
+        f"SELECT {checksums.IS_WHOLE['tally']} FROM tally WHERE exit = ?", (outcome.value,)
+    ).fetchone()
     cursor.execute(
         "INSERT INTO tally (exit, number) VALUES (?, ?)"
         " ON CONFLICT (exit) DO UPDATE SET number = number + excluded.number",
         (outcome.value, number),
     )
+    if whole is None or whole[0]:
+        checksums.seal(cursor, "tally", "exit = ?", (outcome.value,))
 
 
 def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | None:

@@ -128,6 +128,7 @@ class SpoolFile:
         try:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
+            self._bury_damaged(cursor)
             buried = rows.release_interrupted(cursor, self.bounds.max_attempts, self.sending_ids)
             if not self.sending_ids:  # otherwise this is no start, and deliveries are in progress
                 self.limits.record_send_end(cursor, None, self.clock.now())
@@ -214,3 +215,11 @@ class SpoolFile:
         if now_s - self._verified_s >= VERIFY_EVERY_S:
             self._verified_s = now_s
             integrity.verify(connection)
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            self._bury_damaged(cursor)
+            cursor.execute("COMMIT")
+
+    def _bury_damaged(self, cursor: sqlite3.Cursor) -> None:
+        for row in rows.bury_damaged(cursor):
+            self.report("spool_damaged", {"id": row.id, "why": row.why})

@@ -106,7 +106,8 @@ def list_pending(cursor: sqlite3.Cursor, project: str, most: int) -> tuple[list[
     """
     rows = cursor.execute(
         "SELECT late.id, quotas, candidates, wall_s, boottime_s, late.boot_id FROM late JOIN charge USING (id)"
-        " JOIN datapoint USING (id) WHERE charge.project = ? ORDER BY rank DESC, seq LIMIT ?",
+        " JOIN datapoint USING (id) JOIN delivery USING (seq)"
+        " WHERE charge.project = ? ORDER BY rank DESC, datapoint.seq LIMIT ?",
         (project, most),
     ).fetchall()
     found: list[ChargeRequest] = []
