@@ -50,7 +50,6 @@ ALLOWED: dict[str, set[str]] = {
     "models": {
         "config",
         "clock",
-        "atomic_files",
         "backoff",
         "frame",
         "prediction",
@@ -82,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "limits",
     },
     "sampling": {
+        "atomic_files",
         "config",
         "clock",
         "frame",

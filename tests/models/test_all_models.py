@@ -10,8 +10,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from framesift.frame import Frame
-from framesift.models import MODELS, REMOTE_MODELS, Model, ModelFailed, ModelLoadError, ModelSettings, Recorder, load
+from framesift.models import MODELS, REMOTE_MODELS, Model, ModelFailed, ModelLoadError, ModelSettings, load
 from framesift.prediction.prediction import Classification, ClassScore, Detection, Detections, Prediction, Stub, Task
+from framesift.sampling.recorder import Recorder
 from rigs.networks import blank, frame
 
 OPTIONS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)

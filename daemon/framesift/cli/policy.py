@@ -146,12 +146,18 @@ def try_(
     predictions: Annotated[
         str, typer.Argument(help="JSON lines, one prediction each, as from run --record; - reads stdin.")
     ],
-    seed: Annotated[int, typer.Option(help="The seed of the random draws.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The seed of the random draws; default: the recording's, or 0.", min=0, max=2**63 - 1),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help='JSON lines: {"matched": [...], "charged": ..., "reason": ..., "score": ...}.'),
     ] = False,
-    stream: Annotated[str, typer.Option(help="Use the random draws of a stream of this name.")] = "try",
+    stream: Annotated[
+        str | None,
+        typer.Option(help="Use the random draws of a stream of this name; default: the recording's, or try."),
+    ] = None,
 ) -> None:
     """Try a policy on recorded predictions.
 
@@ -166,11 +172,12 @@ def try_(
     try:
         loaded = policies.load(policy)
         dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
-        for sentence in dry_run.notes:
-            print_note(sentence)
+        printed: set[str] = set()
+        _print_new_notes(dry_run, printed)
         report = _TextReport(dry_run.policy)
         failures: dict[str, list[int]] = {}  # to the lines of the predictions
         for number, result in _evaluate_lines(dry_run, predictions):
+            _print_new_notes(dry_run, printed)
             report.count(result)
             for sentence in result.failures:
                 failures.setdefault(sentence, []).append(number)
@@ -187,6 +194,14 @@ def try_(
         print_note(f"{report.dropped} parts of predictions are malformed and were left out, as in a run")
     if failures:
         raise typer.Exit(2)
+
+
+def _print_new_notes(dry_run: DryRun, printed: set[str]) -> None:
+    """Prints the notes that were not printed yet, and adds them to `printed`."""
+    for sentence in dry_run.notes:
+        if sentence not in printed:
+            printed.add(sentence)
+            print_note(sentence)
 
 
 def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:

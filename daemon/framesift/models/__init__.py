@@ -18,7 +18,7 @@ from framesift.models.model import Model, ModelFailed, ModelLoadError, ModelNote
 from framesift.models.onnx.onnx_model import OnnxModel
 from framesift.models.onnx.onnx_settings import OnnxSettings
 from framesift.models.python import PythonModel, PythonSettings
-from framesift.models.recorded import RecordedModel, RecordedSettings, Recorder
+from framesift.models.recorded import RecordedModel, RecordedSettings
 from framesift.models.stub import StubModel, StubSettings
 
 ModelSettings = Annotated[
@@ -63,6 +63,5 @@ __all__ = [
     "ModelNotes",
     "ModelSettings",
     "ModelUnavailable",
-    "Recorder",
     "load",
 ]

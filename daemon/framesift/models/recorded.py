@@ -9,20 +9,17 @@ All lines are checked when the file is opened. Only their offsets stay in memory
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.atomic_files import create_file
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
@@ -83,42 +80,6 @@ class RecordedModel:
         """Closes the file."""
         self._closed = True
         self._file.close()
-
-
-class Recorder:
-    """Writes predictions to a file that the `recorded` model can replay. Thread-safe.
-
-    An existing file is overwritten (OSError if that is impossible). Each line reaches the operating system before
-    `record` returns.
-    """
-
-    def __init__(self, path: Path, on_error: Callable[[OSError], None]) -> None:
-        """on_error: called with the first error of writing; nothing is written after it."""
-        file = create_file(path, os.O_WRONLY | os.O_TRUNC, follow_link=True)
-        self._file = os.fdopen(file, "w", encoding="utf-8", buffering=1)
-        self._on_error = on_error
-        self._has_failed = False
-        self._lock = threading.Lock()
-
-    def record(self, frame: Frame, prediction: Prediction) -> None:
-        """Writes the prediction for a frame."""
-        line: dict[str, Any] = {"stream": frame.stream, "frame": frame.number, "task_type": str(prediction.task)}
-        if prediction.model_id:
-            line["model_id"] = prediction.model_id
-        text = json.dumps(line | wire_format.to_wire(prediction), allow_nan=False)
-        with self._lock:
-            if self._has_failed:
-                return
-            try:
-                self._file.write(text + "\n")
-            except OSError as error:
-                self._has_failed = True
-                self._on_error(error)
-
-    def close(self) -> None:
-        """Closes the file."""
-        with self._lock, contextlib.suppress(OSError):  # the error was reported already
-            self._file.close()
 
 
 class _Index:

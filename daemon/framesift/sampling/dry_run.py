@@ -1,8 +1,9 @@
 """DryRun: a policy applied to recorded predictions: which strategies match each one, which is charged, or why none is.
 
-Sampling and limits are those of a run, with the random draws of a stream of the given name and a temporary database.
-The time is that of the predictions: each is charged to the windows of its `captured_at`. Recorded predictions have no
-pictures, so near_duplicate is not applied, and strategies that need pixels are not judged.
+Sampling and limits are those of a run, with a temporary database. The time is that of the predictions: each is charged
+to the windows of its `captured_at`. They have no pictures, so strategies that need pixels are not judged. What
+`run --record` wrote has the signatures of the pictures, its streams and its seed: such a recording gives what the run
+gave. In other predictions near_duplicate is not applied.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.recorder import parse_signature
 from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.strategies.near_duplicate import Signature
 
 # What lies between has a date in the calendars of all time zones.
 _EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
+DEFAULT_STREAM = "try"
 _LONGEST_SIDE = 100_000  # in pixels, as of any picture
 _TIME = TypeAdapter(AwareDatetime)
 
@@ -66,27 +70,41 @@ class _NoPicture:
         raise ValueError("a strategy reads frame.pixels, but does not say needs_pixels = True")
 
 
+@dataclass(eq=False)
+class _Stream:
+    """A stream of the predictions. policy: without near_duplicate where its lines have no signatures."""
+
+    policy: Policy
+    sampler: Sampler
+    has_signatures: bool
+
+
 class DryRun:
     """Evaluates predictions in order, in one thread. Limits and batches hold over all of them.
 
     policy: the part of the policy that is judged. not_judged: the names of the strategies that need pixels.
     """
 
-    def __init__(self, policy: Policy, *, seed: int, stream: str, started_s: float) -> None:
-        """stream: the name for the random draws. started_s: Unix time of the first prediction, unless it has its own.
+    def __init__(self, policy: Policy, *, seed: int | None, stream: str | None, started_s: float) -> None:
+        """seed, stream: for the random draws; None: those of the recording, or 0 and "try" where it has none.
 
-        Raises ConfigError where every strategy needs pixels.
+        started_s: Unix time of the first prediction, unless it has its own. Raises ConfigError where every strategy
+        needs pixels.
         """
         strategies = policy.sampling_strategies
         self.not_judged = tuple(strategy.name for strategy in strategies if strategy.needs_pixels)
         if strategies and len(self.not_judged) == len(strategies):
             raise ConfigError("every strategy of this policy needs pictures, and recorded predictions have none")
-        judged = tuple(s.model_copy(update={"near_duplicate": None}) for s in strategies if not s.needs_pixels)
-        self.policy = policy.model_copy(update={"near_duplicate": None, "sampling_strategies": judged})
-        self._ignores_near_duplicate = any(policy.near_duplicate_of(strategy) for strategy in strategies)
-        self._sampler = Sampler(stream, self.policy, seed=seed, accepted_classes=AcceptedClasses())
-        self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed)
+        judged = tuple(strategy for strategy in strategies if not strategy.needs_pixels)
+        self.policy = policy.model_copy(update={"sampling_strategies": judged})
+        self._has_near_duplicate = any(policy.near_duplicate_of(strategy) for strategy in judged)
+        self._ignores_near_duplicate = False
+        self._seed = seed
         self._stream = stream
+        self._streams: dict[str, _Stream] = {}
+        self._accepted_classes = AcceptedClasses()
+        self._signature: Signature | None = None  # of the prediction that is evaluated
+        self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
         self._at_s = started_s
         self._limits = LocalLimits(ZoneInfo(policy.time_zone))
@@ -97,20 +115,22 @@ class DryRun:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each part of the policy that is not applied here."""
-        notes = []
+        """A sentence for each part of the policy that is not applied to what was evaluated until now."""
+        notes = [
+            f"strategy {name!r} needs pictures, and predictions have none: it is not judged here"
+            for name in self.not_judged
+        ]
         if self._ignores_near_duplicate:
             notes.append("near_duplicate needs pictures, and predictions have none: it is not applied here")
-        for name in self.not_judged:
-            notes.append(f"strategy {name!r} needs pictures, and predictions have none: it is not judged here")
         return tuple(notes)
 
     def evaluate(self, payload: object) -> DryRunResult:
         """Decides on the next prediction.
 
         payload: parsed JSON: a prediction in the wire format, optionally with `task` and `captured_at` (Unix seconds,
-        or ISO 8601 with a zone); or an object that has such a prediction as `prediction`. Without `captured_at`, the
-        time is that of the prediction before. Raises ValueError that says what is wrong and what is allowed.
+        or ISO 8601 with a zone); or an object that has such a prediction as `prediction`; or a line of a recording.
+        Without `captured_at`, the time is that of the prediction before. Raises ValueError that says what is wrong and
+        what is allowed.
         """
         if not isinstance(payload, Mapping):
             raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
@@ -121,20 +141,59 @@ class DryRun:
         prediction = wire.parse_prediction(inner, width=width, height=height)
         self._at_s = at_s
         captured = Moment(at_s, at_s, "dry run")
-        frame = Frame(self._stream, self._number, _NoPicture(prediction.width, prediction.height), captured)
+        recorded = "signature" in payload
+        self._signature = parse_signature(payload["signature"]) if recorded else None
+        stream = self._stream_of(payload) if recorded else self._stream or DEFAULT_STREAM
+        number = _whole(payload, "frame") if recorded else self._number
+        epoch = _whole(payload, "epoch") if recorded else 0
+        frame = Frame(stream, number, _NoPicture(prediction.width, prediction.height), captured, epoch)
         self._number += 1
-        decision = self._sampler.decide(frame, prediction)
+        of = self._sampling_of(stream, payload)
+        decision = of.sampler.decide(frame, prediction)
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
         if decision.refusal is not None:
             return DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped, failures)
-        _, quotas = candidates_for(self.policy, decision, prediction, self._origin, captured, captured)
+        _, quotas = candidates_for(of.policy, decision, prediction, self._origin, captured, captured)
         answer = self._charge(quotas, captured)
         if isinstance(answer, RefusalReason):
             return DryRunResult(matched, None, answer, at_s, prediction.dropped, failures)
-        self._sampler.record_accepted(frame, prediction, decision)
+        of.sampler.record_accepted(frame, prediction, decision)
         score = next(match.score for match in decision.matches if match.strategy == answer)
         return DryRunResult(matched, answer, None, at_s, prediction.dropped, failures, score)
+
+    def _stream_of(self, payload: Mapping[str, Any]) -> str:
+        """The stream of a recorded prediction, whose draws are used unless others were asked for."""
+        named = payload.get("stream")
+        if not isinstance(named, str):
+            raise ValueError(f"stream: {_format(named)} is not allowed; it must be a text")
+        return self._stream or named
+
+    def _sampling_of(self, stream: str, payload: Mapping[str, Any]) -> _Stream:
+        """The sampler of a stream. Raises ValueError for a prediction that does not continue the ones before it."""
+        has_signatures = self._signature is not None
+        found = self._streams.get(stream)
+        if found is None:
+            policy = self.policy if has_signatures else _without_near_duplicate(self.policy)
+            self._ignores_near_duplicate |= self._has_near_duplicate and not has_signatures
+            seed = self._seed
+            if seed is None:
+                seed = _whole(payload, "seed") if has_signatures else 0
+            sampler = Sampler(
+                stream,
+                policy,
+                seed=seed,
+                accepted_classes=self._accepted_classes,
+                signature_of=lambda _frame: self._recorded_signature(),
+            )
+            found = self._streams[stream] = _Stream(policy, sampler, has_signatures)
+        if found.has_signatures != has_signatures:
+            raise ValueError("signature: some predictions of this stream have one, and some have none; try them apart")
+        return found
+
+    def _recorded_signature(self) -> Signature:
+        assert self._signature is not None  # only streams with signatures ask for one
+        return self._signature
 
     def close(self) -> None:
         """Closes the temporary database."""
@@ -162,6 +221,19 @@ class DryRun:
                 return grant.strategy
             batch_full |= isinstance(grant, QuotaRefused) and grant.batch_full
         return RefusalReason.BATCH_FULL if batch_full else RefusalReason.LIMIT
+
+
+def _without_near_duplicate(policy: Policy) -> Policy:
+    strategies = tuple(s.model_copy(update={"near_duplicate": None}) for s in policy.sampling_strategies)
+    return policy.model_copy(update={"near_duplicate": None, "sampling_strategies": strategies})
+
+
+def _whole(payload: Mapping[str, Any], key: str) -> int:
+    """A whole number of a recorded prediction; 0 where there is none."""
+    value = payload.get(key, 0)
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{key}: {_format(value)} is not allowed; it must be a whole number of at least 0")
+    return value
 
 
 def _prediction_in(payload: Mapping[str, Any]) -> Mapping[str, Any]:

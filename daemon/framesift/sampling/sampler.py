@@ -8,6 +8,7 @@ matches, in the policy's order, become the candidates; the limits choose among t
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from framesift.frame import Frame, RefusalReason
@@ -37,8 +38,20 @@ class SamplingDecision:
 class Sampler:
     """Decides on the frames of one stream, in order. For one thread at a time."""
 
-    def __init__(self, stream: str, policy: Policy, *, seed: int, accepted_classes: AcceptedClasses) -> None:
-        """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws."""
+    def __init__(
+        self,
+        stream: str,
+        policy: Policy,
+        *,
+        seed: int,
+        accepted_classes: AcceptedClasses,
+        signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.pixels),
+    ) -> None:
+        """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws.
+
+        signature_of: returns the signature of a frame, from its pixels unless it was recorded.
+        """
+        self._signature_of = signature_of
         self._enabled = policy.enabled
         self._accepted_classes = accepted_classes
         self._epoch: int | None = None
@@ -73,7 +86,7 @@ class Sampler:
             self._noise.recalibrate()
         found: Signature | None = None
         if self._auto_threshold and self._noise.calibrating:
-            found = signature(frame.pixels)
+            found = self._signature_of(frame)
             self._noise.observe(found, prediction)
         similar: dict[NearDuplicateOptions, bool] = {}
         matches: list[Match] = []
@@ -82,7 +95,7 @@ class Sampler:
         for match, near_duplicate in wanted:
             if near_duplicate is not None:
                 if near_duplicate not in similar:
-                    found = signature(frame.pixels) if found is None else found
+                    found = self._signature_of(frame) if found is None else found
                     threshold = near_duplicate.threshold
                     limit = self._noise.threshold if threshold == "auto" else threshold
                     similar[near_duplicate] = self._memories[near_duplicate].contains_similar(found, limit)
@@ -117,7 +130,7 @@ class Sampler:
         """
         self._accepted_classes.add(prediction)
         if self._memories:
-            found = signature(frame.pixels) if decision.signature is None else decision.signature
+            found = self._signature_of(frame) if decision.signature is None else decision.signature
             for memory in self._memories.values():
                 memory.add(found)
 

@@ -24,11 +24,12 @@ from framesift.fleet.shared_limits import SharedLimits
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.listeners import ListenerSettings, create_listener
-from framesift.models import Model, Recorder
+from framesift.models import Model
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.roboflow import RoboflowClient
+from framesift.sampling.recorder import Recorder
 from framesift.service import reports
 from framesift.service.components import ComponentList, Resource
 from framesift.service.connections import open_connections
@@ -188,7 +189,11 @@ class Startup:
         if replayed is not None and path.exists() and path.samefile(replayed):
             raise ConfigError(f"--record {path}: the model replays this file")
         try:
-            return Recorder(path, lambda error: self._telemetry.error("record_failed", path=path, why=str(error)))
+            return Recorder(
+                path,
+                lambda error: self._telemetry.error("record_failed", path=path, why=str(error)),
+                seed=self._settings.seed,
+            )
         except OSError as error:
             raise ConfigError(f"--record {path}: {error.strerror}") from None
 

@@ -50,11 +50,22 @@ class NearDuplicateOptions(StrictModel):
 
 def signature(pixels: Pixels) -> Signature:
     """The signature of a BGR picture of shape (height, width, 3): float32, shape (192,)."""
+    small = _reduced(pixels)
+    return np.asarray(small - np.median(small), np.float32)
+
+
+def brightness(pixels: Pixels) -> float:
+    """The mean of the grey picture, from 0 (black) to 1 (white). pixels: as for `signature`."""
+    return float(_reduced(pixels).mean())
+
+
+def _reduced(pixels: Pixels) -> NDArray[np.float32]:
+    """The grey picture in [0, 1], reduced to 16 x 12 by area averaging: shape (192,)."""
     if pixels.shape[1] > _STEP_WIDTH and pixels.shape[0] > _STEP_HEIGHT:
         pixels = cv2.resize(pixels, (_STEP_WIDTH, _STEP_HEIGHT), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's stubs don't know that uint8 stays uint8
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).reshape(-1) / np.float32(255)
-    return np.asarray(small - np.median(small), np.float32)
+    return np.asarray(small, np.float32)
 
 
 def distance(one: Signature, other: Signature) -> float:
