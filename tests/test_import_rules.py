@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "datapoint",
         "telemetry",
     },
-    "sinks": {"config", "atomic_files", "prediction", "roboflow"},
+    "sinks": {"config", "clock", "atomic_files", "prediction", "roboflow"},
     "policy": {
         "config",
         "clock",
@@ -106,6 +106,7 @@ ALLOWED: dict[str, set[str]] = {
         "atomic_files",
         "frame",
         "prediction",
+        "periodic",
         "http_client",
         "telemetry",
         "roboflow",

@@ -128,6 +128,28 @@ def write_atomically(path: Path, content: bytes, *, follow_folder_link: bool = T
         raise
 
 
+@contextlib.contextmanager
+def replace_file(path: Path, *, like: os.stat_result) -> Iterator[IO[bytes]]:
+    """A new file that replaces `path` durably when the block ends without an error; the block has to sync it.
+
+    like: whose owner and mode it gets, so that it stays a file of those who use the old one. Raises OSError.
+    """
+    with synced_folder(path.parent) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_PARTIAL, dir_fd=folder)
+        with os.fdopen(create_file(_PARTIAL, os.O_RDWR | os.O_EXCL, folder=folder), "wb", buffering=1 << 20) as file:
+            with contextlib.suppress(OSError):
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+            try:
+                yield file
+            except BaseException:
+                os.unlink(_PARTIAL, dir_fd=folder)
+                raise
+        os.replace(_PARTIAL, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
 def sync_file(file: IO[bytes]) -> None:
     """Makes the content of an open file durable. Raises OSError."""
     file.flush()

@@ -75,7 +75,13 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 SINKS: dict[str, dict[str, Any]] = {
-    "folder": {"type": "folder", "path": "collected", "limits": [{"type": "minutely", "value": 60}]},
+    "folder": {
+        "type": "folder",
+        "path": "collected",
+        "max_bytes": 17179869184,
+        "max_age_days": 30.0,
+        "limits": [{"type": "minutely", "value": 60}],
+    },
     "roboflow": {"type": "roboflow", "project": "parking", "limits": [{"type": "minutely", "value": 60}]},
     "python": {
         "type": "python",

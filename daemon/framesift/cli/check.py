@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from framesift.cli.check_group import group_findings
 from framesift.cli.check_ports import port_findings
 from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.cli.check_spool import spool_findings
+from framesift.cli.collected_text import collected_text
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
@@ -30,7 +32,7 @@ from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
 from framesift.settings import NetworkSettings, Settings, StreamEntry
-from framesift.sinks import open_sink
+from framesift.sinks import RetentionFailed, open_sink
 from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
@@ -85,7 +87,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     def deliver() -> Iterator[Finding]:
         findings = folder_findings(settings, holder)
         if findings is None:
-            yield _sink(settings, connections, model)
+            yield _sink(settings, connections, model, clock)
         else:
             yield from findings
 
@@ -264,17 +266,23 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         yield Finding(policy_subject, False, str(failure), advice)
 
 
-def _sink(settings: Settings, connections: Connections, model: Model | None) -> Finding:
+def _sink(settings: Settings, connections: Connections, model: Model | None, clock: Clock) -> Finding:
     subject = f"sink {settings.sink.type}"
     class_names = None if model is None else model.class_names
     try:
         sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
     except ConfigError as error:
         return Finding(subject, False, str(error), "correct the block `sink` of the settings")
+    text = "ready"
     try:
         problem = sink.check()
+        retention = settings.sink.retention(sink)
+        if problem is None and retention is not None:
+            text += f"; {collected_text(asdict(retention.retention_report(measured=True)), clock.now().wall_s)}"
+    except RetentionFailed as error:
+        problem = str(error)
     finally:
         sink.close()
     if problem is not None:
         return Finding(subject, False, problem, settings.sink.check_advice)
-    return Finding(subject, True, "ready")
+    return Finding(subject, True, text)

@@ -105,4 +105,5 @@ def _held_folder(folder: Path, holder: SpoolHolder) -> Iterator[Finding]:
         return
     component = holder.daemon.component("sink")
     ok = _OK.get(component.condition) if component is not None else True
-    yield Finding("sink folder", ok, f"the running daemon writes to it; {room}")
+    collected = "" if holder.daemon.collected is None else f"; {holder.daemon.collected}"
+    yield Finding("sink folder", ok, f"the running daemon writes to it; {room}{collected}")

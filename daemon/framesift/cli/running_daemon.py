@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from framesift.cli.collected_text import collected_text
 from framesift.cli.expected_daemon import ExpectedDaemon
 from framesift.settings import Settings, StatusSettings
 
@@ -46,7 +47,8 @@ class RunningDaemon:
     """The answer of a daemon.
 
     note: what differs from the settings, None if nothing does. streams: by name, whether it gives pictures; None where
-    that is not known yet.
+    that is not known yet. collected: what a sink with bounds keeps, in words;
+    None for any other.
     """
 
     pid: int
@@ -55,6 +57,7 @@ class RunningDaemon:
     uptime_s: float
     components: tuple[ComponentStatus, ...]
     streams: Mapping[str, bool | None]
+    collected: str | None = None
 
     def component(self, name: str) -> ComponentStatus | None:
         """The component of this name, None if there is none."""
@@ -101,6 +104,7 @@ def query_daemon(settings: Settings) -> RunningDaemon:
 
 def _parse(fields: Any, note: str | None) -> RunningDaemon:
     """Parses the JSON of /status. Raises KeyError, TypeError, ValueError or AttributeError."""
+    collected = fields.get("collected")  # a daemon of an older version has none
     return RunningDaemon(
         pid=int(fields["pid"]),
         note=note,
@@ -108,4 +112,5 @@ def _parse(fields: Any, note: str | None) -> RunningDaemon:
         uptime_s=float(fields["uptime_s"]),
         components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in fields["health"]),
         streams={str(s["stream"]): s["up"] for s in fields["streams"]},
+        collected=None if collected is None else collected_text(collected, float(fields["taken_at_s"])),
     )

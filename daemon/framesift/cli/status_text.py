@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from framesift.cli.collected_text import collected_text
 from framesift.cli.console import escape_text, out
 
 _LOSSES_SHOWN_S = 86_400.0
@@ -36,6 +37,8 @@ def print_status(fields: dict[str, Any]) -> None:
     if fields["quota"] is not None:
         for line in _quota_lines(fields["quota"]):
             out.print(escape_text(line))
+    if fields.get("collected") is not None:
+        out.print(f"collected: {collected_text(fields['collected'], fields['taken_at_s'])}")
     queue = fields["queue"]
     if queue is None:
         out.print("[red]the spool can't be read[/]")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 TAG_PATTERN = r"^[a-zA-Z0-9_:/.\[\]<>{}@-]{1,64}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -37,6 +37,16 @@ def parse_size(value: Any) -> Any:
             )
         return int(float(found.group(1)) * _UNITS[found.group(2).upper()])
     return value
+
+
+MOST_BYTES = 1 << 50
+
+
+def size_schema(least_bytes: int) -> WithJsonSchema:
+    """The JSON Schema of a size in bytes. Pydantic's own schema would not allow texts such as "2GiB"."""
+    return WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": MOST_BYTES}, {"type": "string"}]}
+    )
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

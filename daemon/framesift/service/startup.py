@@ -1,7 +1,7 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, batches, status page,
-    streams, listeners                                   (and, from the main loop: monitor)
+    connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, retention, batches,
+    status page, streams, listeners                      (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
@@ -28,6 +28,7 @@ from framesift.models import Model
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
 from framesift.models.predictor import Predictor
+from framesift.periodic import PeriodicTask
 from framesift.roboflow import RoboflowClient
 from framesift.sampling.recorder import Recorder
 from framesift.service import reports
@@ -36,6 +37,7 @@ from framesift.service.connections import open_connections
 from framesift.service.intakes import Intakes
 from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
+from framesift.service.retention_passes import RetentionPasses
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
 from framesift.service.status_page import StatusPage
@@ -151,6 +153,7 @@ class Startup:
         shared.attach(spool, on_granted=uploader.wake, on_failure=self._run.on_failure)
         start(shared, stop_by_s=_SHARED_LIMITS_STOP_BY_S)
         start(uploader, stop_by_s=_PIPELINE_STOPS_BY_S)
+        self._start_retention(sink)
         if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
@@ -221,6 +224,15 @@ class Startup:
             observer=self.upload_reports,
             on_failure=self._run.on_failure,
         )
+
+    def _start_retention(self, sink: Sink) -> None:
+        retention = self._settings.sink.retention(sink)
+        if retention is not None:
+            passes = RetentionPasses(retention, self._telemetry, self._clock)
+            self._components.start(
+                PeriodicTask("retention", passes.run, self._clock, on_failure=self._run.on_failure),
+                stop_by_s=_PIPELINE_STOPS_BY_S,
+            )
 
     def _start_batch_watcher(self, platform: RoboflowClient, shared: SharedLimits) -> None:
         watcher = BatchWatcher(

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
-from framesift.config.schema import Name, StrictModel, Tag, parse_size
+from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_size, size_schema
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
@@ -22,20 +22,11 @@ from framesift.sinks import SinkSettings
 from framesift.spool import WhenFull
 from framesift.streams import StreamSettings
 
-_MOST_BYTES = 1 << 50
-
 
 def _default_device() -> str:
     """The host's name, without characters that a tag or a file name can't have."""
     name = safe_name(socket.gethostname().partition(".")[0], extra="_.", merge=True).strip("-_.")[:64]
     return name or "device"
-
-
-def _size_schema(least_bytes: int) -> WithJsonSchema:
-    """The JSON Schema of a size in bytes. Pydantic's own schema would not allow texts such as "2GiB"."""
-    return WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": _MOST_BYTES}, {"type": "string"}]}
-    )
 
 
 class SpoolSettings(StrictModel):
@@ -44,15 +35,15 @@ class SpoolSettings(StrictModel):
     path: Annotated[Path, Field(description="The SQLite file; SQLite makes more files beside it.")] = Path("spool.db")
     max_bytes: Annotated[
         int,
-        Field(ge=1 << 20, le=_MOST_BYTES, description='The maximum size of the spool, as "2GiB" or in bytes.'),
+        Field(ge=1 << 20, le=MOST_BYTES, description='The maximum size of the spool, as "2GiB" or in bytes.'),
         BeforeValidator(parse_size),
-        _size_schema(1 << 20),
+        size_schema(1 << 20),
     ] = 2 << 30
     min_free_bytes: Annotated[
         int,
-        Field(ge=0, le=_MOST_BYTES, description="Disk space that must stay free; below it, nothing is accepted."),
+        Field(ge=0, le=MOST_BYTES, description="Disk space that must stay free; below it, nothing is accepted."),
         BeforeValidator(parse_size),
-        _size_schema(0),
+        size_schema(0),
     ] = 512 << 20
     when_full: Annotated[
         WhenFull,

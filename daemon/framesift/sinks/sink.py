@@ -12,6 +12,7 @@ A sink never sleeps and never retries: a retry is a date in the spool.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -102,6 +103,42 @@ class Rejected:
 DeliveryResult = Delivered | Duplicate | Registered | RetryLater | Rejected
 
 
+@dataclass(frozen=True, slots=True)
+class RetentionReport:
+    """What a sink keeps on this machine, and its bounds.
+
+    size_bytes: None while it is still being measured. oldest_s: Unix time of the oldest capture, None if it has none.
+    max_bytes, max_age_s: None for no bound. removed: pictures removed since the start, by bound ("age", "size").
+    """
+
+    pictures: int
+    size_bytes: int | None
+    oldest_s: float | None
+    max_bytes: int | None
+    max_age_s: float | None
+    removed: Mapping[str, int]
+
+
+class Retention(Protocol):
+    """Keeps what a sink has on this machine within bounds. Thread-safe."""
+
+    def apply_retention(self, *, now_s: float, monotonic_s: float) -> bool:
+        """Removes what is beyond the bounds, and returns whether it wants to be called again at once.
+
+        now_s: Unix time. monotonic_s: of a clock that never steps. Raises RetentionFailed.
+        """
+
+    def retention_report(self, *, measured: bool = False) -> RetentionReport:
+        """What is kept, as of the last delivery or pass; never removes anything.
+
+        measured: measure now what is still to be measured, and raise RetentionFailed if that is impossible.
+        """
+
+
+class RetentionFailed(Exception):
+    """Nothing could be removed at this moment. str(error) says why."""
+
+
 class Sink(Protocol):
     """A place where datapoints go. Several threads use it at once."""
 
@@ -137,6 +174,10 @@ class CommonSinkSettings(StrictModel):
     @property
     def locked_folder(self) -> Path | None:
         """The folder that an open sink locks with a file `.lock`; None if it locks none."""
+        return None
+
+    def retention(self, sink: Sink) -> Retention | None:  # noqa: ARG002 - for those that have bounds
+        """What keeps the opened sink within its bounds; None where these settings bound nothing."""
         return None
 
     @abstractmethod

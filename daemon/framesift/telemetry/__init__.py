@@ -17,6 +17,7 @@ from typing import TextIO
 from framesift.clock.clock import Clock
 from framesift.config.redact import Redactor
 from framesift.frame import RefusalReason, SkipReason
+from framesift.telemetry.collected import CollectedNumbers
 from framesift.telemetry.events import EventLog, LogStyle
 from framesift.telemetry.health import ComponentHealth, Condition, HealthRegistry
 from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
@@ -34,6 +35,7 @@ from framesift.telemetry.stream_losses import StreamLoss
 
 __all__ = [
     "METRICS_CONTENT_TYPE",
+    "CollectedNumbers",
     "ComponentHealth",
     "Condition",
     "HealthRegistry",
@@ -174,6 +176,10 @@ class Telemetry:
     def set_quota_source(self, read: Callable[[], QuotaReport]) -> None:
         """Set what returns the state of the quota. Called whenever numbers are read; if it raises, it is omitted."""
         self._counters.set_quota_source(read)
+
+    def set_collected_source(self, read: Callable[[], CollectedNumbers | None]) -> None:
+        """Set what returns what a sink with bounds keeps. Called whenever numbers are read; it must not raise."""
+        self._counters.set_collected_source(read)
 
     def set_idle_source(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""

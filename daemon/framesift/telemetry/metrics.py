@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from framesift.telemetry.collected import CollectedCollector, CollectedNumbers
 from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
@@ -95,6 +96,7 @@ class StatusReport:
     malformed: parts of predictions that were left out. queue: the spool, None if it can't be read. listeners: requests
     that listeners received, by outcome. quota: None if it can't be read. log_lines_dropped: lines that nobody read in
     time, by level. idle_s: for how many seconds each component has not moved; a delivery may take 45 s.
+    collected: what a sink with bounds keeps, None for any other.
     """
 
     frames_read: int
@@ -118,6 +120,7 @@ class StatusReport:
     quota: QuotaReport | None = None
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
     idle_s: Mapping[str, float] = field(default_factory=dict)
+    collected: CollectedNumbers | None = None
 
 
 class _Label:
@@ -171,6 +174,8 @@ class Counters:
         self.registry.register(self._quota)
         self._health = HealthCollector(_Label())
         self.registry.register(self._health)
+        self._collected = CollectedCollector()
+        self.registry.register(self._collected)
         self.idle_source: Callable[[], Mapping[str, float]] = dict
         self._lines_dropped = lines_dropped
         self.registry.register(_LinesCollector(lines_dropped))
@@ -197,6 +202,10 @@ class Counters:
     def set_health_source(self, read: Callable[[], tuple[ComponentHealth, ...]]) -> None:
         """Set what returns the health of all components. It must not raise."""
         self._health.source = read
+
+    def set_collected_source(self, read: Callable[[], CollectedNumbers | None]) -> None:
+        """See Telemetry."""
+        self._collected.source = read
 
     def metrics_text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -244,6 +253,7 @@ class Counters:
             quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
             idle_s={name: round(idle_s, 1) for name, idle_s in self.idle_source().items()},
+            collected=self._collected.source(),
         )
 
 
