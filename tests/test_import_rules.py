@@ -152,7 +152,14 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Configuration is read once, in one place. The parent of a reader process makes a scrubbed environment for it.
-MAY_READ_ENVIRONMENT = {"settings", "config/variables", "streams/reader_launcher", "__main__", "cli"}
+MAY_READ_ENVIRONMENT = {
+    "settings",
+    "config/variables",
+    "streams/reader_forks",
+    "streams/reader_template",
+    "__main__",
+    "cli",
+}
 MAX_LINES = 400
 
 

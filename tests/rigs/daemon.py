@@ -158,12 +158,18 @@ class Daemon:
             self._grown.notify_all()
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not been collected."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in _bytes_of_what_lives(task).split()]
+
+
 def _process_facts(pid: int) -> bytes:
-    """Arguments of a process and its children, and the children's variables: only the process may have the key."""
-    children = b" ".join(map(_bytes_of_what_lives, Path(f"/proc/{pid}/task").glob("*/children"))).decode().split()
+    """Arguments of a process and those below it, and the variables of these: only the process may have the key."""
+    below = [child for of_daemon in children(pid) for child in (of_daemon, *children(of_daemon))]
     places = [
         f"/proc/{pid}/cmdline",
-        *(f"/proc/{child}/{what}" for child in children for what in ("cmdline", "environ")),
+        *(f"/proc/{child}/{what}" for child in below for what in ("cmdline", "environ")),
     ]
     return b" ".join(_bytes_of_what_lives(Path(place)) for place in places)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from canaries import KEY
-from rigs.daemon import Daemon, unhurried, write_configuration
+from rigs.daemon import Daemon, children, unhurried, write_configuration
 from rigs.hanging_server import HangingServer, HangsAt
 from rigs.redis_server import RedisServer
 
@@ -146,14 +146,8 @@ def _free_address() -> str:
 
 
 def reader_pids(pid: int) -> list[int]:
-    """The reader processes of a daemon."""
-    found = []
-    for place in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = (place / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and b"framesift.streams" in (place / "cmdline").read_bytes():
-                found.append(int(place.name))
-    return found
+    """The reader processes of a daemon: the children of its child, the template."""
+    return [reader for template in children(pid) for reader in children(template)]
 
 
 def _stop_readers(daemon: Daemon) -> None:

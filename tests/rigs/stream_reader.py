@@ -127,7 +127,7 @@ def reader_pids(stream: str) -> list[int]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"framesift.streams.reader" in words and stream.encode() in words:
+            if b"framesift.streams.reader_template" in words and stream.encode() in words:
                 found.append(int(entry.name))
     return found
 

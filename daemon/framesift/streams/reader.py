@@ -1,10 +1,8 @@
 """The reader: a separate process that opens one source and decodes its pictures into shared memory.
 
-    python -m framesift.streams.reader SOCKET NAME
-
-It is a process because a decoder that hangs or crashes can only be stopped by killing it. It receives the source over
-the socket, never as an argument or in the environment, which other users can read. It ends with its parent, and when
-the socket is closed.
+It is a process because a decoder that hangs or crashes can only be stopped by killing it. It is a fork of the template
+(reader_template.py), and `run` is all that it does. It receives the source over its channel, never as an argument or in
+the environment, which other users can read. It ends with the template, and when the channel is closed.
 
 A live source is read as fast as it comes; of the pictures that were not requested in time, only the newest is kept. A
 file waits until a slot is free, so that every picture counts. One thread decodes and one receives requests, so a
@@ -13,11 +11,8 @@ picture that is ready leaves at once, even while the decoder waits for the next.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import resource
-import signal
 import socket
 import sys
 import threading
@@ -52,7 +47,6 @@ _SLOT_COUNT = 3  # one is used by the daemon, one waits, one is being filled
 _COUNTS_EVERY_S = 1.0
 _DEFAULT_FPS = 25.0  # for files that don't state their rate
 _MAX_THREADS = 4  # each decoding thread delays a live picture by one
-_PR_SET_PDEATHSIG = 1
 
 
 class SourceError(Exception):
@@ -340,11 +334,9 @@ def receive_requests(channel: Channel, buffer: PictureBuffer) -> None:
         os._exit(0)
 
 
-def main(arguments: list[str]) -> None:
-    """Runs the reader. arguments: as in sys.argv; the first is the number of the socket's file descriptor."""
-    _die_with_parent()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would carry the credentials to the disk
-    channel = Channel(socket.socket(fileno=int(arguments[1])))
+def run(end: socket.socket) -> None:
+    """Run the reader until its source or its parent ends. end: of the channel."""
+    channel = Channel(end)
     try:
         request = channel.receive(None)
         if not isinstance(request, OpenRequest):
@@ -364,12 +356,3 @@ def main(arguments: list[str]) -> None:
         receiver_thread.join()  # the parent may not have read everything yet; it closes the channel when it has
     except ChannelClosed:
         os._exit(0)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main(sys.argv)

@@ -1,34 +1,25 @@
 """ReaderProcess: the daemon's side of a reader process. Starts it, reads why it failed, and ends it.
 
-The reader is started with an environment that holds only what a decoder needs: it reads data from the network, so no
-secret of the daemon may be within its reach. Its stderr (see decoder_log.py) is redacted before it is shown; its last
-lines explain why a source was lost.
-
-Linux kills the reader when the thread that started it ends, so a reader never outlives its stream's thread.
+It is a fork of the template process, which no secret of the daemon reaches (see reader_forks.py). Its stderr (see
+decoder_log.py) is redacted before it is shown; its last lines explain why a source was lost.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from framesift.config.redact import Redactor
 from framesift.streams.channel import Channel
 from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.reader_forks import ReaderTemplate
 from framesift.streams.stream_settings import StreamSettings
 
 _MAX_LINES = 8
 _MAX_LINE_BYTES = 2_000
-_KILL_TIMEOUT_S = 5.0
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TZ", "TMPDIR", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_INHERITED_PREFIXES = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
-# They send FFmpeg's log to stdout, or suppress it.
-_NOT_INHERITED = ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL")
+_KILL_TIMEOUT_S = 2.0
+_SHARED_TEMPLATE = ReaderTemplate()  # of this process
 
 _LOG_PREFIX = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
 
@@ -53,8 +44,10 @@ _MEANINGS = (
 class ReaderProcess:
     """A running reader. `kill` may be called from any thread, everything else from the stream's thread only."""
 
-    def __init__(self, settings: StreamSettings, *, full_probe: bool) -> None:
-        """Starts the reader, which then waits for its request on the channel.
+    def __init__(
+        self, settings: StreamSettings, *, full_probe: bool, template: ReaderTemplate = _SHARED_TEMPLATE
+    ) -> None:
+        """Starts the reader, which then waits for its request on the channel. Never waits for it.
 
         full_probe: FFmpeg examines the source as long as it likes before the first picture; otherwise 0.2 s, which
         opens a camera faster but is too short for some. Raises OSError if no process can be started.
@@ -62,18 +55,15 @@ class ReaderProcess:
         self._redactor = Redactor(settings.secrets())
         self._lines: list[str] = []
         self._log: DecoderLog | None = None
+        self._status: int | str | None = None
         parent_end, reader_end = Channel.socket_pair()
         try:
             self._log = DecoderLog.create()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "framesift.streams.reader", str(reader_end.fileno()), settings.name],
-                env=_environment(settings, full_probe=full_probe),
-                cwd="/",  # -m imports from the working directory first, where other people's files may lie
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log.fileno(),
-                pass_fds=[reader_end.fileno()],
-                start_new_session=True,  # Ctrl-C at the terminal goes to the daemon only
+            self._fork = template.start_reader(
+                reader_end,
+                self._log,
+                name=settings.name,
+                capture_options=_capture_options(settings, full_probe=full_probe),
             )
         except BaseException:
             parent_end.close()
@@ -85,28 +75,34 @@ class ReaderProcess:
         self.channel = Channel(parent_end)
 
     @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The process id; None if it could not be started. It may have to wait until that is known."""
+        return self._fork.pid()
 
     def kill(self) -> None:
-        """Kills the process at once. Its channel then raises ChannelClosed."""
-        self._process.kill()
+        """Kills the process. Its channel then raises ChannelClosed, at once. Never waits."""
+        self.channel.shut_down()
+        self._fork.kill()
 
     def close(self, *, grace_s: float = 0.0) -> None:
         """Waits `grace_s` for the process to end, kills it if it still runs, and releases everything it used."""
-        if not self._wait_for_end(grace_s):
-            self._process.kill()
+        if self._log is None:
+            return
+        if not self._fork.wait(grace_s):
+            self.channel.shut_down()
+            self._fork.kill()
             # A process that is stuck in the kernel (a dead network disk) ends when the kernel lets it.
-            self._wait_for_end(_KILL_TIMEOUT_S)
+            if not self._fork.wait(_KILL_TIMEOUT_S):
+                self._fork.kill_template()
+                self._fork.wait(_KILL_TIMEOUT_S)
         self.channel.close()
-        if self._log is not None:
-            lines = (
-                printable_line(line[:_MAX_LINE_BYTES], self._redactor) for line in self._log.last_lines(_MAX_LINES)
-            )
-            self._lines = [line for line in lines if line]
-            self._log.close()
-            self._log = None
+        self._status = self._fork.status
+        lines = self._log.last_lines(_MAX_LINES) or self._fork.template_lines(_MAX_LINES)
+        printable = (printable_line(line[:_MAX_LINE_BYTES], self._redactor) for line in lines)
+        self._lines = [line for line in printable if line]
+        self._log.close()
+        self._log = None
+        self._fork.forget()
 
     def failure_reason(self, *, or_last_line: bool) -> str:
         """Why the reader failed, redacted, from its last log lines; "" if they don't say. Call it after `close`.
@@ -122,43 +118,20 @@ class ReaderProcess:
 
     def exit_status(self) -> str:
         """How the process ended, as a text. Call it after `close`."""
-        status = self._process.returncode
+        status = self._status
         if status is None:
-            return "the reader can't be killed"
+            return "the reader was killed, with the process that starts readers"
+        if isinstance(status, str):
+            return f"no reader can be started: {status}"
         if status >= 0:
             return f"the reader ended with status {status}"
         return f"the reader was killed by {signal.Signals(-status).name}"
-
-    def _wait_for_end(self, timeout_s: float) -> bool:
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 def printable_line(line: bytes, redactor: Redactor) -> str:
     """A decoder's log line as it may be shown: printable, without the prefix "[rtsp @ 0x...]", without secrets."""
     text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
     return redactor(_LOG_PREFIX.sub("", " ".join(text.split())))
-
-
-def _environment(settings: StreamSettings, *, full_probe: bool) -> dict[str, str]:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or (name.startswith(_INHERITED_PREFIXES) and name not in _NOT_INHERITED)
-    }
-    package_home = str(Path(__file__).resolve().parents[2])
-    import_paths = [str(Path(entry).resolve()) for entry in sys.path if entry]
-    return {
-        **inherited,
-        # The reader imports the same packages as the daemon, wherever the daemon found them.
-        "PYTHONPATH": os.pathsep.join([package_home, *import_paths]),
-        "OPENBLAS_NUM_THREADS": "1",  # no linear algebra here, and its threads cost start-up time and memory
-        "OPENCV_LOG_LEVEL": "SILENT",
-        "OPENCV_FFMPEG_CAPTURE_OPTIONS": _capture_options(settings, full_probe=full_probe),
-    }
 
 
 def _capture_options(settings: StreamSettings, *, full_probe: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from canaries import PASSWORD
 from rigs.clocked_daemon import CLOCKED
-from rigs.daemon import Daemon
+from rigs.daemon import Daemon, children
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 from rigs.seeded_faults.situation import Situation, situation
@@ -83,8 +83,8 @@ def camera_frozen(folder: Path) -> AbstractContextManager[Situation]:
 
 def decoder_killed(folder: Path) -> AbstractContextManager[Situation]:
     def seed(daemon: Daemon) -> None:
-        tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
-        (reader,) = (int(word) for task in tasks for word in task.read_text().split())
+        (template,) = children(daemon.process.pid)
+        (reader,) = children(template)
         os.kill(reader, signal.SIGKILL)
 
     return situation(folder, seed, lambda _: None)
