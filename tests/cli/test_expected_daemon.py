@@ -166,3 +166,34 @@ def test_an_older_daemon_is_shown_with_a_note_unless_its_spool_is_another(place:
     assert "older version" in str(ours.compare(older).note)
     assert ours.compare({**older, "spool": "/other/spool.db"}).refusal is not None
     assert "older version" in str(ours.compare({}).note)
+
+
+def test_where_no_daemon_runs_the_status_says_how_to_start_one(tmp_path: Path) -> None:
+    bind = free_address()
+    configure(tmp_path / "ours", bind)
+    shown = framesift(tmp_path / "ours", "status")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == (
+        f"framesift: no answer from {bind}; is it running? Start it with `framesift run`, or `systemctl start framesift`; "
+        "if it has ended, the end of its log says why (`journalctl -u framesift`)\n"
+    )
+
+
+def test_a_daemon_that_runs_without_its_page_is_named(tmp_path: Path) -> None:
+    configure(tmp_path / "ours", free_address())
+    with Daemon(tmp_path / "ours", FRAMESIFT_STATUS__BIND="null") as daemon:
+        daemon.wait_for("ready")
+        shown = framesift(tmp_path / "ours", "status")
+    assert shown.returncode == 1
+    assert f"process {daemon.process.pid} (" in shown.stderr
+    assert "has no status page, or another one" in shown.stderr
+
+
+def test_a_wrong_token_is_said_to_be_wrong(tmp_path: Path) -> None:
+    bind = free_address()
+    configure(tmp_path / "ours", bind)
+    with Daemon(tmp_path / "ours", FRAMESIFT_STATUS__TOKEN="0123456789abcdef") as daemon:
+        daemon.wait_for("ready")
+        shown = framesift(tmp_path / "ours", "status")
+    assert shown.returncode == 1
+    assert "another status.token than these settings have" in shown.stderr

@@ -72,10 +72,10 @@ def test_a_key_is_printable_ascii_without_spaces_and_not_shown(key: str) -> None
 
 
 def test_an_address_that_other_machines_reach_needs_a_token() -> None:
-    require_token("bind", "127.0.0.1:9464", None)
-    require_token("bind", "0.0.0.0:9464", SecretStr("0123456789abcdef"))
-    with pytest.raises(ValueError, match=r"^bind: 0\.0\.0\.0:9464 can be reached from outside this machine"):
-        require_token("bind", "0.0.0.0:9464", None)
+    require_token("bind", "127.0.0.1:9464", None, "status.token")
+    require_token("bind", "0.0.0.0:9464", SecretStr("0123456789abcdef"), "status.token")
+    with pytest.raises(ValueError, match=r"^bind: 0\.0\.0\.0:9464 can be reached .* set status\.token "):
+        require_token("bind", "0.0.0.0:9464", None, "status.token")
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,21 @@ def test_the_secrets_of_an_address_are_struck_in_every_spelling() -> None:
         assert "bWU6Q2" not in redacted(text)
     assert set(read("https://token@example.com/p").secrets()) >= {"token"}
     assert list(read("https://example.com/p").secrets()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("https//example.com/p.json", 'it begins with "https//": write https://'),
+        ("https:/example.com/p.json", 'it begins with "https:/": write https://'),
+        ("htps://example.com/p.json", 'it begins with "htps://": did you mean https://?'),
+        ("example.com:8443/p.json", "it is a host without the beginning of an address: write https://"),
+    ],
+)
+def test_a_misspelt_address_is_not_taken_for_a_path(value: str, hint: str) -> None:
+    class Block(StrictModel):
+        policy: PolicySettings
+
+    with pytest.raises(ConfigError) as refusal:
+        validate(Block, {"policy": value}, "framesift.yaml")
+    assert hint in str(refusal.value)

@@ -500,7 +500,7 @@ def test_a_loopback_needs_no_token(machine: Machine, bind: str) -> None:
 @pytest.mark.parametrize("bind", ["0.0.0.0:9464", "[::]:9464", "192.168.1.5:9464"])
 def test_any_other_address_needs_a_token(machine: Machine, bind: str) -> None:
     (line,) = machine.refused(BASE + f'status: {{bind: "{bind}"}}\n')
-    assert "that needs a token" in line
+    assert "that needs a token; set status.token (16 to 256 characters)" in line
     assert machine.load(BASE + f'status: {{bind: "{bind}", token: 0123456789abcdef}}\n').status.bind == bind
 
 

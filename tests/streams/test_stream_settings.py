@@ -24,6 +24,22 @@ def options(**fields: object) -> StreamSettings:
         ({"source": "rtsp:me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
         ({"source": "rtsp:/cam/stream"}, "begins with rtsp:// or rtsps://"),
         ({"source": "me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
+        ({"source": "rtsp//10.0.0.5/s"}, 'it begins with "rtsp//": write rtsp://'),
+        ({"source": "rtsp//me:secretpw@cam/s"}, 'it begins with "rtsp//": write rtsp://'),
+        ({"source": "rtsps//cam/s"}, 'it begins with "rtsps//": write rtsps://'),
+        ({"source": "rtsp;//cam/s"}, 'it begins with "rtsp;//": write rtsp://'),
+        ({"source": "rtsp : //cam/s"}, 'it begins with "rtsp://": write rtsp://'),
+        ({"source": "rtsp:/cam/s"}, 'it begins with "rtsp:/": write rtsp://'),
+        ({"source": "rtsp:\\\\cam\\s"}, "write rtsp://"),
+        ({"source": "rtsp://cam\\s"}, "it has a backslash"),
+        ({"source": "rstp//cam/s"}, 'it begins with "rstp//": write rtsp://'),
+        ({"source": "rstp://me:secretpw@cam/s"}, 'it begins with "rstp://": did you mean rtsp://?'),
+        ({"source": " rtsp://cam/s"}, "it begins or ends with a space"),
+        ({"source": "rtsp://cam/s "}, "it begins or ends with a space"),
+        ({"source": "rtsp://cam/the stream"}, "write %20"),
+        ({"source": "10.0.0.5"}, "it is a host without the beginning of an address: write rtsp://"),
+        ({"source": "10.0.0.5/stream1"}, "it is a host without the beginning of an address: write rtsp://"),
+        ({"source": "cam.local:554/stream1"}, "it is a host without the beginning of an address: write rtsp://"),
         ({"source": "rtsp://cam:77777/s"}, "no valid port"),
         ({"source": "rtsp://me:pa/ss@cam/s"}, "percent-encode"),
         ({"source": "rtsp://[::1/s"}, "can't be read"),
@@ -55,6 +71,17 @@ def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object],
     assert message in str(refusal.value)
     assert "secret" not in str(refusal.value)
     assert "pa/ss" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["clips//gate.mp4", "rtsp/gate.mp4", "tcp.mp4", "./10.0.0.5", "a clip.mp4", "12:30.mp4", "C:\\a.mp4"]
+)
+def test_an_ordinary_path_is_never_taken_for_a_misspelt_address(source: str) -> None:
+    assert options(source=source).is_file
+
+
+def test_a_password_may_have_a_space_or_a_backslash() -> None:
+    assert options(source="rtsp://me:p s\\w@cam/s").address() == "rtsp://me:p%20s%5Cw@cam/s"
 
 
 def test_a_refusal_about_credentials_names_the_stream() -> None:

@@ -74,7 +74,8 @@ def run(
     settings = _settings(config)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
-            fail(f"streams[{number}].source: {stream.redacted_source}: the file does not exist")
+            source = f"streams[{number}].source: {stream.redacted_source}"
+            fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
     raise_limit()
     clock = SystemClock()
     lines = LineQueue(sys.stdout)
@@ -207,19 +208,18 @@ def status(
     import requests
 
     from framesift.cli.expected_daemon import ExpectedDaemon, fields_of_header
-    from framesift.cli.running_daemon import fetch_page
+    from framesift.cli.running_daemon import fetch_page, no_answer_text
     from framesift.cli.status_text import print_status
     from framesift.settings import StatusSettings, find_settings_file
 
     status_settings = _block(config, "status", StatusSettings)
     if status_settings.bind is None:
         fail("status.bind is null: this daemon has no status server")
+    expected = ExpectedDaemon.read(find_settings_file(config, os.environ), os.environ)
     try:
         answer = fetch_page(status_settings, "/healthz" if alive else "/status")
     except requests.RequestException as error:
-        err.print(f"[red]framesift:[/] no answer from {status_settings.bind}; is it running? {escape_text(str(error))}")
-        raise typer.Exit(1) from None
-    expected = ExpectedDaemon.read(find_settings_file(config, os.environ), os.environ)
+        fail(no_answer_text(status_settings, error, expected.spool), code=1)
     fields = fields_of_header(answer.headers) if alive else _status_fields(answer, status_settings.bind)
     comparison = expected.compare(fields)
     if comparison.refusal is not None:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from framesift.cli.collected_text import collected_text
 from framesift.cli.expected_daemon import ExpectedDaemon
+from framesift.processes import lock_holder
 from framesift.settings import Settings, StatusSettings
+from framesift.spool.database import sibling_path
 
 # Long, since a busy machine answers slowly, and no answer at all is reported as a failure.
 _ASK_WITHIN_S = 12.0
+_MAX_REASON = 500
 
 
 class DaemonUnreachable(Exception):
@@ -75,6 +80,26 @@ def fetch_page(settings: StatusSettings, path: str, within_s: float = 4.0) -> re
         answer = session.get(f"http://{settings.bind}{path}", headers=headers, timeout=within_s, allow_redirects=False)
         answer.raise_for_status()
         return answer
+
+
+def no_answer_text(settings: StatusSettings, error: requests.RequestException, spool: Path | None) -> str:
+    """Why `fetch_page` failed, and what to do about it. spool: of the settings, None where it is not known."""
+    bind = settings.bind
+    if isinstance(error, requests.HTTPError):
+        code = error.response.status_code
+        if code == HTTPStatus.UNAUTHORIZED:
+            return f"{bind} answers with 401: the daemon was started with another status.token than these settings have"
+        lines = "; ".join(error.response.text[:_MAX_REASON].splitlines())
+        return f"{bind} answers with {code}: {lines}" if code == HTTPStatus.SERVICE_UNAVAILABLE else f"{bind}: {error}"
+    holder = None if spool is None else lock_holder(sibling_path(spool, ".lock"))
+    if holder is not None:
+        slow = isinstance(error, requests.Timeout)
+        why = "is too busy, or hangs" if slow else "has no status page, or another one: its log says why"
+        return f"no answer from {bind}; {holder} has the spool {spool} open, and {why}"
+    return (
+        f"no answer from {bind}; is it running? Start it with `framesift run`, or `systemctl start framesift`; "
+        "if it has ended, the end of its log says why (`journalctl -u framesift`)"
+    )
 
 
 def query_daemon(settings: Settings) -> RunningDaemon:

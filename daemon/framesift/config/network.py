@@ -67,10 +67,16 @@ def listen_address(key: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def require_token(key: str, address: str, token: SecretStr | None) -> None:
-    """Raises ValueError where other machines can reach a listen address and no token is set. key: for messages."""
+def require_token(key: str, address: str, token: SecretStr | None, token_key: str) -> None:
+    """Raises ValueError where other machines can reach a listen address and no token is set.
+
+    key, token_key: of the address and of the token, for messages.
+    """
     if token is None and not is_loopback(split_address(address)[0]):
-        raise ValueError(f"{key}: {address} can be reached from outside this machine: that needs a token")
+        raise ValueError(
+            f"{key}: {address} can be reached from outside this machine: that needs a token; set {token_key} "
+            "(16 to 256 characters), or listen at 127.0.0.1"
+        )
 
 
 def _check_token(token: SecretStr) -> SecretStr:

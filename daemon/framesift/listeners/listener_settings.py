@@ -60,7 +60,7 @@ class ListenerSettings(StrictModel):
 
     @model_validator(mode="after")
     def _check_combination(self) -> ListenerSettings:
-        require_token("listen", self.listen, self.token)
+        require_token("listen", self.listen, self.token, "token of this listener")
         if self.type == "proxy" and self.upstream is None:
             raise ValueError("upstream: missing: a proxy needs the address of its inference server")
         if self.type == "ingest" and self.upstream is not None:

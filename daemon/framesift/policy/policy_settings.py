@@ -18,12 +18,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 from pydantic import BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag
 from pydantic_core import CoreSchema, core_schema
 
+from framesift.config.addresses import address_hint
 from framesift.config.errors import format_value
 from framesift.config.network import is_loopback
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import MODEL_ID_PATTERN, Slug, StrictModel
 
 _MAX_CHARACTERS = 4096
+_SCHEMES = ("https", "http")
 _ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
 
 
@@ -45,8 +47,9 @@ class UrlPolicySettings:
             raise ValueError(
                 f"an address has at most {_MAX_CHARACTERS} characters, and no spaces or control characters"
             )
-        if parts.scheme not in ("https", "http") or not host:
-            raise ValueError(f"{format_value(url)} is not allowed; it must be {_ALLOWED}")
+        if parts.scheme not in _SCHEMES or not host:
+            hint = address_hint(url, _SCHEMES)
+            raise ValueError(f"{format_value(url)} is not allowed; it must be {_ALLOWED}{f': {hint}' if hint else ''}")
         if "#" in url:
             raise ValueError("a policy's address has no #; in a password or a token, write %23")
         if parts.scheme == "http" and not is_loopback(host):
@@ -125,6 +128,9 @@ def _kind(value: object) -> str:
 def _text(value: object) -> object:
     if not isinstance(value, str | Path):
         raise ValueError(f"{format_value(value)} is not allowed; it must be {_ALLOWED}")
+    hint = address_hint(value, _SCHEMES) if isinstance(value, str) else None
+    if hint is not None:
+        raise ValueError(f"{format_value(value)} is not allowed; it must be {_ALLOWED}: {hint}")
     return value
 
 

@@ -74,7 +74,7 @@ class StatusSettings(StrictModel):
     @model_validator(mode="after")
     def _require_token(self) -> StatusSettings:
         if self.bind is not None:
-            require_token("bind", self.bind, self.token)
+            require_token("bind", self.bind, self.token, "status.token")
         return self
 
     @property

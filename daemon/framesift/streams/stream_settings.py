@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
+from framesift.config.addresses import address_hint
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import Name, StrictModel, Tag
 
@@ -44,6 +45,12 @@ class StreamSettings(StrictModel):
     def _sensible(self) -> StreamSettings:
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
+        hint = address_hint(self.source, _RTSP) if isinstance(self.source, str) else None
+        if hint is not None:
+            raise ValueError(
+                f"stream {self.name!r}: source is a file's path, a webcam's index, or an address that begins with "
+                f"rtsp:// or rtsps://; {hint}"
+            )
         url = self._url()
         if url is not None or (isinstance(self.source, str) and is_malformed_address(self.source)):
             self._check_url(url)
