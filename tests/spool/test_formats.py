@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from clocks import NOON_S, ManualClock
-from framesift.limits import Window
-from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, migration, rows
+from framesift.limits import Window, local
+from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, layout, migration, rows
+from framesift.spool.disk_errors import FailureKind, Malformed, failure_kind
+from rigs.older_spools import read_content, write_older
+from rigs.spool_upgrades import check_upgraded, kill_upgrades
 from rigs.spools import BATCH, make_spool, put, quota
 
 PICTURE = b"\xff\xd8 taken long ago \xff\xd9"
@@ -113,6 +117,75 @@ def test_an_interrupted_migration_changes_nothing(tmp_path: Path) -> None:
         migration.migrate(connection, "nonsense;")
     connection.close()
     assert (tmp_path / "spool.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_everything_in_an_older_file_is_there_after_the_upgrade(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "spool.db"
+    write_older(path, version, datapoints=60)
+    check_upgraded(tmp_path, read_content(path))
+
+
+@pytest.mark.parametrize(("version", "number"), [(2, 12), (1, 4)])
+def test_an_upgrade_that_is_killed_leaves_everything_there(tmp_path: Path, version: int, number: int) -> None:
+    assert kill_upgrades(tmp_path, version, number, datapoints=200).total() == number
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_migrated_file_has_the_list_of_tables_of_a_new_file(tmp_path: Path, version: int) -> None:
+    write_older(tmp_path / "spool.db", version, datapoints=5)
+    with closing(database.connect(tmp_path / "spool.db", 2**26)) as connection:
+        found = layout.read_table_list(connection)
+    assert layout.same_tables(found, layout.expected_table_list(local.TABLES))
+
+
+def test_an_upgrade_copies_no_picture(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    write_older(path, 2, datapoints=200, most_bytes=40_000)
+    before = path.stat().st_size
+    with closing(database.connect(path, 2**26)) as connection:
+        log_bytes = (tmp_path / "spool.db-wal").stat().st_size
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert log_bytes < before / 4
+    assert path.stat().st_size - before < before / 20
+
+
+def test_rows_that_an_older_version_lost_are_counted_as_buried(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    write_older(path, 2, datapoints=5)
+    before = read_content(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE sqlite_sequence SET seq = seq + 3")
+    database.connect(path, 2**26).close()
+    after = read_content(path)
+    assert after.tally == {**before.tally, "buried": 3}
+    assert after.last_seq == sum(after.tally.values()) + len(after.datapoints)
+
+
+def test_a_disk_that_is_too_full_for_the_upgrade_is_said_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    write_older(path, 2, datapoints=200, most_bytes=300)
+    before = read_content(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(sqlite3.OperationalError, match=r"the disk is full: to upgrade .* MB") as caught:
+            migration.migrate(connection, local.TABLES)
+        assert failure_kind(caught.value) is FailureKind.FULL
+    assert read_content(path) == before
+    check_upgraded(tmp_path, before)
+
+
+def test_a_damaged_row_of_an_older_file_is_damage_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    write_older(path, 2, datapoints=5)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")  # a flipped bit needs no permission
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'stream        TEXT NOT NULL', 'stream TEXT')")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE datapoint SET stream = NULL WHERE seq = 2")
+        with pytest.raises(Malformed, match="older format"):
+            migration.migrate(connection, local.TABLES)
 
 
 def test_the_command_line_asks_to_start_the_daemon_first_for_an_older_file(tmp_path: Path) -> None:

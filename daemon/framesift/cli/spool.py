@@ -94,6 +94,26 @@ def spool_drop(
     _print_result("dropped", done, ids)
 
 
+@spool_app.command("downgrade")
+def spool_downgrade(config: ConfigOption = None) -> None:
+    """Make the spool readable for version 0.2 again, before that is installed. The daemon must be stopped."""
+    from framesift.clock.clock import SystemClock
+    from framesift.spool.downgrade import downgrade
+
+    path = _spool_path(config)
+    done = downgrade(path, SystemClock())
+    out.print(f"{escape_text(str(path))} has format 2 again, with {done.datapoints} datapoints")
+    dropped = {
+        "signatures of near duplicates": done.signatures,
+        "held frames": done.held,
+        "pictures besides the frames": done.pictures,
+    }
+    if any(dropped.values()):
+        out.print("dropped, because format 2 has no place for them: ", end="")
+        out.print(", ".join(f"{number} {what}" for what, number in dropped.items() if number))
+    out.print("Now install the older version: this one would upgrade the spool at its next start.")
+
+
 def _print_result(what: str, done: tuple[str, ...], ids: list[str] | None) -> None:
     out.print(f"{len(done)} {what}")
     missing = sorted(set(ids or ()) - set(done))

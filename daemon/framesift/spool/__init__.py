@@ -8,7 +8,8 @@
             ^                             v bury
             +- by an operator --------- buried
 
-The spool is one SQLite file: small rows, and beside each row its JPEG and prediction. Invariants:
+The spool is one SQLite file: what is known of a datapoint (written once), how far its delivery is (one small row that
+changes), and its JPEG and prediction (written once), in three tables: see `schema`. Invariants:
 
 1. After `put` has returned, the datapoint survives SIGKILL and power loss, until it leaves with a final outcome.
 2. For every strategy and window, charges never exceed the limit. (Only an operator can override this, by releasing a
@@ -25,8 +26,8 @@ The spool is one SQLite file: small rows, and beside each row its JPEG and predi
 8. No damage of the file prevents the start of the program, or the delivery of a row that can be read. Single flipped
    bits of the header, the list of tables and the write-ahead log are repaired. A file with any other damage is moved
    aside and kept; everything readable is copied to a new file, and the rest is counted. If some charges can't be
-   copied, the open windows count as used up. A flipped bit that turns a column's value into another valid value is not
-   noticed: only pictures and predictions have a hash.
+   copied, the open windows count as used up. Rows have checksums, and pictures a hash: a flipped bit in any column is
+   noticed when the row is claimed, at the start, or within an hour.
 
 The module `claim_order` describes the order in which rows are claimed.
 """

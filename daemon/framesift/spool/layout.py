@@ -55,6 +55,13 @@ def expected_table_list(limits_tables: str) -> list[TableEntry]:
         return read_table_list(connection)
 
 
+def table_list_of(tables: str) -> list[TableEntry]:
+    """The tables and indexes that these SQL statements make."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(tables)
+        return read_table_list(connection)
+
+
 def same_tables(found: list[TableEntry], expected: list[TableEntry]) -> bool:
     """Whether the tables are equal; their root pages may differ."""
     return [_text_of(entry) for entry in found] == [_text_of(entry) for entry in expected]

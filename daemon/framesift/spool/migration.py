@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from framesift.limits.row_checksums import register
 from framesift.spool import checksums, identity, layout, schema
-from framesift.spool.disk_errors import Malformed
+from framesift.spool.disk_errors import FailureKind, Malformed, failure_kind
 
 # Columns of `datapoint` and `delivery` that have the same names in all formats.
 _FACTS = (
@@ -39,6 +39,7 @@ _RENAMED = (
     "ALTER TABLE picture ADD COLUMN role INTEGER AS (number >> 48) VIRTUAL",
     "ALTER TABLE send ADD COLUMN sink TEXT NOT NULL DEFAULT ''",
 )
+_BYTES_PER_ROW = 700  # of the new tables, and of the log while they are written
 CACHE_KIB = 32 * 2**10  # a smaller cache would write many pages of the new tables more than once
 
 
@@ -48,11 +49,20 @@ def migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
     Raises sqlite3.Error; the file is then unchanged.
     """
     register(connection)
-    with one_transaction(connection):
-        try:
+    try:
+        with one_transaction(connection):
             _migrate(connection, limits_tables)
-        except sqlite3.IntegrityError as error:
-            raise Malformed(f"a row of the older format ({error})") from None
+    except sqlite3.IntegrityError as error:
+        raise Malformed(f"a row of the older format ({error})") from None
+    except sqlite3.OperationalError as error:
+        if failure_kind(error) is not FailureKind.FULL:
+            raise
+        (rows,) = connection.execute("SELECT count(*) FROM datapoint").fetchone()
+        needed = 1 + rows * _BYTES_PER_ROW // 10**6
+        raise sqlite3.OperationalError(
+            f"the disk is full: to upgrade the spool to format {schema.VERSION}, about {needed} MB must be free;"
+            " nothing in it was changed"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -135,10 +145,10 @@ def set_last_seq(connection: sqlite3.Connection, last_seq: int) -> None:
 
 def drop_indexes(connection: sqlite3.Connection, replaced: tuple[str, ...], kept: str) -> None:
     """Drops all indexes of the tables that are replaced, and those that are not in the SQL `kept`."""
-    wanted = {_plain(statement) for statement in statements(kept)}
+    wanted = {plain(statement) for statement in statements(kept)}
     found = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
     for name, table, sql in found.fetchall():
-        if table in replaced or _plain(sql) not in wanted:
+        if table in replaced or plain(sql) not in wanted:
             connection.execute(f"DROP INDEX {name}")
 
 
@@ -150,7 +160,7 @@ def unify_table_list(connection: sqlite3.Connection, wanted: list[layout.TableEn
         connection.execute("UPDATE sqlite_master SET rowid = rowid + 1000000")
         for place, (_, name, _, _, sql) in enumerate(wanted, start=1):
             text = sql.decode()
-            is_same = _plain(found[name.decode()] or "None") == _plain(text)
+            is_same = plain(found[name.decode()] or "None") == plain(text)
             connection.execute("UPDATE sqlite_master SET rowid = ? WHERE name = ?", (place, name.decode()))
             if is_same and text != "None":
                 connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (text, name.decode()))
@@ -163,6 +173,6 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in re.sub(r"--.*", "", sql).split(";") if part.strip()]
 
 
-def _plain(sql: str) -> str:
+def plain(sql: str) -> str:
     """The same text for statements that differ only in spaces and in quotes around names."""
     return re.sub(r"\s*([(),])\s*", r"\1", re.sub(r"\s+", " ", sql.replace('"', ""))).strip()
