@@ -164,7 +164,7 @@ def test_a_memory_adopts_in_the_order_of_use() -> None:
         old.add(flat(value))
     assert old.contains_similar(flat(0.0), 0.01)
     new = SignatureMemory(2)
-    new.copy_from(old)
+    new.add_all(old.oldest_first())
     assert len(new) == 2
     assert not new.contains_similar(flat(0.5), 0.01)
     assert new.contains_similar(flat(1.0), 0.01)
@@ -286,3 +286,32 @@ def test_on_a_noisy_camera_auto_refuses_the_noise_and_lets_a_car_through() -> No
 
 def test_the_defaults_are_auto_and_256() -> None:
     assert NearDuplicateOptions() == NearDuplicateOptions.model_validate_json('{"threshold": "auto", "memory": 256}')
+
+
+# What is known after a restart
+
+
+@pytest.mark.parametrize(("measured", "first"), [(0.001, INITIAL_THRESHOLD), (0.08, 0.08)])
+def test_until_it_has_measured_again_it_is_no_finer_than_at_first_and_no_finer_than_the_noise(
+    measured: float, first: float
+) -> None:
+    noise = NoiseEstimate()
+    noise.restore(measured)
+    assert noise.threshold == first
+    assert noise.measured == measured
+    assert noise.calibrating
+
+
+def test_signatures_that_are_known_already_are_not_added_twice_but_count_as_matched() -> None:
+    memory = SignatureMemory(3)
+    memory.add_all([flat(0.1), flat(0.2), flat(0.3)])
+    memory.add_all([flat(0.1)])
+    assert len(memory) == 3
+    memory.add_all([flat(0.4)])
+    assert [round(float(s[0]), 3) for s in memory.oldest_first()] == [0.3, 0.1, 0.4]
+
+
+def test_a_full_memory_that_gets_more_than_it_holds_has_the_last_ones() -> None:
+    memory = SignatureMemory(2)
+    memory.add_all([flat(0.1), flat(0.2), flat(0.3), flat(0.1), flat(0.3)])
+    assert [round(float(s[0]), 3) for s in memory.oldest_first()] == [0.1, 0.3]

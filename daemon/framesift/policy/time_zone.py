@@ -38,13 +38,12 @@ class TimeZoneRule:
                 "have the same"
             )
 
-    def refusal(self, policies: list[tuple[Policy, str]]) -> tuple[int, ConfigError] | None:
-        """As `check` for several policies: which is refused first, and why. Then the zone is as it was before."""
+    def check_all(self, policies: list[tuple[Policy, str]]) -> None:
+        """As `check` for several policies; after a ConfigError the zone is as it was before."""
         before = self._zone, self._source
-        for number, (policy, source) in enumerate(policies):
-            try:
+        try:
+            for policy, source in policies:
                 self.check(policy, source)
-            except ConfigError as error:
-                self._zone, self._source = before
-                return number, error
-        return None
+        except ConfigError:
+            self._zone, self._source = before
+            raise

@@ -21,7 +21,8 @@ class CollectionOrigin:
 
     device: this machine's name. tags: of this machine. seed: for the random draws of all strategies. project: of the
     platform, for policies without `target_project`; None for the sink's own. scope: under which the limits of the
-    policy's strategies are counted; "" for the policy that all streams share.
+    policy's strategies are counted; "" for the policy that all streams share. memory: beside the stream's name, under
+    which its accepted frames are remembered over restarts; "" but for frames that follow a pair of projects.
     """
 
     device: str
@@ -30,6 +31,7 @@ class CollectionOrigin:
     seed: int
     project: str | None = None
     scope: str = ""
+    memory: str = ""
 
 
 def candidates_for(

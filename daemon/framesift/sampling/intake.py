@@ -6,9 +6,11 @@ JPEG is made for a frame without quota.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
@@ -19,8 +21,9 @@ from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
-from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
+from framesift.spool import Accepted, AcceptedSignature, Spool, SpoolBroken, SpoolFull
 from framesift.strategies import StrategyFailed
+from framesift.strategies.near_duplicate import read_signature, signature_bytes
 from framesift.telemetry import Condition, Telemetry
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 # How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
 MAX_FAILING_STRATEGIES = 50
 _COMPONENT_PREFIX = "strategy "
+_SAME_THRESHOLD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Intake:
         self._failing_lock = threading.Lock()  # of `policy` and `_failing`
         self._sampler: Sampler | None = None
         self._sampler_policy: Policy | None = None
+        self._is_restored = False  # whether the sampler has the accepted frames of earlier processes
+        self._recorded_threshold: float | None = None
 
     def set_policy(self, policy: Policy) -> None:
         """Replaces the policy. From any thread.
@@ -91,10 +97,6 @@ class Intake:
         with self._failing_lock:
             self.policy = policy
             self._forget(self._failing - kept)
-
-    def set_tags(self, tags: tuple[str, ...], own_tags: tuple[str, ...]) -> None:
-        """Replaces the tags of the machine and those of the stream. From any thread; for the next frame on."""
-        self._origin = replace(self._origin, tags=tags, stream_tags=own_tags)
 
     def end_stream(self) -> None:
         """The stream has ended: its strategies leave the health. A later frame may bring them back."""
@@ -113,6 +115,7 @@ class Intake:
         decision = sampler.decide(frame, prediction)
         self._report_failures(decision.failures, policy)
         matched = tuple(match.strategy for match in decision.matches)
+        self._record_threshold(sampler)
         answer = self._put(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
         for strategy in matched:
             self._telemetry.count_matched(frame.stream, strategy)
@@ -168,14 +171,14 @@ class Intake:
             policy, decision, prediction, self._origin, frame.captured, self._clock.now()
         )
         if self._fleet is None:
-            return self._accept(frame, prediction, policy, new_datapoint_id(), candidates, quotas, None)
+            return self._accept(frame, prediction, decision, policy, new_datapoint_id(), candidates, quotas, None)
         id = new_datapoint_id()
         grant = self._fleet.charge(id, quotas, frame.captured, self._clock.now())
         if isinstance(grant, QuotaRefused):
             return _refusal(grant)
         answer: Accepted | RefusalReason | None = None
         try:
-            answer = self._accept(frame, prediction, policy, id, candidates, quotas, grant)
+            answer = self._accept(frame, prediction, decision, policy, id, candidates, quotas, grant)
         finally:
             self._fleet.report_stored(quotas[0].project, id, isinstance(answer, Accepted))
         return answer
@@ -184,6 +187,7 @@ class Intake:
         self,
         frame: Frame,
         prediction: Prediction,
+        decision: SamplingDecision,
         policy: Policy,
         id: str,
         candidates: Sequence[Candidate],
@@ -203,7 +207,7 @@ class Intake:
                 max_size=policy.max_image_size,
                 jpeg_quality=policy.jpeg_compression_level,
             )
-            answer = self._spool.put(datapoint, candidates, quotas, grant)
+            answer = self._spool.put(datapoint, candidates, quotas, grant, signature=self._signature(frame, decision))
         except SpoolFull:
             return RefusalReason.SPOOL_FULL
         except SpoolBroken:
@@ -215,10 +219,48 @@ class Intake:
     def _sampler_for(self, policy: Policy) -> Sampler:
         if self._sampler is None or self._sampler_policy is not policy:
             sampler = Sampler(self._stream, policy, seed=self._origin.seed, accepted_classes=self._accepted_classes)
-            if self._sampler is not None:
-                sampler.copy_state_from(self._sampler)
+            old = self._sampler
+            # The memory of a stream that had a smaller one, or none, begins with what the spool still knows.
+            self._is_restored = sampler.memory <= (0 if old is None else old.memory) and (
+                self._is_restored or not sampler.memory
+            )
+            if not self._is_restored:
+                self._restore(sampler)
+            if old is not None:
+                sampler.copy_state_from(old)
             self._sampler, self._sampler_policy = sampler, policy
+        elif not self._is_restored:
+            self._restore(self._sampler)
         return self._sampler
+
+    def _restore(self, sampler: Sampler) -> None:
+        """Gives the sampler what earlier processes accepted, and earlier policies; again if it can't be read now."""
+        try:
+            stored = self._spool.signatures(self._stream, self._origin.memory, sampler.memory)
+        except SpoolBroken:
+            return
+        self._is_restored = True
+        self._recorded_threshold = stored.threshold
+        accepted = [found for content in stored.contents if (found := read_signature(content)) is not None]
+        sampler.restore(accepted, stored.threshold)
+
+    def _signature(self, frame: Frame, decision: SamplingDecision) -> AcceptedSignature | None:
+        """What is stored beside an accepted frame, so that it is remembered over restarts."""
+        sampler = self._sampler
+        found = None if sampler is None else sampler.accepted_signature(frame, decision)
+        if sampler is None or found is None:
+            return None
+        threshold = sampler.measured_threshold
+        return AcceptedSignature(self._stream, self._origin.memory, signature_bytes(found), threshold)
+
+    def _record_threshold(self, sampler: Sampler) -> None:
+        """Stores what `auto` was measured to be, where it is no longer nearly the same."""
+        measured, recorded = sampler.measured_threshold, self._recorded_threshold
+        if measured is None or (recorded is not None and math.isclose(measured, recorded, rel_tol=_SAME_THRESHOLD)):
+            return
+        self._recorded_threshold = measured
+        with contextlib.suppress(SpoolBroken, SpoolFull):  # then with the next accepted frame
+            self._spool.record_threshold(self._stream, self._origin.memory, measured)
 
 
 def _refusal(refused: QuotaRefused) -> RefusalReason:

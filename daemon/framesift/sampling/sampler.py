@@ -8,7 +8,7 @@ matches, in the policy's order, become the candidates; the limits choose among t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framesift.frame import Frame, RefusalReason
@@ -123,14 +123,40 @@ class Sampler:
                 wanted.append((match, near_duplicate))
         return wanted, tuple(failures)
 
+    @property
+    def memory(self) -> int:
+        """How many accepted frames are remembered at most; 0 where no strategy has near_duplicate."""
+        return max((options.memory for options in self._memories), default=0)
+
+    @property
+    def measured_threshold(self) -> float | None:
+        """What `auto` was measured to be, None if it was not."""
+        return self._noise.measured if self._auto_threshold else None
+
+    def accepted_signature(self, frame: Frame, decision: SamplingDecision) -> Signature | None:
+        """The signature under which an accepted frame is to be remembered; None where none is."""
+        if not self._memories:
+            return None
+        return self._signature_of(frame) if decision.signature is None else decision.signature
+
+    def restore(self, accepted: Sequence[Signature], measured_threshold: float | None) -> None:
+        """Begins with what earlier processes accepted of this stream, the oldest first.
+
+        measured_threshold: what they measured `auto` to be, None if nothing.
+        """
+        for memory in self._memories.values():
+            memory.add_all(accepted)
+        if measured_threshold is not None and self._noise.measured is None:
+            self._noise.restore(measured_threshold)
+
     def record_accepted(self, frame: Frame, prediction: Prediction, decision: SamplingDecision) -> None:
         """Remembers an accepted frame, so that frames which look like it are near duplicates for every strategy.
 
         `frame` must still be valid: its signature is made here where the decision did not need it.
         """
         self._accepted_classes.add(prediction)
-        if self._memories:
-            found = self._signature_of(frame) if decision.signature is None else decision.signature
+        found = self.accepted_signature(frame, decision)
+        if found is not None:
             for memory in self._memories.values():
                 memory.add(found)
 
@@ -148,4 +174,4 @@ class Sampler:
         largest = max(old._memories.values(), key=len, default=None)
         if largest is not None:
             for memory in self._memories.values():
-                memory.copy_from(largest)
+                memory.add_all(largest.oldest_first())

@@ -16,8 +16,6 @@ from framesift.models.health import ModelBroken
 from framesift.service import reports
 from framesift.service.components import ComponentList
 from framesift.service.loop_monitor import LoopMonitor
-from framesift.service.quiet_streams import QuietStreams
-from framesift.service.reload import Reload
 from framesift.service.run_context import RunContext
 from framesift.service.signals import Signals
 from framesift.service.startup import Startup
@@ -46,21 +44,14 @@ class Service:
         notifier: Notifier,
         record: Path | None = None,
         progress: Callable[[], None] | None = None,
-        read_settings: Callable[[], Settings] | None = None,
     ) -> None:
-        """record: write every prediction to this file. progress: called about once a second while it runs.
-
-        read_settings: reads the settings again, for a reload; it raises ConfigError. None: they never change.
-        """
+        """record: write every prediction to this file. progress: called about once a second while it runs."""
         self._settings = settings
         self._clock = clock
         self._telemetry = telemetry
         self._notifier = notifier
         self._record = record
         self._progress = progress
-        names = (stream.name for stream in settings.streams)
-        self._quiet_streams = QuietStreams(telemetry, clock, names, settings.quiet_after)
-        self._reloading = Reload(settings, read_settings, telemetry, self._quiet_streams)
         self._stop = threading.Event()
         self._wake = threading.Event()  # the main loop should run before its time
         self._reload = False
@@ -89,7 +80,7 @@ class Service:
         self._wake.set()
 
     def reload(self) -> None:
-        """Read settings and policies again, and test whether the sink accepts deliveries again. See reload.py."""
+        """Read the policies again, and test whether the sink accepts deliveries again; a bad policy is refused."""
         self._reload = True
         self._wake.set()
 
@@ -99,29 +90,23 @@ class Service:
         Returns 0, or 1 after a failure or if a stream could not continue. Raises ConfigError, ModelLoadError,
         ListenerUnavailable and the spool's own errors if it can't start. Belongs to the main thread.
         """
-        reports.report_build(self._telemetry)
         if self._settings.streams:
             reports.report_faulty_opencv(self._telemetry)
         run = RunContext(self._settings, self._clock, self._telemetry, self._exchanges, self._components.fail)
         startup = Startup(run, self._components, self._monitor, stop=self._stop, wake=self._wake)
-        self._telemetry.not_ready = "it starts"
         try:
             startup.start(self._record, own_signals=self._signals.start, waits_for_spool=self._waits_for_spool)
-            self._telemetry.not_ready = ""
             self._notifier.ready()
             self._log_ready(startup)
             self._main_loop(startup)
         finally:
             self.stop()
-            self._telemetry.not_ready = "it stops"
             self._signals.begin_stop()
             self._notifier.stopping()
             self._components.stop()
             self._signals.end()
             if self._components.failure is not None:  # also beside the error that ends this call
-                failure = self._components.failure
-                why = f"{type(failure).__name__}: {failure}"
-                self._telemetry.error("failed", why=why, exit_status=1, cause=failure)
+                self._telemetry.error("failed", cause=self._components.failure)
         return self._finish(startup)
 
     def _waits_for_spool(self, why: str) -> bool:
@@ -153,7 +138,6 @@ class Service:
             self._telemetry.tick()
             reports.report_file_descriptors(self._telemetry)
             self._report_spool_health(startup)
-            self._quiet_streams.check()
             reports.report_clock(self._telemetry, self._clock.now())
             startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
             startup.model_health.check()
@@ -176,7 +160,8 @@ class Service:
 
     def _reload_now(self, startup: Startup) -> None:
         self._notifier.reloading(self._clock.monotonic())
-        self._reloading.run(startup)
+        startup.subscriptions.reload()
+        startup.uploader.probe_now()
         self._notifier.ready()
 
     def _report_spool_health(self, startup: Startup) -> None:
@@ -206,6 +191,5 @@ class Service:
 
     def _finish(self, startup: Startup) -> int:
         self._telemetry.close()
-        status = 1 if self._components.failure is not None or startup.lost_streams else 0
-        startup.summary.log(self._clock.monotonic() - (self._stopping_since_s or 0.0), status)
-        return status
+        startup.summary.log(self._clock.monotonic() - (self._stopping_since_s or 0.0))
+        return 1 if self._components.failure is not None or startup.lost_streams else 0

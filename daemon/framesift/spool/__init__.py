@@ -50,10 +50,12 @@ from framesift.spool.records import (
     State,
     WhenFull,
 )
+from framesift.spool.signatures import AcceptedSignature, StoredSignatures
 from framesift.spool.spool import Spool
 
 __all__ = [
     "Accepted",
+    "AcceptedSignature",
     "Claim",
     "ClaimedDatapoint",
     "FinalOutcome",
@@ -69,5 +71,6 @@ __all__ = [
     "SpoolUnavailable",
     "SpoolUnusable",
     "State",
+    "StoredSignatures",
     "WhenFull",
 ]

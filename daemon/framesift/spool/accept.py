@@ -15,9 +15,10 @@ from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
 from framesift.limits.local import LocalLimits
 from framesift.prediction.prediction import count_classes
 from framesift.prediction.wire_format import to_wire
-from framesift.spool import rows
+from framesift.spool import rows, signatures
 from framesift.spool.records import Accepted, NotAccepted, WhenFull
 from framesift.spool.shared_quota import charge
+from framesift.spool.signatures import AcceptedSignature
 from framesift.spool.space import Transaction
 
 
@@ -26,6 +27,7 @@ class NewDatapoint:
     """A datapoint that is to be accepted, with all that can be prepared before the transaction.
 
     candidates, quotas: in the same order. grant: the answer of the shared limits, None if this device counts alone.
+    signature: under which the frame is remembered, None where it isn't.
     prediction: JSON in the wire format. hash: of prediction and JPEG. classes: predicted objects (or labels) per class.
     """
 
@@ -33,6 +35,7 @@ class NewDatapoint:
     candidates: Sequence[Candidate]
     quotas: Sequence[Quota]
     grant: QuotaGranted | QuotaPending | None
+    signature: AcceptedSignature | None
     prediction: str
     hash: bytes
     classes: Counter[str]
@@ -44,13 +47,16 @@ class NewDatapoint:
         candidates: Sequence[Candidate],
         quotas: Sequence[Quota],
         grant: QuotaGranted | QuotaPending | None,
+        signature: AcceptedSignature | None = None,
     ) -> NewDatapoint:
         """Prepares a datapoint for `accept`. Raises ValueError if candidates and quotas have different strategies."""
         if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
             raise ValueError("candidates and quotas name different strategies")
         prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
         hash = rows.content_hash(prediction, datapoint.jpeg)
-        return cls(datapoint, candidates, quotas, grant, prediction, hash, count_classes(datapoint.prediction))
+        return cls(
+            datapoint, candidates, quotas, grant, signature, prediction, hash, count_classes(datapoint.prediction)
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -81,6 +87,8 @@ def accept(
         return NotAccepted(RefusalReason.BATCH_FULL if is_batch_full else RefusalReason.LIMIT)
     pairs = zip(new.candidates, new.quotas, strict=True)
     candidate, quota = next(pair for pair in pairs if pair[0].strategy == charged.strategy)
+    if new.signature is not None:
+        signatures.insert(cursor, datapoint.id, datapoint.captured.wall_s_as_of(now), new.signature)
     transaction.make_room(cursor, new.size_bytes, rows.rank(candidate.score), when_full)
     rows.insert(
         cursor,

@@ -14,7 +14,7 @@ _COLUMNS = {
     "delivery": "seq sink* state* rank attempts tried refusals next_at_s image_id* why* extra*",
     "tally": "exit* number",
     "identity": "number id* format application",
-    "signature": "number stream* options* id* captured_at_s bytes extra*",
+    "signature": "stream* options* number id* captured_at_s bytes extra*",
     "held": "number id* stream* strategy* score wall_s boottime_s boot_id* facts* prediction* signature hash extra*",
 }
 CHECKED_COLUMNS = {table: tuple(columns.replace("*", "").split()) for table, columns in _COLUMNS.items()}

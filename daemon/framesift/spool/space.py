@@ -19,7 +19,7 @@ from framesift.spool.disk_errors import is_damage
 from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
-_ROW_PAGES = 14  # pages for a row beside its picture: leaves of the tables and indexes that it changes
+_ROW_PAGES = 16  # pages for a row beside its picture: leaves of the tables and indexes that it changes
 _VICTIM_PAGES = 9  # the same for an evicted row; the pages of its picture are only marked as free
 _VICTIMS = {
     WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM delivery INDEXED BY delivery_to_evict"

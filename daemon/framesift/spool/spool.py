@@ -20,7 +20,7 @@ from framesift.limits import (
     batch_size,
 )
 from framesift.limits.local import AccountUsage, LocalLimits
-from framesift.spool import claim_order, inspect_rows, rows, space
+from framesift.spool import claim_order, inspect_rows, rows, signatures, space
 from framesift.spool.accept import NewDatapoint, accept
 from framesift.spool.disk_errors import STORAGE_ERRORS, is_damage
 from framesift.spool.read_connections import ReadConnections
@@ -38,6 +38,7 @@ from framesift.spool.records import (
     WhenFull,
 )
 from framesift.spool.shared_quota import SharedQuota
+from framesift.spool.signatures import AcceptedSignature, StoredSignatures
 from framesift.spool.spool_file import SpoolBounds, SpoolFile
 from framesift.spool.writer import Writer
 
@@ -135,19 +136,31 @@ class Spool:
         candidates: Sequence[Candidate],
         quotas: Sequence[Quota],
         grant: QuotaGranted | QuotaPending | None = None,
+        signature: AcceptedSignature | None = None,
     ) -> Accepted | NotAccepted:
         """Stores the datapoint for the first candidate that has quota, and returns after it is on the disk.
 
         quotas: what each candidate would be charged to, in the same order. grant: the answer of the shared limits, None
-        if this device counts alone. An id that was accepted before is not stored again. Raises SpoolFull, SpoolBroken.
+        if this device counts alone. An id that was accepted before is not stored again. signature: of the frame, to
+        be remembered with it. Raises SpoolFull, SpoolBroken.
         """
-        new = NewDatapoint.prepare(datapoint, candidates, quotas, grant)
+        new = NewDatapoint.prepare(datapoint, candidates, quotas, grant, signature)
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | NotAccepted:
             now = self._clock.now()
             return accept(cursor, transaction, new, limits=self._limits, when_full=self._when_full, now=now)
 
         return self._open_writer.call(work, size_bytes=new.size_bytes, can_fail=True, accepts=True)
+
+    def signatures(self, stream: str, options: str, limit: int) -> StoredSignatures:
+        """The newest signatures of a memory of accepted frames, at most `limit`. Raises SpoolBroken."""
+        return self._read(lambda cursor: signatures.read(cursor, stream, options, limit))
+
+    def record_threshold(self, stream: str, options: str, threshold: float) -> None:
+        """Stores what near_duplicate's `auto` was measured to be. Raises SpoolBroken, SpoolFull."""
+        self._open_writer.call(
+            lambda cursor, _: signatures.record_threshold(cursor, stream, options, threshold), can_fail=True
+        )
 
     def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) have left the spool or are registered at the sink.

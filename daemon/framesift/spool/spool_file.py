@@ -11,7 +11,7 @@ from pathlib import Path
 
 from framesift.clock.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import database, integrity, repair, rows, salvage, schema, space, wal
+from framesift.spool import database, integrity, repair, rows, salvage, schema, signatures, space, wal
 from framesift.spool.acceptance import write_probe
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
 from framesift.spool.disk_reserve import DiskReserve
@@ -218,6 +218,7 @@ class SpoolFile:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             self._bury_damaged(cursor)
+            signatures.prune(cursor, self.bounds.max_bytes)
             cursor.execute("COMMIT")
 
     def _bury_damaged(self, cursor: sqlite3.Cursor) -> None:

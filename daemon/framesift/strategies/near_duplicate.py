@@ -4,10 +4,14 @@ A frame is compared by its signature: grey, reduced to 16 x 12 by area averaging
 a change of exposure makes no difference). The distance of two signatures is their mean absolute difference. A frame
 within the threshold of any stored signature is a near duplicate. Signatures of many accepted frames are stored, not
 only of the previous one: so a slow change of the scene is accepted once it differs enough from all that was accepted.
+
+The values of a signature are whole multiples of 1/32767, so that one that was stored (as 384 bytes) is the same as one
+that was made anew from the same picture: the `auto` threshold of a stream without noise is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import cv2
@@ -27,6 +31,8 @@ INITIAL_THRESHOLD = 0.0125
 CALIBRATION_DISTANCES = 500
 PERCENTILE = 95
 MARGIN = 1.2
+
+_STEPS = 32767
 
 Signature = NDArray[np.float32]
 
@@ -51,7 +57,7 @@ class NearDuplicateOptions(StrictModel):
 def signature(pixels: Pixels) -> Signature:
     """The signature of a BGR picture of shape (height, width, 3): float32, shape (192,)."""
     small = _reduced(pixels)
-    return np.asarray(small - np.median(small), np.float32)
+    return np.asarray(np.rint((small - np.median(small)) * _STEPS) / np.float32(_STEPS), np.float32)
 
 
 def brightness(pixels: Pixels) -> float:
@@ -66,6 +72,18 @@ def _reduced(pixels: Pixels) -> NDArray[np.float32]:
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).reshape(-1) / np.float32(255)
     return np.asarray(small, np.float32)
+
+
+def signature_bytes(made: Signature) -> bytes:
+    """What is stored of a signature: 192 numbers of 2 bytes each, little-endian."""
+    return np.rint(made * _STEPS).astype("<i2").tobytes()
+
+
+def read_signature(stored: bytes) -> Signature | None:
+    """The signature that was stored; None if these bytes are none."""
+    if len(stored) != 2 * WIDTH * HEIGHT:
+        return None
+    return np.asarray(np.frombuffer(stored, "<i2").astype(np.float32) / np.float32(_STEPS), np.float32)
 
 
 def distance(one: Signature, other: Signature) -> float:
@@ -94,8 +112,8 @@ class SignatureMemory:
         self._touch(nearest)
         return True
 
-    def add(self, accepted: Signature) -> None:
-        """Stores the signature of an accepted frame."""
+    def add(self, accepted: Signature) -> int:
+        """Stores the signature of an accepted frame, and returns its place."""
         if self._count < len(self._signatures):
             slot = self._count
             self._count += 1
@@ -103,11 +121,22 @@ class SignatureMemory:
             slot = int(self._used_at.argmin())
         self._signatures[slot] = accepted
         self._touch(slot)
+        return slot
 
-    def copy_from(self, other: SignatureMemory) -> None:
-        """Adds the signatures of `other`, the least recently matched first."""
-        for slot in np.argsort(other._used_at[: other._count]):
-            self.add(other._signatures[slot])
+    def add_all(self, others: Iterable[Signature]) -> None:
+        """Adds signatures, in this order; one that is stored already counts as matched once more."""
+        slots = {self._signatures[slot].tobytes(): slot for slot in range(self._count)}
+        for other in others:
+            content = other.tobytes()
+            slot = slots.get(content)
+            if slot is not None and self._signatures[slot].tobytes() == content:  # not replaced in the meantime
+                self._touch(slot)
+            else:
+                slots[content] = self.add(other)
+
+    def oldest_first(self) -> list[Signature]:
+        """The signatures, the least recently matched first."""
+        return [self._signatures[slot] for slot in np.argsort(self._used_at[: self._count])]
 
     def __len__(self) -> int:
         """How many signatures are stored."""
@@ -122,11 +151,12 @@ class NoiseEstimate:
     """How far apart consecutive frames of a stream lie when nothing happens; it gives the `auto` threshold.
 
     The threshold is MARGIN times the 95th percentile of the first 500 distances of consecutive frames with the same
-    number of objects (or the same labels), and FIRST_THRESHOLD until then.
+    number of objects (or the same labels), and INITIAL_THRESHOLD until then.
     """
 
     def __init__(self) -> None:
         self.threshold = INITIAL_THRESHOLD
+        self.measured: float | None = None  # the last threshold from 500 distances; None if there was none yet
         self._distances: list[float] = []
         self._before: tuple[Signature, object] | None = None
 
@@ -141,8 +171,17 @@ class NoiseEstimate:
         if self._before is not None and self._before[1] == content:
             self._distances.append(distance(self._before[0], new))
             if not self.calibrating:
-                self.threshold = MARGIN * float(np.percentile(self._distances, PERCENTILE))
+                self.threshold = self.measured = MARGIN * float(np.percentile(self._distances, PERCENTILE))
         self._before = (new, content)
+
+    def restore(self, measured: float) -> None:
+        """Begins with the threshold that an earlier process measured.
+
+        Until it is measured again, it is at least the initial one: so the first frames of a file that is run again are
+        judged no finer than at the first time, and a noisy camera's noise is not collected after each restart.
+        """
+        self.measured = measured
+        self.threshold = max(INITIAL_THRESHOLD, measured)
 
     def recalibrate(self) -> None:
         """Begins to measure again, for a stream that has changed.

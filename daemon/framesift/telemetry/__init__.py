@@ -24,13 +24,13 @@ from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
 from framesift.telemetry.metrics import (
     METRICS_CONTENT_TYPE,
     Counters,
+    SpoolNumbers,
     StatusReport,
     StreamCounts,
     Timing,
 )
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
-from framesift.telemetry.spool_metrics import SpoolNumbers
 from framesift.telemetry.stream_losses import StreamLoss
 
 __all__ = [
@@ -72,7 +72,6 @@ class Telemetry:
         self._events = EventLog(clock, log, self._redactor, self._output)
         self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
-        self.not_ready = ""  # why the program as a whole is not ready: it starts, or it stops
         self.health = HealthRegistry(clock, self._log_health)
         self._counters.set_health_source(self.health.components)
 
@@ -90,14 +89,6 @@ class Telemetry:
         """Log a change of state. Never folded, since the last line must be the present state."""
         self._events.log("info", name, fields, fold=False)
 
-    def refused(self, name: str, /, **fields: object) -> None:
-        """Log that what an operator asked for was refused: an error that is never folded, as each gets its answer."""
-        self._events.log("error", name, fields, fold=False)
-
-    def set_log_level(self, level: str) -> None:
-        """Print no lines below this level from now on."""
-        self._events.set_level(level)
-
     def warning(self, name: str, /, **fields: object) -> None:
         """Log something that may need a human; folded as `info` is."""
         self._events.log("warning", name, fields)
@@ -107,11 +98,7 @@ class Telemetry:
         self._events.log("error", name, fields, cause=cause)
 
     def tick(self) -> None:
-        """Log what was held and is due, and set the health of the log itself. To be called about once a second.
-
-        It also is the heartbeat in the metrics.
-        """
-        self._counters.program.heartbeat_at_s = self._clock.now().wall_s
+        """Log what was held and is due, and set the health of the log itself. To be called about once a second."""
         self._events.log_due()
         self.health.tick()
         if self._output.is_stalled():
@@ -178,14 +165,6 @@ class Telemetry:
         """Set whether a stream delivers pictures."""
         self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)
 
-    def count_reader(self, stream: str) -> None:
-        """Count a reader process that was started for a stream."""
-        self._counters.readers.labels(self._counters.stream(stream)).inc()
-
-    def set_build(self, **versions: str) -> None:
-        """Set the versions that framesift_build_info shows beside that of Python."""
-        self._counters.program.build = {**self._counters.program.build, **versions}
-
     def set_spool_source(self, read: Callable[[], SpoolNumbers]) -> None:
         """Set what returns the spool's numbers. Called whenever numbers are read; if it raises, they are omitted."""
         self._counters.set_spool_source(read)
@@ -204,7 +183,7 @@ class Telemetry:
 
     def set_idle_source(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""
-        self._counters.program.idle_source = read
+        self._counters.idle_source = read
 
     # -- for readers
 
@@ -218,10 +197,6 @@ class Telemetry:
             health=tuple(replace(c, why=self.redact(c.why)) for c in self.health.components()),
             policies=tuple(without_secrets(policy, self.redact) for policy in report.policies),
         )
-
-    def stream_counts(self) -> tuple[StreamCounts, ...]:
-        """Return the numbers of each stream, at this moment. Reads no disk."""
-        return self._counters.stream_counts()
 
     def metrics_text(self) -> bytes:
         """Return all numbers in Prometheus' text format, whose media type is METRICS_CONTENT_TYPE."""

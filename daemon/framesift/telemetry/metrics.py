@@ -20,14 +20,14 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from framesift.telemetry.collected import CollectedCollector, CollectedNumbers
 from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
-from framesift.telemetry.program_metrics import ProgramCollector
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
-from framesift.telemetry.spool_metrics import SpoolCollector, SpoolNumbers
 from framesift.telemetry.stream_losses import StreamLoss, StreamLosses
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
@@ -38,6 +38,22 @@ _MAX_NAME_LENGTH = 64
 _OTHER = "other"
 _MODEL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 45.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolNumbers:
+    """How many datapoints the spool holds, by state, and what became of the others.
+
+    size_bytes: of the live pages, without what the file keeps for reuse. outcomes: datapoints that left the spool since
+    it was created, by outcome.
+    """
+
+    ready: int
+    sending: int
+    registered: int
+    buried: int
+    size_bytes: int
+    outcomes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ class StreamCounts:
     """The frames of one stream since the start.
 
     up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
-    the most recent one. readers_started: how many reader processes it has had.
+    the most recent one.
     """
 
     stream: str
@@ -70,7 +86,6 @@ class StreamCounts:
     accepted: Mapping[str, int] = field(default_factory=dict)
     losses: int = 0
     last_loss: StreamLoss | None = None
-    readers_started: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +164,9 @@ class Counters:
             "framesift_stream_up", "Whether the stream delivers pictures.", ["stream"], registry=self.registry
         )
         self.losses = StreamLosses(self._counter("stream_losses", "How often a running stream was lost.", "stream"))
-        self.readers = self._counter("stream_readers_started", "Reader processes that were started.", "stream")
         self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
-        self._spool = SpoolCollector()
+        self._spool = _SpoolCollector()
         self.registry.register(self._spool)
         self._policies = PolicyCollector(_Label())
         self.registry.register(self._policies)
@@ -162,9 +176,9 @@ class Counters:
         self.registry.register(self._health)
         self._collected = CollectedCollector()
         self.registry.register(self._collected)
+        self.idle_source: Callable[[], Mapping[str, float]] = dict
         self._lines_dropped = lines_dropped
-        self.program = ProgramCollector(lines_dropped, _Label())
-        self.registry.register(self.program)
+        self.registry.register(_LinesCollector(lines_dropped))
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
@@ -197,17 +211,17 @@ class Counters:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def stream_counts(self) -> tuple[StreamCounts, ...]:
-        """Return the numbers of each stream."""
+    def report(self) -> StatusReport:
+        """Return all numbers. Times and health are left at their defaults: see Telemetry.report."""
         read = _by_label(self.read, "stream")
         skipped = _by_labels(self.skipped)
         refused = _by_labels(self.refused)
         matched = _by_labels(self.matched)
         accepted = _by_labels(self.accepted)
         up = _by_label(self.up, "stream")
-        readers = _by_label(self.readers, "stream")
-        names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, matched, accepted) for s in counts)])
-        return tuple(
+        queue = self._spool.read()
+        names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, accepted) for s in counts)])
+        streams = tuple(
             StreamCounts(
                 name,
                 bool(up[name]) if name in up else None,
@@ -217,23 +231,16 @@ class Counters:
                 matched.get(name, {}),
                 accepted.get(name, {}),
                 *self.losses.of(name),
-                readers.get(name, 0),
             )
             for name in names
         )
-
-    def report(self) -> StatusReport:
-        """Return all numbers. Times and health are left at their defaults: see Telemetry.report."""
-        streams = self.stream_counts()
-        queue = self._spool.read()
-        accepted = _summed(stream.accepted for stream in streams)
         return StatusReport(
-            frames_read=sum(stream.frames_read for stream in streams),
-            frames_accepted=sum(accepted.values()),
-            skipped=_summed(stream.skipped for stream in streams),
-            refused=_summed(stream.refused for stream in streams),
-            matched=_summed(stream.matched for stream in streams),
-            accepted=accepted,
+            frames_read=sum(read.values()),
+            frames_accepted=sum(_summed(accepted).values()),
+            skipped=_summed(skipped),
+            refused=_summed(refused),
+            matched=_summed(matched),
+            accepted=_summed(accepted),
             outcomes={} if queue is None else dict(queue.outcomes),
             attempts=_by_label(self.attempts, "outcome"),
             malformed=sum(_by_label(self.dropped, "stream").values()),
@@ -242,12 +249,60 @@ class Counters:
             queue=queue,
             streams=streams,
             policies=self._policies.source(),
-            listeners=_summed(_by_labels(self.requests).values()),
+            listeners=_summed(_by_labels(self.requests)),
             quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
-            idle_s={name: round(idle_s, 1) for name, idle_s in self.program.idle_source().items()},
+            idle_s={name: round(idle_s, 1) for name, idle_s in self.idle_source().items()},
             collected=self._collected.source(),
         )
+
+
+class _SpoolCollector(Collector):
+    """The metrics of the spool, read from `source` whenever metrics are read."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], SpoolNumbers] | None = None
+
+    def read(self) -> SpoolNumbers | None:
+        if self.source is None:
+            return None
+        try:
+            return self.source()
+        except Exception:  # noqa: BLE001  # a broken spool has its own health; all other numbers are still true
+            return None
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # registering must not read the spool
+
+    def collect(self) -> Iterable[Metric]:
+        queue = self.read()
+        if queue is None:
+            return
+        held = GaugeMetricFamily("framesift_spool_datapoints", "Datapoints in the spool.", labels=["state"])
+        for state in ("ready", "sending", "registered", "buried"):
+            held.add_metric([state], getattr(queue, state))
+        yield held
+        size = GaugeMetricFamily("framesift_spool_bytes", "Size of the spool's contents.")
+        size.add_metric([], queue.size_bytes)
+        yield size
+        outcomes = CounterMetricFamily("framesift_datapoints_left", "Datapoints that left the spool.", labels=["exit"])
+        for name, count in queue.outcomes.items():
+            outcomes.add_metric([name], count)
+        yield outcomes
+
+
+class _LinesCollector(Collector):
+    """The metric of dropped log lines."""
+
+    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterable[Metric]:
+        description = "Log lines that nobody read in time."
+        lines = CounterMetricFamily("framesift_log_lines_dropped", description, labels=["level"])
+        for level, count in self._dropped().items():
+            lines.add_metric([level], count)
+        yield lines
 
 
 def _samples(metric: Counter | Gauge | Histogram) -> Iterable[tuple[Mapping[str, str], str, float]]:
@@ -269,9 +324,9 @@ def _by_labels(metric: Counter) -> dict[str, dict[str, int]]:
     return found
 
 
-def _summed(of_streams: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _summed(by_stream: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for counts in of_streams:
+    for counts in by_stream.values():
         for name, count in counts.items():
             total[name] = total.get(name, 0) + count
     return total

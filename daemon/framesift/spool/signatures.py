@@ -1,0 +1,109 @@
+"""Signatures of accepted frames, so that a stream's near duplicates are known after a restart.
+
+A row is written in the transaction that accepts its datapoint. Kept are the last 4,096 of each memory (a stream, or a
+stream under the policy of a pair of projects), and no more in all than a sixteenth of the spool holds: memories to
+which nothing was added for the longest time are forgotten first. The newest row of a memory also has the threshold that
+`auto` was measured to be.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import dataclass
+
+from framesift.spool.checksums import IS_WHOLE, seal
+
+MAX_SIGNATURES = 4096  # of one memory
+MAX_SIGNATURES_IN_ALL = 65_536
+_ROW_BYTES = 512  # at most, with a stream's name of ordinary length
+_SHARE_OF_SPOOL = 16
+
+_OF = "stream = ? AND options = ?"
+_THRESHOLD = "threshold"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedSignature:
+    """The signature of a frame that is to be accepted.
+
+    stream, options: which memory it belongs to. content: the signature. threshold: that `auto` was measured to be, None
+    where it was not.
+    """
+
+    stream: str
+    options: str
+    content: bytes
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSignatures:
+    """The signatures of one memory, the oldest first, and the threshold that was measured last (None: it was not)."""
+
+    contents: tuple[bytes, ...] = ()
+    threshold: float | None = None
+
+
+def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedSignature) -> None:
+    """Adds the signature of an accepted frame, and forgets the oldest of its memory beyond 4,096. id: of the frame."""
+    newest = cursor.execute(f"SELECT max(number) FROM signature WHERE {_OF}", (new.stream, new.options)).fetchone()[0]
+    number = (newest or 0) + 1
+    values = (new.stream, new.options, number, id, captured_at_s, new.content, _extra(new.threshold), b"")
+    cursor.execute(
+        "INSERT INTO signature (stream, options, number, id, captured_at_s, bytes, extra, checksum)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    seal(cursor, "signature", f"{_OF} AND number = ?", (new.stream, new.options, number))
+    cursor.execute(
+        f"DELETE FROM signature WHERE {_OF} AND number <= ?", (new.stream, new.options, number - MAX_SIGNATURES)
+    )
+
+
+def read(cursor: sqlite3.Cursor, stream: str, options: str, limit: int) -> StoredSignatures:
+    """The newest signatures of a memory, at most `limit`; damaged ones are left out."""
+    rows = cursor.execute(
+        f"SELECT bytes, extra FROM signature WHERE {_OF} AND {IS_WHOLE['signature']} ORDER BY number DESC LIMIT ?",
+        (stream, options, limit),
+    ).fetchall()
+    contents = tuple(bytes(row[0]) for row in reversed(rows))
+    return StoredSignatures(contents, _threshold(rows[0][1]) if rows else None)
+
+
+def record_threshold(cursor: sqlite3.Cursor, stream: str, options: str, threshold: float) -> None:
+    """Records what `auto` was measured to be; a memory without signatures has no use for it."""
+    newest = f"{_OF} AND number = (SELECT max(number) FROM signature WHERE {_OF})"
+    memory = (stream, options, stream, options)
+    cursor.execute(f"UPDATE signature SET extra = ? WHERE {newest}", (_extra(threshold), *memory))
+    seal(cursor, "signature", newest, memory)
+
+
+def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
+    """Forgets the signatures of the longest unused memories while there are too many. max_bytes: of the spool."""
+    most = min(MAX_SIGNATURES_IN_ALL, max_bytes // (_SHARE_OF_SPOOL * _ROW_BYTES))
+    memories = cursor.execute(
+        "SELECT stream, options, count(*) FROM signature GROUP BY stream, options ORDER BY max(captured_at_s)"
+    ).fetchall()
+    total = sum(count for *_, count in memories)
+    for stream, options, count in memories:
+        if total <= most:
+            return
+        cursor.execute(
+            f"DELETE FROM signature WHERE {_OF} AND number <= (SELECT max(number) FROM signature WHERE {_OF}) - ?",
+            (stream, options, stream, options, max(0, count - (total - most))),
+        )
+        total -= min(count, total - most)
+
+
+def _extra(threshold: float | None) -> str:
+    return json.dumps({} if threshold is None else {_THRESHOLD: threshold})
+
+
+def _threshold(extra: str) -> float | None:
+    try:
+        value = json.loads(extra).get(_THRESHOLD)
+    except (ValueError, AttributeError):
+        return None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None

@@ -1,0 +1,181 @@
+"""Signatures of accepted frames in the spool: stored with the datapoint or not at all, and bounded."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clocks import ManualClock
+from deliveries import detected, jpeg
+from framesift.clock.moment import Moment
+from framesift.datapoint import Candidate, Datapoint
+from framesift.limits import Limit, Quota, Window
+from framesift.spool import Accepted, AcceptedSignature, NotAccepted, Spool, StoredSignatures, signatures
+from framesift.spool.spool_file import VERIFY_EVERY_S
+from framesift.strategies.near_duplicate import distance, read_signature, signature, signature_bytes
+from rigs.scenes import scene
+from rigs.uploads import name, open_spool
+
+CONTENT = bytes(384)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
+    spool = open_spool(tmp_path, clock)
+    yield spool
+    spool.close()
+
+
+def content(number: int) -> bytes:
+    return number.to_bytes(4, "little") + CONTENT[4:]
+
+
+def put(
+    spool: Spool, number: int, captured: Moment, made: AcceptedSignature | None, quota: Quota | None = None
+) -> Accepted | NotAccepted:
+    datapoint = Datapoint(
+        id=name(number),
+        device="gate-7",
+        stream="north",
+        frame_number=number,
+        captured=captured,
+        width=200,
+        height=100,
+        jpeg=jpeg(number % 256),
+        prediction=detected(),
+    )
+    quotas = [quota or Quota("all", (), "batch")]
+    return spool.put(datapoint, [Candidate("all", None, (), "batch")], quotas, signature=made)
+
+
+def test_a_signature_is_stored_with_its_datapoint_and_read_in_the_order_of_acceptance(
+    tmp_path: Path, spool: Spool, clock: ManualClock
+) -> None:
+    for number in range(5):
+        put(spool, number, clock.now(), AcceptedSignature("north", "", content(number), None))
+    put(spool, 5, clock.now(), AcceptedSignature("north", "a/b", content(5), 0.5))
+    spool.close()
+    again = open_spool(tmp_path, clock)
+
+    assert again.signatures("north", "", 4096) == StoredSignatures(tuple(content(n) for n in range(5)), None)
+    assert again.signatures("north", "", 2).contents == (content(3), content(4))
+    assert again.signatures("north", "a/b", 4096) == StoredSignatures((content(5),), 0.5)
+    assert again.signatures("south", "", 4096) == StoredSignatures()
+    again.close()
+
+
+def test_what_is_refused_or_has_no_signature_leaves_none(spool: Spool, clock: ManualClock) -> None:
+    one_a_day = Quota("all", (Limit(Window.DAILY, 1),), "batch")
+    put(spool, 0, clock.now(), None, one_a_day)
+    refused = put(spool, 1, clock.now(), AcceptedSignature("north", "", content(1), None), one_a_day)
+
+    assert isinstance(refused, NotAccepted)
+    assert spool.signatures("north", "", 10) == StoredSignatures()
+
+
+def test_a_datapoint_that_comes_twice_has_one_signature(spool: Spool, clock: ManualClock) -> None:
+    for _ in range(2):
+        put(spool, 0, clock.now(), AcceptedSignature("north", "", content(0), None))
+    assert spool.signatures("north", "", 10).contents == (content(0),)
+
+
+def test_the_last_4096_are_kept_and_no_more(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
+    with closing(_connect(tmp_path)) as connection:
+        for number in range(4100):
+            made = AcceptedSignature("north", "", content(number), None)
+            signatures.insert(connection.cursor(), name(number), 0.0, made)
+        connection.execute("COMMIT")
+    assert put(spool, 4100, clock.now(), AcceptedSignature("north", "", content(4100), None))
+
+    assert spool.signatures("north", "", 9999).contents == tuple(content(n) for n in range(5, 4101))
+
+
+def test_the_threshold_that_was_measured_belongs_to_the_newest_signature(spool: Spool, clock: ManualClock) -> None:
+    spool.record_threshold("north", "", 0.25)  # of a memory that is empty: nothing to compare with
+    assert spool.signatures("north", "", 9).threshold is None
+    put(spool, 0, clock.now(), AcceptedSignature("north", "", content(0), None))
+    spool.record_threshold("north", "", 0.125)
+    assert spool.signatures("north", "", 9) == StoredSignatures((content(0),), 0.125)
+    put(spool, 1, clock.now(), AcceptedSignature("north", "", content(1), 0.0625))
+    assert spool.signatures("north", "", 9).threshold == 0.0625
+
+
+def test_a_damaged_signature_is_left_out_alone(tmp_path: Path, spool: Spool, clock: ManualClock) -> None:
+    for number in range(3):
+        put(spool, number, clock.now(), AcceptedSignature("north", "", content(number), None))
+    with closing(_connect(tmp_path)) as connection:
+        connection.execute("UPDATE signature SET bytes = ? WHERE number = 2", (content(77),))
+        connection.execute("COMMIT")
+
+    assert spool.signatures("north", "", 9).contents == (content(0), content(2))
+
+
+def test_memories_that_are_not_used_any_more_make_room(tmp_path: Path, clock: ManualClock) -> None:
+    open_spool(tmp_path, clock).close()
+    with closing(_connect(tmp_path)) as connection:
+        cursor = connection.cursor()
+        for age, stream in enumerate(("new", "old", "oldest")):
+            for number in range(100):
+                made = AcceptedSignature(stream, "", content(number), None)
+                signatures.insert(cursor, name(number), 1000.0 - age, made)
+        signatures.prune(cursor, 16 * 512 * 150)
+        counts = dict(cursor.execute("SELECT stream, count(*) FROM signature GROUP BY stream").fetchall())
+        newest = cursor.execute("SELECT min(number), max(number) FROM signature WHERE stream = 'old'").fetchone()
+        connection.execute("COMMIT")
+    assert counts == {"new": 100, "old": 50}
+    assert newest == (51, 100)
+
+
+def test_the_spool_makes_this_room_once_an_hour(tmp_path: Path, clock: ManualClock) -> None:
+    open_spool(tmp_path, clock).close()
+    with closing(_connect(tmp_path)) as connection:
+        cursor = connection.cursor()
+        for stream in range(40):
+            for number in range(4096 // 2):
+                cursor.execute(
+                    "INSERT INTO signature VALUES (?, '', ?, ?, ?, ?, '{}', x'')",
+                    (f"s-{stream}", number, name(number), float(stream), CONTENT),
+                )
+        connection.execute("COMMIT")
+    spool = open_spool(tmp_path, clock)
+    clock.advance(VERIFY_EVERY_S + 1.0)
+    put(spool, 1, clock.now(), None)
+    put(spool, 2, clock.now(), None)
+    for _ in range(500):
+        with closing(sqlite3.connect(tmp_path / "spool.db")) as reading:
+            count = reading.execute("SELECT count(*) FROM signature").fetchone()[0]
+        if count <= 65_536:
+            break
+        threading.Event().wait(0.02)
+    spool.close()
+    assert count == 65_536
+
+
+def test_a_stored_signature_is_the_same_as_one_made_anew_from_the_same_picture() -> None:
+    for number in range(50):
+        made = signature(scene(number, noise=0.0))
+        read = read_signature(signature_bytes(made))
+        assert read is not None
+        assert distance(made, read) == 0.0
+        assert np.array_equal(read, made)
+    assert read_signature(b"123") is None
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    from framesift.limits.row_checksums import register
+
+    connection = sqlite3.connect(folder / "spool.db", isolation_level=None, timeout=30.0)
+    register(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
