@@ -87,15 +87,8 @@ def encode_datapoint(
     JPEG has at most 65,535 pixels).
     """
     width, height = fit_size(frame.width, frame.height, max_size)
-    pixels: Pixels = frame.pixels
-    if (width, height) != (frame.width, frame.height):
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's types don't say that uint8 stays uint8
-    try:
-        made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    except cv2.error as error:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG: {error.err}") from None
-    if not made:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG")
+    is_whole = (width, height) == (frame.width, frame.height)
+    jpeg = (frame.jpeg if is_whole else None) or _encoded(frame, width, height, jpeg_quality)
     return Datapoint(
         id=id,
         device=device,
@@ -104,9 +97,24 @@ def encode_datapoint(
         captured=frame.captured,
         width=width,
         height=height,
-        jpeg=jpeg.tobytes(),
+        jpeg=jpeg,
         prediction=scale_prediction(prediction, width, height),
     )
+
+
+def _encoded(frame: Frame, width: int, height: int, jpeg_quality: int) -> bytes:
+    if (width, height) == (frame.width, frame.height):
+        pixels: Pixels = frame.pixels
+    else:  # twice as large is enough: all pixels of a large picture need a lot of memory
+        pixels = frame.overview(2 * width, 2 * height)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's types don't say that uint8 stays uint8
+    try:
+        made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    except cv2.error as error:
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG: {error.err}") from None
+    if not made:
+        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG")
+    return jpeg.tobytes()
 
 
 def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -32,6 +32,15 @@ class LazyPicture(Protocol):
         """The same array at every call, as in Frame. Raises an error if there is no valid picture of that size."""
         ...
 
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:
+        """The whole picture, as in `pixels`, but perhaps smaller; at least so large. Raises the same errors."""
+        ...
+
+    @property
+    def jpeg(self) -> bytes | None:
+        """The picture as a JPEG of its size without metadata, where there is one that need not be made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -55,6 +64,18 @@ class Frame:
     def pixels(self) -> Pixels:
         """BGR, uint8, shape (height, width, 3). Decodes the picture if necessary, and then may raise an error."""
         return self.picture if isinstance(self.picture, np.ndarray) else self.picture.pixels
+
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:
+        """The whole picture, BGR, uint8, perhaps smaller than `pixels` where that needs far less memory.
+
+        width, height: it is at least so large, if the picture is. Raises what `pixels` raises.
+        """
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.overview(width, height)
+
+    @property
+    def jpeg(self) -> bytes | None:
+        """The picture as a JPEG of its size without metadata, where it came as one and is large."""
+        return None if isinstance(self.picture, np.ndarray) else self.picture.jpeg
 
     @property
     def height(self) -> int:

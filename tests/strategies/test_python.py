@@ -180,6 +180,13 @@ def test_a_broken_picture_is_no_failure_of_the_strategy(folder: Path) -> None:
         def pixels(self) -> Pixels:
             raise OSError("the JPEG is cut off")
 
+        def overview(self, _width: int = 1, _height: int = 1) -> Pixels:
+            return self.pixels
+
+        @property
+        def jpeg(self) -> bytes | None:
+            return None
+
     shown = replace(frame(), picture=Broken())
     with pytest.raises(OSError, match="the JPEG is cut off"):
         strategy(folder, "Reads").evaluate(shown, objects())

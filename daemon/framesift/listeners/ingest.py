@@ -244,9 +244,9 @@ class IngestListener(HttpListener):
             picture = _parse_picture(item)
             captured = captured_of(item, self._clock.now())
             with pictures.large_picture_lock(picture):
-                pixels = _decode(item, picture)
-                prediction = prediction_of(item, int(pixels.shape[1]), int(pixels.shape[0]))
-                decision = self._intakes.offer(stream, pixels, prediction, captured)
+                decoded = _decode(item, picture)
+                prediction = prediction_of(item, decoded.width, decoded.height)
+                decision = self._intakes.offer(stream, decoded, prediction, captured)
         except TooManyStreams as error:
             self._count(RequestOutcome.REFUSED)
             return _error_response(InvalidRequest(400, str(error), item.path_of("stream")))
@@ -272,11 +272,14 @@ def _parse_picture(item: SubmittedItem) -> pictures.EncodedPicture:
         raise InvalidRequest(status, str(error), item.path_of("image")) from None
 
 
-def _decode(item: SubmittedItem, picture: pictures.EncodedPicture) -> Any:
+def _decode(item: SubmittedItem, picture: pictures.EncodedPicture) -> pictures.LazyEncodedPicture:
+    """Return the picture, all of whose content has been read: whoever sends a damaged one must be told."""
     try:
-        return pictures.decode(picture)
+        decoded = pictures.LazyEncodedPicture(picture)
+        decoded.overview()
     except pictures.BadPicture as error:
         raise InvalidRequest(422, str(error), item.path_of("image")) from None
+    return decoded
 
 
 def _decision_fields(decision: IntakeDecision | None) -> dict[str, Any]:

@@ -38,12 +38,17 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # ends a scan: neither a stu
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: known to every decoder
 _OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # APP1 contains EXIF
+# Application data and comments, which may tell where and by whom it was taken; not JFIF, EXIF and Adobe, which decoders
+# read.
+_METADATA = {*range(0xE2, 0xEE), 0xEF, 0xFE}
 _PNG_NEEDED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _UNPACKED_AT_ONCE = 1 << 20
 _LARGE_PIXELS = 8_000_000
+# The smallest part first: of its width and height -> OpenCV's flag.
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _large_lock = threading.Lock()
 
 
@@ -56,13 +61,20 @@ class EncodedPicture:
     """A picture that may be decoded, because its headers are within the limits.
 
     content: the file, without parts that a decoder does not need. width, height: in pixels, before it is turned.
-    may_be_turned: whether it has a segment that may be EXIF; EXIF is not parsed here.
+    may_be_turned: whether it has a segment that may be EXIF; EXIF is not parsed here. is_plain_jpeg: whether `content`
+    is a JPEG in colour that is not turned: it can be kept as it is.
     """
 
     content: bytes = field(repr=False)
     width: int
     height: int
     may_be_turned: bool = False
+    is_plain_jpeg: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its pixels need so much memory that they should not be decoded without need."""
+        return self.width * self.height > _LARGE_PIXELS
 
 
 def parse_picture(content: bytes) -> EncodedPicture:
@@ -82,22 +94,26 @@ def large_picture_lock(picture: EncodedPicture) -> Iterator[None]:
 
     So memory is limited by one large picture, however many arrive at once. Small pictures don't wait.
     """
-    if picture.width * picture.height <= _LARGE_PIXELS:
+    if not picture.is_large:
         yield
         return
     with _large_lock:
         yield
 
 
-def decode(picture: EncodedPicture) -> Pixels:
-    """Return the pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture."""
+def decode(picture: EncodedPicture, *, fraction: int = 1) -> Pixels:
+    """Return the pixels: BGR, uint8, shape (height, width, 3), turned as EXIF says. Raises BadPicture.
+
+    fraction: of a JPEG, at so small a part of its width and height (2, 4 or 8), rounded up.
+    """
+    kind = _REDUCED.get(fraction, cv2.IMREAD_COLOR)
     try:
-        pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), kind)
     except cv2.error:
         pixels = None
     if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint8:
         raise BadPicture("its content is damaged and can't be decoded")
-    if sorted(pixels.shape[:2]) != sorted((picture.width, picture.height)):
+    if fraction == 1 and sorted(pixels.shape[:2]) != sorted((picture.width, picture.height)):
         raise BadPicture("its content is of another size than its header says")
     return np.asarray(pixels, np.uint8)
 
@@ -105,12 +121,16 @@ def decode(picture: EncodedPicture) -> Pixels:
 class LazyEncodedPicture:
     """A picture that is decoded once, when its pixels are needed; at once only if its size depends on EXIF.
 
-    width, height: in pixels, turned. Not thread-safe.
+    The overview of a large JPEG is decoded at a fraction of its size, which needs little memory and yet reads all of
+    its content; and such a JPEG is kept as it came, without its metadata. width, height: in pixels, turned. Not
+    thread-safe.
     """
 
     def __init__(self, sized: EncodedPicture) -> None:
         """Raises BadPicture if it is decoded at once and fails."""
         self._sized = sized
+        self._keeps_jpeg = sized.is_large and sized.is_plain_jpeg
+        self._overview: Pixels | None = None
         self._pixels: Pixels | None = decode(sized) if sized.may_be_turned else None
         size = (sized.height, sized.width) if self._pixels is None else self._pixels.shape[:2]
         self.height, self.width = map(int, size)
@@ -124,6 +144,31 @@ class LazyEncodedPicture:
                 raise BadPicture("its content is of another size than its header says")
             self._pixels = pixels
         return self._pixels
+
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:
+        """The picture, or a large JPEG at a fraction of its size, but at least so large. Raises BadPicture."""
+        if self._keeps_jpeg and self._pixels is None:
+            for fraction in _REDUCED:
+                reduced_height, reduced_width = -(-self.height // fraction), -(-self.width // fraction)
+                if reduced_width >= width and reduced_height >= height:
+                    return self._reduced(fraction, (reduced_height, reduced_width))
+        return self.pixels
+
+    def _reduced(self, fraction: int, size: tuple[int, int]) -> Pixels:
+        if self._overview is None or self._overview.shape[:2] != size:
+            overview = decode(self._sized, fraction=fraction)
+            if overview.shape[:2] != size:
+                raise BadPicture("its content is of another size than its header says")
+            self._overview = overview
+        return self._overview
+
+    @property
+    def jpeg(self) -> bytes | None:
+        """The file itself if it is a large JPEG, without metadata. Raises BadPicture if it can't be decoded."""
+        if not self._keeps_jpeg:
+            return None
+        self.overview()
+        return self._sized.content
 
 
 def _check_size(width: int, height: int, *, progressive: bool = False) -> None:
@@ -139,9 +184,13 @@ def _check_size(width: int, height: int, *, progressive: bool = False) -> None:
 
 
 def _jpeg(content: bytes) -> EncodedPicture:
-    position, scans, may_be_turned = 2, 0, False
+    position, scans, may_be_turned, components = 2, 0, False, 0
     size: tuple[int, int] | None = None
+    parts: list[memoryview] = []  # what a decoder needs
+    whole = memoryview(content)
+    kept_from = 0
     while True:
+        start = position
         code, position = _marker(content, position)
         if code == _EOI:
             break
@@ -149,10 +198,14 @@ def _jpeg(content: bytes) -> EncodedPicture:
             raise BadPicture("it is a JPEG of a kind that few programs read (arithmetic, lossless, hierarchical)")
         segment, position = _segment(content, position)
         may_be_turned |= code == _APP1
+        if code in _METADATA:
+            parts.append(whole[kept_from:start])
+            kept_from = position
         if code in _FRAMES:
             if size is not None:
                 raise BadPicture("it has two frame headers")
             size = _frame(segment, progressive=code == 0xC2)
+            components = segment[5]
         elif code == _SOS:
             scans += 1
             if size is None or scans > MAX_SCANS:
@@ -165,7 +218,8 @@ def _jpeg(content: bytes) -> EncodedPicture:
             position = found.start()
     if size is None or not scans:
         raise BadPicture("it holds no picture")
-    return EncodedPicture(content[:position], *size, may_be_turned)
+    parts.append(whole[kept_from:position])
+    return EncodedPicture(b"".join(parts), *size, may_be_turned, is_plain_jpeg=components == 3 and not may_be_turned)
 
 
 def _marker(content: bytes, position: int) -> tuple[int, int]:

@@ -69,6 +69,13 @@ class _NoPicture:
     def pixels(self) -> Pixels:
         raise ValueError("a strategy reads frame.pixels, but does not say needs_pixels = True")
 
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:  # noqa: ARG002  # of a LazyPicture
+        return self.pixels
+
+    @property
+    def jpeg(self) -> bytes | None:
+        return None
+
 
 @dataclass(eq=False)
 class _Stream:

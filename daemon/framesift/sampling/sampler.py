@@ -45,7 +45,7 @@ class Sampler:
         *,
         seed: int,
         accepted_classes: AcceptedClasses,
-        signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.pixels),
+        signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.overview()),
     ) -> None:
         """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws.
 

@@ -147,6 +147,13 @@ class _ReadOnlyPicture:
         pixels.flags.writeable = False
         return pixels
 
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:  # noqa: ARG002  # of a LazyPicture
+        return self.pixels
+
+    @property
+    def jpeg(self) -> bytes | None:
+        return None
+
 
 def _parse_answer(answer: object) -> tuple[bool, float | None]:
     """Whether the frame is wanted, and its score. Raises TypeError or ValueError for what is no answer."""
