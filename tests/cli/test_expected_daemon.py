@@ -174,8 +174,8 @@ def test_where_no_daemon_runs_the_status_says_how_to_start_one(tmp_path: Path) -
     shown = framesift(tmp_path / "ours", "status")
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == (
-        f"framesift: no answer from {bind}; is it running? Start it with `framesift run`, or `systemctl start framesift`; "
-        "if it has ended, the end of its log says why (`journalctl -u framesift`)\n"
+        f"framesift: no answer from {bind}; is it running? Start it with `framesift run`, "
+        "or `systemctl start framesift`; if it has ended, the end of its log says why (`journalctl -u framesift`)\n"
     )
 
 

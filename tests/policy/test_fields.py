@@ -361,7 +361,11 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
     ("place", "fields", "expected"),
     [
         ((), {"sampling_strategies": []}, "enabled is true, but sampling_strategies is an empty list"),
-        ((), {"sampling_strategies": WHOLE["sampling_strategies"] * 2}, f"2 strategies are named {FIRST['name']!r}"),
+        (
+            (),
+            {"sampling_strategies": [*WHOLE["sampling_strategies"], FIRST]},
+            f"2 strategies are named {FIRST['name']!r}",
+        ),
         (PLACES["DetectionsNumberBasedOptions"], {"more_than": 9}, "more_than (9) must be less than less_than (9)"),
         (PLACES["DetectionsNumberBasedOptions"], {"less_than": 1}, "more_than (2) must be less than less_than (1)"),
         (PLACES["UncertaintyOptions"], {"class_balance": False}, "initial_counts has no effect without class_balance"),

@@ -33,6 +33,7 @@ policy_app = typer.Typer(help="Read policies, try them on predictions, and excha
 
 # A prediction of a thousand objects with masks has a few megabytes. A longer line is not JSON lines.
 MAX_LINE_BYTES = 64 << 20
+MOST_PROBLEMS = 1000  # more than anybody reads
 ANSWER_WITHIN_S = 60.0  # of the platform, or of the server at the policy's address
 
 
@@ -45,7 +46,7 @@ def validate(files: Annotated[list[Path], typer.Argument(help="Policies, JSON or
     failed = False
     for file in files:
         try:
-            policy = policies.load(file)
+            policy = policies.load(file, most_problems=MOST_PROBLEMS)
         except ConfigError as error:
             failed = True
             for line in error.problems:

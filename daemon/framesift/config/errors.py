@@ -41,7 +41,8 @@ __all__ = [
 
 Options = TypeVar("Options", bound=BaseModel)
 
-_MAX_PROBLEMS = 20
+MAX_PROBLEMS = 20
+_TYPOGRAPHIC = "“”„‟«»"
 _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
@@ -57,8 +58,13 @@ def validate(
     data: object,
     source: str | Callable[[KeyPath], str],
     at: Callable[[KeyPath], KeyPath] = lambda key_path: key_path,
+    *,
+    most: int = MAX_PROBLEMS,
 ) -> Options:
-    """Validates `data` (parsed JSON or YAML) strictly as `model`. source, at: as in `explain`. Raises ConfigError."""
+    """Validates `data` (parsed JSON or YAML) strictly as `model`.
+
+    source, at, most: as in `explain`. Raises ConfigError.
+    """
     where = source if isinstance(source, str) else source(())
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
@@ -69,7 +75,7 @@ def validate(
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise explain(error, source, model, data, at) from None
+        raise explain(error, source, model, data, at, most=most) from None
 
 
 def explain(
@@ -78,8 +84,10 @@ def explain(
     model: type[BaseModel],
     data: object,
     at: Callable[[KeyPath], KeyPath] = lambda key_path: key_path,
+    *,
+    most: int = MAX_PROBLEMS,
 ) -> ConfigError:
-    """Turns pydantic's error into a ConfigError with at most 20 lines.
+    """Turns pydantic's error into a ConfigError with at most `most` lines, and one that counts the others.
 
     source: the file's name, or a function that returns where the value of a path was written (a file and its line, or
     a variable). data: the parsed JSON that was validated; it tells the keys of a path from pydantic's own labels.
@@ -96,12 +104,12 @@ def explain(
             # Pydantic counts only the valid elements. The problems of the elements explain more than that of the list.
             del by_path[key_path]
     lines = []
-    for key_path, problems in islice(by_path.items(), _MAX_PROBLEMS):
+    for key_path, problems in islice(by_path.items(), most):
         where = source if isinstance(source, str) else source(key_path)
         path = path_to(key_path, data, at(key_path))
         lines.append(f"{where}: {path + ': ' if path else ''}{_describe(key_path, problems, schema, data)}")
-    if len(by_path) > _MAX_PROBLEMS:
-        lines.append(f"{len(by_path) - _MAX_PROBLEMS} more problems are not shown")
+    if len(by_path) > most:
+        lines.append(f"{len(by_path) - most} more problems are not shown")
     return ConfigError(*lines)
 
 
@@ -188,7 +196,10 @@ def _describe(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data
         shown = MASK
     else:
         shown = format_value(value)
-    return f"{shown} is not allowed; it must be {allowed}" if allowed else f"{shown}: {problems[0]['msg']}"
+    quotes = ""
+    if isinstance(value, str) and any(quote in value for quote in _TYPOGRAPHIC):
+        quotes = '; its typographic quotes are a part of the text: type plain ones (")'
+    return f"{shown} is not allowed; it must be {allowed}{quotes}" if allowed else f"{shown}: {problems[0]['msg']}"
 
 
 def _describe_type(problem: Any, value: object) -> str:

@@ -13,17 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from framesift.config.json_text import MAX_DEPTH, MAX_VALUES, TOO_LARGE, read_json
 from framesift.config.types import ConfigError, KeyPath, format_value
+from framesift.config.yaml_errors import INDENTED_WITH_A_TAB, explain_yaml, tabs_of_indentation
 
 MAX_BYTES = 1 << 20
-_MAX_VALUES = 20_000
-_MAX_DEPTH = 50
 _JSON = json.JSONDecoder()
-_TOO_LARGE = f"more than {_MAX_VALUES} values, or {_MAX_DEPTH} levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,65 +60,46 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02x})") from None
+        utf_16 = "; it is UTF-16: save it as UTF-8" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02x}){utf_16}") from None
 
 
 def parse(text: str, source: str, *, is_json: bool | None = None) -> Document:
-    """Parses JSON or YAML. is_json: None decides by the first character. Raises ConfigError."""
+    """Parses JSON or YAML. is_json: None decides by the first character. Raises ConfigError with every problem."""
+    return _without_problems(*parse_with_problems(text, source, is_json=is_json))
+
+
+def parse_with_problems(text: str, source: str, *, is_json: bool | None = None) -> tuple[Document, tuple[str, ...]]:
+    """The document of a text, and those of its problems that leave something to look at, such as a key that is twice.
+
+    The caller must raise them, together with what it finds itself. is_json: as for `parse`. Raises ConfigError.
+    """
     if not text.strip():
         raise ConfigError(f"{source}: is empty")
     if is_json is None:
         is_json = text.lstrip()[0] in "{["
-    return parse_json(text, source) if is_json else parse_yaml(text, source)
+    return _read_json(text, source) if is_json else _read_yaml(text, source)
 
 
 def parse_json(text: str, source: str) -> Document:
-    """Parses JSON. source: its name in messages. Raises ConfigError."""
-
-    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{source}: the key {format_value(twice)} is set twice in one object")
-        return found
-
-    def refuse_constant(word: str) -> NoReturn:
-        raise ConfigError(f"{source}: {word} is not a number in JSON")
-
-    def finite(word: str) -> float:
-        if not math.isfinite(float(word)):
-            raise ConfigError(f"{source}: {word} is too large for a number")
-        return float(word)
-
-    try:
-        data = json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant, parse_float=finite)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{source}:{error.lineno}: column {error.colno}: is not JSON: {error.msg}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: is nested too deeply") from None
-    except ValueError as error:  # a whole number of thousands of digits
-        raise ConfigError(f"{source}: {error}") from None
-    _refuse_too_much(data, source)
-    return Document(source, data, partial(_line_in_json, text))
+    """Parses JSON. source: its name in messages. Raises ConfigError with every problem."""
+    return _without_problems(*_read_json(text, source))
 
 
-def _refuse_too_much(data: object, source: str) -> None:
-    """Raises ConfigError."""
-    values = 0
-    level = [data]
-    for _ in range(_MAX_DEPTH + 1):
-        values += len(level)
-        if not level or values > _MAX_VALUES:
-            break
-        level = [
-            inner
-            for value in level
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-    if level:
-        raise ConfigError(f"{source}: {_TOO_LARGE}: that is too large for a configuration")
+def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | None = None) -> Document:
+    """Parses YAML. transform: may change the tree of nodes before it becomes data. Raises ConfigError, as `parse`."""
+    return _without_problems(*_read_yaml(text, source, transform))
+
+
+def _without_problems(document: Document, problems: tuple[str, ...]) -> Document:
+    if problems:
+        raise ConfigError(*problems)
+    return document
+
+
+def _read_json(text: str, source: str) -> tuple[Document, tuple[str, ...]]:
+    data, problems, text = read_json(text, source)
+    return Document(source, data, partial(_line_in_json, text)), problems
 
 
 def _line_in_json(text: str, key_path: KeyPath) -> int | None:
@@ -160,8 +140,9 @@ def _skip_space(text: str, offset: int) -> int:
     return offset
 
 
-def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | None = None) -> Document:
-    """Parses YAML. transform: may change the tree of nodes before it becomes data. Raises ConfigError."""
+def _read_yaml(
+    text: str, source: str, transform: Callable[[yaml.Node], None] | None = None
+) -> tuple[Document, tuple[str, ...]]:
     try:
         _refuse_too_much_yaml(text, source)
         loader = StrictLoader(text)
@@ -172,13 +153,17 @@ def parse_yaml(text: str, source: str, transform: Callable[[yaml.Node], None] | 
             if transform is not None:
                 transform(node)
             lines = _lines(node)
-            return Document(source, loader.construct_document(node), partial(_line_in, lines))
+            document = Document(source, loader.construct_document(node), partial(_line_in, lines))
+            return document, tuple(explain_yaml(error, text, source) for error in loader.problems)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source}:{mark.line + 1}: column {mark.column + 1}" if mark else source
-        raise ConfigError(f"{where}: {error.problem or error.context}") from None
+        tabs = tabs_of_indentation(text)
+        if tabs and "\\t" in str(error.problem):
+            raise ConfigError(
+                *(f"{source}:{line}: column {column}: {INDENTED_WITH_A_TAB}" for line, column in tabs)
+            ) from None
+        raise ConfigError(explain_yaml(error, text, source)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
@@ -197,15 +182,19 @@ class StrictLoader(yaml.SafeLoader):
     `1_000` and dates are texts, `1e-3` is a number, NaN and infinity are errors.
     """
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.problems: list[yaml.MarkedYAMLError] = []  # that leave data to look at
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Overrides PyYAML's method: raises MarkedYAMLError for a key that is no text or is set twice."""
+        """Overrides PyYAML's method: notes keys that are set twice. Raises MarkedYAMLError for one that is no text."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise _error(f"a key must be a text: put {format_value(str(key.value))} in quotes", key)
             if key.value in seen:
-                raise _error(f"the key {format_value(key.value)} is set twice in one object", key)
+                self.problems.append(_error(f"the key {format_value(key.value)} is set twice in one object", key))
             seen.add(key.value)
         return node
 
@@ -248,8 +237,8 @@ def _refuse_too_much_yaml(text: str, source: str) -> None:
     try:
         for event in yaml.parse(text, Loader=yaml.CBaseLoader):
             values += isinstance(event, yaml.NodeEvent)
-            if values > 2 * _MAX_VALUES:  # keys are counted here, too
-                raise ConfigError(f"{source}: {_TOO_LARGE}: that is too large for a configuration")
+            if values > 2 * MAX_VALUES:  # keys are counted here, too
+                raise ConfigError(f"{source}: {TOO_LARGE}: that is too large for a configuration")
     except yaml.YAMLError:
         return
 
@@ -266,8 +255,8 @@ def _lines(root: yaml.Node | None) -> dict[KeyPath, int]:
     waiting: list[tuple[KeyPath, yaml.Node]] = [((), root)] if root is not None else []
     while waiting:
         key_path, node = waiting.pop()
-        if len(lines) > _MAX_VALUES or len(key_path) > _MAX_DEPTH:
-            raise _error(f"{_TOO_LARGE}: it may refer to itself", node)
+        if len(lines) > MAX_VALUES or len(key_path) > MAX_DEPTH:
+            raise _error(f"{TOO_LARGE}: it may refer to itself", node)
         if isinstance(node, yaml.MappingNode):
             inner = [((*key_path, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
         elif isinstance(node, yaml.SequenceNode):

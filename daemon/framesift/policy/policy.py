@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from framesift.config import text as config_text
-from framesift.config.errors import ConfigError, format_value, nearest, validate
+from framesift.config.errors import MAX_PROBLEMS, ConfigError, KeyPath, format_value, nearest, validate
 from framesift.config.schema import Slug, StrictModel, Tag, Text
 from framesift.datapoint import BatchInterval
 from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions, resolve_paths
@@ -93,15 +94,10 @@ class Policy(StrictModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Policy:
-        if self.enabled:
-            missing = [key for key in _REQUIRED if key not in self.model_fields_set]
-            if missing:
-                raise ValueError(f"enabled is true, but missing: {', '.join(missing)}")
-            if not self.sampling_strategies:
-                raise ValueError("enabled is true, but sampling_strategies is an empty list")
-        for name, count in Counter(strategy.name for strategy in self.sampling_strategies).items():
-            if count > 1:
-                raise ValueError(f"sampling_strategies: {count} strategies are named {name!r}; names must be unique")
+        names = [strategy.name for strategy in self.sampling_strategies]
+        incomplete = _incomplete(self.enabled, self.model_fields_set, names)
+        if incomplete:
+            raise ValueError("; ".join(sentence for _, sentence in incomplete))
         return self
 
     def near_duplicate_of(self, strategy: CommonStrategyOptions) -> NearDuplicateOptions | None:
@@ -109,26 +105,74 @@ class Policy(StrictModel):
         return strategy.near_duplicate if "near_duplicate" in strategy.model_fields_set else self.near_duplicate
 
 
-def load(path: Path) -> Policy:
-    """Reads a JSON or YAML file; its suffix decides, or else its first character. Raises ConfigError."""
+def _incomplete(enabled: bool, keys: Collection[str], names: Sequence[object]) -> list[tuple[KeyPath, str]]:
+    """What the parts of a policy lack together: each place with a sentence. names: of the strategies that have one."""
+    found: list[tuple[KeyPath, str]] = []
+    if enabled:
+        missing = [key for key in _REQUIRED if key not in keys]
+        if missing:
+            found.append((("enabled",), f"enabled is true, but missing: {', '.join(missing)}"))
+        elif not names:
+            found.append((("sampling_strategies",), "enabled is true, but sampling_strategies is an empty list"))
+    for name, count in Counter(name for name in names if isinstance(name, str)).items():
+        if count > 1:
+            second = names.index(name, names.index(name) + 1)
+            sentence = f"sampling_strategies: {count} strategies are named {name!r}; names must be unique"
+            found.append((("sampling_strategies", second), sentence))
+    return found
+
+
+def load(path: Path, *, most_problems: int = MAX_PROBLEMS) -> Policy:
+    """Reads a JSON or YAML file; its suffix decides, or else its first character.
+
+    most_problems: how many lines of problems an error has at most. Raises ConfigError.
+    """
     text = config_text.read_text(path)
     suffix = path.suffix.lower()
     is_json = True if suffix in _JSON_SUFFIXES else False if suffix in _YAML_SUFFIXES else None
-    return parse(text, str(path), is_json=is_json, folder=path.absolute().parent)
+    return parse(text, str(path), is_json=is_json, folder=path.absolute().parent, most_problems=most_problems)
 
 
-def parse(text: str, source: str, *, is_json: bool | None = None, folder: Path | None = None) -> Policy:
+def parse(
+    text: str,
+    source: str,
+    *,
+    is_json: bool | None = None,
+    folder: Path | None = None,
+    most_problems: int = MAX_PROBLEMS,
+) -> Policy:
     """Parses a JSON or YAML text.
 
     source: its name in messages. is_json: None decides by the first character. folder: the base of relative paths.
-    Raises ConfigError.
+    most_problems: as for `load`. Raises ConfigError with every problem of the text and of what it says.
     """
-    document = config_text.parse(text, source, is_json=is_json)
-    if not isinstance(document.data, dict):
-        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(document.data)}")
+    document, problems = config_text.parse_with_problems(text, source, is_json=is_json)
+    data = document.data
+    if not isinstance(data, dict):
+        what = format_value(data)
+        colon = "; a colon needs a space behind it" if isinstance(data, str) and ":" in data else ""
+        raise ConfigError(*problems, f"{source}: a policy is an object with the key enabled, not {what}{colon}")
     if folder is not None:
-        resolve_paths(document.data.get("sampling_strategies"), folder)
-    return validate(Policy, document.data, document.location_of)
+        resolve_paths(data.get("sampling_strategies"), folder)
+    try:
+        policy = validate(Policy, data, document.location_of, most=most_problems)
+    except ConfigError as error:
+        incomplete = _incomplete_data(data)
+        together = f"{source}: {'; '.join(sentence for _, sentence in incomplete)}"
+        found = [problem for problem in error.problems if problem != together]
+        found += [f"{document.location_of(path)}: {sentence}" for path, sentence in incomplete]
+        raise ConfigError(*problems, *found) from None
+    if problems:
+        raise ConfigError(*problems)
+    return policy
+
+
+def _incomplete_data(data: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """The same for parsed JSON, of which other parts may be wrong."""
+    strategies = data.get("sampling_strategies", [])
+    listed = strategies if isinstance(strategies, list) else [None]  # what is no list is another problem
+    names = [strategy.get("name") if isinstance(strategy, dict) else None for strategy in listed]
+    return _incomplete(data.get("enabled") is True, data.keys(), names)
 
 
 def effective(policy: Policy) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""Plain words for what PyYAML says of a text that it can't read."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import yaml
+
+INDENTED_WITH_A_TAB = "is indented with a tab: YAML is indented with spaces"
+_WORDS = (
+    (
+        "mapping values are not allowed",
+        "a second colon (put its text in quotes), or a line that is indented too far",
+    ),
+    (
+        "could not find expected ':'",
+        "a key without a colon and a space, or a line that is not indented enough",
+    ),
+    ("expected <block end>", "a line that is indented otherwise than those around it"),
+    ("found unexpected end of stream", "it ends here, and a closing quote is missing"),
+    ("expected ',' or ']'", "a comma or ] is missing before this"),
+    ("expected ',' or '}'", "a comma or } is missing before this"),
+    ("found undefined alias", "a name behind * that no & has defined"),
+)
+
+
+def explain_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
+    """The line, the column and the reason of a problem. source: the name of the text."""
+    mark = error.problem_mark or error.context_mark
+    where = f"{source}:{mark.line + 1}: column {mark.column + 1}" if mark else source
+    problem = str(error.problem or error.context)
+    plain = next((f"{words} ({problem})" for known, words in _WORDS if problem.startswith(known)), problem)
+    begin = error.context_mark or mark
+    if mark is None or begin is None or plain == problem:
+        return f"{where}: {plain}"
+    # A space of another kind looks like one, and is none: the reader then misses the colon.
+    for number, line in enumerate(text.splitlines()[begin.line : mark.line + 1], begin.line + 1):
+        odd = next((c for c in line if c != "\t" and unicodedata.category(c) in ("Cf", "Zs") and c != " "), None)
+        if odd is not None:
+            place = f"{source}:{number}: column {line.index(odd) + 1}"
+            return f"{place}: a character that looks like a space (U+{ord(odd):04X}): type it anew"
+    return f"{where}: {plain}"
+
+
+def tabs_of_indentation(text: str) -> list[tuple[int, int]]:
+    """The line and the column, from 1, of the first tab in each indentation that has one; of 20 lines at most."""
+    indented = ((number, re.match(r"( *)\t\s*[^\s#]", line)) for number, line in enumerate(text.splitlines(), 1))
+    return [(number, len(found[1]) + 1) for number, found in indented if found is not None][:20]
