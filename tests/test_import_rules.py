@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "datapoint",
         "telemetry",
     },
-    "sinks": {"config", "clock", "atomic_files", "prediction", "roboflow"},
+    "sinks": {"config", "clock", "atomic_files", "prediction", "datapoint", "roboflow"},
     "policy": {
         "config",
         "clock",
@@ -132,6 +132,7 @@ ALLOWED: dict[str, set[str]] = {
         "atomic_files",
         "processes",
         "frame",
+        "datapoint",
         "telemetry",
         "roboflow",
         "strategies",

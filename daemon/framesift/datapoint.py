@@ -6,6 +6,7 @@ that the datapoint would get. The first candidate whose quota has room is used.
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -47,6 +48,27 @@ class Datapoint:
     height: int
     jpeg: bytes
     prediction: Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some datapoints: by their ids, or where that is None by stream and time of capture.
+
+    since_s, until_s: Unix times; `until_s` itself is not included.
+    """
+
+    ids: frozenset[str] | None = None
+    stream: str | None = None
+    since_s: float = -math.inf
+    until_s: float = math.inf
+
+    def includes(self, id: str, stream: str, captured_at_s: object) -> bool:
+        """Whether a datapoint belongs to it; of a stream, also one whose time of capture is damaged."""
+        if self.ids is not None:
+            return id in self.ids
+        if not isinstance(captured_at_s, int | float):
+            return stream == self.stream
+        return stream == self.stream and self.since_s <= captured_at_s < self.until_s
 
 
 @dataclass(frozen=True, slots=True)

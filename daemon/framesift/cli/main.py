@@ -16,6 +16,7 @@ import typer
 
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
+from framesift.cli.forget import forget
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _LAST_LINES_S = 1.0  # how long a run waits at its end until its last log lines are read
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(forget)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
 

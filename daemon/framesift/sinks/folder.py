@@ -27,10 +27,12 @@ from pydantic import BeforeValidator, Field
 
 from framesift.atomic_files import create_file, is_shared, make_folder, safe_name, write_atomically
 from framesift.config.schema import MOST_BYTES, parse_size, size_schema
+from framesift.datapoint import Selection
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import to_wire
 from framesift.roboflow import RoboflowClient
 from framesift.sinks.data_yaml import DataYaml, InvalidDataYaml
+from framesift.sinks.folder_forget import forget_pictures
 from framesift.sinks.metadata_file import MetadataFile
 from framesift.sinks.mount_point import DiskGone, MountPoint
 from framesift.sinks.picture_removal import changing, finish_removal
@@ -41,6 +43,7 @@ from framesift.sinks.sink import (
     Delivery,
     DeliveryResult,
     FailureScope,
+    ForgottenPictures,
     Retention,
     RetentionFailed,
     RetentionReport,
@@ -112,6 +115,10 @@ class FolderSinkSettings(CommonSinkSettings):
     def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> FolderSink:  # noqa: ARG002 - the signature of all
         """Creates the sink; the folder is created by the first delivery."""
         return FolderSink(self, class_names=class_names)
+
+    def forget(self, selection: Selection, *, dry_run: bool) -> ForgottenPictures:
+        """Removes pictures with labels and lines; the daemon that writes to the folder waits for a moment."""
+        return ForgottenPictures(forget_pictures(self.path, selection, dry_run=dry_run))
 
     @property
     def bounds(self) -> RetentionBounds | None:

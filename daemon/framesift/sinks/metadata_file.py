@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from framesift.atomic_files import create_file, replace_file, sync_file, sync_folder
-from framesift.sinks.own_lines import OwnLine, PictureIndex, parse_own_line
+from framesift.sinks.own_lines import OwnLine, PictureIndex, name_in_line, parse_own_line
 
 # Our own lines begin like this, so that a hundred thousand lines need not be parsed for one field each.
 _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
@@ -111,8 +111,7 @@ class MetadataFile:
             before = os.fstat(old.fileno())
             with replace_file(self._path, like=before) as new:
                 for line in old:
-                    own = parse_own_line(line)
-                    if own is not None and own.name in names:
+                    if name_in_line(line) in names:
                         removed.add(offset)
                         ids |= _ids(line)
                     else:

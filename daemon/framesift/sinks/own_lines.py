@@ -49,6 +49,21 @@ def parse_own_line(line: bytes) -> OwnLine | None:
     return OwnLine(name, id, stream, captured.timestamp()) if name.endswith(f"_{safe_name(id)}") else None
 
 
+def name_in_line(line: bytes) -> str | None:
+    """The name of the picture of a line that framesift wrote, also where a person has changed it since."""
+    own = parse_own_line(line)
+    if own is not None or b"images/" not in line:
+        return None if own is None else own.name
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        return None
+    file_name = parsed.get("file_name") if isinstance(parsed, dict) else None
+    if not isinstance(file_name, str) or not file_name.startswith("images/") or not file_name.endswith(".jpg"):
+        return None
+    return file_name.removeprefix("images/").removesuffix(".jpg")
+
+
 def _text(quoted: bytes) -> str:
     text = json.loads(b'"' + quoted + b'"')
     assert isinstance(text, str)

@@ -50,6 +50,11 @@ class RoboflowSinkSettings(CommonSinkSettings):
     watches_batches: ClassVar[bool] = True
     check_advice: ClassVar[str] = "is the network there?"
 
+    elsewhere: ClassVar[str] = (
+        "what was uploaded earlier is on the platform, and it is not recorded here which: the names of its images have "
+        "device, stream, time of capture and the first 8 characters of the id"
+    )
+
     type: Literal["roboflow"]
     project: Annotated[
         Slug | None, Field(description="The project, as in its address; without it, that of the policy.")

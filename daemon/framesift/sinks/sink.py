@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar, Protocol
 from pydantic import Field
 
 from framesift.config.schema import StrictModel, WindowLimits
+from framesift.datapoint import Selection
 from framesift.prediction.prediction import Prediction
 from framesift.roboflow import RoboflowClient
 
@@ -69,6 +70,14 @@ class Registered:
     """The image is in the sink under `image_id`, its prediction is not yet."""
 
     image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenPictures:
+    """pictures: how many were removed, or would be. elsewhere: what is not on this machine; "" if all of it is."""
+
+    pictures: int
+    elsewhere: str = ""
 
 
 class FailureScope(Enum):
@@ -162,6 +171,9 @@ class CommonSinkSettings(StrictModel):
     # What `framesift check` advises where the sink's own check found a problem.
     check_advice: ClassVar[str] = "see the documentation of the sink"
 
+    # Where a sink that keeps nothing on this machine has what it got, for `framesift forget`.
+    elsewhere: ClassVar[str] = "what the sink has already stays there"
+
     limits: Annotated[
         WindowLimits, Field(description="How many datapoints may be delivered per minute, hour and day.")
     ] = ()
@@ -179,6 +191,13 @@ class CommonSinkSettings(StrictModel):
     def retention(self, sink: Sink) -> Retention | None:  # noqa: ARG002 - for those that have bounds
         """What keeps the opened sink within its bounds; None where these settings bound nothing."""
         return None
+
+    def forget(self, selection: Selection, *, dry_run: bool) -> ForgottenPictures:  # noqa: ARG002 - for those that keep pictures here
+        """Removes a selection from what this sink keeps on this machine, while a daemon runs or not.
+
+        dry_run: only counts. Raises OSError.
+        """
+        return ForgottenPictures(0, f"{self.elsewhere}; framesift removes nothing there")
 
     @abstractmethod
     def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> Sink:

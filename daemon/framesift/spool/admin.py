@@ -111,14 +111,14 @@ def _named(cursor: sqlite3.Cursor, ids: Sequence[str] | None) -> list[tuple[int,
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Cursor]:
-    with _connected(path) as connection:
+    with connected(path) as connection:
         yield connection.cursor()
 
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[sqlite3.Cursor]:
     """One transaction. On a full disk, the reserve is released for it."""
-    with _connected(path, write=True) as connection:
+    with connected(path, write=True) as connection:
         if free_bytes(path.absolute().parent) < RESERVE_BYTES:
             DiskReserve(path).release()
         cursor = connection.cursor()
@@ -128,7 +128,8 @@ def _writing(path: Path) -> Iterator[sqlite3.Cursor]:
 
 
 @contextlib.contextmanager
-def _connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
+def connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
+    """A connection of a second process to a spool of this format. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
     try:

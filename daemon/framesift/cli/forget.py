@@ -1,0 +1,181 @@
+"""`framesift forget`: removes datapoints from everything that framesift keeps on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out
+
+if TYPE_CHECKING:
+    from framesift.datapoint import Selection
+    from framesift.sinks import CommonSinkSettings
+    from framesift.spool.forget import ForgottenRows
+
+# A delivery has at most 45 s; its result is written a moment later.
+SENT_WITHIN_S = 60.0
+_LOOK_EVERY_S = 0.25
+
+
+def forget(
+    ids: Annotated[list[str] | None, typer.Option("--id", help="An id; may be given several times.")] = None,
+    stream: Annotated[str | None, typer.Option(help="All datapoints of this stream.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Captured then or later: 2026-11-28, or 2026-11-28T10:00 (UTC without an offset)."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Captured before that; default: now.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Also delete damaged spool files that were moved aside, as a whole.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove datapoints everywhere on this machine: pictures, labels, lines, rows, signatures."""
+    if bool(ids) == (stream is not None):
+        fail("name the datapoints: --id ID (several times), or --stream NAME, perhaps with --since and --until")
+    if ids and (since is not None or until is not None):
+        fail("--since and --until belong to --stream; an --id is forgotten whenever it was captured")
+    place = _place(config)
+    selection = _selection(ids, stream, since, until)
+    if dry_run or (sys.stdin.isatty() and not yes):
+        _report(place, _look(place, selection), set_aside, "would be removed")
+        if dry_run:
+            return
+        typer.confirm("Remove all that for good?", abort=True)
+    raise typer.Exit(0 if _forget(place, selection, set_aside) else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    spool: Path
+    sink: CommonSinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """rows: None without a spool."""
+
+    rows: ForgottenRows | None
+    pictures: int
+    elsewhere: str
+
+
+def _place(config: Path | None) -> _Place:
+    """Where things are kept; the settings' other blocks, and the secrets that they name, are not read."""
+    from framesift import settings
+    from framesift.config.errors import ConfigError
+    from framesift.sinks import SinkSettings
+
+    try:
+        file = settings.find_settings_file(config, os.environ)
+        spool = settings.load_block(file, os.environ, "spool", settings.SpoolSettings)
+        sink = settings.load_block(file, os.environ, "sink", cast(Any, SinkSettings))
+    except ConfigError as error:
+        fail(str(error))
+    return _Place(spool.path, sink)
+
+
+def _selection(ids: list[str] | None, stream: str | None, since: str | None, until: str | None) -> Selection:
+    from framesift.clock.clock import SystemClock
+    from framesift.datapoint import Selection
+
+    if ids:
+        return Selection(ids=frozenset(ids))
+    # Not beyond this moment: what is captured while the command runs belongs to the next one.
+    until_s = SystemClock().now().wall_s if until is None else _time_s("--until", until)
+    since_s = float("-inf") if since is None else _time_s("--since", since)
+    if since_s >= until_s:
+        fail("--since is not before --until: nothing was captured in between")
+    return Selection(stream=stream, since_s=since_s, until_s=until_s)
+
+
+def _time_s(option: str, text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text.removesuffix("Z"))
+    except ValueError:
+        fail(f"{option} {text}: a time such as 2026-11-28 or 2026-11-28T10:00 is expected")
+    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _look(place: _Place, selection: Selection) -> _Found:
+    from framesift.spool.forget import daemon_kept_out, find_rows
+
+    rows = None
+    if place.spool.exists():
+        with daemon_kept_out(place.spool) as stopped:
+            rows = find_rows(place.spool, selection, daemon_runs=not stopped)
+    pictures = place.sink.forget(selection, dry_run=True)
+    return _Found(rows, pictures.pictures, pictures.elsewhere)
+
+
+def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
+    """Removes everything, and says so. Returns whether nothing of the selection is left on this machine."""
+    from framesift.clock.clock import SystemClock
+    from framesift.spool.forget import daemon_kept_out, forget_rows, scrub_spool, set_aside_files
+
+    rows: ForgottenRows | None = None
+    image_ids: Mapping[str, str] = {}
+    if place.spool.exists():
+        clock, never = SystemClock(), threading.Event()
+        until_s = clock.monotonic() + SENT_WITHIN_S
+        removed: list[str] = []
+        with daemon_kept_out(place.spool) as stopped:
+            while True:
+                rows = forget_rows(place.spool, selection, daemon_runs=not stopped)
+                removed += rows.ids
+                image_ids = {**image_ids, **rows.image_ids}
+                if not rows.sending or clock.monotonic() >= until_s:
+                    break
+                clock.wait(never, _LOOK_EVERY_S)
+            # Before the spool is scrubbed: what was delivered meanwhile is in the folder now.
+            pictures = place.sink.forget(selection, dry_run=False)
+            rows = replace(rows, ids=tuple(removed))
+            unread = scrub_spool(place.spool, clock).unread_pages
+        if unread:
+            err.print(f"[yellow]note:[/] {unread} damaged page(s) of {place.spool} could not be overwritten")
+    else:
+        pictures = place.sink.forget(selection, dry_run=False)
+    if set_aside:
+        for path in set_aside_files(place.spool):
+            path.unlink()
+            out.print(f"deleted {escape_text(str(path))}")
+    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere), False, "removed", image_ids)
+    return rows is None or not rows.sending
+
+
+def _report(
+    place: _Place, found: _Found, set_aside: bool, done: str, image_ids: Mapping[str, str] | None = None
+) -> None:
+    """Says what was found, what stays, and what isn't known."""
+    from framesift.spool.forget import set_aside_files
+
+    rows = found.rows
+    if rows is not None:
+        more = f", {rows.signatures} signature(s), {rows.held} waiting frame(s)" if rows.signatures + rows.held else ""
+        out.print(f"spool {escape_text(str(place.spool))}: {len(rows.ids)} datapoint(s) {done}{more}")
+        for id in rows.sending:
+            out.print(f"[yellow]{escape_text(id)} is being sent at this moment and stays: run this again[/]")
+    if place.sink.locked_folder is not None:
+        folder = escape_text(str(place.sink.locked_folder))
+        out.print(f"folder {folder}: {found.pictures} picture(s) {done}, with labels and lines")
+    for id, image_id in sorted((image_ids or (rows.image_ids if rows is not None else {})).items()):
+        out.print(f"the sink has {escape_text(id)} as image {escape_text(image_id)}: delete it there")
+    if found.elsewhere:
+        out.print(f"not removed: {escape_text(found.elsewhere)}")
+    for path in set_aside_files(place.spool):
+        fate = "would be deleted" if set_aside else "may hold them, and can't be searched: --set-aside deletes it"
+        out.print(f"{escape_text(str(path))}: {fate}")
+    out.print(
+        "[dim]Their quota stays charged. Not known here: recordings (run --record), copies and backups of others. A"
+        " running daemon knows how the scenes look until it is restarted, and refuses near duplicates of them.[/]"
+    )
