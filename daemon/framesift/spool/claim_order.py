@@ -56,7 +56,7 @@ def claim_in_order(
             if isinstance(item, rows.UnreadableRow):
                 transaction.events.append(("spool_damaged", {"id": item.id, "why": item.why}))
                 continue
-            if is_send:
+            if is_send and sink_limits:
                 limits.record_send_start(cursor, item.id, now)
             items.append(item)
         if not any(isinstance(item, rows.UnreadableRow) for item, _ in claimed):
