@@ -35,7 +35,9 @@ def claim_in_order(
     sink_limits: Sequence[Limit],
     now: Moment,
 ) -> Claim:
-    """Claims up to `count` rows and records their sends. A row that can't be read is buried; the next one is claimed.
+    """Claims up to `count` rows, and records their sends where the sink has limits.
+
+    A row that can't be read is buried, and the next one is claimed.
 
     claim_last: ids that are claimed only if no others are. sink_limits: limits of the sends. Raises sqlite3.Error.
     """
