@@ -15,6 +15,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from framesift.atomic_files import create_file
 from framesift.clock.clock import Clock
 from framesift.spool.database import sibling_path
 from framesift.spool.records import EventReporter, SpoolFull, SpoolHealth
@@ -98,7 +99,7 @@ def write_probe(spool: Path, size_bytes: int) -> None:
     """
     path = sibling_path(spool, ".probe")
     size_bytes = min(max(size_bytes, _LEAST_PROBE_BYTES), _MOST_PROBE_BYTES)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = create_file(path, os.O_WRONLY | os.O_TRUNC)
     try:
         path.unlink()  # first: a power cut leaves nothing behind
         data = memoryview(os.urandom(size_bytes))  # zeros take no space on some file systems
