@@ -82,6 +82,15 @@ def test_alive_means_that_every_thread_moves() -> None:
         assert (hung.code, hung.body) == (503, "loop stream gate: it has not moved for 51 s\n")
 
 
+def test_a_program_that_starts_or_stops_is_alive_and_not_ready() -> None:
+    with page() as served:
+        served.telemetry.not_ready = "it starts"
+        assert (served.ask("/readyz").code, served.ask("/readyz").body) == (503, "framesift: it starts\n")
+        assert served.ask("/healthz").code == 200
+        served.telemetry.not_ready = ""
+        assert served.ask("/readyz").code == 200
+
+
 def test_ready_means_that_nothing_has_failed_and_a_lost_camera_is_no_failure() -> None:
     with page() as served:
         assert served.ask("/readyz").code == 200

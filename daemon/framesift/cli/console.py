@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from framesift.config.redact import Redactor
 
-__all__ = ["ConfigOption", "err", "escape_text", "fail", "out", "print_note", "redact", "to_json_text"]
+__all__ = ["CommandFailed", "ConfigOption", "err", "escape_text", "fail", "out", "print_note", "redact", "to_json_text"]
 
 _UNWRAPPED = 100_000  # columns: wider than any line
 
@@ -51,11 +51,19 @@ def escape_text(text: str) -> str:
     return escape(redact(text))
 
 
+class CommandFailed(typer.Exit):
+    """The command ends, and has said why. why: without the program's name; it may have several lines."""
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(code)
+        self.why = why
+
+
 def fail(why: str, code: int = 2) -> NoReturn:
     """Prints a message to stderr and ends the command. code: 2 for bad configuration or wrong use, 1 for a failure."""
     for line in why.splitlines():
         err.print(f"[red]framesift:[/] {escape_text(line)}")
-    raise typer.Exit(code)
+    raise CommandFailed(why, code)
 
 
 def print_note(what: str) -> None:

@@ -17,6 +17,7 @@ import typer
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.forget import forget
+from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from framesift.settings import Settings
 
-_LAST_LINES_S = 1.0  # how long a run waits at its end until its last log lines are read
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(forget)
@@ -62,6 +62,16 @@ def run(
     ] = None,
 ) -> None:
     """Collect from all streams until stopped, or until all files have ended and everything is delivered."""
+    log = RunLog()
+    with failures_logged(log, _user_error, os.environ.get("JOURNAL_STREAM")):
+        code, has_left_behind = _run(config, record, log)
+    if has_left_behind:
+        os._exit(code)  # Python would wait for a thread that hangs, or end under one that runs
+    raise typer.Exit(code)
+
+
+def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bool]:
+    """The exit status of a run, and whether something of it still runs."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.listeners import ListenerUnavailable
@@ -80,8 +90,8 @@ def run(
             fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
     raise_limit()
     clock = SystemClock()
-    lines = LineQueue(sys.stdout)
-    telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
+    lines = log.lines = LineQueue(sys.stdout, journal_stream=os.environ.get("JOURNAL_STREAM"))
+    telemetry = log.telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
     for deprecation in settings.deprecations:
         telemetry.warning("deprecated_setting", setting=deprecation.old, use=deprecation.new, at=deprecation.location)
     notifier = Notifier(Environment.from_variables(os.environ).notify_socket)
@@ -94,10 +104,8 @@ def run(
     except ListenerUnavailable as error:
         fail(str(error), code=1)
     finally:
-        lines.drain(_LAST_LINES_S)
-    if service.has_left_behind:
-        os._exit(code)  # Python would wait for a thread that hangs, or end under one that runs
-    raise typer.Exit(code)
+        lines.drain(LAST_LINES_S)
+    return code, service.has_left_behind
 
 
 def _settings(config: Path | None) -> Settings:

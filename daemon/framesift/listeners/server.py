@@ -19,6 +19,7 @@ from framesift.telemetry.file_descriptors import SHORTAGE_ERRORS
 _MAX_REJECTIONS_AT_ONCE = 32  # clients that are being answered 503
 _BACKLOG = 1024  # a client beyond that waits a second until its next try
 _HEARTBEAT_S = 1.0
+_START_WITHIN_S = 10.0
 _LAST_TURN_S = 0.3  # of the time to stop, for the end of the event loop after its last client
 _ACCEPTED_AT_ONCE = 8
 _ACCEPT_RETRY_S = 0.5
@@ -88,7 +89,8 @@ class ListenerServer:
             server_socket.close()
             raise
         self._thread = thread
-        self._has_started.wait(10.0)
+        if not self._has_started.wait(_START_WITHIN_S):  # nobody may be told that it listens
+            raise ListenerUnavailable(f"listeners: {self.host}:{self.port} accepts nobody after {_START_WITHIN_S:g} s")
 
     def stop(self, within_s: float) -> bool:
         """Accept no more clients and finish the requests under way. Return whether the thread has ended in time."""

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import cv2
 
+from framesift import __version__
 from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
 from framesift.frame import SkipReason
 from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLater
@@ -35,6 +36,11 @@ def report_faulty_opencv(telemetry: Telemetry) -> None:
     fault = known_fault(cv2.__version__, cv2.getBuildInformation())
     if fault is not None:
         telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {fault}", advice=OPENCV_ADVICE)
+
+
+def report_build(telemetry: Telemetry) -> None:
+    """Set what the metrics say of the versions that run here."""
+    telemetry.set_build(version=__version__, opencv=cv2.__version__)
 
 
 class StreamReports(StreamObserver):
@@ -66,6 +72,10 @@ class StreamReports(StreamObserver):
         """Set the reason why the stream gives no pictures: the first one need not be the one that lasts."""
         if event.state in _DOWN:
             self._telemetry.health.set(f"stream {event.stream}", Condition.DEGRADED, event.detail)
+
+    def on_reader(self) -> None:
+        """Count a reader process."""
+        self._telemetry.count_reader(self._stream)
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:
         """Count pictures that were not shown to the model."""
@@ -166,7 +176,17 @@ def spool_numbers(spool: Spool) -> SpoolNumbers:
     """Return the present numbers of the spool. Raises SpoolBroken."""
     counts = spool.counts()
     outcomes = {outcome.value: count for outcome, count in spool.outcome_counts().items()}
-    return SpoolNumbers(counts.ready, counts.sending, counts.registered, counts.buried, counts.live_bytes, outcomes)
+    return SpoolNumbers(
+        counts.ready,
+        counts.sending,
+        counts.registered,
+        counts.buried,
+        counts.live_bytes,
+        outcomes,
+        log_bytes=counts.wal_bytes,
+        max_bytes=counts.max_bytes,
+        oldest_at_s=counts.oldest_at_s,
+    )
 
 
 def summary_line(report: StatusReport, streams: int) -> str:

@@ -32,10 +32,11 @@ class RunSummary:
         """See Component."""
         return 0.0
 
-    def log(self, stopped_within_s: float) -> None:
+    def log(self, stopped_within_s: float, exit_status: int) -> None:
         """Log the numbers of the run; nothing if the run ended before the spool was open.
 
         stopped_within_s: how long the stop took, from the signal until every component had ended.
+        exit_status: of the process.
         """
         report = self._last
         if report is None:
@@ -51,4 +52,5 @@ class RunSummary:
             other_outcomes={name: count for name, count in left.items() if count},
             waiting=0 if queue is None else queue.ready + queue.registered + queue.sending,
             stopped_within_s=round(stopped_within_s, 2),
+            exit_status=exit_status,
         )

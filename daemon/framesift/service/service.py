@@ -90,23 +90,29 @@ class Service:
         Returns 0, or 1 after a failure or if a stream could not continue. Raises ConfigError, ModelLoadError,
         ListenerUnavailable and the spool's own errors if it can't start. Belongs to the main thread.
         """
+        reports.report_build(self._telemetry)
         if self._settings.streams:
             reports.report_faulty_opencv(self._telemetry)
         run = RunContext(self._settings, self._clock, self._telemetry, self._exchanges, self._components.fail)
         startup = Startup(run, self._components, self._monitor, stop=self._stop, wake=self._wake)
+        self._telemetry.not_ready = "it starts"
         try:
             startup.start(self._record, own_signals=self._signals.start, waits_for_spool=self._waits_for_spool)
+            self._telemetry.not_ready = ""
             self._notifier.ready()
             self._log_ready(startup)
             self._main_loop(startup)
         finally:
             self.stop()
+            self._telemetry.not_ready = "it stops"
             self._signals.begin_stop()
             self._notifier.stopping()
             self._components.stop()
             self._signals.end()
             if self._components.failure is not None:  # also beside the error that ends this call
-                self._telemetry.error("failed", cause=self._components.failure)
+                failure = self._components.failure
+                why = f"{type(failure).__name__}: {failure}"
+                self._telemetry.error("failed", why=why, exit_status=1, cause=failure)
         return self._finish(startup)
 
     def _waits_for_spool(self, why: str) -> bool:
@@ -191,5 +197,6 @@ class Service:
 
     def _finish(self, startup: Startup) -> int:
         self._telemetry.close()
-        startup.summary.log(self._clock.monotonic() - (self._stopping_since_s or 0.0))
-        return 1 if self._components.failure is not None or startup.lost_streams else 0
+        status = 1 if self._components.failure is not None or startup.lost_streams else 0
+        startup.summary.log(self._clock.monotonic() - (self._stopping_since_s or 0.0), status)
+        return status

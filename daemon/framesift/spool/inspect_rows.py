@@ -39,7 +39,16 @@ def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCount
         live_bytes=live_pages(cursor) * page_bytes,
         wal_bytes=wal.stat().st_size if wal.exists() else 0,
         max_bytes=max_bytes,
+        oldest_at_s=_oldest_at_s(cursor),
     )
+
+
+def _oldest_at_s(cursor: sqlite3.Cursor) -> float | None:
+    found = cursor.execute(
+        "SELECT accepted_at_s FROM datapoint WHERE seq ="
+        " (SELECT seq FROM delivery WHERE state <> 'buried' ORDER BY seq LIMIT 1)"
+    ).fetchone()
+    return float(found[0]) if found is not None and isinstance(found[0], int | float) else None
 
 
 def outcome_counts(cursor: sqlite3.Cursor) -> dict[FinalOutcome, int]:

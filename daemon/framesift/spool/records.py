@@ -149,7 +149,7 @@ class SpoolCounts:
 
     waiting_for_retry: those of ready and registered whose retry time has not come. pending_quota: those of ready that
     wait for quota. live_bytes: pages in use. wal_bytes: size of the write-ahead log. max_bytes: the limit for the sum
-    of these two.
+    of these two. oldest_at_s: when the oldest one that is not buried was accepted, None if there is none.
     """
 
     ready: int
@@ -161,6 +161,7 @@ class SpoolCounts:
     live_bytes: int
     wal_bytes: int
     max_bytes: int
+    oldest_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

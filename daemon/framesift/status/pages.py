@@ -112,6 +112,8 @@ class StatusPages:
         components = self._telemetry.health.components()
         failed = {c.name: self._telemetry.redact(c.why) for c in components if c.condition is Condition.FAILED}
         failed.update(self._hung())
+        if self._telemetry.not_ready:
+            failed["framesift"] = self._telemetry.not_ready
         return text_answer(_lines(failed), 503) if failed else text_answer("ready")
 
     def _metrics(self) -> StatusAnswer:

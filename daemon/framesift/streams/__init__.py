@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framesift.streams.stream import Stream, StreamEvent, StreamLost, StreamObserver, StreamState
+    from framesift.streams.stream import Stream
+    from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
     from framesift.streams.stream_settings import StreamSettings
 
 __all__ = ["Stream", "StreamEvent", "StreamLost", "StreamObserver", "StreamSettings", "StreamState"]
@@ -18,5 +19,5 @@ __all__ = ["Stream", "StreamEvent", "StreamLost", "StreamObserver", "StreamSetti
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "stream_settings" if name == "StreamSettings" else "stream"
+    module = {"Stream": "stream", "StreamSettings": "stream_settings"}.get(name, "stream_events")
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -39,6 +39,7 @@ from framesift.streams.channel import (
 from framesift.streams.freeze_detector import FreezeDetector
 from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
+from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
 from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures
 
@@ -48,52 +49,6 @@ STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest 
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
 _MAX_AGE_S = 60.0
 _EXIT_GRACE_S = 1.0  # how long a reader whose channel is closed may take to exit
-
-
-class StreamLost(Exception):
-    """The source gives no frames, and trying again would not help. The text is the reason, one line without secrets."""
-
-
-class StreamState(str, Enum):
-    """The states of a stream, see the drawing above."""
-
-    CONNECTING = "connecting"
-    RUNNING = "running"
-    LOST = "lost"
-    FROZEN = "frozen"
-    UNUSABLE = "unusable"
-    ENDED = "ended"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """A change of a stream's state. detail: the reason, in one line without secrets."""
-
-    stream: str
-    state: StreamState
-    detail: str
-
-
-class StreamObserver:
-    """Receives what happens to a stream. Its methods do nothing: override those that you need.
-
-    They are called by the stream's thread and must not block.
-    """
-
-    def on_event(self, event: StreamEvent) -> None:
-        """The stream's state changed."""
-
-    def on_reason(self, event: StreamEvent) -> None:
-        """The state is the same as before, and the reason for it is another."""
-
-    def on_skipped(self, reason: SkipReason, count: int) -> None:
-        """So many pictures were not used."""
-
-    def on_unusable(self, count: int, why: str) -> None:
-        """So many pictures in a row could not be used, and no change of state reports it."""
 
 
 class _EndKind(Enum):
@@ -219,6 +174,7 @@ class Stream:
             except OSError as error:
                 return self._end(_EndKind.NO_READER, f"no reader can be started: {error.strerror}")
             self._reader = reader
+        self._observer.on_reader()
         session = ReaderSession(reader.channel, self._open_request())
         try:
             return (yield from self._receive_frames(session, limit_s))

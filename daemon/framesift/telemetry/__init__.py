@@ -24,13 +24,13 @@ from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
 from framesift.telemetry.metrics import (
     METRICS_CONTENT_TYPE,
     Counters,
-    SpoolNumbers,
     StatusReport,
     StreamCounts,
     Timing,
 )
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
+from framesift.telemetry.spool_metrics import SpoolNumbers
 from framesift.telemetry.stream_losses import StreamLoss
 
 __all__ = [
@@ -72,6 +72,7 @@ class Telemetry:
         self._events = EventLog(clock, log, self._redactor, self._output)
         self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
+        self.not_ready = ""  # why the program as a whole is not ready: it starts, or it stops
         self.health = HealthRegistry(clock, self._log_health)
         self._counters.set_health_source(self.health.components)
 
@@ -98,7 +99,11 @@ class Telemetry:
         self._events.log("error", name, fields, cause=cause)
 
     def tick(self) -> None:
-        """Log what was held and is due, and set the health of the log itself. To be called about once a second."""
+        """Log what was held and is due, and set the health of the log itself. To be called about once a second.
+
+        It also is the heartbeat in the metrics.
+        """
+        self._counters.program.heartbeat_at_s = self._clock.now().wall_s
         self._events.log_due()
         self.health.tick()
         if self._output.is_stalled():
@@ -165,6 +170,14 @@ class Telemetry:
         """Set whether a stream delivers pictures."""
         self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)
 
+    def count_reader(self, stream: str) -> None:
+        """Count a reader process that was started for a stream."""
+        self._counters.readers.labels(self._counters.stream(stream)).inc()
+
+    def set_build(self, **versions: str) -> None:
+        """Set the versions that framesift_build_info shows beside that of Python."""
+        self._counters.program.build = {**self._counters.program.build, **versions}
+
     def set_spool_source(self, read: Callable[[], SpoolNumbers]) -> None:
         """Set what returns the spool's numbers. Called whenever numbers are read; if it raises, they are omitted."""
         self._counters.set_spool_source(read)
@@ -183,7 +196,7 @@ class Telemetry:
 
     def set_idle_source(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""
-        self._counters.idle_source = read
+        self._counters.program.idle_source = read
 
     # -- for readers
 

@@ -16,9 +16,30 @@ from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 LEVELS = ("debug", "info", "warning", "error")
+# What systemd's journal takes for the priority of a line that begins with it, see sd-daemon(3).
+_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>"}
 MAX_LINES = 1000
 MAX_BYTES = 4 << 20
 _POLL_S = 1.0
+
+
+def is_journal(fd: int, journal_stream: str | None) -> bool:
+    """Return whether a file descriptor leads to systemd's journal.
+
+    journal_stream: the value of JOURNAL_STREAM, device and inode of the journal's socket; see systemd.exec(5). A
+    process inherits the variable also where its output goes elsewhere, so both are compared.
+    """
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return journal_stream == f"{found.st_dev}:{found.st_ino}"
+
+
+def with_priority(level: str, line: str) -> str:
+    """Return the line as the journal expects it: its priority first, also after each line feed in it."""
+    priority = _PRIORITIES[level]
+    return priority + line.replace("\n", f"\n{priority}")
 
 
 class LogOutput(Protocol):
@@ -71,11 +92,22 @@ class LineQueue:
     the interpreter from ending.
     """
 
-    def __init__(self, out: TextIO, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        """out: a file with a descriptor (not a StringIO), and nothing unwritten in its buffer."""
+    def __init__(
+        self,
+        out: TextIO,
+        *,
+        max_lines: int = MAX_LINES,
+        max_bytes: int = MAX_BYTES,
+        journal_stream: str | None = None,
+    ) -> None:
+        """out: a file with a descriptor (not a StringIO), and nothing unwritten in its buffer.
+
+        journal_stream: the value of JOURNAL_STREAM: lines begin with their priority if `out` is the journal.
+        """
         self._fd = out.fileno()
         self._encoding = out.encoding or "utf-8"
         self.is_terminal = out.isatty()
+        self._is_journal = is_journal(self._fd, journal_stream)
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
@@ -89,6 +121,8 @@ class LineQueue:
 
     def put(self, level: str, line: str) -> None:
         """See LogOutput."""
+        if self._is_journal:
+            line = with_priority(level, line)
         data = (line + "\n").encode(self._encoding, "backslashreplace")
         with self._changed:
             self._waiting[level].append((self._next, data))

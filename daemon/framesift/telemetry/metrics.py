@@ -20,14 +20,14 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from framesift.telemetry.collected import CollectedCollector, CollectedNumbers
 from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
+from framesift.telemetry.program_metrics import ProgramCollector
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
+from framesift.telemetry.spool_metrics import SpoolCollector, SpoolNumbers
 from framesift.telemetry.stream_losses import StreamLoss, StreamLosses
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
@@ -38,22 +38,6 @@ _MAX_NAME_LENGTH = 64
 _OTHER = "other"
 _MODEL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 45.0)
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolNumbers:
-    """How many datapoints the spool holds, by state, and what became of the others.
-
-    size_bytes: of the live pages, without what the file keeps for reuse. outcomes: datapoints that left the spool since
-    it was created, by outcome.
-    """
-
-    ready: int
-    sending: int
-    registered: int
-    buried: int
-    size_bytes: int
-    outcomes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +58,7 @@ class StreamCounts:
     """The frames of one stream since the start.
 
     up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
-    the most recent one.
+    the most recent one. readers_started: how many reader processes it has had.
     """
 
     stream: str
@@ -86,6 +70,7 @@ class StreamCounts:
     accepted: Mapping[str, int] = field(default_factory=dict)
     losses: int = 0
     last_loss: StreamLoss | None = None
+    readers_started: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +149,10 @@ class Counters:
             "framesift_stream_up", "Whether the stream delivers pictures.", ["stream"], registry=self.registry
         )
         self.losses = StreamLosses(self._counter("stream_losses", "How often a running stream was lost.", "stream"))
+        self.readers = self._counter("stream_readers_started", "Reader processes that were started.", "stream")
         self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
-        self._spool = _SpoolCollector()
+        self._spool = SpoolCollector()
         self.registry.register(self._spool)
         self._policies = PolicyCollector(_Label())
         self.registry.register(self._policies)
@@ -176,9 +162,9 @@ class Counters:
         self.registry.register(self._health)
         self._collected = CollectedCollector()
         self.registry.register(self._collected)
-        self.idle_source: Callable[[], Mapping[str, float]] = dict
         self._lines_dropped = lines_dropped
-        self.registry.register(_LinesCollector(lines_dropped))
+        self.program = ProgramCollector(lines_dropped, _Label())
+        self.registry.register(self.program)
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
@@ -219,6 +205,7 @@ class Counters:
         matched = _by_labels(self.matched)
         accepted = _by_labels(self.accepted)
         up = _by_label(self.up, "stream")
+        readers = _by_label(self.readers, "stream")
         queue = self._spool.read()
         names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, accepted) for s in counts)])
         streams = tuple(
@@ -231,6 +218,7 @@ class Counters:
                 matched.get(name, {}),
                 accepted.get(name, {}),
                 *self.losses.of(name),
+                readers.get(name, 0),
             )
             for name in names
         )
@@ -252,57 +240,9 @@ class Counters:
             listeners=_summed(_by_labels(self.requests)),
             quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
-            idle_s={name: round(idle_s, 1) for name, idle_s in self.idle_source().items()},
+            idle_s={name: round(idle_s, 1) for name, idle_s in self.program.idle_source().items()},
             collected=self._collected.source(),
         )
-
-
-class _SpoolCollector(Collector):
-    """The metrics of the spool, read from `source` whenever metrics are read."""
-
-    def __init__(self) -> None:
-        self.source: Callable[[], SpoolNumbers] | None = None
-
-    def read(self) -> SpoolNumbers | None:
-        if self.source is None:
-            return None
-        try:
-            return self.source()
-        except Exception:  # noqa: BLE001  # a broken spool has its own health; all other numbers are still true
-            return None
-
-    def describe(self) -> Iterable[Metric]:
-        return []  # registering must not read the spool
-
-    def collect(self) -> Iterable[Metric]:
-        queue = self.read()
-        if queue is None:
-            return
-        held = GaugeMetricFamily("framesift_spool_datapoints", "Datapoints in the spool.", labels=["state"])
-        for state in ("ready", "sending", "registered", "buried"):
-            held.add_metric([state], getattr(queue, state))
-        yield held
-        size = GaugeMetricFamily("framesift_spool_bytes", "Size of the spool's contents.")
-        size.add_metric([], queue.size_bytes)
-        yield size
-        outcomes = CounterMetricFamily("framesift_datapoints_left", "Datapoints that left the spool.", labels=["exit"])
-        for name, count in queue.outcomes.items():
-            outcomes.add_metric([name], count)
-        yield outcomes
-
-
-class _LinesCollector(Collector):
-    """The metric of dropped log lines."""
-
-    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
-        self._dropped = dropped
-
-    def collect(self) -> Iterable[Metric]:
-        description = "Log lines that nobody read in time."
-        lines = CounterMetricFamily("framesift_log_lines_dropped", description, labels=["level"])
-        for level, count in self._dropped().items():
-            lines.add_metric([level], count)
-        yield lines
 
 
 def _samples(metric: Counter | Gauge | Histogram) -> Iterable[tuple[Mapping[str, str], str, float]]:

@@ -1,0 +1,57 @@
+"""What a stream tells: its states, their changes, and who observes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from framesift.frame import SkipReason
+
+
+class StreamLost(Exception):
+    """The source gives no frames, and trying again would not help. The text is the reason, one line without secrets."""
+
+
+class StreamState(str, Enum):
+    """The states of a stream, see the drawing in stream.py."""
+
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    LOST = "lost"
+    FROZEN = "frozen"
+    UNUSABLE = "unusable"
+    ENDED = "ended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """A change of a stream's state. detail: the reason, in one line without secrets."""
+
+    stream: str
+    state: StreamState
+    detail: str
+
+
+class StreamObserver:
+    """Receives what happens to a stream. Its methods do nothing: override those that you need.
+
+    They are called by the stream's thread and must not block.
+    """
+
+    def on_event(self, event: StreamEvent) -> None:
+        """The stream's state changed."""
+
+    def on_reason(self, event: StreamEvent) -> None:
+        """The state is the same as before, and the reason for it is another."""
+
+    def on_reader(self) -> None:
+        """A reader process was started."""
+
+    def on_skipped(self, reason: SkipReason, count: int) -> None:
+        """So many pictures were not used."""
+
+    def on_unusable(self, count: int, why: str) -> None:
+        """So many pictures in a row could not be used, and no change of state reports it."""
