@@ -36,8 +36,10 @@ def test_another_zone_is_refused_with_the_names_of_both_and_after_the_start_need
 
 def test_of_several_policies_all_are_accepted_or_the_zone_stays() -> None:
     rule = TimeZoneRule()
-    with pytest.raises(ConfigError, match="time_zone"):
-        rule.check_all([(policy("Europe/Paris"), "a.json"), (policy("UTC"), "b.json")])
+    refusal = rule.refusal([(policy("Europe/Paris"), "a.json"), (policy("UTC"), "b.json")])
+    assert refusal is not None
+    assert refusal[0] == 1
+    assert "time_zone" in str(refusal[1])
     assert rule.zone == "UTC"
-    rule.check_all([(policy("Asia/Tokyo"), "a.json"), (policy("Asia/Tokyo"), "b.json")])
+    assert rule.refusal([(policy("Asia/Tokyo"), "a.json"), (policy("Asia/Tokyo"), "b.json")]) is None
     assert rule.zone == "Asia/Tokyo"

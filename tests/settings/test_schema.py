@@ -107,6 +107,7 @@ WHOLE: dict[str, Any] = {
     "device": "gate-7",
     "enabled": True,
     "group": "labellers",
+    "quiet_after": "12h",
     "tags": ["site"],
     "seed": 1,
     "streams": [STREAM],

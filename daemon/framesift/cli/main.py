@@ -16,8 +16,8 @@ import typer
 
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
-from framesift.cli.forget import forget
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
+from framesift.cli.forget import forget
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
@@ -78,7 +78,7 @@ def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bo
     from framesift.models import ModelLoadError
     from framesift.service.service import Service
     from framesift.service.systemd import Notifier
-    from framesift.settings import Environment, secrets
+    from framesift.settings import Environment, find_settings_file, load, secrets
     from framesift.spool import SpoolInUse, SpoolTooNew, SpoolUnusable
     from framesift.telemetry import LineQueue, Telemetry
     from framesift.telemetry.file_descriptors import raise_limit
@@ -95,7 +95,15 @@ def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bo
     for deprecation in settings.deprecations:
         telemetry.warning("deprecated_setting", setting=deprecation.old, use=deprecation.new, at=deprecation.location)
     notifier = Notifier(Environment.from_variables(os.environ).notify_socket)
-    service = Service(settings, clock=clock, telemetry=telemetry, notifier=notifier, record=record)
+    path = find_settings_file(config, os.environ).absolute()
+    service = Service(
+        settings,
+        clock=clock,
+        telemetry=telemetry,
+        notifier=notifier,
+        record=record,
+        read_settings=lambda: load(path, os.environ),
+    )
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before the service is ready
     try:
         code = service.run()

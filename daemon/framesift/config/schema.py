@@ -15,6 +15,7 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -47,6 +48,18 @@ def size_schema(least_bytes: int) -> WithJsonSchema:
     return WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": MOST_BYTES}, {"type": "string"}]}
     )
+
+
+def parse_duration(value: Any) -> Any:
+    """Turns a text such as "24h" into seconds; other values are returned as they are. Raises ValueError."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
+        if found is None:
+            raise ValueError(
+                f"{value[:60]!r} is not a duration: use a number of seconds, or a number with s, m, h or d"
+            )
+        return float(found.group(1)) * _SECONDS[found.group(2)]
+    return value
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

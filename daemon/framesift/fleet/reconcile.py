@@ -139,7 +139,7 @@ class Reconciler:
         self._host = host
         self._clock = self.task.heartbeat
         self._rng = rng
-        self._max_pending_s = max_pending_s
+        self.max_pending_s = max_pending_s
         self._audited_at_s = self._clock.monotonic()
         self._states: dict[str, _LedgerState] = {}  # by project
 
@@ -270,9 +270,9 @@ class Reconciler:
         if not pending:
             return False
         now = self._clock.now()
-        in_time = [request for request in pending if request.captured.age_s(now) <= self._max_pending_s]
+        in_time = [request for request in pending if request.captured.age_s(now) <= self.max_pending_s]
         decisions = [
-            PendingDecision(request, None) for request in pending if request.captured.age_s(now) > self._max_pending_s
+            PendingDecision(request, None) for request in pending if request.captured.age_s(now) > self.max_pending_s
         ]
         if in_time:
             answer = ledger.send(LedgerRequest(charge=in_time), now)

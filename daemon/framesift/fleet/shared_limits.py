@@ -133,6 +133,13 @@ class SharedLimits:
         if self.ledgers is not None:
             self.ledgers.request_audit()
 
+    def set_settings(self, settings: LimitsSettings) -> None:
+        """Apply what of the settings may change in a run: `local_ceiling` and `pending_quota_h`."""
+        if self.ledgers is not None:
+            self.ledgers.set_local_ceiling(settings.local_ceiling)
+        if self._reconciler is not None:
+            self._reconciler.max_pending_s = settings.pending_quota_h * 3600.0
+
     def _wake(self) -> None:
         if self._reconciler is not None:
             self._reconciler.task.wake()

@@ -134,7 +134,7 @@ class ProxyListener(HttpListener):
         def create_intake(stream: str, pair: ProjectPair | None) -> Intake:
             if pair is None or self._model_policies is None:
                 return of_stream(stream)
-            return self._model_policies.create(stream, self._settings.tags, self._clock, pair)
+            return self._model_policies.create(stream, self._settings, self._clock, pair)
 
         return create_intake
 

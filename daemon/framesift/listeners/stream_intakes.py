@@ -11,6 +11,7 @@ from typing import Protocol
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.frame import Frame, LazyPicture, Pixels, RefusalReason
+from framesift.listeners.listener_settings import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Prediction, Task
@@ -40,8 +41,8 @@ class ModelPolicies(Protocol):
         there is no policy (yet). Never blocks.
         """
 
-    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pair: ProjectPair, /) -> Intake:
-        """Return an intake that follows the policy of a pair. tags: of the listener."""
+    def create(self, stream: str, owner: ListenerSettings, clock: Clock, pair: ProjectPair, /) -> Intake:
+        """Return an intake that follows the policy of a pair. owner: the listener, whose tags it has."""
 
     def accepts_labels(self, stream: str, /) -> bool:
         """Return whether classes of whole pictures suit the project of the stream's pictures. May block briefly."""

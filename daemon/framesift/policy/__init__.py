@@ -12,7 +12,8 @@ and cached on disk, without secrets, for a start without network.
 
 from __future__ import annotations
 
-from framesift.policy.policies import Policies, PolicyObserver, fetch_once
+from framesift.policy.initial_fetch import fetch_once
+from framesift.policy.policies import Policies, PolicyObserver
 from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings, UrlPolicySettings
 from framesift.policy.project_pairs import MAX_PROJECT_PAIRS
 from framesift.policy.sources import SourceContext

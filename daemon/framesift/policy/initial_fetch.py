@@ -1,14 +1,17 @@
-"""Fetches the policies of several sources at the same time, with one deadline for all: for the start of the daemon."""
+"""Fetches policies outside the refreshing thread: of several sources at once for a start, or of one for a command."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
-from framesift.policy.source_state import SourceState
-from framesift.policy.types import PolicyUnavailable, SourceAnswer
+from framesift.policy.policy_settings import PolicySettings
+from framesift.policy.source_state import SourceState, current_policy_from
+from framesift.policy.sources import SourceContext, create_source
+from framesift.policy.types import CurrentPolicy, PolicyUnavailable, SourceAnswer
 
 _MAX_THREADS = 8
 _GRACE_S = 0.5
@@ -45,3 +48,10 @@ def fetch_all(
     if bugs:
         raise bugs[0]
     return dict(found)
+
+
+def fetch_once(settings: PolicySettings, context: SourceContext, *, within_s: float) -> CurrentPolicy:
+    """The policy of one source, fetched now. Raises PolicyUnavailable; ConfigError where the answer is no policy."""
+    source = create_source(settings, context)
+    answer = source.fetch(within_s)
+    return current_policy_from(source, answer, None if isinstance(settings, Path) else context.clock.now().wall_s)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from framesift.policy.initial_fetch import fetch_all
 from framesift.policy.policy import Policy
 from framesift.policy.policy_settings import PolicySettings, RoboflowPolicySettings
 from framesift.policy.project_pairs import MAX_PROJECT_PAIRS, ProjectPairs
+from framesift.policy.reload_answer import ReloadAnswer
 from framesift.policy.source_state import SourceState, current_policy_from, policy_content
 from framesift.policy.sources import DisabledSource, SourceContext, create_pair_source, create_source
 from framesift.policy.time_zone import TimeZoneRule
@@ -54,7 +56,8 @@ from framesift.policy.types import (
 )
 
 REFRESH_EVERY_S = 900.0
-_RETRY = BackoffSchedule(first_s=30.0, max_s=REFRESH_EVERY_S)
+# After a failure, whoever mends it must see within a minute that it is well.
+_RETRY = BackoffSchedule(first_s=30.0, max_s=60.0)
 # For the answer of one source; shorter than the time for which the watchdog allows a thread not to move.
 _FETCH_WITHIN_S = 30.0
 # An unchanged policy is saved again once a day, so that its file's date is useful; more often would wear flash memory.
@@ -107,6 +110,7 @@ class Policies:
         self._observer = observer
         self._lock = threading.RLock()  # held while an answer is applied, and while the observer is called
         self._time_zone = TimeZoneRule()
+        self._reloads: deque[ReloadAnswer] = deque()
         self._common = self._create_state(common)
         by_source: dict[PolicySettings, tuple[str, ...]] = {}
         for stream, settings in own.items():
@@ -241,21 +245,44 @@ class Policies:
         """The seconds since the thread last moved; 0 if it doesn't run."""
         return self._task.idle_s()
 
-    def reload(self) -> None:
+    def reload(self, on_read: Callable[[tuple[str, ...]], None] = lambda _problems: None) -> None:
         """Reads the files again, all or none, and lets the thread fetch the others now.
 
-        Raises ConfigError, and then nothing has changed.
+        on_read: called once when every source has been read, by any thread, with the reasons of those that were
+        refused or did not answer; their policies stay as they are.
         """
-        read = [(state, self._read(state)) for state in self._states if state.is_local]
-        with self._lock:
-            self._time_zone.check_all([(answer.policy, state.source.display_name) for state, answer in read])
-            for state, answer in read:
-                self._apply(state, answer)
+        answer = ReloadAnswer(on_read)
+        for state, error in self._read_files():
+            self._record_problem(state, error)
+            answer.add_problem(str(error))
+        for state in self._remote:  # not for those of project pairs: clients name any number of projects
+            answer.wait_for(state)
+        self._reloads.append(answer)  # before any fetch can begin
+        answer.finish_if_read()
         for state in self._refreshed_states():
             if state.is_finished:
                 self._pairs.remove(state)
             state.refresh_requested = True
         self._task.wake()
+
+    def _read_files(self) -> list[tuple[SourceState, ConfigError]]:
+        """Reads all files, and makes their policies the current ones if all are good. Returns the refused ones."""
+        read: list[tuple[SourceState, SourceAnswer]] = []
+        refused: list[tuple[SourceState, ConfigError]] = []
+        for state in (state for state in self._states if state.is_local):
+            try:
+                read.append((state, self._read(state)))
+            except ConfigError as error:
+                refused.append((state, error))
+        if refused:
+            return refused
+        with self._lock:
+            refusal = self._time_zone.refusal([(answer.policy, state.source.display_name) for state, answer in read])
+            if refusal is not None:
+                return [(read[refusal[0]][0], refusal[1])]
+            for state, answer in read:
+                self._apply(state, answer)
+        return []
 
     def refresh_due(self) -> float:
         """Fetches every source that is due. Returns the seconds until the next one is."""
@@ -268,13 +295,18 @@ class Policies:
                 self._pairs.remove(state)
                 continue
             state.refresh_requested = False  # before the fetch: a reload during it fetches once more
+            while self._reloads and self._reloads[0].is_finished:
+                self._reloads.popleft()
+            reloads = [reload for reload in tuple(self._reloads) if reload.waits_for(state)]
             result = state.fetch(_FETCH_WITHIN_S)
             if isinstance(result, SourceAnswer):
                 self._apply(state, result)
-                continue
-            if state.project_pair is not None and state.current is None and self._use_cache(state):
-                self._report(state, PolicyEventKind.CHANGED)
-            self._record_problem(state, result)
+            else:
+                if state.project_pair is not None and state.current is None and self._use_cache(state):
+                    self._report(state, PolicyEventKind.CHANGED)
+                self._record_problem(state, result)
+            for reload in reloads:
+                reload.was_read(state)
         waiting = self._refreshed_states()
         if any(state.refresh_requested for state in waiting):
             return 0.0
@@ -353,11 +385,9 @@ class Policies:
     def _record_problem(self, state: SourceState, error: PolicyUnavailable | ConfigError) -> None:
         """Keeps the current policy, plans the next fetch, and reports the problem if it is a new one."""
         with self._lock:
-            if isinstance(error, PolicyUnavailable):
-                state.failures += 1
-                pause_s = max(_RETRY.pause_s(state.failures, self._rng), error.retry_after_s or 0.0)
-            else:  # somebody has to correct it
-                pause_s = REFRESH_EVERY_S * self._rng.uniform(0.9, 1.1)
+            state.failures += 1
+            retry_after_s = error.retry_after_s if isinstance(error, PolicyUnavailable) else None
+            pause_s = max(_RETRY.pause_s(state.failures, self._rng), retry_after_s or 0.0)
             state.due_at_s = self._clock.monotonic() + pause_s
             if state.problem != str(error):
                 state.problem = str(error)
@@ -368,10 +398,3 @@ class Policies:
     def _report(self, state: SourceState, kind: PolicyEventKind, why: str = "") -> None:
         event = PolicyEvent(kind, state.source.display_name, state.streams, why, state.current, state.project_pair)
         self._observer.on_policy_event(event)
-
-
-def fetch_once(settings: PolicySettings, context: SourceContext, *, within_s: float) -> CurrentPolicy:
-    """The policy of one source, fetched now. Raises PolicyUnavailable; ConfigError where the answer is no policy."""
-    source = create_source(settings, context)
-    answer = source.fetch(within_s)
-    return current_policy_from(source, answer, None if isinstance(settings, Path) else context.clock.now().wall_s)

@@ -38,12 +38,13 @@ class TimeZoneRule:
                 "have the same"
             )
 
-    def check_all(self, policies: list[tuple[Policy, str]]) -> None:
-        """As `check` for several policies; after a ConfigError the zone is as it was before."""
+    def refusal(self, policies: list[tuple[Policy, str]]) -> tuple[int, ConfigError] | None:
+        """As `check` for several policies: which is refused first, and why. Then the zone is as it was before."""
         before = self._zone, self._source
-        try:
-            for policy, source in policies:
+        for number, (policy, source) in enumerate(policies):
+            try:
                 self.check(policy, source)
-        except ConfigError:
-            self._zone, self._source = before
-            raise
+            except ConfigError as error:
+                self._zone, self._source = before
+                return number, error
+        return None

@@ -10,7 +10,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
@@ -97,6 +97,10 @@ class Intake:
         with self._failing_lock:
             self.policy = policy
             self._forget(self._failing - kept)
+
+    def set_tags(self, tags: tuple[str, ...], own_tags: tuple[str, ...]) -> None:
+        """Replaces the tags of the machine and those of the stream. From any thread; for the next frame on."""
+        self._origin = replace(self._origin, tags=tags, stream_tags=own_tags)
 
     def end_stream(self) -> None:
         """The stream has ended: its strategies leave the health. A later frame may bring them back."""

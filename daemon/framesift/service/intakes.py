@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
+from framesift.listeners import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Task
@@ -13,7 +15,7 @@ from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
 from framesift.service.policy_subscriptions import PolicySubscriptions
-from framesift.settings import Settings
+from framesift.settings import Settings, StreamEntry
 from framesift.spool import Spool, SpoolBroken
 from framesift.telemetry import Telemetry
 
@@ -43,19 +45,24 @@ class Intakes:
         self._telemetry = telemetry
         self._accepted = accepted
         self._ledgers = ledgers
+        self._lock = threading.Lock()  # of the settings and what was created with them
+        self._blocks = (*settings.streams, *settings.listeners)
+        self._created: list[tuple[Intake, StreamEntry | ListenerSettings]] = []
         self._classes = _read_accepted_classes(spool)
 
-    def create(self, stream: str, tags: tuple[str, ...], clock: Clock, pair: ProjectPair | None = None) -> Intake:
+    def create(
+        self, stream: str, owner: StreamEntry | ListenerSettings, clock: Clock, pair: ProjectPair | None = None
+    ) -> Intake:
         """Return a stream's intake, which follows the stream's policy, or that of a project pair.
 
-        tags: the stream's own. clock: of the thread that will use the intake.
+        owner: the block of the settings whose tags it has. clock: of the thread that will use the intake.
         """
         settings = self._settings
         subject = stream if pair is None else pair
         origin = CollectionOrigin(
             settings.device,
             settings.tags,
-            tags,
+            self._tags_of(owner, settings),
             settings.seed,
             settings.project_of(stream) if pair is None else pair.project,
             self._subscriptions.policies.scope_of(subject),
@@ -73,7 +80,23 @@ class Intakes:
             fleet=self._ledgers,
         )
         self._subscriptions.subscribe(subject, intake.set_policy)
+        with self._lock:
+            self._created.append((intake, owner))
+            if self._settings is not settings:  # replaced meanwhile
+                intake.set_tags(self._settings.tags, self._tags_of(owner, self._settings))
         return intake
+
+    def set_settings(self, settings: Settings) -> None:
+        """Apply the tags of other settings, with the same streams and listeners, to present and later intakes."""
+        with self._lock:
+            self._settings = settings
+            for intake, owner in self._created:
+                intake.set_tags(settings.tags, self._tags_of(owner, settings))
+
+    def _tags_of(self, owner: StreamEntry | ListenerSettings, settings: Settings) -> tuple[str, ...]:
+        """The tags that a block of the settings of the start has now."""
+        now = [*(stream.tags for stream in settings.streams), *(listener.tags for listener in settings.listeners)]
+        return next((tags for before, tags in zip(self._blocks, now, strict=True) if before is owner), owner.tags)
 
     @property
     def has_project_policies(self) -> bool:

@@ -36,6 +36,7 @@ from framesift.telemetry import Condition, PolicyReport
 # The start waits so long for policies that have to be fetched, before it uses those on the disk.
 LOAD_WITHIN_S = 4.0
 _ASK_TYPE_WITHIN_S = 2.0
+_OF_MODELS = "policies of models"
 
 
 class PolicySubscriptions:
@@ -82,7 +83,8 @@ class PolicySubscriptions:
         self._apply_time_zone()
         for status in self.policies.statuses():
             if status.current is not None:
-                self._report_problems(status.current, status.project_pair)
+                self._log_problems(status.current, status.project_pair)
+            self._report_health(status)
         self._check_projects()
         self._telemetry.set_policy_source(self.policy_reports)
         self.policies.start()
@@ -142,14 +144,12 @@ class PolicySubscriptions:
         """Set what is called after every change of a policy, from any thread."""
         self._on_change = callback
 
-    def reload(self) -> None:
-        """Read policy files again now, and fetch the others soon. A bad one is reported; the old one stays in use."""
-        try:
-            self.policies.reload()
-        except ConfigError as error:
-            self._telemetry.error("reload_refused", reason=str(error))  # each reason is a line of its own
-        else:
-            self._telemetry.state_changed("reloaded")
+    def reload(self, on_read: Callable[[tuple[str, ...]], None]) -> None:
+        """Read policy files again now, and fetch the others soon. A bad one is reported; the old one stays in use.
+
+        on_read: called once when all have been read, by any thread, with the reasons of those that were refused.
+        """
+        self.policies.reload(on_read)
 
     def policy_reports(self) -> tuple[PolicyReport, ...]:
         """Return the report of every policy, for the status answer."""
@@ -210,16 +210,14 @@ class PolicySubscriptions:
             self._telemetry.state_changed(
                 "policy", source=event.source, hash=event.current.hash, enabled=policy.enabled, strategies=names
             )
-            self._report_problems(event.current, event.project_pair)
+            self._log_problems(event.current, event.project_pair)
             self._on_change()
         if event.kind is PolicyEventKind.NOT_CACHED:
             self._telemetry.warning("policy_not_cached", source=event.source, why=event.why)
-        elif event.kind in (PolicyEventKind.REJECTED, PolicyEventKind.UNAVAILABLE):
-            self._telemetry.health.set(_health_name(event), Condition.DEGRADED, event.why)
-        elif event.project_pair is None or all(
-            status.project_pair is None or not status.problem for status in self.policies.statuses()
-        ):
-            self._telemetry.health.set_ok(_health_name(event))
+            return
+        for status in self.policies.statuses():
+            if status.project_pair == event.project_pair and status.streams == event.streams:
+                self._report_health(status)
 
     def policy_problems(self, policy: Policy) -> Sequence[str]:
         """Return why this run can't use a policy file: its strategies name classes that the local model has not.
@@ -234,19 +232,43 @@ class PolicySubscriptions:
         current = self.policies.current_for(subject)
         return current is not None and current.policy is policy
 
-    def _report_problems(self, current: CurrentPolicy, pair: ProjectPair | None) -> None:
-        """Log the notes of the source, what was left out, and which strategies can never match the local model.
+    def _log_problems(self, current: CurrentPolicy, pair: ProjectPair | None) -> None:
+        """Log the notes of the source, what was left out, and which strategies can never match the local model."""
+        never = [problem for problems in self._never_matching(current, pair) for problem in problems]
+        for reason in (*current.notes, *current.left_out, *never):
+            self._telemetry.warning("policy_problem", reason=reason)
+
+    def _never_matching(self, current: CurrentPolicy, pair: ProjectPair | None) -> list[tuple[str, ...]]:
+        """Return for each strategy why it can never match the local model.
 
         Nothing is known about the model of a client (pair), so its strategies are not checked.
         """
-        never: tuple[str, ...] = ()
-        if pair is None and self._model is not None and self._settings.model is not None:
-            stub = self._settings.model.type == "stub"
-            strategies = current.policy.sampling_strategies
-            names, advice = self._model.class_names, self._class_names_advice
-            never = tuple(strategy_problems(strategies, self._model.task, names, stub=stub, class_names_advice=advice))
-        for reason in (*current.notes, *current.left_out, *never):
-            self._telemetry.warning("policy_problem", reason=reason)
+        model = self._model
+        if pair is not None or model is None or self._settings.model is None or not current.policy.enabled:
+            return []
+        stub, advice = self._settings.model.type == "stub", self._class_names_advice
+        return [
+            tuple(strategy_problems((one,), model.task, model.class_names, stub=stub, class_names_advice=advice))
+            for one in current.policy.sampling_strategies
+        ]
+
+    def _report_health(self, status: PolicySourceStatus) -> None:
+        """Set the health of one policy: whether it could be read, and whether it can collect anything."""
+        health = self._telemetry.health
+        if status.project_pair is not None:  # one component for all, since clients choose the names
+            problem = next((s.problem for s in self.policies.statuses() if s.project_pair and s.problem), None)
+            health.set(_OF_MODELS, Condition.OK if problem is None else Condition.DEGRADED, problem or "")
+            return
+        name = f"policy of {', '.join(status.streams)}" if status.streams else "policy"
+        current = status.current
+        never = [] if current is None else self._never_matching(current, None)
+        reasons = [status.problem] if status.problem else []
+        if current is not None and current.has_no_policy:
+            reasons += current.notes
+        reasons += [problem for problems in never for problem in problems]
+        collects_nothing = bool(never) and all(never) and not self._settings.listeners
+        condition = Condition.FAILED if collects_nothing else Condition.DEGRADED if reasons else Condition.OK
+        health.set(name, condition, "; ".join(reasons))
 
     @property
     def _class_names_advice(self) -> str:
@@ -288,9 +310,3 @@ def _policy_report(status: PolicySourceStatus) -> PolicyReport:
         notes=() if current is None else current.notes,
         problem=status.problem,
     )
-
-
-def _health_name(event: PolicyEvent) -> str:
-    if event.project_pair is not None:
-        return "policies of models"  # one for all, since clients choose the names
-    return "policy" if not event.streams else f"policy of {', '.join(event.streams)}"

@@ -16,6 +16,8 @@ from framesift.models.health import ModelBroken
 from framesift.service import reports
 from framesift.service.components import ComponentList
 from framesift.service.loop_monitor import LoopMonitor
+from framesift.service.quiet_streams import QuietStreams
+from framesift.service.reload import Reload
 from framesift.service.run_context import RunContext
 from framesift.service.signals import Signals
 from framesift.service.startup import Startup
@@ -44,14 +46,21 @@ class Service:
         notifier: Notifier,
         record: Path | None = None,
         progress: Callable[[], None] | None = None,
+        read_settings: Callable[[], Settings] | None = None,
     ) -> None:
-        """record: write every prediction to this file. progress: called about once a second while it runs."""
+        """record: write every prediction to this file. progress: called about once a second while it runs.
+
+        read_settings: reads the settings again, for a reload; it raises ConfigError. None: they never change.
+        """
         self._settings = settings
         self._clock = clock
         self._telemetry = telemetry
         self._notifier = notifier
         self._record = record
         self._progress = progress
+        names = (stream.name for stream in settings.streams)
+        self._quiet_streams = QuietStreams(telemetry, clock, names, settings.quiet_after)
+        self._reloading = Reload(settings, read_settings, telemetry, self._quiet_streams)
         self._stop = threading.Event()
         self._wake = threading.Event()  # the main loop should run before its time
         self._reload = False
@@ -80,7 +89,7 @@ class Service:
         self._wake.set()
 
     def reload(self) -> None:
-        """Read the policies again, and test whether the sink accepts deliveries again; a bad policy is refused."""
+        """Read settings and policies again, and test whether the sink accepts deliveries again. See reload.py."""
         self._reload = True
         self._wake.set()
 
@@ -144,6 +153,7 @@ class Service:
             self._telemetry.tick()
             reports.report_file_descriptors(self._telemetry)
             self._report_spool_health(startup)
+            self._quiet_streams.check()
             reports.report_clock(self._telemetry, self._clock.now())
             startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
             startup.model_health.check()
@@ -166,8 +176,7 @@ class Service:
 
     def _reload_now(self, startup: Startup) -> None:
         self._notifier.reloading(self._clock.monotonic())
-        startup.subscriptions.reload()
-        startup.uploader.probe_now()
+        self._reloading.run(startup)
         self._notifier.ready()
 
     def _report_spool_health(self, startup: Startup) -> None:

@@ -42,7 +42,7 @@ from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
 from framesift.service.status_page import StatusPage
 from framesift.service.stream_thread import StreamThread, StreamThreads
-from framesift.settings import StreamEntry
+from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolInUse
 from framesift.status import DaemonIdentity, StatusServer
@@ -67,6 +67,8 @@ class Startup:
     streams: StreamThreads
     spool: Spool
     subscriptions: PolicySubscriptions
+    shared_limits: SharedLimits
+    intakes: Intakes
 
     def __init__(
         self,
@@ -137,7 +139,7 @@ class Startup:
         class_names = None if model is None else model.class_names
         sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
         start(Resource("sink", stop=lambda _: sink.close()))
-        shared = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
+        shared = self.shared_limits = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
         self._ledgers_shared = shared.ledgers is not None
         spool = self.spool = self._create_spool(limits, shared)
         start(
@@ -158,7 +160,9 @@ class Startup:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
-        intakes = Intakes(settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers)
+        intakes = self.intakes = Intakes(
+            settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers
+        )
         if model is not None:
             record_prediction = None if recorder is None else recorder.record
             threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
@@ -218,7 +222,7 @@ class Startup:
             self.spool,
             sink,
             workers=self._settings.upload.workers,
-            sink_limits=tuple(Limit(Window(limit.type), limit.value) for limit in self._settings.sink.limits),
+            sink_limits=sink_limits(self._settings),
             clock=self._clock,
             rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
             observer=self.upload_reports,
@@ -257,7 +261,7 @@ class Startup:
     def _start_listener(self, settings: ListenerSettings, intakes: Intakes) -> None:
         listener = create_listener(
             settings,
-            intake_of=lambda stream: intakes.create(stream, settings.tags, self._clock),
+            intake_of=lambda stream: intakes.create(stream, settings, self._clock),
             clock=self._clock,
             telemetry=self._telemetry,
             on_failure=self._run.on_failure,
@@ -286,7 +290,7 @@ class Startup:
             stop=self._stop,
             on_prediction=on_prediction,
         )
-        collector = Collector(stream, intakes.create(name, settings.tags, clock), predictor, telemetry)
+        collector = Collector(stream, intakes.create(name, settings, clock), predictor, telemetry)
 
         def on_end(lost: str | None) -> None:
             if lost is not None:
@@ -307,3 +311,8 @@ def _open_when_free(spool: Spool, waits: Callable[[str], bool]) -> None:
         except SpoolInUse as error:
             if not waits(str(error)):
                 raise
+
+
+def sink_limits(settings: Settings) -> tuple[Limit, ...]:
+    """Return the limits of the sink."""
+    return tuple(Limit(Window(limit.type), limit.value) for limit in settings.sink.limits)

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
-from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_size, size_schema
+from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_duration, parse_size, size_schema
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
@@ -21,6 +21,8 @@ from framesift.settings.shared_limits import LimitsSettings
 from framesift.sinks import SinkSettings
 from framesift.spool import WhenFull
 from framesift.streams import StreamSettings
+
+_MOST_QUIET_S = 366 * 86_400.0
 
 
 def _default_device() -> str:
@@ -131,6 +133,20 @@ class Settings(DeviceSettings):
         Field(description="A group that may read what is written here (0640); null: this user alone (0600)."),
     ] = None
     tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Tags of everything that is collected.")] = ()
+    quiet_after: Annotated[
+        float | None,
+        Field(ge=0, le=_MOST_QUIET_S, description="A stream without an accepted frame for so long is named; 0: never."),
+        BeforeValidator(parse_duration),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "number", "minimum": 0, "maximum": _MOST_QUIET_S},
+                    {"type": "string"},
+                    {"type": "null"},
+                ]
+            }
+        ),
+    ] = 86_400.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="The seed of every random draw.")] = 0
     streams: Annotated[
         tuple[StreamEntry, ...],

@@ -90,6 +90,14 @@ class Telemetry:
         """Log a change of state. Never folded, since the last line must be the present state."""
         self._events.log("info", name, fields, fold=False)
 
+    def refused(self, name: str, /, **fields: object) -> None:
+        """Log that what an operator asked for was refused: an error that is never folded, as each gets its answer."""
+        self._events.log("error", name, fields, fold=False)
+
+    def set_log_level(self, level: str) -> None:
+        """Print no lines below this level from now on."""
+        self._events.set_level(level)
+
     def warning(self, name: str, /, **fields: object) -> None:
         """Log something that may need a human; folded as `info` is."""
         self._events.log("warning", name, fields)
@@ -210,6 +218,10 @@ class Telemetry:
             health=tuple(replace(c, why=self.redact(c.why)) for c in self.health.components()),
             policies=tuple(without_secrets(policy, self.redact) for policy in report.policies),
         )
+
+    def stream_counts(self) -> tuple[StreamCounts, ...]:
+        """Return the numbers of each stream, at this moment. Reads no disk."""
+        return self._counters.stream_counts()
 
     def metrics_text(self) -> bytes:
         """Return all numbers in Prometheus' text format, whose media type is METRICS_CONTENT_TYPE."""

@@ -121,6 +121,10 @@ class EventLog:
             kind.logged_s = now_s
             self._print(kind, plain)
 
+    def set_level(self, level: str) -> None:
+        """Print nothing below this level from now on."""
+        self._min_level = LEVELS.index(level)
+
     def log_due(self) -> None:
         """Print what was held for long enough, as far as the token bucket allows."""
         with self._lock:

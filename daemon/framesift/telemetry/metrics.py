@@ -197,8 +197,8 @@ class Counters:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def report(self) -> StatusReport:
-        """Return all numbers. Times and health are left at their defaults: see Telemetry.report."""
+    def stream_counts(self) -> tuple[StreamCounts, ...]:
+        """Return the numbers of each stream."""
         read = _by_label(self.read, "stream")
         skipped = _by_labels(self.skipped)
         refused = _by_labels(self.refused)
@@ -206,9 +206,8 @@ class Counters:
         accepted = _by_labels(self.accepted)
         up = _by_label(self.up, "stream")
         readers = _by_label(self.readers, "stream")
-        queue = self._spool.read()
-        names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, accepted) for s in counts)])
-        streams = tuple(
+        names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, matched, accepted) for s in counts)])
+        return tuple(
             StreamCounts(
                 name,
                 bool(up[name]) if name in up else None,
@@ -222,13 +221,19 @@ class Counters:
             )
             for name in names
         )
+
+    def report(self) -> StatusReport:
+        """Return all numbers. Times and health are left at their defaults: see Telemetry.report."""
+        streams = self.stream_counts()
+        queue = self._spool.read()
+        accepted = _summed(stream.accepted for stream in streams)
         return StatusReport(
-            frames_read=sum(read.values()),
-            frames_accepted=sum(_summed(accepted).values()),
-            skipped=_summed(skipped),
-            refused=_summed(refused),
-            matched=_summed(matched),
-            accepted=_summed(accepted),
+            frames_read=sum(stream.frames_read for stream in streams),
+            frames_accepted=sum(accepted.values()),
+            skipped=_summed(stream.skipped for stream in streams),
+            refused=_summed(stream.refused for stream in streams),
+            matched=_summed(stream.matched for stream in streams),
+            accepted=accepted,
             outcomes={} if queue is None else dict(queue.outcomes),
             attempts=_by_label(self.attempts, "outcome"),
             malformed=sum(_by_label(self.dropped, "stream").values()),
@@ -237,7 +242,7 @@ class Counters:
             queue=queue,
             streams=streams,
             policies=self._policies.source(),
-            listeners=_summed(_by_labels(self.requests)),
+            listeners=_summed(_by_labels(self.requests).values()),
             quota=self._quota.read(),
             log_lines_dropped=self._lines_dropped(),
             idle_s={name: round(idle_s, 1) for name, idle_s in self.program.idle_source().items()},
@@ -264,9 +269,9 @@ def _by_labels(metric: Counter) -> dict[str, dict[str, int]]:
     return found
 
 
-def _summed(by_stream: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+def _summed(of_streams: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for counts in by_stream.values():
+    for counts in of_streams:
         for name, count in counts.items():
             total[name] = total.get(name, 0) + count
     return total

@@ -119,6 +119,11 @@ class Uploader:
         for worker in self._workers:
             worker.wake.set()
 
+    def set_sink_limits(self, limits: Sequence[Limit]) -> None:
+        """Replace the sink's limits. Thread-safe."""
+        self._limits = tuple(limits)
+        self.wake()
+
     def probe_now(self) -> None:
         """Test at once whether deliveries succeed again; rows that wait for a retry keep their dates. Thread-safe."""
         self._breaker.probe_now(self._clock.monotonic())

@@ -91,6 +91,10 @@ class SharedLedgers:
         with self._lock:
             return list(self._ledgers.items())
 
+    def set_local_ceiling(self, local_ceiling: float) -> None:
+        """Replace the share of each limit that may be accepted while the server is unavailable."""
+        self._local_ceiling = local_ceiling
+
     def close(self) -> None:
         """Closes the connections of all ledgers."""
         for _, ledger in self.ledgers():
