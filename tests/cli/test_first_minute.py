@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
 import yaml
 
+from framesift.cli.initial_files import state_folder
 from framesift.demo.contact_sheet import read_folder
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import numbered_clip
@@ -59,6 +63,36 @@ def test_what_init_writes_passes_check_and_runs(tmp_path: Path, begun: Path) -> 
     assert collected(tmp_path)
 
 
+def test_what_init_writes_has_twelve_lines_that_matter_at_most_and_the_defaults_in_comments(begun: Path) -> None:
+    text = (begun / "framesift.yaml").read_text()
+    assert len([line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]) <= 12
+    for name in ("max_bytes", "min_free_bytes", "when_full", "bind: 127.0.0.1:9464", "level: info"):
+        assert name in text
+
+
+def test_in_a_folder_that_no_service_can_write_to_init_writes_absolute_paths() -> None:
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    steps = (
+        "mount -t tmpfs tmpfs /etc && mkdir /etc/framesift && cd /etc/framesift && "
+        f"{sys.executable} -m framesift init && cat framesift.yaml"
+    )
+    done = subprocess.run([*alone, "sh", "-c", steps], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    said, _, text = done.stdout.partition("# framesift.yaml")
+    assert "its spool and what it collects go to /var/lib/framesift" in said
+    settings = yaml.safe_load("#" + text)
+    assert settings["spool"]["path"] == "/var/lib/framesift/spool.db"
+    assert settings["sink"]["path"] == "/var/lib/framesift/collected"
+    assert settings["policy"] == "policy.json"  # which a service can read there
+
+
+def test_a_link_to_such_a_folder_is_one_and_any_other_folder_is_not(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    assert state_folder(tmp_path / "link") == state_folder(Path("/etc/framesift")) == Path("/var/lib/framesift")
+    assert state_folder(tmp_path) is None
+    assert state_folder(Path("/etcetera")) is None
+
+
 def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text("mine")
     refused = framesift(tmp_path, "init")
@@ -74,7 +108,7 @@ def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
     ("file", "before", "after", "expected"),
     [
         ("framesift.yaml", "sink:", "sinc:", ["sinc", "sink"]),
-        ("framesift.yaml", "max_bytes: 2GiB", "max_bytes: lots", ["spool.max_bytes", "lots"]),
+        ("framesift.yaml", "  # max_bytes: 2GiB", "  max_bytes: lots", ["spool.max_bytes", "lots"]),
         ("framesift.yaml", "policy: policy.json", "policy: gone.json", ["gone.json"]),
         ("framesift.yaml", "type: stub", "type: onnx\n  path: gone.onnx", ["gone.onnx"]),
         ("policy.json", '"traffic_percentage": 0.1', '"traffic_percentage": 10', ["traffic_percentage", "10"]),
@@ -87,7 +121,7 @@ def test_a_mistake_is_exit_2_and_one_message_that_names_it(
     shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / file).read_text()
     assert before in text
-    (tmp_path / file).write_text(text.replace(before, after, 1).replace("  task: object-detection\n", "", 1))
+    (tmp_path / file).write_text(text.replace(before, after, 1))
     ran = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")
     assert ran.returncode == 2, ran.stdout + ran.stderr
     for word in expected:

@@ -174,7 +174,8 @@ def test_what_init_leaves_commented_out_is_valid_too(tmp_path: Path) -> None:
 
 _EXAMPLE_KEYS = {
     *("device", "name", "source", "username", "password", "fps", "tags", "model", "type", "path", "confidence"),
-    *("factory", "limits", "sink", "project"),
+    *("factory", "limits", "sink", "project", "max_bytes", "min_free_bytes", "when_full", "status", "bind", "log"),
+    *("format", "level"),
 }
 
 

@@ -181,6 +181,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
 ) -> None:
     """Write a commented framesift.yaml and policy.json, and a rendered clip to begin with."""
+    from framesift.cli.initial_files import settings_text, state_folder
     from framesift.demo.scene import Street, write_video
     from framesift.settings import read_template
 
@@ -189,12 +190,15 @@ def init(
     if existing and not force:
         fail(f"{', '.join(existing)} exists already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in files[:2]:
-        path.write_text(read_template(path.name), encoding="utf-8")
+    state = state_folder(folder)
+    files[0].write_text(settings_text(state), encoding="utf-8")
+    files[1].write_text(read_template(files[1].name), encoding="utf-8")
     write_video(Street(frames=240), files[2])
     contents = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
     for path, what in zip(files, contents, strict=True):
         out.print(f"wrote {path}  [dim]{what}[/]")
+    if state is not None:
+        out.print(f"its spool and what it collects go to {state}, since no service can write to {folder.resolve()}")
     out.print("next: [bold]framesift check[/], then [bold]framesift run[/]")
     out.print("your camera's address goes into framesift.yaml")
 
