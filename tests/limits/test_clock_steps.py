@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from clocks import NOON_S, ManualClock
 from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, SharedCharge, Window, window_start
 from framesift.limits import clock_steps as steps
-from framesift.limits.local import LocalLimits, grant_manually
+from framesift.limits.by_hand import grant_manually
+from framesift.limits.local import LocalLimits
 from framesift.limits.shared import pending as late
 from framesift.spool import Accepted
 from rigs.local_limits import LimitsClient, quota, tables

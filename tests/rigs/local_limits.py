@@ -13,7 +13,8 @@ from framesift.limits.local import TABLES, LocalLimits
 
 def tables(path: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript("CREATE TABLE datapoint (id TEXT, image_id TEXT);" + TABLES)
+    of_the_spool = "CREATE TABLE datapoint (id TEXT, seq INTEGER); CREATE TABLE delivery (seq INTEGER, image_id TEXT);"
+    connection.executescript(of_the_spool + TABLES)
     return connection
 
 

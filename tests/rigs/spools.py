@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +15,10 @@ from clocks import ManualClock
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
-from framesift.limits import Limit, Quota, Window
+from framesift.limits import Limit, Quota, Window, row_checksums
 from framesift.limits.local import LocalLimits
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
-from framesift.spool import Accepted, NotAccepted, Spool, SpoolBroken, SpoolFull, WhenFull
+from framesift.spool import Accepted, NotAccepted, Spool, SpoolBroken, SpoolFull, WhenFull, identity
 
 T = TypeVar("T")
 
@@ -111,3 +113,13 @@ def retry_until_ok(do: Callable[[], T]) -> T:
             why = str(error)
             threading.Event().wait(0.02)
     raise AssertionError(f"it doesn't go on: {why}")
+
+
+def make_newer(path: Path, format: int) -> None:
+    """Makes a closed spool one of a newer program: its header and its identity say so."""
+    with closing(sqlite3.connect(path)) as newer:
+        row_checksums.register(newer)
+        known = identity.read(newer)
+        identity.write(newer, identity.Identity(known.id, format, known.application))
+        newer.execute(f"PRAGMA user_version = {format}")
+        newer.commit()

@@ -17,7 +17,7 @@ from rigs.spools import RecordedReports, accepted, make_spool, put, quota
 
 MIB = 2**20
 # With less, two pictures of 100 kB are evicted for one, because the space of a row is estimated from above.
-ROOM = MIB + 2**16
+ROOM = MIB + 2**16 + 2**14
 TESTS = Path(__file__).parents[1]
 
 

@@ -28,7 +28,7 @@ from framesift.spool import (
     State,
     WhenFull,
 )
-from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, prediction, put, quota
+from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_newer, make_spool, prediction, put, quota
 
 
 @pytest.fixture
@@ -461,9 +461,7 @@ def test_a_newer_file_is_refused_and_not_changed(tmp_path: Path, clock: ManualCl
     put(spool, clock)
     spool.close()
     path = tmp_path / "spool.db"
-    with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version = 99")
-    newer.close()
+    make_newer(path, 99)
     before = path.read_bytes()
     with pytest.raises(SpoolTooNew, match="format 99"):
         make_spool(tmp_path, clock).open()

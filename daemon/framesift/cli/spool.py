@@ -8,12 +8,15 @@ import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out
+
+if TYPE_CHECKING:
+    from framesift.settings import SpoolSettings
 
 spool_app = typer.Typer(help="Inspect the spool, and retry or drop datapoints that could not be delivered.")
 
@@ -94,6 +97,24 @@ def spool_drop(
     _print_result("dropped", done, ids)
 
 
+@spool_app.command("recover")
+def spool_recover(
+    file: Annotated[Path, typer.Argument(help="A file that was set aside: spool.db.corrupt-<time>.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take datapoints back from a spool file that was set aside as damaged, each once. The daemon may run."""
+    from framesift.clock.clock import SystemClock
+    from framesift.spool.recover import SpoolPlace, recover
+
+    options = _spool_settings(config)
+    place = SpoolPlace(options.path, options.max_bytes, options.min_free_bytes)
+    done = recover(place, file, SystemClock().now())
+    out.print(f"{done.taken} taken back, {done.known} known already, {done.unreadable} can't be read")
+    if done.no_room:
+        err.print(f"[red]framesift:[/] no room for {done.no_room} more: run this again when some have been delivered")
+        raise typer.Exit(1)
+
+
 @spool_app.command("downgrade")
 def spool_downgrade(config: ConfigOption = None) -> None:
     """Make the spool readable for version 0.2 again, before that is installed. The daemon must be stopped."""
@@ -125,6 +146,10 @@ def _print_result(what: str, done: tuple[str, ...], ids: list[str] | None) -> No
 
 
 def _spool_path(config: Path | None) -> Path:
+    return _spool_settings(config).path
+
+
+def _spool_settings(config: Path | None) -> SpoolSettings:
     from framesift import settings
     from framesift.config.errors import ConfigError
 
@@ -138,4 +163,4 @@ def _spool_path(config: Path | None) -> Path:
     if not path.exists():
         err.print(f"[red]framesift:[/] there is no spool at {escape_text(str(path))} yet")
         raise typer.Exit(1)
-    return path
+    return options

@@ -18,11 +18,13 @@ import sqlite3
 TABLES = """
 -- Charges of a batch whose rows were pruned.
 CREATE TABLE batch_past (batch TEXT PRIMARY KEY, images INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX batch_past_copy ON batch_past (images);
 
 -- The platform's last answer for a batch: the images there; mark: our left_spool_count just before the request.
 CREATE TABLE batch_there (
     batch TEXT PRIMARY KEY, images INTEGER NOT NULL, mark INTEGER NOT NULL, asked_at_s REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX batch_there_copy ON batch_there (images, mark, asked_at_s);
 """
 
 RETENTION_S = 90 * 86400.0  # how long an answer of the platform is kept: a device may be offline for weeks

@@ -28,6 +28,7 @@ from datetime import tzinfo
 
 from framesift.clock.moment import Moment
 from framesift.limits import Window, window_end, window_start
+from framesift.limits.row_checksums import row_checksum
 
 MAX_DRIFT_S = 5.0  # a larger change between wall and boot time is a step, a smaller one is a clock being adjusted
 _RECHECK_S = 1.0  # how long "no room" is cached where it does not last for a whole calendar window
@@ -80,9 +81,10 @@ def step_between_s(before: Moment, now: Moment) -> float:
 
 def record_time(cursor: sqlite3.Cursor, now: Moment) -> None:
     """Records the time at which a row is written, so that a later step can be measured."""
+    row = (1, float(now.wall_s), float(now.boottime_s), now.boot_id)
     cursor.execute(
-        "INSERT OR REPLACE INTO seen (one, wall_s, boottime_s, boot_id) VALUES (1, ?, ?, ?)",
-        (now.wall_s, now.boottime_s, now.boot_id),
+        "INSERT OR REPLACE INTO seen (one, wall_s, boottime_s, boot_id, checksum) VALUES (?, ?, ?, ?, ?)",
+        (*row, row_checksum("seen", *row)),
     )
 
 

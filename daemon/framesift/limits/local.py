@@ -330,19 +330,6 @@ class LocalLimits:
         )
 
 
-def grant_manually(cursor: sqlite3.Cursor, id: str, account: str, batch: str, project: str | None, now: Moment) -> None:
-    """Grants quota to `id` regardless of the limits, unless it has quota. It counts in the windows that are open now.
-
-    account, batch: the keys under which it is counted. project: see Quota.project.
-    """
-    steps.apply_clock_step(cursor, now)
-    cursor.execute(
-        "INSERT OR IGNORE INTO charge (id, account, batch, at_s, granted_by, project) VALUES (?, ?, ?, ?, 'hand', ?)",
-        (id, account, batch, now.wall_s, project or ""),
-    )
-    steps.record_time(cursor, now)
-
-
 def _count_dated(
     cursor: sqlite3.Cursor, account: str, window: Window, start_s: float, end_s: float, ended_s: float = -math.inf
 ) -> int:

@@ -37,9 +37,11 @@ CREATE INDEX send_running ON send (id) WHERE until_s IS NULL;
 -- Amounts that count in a window beside its own rows, because the rows were lost. Also steps of the clock, see
 -- clock_steps.py.
 CREATE TABLE carried (account TEXT NOT NULL, window TEXT NOT NULL, at_s REAL NOT NULL, amount INTEGER NOT NULL);
+CREATE INDEX carried_copy ON carried (account, window, at_s, amount);
 
 -- The moment of the last charge or send: steps of the clock are measured against it.
 CREATE TABLE seen (
-    one INTEGER PRIMARY KEY CHECK (one = 1), wall_s REAL NOT NULL, boottime_s REAL NOT NULL, boot_id TEXT NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), wall_s REAL NOT NULL, boottime_s REAL NOT NULL, boot_id TEXT NOT NULL,
+    checksum BLOB
 );
 """

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.clock.moment import Moment
-from framesift.limits import local
-from framesift.spool import database, delivery, inspect_rows, rows, schema
+from framesift.limits import by_hand
+from framesift.spool import database, delivery, file_format, inspect_rows, rows, schema
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
@@ -82,7 +82,7 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
             if row is None:
                 continue
             account, batch, project = row
-            local.grant_manually(cursor, id, account, batch, project, now)
+            by_hand.grant_manually(cursor, id, account, batch, project, now)
             rows.retry_by_hand(cursor, seq)
             changed.append(id)
         return tuple(changed)
@@ -133,7 +133,7 @@ def connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
     try:
-        version = database.check_format(path)
+        version = file_format.check_format(path)
         if 0 < version < schema.VERSION:  # the older daemon may still run
             raise SpoolUnusable(f"{path} has format {version} of an older framesift: start this daemon first")
         # The daemon's limit of the log does not matter for one short transaction.

@@ -6,11 +6,11 @@ Files of a spool:
     spool.db.lock       locked while a daemon has the spool open
     spool.db.reserve*   8 MiB of disk space that are released when the disk is full
     spool.db.corrupt-*  a damaged file that was moved aside and kept
+    spool.db.taken-*    which datapoints of such a file are in the spool, or were
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -23,9 +23,8 @@ from framesift.clock.clock import Clock
 from framesift.limits import local
 from framesift.limits.row_checksums import register
 from framesift.processes import holder_of_locked
-from framesift.spool import layout, migration, schema
-from framesift.spool.disk_errors import Malformed
-from framesift.spool.records import SpoolInUse, SpoolTooNew, SpoolUnusable
+from framesift.spool import migration, schema
+from framesift.spool.records import SpoolInUse, SpoolUnusable
 
 LOCK_TIMEOUT_S = 15.0
 BUSY_TIMEOUT_MS = 5000
@@ -70,30 +69,31 @@ def _lock_file(path: Path) -> int:
         make_folder(path.parent)
         return create_file(path, os.O_RDWR)
     except OSError as error:
-        _refuse_link(path)
+        refuse_link(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and path.exists():
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         # A spool that exists may come back: its disk became read-only later.
         is_first_start = not os.path.exists(path.with_suffix(""))  # noqa: PTH110  # False where this user may not look
-        if error.errno in _PERMISSION_ERRORS or (is_first_start and error.errno in _PLACE_ERRORS):
-            raise _unusable(path.parent, error) from None
+        if error.errno in PERMISSION_ERRORS or (is_first_start and error.errno in _PLACE_ERRORS):
+            raise unusable(path.parent, error) from None
         raise
 
 
 # Errors that need a change by the operator; any other may pass.
-_PERMISSION_ERRORS = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+PERMISSION_ERRORS = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 # Errors of the path of a spool that does not exist yet. (mkdir in /proc is ENOENT.)
 _PLACE_ERRORS = (errno.EROFS, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def _unusable(path: Path, error: OSError) -> SpoolUnusable:
+def unusable(path: Path, error: OSError) -> SpoolUnusable:
+    """What to raise where this user may not write."""
     return SpoolUnusable(
         f"{path}: {error.strerror} for uid {os.geteuid()}; the spool must be able to write there: let spool.path name "
         "a file in a folder that this user may write to, such as /var/lib/framesift"
     )
 
 
-def _refuse_link(path: Path) -> None:
+def refuse_link(path: Path) -> None:
     """Raises SpoolUnusable if a file of the spool is a symbolic link.
 
     Whoever can create a link there could choose which file is written to. The folder may be a link. (SQLite itself
@@ -103,56 +103,12 @@ def _refuse_link(path: Path) -> None:
         raise SpoolUnusable(f"{path} is a symbolic link, and the spool writes through none: name the file itself")
 
 
-def check_format(path: Path) -> int:
-    """Returns the format version of an existing file without changing it, 0 if there is no file yet.
-
-    Raises SpoolUnusable, SpoolTooNew, sqlite3.DatabaseError if the file is damaged, and OSError if the disk fails at
-    this moment.
-    """
-    _refuse_link(path)
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        return 0
-    try:
-        with path.open("r+b"):
-            pass
-    except OSError as error:
-        if error.errno in _PERMISSION_ERRORS:
-            raise _unusable(path, error) from None
-        if error.errno != errno.EROFS:
-            raise
-    with path.open("rb") as content:
-        if layout.header_is_damaged(content.read(layout.HEADER_BYTES)):
-            raise Malformed("the file's header")
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        mark = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = layout.read_table_list(connection)
-    expected = layout.expected_table_list(local.TABLES)
-    if layout.differs_by_one_bit(tables, expected):
-        raise Malformed("the list of tables")
-    # A newer format has other tables. With the tables of this format, a bit of the version has flipped.
-    wrong = (mark ^ schema.APPLICATION_ID).bit_count() + (version ^ schema.VERSION).bit_count()
-    if wrong == 1 and layout.same_tables(tables, expected):
-        raise Malformed(f"it has the tables of format {schema.VERSION}, and its header says {mark:#x}, {version}")
-    if tables and mark != schema.APPLICATION_ID:
-        raise SpoolUnusable(
-            f"{path} is an SQLite database, but no spool of framesift: give the spool a path of its own"
-        )
-    if version > schema.VERSION:
-        raise SpoolTooNew(
-            f"{path} was written by a newer framesift (format {version}, this one reads up to {schema.VERSION})"
-        )
-    if tables and (version == 0 or (version == schema.VERSION and not layout.has_all_tables(tables, expected))):
-        raise Malformed("tables are missing")
-    return int(version)
-
-
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     """Opens the read-write connection. Creates the tables in an empty file and migrates an older format.
 
     max_bytes: limit of the spool; the write-ahead log gets a part of it. Raises sqlite3.Error, SpoolUnusable.
     """
-    _refuse_link(path)
+    refuse_link(path)
     if not path.exists():  # never otherwise: closing it would take away the locks of other connections
         os.close(create_file(path, os.O_RDWR))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -21,6 +21,10 @@ class DiskReserve:
     def __init__(self, path: Path) -> None:
         self._paths = (sibling_path(path, ".reserve"), sibling_path(path, ".reserve-2"))
 
+    def exists(self) -> bool:
+        """Whether there is any."""
+        return any(path.exists() for path in self._paths)
+
     def release(self) -> bool:
         """Deletes the reserve. Returns whether there was one."""
         released = False

@@ -15,7 +15,8 @@ from os import close
 from pathlib import Path
 
 from framesift.clock.clock import Clock
-from framesift.spool import database, delivery, format_2, identity, layout, rows, schema
+from framesift.spool import database, delivery, file_format, format_2, identity, layout, rows, schema
+from framesift.spool.accounting import UNKNOWN_EXIT
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.migration import drop_indexes, one_transaction, plain, set_last_seq, statements, unify_table_list
@@ -68,7 +69,7 @@ def downgrade(path: Path, clock: Clock) -> DowngradeResult:
         raise SpoolUnusable(f"{path}: there is no spool")
     try:
         with _locked(path, clock):
-            version = database.check_format(path)
+            version = file_format.check_format(path)
             if version != schema.VERSION:
                 raise SpoolUnusable(
                     f"{path} has format {version}: only format {schema.VERSION} can be made an older one"
@@ -127,6 +128,7 @@ def _downgrade(connection: sqlite3.Connection) -> DowngradeResult:
     connection.execute("INSERT INTO identity (one, id) VALUES (1, ?)", (id,))
     connection.execute(_DATAPOINTS)
     connection.execute(_LOST)
+    connection.execute("DELETE FROM tally WHERE exit = ?", (UNKNOWN_EXIT,))  # an older version knows no such outcome
     (datapoints,) = connection.execute("SELECT count(*) FROM datapoint").fetchone()
     for table in [*(f"new_{table}" for table in replaced), *(found.keys() - wanted.keys())]:
         connection.execute(f"DROP TABLE {table}")

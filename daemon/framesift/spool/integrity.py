@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 
 from framesift.limits.clock_steps import FIRST_QUARANTINED_S, QUARANTINE_ACCOUNT
+from framesift.spool import accounting, identity, schema
+from framesift.spool.accounting import UNKNOWN_EXIT
 from framesift.spool.checksums import IS_WHOLE
 from framesift.spool.disk_errors import Malformed
 from framesift.spool.records import FinalOutcome
@@ -25,9 +27,9 @@ _DATED = (
 INVALID_VALUES = {
     "charge": f"typeof(id) <> 'text' OR typeof(account) <> 'text' OR typeof(batch) <> 'text'"
     f" OR typeof(project) <> 'text' OR typeof(at_s) <> 'real' OR NOT {_DATED.format('charge.at_s')}"
-    " OR typeof(shared_at_s) NOT IN ('real', 'null')",
+    f" OR typeof(shared_at_s) NOT IN ('real', 'null') OR NOT {IS_WHOLE['charge']}",
     "late": "NOT json_valid(quotas) OR NOT json_valid(candidates) OR typeof(boot_id) <> 'text'"
-    " OR typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real'",
+    f" OR typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real' OR NOT {IS_WHOLE['late']}",
     "send": "typeof(id) <> 'text' OR typeof(at_s) <> 'real' OR typeof(until_s) NOT IN ('real', 'null')",
     "carried": "typeof(account) <> 'text' OR window NOT IN ('', 'minutely', 'hourly', 'daily')"
     f" OR typeof(at_s) <> 'real' OR NOT {_DATED.format('carried.at_s')} OR typeof(amount) <> 'integer'"
@@ -36,8 +38,8 @@ INVALID_VALUES = {
     "batch_there": "typeof(batch) <> 'text' OR typeof(images) <> 'integer' OR images < 0"
     " OR typeof(mark) <> 'integer' OR mark < 0 OR typeof(asked_at_s) <> 'real'",
     "seen": f"typeof(wall_s) <> 'real' OR typeof(boottime_s) <> 'real' OR typeof(boot_id) <> 'text'"
-    f" OR NOT wall_s {_IN_THE_CALENDAR} OR NOT boottime_s BETWEEN 0 AND 1e10",
-    "tally": f"exit NOT IN ({', '.join(repr(exit.value) for exit in FinalOutcome)})"
+    f" OR NOT wall_s {_IN_THE_CALENDAR} OR NOT boottime_s BETWEEN 0 AND 1e10 OR NOT {IS_WHOLE['seen']}",
+    "tally": f"exit NOT IN ('{UNKNOWN_EXIT}', {', '.join(repr(exit.value) for exit in FinalOutcome)})"
     f" OR typeof(number) <> 'integer' OR number < 0 OR NOT {IS_WHOLE['tally']}",
     "class_count": "typeof(class) <> 'text' OR typeof(number) <> 'integer' OR number < 0",
     "identity": f"NOT {IS_WHOLE['identity']}",
@@ -58,6 +60,9 @@ def verify(connection: sqlite3.Connection) -> None:
             raise Malformed(problem)
     if connection.execute("SELECT count(*) FROM identity").fetchone() != (2,):
         raise Malformed("the file has no id")
+    if identity.read(connection).format != schema.VERSION:
+        raise Malformed("the file's identity is that of another format")
+    accounting.verify_counts(connection)
     if connection.execute(_FORGOTTEN).fetchone():
         raise Malformed("a datapoint has no quota and no request for it")
 

@@ -31,6 +31,7 @@ _COPY_CHARGES_OF_1 = (
     " SELECT id, strategy, batch, at_s, granted_by, '' FROM old_charge"
 )
 _REPLACED = {1: ("datapoint", "tally", "charge"), 2: ("datapoint", "tally", "identity")}
+_SEALED = {1: ("seen",), 2: ("charge", "late", "seen")}  # tables of the limits that get a checksum
 _RENAMED = (
     "ALTER TABLE image RENAME TO picture",
     "ALTER TABLE picture RENAME COLUMN seq TO number",
@@ -92,8 +93,8 @@ def _migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     for statement in _RENAMED:
         connection.execute(statement)
-    if version == 2:
-        connection.execute("ALTER TABLE charge ADD COLUMN checksum BLOB")
+    for table in _SEALED[version]:
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum BLOB")
     for statement in statements(schema.TABLES + limits_tables):
         connection.execute(re.sub(r"^CREATE (TABLE|INDEX) ", r"CREATE \1 IF NOT EXISTS ", statement))
     _count_lost(connection, last_seq)
@@ -106,11 +107,13 @@ def _migrate(connection: sqlite3.Connection, limits_tables: str) -> None:
         id = identity.new(schema.VERSION).id
     else:
         (id,) = connection.execute("SELECT id FROM old_identity").fetchone()
-    identity.write(connection, identity.Identity(id, schema.VERSION, schema.APPLICATION_ID))
+    for table in ("charge", "late", "seen"):
+        checksums.seal(connection, table, "true", ())
     for table in replaced:
         connection.execute(f"DROP TABLE old_{table}")
     set_last_seq(connection, last_seq)
     unify_table_list(connection, layout.expected_table_list(limits_tables))
+    identity.write(connection, identity.Identity(id, schema.VERSION, schema.APPLICATION_ID))
     connection.execute(f"PRAGMA user_version = {schema.VERSION}")
 
 

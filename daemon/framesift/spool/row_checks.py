@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from framesift.limits.row_checksums import row_checksum
 from framesift.spool import checksums
@@ -80,7 +81,7 @@ def damage_of_facts(values: Mapping[str, object]) -> str | None:
     return None if values["checksum"] == row_checksum("datapoint", *checked) else "its facts are not what was written"
 
 
-def without_damage(values: Mapping[str, object]) -> dict[str, object]:
+def without_damage(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a damaged row of `datapoint`: a damaged column becomes empty, so that the row is not delivered."""
     return {name: value if CHECKS.get(name, _is_any)(value) else b"" for name, value in values.items()}
 

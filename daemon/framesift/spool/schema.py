@@ -81,15 +81,17 @@ CREATE TABLE tally (exit TEXT PRIMARY KEY, number INTEGER NOT NULL, checksum BLO
 -- Predicted objects (or labels) of each class in all datapoints that were ever accepted.
 CREATE TABLE class_count (class TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 
--- What this file is: see identity.py. Two equal rows, and an index on another page that has both once more.
+-- What this file is: see identity.py. Two equal rows, and an index on another page that has both once more. roots: the
+-- first page of each table and index, JSON.
 CREATE TABLE identity (
     number      INTEGER PRIMARY KEY CHECK (number IN (1, 2)),
     id          TEXT NOT NULL,
     format      INTEGER NOT NULL,
     application INTEGER NOT NULL,
+    roots       TEXT NOT NULL,
     checksum    BLOB NOT NULL
 );
-CREATE INDEX identity_copy ON identity (number, id, format, application, checksum);
+CREATE INDEX identity_copy ON identity (number, id, format, application, roots, checksum);
 
 -- Signatures of accepted frames, so that near duplicates are known after a restart: see signatures.py. stream, options:
 -- the memory that a row belongs to. number: its order in this memory. bytes: 192 numbers of 16 bits. extra: JSON.

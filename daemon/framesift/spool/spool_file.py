@@ -11,10 +11,11 @@ from pathlib import Path
 
 from framesift.clock.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import database, integrity, repair, rows, salvage, schema, signatures, space, wal
+from framesift.spool import database, file_format, integrity, rows, salvage, schema, signatures, space, wal
 from framesift.spool.acceptance import write_probe
-from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, failure_kind
+from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, Malformed, failure_kind
 from framesift.spool.disk_reserve import DiskReserve
+from framesift.spool.page_file import PageFile
 from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import EventReporter, SpoolBroken, SpoolTooNew, SpoolUnusable, WhenFull
 from framesift.spool.write_obstacles import describe_failure
@@ -89,7 +90,7 @@ class SpoolFile:
         with contextlib.suppress(OSError):  # a disk that is read-only keeps what is committed
             if wal.repair_flipped_bits(database.sibling_path(self.path, "-wal")):
                 self.report("spool_repaired", {"path": str(database.sibling_path(self.path, "-wal"))})
-        for _ in range(3):
+        for _ in range(4):  # the header is repaired, then a new file takes the place of the old one
             try:
                 return self.reopen(damaged), None
             except (SpoolTooNew, SpoolUnusable):
@@ -145,19 +146,31 @@ class SpoolFile:
         return connection
 
     def _connect(self, is_new: bool) -> sqlite3.Connection:
-        database.check_format(self.path)
+        file_format.check_format(self.path)
         connection = database.connect(self.path, self.bounds.max_bytes)
         try:
             if not is_new:
                 integrity.verify(connection)
+                self._verify_free_pages(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _verify_free_pages(self, connection: sqlite3.Connection) -> None:
+        """Raises Malformed if the list of free pages can't be right: SQLite would write over pages in use."""
+        connection.execute("BEGIN IMMEDIATE")  # so that nobody writes meanwhile
+        try:
+            with contextlib.closing(PageFile(self.path)) as file:
+                _, is_right = file.free_pages()
+        finally:
+            connection.execute("ROLLBACK")
+        if not is_right:
+            raise Malformed("the list of free pages")
+
     def _repair(self) -> bool:
         """Repairs a damaged file. Returns whether a new file took its place."""
-        if repair.repair_one_bit(self.path):
+        if file_format.repair_header(self.path):
             self.report("spool_repaired", {"path": str(self.path)})
             return False
         bounds = self.bounds

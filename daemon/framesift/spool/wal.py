@@ -11,6 +11,7 @@ The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,41 @@ def repair_flipped_bits(path: Path) -> bool:
                 file.write(content[at : at + 8])
             sync_file(file)
     return bool(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPages:
+    """The pages that a log holds. offsets: where each begins in the log, by its number from 1."""
+
+    page_bytes: int
+    offsets: dict[int, int]
+
+
+def committed_pages(path: Path) -> CommittedPages | None:
+    """The pages of the transactions in a log that SQLite regards as committed; None if it has none. Raises OSError."""
+    size_bytes = path.stat().st_size
+    if not _HEADER_BYTES < size_bytes < _LONGEST_BYTES:
+        return None
+    content = bytearray(path.read_bytes())
+    order = next((order for order, magic in _MAGIC.items() if content[:4] == magic), None)
+    page_bytes = int.from_bytes(content[8:12], "big")
+    if order is None or not 512 <= page_bytes <= 65536 or page_bytes.bit_count() != 1:
+        return None
+    sums = _sums(bytes(content[:24]), order, (0, 0))
+    if sums != _stored(content, 24):
+        return None
+    size = _FRAME_BYTES + page_bytes
+    committed: dict[int, int] = {}
+    pages: dict[int, int] = {}  # of the transaction that is being read
+    for at in range(_HEADER_BYTES, len(content) - size + 1, size):
+        sums = _sums(_checked(content, at, size), order, sums)
+        if content[at + 8 : at + 16] != content[16:24] or sums != _stored(content, at + 16):
+            break
+        pages[int.from_bytes(content[at : at + 4], "big")] = at + _FRAME_BYTES
+        if any(content[at + 4 : at + 8]):  # the last frame of a transaction
+            committed |= pages
+            pages = {}
+    return CommittedPages(page_bytes, committed) if committed else None
 
 
 def _repair(content: bytearray) -> None:

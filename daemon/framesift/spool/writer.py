@@ -239,6 +239,7 @@ class Writer:
             except Exception as error:  # only this caller gets it; the other jobs continue
                 if isinstance(error, STORAGE_ERRORS) and failure_kind(error) is not FailureKind.BUG:
                     raise
+                cursor.execute("ROLLBACK TO job")  # first: half of its changes would look like damage
                 self._file.verify(connection)  # raises if the cause is damage in the file
                 job.error = error
             if job.error is not None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Quota, SharedCharge, Window
 from framesift.limits import clock_steps as steps
+from framesift.limits.row_checksums import row_checksum
 from framesift.limits.shared.requests import ChargeRequest, DeviceCharge
 
 GRANTED_BY_NOBODY = "nobody"
@@ -32,7 +33,8 @@ CREATE TABLE late (
     boottime_s REAL NOT NULL,
     boot_id    TEXT NOT NULL,
     quotas     TEXT NOT NULL,
-    candidates TEXT NOT NULL
+    candidates TEXT NOT NULL,
+    checksum   BLOB
 ) WITHOUT ROWID;
 """
 
@@ -54,8 +56,8 @@ def insert_charge(
 ) -> None:
     """Inserts the charge of a datapoint. at_s: Unix time of the capture, by the device's clock."""
     cursor.execute(
-        "INSERT INTO charge (id, account, batch, at_s, granted_by, project, shared_at_s, told)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO charge (id, account, batch, at_s, granted_by, project, shared_at_s, told, checksum)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             id,
             quota.account,
@@ -65,16 +67,23 @@ def insert_charge(
             quota.project,
             None if shared is None else shared.at_s,
             None if shared is None else shared.generation,
+            charge_checksum(id, quota.account, quota.batch, quota.project),
         ),
     )
+
+
+def charge_checksum(id: str, account: str, batch: str, project: str) -> bytes:
+    """The checksum of a charge: of all that stays the same when the clock is set or the quota is granted."""
+    return row_checksum("charge", id, account, batch, project)
 
 
 def insert_pending(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, candidates: str) -> None:
     """Records an accepted datapoint as pending. candidates: JSON, for `pending_candidates`."""
     quotas_json = json.dumps([_to_json(quota) for quota in quotas])
+    row = (id, float(captured.wall_s), float(captured.boottime_s), captured.boot_id, quotas_json, candidates)
     cursor.execute(
-        "INSERT INTO late (id, wall_s, boottime_s, boot_id, quotas, candidates) VALUES (?, ?, ?, ?, ?, ?)",
-        (id, captured.wall_s, captured.boottime_s, captured.boot_id, quotas_json, candidates),
+        "INSERT INTO late (id, wall_s, boottime_s, boot_id, quotas, candidates, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*row, row_checksum("late", *row)),
     )
 
 
@@ -87,8 +96,17 @@ def pending_candidates(cursor: sqlite3.Cursor, id: str) -> str | None:
 def grant_pending(cursor: sqlite3.Cursor, id: str, quota: Quota, shared: SharedCharge) -> None:
     """Records that the shared ledger has granted the pending quota of `id`."""
     cursor.execute(
-        "UPDATE charge SET granted_by = 'shared', account = ?, batch = ?, shared_at_s = ?, told = ? WHERE id = ?",
-        (quota.account, quota.batch, shared.at_s, shared.generation, id),
+        "UPDATE charge SET granted_by = 'shared', account = ?, batch = ?, project = ?, shared_at_s = ?, told = ?,"
+        " checksum = ? WHERE id = ?",
+        (
+            quota.account,
+            quota.batch,
+            quota.project,
+            shared.at_s,
+            shared.generation,
+            charge_checksum(id, quota.account, quota.batch, quota.project),
+            id,
+        ),
     )
     cursor.execute("DELETE FROM late WHERE id = ?", (id,))
 
