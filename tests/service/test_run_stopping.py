@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from canaries import KEY
 from framesift.clock.clock import SystemClock
-from rigs.daemon import Daemon, write_configuration
+from rigs.daemon import POLICY, Daemon, write_configuration
 from rigs.footage import numbered_clip
 from rigs.hanging import KINDS, hanging
+from rigs.hanging_server import HangingServer
 from rigs.spools import make_spool
 
 CLIP = {"name": "gate", "source": "clip.mp4"}
@@ -146,3 +148,20 @@ def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait(12.0)
     assert [seen["event"] for seen in daemon.events if seen["event"] == "spool_close_timed_out"] == []
+
+
+def test_a_signal_is_acted_on_while_the_start_still_waits_for_the_platform(tmp_path: Path) -> None:
+    limited = {**POLICY, "batching_strategy": {**POLICY["batching_strategy"], "max_batch_images": 10}}
+    with HangingServer("answer") as server:
+        settings = {
+            "listeners": [{"listen": free_address()}],
+            "sink": {"type": "roboflow", "project": "street"},
+            "roboflow": {"api_key": KEY, "api_url": server.url},
+        }
+        write_configuration(tmp_path, settings, limited)
+        with Daemon(tmp_path) as daemon:
+            server.wait_until_it_hangs()
+            daemon.process.send_signal(signal.SIGTERM)
+            assert daemon.wait(60.0) == 0, (daemon.events, daemon.stray)
+    (stopped,) = (line for line in daemon.events if line["event"] == "stopped")
+    assert stopped["stopped_within_s"] < 8.0
