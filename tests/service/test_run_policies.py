@@ -16,6 +16,7 @@ from canaries import KEY
 from rigs.daemon import POLICY, Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.platform import Platform
+from rigs.platform.faults import Fault, Status
 
 OFF = {"enabled": False}
 LIMITED = {
@@ -185,6 +186,20 @@ def test_check_asks_the_platform_and_prints_its_answer(tmp_path: Path, platform:
     done = framesift(tmp_path, "check", ROBOFLOW_API_KEY="another-key", COLUMNS="300")
     assert done.returncode == 1
     assert done.stdout.count("401") == 2  # the policy's and the sink's
+
+
+@pytest.mark.parametrize("sink", [{"type": "roboflow"}, {"type": "roboflow", "project": "parking"}])
+def test_check_fails_where_the_account_must_pay_before_it_may_upload(
+    tmp_path: Path, platform: Platform, sink: dict[str, Any]
+) -> None:
+    configure(tmp_path, platform, sink=sink)
+    assert framesift(tmp_path, "check", ROBOFLOW_API_KEY=KEY, COLUMNS="300").returncode == 0
+    platform.orders.add(Fault("upload", Status(402), times=None))
+    done = framesift(tmp_path, "check", ROBOFLOW_API_KEY=KEY, COLUMNS="300")
+    assert done.returncode == 1, done.stdout
+    (failed,) = [line for line in done.stdout.splitlines() if "FAILED" in line]
+    assert "(402)" in failed
+    assert not platform.images
 
 
 def test_the_status_shows_the_policy_its_hash_and_what_was_left_out_of_it(tmp_path: Path, platform: Platform) -> None:

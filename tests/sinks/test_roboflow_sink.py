@@ -242,7 +242,7 @@ def test_a_label_of_the_whole_picture_never_lands_where_boxes_are_drawn(
     why = "project gate is for object-detection, and this is a prediction of classification"
     sink = sink_on(platform.url)
     assert deliver(sink, delivery(1, prediction)) == RetryLater(
-        NOW_S + 300.0, why, FailureScope.ITEM, may_have_arrived=False
+        NOW_S + 270.0, why, FailureScope.ITEM, may_have_arrived=False
     )
     for project in ("kinds", "labels"):
         assert isinstance(deliver(sink, delivery(1, prediction, project=project)), Registered)
@@ -339,10 +339,10 @@ _TROUBLES: list[tuple[Action, tuple[float | None, FailureScope, bool]]] = [
     (Status(503), (None, FailureScope.UNSURE, True)),
     (Status(500), (None, FailureScope.UNSURE, True)),
     (Status(408), (None, FailureScope.UNSURE, True)),
-    (Status(401), (NOW_S + 300, FailureScope.SINK, False)),
-    (Status(403), (NOW_S + 300, FailureScope.SINK, False)),
-    (Status(402), (NOW_S + 300, FailureScope.SINK, False)),
-    (Status(423), (NOW_S + 300, FailureScope.SINK, False)),
+    (Status(401), (NOW_S + 270, FailureScope.SINK, False)),
+    (Status(403), (NOW_S + 270, FailureScope.SINK, False)),
+    (Status(402), (NOW_S + 270, FailureScope.SINK, False)),
+    (Status(423), (NOW_S + 270, FailureScope.SINK, False)),
     (Cut(), (None, FailureScope.SINK, True)),
     (Html(), (None, FailureScope.UNSURE, True)),
     (Redirect("https://login.example"), (None, FailureScope.UNSURE, True)),
@@ -379,7 +379,7 @@ def test_a_project_that_is_not_there_is_asked_for_again_later(platform: Platform
     outcome = deliver(sink_on(platform.url, "nowhere"), delivery(1))
 
     assert isinstance(outcome, RetryLater)
-    assert (outcome.retry_at_s, outcome.scope, outcome.may_have_arrived) == (NOW_S + 300, FailureScope.UNSURE, False)
+    assert (outcome.retry_at_s, outcome.scope, outcome.may_have_arrived) == (NOW_S + 270, FailureScope.UNSURE, False)
     assert "uploading to project nowhere: the platform does not have it (404)" in outcome.reason
 
 
@@ -434,6 +434,7 @@ def test_a_key_and_a_project_that_are_right_have_nothing_in_their_way(platform: 
     assert sink_on(platform.url).check() is None
     assert sink_on(platform.url, None).check() is None
     assert platform.images == ()
+    assert platform.annotations == ()
 
 
 @pytest.mark.parametrize("project", ["nowhere", "gate"])
@@ -446,6 +447,18 @@ def test_what_prevents_deliveries_is_reported(platform: Platform, project: str) 
     assert message is not None
     assert KEY not in message
     assert ("asking for the type of project nowhere" if project == "nowhere" else "check roboflow.api_key") in message
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(402, "asks for payment"), (423, "usage"), (403, "check the rights"), (503, "503")]
+)
+def test_an_account_that_may_read_but_not_upload_is_reported(platform: Platform, status: int, said: str) -> None:
+    platform.orders.add(Fault("upload", Status(status), times=None))
+    message = sink_on(platform.url).check()
+    assert message is not None
+    assert f"({status})" in message
+    assert said in message
+    assert KEY not in message
 
 
 def test_a_platform_that_is_away_is_reported() -> None:

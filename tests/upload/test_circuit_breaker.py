@@ -93,8 +93,8 @@ def test_pauses_grow_while_it_stays_open_and_start_again_once_it_was_closed(rig:
     rig.answer(SINK_FAILED)
     waits = [rig.probe(SINK_FAILED) for _ in range(300)]
     for n, wait_s in enumerate(waits):
-        assert 1.0 <= wait_s <= min(300.0, 2.0 * 2.0**n)
-    assert max(waits) > 280.0
+        assert 1.0 <= wait_s <= min(60.0, 2.0 * 2.0**n)
+    assert max(waits) > 55.0
     rig.probe(SUCCEEDED)
     assert rig.wait_s() == 0.0
     rig.answer(SINK_FAILED)
@@ -310,9 +310,9 @@ def test_a_sink_that_fails_for_good_gets_few_calls_however_often_it_failed_befor
     assert calls <= MAX_FAILURES_TO_OPEN
     if share == 0.0:
         assert calls == FAILURES_TO_OPEN
-    waits = [rig.probe(failure) for _ in range(12)]
+    waits = [rig.probe(failure) for _ in range(30)]
     assert min(waits) >= 1.0
-    assert max(waits) > 60.0
+    assert max(waits) > 50.0
 
 
 def test_while_nothing_has_succeeded_for_a_while_one_failure_of_the_whole_sink_opens_it(rig: BreakerRig) -> None:
@@ -398,6 +398,14 @@ def test_a_sink_that_refuses_everything_and_then_is_unavailable_is_reported_as_u
     assert rig.answer(SINK_FAILED, why="too large") == BreakerDecision(
         item_at_fault=False, is_open=True, all_refused=False, changed=True
     )
+
+
+def test_the_longest_pause_is_the_sinks_own() -> None:
+    rig = BreakerRig()
+    rig.breaker = SinkCircuitBreaker(random.Random(5), probe_at_most_s=30.0)
+    rig.answer(SINK_FAILED)
+    waits = [rig.probe(SINK_FAILED) for _ in range(300)]
+    assert 25.0 < max(waits) <= 30.0
 
 
 # --- how long ---------------------------------------------------------------------------------------------------------

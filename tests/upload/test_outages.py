@@ -153,8 +153,8 @@ def test_an_outage_of_days_buries_nothing_however_many_are_tried(
 
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 10}
     probes = [at_s for _, at_s in sink.arrived if at_s < back_s]
-    assert 3 * DAY_S / 300.0 <= len(probes) <= 3 * DAY_S / 60.0
-    assert max(at_s for _, at_s in sink.arrived) <= back_s + 300.0
+    assert 3 * DAY_S / 60.0 <= len(probes) <= 3 * DAY_S / 20.0
+    assert min(at_s for _, at_s in sink.arrived if at_s >= back_s) <= back_s + 60.0
 
 
 def test_a_revoked_key_is_probed_every_five_minutes_and_at_once_when_an_operator_asks(
@@ -215,7 +215,7 @@ def test_a_step_of_the_clock_during_an_outage_neither_hurries_nor_delays(tmp_pat
         rig.until_drained()
     assert max(delivered_s) <= HOUR_S + 320.0
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 10}
-    assert len(sink.arrived) < 80
+    assert len(sink.arrived) < 180
     spool.close()
 
 
@@ -286,7 +286,7 @@ def test_a_poison_item_alone_is_never_buried_and_lets_a_good_one_pass_that_joins
     sink = RecordingSink(clock, lambda d, _: unsure() if d.id == name(0) else Delivered())
     with running(spool, sink, clock) as rig:
         pass_time(clock, DAY_S / 2)
-        assert 144 <= len(sink.times_of(0)) <= 720
+        assert 720 <= len(sink.times_of(0)) <= 2160
         assert [row.state for row in spool.list_rows()] == [State.READY]
         put(spool, range(1, 2), clock.now())
         rig.uploader.wake()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
 from framesift.settings import NetworkSettings, Settings, StreamEntry
-from framesift.sinks import RetentionFailed, open_sink
+from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
 from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
@@ -87,7 +87,8 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     def deliver() -> Iterator[Finding]:
         findings = folder_findings(settings, holder)
         if findings is None:
-            yield _sink(settings, connections, model, clock)
+            for sink_settings in _sinks(settings, targets):
+                yield _sink(f"sink {settings.sink.type}", sink_settings, connections, model, clock)
         else:
             yield from findings
 
@@ -105,6 +106,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
     connections = open_connections(settings.roboflow, settings.network)
     yield from probe("policy", _policies(settings, connections, clock, model, policies))
+    targets = [policy.target_project for policy in policies.values()]
     for stream_settings in settings.streams:
         known = stream_finding(stream_settings, holder.daemon)
         if known is not None:
@@ -266,17 +268,27 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         yield Finding(policy_subject, False, str(failure), advice)
 
 
-def _sink(settings: Settings, connections: Connections, model: Model | None, clock: Clock) -> Finding:
-    subject = f"sink {settings.sink.type}"
+def _sinks(settings: Settings, targets: Sequence[str | None]) -> list[CommonSinkSettings]:
+    """The sink's settings, once for each project that datapoints would go to. targets: those that policies name."""
+    projects = [settings.sink.default_project, *targets, *map(settings.project_of, settings.stream_names)]
+    named = dict.fromkeys(project for project in projects if project is not None)
+    if not settings.sink.uses_platform or not named:
+        return [settings.sink]
+    return [settings.sink.for_project(project) for project in named]
+
+
+def _sink(
+    subject: str, settings: CommonSinkSettings, connections: Connections, model: Model | None, clock: Clock
+) -> Finding:
     class_names = None if model is None else model.class_names
     try:
-        sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
+        sink = open_sink(settings, class_names=class_names, platform=connections.platform)
     except ConfigError as error:
         return Finding(subject, False, str(error), "correct the block `sink` of the settings")
     text = "ready"
     try:
         problem = sink.check()
-        retention = settings.sink.retention(sink)
+        retention = settings.retention(sink)
         if problem is None and retention is not None:
             text += f"; {collected_text(asdict(retention.retention_report(measured=True)), clock.now().wall_s)}"
     except RetentionFailed as error:
@@ -284,5 +296,5 @@ def _sink(settings: Settings, connections: Connections, model: Model | None, clo
     finally:
         sink.close()
     if problem is not None:
-        return Finding(subject, False, problem, settings.sink.check_advice)
+        return Finding(subject, False, problem, settings.check_advice)
     return Finding(subject, True, text)

@@ -166,6 +166,26 @@ class RoboflowClient:
             raise _unexpected(what, "the platform does not confirm that it has the image, with its id")
         return UploadResult(image_id, duplicate=False)
 
+    def try_upload(self, project: str, *, within_s: float) -> None:
+        """Ask whether an upload to a project would be let in, with a request without an image: nothing is stored.
+
+        Raises PlatformError where the key or the account may not upload, or the platform does not answer.
+        """
+        body, content_type = encode_multipart_formdata([("name", "check")])
+        place = ("dataset", project, "upload")
+        try:
+            self._call(
+                f"trying whether project {project} takes uploads",
+                "POST",
+                place,
+                body=body,
+                content_type=content_type,
+                within_s=within_s,
+            )
+        except PlatformError as error:
+            if error.kind is not PlatformErrorKind.REJECTED:  # which is the answer to a request without an image
+                raise
+
     def annotate(self, project: str, image_id: str, *, name: str, text: str, within_s: float) -> None:
         """Add a prediction to an image of the project.
 

@@ -223,6 +223,7 @@ class Startup:
             sink,
             workers=self._settings.upload.workers,
             sink_limits=sink_limits(self._settings),
+            probe_at_most_s=self._settings.sink.probe_at_most_s,
             clock=self._clock,
             rng=random.Random(),  # only spreads retries: nothing that is collected depends on it
             observer=self.upload_reports,

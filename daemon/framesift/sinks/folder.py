@@ -88,6 +88,7 @@ This page is written once; change it as you like, but keep its first lines.
 class FolderSinkSettings(CommonSinkSettings):
     """Datapoints are written to a folder on this machine."""
 
+    probe_at_most_s: ClassVar[float] = 30.0  # a disk that is back is seen sooner than a network
     check_advice: ClassVar[str] = "make it writable for this user, or choose another path"
 
     type: Literal["folder"]

@@ -36,9 +36,10 @@ from framesift.sinks.sink import (
     RetryLater,
 )
 
-_CHECK_WITHIN_S = 5.0  # for each of the two requests
-# After failures that need a person; more frequent retries would only fill the log.
-_RETRY_AFTER_S = 300.0
+_CHECK_WITHIN_S = 5.0  # for each of the requests
+# After failures that need a person; more frequent retries would only fill the log. With what spreads the devices of a
+# fleet, it is tried every five minutes.
+_RETRY_AFTER_S = 270.0
 # Pauses after "not found" for an image that is stored (the platform may need time to find it); together, an hour.
 _NOT_FOUND_RETRY_S = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
 
@@ -64,6 +65,10 @@ class RoboflowSinkSettings(CommonSinkSettings):
     def default_project(self) -> str | None:
         """The project of these settings."""
         return self.project
+
+    def for_project(self, project: str) -> RoboflowSinkSettings:
+        """These settings with the project."""
+        return self.model_copy(update={"project": project})
 
     def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> RoboflowSink:  # noqa: ARG002 - the signature of all
         """Creates the sink. Raises ConfigError without an API key."""
@@ -105,11 +110,15 @@ class RoboflowSink:
             return _result_of(error, now_s, delivery)
 
     def check(self) -> str | None:
-        """Asks the platform for the key's workspace, and for the type of the project if the settings name one."""
+        """Asks for the key's workspace and, if the settings name a project, for its type and whether it takes uploads.
+
+        A key may read and not write, and an account that must pay may read too.
+        """
         try:
             workspace = self._platform.fetch_workspace(within_s=_CHECK_WITHIN_S)
             if self._project is not None:
                 self._platform.fetch_project_type(workspace, self._project, within_s=_CHECK_WITHIN_S)
+                self._platform.try_upload(self._project, within_s=_CHECK_WITHIN_S)
         except PlatformError as error:
             return str(error)
         return None

@@ -168,6 +168,8 @@ class CommonSinkSettings(StrictModel):
     uses_platform: ClassVar[bool] = False
     # Whether the platform's labelling batches are watched, so that `max_batch_images` counts what lies in them.
     watches_batches: ClassVar[bool] = False
+    # While nothing gets through: the longest pause until the next try.
+    probe_at_most_s: ClassVar[float] = 60.0
     # What `framesift check` advises where the sink's own check found a problem.
     check_advice: ClassVar[str] = "see the documentation of the sink"
 
@@ -182,6 +184,10 @@ class CommonSinkSettings(StrictModel):
     def default_project(self) -> str | None:
         """The platform's project for datapoints whose policy names none; None if these settings name none either."""
         return None
+
+    def for_project(self, project: str) -> CommonSinkSettings:  # noqa: ARG002 - a sink without projects has none
+        """These settings for datapoints of a project that they don't name; the same where projects don't matter."""
+        return self
 
     @property
     def locked_folder(self) -> Path | None:

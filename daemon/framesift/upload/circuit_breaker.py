@@ -25,7 +25,7 @@ import math
 import random
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from framesift.backoff import Backoff, BackoffSchedule
@@ -42,9 +42,10 @@ REMEMBERED_ITEMS = 8  # whose last answer is remembered
 REFUSALS_TO_OPEN = 5  # among the remembered items
 MAX_OTHER_FAILURES = 1  # among the remembered items, for an unclear failure to be the item's own
 REFUSED_PAUSE_S = 300.0  # a person has to change something: probing more often won't help
-# At least 1 s, and full jitter above it, up to min(300, 2 * 2^n) with n counted from 0.
+# For one datapoint: at least 1 s, and full jitter above it, up to min(300, 2 * 2^n) with n counted from 0.
 # Source: Brooker, "Exponential Backoff And Jitter", 2015.
 RETRY_SCHEDULE = BackoffSchedule(first_s=2.0, max_s=300.0, min_fraction=0.0, min_s=1.0)
+PROBE_AT_MOST_S = 60.0  # between probes of an open breaker: so long a sink that is back may seem to be away
 BY_CHANCE_SCHEDULE = BackoffSchedule(first_s=0.5, max_s=0.5)
 _MIN_RETRY_AFTER_S = 1.0
 _MAX_FAILED_PROBES = 500
@@ -82,13 +83,13 @@ class BreakerDecision:
 class SinkCircuitBreaker:
     """One for all upload workers; thread-safe. Times are seconds of a monotonic clock."""
 
-    def __init__(self, rng: random.Random) -> None:
-        """rng: the source of the jitter."""
+    def __init__(self, rng: random.Random, *, probe_at_most_s: float = PROBE_AT_MOST_S) -> None:
+        """rng: the source of the jitter. probe_at_most_s: the longest pause between probes that nobody asked for."""
         self._lock = threading.Lock()
         self._rng = rng
         self._reason: str | None = None  # None while closed
         self._all_refused = False
-        self._backoff = Backoff(RETRY_SCHEDULE, rng)
+        self._backoff = Backoff(replace(RETRY_SCHEDULE, max_s=probe_at_most_s), rng)
         self._probe_at_s = 0.0
         self._probing_thread: int | None = None
         self._failed_probes: dict[str, None] = {}  # items, in the order of their probes

@@ -26,6 +26,7 @@ from framesift.sinks import Delivery, DeliveryResult, Duplicate, Registered, Rej
 from framesift.spool import ClaimedDatapoint, FinalOutcome, Spool, SpoolBroken, SpoolFull, SpoolUnavailable
 from framesift.upload.circuit_breaker import (
     BY_CHANCE_SCHEDULE,
+    PROBE_AT_MOST_S,
     RETRY_SCHEDULE,
     BreakerDecision,
     SinkCircuitBreaker,
@@ -80,6 +81,7 @@ class Uploader:
         *,
         workers: int,
         sink_limits: Sequence[Limit],
+        probe_at_most_s: float = PROBE_AT_MOST_S,
         clock: Clock,
         rng: random.Random,
         observer: UploadObserver | None = None,
@@ -87,6 +89,7 @@ class Uploader:
     ) -> None:
         """workers: the number of threads. rng: spreads retries. observer: gets every delivery and the sink's problems.
 
+        probe_at_most_s: while nothing gets through, the longest pause until the next try that the sink did not ask for.
         on_failure: called with the unexpected error that ended a worker, by that worker's thread.
         """
         self._spool = spool
@@ -96,7 +99,7 @@ class Uploader:
         self._rng = rng
         self._observer = observer
         self._on_failure = on_failure
-        self._breaker = SinkCircuitBreaker(rng)
+        self._breaker = SinkCircuitBreaker(rng, probe_at_most_s=probe_at_most_s)
         self._silence = Silence(clock)
         self._stop = threading.Event()
         self._workers = [_Worker(threading.Event(), HeartbeatClock(clock)) for _ in range(workers)]
