@@ -1,7 +1,7 @@
 """Retention of a collected folder: at most so many bytes, and nothing older than so many days; the oldest goes first.
 
 What counts are the pictures that framesift wrote, with their labels and lines. When a bound is reached, the folder is
-brought down to 95 % of it: the listing is rewritten for that, and so each line is rewritten about twenty times in its
+brought down to 90 % of it: the listing is rewritten for that, and so each line is rewritten about ten times in its
 life, however many there are. Age is counted from the capture, as rules for personal data count it; from the delivery
 where the clock was not set at the capture.
 
@@ -24,7 +24,7 @@ from framesift.sinks.picture_removal import finish_removal, measure_files, remov
 from framesift.sinks.sink import RetentionReport
 
 DAY_S = 86_400.0
-_DOWN_TO = 0.95
+_DOWN_TO = 0.9
 _MEASURED_AT_ONCE = 1000
 # A wall clock that was set forward so far is believed after a day: what a wrong clock removes does not come back.
 _STEP_S = 3600.0
