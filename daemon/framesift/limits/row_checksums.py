@@ -15,10 +15,14 @@ def row_checksum(table: str, *values: object) -> bytes:
 
     values: None, int, float, and texts as str or as the bytes of their UTF-8.
     """
-    plain = tuple([value.encode() if isinstance(value, str) else value for value in values])
-    return hashlib.blake2b(repr((table, plain)).encode(), digest_size=8).digest()
+    return _of_bytes(table, *[value.encode() if isinstance(value, str) else value for value in values])
+
+
+def _of_bytes(table: str, *values: object) -> bytes:
+    """The same, for texts that are bytes already, as SQL gives them."""
+    return hashlib.blake2b(repr((table, *values)).encode(), digest_size=8).digest()
 
 
 def register(connection: sqlite3.Connection) -> None:
     """Makes the SQL function `row_checksum` known to a connection."""
-    connection.create_function("row_checksum", -1, row_checksum, deterministic=True)
+    connection.create_function("row_checksum", -1, _of_bytes, deterministic=True)

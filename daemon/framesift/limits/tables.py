@@ -26,13 +26,13 @@ CREATE INDEX charge_by_batch ON charge (batch);
 CREATE INDEX charge_by_time ON charge (at_s);
 CREATE INDEX charge_by_shared_time ON charge (shared_at_s) WHERE shared_at_s IS NOT NULL;
 
--- One row per delivery attempt that may reach the sink, at some time from at_s to until_s (NULL: still running).
+-- One row per delivery attempt that may reach the sink, at some time from at_s to until_s (NULL: still running). Those
+-- that run are few, and found by send_by_end.
 CREATE TABLE send (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL, at_s REAL NOT NULL, until_s REAL, sink TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX send_by_time ON send (at_s);
 CREATE INDEX send_by_end ON send (until_s);
-CREATE INDEX send_running ON send (id) WHERE until_s IS NULL;
 
 -- Amounts that count in a window beside its own rows, because the rows were lost. Also steps of the clock, see
 -- clock_steps.py.

@@ -24,7 +24,14 @@ _TYPES = tuple(get_type_hints(RowInfo).values())
 
 def count_rows(cursor: sqlite3.Cursor, path: Path, max_bytes: int) -> SpoolCounts:
     """How many rows are in each state, and the space that they use. path: of the database. Raises sqlite3.Error."""
-    found = dict(cursor.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
+    # From the index: it has all rows but those that are being sent.
+    found = dict(
+        cursor.execute(
+            f"SELECT state, count(*) FROM delivery WHERE sink = '{SINK}' AND state <> 'sending' GROUP BY state"
+        ).fetchall()
+    )
+    (rows_of_all,) = cursor.execute("SELECT count(*) FROM delivery").fetchone()
+    found[State.SENDING.value] = rows_of_all - sum(found.values())
     number = {state: int(found.get(state.value, 0)) for state in State}
     waiting = cursor.execute("SELECT count(*) FROM delivery WHERE next_at_s IS NOT NULL").fetchone()[0]
     page_bytes = int(cursor.execute("PRAGMA page_size").fetchone()[0])
