@@ -87,9 +87,11 @@ class MetadataFile:
 
     def own_line_at(self, offset: int, length: int) -> OwnLine | None:
         """The line at an offset of the index; None if it can't be found there any more. Raises OSError."""
-        with self._open() as file:
-            file.seek(offset)
-            return parse_own_line(file.read(length))
+        file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return parse_own_line(os.pread(file, length, offset))
+        finally:
+            os.close(file)
 
     def own_lines(self) -> Iterator[OwnLine]:
         """All lines that framesift wrote. Raises OSError."""
