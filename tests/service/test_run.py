@@ -245,7 +245,7 @@ def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.wait_for("ready")
         second = framesift(tmp_path, "run")
-        assert second.returncode == 1
+        assert second.returncode == 2
         assert "spool.db" in second.stderr
         assert "Traceback" not in second.stderr
         assert daemon.stop() == 0
