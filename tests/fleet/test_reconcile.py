@@ -444,8 +444,8 @@ def test_a_copied_spool_has_a_log_line_of_its_own(device: FleetDevice) -> None:
     for problem in ("connection refused", RUNS_ELSEWHERE, SPOOL_COPIED, None):
         shared_limits._report_problem(problem)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["state"] for line in lines] == ["degraded", "failed", "ok"]
-    assert lines[1]["why"] == SPOOL_COPIED
+    assert [line["state"] for line in lines] == ["degraded", "degraded", "failed", "ok"]
+    assert lines[2]["why"] == SPOOL_COPIED
 
 
 def test_a_limit_of_unknown_usage_is_reported_as_used_up(device: FleetDevice) -> None:

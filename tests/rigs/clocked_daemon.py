@@ -11,6 +11,7 @@ Everything else is `framesift run` as it is: settings, signals, threads, readers
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -33,7 +34,7 @@ CLOCKED = (
 _LOOK_S = 0.02
 # Time passes in steps shorter than what the loop monitor takes for a process that was held up.
 _STEP_S = 5.0
-_STEP_TAKES_S = 0.1
+_STEP_TAKES_S = 0.05
 
 
 class MovedClock(SystemClock):
@@ -61,8 +62,9 @@ class MovedClock(SystemClock):
 
 def advance(daemon: Daemon, seconds: float) -> None:
     """Let time pass for a daemon that was started with CLOCKED; returns when it has passed."""
-    for _ in range(round(seconds / _STEP_S)):
-        _send(daemon, f"advance {_STEP_S}")
+    steps = math.ceil(seconds / _STEP_S)
+    for _ in range(steps):
+        _send(daemon, f"advance {seconds / steps}")
         time.sleep(_STEP_TAKES_S)
 
 

@@ -16,7 +16,7 @@ import requests
 
 from framesift.cli.collected_text import collected_text
 from framesift.cli.expected_daemon import ExpectedDaemon
-from framesift.processes import lock_holder
+from framesift.processes import UNKNOWN_PROCESS, lock_holder, port_holder
 from framesift.settings import Settings, StatusSettings
 from framesift.spool.database import sibling_path
 
@@ -89,9 +89,17 @@ def no_answer_text(settings: StatusSettings, error: requests.RequestException, s
         code = error.response.status_code
         if code == HTTPStatus.UNAUTHORIZED:
             return f"{bind} answers with 401: the daemon was started with another status.token than these settings have"
-        lines = "; ".join(error.response.text[:_MAX_REASON].splitlines())
-        return f"{bind} answers with {code}: {lines}" if code == HTTPStatus.SERVICE_UNAVAILABLE else f"{bind}: {error}"
+        if code == HTTPStatus.SERVICE_UNAVAILABLE:
+            lines = "; ".join(error.response.text[:_MAX_REASON].splitlines())
+            return f"{bind} answers with {code}: {lines}"
     holder = None if spool is None else lock_holder(sibling_path(spool, ".lock"))
+    listener = port_holder(settings.host, settings.port)
+    if isinstance(error, requests.HTTPError) or (listener is not None and listener != holder):
+        beside = "" if holder is None else f"; the daemon of these settings, {holder}, runs without its status page"
+        return (
+            f"{bind}: {listener or UNKNOWN_PROCESS} listens there, and is no framesift{beside}; stop it, or give "
+            "status.bind another port and restart framesift"
+        )
     if holder is not None:
         slow = isinstance(error, requests.Timeout)
         why = "is too busy, or hangs" if slow else "has no status page, or another one: its log says why"

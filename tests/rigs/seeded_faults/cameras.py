@@ -11,10 +11,11 @@ from typing import Any
 
 from canaries import PASSWORD
 from rigs.clocked_daemon import CLOCKED
-from rigs.daemon import Daemon, children
+from rigs.daemon import Daemon
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 from rigs.seeded_faults.situation import Situation, situation
+from rigs.stream_reader import reader_pids
 
 _USER = "viewer"
 _MOVES = 25  # pictures of the clip that becomes still, before it does
@@ -82,9 +83,19 @@ def camera_frozen(folder: Path) -> AbstractContextManager[Situation]:
 
 
 def decoder_killed(folder: Path) -> AbstractContextManager[Situation]:
+    """The process that decodes ends at once, as by a crash of the decoder or for want of memory."""
+
     def seed(daemon: Daemon) -> None:
-        (template,) = children(daemon.process.pid)
-        (reader,) = children(template)
+        (reader,) = set(reader_pids("gate")) & set(_descendants(daemon.process.pid))
         os.kill(reader, signal.SIGKILL)
 
     return situation(folder, seed, lambda _: None)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found

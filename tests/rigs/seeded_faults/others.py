@@ -55,7 +55,8 @@ def redis_frozen(folder: Path) -> AbstractContextManager[Situation]:
 
 
 def redis_emptied(folder: Path) -> AbstractContextManager[Situation]:
-    return _sharing(folder, lambda server: server.client.flushall(), lambda _: None)
+    """Whoever emptied it restores it: else the ledger is a new one, which grants nothing for its first minute."""
+    return _sharing(folder, lambda server: server.client.flushall(), lambda server: server.wait_until_stored(_LEDGER))
 
 
 # -- policy

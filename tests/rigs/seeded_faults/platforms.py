@@ -50,7 +50,6 @@ def answering(action: Action) -> Scenario:
     return scenario
 
 
-payment_required = answering(Status(402))
 captive_portal = answering(Html())
 platform_hanging = answering(Delay(math.inf))
 
@@ -59,12 +58,27 @@ def platform_down(folder: Path) -> AbstractContextManager[Situation]:
     return _delivering(folder, lambda platform, _: platform.go_away(), lambda platform, _: platform.come_back())
 
 
-def key_revoked(folder: Path) -> AbstractContextManager[Situation]:
-    def mend(platform: Platform, daemon: Daemon) -> None:
-        platform.restore_key()
+def _after_a_reload(
+    folder: Path, seed: Callable[[Platform], object], mend: Callable[[Platform], object]
+) -> AbstractContextManager[Situation]:
+    """What a person mends at the platform. Without the reload it is noticed within five minutes."""
+
+    def mend_and_reload(platform: Platform, daemon: Daemon) -> None:
+        mend(platform)
         daemon.process.send_signal(signal.SIGHUP)
 
-    return _delivering(folder, lambda platform, _: platform.revoke_key(), mend)
+    return _delivering(folder, lambda platform, _: seed(platform), mend_and_reload)
+
+
+def key_revoked(folder: Path) -> AbstractContextManager[Situation]:
+    return _after_a_reload(folder, lambda platform: platform.revoke_key(), lambda platform: platform.restore_key())
+
+
+def payment_required(folder: Path) -> AbstractContextManager[Situation]:
+    unpaid = Fault("any", Status(402), times=None)
+    return _after_a_reload(
+        folder, lambda platform: platform.orders.add(unpaid), lambda platform: platform.orders.clear()
+    )
 
 
 @contextmanager

@@ -1,29 +1,22 @@
-"""try_fault: seeds one fault into a healthy daemon, and looks at it as an operator does until all is well again."""
+"""seeded: seeds one fault into a healthy daemon, and looks at it as an operator does until all is well again."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from framesift.cli.console import out
+from framesift.cli.status_text import print_status
 from rigs.operator_view import OperatorView
-from rigs.seeded_faults.situation import Situation
-
-if TYPE_CHECKING:
-    from rigs.seeded_faults.table import SeededFault
+from rigs.seeded_faults.fault import SeededFault, Times
+from rigs.seeded_faults.situation import Scenario, Situation
 
 _READY_S = 60.0  # of a machine that is busy with other tests
-_STEP_S = 1.0  # of a clock that a test moves
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds from the fault until the status named it, and from its end until all was well."""
-
-    said_s: float
-    well_s: float
+_WRAPPED_LINES = 3  # of a narrow terminal
+_SAME_MOMENT_S = 5.0  # for a busy machine to answer once more
+_STEP_S = 2.0  # of a clock that a test moves
 
 
 class _Trial:
@@ -45,7 +38,7 @@ class _Trial:
         self._everything_says_that_it_is_over(mended)
         return Times(said_s, well_s)
 
-    def _seconds_until(self, holds: Any, within_s: float) -> float:
+    def _seconds_until(self, holds: Callable[[], bool], within_s: float) -> float:
         """Of the daemon's own clock, which the test may move. The operator may look once a second."""
         pass_time = self._situation.pass_time
         began_s = self._now_s()
@@ -70,7 +63,7 @@ class _Trial:
     # -- what the status says
 
     def _is_well(self) -> bool:
-        return self._view.problems() == []
+        return self._view.problems() == [] and not (self._fault.vanishes and self._is_said())
 
     def _is_well_and_collects(self) -> bool:
         fields = self._view.fields()
@@ -79,7 +72,7 @@ class _Trial:
 
     def _is_said(self) -> bool:
         reason = self._reason()
-        return reason is not None and all(word in reason for word in self._fault.reason)
+        return reason is not None and self._fault.is_in(reason)
 
     def _reason(self) -> str | None:
         """What the status says of the component: None where it does not name it."""
@@ -87,34 +80,42 @@ class _Trial:
         if fault.place == "health":
             found = (c for c in fields.get("health", ()) if c["name"] == fault.component)
             return next((c["why"] for c in found if c["condition"] == fault.condition), None)
-        text = self._view.text()
-        return next((line for line in text.splitlines() if line.startswith(fault.component)), None)
+        with out.capture() as captured:  # what the command prints, without the time that its start takes
+            print_status(fields)
+        lines = [" ".join(line.split()) for line in captured.get().splitlines()]
+        first = next((number for number, line in enumerate(lines) if line.startswith(fault.component)), None)
+        return None if first is None else " ".join(lines[first : first + _WRAPPED_LINES])
 
     # -- and the rest of the program, at the same moment
 
     def _everything_says_so(self, since: int) -> None:
         fault, view = self._fault, self._view
-        if fault.place != "health":
-            return
         text = view.text()
+        if fault.place != "health":
+            assert any(line.startswith(fault.component) and fault.is_in(line) for line in text.splitlines()), text
+            return
         line = next(
             (line for line in text.splitlines() if line.startswith(f"{fault.condition} {fault.component}:")), ""
         )
-        assert all(word in line for word in fault.reason), f"`framesift status` prints {text}"
+        assert fault.is_in(line), f"`framesift status` prints {text}"
         blamed = {problem.name for problem in view.problems() or ()}
         assert blamed == {fault.component, *fault.also}, blamed
         status, ready = view.page("/readyz")
         assert status == (503 if fault.condition == "failed" else 200), ready
-        metric = f'framesift_health{{component="{fault.component}",condition="{fault.condition}"}} 1.0'
-        assert metric in view.page("/metrics")[1]
+        self._measured(fault.condition)
         self._logged(since, fault.reason)
 
     def _everything_says_that_it_is_over(self, since: int) -> None:
         assert self._view.page("/readyz")[0] == 200
         if self._fault.place == "health":
-            metric = f'framesift_health{{component="{self._fault.component}",condition="ok"}} 1.0'
-            assert metric in self._view.page("/metrics")[1]
+            self._measured("ok")
             self._logged(since, ())
+        assert self._view.problems() == [], "it was well, and is no more"
+
+    def _measured(self, condition: str) -> None:
+        """The metric has the condition, as soon as a busy machine answers."""
+        metric = f'framesift_health{{component="{self._fault.component}",condition="{condition}"}} 1.0'
+        self._view.until(lambda: metric in self._view.page("/metrics")[1], _SAME_MOMENT_S)
 
     def _logged(self, since: int, words: tuple[str, ...]) -> None:
         """A line about the component, with these words, has been logged since."""
@@ -128,10 +129,14 @@ class _Trial:
                 for event in self._situation.daemon.events[since:]
             )
 
-        assert self._situation.daemon.until(is_logged, 5.0), self._situation.daemon.events[since:]
+        assert self._situation.daemon.until(is_logged, _SAME_MOMENT_S), self._situation.daemon.events[since:]
 
 
-def try_fault(fault: SeededFault, folder: Path) -> Times:
-    """Seed the fault, mend it, and return how long each took to be seen. AssertionError where it falls short."""
-    with fault.scenario(folder) as situation:
-        return _Trial(fault, situation).run()
+def seeded(scenario: Scenario) -> Callable[[SeededFault, Path], Times]:
+    """The trial of a fault that is seeded into one running daemon. AssertionError where something falls short."""
+
+    def trial(fault: SeededFault, folder: Path) -> Times:
+        with scenario(folder) as situation:
+            return _Trial(fault, situation).run()
+
+    return trial

@@ -16,6 +16,7 @@ from typing import Any
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import MovedError, NoScriptError, RedisError
+from redis.exceptions import TimeoutError as NoAnswerInTime
 from redis.retry import Retry
 
 from framesift.limits import LimitsUnavailable
@@ -147,5 +148,7 @@ def _new_connection(address: RedisAddress, timeout_s: float) -> Connection:
 
 
 def _limits_unavailable(error: Exception) -> LimitsUnavailable:
+    if isinstance(error, TimeoutError | NoAnswerInTime):
+        return LimitsUnavailable("the server did not answer in time: it hangs, is overloaded, or can't be reached")
     text = str(error).strip() or type(error).__name__
     return LimitsUnavailable(text[:200])
