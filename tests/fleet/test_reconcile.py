@@ -443,6 +443,8 @@ def test_a_copied_spool_has_a_log_line_of_its_own(device: FleetDevice) -> None:
     shared_limits = SharedLimits(LimitsSettings(), LocalLimits(), None, telemetry, device.clock)  # type: ignore[arg-type]
     for problem in ("connection refused", RUNS_ELSEWHERE, SPOOL_COPIED, None):
         shared_limits._report_problem(problem)
+        device.clock.advance(PROBLEM_HOLDS_S)
+        telemetry.tick()
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["state"] for line in lines] == ["degraded", "degraded", "failed", "ok"]
     assert lines[2]["why"] == SPOOL_COPIED

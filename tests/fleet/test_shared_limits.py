@@ -14,7 +14,7 @@ from clocks import ManualClock
 from framesift.clock.clock import SystemClock
 from framesift.datapoint import Candidate
 from framesift.fleet.reconcile import NOT_CONNECTED
-from framesift.fleet.shared_limits import FIRST_RUN_TIMEOUT_S, STOP_TIMEOUT_S, SharedLimits
+from framesift.fleet.shared_limits import FIRST_RUN_TIMEOUT_S, PROBLEM_HOLDS_S, STOP_TIMEOUT_S, SharedLimits
 from framesift.limits import AccountLimit, Quota, QuotaPending
 from framesift.limits.local import LocalLimits
 from framesift.settings import LimitsSettings
@@ -49,9 +49,12 @@ def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
     opened.close()
 
 
-def shared_limits(spool: Spool, limits: LimitsSettings, out: io.StringIO) -> SharedLimits:
+def shared_limits(
+    spool: Spool, limits: LimitsSettings, out: io.StringIO, telemetry: Telemetry | None = None
+) -> SharedLimits:
     clock = SystemClock()
-    made = SharedLimits(limits, LocalLimits(), Policies(), Telemetry(clock, Style(), out=out), clock)
+    telemetry = Telemetry(clock, Style(), out=out) if telemetry is None else telemetry
+    made = SharedLimits(limits, LocalLimits(), Policies(), telemetry, clock)
     made.attach(spool, on_granted=lambda: None, on_failure=lambda error: pytest.fail(f"it failed: {error!r}"))
     return made
 
@@ -89,11 +92,16 @@ def test_it_starts_and_stops_in_time_though_the_server_does_not_answer(spool: Sp
         assert not thread.thread.is_alive()
 
 
-def test_a_server_that_is_away_is_a_problem_of_the_limits(spool: Spool) -> None:
+def test_a_server_that_stays_away_is_a_problem_of_the_limits(spool: Spool, clock: ManualClock) -> None:
     out = io.StringIO()
-    component = shared_limits(spool, with_server(free_port()), out)
+    telemetry = Telemetry(clock, Style(), out=out)
+    component = shared_limits(spool, with_server(free_port()), out, telemetry)
     component.start()
     component.stop(10.0)
+    telemetry.tick()
+    assert out.getvalue() == ""  # one answer that comes late is no problem yet
+    clock.advance(PROBLEM_HOLDS_S)
+    telemetry.tick()
     (line,) = [json.loads(line) for line in out.getvalue().splitlines()]
     assert (line["event"], line["component"], line["state"]) == ("health", "limits", "degraded")
     assert NOT_CONNECTED not in line["why"]

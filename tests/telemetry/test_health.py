@@ -265,3 +265,42 @@ def test_the_metric_has_a_bounded_number_of_components_and_shows_the_worst_of_th
     )
     assert len({s.labels["component"] for s in samples}) == 257
     assert {s.labels["condition"] for s in samples if s.value == 1.0 and s.labels["component"] == "other"} == {"failed"}
+
+
+def test_what_is_over_in_a_moment_is_no_problem_where_it_need_not_be_one(rig: Rig) -> None:
+    rig.health.set_ok("limits")
+    for _ in range(20):
+        rig.health.set("limits", DEGRADED, "it has not answered for 100 ms", after_s=2.0)
+        rig.pass_time(1)
+        rig.health.set_ok("limits")
+        rig.pass_time(60)
+    assert rig.said == []
+    assert rig.shown("limits") == (OK, "")
+
+
+def test_what_holds_for_long_enough_is_said_with_its_present_reason(rig: Rig) -> None:
+    rig.health.set_ok("limits")
+    rig.health.set("limits", DEGRADED, "it has not answered for 100 ms", after_s=2.0)
+    rig.pass_time(1)
+    assert rig.shown("limits") == (OK, "")
+    rig.health.set("limits", DEGRADED, "connection refused", after_s=2.0)
+    rig.pass_time(1)
+    assert rig.shown("limits") == (DEGRADED, "connection refused")
+    assert rig.said == [("limits", "degraded", "connection refused")]
+    rig.health.set("limits", DEGRADED, "no route", after_s=2.0)  # what is degraded already shows the new reason at once
+    assert rig.shown("limits") == (DEGRADED, "no route")
+
+
+def test_a_failure_that_counts_at_once_ends_the_wait(rig: Rig) -> None:
+    rig.health.set("limits", DEGRADED, "slow", after_s=2.0)
+    rig.health.set("limits", FAILED, "the spool was copied")
+    rig.pass_time(5)
+    assert rig.said == [("limits", "failed", "the spool was copied")]
+
+
+def test_a_component_that_is_removed_meanwhile_does_not_come_back(rig: Rig) -> None:
+    rig.health.set("limits", DEGRADED, "slow", after_s=2.0)
+    rig.health.remove("limits")
+    rig.pass_time(5)
+    assert rig.said == []
+    assert rig.health.components() == ()

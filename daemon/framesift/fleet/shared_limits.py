@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 # How long a start waits for the ledger. Frames that come before its answer are accepted with pending quota.
+PROBLEM_HOLDS_S = 2.0
 FIRST_RUN_TIMEOUT_S = 2.0
 # A stop waits no longer than this, even while a host name is being resolved: workers and spool need the remaining time.
 STOP_TIMEOUT_S = 2.0
@@ -159,9 +160,11 @@ class SharedLimits:
             self._telemetry.health.set_ok("limits")
         else:
             prefix = "" if self._settings.redis is None else f"{self._settings.redis.url}: "
-            # Somebody must stop the copy; all other problems may end by themselves.
-            condition = Condition.FAILED if problem == SPOOL_COPIED else Condition.DEGRADED
-            self._telemetry.health.set("limits", condition, prefix + problem)
+            # Somebody must stop the copy; all other problems may end by themselves, and one slow answer is none.
+            is_copied = problem == SPOOL_COPIED
+            condition = Condition.FAILED if is_copied else Condition.DEGRADED
+            after_s = 0.0 if is_copied else PROBLEM_HOLDS_S
+            self._telemetry.health.set("limits", condition, prefix + problem, after_s=after_s)
 
     def _quota_report(self, spool: Spool) -> QuotaReport:
         """For the status page and the metrics. Raises SpoolBroken."""

@@ -6,6 +6,7 @@ make it another one. A component that comes and goes must not fill the log, nor 
     reasons      one that was logged within REPEAT_REASON_S is logged again only if it has held for REASON_HOLDS_S
     recoveries   the first two within an hour are believed at once. From the third on, the component stays degraded
                  until it has worked for HOLD_FIRST_S, twice as long each time, at most HOLD_MAX_S
+    suspicions   what is often over in a moment (`after_s`) counts only if it has held for so long
 """
 
 from __future__ import annotations
@@ -85,6 +86,15 @@ class _Component:
         return ComponentHealth(self.name, self.condition, self.why, self.since_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Suspicion:
+    """What a component that is ok will be if this still holds at `due_s` (monotonic)."""
+
+    condition: Condition
+    why: str
+    due_s: float
+
+
 class HealthRegistry:
     """The health of all components; thread-safe."""
 
@@ -97,16 +107,24 @@ class HealthRegistry:
         self._changed = changed
         self._lock = threading.Lock()
         self._components: dict[str, _Component] = {}
+        self._suspected: dict[str, _Suspicion] = {}
 
-    def set(self, name: str, condition: Condition, why: str = "", *, quietly: bool = False) -> None:
+    def set(
+        self, name: str, condition: Condition, why: str = "", *, quietly: bool = False, after_s: float = 0.0
+    ) -> None:
         """Set a component's condition and the reason for it.
 
         quietly: without a log line, as the event that caused it is logged already; then a recovery is believed at once.
+        after_s: a component that is ok stays so, unless this has held for so many seconds.
         """
         with self._lock:
             now_s = self._clock.monotonic()
             component = self._component(name)
             component.is_listed = True
+            known = self._suspected.pop(name, None)
+            if condition is not Condition.OK and component.condition is Condition.OK and after_s > 0:
+                self._suspected[name] = _Suspicion(condition, why, now_s + after_s if known is None else known.due_s)
+                return
             if condition is not Condition.OK:
                 component.ok_at_s, component.forget = None, False
                 self._show(component, condition, why, now_s)
@@ -134,6 +152,7 @@ class HealthRegistry:
     def remove(self, name: str) -> None:
         """Remove a component that no longer exists: a stream that ended, a strategy that was removed."""
         with self._lock:
+            self._suspected.pop(name, None)
             component = self._components.get(name)
             if component is not None:
                 self._unlist(component)
@@ -143,6 +162,12 @@ class HealthRegistry:
         with self._lock:
             now_s = self._clock.monotonic()
             self._recover_due(now_s)
+            for name, suspicion in tuple(self._suspected.items()):
+                if suspicion.due_s <= now_s:
+                    del self._suspected[name]
+                    component = self._component(name)
+                    self._show(component, suspicion.condition, suspicion.why, now_s)
+                    self._say_new_reason(component, now_s)
             for component in self._components.values():
                 if component.is_listed and component.condition is not Condition.OK and component.ok_at_s is None:
                     holds = now_s - component.reason_since_s >= REASON_HOLDS_S
