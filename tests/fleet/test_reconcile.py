@@ -28,7 +28,7 @@ from framesift.fleet.reconcile import (
     SPOOL_COPIED,
     STABLE_AFTER_S,
 )
-from framesift.fleet.shared_limits import FleetBatchCounts, SharedLimits
+from framesift.fleet.shared_limits import PROBLEM_HOLDS_S, FleetBatchCounts, SharedLimits
 from framesift.frame import Frame, RefusalReason
 from framesift.limits import AccountLimit, Limit, QuotaGranted, QuotaPending, QuotaRefused, Window
 from framesift.limits.local import LocalLimits
