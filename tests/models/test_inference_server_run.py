@@ -82,7 +82,8 @@ def test_a_file_loses_no_frame_to_a_server_that_goes_and_comes_back(tmp_path: Pa
             assert daemon.wait(40.0) == 0
             stopped = daemon.wait_for("stopped")
             changes = [(event["state"], event["why"]) for event in daemon.events if event["event"] == "health"]
-    assert [state for state, _ in changes] == ["degraded", "ok"] * 3
+    # The third recovery within an hour is believed only after it has held for a while.
+    assert [state for state, _ in changes] == ["degraded", "ok", "degraded", "ok", "degraded"]
     assert "is busy, or not ready (503)" in changes[2][1]
     assert "closed without an answer" in changes[4][1]
     assert (stopped["frames"], stopped["delivered"], stopped["refused"]) == (30, 30, {})

@@ -319,7 +319,9 @@ def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [free.getsockname()[1] for free in (one, other)]
     status, listen = (f"127.0.0.1:{port}" for port in ports)
-    settings = {"streams": [{**CLIP, "loop": True}], "listeners": [{"listen": listen}], "status": {"bind": status}}
+    sink = {"type": "folder", "path": "collected", "max_bytes": "1GiB"}
+    streams = [{**CLIP, "loop": True}]
+    settings = {"streams": streams, "listeners": [{"listen": listen}], "status": {"bind": status}, "sink": sink}
     write_configuration(tmp_path, settings)
     program = [sys.executable, "-c", ALL_COMPONENTS]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -238,7 +238,7 @@ def test_invalid_values_of_small_tables_are_left_out(
     spool = make_spool(tmp_path, clock, report=reports)
     spool.open()
     id = accepted(put(spool, clock, [quota("a", (Window.DAILY, 2))]))
-    assert spool.claim(1).items[0].id == id
+    assert spool.claim(1, [Limit(Window.DAILY, 9)]).items[0].id == id
     spool.complete(id)
     spool.record_batch_size(BATCH, 5, spool.batch_left_spool(BATCH))
     id = accepted(put(spool, clock, [quota("b", (Window.DAILY, 2))]))

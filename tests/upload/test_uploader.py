@@ -235,10 +235,10 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_probes_and_no_attempt
     spool.close()
 
     probes = [at_s for _, at_s in sink.arrived if at_s < back_s]
-    assert len([at_s for at_s in probes if at_s > NOON_S]) >= 3600 / 300
+    assert len([at_s for at_s in probes if at_s > NOON_S]) >= 3600 / 60
     later = Counter(at_s for at_s in probes if at_s > NOON_S)
     assert max(later.values()) == 1, "several workers probed at once"
-    assert len(probes) < 60
+    assert len(probes) < 3600 / 20
     assert rig.pauses == [SinkProblem("the disk is full", all_refused=False), None]
     assert rows == {FinalOutcome.DELIVERED: 40}
     assert all(delivery.attempt_number == 1 for delivery in sink.deliveries)
@@ -246,7 +246,7 @@ def test_while_nothing_gets_through_one_delivery_at_a_time_probes_and_no_attempt
     assert together.is_set()
     delivered = [at_s for _, at_s in sink.arrived if at_s >= back_s]
     assert len(delivered) == 40
-    assert max(delivered) <= back_s + 320.0
+    assert max(delivered) <= back_s + 60.0
 
 
 def test_a_pause_that_the_sink_asked_for_is_kept_by_all(tmp_path: Path) -> None:

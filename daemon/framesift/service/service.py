@@ -69,7 +69,7 @@ class Service:
         self._components = ComponentList(clock, telemetry, stop_within_s=STOP_WITHIN_S, on_failure=self._wake.set)
         self._monitor = LoopMonitor(telemetry, clock, on_failure=self._components.fail)
         self._signals = Signals(
-            clock, on_stop=self.stop, on_reload=self.reload, cut_after_s=CUT_AFTER_S, cut=self._exchanges.cut
+            clock, self._exchanges, on_stop=self.stop, on_reload=self.reload, cut_after_s=CUT_AFTER_S
         )
 
     @property

@@ -12,31 +12,32 @@ import threading
 from collections.abc import Callable
 
 from framesift.clock.clock import Clock
+from framesift.http_client.connections import Exchanges
 
 _STOP = signal.SIGTERM
 
 
 class Signals:
-    """Calls back when a signal comes, and again when the stop that began with it has taken `cut_after_s`."""
+    """Calls back when a signal comes. What waits for the network `cut_after_s` after the beginning of a stop is cut."""
 
     def __init__(
         self,
         clock: Clock,
+        exchanges: Exchanges,
         *,
         on_stop: Callable[[], None],
         on_reload: Callable[[], None],
         cut_after_s: float,
-        cut: Callable[[], None],
     ) -> None:
         """The callbacks are called by a thread of its own, and must neither wait nor raise.
 
-        cut: ends what still waits for the network; not called if `end` came first.
+        exchanges: they are cut, if `end` has not come `cut_after_s` after the beginning of the stop.
         """
         self._clock = clock
         self._on_stop = on_stop
         self._on_reload = on_reload
         self._cut_after_s = cut_after_s
-        self._cut = cut
+        self._exchanges = exchanges
         # Its `put` may interrupt itself: see the documentation of queue.SimpleQueue.
         self._came: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ended = threading.Event()
@@ -49,7 +50,7 @@ class Signals:
             signal.signal(number, self._handle)
 
     def begin_stop(self) -> None:
-        """The run ends by itself: `cut` is called as after a signal."""
+        """The run ends by itself: the network is cut as after a signal."""
         self._came.put(_STOP)
 
     def end(self) -> None:
@@ -65,4 +66,4 @@ class Signals:
         self._on_stop()
         self._clock.wait(self._ended, self._cut_after_s)
         if not self._ended.is_set():
-            self._cut()
+            self._exchanges.cut()
