@@ -8,6 +8,7 @@ import json
 import random
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -336,6 +337,10 @@ def test_a_monitor_without_its_thread_leaves_no_timer_that_writes_stacks(tmp_pat
         monitor.start()
     (timer,) = system_threads() - before  # it is a thread of its own, in C
     assert monitor.stop(1.0)
+    # The call that cancels it waits for its work, and not until the system has removed it.
+    ends_s = time.monotonic() + 10.0
+    while timer in system_threads() and time.monotonic() < ends_s:
+        threading.Event().wait(0.01)
     assert timer not in system_threads()
 
 

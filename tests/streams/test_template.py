@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from rigs.raw_http_server import reserve_closed_port
 from rigs.stream_reader import RecordedStream, StepClock, has_exited
 
 MIB = 1 << 20
+_PTRACE_SEIZE = 0x4206
+_WALL = 0x40000000
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,30 @@ def started(clip: Path, count: int) -> list[RecordedStream]:
     for watched in streams:
         wait_for_states(watched, StreamState.RUNNING)
     return streams
+
+
+@contextlib.contextmanager
+def kept_from_ending(pid: int) -> Iterator[None]:
+    """A process that is killed, and whose parent does not learn that it has ended: whoever traces it learns it first.
+
+    To the parent it looks like one that is stuck in the kernel, where a signal does not reach it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    assert libc.ptrace(_PTRACE_SEIZE, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        os.waitpid(pid, _WALL)
+
+
+def open_memory_files() -> int:
+    """How many files in memory this process has open: logs of decoders, and pictures."""
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(entry.readlink()).startswith("/memfd:")
+    return found
 
 
 def end(streams: list[RecordedStream]) -> None:
@@ -106,6 +134,32 @@ def test_a_template_that_does_nothing_any_more_is_replaced(clip: Path) -> None:
     assert has_exited(template)
     assert has_exited(pid)
     assert RecordedStream(source=str(clip)).take(2) == [0, 1]
+
+
+def test_a_reader_that_is_stuck_in_the_kernel_leaves_the_others_alone(clip: Path) -> None:
+    streams = started(clip, 2)
+    (stuck,), (other,) = (watched.reader_pids() for watched in streams)
+    with kept_from_ending(stuck):
+        os.kill(stuck, signal.SIGKILL)
+        wait_for_states(streams[0], StreamState.LOST, StreamState.RUNNING)
+        (again,) = streams[0].reader_pids()
+        assert parent_of(again) == parent_of(other)
+    (lost,) = (event.detail for event in streams[0].events if event.state is StreamState.LOST)
+    assert "stuck in the kernel" in lost
+    assert streams[1].reader_pids() == [other]
+    assert streams[1].states == [StreamState.RUNNING]
+    end(streams)
+
+
+def test_a_template_that_has_ended_leaves_no_file_open(clip: Path) -> None:
+    (watched,) = started(clip, 1)
+    files = open_memory_files()
+    for count in (1, 2, 3):
+        (pid,) = watched.reader_pids()
+        os.kill(parent_of(pid), signal.SIGKILL)
+        wait_for_states(watched, *[StreamState.LOST, StreamState.RUNNING] * count)
+    assert open_memory_files() == files
+    end([watched])
 
 
 def test_a_dead_camera_starts_no_program_however_often_it_is_tried(clip: Path) -> None:

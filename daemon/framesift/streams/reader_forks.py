@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from framesift.streams.channel import Channel
 from framesift.streams.decoder_log import DecoderLog
@@ -23,6 +24,7 @@ from framesift.streams.decoder_log import DecoderLog
 # Of PADDING, see reader_template.py (which must not be imported here: it loads what the daemon loads only when needed).
 _NAME_BYTES = 128
 _MAX_MESSAGE_BYTES = 65_536
+_MAX_LINES = 8  # that are kept of what a template has written
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "TZ", "TMPDIR", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _INHERITED_PREFIXES = ("LC_", "GST_", "OPENCV_", "LIBVA_", "NVIDIA_")
 # They send FFmpeg's log to stdout, or suppress it.
@@ -40,9 +42,12 @@ class ReaderFork:
         """Kill the process. Never waits."""
         self._template.kill_fork(self._number)
 
-    def kill_template(self) -> None:
-        """Kill the template and with it all its forks: it doesn't do what it is told."""
-        self._template.kill()
+    def kill_hung_template(self) -> None:
+        """Kill the template, and with it all its forks, if it has not done what `kill` told it.
+
+        If it has, only this fork is left: it is stuck in the kernel, where nothing ends it, and harms no other.
+        """
+        self._template.kill_if_deaf(self._number)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of the process; return whether it has ended."""
@@ -95,7 +100,10 @@ class _RunningTemplate:
         self._changed = threading.Condition()
         self._pids: dict[int, int] = {}
         self._ended: dict[int, int | str] = {}
+        self._killed: set[int] = set()  # of those that were not forgotten, so is each of these three
+        self._numbers: set[int] = set()
         self.has_ended = False
+        self._last_lines: list[bytes] = []
         self._log = DecoderLog.create()
         self._control, template_end = Channel.socket_pair()
         try:
@@ -130,6 +138,8 @@ class _RunningTemplate:
 
     def order(self, number: int, fds: tuple[int, int], name: str, options: str) -> None:
         """Order a fork. Raises OSError."""
+        with self._changed:
+            self._numbers.add(number)
         message = json.dumps(["start", number, name, options]).encode()
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         self._control.sendmsg([message], ancillary, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
@@ -140,9 +150,12 @@ class _RunningTemplate:
             message = json.dumps(["kill", number]).encode()
             self._control.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
-    def kill(self) -> None:
-        """Kill the template, and so all forks."""
-        self._process.kill()
+    def kill_if_deaf(self, number: int) -> None:
+        """See ReaderFork.kill_hung_template."""
+        with self._changed:
+            is_deaf = number not in self._killed
+        if is_deaf:
+            self._process.kill()
 
     def wait_for_end(self, number: int, timeout_s: float) -> bool:
         """See ReaderFork."""
@@ -163,26 +176,39 @@ class _RunningTemplate:
     def forget(self, number: int) -> None:
         """See ReaderFork."""
         with self._changed:
+            self._numbers.discard(number)
+            self._killed.discard(number)
             self._ended.pop(number, None)
             self._pids.pop(number, None)
 
     def last_lines(self, count: int) -> list[bytes]:
         """See ReaderFork."""
-        return self._log.last_lines(count)
+        with self._changed:
+            return (self._last_lines if self.has_ended else self._log.last_lines(_MAX_LINES))[-count:]
 
     def _receive(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError):
             while data := self._control.recv(_MAX_MESSAGE_BYTES):
                 kind, number, value = json.loads(data)
                 with self._changed:
-                    (self._pids if kind == "started" else self._ended)[number] = value
+                    self._record(kind, number, value)
                     self._changed.notify_all()
         self._process.kill()  # it has ended, or says what is no message
         self._process.wait()
         with self._changed:
+            self._last_lines = self._log.last_lines(_MAX_LINES)
+            self._log.close()
             self.has_ended = True
             self._changed.notify_all()
         self._control.close()
+
+    def _record(self, kind: str, number: int, value: Any) -> None:
+        if number not in self._numbers:  # it was forgotten before it ended
+            return
+        if kind == "killed":
+            self._killed.add(number)
+        else:
+            (self._pids if kind == "started" else self._ended)[number] = value
 
 
 def _environment() -> dict[str, str]:

@@ -56,6 +56,7 @@ class ReaderProcess:
         self._lines: list[str] = []
         self._log: DecoderLog | None = None
         self._status: int | str | None = None
+        self._is_stuck = False
         parent_end, reader_end = Channel.socket_pair()
         try:
             self._log = DecoderLog.create()
@@ -91,10 +92,10 @@ class ReaderProcess:
         if not self._fork.wait(grace_s):
             self.channel.shut_down()
             self._fork.kill()
-            # A process that is stuck in the kernel (a dead network disk) ends when the kernel lets it.
+            # A process that is stuck in the kernel (a dead disk, a webcam's driver) ends when the kernel lets it.
             if not self._fork.wait(_KILL_TIMEOUT_S):
-                self._fork.kill_template()
-                self._fork.wait(_KILL_TIMEOUT_S)
+                self._fork.kill_hung_template()
+                self._is_stuck = not self._fork.wait(_KILL_TIMEOUT_S / 2)
         self.channel.close()
         self._status = self._fork.status
         lines = self._log.last_lines(_MAX_LINES) or self._fork.template_lines(_MAX_LINES)
@@ -119,6 +120,8 @@ class ReaderProcess:
     def exit_status(self) -> str:
         """How the process ended, as a text. Call it after `close`."""
         status = self._status
+        if self._is_stuck:
+            return "the reader is stuck in the kernel, and ends when its disk or its device answers"
         if status is None:
             return "the reader was killed, with the process that starts readers"
         if isinstance(status, str):

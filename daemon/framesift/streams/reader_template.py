@@ -12,6 +12,7 @@ The messages are JSON arrays on a SOCK_SEQPACKET socket, with numbers that the d
     ["start", number, name, options]     with two descriptors: the reader's end of its channel, and its stderr
     ["kill", number]
     ["started", number, pid]             to the daemon
+    ["killed", number, null]             to the daemon: the signal was sent, or there is no such fork any more
     ["ended", number, status]            to the daemon; the status as of `subprocess`, or why there is no fork
 
 It ends when the socket is closed, and the kernel kills each fork when the template ends, however it ends.
@@ -85,6 +86,7 @@ class Template:
             for pid, forked in self._forks.items():
                 if forked == number:
                     os.kill(pid, signal.SIGKILL)  # it has not been collected: the pid is still its own
+            self._send("killed", number, None)
             return True
         try:
             pid = os.fork()

@@ -43,7 +43,7 @@ from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObser
 from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures
 
-RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=30.0)
+RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
 FROZEN_AFTER_S = 55.0  # with the time until somebody looks, a frozen camera is known within a minute
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
