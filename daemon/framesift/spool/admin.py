@@ -18,7 +18,7 @@ from pathlib import Path
 
 from framesift.clock.moment import Moment
 from framesift.limits import by_hand
-from framesift.spool import database, delivery, file_format, inspect_rows, rows, schema
+from framesift.spool import database, delivery, file_format, inspect_rows, kept_descriptors, rows, schema
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
@@ -132,6 +132,7 @@ def connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection of a second process to a spool of this format. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
+    kept_descriptors.hold(path)
     try:
         version = file_format.check_format(path)
         if 0 < version < schema.VERSION:  # the older daemon may still run
@@ -143,3 +144,5 @@ def connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
             yield connection
     except STORAGE_ERRORS as error:
         raise SpoolBroken(f"{path}: {failure_kind(error).value} ({error})") from None
+    finally:
+        kept_descriptors.release(path)

@@ -15,7 +15,7 @@ from os import close
 from pathlib import Path
 
 from framesift.clock.clock import Clock
-from framesift.spool import database, delivery, file_format, format_2, identity, layout, rows, schema
+from framesift.spool import database, delivery, file_format, format_2, identity, kept_descriptors, layout, rows, schema
 from framesift.spool.accounting import UNKNOWN_EXIT
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
@@ -89,9 +89,11 @@ def downgrade(path: Path, clock: Clock) -> DowngradeResult:
 @contextmanager
 def _locked(path: Path, clock: Clock) -> Iterator[None]:
     descriptor = database.acquire_lock(path, clock, threading.Event())
+    kept_descriptors.hold(path)
     try:
         yield
     finally:
+        kept_descriptors.release(path)
         close(descriptor)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from framesift.limits import local
-from framesift.spool import header, layout, schema
+from framesift.spool import header, kept_descriptors, layout, schema
 from framesift.spool.database import PERMISSION_ERRORS, refuse_link, sibling_path, unusable
 from framesift.spool.disk_errors import Malformed
 from framesift.spool.disk_reserve import DiskReserve
@@ -33,7 +33,7 @@ def check_format(path: Path) -> int:
             raise Malformed("it is empty, and has been a spool")
         return 0
     try:
-        with path.open("r+b"):
+        with kept_descriptors.holding(path, write=True):
             pass
     except OSError as error:
         if error.errno in PERMISSION_ERRORS:

@@ -9,12 +9,12 @@ The format: https://www.sqlite.org/fileformat2.html#the_database_header
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from framesift.atomic_files import sync_file
 from framesift.limits.local import TABLES
-from framesift.spool import btree, identity, schema
+from framesift.spool import btree, identity, kept_descriptors, schema
 from framesift.spool.btree import UnreadableCell
 from framesift.spool.identity import FoundIdentity
 from framesift.spool.page_file import HEADER_BYTES, PageFile
@@ -50,12 +50,12 @@ class Header:
 
 def read(path: Path) -> Header:
     """Reads the header. Raises OSError."""
-    with path.open("rb") as content:
-        found = _parse(content.read(HEADER_BYTES).ljust(HEADER_BYTES, b"\0"))
-    if found.is_whole and found.format == schema.VERSION:
-        return found
-    with contextlib.closing(PageFile(path)) as file:  # a file that was made just now has its header in the log
-        return _parse(file.read(1)) if file.is_logged(1) else found
+    with kept_descriptors.holding(path) as descriptor:
+        found = _parse(os.pread(descriptor, HEADER_BYTES, 0).ljust(HEADER_BYTES, b"\0"))
+        if found.is_whole and found.format == schema.VERSION:
+            return found
+        with contextlib.closing(PageFile(path)) as file:  # a file that was made just now has its header in the log
+            return _parse(file.read(1)) if file.is_logged(1) else found
 
 
 def _parse(header: bytes) -> Header:
@@ -117,8 +117,8 @@ def repair(path: Path, format: int) -> bool:
     size_bytes = path.stat().st_size
     if size_bytes < page_bytes:
         return False  # it was cut off: there is no first page
-    with path.open("r+b") as content:
-        found = content.read(HEADER_BYTES)
+    with kept_descriptors.holding(path, write=True) as content:
+        found = os.pread(content, HEADER_BYTES, 0)
         wanted = bytearray(found)
         for at, same in _CONSTANT.items():
             wanted[at : at + len(same)] = same
@@ -132,9 +132,8 @@ def repair(path: Path, format: int) -> bool:
             wanted[_PAGES_AT : _PAGES_AT + 4] = (size_bytes // page_bytes).to_bytes(4, "big")
         if wanted == found:
             return False
-        content.seek(0)
-        content.write(wanted)
-        sync_file(content)
+        os.pwrite(content, wanted, 0)
+        os.fsync(content)
     return True
 
 

@@ -5,10 +5,11 @@ The formats: https://www.sqlite.org/fileformat2.html#the_database_header and #wa
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
-from framesift.spool import wal
+from framesift.spool import kept_descriptors, wal
 
 HEADER_BYTES = 100
 PAGE_BYTES = 4096  # what SQLite gives a new file
@@ -25,14 +26,13 @@ class PageFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._content = path.open("rb")
+        self._path = path
+        self._log = None
+        kept_descriptors.hold(path)
         try:
+            self._content = kept_descriptors.descriptor(path)
             log = path.with_name(path.name + "-wal")
             self._log = log.open("rb") if log.is_file() else None
-        except BaseException:
-            self._content.close()
-            raise
-        try:
             committed = wal.committed_pages(log) if self._log is not None else None
             self._offsets = {} if committed is None else committed.offsets
             size_bytes = path.stat().st_size
@@ -48,8 +48,8 @@ class PageFile:
         return number in self._offsets
 
     def close(self) -> None:
-        """Closes the files."""
-        self._content.close()
+        """Closes the files, unless others hold them."""
+        kept_descriptors.release(self._path)
         if self._log is not None:
             self._log.close()
 
@@ -80,12 +80,11 @@ class PageFile:
             return self._log.read(self.page_bytes).ljust(self.page_bytes, b"\0")
         if not 1 <= number <= self.page_count:
             return bytes(self.page_bytes)
-        self._content.seek((number - 1) * self.page_bytes)
-        return self._content.read(self.page_bytes).ljust(self.page_bytes, b"\0")
+        page = os.pread(self._content, self.page_bytes, (number - 1) * self.page_bytes)
+        return page.ljust(self.page_bytes, b"\0")
 
     def _find_page_bytes(self, size_bytes: int) -> int:
-        self._content.seek(0)
-        sample = self._content.read(min(size_bytes, _SAMPLE_BYTES))
+        sample = os.pread(self._content, min(size_bytes, _SAMPLE_BYTES), 0)
         said = int.from_bytes(sample[16:18], "big")
         if said == PAGE_BYTES:
             return PAGE_BYTES

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from framesift.clock.clock import Clock
+from framesift.spool import kept_descriptors
 from framesift.spool.database import sibling_path
 from framesift.spool.records import SpoolBroken
 
@@ -44,14 +45,12 @@ class Scrubbed:
 
 
 def scrub(connection: sqlite3.Connection, path: Path, clock: Clock) -> Scrubbed:
-    """Overwrites all unused bytes of a spool, and empties its log. The connection must be fresh, and is not closed.
+    """Overwrites all unused bytes of a spool, and empties its log. The connection must be fresh.
 
     Raises sqlite3.Error, OSError, and SpoolBroken if other processes never let go of the log.
     """
-    # Kept open until the connection is closed: closing it would take away the connection's locks.
-    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    walk = _Walk(file, int(connection.execute("PRAGMA page_size").fetchone()[0]), clock)
-    try:
+    with kept_descriptors.holding(path, write=True) as file:
+        walk = _Walk(file, int(connection.execute("PRAGMA page_size").fetchone()[0]), clock)
         while True:
             with _alone(connection, path, clock):
                 roots = [
@@ -68,9 +67,6 @@ def scrub(connection: sqlite3.Connection, path: Path, clock: Clock) -> Scrubbed:
                 finally:
                     os.fsync(file)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
-        os.close(file)
     return Scrubbed(walk.written_bytes, len(walk.unread))
 
 

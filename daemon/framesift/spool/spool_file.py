@@ -11,7 +11,18 @@ from pathlib import Path
 
 from framesift.clock.clock import Clock
 from framesift.limits.local import LocalLimits
-from framesift.spool import database, file_format, integrity, rows, salvage, schema, signatures, space, wal
+from framesift.spool import (
+    database,
+    file_format,
+    integrity,
+    kept_descriptors,
+    rows,
+    salvage,
+    schema,
+    signatures,
+    space,
+    wal,
+)
 from framesift.spool.acceptance import write_probe
 from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, Malformed, failure_kind
 from framesift.spool.disk_reserve import DiskReserve
@@ -67,6 +78,7 @@ class SpoolFile:
         for _ in range(2):
             try:
                 self._lock = database.acquire_lock(self.path, self.clock, self.stop)
+                kept_descriptors.hold(self.path)
                 return
             except OSError as error:
                 if not self.reserve.release():
@@ -76,6 +88,7 @@ class SpoolFile:
     def unlock(self) -> None:
         """Releases the lock, if there is one."""
         if self._lock is not None:
+            kept_descriptors.release(self.path)
             os.close(self._lock)
             self._lock = None
 
