@@ -113,7 +113,7 @@ def test_an_interrupted_migration_changes_nothing(tmp_path: Path) -> None:
     write_format_1(tmp_path / "spool.db")
     before = (tmp_path / "spool.db").read_bytes()
     connection = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(Malformed, match="nonsense"):
         migration.migrate(connection, "nonsense;")
     connection.close()
     assert (tmp_path / "spool.db").read_bytes() == before

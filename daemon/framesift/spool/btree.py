@@ -88,7 +88,10 @@ def _places(page: bytes, number: int, kind: int, *, beyond: bool = False) -> lis
     most = (len(page) - first) // 2
     if beyond:
         first, most, count = first + 2 * count, most - count, most - count
-    return list(struct.unpack_from(f">{max(0, min(count, most))}H", page, first)) if count > 0 and most > 0 else []
+    if count <= 0 or most <= 0:
+        return []
+    # Without the bits that no place on a page can have, as SQLite reads them: what it still delivers must be found.
+    return [place & (len(page) - 1) for place in struct.unpack_from(f">{min(count, most)}H", page, first)]
 
 
 def cells(file: PageFile, number: int, *, beyond: bool = False) -> Iterator[Cell | None]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from framesift.limits import local
-from framesift.spool import btree, header, rows, table_shapes
+from framesift.spool import btree, delivery, header, older_rows, rows, table_shapes
 from framesift.spool.btree import Cell, Row, UnreadableCell, Value
 from framesift.spool.page_file import PageFile
-from framesift.spool.table_shapes import Key, TableShape
+from framesift.spool.table_shapes import FileShape, Key, TableShape
 
 _HASH_BYTES = 16
 _ROLE_SHIFT = 48
@@ -53,12 +53,9 @@ class DamagedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._shape = table_shapes.new_file(local.TABLES)
         self._file = PageFile(path)
         try:
-            self._numbers: dict[bytes, int] | None = None
-            self.tables = {name: FoundTable(shape) for name, shape in self._shape.tables.items()}
-            self._read()
+            self._read_as_its_format()
         except BaseException:
             self._file.close()
             raise
@@ -81,10 +78,20 @@ class DamagedFile:
         cell = found.cells.get(key)
         if cell is None:
             return None
-        try:
-            return found.shape.complete(btree.read_row(self._file, cell), cell.rowid)
-        except UnreadableCell:
-            return None
+        row = self._row(cell)
+        if found.shape.now is None or row is None:
+            return None if row is None else found.shape.complete(row, cell.rowid)
+        seq = _seq_of(key)
+        values = found.shape.complete(row, seq if table in ("datapoint", "delivery") else cell.rowid)
+        if values is not None and table == "datapoint" and seq in self._ids:
+            at = found.shape.positions["id"]
+            values = (*values[:at], self._ids[seq], *values[at + 1 :])
+        return None if values is None else found.shape.as_now(values)[0]
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """The columns of the rows that are returned: those that the table has in this format."""
+        shape = self.tables[table].shape
+        return (shape.now or shape).columns
 
     def seqs_seen(self) -> set[int]:
         """The numbers of all datapoints of which a row was found that is what was written."""
@@ -105,9 +112,11 @@ class DamagedFile:
 
     def is_as_indexed(self, table: str) -> bool:
         """Whether the rows of a table of the limits are those of its indexes."""
-        shape = self.tables[table].shape
+        shape = self.tables[table].shape.now or self.tables[table].shape
         found = [values for values, _ in self.rows(table)]
         for index, columns in _COPIES.get(table, {}).items():
+            if index not in self._shape.roots:
+                continue  # an older format has no such index
             at = [shape.positions[name] for name in columns]
             of_table = Counter(tuple(values[n] for n in at) for values in found)
             reals = [shape.types[n] == "REAL" for n in at]
@@ -122,7 +131,9 @@ class DamagedFile:
         """
         for number in (seq, self._number_of_hash().get(hash) if isinstance(hash, bytes) else None):
             row = None if number is None else self.row("picture", number)
-            if row is None or not isinstance(row[2], str) or not isinstance(row[3], bytes):
+            if row is None or (hash is None and number in self._twice):
+                continue
+            if not isinstance(row[2], str) or not isinstance(row[3], bytes):
                 continue
             if row[1] == rows.content_hash(row[2], row[3]) and hash in (None, row[1]):
                 return row[1:]
@@ -130,17 +141,72 @@ class DamagedFile:
 
     # --- reading all tables ---------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        found_identity = header.identity_of(self._file)
-        known = {} if found_identity is None else found_identity.roots
-        self._roots = [header.master_roots(self._file), known, self._shape.roots]
+    def _read_as_its_format(self) -> None:
+        """Reads the file as one of the format that its list of tables says; if that is damaged, as the likeliest."""
+        said = header.master_roots(self._file).keys() & {"image", "picture"}
+        is_older = said == {"image"}
+        # A file that was made an older one has the identity of the other format on its free pages.
+        self._identity = None if is_older else header.identity_of(self._file)
+        older = tuple(table_shapes.older_file(format, local.TABLES) for format in (2, 1))
+        new = table_shapes.new_file(local.TABLES)
+        tries: list[tuple[int, int, FileShape]] = []
+        for shape in (*older, new) if is_older else (new, *older):
+            self._read(shape)
+            datapoints = len(self.tables["datapoint"].whole)
+            if said and datapoints:
+                return
+            tries.append((datapoints, sum(len(found.whole) for found in self.tables.values()), shape))
+        self._read(max(tries, key=lambda one: one[:2])[2])
+
+    def _read(self, shape: FileShape) -> None:
+        self._shape = shape
+        self.tables = {name: FoundTable(table) for name, table in shape.tables.items()}
+        self._numbers: dict[bytes, int] | None = None
+        self._twice: set[Key] = set()  # pictures of which two different ones have one number
+        self._ids: dict[int, str] = {}  # of datapoints of an older format whose own are damaged
+        known = {} if self._identity is None else self._identity.roots
+        self._roots = [older_rows.with_new_names(header.master_roots(self._file)), known, shape.roots]
+        self._seqs = self.numbers_of_ids()
         reached = set(btree.walk(self._file, 1, is_index=False).pages)
-        for name, found in self.tables.items():
-            reached |= self._read_tree(name, found)
+        for name in sorted(self.tables, key="datapoint".__eq__):  # last: others show which of its numbers are damaged
+            reached |= self._read_tree(name, self.tables[name])
         for name in self._shape.roots.keys() - self.tables.keys():
             reached.update(btree.walk(self._file, self._root(name), is_index=True).pages)
+        self._split_rows()
         if not self._is_consistent():
             self._search(reached)
+            self._split_rows()
+
+    def _split_rows(self) -> None:
+        """Older formats: facts and state of a datapoint are one row. An index has the ids once more, charges too."""
+        datapoints, states = self.tables["datapoint"], self.tables["delivery"]
+        if states.shape.now is None:
+            return
+        states.cells = {(_seq_of(seq), delivery.SINK): cell for seq, cell in datapoints.cells.items()}
+        states.is_whole = set(self._seqs.values()) == datapoints.cells.keys()
+        states.whole.clear()
+        charges = self.tables["charge"].cells
+        known = {seq: id for id, seq in self._seqs.items()}
+        for seq, cell in datapoints.cells.items():
+            row = self._row(cell)
+            values = None if row is None else states.shape.complete(row, cell.rowid)
+            if values is None or not isinstance(seq, int):
+                continue
+            if states.shape.is_whole(values):
+                states.whole.add((seq, delivery.SINK))
+            id, other = values[states.shape.positions["id"]], known.get(seq)
+            if other is not None and other != id and (other,) in charges and (id,) not in charges:
+                self._ids[seq] = other
+
+    def _key_of(self, shape: TableShape, values: Row, rowid: int | None) -> Key:
+        """What distinguishes a row. A number without a checksum, in an older format, is that of the index of ids."""
+        if shape.name == "picture":
+            return rowid
+        id = values[shape.positions["id"]] if shape.now is not None and shape.name == "datapoint" else None
+        number = self._seqs.get(id) if isinstance(id, str) else None
+        if number in (None, rowid) or (rowid in self.tables["picture"].cells and rowid not in self._seqs.values()):
+            return shape.key_of(values, rowid)
+        return number
 
     def _is_consistent(self) -> bool:
         """Whether no table seems to miss rows."""
@@ -158,6 +224,7 @@ class DamagedFile:
     def _read_tree(self, name: str, found: FoundTable) -> set[int]:
         """Reads the rows from the tree's root on. Returns the pages that were reached."""
         reached: set[int] = set()
+        elsewhere, whole = found.cells, found.whole  # its rows that lay in other trees
         for root in dict.fromkeys(roots[name] for roots in self._roots if name in roots):
             tree = btree.walk(self._file, root, is_index=found.shape.is_index)
             tried = FoundTable(found.shape, is_whole=tree.is_whole)
@@ -165,7 +232,8 @@ class DamagedFile:
                 for cell in btree.cells(self._file, page):
                     self._take(tried, cell)
             if tried.is_whole or not reached:
-                found.cells, found.whole, found.is_whole = tried.cells, tried.whole, tried.is_whole
+                found.cells, found.whole = elsewhere | tried.cells, whole | tried.whole
+                found.is_whole = tried.is_whole
                 reached = set(tree.pages)
             if tried.is_whole:
                 break
@@ -190,8 +258,10 @@ class DamagedFile:
             found.is_whole = False
             if self._take_elsewhere(cell):
                 return
-        key = cell.rowid if shape.name == "picture" else shape.key_of(values, cell.rowid)
+        key = self._key_of(shape, values, cell.rowid)
         if key in found.cells:
+            if shape.name == "picture" and btree.leading_blob(self._file, found.cells[key], _HASH_BYTES) != values[0]:
+                self._twice.add(key)
             found.is_whole = False  # a page is there twice, instead of another one
             if not is_whole or key in found.whole:
                 return
@@ -222,7 +292,7 @@ class DamagedFile:
                 values = shape.complete(row, cell.rowid)
                 if values is None or not shape.is_whole(values):
                     continue
-                key = shape.key_of(values, cell.rowid)
+                key = self._key_of(shape, values, cell.rowid)
             if allowed is not None and shape.name in _ROWS_OF_A_DATAPOINT and _seq_of(key) not in allowed:
                 return True
             if key not in found.whole:

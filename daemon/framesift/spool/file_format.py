@@ -100,10 +100,10 @@ def format_of(tables: Collection[str]) -> int | None:
 
 def repair_header(path: Path) -> bool:
     """Puts the header of a spool right. Returns whether anything was wrong with it. Raises OSError."""
-    found = header.find_identity(path)
-    if found is None:
-        with contextlib.closing(PageFile(path)) as file:
-            format = format_of(header.master_roots(file))
-    else:
+    with contextlib.closing(PageFile(path)) as file:
+        format = format_of(header.master_roots(file))
+        # First the tables: one that was made an older one has the identity of this format on its free pages.
+        found = None if format in (1, 2) else header.identity_of(file)
+    if found is not None:
         format = found.identity.format
     return format is not None and format <= schema.VERSION and header.repair(path, format)

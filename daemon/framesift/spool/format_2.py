@@ -1,4 +1,4 @@
-"""The tables of a spool file of format 2, for a way back to the versions 0.2 of the program."""
+"""The tables of a spool file of format 2, which the versions 0.2 of the program wrote."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def recover(spool: SpoolPlace, file: Path, now: Moment) -> Recovery:
 def _recover(spool: SpoolPlace, old: DamagedFile, kept: Path, now: Moment) -> Recovery:
     seqs = taken.read(kept)
     taken.write(kept, seqs)  # first: where this fails, nothing is taken
-    columns = old.tables["datapoint"].shape.columns
+    columns = old.columns("datapoint")
     found = ((dict(zip(columns, row, strict=True)), is_whole) for row, is_whole in old.rows("datapoint"))
     number = {"taken": 0, "known": 0, "unreadable": 0, "no_room": 0}
     with admin.connected(spool.path, write=True) as connection:
@@ -153,13 +153,13 @@ class _Recoverer:
     def _state(self, seq: int) -> dict[str, Value]:
         found = self._old.tables["delivery"]
         row = self._old.row("delivery", (seq, delivery.SINK)) if (seq, delivery.SINK) in found.whole else None
-        return {} if row is None else dict(zip(found.shape.columns, row, strict=True))
+        return {} if row is None else dict(zip(self._old.columns("delivery"), row, strict=True))
 
     def _bring_charge(self, cursor: sqlite3.Cursor, seq: int, id: str, values: dict[str, Value]) -> None:
         """Writes the charge of the datapoint, as the file has it, unless the spool has one."""
         charges, requests = self._old.tables["charge"], self._old.tables["late"]
         row = self._old.row("charge", (id,)) if (id,) in charges.whole else None
-        charge = {} if row is None else dict(zip(charges.shape.columns, row, strict=True))
+        charge = {} if row is None else dict(zip(self._old.columns("charge"), row, strict=True))
         if row is None and charges.is_whole and self._state(seq).get("state") == "buried":
             return  # its quota was refunded
         request = self._old.row("late", (id,)) if (id,) in requests.whole else None

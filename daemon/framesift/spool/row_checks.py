@@ -35,7 +35,8 @@ def _is_any(value: object) -> bool:
     return value is not None
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether the value is a number of things."""
     return isinstance(value, int) and value >= 0
 
 
@@ -48,7 +49,7 @@ CHECKS: dict[str, Callable[[object], bool]] = {
     "id": _is_text,
     "device": _is_text,
     "stream": _is_text,
-    "frame": _is_count,
+    "frame": is_count,
     "captured_at_s": lambda value: isinstance(value, float) and abs(value) <= LAST_DAY_S,
     "strategy": _is_text,
     "score": lambda value: value is None or (isinstance(value, float) and math.isfinite(value)),
@@ -58,13 +59,15 @@ CHECKS: dict[str, Callable[[object], bool]] = {
     "annotate": lambda value: value in (0, 1),
     "width": _is_side,
     "height": _is_side,
-    "size_bytes": _is_count,
+    "size_bytes": is_count,
     "prediction": _is_text,
-    "attempts": _is_count,
-    "tried": _is_count,
-    "refusals": _is_count,
+    "attempts": is_count,
+    "tried": is_count,
+    "refusals": is_count,
     "image_id": _is_text_or_none,
 }
+# Those of them that are in `delivery`.
+OF_DELIVERY = ("attempts", "tried", "refusals", "image_id")
 
 
 def damaged_column(values: Mapping[str, object]) -> str | None:

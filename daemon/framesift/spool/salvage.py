@@ -117,12 +117,12 @@ def _copy(
 
 def _copy_limits(old: DamagedFile, cursor: sqlite3.Cursor, table: str) -> bool:
     """Copies a table of the limits. Returns whether all rows could be copied. A damaged charge counts all the same."""
-    shape, are_copied = old.tables[table].shape, True
+    columns, are_copied = old.columns(table), True
     for values, _ in old.rows(table):
         if insert(cursor, table, values):
             continue
         if table == "charge":  # that it was granted matters, not by whom
-            values = tuple(_GRANTED.get(name, value) for name, value in zip(shape.columns, values, strict=True))
+            values = tuple(_GRANTED.get(name, value) for name, value in zip(columns, values, strict=True))
         are_copied &= table == "charge" and insert(cursor, table, values)
     if table in checksums.SUMS:
         checksums.seal(cursor, table, "true", ())

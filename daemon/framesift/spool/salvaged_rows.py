@@ -25,7 +25,7 @@ class SalvagedRows:
         self._cursor = cursor
         self._folder = folder
         self._min_free_bytes = min_free_bytes
-        self._columns = old.tables["datapoint"].shape.columns
+        self._columns = old.columns("datapoint")
         self.saved: set[int] = set()
         self.buried = 0
 

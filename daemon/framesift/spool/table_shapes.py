@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from framesift.limits.row_checksums import row_checksum
-from framesift.spool import schema
+from framesift.spool import format_1, format_2, older_rows, schema
 from framesift.spool.btree import Row, Value
 from framesift.spool.checksums import CHECKED_COLUMNS
 
@@ -17,12 +17,13 @@ Key = Value | tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table of a new file.
+    """A table of a new file, or of a new file of an older format.
 
     columns: those that are stored, in order. types: their declared types, empty in SQLite's own tables. defaults: their
     values in rows from before a column was added. nullable: which may be NULL. key: positions of the primary key; None
     if rows have no key but their number, which is then no column. is_index: WITHOUT ROWID, so its tree is that of an
-    index. root: its first page.
+    index. root: its first page. now: the table of this format that has its rows, if it is one of an older format; then
+    `format` is that format.
     """
 
     name: str
@@ -33,6 +34,8 @@ class TableShape:
     key: tuple[int, ...] | None
     is_index: bool
     root: int
+    now: TableShape | None = None
+    format: int = schema.VERSION
     positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -40,8 +43,8 @@ class TableShape:
 
     @property
     def has_checksum(self) -> bool:
-        """Whether a row shows by itself that it is what was written."""
-        return self.name in CHECKED_COLUMNS
+        """Whether a row shows by itself that it is one of this table, and what was written."""
+        return self.name in (CHECKED_COLUMNS if self.now is None else older_rows.UNLIKE_OTHERS)
 
     def complete(self, row: Row, rowid: int | None) -> Row | None:
         """The values of all columns, as SQLite would return them; None if such a row isn't of this table."""
@@ -65,10 +68,26 @@ class TableShape:
 
     def is_whole(self, values: Row) -> bool:
         """Whether the row is what was written, as far as it shows."""
+        if self.now is not None:
+            return self.as_now(values)[1]
         if not self.has_checksum:
             return self.fits(values)
         checked = (values[self.positions[name]] for name in CHECKED_COLUMNS[self.name])
         return values[self.positions["checksum"]] == row_checksum(self.name, *checked)
+
+    def as_now(self, values: Row) -> tuple[Row, bool]:
+        """The row in this format, and whether it is what was written, as far as it shows."""
+        if self.now is None:
+            return values, self.is_whole(values)
+        named = older_rows.convert(self.name, dict(zip(self.columns, values, strict=True)), self.format)
+        if self.name in CHECKED_COLUMNS:
+            named["checksum"] = row_checksum(self.name, *(named.get(name) for name in CHECKED_COLUMNS[self.name]))
+        row = tuple(named.get(name) for name in self.now.columns)
+        is_whole = self.now.fits(row) and older_rows.is_valid(self.name, named)
+        if not is_whole and self.name in CHECKED_COLUMNS:
+            at = self.now.positions["checksum"]
+            row = (*row[:at], b"", *row[at + 1 :])
+        return row, is_whole
 
     def key_of(self, values: Row, rowid: int | None) -> Key:
         """What distinguishes the row from all others of its table."""
@@ -80,7 +99,10 @@ _TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes, "": object}
 
 @dataclass(frozen=True, slots=True)
 class FileShape:
-    """A new file. tables: by name. roots: the first page of each table and index, by name."""
+    """A new file.
+
+    tables: by name; one without a root has no pages of its own. roots: the first page of each table and index, by name.
+    """
 
     tables: dict[str, TableShape]
     roots: dict[str, int]
@@ -91,11 +113,32 @@ def new_file(limits_tables: str) -> FileShape:
     """The shape of a new file of this format. limits_tables: SQL of the tables of the limits."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         schema.create(connection, limits_tables)
-        found = connection.execute("SELECT type, name, rootpage, sql FROM sqlite_master").fetchall()
-        tables = {
-            name: _shape(connection, name, root, sql or "") for type_, name, root, sql in found if type_ == "table"
-        }
-        return FileShape(tables, {name: root for _, name, root, _ in found})
+        return _read_shape(connection)
+
+
+@lru_cache
+def older_file(format: int, limits_tables: str) -> FileShape:
+    """The shape of a new file of format 1 or 2, with the names that the tables have in this format.
+
+    Its table `delivery` has the rows of `datapoint`: they were one table.
+    """
+    now = new_file(limits_tables).tables
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript((format_1 if format == format_1.VERSION else format_2).TABLES)
+        found = _read_shape(connection)
+    roots = older_rows.with_new_names(found.roots)
+    tables = {
+        name: replace(shape, name=name, now=now.get(name, shape), format=format)
+        for name, shape in older_rows.with_new_names(found.tables).items()
+    }
+    tables["delivery"] = replace(tables["datapoint"], name="delivery", now=now["delivery"])
+    return FileShape(now | tables, roots)
+
+
+def _read_shape(connection: sqlite3.Connection) -> FileShape:
+    found = connection.execute("SELECT type, name, rootpage, sql FROM sqlite_master").fetchall()
+    tables = {name: _shape(connection, name, root, sql or "") for type_, name, root, sql in found if type_ == "table"}
+    return FileShape(tables, {name: root for _, name, root, _ in found})
 
 
 def _shape(connection: sqlite3.Connection, name: str, root: int, sql: str) -> TableShape:
