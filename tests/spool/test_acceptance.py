@@ -168,6 +168,53 @@ def test_a_read_only_disk_is_named_and_its_end_is_seen_although_nothing_comes(tm
     assert "ok" in on_a_small_disk(tmp_path, READ_ONLY_AND_IDLE, "size=32m")
 
 
+KNOWN_BEFORE_ANYTHING_COMES = """
+import os, subprocess, sys, threading
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from clocks import ManualClock
+from rigs.spools import RecordedReports, accepted, make_spool, put
+disk, clock, reports = Path({disk!r}), ManualClock(), RecordedReports()
+
+def until(spool, holds):
+    for _ in range(300):
+        if holds(spool.health):
+            return
+        clock.advance(21)
+        spool.release([item.id for item in spool.claim(1).items])  # lets the writer's thread look at the time
+        threading.Event().wait(0.02)
+    raise AssertionError(spool.health)
+
+other = disk / "other"
+other.write_bytes(bytes(28 * 2**20))
+spool = make_spool(disk, clock, report=reports, min_free_bytes=8 * 2**20)
+spool.open()
+for _ in range(300):  # the clock stands still
+    if spool.health.refuses_all:
+        break
+    threading.Event().wait(0.02)
+assert spool.health.refuses_all, "at the start"
+assert "min_free_bytes" in spool.health.problem, spool.health
+other.unlink()
+until(spool, lambda health: health.problem is None)
+accepted(put(spool, clock))
+for _ in range(20):
+    clock.advance(21)
+    assert spool.health.problem is None
+other.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 4 * 2**20))
+until(spool, lambda health: health.refuses_all)
+other.unlink()
+until(spool, lambda health: health.problem is None)
+assert reports.names() == ["spool_full", "spool_has_space"] * 2, reports.events
+spool.close()
+print("ok")
+"""
+
+
+def test_that_nothing_can_be_accepted_is_known_before_anything_comes(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, KNOWN_BEFORE_ANYTHING_COMES, "size=32m")
+
+
 FULL_BY_OTHERS = """
 import os, sys, threading
 sys.path.insert(0, {tests!r})

@@ -1,6 +1,8 @@
 """Acceptance: whether the spool accepts datapoints at this moment, and why not.
 
     accepting ──> refusing     a datapoint was refused because of the disk, or because there is no room for it
+                               or the disk and the bounds, which are looked at regularly, have no room for the smallest
+                               datapoint that was accepted
     refusing ──> accepting     a datapoint was accepted, or a probe has written as much as was refused last
 
 Nothing else ends a refusal: that a claim was committed, or the file opened, says nothing about room for a picture.
@@ -28,7 +30,8 @@ _MOST_PROBE_BYTES = 4 * 2**20
 class Acceptance:
     """Any thread may call any method.
 
-    probe_bytes, probe_rank: the size and the rank of what was refused last; a probe is for the same.
+    probe_bytes, probe_rank: the size and the rank of what was refused last; a probe is for the same. least_bytes: the
+    size of the smallest datapoint that was accepted: where it finds no room, nothing does.
     """
 
     def __init__(self, clock: Clock, report: EventReporter, problem: str | None) -> None:
@@ -40,11 +43,14 @@ class Acceptance:
         self._probe_at_s = clock.monotonic()
         self.health = SpoolHealth(problem, refuses_all=problem is not None)
         self.probe_bytes = 0
+        self.least_bytes = _LEAST_PROBE_BYTES
         self.probe_rank = math.inf
 
-    def record_accepted(self) -> None:
-        """A datapoint was accepted, or a probe has shown that one would be."""
+    def record_accepted(self, size_bytes: int | None = None) -> None:
+        """A datapoint of this size was accepted, or (None) a probe has shown that one would be."""
         with self._lock:
+            if size_bytes is not None:
+                self.least_bytes = min(self.least_bytes, size_bytes)
             if self.health.problem is not None:
                 self._report("spool_has_space" if self._is_full else "spool_recovered", {})
                 self.health = SpoolHealth(None)

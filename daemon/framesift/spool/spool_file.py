@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import sqlite3
 import threading
@@ -28,7 +30,7 @@ from framesift.spool.disk_errors import STORAGE_ERRORS, FailureKind, Malformed, 
 from framesift.spool.disk_reserve import DiskReserve
 from framesift.spool.page_file import PageFile
 from framesift.spool.read_connections import ReadConnections
-from framesift.spool.records import EventReporter, SpoolBroken, SpoolTooNew, SpoolUnusable, WhenFull
+from framesift.spool.records import EventReporter, SpoolBroken, SpoolFull, SpoolTooNew, SpoolUnusable, WhenFull
 from framesift.spool.write_obstacles import describe_failure
 
 PRUNE_EVERY_S = 60.0
@@ -218,6 +220,18 @@ class SpoolFile:
             cursor.execute("ROLLBACK")
         write_probe(self.path, size_bytes)
         cursor.execute(f"PRAGMA user_version = {schema.VERSION}")  # changes nothing, but makes an fsync
+
+    def measure(self, connection: sqlite3.Connection, size_bytes: int) -> None:
+        """Look whether a datapoint of this size would be accepted, without writing anything where there is room.
+
+        Raises SpoolFull, OSError, sqlite3.Error.
+        """
+        if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.path.parent))
+        transaction = space.Transaction(self.measure_space(connection, size_bytes))
+        why = transaction.obstacle(connection.cursor(), size_bytes, self.bounds.when_full)
+        if why is not None:
+            raise SpoolFull(why, only_this=False, size_bytes=size_bytes, rank=math.inf)
 
     def describe(self, error: Exception) -> str:
         """What one of STORAGE_ERRORS means here, for the operator."""

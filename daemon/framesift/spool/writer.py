@@ -71,6 +71,9 @@ class DatabaseFile(Protocol):
     def probe(self, connection: sqlite3.Connection, size_bytes: int, rank: float) -> None:
         """Whether a datapoint of this size and rank would be accepted. Raises SpoolFull, STORAGE_ERRORS."""
 
+    def measure(self, connection: sqlite3.Connection, size_bytes: int) -> None:
+        """The same without writing: looks at the disk and the bounds. Raises SpoolFull, STORAGE_ERRORS."""
+
     def describe(self, error: Exception) -> str:
         """What one of STORAGE_ERRORS means here, for the operator."""
 
@@ -103,6 +106,7 @@ class Writer:
         self._failures = 0
         self._next_try_s = 0.0
         self._damaged = False
+        self._has_begun = False
         self._maintained_s = clock.monotonic() - MAINTENANCE_INTERVAL_S
         self.acceptance = Acceptance(clock, report, problem)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
@@ -189,8 +193,9 @@ class Writer:
                 self._fail_waiting()
                 self._changed.wait(min(MAINTENANCE_INTERVAL_S, max(0.01, self._next_try_s - self._clock.monotonic())))
                 return []
-            if not self._jobs and not self._closing:
+            if not self._jobs and not self._closing and self._has_begun:
                 self._changed.wait(min(MAINTENANCE_INTERVAL_S, max(0.01, self.acceptance.probe_in_s())))
+            self._has_begun = True  # the first turn is maintenance at once: it says whether anything can be accepted
             group: list[WriteJob] = []
             size_bytes = 0
             while self._jobs and len(group) < GROUP_JOBS:
@@ -218,6 +223,8 @@ class Writer:
             if now_s - self._maintained_s >= MAINTENANCE_INTERVAL_S:
                 self._maintained_s = now_s
                 self._file.maintain(self._connection)
+                if self.acceptance.health.problem is None:
+                    self._measure(self._connection)
             if self.acceptance.probe_in_s() <= 0:
                 self._probe(self._connection)
         except STORAGE_ERRORS as error:
@@ -256,7 +263,7 @@ class Writer:
                 job.future.set_exception(job.error)
                 continue
             if job.accepts and isinstance(job.result, Accepted):
-                self.acceptance.record_accepted()
+                self.acceptance.record_accepted(job.size_bytes)
             if job.after is not None:
                 job.after(job.result)
             job.future.set_result(job.result)
@@ -311,14 +318,26 @@ class Writer:
     def _probe(self, connection: sqlite3.Connection) -> None:
         """Show whether a datapoint like the one that was refused last would be accepted now."""
         self.acceptance.begin_probe()
+        acceptance = self.acceptance
+        if self._accepts(lambda: self._file.probe(connection, acceptance.probe_bytes, acceptance.probe_rank)):
+            acceptance.record_accepted()
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        """Find out that nothing can be accepted before something comes and is refused."""
+        least_bytes = self.acceptance.least_bytes
+        self._accepts(lambda: self._file.measure(connection, least_bytes))
+
+    def _accepts(self, attempt: Callable[[], None]) -> bool:
+        """Whether an attempt shows that a datapoint would be accepted. If it would not, that is recorded."""
         try:
-            self._file.probe(connection, self.acceptance.probe_bytes, self.acceptance.probe_rank)
+            attempt()
         except SpoolFull as error:
             self.acceptance.record_full(error)
-        except OSError as error:  # of the file beside the spool: the connection is still good
+        except OSError as error:  # of the disk, or of the file beside the spool: the connection is still good
             self.acceptance.record_failure(self._file.describe(error), refuses_all=True)
         else:
-            self.acceptance.record_accepted()
+            return True
+        return False
 
     def _fail_waiting(self) -> None:
         """While there is no connection: jobs that can fail do not wait."""
