@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
-from framesift.limits import Window
+from framesift.limits import Limit, Window
 from framesift.spool import FinalOutcome, NotAccepted, Spool, SpoolUnusable, State, taken
 from framesift.spool.recover import Recovery, SpoolPlace, recover
 from rigs.daemon import framesift, write_configuration
@@ -99,13 +99,13 @@ def test_what_the_salvage_saved_is_not_taken_again_after_its_delivery(tmp_path: 
     spool.close()
 
 
-def test_without_a_record_what_the_spool_has_sent_is_known(tmp_path: Path, clock: ManualClock) -> None:
+def test_without_a_record_what_was_sent_to_a_sink_with_limits_is_known(tmp_path: Path, clock: ManualClock) -> None:
     spool, _ = filled(tmp_path, clock)
     spool.close()
     aside = tmp_path / "spool.db.corrupt-1"
     shutil.copy(spool.path, aside)
     spool = reopened(tmp_path, clock)
-    for item in spool.claim(3).items:
+    for item in spool.claim(3, [Limit(Window.DAILY, 100)]).items:  # others recognise it by its id
         spool.complete(item.id)
     assert recover(place(spool), aside, clock.now()) == Recovery(known=10)
     spool.close()
