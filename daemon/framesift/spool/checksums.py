@@ -18,7 +18,7 @@ _COLUMNS = {
     "charge": "id* account* batch* project*",
     "late": "id* wall_s boottime_s boot_id* quotas* candidates*",
     "seen": "one wall_s boottime_s boot_id*",
-    "signature": "stream* options* number id* captured_at_s bytes extra*",
+    "signature": "number stream* options* id* captured_at_s bytes extra*",
     "held": "number id* stream* strategy* score wall_s boottime_s boot_id* facts* prediction* signature hash extra*",
 }
 CHECKED_COLUMNS = {table: tuple(columns.replace("*", "").split()) for table, columns in _COLUMNS.items()}

@@ -94,18 +94,19 @@ CREATE TABLE identity (
 CREATE INDEX identity_copy ON identity (number, id, format, application, roots, checksum);
 
 -- Signatures of accepted frames, so that near duplicates are known after a restart: see signatures.py. stream, options:
--- the memory that a row belongs to. number: its order in this memory. bytes: 192 numbers of 16 bits. extra: JSON.
+-- the memory that a row belongs to. bytes: 192 numbers of 16 bits. extra: JSON. (Rows are only appended: in a tree
+-- that is sorted by memory, each would rewrite four pages.)
 CREATE TABLE signature (
+    number        INTEGER PRIMARY KEY,
     stream        TEXT NOT NULL,
     options       TEXT NOT NULL,
-    number        INTEGER NOT NULL,
     id            TEXT NOT NULL,
     captured_at_s REAL NOT NULL,
     bytes         BLOB NOT NULL,
     extra         TEXT NOT NULL DEFAULT '{}',
-    checksum      BLOB NOT NULL,
-    PRIMARY KEY (stream, options, number)
-) WITHOUT ROWID;
+    checksum      BLOB NOT NULL
+);
+CREATE INDEX signature_by_memory ON signature (stream, options, number);
 
 -- Frames that wait to be accepted: the best of a strategy until its turn comes. wall_s, boottime_s, boot_id: the moment
 -- of the capture. facts: JSON of what `datapoint` needs. hash: as in `picture`.

@@ -2,8 +2,8 @@
 
 A row is written in the transaction that accepts its datapoint. Kept are the last 4,096 of each memory (a stream, or a
 stream under the policy of a pair of projects), and no more in all than a sixteenth of the spool holds: memories to
-which nothing was added for the longest time are forgotten first. The newest row of a memory also has the threshold that
-`auto` was measured to be.
+which nothing was added for the longest time are forgotten first. Older ones are deleted a group at a time. The newest
+row of a memory also has the threshold that `auto` was measured to be.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from framesift.spool.checksums import IS_WHOLE, seal
 
 MAX_SIGNATURES = 4096  # of one memory
 MAX_SIGNATURES_IN_ALL = 65_536
+_DELETE_EVERY = 61  # numbers; no likely number of streams, which take turns, divides it
 _ROW_BYTES = 512  # at most, with a stream's name of ordinary length
 _SHARE_OF_SPOOL = 16
 
@@ -47,19 +48,17 @@ class StoredSignatures:
 
 
 def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedSignature) -> None:
-    """Adds the signature of an accepted frame, and forgets the oldest of its memory beyond 4,096. id: of the frame."""
-    newest = cursor.execute(f"SELECT max(number) FROM signature WHERE {_OF}", (new.stream, new.options)).fetchone()[0]
-    number = (newest or 0) + 1
-    values = (new.stream, new.options, number, id, captured_at_s, new.content, _extra(new.threshold), b"")
+    """Adds the signature of an accepted frame; now and then the oldest of its memory are deleted. id: of the frame."""
+    values = (new.stream, new.options, id, captured_at_s, new.content, _extra(new.threshold), b"")
     cursor.execute(
-        "INSERT INTO signature (stream, options, number, id, captured_at_s, bytes, extra, checksum)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO signature (stream, options, id, captured_at_s, bytes, extra, checksum)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         values,
     )
-    seal(cursor, "signature", f"{_OF} AND number = ?", (new.stream, new.options, number))
-    cursor.execute(
-        f"DELETE FROM signature WHERE {_OF} AND number <= ?", (new.stream, new.options, number - MAX_SIGNATURES)
-    )
+    number = int(cursor.lastrowid or 0)
+    seal(cursor, "signature", "number = ?", (number,))
+    if number % _DELETE_EVERY == 0:
+        _keep_newest(cursor, new.stream, new.options, MAX_SIGNATURES)
 
 
 def read(cursor: sqlite3.Cursor, stream: str, options: str, limit: int) -> StoredSignatures:
@@ -90,11 +89,17 @@ def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
     for stream, options, count in memories:
         if total <= most:
             return
-        cursor.execute(
-            f"DELETE FROM signature WHERE {_OF} AND number <= (SELECT max(number) FROM signature WHERE {_OF}) - ?",
-            (stream, options, stream, options, max(0, count - (total - most))),
-        )
+        _keep_newest(cursor, stream, options, max(0, count - (total - most)))
         total -= min(count, total - most)
+
+
+def _keep_newest(cursor: sqlite3.Cursor, stream: str, options: str, count: int) -> None:
+    """Deletes the signatures of a memory but for the newest `count`."""
+    cursor.execute(
+        f"DELETE FROM signature WHERE {_OF} AND number <="
+        f" (SELECT number FROM signature WHERE {_OF} ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        (stream, options, stream, options, count),
+    )
 
 
 def _extra(threshold: float | None) -> str:
