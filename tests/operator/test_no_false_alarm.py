@@ -81,7 +81,7 @@ def site(folder: Path, hiccup_s: float, **how: Any) -> Iterator[Site]:
 
         def hold_up() -> None:
             made.daemon.process.send_signal(signal.SIGSTOP)
-            time.sleep(hiccup_s)
+            time.sleep(hiccup_s)  # its length, too: nothing in a process that is held up could tell when it is over
             made.daemon.process.send_signal(signal.SIGCONT)
 
         yield Site(
@@ -144,5 +144,5 @@ def test_minutes_of_health_with_hiccups_are_without_an_alarm(tmp_path: Path) -> 
 @pytest.mark.torture
 @pytest.mark.timeout(4000)
 def test_an_hour_of_health_with_hiccups_is_without_an_alarm(tmp_path: Path) -> None:
-    with site(tmp_path, 4.0) as made:
+    with site(tmp_path, 4.0) as made:  # on the machine's own clock, which no argument replaces here
         watch(made, looks=3600, hiccup_every=60, pause=lambda _: time.sleep(1.0))

@@ -34,7 +34,7 @@ CLOCKED = (
 _LOOK_S = 0.02
 # Time passes in steps shorter than what the loop monitor takes for a process that was held up.
 _STEP_S = 5.0
-_STEP_TAKES_S = 0.05
+_STEP_TAKES_S = 0.05  # in which its threads work: moved time passes a hundred times as fast as theirs, and no faster
 
 
 class MovedClock(SystemClock):

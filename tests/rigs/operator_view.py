@@ -12,8 +12,6 @@ from typing import Any
 
 from rigs.daemon import Daemon, framesift
 
-_LOOK_S = 0.05
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -67,10 +65,15 @@ class OperatorView:
     def until(self, holds: Callable[[], bool], within_s: float) -> float:
         """The seconds until something holds. AssertionError with what was seen if it is late, or the daemon ended."""
         began_s = time.monotonic()
-        while not holds():
-            took_s = time.monotonic() - began_s
-            health = self.seen[-1].get("health") if self.seen else None
-            assert took_s < within_s, f"not within {within_s} s; the status: {health}; {self._daemon.events[-5:]}"
-            assert self._daemon.process.poll() is None, f"the daemon has ended: {self._daemon.events[-5:]}"
-            time.sleep(_LOOK_S)
-        return time.monotonic() - began_s
+        held = False
+
+        def settled() -> bool:
+            nonlocal held
+            held = holds()
+            return held or self._daemon.process.poll() is not None or time.monotonic() - began_s >= within_s
+
+        self._daemon.until(settled, within_s)
+        took_s = time.monotonic() - began_s
+        health = self.seen[-1].get("health") if self.seen else None
+        assert held, f"not within {within_s} s; the status: {health}; {self._daemon.events[-5:]}"
+        return took_s

@@ -203,14 +203,27 @@ class _Stream:
             self.thread.join(within_s)
 
 
+_SMALLEST_STACK = 1 << 30
 _STACKS = itertools.count()
+
+
+def _large_mappings() -> int:
+    """How many parts of this process' memory are as large as the stack of a thread in `threads_left`."""
+    spans = (line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines())
+    return sum(int(end, 16) - int(begin, 16) >= _SMALLEST_STACK for begin, end in spans)
 
 
 @contextmanager
 def threads_left(count: int) -> Iterator[None]:
     """The system grants so many threads more, and refuses the next one: its stack has no address space."""
     # Larger every time: the system keeps the stack of a thread that has just ended, for the next one that it suits.
-    stack = (1 << 30) + next(_STACKS) * resource.getpagesize()
+    stack = _SMALLEST_STACK + next(_STACKS) * resource.getpagesize()
+    # It gives a kept stack back when another thread ends: that must not be in the middle of the test.
+    late_s = time.monotonic() + 10.0
+    while _large_mappings() and time.monotonic() < late_s:
+        passing = threading.Thread(target=lambda: None)
+        passing.start()
+        passing.join()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     usual = threading.stack_size(stack)
