@@ -49,3 +49,22 @@ def test_it_is_ready_only_when_all_listeners_listen(tmp_path: Path) -> None:
         assert not watcher.is_alive()
         assert too_early == []
         assert daemon.stop() == 0
+
+
+def test_whoever_asks_at_the_first_moment_of_readiness_is_told_of_the_spool(tmp_path: Path) -> None:
+    status = free_address()
+    write_configuration(
+        tmp_path, {"listeners": [{"listen": free_address()}], "status": {"bind": status, "token": "t" * 16}}
+    )
+    with Daemon(tmp_path) as daemon:
+        pause = threading.Event()
+        while True:
+            try:
+                if requests.get(f"http://{status}/readyz", timeout=5).status_code == 200:
+                    break
+            except requests.ConnectionError:
+                assert daemon.process.poll() is None
+            pause.wait(0.001)
+        answer = requests.get(f"http://{status}/status", headers={"Authorization": f"Bearer {'t' * 16}"}, timeout=5)
+        assert "spool" in answer.json()["health"]
+        assert daemon.stop() == 0

@@ -107,6 +107,7 @@ class Service:
         self._telemetry.not_ready = "it starts"
         try:
             startup.start(self._record, own_signals=self._signals.start, waits_for_spool=self._waits_for_spool)
+            self._report_health(startup)  # whoever asks a ready daemon is told of every component
             self._telemetry.not_ready = ""
             self._notifier.ready()
             self._log_ready(startup)
@@ -151,12 +152,7 @@ class Service:
                 self._reload = False
                 self._reload_now(startup)
             self._telemetry.tick()
-            reports.report_file_descriptors(self._telemetry)
-            self._report_spool_health(startup)
-            self._quiet_streams.check()
-            reports.report_clock(self._telemetry, self._clock.now())
-            startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
-            startup.model_health.check()
+            self._report_health(startup)
             if startup.status_page is not None:
                 startup.status_page.retry()
             if not self._monitor.hung():
@@ -178,6 +174,14 @@ class Service:
         self._notifier.reloading(self._clock.monotonic())
         self._reloading.run(startup)
         self._notifier.ready()
+
+    def _report_health(self, startup: Startup) -> None:
+        reports.report_file_descriptors(self._telemetry)
+        self._report_spool_health(startup)
+        self._quiet_streams.check()
+        reports.report_clock(self._telemetry, self._clock.now())
+        startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
+        startup.model_health.check()
 
     def _report_spool_health(self, startup: Startup) -> None:
         health = startup.spool.health
