@@ -43,7 +43,7 @@ def ends() -> Iterator[ENDS]:
 @pytest.mark.parametrize(
     "message",
     [
-        OpenRequest("rtsp://me:ü@cam/s", -1, True, False, 2.5, 7, 0, 10.0, 10.0),
+        OpenRequest("rtsp://me:ü@cam/s", -1, True, False, 2.5, 7, 0, 10.0, 10.0, True, "av", False, 1, 90, False),
         PictureRequest(3, -1),
         ReaderStarted(),
         SourceOpened(),

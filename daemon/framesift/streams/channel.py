@@ -43,7 +43,10 @@ class OpenRequest:
 
     webcam_index: -1 means that `address` is used. live: a camera, not a file. fps: at most so many pictures a second
     are sent; 0 means all. first_number: the number of the first picture that is read. resume_at: so many pictures at
-    the beginning of a file are skipped, because an earlier reader has read them.
+    the beginning of a file are skipped, because an earlier reader has read them. short_probe: the source is examined
+    for 0.2 s only before its first picture. engine: a name of stream_settings.Engine. keyframes_only: nothing else is
+    decoded. threads: of the decoder; 0 means the engine's own choice. rotate: degrees, clockwise. show_damaged:
+    pictures that are known to be damaged are sent too.
     """
 
     address: str
@@ -55,6 +58,12 @@ class OpenRequest:
     resume_at: int
     open_timeout_s: float
     read_timeout_s: float
+    short_probe: bool
+    engine: str
+    keyframes_only: bool
+    threads: int
+    rotate: int
+    show_damaged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +99,9 @@ class SharedMemory:
 class SkipCounts:
     """From the reader: progress, and how many pictures were skipped since the last such message.
 
-    next_number: the number of the next picture. rate, busy, unusable: skipped pictures, see `frame.Skip`. why: the
-    reason of the latest unusable picture in the decoder's own text, not yet redacted.
+    next_number: the number of the next picture. rate, busy, unusable, damaged: skipped pictures, see
+    `frame.SkipReason`. why, damage: the reason of the latest unusable or damaged picture in the decoder's own text, not
+    yet redacted.
 
     The reader sends it before every picture that follows skipped ones, and about once a second in between.
     """
@@ -100,7 +110,9 @@ class SkipCounts:
     rate: int
     busy: int
     unusable: int
+    damaged: int = 0
     why: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class DecoderLog:
         return [line for line in tail.split(b"\n") if line.strip()][-count:]
 
     def mark(self) -> None:
-        """Marks the end of the log: `conversion_error` looks only at what comes later.
+        """Marks the end of the log: `new_lines` and `conversion_error` look only at what comes later.
 
         Call it before each step of the decoder.
         """
@@ -56,10 +56,14 @@ class DecoderLog:
             os.ftruncate(self._fd, 0)
             self._marked_at = 0
 
+    def new_lines(self) -> bytes:
+        """What was written since `mark`."""
+        new_bytes = os.fstat(self._fd).st_size - self._marked_at
+        return os.pread(self._fd, new_bytes, self._marked_at) if new_bytes > 0 else b""
+
     def conversion_error(self) -> str:
         """The first error of FFmpeg's converter since `mark`; "" if there is none."""
-        new_bytes = os.fstat(self._fd).st_size - self._marked_at
-        found = _CONVERTER.search(os.pread(self._fd, new_bytes, self._marked_at)) if new_bytes > 0 else None
+        found = _CONVERTER.search(self.new_lines())
         return found.group(1)[:_MAX_ERROR_CHARACTERS].decode(errors="replace") if found else ""
 
     def close(self) -> None:

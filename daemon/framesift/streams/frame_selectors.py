@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 
+_ROUNDING_S = 0.0006
+
 
 class FileFrameSelector:
-    """Selects the pictures of a file for a rate of `fps`, by their index alone: a second run selects the same ones.
+    """Selects the pictures of a file for a rate of `fps`, by their own times: a second run selects the same ones.
 
-    Picture i lies i / file_fps seconds into the file. The first picture of each period of 1 / fps seconds is selected.
+    The first picture of each period of 1 / fps seconds is selected. Times may run at any rate, with gaps.
     """
 
-    def __init__(self, fps: float, file_fps: float) -> None:
-        self._ratio = min(1.0, fps / file_fps) if fps > 0 else 1.0
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        # Many containers round times to a millisecond, which must not move a picture into the period before.
+        self._allowance = min(0.25, _ROUNDING_S * fps) + 1e-9
+        self._period: int | None = None
 
-    def wants(self, index: int) -> bool:
-        """Whether the picture with this index (from 0) is selected."""
-        if index == 0 or self._ratio >= 1.0:
+    def wants(self, media_s: float) -> bool:
+        """Whether the picture at this time is selected. Call it for each picture that can be used, in order."""
+        if self._fps <= 0:
             return True
-        # 1e-9 allows for the rounding of the ratio, which could move a picture into the next period.
-        return math.floor(index * self._ratio + 1e-9) > math.floor((index - 1) * self._ratio + 1e-9)
+        period = math.floor(media_s * self._fps + self._allowance)
+        if period == self._period:
+            return False
+        self._period = period
+        return True
 
 
 class LiveFrameSelector:

@@ -79,17 +79,17 @@ class ReaderTemplate:
         self._running: _RunningTemplate | None = None
         self._number = 0
 
-    def start_reader(self, end: socket.socket, log: DecoderLog, *, name: str, capture_options: str) -> ReaderFork:
+    def start_reader(self, end: socket.socket, log: DecoderLog, *, name: str) -> ReaderFork:
         """Order a reader, and return at once: it begins as soon as the template has loaded what it needs.
 
         end: the reader's end of its channel. log: its stderr. The caller closes its own copies of both.
-        capture_options: FFmpeg's options. Raises OSError if no process can be started.
+        Raises OSError if no process can be started.
         """
         with self._lock:
             if self._running is None or self._running.has_ended:
                 self._running = _RunningTemplate()
             self._number += 1
-            self._running.order(self._number, (end.fileno(), log.fileno()), name, capture_options)
+            self._running.order(self._number, (end.fileno(), log.fileno()), name)
             return ReaderFork(self._running, self._number)
 
 
@@ -136,11 +136,11 @@ class _RunningTemplate:
         finally:
             template_end.close()
 
-    def order(self, number: int, fds: tuple[int, int], name: str, options: str) -> None:
+    def order(self, number: int, fds: tuple[int, int], name: str) -> None:
         """Order a fork. Raises OSError."""
         with self._changed:
             self._numbers.add(number)
-        message = json.dumps(["start", number, name, options]).encode()
+        message = json.dumps(["start", number, name]).encode()
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         self._control.sendmsg([message], ancillary, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 

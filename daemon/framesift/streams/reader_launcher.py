@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import signal
-from urllib.parse import urlsplit
 
 from framesift.config.redact import Redactor
 from framesift.streams.channel import Channel
@@ -44,13 +43,10 @@ _MEANINGS = (
 class ReaderProcess:
     """A running reader. `kill` may be called from any thread, everything else from the stream's thread only."""
 
-    def __init__(
-        self, settings: StreamSettings, *, full_probe: bool, template: ReaderTemplate = _SHARED_TEMPLATE
-    ) -> None:
+    def __init__(self, settings: StreamSettings, *, template: ReaderTemplate = _SHARED_TEMPLATE) -> None:
         """Starts the reader, which then waits for its request on the channel. Never waits for it.
 
-        full_probe: FFmpeg examines the source as long as it likes before the first picture; otherwise 0.2 s, which
-        opens a camera faster but is too short for some. Raises OSError if no process can be started.
+        Raises OSError if no process can be started.
         """
         self._redactor = Redactor(settings.secrets())
         self._lines: list[str] = []
@@ -64,7 +60,6 @@ class ReaderProcess:
                 reader_end,
                 self._log,
                 name=settings.name,
-                capture_options=_capture_options(settings, full_probe=full_probe),
             )
         except BaseException:
             parent_end.close()
@@ -135,18 +130,3 @@ def printable_line(line: bytes, redactor: Redactor) -> str:
     """A decoder's log line as it may be shown: printable, without the prefix "[rtsp @ 0x...]", without secrets."""
     text = "".join(c if c.isprintable() else " " for c in line.decode(errors="replace"))
     return redactor(_LOG_PREFIX.sub("", " ".join(text.split())))
-
-
-def _capture_options(settings: StreamSettings, *, full_probe: bool) -> str:
-    """FFmpeg's options: TCP, only the protocols that this source needs, and a short probe before the first picture."""
-    if settings.is_file:
-        return "protocol_whitelist;file"
-    scheme = urlsplit(str(settings.source)).scheme
-    pairs = [
-        "rtsp_transport;tcp",
-        "allowed_media_types;video",
-        f"protocol_whitelist;rtp,tcp,{'rtsps,tls' if scheme == 'rtsps' else 'rtsp'}",
-    ]
-    if not full_probe:
-        pairs += ["analyzeduration;200000", "probesize;32768"]
-    return "|".join(pairs)

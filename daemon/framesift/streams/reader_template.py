@@ -9,7 +9,7 @@ reader_forks.py, which is its other side.
 
 The messages are JSON arrays on a SOCK_SEQPACKET socket, with numbers that the daemon chooses:
 
-    ["start", number, name, options]     with two descriptors: the reader's end of its channel, and its stderr
+    ["start", number, name]              with two descriptors: the reader's end of its channel, and its stderr
     ["kill", number]
     ["started", number, pid]             to the daemon
     ["killed", number, null]             to the daemon: the signal was sent, or there is no such fork any more
@@ -106,7 +106,7 @@ class Template:
         with contextlib.suppress(OSError):  # the daemon has ended: the next message says so
             self._control.send(json.dumps(message).encode())
 
-    def _become_reader(self, channel_fd: int, stderr_fd: int, name: str, options: str) -> NoReturn:
+    def _become_reader(self, channel_fd: int, stderr_fd: int, name: str) -> NoReturn:
         status = 1
         try:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -115,7 +115,6 @@ class Template:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(stderr_fd, 2)
             _show_name(name)
-            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options
             reader.run(socket.socket(fileno=channel_fd))
             status = 0
         except BaseException:  # noqa: BLE001  # whatever it is: a fork must never return into the template
@@ -136,6 +135,9 @@ def main(arguments: list[str]) -> None:
     """Run the template. arguments: as in sys.argv; the first is the number of the socket's file descriptor."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would carry the credentials to the disk
     import cv2
+
+    with contextlib.suppress(ImportError):  # it is optional
+        import av  # noqa: F401
 
     cv2.videoio_registry.getStreamBackends()  # the first call of every reader
     template = Template(socket.socket(fileno=int(arguments[1])))

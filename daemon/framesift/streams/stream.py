@@ -170,12 +170,12 @@ class Stream:
             if self._closed.is_set():
                 return _ReaderEnd(_EndKind.STOPPED)
             try:
-                reader = ReaderProcess(self._settings, full_probe=full_probe)
+                reader = ReaderProcess(self._settings)
             except OSError as error:
                 return self._end(_EndKind.NO_READER, f"no reader can be started: {error.strerror}")
             self._reader = reader
         self._observer.on_reader()
-        session = ReaderSession(reader.channel, self._open_request())
+        session = ReaderSession(reader.channel, self._open_request(full_probe=full_probe))
         try:
             return (yield from self._receive_frames(session, limit_s))
         except NoDescriptorForMemory:
@@ -244,7 +244,7 @@ class Stream:
                 return self._end(_EndKind.ENDED, f"the file has ended after {self._number} pictures{unusable}")
         return _ReaderEnd(_EndKind.STOPPED)
 
-    def _open_request(self) -> OpenRequest:
+    def _open_request(self, *, full_probe: bool) -> OpenRequest:
         settings = self._settings
         return OpenRequest(
             # The reader has another working directory, where a relative path would mean another file.
@@ -257,6 +257,12 @@ class Stream:
             resume_at=self._number if self.finite else 0,
             open_timeout_s=settings.open_timeout_s,
             read_timeout_s=settings.read_timeout_s,
+            short_probe=not full_probe,
+            engine=settings.engine.value,
+            keyframes_only=settings.decode == "keyframes",
+            threads=settings.threads or 0,
+            rotate=settings.rotate,
+            show_damaged=settings.show_damaged,
         )
 
     def _source_problem(self) -> str:
@@ -309,6 +315,7 @@ class Stream:
             (SkipReason.RATE, counts.rate),
             (SkipReason.BUSY, counts.busy),
             (SkipReason.UNUSABLE, counts.unusable),
+            (SkipReason.DAMAGED, counts.damaged),
         ):
             if count > 0:
                 self._observer.on_skipped(skip, count)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, SecretStr, model_validator
@@ -21,12 +22,25 @@ _RTSP = ("rtsp", "rtsps")
 _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
 
 
+class Engine(str, Enum):
+    """What opens a stream and decodes its pictures."""
+
+    AUTO = "auto"  # PyAV where it is installed, but OpenCV for webcams
+    AV = "av"  # FFmpeg's libraries, through PyAV
+    OPENCV = "opencv"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class StreamSettings(StrictModel):
     """Where the pictures of one stream come from, and how many are used.
 
     source: an rtsp:// or rtsps:// address, the path of a file, or the index of a webcam. fps: at most so many pictures
     a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
-    open, or gives no new picture, for so long is lost (and tried again).
+    open, or gives no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes`
+    decodes nothing else, at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged:
+    use pictures that are known to be damaged too.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
@@ -40,6 +54,11 @@ class StreamSettings(StrictModel):
     loop: bool = False
     open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
+    engine: Engine = Engine.AUTO
+    decode: Literal["all", "keyframes"] = "all"
+    threads: Annotated[int, Field(ge=1, le=16)] | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    show_damaged: bool = False
 
     @model_validator(mode="after")
     def _sensible(self) -> StreamSettings:

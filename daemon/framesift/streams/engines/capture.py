@@ -1,0 +1,51 @@
+"""Capture: what a reader asks of an engine, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SourceError(Exception):
+    """The source gives no more pictures; the text is the reason."""
+
+
+class PictureUnusable(Exception):
+    """This picture can't be used; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedPicture:
+    """A picture that has left its source and is not converted yet.
+
+    arrived_s: when its data arrived, by the monotonic clock. media_s: seconds from the beginning of a file, by the
+    file's own times; of a live source by the sender's, from an arbitrary zero. sent_s: Unix time of its capture by the
+    sender's clock, None where the sender does not tell. damage: why it must not be shown, "" if nothing is known.
+    """
+
+    arrived_s: float
+    media_s: float
+    sent_s: float | None = None
+    damage: str = ""
+
+
+class Capture(Protocol):
+    """An open source. For one thread. Its constructor opens the source and raises SourceError."""
+
+    def next_picture(self) -> CapturedPicture | None:
+        """Wait for the next picture, which `convert` then converts. None at the end.
+
+        Raises SourceError where the source gives no more pictures for a reason that is known.
+        """
+
+    def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Convert the latest picture to BGR, uint8 of shape (height, width, 3): into `target` if that has its shape.
+
+        Raises PictureUnusable.
+        """
+
+    def close(self) -> None:
+        """Close the source."""

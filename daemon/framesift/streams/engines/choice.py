@@ -1,0 +1,30 @@
+"""Which engine reads a source."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from framesift.streams.channel import OpenRequest
+from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.engines.capture import Capture, SourceError
+from framesift.streams.engines.opencv import OpenCvCapture
+
+
+def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
+    """Open a source with the engine that is asked for; `auto` is PyAV where it is installed, but for webcams.
+
+    log: where the decoder writes. Raises SourceError.
+    """
+    if request.engine == "opencv" or (request.engine == "auto" and not reads_with_pyav(request.webcam_index)):
+        return OpenCvCapture(request, log)
+    try:
+        from framesift.streams.engines.pyav import PyAvCapture
+
+        return PyAvCapture(request, log)
+    except ImportError as error:
+        raise SourceError(f"its engine is av, which is not installed: {error}") from None
+
+
+def reads_with_pyav(webcam_index: int) -> bool:
+    """Whether `auto` means PyAV for this source. webcam_index: -1 if it is no webcam."""
+    return webcam_index < 0 and find_spec("av") is not None

@@ -1,0 +1,121 @@
+"""The engine on OpenCV: webcams, and every source where PyAV is not installed.
+
+OpenCV tells little of a source: no times but the stated rate, no key frames, no damage. Its pictures are checked for
+what is known to go wrong, see decoder_log.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
+from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
+from framesift.streams.engines.ffmpeg_options import ffmpeg_options
+
+if TYPE_CHECKING:
+    import cv2
+
+_DEFAULT_FPS = 25.0  # for files that don't state their rate
+_MAX_THREADS = 4  # each decoding thread delays a live picture by one
+
+
+def as_bgr(decoded: NDArray[np.generic] | None) -> NDArray[np.uint8] | None:
+    """Converts a decoder's result to BGR uint8, shape (height, width, 3); None if it is not a picture."""
+    if decoded is None or decoded.dtype != np.uint8 or decoded.ndim not in (2, 3):
+        return None
+    height, width = decoded.shape[:2]
+    if height < 2 or width < 2 or height * width > MAX_PICTURE_PIXELS:
+        return None
+    picture = cast("NDArray[np.uint8]", decoded)
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    if channels == 1:
+        return np.repeat(picture.reshape(height, width, 1), 3, axis=2)
+    return picture if channels == 3 else picture[:, :, :3] if channels == 4 else None
+
+
+class OpenCvCapture:
+    """An open `cv2.VideoCapture`. `cv2` is imported earlier, because importing it takes longer than opening."""
+
+    def __init__(self, request: OpenRequest, log: DecoderLog) -> None:
+        """Opens the source. log: where the decoder writes its errors. Raises SourceError."""
+        import cv2
+
+        self._request = request
+        self._log = log
+        try:
+            self._capture = self._open()
+            opened = self._capture.isOpened()
+        except cv2.error as error:
+            raise SourceError(f"it did not open: {error.err}") from None
+        if not opened:
+            raise SourceError("it did not open" if request.live else "not a video that can be decoded")
+        stated_fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._fps = stated_fps if math.isfinite(stated_fps) and 0.0 < stated_fps <= 1000.0 else _DEFAULT_FPS
+        pixels = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH) * self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        self._too_large = pixels > MAX_PICTURE_PIXELS
+        self._index = -1
+
+    def _open(self) -> cv2.VideoCapture:
+        import cv2
+
+        request = self._request
+        options = "|".join(f"{name};{value}" for name, value in ffmpeg_options(request).items())
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options  # there is no other way to give them
+        if request.webcam_index >= 0:
+            return cv2.VideoCapture(request.webcam_index, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+        if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
+            return cv2.VideoCapture(request.address, cv2.CAP_ANY)  # a system build without FFmpeg, but with GStreamer
+        parameters = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(request.open_timeout_s * 1000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(request.read_timeout_s * 1000)),
+        ]
+        if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.6 (Debian 12) does not have it
+            parameters += [cv2.CAP_PROP_N_THREADS, min(_MAX_THREADS, os.cpu_count() or 1)]
+        return cv2.VideoCapture(request.address, cv2.CAP_FFMPEG, parameters)
+
+    def next_picture(self) -> CapturedPicture | None:
+        """Read the next picture from the source. Its time is its index by the stated rate, as OpenCV tells no other.
+
+        Raises SourceError after a timeout: then OpenCV may report success although it still holds the previous picture.
+        """
+        self._log.mark()
+        began_s = time.monotonic()
+        grabbed = self._capture.grab()
+        arrived_s = time.monotonic()
+        if arrived_s - began_s >= self._request.read_timeout_s:
+            raise SourceError(f"no picture for {self._request.read_timeout_s:g} s")
+        if not grabbed:
+            return None
+        self._index += 1
+        return CapturedPicture(arrived_s, self._index / self._fps)
+
+    def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Decode the picture that was read, into `target` if it fits. Raises PictureUnusable."""
+        import cv2
+
+        if self._too_large:
+            raise PictureUnusable("too large for a camera's picture")
+        self._log.mark()
+        try:
+            good, decoded = self._capture.retrieve() if target is None else self._capture.retrieve(target)
+        except cv2.error as error:
+            raise PictureUnusable(f"it could not be decoded: {error.err}") from None
+        error_text = self._log.conversion_error()
+        if error_text:
+            raise PictureUnusable(f"the decoder did not convert it: {error_text}")
+        picture = as_bgr(decoded) if good else None
+        if picture is None:
+            raise PictureUnusable("its size or format is not a camera's")
+        return picture
+
+    def close(self) -> None:
+        """Close the source."""
+        self._capture.release()

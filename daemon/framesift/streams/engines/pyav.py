@@ -1,0 +1,192 @@
+"""The engine on PyAV: FFmpeg's libraries, which tell a picture's own time, its key frames and its damage."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
+from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
+from framesift.streams.engines.damage import DamageWatch
+from framesift.streams.engines.deinterlacer import Deinterlacer
+from framesift.streams.engines.ffmpeg_options import ffmpeg_options
+from framesift.streams.engines.orientation import Orientation
+
+if TYPE_CHECKING:
+    import av
+    from av.video.frame import VideoFrame
+
+_MAX_ERRORS_IN_A_ROW = 500  # packets that can't be decoded, with no picture in between: it is no video
+_MAX_IN_DECODER = 64  # packets whose pictures may still come: the depth of reordering is at most 16
+_REFERENCE_TIME = struct.Struct("=q")  # of the sender's clock, in microseconds: AVProducerReferenceTime
+
+
+class PyAvCapture:
+    """An open container of FFmpeg, and the decoder of its best video stream."""
+
+    def __init__(self, request: OpenRequest, log: DecoderLog) -> None:
+        """Open the source. log: where FFmpeg's lines go. Raises SourceError."""
+        import av
+
+        # FFmpeg's own way to stderr, where each line is whole and at once; Python's logging would be called from its
+        # threads. INFO: what it says of concealed errors is no warning to it.
+        av.logging.restore_default_callback()
+        av.logging.set_libav_level(av.logging.INFO)
+        self._request = request
+        self._log = log
+        try:
+            self._container = av.open(
+                request.address,
+                options=ffmpeg_options(request),
+                timeout=(request.open_timeout_s, request.read_timeout_s),
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(_text(error)) from None
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
+            raise SourceError("there is no video in it")
+        decoder = self._stream.codec_context
+        decoder.thread_count = request.threads or 1
+        if request.keyframes_only:
+            decoder.skip_frame = "NONKEY"
+            decoder.flags |= av.codec.context.Flags.low_delay  # nothing is reordered: no picture has to wait
+        log.mark()
+        self._packets = self._container.demux(self._stream)
+        self._frames = self._decode_all()
+        self._damage = DamageWatch()
+        self._deinterlacer = Deinterlacer()
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._arrived: dict[int, tuple[float, float | None]] = {}  # by the packet's time: arrival, the sender's clock
+        self._latest: tuple[float, float | None] = (time.monotonic(), None)
+        self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
+        self._begin_s: float | None = None
+        self._media_s = 0.0
+        self._frame: VideoFrame | None = None
+
+    def next_picture(self) -> CapturedPicture | None:
+        """Wait for the next picture. Raises SourceError."""
+        self._frame = next(self._frames, None)
+        return None if self._frame is None else self._known.popleft()
+
+    def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Convert the latest picture, upright. Raises PictureUnusable."""
+        import av
+
+        frame = self._frame
+        if frame is None or not _is_picture(frame):
+            raise PictureUnusable("its size is not a camera's")
+        try:
+            bgr = self._reformatter.reformat(frame, format="bgr24")
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            raise PictureUnusable(f"it could not be converted: {error}") from None
+        plane = bgr.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: bgr.height]
+        pixels = rows[:, : bgr.width * 3].reshape(bgr.height, bgr.width, 3)
+        upright = _orientation(frame).turned(self._request.rotate).apply(pixels)
+        if target is None or target.shape != upright.shape:
+            return upright
+        np.copyto(target, upright)
+        return target
+
+    def close(self) -> None:
+        """Close the source."""
+        self._container.close()
+
+    def _decode_all(self) -> Iterator[VideoFrame]:
+        errors_in_a_row = 0
+        for packet in self._read_packets():
+            frames, error = self._decode(packet)
+            errors_in_a_row = 0 if frames or not error else errors_in_a_row + 1
+            if errors_in_a_row > _MAX_ERRORS_IN_A_ROW:
+                raise SourceError(f"its pictures can't be decoded: {error}")
+            self._read_log()
+            if error:
+                self._damage.sign(f"the decoder reported: {error}")
+            for frame in frames:
+                self._known.append(self._describe(frame))
+                yield from self._deinterlacer.push(frame)
+        yield from self._deinterlacer.flush()
+
+    def _read_packets(self) -> Iterator[av.Packet[Any]]:
+        import av
+
+        while True:
+            try:
+                packet = next(self._packets, None)
+            except (av.error.ExitError, av.error.TimeoutError):
+                raise SourceError(f"no picture for {self._request.read_timeout_s:g} s") from None
+            except (av.error.FFmpegError, OSError) as error:
+                raise SourceError(_text(error)) from None
+            if packet is None:
+                return
+            arrived_s = time.monotonic()
+            self._latest = (arrived_s, _sender_time_s(packet))
+            if packet.pts is not None:
+                self._arrived[packet.pts] = self._latest
+                if len(self._arrived) > _MAX_IN_DECODER:
+                    del self._arrived[next(iter(self._arrived))]
+                if self._request.live and packet.size and self._is_rtsp:
+                    self._damage.packet_time(float(packet.pts * packet.time_base))
+            yield packet
+
+    @property
+    def _is_rtsp(self) -> bool:
+        return self._container.format.name == "rtsp"
+
+    def _decode(self, packet: av.Packet[Any]) -> tuple[list[VideoFrame], str]:
+        import av
+
+        try:
+            return packet.decode(), ""
+        except av.error.EOFError:
+            return [], ""
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            return [], _text(error)
+
+    def _read_log(self) -> None:
+        lines = self._log.new_lines()
+        if lines:
+            self._damage.read_lines(lines)
+            self._log.mark()
+
+    def _describe(self, frame: VideoFrame) -> CapturedPicture:
+        arrived_s, sent_s = self._arrived.pop(frame.pts, self._latest) if frame.pts is not None else self._latest
+        if frame.pts is not None and frame.time_base:
+            time_s = float(frame.pts * frame.time_base)
+            if self._begin_s is None:
+                self._begin_s = time_s
+            self._media_s = time_s - self._begin_s
+        damage = self._damage.judge(is_key_frame=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+        return CapturedPicture(arrived_s, self._media_s, sent_s, damage)
+
+
+def _is_picture(frame: VideoFrame) -> bool:
+    return frame.width >= 2 and frame.height >= 2 and frame.width * frame.height <= MAX_PICTURE_PIXELS
+
+
+def _orientation(frame: VideoFrame) -> Orientation:
+    side_data: Iterable[Any] = frame.side_data  # its annotations say that it gives keys; it gives values
+    for data in side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return Orientation.of_matrix(bytes(data))
+    return Orientation()
+
+
+def _sender_time_s(packet: av.Packet[Any]) -> float | None:
+    """Return the Unix time by the sender's clock; known from its first RTCP report on."""
+    if not packet.has_sidedata("prft"):
+        return None
+    (time_us,) = _REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
+    return time_us / 1e6 if time_us > 0 else None
+
+
+def _text(error: Exception) -> str:
+    """Return what FFmpeg says, without the address in it."""
+    return str(getattr(error, "strerror", None) or error).partition(": '")[0]
