@@ -19,8 +19,8 @@ from framesift.streams.channel import (
     SkipCounts,
     SourceFailed,
 )
-from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.engines.opencv import as_bgr
+from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
 
 

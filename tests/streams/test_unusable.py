@@ -42,7 +42,7 @@ def test_a_picture_that_the_decoder_did_not_convert_is_counted_and_not_used(
 ) -> None:
     if variable:
         monkeypatch.setenv(variable, "-8")  # then OpenCV hides FFmpeg's log
-    watched = RecordedStream(source=str(growing))
+    watched = RecordedStream(source=str(growing), engine="opencv")
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(25))
     assert watched.skipped == {SkipReason.UNUSABLE: 100}
     assert watched.unusable == [(100, REFUSED)]
@@ -51,7 +51,7 @@ def test_a_picture_that_the_decoder_did_not_convert_is_counted_and_not_used(
 
 
 def test_a_looped_file_that_becomes_usable_again_goes_on(growing: Path) -> None:
-    watched = RecordedStream(source=str(growing), loop=True)
+    watched = RecordedStream(source=str(growing), loop=True, engine="opencv")
     seen = []
     for frame in watched.stream.frames():
         seen.append((frame.number, read_number(frame.pixels)))
@@ -78,7 +78,7 @@ def test_a_camera_whose_pictures_are_no_longer_converted_reports_it_and_is_recon
     numbered_clip(tmp_path / "grown.mp4", 50, size=(640, 384))
     clock = StepClock()
     with RtspCamera(tmp_path) as camera:
-        watched = RecordedStream(source=camera.url("clip.mp4"), clock=clock)
+        watched = RecordedStream(source=camera.url("clip.mp4"), clock=clock, engine="opencv")
 
         def pass_time() -> None:
             if watched.skipped[SkipReason.UNUSABLE]:
@@ -122,14 +122,14 @@ def test_a_camera_without_a_usable_picture_reports_it(tmp_path: Path) -> None:
         watched.stop.set()
         thread.join(10)
         assert (watched.states, wire.accepted) == ([UNUSABLE], 1)  # a new connection would show the same
-        assert watched.events[0].detail.endswith("none can be used: its size or format is not a camera's")
+        assert watched.events[0].detail.endswith("none can be used: its size is not a camera's")
         probe = RecordedStream(source=camera.url("flat.mp4"), clock=clock, on_skip=pass_time)
-        with pytest.raises(StreamLost, match="none can be used: its size or format is not a camera's"):
+        with pytest.raises(StreamLost, match="none can be used: its size is not a camera's"):
             probe.stream.first_frame(60.0)
 
 
 def test_a_run_reports_unconverted_pictures_in_one_line(growing: Path, tmp_path: Path) -> None:
-    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(growing)}]})
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(growing), "engine": "opencv"}]})
     done = framesift(tmp_path, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(line["frame"] for line in collected(tmp_path)) == list(range(25))

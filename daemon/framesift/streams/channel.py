@@ -110,8 +110,8 @@ class SkipCounts:
     rate: int
     busy: int
     unusable: int
-    damaged: int = 0
     why: str = ""
+    damaged: int = 0
     damage: str = ""
 
 

@@ -156,7 +156,7 @@ class PictureBuffer:
         # When the socket is full because the parent is busy, the counts are sent with the next message.
         why = self._why if self._unusable else ""
         damage = self._damage if self._damaged else ""
-        counts = SkipCounts(self._number, self._rate, self._busy, self._unusable, self._damaged, why, damage)
+        counts = SkipCounts(self._number, self._rate, self._busy, self._unusable, why, self._damaged, damage)
         if self._channel.send(counts, wait=wait):
             self._rate = self._busy = self._unusable = self._damaged = 0
         self._counts_sent_s = time.monotonic()

@@ -21,6 +21,7 @@ _KILL_TIMEOUT_S = 2.0
 _SHARED_TEMPLATE = ReaderTemplate()  # of this process
 
 _LOG_PREFIX = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
+_OWN_TIMEOUT = "Immediate exit requested"  # FFmpeg's line after the reader's time-out, which is its reason
 
 # What FFmpeg writes, and what it means for the operator. The first text that is found counts.
 _MEANINGS = (
@@ -106,11 +107,12 @@ class ReaderProcess:
         or_last_line: return the last line if no known error is found. Without it such a line is ignored, because it may
         be about a picture long ago.
         """
-        text = " ".join(self._lines).replace("(", "").replace(")", "")  # 401 (Unauthorized) in some versions
+        lines = [line for line in self._lines if _OWN_TIMEOUT not in line]
+        text = " ".join(lines).replace("(", "").replace(")", "")  # 401 (Unauthorized) in some versions
         for pattern, meaning in _MEANINGS:
             if pattern in text:
                 return meaning
-        return self._lines[-1] if self._lines and or_last_line else ""
+        return lines[-1] if lines and or_last_line else ""
 
     def exit_status(self) -> str:
         """How the process ended, as a text. Call it after `close`."""

@@ -258,7 +258,7 @@ class Stream:
             open_timeout_s=settings.open_timeout_s,
             read_timeout_s=settings.read_timeout_s,
             short_probe=not full_probe,
-            engine=settings.engine.value,
+            engine=settings.engine,
             keyframes_only=settings.decode == "keyframes",
             threads=settings.threads or 0,
             rotate=settings.rotate,

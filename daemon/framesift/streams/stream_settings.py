@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from enum import Enum
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -22,15 +21,9 @@ _RTSP = ("rtsp", "rtsps")
 _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
 
 
-class Engine(str, Enum):
-    """What opens a stream and decodes its pictures."""
-
-    AUTO = "auto"  # PyAV where it is installed, but OpenCV for webcams
-    AV = "av"  # FFmpeg's libraries, through PyAV
-    OPENCV = "opencv"
-
-    def __str__(self) -> str:
-        return self.value
+# What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV; `auto` is `av` where it is
+# installed, but OpenCV for webcams.
+Engine = Literal["auto", "av", "opencv"]
 
 
 class StreamSettings(StrictModel):
@@ -54,7 +47,7 @@ class StreamSettings(StrictModel):
     loop: bool = False
     open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
-    engine: Engine = Engine.AUTO
+    engine: Engine = "auto"
     decode: Literal["all", "keyframes"] = "all"
     threads: Annotated[int, Field(ge=1, le=16)] | None = None
     rotate: Literal[0, 90, 180, 270] = 0

@@ -113,7 +113,7 @@ class OpenCvCapture:
             raise PictureUnusable(f"the decoder did not convert it: {error_text}")
         picture = as_bgr(decoded) if good else None
         if picture is None:
-            raise PictureUnusable("its size or format is not a camera's")
+            raise PictureUnusable("its size is not a camera's")
         return picture
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class PyAvCapture:
         av.logging.set_libav_level(av.logging.INFO)
         self._request = request
         self._log = log
+        began_s = time.monotonic()
         try:
             self._container = av.open(
                 request.address,
@@ -48,7 +49,10 @@ class PyAvCapture:
                 timeout=(request.open_timeout_s, request.read_timeout_s),
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(_text(error)) from None
+            # Its time-out comes as one error or another, depending on what it was waiting for.
+            is_late = time.monotonic() - began_s >= request.open_timeout_s
+            text = f"it did not open within {request.open_timeout_s:g} s" if is_late else _text(error)
+            raise SourceError(text) from None
         self._stream = self._container.streams.best("video")
         if self._stream is None:
             raise SourceError("there is no video in it")
