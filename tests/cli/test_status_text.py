@@ -32,7 +32,18 @@ FIELDS: dict[str, Any] = {
             "skipped": {"late": 2},
             "losses": 2,
             "last_loss": {"at_s": 4935.2, "why": "the reader was killed by SIGKILL"},
-        }
+        },
+        {
+            "stream": "yard",
+            "up": False,
+            "frames_read": 0,
+            "accepted": {},
+            "refused": {},
+            "skipped": {},
+            "losses": 0,
+            "last_loss": None,
+            "away": {"reason": "refused", "why": "connection refused", "advice": "is it on?"},
+        },
     ],
     "policies": [
         {
@@ -92,6 +103,7 @@ def test_the_status_is_printed_with_health_streams_policies_quota_and_spool() ->
         assert line in text.splitlines()
     assert "3 some" in text
     assert "2 late" in text
+    assert "no (refused)" in text
 
 
 @pytest.mark.parametrize("missing", ["quota", "policies", "queue"])

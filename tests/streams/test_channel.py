@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     Channel,
     ChannelClosed,
@@ -50,7 +51,7 @@ def ends() -> Iterator[ENDS]:
         SkipCounts(1, 2, 3, 4),
         PictureReady(1, 2, 3, 0.25, -1.0),
         FileEnded(),
-        SourceFailed("the connection ended"),
+        SourceFailed(AwayReason.SILENT, "no picture for 10 s"),
     ],
 )
 def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> None:
@@ -70,6 +71,7 @@ def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> N
         b'["Next", "1", 2]',
         b'["Next", true, 2]',
         b'["Picture", 1, 2, 3, NaN, 0.0]',
+        b'["SourceFailed", "tired", ""]',
         b"[" * 60_000,
     ],
 )
@@ -93,9 +95,9 @@ def test_a_closed_other_end_is_an_end_for_both_directions(ends: ENDS) -> None:
 def test_last_messages_arrive_although_the_other_end_did_not_read_ours(ends: ENDS) -> None:
     near, far = Channel(ends[0]), Channel(ends[1])
     near.send(PictureRequest(0, -1))
-    far.send(SourceFailed("the connection ended"))
+    far.send(SourceFailed(AwayReason.SILENT, "no picture for 10 s"))
     far.close()
-    assert near.receive(1.0) == SourceFailed("the connection ended")
+    assert near.receive(1.0) == SourceFailed(AwayReason.SILENT, "no picture for 10 s")
     with pytest.raises(ChannelClosed):
         near.receive(1.0)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     Channel,
     Message,
@@ -255,12 +256,12 @@ def test_an_unusable_picture_is_counted_once_whether_the_one_that_waited_before_
     live.buffer.record_progress(2, unusable="too small")
     live.decode(2)
     live.buffer.record_progress(4, unusable="too small")
-    live.buffer.finish(SourceFailed("the connection ended"))
-    assert live.messages()[1:] == [SkipCounts(4, 0, 2, 2, "too small"), SourceFailed("the connection ended")]
+    live.buffer.finish(SourceFailed(AwayReason.ENDED, ""))
+    assert live.messages()[1:] == [SkipCounts(4, 0, 2, 2, "too small"), SourceFailed(AwayReason.ENDED, "")]
 
 
 def test_the_last_message_follows_the_last_counts(live: Desk) -> None:
     live.decode(0)
     live.messages()
-    live.buffer.finish(SourceFailed("the connection ended"))
-    assert live.messages() == [SkipCounts(1, 0, 1, 0), SourceFailed("the connection ended")]
+    live.buffer.finish(SourceFailed(AwayReason.ENDED, ""))
+    assert live.messages() == [SkipCounts(1, 0, 1, 0), SourceFailed(AwayReason.ENDED, "")]

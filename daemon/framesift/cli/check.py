@@ -230,12 +230,7 @@ def _first_frame(settings: StreamSettings, clock: Clock) -> tuple[Frame | None, 
     try:
         frame = stream.first_frame(FIRST_FRAME_WITHIN_S)
     except StreamLost as error:
-        advice = (
-            "does the file exist (a camera's address begins with rtsp://), may this user read it, and is it a video?"
-            if settings.is_file
-            else "is the address right, the camera on, and are the user name and the password right?"
-        )
-        return None, Finding(f"stream {settings.name}", False, str(error), advice)
+        return None, Finding(f"stream {settings.name}", False, str(error), error.reason.advice)
     finally:
         stream.close()
     return frame, Finding(f"stream {settings.name}", True, f"first frame {frame.width} x {frame.height}")

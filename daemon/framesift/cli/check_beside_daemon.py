@@ -15,6 +15,7 @@ from framesift.settings import Settings, StreamEntry
 from framesift.spool import database as file
 from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.write_obstacles import write_obstacle
+from framesift.streams.away_reasons import AwayReason
 
 # The condition of a component as Finding.ok; degraded is a note.
 _OK = {"ok": True, "failed": False}
@@ -69,15 +70,12 @@ def stream_finding(stream_settings: StreamEntry, daemon: RunningDaemon | None) -
     up = None if daemon is None else daemon.streams.get(stream_settings.name)
     if daemon is None or up is None or stream_settings.is_file:
         return None
-    component = daemon.component(f"stream {stream_settings.name}")
-    text = (
-        "the running daemon reads it"
-        if up
-        else f"the running daemon gets no picture: {component.why if component else ''}"
-    )
-    return Finding(
-        f"stream {stream_settings.name}", up, text, "is the camera on, and are its address and password right?"
-    )
+    subject = f"stream {stream_settings.name}"
+    if up:
+        return Finding(subject, True, "the running daemon reads it")
+    away = daemon.away.get(stream_settings.name)
+    why, advice = ("", AwayReason.UNKNOWN.advice) if away is None else (f": {away.why}", away.advice)
+    return Finding(subject, False, f"the running daemon gets no picture{why}", advice)
 
 
 def folder_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding] | None:

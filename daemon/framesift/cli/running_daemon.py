@@ -19,6 +19,7 @@ from framesift.cli.expected_daemon import ExpectedDaemon
 from framesift.processes import UNKNOWN_PROCESS, lock_holder, port_holder
 from framesift.settings import Settings, StatusSettings
 from framesift.spool.database import sibling_path
+from framesift.telemetry import StreamAbsence
 
 # Long, since a busy machine answers slowly, and no answer at all is reported as a failure.
 _ASK_WITHIN_S = 12.0
@@ -52,8 +53,8 @@ class RunningDaemon:
     """The answer of a daemon.
 
     note: what differs from the settings, None if nothing does. streams: by name, whether it gives pictures; None where
-    that is not known yet. collected: what a sink with bounds keeps, in words;
-    None for any other.
+    that is not known yet. away: by name, why it gives none. collected: what a sink with bounds keeps, in words; None
+    for any other.
     """
 
     pid: int
@@ -62,6 +63,7 @@ class RunningDaemon:
     uptime_s: float
     components: tuple[ComponentStatus, ...]
     streams: Mapping[str, bool | None]
+    away: Mapping[str, StreamAbsence]
     collected: str | None = None
 
     def component(self, name: str) -> ComponentStatus | None:
@@ -145,5 +147,7 @@ def _parse(fields: Any, note: str | None) -> RunningDaemon:
         uptime_s=float(fields["uptime_s"]),
         components=tuple(ComponentStatus(str(p["name"]), str(p["condition"]), str(p["why"])) for p in fields["health"]),
         streams={str(s["stream"]): s["up"] for s in fields["streams"]},
+        # A daemon of an older version does not say it.
+        away={str(s["stream"]): StreamAbsence(**s["away"]) for s in fields["streams"] if s.get("away")},
         collected=None if collected is None else collected_text(collected, float(fields["taken_at_s"])),
     )

@@ -53,7 +53,9 @@ def _stream_table(streams: list[dict[str, Any]]) -> Table:
     for title in ("stream", "up", "frames", "accepted", "refused", "skipped"):
         table.add_column(title, overflow="fold")
     for stream in streams:
-        up = {True: "yes", False: "[red]no[/]", None: ""}[stream["up"]]
+        away = stream.get("away")  # an older daemon does not say it
+        reason = f" ({escape_text(away['reason'])})" if away else ""
+        up = {True: "yes", False: f"[red]no[/]{reason}", None: ""}[stream["up"]]
         counts = [_counts(stream[key]) for key in ("accepted", "refused", "skipped")]
         table.add_row(stream["stream"], up, str(stream["frames_read"]), *counts)
     return table

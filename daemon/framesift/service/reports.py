@@ -12,9 +12,9 @@ from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
 from framesift.frame import SkipReason
 from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLater
 from framesift.spool import Spool
-from framesift.streams import StreamEvent, StreamObserver, StreamState
+from framesift.streams import StreamEvent, StreamLost, StreamObserver, StreamState
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
-from framesift.telemetry import Condition, SpoolNumbers, StatusReport, Telemetry
+from framesift.telemetry import Condition, SpoolNumbers, StatusReport, StreamAbsence, Telemetry
 from framesift.telemetry.file_descriptors import shortage
 from framesift.upload.uploader import ATTEMPT_WITHIN_S, DeliveryAttempt, SinkProblem
 
@@ -54,15 +54,17 @@ class StreamReports(StreamObserver):
     def on_event(self, event: StreamEvent) -> None:
         """Log the stream's new state, and set its health; the health change needs no line of its own."""
         telemetry = self._telemetry
-        telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
+        reason = {} if event.reason is None else {"reason": event.reason.value, "advice": event.reason.advice}
+        telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail, **reason)
         name = f"stream {event.stream}"
+        self._set_away(event)
         if event.state is not StreamState.CONNECTING:
             telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
         if self._was_running and event.state in _DOWN:
             telemetry.record_loss(event.stream, event.detail)
         self._was_running = event.state is StreamState.RUNNING
         if event.state in _DOWN:
-            telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
+            telemetry.health.set(name, Condition.DEGRADED, _with_advice(event), quietly=True)
         elif event.state is StreamState.RUNNING:
             telemetry.health.set_ok(name, quietly=True)
         elif event.state is StreamState.ENDED:
@@ -71,7 +73,8 @@ class StreamReports(StreamObserver):
     def on_reason(self, event: StreamEvent) -> None:
         """Set the reason why the stream gives no pictures: the first one need not be the one that lasts."""
         if event.state in _DOWN:
-            self._telemetry.health.set(f"stream {event.stream}", Condition.DEGRADED, event.detail)
+            self._set_away(event)
+            self._telemetry.health.set(f"stream {event.stream}", Condition.DEGRADED, _with_advice(event))
 
     def on_reader(self) -> None:
         """Count a reader process."""
@@ -85,10 +88,21 @@ class StreamReports(StreamObserver):
         """Log that `count` pictures in a row could not be used."""
         self._telemetry.warning("pictures_unusable", stream=self._stream, count=count, why=why)
 
-    def stream_lost(self, why: str) -> None:
+    def stream_lost(self, lost: StreamLost) -> None:
         """Log that the stream can't continue, and mark it as failed."""
-        self._telemetry.error("stream_lost", stream=self._stream, why=why)
-        self._telemetry.health.set(f"stream {self._stream}", Condition.FAILED, why, quietly=True)
+        why, advice = str(lost), lost.reason.advice
+        self._telemetry.error("stream_lost", stream=self._stream, why=why, reason=lost.reason.value, advice=advice)
+        self._telemetry.set_stream_away(self._stream, StreamAbsence(lost.reason.value, why, advice))
+        self._telemetry.health.set(f"stream {self._stream}", Condition.FAILED, f"{why}; {advice}", quietly=True)
+
+    def _set_away(self, event: StreamEvent) -> None:
+        reason = event.reason
+        absence = None if reason is None else StreamAbsence(reason.value, event.detail, reason.advice)
+        self._telemetry.set_stream_away(event.stream, absence)
+
+
+def _with_advice(event: StreamEvent) -> str:
+    return event.detail if event.reason is None else f"{event.detail}; {event.reason.advice}"
 
 
 class UploadReports:

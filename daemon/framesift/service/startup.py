@@ -46,7 +46,7 @@ from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolInUse
 from framesift.status import DaemonIdentity, StatusServer
-from framesift.streams import Stream
+from framesift.streams import Stream, StreamLost
 from framesift.upload.uploader import Uploader
 
 # When each must have ended, in seconds after the beginning of a stop: a hung model, client or sink must leave the spool
@@ -293,7 +293,7 @@ class Startup:
         )
         collector = Collector(stream, intakes.create(name, settings, clock), predictor, telemetry)
 
-        def on_end(lost: str | None) -> None:
+        def on_end(lost: StreamLost | None) -> None:
             if lost is not None:
                 self.lost_streams.append(name)
                 observer.stream_lost(lost)

@@ -25,7 +25,7 @@ class StreamThread:
         clock: HeartbeatClock,
         *,
         stop: threading.Event,
-        on_end: Callable[[str | None], None],
+        on_end: Callable[[StreamLost | None], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """clock: the one that the stream and the collector use. stop: ends the wait for a policy.
@@ -60,7 +60,7 @@ class StreamThread:
             self._thread.join(within_s)
 
     def _run(self) -> None:
-        lost: str | None = None
+        lost: StreamLost | None = None
         try:
             # The frames of a file must not be refused only because its policy has not arrived yet.
             while self._collector.intake.policy is NO_POLICY_YET:
@@ -68,7 +68,7 @@ class StreamThread:
                     return
             self._collector.run()
         except StreamLost as error:
-            lost = str(error)
+            lost = error
         except BaseException as error:  # noqa: BLE001  # whatever it is: the service ends with it
             self._on_failure(error)
         finally:

@@ -23,7 +23,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.streams.away_reasons import AwayReason
+
 MAX_PICTURE_PIXELS = 100_000_000
+MAX_DETAIL_CHARACTERS = 2000
 _MAX_MESSAGE_BYTES = 65_536
 _MAX_SLOTS = 8
 _SLOT_ALIGNMENT_BYTES = 64  # each slot begins on a cache line
@@ -136,9 +139,10 @@ class FileEnded:
 
 @dataclass(frozen=True, slots=True)
 class SourceFailed:
-    """From the reader: the source gives no more pictures, with the reason."""
+    """From the reader: the source gives no more pictures. detail: see engines.capture.SourceError."""
 
-    reason: str
+    reason: AwayReason
+    detail: str
 
 
 Message = (
@@ -166,7 +170,13 @@ _MESSAGE_TYPES: dict[str, type[Message]] = {
         SourceFailed,
     )
 }
-_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "bool": bool,
+    "AwayReason": str,
+}
 
 
 def encode(message: Message) -> bytes:
@@ -186,7 +196,7 @@ def decode(data: bytes) -> Message:
         for value, type_name in zip(fields, expected, strict=True):
             if not isinstance(value, _FIELD_TYPES[type_name]) or (type_name != "bool" and isinstance(value, bool)):
                 raise ValueError(f"{name} has a field that is not of type {type_name}")
-        return kind(*fields)
+        return SourceFailed(AwayReason(fields[0]), fields[1]) if kind is SourceFailed else kind(*fields)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ChannelClosed(f"not a message: {error}") from None
 

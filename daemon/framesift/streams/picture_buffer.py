@@ -9,6 +9,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     Channel,
     FileEnded,
@@ -72,7 +73,7 @@ class PictureBuffer:
             slot = self._replace_slots(picture.shape[0], picture.shape[1])
         target = self.pixels(slot)
         if target is None or slot is None:
-            raise SourceError("the reader has no memory for its pictures")
+            raise SourceError(AwayReason.OUT_OF_MEMORY)
         if picture.__array_interface__["data"][0] != target.__array_interface__["data"][0]:
             np.copyto(target, picture)
         with self._changed:

@@ -15,7 +15,9 @@ import os
 import socket
 import threading
 
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
+    MAX_DETAIL_CHARACTERS,
     Channel,
     ChannelClosed,
     FileEnded,
@@ -72,15 +74,13 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
             index += 1
         source.close()
         if request.live:
-            raise SourceError(
-                "the connection ended" if request.webcam_index < 0 else "the webcam gives no more pictures"
-            )
+            raise SourceError(AwayReason.ENDED)
         if index == 0:
-            raise SourceError("no picture in it could be decoded")
+            raise SourceError(AwayReason.DECODER, "no picture in it could be decoded")
         if not request.loop:
             return
         if not any_usable:
-            raise SourceError("no picture in it can be used")
+            raise SourceError(AwayReason.UNUSABLE, "no picture in it can be used")
 
 
 def receive_requests(channel: Channel, buffer: PictureBuffer) -> None:
@@ -111,7 +111,7 @@ def run(end: socket.socket) -> None:
         try:
             read_source(request, channel, buffer)
         except SourceError as error:
-            buffer.finish(SourceFailed(str(error)))
+            buffer.finish(SourceFailed(error.reason, error.detail[:MAX_DETAIL_CHARACTERS]))
         else:
             buffer.finish(FileEnded())
         receiver_thread.join()  # the parent may not have read everything yet; it closes the channel when it has

@@ -1,7 +1,7 @@
 """ReaderProcess: the daemon's side of a reader process. Starts it, reads why it failed, and ends it.
 
 It is a fork of the template process, which no secret of the daemon reaches (see reader_forks.py). Its stderr (see
-decoder_log.py) is redacted before it is shown; its last lines explain why a source was lost.
+decoder_log.py) is redacted before it is shown; its last line explains why a reader ended that reported nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import signal
 
 from framesift.config.redact import Redactor
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import Channel
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.reader_forks import ReaderTemplate
@@ -21,24 +22,6 @@ _KILL_TIMEOUT_S = 2.0
 _SHARED_TEMPLATE = ReaderTemplate()  # of this process
 
 _LOG_PREFIX = re.compile(r"^\[[^\]]*\]\s*")  # [rtsp @ 0x5580]
-_OWN_TIMEOUT = "Immediate exit requested"  # FFmpeg's line after the reader's time-out, which is its reason
-
-# What FFmpeg writes, and what it means for the operator. The first text that is found counts.
-_MEANINGS = (
-    ("401 Unauthorized", "credentials rejected (401); check the stream's username and password"),
-    ("403 Forbidden", "access forbidden (403)"),
-    ("404 Not Found", "the camera has no such stream (404)"),
-    ("453 Not Enough Bandwidth", "the camera serves no more viewers (453)"),
-    ("503 Service Unavailable", "the camera is busy (503)"),
-    ("Failed to resolve hostname", "the host's name can't be resolved"),
-    ("Connection refused", "connection refused"),
-    ("No route to host", "no route to the host"),
-    ("Network is unreachable", "the network is unreachable"),
-    ("Connection timed out", "the host does not answer"),
-    ("Connection reset by peer", "the connection was reset"),
-    ("Invalid data found when processing input", "not a video that can be decoded"),
-    ("moov atom not found", "not a video that can be decoded: its index is missing"),
-)
 
 
 class ReaderProcess:
@@ -101,31 +84,23 @@ class ReaderProcess:
         self._log = None
         self._fork.forget()
 
-    def failure_reason(self, *, or_last_line: bool) -> str:
-        """Why the reader failed, redacted, from its last log lines; "" if they don't say. Call it after `close`.
-
-        or_last_line: return the last line if no known error is found. Without it such a line is ignored, because it may
-        be about a picture long ago.
-        """
-        lines = [line for line in self._lines if _OWN_TIMEOUT not in line]
-        text = " ".join(lines).replace("(", "").replace(")", "")  # 401 (Unauthorized) in some versions
-        for pattern, meaning in _MEANINGS:
-            if pattern in text:
-                return meaning
-        return lines[-1] if lines and or_last_line else ""
-
-    def exit_status(self) -> str:
-        """How the process ended, as a text. Call it after `close`."""
+    def failure(self) -> tuple[AwayReason, str]:
+        """Return why the reader ended without a report, and the details, redacted. Call it after `close`."""
         status = self._status
         if self._is_stuck:
-            return "the reader is stuck in the kernel, and ends when its disk or its device answers"
+            detail = "the reader is stuck in the kernel, and ends when its disk or its device answers"
+            return AwayReason.SILENT, detail
+        last_line = f": {self._lines[-1]}" if self._lines else ""
         if status is None:
-            return "the reader was killed, with the process that starts readers"
+            return AwayReason.NO_READER, "the reader was killed, with the process that starts readers"
         if isinstance(status, str):
-            return f"no reader can be started: {status}"
+            return AwayReason.NO_READER, f"no reader can be started: {status}{last_line}"
         if status >= 0:
-            return f"the reader ended with status {status}"
-        return f"the reader was killed by {signal.Signals(-status).name}"
+            return AwayReason.NO_READER, f"the reader ended with status {status}{last_line}"
+        killed = f"the reader was killed by {signal.Signals(-status).name}"
+        if -status == signal.SIGKILL:
+            return AwayReason.OUT_OF_MEMORY, killed  # as the kernel does when memory runs out
+        return AwayReason.DECODER, f"{killed}{last_line}"
 
 
 def printable_line(line: bytes, redactor: Redactor) -> str:

@@ -7,6 +7,7 @@ jumps, causes no timeout. Time in which nobody polls, because the model is busy,
 from __future__ import annotations
 
 from framesift.frame import Pixels
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     Channel,
     ChannelClosed,
@@ -27,18 +28,20 @@ _GRACE_S = 2.0  # the reader has the same time-outs and reports more about them;
 
 
 class SourceLost(Exception):
-    """The source gives no more pictures; the text is the reason.
+    """The source gives no more pictures. detail: see engines.capture.SourceError.
 
     reported: True if the reader reported it, False if the reader sent nothing for too long.
     """
 
-    def __init__(self, reason: str, *, reported: bool) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: AwayReason, detail: str, *, reported: bool) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
         self.reported = reported
 
 
 class ReaderSession:
-    """The messages of one running reader. opened: whether it has opened its source. For one thread."""
+    """The messages of one running reader. For one thread."""
 
     def __init__(self, channel: Channel, request: OpenRequest) -> None:
         self._channel = channel
@@ -47,8 +50,8 @@ class ReaderSession:
         self._slots: PictureSlots | None = None
         self._waited_s = 0.0
         self._timeout_s = _START_TIMEOUT_S
+        self._timeout_reason = AwayReason.NO_READER
         self._timeout_text = "the reader did not start"
-        self.opened = False
 
     def start(self) -> None:
         """Sends the reader its request and asks for the first picture. Raises ChannelClosed."""
@@ -64,16 +67,16 @@ class ReaderSession:
         if message is None:
             self._waited_s += POLL_S
             if self._waited_s >= self._timeout_s:
-                raise SourceLost(self._timeout_text, reported=False)
+                raise SourceLost(self._timeout_reason, self._timeout_text, reported=False)
             return None
         self._waited_s = 0.0
         if isinstance(message, SourceFailed):
-            raise SourceLost(message.reason, reported=True)
+            raise SourceLost(message.reason, message.detail, reported=True)
         if isinstance(message, ReaderStarted):
+            self._timeout_reason = AwayReason.SILENT
             self._timeout_s = self._request.open_timeout_s + _GRACE_S
             self._timeout_text = f"did not open within {self._request.open_timeout_s:g} s"
         elif isinstance(message, SourceOpened):
-            self.opened = True
             self._timeout_s = self._request.read_timeout_s + _GRACE_S
             self._timeout_text = f"no picture for {self._request.read_timeout_s:g} s"
         elif isinstance(message, SharedMemory):

@@ -13,9 +13,7 @@ is requested. Capture times are set here: the time at which the picture left its
 
 from __future__ import annotations
 
-import os
 import random
-import sys
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.config.redact import Redactor
 from framesift.frame import Frame, Pixels, SkipReason
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     ChannelClosed,
     FileEnded,
@@ -39,6 +38,7 @@ from framesift.streams.channel import (
 from framesift.streams.freeze_detector import FreezeDetector
 from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
+from framesift.streams.source_problem import source_problem
 from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
 from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures
@@ -62,10 +62,11 @@ class _EndKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _ReaderEnd:
-    """How the reader's run ended, and the details."""
+    """How the reader's run ended, the details, and the reason if the source is away."""
 
     kind: _EndKind
     detail: str = ""
+    reason: AwayReason | None = None
 
 
 class Stream:
@@ -129,8 +130,8 @@ class Stream:
                 self._pause()
                 continue
             if self.finite and (reader_end.kind is _EndKind.HOPELESS or failed_readers >= _MAX_FAILED_READERS):
-                raise StreamLost(reader_end.detail)
-            self._set_state(StreamState.LOST, reader_end.detail)
+                raise StreamLost(reader_end.detail, reader_end.reason or AwayReason.UNKNOWN)
+            self._set_state(StreamState.LOST, reader_end.detail, reader_end.reason)
             self._freeze_detector = FreezeDetector()  # how long it was frozen in the meantime is unknown
             self._pause()
 
@@ -145,10 +146,11 @@ class Stream:
         except StopIteration as end:
             reader_end: _ReaderEnd = end.value
             if reader_end.kind in (_EndKind.LOST, _EndKind.HOPELESS, _EndKind.NO_READER):
-                raise StreamLost(reader_end.detail) from None
+                raise StreamLost(reader_end.detail, reader_end.reason or AwayReason.UNKNOWN) from None
             is_at_end = reader_end.kind is _EndKind.ENDED
             why = self._with_reason("no picture in it can be used") if is_at_end else "stopped before a picture came"
-            raise StreamLost(f"{self._settings.redacted_source}: {why}") from None
+            reason = AwayReason.UNUSABLE if is_at_end else AwayReason.UNKNOWN
+            raise StreamLost(f"{self._settings.redacted_source}: {why}", reason) from None
         else:
             return replace(frame, picture=frame.pixels.copy())
         finally:
@@ -163,33 +165,30 @@ class Stream:
 
     def _read_once(self, *, full_probe: bool, limit_s: float | None) -> Generator[Frame, None, _ReaderEnd]:
         """The frames of one reader process, from its start to its end."""
-        problem = self._source_problem()
-        if problem:
-            return self._end(_EndKind.HOPELESS, problem)
+        problem = source_problem(self._settings)
+        if problem is not None:
+            return self._away(_EndKind.HOPELESS, *problem)
         with self._lock:
             if self._closed.is_set():
                 return _ReaderEnd(_EndKind.STOPPED)
             try:
                 reader = ReaderProcess(self._settings)
             except OSError as error:
-                return self._end(_EndKind.NO_READER, f"no reader can be started: {error.strerror}")
+                detail = f"no reader can be started: {error.strerror}"
+                return self._away(_EndKind.NO_READER, AwayReason.NO_READER, detail)
             self._reader = reader
         self._observer.on_reader()
         session = ReaderSession(reader.channel, self._open_request(full_probe=full_probe))
         try:
             return (yield from self._receive_frames(session, limit_s))
         except NoDescriptorForMemory:
-            return self._end(_EndKind.NO_READER, "no file descriptor is free for its pictures")
+            return self._away(_EndKind.NO_READER, AwayReason.NO_READER, "no file descriptor is free for its pictures")
         except ChannelClosed:
             reader.close(grace_s=_EXIT_GRACE_S)  # it may be writing the reason
-            explanation = reader.failure_reason(or_last_line=True)
-            return self._end(
-                _EndKind.LOST, f"{reader.exit_status()}: {explanation}" if explanation else reader.exit_status()
-            )
+            return self._away(_EndKind.LOST, *reader.failure())
         except SourceLost as lost:
-            reader.close()
             kind = _EndKind.HOPELESS if lost.reported and not self._has_frames else _EndKind.LOST
-            return self._end(kind, reader.failure_reason(or_last_line=not session.opened) or str(lost))
+            return self._away(kind, lost.reason, self._printable(lost.detail))
         finally:
             with self._lock:
                 self._reader = None
@@ -206,14 +205,15 @@ class Stream:
             if message is None:
                 waited_s += POLL_S
                 if limit_s is not None and waited_s >= limit_s:
-                    return self._end(_EndKind.LOST, f"no picture within {limit_s:g} s")
+                    return self._away(_EndKind.LOST, AwayReason.SILENT, f"no picture within {limit_s:g} s")
             elif isinstance(message, SkipCounts):
                 self._number = max(self._number, message.next_number)
                 self._record_skipped(message)
                 if message.unusable > 0 and self._record_unusable(message):
                     was_running = self.state is StreamState.RUNNING
-                    lost = self._end(_EndKind.LOST, self._with_reason("pictures come, but none can be used"))
-                    self._set_state(StreamState.UNUSABLE, lost.detail)
+                    why = self._with_reason(AwayReason.UNUSABLE.meaning)
+                    lost = self._away(_EndKind.LOST, AwayReason.UNUSABLE, why)
+                    self._set_state(StreamState.UNUSABLE, lost.detail, lost.reason)
                     if limit_s is not None:
                         return lost
                     if was_running and self._settings.is_live:  # the size of the pictures may have changed
@@ -233,11 +233,11 @@ class Stream:
                 elif self.state is StreamState.RUNNING:
                     self._observer.on_skipped(SkipReason.FROZEN, 1)
                     detail = f"exactly the same picture for {FROZEN_AFTER_S:g} s; reconnecting"
-                    self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}")
+                    self._set_frozen(detail)
                     return _ReaderEnd(_EndKind.RECONNECT)
                 else:
                     self._observer.on_skipped(SkipReason.FROZEN, 1)
-                    self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: still the same picture")
+                    self._set_frozen("still the same picture")
                 session.request_next(message)
             elif isinstance(message, FileEnded):
                 unusable = f", {self._unusable.total} of which could not be used" if self._unusable.total else ""
@@ -265,29 +265,6 @@ class Stream:
             show_damaged=settings.show_damaged,
         )
 
-    def _source_problem(self) -> str:
-        """What is wrong with a local source before a reader opens it; "" if nothing is."""
-        settings = self._settings
-        if settings.webcam_index is not None:
-            device = Path(f"/dev/video{settings.webcam_index}")
-            if sys.platform != "linux":
-                return ""
-            if not device.exists():
-                return f"no such webcam: {device} does not exist"
-            return "" if os.access(device, os.R_OK) else f"{device} may not be read by this user; its group is `video`"
-        if not settings.is_file:
-            return ""
-        path = Path(str(settings.source))
-        try:
-            if path.is_dir():
-                return "is a folder, not a video"
-            path.stat()
-        except FileNotFoundError:
-            return "no such file"
-        except OSError as error:
-            return f"can't be read: {error.strerror}"
-        return "" if os.access(path, os.R_OK) else "may not be read by this user"
-
     def _frame(self, picture: PictureReady, pixels: Pixels) -> Frame:
         now = self._clock.now()
         age_s = min(max(0.0, picture.age_s), _MAX_AGE_S)
@@ -303,6 +280,9 @@ class Stream:
             self._settings.is_live
             and self._freeze_detector.unchanged_s(pixels, self._clock.monotonic()) >= FROZEN_AFTER_S
         )
+
+    def _set_frozen(self, detail: str) -> None:
+        self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}", AwayReason.FROZEN)
 
     def _set_running(self, pixels: Pixels) -> None:
         if self.state is not StreamState.RUNNING:
@@ -322,8 +302,7 @@ class Stream:
 
     def _record_unusable(self, counts: SkipCounts) -> bool:
         """Counts unusable pictures. Returns whether all pictures have been unusable for long enough to report it."""
-        why = printable_line(counts.why.encode(errors="replace"), Redactor(self._settings.secrets()))
-        return self._unusable.add(counts.unusable, why, self._clock.monotonic())
+        return self._unusable.add(counts.unusable, self._printable(counts.why), self._clock.monotonic())
 
     def _end_unusable_run(self) -> None:
         """A good picture came, or the reader has ended."""
@@ -335,13 +314,16 @@ class Stream:
         """The text, with the reason if pictures came that could not be used."""
         return f"{text}: {self._unusable.why}" if self._unusable.why else text
 
-    def _set_state(self, state: StreamState, detail: str) -> None:
+    def _printable(self, text: str) -> str:
+        return printable_line(text.encode(errors="replace"), Redactor(self._settings.secrets()))
+
+    def _set_state(self, state: StreamState, detail: str, reason: AwayReason | None = None) -> None:
         before, self.detail = self.detail, detail
         if state is not self.state:
             self.state = state
-            self._observer.on_event(StreamEvent(self.name, state, detail))
+            self._observer.on_event(StreamEvent(self.name, state, detail, reason))
         elif detail != before:
-            self._observer.on_reason(StreamEvent(self.name, state, detail))
+            self._observer.on_reason(StreamEvent(self.name, state, detail, reason))
 
     def _pause(self) -> None:
         now_s = self._clock.monotonic()
@@ -357,5 +339,9 @@ class Stream:
     def _is_stopping(self) -> bool:
         return self._stop.is_set() or self._closed.is_set()
 
-    def _end(self, kind: _EndKind, reason: str) -> _ReaderEnd:
-        return _ReaderEnd(kind, f"{self._settings.redacted_source}: {reason}")
+    def _end(self, kind: _EndKind, detail: str) -> _ReaderEnd:
+        return _ReaderEnd(kind, f"{self._settings.redacted_source}: {detail}")
+
+    def _away(self, kind: _EndKind, reason: AwayReason, detail: str) -> _ReaderEnd:
+        """Return the end of a source that is away. detail: redacted; "" means the reason's meaning."""
+        return replace(self._end(kind, detail or reason.meaning), reason=reason)

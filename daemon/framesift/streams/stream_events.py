@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from framesift.frame import SkipReason
+from framesift.streams.away_reasons import AwayReason
 
 
 class StreamLost(Exception):
-    """The source gives no frames, and trying again would not help. The text is the reason, one line without secrets."""
+    """The source gives no frames, and trying again would not help. The text says why, in one line without secrets."""
+
+    def __init__(self, detail: str, reason: AwayReason) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class StreamState(str, Enum):
@@ -28,11 +33,15 @@ class StreamState(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """A change of a stream's state. detail: the reason, in one line without secrets."""
+    """A change of a stream's state. detail: why, in one line without secrets.
+
+    reason: why the stream gives no pictures in this state; None if it gives pictures, or has ended.
+    """
 
     stream: str
     state: StreamState
     detail: str
+    reason: AwayReason | None = None
 
 
 class StreamObserver:

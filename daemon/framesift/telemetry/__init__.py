@@ -31,6 +31,7 @@ from framesift.telemetry.metrics import (
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
 from framesift.telemetry.spool_metrics import SpoolNumbers
+from framesift.telemetry.stream_absences import StreamAbsence
 from framesift.telemetry.stream_losses import StreamLoss
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "QuotaUse",
     "SpoolNumbers",
     "StatusReport",
+    "StreamAbsence",
     "StreamCounts",
     "StreamLoss",
     "Telemetry",
@@ -177,6 +179,10 @@ class Telemetry:
     def set_stream_up(self, stream: str, up: bool) -> None:
         """Set whether a stream delivers pictures."""
         self._counters.up.labels(self._counters.stream(stream)).set(1.0 if up else 0.0)
+
+    def set_stream_away(self, stream: str, absence: StreamAbsence | None) -> None:
+        """Set why a stream gives no pictures; None if it does, or has ended."""
+        self._counters.absences.set(self._counters.stream(stream), absence)
 
     def count_reader(self, stream: str) -> None:
         """Count a reader process that was started for a stream."""

@@ -28,6 +28,7 @@ from framesift.telemetry.policies import PolicyCollector, PolicyReport
 from framesift.telemetry.program_metrics import ProgramCollector
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
 from framesift.telemetry.spool_metrics import SpoolCollector, SpoolNumbers
+from framesift.telemetry.stream_absences import StreamAbsence, StreamAbsences
 from framesift.telemetry.stream_losses import StreamLoss, StreamLosses
 
 # The library's own constant names a later version, which older servers refuse; what is written is valid in both.
@@ -59,6 +60,7 @@ class StreamCounts:
 
     up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
     the most recent one. readers_started: how many reader processes it has had.
+    away: why it gives no pictures at present.
     """
 
     stream: str
@@ -71,6 +73,7 @@ class StreamCounts:
     losses: int = 0
     last_loss: StreamLoss | None = None
     readers_started: int = 0
+    away: StreamAbsence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,14 @@ class Counters:
             "framesift_stream_up", "Whether the stream delivers pictures.", ["stream"], registry=self.registry
         )
         self.losses = StreamLosses(self._counter("stream_losses", "How often a running stream was lost.", "stream"))
+        self.absences = StreamAbsences(
+            Gauge(
+                "framesift_stream_away",
+                "1 for the reason why the stream gives no pictures at present, 0 for earlier ones.",
+                ["stream", "reason"],
+                registry=self.registry,
+            )
+        )
         self.readers = self._counter("stream_readers_started", "Reader processes that were started.", "stream")
         self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
@@ -218,6 +229,7 @@ class Counters:
                 accepted.get(name, {}),
                 *self.losses.of(name),
                 readers.get(name, 0),
+                self.absences.of(name),
             )
             for name in names
         )

@@ -8,9 +8,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.streams.away_reasons import AwayReason
+
 
 class SourceError(Exception):
-    """The source gives no more pictures; the text is the reason."""
+    """The source gives no more pictures.
+
+    detail: a text that says more than the meaning of the reason, not redacted; "" if there is none.
+    """
+
+    def __init__(self, reason: AwayReason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class PictureUnusable(Exception):

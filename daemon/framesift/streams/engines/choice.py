@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import Capture, SourceError
@@ -22,7 +23,7 @@ def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
 
         return PyAvCapture(request, log)
     except ImportError as error:
-        raise SourceError(f"its engine is av, which is not installed: {error}") from None
+        raise SourceError(AwayReason.NO_READER, f"its engine is av, which is not installed: {error}") from None
 
 
 def reads_with_pyav(webcam_index: int) -> bool:

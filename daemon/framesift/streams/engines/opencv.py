@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.streams.away_reasons import AwayReason, recognise_reason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
@@ -50,13 +51,20 @@ class OpenCvCapture:
 
         self._request = request
         self._log = log
+        log.mark()
+        began_s = time.monotonic()
         try:
             self._capture = self._open()
             opened = self._capture.isOpened()
         except cv2.error as error:
-            raise SourceError(f"it did not open: {error.err}") from None
+            raise SourceError(*_reason(log, error)) from None
         if not opened:
-            raise SourceError("it did not open" if request.live else "not a video that can be decoded")
+            if time.monotonic() - began_s >= request.open_timeout_s:
+                raise SourceError(AwayReason.SILENT, f"did not open within {request.open_timeout_s:g} s")
+            reason, detail = recognise_reason(None, log.new_lines())
+            raise SourceError(
+                reason if request.live or reason is not AwayReason.UNKNOWN else AwayReason.DECODER, detail
+            )
         stated_fps = self._capture.get(cv2.CAP_PROP_FPS)
         self._fps = stated_fps if math.isfinite(stated_fps) and 0.0 < stated_fps <= 1000.0 else _DEFAULT_FPS
         pixels = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH) * self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
@@ -91,7 +99,7 @@ class OpenCvCapture:
         grabbed = self._capture.grab()
         arrived_s = time.monotonic()
         if arrived_s - began_s >= self._request.read_timeout_s:
-            raise SourceError(f"no picture for {self._request.read_timeout_s:g} s")
+            raise SourceError(AwayReason.SILENT, f"no picture for {self._request.read_timeout_s:g} s")
         if not grabbed:
             return None
         self._index += 1
@@ -119,3 +127,9 @@ class OpenCvCapture:
     def close(self) -> None:
         """Close the source."""
         self._capture.release()
+
+
+def _reason(log: DecoderLog, error: cv2.error) -> tuple[AwayReason, str]:
+    """Return why OpenCV raised an error when it opened a source."""
+    reason, detail = recognise_reason(None, log.new_lines() + str(error.err).encode())
+    return reason, detail or str(error.err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.streams.away_reasons import AwayReason, recognise_reason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
@@ -41,6 +43,7 @@ class PyAvCapture:
         av.logging.set_libav_level(av.logging.INFO)
         self._request = request
         self._log = log
+        log.mark()
         began_s = time.monotonic()
         try:
             self._container = av.open(
@@ -48,14 +51,12 @@ class PyAvCapture:
                 options=ffmpeg_options(request),
                 timeout=(request.open_timeout_s, request.read_timeout_s),
             )
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            # Its time-out comes as one error or another, depending on what it was waiting for.
+        except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
             is_late = time.monotonic() - began_s >= request.open_timeout_s
-            text = f"it did not open within {request.open_timeout_s:g} s" if is_late else _text(error)
-            raise SourceError(text) from None
+            raise self._opening_error(error, is_late=is_late) from None
         self._stream = self._container.streams.best("video")
         if self._stream is None:
-            raise SourceError("there is no video in it")
+            raise SourceError(AwayReason.NO_VIDEO)
         decoder = self._stream.codec_context
         decoder.thread_count = request.threads or 1
         if request.keyframes_only:
@@ -103,13 +104,21 @@ class PyAvCapture:
         """Close the source."""
         self._container.close()
 
+    def _opening_error(self, error: Exception, *, is_late: bool) -> SourceError:
+        if is_late:  # FFmpeg reports an interrupted step as one of several errors
+            return SourceError(AwayReason.SILENT, f"did not open within {self._request.open_timeout_s:g} s")
+        reason, detail = recognise_reason(_code(error), self._log.new_lines())
+        if reason is AwayReason.DECODER and self._request.address.startswith(("rtsp:", "rtsps:")):
+            return SourceError(AwayReason.WRONG_PROTOCOL)
+        return SourceError(reason, detail or (_text(error) if reason is AwayReason.UNKNOWN else ""))
+
     def _decode_all(self) -> Iterator[VideoFrame]:
         errors_in_a_row = 0
         for packet in self._read_packets():
             frames, error = self._decode(packet)
             errors_in_a_row = 0 if frames or not error else errors_in_a_row + 1
             if errors_in_a_row > _MAX_ERRORS_IN_A_ROW:
-                raise SourceError(f"its pictures can't be decoded: {error}")
+                raise SourceError(AwayReason.DECODER, f"its pictures can't be decoded: {error}")
             self._read_log()
             if error:
                 self._damage.sign(f"the decoder reported: {error}")
@@ -125,9 +134,12 @@ class PyAvCapture:
             try:
                 packet = next(self._packets, None)
             except (av.error.ExitError, av.error.TimeoutError):
-                raise SourceError(f"no picture for {self._request.read_timeout_s:g} s") from None
-            except (av.error.FFmpegError, OSError) as error:
-                raise SourceError(_text(error)) from None
+                raise SourceError(AwayReason.SILENT, f"no picture for {self._request.read_timeout_s:g} s") from None
+            except (av.error.FFmpegError, OSError, MemoryError) as error:
+                reason, detail = recognise_reason(_code(error), self._log.new_lines())
+                if reason in (AwayReason.TLS, AwayReason.UNKNOWN):  # a connection that worked
+                    reason, detail = AwayReason.ENDED, f"the connection ended: {_text(error)}"
+                raise SourceError(reason, detail) from None
             if packet is None:
                 return
             arrived_s = time.monotonic()
@@ -189,6 +201,10 @@ def _sender_time_s(packet: av.Packet[Any]) -> float | None:
         return None
     (time_us,) = _REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
     return time_us / 1e6 if time_us > 0 else None
+
+
+def _code(error: Exception) -> int:
+    return errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None) or 0
 
 
 def _text(error: Exception) -> str:

@@ -1,0 +1,38 @@
+"""What is wrong with a local source, found before a reader opens it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from framesift.streams.away_reasons import AwayReason
+from framesift.streams.stream_settings import StreamSettings
+
+
+def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
+    """Return why a file or a webcam can't be opened, and the details; None if nothing is known against it."""
+    if settings.webcam_index is not None:
+        return _webcam_problem(Path(f"/dev/video{settings.webcam_index}")) if sys.platform == "linux" else None
+    if not settings.is_file:
+        return None
+    path = Path(settings.address())
+    try:
+        if path.is_dir():
+            return AwayReason.NO_FILE, "is a folder, not a video"
+        path.stat()
+    except FileNotFoundError:
+        return AwayReason.NO_FILE, ""
+    except PermissionError:
+        return AwayReason.NOT_PERMITTED, ""
+    except OSError as error:
+        return AwayReason.NO_FILE, f"can't be read: {error.strerror}"
+    return None if os.access(path, os.R_OK) else (AwayReason.NOT_PERMITTED, "")
+
+
+def _webcam_problem(device: Path) -> tuple[AwayReason, str] | None:
+    if not device.exists():
+        return AwayReason.NO_DEVICE, f"no such webcam: {device} does not exist"
+    if not os.access(device, os.R_OK):
+        return AwayReason.NOT_PERMITTED, f"{device} may not be read by this user; its group is `video`"
+    return None

@@ -1,0 +1,206 @@
+"""A camera that speaks RTSP as a test says: it refuses, wants credentials, has no video, or shows H.264 by TCP or UDP.
+
+with ScriptedCamera(answers={"DESCRIBE": "404 Not Found"}) as camera: ...
+with ScriptedCamera(pictures=rtp_payloads(clip), transport="udp", credentials="viewer:word", digest=True) as camera:
+    source = camera.url
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+
+AUDIO = "m=audio 0 RTP/AVP 0\r\na=control:track1\r\n"
+VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
+NOTHING = ""
+_FPS = 25
+_MAX_PAYLOAD = 1200
+_NONCE = "5f3e"
+
+
+def rtp_payloads(clip: Path) -> list[list[bytes]]:
+    """The RTP payloads (RFC 6184) of each picture of an H.264 clip."""
+    pictures = []
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        to_annex_b = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
+        for packet in container.demux(stream):
+            for part in to_annex_b.filter(packet) if packet.size else []:
+                units = [unit for unit in re.split(rb"\0\0\0?\1", bytes(part)) if unit]
+                pictures.append([payload for unit in units for payload in _payloads(unit)])
+    return pictures
+
+
+def _payloads(unit: bytes) -> list[bytes]:
+    if len(unit) <= _MAX_PAYLOAD:
+        return [unit]
+    head, body = unit[0], unit[1:]
+    pieces = [body[at : at + _MAX_PAYLOAD] for at in range(0, len(body), _MAX_PAYLOAD)]
+    return [
+        bytes([head & 0xE0 | 28, head & 0x1F | (0x80 if index == 0 else 0) | (0x40 if index == len(pieces) - 1 else 0)])
+        + piece
+        for index, piece in enumerate(pieces)
+    ]
+
+
+class ScriptedCamera:
+    """Serves any number of viewers, each in a thread.
+
+    answers: the status line with which a method is answered, instead of 200 OK. media: the body of its SDP. pictures:
+    see `rtp_payloads`; without them it plays nothing. transport: the one that it offers; the other is answered 461.
+    speaks: False accepts and says nothing; bytes are all that it says. tls: a context of a server.
+    """
+
+    def __init__(
+        self,
+        *,
+        answers: Mapping[str, str] = {},
+        media: str = VIDEO,
+        pictures: Sequence[Sequence[bytes]] = (),
+        transport: str = "tcp",
+        credentials: str | None = None,
+        digest: bool = False,
+        speaks: bool | bytes = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._answers = answers
+        self._media = media
+        self._pictures = pictures
+        self._transport = transport
+        self._credentials = credentials
+        self._digest = digest
+        self._speaks = speaks
+        self._tls = tls
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._open: list[socket.socket] = []
+        self.set_ups: list[str] = []  # the transports that viewers asked for
+
+    @property
+    def url(self) -> str:
+        return f"{'rtsp' if self._tls is None else 'rtsps'}://127.0.0.1:{self.port}/live"
+
+    def __enter__(self) -> ScriptedCamera:
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        for end in (self._listening, *self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _spawn(self, target: Any, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                viewer, _ = self._listening.accept()
+                self._open.append(viewer)
+                self._spawn(self._serve, viewer)
+
+    def _serve(self, viewer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self._tls is not None:
+                viewer = self._tls.wrap_socket(viewer, server_side=True)
+                self._open.append(viewer)
+            self._talk(viewer)
+        viewer.close()
+
+    def _talk(self, viewer: socket.socket) -> None:
+        received = b""
+        target: tuple[str, int] | None = None  # of UDP
+        while chunk := viewer.recv(65_536):
+            if self._speaks is not True:
+                if self._speaks:
+                    viewer.sendall(self._speaks)
+                    return
+                continue
+            received += chunk
+            while b"\r\n\r\n" in received:
+                request, _, received = received.partition(b"\r\n\r\n")
+                if request.startswith(b"$"):  # a viewer's report between requests
+                    continue
+                method, headers = request.split()[0].decode(), _headers(request)
+                status, more, body = self._answer(method, headers)
+                if method == "SETUP" and status.startswith("200"):
+                    found = re.search(r"client_port=(\d+)", headers["transport"])
+                    target = (viewer.getpeername()[0], int(found[1])) if found else None
+                lines = [f"RTSP/1.0 {status}", f"CSeq: {headers.get('cseq', '0')}", *more]
+                lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"] if body else []
+                viewer.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+                if method == "PLAY" and status.startswith("200"):
+                    self._spawn(self._play, viewer, target)
+
+    def _answer(self, method: str, headers: Mapping[str, str]) -> tuple[str, list[str], str]:
+        if method != "OPTIONS" and self._credentials is not None and not self._admits(method, headers):
+            how = f'Digest realm="camera", nonce="{_NONCE}"' if self._digest else 'Basic realm="camera"'
+            return "401 Unauthorized", [f"WWW-Authenticate: {how}"], ""
+        status = self._answers.get(method, "200 OK")
+        if method == "SETUP":
+            wanted = headers["transport"]
+            kind = "tcp" if "/TCP" in wanted else "udp"
+            self.set_ups.append(kind)
+            if kind != self._transport:
+                return "461 Unsupported transport", [], ""
+            ports = ";server_port=50000-50001" if kind == "udp" else ""
+            return status, ["Session: 7", f"Transport: {wanted}{ports}"], ""
+        if method == "DESCRIBE" and status.startswith("200"):
+            return status, [], f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\n{self._media}"
+        return status, ["Session: 7"] if method == "PLAY" else [], ""
+
+    def _admits(self, method: str, headers: Mapping[str, str]) -> bool:
+        given, right = headers.get("authorization", ""), self._credentials or ""
+        if not self._digest:
+            return given == "Basic " + base64.b64encode(right.encode()).decode()
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', given))
+        user, _, password = right.partition(":")
+        first, second = _md5(f"{user}:camera:{password}"), _md5(f"{method}:{fields.get('uri')}")
+        return fields.get("username") == user and fields.get("response") == _md5(f"{first}:{_NONCE}:{second}")
+
+    def _play(self, viewer: socket.socket, target: tuple[str, int] | None) -> None:
+        sequence = number = 0
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            while self._pictures and not self._stopped.wait(1 / _FPS):
+                payloads = self._pictures[number % len(self._pictures)]
+                for index, payload in enumerate(payloads):
+                    marker = 0x80 if index == len(payloads) - 1 else 0
+                    time = number * 90_000 // _FPS
+                    packet = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, time, 11) + payload
+                    if target is None:
+                        viewer.sendall(struct.pack(">BBH", 0x24, 0, len(packet)) + packet)
+                    else:
+                        datagrams.sendto(packet, target)
+                    sequence += 1
+                number += 1
+
+
+def _headers(request: bytes) -> dict[str, str]:
+    lines = [line.partition(":") for line in request.decode().split("\r\n")[1:]]
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
