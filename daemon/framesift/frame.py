@@ -93,7 +93,7 @@ class SkipReason(str, Enum):
 
     RATE = "rate"  # more pictures per second than the stream's `fps`
     BUSY = "busy"  # live streams: a newer picture arrived while the model was busy
-    FROZEN = "frozen"  # exactly the same picture for too long: the camera hangs
+    FROZEN = "frozen"  # the same picture for too long, but for what an encoder makes of it: the camera hangs
     UNUSABLE = "unusable"  # no pixels, one pixel high, larger than any camera's, or never written by the decoder
     DAMAGED = "damaged"  # from a sign of damage (lost packets, errors of the decoder) until the next key frame
 

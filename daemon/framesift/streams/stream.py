@@ -2,7 +2,7 @@
 
     CONNECTING ──> RUNNING <──> LOST            RUNNING only after a first decoded picture; LOST is tried again for ever
          │           │ ▲          │
-         └──> LOST   │ ├─ FROZEN ─┤             FROZEN: exactly the same picture for 55 s (live sources only)
+         └──> LOST   │ ├─ FROZEN ─┤             FROZEN: the same picture for 55 s (live sources only), until it differs
                      │ └ UNUSABLE ┘             UNUSABLE: for seconds all pictures are unusable, from the
                      └──> ENDED                 beginning or later. ENDED: the end of a file that does not loop
 
@@ -35,7 +35,7 @@ from framesift.streams.channel import (
     SharedMemory,
     SkipCounts,
 )
-from framesift.streams.freeze_detector import FreezeDetector
+from framesift.streams.freeze_detector import FROZEN_AFTER_S, FreezeDetector
 from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
 from framesift.streams.source_problem import source_problem
@@ -44,7 +44,6 @@ from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.unusable_pictures import UnusablePictures
 
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
-FROZEN_AFTER_S = 55.0  # with the time until somebody looks, a frozen camera is known within a minute
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
 _MAX_AGE_S = 60.0
@@ -132,7 +131,7 @@ class Stream:
             if self.finite and (reader_end.kind is _EndKind.HOPELESS or failed_readers >= _MAX_FAILED_READERS):
                 raise StreamLost(reader_end.detail, reader_end.reason or AwayReason.UNKNOWN)
             self._set_state(StreamState.LOST, reader_end.detail, reader_end.reason)
-            self._freeze_detector = FreezeDetector()  # how long it was frozen in the meantime is unknown
+            self._freeze_detector.source_lost()
             self._pause()
 
     def first_frame(self, timeout_s: float) -> Frame:
@@ -232,7 +231,7 @@ class Stream:
                     yield self._frame(message, pixels)
                 elif self.state is StreamState.RUNNING:
                     self._observer.on_skipped(SkipReason.FROZEN, 1)
-                    detail = f"exactly the same picture for {FROZEN_AFTER_S:g} s; reconnecting"
+                    detail = f"the same picture for {FROZEN_AFTER_S:g} s; reconnecting"
                     self._set_frozen(detail)
                     return _ReaderEnd(_EndKind.RECONNECT)
                 else:
@@ -276,10 +275,7 @@ class Stream:
         return Frame(self.name, picture.number, pixels, self._last_captured, self._epoch, media_s)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
-        return (
-            self._settings.is_live
-            and self._freeze_detector.unchanged_s(pixels, self._clock.monotonic()) >= FROZEN_AFTER_S
-        )
+        return self._settings.is_live and self._freeze_detector.update(pixels, self._clock.monotonic())
 
     def _set_frozen(self, detail: str) -> None:
         self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}", AwayReason.FROZEN)
