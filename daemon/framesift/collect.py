@@ -8,14 +8,16 @@ from __future__ import annotations
 from framesift.frame import RefusalReason
 from framesift.models.predictor import Predictor
 from framesift.sampling.intake import Intake
-from framesift.streams import Stream
+from framesift.streams import MediaTimedStream, Stream
 from framesift.telemetry import Telemetry
 
 
 class Collector:
     """Collects the frames of one stream until the stream ends."""
 
-    def __init__(self, stream: Stream, intake: Intake, predictor: Predictor, telemetry: Telemetry) -> None:
+    def __init__(
+        self, stream: Stream | MediaTimedStream, intake: Intake, predictor: Predictor, telemetry: Telemetry
+    ) -> None:
         self.intake = intake
         self._stream = stream
         self._predictor = predictor

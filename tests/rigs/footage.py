@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,23 @@ def write_clip(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int, gop:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = pixels.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def sparse_clip(path: Path, times_s: Sequence[float]) -> Path:
+    """Writes a clip of numbered frames that are shown at these times, which may be hours apart."""
+    pixels = np.full((192, 320, 3), 90, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
+        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency"}
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time_s in enumerate(times_s):
+            draw_number(pixels, number)
+            frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 

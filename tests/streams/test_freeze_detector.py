@@ -16,7 +16,7 @@ from framesift.frame import Pixels
 from framesift.streams.freeze_detector import FROZEN_AFTER_S, FreezeDetector
 from rigs.footage import real_pictures, with_sensor_noise, write_clip
 
-PICTURE = np.random.default_rng(1).integers(40, 200, (180, 320, 3), np.uint8)
+PICTURE: Pixels = np.random.default_rng(1).integers(40, 200, (180, 320, 3), np.uint8)
 BLOCK = 20, 15  # width and height of a 16th and a 12th of it
 STEP_S = 0.5
 
@@ -51,7 +51,8 @@ class Camera:
 
 
 def still() -> Pixels:
-    return PICTURE.copy()
+    copy: Pixels = PICTURE.copy()
+    return copy
 
 
 def test_a_still_picture_is_frozen_within_a_minute_and_until_it_moves() -> None:

@@ -18,6 +18,7 @@ from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
+from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.policy import policy_app
 from framesift.cli.spool import spool_app
 
@@ -60,17 +61,24 @@ def run(
     record: Annotated[
         Path | None, typer.Option(help="Also write every prediction to this JSON-lines file (for model: recorded).")
     ] = None,
+    clock: Annotated[
+        ClockKind, typer.Option(help="media: limits and capture times follow the files' own time, from --start on.")
+    ] = ClockKind.SYSTEM,
+    start: Annotated[
+        str | None,
+        typer.Option(help="With --clock media: when each file begins, such as 2026-11-28T10:00+01:00 (else local)."),
+    ] = None,
 ) -> None:
     """Collect from all streams until stopped, or until all files have ended and everything is delivered."""
     log = RunLog()
     with failures_logged(log, _user_error, os.environ.get("JOURNAL_STREAM")):
-        code, has_left_behind = _run(config, record, log)
+        code, has_left_behind = _run(config, record, (clock, start), log)
     if has_left_behind:
         os._exit(code)  # Python would wait for a thread that hangs, or end under one that runs
     raise typer.Exit(code)
 
 
-def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bool]:
+def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | None], log: RunLog) -> tuple[int, bool]:
     """The exit status of a run, and whether something of it still runs."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
@@ -88,8 +96,9 @@ def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bo
         if stream.is_file and not Path(str(stream.source)).is_file():
             source = f"streams[{number}].source: {stream.redacted_source}"
             fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
-    raise_limit()
     clock = SystemClock()
+    run_clock = create_clock(*time, settings, clock)
+    raise_limit()
     lines = log.lines = LineQueue(sys.stdout, journal_stream=os.environ.get("JOURNAL_STREAM"))
     telemetry = log.telemetry = Telemetry(clock, settings.log, secrets=secrets(settings), out=lines)
     for deprecation in settings.deprecations:
@@ -98,7 +107,7 @@ def _run(config: Path | None, record: Path | None, log: RunLog) -> tuple[int, bo
     path = find_settings_file(config, os.environ).absolute()
     service = Service(
         settings,
-        clock=clock,
+        clock=run_clock,
         telemetry=telemetry,
         notifier=notifier,
         record=record,

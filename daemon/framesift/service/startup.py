@@ -17,6 +17,7 @@ from pathlib import Path
 
 from framesift.atomic_files import GroupUnusable, share_with_group
 from framesift.clock.clock import HeartbeatClock
+from framesift.clock.media_clock import MediaClock
 from framesift.collect import Collector
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import BatchWatcher
@@ -46,7 +47,7 @@ from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolInUse
 from framesift.status import DaemonIdentity, StatusServer
-from framesift.streams import Stream, StreamLost
+from framesift.streams import MediaTimedStream, Stream, StreamLost
 from framesift.upload.uploader import Uploader
 
 # When each must have ended, in seconds after the beginning of a stop: a hung model, client or sink must leave the spool
@@ -291,7 +292,10 @@ class Startup:
             stop=self._stop,
             on_prediction=on_prediction,
         )
-        collector = Collector(stream, intakes.create(name, settings, clock), predictor, telemetry)
+        frames: Stream | MediaTimedStream = stream
+        if isinstance(self._clock, MediaClock):
+            frames = MediaTimedStream(stream, self._clock, clock=clock, stop=self._stop)
+        collector = Collector(frames, intakes.create(name, settings, clock), predictor, telemetry)
 
         def on_end(lost: StreamLost | None) -> None:
             if lost is not None:
