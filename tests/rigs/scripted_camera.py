@@ -38,7 +38,7 @@ def rtp_payloads(clip: Path) -> list[list[bytes]]:
         to_annex_b = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
         for packet in container.demux(stream):
             for part in to_annex_b.filter(packet) if packet.size else []:
-                units = [unit for unit in re.split(rb"\0\0\0?\1", bytes(part)) if unit]
+                units = [unit for unit in re.split(rb"\x00?\x00\x00\x01", bytes(part)) if unit]
                 pictures.append([payload for unit in units for payload in _payloads(unit)])
     return pictures
 
@@ -74,6 +74,7 @@ class ScriptedCamera:
         digest: bool = False,
         speaks: bool | bytes = True,
         tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self._answers = answers
         self._media = media
@@ -83,16 +84,18 @@ class ScriptedCamera:
         self._digest = digest
         self._speaks = speaks
         self._tls = tls
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._host = host
+        self._listening = socket.create_server((host, 0))
         self.port: int = self._listening.getsockname()[1]
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
         self.set_ups: list[str] = []  # the transports that viewers asked for
+        self.requests = 0
 
     @property
     def url(self) -> str:
-        return f"{'rtsp' if self._tls is None else 'rtsps'}://127.0.0.1:{self.port}/live"
+        return f"{'rtsp' if self._tls is None else 'rtsps'}://{self._host}:{self.port}/live"
 
     def __enter__(self) -> ScriptedCamera:
         self._spawn(self._accept)
@@ -108,6 +111,13 @@ class ScriptedCamera:
             end.close()
         for thread in self._threads:
             thread.join(5)
+
+    def hang_up(self) -> None:
+        """End the connections of all viewers."""
+        viewers, self._open = self._open, []
+        for viewer in viewers:
+            with contextlib.suppress(OSError):
+                viewer.shutdown(socket.SHUT_RDWR)
 
     def _spawn(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -139,6 +149,7 @@ class ScriptedCamera:
                     return
                 continue
             received += chunk
+            self.requests += 1
             while b"\r\n\r\n" in received:
                 request, _, received = received.partition(b"\r\n\r\n")
                 if request.startswith(b"$"):  # a viewer's report between requests

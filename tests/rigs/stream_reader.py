@@ -48,6 +48,7 @@ class RecordedStream(StreamObserver):
         self.reasons: list[StreamEvent] = []  # of a state that stayed
         self.skipped: Counter[SkipReason] = Counter()
         self.unusable: list[tuple[int, str]] = []
+        self.transports: list[str] = []
         self.on_skip = on_skip
         self.changed = threading.Condition()
         self.stream = Stream(
@@ -101,6 +102,9 @@ class RecordedStream(StreamObserver):
         with self.changed:
             self.reasons.append(event)
             self.changed.notify_all()
+
+    def on_transport(self, transport: str) -> None:
+        self.transports.append(transport)
 
     def on_skipped(self, reason: SkipReason, count: int) -> None:
         with self.changed:

@@ -17,13 +17,21 @@ def options(**fields: object) -> StreamSettings:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"source": "http://10.0.0.5/stream"}, "rtsp:// or rtsps://, not http://"),
-        ({"source": "file:///a.mp4"}, "a file's path"),
+        ({"source": "srt://10.0.0.5/stream"}, "not srt://"),
+        ({"source": "file:a.mp4"}, "file://"),
+        ({"source": "file://cam/a.mp4"}, "not file://"),
+        ({"source": "http://cam/s", "transport": "udp"}, "transport is for rtsp:// and rtsps:// sources only"),
+        ({"source": "a.mp4", "transport": "tcp"}, "transport is for rtsp:// and rtsps:// sources only"),
+        ({"source": "rtsps://cam/s", "transport": "udp"}, "would not be encrypted"),
+        ({"source": "rtsp://cam/s", "transport": "http"}, "'tcp' or 'udp'"),
+        ({"source": "rtsp://cam/s", "ca_file": "ca.pem"}, "for rtsps:// and https:// sources only"),
+        ({"source": "http://cam/s", "verify": False}, "for rtsps:// and https:// sources only"),
+        ({"source": "https://cam/s", "verify": False, "ca_file": "ca.pem"}, "has no effect"),
         ({"source": "rtsp:///stream"}, "no valid host"),
-        ({"source": "rtsp:/me:secretpw@cam"}, "begins with rtsp:// or rtsps://"),
-        ({"source": "rtsp:me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
-        ({"source": "rtsp:/cam/stream"}, "begins with rtsp:// or rtsps://"),
-        ({"source": "me:secretpw@cam/s"}, "begins with rtsp:// or rtsps://"),
+        ({"source": "rtsp:/me:secretpw@cam"}, "begins with rtsp://"),
+        ({"source": "rtsp:me:secretpw@cam/s"}, "begins with rtsp://"),
+        ({"source": "rtsp:/cam/stream"}, "begins with rtsp://"),
+        ({"source": "me:secretpw@cam/s"}, "begins with rtsp://"),
         ({"source": "rtsp//10.0.0.5/s"}, 'it begins with "rtsp//": write rtsp://'),
         ({"source": "rtsp//me:secretpw@cam/s"}, 'it begins with "rtsp//": write rtsp://'),
         ({"source": "rtsps//cam/s"}, 'it begins with "rtsps//": write rtsps://'),
@@ -51,8 +59,8 @@ def options(**fields: object) -> StreamSettings:
         ({"source": "rtsp://me@cam/s", "password": "secretpw"}, "give them once"),
         ({"source": "rtsp://cam/s", "password": "secretpw"}, "a password needs a username"),
         ({"source": "rtsp://cam/s", "username": "me", "password": "secret\npw"}, "can't be printed"),
-        ({"source": "a.mp4", "username": "me"}, "for rtsp:// and rtsps:// sources only"),
-        ({"source": 0, "username": "me", "password": "secretpw"}, "for rtsp:// and rtsps:// sources only"),
+        ({"source": "a.mp4", "username": "me"}, "for rtsp, rtsps, http and https sources only"),
+        ({"source": 0, "username": "me", "password": "secretpw"}, "for rtsp, rtsps, http and https sources only"),
         ({"source": "rtsp://cam/s", "loop": True}, "loop is for files only"),
         ({"source": 0, "loop": True}, "loop is for files only"),
         ({"source": "a.mp4", "fps": 0}, "greater than 0"),
@@ -128,6 +136,22 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
 def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_file: bool, webcam: int | None) -> None:
     given = options(source=source)
     assert (given.is_file, given.is_live, given.webcam_index) == (is_file, not is_file, webcam)
+
+
+@pytest.mark.parametrize(
+    "source", ["file:///clips/a%20b.mp4", "file://localhost/clips/a%20b.mp4", "FILE:///clips/a%20b.mp4"]
+)
+def test_the_address_of_a_file_is_its_path(source: str) -> None:
+    given = options(source=source)
+    assert given.is_file
+    assert given.address() == "/clips/a b.mp4"
+
+
+def test_credentials_of_a_web_address_are_handled_as_those_of_rtsp() -> None:
+    given = options(source="http://cam/video.mjpg?token=tokenword", username="viewer", password="secretpw")
+    assert given.address() == "http://viewer:secretpw@cam/video.mjpg?token=tokenword"
+    assert given.redacted_source == "http://cam/video.mjpg?token=****"
+    assert {"secretpw", "viewer:secretpw", "token=tokenword"} <= set(given.secrets())
 
 
 def test_a_token_in_the_path_is_never_shown_and_counts_as_a_secret() -> None:

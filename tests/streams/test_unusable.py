@@ -226,7 +226,8 @@ WHEEL_5 = WHEEL_4_12.replace("6.7.100", "9.5.101")
 @pytest.mark.parametrize(
     ("version", "build", "faulty"),
     [
-        ("4.11.0", WHEEL_4_12, False),
+        ("4.10.0", WHEEL_4_12, False),
+        ("4.11.0", WHEEL_4_12, True),  # it ignores the options for FFmpeg
         ("4.12.0", WHEEL_5, False),
         ("4.13.0", WHEEL_5, True),
         ("4.13.0-dev", WHEEL_5, True),
@@ -235,6 +236,7 @@ WHEEL_5 = WHEEL_4_12.replace("6.7.100", "9.5.101")
         ("4.13.0", WHEEL_4_12, False),  # a system's own, on an older FFmpeg
         ("4.13.0", WHEEL_5.replace("9.5.101", "8.12.100"), True),
         ("4.13.0", "    FFMPEG:                      YES\n", True),
+        ("4.11.0", "    FFMPEG:                      NO\n    GStreamer:                   YES (1.22)\n", False),
         ("4.13.0", "    FFMPEG:                      NO\n    GStreamer:                   YES (1.22)\n", False),
         ("of my own", WHEEL_5, True),
     ],
@@ -265,7 +267,7 @@ def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Pa
     assert (checked.returncode, ran.returncode) == (0, 0), checked.stdout + ran.stdout  # it reads what isn't interlaced
     named = [line for line in ran.stdout.splitlines() if "opencv_faulty" in line]
     assert len(named) == (1 if faulty else 0)
-    assert ("note" in checked.stdout and "below 4.13" in checked.stdout) is faulty
+    assert ("note" in checked.stdout and "use OpenCV 4.10 or 4.12" in checked.stdout) is faulty
     assert all("can't convert interlaced video" in lines for lines in (*named, checked.stdout) if faulty)
 
 

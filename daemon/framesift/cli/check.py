@@ -14,7 +14,13 @@ from pathlib import Path
 
 import cv2
 
-from framesift.cli.check_beside_daemon import SpoolHolder, folder_findings, inspect_running_daemon, stream_finding
+from framesift.cli.check_beside_daemon import (
+    SpoolHolder,
+    folder_findings,
+    inspect_running_daemon,
+    stream_finding,
+    unverified_finding,
+)
 from framesift.cli.check_group import group_findings
 from framesift.cli.check_ports import port_findings
 from framesift.cli.check_shared_limits import check_shared_limits
@@ -108,6 +114,8 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield from probe("policy", _policies(settings, connections, clock, model, policies))
     targets = [policy.target_project for policy in policies.values()]
     for stream_settings in settings.streams:
+        if not stream_settings.verify:
+            yield unverified_finding(stream_settings)
         known = stream_finding(stream_settings, holder.daemon)
         if known is not None:
             yield known

@@ -62,6 +62,16 @@ def inspect_running_daemon(settings: Settings) -> tuple[SpoolHolder, list[Findin
     return SpoolHolder(process or UNKNOWN_PROCESS, daemon), found
 
 
+def unverified_finding(stream_settings: StreamEntry) -> Finding:
+    """The note about a stream whose camera may be anybody."""
+    return Finding(
+        f"stream {stream_settings.name}",
+        None,
+        "verify: false: its certificate is not verified, so whoever is between can see its password and pictures",
+        "give its certificate, or that of its authority, in ca_file, and remove verify: false",
+    )
+
+
 def stream_finding(stream_settings: StreamEntry, daemon: RunningDaemon | None) -> Finding | None:
     """The daemon's answer about a camera that it reads, since many cameras serve only one or two readers.
 

@@ -76,6 +76,11 @@ class StreamReports(StreamObserver):
             self._set_away(event)
             self._telemetry.health.set(f"stream {event.stream}", Condition.DEGRADED, _with_advice(event))
 
+    def on_transport(self, transport: str) -> None:
+        """Log that the camera is read over another transport than TCP."""
+        why = "the camera does not offer TCP (461)"
+        self._telemetry.info("stream_transport", stream=self._stream, transport=transport, why=why)
+
     def on_reader(self) -> None:
         """Count a reader process."""
         self._telemetry.count_reader(self._stream)

@@ -240,7 +240,7 @@ def _absolute(block: _Block, base: Path) -> _Block:
         elif isinstance(value, tuple):
             changed[name] = tuple(_absolute(v, base) if isinstance(v, BaseModel) else v for v in value)
     if isinstance(block, StreamSettings) and block.is_file:
-        changed["source"] = str(base / str(block.source))
+        changed["source"] = str(base / block.path)
     return block.model_copy(update=changed)
 
 

@@ -26,7 +26,7 @@ class AwayReason(str, Enum):
     SERVER_ERROR = "server_error"
     TRANSPORT = "transport"
     TLS = "tls"
-    BLOCKED = "blocked"  # the source leads to an address of a kind that is not allowed for it
+    BLOCKED = "blocked"
     WRONG_PROTOCOL = "wrong_protocol"
     NO_VIDEO = "no_video"
     DECODER = "decoder"
@@ -37,6 +37,7 @@ class AwayReason(str, Enum):
     NOT_PERMITTED = "not_permitted"
     UNUSABLE = "unusable"
     FROZEN = "frozen"
+    ENGINE = "engine"
     NO_READER = "no_reader"
     UNKNOWN = "unknown"
 
@@ -93,8 +94,9 @@ _TEXTS = {
         "have the name that stands in it",
     ),
     AwayReason.BLOCKED: (
-        "it leads to an address of a kind that is not allowed for it",
-        "enter the address that it leads to as the source, if you trust that",
+        "it leads to an address, or is of a format, that is not allowed for it",
+        "an http:// address may be that of an MJPEG or HLS stream; enter what it leads to as the source, if you trust "
+        "that",
     ),
     AwayReason.WRONG_PROTOCOL: (
         "what answers there does not speak RTSP, or closes the connection at once",
@@ -130,6 +132,10 @@ _TEXTS = {
     AwayReason.FROZEN: (
         "the picture stands still",
         "restart the camera; if it films a still picture, nothing is wrong",
+    ),
+    AwayReason.ENGINE: (
+        "its engine can't read it",
+        "install PyAV (`pip install av`) and leave `engine` out, or set it to another engine",
     ),
     AwayReason.NO_READER: (
         "no reader process can be started",
@@ -177,7 +183,7 @@ _SIGNS = (
     ),
     _Sign(AwayReason.SERVER_ERROR, (_tag(0xF8, "5", "X", "X"),), re.compile(rb"HTTP error [45]\d\d\b")),
     _Sign(AwayReason.TLS, (), re.compile(rb"\[tls @ |certificate")),
-    _Sign(AwayReason.BLOCKED, (), re.compile(rb"not on whitelist|Format not on whitelist")),
+    _Sign(AwayReason.BLOCKED, (), re.compile(rb"not on whitelist")),
     _Sign(AwayReason.NAME_UNKNOWN, (), re.compile(rb"Failed to resolve hostname")),
     _Sign(
         AwayReason.NO_ROUTE,

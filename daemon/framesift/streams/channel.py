@@ -49,7 +49,8 @@ class OpenRequest:
     the beginning of a file are skipped, because an earlier reader has read them. short_probe: the source is examined
     for 0.2 s only before its first picture. engine: a name of stream_settings.Engine. keyframes_only: nothing else is
     decoded. threads: of the decoder; 0 means the engine's own choice. rotate: degrees, clockwise. show_damaged:
-    pictures that are known to be damaged are sent too.
+    pictures that are known to be damaged are sent too. transport: "tcp" or "udp", of RTSP; "" means TCP, then UDP.
+    ca_file: certificates to trust; "" means that none is verified.
     """
 
     address: str
@@ -67,6 +68,8 @@ class OpenRequest:
     threads: int
     rotate: int
     show_damaged: bool
+    transport: str
+    ca_file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,12 @@ class ReaderStarted:
 
 @dataclass(frozen=True, slots=True)
 class SourceOpened:
-    """From the reader: the source is open; no picture has been read yet."""
+    """From the reader: the source is open; no picture has been read yet.
+
+    transport: that of the request, or "udp" where it was left open and the camera does not offer TCP.
+    """
+
+    transport: str
 
 
 @dataclass(frozen=True, slots=True)

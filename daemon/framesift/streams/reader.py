@@ -29,7 +29,7 @@ from framesift.streams.channel import (
 )
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import PictureUnusable, SourceError
-from framesift.streams.engines.choice import open_source
+from framesift.streams.engines.choice import open_with_transport
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
 
@@ -40,8 +40,8 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
     live_selector = LiveFrameSelector(request.fps)
     log = DecoderLog()
     while True:
-        source = open_source(request, log)
-        channel.send(SourceOpened())
+        source, transport = open_with_transport(request, log)
+        channel.send(SourceOpened(transport))
         selector = live_selector if request.live else FileFrameSelector(request.fps)
         index = 0
         any_usable = False

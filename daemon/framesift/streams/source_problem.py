@@ -1,4 +1,4 @@
-"""What is wrong with a local source, found before a reader opens it."""
+"""What is wrong on this machine with a source, found before a reader opens it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from framesift.streams.stream_settings import StreamSettings
 
 
 def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
-    """Return why a file or a webcam can't be opened, and the details; None if nothing is known against it."""
+    """Return why a file, a webcam or `ca_file` can't be opened, and the details; None if all seems well."""
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        return AwayReason.TLS, f"its ca_file {settings.ca_file} is not there"
     if settings.webcam_index is not None:
         return _webcam_problem(Path(f"/dev/video{settings.webcam_index}")) if sys.platform == "linux" else None
     if not settings.is_file:
         return None
-    path = Path(settings.address())
+    path = settings.path
     try:
         if path.is_dir():
             return AwayReason.NO_FILE, "is a folder, not a video"

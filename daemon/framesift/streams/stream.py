@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+import certifi
+
 from framesift.backoff import Backoff, BackoffSchedule
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
@@ -34,6 +36,7 @@ from framesift.streams.channel import (
     PictureReady,
     SharedMemory,
     SkipCounts,
+    SourceOpened,
 )
 from framesift.streams.freeze_detector import FROZEN_AFTER_S, FreezeDetector
 from framesift.streams.reader_launcher import ReaderProcess, printable_line
@@ -102,6 +105,7 @@ class Stream:
         self._epoch = 0
         self._has_frames = False
         self._running_since_s: float | None = None
+        self._transport: str = settings.transport or ""
         self._last_captured: Moment | None = None
 
     def frames(self) -> Iterator[Frame]:
@@ -186,6 +190,8 @@ class Stream:
             reader.close(grace_s=_EXIT_GRACE_S)  # it may be writing the reason
             return self._away(_EndKind.LOST, *reader.failure())
         except SourceLost as lost:
+            if lost.reason is AwayReason.TRANSPORT:  # what it offered last time
+                self._transport = self._settings.transport or ""
             kind = _EndKind.HOPELESS if lost.reported and not self._has_frames else _EndKind.LOST
             return self._away(kind, lost.reason, self._printable(lost.detail))
         finally:
@@ -217,6 +223,10 @@ class Stream:
                         return lost
                     if was_running and self._settings.is_live:  # the size of the pictures may have changed
                         return _ReaderEnd(_EndKind.RECONNECT)
+            elif isinstance(message, SourceOpened):
+                if message.transport and message.transport != self._transport:
+                    self._transport = message.transport
+                    self._observer.on_transport(message.transport)
             elif isinstance(message, SharedMemory):
                 self._epoch += 0 if first else 1
             elif isinstance(message, PictureReady):
@@ -262,6 +272,8 @@ class Stream:
             threads=settings.threads or 0,
             rotate=settings.rotate,
             show_damaged=settings.show_damaged,
+            transport=self._transport,
+            ca_file=str((settings.ca_file or Path(certifi.where())).absolute()) if settings.verify else "",
         )
 
     def _frame(self, picture: PictureReady, pixels: Pixels) -> Frame:

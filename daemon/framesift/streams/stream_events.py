@@ -56,6 +56,9 @@ class StreamObserver:
     def on_reason(self, event: StreamEvent) -> None:
         """The state is the same as before, and the reason for it is another."""
 
+    def on_transport(self, transport: str) -> None:
+        """The camera does not offer the usual transport; this one is used from now on."""
+
     def on_reader(self) -> None:
         """A reader process was started."""
 

@@ -1,13 +1,14 @@
 """StreamSettings: one entry of `streams:` in framesift.yaml, and the address that a reader opens.
 
-Credentials stand either in an RTSP address or in the keys `username` and `password`, never in both. They never appear
-in `repr` or in `redacted_source`.
+Credentials stand either in a camera's address or in the keys `username` and `password`, never in both. They never
+appear in `repr` or in `redacted_source`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -18,6 +19,13 @@ from framesift.config.redact import is_malformed_address, path_tokens, redact_ur
 from framesift.config.schema import Name, StrictModel, Tag
 
 _RTSP = ("rtsp", "rtsps")
+_NETWORK = (*_RTSP, "http", "https")
+_TLS = ("rtsps", "https")
+_FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
+_SOURCES = (
+    "source is a file's path, a webcam's index, or an address that begins with rtsp://, rtsps://, http://, https:// or "
+    "file:///"
+)
 _WEBCAM = re.compile(r"/dev/video(\d{1,3})")
 
 
@@ -29,7 +37,10 @@ Engine = Literal["auto", "av", "opencv"]
 class StreamSettings(StrictModel):
     """Where the pictures of one stream come from, and how many are used.
 
-    source: an rtsp:// or rtsps:// address, the path of a file, or the index of a webcam. fps: at most so many pictures
+    source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
+    file:/// address, or the index of a webcam. transport: of RTSP's pictures; None means TCP, or UDP where the camera
+    does not offer TCP. ca_file: certificates (PEM) to trust instead of the public authorities, for rtsps:// and
+    https://. verify: False accepts any certificate. fps: at most so many pictures
     a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
     open, or gives no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes`
     decodes nothing else, at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged:
@@ -42,6 +53,9 @@ class StreamSettings(StrictModel):
     source: Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[int, Field(ge=0, le=255)]
     username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     password: SecretStr | None = None
+    transport: Literal["tcp", "udp"] | None = None
+    ca_file: Path | None = None
+    verify: bool = True
     fps: Annotated[float, Field(gt=0.0, le=240.0)] | None = None
     tags: tuple[Tag, ...] = ()
     loop: bool = False
@@ -57,30 +71,37 @@ class StreamSettings(StrictModel):
     def _sensible(self) -> StreamSettings:
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
-        hint = address_hint(self.source, _RTSP) if isinstance(self.source, str) else None
+        hint = address_hint(self.source, (*_NETWORK, "file")) if isinstance(self.source, str) else None
         if hint is not None:
-            raise ValueError(
-                f"stream {self.name!r}: source is a file's path, a webcam's index, or an address that begins with "
-                f"rtsp:// or rtsps://; {hint}"
-            )
+            raise ValueError(f"stream {self.name!r}: {_SOURCES}; {hint}")
         url = self._url()
         if url is not None or (isinstance(self.source, str) and is_malformed_address(self.source)):
             self._check_url(url)
         elif self.username is not None or self.password is not None:
-            raise ValueError(f"stream {self.name!r}: username and password are for rtsp:// and rtsps:// sources only")
+            raise ValueError(
+                f"stream {self.name!r}: username and password are for rtsp, rtsps, http and https sources only"
+            )
+        self._check_connection("" if url is None else url.scheme)
         if self.loop and not self.is_file:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
         return self
 
+    def _check_connection(self, scheme: str) -> None:
+        if self.transport is not None and scheme not in _RTSP:
+            raise ValueError(f"stream {self.name!r}: transport is for rtsp:// and rtsps:// sources only")
+        if self.transport == "udp" and scheme == "rtsps":
+            raise ValueError(f"stream {self.name!r}: rtsps:// goes over TCP only, since UDP would not be encrypted")
+        if (self.ca_file is not None or not self.verify) and scheme not in _TLS:
+            raise ValueError(f"stream {self.name!r}: ca_file and verify are for rtsps:// and https:// sources only")
+        if self.ca_file is not None and not self.verify:
+            raise ValueError(f"stream {self.name!r}: ca_file has no effect with verify: false; remove one of them")
+
     def _check_url(self, url: SplitResult | None) -> None:
         # None of these messages may show the source: it can hold a password in a place where nobody looks for one.
         hint = "give username and password as keys of their own, or percent-encode them in the address"
-        if url is None or url.scheme not in _RTSP:
+        if url is None or url.scheme not in _NETWORK:
             scheme = "" if url is None else f", not {url.scheme}://"
-            raise ValueError(
-                f"stream {self.name!r}: source is a file's path, a webcam's index, or an address that begins with "
-                f"rtsp:// or rtsps://{scheme}"
-            )
+            raise ValueError(f"stream {self.name!r}: {_SOURCES}{scheme}")
         try:
             host, _port = url.hostname, url.port
         except ValueError:
@@ -106,7 +127,15 @@ class StreamSettings(StrictModel):
     @property
     def is_file(self) -> bool:
         """Whether it is a video file."""
-        return isinstance(self.source, str) and "://" not in self.source and self.webcam_index is None
+        is_path = isinstance(self.source, str) and ("://" not in self.source or _FILE.match(self.source) is not None)
+        return is_path and self.webcam_index is None
+
+    @property
+    def path(self) -> Path:
+        """The path of the file; only where `is_file`."""
+        source = str(self.source)
+        found = _FILE.match(source)
+        return Path(source if found is None else unquote(source[found.end() :]))
 
     @property
     def webcam_index(self) -> int | None:
@@ -125,7 +154,7 @@ class StreamSettings(StrictModel):
         """The source with its credentials, for the reader only."""
         url = self._url()
         if url is None:
-            return str(self.source)
+            return str(self.path) if self.is_file else str(self.source)
         host = url.netloc.rpartition("@")[2]
         userinfo = self._userinfo()
         return urlunsplit(url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))
@@ -148,7 +177,7 @@ class StreamSettings(StrictModel):
         yield from path_tokens(str(self.source))
 
     def _url(self) -> SplitResult | None:
-        if isinstance(self.source, int) or "://" not in self.source:
+        if isinstance(self.source, int) or "://" not in self.source or _FILE.match(self.source):
             return None
         try:
             return urlsplit(self.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 from framesift.streams.away_reasons import AwayReason
@@ -9,6 +10,19 @@ from framesift.streams.channel import OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import Capture, SourceError
 from framesift.streams.engines.opencv import OpenCvCapture
+
+
+def open_with_transport(request: OpenRequest, log: DecoderLog) -> tuple[Capture, str]:
+    """Open a source as `open_source` does, over UDP where that is left open and the camera does not offer TCP.
+
+    Returns the capture and the transport: see channel.SourceOpened. Raises SourceError.
+    """
+    try:
+        return open_source(request, log), request.transport
+    except SourceError as error:
+        if error.reason is not AwayReason.TRANSPORT or request.transport or request.address.startswith("rtsps:"):
+            raise
+    return open_source(replace(request, transport="udp"), log), "udp"
 
 
 def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
@@ -23,7 +37,7 @@ def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
 
         return PyAvCapture(request, log)
     except ImportError as error:
-        raise SourceError(AwayReason.NO_READER, f"its engine is av, which is not installed: {error}") from None
+        raise SourceError(AwayReason.ENGINE, f"its engine is av, which is not installed: {error}") from None
 
 
 def reads_with_pyav(webcam_index: int) -> bool:

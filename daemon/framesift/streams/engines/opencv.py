@@ -19,7 +19,8 @@ from framesift.streams.away_reasons import AwayReason, recognise_reason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
-from framesift.streams.engines.ffmpeg_options import ffmpeg_options
+from framesift.streams.engines.ffmpeg_options import as_opencv_text, ffmpeg_options
+from framesift.streams.opencv_faults import ignores_options
 
 if TYPE_CHECKING:
     import cv2
@@ -56,12 +57,15 @@ class OpenCvCapture:
         try:
             self._capture = self._open()
             opened = self._capture.isOpened()
+        except ValueError as error:
+            raise SourceError(AwayReason.ENGINE, str(error)) from None
         except cv2.error as error:
             raise SourceError(*_reason(log, error)) from None
         if not opened:
-            if time.monotonic() - began_s >= request.open_timeout_s:
-                raise SourceError(AwayReason.SILENT, f"did not open within {request.open_timeout_s:g} s")
             reason, detail = recognise_reason(None, log.new_lines())
+            is_late = time.monotonic() - began_s >= request.open_timeout_s
+            if is_late and reason is not AwayReason.BLOCKED:
+                raise SourceError(AwayReason.SILENT, f"did not open within {request.open_timeout_s:g} s")
             raise SourceError(
                 reason if request.live or reason is not AwayReason.UNKNOWN else AwayReason.DECODER, detail
             )
@@ -75,8 +79,13 @@ class OpenCvCapture:
         import cv2
 
         request = self._request
-        options = "|".join(f"{name};{value}" for name, value in ffmpeg_options(request).items())
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options  # there is no other way to give them
+        # Its FFmpeg compares no certificate with the name of the host, and of RTSP's verifies none.
+        if request.ca_file and request.address.startswith(("rtsps:", "https:")):
+            raise ValueError("OpenCV verifies no certificates: install PyAV, or set verify: false")
+        if ignores_options(cv2.__version__) and request.address.startswith(("http:", "https:")):
+            raise ValueError(f"OpenCV {cv2.__version__} ignores the list of what a web address may lead to")
+        # There is no other way to give them.
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = as_opencv_text(ffmpeg_options(request))
         if request.webcam_index >= 0:
             return cv2.VideoCapture(request.webcam_index, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
         if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():

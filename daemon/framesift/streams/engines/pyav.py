@@ -7,6 +7,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from framesift.streams.engines.damage import DamageWatch
 from framesift.streams.engines.deinterlacer import Deinterlacer
 from framesift.streams.engines.ffmpeg_options import ffmpeg_options
 from framesift.streams.engines.orientation import Orientation
+from framesift.streams.engines.pace import Pace
 
 if TYPE_CHECKING:
     import av
@@ -71,6 +73,7 @@ class PyAvCapture:
         self._arrived: dict[int, tuple[float, float | None]] = {}  # by the packet's time: arrival, the sender's clock
         self._latest: tuple[float, float | None] = (time.monotonic(), None)
         self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
+        self._pace = Pace() if request.live and self._container.format.name == "hls" else None
         self._begin_s: float | None = None
         self._media_s = 0.0
         self._frame: VideoFrame | None = None
@@ -78,7 +81,15 @@ class PyAvCapture:
     def next_picture(self) -> CapturedPicture | None:
         """Wait for the next picture. Raises SourceError."""
         self._frame = next(self._frames, None)
-        return None if self._frame is None else self._known.popleft()
+        if self._frame is None:
+            return None
+        picture = self._known.popleft()
+        if self._pace is None:
+            return picture
+        now_s = time.monotonic()
+        turn_s = self._pace.turn_s(picture.media_s, now_s)
+        time.sleep(turn_s - now_s)
+        return replace(picture, arrived_s=turn_s)
 
     def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Convert the latest picture, upright. Raises PictureUnusable."""
@@ -105,9 +116,10 @@ class PyAvCapture:
         self._container.close()
 
     def _opening_error(self, error: Exception, *, is_late: bool) -> SourceError:
-        if is_late:  # FFmpeg reports an interrupted step as one of several errors
-            return SourceError(AwayReason.SILENT, f"did not open within {self._request.open_timeout_s:g} s")
         reason, detail = recognise_reason(_code(error), self._log.new_lines())
+        # FFmpeg reports an interrupted step as one of several errors, and tries what is blocked again and again.
+        if is_late and reason is not AwayReason.BLOCKED:
+            return SourceError(AwayReason.SILENT, f"did not open within {self._request.open_timeout_s:g} s")
         if reason is AwayReason.DECODER and self._request.address.startswith(("rtsp:", "rtsps:")):
             return SourceError(AwayReason.WRONG_PROTOCOL)
         return SourceError(reason, detail or (_text(error) if reason is AwayReason.UNKNOWN else ""))
