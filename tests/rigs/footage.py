@@ -152,3 +152,21 @@ def growing_clip(path: Path, frames: int, grown: int) -> Path:
                 packet.stream, packet.time_base = stream, Fraction(1, 25)
                 container.mux(packet)
     return path
+
+
+def moving_clip(path: Path, frames: int, size: tuple[int, int] = (320, 192), *, gop: int = 25) -> Path:
+    """Writes an H.264 clip, 25 a second, of numbered frames in which a coarse pattern moves: damage shows."""
+    width, height = size
+    blocks = np.random.default_rng(1).integers(30, 225, (height // 8, width // 4, 3), np.uint8)
+    pattern = blocks.repeat(8, axis=0).repeat(8, axis=1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", gop
+        stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", "crf": "28"}
+        for number in range(frames):
+            left = number * 3 % width
+            pixels = np.ascontiguousarray(pattern[:, left : left + width])
+            draw_number(pixels, number)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path

@@ -24,6 +24,10 @@ import sys
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # this file is also run as a program, which knows no rigs
+    from rigs.rtp_faults import RtpFaults
 
 _READY_WITHIN_S = 20.0
 _CHUNK_BYTES = 65_536
@@ -124,8 +128,10 @@ class CuttableConnection:
     With `credentials` ("user:password") it asks for them as a camera does (RTSP Basic), before anything gets through.
     """
 
-    def __init__(self, to_port: int, *, credentials: str | None = None) -> None:
+    def __init__(self, to_port: int, *, credentials: str | None = None, faults: RtpFaults | None = None) -> None:
+        """faults: what happens to the camera's packets, see rigs.rtp_faults."""
         self._to_port = to_port
+        self._faults = faults
         self._credentials = credentials
         self._guard = reserved_port()
         self.port: int = self._guard.getsockname()[1]
@@ -249,10 +255,12 @@ class CuttableConnection:
         return None
 
     def _carry(self, connection: _Connection, source: socket.socket, target: socket.socket) -> None:
+        is_answer = source is connection.far
+        stream = self._faults.open_stream() if is_answer and self._faults is not None else None
         with contextlib.suppress(OSError):
             while chunk := source.recv(_CHUNK_BYTES):
                 self._flowing.wait()
-                target.sendall(chunk)
+                target.sendall(chunk if stream is None else stream.feed(chunk))
         with contextlib.suppress(OSError):
             if not connection.is_ended:
                 target.shutdown(socket.SHUT_WR)

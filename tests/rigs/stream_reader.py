@@ -49,6 +49,7 @@ class RecordedStream(StreamObserver):
         self.skipped: Counter[SkipReason] = Counter()
         self.unusable: list[tuple[int, str]] = []
         self.transports: list[str] = []
+        self.damaged: list[tuple[int, str]] = []
         self.on_skip = on_skip
         self.changed = threading.Condition()
         self.stream = Stream(
@@ -115,6 +116,9 @@ class RecordedStream(StreamObserver):
 
     def on_unusable(self, count: int, why: str) -> None:
         self.unusable.append((count, why))
+
+    def on_damaged(self, count: int, why: str) -> None:
+        self.damaged.append((count, why))
 
 
 def close(frames: Iterator[Frame]) -> None:

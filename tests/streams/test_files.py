@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -129,7 +130,8 @@ def test_a_file_whose_readers_all_die_is_given_up(clip: Path) -> None:
     def kill_them_all() -> None:
         while not over.wait(0.002):
             for pid in reader_pids(watched.stream.name):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_them_all)
     killer.start()

@@ -19,7 +19,7 @@ from framesift.settings import LogSettings
 from framesift.streams import StreamEvent, StreamLost, StreamState
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.opencv_faults import known_fault
-from framesift.streams.unusable_pictures import UNUSABLE_AFTER_S, UnusablePictures
+from framesift.streams.withheld_pictures import UNUSABLE_AFTER_S, WithheldRun
 from framesift.telemetry import Condition, Telemetry
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import growing_clip, numbered_clip, read_number
@@ -159,7 +159,7 @@ def test_the_health_of_a_stream_without_usable_pictures_is_degraded_until_there_
 
 
 def test_pictures_are_unusable_for_long_only_if_there_is_nothing_else() -> None:
-    unusable = UnusablePictures()
+    unusable = WithheldRun(UNUSABLE_AFTER_S)
     assert not any(unusable.add(3, "damaged", now_s) for now_s in (0.0, 1.0, 1.9))
     assert unusable.end_run() == 9
     assert not unusable.add(1, "too large", 2.5)  # the good one between them counts

@@ -93,6 +93,10 @@ class StreamReports(StreamObserver):
         """Log that `count` pictures in a row could not be used."""
         self._telemetry.warning("pictures_unusable", stream=self._stream, count=count, why=why)
 
+    def on_damaged(self, count: int, why: str) -> None:
+        """Log that `count` pictures in a row were damaged. why: the latest sign of damage."""
+        self._telemetry.warning("pictures_damaged", stream=self._stream, count=count, why=why)
+
     def stream_lost(self, lost: StreamLost) -> None:
         """Log that the stream can't continue, and mark it as failed."""
         why, advice = str(lost), lost.reason.advice

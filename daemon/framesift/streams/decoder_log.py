@@ -61,6 +61,14 @@ class DecoderLog:
         new_bytes = os.fstat(self._fd).st_size - self._marked_at
         return os.pread(self._fd, new_bytes, self._marked_at) if new_bytes > 0 else b""
 
+    def take_new_lines(self) -> bytes:
+        """What was written since `mark` or since the last call."""
+        lines = self.new_lines()
+        self._marked_at += len(lines)
+        if self._marked_at > _MAX_BYTES:
+            self.mark()
+        return lines
+
     def conversion_error(self) -> str:
         """The first error of FFmpeg's converter since `mark`; "" if there is none."""
         found = _CONVERTER.search(self.new_lines())

@@ -44,7 +44,7 @@ from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
 from framesift.streams.source_problem import source_problem
 from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
 from framesift.streams.stream_settings import StreamSettings
-from framesift.streams.unusable_pictures import UnusablePictures
+from framesift.streams.withheld_pictures import WithheldPictures
 
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
@@ -95,7 +95,7 @@ class Stream:
         self._clock = clock
         self._stop = stop
         self._observer = observer or StreamObserver()
-        self._unusable = UnusablePictures()
+        self._withheld = WithheldPictures()
         self._backoff = Backoff(RETRY_SCHEDULE, rng)
         self._freeze_detector = FreezeDetector()
         self._closed = threading.Event()
@@ -198,7 +198,7 @@ class Stream:
             with self._lock:
                 self._reader = None
             reader.close()
-            self._end_unusable_run()
+            self._end_withheld_runs()
 
     def _receive_frames(self, session: ReaderSession, limit_s: float | None) -> Generator[Frame, None, _ReaderEnd]:
         session.start()
@@ -213,15 +213,14 @@ class Stream:
                     return self._away(_EndKind.LOST, AwayReason.SILENT, f"no picture within {limit_s:g} s")
             elif isinstance(message, SkipCounts):
                 self._number = max(self._number, message.next_number)
-                self._record_skipped(message)
-                if message.unusable > 0 and self._record_unusable(message):
+                problem = self._record_skipped(message)
+                if problem:
                     was_running = self.state is StreamState.RUNNING
-                    why = self._with_reason(AwayReason.UNUSABLE.meaning)
-                    lost = self._away(_EndKind.LOST, AwayReason.UNUSABLE, why)
+                    lost = self._away(_EndKind.LOST, AwayReason.UNUSABLE, problem)
                     self._set_state(StreamState.UNUSABLE, lost.detail, lost.reason)
                     if limit_s is not None:
                         return lost
-                    if was_running and self._settings.is_live:  # the size of the pictures may have changed
+                    if was_running and self._settings.is_live:  # a new connection may bring good pictures
                         return _ReaderEnd(_EndKind.RECONNECT)
             elif isinstance(message, SourceOpened):
                 if message.transport and message.transport != self._transport:
@@ -234,7 +233,7 @@ class Stream:
                 self._epoch += 1 if first and self._has_frames else 0
                 self._has_frames = True
                 first = False
-                self._end_unusable_run()
+                self._end_withheld_runs()
                 self._number = max(self._number, message.number + 1)
                 if not self._is_frozen(pixels):
                     self._set_running(pixels)
@@ -249,8 +248,8 @@ class Stream:
                     self._set_frozen("still the same picture")
                 session.request_next(message)
             elif isinstance(message, FileEnded):
-                unusable = f", {self._unusable.total} of which could not be used" if self._unusable.total else ""
-                return self._end(_EndKind.ENDED, f"the file has ended after {self._number} pictures{unusable}")
+                text = f"the file has ended after {self._number} pictures{self._withheld.summary()}"
+                return self._end(_EndKind.ENDED, text)
         return _ReaderEnd(_EndKind.STOPPED)
 
     def _open_request(self, *, full_probe: bool) -> OpenRequest:
@@ -298,7 +297,8 @@ class Stream:
             size = f"{pixels.shape[1]} x {pixels.shape[0]}"
             self._set_state(StreamState.RUNNING, f"{self._settings.redacted_source}: pictures of {size}")
 
-    def _record_skipped(self, counts: SkipCounts) -> None:
+    def _record_skipped(self, counts: SkipCounts) -> str:
+        """Count skipped pictures. Return what is wrong if for too long none came that may be shown, or ""."""
         for skip, count in (
             (SkipReason.RATE, counts.rate),
             (SkipReason.BUSY, counts.busy),
@@ -307,20 +307,27 @@ class Stream:
         ):
             if count > 0:
                 self._observer.on_skipped(skip, count)
+        if counts.rate > 0 or counts.busy > 0:  # they were not damaged
+            self._end_damaged_run()
+        shown = replace(counts, why=self._printable(counts.why), damage=self._printable(counts.damage))
+        return self._withheld.add(shown, self._clock.monotonic())
 
-    def _record_unusable(self, counts: SkipCounts) -> bool:
-        """Counts unusable pictures. Returns whether all pictures have been unusable for long enough to report it."""
-        return self._unusable.add(counts.unusable, self._printable(counts.why), self._clock.monotonic())
-
-    def _end_unusable_run(self) -> None:
+    def _end_withheld_runs(self) -> None:
         """A good picture came, or the reader has ended."""
-        count = self._unusable.end_run()
+        count = self._withheld.unusable.end_run()
         if count and self.state is not StreamState.UNUSABLE:
-            self._observer.on_unusable(count, self._unusable.why)
+            self._observer.on_unusable(count, self._withheld.unusable.why)
+        self._end_damaged_run()
+
+    def _end_damaged_run(self) -> None:
+        count = self._withheld.damaged.end_run()
+        if count and self.state is not StreamState.UNUSABLE:
+            self._observer.on_damaged(count, self._withheld.damaged.why)
 
     def _with_reason(self, text: str) -> str:
         """The text, with the reason if pictures came that could not be used."""
-        return f"{text}: {self._unusable.why}" if self._unusable.why else text
+        reason = self._withheld.reason()
+        return f"{text}: {reason}" if reason else text
 
     def _printable(self, text: str) -> str:
         return printable_line(text.encode(errors="replace"), Redactor(self._settings.secrets()))

@@ -67,3 +67,6 @@ class StreamObserver:
 
     def on_unusable(self, count: int, why: str) -> None:
         """So many pictures in a row could not be used, and no change of state reports it."""
+
+    def on_damaged(self, count: int, why: str) -> None:
+        """So many pictures in a row were damaged and not shown, and no change of state reports it."""

@@ -1,8 +1,9 @@
 """DamageWatch: which pictures are damaged, or predicted from damaged ones.
 
-From any sign of damage on, pictures count as damaged until the next key frame. The signs are a picture that the decoder
-marks, an error of the decoder, lines of FFmpeg about lost packets and concealed errors, and, of an RTSP camera whose
-pictures come regularly, a gap in its times: over TCP, FFmpeg says nothing of packets that the camera did not send.
+From any sign of damage on, pictures count as damaged until the next key frame. The signs are a packet that the
+container or a picture that the decoder marks as corrupt, an error of the decoder, lines of FFmpeg about lost packets,
+missing references and concealed errors, and, of an RTSP camera whose pictures come regularly, a gap in its times:
+FFmpeg says nothing of pictures that the camera did not send.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import re
 import statistics
 from collections import deque
 
-_LINES = re.compile(rb"RTP: missed|error while decoding|concealing|decode_slice_header error|corrupt", re.IGNORECASE)
+_LINES = re.compile(
+    rb"RTP: missed|corrupt|concealing|damaged|error while decoding|error decoding|decode_slice_header error"
+    rb"|frame num gap|frame num change|missing reference|missing picture|could not find ref|invalid undecodable"
+    rb"|invalid len|slice below|slice too small|bad vlc|huffman table|overdetermined vlc|header size larger",
+    re.IGNORECASE,
+)
 _GAP_INTERVALS = 1.5
 _LEARN_INTERVALS = 25  # so many must be known
 _REGULAR_SHARE = 0.9  # and so many of them be within a quarter of their median
@@ -22,23 +28,43 @@ class DamageWatch:
 
     def __init__(self) -> None:
         self._why = "no key frame has come yet"
+        self._packet = 0  # the number of the latest that went into the decoder
+        self._damaged_packet = 0  # at which the latest sign was seen
         self._intervals: deque[float] = deque(maxlen=4 * _LEARN_INTERVALS)
+        self._new_intervals = 0
         self._last_s: float | None = None
         self._interval_s: float | None = None
 
-    def sign(self, why: str) -> None:
-        """Something was damaged: pictures count as damaged until the next key frame."""
-        self._why = why
+    def next_packet(self) -> int:
+        """Count a packet that goes into the decoder next. Return its number, from 1."""
+        self._packet += 1
+        return self._packet
 
-    def read_lines(self, lines: bytes) -> None:
-        """Look for signs in what FFmpeg wrote."""
+    def sign(self, why: str, *, packet: int | None = None) -> None:
+        """Something was damaged: pictures count as damaged until a key frame of a later packet than this.
+
+        packet: its number, the latest unless it is said.
+        """
+        self._why = self._why or why  # the first one is the cause of the others
+        self._damaged_packet = max(self._damaged_packet, self._packet if packet is None else packet)
+
+    def read_lines(self, lines: bytes, *, of_next_packet: bool = False) -> None:
+        """Look for signs in what FFmpeg wrote.
+
+        of_next_packet: it wrote that when it read a packet which has not been counted. As it reads to the beginning of
+        the one after it, that one may be damaged too.
+        """
         found = _LINES.search(lines)
         if found:
             begin, end = lines.rfind(b"\n", 0, found.start()) + 1, lines.find(b"\n", found.end())
-            self.sign(lines[begin : end if end >= 0 else None].decode(errors="replace").strip())
+            line = lines[begin : end if end >= 0 else None].decode(errors="replace").strip()
+            self.sign(line, packet=self._packet + 2 if of_next_packet else None)
 
     def packet_time(self, time_s: float) -> None:
-        """Look for a gap: the time of the next packet of an RTSP camera, in seconds by the camera's clock."""
+        """Look for a gap before the next packet of an RTSP camera, which has not been counted.
+
+        time_s: by the camera's clock.
+        """
         last_s, self._last_s = self._last_s, time_s
         if last_s is None:
             return
@@ -48,12 +74,17 @@ class DamageWatch:
                 f"a gap of {passed_s:.2f} s in the camera's times, whose pictures are {self._interval_s:.3f} s apart"
             )
         self._intervals.append(passed_s)
-        if len(self._intervals) % _LEARN_INTERVALS == 0:
+        self._new_intervals = (self._new_intervals + 1) % _LEARN_INTERVALS
+        if not self._new_intervals:
             self._interval_s = self._regular_interval()
 
-    def judge(self, *, is_key_frame: bool, is_corrupt: bool) -> str:
-        """Return why this picture must not be shown, "" if nothing is known against it."""
-        if is_key_frame:
+    def judge(self, packet: int, *, is_key_frame: bool, is_corrupt: bool) -> str:
+        """Return why this picture must not be shown, "" if nothing is known against it.
+
+        packet: the number of its packet. A decoder that reorders pictures, or decodes several at once, hands out
+        pictures from before the damage after its sign.
+        """
+        if is_key_frame and packet > self._damaged_packet:
             self._why = ""
         if is_corrupt:
             self.sign("the decoder marked it as corrupt")

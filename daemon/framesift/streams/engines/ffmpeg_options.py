@@ -34,6 +34,8 @@ def ffmpeg_options(request: OpenRequest) -> dict[str, str]:
     options |= {"rtsp_transport": request.transport or "tcp", "allowed_media_types": "video"}
     if request.transport == "udp":
         options["protocol_whitelist"] += ",udp"
+    else:
+        options["reorder_queue_size"] = "2"  # nothing is reordered, but without a queue lost packets are not noticed
     if request.short_probe:
         options |= {"analyzeduration": "200000", "probesize": "32768"}
     return options

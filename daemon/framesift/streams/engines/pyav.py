@@ -7,7 +7,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 _MAX_ERRORS_IN_A_ROW = 500  # packets that can't be decoded, with no picture in between: it is no video
 _MAX_IN_DECODER = 64  # packets whose pictures may still come: the depth of reordering is at most 16
 _REFERENCE_TIME = struct.Struct("=q")  # of the sender's clock, in microseconds: AVProducerReferenceTime
+
+
+@dataclass(frozen=True, slots=True)
+class _PacketFacts:
+    """What is known of a packet before its picture: its number from 1, and the times of CapturedPicture."""
+
+    number: int
+    arrived_s: float
+    sent_s: float | None
 
 
 class PyAvCapture:
@@ -61,6 +70,7 @@ class PyAvCapture:
             raise SourceError(AwayReason.NO_VIDEO)
         decoder = self._stream.codec_context
         decoder.thread_count = request.threads or 1
+        decoder.flags |= av.codec.context.Flags.output_corrupt  # marked, and so counted, instead of left out
         if request.keyframes_only:
             decoder.skip_frame = "NONKEY"
             decoder.flags |= av.codec.context.Flags.low_delay  # nothing is reordered: no picture has to wait
@@ -70,8 +80,9 @@ class PyAvCapture:
         self._damage = DamageWatch()
         self._deinterlacer = Deinterlacer()
         self._reformatter = av.video.reformatter.VideoReformatter()
-        self._arrived: dict[int, tuple[float, float | None]] = {}  # by the packet's time: arrival, the sender's clock
-        self._latest: tuple[float, float | None] = (time.monotonic(), None)
+        self._facts: dict[int, _PacketFacts] = {}  # by the packet's time
+        self._last_packet: av.Packet[Any] | None = None
+        self._latest = _PacketFacts(0, time.monotonic(), None)
         self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
         self._pace = Pace() if request.live and self._container.format.name == "hls" else None
         self._begin_s: float | None = None
@@ -131,7 +142,7 @@ class PyAvCapture:
             errors_in_a_row = 0 if frames or not error else errors_in_a_row + 1
             if errors_in_a_row > _MAX_ERRORS_IN_A_ROW:
                 raise SourceError(AwayReason.DECODER, f"its pictures can't be decoded: {error}")
-            self._read_log()
+            self._damage.read_lines(self._log.take_new_lines())
             if error:
                 self._damage.sign(f"the decoder reported: {error}")
             for frame in frames:
@@ -154,15 +165,36 @@ class PyAvCapture:
                 raise SourceError(reason, detail) from None
             if packet is None:
                 return
-            arrived_s = time.monotonic()
-            self._latest = (arrived_s, _sender_time_s(packet))
-            if packet.pts is not None:
-                self._arrived[packet.pts] = self._latest
-                if len(self._arrived) > _MAX_IN_DECODER:
-                    del self._arrived[next(iter(self._arrived))]
-                if self._request.live and packet.size and self._is_rtsp:
-                    self._damage.packet_time(float(packet.pts * packet.time_base))
+            if self._is_repeated(packet):
+                continue
+            self._note(packet)
             yield packet
+
+    def _is_repeated(self, packet: av.Packet[Any]) -> bool:
+        """Whether a camera has sent the same packet again: decoded twice, it would spoil what is predicted from it."""
+        last, self._last_packet = self._last_packet, packet
+        return (
+            self._is_rtsp
+            and last is not None
+            and packet.pts is not None
+            and (packet.pts, packet.size) == (last.pts, last.size)
+            and packet.size > 0
+            and bytes(packet) == bytes(last)
+        )
+
+    def _note(self, packet: av.Packet[Any]) -> None:
+        """Remember what is known of a packet until its picture comes, and look for signs of damage."""
+        arrived_s = time.monotonic()
+        self._damage.read_lines(self._log.take_new_lines(), of_next_packet=True)
+        if packet.pts is not None and packet.size and self._is_rtsp:
+            self._damage.packet_time(float(packet.pts * packet.time_base))
+        self._latest = _PacketFacts(self._damage.next_packet(), arrived_s, _sender_time_s(packet))
+        if packet.is_corrupt and packet.size:
+            self._damage.sign("the container marked a packet as corrupt")
+        if packet.pts is not None:
+            self._facts[packet.pts] = self._latest
+            if len(self._facts) > _MAX_IN_DECODER:
+                del self._facts[next(iter(self._facts))]
 
     @property
     def _is_rtsp(self) -> bool:
@@ -178,21 +210,15 @@ class PyAvCapture:
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             return [], _text(error)
 
-    def _read_log(self) -> None:
-        lines = self._log.new_lines()
-        if lines:
-            self._damage.read_lines(lines)
-            self._log.mark()
-
     def _describe(self, frame: VideoFrame) -> CapturedPicture:
-        arrived_s, sent_s = self._arrived.pop(frame.pts, self._latest) if frame.pts is not None else self._latest
+        facts = self._latest if frame.pts is None else self._facts.pop(frame.pts, self._latest)
         if frame.pts is not None and frame.time_base:
             time_s = float(frame.pts * frame.time_base)
             if self._begin_s is None:
                 self._begin_s = time_s
             self._media_s = time_s - self._begin_s
-        damage = self._damage.judge(is_key_frame=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
-        return CapturedPicture(arrived_s, self._media_s, sent_s, damage)
+        damage = self._damage.judge(facts.number, is_key_frame=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+        return CapturedPicture(facts.arrived_s, self._media_s, facts.sent_s, damage)
 
 
 def _is_picture(frame: VideoFrame) -> bool:
