@@ -170,6 +170,8 @@ class ScriptedCamera:
             how = f'Digest realm="camera", nonce="{_NONCE}"' if self._digest else 'Basic realm="camera"'
             return "401 Unauthorized", [f"WWW-Authenticate: {how}"], ""
         status = self._answers.get(method, "200 OK")
+        if method == "PLAY" and "session" not in headers:
+            return "454 Session Not Found", [], ""
         if method == "SETUP":
             wanted = headers["transport"]
             kind = "tcp" if "/TCP" in wanted else "udp"

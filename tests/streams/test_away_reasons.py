@@ -68,7 +68,7 @@ FAILURES: dict[str, tuple[Opened, AwayReason, bool]] = {
         AwayReason.SERVER_ERROR,
         True,
     ),
-    "it has audio only": (scripted(media=AUDIO), AwayReason.NO_VIDEO, False),
+    "it has audio only": (scripted(media=AUDIO), AwayReason.NO_VIDEO, True),
     "it has nothing": (scripted(media=NOTHING), AwayReason.NO_VIDEO, False),
     "it sends garbage": (scripted(speaks=bytes(range(256)) * 20), AwayReason.WRONG_PROTOCOL, False),
     "it is a web server": (web_server, AwayReason.WRONG_PROTOCOL, False),

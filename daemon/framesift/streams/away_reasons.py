@@ -176,6 +176,8 @@ _SIGNS = (
     _Sign(AwayReason.BUSY, (errno.EBUSY,), _status(429, 453, 503)),
     _Sign(AwayReason.BUSY, (), re.compile(rb"Device or resource busy")),
     _Sign(AwayReason.TRANSPORT, (errno.EPROTONOSUPPORT,), _status(461)),
+    # No session, as nothing was set up: only video is asked for.
+    _Sign(AwayReason.NO_VIDEO, (), re.compile(rb"method PLAY failed: 45[45]\b")),
     _Sign(
         AwayReason.SERVER_ERROR,
         (_tag(0xF8, "4", "0", "0"), _tag(0xF8, "4", "X", "X")),
