@@ -206,6 +206,10 @@ class Telemetry:
         """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""
         self._counters.program.idle_source = read
 
+    def set_alive_source(self, read: Callable[[], bool]) -> None:
+        """Set what returns whether the daemon is alive, without waiting. If it raises, the metric is omitted."""
+        self._counters.program.alive_source = read
+
     # -- for readers
 
     def report(self) -> StatusReport:
