@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 
 from clocks import ManualClock
 from framesift.service.reports import UploadReports, report_clock
@@ -60,12 +61,12 @@ class Reported:
 def test_a_sink_that_does_not_answer_for_20_s_is_degraded_until_a_delivery_succeeds() -> None:
     reported = Reported()
     uploads = UploadReports(reported.telemetry, "roboflow")
-    uploads.report_silence(19.0)
+    uploads.report_silence(lambda: 19.0)
     assert reported.health() == []
-    uploads.report_silence(21.0)
+    uploads.report_silence(lambda: 21.0)
     why = "no answer for 21 s; a delivery is given up after 45 s, and tried again"
     assert reported.health() == [("sink", "degraded", why)]
-    uploads.report_silence(0.0)
+    uploads.report_silence(lambda: 0.0)
     assert reported.health() == [("sink", "degraded", why)]
     uploads.delivery_attempted(DeliveryAttempt(ITEM, Delivered(), 30.0))
     assert reported.health() == [("sink", "ok", "")]
@@ -74,15 +75,30 @@ def test_a_sink_that_does_not_answer_for_20_s_is_degraded_until_a_delivery_succe
 def test_a_sink_that_failed_keeps_its_own_reason_while_a_probe_is_not_answered() -> None:
     reported = Reported()
     uploads = UploadReports(reported.telemetry, "roboflow")
-    uploads.report_silence(25.0)
+    uploads.report_silence(lambda: 25.0)
     uploads.delivery_attempted(DeliveryAttempt(ITEM, RetryLater(None, "no whole answer in time"), 45.0))
     uploads.sink_changed(SinkProblem("no whole answer in time", all_refused=False))
-    uploads.report_silence(40.0)
+    uploads.report_silence(lambda: 40.0)
     assert reported.health() == [("sink", "degraded", "no whole answer in time")]
     uploads.delivery_attempted(DeliveryAttempt(ITEM, Delivered(), 1.0))
     uploads.sink_changed(None)
     assert reported.health() == [("sink", "ok", "")]
     assert reported.states()[-1] == "ok"
+
+
+def test_an_answer_that_comes_while_the_silence_is_reported_ends_it() -> None:
+    reported = Reported()
+    uploads = UploadReports(reported.telemetry, "roboflow")
+    answers = threading.Thread(target=uploads.delivery_attempted, args=(DeliveryAttempt(ITEM, Delivered(), 25.0),))
+
+    def read_silent_s() -> float:
+        answers.start()
+        answers.join(0.2)  # it may end only after the report
+        return 25.0
+
+    uploads.report_silence(read_silent_s)
+    answers.join(10.0)
+    assert reported.health() == [("sink", "ok", "")]
 
 
 def test_a_clock_that_was_never_set_is_degraded_until_it_is() -> None:

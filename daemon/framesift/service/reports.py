@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 import cv2
@@ -109,7 +110,7 @@ class UploadReports:
         self._telemetry.record_delivery(label, attempt.took_s)
         if isinstance(result, RetryLater | Rejected):
             self._telemetry.warning("not_delivered", sink=self._sink_type, reason=label, why=result.reason)
-        if self._is_silent and not isinstance(result, RetryLater):
+        if not isinstance(result, RetryLater):
             self._end_silence()
 
     def sink_changed(self, problem: SinkProblem | None) -> None:
@@ -128,12 +129,13 @@ class UploadReports:
             else:
                 health.set("sink", Condition.DEGRADED, problem.why)
 
-    def report_silence(self, silent_s: float) -> None:
+    def report_silence(self, read_silent_s: Callable[[], float]) -> None:
         """Set the sink's health while it answers no delivery, and has not failed yet. To be called about once a second.
 
-        silent_s: for how long it has not answered.
+        read_silent_s: returns for how many seconds it has not answered; it must not wait.
         """
-        with self._lock:
+        with self._lock:  # also while it is read: an answer that comes now ends the silence after it was reported
+            silent_s = read_silent_s()
             if silent_s >= SINK_SILENT_AFTER_S and not self._has_problem:
                 self._is_silent = True
                 given_up = f"a delivery is given up after {ATTEMPT_WITHIN_S:g} s, and tried again"
