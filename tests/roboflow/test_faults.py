@@ -480,6 +480,7 @@ def test_somebody_elses_image_refunds_the_quota_and_gets_no_annotation(tmp_path:
         assert rig.exits() == {FinalOutcome.DUPLICATE: 1}
         assert rig.platform.images[0].uploads == 1
         assert not rig.platform.annotations_of(theirs.id)
+        assert rig.uploader.stop(30)  # a refusal that is known is forgotten a moment after the refund is on the disk
         assert isinstance(rig.spool.check_quota([ONE_A_DAY], rig.clock.now()), QuotaGranted)
 
 
