@@ -7,9 +7,10 @@ import json
 import threading
 
 from clocks import ManualClock
-from framesift.service.reports import UploadReports, report_clock
+from framesift.service.reports import StreamReports, UploadReports, report_clock
 from framesift.sinks import Delivered, RetryLater
 from framesift.spool import ClaimedDatapoint
+from framesift.streams import StreamEvent, StreamState
 from framesift.telemetry import Telemetry
 from framesift.upload.uploader import DeliveryAttempt, SinkProblem
 
@@ -99,6 +100,42 @@ def test_an_answer_that_comes_while_the_silence_is_reported_ends_it() -> None:
     uploads.report_silence(read_silent_s)
     answers.join(10.0)
     assert reported.health() == [("sink", "ok", "")]
+
+
+def test_a_camera_that_comes_and_goes_for_two_hours_is_a_handful_of_lines_and_its_number_is_said() -> None:
+    reported = Reported()
+    streams = StreamReports(reported.telemetry, "gate")
+
+    def pass_time(seconds: int) -> None:
+        for _ in range(seconds):
+            reported.clock.advance(1.0)
+            reported.telemetry.tick()
+
+    streams.on_event(StreamEvent("gate", StreamState.RUNNING, "pictures of 640 x 480"))
+    losses = 0
+    for _ in range(7200 // 70):
+        pass_time(50)
+        streams.on_event(StreamEvent("gate", StreamState.LOST, "no picture for 10 s"))
+        losses += 1
+        [gate] = reported.telemetry.report().streams
+        assert (gate.up, gate.losses) == (False, losses)
+        assert ("stream gate", "degraded", "no picture for 10 s") in reported.health()
+        pass_time(20)
+        streams.on_event(StreamEvent("gate", StreamState.RUNNING, "pictures of 640 x 480"))
+        assert reported.telemetry.report().streams[0].up
+    flapping = {name: why for name, _, why in reported.health()}["stream gate"]
+    assert "it works again, but has failed 52 times within an hour" in flapping
+    assert flapping.endswith("it failed last with: no picture for 10 s")
+    pass_time(301)
+    assert ("stream gate", "ok", "") in reported.health()
+    lines = [json.loads(line) for line in reported.out.getvalue().splitlines()]
+    assert [line["state"] for line in lines[:6]] == ["running", "lost"] * 3
+    assert len(lines) <= 14
+    assert {(line["event"], line["stream"]) for line in lines} == {("stream", "gate")}
+    assert (lines[-1]["state"], lines[-1]["why"]) == ("running", "pictures of 640 x 480")
+    watched = [line for line in lines if "works again" in line["why"]]
+    assert 2 * losses + 1 == len(lines) + sum(line.get("unlogged", 0) for line in lines)
+    assert [line["state"] for line in watched] == ["running"]
 
 
 def test_a_clock_that_was_never_set_is_degraded_until_it_is() -> None:

@@ -15,7 +15,7 @@ from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLat
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamObserver, StreamState
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
-from framesift.telemetry import Condition, SpoolNumbers, StatusReport, Telemetry
+from framesift.telemetry import Condition, SpoolNumbers, StateEvent, StatusReport, Telemetry
 from framesift.telemetry.file_descriptors import shortage
 from framesift.upload.uploader import ATTEMPT_WITHIN_S, DeliveryAttempt, SinkProblem
 
@@ -53,20 +53,22 @@ class StreamReports(StreamObserver):
         self._was_running = False
 
     def on_event(self, event: StreamEvent) -> None:
-        """Log the stream's new state, and set its health; the health change needs no line of its own."""
+        """Set the stream's health, and log its new state as often as the health of any component is logged."""
         telemetry = self._telemetry
-        telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail)
         name = f"stream {event.stream}"
+        change = StateEvent("stream", {"stream": event.stream, "state": event.state.value, "why": event.detail})
         if event.state is not StreamState.CONNECTING:
             telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
         if self._was_running and event.state in _DOWN:
             telemetry.record_loss(event.stream, event.detail)
         self._was_running = event.state is StreamState.RUNNING
         if event.state in _DOWN:
-            telemetry.health.set(name, Condition.DEGRADED, event.detail, quietly=True)
+            telemetry.health.set(name, Condition.DEGRADED, event.detail, event=change)
         elif event.state is StreamState.RUNNING:
-            telemetry.health.set_ok(name, quietly=True)
-        elif event.state is StreamState.ENDED:
+            telemetry.health.set(name, Condition.OK, event=change)
+        else:
+            telemetry.state_changed(change.name, **change.fields)
+        if event.state is StreamState.ENDED:
             telemetry.health.remove(name)
 
     def on_reason(self, event: StreamEvent) -> None:

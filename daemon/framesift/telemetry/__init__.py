@@ -19,7 +19,7 @@ from framesift.config.redact import Redactor
 from framesift.frame import RefusalReason, SkipReason
 from framesift.telemetry.collected import CollectedNumbers
 from framesift.telemetry.events import EventLog, LogStyle
-from framesift.telemetry.health import ComponentHealth, Condition, HealthRegistry
+from framesift.telemetry.health import ComponentHealth, Condition, HealthLine, HealthRegistry, StateEvent
 from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
 from framesift.telemetry.metrics import (
     METRICS_CONTENT_TYPE,
@@ -45,6 +45,7 @@ __all__ = [
     "QuotaReport",
     "QuotaUse",
     "SpoolNumbers",
+    "StateEvent",
     "StatusReport",
     "StreamCounts",
     "StreamLoss",
@@ -235,6 +236,11 @@ class Telemetry:
         """Return the text without secrets."""
         return self._redactor(text)
 
-    def _log_health(self, component: ComponentHealth) -> None:
-        fields = {"component": component.name, "state": component.condition, "why": component.why}
+    def _log_health(self, line: HealthLine) -> None:
+        component, unlogged = line.component, {"unlogged": line.unlogged} if line.unlogged else {}
+        why = {"why": component.why} if component.why else {}
+        if line.event is not None:
+            self._events.log("info", line.event.name, {**line.event.fields, **why, **unlogged}, fold=False)
+            return
+        fields = {"component": component.name, "state": component.condition, "why": component.why, **unlogged}
         self._events.log(_LEVEL_OF[component.condition], "health", fields, fold=False)
