@@ -103,7 +103,15 @@ class ReaderProcess:
         self._lines = [line for line in printable if line]
         self._log.close()
         self._log = None
-        self._fork.forget()
+        if not self._is_stuck:
+            self._fork.forget()
+
+    def still_runs(self) -> bool:
+        """Whether the process did not even end when it was killed. Call it after `close`, until it is False."""
+        if self._is_stuck and self._fork.wait(0.0):
+            self._is_stuck = False
+            self._fork.forget()
+        return self._is_stuck
 
     def failure_reason(self, *, or_last_line: bool) -> str:
         """Why the reader failed, redacted, from its last log lines; "" if they don't say. Call it after `close`.

@@ -47,6 +47,7 @@ RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0
 FROZEN_AFTER_S = 55.0  # with the time until somebody looks, a frozen camera is known within a minute
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
+_MAX_STUCK_READERS = 3  # in the kernel, where nothing ends them; each takes memory
 _MAX_AGE_S = 60.0
 _EXIT_GRACE_S = 1.0  # how long a reader whose channel is closed may take to exit
 
@@ -98,6 +99,7 @@ class Stream:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._reader: ReaderProcess | None = None
+        self._stuck: list[ReaderProcess] = []
         self._number = 0  # the next picture's
         self._epoch = 0
         self._has_frames = False
@@ -166,6 +168,10 @@ class Stream:
         problem = self._source_problem()
         if problem:
             return self._end(_EndKind.HOPELESS, problem)
+        self._stuck = [reader for reader in self._stuck if reader.still_runs()]
+        if len(self._stuck) >= _MAX_STUCK_READERS:
+            why = f"{len(self._stuck)} readers are stuck in the kernel: the next one is started when one of them ends"
+            return self._end(_EndKind.NO_READER, why)
         with self._lock:
             if self._closed.is_set():
                 return _ReaderEnd(_EndKind.STOPPED)
@@ -194,6 +200,8 @@ class Stream:
             with self._lock:
                 self._reader = None
             reader.close()
+            if reader.still_runs():
+                self._stuck.append(reader)
             self._end_unusable_run()
 
     def _receive_frames(self, session: ReaderSession, limit_s: float | None) -> Generator[Frame, None, _ReaderEnd]:
