@@ -135,11 +135,11 @@ class Sidecar:
         assert not self.failures
 
     def until_drained(self) -> None:
-        for _ in range(6000):  # the last outcome is noted a moment after it was told
+        for _ in range(1200):  # the last outcome is noted a moment after it was told
             assert not self.failures
             if self.uploader.is_drained():
                 return
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.05)
         raise AssertionError(f"it took too long; {self.attempts[-3:]}")
 
     def exits(self) -> dict[FinalOutcome, int]:
