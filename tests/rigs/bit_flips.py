@@ -337,7 +337,7 @@ def _deliver(spool: Spool, clock: ManualClock, out: Survival) -> _Sink:
     )
     uploader.start()
     while not failures and not uploader.is_drained() and clock.monotonic() - sink.last_s < 7200.0:
-        threading.Event().wait(0.005)
+        threading.Event().wait(0.02)
     assert uploader.stop(60)
     out.wrong += [f"the uploader ended: {type(error).__name__}: {error}" for error in failures]
     return sink
