@@ -17,8 +17,9 @@ import pytest
 
 from clocks import ManualClock
 from framesift.spool import SpoolTooNew, schema
+from framesift.spool.page_file import PAGE_BYTES
 from rigs import bit_flips as flips
-from rigs.bit_flips import HEADER, LOG, PAGE_BYTES, Built, Flip
+from rigs.bit_flips import HEADER, LOG, Built, Flip
 from rigs.daemon import Daemon, collected, write_configuration
 from rigs.spools import RecordedReports, make_newer, make_spool
 
