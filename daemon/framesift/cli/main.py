@@ -6,6 +6,7 @@ that it needs, so that `framesift --help` answers at once.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from framesift.settings import Settings
 
+_GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it was set to while importing
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(forget)
@@ -90,6 +92,8 @@ def _run(config: Path | None, record: Path | None, log: RunLog) -> int:
     from framesift.telemetry.file_descriptors import raise_limit
 
     settings = _settings(config)
+    gc.freeze()  # what was imported is no garbage
+    gc.set_threshold(_GC_THRESHOLD)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
             source = f"streams[{number}].source: {stream.redacted_source}"
