@@ -52,12 +52,13 @@ def test_a_folder_that_cannot_be_opened_changes_no_name(tmp_path: Path) -> None:
 
 
 def traced(folder: Path, program: str) -> list[str]:
-    """The folders that a program synced, and the words that it wrote, in order."""
-    command = ["strace", "-f", "-y", "-e", "trace=fsync,write", "-o", str(folder.parent / "trace")]
-    head = "import os\nfrom pathlib import Path\nfrom framesift.atomic_files import make_folder, synced_folder\n"
+    """The files and folders that a program synced, the words that it wrote, and the names it gave, in order."""
+    command = ["strace", "-f", "-y", "-e", "trace=fsync,write,renameat", "-o", str(folder.parent / "trace")]
+    head = "import os\nfrom pathlib import Path\nfrom framesift.atomic_files import *\n"
     subprocess.run([*command, sys.executable, "-c", head + program], cwd=folder, check=True, timeout=60)
     trace = (folder.parent / "trace").read_text()
-    return [a or b for a, b in re.findall(r'fsync\(\d+<([^>]*)>\)|write\(1[^"]*"(\w+)"', trace)]
+    told = re.findall(r'fsync\(\d+<([^>]*)>\)|write\(\d+[^"]*"(\w+)"|renameat\(.*"([^"]*)"\) = 0', trace)
+    return [a or b or c for a, b, c in told]
 
 
 def test_names_are_synced_after_the_block_and_not_after_an_error(tmp_path: Path) -> None:
@@ -69,6 +70,13 @@ def test_names_are_synced_after_the_block_and_not_after_an_error(tmp_path: Path)
         "except ValueError:\n    os.write(1, b'failed')\n"
     )
     assert traced(folder, program) == ["inside", str(folder), "after", "failed"]
+
+
+def test_what_is_in_a_file_is_on_the_disk_before_its_name_is(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    told = traced(folder, "write_atomically(Path.cwd() / 'policy.json', b'content')")
+    assert told == ["content", str(folder / ".partial"), "policy.json", str(folder)]
 
 
 def test_a_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> None:

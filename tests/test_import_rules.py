@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "http_client": {"config"},
     "datapoint": {"clock", "frame", "prediction"},
     "telemetry": {"config", "clock", "frame"},
-    "roboflow": {"config", "prediction", "http_client"},
+    "roboflow": {"config", "backoff", "prediction", "http_client"},
     "strategies": {"config", "frame", "prediction"},
     "streams": {"config", "clock", "backoff", "frame"},
     "limits": {"clock"},
@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "datapoint",
         "telemetry",
     },
-    "sinks": {"config", "clock", "atomic_files", "prediction", "datapoint", "roboflow"},
+    "sinks": {"config", "clock", "atomic_files", "backoff", "prediction", "datapoint", "roboflow"},
     "policy": {
         "config",
         "clock",

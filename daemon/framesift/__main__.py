@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from framesift.cli import alive
+
+_WHILE_IMPORTING = 100_000
 
 
 def main() -> None:
     """Runs the command line."""
     if alive.is_alive(sys.argv[1:], os.environ):
         return
+    # What is imported stays. To look for garbage in it again and again is a quarter of a start; `run` takes the usual
+    # threshold when it has imported all.
+    gc.set_threshold(_WHILE_IMPORTING, *gc.get_threshold()[1:])
     from framesift.cli.main import main as command
 
     command()

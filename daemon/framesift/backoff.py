@@ -9,6 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+# After failures that need a person; more frequent retries would only fill the log. With what spreads the devices of a
+# fleet, it is tried every five minutes.
+MENDED_BY_HAND_RETRY_S = 270.0
 _MAX_DOUBLINGS = 62  # of a float that stays far from overflow
 
 

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from clocks import ManualClock
 from rigs.daemon import Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
+from rigs.spools import make_spool, put
 
 WIDE: dict[str, Any] = {"COLUMNS": "400"}
 
@@ -199,3 +201,36 @@ def test_a_terminal_is_asked_first_and_no_means_no(tmp_path: Path) -> None:
         assert code == (1 if left else 0)
         gate = [row for row in collected(tmp_path) if row["stream"] == "gate"]
         assert len(collected(tmp_path)) == left if left else gate == []
+
+
+def test_what_an_interrupted_salvage_left_goes_as_well_once_no_daemon_runs(tmp_path: Path) -> None:
+    configure(tmp_path)
+    drafts = [tmp_path / f"spool.db.{end}" for end in ("salvage", "salvage-wal", "salvaged")]
+    with Daemon(tmp_path) as daemon:
+        assert daemon.until(lambda: len(collected(tmp_path)) >= 2, 60.0)
+        for draft in drafts:
+            draft.write_bytes(b"some picture")
+        beside = framesift(tmp_path, "forget", "--stream", "gate", **WIDE)
+        assert f"{drafts[0]}: a copy of the spool that an interrupted start left" in beside.stdout, beside.stdout
+        assert all(draft.exists() for draft in drafts)
+        daemon.stop()
+    dry = framesift(tmp_path, "forget", "--stream", "gate", "--dry-run", **WIDE)
+    assert f"{drafts[2]}: a copy" in dry.stdout
+    assert all(draft.exists() for draft in drafts)
+    done = framesift(tmp_path, "forget", "--stream", "gate", **WIDE)
+    assert done.returncode == 0, done.stderr
+    assert "a copy of the spool" not in done.stdout
+    assert not any(draft.exists() for draft in drafts)
+
+
+def test_a_salvage_that_was_killed_at_its_last_rename_is_finished_and_forgotten_in(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}]})
+    clock = ManualClock()
+    spool = make_spool(tmp_path, clock)
+    spool.open()
+    put(spool, clock, id="a")
+    spool.close()
+    spool.path.rename(tmp_path / "spool.db.salvaged")
+    done = framesift(tmp_path, "forget", "--id", "a", **WIDE)
+    assert "1 datapoint(s) removed" in done.stdout, done.stdout + done.stderr
+    assert rows(tmp_path) == []

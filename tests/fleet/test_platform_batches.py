@@ -347,6 +347,19 @@ def test_it_waits_as_long_as_the_platform_asked(desk: Desk) -> None:
     assert desk.watcher.task.stop(30)
 
 
+def test_a_key_that_is_refused_is_tried_every_five_minutes_and_when_woken(desk: Desk) -> None:
+    desk.platform.orders.add(Fault("any", Status(401), times=None))
+    assert 240.0 <= desk.watcher.refresh_once() <= 300.0
+    desk.watcher.task.start()
+    until(lambda: desk.clock.waiting() == 1)
+    assert "401" in str(desk.problems[-1])
+    desk.platform.orders.clear()
+    desk.watcher.task.wake()
+    assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
+    assert desk.watcher.task.stop(30)
+    assert desk.problems[-1] is None
+
+
 def test_an_unexpected_error_is_reported(desk: Desk) -> None:
     def broken() -> list[WatchedBatch]:
         raise ZeroDivisionError("a bug")

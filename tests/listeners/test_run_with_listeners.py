@@ -103,7 +103,7 @@ def test_while_the_sink_is_away_and_nobody_uploads_what_passes_is_answered_and_k
         assert platform.images == ()
     with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as spool:
         ((kept,),) = spool.execute("SELECT count(*) FROM datapoint")
-    assert 20 < kept <= 41  # sampling may lag behind, and leaves out the newest then
+    assert 1 < kept <= 41  # one was handed over; of what passed, sampling may lag behind, and leaves out the newest
 
 
 @pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:9"])

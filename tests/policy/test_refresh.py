@@ -514,6 +514,35 @@ def test_a_source_that_is_away_is_asked_every_minute_at_least(tmp_path: Path, pl
     assert run.pass_s(990.0) <= 30.0
 
 
+@pytest.mark.parametrize("status", [401, 402, 403, 423])
+def test_a_key_that_is_refused_is_tried_every_five_minutes_and_at_a_reload(
+    tmp_path: Path, platform: Platform, status: int
+) -> None:
+    run = Run(tmp_path, PARKING, platform=platform).begun()
+    platform.orders.add(Fault("any", Status(status), times=None))
+    wait_s = run.pass_s(990.0)
+    for _ in range(3):
+        assert 240.0 <= wait_s <= 300.0
+        wait_s = run.pass_s(wait_s)
+    platform.orders.clear()
+    run.news()
+    run.policies.reload()
+    run.policies.refresh_due()
+    assert run.news() == [PolicyEventKind.RECOVERED]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_an_address_refuses_are_tried_every_five_minutes(
+    tmp_path: Path, documents: DocumentServer, status: int
+) -> None:
+    run = Run(tmp_path, f"{documents.url}/p").begun()
+    documents.pages["/p"] = Page(b"", status=status)
+    wait_s = run.pass_s(990.0)
+    for _ in range(3):
+        assert 240.0 <= wait_s <= 300.0
+        wait_s = run.pass_s(wait_s)
+
+
 def test_a_fleet_does_not_come_back_at_one_time(tmp_path: Path, platform: Platform) -> None:
     platform.go_away()
     waits = {

@@ -76,16 +76,20 @@ def test_what_passes_alone_is_named_and_fails_nothing(tmp_path: Path) -> None:
     ]
 
 
-def test_what_fails_twice_fails_the_run_though_others_pass_now(tmp_path: Path) -> None:
+def test_what_fails_twice_or_is_skipped_then_fails_the_run_though_others_pass_now(tmp_path: Path) -> None:
     project = Project(
         tmp_path,
-        "from luck import fail_once\ndef test_luckless(): fail_once('a')\ndef test_bad(): assert False\n",
+        "import pytest\nfrom luck import fail_once\n"
+        "def test_luckless(): fail_once('a')\n"
+        "def test_bad(): assert False\n"
+        "def test_skipped():\n    fail_once('b')\n    pytest.skip('not now')\n",
     )
     project.run()
     again = project.run_again()
     assert again.returncode == 1
     assert sorted(verdicts(again)) == [
         "failed twice: tests/test_it.py::test_bad",
+        "failed twice: tests/test_it.py::test_skipped",
         "flaky: tests/test_it.py::test_luckless",
     ]
 
@@ -100,17 +104,6 @@ def test_a_test_whose_process_died_is_run_again(tmp_path: Path) -> None:
     again = project.run_again()
     assert again.returncode == 0, again.stdout
     assert verdicts(again) == ["flaky: tests/test_it.py::test_crash"]
-
-
-def test_a_test_that_is_skipped_the_second_time_has_not_passed(tmp_path: Path) -> None:
-    project = Project(
-        tmp_path,
-        "import pytest\nfrom luck import fail_once\n"
-        "def test_luckless():\n    fail_once('a')\n    pytest.skip('not now')\n",
-    )
-    project.run()
-    again = project.run_again()
-    assert (again.returncode, verdicts(again)) == (1, ["failed twice: tests/test_it.py::test_luckless"])
 
 
 def test_a_module_that_can_not_be_imported_fails_twice(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from framesift.spool import FinalOutcome, NotAccepted, Spool
 from framesift.upload.uploader import Uploader
 from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, prediction, retry_until_ok
 
-PAGE_BYTES = 4096
 SINK_LIMITS = (Limit(Window.MINUTELY, 500),)
 SPARE = 2  # quota of the strategy with the small limit that is left
 HEADER = "the file's header"
@@ -178,9 +177,15 @@ def trees(path: Path) -> dict[str, list[int]]:
     return {name: sorted(_pages(content, root)) for name, root in [("sqlite_master", 1), *roots]}
 
 
+def page_size(path: Path) -> int:
+    """Bytes of a page of this file: those of older versions have larger ones."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(18)[16:], "big")
+
+
 def _pages(content: bytes, root: int) -> set[int]:
-    found = {root - 1}
-    page = content[(root - 1) * PAGE_BYTES : root * PAGE_BYTES]
+    found, page_bytes = {root - 1}, int.from_bytes(content[16:18], "big")
+    page = content[(root - 1) * page_bytes : root * page_bytes]
     at = 100 if root == 1 else 0
     kind, cells = page[at], int.from_bytes(page[at + 3 : at + 5], "big")
     is_inner = kind in (0x02, 0x05)
@@ -198,20 +203,21 @@ def _pages(content: bytes, root: int) -> set[int]:
 
 
 def _overflow(content: bytes, cell: bytes, *, is_table: bool) -> set[int]:
+    page_bytes = int.from_bytes(content[16:18], "big")
     size_bytes, at = _varint(cell, 0)
     if is_table:
         _, at = _varint(cell, at)
-    most = PAGE_BYTES - 35 if is_table else (PAGE_BYTES - 12) * 64 // 255 - 23
+    most = page_bytes - 35 if is_table else (page_bytes - 12) * 64 // 255 - 23
     if size_bytes <= most:
         return set()
-    least = (PAGE_BYTES - 12) * 32 // 255 - 23
-    local = least + (size_bytes - least) % (PAGE_BYTES - 4)
+    least = (page_bytes - 12) * 32 // 255 - 23
+    local = least + (size_bytes - least) % (page_bytes - 4)
     at += local if local <= most else least
     found: set[int] = set()
     number = int.from_bytes(cell[at : at + 4], "big")
     while number:
         found.add(number - 1)
-        number = int.from_bytes(content[(number - 1) * PAGE_BYTES :][:4], "big")
+        number = int.from_bytes(content[(number - 1) * page_bytes :][:4], "big")
     return found
 
 
@@ -228,18 +234,18 @@ def draw(built: Built, number: int, seed: int) -> list[Flip]:
     """Half of them anywhere in the live pages, where nearly all are pictures; half spread evenly over the tables, the
     indexes and the header, where something is written: most pages of a small spool are half empty."""
     path = built.folder / "spool.db"
-    chance, content = random.Random(seed), path.read_bytes()
+    chance, content, page_bytes = random.Random(seed), path.read_bytes(), page_size(path)
     by_tree = trees(path)
     everywhere = [(page, name) for name, pages in by_tree.items() for page in pages]
     found: list[Flip] = []
     for _ in range(number):
         if chance.random() < 0.5:
             page, name = chance.choice(everywhere)
-            place = page * PAGE_BYTES + chance.randrange(PAGE_BYTES)
+            place = page * page_bytes + chance.randrange(page_bytes)
         else:
             name = chance.choice([*by_tree, HEADER])
-            first = 0 if name == HEADER else chance.choice(by_tree[name]) * PAGE_BYTES
-            size = 100 if name == HEADER else PAGE_BYTES
+            first = 0 if name == HEADER else chance.choice(by_tree[name]) * page_bytes
+            size = 100 if name == HEADER else page_bytes
             place = first + chance.choice([at for at in range(size) if content[first + at]])
         found.append(Flip(place, chance.randrange(8), HEADER if place < 100 else name))
     return found
@@ -249,10 +255,11 @@ def draw_in_log(built: Built, number: int, seed: int) -> list[Flip]:
     """Half of them in what is neither a page nor the picture on it: the log's header, and those of its frames."""
     chance = random.Random(seed)
     size = (built.folder / "spool.db-wal").stat().st_size
-    frames = (size - 32) // (24 + PAGE_BYTES)
+    page_bytes = page_size(built.folder / "spool.db")
+    frames = (size - 32) // (24 + page_bytes)
     found: list[Flip] = []
     for _ in range(number):
-        heads = [32 + frame * (24 + PAGE_BYTES) + chance.randrange(24) for frame in range(frames)]
+        heads = [32 + frame * (24 + page_bytes) + chance.randrange(24) for frame in range(frames)]
         place = chance.choice(
             [chance.randrange(size), chance.randrange(size), chance.randrange(32), chance.choice(heads)]
         )
@@ -337,7 +344,7 @@ def _deliver(spool: Spool, clock: ManualClock, out: Survival) -> _Sink:
     )
     uploader.start()
     while not failures and not uploader.is_drained() and clock.monotonic() - sink.last_s < 7200.0:
-        threading.Event().wait(0.005)
+        threading.Event().wait(0.02)
     assert uploader.stop(60)
     out.wrong += [f"the uploader ended: {type(error).__name__}: {error}" for error in failures]
     return sink

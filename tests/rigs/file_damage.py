@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rigs.bit_flips import HEADER, PAGE_BYTES
+from rigs.bit_flips import HEADER, page_size
 
 FLIPPED, ZEROED, FULL, RANDOM = "flipped", "zeroed", "0xFF", "random"
 HEADER_BYTES = 100
@@ -56,14 +56,14 @@ class Pages:
 
     def into(self, folder: Path) -> None:
         path = folder / "spool.db"
-        content = bytearray(path.read_bytes())
-        one, other = (slice((n - 1) * PAGE_BYTES, n * PAGE_BYTES) for n in (self.first, self.second))
+        content, page_bytes = bytearray(path.read_bytes()), page_size(path)
+        one, other = (slice((n - 1) * page_bytes, n * page_bytes) for n in (self.first, self.second))
         if self.how == "swapped":
             content[one], content[other] = content[other], content[one]
         elif self.how == "twice":
             content[other] = content[one]
         else:
-            content[one] = random.Random(self.first).randbytes(PAGE_BYTES) if self.how == RANDOM else bytes(PAGE_BYTES)
+            content[one] = random.Random(self.first).randbytes(page_bytes) if self.how == RANDOM else bytes(page_bytes)
         path.write_bytes(content)
 
 

@@ -60,7 +60,7 @@ def pixels_of(jpeg: bytes) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def raw_exchange(port: int, *content: bytes, timeout_s: float = 20.0) -> bytes:
+def raw_exchange(port: int, *content: bytes, timeout_s: float = 60.0) -> bytes:
     """Send these bytes to a port of this machine, and return what comes back until the other side ends."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         for some in content:

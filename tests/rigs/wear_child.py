@@ -1,11 +1,11 @@
 """A process that accepts and delivers pictures through a real spool, and prints how many bytes it wrote for them.
 
-python -m rigs.wear_child FOLDER PICTURES BURST SMALLEST LARGEST
+python -m rigs.wear_child FOLDER PICTURES BURST SMALLEST LARGEST [MAX_BYTES]
 
 BURST pictures are accepted by four streams, then delivered by four workers, then the next ones. With a BURST of 1 each
 is delivered before the next one comes, and each step is a transaction of its own, as at one picture every few seconds.
 SMALLEST, LARGEST: sizes of the pictures, in bytes. With PICTURES 0 a day passes in which nothing is accepted, while
-workers look for rows every 20 s.
+workers look for rows every 20 s. MAX_BYTES: they are delivered to a folder that keeps so much; else they only leave.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clocks import ManualClock
 from deliveries import detected, detection
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota, Window
-from framesift.sinks import Delivered, Delivery, DeliveryResult
+from framesift.sinks import Delivered, Delivery, DeliveryResult, FolderSink, FolderSinkSettings
 from framesift.spool import AcceptedSignature, Spool
 from framesift.spool.writer import MAINTENANCE_INTERVAL_S
 from rigs.uploads import name, open_spool, running
@@ -82,6 +82,12 @@ class Pictures:
         self._spool.put(datapoint, [candidate], [QUOTA], signature=AcceptedSignature(stream, "", content, 0.01))
 
 
+def collecting(folder: Path, max_bytes: int) -> FolderSink:
+    """A folder with a bound that settings would refuse as too small."""
+    options = FolderSinkSettings.model_construct(type="folder", path=folder, max_bytes=max_bytes, max_age_days=None)
+    return FolderSink(options, class_names=None)
+
+
 def spend_a_day(spool: Spool, clock: ManualClock) -> None:
     for _ in range(int(86_400 / MAINTENANCE_INTERVAL_S)):
         clock.advance(MAINTENANCE_INTERVAL_S + 0.001)
@@ -90,7 +96,8 @@ def spend_a_day(spool: Spool, clock: ManualClock) -> None:
 
 
 def main() -> None:
-    folder, count, burst, smallest, largest = Path(sys.argv[1]), *map(int, sys.argv[2:6])
+    folder, count, burst, smallest, largest, *bound = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    sink = collecting(folder / "collected", bound[0]) if bound else Sink()
     clock = ManualClock()
     spool = open_spool(folder, clock)
     pictures = Pictures(spool, clock, smallest, largest)
@@ -103,7 +110,7 @@ def main() -> None:
         else:
             with ThreadPoolExecutor(4) as streams:
                 list(streams.map(pictures.put, range(first, first + burst)))
-        with running(spool, Sink(), clock, workers=min(4, burst)) as rig:
+        with running(spool, sink, clock, workers=min(4, burst)) as rig:
             rig.until_drained()
         clock.advance(5.0 * burst)
     spool.close()

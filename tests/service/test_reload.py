@@ -16,7 +16,7 @@ from framesift.service.reload import differences, with_reloadable
 from framesift.settings import Settings, load
 from rigs.daemon import POLICY, Daemon, collected, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
-from rigs.platform import Platform
+from rigs.platform import Fault, Platform, Status
 
 PERSON = {
     **POLICY,
@@ -165,6 +165,25 @@ def test_a_policy_of_the_platform_is_read_before_the_reload_is_answered(tmp_path
         assert "policy" not in health(tmp_path)
         platform.go_away()
         assert "parking" in reload(daemon, "reload_refused")["reason"]
+        assert daemon.stop() == 0
+
+
+def test_a_key_that_is_accepted_again_is_used_for_batches_at_a_reload(tmp_path: Path, platform: Platform) -> None:
+    batching = {**POLICY["batching_strategy"], "max_batch_images": 10}
+    platform.add_project("parking", active_learning={**POLICY, "batching_strategy": batching})
+    configure(
+        tmp_path,
+        policy={"from": "roboflow", "project": "parking"},
+        sink={"type": "roboflow"},
+        roboflow={"api_url": platform.url},
+    )
+    platform.orders.add(Fault("batches", Status(401), times=None))
+    with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
+        daemon.wait_for("ready")
+        until(daemon, lambda: "401" in health(tmp_path)["batches"][1])
+        platform.orders.clear()
+        reload(daemon, "reloaded")
+        daemon.wait_for("health", component="batches", state="ok")
         assert daemon.stop() == 0
 
 

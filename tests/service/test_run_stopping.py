@@ -11,7 +11,7 @@ import pytest
 
 from canaries import KEY
 from framesift.clock.clock import SystemClock
-from rigs.daemon import POLICY, Daemon, write_configuration
+from rigs.daemon import POLICY, Daemon, framesift, write_configuration
 from rigs.footage import numbered_clip
 from rigs.hanging import KINDS, hanging
 from rigs.hanging_server import HangingServer
@@ -134,6 +134,27 @@ def test_an_error_at_the_stop_after_a_failed_start_is_logged_too(tmp_path: Path)
             daemon.wait(30.0)
     (line,) = (seen for seen in daemon.events if seen["event"] == "failed" and "disk went away" in json.dumps(seen))
     assert "Away" in json.dumps(line)
+
+
+def test_a_start_that_fails_ends_although_a_part_of_it_hangs(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(
+        "import threading\nFRAMESIFT_EXTEND = 1\nclass Sink:\n"
+        "    def __init__(self):\n"
+        "        self.closed = threading.Event()\n"
+        "        threading.Thread(target=self.closed.wait).start()\n"
+        "    def deliver(self, delivery, *, now_s, within_s):\n        return None\n"
+        "    def close(self):\n        threading.Event().wait()\n"
+    )
+    sink = {"type": "python", "factory": "hangs:Sink", "path": "."}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_configuration(tmp_path, {"listeners": [{"listen": listen}], "sink": sink})
+        ended = framesift(tmp_path, "run")
+    assert ended.returncode == 1
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["component"] for line in lines if line["event"] == "component_not_stopped"] == ["sink"]
+    [failed] = [line for line in lines if line["event"] == "failed"]
+    assert (failed["exit_status"], f"framesift: {failed['why']}\n") == (1, ended.stderr)
 
 
 def test_a_model_that_hangs_keeps_nothing_from_stopping(tmp_path: Path) -> None:

@@ -198,6 +198,38 @@ def test_lines_changed_by_hand_meanwhile_are_read_again(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").iterdir())) == 2
 
 
+@pytest.mark.parametrize("edit", ["swapped", "moved", "the user's own"])
+def test_an_edit_that_keeps_the_size_of_the_listing_is_noticed_before_anything_goes(tmp_path: Path, edit: str) -> None:
+    sink = bounded(tmp_path, max_bytes=1_000_000, max_age_days=5.0)
+    for number in range(6):
+        deliver(sink, delivery(number, captured_at_s=CAPTURED_S + number * DAY_S))
+    listing = tmp_path / "metadata.jsonl"
+    lines = listing.read_bytes().splitlines(keepends=True)
+    size_bytes = listing.stat().st_size
+    if edit == "swapped":
+        lines.reverse()
+    elif edit == "moved":  # a byte from one line to the line before
+        lines[0], lines[1] = lines[0].replace(b'": ', b'":  ', 1), lines[1].replace(b'": ', b'":', 1)
+        lines = [lines[1], lines[0], *lines[2:]]
+    else:
+        lines[0] = lines[0].replace(b'{"file_name"', b'{"FILE_NAME"')
+    with listing.open("r+b") as file:  # in place
+        file.write(b"".join(lines))
+    assert listing.stat().st_size == size_bytes
+
+    settle(sink, CAPTURED_S + 7.1 * DAY_S)  # finds it, and reads the listing anew
+    settle(sink, CAPTURED_S + 7.1 * DAY_S)
+
+    gone = {"swapped": {0, 1, 2}, "moved": {2}, "the user's own": {1, 2}}[edit]
+    left = [json.loads(line) for line in listing.read_text().splitlines()]
+    assert {int(row["id"], 16) for row in left} == set(range(6)) - gone
+    assert len(list((tmp_path / "images").iterdir())) == 6 - len(gone)
+    report = sink.retention_report()
+    theirs = {"swapped": 0, "moved": 2, "the user's own": 1}[edit]
+    assert report.pictures == 6 - len(gone) - theirs
+    assert report.size_bytes is not None
+
+
 def test_the_listing_keeps_its_mode_when_lines_go(tmp_path: Path) -> None:
     sink = bounded(tmp_path, max_age_days=1.0)
     deliver(sink, delivery(1))

@@ -121,6 +121,33 @@ def test_a_probe_writes_and_leaves_nothing(tmp_path: Path) -> None:
         write_probe(tmp_path / "gone" / "spool.db", 1)
 
 
+PROBES = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from framesift.spool.acceptance import write_probe
+disk = Path({disk!r})
+before = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+for _ in range(10):
+    write_probe(disk / "spool.db", 4 * 2**20)
+after = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+assert int(after["wchar"]) - int(before["wchar"]) <= 10 * 4096
+(disk / "other").write_bytes(bytes(5 * 2**20))
+try:
+    write_probe(disk / "spool.db", 4 * 2**20)
+except OSError as error:
+    assert error.errno == 28, error
+else:
+    raise AssertionError("there was no room for it")
+assert [path.name for path in disk.iterdir()] == ["other"]
+print("ok")
+"""
+
+
+def test_a_probe_needs_as_much_room_as_a_picture_but_writes_a_block(tmp_path: Path) -> None:
+    assert "ok" in on_a_small_disk(tmp_path, PROBES, "size=8m")
+
+
 def test_a_probe_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("keep")
     (tmp_path / "spool.db.probe").symlink_to(tmp_path / "theirs")

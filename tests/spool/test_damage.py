@@ -11,9 +11,8 @@ import pytest
 from clocks import ManualClock
 from framesift.limits import Window
 from framesift.spool import FinalOutcome, NotAccepted, Spool, SpoolBroken, State
+from framesift.spool.page_file import PAGE_BYTES
 from rigs.spools import BATCH, RecordedReports, accepted, make_spool, put, quota
-
-PAGE_BYTES = 4096
 
 
 @pytest.fixture

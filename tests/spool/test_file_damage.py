@@ -16,12 +16,11 @@ import pytest
 from clocks import ManualClock
 from framesift.spool import SpoolTooNew, SpoolUnusable
 from framesift.spool.damaged_file import DamagedFile
+from framesift.spool.page_file import PAGE_BYTES
 from rigs import bit_flips as flips
 from rigs.bit_flips import Built, Damage
 from rigs.file_damage import FLIPPED, FULL, RANDOM, ZEROED, CutOff, Garbage, Pages, every_header_byte, some_pages
 from rigs.spools import RecordedReports, make_newer, make_spool
-
-PAGE_BYTES = flips.PAGE_BYTES
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,18 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from framesift.limits import Window, local
-from framesift.spool import FinalOutcome, NotAccepted, SpoolUnusable, State, admin, database, layout, migration, rows
+from framesift.spool import (
+    FinalOutcome,
+    NotAccepted,
+    SpoolBroken,
+    SpoolUnusable,
+    State,
+    admin,
+    database,
+    layout,
+    migration,
+    rows,
+)
 from framesift.spool.disk_errors import FailureKind, Malformed, failure_kind
 from rigs.older_spools import read_content, write_older
 from rigs.spool_upgrades import check_upgraded, kill_upgrades
@@ -68,6 +79,21 @@ def test_all_rows_are_migrated_and_can_be_delivered(tmp_path: Path) -> None:
         ("id-0", None, None, ("north",), 3, 0),
     ]
     assert spool.read_jpeg("id-0") == PICTURE
+    spool.close()
+
+
+def test_a_picture_that_was_cut_off_in_an_older_file_is_buried_and_not_sent(tmp_path: Path) -> None:
+    write_format_1(tmp_path / "spool.db", datapoints=1)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
+        cut = PICTURE[:-5]
+        connection.execute("UPDATE image SET jpeg = ?, hash = ?", (cut, rows.content_hash(SAID, cut)))
+        connection.commit()
+    spool = make_spool(tmp_path, ManualClock())
+    spool.open()
+    assert [item.id for item in spool.claim(9).items] == ["id-0"]
+    with pytest.raises(SpoolBroken, match=f"it has {len(PICTURE) - 5} bytes instead of {len(PICTURE)}"):
+        spool.read_jpeg("id-0")
+    assert [listed.state for listed in spool.list_rows()] == [State.BURIED]
     spool.close()
 
 

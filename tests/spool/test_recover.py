@@ -12,6 +12,7 @@ import pytest
 from clocks import ManualClock
 from framesift.limits import Limit, Window
 from framesift.spool import FinalOutcome, NotAccepted, Spool, SpoolUnusable, State, taken
+from framesift.spool.page_file import PAGE_BYTES
 from framesift.spool.recover import Recovery, SpoolPlace, recover
 from rigs.daemon import framesift, write_configuration
 from rigs.spools import accepted, make_spool, put, quota
@@ -88,7 +89,7 @@ def test_what_the_salvage_saved_is_not_taken_again_after_its_delivery(tmp_path: 
     with closing(sqlite3.connect(spool.path)) as raw:
         (root,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'delivery_to_claim'").fetchone()
     content = bytearray(spool.path.read_bytes())
-    content[(root - 1) * 4096 : root * 4096] = b"\xa5" * 4096
+    content[(root - 1) * PAGE_BYTES : root * PAGE_BYTES] = b"\xa5" * PAGE_BYTES
     spool.path.write_bytes(content)
     spool = reopened(tmp_path, clock)
     (aside,) = tmp_path.glob("spool.db.corrupt-*")

@@ -13,6 +13,7 @@ from framesift.datapoint import Candidate
 from framesift.limits import Limit, Quota, QuotaAnswer, QuotaPending, Window
 from framesift.limits.local import LocalLimits
 from framesift.spool import FinalOutcome, NotAccepted, Spool, State, admin
+from framesift.spool.page_file import PAGE_BYTES
 from rigs.spools import BATCH, RecordedReports, accepted, datapoint, make_spool, put, quota, retry_until_ok
 from rigs.uploads import RecordingSink, running, until
 
@@ -126,9 +127,9 @@ def lose_in_index(path: Path, seq: int) -> None:
     with closing(sqlite3.connect(path)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'delivery_to_claim'").fetchone()[0]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    page = path.read_bytes()[(root - 1) * 4096 : root * 4096]
+    page = path.read_bytes()[(root - 1) * PAGE_BYTES : root * PAGE_BYTES]
     cells = [int.from_bytes(page[8 + 2 * n : 10 + 2 * n], "big") for n in range(int.from_bytes(page[3:5], "big"))]
-    at = (root - 1) * 4096 + page.index(b"ready", sorted(cells)[-seq])
+    at = (root - 1) * PAGE_BYTES + page.index(b"ready", sorted(cells)[-seq])
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"r%ady")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +15,20 @@ from deliveries import detected, jpeg
 from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.limits import Limit, Quota, Window
-from framesift.spool import Accepted, AcceptedSignature, NotAccepted, Spool, StoredSignatures, signatures
-from framesift.spool.spool_file import VERIFY_EVERY_S
+from framesift.spool import (
+    Accepted,
+    AcceptedSignature,
+    NotAccepted,
+    Spool,
+    SpoolFull,
+    StoredSignatures,
+    WhenFull,
+    signatures,
+)
 from framesift.strategies.near_duplicate import distance, read_signature, signature, signature_bytes
 from rigs.scenes import scene
+from rigs.spools import accepted, make_spool, quota
+from rigs.spools import put as put_datapoint
 from rigs.uploads import name, open_spool
 
 CONTENT = bytes(384)
@@ -94,7 +103,7 @@ def test_the_last_4096_are_kept_and_few_more(tmp_path: Path, spool: Spool, clock
     with closing(_connect(tmp_path)) as connection:
         for number in range(4200):
             made = AcceptedSignature("north", "", content(number), None)
-            signatures.insert(connection.cursor(), name(number), 0.0, made)
+            signatures.insert(connection.cursor(), name(number), 0.0, made, 2**30)
         connection.execute("COMMIT")
     assert put(spool, 4200, clock.now(), AcceptedSignature("north", "", content(4200), None))
 
@@ -130,7 +139,7 @@ def test_memories_that_are_not_used_any_more_make_room(tmp_path: Path, clock: Ma
         for age, stream in enumerate(("new", "old", "oldest")):
             for number in range(100):
                 made = AcceptedSignature(stream, "", content(number), None)
-                signatures.insert(cursor, name(number), 1000.0 - age, made)
+                signatures.insert(cursor, name(number), 1000.0 - age, made, 2**30)
         signatures.prune(cursor, 16 * 512 * 150)
         counts = dict(cursor.execute("SELECT stream, count(*) FROM signature GROUP BY stream").fetchall())
         newest = cursor.execute("SELECT min(number), max(number) FROM signature WHERE stream = 'old'").fetchone()
@@ -139,7 +148,12 @@ def test_memories_that_are_not_used_any_more_make_room(tmp_path: Path, clock: Ma
     assert newest == (151, 200)
 
 
-def test_the_spool_makes_this_room_once_an_hour(tmp_path: Path, clock: ManualClock) -> None:
+def count(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "spool.db")) as reading:
+        return int(reading.execute("SELECT count(*) FROM signature").fetchone()[0])
+
+
+def test_too_many_are_forgotten_when_the_spool_is_opened(tmp_path: Path, clock: ManualClock) -> None:
     open_spool(tmp_path, clock).close()
     with closing(_connect(tmp_path)) as connection:
         cursor = connection.cursor()
@@ -150,18 +164,53 @@ def test_the_spool_makes_this_room_once_an_hour(tmp_path: Path, clock: ManualClo
                     (f"s-{stream}", name(number), float(stream), CONTENT),
                 )
         connection.execute("COMMIT")
-    spool = open_spool(tmp_path, clock)
-    clock.advance(VERIFY_EVERY_S + 1.0)
-    put(spool, 1, clock.now(), None)
-    put(spool, 2, clock.now(), None)
-    for _ in range(500):
-        with closing(sqlite3.connect(tmp_path / "spool.db")) as reading:
-            count = reading.execute("SELECT count(*) FROM signature").fetchone()[0]
-        if count <= 65_536:
-            break
-        threading.Event().wait(0.02)
+    open_spool(tmp_path, clock).close()
+    assert count(tmp_path) == 65_536
+
+
+def tiny_spool(folder: Path, clock: ManualClock) -> Spool:
+    spool = make_spool(folder, clock, max_bytes=2**20, when_full=WhenFull.REFUSE)
+    spool.open()
+    return spool
+
+
+def test_the_signatures_of_what_was_delivered_do_not_fill_a_tiny_spool(tmp_path: Path, clock: ManualClock) -> None:
+    spool = tiny_spool(tmp_path, clock)
+    with closing(_connect(tmp_path)) as connection:  # until the next ones are pruned, there is room for 61 more
+        for number in range(128):
+            made = AcceptedSignature("north", "", content(number), None)
+            signatures.insert(connection.cursor(), name(number), 0.0, made, 2**20)
+        connection.execute("COMMIT")
+    for number in range(128, 400):
+        accepted(put(spool, number, clock.now(), AcceptedSignature("north", "", content(number), None)))
+        [item] = spool.claim(1).items
+        spool.complete(item.id)
+    assert 128 <= count(tmp_path) <= 128 + 61
+    assert spool.signatures("north", "", 1).contents == (content(399),)
+    assert spool.health.problem is None
     spool.close()
-    assert count == 65_536
+
+
+def test_a_datapoint_that_finds_no_room_takes_the_place_of_signatures(tmp_path: Path, clock: ManualClock) -> None:
+    spool = tiny_spool(tmp_path, clock)
+    quotas = [quota("any", (Window.DAILY, 10**6))]
+    with closing(_connect(tmp_path)) as connection:  # as another version may have left them; no room is left at all
+        for number in range(1600):
+            connection.execute(
+                "INSERT INTO signature VALUES (NULL, 'north', '', ?, 0.0, ?, '{}', x'')", (name(number), CONTENT)
+            )
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    accepted(put_datapoint(spool, clock, quotas, jpeg=bytes(200_000)))
+    assert 0 < count(tmp_path) < 1600, "no more go than it takes"
+    before = count(tmp_path)
+    accepted(put_datapoint(spool, clock, quotas, jpeg=bytes(200_000)))
+    assert count(tmp_path) < before
+    left = count(tmp_path)
+    with pytest.raises(SpoolFull):
+        put_datapoint(spool, clock, quotas, jpeg=bytes(400_000))
+    assert count(tmp_path) == left, "what would not fit without them either leaves them alone"
+    spool.close()
 
 
 def test_a_stored_signature_is_the_same_as_one_made_anew_from_the_same_picture() -> None:

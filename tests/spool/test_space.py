@@ -82,7 +82,7 @@ def test_with_refuse_the_new_datapoint_is_refused(tmp_path: Path) -> None:
     clock, reports = ManualClock(), RecordedReports()
     spool = opened(tmp_path, clock, max_bytes=MIB, when_full=WhenFull.REFUSE, report=reports)
     quotas = [quota("a", (Window.DAILY, 100))]
-    for _ in range(3):
+    for _ in range(4):
         put(spool, clock, quotas, jpeg=picture(100_000))
     with pytest.raises(SpoolFull, match=f"max_bytes = {MIB}"):
         put(spool, clock, quotas, jpeg=picture(300_000))

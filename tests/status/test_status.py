@@ -82,6 +82,17 @@ def test_alive_means_that_every_thread_moves() -> None:
         assert (hung.code, hung.body) == (503, "loop stream gate: it has not moved for 51 s\n")
 
 
+def test_the_metric_alive_is_1_while_healthz_says_so_and_0_otherwise() -> None:
+    with page() as served:
+        said = []
+        for hung in ({}, {"main": "it has not moved for 51 s"}, {}):
+            served.hung = hung
+            [line] = [line for line in served.ask("/metrics").body.splitlines() if line.startswith("framesift_alive")]
+            said.append((served.ask("/healthz").code, line))
+    alive, dead = (200, "framesift_alive 1.0"), (503, "framesift_alive 0.0")
+    assert said == [alive, dead, alive]
+
+
 def test_a_program_that_starts_or_stops_is_alive_and_not_ready() -> None:
     with page() as served:
         served.telemetry.not_ready = "it starts"

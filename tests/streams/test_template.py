@@ -153,6 +153,22 @@ def test_a_reader_that_is_stuck_in_the_kernel_leaves_the_others_alone(clip: Path
     end(streams)
 
 
+def test_a_stream_has_at_most_three_readers_that_are_stuck_and_another_when_one_ends(clip: Path) -> None:
+    (watched,) = started(clip, 1)
+    with contextlib.ExitStack() as traced:
+        for count in (1, 2, 3):
+            assert watched.wait_for(lambda: len(watched.reader_pids()) == 1)
+            (pid,) = watched.reader_pids()
+            traced.enter_context(kept_from_ending(pid))
+            os.kill(pid, signal.SIGKILL)
+            running = [] if count == 3 else [StreamState.RUNNING]
+            wait_for_states(watched, *[StreamState.RUNNING, StreamState.LOST] * count, *running)
+        assert watched.wait_for(lambda: "3 readers are stuck in the kernel" in watched.stream.detail)
+        assert watched.reader_pids() == []
+    assert watched.wait_for(lambda: watched.states[-1] is StreamState.RUNNING)
+    end([watched])
+
+
 def test_a_template_that_has_ended_leaves_no_file_open(clip: Path) -> None:
     (watched,) = started(clip, 1)
     files = open_memory_files()

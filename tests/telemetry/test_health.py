@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
 from framesift.telemetry import ComponentHealth, Condition, HealthRegistry, Telemetry
+from framesift.telemetry.health import HealthLine
 
 OK, DEGRADED, FAILED = Condition.OK, Condition.DEGRADED, Condition.FAILED
 
@@ -22,7 +23,12 @@ class Rig:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.said: list[tuple[str, str, str]] = []
-        self.health = HealthRegistry(self.clock, lambda c: self.said.append((c.name, str(c.condition), c.why)))
+        self.unlogged: list[int] = []  # beside `said`: the number of changes between a line and the one before
+        self.health = HealthRegistry(self.clock, self._note)
+
+    def _note(self, line: HealthLine) -> None:
+        self.said.append((line.component.name, str(line.component.condition), line.component.why))
+        self.unlogged.append(line.unlogged)
 
     def pass_time(self, seconds: float) -> None:
         """As the main loop does: a tick every second."""
@@ -152,6 +158,35 @@ def test_a_redis_that_is_away_every_minute_for_two_hours_is_a_handful_of_lines(r
     assert len(rig.said) <= 10
     rig.pass_time(300)
     assert rig.said[-1] == ("limits", "ok", "")
+
+
+def test_changes_that_are_not_logged_are_counted_in_the_next_line_and_said_within_an_hour(rig: Rig) -> None:
+    for _ in range(3):
+        rig.health.set("limits", DEGRADED, "no answer")
+        rig.health.set_ok("limits")
+    assert rig.states() == ["degraded", "ok", "degraded", "ok", "degraded"]
+    for _ in range(20):  # each: the recovery that was not believed, and the failure after it
+        rig.health.set("limits", DEGRADED, "no answer")
+        rig.health.set_ok("limits")
+    rig.pass_time(301)
+    assert rig.states()[5:] == ["ok"]
+    assert rig.unlogged == [0, 0, 0, 0, 0, 40]
+    rig.said.clear()
+    rig.unlogged.clear()
+    changes = 0
+    for n in range(4 * 3600):
+        if n % 20 == 0:
+            rig.health.set("limits", DEGRADED, "no answer")
+            changes += 1
+        elif n % 20 == 10:
+            rig.health.set_ok("limits")
+            changes += 1
+        rig.pass_time(1)
+    assert len(rig.said) <= 10
+    rig.pass_time(301)
+    assert rig.states()[-1] == "ok"
+    believed = 1  # the last recovery has two lines: while it is watched, and when it is believed
+    assert len(rig.said) + sum(rig.unlogged) == changes + believed
 
 
 def test_an_hour_later_a_recovery_is_believed_again(rig: Rig) -> None:

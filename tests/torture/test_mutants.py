@@ -17,7 +17,6 @@ def mutants(*words: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
-@pytest.mark.torture
 def test_each_mutant_breaks_a_line_that_is_there_once_and_names_tests_that_exist() -> None:
     listed = mutants("--list", timeout_s=60.0)
     assert listed.returncode == 0, listed.stdout

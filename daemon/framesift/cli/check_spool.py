@@ -12,11 +12,11 @@ from framesift.cli.probes import Finding
 from framesift.settings import Settings, SpoolSettings
 from framesift.spool import database, space
 from framesift.spool.disk_reserve import free_bytes
+from framesift.spool.page_file import PAGE_BYTES
 from framesift.spool.write_obstacles import nearest_existing, write_obstacle
 
 # A picture of a Full HD camera with its prediction.
 _DATAPOINT_BYTES = 512 * 2**10
-_PAGE_BYTES = 4096
 
 
 def spool_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def _no_room(spool: SpoolSettings, room_bytes: int) -> str | None:
     """Why a datapoint of usual size would find no room after a start; None if it would, or if nobody can say."""
     size_bytes = min(_DATAPOINT_BYTES, spool.max_bytes // 8)
     if not spool.path.exists() or spool.path.stat().st_size == 0:
-        needed_bytes = 2 * space.pages_needed(size_bytes, _PAGE_BYTES) * _PAGE_BYTES
+        needed_bytes = 2 * space.pages_needed(size_bytes, PAGE_BYTES) * PAGE_BYTES
         if room_bytes - needed_bytes >= spool.min_free_bytes:
             return None
         return f"a datapoint would leave less than spool.min_free_bytes ({spool.min_free_bytes}) free"

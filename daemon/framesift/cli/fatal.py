@@ -31,10 +31,14 @@ class _DefaultStyle:
 
 @dataclass(slots=True)
 class RunLog:
-    """The log of a run. Without settings, both are made when something fails."""
+    """The log of a run. Without settings, both are made when something fails.
+
+    has_left_behind: returns whether something of the run still runs, so that the interpreter must not wait for it.
+    """
 
     lines: LineQueue | None = None
     telemetry: Telemetry | None = None
+    has_left_behind: Callable[[], bool] = lambda: False
 
     def failed(self, why: str, exit_status: int, cause: BaseException | None, journal_stream: str | None) -> None:
         """Log why the run fails, and wait a moment until that is read."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -122,24 +121,25 @@ def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
     """Removes everything, and says so. Returns whether nothing of the selection is left on this machine."""
     from framesift.clock.clock import SystemClock
     from framesift.spool.forget import daemon_kept_out, forget_rows, scrub_spool, set_aside_files
+    from framesift.spool.salvage import finish_interrupted, remove_drafts
 
     rows: ForgottenRows | None = None
-    image_ids: Mapping[str, str] = {}
+    with daemon_kept_out(place.spool) as stopped:
+        if stopped:
+            finish_interrupted(place.spool)
+            remove_drafts(place.spool)
     if place.spool.exists():
         clock, never = SystemClock(), threading.Event()
         until_s = clock.monotonic() + SENT_WITHIN_S
-        removed: list[str] = []
         with daemon_kept_out(place.spool) as stopped:
             while True:
-                rows = forget_rows(place.spool, selection, daemon_runs=not stopped)
-                removed += rows.ids
-                image_ids = {**image_ids, **rows.image_ids}
+                found = forget_rows(place.spool, selection, daemon_runs=not stopped)
+                rows = found if rows is None else rows.with_later(found)
                 if not rows.sending or clock.monotonic() >= until_s:
                     break
                 clock.wait(never, _LOOK_EVERY_S)
             # Before the spool is scrubbed: what was delivered meanwhile is in the folder now.
             pictures = place.sink.forget(selection, dry_run=False)
-            rows = replace(rows, ids=tuple(removed))
             unread = scrub_spool(place.spool, clock).unread_pages
         if unread:
             err.print(f"[yellow]note:[/] {unread} damaged page(s) of {place.spool} could not be overwritten")
@@ -149,15 +149,14 @@ def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
         for path in set_aside_files(place.spool):
             path.unlink()
             out.print(f"deleted {escape_text(str(path))}")
-    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere), False, "removed", image_ids)
+    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere), False, "removed")
     return rows is None or not rows.sending
 
 
-def _report(
-    place: _Place, found: _Found, set_aside: bool, done: str, image_ids: Mapping[str, str] | None = None
-) -> None:
+def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:
     """Says what was found, what stays, and what isn't known."""
     from framesift.spool.forget import set_aside_files
+    from framesift.spool.salvage import interrupted_drafts
 
     rows = found.rows
     if rows is not None:
@@ -168,10 +167,13 @@ def _report(
     if place.sink.locked_folder is not None:
         folder = escape_text(str(place.sink.locked_folder))
         out.print(f"folder {folder}: {found.pictures} picture(s) {done}, with labels and lines")
-    for id, image_id in sorted((image_ids or (rows.image_ids if rows is not None else {})).items()):
+    for id, image_id in sorted((rows.image_ids if rows is not None else {}).items()):
         out.print(f"the sink has {escape_text(id)} as image {escape_text(image_id)}: delete it there")
     if found.elsewhere:
         out.print(f"not removed: {escape_text(found.elsewhere)}")
+    for path in interrupted_drafts(place.spool):
+        what = "a copy of the spool that an interrupted start left; it may hold them"
+        out.print(f"{escape_text(str(path))}: {what}: stop the daemon and run this without --dry-run, which deletes it")
     for path in set_aside_files(place.spool):
         fate = "would be deleted" if set_aside else "may hold them, and can't be searched: --set-aside deletes it"
         out.print(f"{escape_text(str(path))}: {fate}")

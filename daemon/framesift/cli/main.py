@@ -6,11 +6,13 @@ that it needs, so that `framesift --help` answers at once.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from framesift.settings import Settings
 
+_GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it was set to while importing
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(forget)
@@ -71,15 +74,20 @@ def run(
 ) -> None:
     """Collect from all streams until stopped, or until all files have ended and everything is delivered."""
     log = RunLog()
-    with failures_logged(log, _user_error, os.environ.get("JOURNAL_STREAM")):
-        code, has_left_behind = _run(config, record, (clock, start), log)
-    if has_left_behind:
+    try:
+        with failures_logged(log, _user_error, os.environ.get("JOURNAL_STREAM")):
+            code = _run(config, record, (clock, start), log)
+    except BaseException as error:
+        if not log.has_left_behind():
+            raise
+        code = _exit_status(error)
+    if log.has_left_behind():
         os._exit(code)  # Python would wait for a thread that hangs, or end under one that runs
     raise typer.Exit(code)
 
 
-def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | None], log: RunLog) -> tuple[int, bool]:
-    """The exit status of a run, and whether something of it still runs."""
+def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | None], log: RunLog) -> int:
+    """The exit status of a run."""
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.listeners import ListenerUnavailable
@@ -92,6 +100,8 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
     from framesift.telemetry.file_descriptors import raise_limit
 
     settings = _settings(config)
+    gc.freeze()  # what was imported is no garbage
+    gc.set_threshold(_GC_THRESHOLD)
     for number, stream in enumerate(settings.streams):
         if stream.is_file and not Path(str(stream.source)).is_file():
             source = f"streams[{number}].source: {stream.redacted_source}"
@@ -113,6 +123,7 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
         record=record,
         read_settings=lambda: load(path, os.environ),
     )
+    log.has_left_behind = lambda: service.has_left_behind
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before the service is ready
     try:
         code = service.run()
@@ -122,7 +133,7 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
         fail(str(error), code=1)
     finally:
         lines.drain(LAST_LINES_S)
-    return code, service.has_left_behind
+    return code
 
 
 def _settings(config: Path | None) -> Settings:
@@ -284,13 +295,23 @@ def main() -> None:
     """The entry point. An error that the user can correct is printed as one line, not as a traceback."""
     try:
         app(prog_name="framesift")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        message = _user_error(error)
-        if message is None:
-            raise
-        _end(*message)
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  # its traceback is printed, as Python would
+        sys.exit(_exit_status(error))
+
+
+def _exit_status(error: BaseException) -> int:
+    """The exit status for what ended a command. Prints the reason to stderr, unless the command has said it."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    message = _user_error(error) if isinstance(error, Exception) else None
+    if message is None:
+        traceback.print_exception(error)
+        return 1
+    why, code = message
+    err.print(f"[red]framesift:[/] {escape_text(why)}")
+    return code
 
 
 def _user_error(error: Exception) -> tuple[str, int] | None:
@@ -310,8 +331,3 @@ def _user_error(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, (SpoolTooNew, SpoolUnusable)):
         return str(error), 2
     return (str(error), 1) if isinstance(error, SpoolBroken) else None
-
-
-def _end(why: str, code: int = 1) -> NoReturn:
-    err.print(f"[red]framesift:[/] {escape_text(why)}")
-    sys.exit(code)

@@ -102,14 +102,27 @@ def spool_recover(
     file: Annotated[Path, typer.Argument(help="A file that was set aside: spool.db.corrupt-<time>.")],
     config: ConfigOption = None,
 ) -> None:
-    """Take datapoints back from a spool file that was set aside as damaged, each once. The daemon may run."""
+    """Take datapoints back from a spool file that was set aside as damaged, each once. The daemon may run.
+
+    Beside it, spool.db.taken-<time> says which were taken: keep it as long as the file. Without it, those that have
+    left the spool since are taken, and delivered, once more, unless the sink has limits: then their sends are known.
+    """
     from framesift.clock.clock import SystemClock
+    from framesift.spool import taken
     from framesift.spool.recover import SpoolPlace, recover
 
     options = _spool_settings(config)
     place = SpoolPlace(options.path, options.max_bytes, options.min_free_bytes)
+    record = taken.path_beside(file)
+    has_record = record.exists()
     done = recover(place, file, SystemClock().now())
     out.print(f"{done.taken} taken back, {done.known} known already, {done.unreadable} can't be read")
+    if done.taken and not has_record:
+        err.print(
+            f"[yellow]note:[/] there was no {escape_text(str(record))} to say what was taken before: what had left the"
+            " spool already may be among these, and is delivered once more (with sink.limits, sends are known for some"
+            " days)"
+        )
     if done.no_room:
         err.print(f"[red]framesift:[/] no room for {done.no_room} more: run this again when some have been delivered")
         raise typer.Exit(1)

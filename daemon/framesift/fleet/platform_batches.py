@@ -129,8 +129,8 @@ class BatchWatcher:
                 self._refresh_project(batches)
             except PlatformError as error:
                 problem = problem or str(error)
+                pause_s = max(pause_s, error.repeat_after_s or 0.0)
                 if error.retry_after_s is not None:
-                    pause_s = max(pause_s, error.retry_after_s)
                     self._not_before_s = self._clock.monotonic() + error.retry_after_s
             except (SpoolBroken, SpoolFull):  # the spool's own health reports it
                 continue

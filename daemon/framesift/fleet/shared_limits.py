@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from framesift.limits.shared.ledgers import SharedLedgers
 
 
-# How long a start waits for the ledger. Frames that come before its answer are accepted with pending quota.
+# A problem that is over sooner is none: one answer may come late.
 PROBLEM_HOLDS_S = 2.0
+# How long a start waits for the ledger. Frames that come before its answer are accepted with pending quota.
 FIRST_RUN_TIMEOUT_S = 2.0
 # A stop waits no longer than this, even while a host name is being resolved: workers and spool need the remaining time.
 STOP_TIMEOUT_S = 2.0

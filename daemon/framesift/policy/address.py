@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin, urlsplit
 
+from framesift.backoff import MENDED_BY_HAND_RETRY_S
 from framesift.config import text as config_text
 from framesift.config.errors import ConfigError, format_value
 from framesift.config.redact import redact_url
@@ -15,6 +16,8 @@ from framesift.policy.types import PolicyUnavailable, SourceAnswer
 
 # More than SECRET_NAME_PATTERN: nothing of a query that may be secret goes into a file's name.
 _MAY_BE_SECRET = re.compile(r"passw|secret|token|key|credential|auth|sig", re.IGNORECASE)
+# The credentials in the address are refused, as at the platform.
+_MENDED_BY_HAND = (401, 403)
 
 
 class UrlSource:
@@ -38,6 +41,8 @@ class UrlSource:
             raise PolicyUnavailable(f"{self.display_name}: {answer.why}")
         if answer.status != 200:
             pause_s = answer.retry_after_s()
+            if answer.status in _MENDED_BY_HAND:
+                pause_s = max(MENDED_BY_HAND_RETRY_S, pause_s or 0.0)
             where = answer.headers.get("Location") if 300 <= answer.status < 400 else None
             to = f", to {format_value(urljoin(self._request.url, where))}, which is not followed" if where else ""
             raise PolicyUnavailable(f"{self.display_name}: answered with status {answer.status}{to}", pause_s)

@@ -52,7 +52,7 @@ class RoboflowSource:
         try:
             return self._fetch(_Deadline(self._clock, within_s, self.display_name))
         except PlatformError as error:
-            raise PolicyUnavailable(f"{self.display_name}: {error}", error.retry_after_s) from None
+            raise PolicyUnavailable(f"{self.display_name}: {error}", error.repeat_after_s) from None
 
     def _fetch(self, deadline: _Deadline) -> SourceAnswer:
         workspace = self._platform.fetch_workspace(within_s=deadline.left_s())

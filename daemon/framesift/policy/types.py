@@ -12,7 +12,8 @@ from framesift.policy.policy import Policy
 class PolicyUnavailable(Exception):
     """A source did not answer. The current policy stays.
 
-    str(error) is a sentence for the operator, without secrets. retry_after_s: the pause that the source asks for.
+    str(error) is a sentence for the operator, without secrets. retry_after_s: when to ask again at the earliest, unless
+    a reload asks for it; None if nothing is known.
     """
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from framesift.backoff import MENDED_BY_HAND_RETRY_S
 from framesift.http_client import HttpResponse, NoResponse, describe_status, quote_server_text
 
 
@@ -48,6 +49,16 @@ class PlatformError(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
         self.may_have_arrived = may_have_arrived
+
+    @property
+    def is_mended_by_hand(self) -> bool:
+        """Whether a person has to mend the key or the account before any request succeeds."""
+        return self.kind in (PlatformErrorKind.KEY_REJECTED, PlatformErrorKind.ACCOUNT_PAUSED)
+
+    @property
+    def repeat_after_s(self) -> float | None:
+        """When to repeat the request at the earliest, unless an operator asks for it; None if nothing is known."""
+        return max(MENDED_BY_HAND_RETRY_S, self.retry_after_s or 0.0) if self.is_mended_by_hand else self.retry_after_s
 
 
 # status -> kind, and advice for the operator

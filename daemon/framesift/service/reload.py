@@ -3,7 +3,7 @@
     settings    tags, sink.limits, limits.local_ceiling, limits.pending_quota_h, log.level, quiet_after. Whatever else
                 has changed in them is named with the answer: it needs a restart
     policies    all, from wherever they come
-    sink        is tried at once
+    sink        is tried at once; the sizes of its batches are asked for
 
 Each reload has one answer in the log, when everything was read: `reloaded`, or `reload_refused` with the reasons.
 What is refused leaves the present settings or policy in use, and stays in the health until it is mended.
@@ -73,7 +73,7 @@ class Reload:
                 self._telemetry.state_changed("reloaded", **fields)
 
         startup.subscriptions.reload(answer)
-        startup.uploader.probe_now()
+        startup.probe_now()
 
     def _apply(self, new: Settings, startup: Startup) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Apply what may change; return the keys that were applied, and those that need a restart."""

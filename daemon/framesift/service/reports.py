@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 import cv2
@@ -14,7 +15,7 @@ from framesift.sinks import Delivered, Duplicate, Registered, Rejected, RetryLat
 from framesift.spool import Spool
 from framesift.streams import StreamEvent, StreamLost, StreamObserver, StreamState
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
-from framesift.telemetry import Condition, SpoolNumbers, StatusReport, StreamAbsence, Telemetry
+from framesift.telemetry import Condition, SpoolNumbers, StateEvent, StatusReport, StreamAbsence, Telemetry
 from framesift.telemetry.file_descriptors import shortage
 from framesift.upload.uploader import ATTEMPT_WITHIN_S, DeliveryAttempt, SinkProblem
 
@@ -52,11 +53,12 @@ class StreamReports(StreamObserver):
         self._was_running = False
 
     def on_event(self, event: StreamEvent) -> None:
-        """Log the stream's new state, and set its health; the health change needs no line of its own."""
+        """Set the stream's health, and log its new state as often as the health of any component is logged."""
         telemetry = self._telemetry
         reason = {} if event.reason is None else {"reason": event.reason.value, "advice": event.reason.advice}
-        telemetry.state_changed("stream", stream=event.stream, state=event.state.value, why=event.detail, **reason)
         name = f"stream {event.stream}"
+        fields = {"stream": event.stream, "state": event.state.value, "why": event.detail, **reason}
+        change = StateEvent("stream", fields)
         self._set_away(event)
         if event.state is not StreamState.CONNECTING:
             telemetry.set_stream_up(event.stream, event.state is StreamState.RUNNING)
@@ -64,10 +66,12 @@ class StreamReports(StreamObserver):
             telemetry.record_loss(event.stream, event.detail)
         self._was_running = event.state is StreamState.RUNNING
         if event.state in _DOWN:
-            telemetry.health.set(name, Condition.DEGRADED, _with_advice(event), quietly=True)
+            telemetry.health.set(name, Condition.DEGRADED, _with_advice(event), event=change)
         elif event.state is StreamState.RUNNING:
-            telemetry.health.set_ok(name, quietly=True)
-        elif event.state is StreamState.ENDED:
+            telemetry.health.set(name, Condition.OK, event=change)
+        else:
+            telemetry.state_changed(change.name, **change.fields)
+        if event.state is StreamState.ENDED:
             telemetry.health.remove(name)
 
     def on_reason(self, event: StreamEvent) -> None:
@@ -132,7 +136,7 @@ class UploadReports:
         self._telemetry.record_delivery(label, attempt.took_s)
         if isinstance(result, RetryLater | Rejected):
             self._telemetry.warning("not_delivered", sink=self._sink_type, reason=label, why=result.reason)
-        if self._is_silent and not isinstance(result, RetryLater):
+        if not isinstance(result, RetryLater):
             self._end_silence()
 
     def sink_changed(self, problem: SinkProblem | None) -> None:
@@ -151,12 +155,13 @@ class UploadReports:
             else:
                 health.set("sink", Condition.DEGRADED, problem.why)
 
-    def report_silence(self, silent_s: float) -> None:
+    def report_silence(self, read_silent_s: Callable[[], float]) -> None:
         """Set the sink's health while it answers no delivery, and has not failed yet. To be called about once a second.
 
-        silent_s: for how long it has not answered.
+        read_silent_s: returns for how many seconds it has not answered; it must not wait.
         """
-        with self._lock:
+        with self._lock:  # also while it is read: an answer that comes now ends the silence after it was reported
+            silent_s = read_silent_s()
             if silent_s >= SINK_SILENT_AFTER_S and not self._has_problem:
                 self._is_silent = True
                 given_up = f"a delivery is given up after {ATTEMPT_WITHIN_S:g} s, and tried again"

@@ -180,7 +180,7 @@ class Service:
         self._report_spool_health(startup)
         self._quiet_streams.check()
         reports.report_clock(self._telemetry, self._clock.now())
-        startup.upload_reports.report_silence(startup.uploader.sink_silent_s())
+        startup.upload_reports.report_silence(startup.uploader.sink_silent_s)
         startup.model_health.check()
 
     def _report_spool_health(self, startup: Startup) -> None:

@@ -95,6 +95,7 @@ class Startup:
         self.summary = RunSummary(run.telemetry)
         self.streams = StreamThreads((), run.clock)
         self.status_page: StatusPage | None = None
+        self._batch_watcher: BatchWatcher | None = None
         self.lost_streams: list[str] = []
 
     @property
@@ -177,6 +178,12 @@ class Startup:
         self.streams.start()
         self._monitor.add(*self._components.threads)
 
+    def probe_now(self) -> None:
+        """Test at once whether the sink accepts deliveries again, and ask for the sizes of the batches."""
+        self.uploader.probe_now()
+        if self._batch_watcher is not None:
+            self._batch_watcher.task.wake()
+
     # -- each component
 
     def _load_model(self) -> Model | None:
@@ -241,7 +248,7 @@ class Startup:
             )
 
     def _start_batch_watcher(self, platform: RoboflowClient, shared: SharedLimits) -> None:
-        watcher = BatchWatcher(
+        watcher = self._batch_watcher = BatchWatcher(
             platform,
             shared.batch_counts(self.spool),
             self.subscriptions,

@@ -2,7 +2,8 @@
 
 A line is written with one write and one fsync. A crash can leave an incomplete last line: it is removed, or completed
 if only the newline is missing. The user may edit the file: lines that were changed, added or removed by hand are
-noticed at the next delivery, and no line but a broken last one is ever changed. Lines are removed many at a time: the
+noticed at the next delivery (those that leave the file as long as it was, when pictures are removed), and no line but a
+broken last one is ever changed. Lines are removed many at a time: the
 rest is copied to a new file, which replaces the old one atomically, so that a reader sees the one or the other.
 """
 
@@ -89,9 +90,15 @@ class MetadataFile:
         """The line at an offset of the index; None if it can't be found there any more. Raises OSError."""
         file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            return parse_own_line(os.pread(file, length, offset))
+            line = os.pread(file, length, offset)
         finally:
             os.close(file)
+        return parse_own_line(line) if line.find(b"\n") == length - 1 else None
+
+    def read_anew(self) -> None:
+        """Reads all lines again: some were changed in a way that the file's size did not show. Raises OSError."""
+        self._reset(_NO_FILE)
+        self.refresh()
 
     def own_lines(self) -> Iterator[OwnLine]:
         """All lines that framesift wrote. Raises OSError."""

@@ -113,11 +113,14 @@ class FolderRetention:
             self._index.times_s[position] = max(self._index.times_s[position], changed_s)
 
     def _remove(self, why: str, positions: Iterable[int]) -> None:
-        found = (
-            self._metadata.own_line_at(self._index.offsets[position], self._index.lengths[position])
-            for position in positions
-        )
-        names = {own.name for own in found if own is not None}
+        names: set[str] = set()
+        for position in positions:
+            own = self._metadata.own_line_at(self._index.offsets[position], self._index.lengths[position])
+            if own is None or not _same_time(own.captured_at_s, self._index.times_s[position]):
+                # Changed by hand: the index knows neither what is there nor how old it is. All is measured anew.
+                self._metadata.read_anew()
+                return
+            names.add(own.name)
         remove_pictures(self._root, self._metadata, names)
         self._removed[why] += len(names)
 
@@ -129,3 +132,8 @@ class FolderRetention:
             self._believe_after_s = 0.0
         self._clock_ahead_s = ahead_s
         return monotonic_s >= self._believe_after_s
+
+
+def _same_time(captured_at_s: float, indexed_s: float) -> bool:
+    """Whether a line is the indexed one, by its time: where the clock was not set, the index has another one."""
+    return captured_at_s == indexed_s or (captured_at_s < CLOCK_SET_AFTER_S and captured_at_s <= indexed_s)

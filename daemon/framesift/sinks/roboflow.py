@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from framesift.atomic_files import safe_name
+from framesift.backoff import MENDED_BY_HAND_RETRY_S
 from framesift.config.schema import Slug
 from framesift.config.types import ConfigError
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Stub, Task
@@ -37,9 +38,6 @@ from framesift.sinks.sink import (
 )
 
 _CHECK_WITHIN_S = 5.0  # for each of the requests
-# After failures that need a person; more frequent retries would only fill the log. With what spreads the devices of a
-# fleet, it is tried every five minutes.
-_RETRY_AFTER_S = 270.0
 # Pauses after "not found" for an image that is stored (the platform may need time to find it); together, an hour.
 _NOT_FOUND_RETRY_S = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
 
@@ -139,7 +137,7 @@ class RoboflowSink:
             return None
         # It concerns this datapoint alone, and not for ever: the operator may have meant another project.
         reason = f"project {project} is for {kind}, and this is a prediction of {delivery.prediction.task}"
-        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.ITEM, may_have_arrived=False)
+        return RetryLater(now_s + MENDED_BY_HAND_RETRY_S, reason, FailureScope.ITEM, may_have_arrived=False)
 
     def _upload(self, project: str, delivery: Delivery, within_s: float) -> DeliveryResult:
         uploaded = self._platform.upload(
@@ -199,11 +197,9 @@ def _result_of(error: PlatformError, now_s: float, delivery: Delivery) -> Delive
     annotating = delivery.image_id is not None
     if kind is PlatformErrorKind.UNREACHABLE:
         return RetryLater(None, reason, FailureScope.SINK, arrived)
-    if kind is PlatformErrorKind.BUSY:
-        retry_at_s = None if error.retry_after_s is None else now_s + error.retry_after_s
+    if kind is PlatformErrorKind.BUSY or error.is_mended_by_hand:
+        retry_at_s = None if error.repeat_after_s is None else now_s + error.repeat_after_s
         return RetryLater(retry_at_s, reason, FailureScope.SINK, arrived)
-    if kind in (PlatformErrorKind.KEY_REJECTED, PlatformErrorKind.ACCOUNT_PAUSED):
-        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.SINK, arrived)
     if kind is PlatformErrorKind.REJECTED:
         return Rejected(reason)
     if kind is PlatformErrorKind.CONFLICT and annotating:
@@ -213,5 +209,5 @@ def _result_of(error: PlatformError, now_s: float, delivery: Delivery) -> Delive
         retries = min(max(0, delivery.attempt_number - 2), len(_NOT_FOUND_RETRY_S) - 1)
         return RetryLater(now_s + _NOT_FOUND_RETRY_S[retries], reason, FailureScope.ITEM)
     if kind is PlatformErrorKind.NOT_FOUND:
-        return RetryLater(now_s + _RETRY_AFTER_S, reason, FailureScope.UNSURE, arrived)
+        return RetryLater(now_s + MENDED_BY_HAND_RETRY_S, reason, FailureScope.UNSURE, arrived)
     return RetryLater(None, reason, FailureScope.UNSURE, arrived)

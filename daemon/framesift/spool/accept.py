@@ -88,7 +88,8 @@ def accept(
     pairs = zip(new.candidates, new.quotas, strict=True)
     candidate, quota = next(pair for pair in pairs if pair[0].strategy == charged.strategy)
     if new.signature is not None:
-        signatures.insert(cursor, datapoint.id, datapoint.captured.wall_s_as_of(now), new.signature)
+        captured_at_s = datapoint.captured.wall_s_as_of(now)
+        signatures.insert(cursor, datapoint.id, captured_at_s, new.signature, transaction.max_bytes)
     transaction.make_room(cursor, new.size_bytes, rows.rank(candidate.score), when_full)
     rows.insert(
         cursor,

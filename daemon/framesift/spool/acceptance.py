@@ -3,7 +3,7 @@
     accepting ──> refusing     a datapoint was refused because of the disk, or because there is no room for it
                                or the disk and the bounds, which are looked at regularly, have no room for the smallest
                                datapoint that was accepted
-    refusing ──> accepting     a datapoint was accepted, or a probe has written as much as was refused last
+    refusing ──> accepting     a datapoint was accepted, or a probe has taken as much of the disk as was refused last
 
 Nothing else ends a refusal: that a claim was committed, or the file opened, says nothing about room for a picture.
 While it refuses and nothing comes that could show more, the writer probes every PROBE_INTERVAL_S.
@@ -25,6 +25,8 @@ from framesift.spool.records import EventReporter, SpoolFull, SpoolHealth
 PROBE_INTERVAL_S = 10.0
 _LEAST_PROBE_BYTES = 64 * 2**10
 _MOST_PROBE_BYTES = 4 * 2**20
+# Where probes succeed and datapoints are refused all the same, a probe is made every PROBE_INTERVAL_S, for ever.
+_WRITTEN_PROBE_BYTES = 4096
 
 
 class Acceptance:
@@ -99,16 +101,17 @@ class Acceptance:
 
 
 def write_probe(spool: Path, size_bytes: int) -> None:
-    """Write so many bytes beside the spool, and make sure that they are on the disk. Nothing is left of them.
+    """Take so many bytes of the disk beside the spool, write a block of them, and make sure that it is there.
 
-    Raises OSError.
+    Nothing is left of them. The rest is only allocated, since flash wears out by what is written. Raises OSError.
     """
     path = sibling_path(spool, ".probe")
     size_bytes = min(max(size_bytes, _LEAST_PROBE_BYTES), _MOST_PROBE_BYTES)
     descriptor = create_file(path, os.O_WRONLY | os.O_TRUNC)
     try:
         path.unlink()  # first: a power cut leaves nothing behind
-        data = memoryview(os.urandom(size_bytes))  # zeros take no space on some file systems
+        os.posix_fallocate(descriptor, 0, size_bytes)
+        data = memoryview(os.urandom(_WRITTEN_PROBE_BYTES))  # zeros take no space on some file systems
         while data:
             data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)

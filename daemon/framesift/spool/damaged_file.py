@@ -330,7 +330,7 @@ class DamagedFile:
         allowed = self._living_seqs()
         free, _ = self._file.free_pages()
         for number in range(1, self._file.page_count + 1):
-            if number in free or not btree.has_rows(self._file, number):
+            if free[number] or not btree.has_rows(self._file, number):
                 continue
             if number not in reached:
                 for cell in btree.cells(self._file, number):

@@ -24,6 +24,7 @@ from framesift.limits import local
 from framesift.limits.row_checksums import register
 from framesift.processes import holder_of_locked
 from framesift.spool import migration, schema
+from framesift.spool.page_file import PAGE_BYTES
 from framesift.spool.records import SpoolInUse, SpoolUnusable
 
 LOCK_TIMEOUT_S = 15.0
@@ -115,6 +116,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     try:
         register(connection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; one that exists keeps its own
         connection.execute("PRAGMA journal_mode = WAL")
         # NORMAL would lose every acknowledged row of the open log in a power cut.
         connection.execute("PRAGMA synchronous = FULL")

@@ -35,6 +35,16 @@ class ForgottenRows:
     signatures: int
     held: int
 
+    def with_later(self, later: ForgottenRows) -> ForgottenRows:
+        """The sum of this and of a later pass over what was still being sent."""
+        return ForgottenRows(
+            (*self.ids, *later.ids),
+            later.sending,
+            {**self.image_ids, **later.image_ids},
+            self.signatures + later.signatures,
+            self.held + later.held,
+        )
+
 
 def find_rows(path: Path, selection: Selection, *, daemon_runs: bool) -> ForgottenRows:
     """What `forget_rows` would remove. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""

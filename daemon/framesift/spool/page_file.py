@@ -6,16 +6,20 @@ The formats: https://www.sqlite.org/fileformat2.html#the_database_header and #wa
 from __future__ import annotations
 
 import os
+import struct
 from functools import lru_cache
 from pathlib import Path
 
 from framesift.spool import kept_descriptors, wal
 
 HEADER_BYTES = 100
-PAGE_BYTES = 4096  # what SQLite gives a new file
+# Of a new file. Each commit writes whole pages to the log, and a datapoint changes about thirty of them beside those of
+# its picture until it has left: with the 4 KiB that SQLite takes by itself, they were as many bytes as a small picture.
+PAGE_BYTES = 1024
+_WRITTEN_PAGE_BYTES = (PAGE_BYTES, 4096)  # the others: of files that an older version made
 _PAGE_SIZES: tuple[int, ...] = tuple(2**power for power in range(9, 17))
 _CACHED_PAGES = 256
-_SAMPLE_BYTES = 2**21
+_SAMPLE_BYTES, _SMALL_SAMPLE_BYTES = 2**21, 2**18
 
 
 class PageFile:
@@ -53,22 +57,26 @@ class PageFile:
         if self._log is not None:
             self._log.close()
 
-    def free_pages(self) -> tuple[set[int], bool]:
-        """The free pages, and whether their list in the file can be right."""
-        header, free = self.read(1), set[int]()
-        trunk, number, is_right = _number(header, 32), 0, True
+    def free_pages(self) -> tuple[bytearray, bool]:
+        """For each page, by its number, 1 if it is free; and whether their list in the file can be right.
+
+        (A set would have millions of numbers for a large spool that was emptied.)
+        """
+        header, free = self.read(1), bytearray(self.page_count + 1)
+        trunk, is_right = _number(header, 32), True
         while trunk:
             page = self.read(trunk)
             count = _number(page, 4)
-            if not 1 < trunk <= self.page_count or trunk in free or count > self.page_bytes // 4 - 2:
+            if not 1 < trunk <= self.page_count or free[trunk] or count > self.page_bytes // 4 - 2:
                 is_right = False
                 break
-            free.add(trunk)
-            free.update(_number(page, 8 + 4 * n) for n in range(count))
-            number += 1 + count
+            for number in (trunk, *struct.unpack_from(f">{count}I", page, 8)):
+                if 1 < number <= self.page_count and not free[number]:
+                    free[number] = 1
+                else:
+                    is_right = False
             trunk = _number(page, 0)
-        is_right &= number == len(free) == _number(header, 36) and free <= set(range(2, self.page_count + 1))
-        return free, is_right
+        return free, is_right and free.count(1) == _number(header, 36)
 
     def read(self, number: int) -> bytes:
         """One page. What is missing at the end of a file that was cut off is 0."""
@@ -86,15 +94,16 @@ class PageFile:
     def _find_page_bytes(self, size_bytes: int) -> int:
         sample = os.pread(self._content, min(size_bytes, _SAMPLE_BYTES), 0)
         said = int.from_bytes(sample[16:18], "big")
-        if said == PAGE_BYTES:
-            return PAGE_BYTES
         said = 65536 if said == 1 else said
+        sizes = _PAGE_SIZES
+        if said in _WRITTEN_PAGE_BYTES:  # most likely
+            sizes, sample = _WRITTEN_PAGE_BYTES, sample[:_SMALL_SAMPLE_BYTES]
 
         def likelihood(size: int) -> tuple[int, bool, bool]:
             pages = (sample[at : at + size] for at in range(size, len(sample), size))
             return sum(map(is_tree_page, pages)), size == said, size == PAGE_BYTES
 
-        return max(_PAGE_SIZES, key=likelihood)
+        return max(sizes, key=likelihood)
 
 
 def _number(page: bytes, at: int) -> int:

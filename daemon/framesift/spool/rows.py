@@ -223,13 +223,17 @@ def _item(values: dict[str, object]) -> ClaimedDatapoint:
 def read_jpeg(cursor: sqlite3.Cursor, id: str) -> bytes | None:
     """The JPEG, None if the row no longer exists. Raises ValueError if it is not what was stored."""
     row = cursor.execute(
-        "SELECT hash, prediction, bytes FROM datapoint LEFT JOIN picture ON number = datapoint.seq WHERE id = ?", (id,)
+        "SELECT hash, prediction, bytes, size_bytes, coalesce(picture_hash, hash) FROM datapoint"
+        " LEFT JOIN picture ON number = datapoint.seq WHERE id = ?",
+        (id,),
     ).fetchone()
     if row is None:
         return None
-    hash, prediction, jpeg = row
-    if not isinstance(jpeg, bytes) or hash != content_hash(str(prediction), jpeg):
+    hash, prediction, jpeg, size_bytes, said_hash = row
+    if not isinstance(jpeg, bytes) or not hash == said_hash == content_hash(str(prediction), jpeg):
         raise ValueError("it is not what was stored")
+    if len(jpeg) != size_bytes:  # all that the facts of an older format say of the picture
+        raise ValueError(f"it has {len(jpeg)} bytes instead of {size_bytes}")
     return jpeg
 
 

@@ -53,18 +53,32 @@ class SalvageResult:
 
 def finish_interrupted(path: Path) -> None:
     """Completes a salvage that was killed just before its last rename. Raises OSError."""
-    complete = database.sibling_path(path, ".salvaged")
+    _, complete = _drafts(path)
     if complete.exists() and not path.exists():
         complete.rename(path)
+
+
+def _drafts(path: Path) -> tuple[Path, Path]:
+    return database.sibling_path(path, ".salvage"), database.sibling_path(path, ".salvaged")
+
+
+def interrupted_drafts(path: Path) -> list[Path]:
+    """Copies of rows and pictures that a salvage left when it was killed; the next one begins anew. Raises OSError."""
+    return [draft for draft in _drafts(path) if draft.exists()]
+
+
+def remove_drafts(path: Path) -> None:
+    """Removes them, for whoever keeps other processes from a salvage, after `finish_interrupted`. Raises OSError."""
+    for stale in _drafts(path):
+        database.remove_database(stale)
 
 
 def salvage(
     path: Path, max_bytes: int, min_free_bytes: int, limits: LocalLimits, now: Moment, report: EventReporter
 ) -> None:
     """Replaces the damaged file by a new one with its readable content. Raises sqlite3.Error, OSError."""
-    draft, complete = database.sibling_path(path, ".salvage"), database.sibling_path(path, ".salvaged")
-    for stale in (draft, complete):
-        database.remove_database(stale)
+    draft, complete = _drafts(path)
+    remove_drafts(path)
     with contextlib.closing(database.connect(draft, max_bytes)) as new, contextlib.closing(DamagedFile(path)) as old:
         saved = _copy(old, new, min_free_bytes, draft.parent, limits, now)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")

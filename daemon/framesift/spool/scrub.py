@@ -100,13 +100,15 @@ class _Walk:
     clock: Clock
     written_bytes: int = 0
     unread: set[int] = field(default_factory=set)
-    _done: set[tuple[int, int]] = field(default_factory=set)  # (root, or 0 for a free page; page)
+    _done: set[tuple[int, int]] = field(default_factory=set)  # (root, page)
+    _free_done: bytearray = field(default_factory=bytearray)  # by number: 1 for a free page; there may be millions
     _until_s: float = 0.0
 
     def begin_step(self) -> None:
         """Begins the time of a step."""
         self._until_s = self.clock.monotonic() + _STEP_S
         self._pages = os.fstat(self.file).st_size // self.page_bytes
+        self._free_done.extend(bytes(max(0, self._pages + 1 - len(self._free_done))))
 
     def free_pages(self) -> None:
         """Overwrites the free pages. Raises _StepOver."""
@@ -119,9 +121,10 @@ class _Walk:
             count = min(_u32(page, 4), self.page_bytes // 4 - 2)
             for at in range(8, 8 + 4 * count, 4):
                 leaf = _u32(page, at)
-                if 1 < leaf <= self._pages and (0, leaf) not in self._done:
+                if 1 < leaf <= self._pages and not self._free_done[leaf]:
                     self._zero(leaf, self._read(leaf), 0, self.page_bytes)
-                    self._finish(0, leaf)
+                    self._free_done[leaf] = 1
+                    self._end_step_in_time()
             self._zero(trunk, page, 8 + 4 * count, self.page_bytes)
             trunk = _u32(page, 0)
 
@@ -143,10 +146,10 @@ class _Walk:
                 self.unread.add(number)
                 continue
             if page[0] not in _INTERIOR:  # whose children may not be done yet
-                self._finish(root, number)
+                self._done.add((root, number))
+                self._end_step_in_time()
 
-    def _finish(self, root: int, number: int) -> None:
-        self._done.add((root, number))
+    def _end_step_in_time(self) -> None:
         if self.clock.monotonic() >= self._until_s:
             raise _StepOver
 

@@ -2,8 +2,9 @@
 
 A row is written in the transaction that accepts its datapoint. Kept are the last 4,096 of each memory (a stream, or a
 stream under the policy of a pair of projects), and no more in all than a sixteenth of the spool holds: memories to
-which nothing was added for the longest time are forgotten first. Older ones are deleted a group at a time. The newest
-row of a memory also has the threshold that `auto` was measured to be.
+which nothing was added for the longest time are forgotten first. Older ones are deleted a group at a time, when others
+are added. A datapoint that finds no room otherwise takes the place of the oldest. The newest row of a memory also has
+the threshold that `auto` was measured to be.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MAX_SIGNATURES = 4096  # of one memory
 MAX_SIGNATURES_IN_ALL = 65_536
 _DELETE_EVERY = 61  # numbers; no likely number of streams, which take turns, divides it
 _ROW_BYTES = 512  # at most, with a stream's name of ordinary length
+_LEAST_ROW_BYTES = 400
 _SHARE_OF_SPOOL = 16
 
 _OF = "stream = ? AND options = ?"
@@ -47,8 +49,8 @@ class StoredSignatures:
     threshold: float | None = None
 
 
-def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedSignature) -> None:
-    """Adds the signature of an accepted frame; now and then the oldest of its memory are deleted. id: of the frame."""
+def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedSignature, spool_max_bytes: int) -> None:
+    """Adds the signature of an accepted frame; now and then old ones are deleted. id: of the frame."""
     values = (new.stream, new.options, id, captured_at_s, new.content, _extra(new.threshold), b"")
     cursor.execute(
         "INSERT INTO signature (stream, options, id, captured_at_s, bytes, extra, checksum)"
@@ -59,6 +61,7 @@ def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedS
     seal(cursor, "signature", "number = ?", (number,))
     if number % _DELETE_EVERY == 0:
         _keep_newest(cursor, new.stream, new.options, MAX_SIGNATURES)
+        prune(cursor, spool_max_bytes)
 
 
 def read(cursor: sqlite3.Cursor, stream: str, options: str, limit: int) -> StoredSignatures:
@@ -82,6 +85,8 @@ def record_threshold(cursor: sqlite3.Cursor, stream: str, options: str, threshol
 def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
     """Forgets the signatures of the longest unused memories while there are too many. max_bytes: of the spool."""
     most = min(MAX_SIGNATURES_IN_ALL, max_bytes // (_SHARE_OF_SPOOL * _ROW_BYTES))
+    if count_all(cursor) <= most:
+        return
     memories = cursor.execute(
         "SELECT stream, options, count(*) FROM signature GROUP BY stream, options ORDER BY max(captured_at_s)"
     ).fetchall()
@@ -91,6 +96,26 @@ def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
             return
         _keep_newest(cursor, stream, options, max(0, count - (total - most)))
         total -= min(count, total - most)
+
+
+def count_all(cursor: sqlite3.Cursor) -> int:
+    """How many there are, of all memories."""
+    return int(cursor.execute("SELECT count(*) FROM signature").fetchone()[0])
+
+
+def pages_held(cursor: sqlite3.Cursor, page_bytes: int) -> int:
+    """How many pages become free, at least, when all are deleted."""
+    return max(0, count_all(cursor) * _LEAST_ROW_BYTES // page_bytes - 1)
+
+
+def delete_older_half(cursor: sqlite3.Cursor) -> int:
+    """Deletes the older half of all, to make room for a datapoint. Returns how many there were, 0 if there are none."""
+    half = -(-count_all(cursor) // 2)
+    cursor.execute(
+        "DELETE FROM signature WHERE number <= (SELECT number FROM signature ORDER BY number LIMIT 1 OFFSET ?)",
+        (half - 1,),
+    )
+    return half
 
 
 def _keep_newest(cursor: sqlite3.Cursor, stream: str, options: str, count: int) -> None:

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.limits.shared import pending
-from framesift.spool import checksums
+from framesift.spool import checksums, signatures
 from framesift.spool.database import sibling_path
 from framesift.spool.delivery import SINK
 from framesift.spool.disk_errors import is_damage
 from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
-_ROW_PAGES = 16  # pages for a row beside its picture: leaves of the tables and indexes that it changes
-_VICTIM_PAGES = 9  # the same for an evicted row; the pages of its picture are only marked as free
+_ROW_PAGES = 24  # pages for a row beside its picture: leaves of the tables and indexes that it changes
+_VICTIM_PAGES = 12  # the same for an evicted row; the pages of its picture are only marked as free
+# Pages beside those that become free when signatures are deleted, and what each has in their index.
+_SIGNATURE_PAGES, _SIGNATURE_INDEX_BYTES = 4, 96
 _VICTIMS = {
     WhenFull.EVICT_LOWEST: "SELECT seq, rank > ? FROM delivery INDEXED BY delivery_to_evict"
     f" WHERE sink = '{SINK}' AND state = ? AND state <> 'sending' ORDER BY rank, seq LIMIT 1",
@@ -83,7 +85,7 @@ def pages_needed(size_bytes: int, page_bytes: int) -> int:
 class Transaction:
     """Space and log events of one transaction.
 
-    evicted: rows evicted so far. events: log events that are reported after the commit.
+    max_bytes: of the spool. evicted: rows evicted so far. events: log events that are reported after the commit.
     """
 
     def __init__(self, space: SpaceBudget) -> None:
@@ -91,11 +93,15 @@ class Transaction:
         self._written_pages = 0
         self._victims = 0
         self._structure_pages: int | None = None
+        self.max_bytes = space.max_bytes
         self.evicted = 0
         self.events: list[tuple[str, dict[str, object]]] = []
 
     def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
-        """Evicts rows until a row of `size_bytes` and `rank` fits. Raises SpoolFull (the caller then rolls back)."""
+        """Makes room for a row of `size_bytes` and `rank`: evicts rows, or else deletes signatures of near duplicates.
+
+        Raises SpoolFull (the caller then rolls back).
+        """
         need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
             why = f"{size_bytes} bytes don't fit: {self._why(cursor)}"
@@ -103,6 +109,9 @@ class Transaction:
         evicted = 0
         while not self._fits(cursor, need):
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
+            if victim is None and (deleted := signatures.delete_older_half(cursor)):
+                self._written_pages += _SIGNATURE_PAGES + deleted * _SIGNATURE_INDEX_BYTES // self._space.page_bytes
+                continue
             if victim is None:
                 # With other scores: what it holds is better than this one, but may be worse than the next.
                 by_rank = when_full is WhenFull.EVICT_LOWEST and _victim(cursor, when_full, math.inf) is not None
@@ -119,7 +128,10 @@ class Transaction:
         if not self._could_fit(need):
             return self._why(cursor)
         may_evict = when_full is not WhenFull.REFUSE and _victim(cursor, when_full, math.inf) is not None
-        return None if may_evict or self._fits(cursor, need) else self._why(cursor)
+        if may_evict or self._fits(cursor, need):
+            return None
+        of_signatures = signatures.pages_held(cursor, self._space.page_bytes)
+        return None if self._fits(cursor, need, of_signatures) else self._why(cursor)
 
     def _could_fit(self, need: int) -> bool:
         """Whether it would fit into an empty spool: otherwise no row is evicted for it."""
@@ -129,9 +141,10 @@ class Transaction:
     def _is_too_large(self, need: int) -> bool:
         return 2 * need * self._space.page_bytes > self._space.max_bytes
 
-    def _fits(self, cursor: sqlite3.Cursor, need: int) -> bool:
+    def _fits(self, cursor: sqlite3.Cursor, need: int, freed: int = 0) -> bool:
+        """freed: pages that would be free then, beside those that are."""
         space = self._space
-        page_count, free_pages = _pragma(cursor, "page_count"), _pragma(cursor, "freelist_count")
+        page_count, free_pages = _pragma(cursor, "page_count"), _pragma(cursor, "freelist_count") + freed
         wal_bytes = max(space.wal_bytes, self._wal_after(cursor, need))
         if (page_count - free_pages + need) * space.page_bytes + wal_bytes > space.max_bytes:
             return False

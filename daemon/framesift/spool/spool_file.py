@@ -145,6 +145,7 @@ class SpoolFile:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             self._bury_damaged(cursor)
+            signatures.prune(cursor, self.bounds.max_bytes)
             buried = rows.release_interrupted(cursor, self.bounds.max_attempts, self.sending_ids)
             if not self.sending_ids:  # otherwise this is no start, and deliveries are in progress
                 self.limits.record_send_end(cursor, None, self.clock.now())
@@ -258,7 +259,6 @@ class SpoolFile:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             self._bury_damaged(cursor)
-            signatures.prune(cursor, self.bounds.max_bytes)
             cursor.execute("COMMIT")
 
     def _bury_damaged(self, cursor: sqlite3.Cursor) -> None:

@@ -60,6 +60,7 @@ class StatusPages:
         """
         self._telemetry = telemetry
         self._hung = hung
+        telemetry.set_alive_source(lambda: not hung())  # the metric says what /healthz says
         self._identity = identity.as_fields()
         self._identity_header = as_header(self._identity)
         self._authorization = None if token is None else f"Bearer {token}".encode()

@@ -82,7 +82,15 @@ class ReaderProcess:
         self._lines = [line for line in printable if line]
         self._log.close()
         self._log = None
-        self._fork.forget()
+        if not self._is_stuck:
+            self._fork.forget()
+
+    def still_runs(self) -> bool:
+        """Whether the process did not even end when it was killed. Call it after `close`, until it is False."""
+        if self._is_stuck and self._fork.wait(0.0):
+            self._is_stuck = False
+            self._fork.forget()
+        return self._is_stuck
 
     def failure(self) -> tuple[AwayReason, str]:
         """Return why the reader ended without a report, and the details, redacted. Call it after `close`."""

@@ -49,6 +49,7 @@ from framesift.streams.withheld_pictures import WithheldPictures
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
+_MAX_STUCK_READERS = 3  # in the kernel, where nothing ends them; each takes memory
 _MAX_AGE_S = 60.0
 _EXIT_GRACE_S = 1.0  # how long a reader whose channel is closed may take to exit
 
@@ -101,6 +102,7 @@ class Stream:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._reader: ReaderProcess | None = None
+        self._stuck: list[ReaderProcess] = []
         self._number = 0  # the next picture's
         self._epoch = 0
         self._has_frames = False
@@ -171,6 +173,10 @@ class Stream:
         problem = source_problem(self._settings)
         if problem is not None:
             return self._away(_EndKind.HOPELESS, *problem)
+        self._stuck = [reader for reader in self._stuck if reader.still_runs()]
+        if len(self._stuck) >= _MAX_STUCK_READERS:
+            why = f"{len(self._stuck)} readers are stuck in the kernel: the next one is started when one of them ends"
+            return self._away(_EndKind.NO_READER, AwayReason.NO_READER, why)
         with self._lock:
             if self._closed.is_set():
                 return _ReaderEnd(_EndKind.STOPPED)
@@ -198,6 +204,8 @@ class Stream:
             with self._lock:
                 self._reader = None
             reader.close()
+            if reader.still_runs():
+                self._stuck.append(reader)
             self._end_withheld_runs()
 
     def _receive_frames(self, session: ReaderSession, limit_s: float | None) -> Generator[Frame, None, _ReaderEnd]:

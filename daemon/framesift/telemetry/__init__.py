@@ -19,7 +19,7 @@ from framesift.config.redact import Redactor
 from framesift.frame import RefusalReason, SkipReason
 from framesift.telemetry.collected import CollectedNumbers
 from framesift.telemetry.events import EventLog, LogStyle
-from framesift.telemetry.health import ComponentHealth, Condition, HealthRegistry
+from framesift.telemetry.health import ComponentHealth, Condition, HealthLine, HealthRegistry, StateEvent
 from framesift.telemetry.lines import LineFile, LineQueue, LogOutput
 from framesift.telemetry.metrics import (
     METRICS_CONTENT_TYPE,
@@ -46,6 +46,7 @@ __all__ = [
     "QuotaReport",
     "QuotaUse",
     "SpoolNumbers",
+    "StateEvent",
     "StatusReport",
     "StreamAbsence",
     "StreamCounts",
@@ -212,6 +213,10 @@ class Telemetry:
         """Set what returns for how long each component has not moved (name -> seconds). It must not wait or raise."""
         self._counters.program.idle_source = read
 
+    def set_alive_source(self, read: Callable[[], bool]) -> None:
+        """Set what returns whether the daemon is alive, without waiting. If it raises, the metric is omitted."""
+        self._counters.program.alive_source = read
+
     # -- for readers
 
     def report(self) -> StatusReport:
@@ -237,6 +242,11 @@ class Telemetry:
         """Return the text without secrets."""
         return self._redactor(text)
 
-    def _log_health(self, component: ComponentHealth) -> None:
-        fields = {"component": component.name, "state": component.condition, "why": component.why}
+    def _log_health(self, line: HealthLine) -> None:
+        component, unlogged = line.component, {"unlogged": line.unlogged} if line.unlogged else {}
+        why = {"why": component.why} if component.why else {}
+        if line.event is not None:
+            self._events.log("info", line.event.name, {**line.event.fields, **why, **unlogged}, fold=False)
+            return
+        fields = {"component": component.name, "state": component.condition, "why": component.why, **unlogged}
         self._events.log(_LEVEL_OF[component.condition], "health", fields, fold=False)

@@ -7,6 +7,8 @@ make it another one. A component that comes and goes must not fill the log, nor 
     recoveries   the first two within an hour are believed at once. From the third on, the component stays degraded
                  until it has worked for HOLD_FIRST_S, twice as long each time, at most HOLD_MAX_S
     suspicions   what is often over in a moment (`after_s`) counts only if it has held for so long
+
+Changes that were not logged are counted: the next line says how many they were, and one comes within SAY_AGAIN_S.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -26,6 +28,7 @@ HOLD_FIRST_S = 30.0
 HOLD_MAX_S = 300.0
 REPEAT_REASON_S = 600.0
 REASON_HOLDS_S = 60.0
+SAY_AGAIN_S = 3600.0
 _MAX_REASONS = 8  # that are logged at once; names from outside make any number of reasons
 _MAX_UNLISTED = 256  # components that are not listed, whose recoveries are remembered
 
@@ -54,6 +57,30 @@ class ComponentHealth:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class StateEvent:
+    """A change of state that has an event of its own in the log, and is damped as the health that it causes.
+
+    name: of the event. fields: of its line; "why" gives way to the reason of the health, if there is one.
+    """
+
+    name: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLine:
+    """What is to be logged of a component.
+
+    event: the event that says it; None where it is a line about the health itself. unlogged: the number of changes
+    since the last line.
+    """
+
+    component: ComponentHealth
+    event: StateEvent | None = None
+    unlogged: int = 0
+
+
 _Reason = tuple[Condition, str]  # the text without its numbers
 
 
@@ -63,7 +90,8 @@ class _Component:
 
     recoveries: when it has recovered within the last hour. ok_at_s: when it counts as ok if it works until then, None
     if it does not work. forget: it is listed no more once it is ok. said: the reasons that were logged since it was ok
-    last. last_said: the latest of them. reason_since_s: since when the present reason holds.
+    last. last_said: the latest of them. reason_since_s: since when the present reason holds. event: the present state,
+    as long as no line has said it. unlogged: changes since the last line, which was logged at `logged_s`.
     """
 
     name: str
@@ -77,6 +105,9 @@ class _Component:
     said: dict[_Reason, float] = field(default_factory=dict)
     last_said: _Reason | None = None
     reason_since_s: float = 0.0
+    event: StateEvent | None = None
+    unlogged: int = 0
+    logged_s: float = 0.0
 
     @property
     def reason(self) -> _Reason:
@@ -98,7 +129,7 @@ class _Suspicion:
 class HealthRegistry:
     """The health of all components; thread-safe."""
 
-    def __init__(self, clock: Clock, changed: Callable[[ComponentHealth], None]) -> None:
+    def __init__(self, clock: Clock, changed: Callable[[HealthLine], None]) -> None:
         """changed: called with what is to be logged: a new condition or reason. Not for a component that begins as ok.
 
         It is called with a lock held, so that the calls come in the order of the changes.
@@ -110,10 +141,18 @@ class HealthRegistry:
         self._suspected: dict[str, _Suspicion] = {}
 
     def set(
-        self, name: str, condition: Condition, why: str = "", *, quietly: bool = False, after_s: float = 0.0
+        self,
+        name: str,
+        condition: Condition,
+        why: str = "",
+        *,
+        quietly: bool = False,
+        after_s: float = 0.0,
+        event: StateEvent | None = None,
     ) -> None:
         """Set a component's condition and the reason for it.
 
+        event: the change of state that is the cause, to be logged in place of a line about the health.
         quietly: without a log line, as the event that caused it is logged already; then a recovery is believed at once.
         after_s: a component that is ok stays so, unless this has held for so many seconds.
         """
@@ -125,13 +164,16 @@ class HealthRegistry:
             if condition is not Condition.OK and component.condition is Condition.OK and after_s > 0:
                 self._suspected[name] = _Suspicion(condition, why, now_s + after_s if known is None else known.due_s)
                 return
+            component.event = event or component.event
             if condition is not Condition.OK:
+                if component.ok_at_s is not None and component.reason != component.last_said:
+                    component.unlogged += 1  # the recovery, which was not believed
                 component.ok_at_s, component.forget = None, False
-                self._show(component, condition, why, now_s)
+                is_new = self._show(component, condition, why, now_s)
                 if quietly:
                     component.last_said = component.reason
                 else:
-                    self._say_new_reason(component, now_s)
+                    self._say_new_reason(component, now_s, is_new=is_new)
             elif component.condition is not Condition.OK and component.ok_at_s is None:
                 hold_s = _hold_s(component.recoveries, now_s)
                 component.ok_at_s = now_s if quietly else now_s + hold_s
@@ -139,6 +181,8 @@ class HealthRegistry:
                     self._recover(component, now_s, quietly=quietly)
                 else:
                     self._watch(component, hold_s, now_s)
+            elif component.condition is Condition.OK and event is not None:
+                self._log(component, now_s)
 
     def set_ok(self, name: str, *, quietly: bool = False, forget: bool = False) -> None:
         """Set a component's condition to ok. forget: when it counts as ok, it is listed no more."""
@@ -167,12 +211,10 @@ class HealthRegistry:
                     del self._suspected[name]
                     component = self._component(name)
                     self._show(component, suspicion.condition, suspicion.why, now_s)
-                    self._say_new_reason(component, now_s)
+                    self._say_new_reason(component, now_s, is_new=True)
             for component in self._components.values():
-                if component.is_listed and component.condition is not Condition.OK and component.ok_at_s is None:
-                    holds = now_s - component.reason_since_s >= REASON_HOLDS_S
-                    if holds and component.reason != component.last_said:
-                        self._say(component, now_s)
+                if component.is_listed and component.condition is not Condition.OK:
+                    self._say_due(component, now_s)
 
     def components(self) -> tuple[ComponentHealth, ...]:
         """Return all components, in the order of their first `set`."""
@@ -193,13 +235,15 @@ class HealthRegistry:
             known = self._components[name] = _Component(name, Condition.OK, "", self._clock.now().wall_s)
         return known
 
-    def _show(self, component: _Component, condition: Condition, why: str, now_s: float) -> None:
+    def _show(self, component: _Component, condition: Condition, why: str, now_s: float) -> bool:
+        """Show this from now on; return whether it is another condition or reason."""
         before = component.reason
         if condition is not component.condition:
             component.since_s = self._clock.now().wall_s
         component.condition, component.why = condition, why
         if component.reason != before:
             component.reason_since_s = now_s
+        return component.reason != before
 
     def _watch(self, component: _Component, hold_s: float, now_s: float) -> None:
         """It works again, as it did before: it stays degraded until it has worked for some time."""
@@ -210,7 +254,7 @@ class HealthRegistry:
         )
         self._show(component, Condition.DEGRADED, why, now_s)
         if had_failed:
-            self._say_new_reason(component, now_s)
+            self._say_new_reason(component, now_s, is_new=False)
 
     def _recover_due(self, now_s: float) -> None:
         for component in tuple(self._components.values()):
@@ -223,7 +267,7 @@ class HealthRegistry:
         component.said.clear()
         component.last_said = None
         if not quietly:
-            self._changed(component.shown())
+            self._log(component, now_s)
         self._forget_if_ok(component)
 
     def _forget_if_ok(self, component: _Component) -> None:
@@ -234,24 +278,41 @@ class HealthRegistry:
         component.is_listed = component.forget = False
         component.condition, component.why, component.ok_at_s, component.last_said = Condition.OK, "", None, None
         component.said.clear()
+        component.event, component.unlogged = None, 0
         unlisted = [known.name for known in self._components.values() if not known.is_listed]
         for name in unlisted[:-_MAX_UNLISTED]:
             del self._components[name]
 
-    def _say_new_reason(self, component: _Component, now_s: float) -> None:
-        """Log the present reason, unless it was logged within the last minutes, or too many others were."""
-        reason = component.reason
-        if reason == component.last_said:
-            return
+    def _say_new_reason(self, component: _Component, now_s: float, *, is_new: bool) -> None:
+        """Log the present reason, unless it was logged within the last minutes, or too many others were.
+
+        is_new: it is a change, to be counted where it is not logged.
+        """
         for said in [key for key, at_s in component.said.items() if now_s - at_s >= REPEAT_REASON_S]:
             del component.said[said]
-        if reason not in component.said and len(component.said) < _MAX_REASONS:
+        reason = component.reason
+        if reason not in (component.last_said, *component.said) and len(component.said) < _MAX_REASONS:
+            self._say(component, now_s)
+        elif is_new:
+            component.unlogged += 1
+
+    def _say_due(self, component: _Component, now_s: float) -> None:
+        """Log the present reason if it has held for long enough, or if changes were not logged for too long."""
+        fails = component.ok_at_s is None
+        holds = fails and now_s - component.reason_since_s >= REASON_HOLDS_S and component.reason != component.last_said
+        if holds or (component.unlogged and now_s - component.logged_s >= SAY_AGAIN_S):
+            component.unlogged -= fails and component.unlogged > 0  # the present one is logged now
             self._say(component, now_s)
 
     def _say(self, component: _Component, now_s: float) -> None:
         component.last_said = component.reason
         component.said[component.reason] = now_s
-        self._changed(component.shown())
+        self._log(component, now_s)
+
+    def _log(self, component: _Component, now_s: float) -> None:
+        line = HealthLine(component.shown(), component.event, component.unlogged)
+        component.event, component.unlogged, component.logged_s = None, 0, now_s
+        self._changed(line)
 
 
 def _hold_s(recoveries: deque[float], now_s: float) -> float:
