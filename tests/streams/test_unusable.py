@@ -261,7 +261,9 @@ def test_check_and_the_start_of_a_run_name_an_opencv_that_is_faulty(tmp_path: Pa
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "cv2.py").write_text(SYSTEMS_OWN if faulty else "")
     clip = numbered_clip(tmp_path / "clip.mp4", 5)
-    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": str(clip)}]})
+    write_configuration(
+        tmp_path, {"streams": [{"name": "gate", "source": str(clip), "engine": "opencv" if faulty else "av"}]}
+    )
     path: dict[str, Any] = {"PYTHONPATH": str(tmp_path / "system")} if faulty else {}
     checked, ran = framesift(tmp_path, "check", **path, COLUMNS="300"), framesift(tmp_path, "run", **path)
     assert (checked.returncode, ran.returncode) == (0, 0), checked.stdout + ran.stdout  # it reads what isn't interlaced

@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -106,7 +107,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     for deprecation in settings.deprecations:
         yield Finding("configuration", None, str(deprecation), "the old word still works in this version")
     yield from group_findings(settings)
-    yield _opencv()
+    yield from _engines(settings)
     yield from probe("daemon", daemon())
     if settings.model is not None:
         yield from probe("model", load(settings.model), LOAD_WITHIN_S)
@@ -139,11 +140,20 @@ def _close(model: Model) -> Iterator[Finding]:
     yield from ()
 
 
-def _opencv() -> Finding:
+def _engines(settings: Settings) -> Iterator[Finding]:
+    """What reads the streams, with versions."""
+    yield _opencv(reads_streams=any(not stream.is_read_with_pyav for stream in settings.streams))
+    if find_spec("av") is not None:
+        import av  # only here: the daemon itself decodes nothing
+
+        yield Finding("PyAV", True, f"{av.__version__} with FFmpeg {av.ffmpeg_version_info}")
+
+
+def _opencv(*, reads_streams: bool) -> Finding:
     capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
     text = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
     faulty = known_fault(cv2.__version__, cv2.getBuildInformation())
-    if faulty is not None:
+    if faulty is not None and reads_streams:
         return Finding("OpenCV", None, f"{text}: {faulty}", OPENCV_ADVICE)
     return Finding(
         "OpenCV",

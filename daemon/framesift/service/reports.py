@@ -33,7 +33,7 @@ _DOWN = (StreamState.LOST, StreamState.FROZEN, StreamState.UNUSABLE)
 
 
 def report_faulty_opencv(telemetry: Telemetry) -> None:
-    """Log one line at the start if the installed OpenCV is known to decode some streams wrongly."""
+    """Log one line at the start if the installed OpenCV, which reads a stream, is known to decode some wrongly."""
     fault = known_fault(cv2.__version__, cv2.getBuildInformation())
     if fault is not None:
         telemetry.warning("opencv_faulty", why=f"OpenCV {cv2.__version__} {fault}", advice=OPENCV_ADVICE)

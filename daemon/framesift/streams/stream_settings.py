@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -82,6 +83,7 @@ class StreamSettings(StrictModel):
                 f"stream {self.name!r}: username and password are for rtsp, rtsps, http and https sources only"
             )
         self._check_connection("" if url is None else url.scheme)
+        self._check_engine()
         if self.loop and not self.is_file:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
         return self
@@ -95,6 +97,33 @@ class StreamSettings(StrictModel):
             raise ValueError(f"stream {self.name!r}: ca_file and verify are for rtsps:// and https:// sources only")
         if self.ca_file is not None and not self.verify:
             raise ValueError(f"stream {self.name!r}: ca_file has no effect with verify: false; remove one of them")
+
+    def _check_engine(self) -> None:
+        if self.engine == "av" and self.webcam_index is not None:
+            raise ValueError(f"stream {self.name!r}: engine av reads no webcams; allowed are auto and opencv")
+        if self.engine == "av" and find_spec("av") is None:
+            advice = "pip install 'framesift[av]', or engine: auto"
+            raise ValueError(f"stream {self.name!r}: engine is av, but PyAV is not installed; {advice}")
+        only_av = [
+            key
+            for key, is_set in (
+                ("decode: keyframes", self.decode != "all"),
+                ("threads", self.threads is not None),
+                ("show_damaged", self.show_damaged),
+            )
+            if is_set
+        ]
+        if only_av and not self.is_read_with_pyav:
+            without = "webcams, and all streams without PyAV, are read by OpenCV"
+            why = "engine is opencv" if self.engine == "opencv" else without
+            raise ValueError(f"stream {self.name!r}: {' and '.join(only_av)} need the engine av; {why}")
+
+    @property
+    def is_read_with_pyav(self) -> bool:
+        """Whether PyAV reads it, and not OpenCV."""
+        if self.engine == "auto":
+            return self.webcam_index is None and find_spec("av") is not None
+        return self.engine == "av"
 
     def _check_url(self, url: SplitResult | None) -> None:
         # None of these messages may show the source: it can hold a password in a place where nobody looks for one.

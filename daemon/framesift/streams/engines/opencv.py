@@ -20,6 +20,7 @@ from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
 from framesift.streams.engines.ffmpeg_options import as_opencv_text, ffmpeg_options
+from framesift.streams.engines.orientation import Orientation
 from framesift.streams.opencv_faults import ignores_options
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ class OpenCvCapture:
             raise PictureUnusable("too large for a camera's picture")
         self._log.mark()
         try:
-            good, decoded = self._capture.retrieve() if target is None else self._capture.retrieve(target)
+            into = None if self._request.rotate else target
+            good, decoded = self._capture.retrieve() if into is None else self._capture.retrieve(into)
         except cv2.error as error:
             raise PictureUnusable(f"it could not be decoded: {error.err}") from None
         error_text = self._log.conversion_error()
@@ -131,7 +133,7 @@ class OpenCvCapture:
         picture = as_bgr(decoded) if good else None
         if picture is None:
             raise PictureUnusable("its size is not a camera's")
-        return picture
+        return Orientation().turned(self._request.rotate).apply(picture)
 
     def close(self) -> None:
         """Close the source."""
