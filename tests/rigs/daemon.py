@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import canaries
+from rigs import command_forks
 
 POLICY: dict[str, Any] = {
     "enabled": True,
@@ -48,16 +49,21 @@ def unhurried(folder: Path) -> dict[str, Any]:
 
 
 def framesift(folder: Path, *words: str, timeout_s: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs one command to its end."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "framesift", *words],
-        cwd=folder,
-        env=_environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    """Runs one command to its end: as a fork of a process that has loaded framesift, or, where a variable is for
+    Python itself, as `python -m framesift`."""
+    environment = _environment(variables)
+    if any(name.startswith("PYTHON") for name in variables):
+        ended = subprocess.run(
+            [sys.executable, "-m", "framesift", *words],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    else:
+        ended = command_forks.run(folder, words, environment, timeout_s=timeout_s)
     assert not canaries.find_in_text(ended.stdout + ended.stderr), f"{words} printed a secret"
     return ended
 
