@@ -23,6 +23,24 @@ TESTS = Path(__file__).parents[1]
 CLIP = {"name": "gate", "source": "clip.mp4"}
 
 
+def test_a_file_that_is_not_there_does_not_stop_the_other_streams(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    there = {"name": "gate", "source": (tmp_path / "clip.mp4").as_uri()}
+    write_configuration(tmp_path, {"streams": [{"name": "yard", "source": "away.mp4"}, there]})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(collected(tmp_path)) == 5
+    (lost,) = (line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "stream_lost")
+    assert (lost["stream"], lost["reason"]) == ("yard", "no_file")
+
+
+def test_a_run_whose_only_file_is_not_there_ends_at_once_with_2(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "yard", "source": "away.mp4"}]})
+    done = framesift(tmp_path, "run")
+    assert done.returncode == 2
+    assert f"streams[0].source: {tmp_path / 'away.mp4'}: the file does not exist" in done.stderr
+
+
 def test_a_status_port_that_is_in_use_does_not_stop_collecting(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     with socket.create_server(("127.0.0.1", 0)) as taken:

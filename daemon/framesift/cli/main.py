@@ -102,10 +102,7 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
     settings = _settings(config)
     gc.freeze()  # what was imported is no garbage
     gc.set_threshold(_GC_THRESHOLD)
-    for number, stream in enumerate(settings.streams):
-        if stream.is_file and not Path(str(stream.source)).is_file():
-            source = f"streams[{number}].source: {stream.redacted_source}"
-            fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
+    _refuse_missing_files(settings)
     clock = SystemClock()
     run_clock = create_clock(*time, settings, clock)
     raise_limit()
@@ -134,6 +131,14 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
     finally:
         lines.drain(LAST_LINES_S)
     return code
+
+
+def _refuse_missing_files(settings: Settings) -> None:
+    """End where each source is a file that is not there. Beside others, the stream itself says that it is lost."""
+    missing = [stream for stream in settings.streams if stream.is_file and not stream.path.is_file()]
+    if missing and len(missing) == len(settings.streams) and not settings.listeners:
+        source = f"streams[0].source: {missing[0].redacted_source}"
+        fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
 
 
 def _settings(config: Path | None) -> Settings:
