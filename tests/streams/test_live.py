@@ -304,11 +304,12 @@ def test_a_stream_that_the_camera_does_not_have_is_reported_as_such(wire: Cuttab
         RecordedStream(source=wire.url("other.mp4")).stream.first_frame(10.0)
 
 
-@pytest.mark.parametrize("source", [63, "/dev/video63"])
+@pytest.mark.parametrize("source", [63, "/dev/video63", "/dev/v4l/by-id/unplugged-video-index0"])
 def test_a_webcam_that_is_not_there_is_an_error_that_names_it(source: str | int) -> None:
     watched = RecordedStream(source=source)
     assert not watched.stream.finite
-    with pytest.raises(StreamLost, match="/dev/video63 does not exist"):
+    device = source if isinstance(source, str) else f"/dev/video{source}"
+    with pytest.raises(StreamLost, match=f"{device} does not exist"):
         watched.stream.first_frame(10.0)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from framesift.streams import StreamSettings
+from framesift.streams.stream_settings import webcam_index
 
 
 def options(**fields: object) -> StreamSettings:
@@ -131,11 +133,26 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
 
 @pytest.mark.parametrize(
     ("source", "is_file", "webcam"),
-    [("a.mp4", True, None), (2, False, 2), ("/dev/video3", False, 3), ("rtsps://cam/s", False, None)],
+    [
+        ("a.mp4", True, None),
+        (2, False, "/dev/video2"),
+        ("/dev/video3", False, "/dev/video3"),
+        ("/dev/v4l/by-id/usb-cam-video-index0", False, "/dev/v4l/by-id/usb-cam-video-index0"),
+        ("rtsps://cam/s", False, None),
+    ],
 )
-def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_file: bool, webcam: int | None) -> None:
+def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_file: bool, webcam: str | None) -> None:
     given = options(source=source)
-    assert (given.is_file, given.is_live, given.webcam_index) == (is_file, not is_file, webcam)
+    assert (given.is_file, given.is_live) == (is_file, not is_file)
+    assert given.webcam == (None if webcam is None else Path(webcam))
+
+
+def test_a_link_to_a_webcam_has_the_index_of_its_device(tmp_path: Path) -> None:
+    link, elsewhere = tmp_path / "usb-cam-video-index0", tmp_path / "usb-cam-audio"
+    link.symlink_to("/dev/video63")
+    elsewhere.symlink_to("/dev/null")
+    found = [webcam_index(device) for device in (link, Path("/dev/video7"), elsewhere, tmp_path / "unplugged")]
+    assert found == [63, 7, None, None]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 from framesift.streams.away_reasons import AwayReason
-from framesift.streams.stream_settings import StreamSettings
+from framesift.streams.stream_settings import StreamSettings, webcam_index
 
 
 def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
     """Return why a file, a webcam or `ca_file` can't be opened, and the details; None if all seems well."""
     if settings.ca_file is not None and not settings.ca_file.is_file():
         return AwayReason.TLS, f"its ca_file {settings.ca_file} is not there"
-    if settings.webcam_index is not None:
-        return _webcam_problem(Path(f"/dev/video{settings.webcam_index}")) if sys.platform == "linux" else None
+    if settings.webcam is not None:
+        return _webcam_problem(settings.webcam) if sys.platform == "linux" else None
     if not settings.is_file:
         return None
     path = settings.path
@@ -35,6 +35,8 @@ def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
 def _webcam_problem(device: Path) -> tuple[AwayReason, str] | None:
     if not device.exists():
         return AwayReason.NO_DEVICE, f"no such webcam: {device} does not exist"
+    if webcam_index(device) is None:
+        return AwayReason.NO_DEVICE, f"{device} is no webcam: it leads to {os.path.realpath(device)}"
     if not os.access(device, os.R_OK):
         return AwayReason.NOT_PERMITTED, f"{device} may not be read by this user; its group is `video`"
     return None

@@ -43,7 +43,7 @@ from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
 from framesift.streams.source_problem import source_problem
 from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
-from framesift.streams.stream_settings import StreamSettings
+from framesift.streams.stream_settings import StreamSettings, webcam_index
 from framesift.streams.withheld_pictures import WithheldPictures
 
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
@@ -262,10 +262,11 @@ class Stream:
 
     def _open_request(self, *, full_probe: bool) -> OpenRequest:
         settings = self._settings
+        index = None if settings.webcam is None else webcam_index(settings.webcam)
         return OpenRequest(
             # The reader has another working directory, where a relative path would mean another file.
             address=str(Path(settings.address()).absolute()) if settings.is_file else settings.address(),
-            webcam_index=-1 if settings.webcam_index is None else settings.webcam_index,
+            webcam_index=-1 if index is None else index,
             live=settings.is_live,
             loop=settings.loop,
             fps=settings.fps or 0.0,

@@ -6,6 +6,7 @@ appear in `repr` or in `redacted_source`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -27,21 +28,27 @@ _SOURCES = (
     "source is a file's path, a webcam's index, or an address that begins with rtsp://, rtsps://, http://, https:// or "
     "file:///"
 )
-_WEBCAM = re.compile(r"/dev/video(\d{1,3})")
-
+_VIDEO_DEVICE = re.compile(r"/dev/video(\d{1,3})")
+_DEVICE_LINKS = "/dev/v4l/"  # by-id, by-path: names that stay when devices are plugged in another order
 
 # What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV; `auto` is `av` where it is
 # installed, but OpenCV for webcams.
 Engine = Literal["auto", "av", "opencv"]
 
 
+def webcam_index(device: Path) -> int | None:
+    """Return N of the device /dev/videoN, also by a link that leads to it; None where it leads nowhere or elsewhere."""
+    found = _VIDEO_DEVICE.fullmatch(os.path.realpath(device))
+    return int(found.group(1)) if found else None
+
+
 class StreamSettings(StrictModel):
     """Where the pictures of one stream come from, and how many are used.
 
     source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
-    file:/// address, or the index of a webcam. transport: of RTSP's pictures; None means TCP, or UDP where the camera
-    does not offer TCP. ca_file: certificates (PEM) to trust instead of the public authorities, for rtsps:// and
-    https://. verify: False accepts any certificate. fps: at most so many pictures
+    file:/// address, or a webcam's index or device (/dev/video0, /dev/v4l/by-id/...). transport: of RTSP's pictures;
+    None means TCP, or UDP where the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the
+    public authorities, for rtsps:// and https://. verify: False accepts any certificate. fps: at most so many pictures
     a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
     open, or gives no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes`
     decodes nothing else, at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged:
@@ -99,7 +106,7 @@ class StreamSettings(StrictModel):
             raise ValueError(f"stream {self.name!r}: ca_file has no effect with verify: false; remove one of them")
 
     def _check_engine(self) -> None:
-        if self.engine == "av" and self.webcam_index is not None:
+        if self.engine == "av" and self.webcam is not None:
             raise ValueError(f"stream {self.name!r}: engine av reads no webcams; allowed are auto and opencv")
         if self.engine == "av" and find_spec("av") is None:
             advice = "pip install 'framesift[av]', or engine: auto"
@@ -122,7 +129,7 @@ class StreamSettings(StrictModel):
     def is_read_with_pyav(self) -> bool:
         """Whether PyAV reads it, and not OpenCV."""
         if self.engine == "auto":
-            return self.webcam_index is None and find_spec("av") is not None
+            return self.webcam is None and find_spec("av") is not None
         return self.engine == "av"
 
     def _check_url(self, url: SplitResult | None) -> None:
@@ -157,7 +164,7 @@ class StreamSettings(StrictModel):
     def is_file(self) -> bool:
         """Whether it is a video file."""
         is_path = isinstance(self.source, str) and ("://" not in self.source or _FILE.match(self.source) is not None)
-        return is_path and self.webcam_index is None
+        return is_path and self.webcam is None
 
     @property
     def path(self) -> Path:
@@ -167,12 +174,12 @@ class StreamSettings(StrictModel):
         return Path(source if found is None else unquote(source[found.end() :]))
 
     @property
-    def webcam_index(self) -> int | None:
-        """The index of the webcam (/dev/videoN); None if the source is no webcam."""
+    def webcam(self) -> Path | None:
+        """The device of the webcam, /dev/videoN or a link to it; None if the source is no webcam."""
         if isinstance(self.source, int):
-            return self.source
-        found = _WEBCAM.fullmatch(self.source)
-        return int(found.group(1)) if found else None
+            return Path(f"/dev/video{self.source}")
+        is_webcam = self.source.startswith(_DEVICE_LINKS) or _VIDEO_DEVICE.fullmatch(self.source)
+        return Path(self.source) if is_webcam else None
 
     @property
     def redacted_source(self) -> str:
