@@ -218,7 +218,8 @@ class SpoolFile:
         try:
             space.Transaction(budget).make_room(cursor, size_bytes, rank, self.bounds.when_full)
         finally:
-            cursor.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # SQLite rolls back itself where the disk is full
+                cursor.execute("ROLLBACK")
         write_probe(self.path, size_bytes)
         cursor.execute(f"PRAGMA user_version = {schema.VERSION}")  # changes nothing, but makes an fsync
 

@@ -308,12 +308,12 @@ class Writer:
     def _reopen(self) -> None:
         try:
             self._connection = self._file.reopen(self._damaged)
+            self._damaged = False
+            self._probe(self._connection)
         except STORAGE_ERRORS as error:
             self._handle_failure(error, [])
-            return
-        self._damaged = False
-        self._failures = 0
-        self._probe(self._connection)
+        else:
+            self._failures = 0
 
     def _probe(self, connection: sqlite3.Connection) -> None:
         """Show whether a datapoint like the one that was refused last would be accepted now."""
