@@ -57,7 +57,6 @@ def is_clean(pixels: Pixels, clean: dict[int, Pixels]) -> bool:
 FAULTS: list[tuple[str, Callable[[RtpFaults], None], str]] = [
     ("a packet", lambda faults: faults.lose(1), "missed"),
     ("forty packets", lambda faults: faults.lose(40), "missed"),
-    ("bytes in a packet", lambda faults: faults.corrupt(3), "error|concealing|decode|damaged"),
     ("a picture that was not sent", lambda faults: faults.leave_out_pictures(1), "gap"),
     ("three pictures that were not sent", lambda faults: faults.leave_out_pictures(3), "gap"),
 ]
@@ -81,7 +80,7 @@ def test_no_spoilt_picture_of_a_camera_is_shown_and_the_next_key_frame_ends_it(
     assert wrong == 0
     assert 0 < watched.skipped[SkipReason.DAMAGED] <= 60
     assert sum(count for count, _ in watched.damaged) == watched.skipped[SkipReason.DAMAGED]
-    assert any(word in why for _, why in watched.damaged for word in sign.split("|"))
+    assert any(sign in why for _, why in watched.damaged)
     assert watched.states == [RUNNING]
 
 
