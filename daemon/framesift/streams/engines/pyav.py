@@ -153,11 +153,13 @@ class PyAvCapture:
     def _read_packets(self) -> Iterator[av.Packet[Any]]:
         import av
 
+        silent = f"no picture for {self._request.read_timeout_s:g} s"
         while True:
+            began_s = time.monotonic()
             try:
                 packet = next(self._packets, None)
             except (av.error.ExitError, av.error.TimeoutError):
-                raise SourceError(AwayReason.SILENT, f"no picture for {self._request.read_timeout_s:g} s") from None
+                raise SourceError(AwayReason.SILENT, silent) from None
             except (av.error.FFmpegError, OSError, MemoryError) as error:
                 reason, detail = recognise_reason(_code(error), self._log.new_lines())
                 if reason in (AwayReason.TLS, AwayReason.UNKNOWN):  # a connection that worked
@@ -165,6 +167,9 @@ class PyAvCapture:
                 raise SourceError(reason, detail) from None
             if packet is None:
                 return
+            # FFmpeg, when it is interrupted, hands out what it had kept for a while, and would wait as long again.
+            if self._request.live and time.monotonic() - began_s >= self._request.read_timeout_s:
+                raise SourceError(AwayReason.SILENT, silent)
             if self._is_repeated(packet):
                 continue
             self._note(packet)
