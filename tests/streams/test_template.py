@@ -95,8 +95,8 @@ def test_a_reader_keeps_little_memory_for_itself(clip: Path) -> None:
         kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
         sizes.append((kib["Private_Clean"] + kib["Private_Dirty"], kib["Pss"]))
     end(streams)
-    # 10 and 14 MiB here; a process that loads OpenCV by itself has more than 17 MiB before it has opened anything.
-    assert statistics.median(private for private, _ in sizes) < 16 * 1024
+    # 14 and 20 MiB here with PyAV; one that loads OpenCV and PyAV by itself has 50 MiB in all.
+    assert statistics.median(private for private, _ in sizes) < 20 * 1024
     assert statistics.median(pss for _, pss in sizes) < 25 * 1024
 
 

@@ -139,6 +139,8 @@ def main(arguments: list[str]) -> None:
     with contextlib.suppress(ImportError):  # it is optional
         import av  # noqa: F401
 
+        from framesift.streams.engines import pyav  # noqa: F401
+
     cv2.videoio_registry.getStreamBackends()  # the first call of every reader
     template = Template(socket.socket(fileno=int(arguments[1])))
     gc.collect()
