@@ -6,7 +6,7 @@ import errno
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -231,8 +231,9 @@ def _is_picture(frame: VideoFrame) -> bool:
 
 
 def _orientation(frame: VideoFrame) -> Orientation:
-    side_data: Iterable[Any] = frame.side_data  # its annotations say that it gives keys; it gives values
-    for data in side_data:
+    side_data: Any = frame.side_data
+    for found in side_data:
+        data = found if hasattr(found, "type") else side_data[found]  # a mapping whose keys come only since PyAV 19
         if data.type.name == "DISPLAYMATRIX":
             return Orientation.of_matrix(bytes(data))
     return Orientation()
