@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Library -> the tests that use it.
 RANGES: dict[str, tuple[str, ...]] = {
-    "av": ("tests/streams/test_damage.py", "tests/streams/test_files.py", "tests/streams/test_pictures.py"),
     "redis": ("tests/limits/test_shared_ledger.py", "tests/fleet/test_reconcile.py"),
     "urllib3": ("tests/http_client", "tests/roboflow/test_client.py", "tests/roboflow/test_errors.py"),
 }

@@ -45,8 +45,7 @@ def _graph(frame: VideoFrame) -> av.filter.Graph:
     import av
 
     graph = av.filter.Graph()
-    if hasattr(graph, "threads"):  # not below PyAV 16
-        graph.threads = 1
+    graph.threads = 1
     time_base = frame.time_base or Fraction(1, 90_000)
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
     bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
