@@ -58,6 +58,7 @@ FAULTS: list[tuple[str, Callable[[RtpFaults], None], str]] = [
     ("a packet", lambda faults: faults.lose(1), "missed"),
     ("forty packets", lambda faults: faults.lose(40), "missed"),
     ("a picture that was not sent", lambda faults: faults.leave_out_pictures(1), "gap"),
+    ("three pictures that were not sent", lambda faults: faults.leave_out_pictures(3), "gap"),
 ]
 
 

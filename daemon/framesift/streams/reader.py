@@ -46,6 +46,11 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
         index = 0
         any_usable = False
         while (picture := source.next_picture()) is not None:
+            for _ in range(picture.left_out):
+                if index >= request.resume_at:
+                    number += 1
+                    buffer.record_progress(number, damaged=picture.left_out_why)
+                index += 1
             time_s = picture.arrived_s if request.live else picture.media_s
             if index < request.resume_at:
                 selector.wants(time_s)  # an earlier reader has selected it or not

@@ -34,12 +34,15 @@ class CapturedPicture:
     arrived_s: when its data arrived, by the monotonic clock. media_s: seconds from the beginning of a file, by the
     file's own times; of a live source by the sender's, from an arbitrary zero. sent_s: Unix time of its capture by the
     sender's clock, None where the sender does not tell. damage: why it must not be shown, "" if nothing is known.
+    left_out: how many damaged pictures before it came to nothing in the decoder; left_out_why: why.
     """
 
     arrived_s: float
     media_s: float
     sent_s: float | None = None
     damage: str = ""
+    left_out: int = 0
+    left_out_why: str = ""
 
 
 class Capture(Protocol):

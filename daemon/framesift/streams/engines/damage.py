@@ -28,12 +28,18 @@ class DamageWatch:
 
     def __init__(self) -> None:
         self._why = "no key frame has come yet"
+        self._was_clean = False
         self._packet = 0  # the number of the latest that went into the decoder
         self._damaged_packet = 0  # at which the latest sign was seen
         self._intervals: deque[float] = deque(maxlen=4 * _LEARN_INTERVALS)
         self._new_intervals = 0
         self._last_s: float | None = None
         self._interval_s: float | None = None
+
+    @property
+    def lost_why(self) -> str:
+        """Why pictures are missing at this moment, "" if none should be. Before the first key frame none is known."""
+        return self._why if self._was_clean else ""
 
     def next_packet(self) -> int:
         """Count a packet that goes into the decoder next. Return its number, from 1."""
@@ -86,6 +92,7 @@ class DamageWatch:
         """
         if is_key_frame and packet > self._damaged_packet:
             self._why = ""
+            self._was_clean = True
         if is_corrupt:
             self.sign("the decoder marked it as corrupt")
         return self._why

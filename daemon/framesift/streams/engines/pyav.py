@@ -80,7 +80,8 @@ class PyAvCapture:
         self._damage = DamageWatch()
         self._deinterlacer = Deinterlacer()
         self._reformatter = av.video.reformatter.VideoReformatter()
-        self._facts: dict[int, _PacketFacts] = {}  # by the packet's time
+        self._facts: dict[int, _PacketFacts] = {}  # by the packet's time, of those whose pictures may still come
+        self._left_out = 0  # of those that were damaged, and are not waited for any more
         self._last_packet: av.Packet[Any] | None = None
         self._latest = _PacketFacts(0, time.monotonic(), None)
         self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
@@ -199,7 +200,7 @@ class PyAvCapture:
         if packet.pts is not None:
             self._facts[packet.pts] = self._latest
             if len(self._facts) > _MAX_IN_DECODER:
-                del self._facts[next(iter(self._facts))]
+                self._give_up([next(iter(self._facts))])
 
     @property
     def _is_rtsp(self) -> bool:
@@ -222,8 +223,21 @@ class PyAvCapture:
             if self._begin_s is None:
                 self._begin_s = time_s
             self._media_s = time_s - self._begin_s
+        left_out, why = 0, self._damage.lost_why
+        if frame.key_frame:  # nothing of before it comes any more
+            self._give_up([pts for pts, known in self._facts.items() if known.number < facts.number])
+            left_out, self._left_out = self._left_out, 0
         damage = self._damage.judge(facts.number, is_key_frame=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
-        return CapturedPicture(facts.arrived_s, self._media_s, facts.sent_s, damage)
+        return CapturedPicture(facts.arrived_s, self._media_s, facts.sent_s, damage, left_out, why)
+
+    def _give_up(self, times: list[int]) -> None:
+        """Forget packets whose pictures have not come: the decoder leaves some out when others are missing before them.
+
+        Without damage, a packet without a picture is one that never has any, such as a reference of VP8 alone.
+        """
+        for pts in times:
+            del self._facts[pts]
+            self._left_out += bool(self._damage.lost_why) and not self._request.keyframes_only
 
 
 def _is_picture(frame: VideoFrame) -> bool:
