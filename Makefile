@@ -6,6 +6,7 @@
 # make coverage every test once more, much slower, with the branches of the package that they reach
 # make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
+# make bench   what a frame costs, beside the bare work (ARGS="--only ab" for some of it)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,7 +63,7 @@ torture: setup-dev
 	$(BIN)/python -m pytest -n auto -m torture --timeout 1800
 
 bench: setup-dev
-	$(BIN)/python benchmarks/pipeline.py
+	PYTHONPATH=benchmarks $(BIN)/python -m price $(ARGS)
 
 lock:
 	scripts/lock

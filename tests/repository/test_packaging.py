@@ -296,7 +296,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
         ("check", "scripts/check"),
         ("platform", "-m rigs.platform"),
         ("torture", "-m torture --timeout"),
-        ("bench", "benchmarks/pipeline.py"),
+        ("bench", "-m price"),
         ("lock", "scripts/lock"),
         ("pythons", "scripts/test_wheel.py"),
         ("coverage", "coverage report"),
