@@ -15,10 +15,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))  # the rigs of the tests
 
-from price import pipeline_cost
+from price import datapoint_cost, onnx_cost, pipeline_cost, refusal_cost, sampling_cost, wire_cost
 from price.figures import Benchmark
 
-BENCHMARKS: tuple[Benchmark, ...] = (*pipeline_cost.BENCHMARKS,)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *pipeline_cost.BENCHMARKS,
+    *sampling_cost.BENCHMARKS,
+    *datapoint_cost.BENCHMARKS,
+    *refusal_cost.BENCHMARKS,
+    *onnx_cost.BENCHMARKS,
+    *wire_cost.BENCHMARKS,
+)
 
 
 def main() -> None:
