@@ -154,8 +154,13 @@ def growing_clip(path: Path, frames: int, grown: int) -> Path:
     return path
 
 
-def moving_clip(path: Path, frames: int, size: tuple[int, int] = (320, 192), *, gop: int = 25) -> Path:
-    """Writes an H.264 clip, 25 a second, of numbered frames in which a coarse pattern moves: damage shows."""
+def moving_clip(
+    path: Path, frames: int, size: tuple[int, int] = (320, 192), *, gop: int = 25, intra_refresh: bool = False
+) -> Path:
+    """Writes an H.264 clip, 25 a second, of numbered frames in which a coarse pattern moves: damage shows.
+
+    intra_refresh: a refresh begins where there would be a key frame, but for the first.
+    """
     width, height = size
     blocks = np.random.default_rng(1).integers(30, 225, (height // 8, width // 4, 3), np.uint8)
     pattern = blocks.repeat(8, axis=0).repeat(8, axis=1)
@@ -163,6 +168,7 @@ def moving_clip(path: Path, frames: int, size: tuple[int, int] = (320, 192), *, 
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", gop
         stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency", "crf": "28"}
+        stream.options |= {"intra-refresh": "1"} if intra_refresh else {}
         for number in range(frames):
             left = number * 3 % width
             pixels = np.ascontiguousarray(pattern[:, left : left + width])

@@ -155,6 +155,43 @@ def test_a_clip_that_begins_between_key_frames_is_shown_from_the_first_key_frame
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(25, 100))
 
 
+@pytest.mark.parametrize("begin", [1, 10, 31])
+def test_a_clip_without_key_frames_is_shown_once_its_refresh_has_gone_over_the_whole_picture(
+    tmp_path: Path, begin: int
+) -> None:
+    """With intra refresh only the first picture is a key frame; a refresh begins at every 30th."""
+    moving_clip(tmp_path / "whole.ts", 120, gop=30, intra_refresh=True)
+    with (
+        av.open(str(tmp_path / "whole.ts")) as whole,
+        av.open(str(tmp_path / "part.ts"), "w") as part,
+    ):
+        copied = part.add_stream_from_template(whole.streams.video[0])
+        for index, packet in enumerate(whole.demux(video=0)):
+            if packet.size and index >= begin:
+                packet.stream = copied
+                part.mux(packet)
+    with av.open(str(tmp_path / "whole.ts")) as container:
+        clean = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    first = 60 if begin <= 30 else 90
+    watched = RecordedStream(source=str(tmp_path / "part.ts"), engine="av")
+    numbers = []
+    for frame in watched.stream.frames():
+        numbers.append(read_number(frame.pixels))
+        assert np.array_equal(frame.pixels, clean[numbers[-1]])
+    assert numbers == list(range(first, 120))
+    assert watched.skipped == {SkipReason.DAMAGED: first - begin}
+
+
+def test_a_sign_of_damage_during_a_refresh_takes_another_whole_one() -> None:
+    watching = watch(0.04, 10)
+    watching.sign("the decoder reported an error")
+    assert watching.judge(11, is_key_frame=False, is_corrupt=False, begins_refresh=True)
+    watching.sign("the decoder reported an error", packet=15)
+    assert watching.judge(21, is_key_frame=False, is_corrupt=False, begins_refresh=True)
+    assert watching.judge(30, is_key_frame=False, is_corrupt=False)
+    assert watching.judge(31, is_key_frame=False, is_corrupt=False, begins_refresh=True) == ""
+
+
 def watch(interval_s: float, count: int) -> DamageWatch:
     watching = DamageWatch()
     for index in range(count):

@@ -31,6 +31,7 @@ class DamageWatch:
         self._was_clean = False
         self._packet = 0  # the number of the latest that went into the decoder
         self._damaged_packet = 0  # at which the latest sign was seen
+        self._refresh_packet = 0  # with which the latest refresh of the picture began
         self._intervals: deque[float] = deque(maxlen=4 * _LEARN_INTERVALS)
         self._new_intervals = 0
         self._last_s: float | None = None
@@ -84,16 +85,20 @@ class DamageWatch:
         if not self._new_intervals:
             self._interval_s = self._regular_interval()
 
-    def judge(self, packet: int, *, is_key_frame: bool, is_corrupt: bool) -> str:
+    def judge(self, packet: int, *, is_key_frame: bool, is_corrupt: bool, begins_refresh: bool = False) -> str:
         """Return why this picture must not be shown, "" if nothing is known against it.
 
         packet: the number of its packet. A decoder that reorders pictures, or decodes several at once, hands out
-        pictures from before the damage after its sign.
+        pictures from before the damage after its sign. begins_refresh: from here on the camera, which sends no key
+        frames, renews the picture piece by piece (intra refresh); it is whole when the next refresh begins.
         """
+        if begins_refresh:
+            is_key_frame = is_key_frame or self._refresh_packet > self._damaged_packet
+            self._refresh_packet = packet
         if is_key_frame and packet > self._damaged_packet:
             self._why = ""
             self._was_clean = True
-        if is_corrupt:
+        if is_corrupt and self._was_clean:  # before, it only says that no key frame has come
             self.sign("the decoder marked it as corrupt")
         return self._why
 

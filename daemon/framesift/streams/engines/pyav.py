@@ -20,6 +20,7 @@ from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, 
 from framesift.streams.engines.damage import DamageWatch
 from framesift.streams.engines.deinterlacer import Deinterlacer
 from framesift.streams.engines.ffmpeg_options import ffmpeg_options
+from framesift.streams.engines.media_times import MediaTimes
 from framesift.streams.engines.orientation import Orientation
 from framesift.streams.engines.pace import Pace
 
@@ -29,16 +30,22 @@ if TYPE_CHECKING:
 
 _MAX_ERRORS_IN_A_ROW = 500  # packets that can't be decoded, with no picture in between: it is no video
 _MAX_IN_DECODER = 64  # packets whose pictures may still come: the depth of reordering is at most 16
+# Decoders of which no mark means no key frame. Others (QuickTime Animation, CineForm) mark none: packets say it.
+_MARKS_KEY_FRAMES = ("h264", "hevc")
 _REFERENCE_TIME = struct.Struct("=q")  # of the sender's clock, in microseconds: AVProducerReferenceTime
 
 
 @dataclass(frozen=True, slots=True)
 class _PacketFacts:
-    """What is known of a packet before its picture: its number from 1, and the times of CapturedPicture."""
+    """What is known of a packet before its picture: its number from 1, and the times of CapturedPicture.
+
+    is_key: the container or the parser says that decoding may begin here.
+    """
 
     number: int
     arrived_s: float
     sent_s: float | None
+    is_key: bool
 
 
 class PyAvCapture:
@@ -83,11 +90,11 @@ class PyAvCapture:
         self._facts: dict[int, _PacketFacts] = {}  # by the packet's time, of those whose pictures may still come
         self._left_out = 0  # of those that were damaged, and are not waited for any more
         self._last_packet: av.Packet[Any] | None = None
-        self._latest = _PacketFacts(0, time.monotonic(), None)
+        self._latest = _PacketFacts(0, time.monotonic(), None, False)
+        self._marks_key_frames = decoder.name in _MARKS_KEY_FRAMES
         self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
         self._pace = Pace() if request.live and self._container.format.name == "hls" else None
-        self._begin_s: float | None = None
-        self._media_s = 0.0
+        self._times = MediaTimes()
         self._frame: VideoFrame | None = None
 
     def next_picture(self) -> CapturedPicture | None:
@@ -194,9 +201,12 @@ class PyAvCapture:
         self._damage.read_lines(self._log.take_new_lines(), of_next_packet=True)
         if packet.pts is not None and packet.size and self._is_rtsp:
             self._damage.packet_time(float(packet.pts * packet.time_base))
-        self._latest = _PacketFacts(self._damage.next_packet(), arrived_s, _sender_time_s(packet))
+        number, is_key = self._damage.next_packet(), packet.is_keyframe
+        self._latest = _PacketFacts(number, arrived_s, _sender_time_s(packet), is_key)
         if packet.is_corrupt and packet.size:
             self._damage.sign("the container marked a packet as corrupt")
+        elif packet.is_discard and is_key:  # cut off by an edit list: it is decoded, and its picture never comes out
+            self._damage.judge(number, is_key_frame=True, is_corrupt=False)
         if packet.pts is not None:
             self._facts[packet.pts] = self._latest
             if len(self._facts) > _MAX_IN_DECODER:
@@ -219,16 +229,20 @@ class PyAvCapture:
     def _describe(self, frame: VideoFrame) -> CapturedPicture:
         facts = self._latest if frame.pts is None else self._facts.pop(frame.pts, self._latest)
         if frame.pts is not None and frame.time_base:
-            time_s = float(frame.pts * frame.time_base)
-            if self._begin_s is None:
-                self._begin_s = time_s
-            self._media_s = time_s - self._begin_s
+            self._times.move_to(float(frame.pts * frame.time_base))
         left_out, why = 0, self._damage.lost_why
-        if frame.key_frame:  # nothing of before it comes any more
+        self._marks_key_frames |= bool(frame.key_frame)
+        is_key_frame = bool(frame.key_frame) or (facts.is_key and not self._marks_key_frames)
+        if is_key_frame:  # nothing of before it comes any more
             self._give_up([pts for pts, known in self._facts.items() if known.number < facts.number])
             left_out, self._left_out = self._left_out, 0
-        damage = self._damage.judge(facts.number, is_key_frame=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
-        return CapturedPicture(facts.arrived_s, self._media_s, facts.sent_s, damage, left_out, why)
+        damage = self._damage.judge(
+            facts.number,
+            is_key_frame=is_key_frame,
+            is_corrupt=frame.is_corrupt,
+            begins_refresh=facts.is_key and not is_key_frame,
+        )
+        return CapturedPicture(facts.arrived_s, self._times.position_s, facts.sent_s, damage, left_out, why)
 
     def _give_up(self, times: list[int]) -> None:
         """Forget packets whose pictures have not come: the decoder leaves some out when others are missing before them.
