@@ -6,7 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,15 @@ class Frames:
     before: Callable[[int], None] = lambda _number: None
     name: str = "gate"
     is_file: bool = False
+    age_s: float = 0.0
 
     def frames(self) -> Iterator[Frame]:
         for number in range(self.count):
             self.before(number)
             pixels = np.full(self.shape, number % 200, np.uint8)
-            yield Frame(self.name, number, pixels, self.clock.now(), media_s=number / 25 if self.is_file else None)
+            now = self.clock.now()
+            captured = replace(now, wall_s=now.wall_s - self.age_s, boottime_s=now.boottime_s - self.age_s)
+            yield Frame(self.name, number, pixels, captured, media_s=number / 25 if self.is_file else None)
 
 
 @dataclass
@@ -67,7 +70,12 @@ class CarModel:
             raise self.failure
         car = Detection(32.0, 24.0, 16.0, 8.0, 0.5, "car", 0)
         return Detections(
-            task=Task.OBJECT_DETECTION, objects=(car,), width=frame.width, height=frame.height, model_id=self.model_id
+            task=Task.OBJECT_DETECTION,
+            objects=(car,),
+            width=frame.width,
+            height=frame.height,
+            model_id=self.model_id,
+            time_s=0.25,
         )
 
     def close(self) -> None:
@@ -288,6 +296,26 @@ def test_a_live_stream_goes_on_however_long_its_model_is_unavailable(tmp_path: P
     assert len(pipeline.items) == 1
     assert set(prediction) == {("model", "degraded", "no answer from 10.0.0.7")}
     assert [(c.name, c.condition.value) for c in pipeline.health()] == [("model", "ok")]
+
+
+@pytest.mark.parametrize(("is_file", "counted"), [(False, 3), (True, 0)])
+def test_the_age_of_a_cameras_picture_is_measured_when_the_model_begins_with_it(
+    tmp_path: Path, is_file: bool, counted: int
+) -> None:
+    clock = ManualClock()
+
+    def take_half_a_second(_frame: Frame) -> bool:
+        clock.advance(0.5)  # for another stream's picture; CarModel says that its own work took 0.25 s
+        return False
+
+    pipeline = Pipeline(
+        tmp_path, Frames(clock, 3, age_s=0.25, is_file=is_file), _policy(), CarModel(take_half_a_second)
+    )
+    pipeline.run()
+    lines = pipeline.telemetry.metrics_text().decode().splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines)
+    assert float(found.get('framesift_picture_age_seconds_count{stream="gate"}', 0)) == counted
+    assert float(found.get('framesift_picture_age_seconds_sum{stream="gate"}', 0)) == counted * 0.5
 
 
 def test_a_file_waits_for_an_unavailable_model_and_loses_no_frame(tmp_path: Path) -> None:

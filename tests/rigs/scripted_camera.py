@@ -15,6 +15,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,6 @@ import av
 AUDIO = "m=audio 0 RTP/AVP 0\r\na=control:track1\r\n"
 VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
 NOTHING = ""
-_FPS = 25
 _MAX_PAYLOAD = 1200
 _NONCE = "5f3e"
 
@@ -59,8 +59,9 @@ class ScriptedCamera:
     """Serves any number of viewers, each in a thread.
 
     answers: the status line with which a method is answered, instead of 200 OK. media: the body of its SDP. pictures:
-    see `rtp_payloads`; without them it plays nothing. transport: the one that it offers; the other is answered 461.
-    speaks: False accepts and says nothing; bytes are all that it says. tls: a context of a server.
+    see `rtp_payloads`; without them it plays nothing. fps: how many of them it sends a second. hangs_up_after: it sends
+    each viewer so many, and hangs up. transport: the one that it offers; the other is answered 461. speaks: False
+    accepts and says nothing; bytes are all that it says. tls: a context of a server.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class ScriptedCamera:
         answers: Mapping[str, str] = {},
         media: str = VIDEO,
         pictures: Sequence[Sequence[bytes]] = (),
+        fps: int = 25,
+        hangs_up_after: int | None = None,
         transport: str = "tcp",
         credentials: str | None = None,
         digest: bool = False,
@@ -79,6 +82,8 @@ class ScriptedCamera:
         self._answers = answers
         self._media = media
         self._pictures = pictures
+        self._fps = fps
+        self._hangs_up_after = hangs_up_after
         self._transport = transport
         self._credentials = credentials
         self._digest = digest
@@ -92,6 +97,7 @@ class ScriptedCamera:
         self._open: list[socket.socket] = []
         self.set_ups: list[str] = []  # the transports that viewers asked for
         self.requests = 0
+        self.plays = 0
 
     @property
     def url(self) -> str:
@@ -195,19 +201,26 @@ class ScriptedCamera:
 
     def _play(self, viewer: socket.socket, target: tuple[str, int] | None) -> None:
         sequence = number = 0
+        self.plays += 1
+        began_s = time.monotonic()
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            while self._pictures and not self._stopped.wait(1 / _FPS):
+            while self._pictures and not self._stopped.wait(max(0.0, began_s + number / self._fps - time.monotonic())):
                 payloads = self._pictures[number % len(self._pictures)]
+                sent = b""
                 for index, payload in enumerate(payloads):
                     marker = 0x80 if index == len(payloads) - 1 else 0
-                    time = number * 90_000 // _FPS
-                    packet = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, time, 11) + payload
+                    at = number * 90_000 // self._fps
+                    packet = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, at, 11) + payload
                     if target is None:
-                        viewer.sendall(struct.pack(">BBH", 0x24, 0, len(packet)) + packet)
+                        sent += struct.pack(">BBH", 0x24, 0, len(packet)) + packet
                     else:
                         datagrams.sendto(packet, target)
                     sequence += 1
+                viewer.sendall(sent)
                 number += 1
+                if number == self._hangs_up_after:
+                    viewer.shutdown(socket.SHUT_RDWR)
+                    return
 
 
 def _headers(request: bytes) -> dict[str, str]:

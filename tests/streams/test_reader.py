@@ -176,6 +176,38 @@ def test_a_live_picture_that_is_awaited_leaves_at_once(live: Desk) -> None:
     assert live.pictures() == []
 
 
+def test_a_picture_that_waited_in_vain_gives_its_turn_to_the_first_one_after_the_request(live: Desk) -> None:
+    live.decode(0)  # its turn, but the model is busy
+    assert not live.buffer.next_takes_turn()  # picture 1: newer, so that 0 is of no use any more
+    assert not live.buffer.next_takes_turn()
+    live.buffer.request_next(PictureRequest(0, -1))
+    assert live.pictures() == []
+    assert live.buffer.next_takes_turn()
+    live.decode(3)
+    assert [(picture.number, live.value(picture)) for picture in live.pictures()] == [(3, 3)]
+    live.buffer.request_next(PictureRequest(0, -1))
+    assert not live.buffer.next_takes_turn()  # the turn is taken
+
+
+def test_a_picture_that_waited_in_vain_is_counted_as_missed_by_a_busy_model(live: Desk) -> None:
+    live.decode(0)
+    live.buffer.next_takes_turn()
+    live.buffer.record_progress(2, rate=1)
+    live.decode(2)
+    live.buffer.request_next(PictureRequest(0, -1))
+    _, counts, picture = live.messages()
+    assert counts == SkipCounts(3, 1, 1, 0)
+    assert isinstance(picture, PictureReady)
+
+
+def test_a_picture_whose_turn_it_is_not_is_not_shown_to_a_model_that_is_not_late(live: Desk) -> None:
+    live.buffer.request_next(PictureRequest(0, -1))
+    assert not live.buffer.next_takes_turn()
+    live.decode(1)
+    live.buffer.request_next(PictureRequest(0, -1))
+    assert not live.buffer.next_takes_turn()
+
+
 def test_a_picture_in_the_parents_hands_is_never_written_to(live: Desk) -> None:
     live.buffer.request_next(PictureRequest(0, -1))
     live.decode(7)

@@ -69,6 +69,10 @@ class Predictor:
             self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
         took_s = self._clock.monotonic() - started_s
         self._telemetry.record_prediction(frame.stream, took_s, prediction.dropped)
+        if frame.media_s is None:
+            # Before the model's own time, it may have waited until the model was done with another stream's picture.
+            working_s = min(took_s, prediction.time_s or 0.0)
+            self._telemetry.record_picture_age(frame.stream, frame.captured.age_s(self._clock.now()) - working_s)
         if self._on_prediction is not None:
             self._on_prediction(frame, prediction)
         return prediction

@@ -38,6 +38,7 @@ class PictureBuffer:
         self._free: list[int] = []
         self._waiting: tuple[PictureReady, float] | None = None
         self._is_requested = False
+        self._is_owed = False  # the picture that a turn of `fps` had chosen was dropped as too old
         self._rate = self._busy = self._unusable = self._damaged = 0
         self._unusable_after_waiting = 0  # unusable pictures that came after the waiting one: they are sent after it
         self._why = self._damage = ""
@@ -77,13 +78,22 @@ class PictureBuffer:
         if picture.__array_interface__["data"][0] != target.__array_interface__["data"][0]:
             np.copyto(target, picture)
         with self._changed:
-            replaced = self._pop_waiting()
-            if replaced is not None:
-                self._free.append(replaced[0].slot)
-                self._busy += 1
+            self._drop_waiting()
+            self._is_owed = False
             self._waiting = (PictureReady(self._memory_id, slot, number, 0.0, media_s), decoded_s)
             if self._is_requested or not self._live:
                 self._send_waiting()
+
+    def next_takes_turn(self) -> bool:
+        """A live picture came whose turn it is not. Returns whether it is shown in place of an older one all the same.
+
+        A picture that waits for a slow model is dropped now, as it is no longer the newest. Its turn stays open: the
+        first picture after the parent's next request takes it. So what the model gets is never older than the time
+        between two pictures of the camera, whatever `fps` is, and no picture is converted in vain.
+        """
+        with self._changed:
+            self._is_owed = self._drop_waiting() or self._is_owed
+            return self._is_owed and self._is_requested
 
     def request_next(self, request: PictureRequest) -> None:
         """The parent has returned a slot and wants the next picture."""
@@ -146,6 +156,15 @@ class PictureBuffer:
         self._channel.send(PictureReady(picture.memory_id, picture.slot, picture.number, age_s, picture.media_s))
         self._counts_sent_s = time.monotonic()
         self._pop_waiting()
+
+    def _drop_waiting(self) -> bool:
+        """Makes the slot of the waiting picture free again, and counts it. Returns whether one waited."""
+        dropped = self._pop_waiting()
+        if dropped is None:
+            return False
+        self._free.append(dropped[0].slot)
+        self._busy += 1
+        return True
 
     def _pop_waiting(self) -> tuple[PictureReady, float] | None:
         waiting, self._waiting = self._waiting, None

@@ -58,7 +58,7 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
             elif picture.damage and not request.show_damaged:
                 number += 1
                 buffer.record_progress(number, damaged=picture.damage)
-            elif not selector.wants(time_s):
+            elif not (selector.wants(time_s) or (request.live and buffer.next_takes_turn())):
                 number += 1
                 buffer.record_progress(number, rate=1)
             else:

@@ -157,6 +157,10 @@ class Telemetry:
         """Count a datapoint that was accepted into the spool. strategy: the one whose quota was charged."""
         self._counters.accepted.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
 
+    def record_picture_age(self, stream: str, age_s: float) -> None:
+        """Record how old a camera's picture was when the model began with it."""
+        self._counters.picture_age.labels(self._counters.stream(stream)).observe(age_s)
+
     def record_prediction(self, stream: str, took_s: float, dropped: int = 0) -> None:
         """Record a prediction of the model. dropped: malformed parts of its answer that were left out."""
         self._counters.model.observe(took_s)

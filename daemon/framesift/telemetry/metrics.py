@@ -38,6 +38,7 @@ _MAX_NAMES = 256
 _MAX_NAME_LENGTH = 64
 _OTHER = "other"
 _MODEL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_AGE_BUCKETS_S = (0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _DELIVERY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 45.0)
 
 
@@ -161,6 +162,12 @@ class Counters:
             )
         )
         self.readers = self._counter("stream_readers_started", "Reader processes that were started.", "stream")
+        self.picture_age = self._histogram(
+            "picture_age_seconds",
+            "Age of a camera's picture when the model began with it, from the arrival of its data.",
+            _AGE_BUCKETS_S,
+            "stream",
+        )
         self.model = self._histogram("model_seconds", "Duration of the model's predictions.", _MODEL_BUCKETS_S)
         self.delivery = self._histogram("delivery_seconds", "Duration of delivery attempts.", _DELIVERY_BUCKETS_S)
         self._spool = SpoolCollector()
@@ -181,8 +188,8 @@ class Counters:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(f"framesift_{name}", description, labels, registry=self.registry)
 
-    def _histogram(self, name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"framesift_{name}", description, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"framesift_{name}", description, labels, registry=self.registry, buckets=buckets)
 
     def set_spool_source(self, read: Callable[[], SpoolNumbers]) -> None:
         """See Telemetry."""

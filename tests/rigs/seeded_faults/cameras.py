@@ -49,6 +49,17 @@ def camera_dead(folder: Path) -> AbstractContextManager[Situation]:
     return _watching(folder, lambda _, wire: wire.unplug(), lambda _, wire: wire.plug())
 
 
+def camera_rebooting(folder: Path) -> AbstractContextManager[Situation]:
+    """The camera loses its power, and comes back with pictures of another size."""
+
+    def come_back(camera: RtspCamera) -> None:
+        clip = folder / "camera" / "clip.mp4"
+        numbered_clip(folder / "larger.mp4", frames=60, fps=30, size=(640, 384)).replace(clip)
+        camera.start()
+
+    return _watching(folder, lambda camera, _: camera.stop(), lambda camera, _: come_back(camera))
+
+
 def camera_hanging(folder: Path) -> AbstractContextManager[Situation]:
     return _watching(folder, lambda _, wire: wire.stall(), lambda _, wire: wire.resume())
 
