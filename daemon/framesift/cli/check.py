@@ -10,7 +10,6 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -42,6 +41,7 @@ from framesift.settings import NetworkSettings, Settings, StreamEntry
 from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
 from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
+from framesift.streams.engines.availability import has_pyav
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 
 # The deadlines of the probes. A model must load within the time that systemd allows for a start, and must answer before
@@ -142,11 +142,20 @@ def _close(model: Model) -> Iterator[Finding]:
 
 def _engines(settings: Settings) -> Iterator[Finding]:
     """What reads the streams, with versions."""
-    yield _opencv(reads_streams=any(not stream.is_read_with_pyav for stream in settings.streams))
-    if find_spec("av") is not None:
-        import av  # only here: the daemon itself decodes nothing
-
-        yield Finding("PyAV", True, f"{av.__version__} with FFmpeg {av.ffmpeg_version_info}")
+    chosen = {stream.chosen_engine for stream in settings.streams}
+    yield _opencv(reads_streams="opencv" in chosen)
+    if has_pyav():
+        try:
+            import av  # only here: the daemon itself decodes nothing
+        except ImportError as error:
+            yield Finding(
+                "PyAV", "av" not in chosen, f"can't be loaded: {error}", "install it again, or engine: opencv"
+            )
+        else:
+            yield Finding("PyAV", True, f"{av.__version__} with FFmpeg {av.ffmpeg_version_info}")
+    elif any(stream.engine == "auto" and stream.webcam is None for stream in settings.streams):
+        what = "is not installed: OpenCV reads the streams, and shows damaged pictures too"
+        yield Finding("PyAV", None, what, "pip install 'framesift[av]'; or say engine: opencv, if that is meant")
 
 
 def _opencv(*, reads_streams: bool) -> Finding:

@@ -100,7 +100,7 @@ class Service:
         ListenerUnavailable and the spool's own errors if it can't start. Belongs to the main thread.
         """
         reports.report_build(self._telemetry)
-        if any(not stream.is_read_with_pyav for stream in self._settings.streams):
+        if any(stream.chosen_engine == "opencv" for stream in self._settings.streams):
             reports.report_faulty_opencv(self._telemetry)
         run = RunContext(self._settings, self._clock, self._telemetry, self._exchanges, self._components.fail)
         startup = Startup(run, self._components, self._monitor, stop=self._stop, wake=self._wake)

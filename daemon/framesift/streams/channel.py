@@ -47,7 +47,7 @@ class OpenRequest:
     webcam_index: -1 means that `address` is used. live: a camera, not a file. fps: at most so many pictures a second
     are sent; 0 means all. first_number: the number of the first picture that is read. resume_at: so many pictures at
     the beginning of a file are skipped, because an earlier reader has read them. short_probe: the source is examined
-    for 0.2 s only before its first picture. engine: a name of stream_settings.Engine. keyframes_only: nothing else is
+    for 0.2 s only before its first picture. engine: a stream_settings.ChosenEngine. keyframes_only: nothing else is
     decoded. threads: of the decoder; 0 means the engine's own choice. rotate: degrees, clockwise. show_damaged:
     pictures that are known to be damaged are sent too. transport: "tcp" or "udp", of RTSP; "" means TCP, then UDP.
     ca_file: certificates to trust; "" means that none is verified.

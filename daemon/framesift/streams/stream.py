@@ -275,7 +275,7 @@ class Stream:
             open_timeout_s=settings.open_timeout_s,
             read_timeout_s=settings.read_timeout_s,
             short_probe=not full_probe,
-            engine=settings.engine,
+            engine=settings.chosen_engine,
             keyframes_only=settings.decode == "keyframes",
             threads=settings.threads or 0,
             rotate=settings.rotate,

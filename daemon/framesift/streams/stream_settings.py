@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -19,6 +18,7 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 from framesift.config.addresses import address_hint
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import Name, StrictModel, Tag
+from framesift.streams.engines.availability import has_pyav
 
 _RTSP = ("rtsp", "rtsps")
 _NETWORK = (*_RTSP, "http", "https")
@@ -31,8 +31,8 @@ _SOURCES = (
 _VIDEO_DEVICE = re.compile(r"/dev/video(\d{1,3})")
 _DEVICE_LINKS = "/dev/v4l/"  # by-id, by-path: names that stay when devices are plugged in another order
 
-# What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV; `auto` is `av` where it is
-# installed, but OpenCV for webcams.
+# What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV.
+ChosenEngine = Literal["av", "opencv"]
 Engine = Literal["auto", "av", "opencv"]
 
 
@@ -108,7 +108,7 @@ class StreamSettings(StrictModel):
     def _check_engine(self) -> None:
         if self.engine == "av" and self.webcam is not None:
             raise ValueError(f"stream {self.name!r}: engine av reads no webcams; allowed are auto and opencv")
-        if self.engine == "av" and find_spec("av") is None:
+        if self.engine == "av" and not has_pyav():
             advice = "pip install 'framesift[av]', or engine: auto"
             raise ValueError(f"stream {self.name!r}: engine is av, but PyAV is not installed; {advice}")
         only_av = [
@@ -120,17 +120,17 @@ class StreamSettings(StrictModel):
             )
             if is_set
         ]
-        if only_av and not self.is_read_with_pyav:
+        if only_av and self.chosen_engine != "av":
             without = "webcams, and all streams without PyAV, are read by OpenCV"
             why = "engine is opencv" if self.engine == "opencv" else without
             raise ValueError(f"stream {self.name!r}: {' and '.join(only_av)} need the engine av; {why}")
 
     @property
-    def is_read_with_pyav(self) -> bool:
-        """Whether PyAV reads it, and not OpenCV."""
-        if self.engine == "auto":
-            return self.webcam is None and find_spec("av") is not None
-        return self.engine == "av"
+    def chosen_engine(self) -> ChosenEngine:
+        """The engine that reads it: `auto` is PyAV where it is installed, but OpenCV for webcams."""
+        if self.engine != "auto":
+            return self.engine
+        return "av" if self.webcam is None and has_pyav() else "opencv"
 
     def _check_url(self, url: SplitResult | None) -> None:
         # None of these messages may show the source: it can hold a password in a place where nobody looks for one.

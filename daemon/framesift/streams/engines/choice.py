@@ -1,9 +1,8 @@
-"""Which engine reads a source."""
+"""Opening a source with the engine that was chosen for it (StreamSettings.chosen_engine)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import OpenRequest
@@ -26,20 +25,12 @@ def open_with_transport(request: OpenRequest, log: DecoderLog) -> tuple[Capture,
 
 
 def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
-    """Open a source with the engine that is asked for; `auto` is PyAV where it is installed, but for webcams.
-
-    log: where the decoder writes. Raises SourceError.
-    """
-    if request.engine == "opencv" or (request.engine == "auto" and not reads_with_pyav(request.webcam_index)):
+    """Open a source with the engine that is asked for. log: where the decoder writes. Raises SourceError."""
+    if request.engine == "opencv":
         return OpenCvCapture(request, log)
     try:
         from framesift.streams.engines.pyav import PyAvCapture
 
         return PyAvCapture(request, log)
     except ImportError as error:
-        raise SourceError(AwayReason.ENGINE, f"its engine is av, which is not installed: {error}") from None
-
-
-def reads_with_pyav(webcam_index: int) -> bool:
-    """Whether `auto` means PyAV for this source. webcam_index: -1 if it is no webcam."""
-    return webcam_index < 0 and find_spec("av") is not None
+        raise SourceError(AwayReason.ENGINE, f"PyAV can't be loaded: {error}") from None
