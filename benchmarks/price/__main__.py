@@ -15,7 +15,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))  # the rigs of the tests
 
-from price import datapoint_cost, onnx_cost, pipeline_cost, refusal_cost, sampling_cost, wire_cost
+from price import (
+    datapoint_cost,
+    growth,
+    onnx_cost,
+    pipeline_cost,
+    refusal_cost,
+    sampling_cost,
+    start_cost,
+    wire_cost,
+)
 from price.figures import Benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -23,6 +32,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *sampling_cost.BENCHMARKS,
     *datapoint_cost.BENCHMARKS,
     *refusal_cost.BENCHMARKS,
+    *start_cost.BENCHMARKS,
+    *growth.BENCHMARKS,
     *onnx_cost.BENCHMARKS,
     *wire_cost.BENCHMARKS,
 )

@@ -29,7 +29,7 @@ _CALLS = 300
 _SHARE = 1e-12
 _NEAR: dict[str, Any] = {"type": "close_to_threshold", "threshold": 0.5, "epsilon": 0.1, "probability": _SHARE}
 # What a policy has, in this order; ten of them are the policy of the bounds.
-_MIXED: tuple[dict[str, Any], ...] = (
+MIXED: tuple[dict[str, Any], ...] = (
     {**_NEAR, "minimum_objects_close_to_threshold": 2},
     {"type": "uncertainty", "minimum_score": 0.5, "probability": _SHARE},
     {"type": "detections_number_based", "more_than": 10, "probability": _SHARE},
@@ -44,7 +44,8 @@ _MIXED: tuple[dict[str, Any], ...] = (
 _FRAME = Frame("gate", 0, np.zeros((72, 128, 3), np.uint8), Moment(1_800_000_000.0, 100.0, "boot"))
 
 
-def _sampler(strategies: Sequence[dict[str, Any]]) -> Sampler:
+def sampler_of(strategies: Sequence[dict[str, Any]]) -> Sampler:
+    """A sampler with these strategies."""
     policy = {
         "enabled": True,
         "persist_predictions": True,
@@ -55,7 +56,7 @@ def _sampler(strategies: Sequence[dict[str, Any]]) -> Sampler:
     return Sampler("gate", checked, seed=1, accepted_classes=AcceptedClasses())
 
 
-def _decisions(sampler: Sampler, objects: int) -> Cost:
+def decision_cost(sampler: Sampler, objects: int) -> Cost:
     """What one decision costs; every prediction is a new one."""
     payload = wire_prediction(objects)
     predictions: list[Prediction] = [parse_prediction(payload) for _ in range(_CALLS)]
@@ -67,11 +68,11 @@ def _decisions(sampler: Sampler, objects: int) -> Cost:
 
 
 def _sampling(runs: int) -> Iterator[Figure]:
-    policies = {f"{count} of {len(_MIXED)} kinds": _MIXED[:count] for count in (1, 2, 5, 10)}
+    policies = {f"{count} of {len(MIXED)} kinds": MIXED[:count] for count in (1, 2, 5, 10)}
     policies["10 close_to_threshold"] = tuple({**_NEAR, "threshold": n / 10} for n in range(10))
     for name, strategies in policies.items():
-        sampler = _sampler(strategies)
-        costs = in_turn(5 * runs, **{str(n): partial(_decisions, sampler, n) for n in (0, 10, 100)})
+        sampler = sampler_of(strategies)
+        costs = in_turn(5 * runs, **{str(n): partial(decision_cost, sampler, n) for n in (0, 10, 100)})
         for objects, cost in costs.items():
             bound = {"0": 10.0, "100": 60.0}.get(objects) if len(strategies) == 10 else None
             yield Figure(f"{name}, {objects} objects", 1e6 * cost.processor_s, "us", bound)
