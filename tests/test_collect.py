@@ -41,6 +41,7 @@ class Frames:
     name: str = "gate"
     is_file: bool = False
     age_s: float = 0.0
+    sender_ahead_s: float | None = None
 
     def frames(self) -> Iterator[Frame]:
         for number in range(self.count):
@@ -48,7 +49,9 @@ class Frames:
             pixels = np.full(self.shape, number % 200, np.uint8)
             now = self.clock.now()
             captured = replace(now, wall_s=now.wall_s - self.age_s, boottime_s=now.boottime_s - self.age_s)
-            yield Frame(self.name, number, pixels, captured, media_s=number / 25 if self.is_file else None)
+            media_s = number / 25 if self.is_file else None
+            sent_s = None if self.sender_ahead_s is None else captured.wall_s + self.sender_ahead_s
+            yield Frame(self.name, number, pixels, captured, media_s=media_s, sent_s=sent_s)
 
 
 @dataclass
@@ -316,6 +319,17 @@ def test_the_age_of_a_cameras_picture_is_measured_when_the_model_begins_with_it(
     found = dict(line.rsplit(" ", 1) for line in lines)
     assert float(found.get('framesift_picture_age_seconds_count{stream="gate"}', 0)) == counted
     assert float(found.get('framesift_picture_age_seconds_sum{stream="gate"}', 0)) == counted * 0.5
+
+
+@pytest.mark.parametrize(("ahead_s", "shown"), [(None, []), (3600.0, ["3600.0"]), (-0.25, ["-0.25"])])
+def test_the_offset_of_the_clock_of_a_camera_is_a_metric_where_it_is_told(
+    tmp_path: Path, ahead_s: float | None, shown: list[str]
+) -> None:
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 3, sender_ahead_s=ahead_s), _policy())
+    pipeline.run()
+    lines = pipeline.telemetry.metrics_text().decode().splitlines()
+    metric = 'framesift_stream_sender_offset_seconds{stream="gate"} '
+    assert [line.removeprefix(metric) for line in lines if line.startswith(metric)] == shown
 
 
 def test_a_file_waits_for_an_unavailable_model_and_loses_no_frame(tmp_path: Path) -> None:

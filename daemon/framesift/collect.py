@@ -28,6 +28,8 @@ class Collector:
         try:
             for frame in self._stream.frames():
                 self._telemetry.count_read(frame.stream)
+                if frame.sent_s is not None:
+                    self._telemetry.set_sender_offset(frame.stream, frame.sent_s - frame.captured.wall_s)
                 if not self._predictor.is_recording and not self.intake.policy.enabled:
                     self._telemetry.count_refused(frame.stream, RefusalReason.DISABLED)
                     continue

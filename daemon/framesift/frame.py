@@ -51,6 +51,7 @@ class Frame:
     valid until the next frame of the stream is requested; copy them to keep them. captured: when the picture left the
     source. epoch: grows with each reconnection and each change of the picture size; anything learned in an earlier
     epoch no longer describes the stream. media_s: position in a file in seconds, None for live streams.
+    sent_s: Unix time at which a camera captured it by its own clock, which may be wrong; None where it does not tell.
     """
 
     stream: str
@@ -59,6 +60,7 @@ class Frame:
     captured: Moment
     epoch: int = 0
     media_s: float | None = None
+    sent_s: float | None = None
 
     @property
     def pixels(self) -> Pixels:

@@ -113,7 +113,7 @@ PROMISED = {
     ),
     "Detections": (*_OF_ALL, "task", "objects"),
     "Duplicate": (),
-    "Frame": ("stream", "number", "picture", "captured", "epoch", "media_s"),
+    "Frame": ("stream", "number", "picture", "captured", "epoch", "media_s", "sent_s"),
     "Keypoint": ("x", "y", "confidence", "class_name", "class_id"),
     "ModelFacts": ("task", "class_names", "stub", "class_names_advice"),
     "MultiLabel": (*_OF_ALL, "scores", "predicted"),

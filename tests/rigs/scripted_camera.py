@@ -28,6 +28,7 @@ VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetizati
 NOTHING = ""
 _MAX_PAYLOAD = 1200
 _NONCE = "5f3e"
+_SOURCE = 11  # of RTP packets
 
 
 def rtp_payloads(clip: Path) -> list[list[bytes]]:
@@ -61,7 +62,8 @@ class ScriptedCamera:
     answers: the status line with which a method is answered, instead of 200 OK. media: the body of its SDP. pictures:
     see `rtp_payloads`; without them it plays nothing. fps: how many of them it sends a second. hangs_up_after: it sends
     each viewer so many, and hangs up. transport: the one that it offers; the other is answered 461. speaks: False
-    accepts and says nothing; bytes are all that it says. tls: a context of a server.
+    accepts and says nothing; bytes are all that it says. tls: a context of a server. clock_ahead_s: its clock is so far
+    ahead, which it tells in a sender report (RFC 3550) before each 25th picture; None tells nothing. Over TCP only.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ScriptedCamera:
         speaks: bool | bytes = True,
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        clock_ahead_s: float | None = None,
     ) -> None:
         self._answers = answers
         self._media = media
@@ -90,6 +93,7 @@ class ScriptedCamera:
         self._speaks = speaks
         self._tls = tls
         self._host = host
+        self._clock_ahead_s = clock_ahead_s
         self._listening = socket.create_server((host, 0))
         self.port: int = self._listening.getsockname()[1]
         self._stopped = threading.Event()
@@ -207,10 +211,13 @@ class ScriptedCamera:
             while self._pictures and not self._stopped.wait(max(0.0, began_s + number / self._fps - time.monotonic())):
                 payloads = self._pictures[number % len(self._pictures)]
                 sent = b""
+                if self._clock_ahead_s is not None and number % 25 == 0:
+                    report = _sender_report(time.time() + self._clock_ahead_s, number * 90_000 // self._fps)
+                    sent += struct.pack(">BBH", 0x24, 1, len(report)) + report
                 for index, payload in enumerate(payloads):
                     marker = 0x80 if index == len(payloads) - 1 else 0
                     at = number * 90_000 // self._fps
-                    packet = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, at, 11) + payload
+                    packet = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, at, _SOURCE) + payload
                     if target is None:
                         sent += struct.pack(">BBH", 0x24, 0, len(packet)) + packet
                     else:
@@ -221,6 +228,12 @@ class ScriptedCamera:
                 if number == self._hangs_up_after:
                     viewer.shutdown(socket.SHUT_RDWR)
                     return
+
+
+def _sender_report(wall_s: float, rtp_time: int) -> bytes:
+    """What the sender's clock shows at an RTP time. NTP counts from 1900."""
+    ntp = int((wall_s + 2_208_988_800) * 2**32)
+    return struct.pack(">BBHIQIII", 0x80, 200, 6, _SOURCE, ntp, rtp_time, 0, 0)
 
 
 def _headers(request: bytes) -> dict[str, str]:

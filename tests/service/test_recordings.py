@@ -128,13 +128,13 @@ def test_a_recording_carries_time_signature_and_brightness_of_each_frame(tmp_pat
     pixels = np.full((48, 64, 3), 51, np.uint8)
     pixels[:, :32] = 255
     recorder.record(
-        Frame("gate", 3, pixels, clock.now(), epoch=2),
+        Frame("gate", 3, pixels, clock.now(), epoch=2, sent_s=NOON_S - 0.25),
         Stub(task=Task.OBJECT_DETECTION, width=64, height=48, model_id="stub/0"),
     )
     recorder.close()
     line = json.loads((tmp_path / "r.jsonl").read_text())
     assert (line["stream"], line["frame"], line["epoch"], line["seed"]) == ("gate", 3, 2, 7)
-    assert line["captured_at"] == NOON_S
+    assert (line["captured_at"], line["sent_at"]) == (NOON_S, NOON_S - 0.25)
     assert line["brightness"] == pytest.approx(0.6, abs=1e-3)
     assert np.array_equal(parse_signature(line["signature"]), signature(pixels))
 

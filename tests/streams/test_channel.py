@@ -67,7 +67,7 @@ def ends() -> Iterator[ENDS]:
         ReaderStarted(),
         SourceOpened("udp"),
         SkipCounts(1, 2, 3, 4),
-        PictureReady(1, 2, 3, 0.25, -1.0),
+        PictureReady(1, 2, 3, 0.25, -1.0, 1_750_000_000.5),
         FileEnded(),
         SourceFailed(AwayReason.SILENT, "no picture for 10 s"),
     ],

@@ -20,6 +20,7 @@ from framesift.streams.channel import (
     SkipCounts,
     SourceFailed,
 )
+from framesift.streams.engines.capture import CapturedPicture
 from framesift.streams.engines.opencv import as_bgr
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
@@ -114,7 +115,7 @@ class Desk:
         room = self.buffer.pixels(slot)
         picture = np.full((*size, 3), number, np.uint8) if room is None or room.shape[:2] != size else room
         picture[:] = number
-        self.buffer.put(picture, slot, number, time.monotonic() - age_s, -1.0)
+        self.buffer.put(picture, slot, number, CapturedPicture(time.monotonic() - age_s, 0.0))
         self.buffer.record_progress(number + 1)
 
     def messages(self) -> list[Message]:

@@ -4,6 +4,7 @@ One JSON object per line: the prediction in the wire format, and beside it
 
     stream, frame, epoch     which frame it is of, as in Frame
     captured_at              Unix time, in seconds
+    sent_at                  the same by the camera's own clock, where it tells it
     seed                     of the device's random draws
     signature                as in strategies/near_duplicate.py: base64 of its float32 values, little-endian
     brightness               mean of the grey picture, from 0 to 1
@@ -62,6 +63,8 @@ class Recorder:
             "brightness": round(brightness(frame.pixels), 6),
             "task_type": str(prediction.task),
         }
+        if frame.sent_s is not None:
+            line["sent_at"] = frame.sent_s
         if prediction.model_id:
             line["model_id"] = prediction.model_id
         text = json.dumps(line | wire_format.to_wire(prediction), allow_nan=False)

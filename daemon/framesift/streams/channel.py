@@ -131,6 +131,7 @@ class PictureReady:
     """From the reader: a picture lies in this slot, which now belongs to the daemon.
 
     age_s: seconds since the picture left the source. media_s: its position in the file in seconds, -1 for live sources.
+    sent_s: Unix time by the sender's clock, 0 where it tells none.
     """
 
     memory_id: int
@@ -138,6 +139,7 @@ class PictureReady:
     number: int
     age_s: float
     media_s: float
+    sent_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

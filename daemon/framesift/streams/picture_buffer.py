@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from framesift.streams.channel import (
     SkipCounts,
     SourceFailed,
 )
-from framesift.streams.engines.capture import SourceError
+from framesift.streams.engines.capture import CapturedPicture, SourceError
 
 _SLOT_COUNT = 3  # one is used by the daemon, one waits, one is being filled
 _COUNTS_EVERY_S = 1.0
@@ -64,12 +65,8 @@ class PictureBuffer:
             if slot is not None:
                 self._free.append(slot)
 
-    def put(self, picture: NDArray[np.uint8], slot: int | None, number: int, decoded_s: float, media_s: float) -> None:
-        """Stores a picture, decoded into the slot or elsewhere, and sends it if it is requested (a file: at once).
-
-        decoded_s: when it left the source, by the monotonic clock. media_s: its position in a file, -1 for live
-        sources.
-        """
+    def put(self, picture: NDArray[np.uint8], slot: int | None, number: int, captured: CapturedPicture) -> None:
+        """Stores a picture, decoded into the slot or elsewhere, and sends it if it is requested (a file: at once)."""
         if self._slots is None or picture.shape != self._slots.shape:
             slot = self._replace_slots(picture.shape[0], picture.shape[1])
         target = self.pixels(slot)
@@ -80,7 +77,9 @@ class PictureBuffer:
         with self._changed:
             self._drop_waiting()
             self._is_owed = False
-            self._waiting = (PictureReady(self._memory_id, slot, number, 0.0, media_s), decoded_s)
+            media_s = -1.0 if self._live else captured.media_s
+            ready = PictureReady(self._memory_id, slot, number, 0.0, media_s, captured.sent_s or 0.0)
+            self._waiting = (ready, captured.arrived_s)
             if self._is_requested or not self._live:
                 self._send_waiting()
 
@@ -148,12 +147,12 @@ class PictureBuffer:
     def _send_waiting(self) -> None:
         if self._waiting is None:
             return
-        picture, decoded_s = self._waiting
+        picture, arrived_s = self._waiting
         self._is_requested = False
         if self._rate or self._busy or self._unusable or self._damaged:
             self._send_counts(wait=True)
-        age_s = max(0.0, time.monotonic() - decoded_s) if self._live else 0.0
-        self._channel.send(PictureReady(picture.memory_id, picture.slot, picture.number, age_s, picture.media_s))
+        age_s = max(0.0, time.monotonic() - arrived_s) if self._live else 0.0
+        self._channel.send(replace(picture, age_s=age_s))
         self._counts_sent_s = time.monotonic()
         self._pop_waiting()
 

@@ -70,8 +70,7 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
                     buffer.release_slot(slot)
                     unusable = str(error)
                 else:
-                    media_s = -1.0 if request.live else picture.media_s
-                    buffer.put(pixels, slot, number, picture.arrived_s, media_s)
+                    buffer.put(pixels, slot, number, picture)
                     any_usable = True
                 # Counted only now: after a crash the next reader of a file continues after the counted pictures.
                 number += 1

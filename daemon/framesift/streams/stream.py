@@ -292,7 +292,9 @@ class Stream:
             age_s = min(age_s, now.boottime_s - last.boottime_s)
         self._last_captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
         media_s = picture.media_s if self._settings.is_file else None
-        return Frame(self.name, picture.number, pixels, self._last_captured, self._epoch, media_s)
+        return Frame(
+            self.name, picture.number, pixels, self._last_captured, self._epoch, media_s, picture.sent_s or None
+        )
 
     def _is_frozen(self, pixels: Pixels) -> bool:
         return self._settings.is_live and self._freeze_detector.update(pixels, self._clock.monotonic())

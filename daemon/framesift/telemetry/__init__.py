@@ -161,6 +161,10 @@ class Telemetry:
         """Record how old a camera's picture was when the model began with it."""
         self._counters.picture_age.labels(self._counters.stream(stream)).observe(age_s)
 
+    def set_sender_offset(self, stream: str, ahead_s: float) -> None:
+        """Set how far the camera's clock is ahead of ours, by its latest picture."""
+        self._counters.sender_offset.labels(self._counters.stream(stream)).set(ahead_s)
+
     def record_prediction(self, stream: str, took_s: float, dropped: int = 0) -> None:
         """Record a prediction of the model. dropped: malformed parts of its answer that were left out."""
         self._counters.model.observe(took_s)

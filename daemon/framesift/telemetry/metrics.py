@@ -162,6 +162,12 @@ class Counters:
             )
         )
         self.readers = self._counter("stream_readers_started", "Reader processes that were started.", "stream")
+        self.sender_offset = Gauge(
+            "framesift_stream_sender_offset_seconds",
+            "How far a camera's clock is ahead of ours, less the way of the picture; only where the camera tells it.",
+            ["stream"],
+            registry=self.registry,
+        )
         self.picture_age = self._histogram(
             "picture_age_seconds",
             "Age of a camera's picture when the model began with it, from the arrival of its data.",
