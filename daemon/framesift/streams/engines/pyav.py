@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import struct
 import time
 from collections import deque
@@ -96,6 +97,7 @@ class PyAvCapture:
         self._pace = Pace() if request.live and self._container.format.name == "hls" else None
         self._times = MediaTimes()
         self._frame: VideoFrame | None = None
+        self._orientation: tuple[int, Orientation] | None = None  # with PyAV's `rotation` of the picture that had it
 
     def next_picture(self) -> CapturedPicture | None:
         """Wait for the next picture. Raises SourceError."""
@@ -124,7 +126,7 @@ class PyAvCapture:
         plane = bgr.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: bgr.height]
         pixels = rows[:, : bgr.width * 3].reshape(bgr.height, bgr.width, 3)
-        upright = _orientation(frame).turned(self._request.rotate).apply(pixels)
+        upright = self._orientation_of(frame).turned(self._request.rotate).apply(pixels)
         if target is None or target.shape != upright.shape:
             return upright
         np.copyto(target, upright)
@@ -133,6 +135,17 @@ class PyAvCapture:
     def close(self) -> None:
         """Close the source."""
         self._container.close()
+
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        """Return what a picture's own side data say; read at key frames, and where PyAV sees another rotation.
+
+        PyAV's object of side data and its picture refer to each other. Each picture whose side data were read stays in
+        memory until Python collects such cycles: that was hundreds of pictures.
+        """
+        if self._orientation is None or frame.key_frame or frame.rotation != self._orientation[0]:
+            gc.collect()  # earlier pictures; in a reader, a fork whose other objects are frozen, it takes 0.1 ms
+            self._orientation = frame.rotation, _orientation(frame)
+        return self._orientation[1]
 
     def _opening_error(self, error: Exception, *, is_late: bool) -> SourceError:
         reason, detail = recognise_reason(_code(error), self._log.new_lines())
