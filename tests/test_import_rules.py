@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"config", "clock", "frame"},
     "roboflow": {"config", "backoff", "prediction", "http_client"},
     "strategies": {"config", "frame", "prediction"},
-    "streams": {"config", "clock", "backoff", "frame"},
+    "streams": {"config", "clock", "atomic_files", "backoff", "frame"},
     "limits": {"clock"},
     "models": {
         "config",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -41,7 +42,12 @@ class RecordedStream(StreamObserver):
     """A stream whose events and skipped pictures are kept. `options` are those of StreamSettings, less the name."""
 
     def __init__(
-        self, *, clock: Clock | None = None, on_skip: Callable[[], None] | None = None, **options: Any
+        self,
+        *,
+        clock: Clock | None = None,
+        on_skip: Callable[[], None] | None = None,
+        taken_file: Path | None = None,
+        **options: Any,
     ) -> None:
         self.stop = threading.Event()
         self.events: list[StreamEvent] = []
@@ -58,6 +64,7 @@ class RecordedStream(StreamObserver):
             stop=self.stop,
             rng=random.Random(7),
             observer=self,
+            taken_file=taken_file,
         )
 
     @property
@@ -119,6 +126,21 @@ class RecordedStream(StreamObserver):
 
     def on_damaged(self, count: int, why: str) -> None:
         self.damaged.append((count, why))
+
+
+class KilledReaders(RecordedStream):
+    """A stream of which the first readers are killed before they read anything."""
+
+    def __init__(self, kills: int, source: Path) -> None:
+        super().__init__(source=str(source), clock=StepClock())
+        self._kills = kills
+
+    def on_reader(self) -> None:
+        if self._kills:
+            self._kills -= 1
+            while not (pids := self.reader_pids()):
+                threading.Event().wait(0.002)
+            os.kill(pids[0], signal.SIGKILL)
 
 
 def close(frames: Iterator[Frame]) -> None:

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from rigs.daemon import POLICY, collected, framesift, write_configuration
@@ -37,6 +39,19 @@ def test_an_hourly_limit_counts_the_hours_of_the_file(tmp_path: Path) -> None:
         ("2026-09-10T11:30:00.000Z", "gate", 0),
         ("2026-09-10T11:40:00.000Z", "gate", 1),
         ("2026-09-10T12:00:00.000Z", "gate", 3),
+    ]
+
+
+def test_pictures_of_a_folder_follow_each_other_as_fps_says(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        pixels = np.full((48, 64, 3), 80 * number, np.uint8)
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    found = run(tmp_path, [{"name": "gate", "source": "pictures/*.png", "fps": 0.05}], limited("hourly", 9))
+    assert [(captured_at[11:19], frame) for captured_at, _, frame in found] == [
+        ("11:30:00", 0),
+        ("11:30:20", 1),
+        ("11:30:40", 2),
     ]
 
 
@@ -73,6 +88,8 @@ def test_streams_that_share_a_limit_share_it_in_the_order_of_their_times_in_ever
             {"streams": [{"name": "gate", "source": "rtsp://127.0.0.1/a"}]},
             "streams[0].source: rtsp://127.0.0.1/a is live",
         ),
+        (START, {"streams": [{"name": "gate", "source": "./"}]}, "streams[0].fps: missing: pictures in a folder"),
+        (START, {"streams": [{"name": "gate", "source": "./", "watch": True}]}, "streams[0].watch: pictures that"),
         (START, {"listeners": [{"listen": "127.0.0.1:0"}]}, "listeners: their clients"),
         (START, {"limits": {"redis": {"url": "redis://127.0.0.1:1"}}}, "limits.redis: the other devices"),
         (START, {"spool": {"path": "policy.json"}}, "policy.json exists already"),

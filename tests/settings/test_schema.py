@@ -31,6 +31,7 @@ STREAM = {
     "tags": ["north"],
     "policy": "own.json",
     "loop": False,
+    "watch": False,
     "open_timeout_s": 10.0,
     "read_timeout_s": 10.0,
     "engine": "av",

@@ -104,6 +104,13 @@ def test_what_is_no_file_keeps_its_source(machine: Machine, source: str) -> None
     assert str(settings.streams[0].source) == source
 
 
+@pytest.mark.parametrize("source", ["pictures/", "pictures/*.jpg"])
+def test_a_folder_of_pictures_counts_from_the_settings_file(machine: Machine, source: str) -> None:
+    stream = machine.load(BASE.replace("rtsp://10.0.0.5/s", source)).streams[0]
+    assert str(stream.source) == f"{machine.folder}/{source}"
+    assert (stream.is_pictures, stream.folder) == (True, machine.folder / "pictures")
+
+
 def test_the_spool_lies_beside_the_file_unless_systemd_gives_a_folder_for_state(machine: Machine) -> None:
     assert machine.load().spool.path == machine.folder / "spool.db"
     environ = {"STATE_DIRECTORY": "/var/lib/framesift:/var/lib/other"}

@@ -104,7 +104,6 @@ def text(folder: Path) -> Path:
 
 FILES: dict[str, tuple[Callable[[Path], Path], AwayReason]] = {
     "not there": (lambda folder: folder / "none.mp4", AwayReason.NO_FILE),
-    "a folder": (lambda folder: folder, AwayReason.NO_FILE),
     "not a video": (text, AwayReason.DECODER),
 }
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
-import threading
 from pathlib import Path
 
 import av
@@ -16,7 +14,7 @@ import pytest
 from framesift.frame import SkipReason
 from framesift.streams import StreamLost, StreamState
 from rigs.footage import numbered_clip, read_number, real_clip
-from rigs.stream_reader import RecordedStream, StepClock, reader_pids
+from rigs.stream_reader import KilledReaders, RecordedStream, StepClock
 
 RUNNING, LOST, ENDED = StreamState.RUNNING, StreamState.LOST, StreamState.ENDED
 
@@ -124,23 +122,9 @@ def test_a_thinned_file_whose_reader_dies_shows_and_counts_each_picture_once(cli
 
 
 def test_a_file_whose_readers_all_die_is_given_up(clip: Path) -> None:
-    watched = RecordedStream(source=str(clip), clock=StepClock())
-    over = threading.Event()
-
-    def kill_them_all() -> None:
-        while not over.wait(0.002):
-            for pid in reader_pids(watched.stream.name):
-                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                    os.kill(pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_them_all)
-    killer.start()
-    try:
-        with pytest.raises(StreamLost, match="killed by SIGKILL"):
-            list(watched.stream.frames())
-    finally:
-        over.set()
-        killer.join()
+    watched = KilledReaders(100, clip)
+    with pytest.raises(StreamLost, match="killed by SIGKILL"):
+        list(watched.stream.frames())
     assert LOST in watched.states
 
 
@@ -148,7 +132,7 @@ def test_a_file_whose_readers_all_die_is_given_up(clip: Path) -> None:
     ("make", "message"),
     [
         (lambda _: None, "no such file"),
-        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.mkdir(), "no picture is in the folder"),
         (lambda path: path.write_text("this is no video\n" * 100), "not a video that can be decoded"),
         (lambda path: path.touch(), "not a video that can be decoded"),
     ],

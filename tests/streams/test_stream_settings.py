@@ -65,6 +65,14 @@ def options(**fields: object) -> StreamSettings:
         ({"source": 0, "username": "me", "password": "secretpw"}, "for rtsp, rtsps, http and https sources only"),
         ({"source": "rtsp://cam/s", "loop": True}, "loop is for files only"),
         ({"source": 0, "loop": True}, "loop is for files only"),
+        ({"source": "rtsp://cam/s", "watch": True}, "watch is for folders of pictures only"),
+        ({"source": "clips/*.mp4"}, "a pattern is for pictures, which end in .jpg, .jpeg, .png"),
+        ({"source": "*/a.jpg"}, "may stand in the last part of source only"),
+        ({"source": "gate-?/*.jpg"}, "may stand in the last part of source only"),
+        ({"source": "pictures/", "watch": True, "loop": True}, "loop with watch can't be used with a folder"),
+        ({"source": "pictures/", "watch": True, "fps": 2.0}, "fps with watch can't be used with a folder"),
+        ({"source": "pictures/", "engine": "opencv", "threads": 2}, "engine and threads can't be used with a folder"),
+        ({"source": "pictures/*", "decode": "keyframes"}, "decode can't be used with a folder of pictures"),
         ({"source": "a.mp4", "fps": 0}, "greater than 0"),
         ({"source": "a.mp4", "fps": 241}, "less than or equal to 240"),
         ({"source": "a.mp4", "fps": "5"}, "valid number"),
@@ -87,7 +95,7 @@ def test_what_is_not_allowed_is_refused_with_a_reason(fields: dict[str, object],
     "source", ["clips//gate.mp4", "rtsp/gate.mp4", "tcp.mp4", "./10.0.0.5", "a clip.mp4", "12:30.mp4", "C:\\a.mp4"]
 )
 def test_an_ordinary_path_is_never_taken_for_a_misspelt_address(source: str) -> None:
-    assert options(source=source).is_file
+    assert options(source=source).is_path
 
 
 def test_a_password_may_have_a_space_or_a_backslash() -> None:
@@ -132,7 +140,7 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
 
 
 @pytest.mark.parametrize(
-    ("source", "is_file", "webcam"),
+    ("source", "is_path", "webcam"),
     [
         ("a.mp4", True, None),
         (2, False, "/dev/video2"),
@@ -141,10 +149,39 @@ def test_neither_print_nor_source_shows_credentials(fields: dict[str, object]) -
         ("rtsps://cam/s", False, None),
     ],
 )
-def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_file: bool, webcam: str | None) -> None:
+def test_the_kind_of_source_is_recognised_by_its_form(source: str | int, is_path: bool, webcam: str | None) -> None:
     given = options(source=source)
-    assert (given.is_file, given.is_live) == (is_file, not is_file)
+    assert (given.is_path, given.is_live) == (is_path, not is_path)
     assert given.webcam == (None if webcam is None else Path(webcam))
+
+
+@pytest.mark.parametrize(
+    ("fields", "folder", "pattern"),
+    [
+        ({"source": "pictures/"}, "pictures", ""),
+        ({"source": "file:///srv/the%20pictures/"}, "/srv/the pictures", ""),
+        ({"source": "pictures/*.JPG"}, "pictures", "*.JPG"),
+        ({"source": "gate-[0-9]?"}, ".", "gate-[0-9]?"),
+        ({"source": "pictures/*.*"}, "pictures", "*.*"),
+        ({"source": "pictures", "watch": True}, "pictures", ""),
+        ({"source": ".", "tags": ["x"]}, ".", ""),
+    ],
+)
+def test_a_folder_of_pictures_is_recognised(fields: dict[str, object], folder: str, pattern: str) -> None:
+    given = options(**fields)
+    assert (given.is_pictures, given.folder, given.pattern) == (True, Path(folder), pattern)
+    assert given.chosen_engine == "opencv"
+
+
+def test_what_exists_is_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "a[1].jpg").touch()
+    (tmp_path / "*.mp4").touch()
+    (tmp_path / "pictures [1]").mkdir()
+    assert not options(source=str(tmp_path / "a[1].jpg")).is_pictures
+    assert not options(source=str(tmp_path / "*.mp4")).is_pictures
+    folder = options(source=str(tmp_path / "pictures [1]"))
+    assert (folder.is_pictures, folder.folder, folder.pattern) == (True, tmp_path / "pictures [1]", "")
+    assert not options(source="clip[1].mp4").is_pictures
 
 
 def test_a_link_to_a_webcam_has_the_index_of_its_device(tmp_path: Path) -> None:
@@ -160,7 +197,7 @@ def test_a_link_to_a_webcam_has_the_index_of_its_device(tmp_path: Path) -> None:
 )
 def test_the_address_of_a_file_is_its_path(source: str) -> None:
     given = options(source=source)
-    assert given.is_file
+    assert given.is_path
     assert given.address() == "/clips/a b.mp4"
 
 
@@ -179,4 +216,4 @@ def test_a_token_in_the_path_is_never_shown_and_counts_as_a_secret() -> None:
 
 
 def test_a_file_whose_name_looks_like_credentials_is_named_with_its_folder() -> None:
-    assert options(source="./me:noon@cam.mp4").is_file
+    assert options(source="./me:noon@cam.mp4").is_path

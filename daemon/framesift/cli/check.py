@@ -41,6 +41,7 @@ from framesift.settings import NetworkSettings, Settings, StreamEntry
 from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
 from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
 from framesift.streams import Stream, StreamLost, StreamSettings
+from framesift.streams.away_reasons import AwayReason
 from framesift.streams.engines.availability import has_pyav
 from framesift.streams.opencv_faults import OPENCV_ADVICE, known_fault
 
@@ -257,6 +258,8 @@ def _first_frame(settings: StreamSettings, clock: Clock) -> tuple[Frame | None, 
     try:
         frame = stream.first_frame(FIRST_FRAME_WITHIN_S)
     except StreamLost as error:
+        if settings.watch and error.reason is AwayReason.SILENT:
+            return None, Finding(f"stream {settings.name}", True, "the folder is there; no picture has come meanwhile")
         return None, Finding(f"stream {settings.name}", False, str(error), error.reason.advice)
     finally:
         stream.close()

@@ -135,10 +135,15 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
 
 def _refuse_missing_files(settings: Settings) -> None:
     """End where each source is a file that is not there. Beside others, the stream itself says that it is lost."""
-    missing = [stream for stream in settings.streams if stream.is_file and not stream.path.is_file()]
+    missing = [
+        stream
+        for stream in settings.streams
+        if stream.is_path and not stream.watch and not (stream.folder if stream.is_pictures else stream.path).exists()
+    ]
     if missing and len(missing) == len(settings.streams) and not settings.listeners:
         source = f"streams[0].source: {missing[0].redacted_source}"
-        fail(f"{source}: the file does not exist (a camera's address begins with rtsp://)")
+        kind = "folder" if missing[0].is_pictures else "file"
+        fail(f"{source}: the {kind} does not exist (a camera's address begins with rtsp://)")
 
 
 def _settings(config: Path | None) -> Settings:

@@ -54,8 +54,14 @@ def _start_s(text: str, clock: Clock) -> float:
 def _problem(settings: Settings) -> str | None:
     """Why the time of files can't be followed with these settings."""
     for number, stream in enumerate(settings.streams):
-        if not stream.is_file:
+        if stream.is_live:
             return f"streams[{number}].source: {stream.redacted_source} is live; only files have a time of their own"
+        if stream.watch:
+            return f"streams[{number}].watch: pictures that arrive later have no time of their own"
+        if stream.is_pictures and stream.fps is None:
+            return (
+                f"streams[{number}].fps: missing: pictures in a folder have no times; say how many there are a second"
+            )
     if settings.listeners:
         return "listeners: their clients send at the machine's time; leave them out"
     if settings.limits.redis is not None:

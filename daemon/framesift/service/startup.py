@@ -290,6 +290,7 @@ class Startup:
             stop=self._stop,
             rng=random.Random(repr((self._settings.seed, name, "backoff"))),
             observer=observer,
+            taken_file=_watched_file(self._settings.spool.path, name) if settings.watch else None,
         )
         predictor = Predictor(
             model,
@@ -323,6 +324,11 @@ def _open_when_free(spool: Spool, waits: Callable[[str], bool]) -> None:
         except SpoolInUse as error:
             if not waits(str(error)):
                 raise
+
+
+def _watched_file(spool_path: Path, stream: str) -> Path:
+    """Return the file that remembers which pictures of a watched folder were read."""
+    return spool_path.with_name(f"{spool_path.name}.watched-{stream}")
 
 
 def sink_limits(settings: Settings) -> tuple[Limit, ...]:

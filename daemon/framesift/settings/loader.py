@@ -239,8 +239,9 @@ def _absolute(block: _Block, base: Path) -> _Block:
             changed[name] = _absolute(value, base)
         elif isinstance(value, tuple):
             changed[name] = tuple(_absolute(v, base) if isinstance(v, BaseModel) else v for v in value)
-    if isinstance(block, StreamSettings) and block.is_file:
-        changed["source"] = str(base / block.path)
+    if isinstance(block, StreamSettings) and block.is_path:
+        # A folder keeps the / at its end.
+        changed["source"] = str(base / block.path) + ("/" if str(block.source).endswith("/") else "")
     return block.model_copy(update=changed)
 
 

@@ -6,6 +6,7 @@ Files of a spool:
     spool.db.lock       locked while a daemon has the spool open
     spool.db.reserve*   8 MiB of disk space that are released when the disk is full
     spool.db.corrupt-*  a damaged file that was moved aside and kept
+    spool.db.watched-*  which pictures of a watched folder were read, by its stream
     spool.db.taken-*    which datapoints of such a file are in the spool, or were
 """
 

@@ -33,6 +33,7 @@ class AwayReason(str, Enum):
     OUT_OF_MEMORY = "out_of_memory"
     ENDED = "ended"
     NO_FILE = "no_file"
+    NO_PICTURES = "no_pictures"
     NO_DEVICE = "no_device"
     NOT_PERMITTED = "not_permitted"
     UNUSABLE = "unusable"
@@ -117,6 +118,11 @@ _TEXTS = {
         "if it does not come back, look at the camera's power and network, and at its limit of viewers",
     ),
     AwayReason.NO_FILE: ("no such file", "check the path; relative paths count from the settings file"),
+    AwayReason.NO_PICTURES: (
+        "no picture is in the folder",
+        "check the path and the pattern; .jpg, .jpeg, .png, .bmp, .webp, .tif and .tiff files count, those in folders "
+        "below do not; with watch: true the stream waits for them",
+    ),
     AwayReason.NO_DEVICE: (
         "no such webcam",
         "is it plugged in? `ls /dev/video*` shows the numbers; a container needs the device handed in",

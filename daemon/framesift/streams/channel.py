@@ -50,7 +50,9 @@ class OpenRequest:
     for 0.2 s only before its first picture. engine: a stream_settings.ChosenEngine. keyframes_only: nothing else is
     decoded. threads: of the decoder; 0 means the engine's own choice. rotate: degrees, clockwise. show_damaged:
     pictures that are known to be damaged are sent too. transport: "tcp" or "udp", of RTSP; "" means TCP, then UDP.
-    ca_file: certificates to trust; "" means that none is verified.
+    ca_file: certificates to trust; "" means that none is verified. pictures: `address` is a folder of pictures.
+    pattern: for their names, "" for all. watch: those that arrive later are read too. taken_file: remembers which of
+    them were read, "" for none.
     """
 
     address: str
@@ -70,6 +72,10 @@ class OpenRequest:
     show_damaged: bool
     transport: str
     ca_file: str
+    pictures: bool
+    pattern: str
+    watch: bool
+    taken_file: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,12 @@ class PictureBuffer:
         self._why = self._damage = ""
         self._number = 0
         self._counts_sent_s = time.monotonic()
+        self._done = 0
+
+    @property
+    def done(self) -> int:
+        """How many pictures the parent has returned, as it needs them no more."""
+        return self._done
 
     def take_free_slot(self) -> int | None:
         """Returns a slot to decode into, and waits until one is free. None before the first picture."""
@@ -97,6 +103,7 @@ class PictureBuffer:
     def request_next(self, request: PictureRequest) -> None:
         """The parent has returned a slot and wants the next picture."""
         with self._changed:
+            self._done += request.slot >= 0
             if request.slot >= 0 and request.memory_id == self._memory_id:
                 self._free.append(request.slot)
                 self._changed.notify_all()

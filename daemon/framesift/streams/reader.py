@@ -28,7 +28,7 @@ from framesift.streams.channel import (
     SourceOpened,
 )
 from framesift.streams.decoder_log import DecoderLog
-from framesift.streams.engines.capture import PictureUnusable, SourceError
+from framesift.streams.engines.capture import PictureUnusable, ReaderHooks, SourceError
 from framesift.streams.engines.choice import open_with_transport
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
@@ -39,8 +39,9 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
     number = request.first_number
     live_selector = LiveFrameSelector(request.fps)
     log = DecoderLog()
+    hooks = ReaderHooks(on_idle=lambda _: buffer.record_progress(number), pictures_done=lambda: buffer.done)
     while True:
-        source, transport = open_with_transport(request, log)
+        source, transport = open_with_transport(request, log, hooks)
         channel.send(SourceOpened(transport))
         selector = live_selector if request.live else FileFrameSelector(request.fps)
         index = 0

@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from framesift.streams.channel import Channel
+from framesift.streams.channel import MAX_PICTURE_PIXELS, Channel
 from framesift.streams.decoder_log import DecoderLog
 
 # Of PADDING, see reader_template.py (which must not be imported here: it loads what the daemon loads only when needed).
@@ -225,4 +225,5 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([package_home, *import_paths]),
         "OPENBLAS_NUM_THREADS": "1",  # no linear algebra here, and its threads cost start-up time and memory
         "OPENCV_LOG_LEVEL": "SILENT",
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PICTURE_PIXELS),  # it decodes no larger file
     }

@@ -16,20 +16,21 @@ def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
         return AwayReason.TLS, f"its ca_file {settings.ca_file} is not there"
     if settings.webcam is not None:
         return _webcam_problem(settings.webcam) if sys.platform == "linux" else None
-    if not settings.is_file:
+    if not settings.is_path:
         return None
-    path = settings.path
+    path = settings.folder if settings.is_pictures else settings.path
     try:
-        if path.is_dir():
-            return AwayReason.NO_FILE, "is a folder, not a video"
+        if settings.is_pictures and path.exists() and not path.is_dir():
+            return AwayReason.NO_FILE, f"{path} is no folder"
         path.stat()
     except FileNotFoundError:
-        return AwayReason.NO_FILE, ""
+        return AwayReason.NO_FILE, "no such folder" if settings.is_pictures else ""
     except PermissionError:
         return AwayReason.NOT_PERMITTED, ""
     except OSError as error:
         return AwayReason.NO_FILE, f"can't be read: {error.strerror}"
-    return None if os.access(path, os.R_OK) else (AwayReason.NOT_PERMITTED, "")
+    needed = os.R_OK | os.X_OK if settings.is_pictures else os.R_OK
+    return None if os.access(path, needed) else (AwayReason.NOT_PERMITTED, "")
 
 
 def _webcam_problem(device: Path) -> tuple[AwayReason, str] | None:

@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-import certifi
-
 from framesift.backoff import Backoff, BackoffSchedule
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
@@ -32,23 +30,24 @@ from framesift.streams.channel import (
     ChannelClosed,
     FileEnded,
     NoDescriptorForMemory,
-    OpenRequest,
     PictureReady,
     SharedMemory,
     SkipCounts,
     SourceOpened,
 )
 from framesift.streams.freeze_detector import FROZEN_AFTER_S, FreezeDetector
+from framesift.streams.open_request import create_open_request
 from framesift.streams.reader_launcher import ReaderProcess, printable_line
 from framesift.streams.reader_session import POLL_S, ReaderSession, SourceLost
 from framesift.streams.source_problem import source_problem
 from framesift.streams.stream_events import StreamEvent, StreamLost, StreamObserver, StreamState
-from framesift.streams.stream_settings import StreamSettings, webcam_index
+from framesift.streams.stream_settings import StreamSettings
 from framesift.streams.withheld_pictures import WithheldPictures
 
 RETRY_SCHEDULE = BackoffSchedule(0.5, 5.0, later_after_s=600.0, later_max_s=15.0)  # well again within 30 s
 STEADY_AFTER_S = 10.0  # a source that ran for so long starts with the shortest pause when it is lost
 _MAX_FAILED_READERS = 3  # for a file: the decoder crashes on its next picture
+_MAX_LEFT_OUT = 3  # pictures of a folder in a row that end each reader
 _MAX_STUCK_READERS = 3  # in the kernel, where nothing ends them; each takes memory
 _MAX_AGE_S = 60.0
 _EXIT_GRACE_S = 1.0  # how long a reader whose channel is closed may take to exit
@@ -75,7 +74,7 @@ class _ReaderEnd:
 class Stream:
     """The frames of one source. `frames` and `first_frame` are for one thread; `close` may be called from any.
 
-    finite: a file that does not loop. state, detail: the present state and its reason, which any thread may read.
+    finite: it ends by itself. state, detail: the present state and its reason, which any thread may read.
     """
 
     def __init__(
@@ -86,13 +85,18 @@ class Stream:
         stop: threading.Event,
         rng: random.Random,
         observer: StreamObserver | None = None,
+        taken_file: Path | None = None,
     ) -> None:
-        """rng: for the jitter of pauses. stop: ends `frames`. observer: receives states and skipped pictures."""
+        """rng: for the jitter of pauses. stop: ends `frames`. observer: receives states and skipped pictures.
+
+        taken_file: keeps which pictures of a watched folder were read; None: that is known as long as a reader runs.
+        """
         self.name = settings.name
-        self.finite = settings.is_file and not settings.loop
+        self.finite = settings.has_end
         self.state = StreamState.CONNECTING
         self.detail = ""  # the reason for the state, updated while the state stays
         self._settings = settings
+        self._taken_file = taken_file
         self._clock = clock
         self._stop = stop
         self._observer = observer or StreamObserver()
@@ -116,13 +120,13 @@ class Stream:
         Raises StreamLost for a file that does not loop and does not exist or can't be decoded. No event reports the
         same.
         """
-        failed_readers = 0
+        failed_readers = left_out = 0
         while not self._is_stopping():
             before = self._number
             # A short probe opens a camera four times faster but is too short for some: every second try is full.
             reader_end = yield from self._read_once(full_probe=failed_readers % 2 == 1, limit_s=None)
             if self._number > before:
-                failed_readers = 0
+                failed_readers = left_out = 0
             elif reader_end.kind is not _EndKind.NO_READER:
                 failed_readers += 1
             # After `close` has killed the reader, its end is no loss.
@@ -134,8 +138,12 @@ class Stream:
             if reader_end.kind is _EndKind.RECONNECT:
                 self._pause()
                 continue
-            if self.finite and (reader_end.kind is _EndKind.HOPELESS or failed_readers >= _MAX_FAILED_READERS):
-                raise StreamLost(reader_end.detail, reader_end.reason or AwayReason.UNKNOWN)
+            is_hopeless = reader_end.kind is _EndKind.HOPELESS
+            if self.finite and (is_hopeless or failed_readers >= _MAX_FAILED_READERS):
+                if is_hopeless or not self._settings.is_pictures or left_out == _MAX_LEFT_OUT:
+                    raise StreamLost(reader_end.detail, reader_end.reason or AwayReason.UNKNOWN)
+                self._leave_out_picture(reader_end.detail)
+                failed_readers, left_out = 0, left_out + 1
             self._set_state(StreamState.LOST, reader_end.detail, reader_end.reason)
             self._freeze_detector.source_lost()
             self._pause()
@@ -187,7 +195,15 @@ class Stream:
                 return self._away(_EndKind.NO_READER, AwayReason.NO_READER, detail)
             self._reader = reader
         self._observer.on_reader()
-        session = ReaderSession(reader.channel, self._open_request(full_probe=full_probe))
+        request = create_open_request(
+            self._settings,
+            number=self._number,
+            resume_at=self._number if self.finite else 0,
+            transport=self._transport,
+            full_probe=full_probe,
+            taken_file=self._taken_file,
+        )
+        session = ReaderSession(reader.channel, request)
         try:
             return (yield from self._receive_frames(session, limit_s))
         except NoDescriptorForMemory:
@@ -234,6 +250,8 @@ class Stream:
                 if message.transport and message.transport != self._transport:
                     self._transport = message.transport
                     self._observer.on_transport(message.transport)
+                if self._settings.watch and self.state is not StreamState.RUNNING:
+                    self._set_state(StreamState.RUNNING, f"{self._settings.redacted_source}: waits for pictures")
             elif isinstance(message, SharedMemory):
                 self._epoch += 0 if first else 1
             elif isinstance(message, PictureReady):
@@ -260,30 +278,6 @@ class Stream:
                 return self._end(_EndKind.ENDED, text)
         return _ReaderEnd(_EndKind.STOPPED)
 
-    def _open_request(self, *, full_probe: bool) -> OpenRequest:
-        settings = self._settings
-        index = None if settings.webcam is None else webcam_index(settings.webcam)
-        return OpenRequest(
-            # The reader has another working directory, where a relative path would mean another file.
-            address=str(Path(settings.address()).absolute()) if settings.is_file else settings.address(),
-            webcam_index=-1 if index is None else index,
-            live=settings.is_live,
-            loop=settings.loop,
-            fps=settings.fps or 0.0,
-            first_number=self._number,
-            resume_at=self._number if self.finite else 0,
-            open_timeout_s=settings.open_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
-            short_probe=not full_probe,
-            engine=settings.chosen_engine,
-            keyframes_only=settings.decode == "keyframes",
-            threads=settings.threads or 0,
-            rotate=settings.rotate,
-            show_damaged=settings.show_damaged,
-            transport=self._transport,
-            ca_file=str((settings.ca_file or Path(certifi.where())).absolute()) if settings.verify else "",
-        )
-
     def _frame(self, picture: PictureReady, pixels: Pixels) -> Frame:
         now = self._clock.now()
         age_s = min(max(0.0, picture.age_s), _MAX_AGE_S)
@@ -291,10 +285,16 @@ class Stream:
         if last is not None and last.boot_id == now.boot_id:
             age_s = min(age_s, now.boottime_s - last.boottime_s)
         self._last_captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
-        media_s = picture.media_s if self._settings.is_file else None
+        media_s = picture.media_s if self._settings.is_path else None
         return Frame(
             self.name, picture.number, pixels, self._last_captured, self._epoch, media_s, picture.sent_s or None
         )
+
+    def _leave_out_picture(self, why: str) -> None:
+        """Count a picture of a folder that ends each reader as unusable; the next reader begins behind it."""
+        self._number += 1
+        self._observer.on_skipped(SkipReason.UNUSABLE, 1)
+        self._observer.on_unusable(1, why)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
         return self._settings.is_live and self._freeze_detector.update(pixels, self._clock.monotonic())

@@ -19,6 +19,7 @@ from framesift.config.addresses import address_hint
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import Name, StrictModel, Tag
 from framesift.streams.engines.availability import has_pyav
+from framesift.streams.picture_names import PICTURE_SUFFIXES, has_wildcard
 
 _RTSP = ("rtsp", "rtsps")
 _NETWORK = (*_RTSP, "http", "https")
@@ -46,7 +47,9 @@ class StreamSettings(StrictModel):
     """Where the pictures of one stream come from, and how many are used.
 
     source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
-    file:/// address, or a webcam's index or device (/dev/video0, /dev/v4l/by-id/...). transport: of RTSP's pictures;
+    file:/// address, a folder of pictures or a pattern for their names (pictures/*.jpg), or a webcam's index or device
+    (/dev/video0, /dev/v4l/by-id/...). watch: the pictures that arrive in the folder later are read too. transport: of
+    RTSP's pictures;
     None means TCP, or UDP where the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the
     public authorities, for rtsps:// and https://. verify: False accepts any certificate. fps: at most so many pictures
     a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
@@ -67,6 +70,7 @@ class StreamSettings(StrictModel):
     fps: Annotated[float, Field(gt=0.0, le=240.0)] | None = None
     tags: tuple[Tag, ...] = ()
     loop: bool = False
+    watch: bool = False
     open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
     engine: Engine = "auto"
@@ -90,10 +94,36 @@ class StreamSettings(StrictModel):
                 f"stream {self.name!r}: username and password are for rtsp, rtsps, http and https sources only"
             )
         self._check_connection("" if url is None else url.scheme)
+        self._check_pictures()
         self._check_engine()
-        if self.loop and not self.is_file:
+        if self.loop and not self.is_path:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
         return self
+
+    def _check_pictures(self) -> None:
+        if self.watch and not self.is_path:
+            raise ValueError(f"stream {self.name!r}: watch is for folders of pictures only")
+        if self.is_path and not self.is_pictures and "*" in self.path.name and not self.path.exists():
+            allowed = ", ".join(PICTURE_SUFFIXES)
+            raise ValueError(f"stream {self.name!r}: a pattern is for pictures, which end in {allowed}")
+        if self.is_path and any(wildcard in str(self.path.parent) for wildcard in "*?"):
+            raise ValueError(f"stream {self.name!r}: * and ? may stand in the last part of source only")
+        if not self.is_pictures:
+            return
+        wrong = [
+            key
+            for key, is_set in (
+                ("engine", self.engine != "auto"),
+                ("decode", self.decode != "all"),
+                ("threads", self.threads is not None),
+                ("show_damaged", self.show_damaged),
+                ("loop with watch", self.loop and self.watch),
+                ("fps with watch", self.fps is not None and self.watch),
+            )
+            if is_set
+        ]
+        if wrong:
+            raise ValueError(f"stream {self.name!r}: {' and '.join(wrong)} can't be used with a folder of pictures")
 
     def _check_connection(self, scheme: str) -> None:
         if self.transport is not None and scheme not in _RTSP:
@@ -127,10 +157,10 @@ class StreamSettings(StrictModel):
 
     @property
     def chosen_engine(self) -> ChosenEngine:
-        """The engine that reads it: `auto` is PyAV where it is installed, but OpenCV for webcams."""
+        """The engine that reads it: `auto` is PyAV where it is installed, but OpenCV for webcams and pictures."""
         if self.engine != "auto":
             return self.engine
-        return "av" if self.webcam is None and has_pyav() else "opencv"
+        return "av" if self.webcam is None and not self.is_pictures and has_pyav() else "opencv"
 
     def _check_url(self, url: SplitResult | None) -> None:
         # None of these messages may show the source: it can hold a password in a place where nobody looks for one.
@@ -158,20 +188,51 @@ class StreamSettings(StrictModel):
     @property
     def is_live(self) -> bool:
         """Whether it is a camera, which goes on whether its pictures are read or not."""
-        return not self.is_file
+        return not self.is_path
 
     @property
-    def is_file(self) -> bool:
-        """Whether it is a video file."""
+    def has_end(self) -> bool:
+        """Whether it ends by itself, once each of its pictures was read."""
+        return not self.is_live and not self.loop and not self.watch
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is something on this machine's disks: a video file, or a folder of pictures."""
         is_path = isinstance(self.source, str) and ("://" not in self.source or _FILE.match(self.source) is not None)
         return is_path and self.webcam is None
 
     @property
     def path(self) -> Path:
-        """The path of the file; only where `is_file`."""
+        """The path of the file, the folder or the pattern; only where `is_path`."""
+        return Path(self._path_text)
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether it is a folder of pictures, or a pattern for the names of some. The name of a file is no pattern."""
+        if not self.is_path:
+            return False
+        if self.watch or self._path_text.endswith("/"):
+            return True
+        suffix = self.path.suffix.lower()
+        is_pattern = has_wildcard(self.path.name) and (not suffix or has_wildcard(suffix) or suffix in PICTURE_SUFFIXES)
+        return self.path.is_dir() or (is_pattern and not self.path.exists())
+
+    @property
+    def folder(self) -> Path:
+        """The folder in which the pictures are; only where `is_pictures`."""
+        return self.path.parent if self.pattern else self.path
+
+    @property
+    def pattern(self) -> str:
+        """The pattern for the names of the pictures, "" for all; only where `is_pictures`."""
+        name = "" if self._path_text.endswith("/") else self.path.name
+        return name if has_wildcard(name) and not self.path.is_dir() else ""
+
+    @property
+    def _path_text(self) -> str:
         source = str(self.source)
         found = _FILE.match(source)
-        return Path(source if found is None else unquote(source[found.end() :]))
+        return source if found is None else unquote(source[found.end() :])
 
     @property
     def webcam(self) -> Path | None:
@@ -190,7 +251,7 @@ class StreamSettings(StrictModel):
         """The source with its credentials, for the reader only."""
         url = self._url()
         if url is None:
-            return str(self.path) if self.is_file else str(self.source)
+            return str(self.path) if self.is_path else str(self.source)
         host = url.netloc.rpartition("@")[2]
         userinfo = self._userinfo()
         return urlunsplit(url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))

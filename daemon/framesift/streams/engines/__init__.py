@@ -2,6 +2,7 @@
 
     opencv      cv2.VideoCapture with FFmpeg, or what a system's build of OpenCV has; webcams
     pyav        FFmpeg's libraries through PyAV: the pictures' own times, key frames, damage, deinterlacing
+    image_files   the pictures of a folder; watched_folder also takes those that arrive later, each once
 
 `choice` says which of them reads a source. An engine runs in a reader process only: what it decodes comes from outside.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +44,18 @@ class CapturedPicture:
     damage: str = ""
     left_out: int = 0
     left_out_why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderHooks:
+    """What an engine that may wait for long tells its reader, and asks it. Both are called by the engine's thread.
+
+    on_idle: call it about once a second while nothing comes, with the seconds since something came, 0 where it is no
+    matter how many. pictures_done: how many pictures the daemon got, and needs no more.
+    """
+
+    on_idle: Callable[[float], None]
+    pictures_done: Callable[[], int]
 
 
 class Capture(Protocol):

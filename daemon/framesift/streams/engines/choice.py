@@ -7,25 +7,29 @@ from dataclasses import replace
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import OpenRequest
 from framesift.streams.decoder_log import DecoderLog
-from framesift.streams.engines.capture import Capture, SourceError
+from framesift.streams.engines.capture import Capture, ReaderHooks, SourceError
+from framesift.streams.engines.image_files import ImageFilesCapture
 from framesift.streams.engines.opencv import OpenCvCapture
+from framesift.streams.engines.watched_folder import WatchedFolderCapture
 
 
-def open_with_transport(request: OpenRequest, log: DecoderLog) -> tuple[Capture, str]:
+def open_with_transport(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> tuple[Capture, str]:
     """Open a source as `open_source` does, over UDP where that is left open and the camera does not offer TCP.
 
     Returns the capture and the transport: see channel.SourceOpened. Raises SourceError.
     """
     try:
-        return open_source(request, log), request.transport
+        return open_source(request, log, hooks), request.transport
     except SourceError as error:
         if error.reason is not AwayReason.TRANSPORT or request.transport or request.address.startswith("rtsps:"):
             raise
-    return open_source(replace(request, transport="udp"), log), "udp"
+    return open_source(replace(request, transport="udp"), log, hooks), "udp"
 
 
-def open_source(request: OpenRequest, log: DecoderLog) -> Capture:
+def open_source(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> Capture:
     """Open a source with the engine that is asked for. log: where the decoder writes. Raises SourceError."""
+    if request.pictures:
+        return WatchedFolderCapture(request, hooks) if request.watch else ImageFilesCapture(request)
     if request.engine == "opencv":
         return OpenCvCapture(request, log)
     try:
