@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -34,7 +34,7 @@ from framesift.listeners.request_outcomes import RequestOutcome
 from framesift.listeners.stream_intakes import ModelPolicies, StreamIntakes
 from framesift.policy import MAX_PROJECT_PAIRS, NoPolicyReason, ProjectPair
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub, Task
+from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub, Task, with_origin
 from framesift.telemetry import Condition, Telemetry
 
 MAX_WAITING = 32
@@ -264,4 +264,4 @@ def _prediction(answer: object, width: int, height: int, task: Task | None, requ
         raise _NoMatchingPrediction from None
     if (prediction.width, prediction.height) != (width, height):
         raise _NoMatchingPrediction
-    return replace(prediction, model_id=request.model_id)
+    return with_origin(prediction, model_id=request.model_id)

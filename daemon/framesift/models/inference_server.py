@@ -13,7 +13,6 @@ import random
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -30,7 +29,15 @@ from framesift.models.inference_circuit_breaker import BreakerOpen, InferenceCir
 from framesift.models.inference_settings import InferenceServerSettings, is_private_host
 from framesift.models.model import ModelFailed, ModelNotes, ModelUnavailable
 from framesift.prediction import wire_format
-from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub, Task, scale_prediction
+from framesift.prediction.prediction import (
+    Classification,
+    MultiLabel,
+    Prediction,
+    Stub,
+    Task,
+    scale_prediction,
+    with_origin,
+)
 
 # Enough for a thousand objects with outlines of some hundred points each.
 MAX_ANSWER_BYTES = 16 << 20
@@ -107,7 +114,9 @@ class InferenceServerModel:
                 self._message(f"sent an invalid prediction: {quote_server_text(str(error), self._redact)}")
             ) from None
         time_s = took_s if prediction.time_s is None else prediction.time_s
-        return scale_prediction(replace(prediction, model_id=self.model_id, time_s=time_s), frame.width, frame.height)
+        return scale_prediction(
+            with_origin(prediction, model_id=self.model_id, time_s=time_s), frame.width, frame.height
+        )
 
     def close(self) -> None:
         """Closes the connections."""

@@ -31,7 +31,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -60,6 +59,7 @@ from framesift.prediction.prediction import (
     Stub,
     Task,
     scale_prediction,
+    with_origin,
 )
 
 
@@ -124,7 +124,7 @@ class PythonModel:
         except (Exception, SystemExit) as error:
             raise ModelFailed(failure_text(error)) from error
         time_s = took_s if prediction.time_s is None else prediction.time_s
-        named = replace(prediction, model_id=prediction.model_id or self.model_id, time_s=time_s)
+        named = with_origin(prediction, model_id=prediction.model_id or self.model_id, time_s=time_s)
         return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class PythonModel:
             parsed = wire_format.parse_prediction(
                 wire_format.to_wire(answer), width=answer.width, height=answer.height, task=answer.task
             )
-            return replace(parsed, model_id=answer.model_id, dropped=answer.dropped + parsed.dropped)
+            return with_origin(parsed, model_id=answer.model_id, dropped=answer.dropped + parsed.dropped)
         if isinstance(answer, Mapping):
             return wire_format.parse_prediction(answer, width=frame.width, height=frame.height, task=self.task)
         if supervision.is_detections(answer):

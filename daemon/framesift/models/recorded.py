@@ -13,7 +13,6 @@ import json
 import os
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -24,7 +23,7 @@ from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format
-from framesift.prediction.prediction import Detections, Prediction, Task, scale_prediction
+from framesift.prediction.prediction import Detections, Prediction, Task, scale_prediction, with_origin
 
 
 class RecordedSettings(StrictModel):
@@ -73,7 +72,7 @@ class RecordedModel:
             prediction = wire_format.parse_prediction(payload, width=frame.width, height=frame.height, task=self.task)
         except (OSError, ValueError, RecursionError) as error:
             raise ModelFailed(f"the recorded prediction of frame {frame.number} of {frame.stream}: {error}") from error
-        named = replace(prediction, model_id=prediction.model_id or self.model_id)
+        named = with_origin(prediction, model_id=prediction.model_id or self.model_id)
         return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
@@ -138,7 +137,7 @@ class _Index:
         if stream is not None and not isinstance(stream, str):
             raise ModelLoadError(f'{where}: "stream": {stream!r} is not a stream\'s name')
         # A line without objects and without a task could come from a detector of any kind.
-        is_empty = isinstance(prediction, Detections) and not prediction.objects
+        is_empty = isinstance(prediction, Detections) and not prediction.columns
         has_task = not is_empty or "task_type" in payload or "task" in payload
         return stream, number, prediction.task if has_task else None
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from framesift.prediction import wire_format
 from framesift.prediction.masks import mask_to_polygon
-from framesift.prediction.prediction import MAX_OBJECTS, Detections, Task
+from framesift.prediction.prediction import MAX_OBJECTS, Detections, Task, with_origin
 
 # The class name of objects that have no class.
 _DEFAULT_CLASS_NAME = "object"
@@ -156,13 +156,7 @@ def _parsed(objects: list[dict[str, Any]], best: list[int], task: Task, width: i
     )
     if not isinstance(parsed, Detections):
         raise TypeError("a list of objects was not parsed as detections")
-    return Detections(
-        task=task,
-        objects=parsed.objects,
-        width=width,
-        height=height,
-        dropped=parsed.dropped + len(objects) - len(best),
-    )
+    return with_origin(parsed, dropped=parsed.dropped + len(objects) - len(best))
 
 
 def _put_box(item: dict[str, Any], box: NDArray[np.float64]) -> None:

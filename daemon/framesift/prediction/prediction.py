@@ -7,10 +7,14 @@ Roboflow's inference server.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
+from itertools import compress, repeat
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +35,8 @@ class Task(str, Enum):
     KEYPOINT_DETECTION = "keypoint-detection"
     CLASSIFICATION = "classification"
     SEMANTIC_SEGMENTATION = "semantic-segmentation"
+
+    __hash__ = str.__hash__  # in C; that of Enum is a function in Python
 
     def __str__(self) -> str:
         return self.value
@@ -82,6 +88,100 @@ class Detection:
     parent_id: str | None = None
 
 
+# The fields of a Detection that may be missing, in its order.
+OPTIONAL_FIELDS = tuple(f.name for f in fields(Detection) if f.default is not MISSING)
+
+
+class Confidences:
+    """The confidences of some objects of a prediction: `values`, in the order of the objects.
+
+    What several strategies ask is worked out once.
+    """
+
+    __slots__ = ("_ascending", "_uncertainties", "values")
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values = values
+        self._ascending: list[float] | None = None
+        self._uncertainties: list[float] | None = None
+
+    def count_near(self, threshold: float, epsilon: float) -> int:
+        """How many confidences c there are with |c - threshold| < epsilon.
+
+        They are sorted once; then a count is two searches. It is exact: with c, the rounded c - threshold grows or
+        stays.
+        """
+        if not self.values:
+            return 0
+        if self._ascending is None:
+            is_ordered = not math.isnan(sum(self.values))
+            self._ascending = sorted(self.values if is_ordered else [c for c in self.values if not math.isnan(c)])
+
+        def distance(confidence: float) -> float:
+            return confidence - threshold
+
+        below_upper = bisect_left(self._ascending, epsilon, key=distance)
+        up_to_lower = bisect_right(self._ascending, -epsilon, key=distance)
+        return max(0, below_upper - up_to_lower)  # with epsilon 0, the second one has those that are equal
+
+    def uncertainties(self) -> list[float]:
+        """How unsure the model was of each: 1 - |2 c - 1|, 0 to 1; 0 for a c over 1, which no probability has."""
+        if self._uncertainties is None:
+            self._uncertainties = [u if (u := 1.0 - abs(2.0 * c - 1.0)) > 0.0 else 0.0 for c in self.values]
+        return self._uncertainties
+
+
+_NO_CONFIDENCES = Confidences(())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectColumns:
+    """The objects of one prediction by field: for what reads a few fields of many objects.
+
+    Each sequence has the values of one field of Detection, object after object. optional: those of the fields in
+    OPTIONAL_FIELDS that some object has, None where another has none. Nobody changes a sequence.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    width: Sequence[float]
+    height: Sequence[float]
+    confidence: Sequence[float]
+    class_name: Sequence[str]
+    class_id: Sequence[int]
+    optional: Mapping[str, Sequence[Any]]
+    _confidences: dict[frozenset[str] | None, Confidences] = field(init=False, repr=False, default_factory=dict)
+
+    @classmethod
+    def of(cls, objects: Sequence[Detection]) -> ObjectColumns:
+        """The columns of objects that exist already."""
+        every = {f.name: [getattr(d, f.name) for d in objects] for f in fields(Detection)}
+        optional = {name: every.pop(name) for name in OPTIONAL_FIELDS}
+        return cls(**every, optional={n: values for n, values in optional.items() if values.count(None) < len(values)})
+
+    def __len__(self) -> int:
+        """How many objects there are."""
+        return len(self.x)
+
+    def objects(self) -> tuple[Detection, ...]:
+        """Each object as a Detection."""
+        more = (self.optional.get(name, repeat(None)) for name in OPTIONAL_FIELDS)
+        boxes = (self.x, self.y, self.width, self.height)
+        return tuple(map(Detection, *boxes, self.confidence, self.class_name, self.class_id, *more))
+
+    def confidences_of(self, class_names: frozenset[str] | None) -> Confidences:
+        """The confidences of the objects of these classes, or (None) of all. The same object at every call."""
+        if not self.confidence:
+            return _NO_CONFIDENCES
+        found = self._confidences.get(class_names)
+        if found is None:
+            of: Sequence[float] = self.confidence
+            if class_names is not None:
+                of = list(compress(of, map(class_names.__contains__, self.class_name)))
+            found = self._confidences[class_names] = Confidences(of)
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class ClassScore:
     """The confidence (0 to 1) of one class. class_id: -1 if it is unknown."""
@@ -107,12 +207,47 @@ class BasePrediction:
     dropped: int = 0
 
 
+class _WithColumns(BasePrediction):
+    """columns: the objects by field. No field of the prediction: it takes no part in comparisons and copies."""
+
+    __slots__ = ("columns",)
+    columns: ObjectColumns
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detections(BasePrediction):
-    """Any number of detected objects."""
+class Detections(_WithColumns):
+    """Any number of detected objects.
+
+    objects: made when they are first asked for, where they came as columns: what decides on a frame needs only those.
+    `columns`, which is for this package alone, is made of the objects in the same way.
+    """
 
     task: Task
     objects: tuple[Detection, ...]
+
+    @classmethod
+    def from_columns(cls, columns: ObjectColumns, *, task: Task, **origin: Any) -> Detections:
+        """Makes Detections from their columns. origin: the fields of BasePrediction."""
+        made = cls(task=task, objects=(), **origin)
+        object.__delattr__(made, "objects")
+        object.__setattr__(made, "columns", columns)
+        return made
+
+    if not TYPE_CHECKING:  # or every name would seem to be an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """Called where a slot is empty."""
+            if name == "objects":
+                made = self.columns.objects()
+            elif name == "columns":
+                made = ObjectColumns.of(self.objects)
+            else:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            object.__setattr__(self, name, made)
+            return made
+
+
+_ORIGIN = tuple(f.name for f in fields(BasePrediction))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +286,7 @@ class Stub(BasePrediction):
 
 
 Prediction = Detections | Classification | MultiLabel | Stub
+PredictionT = TypeVar("PredictionT", bound=Prediction)
 
 
 def detections_from_arrays(
@@ -186,29 +322,39 @@ def detections_from_arrays(
     known = (class_ids >= 0) & (class_ids < len(class_names))
     good = np.flatnonzero(finite & known & (confidences >= 0) & (x2 > x1) & (y2 > y1))
     order = good[np.argsort(-confidences[good], kind="stable")][:MAX_OBJECTS]
-    objects = tuple(
-        Detection(
-            x=float(x1[i] + x2[i]) / 2,
-            y=float(y1[i] + y2[i]) / 2,
-            width=float(x2[i] - x1[i]),
-            height=float(y2[i] - y1[i]),
-            confidence=float(confidences[i]),
-            class_name=class_names[int(class_ids[i])],
-            class_id=int(class_ids[i]),
-            points=None if points is None else points[i],
-            keypoints=None if keypoints is None else keypoints[i],
-        )
-        for i in order
+    ids = class_ids[order].astype(np.int64).tolist()
+    outlines = {"points": points, "keypoints": keypoints}
+    columns = ObjectColumns(
+        x=((x1[order] + x2[order]) / 2).tolist(),
+        y=((y1[order] + y2[order]) / 2).tolist(),
+        width=(x2[order] - x1[order]).tolist(),
+        height=(y2[order] - y1[order]).tolist(),
+        confidence=confidences[order].tolist(),
+        class_name=[class_names[id] for id in ids],
+        class_id=ids,
+        optional={name: [of[i] for i in order] for name, of in outlines.items() if of is not None},
     )
-    return Detections(
+    return Detections.from_columns(
+        columns,
         task=task,
-        objects=objects,
         width=width,
         height=height,
         model_id=model_id,
         time_s=time_s,
-        dropped=len(boxes) - len(objects),
+        dropped=len(boxes) - len(columns),
     )
+
+
+def with_origin(prediction: PredictionT, **changes: Any) -> PredictionT:
+    """The same prediction with other fields of BasePrediction. `replace` would make every object."""
+    if not isinstance(prediction, Detections):
+        return replace(prediction, **changes)
+    return _with_columns(prediction, prediction.columns, **changes)  # type: ignore[return-value]  # the same kind
+
+
+def _with_columns(prediction: Detections, columns: ObjectColumns, **changes: Any) -> Detections:
+    origin = {name: getattr(prediction, name) for name in _ORIGIN} | changes
+    return Detections.from_columns(columns, task=prediction.task, **origin)
 
 
 def scale_prediction(prediction: Prediction, width: int, height: int) -> Prediction:
@@ -218,26 +364,31 @@ def scale_prediction(prediction: Prediction, width: int, height: int) -> Predict
     if not isinstance(prediction, Detections):
         return replace(prediction, width=width, height=height)
     sx, sy = width / prediction.width, height / prediction.height
-    objects = tuple(
-        replace(
-            d,
-            x=d.x * sx,
-            y=d.y * sy,
-            width=d.width * sx,
-            height=d.height * sy,
-            points=None if d.points is None else tuple(Point(p.x * sx, p.y * sy) for p in d.points),
-            rle=None if d.rle is None else masks.resize_rle(d.rle, height, width),
-            keypoints=None if d.keypoints is None else tuple(replace(k, x=k.x * sx, y=k.y * sy) for k in d.keypoints),
-        )
-        for d in prediction.objects
+    scale: dict[str, Callable[[Any], object]] = {
+        "points": lambda points: tuple(Point(p.x * sx, p.y * sy) for p in points),
+        "rle": lambda rle: masks.resize_rle(rle, height, width),
+        "keypoints": lambda keypoints: tuple(replace(k, x=k.x * sx, y=k.y * sy) for k in keypoints),
+    }
+    columns = prediction.columns
+    optional = {
+        name: [None if v is None else scale[name](v) for v in values] if name in scale else values
+        for name, values in columns.optional.items()
+    }
+    scaled = replace(
+        columns,
+        x=[x * sx for x in columns.x],
+        y=[y * sy for y in columns.y],
+        width=[of_object * sx for of_object in columns.width],
+        height=[of_object * sy for of_object in columns.height],
+        optional=optional,
     )
-    return replace(prediction, objects=objects, width=width, height=height)
+    return _with_columns(prediction, scaled, width=width, height=height)
 
 
 def count_classes(prediction: Prediction) -> Counter[str]:
     """Counts how often each class was predicted: objects of a detector, the label or labels of a classifier."""
     if isinstance(prediction, Detections):
-        return Counter(d.class_name for d in prediction.objects)
+        return Counter(prediction.columns.class_name)
     if isinstance(prediction, Classification):
         return Counter([prediction.top] if prediction.top else [])
     if isinstance(prediction, MultiLabel):

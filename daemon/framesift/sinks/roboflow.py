@@ -174,7 +174,7 @@ def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None
     prediction = delivery.prediction
     if not delivery.annotate:
         return None
-    if isinstance(prediction, Detections) and prediction.objects:
+    if isinstance(prediction, Detections) and prediction.columns:
         return "json", json.dumps(to_wire(prediction), allow_nan=False)
     if isinstance(prediction, Classification):
         return "txt", prediction.top

@@ -30,6 +30,7 @@ from framesift.strategies.strategy import (
     ModelFacts,
     Strategy,
     is_selected,
+    selection,
     task_problems,
     unknown_class_problems,
     zero_share_problem,
@@ -76,6 +77,7 @@ class CloseToThreshold:
 
     def __init__(self, options: CloseToThresholdOptions, rng: random.Random) -> None:
         self._options = options
+        self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
         self._rng = rng
 
@@ -86,24 +88,21 @@ class CloseToThreshold:
         return self._match if self._rng.random() < self._options.probability else None
 
     def _holds(self, prediction: Prediction) -> bool:
-        if isinstance(prediction, Stub):
-            return False
         if isinstance(prediction, Detections):
             if prediction.task not in DETECTION_TASKS:
                 return False
-            near = sum(self._wanted(d.class_name, d.confidence) for d in prediction.objects)
+            near = prediction.columns.confidences_of(self._selected).count_near(
+                self._options.threshold, self._options.epsilon
+            )
             return near >= self._options.minimum_objects_close_to_threshold
+        if isinstance(prediction, Stub):
+            return False
         return any_class_near(
             prediction,
             threshold=self._options.threshold,
             epsilon=self._options.epsilon,
             selected_class_names=self._options.selected_class_names,
             only_top_classes=self._options.only_top_classes,
-        )
-
-    def _wanted(self, class_name: str, confidence: float) -> bool:
-        return is_selected(class_name, self._options.selected_class_names) and (
-            abs(confidence - self._options.threshold) < self._options.epsilon
         )
 
 

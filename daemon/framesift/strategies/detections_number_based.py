@@ -18,7 +18,7 @@ from framesift.strategies.strategy import (
     Match,
     ModelFacts,
     Strategy,
-    is_selected,
+    selection,
     task_problems,
     unknown_class_problems,
     zero_share_problem,
@@ -67,6 +67,7 @@ class DetectionsNumberBased:
 
     def __init__(self, options: DetectionsNumberBasedOptions, rng: random.Random) -> None:
         self._options = options
+        self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
         self._rng = rng
 
@@ -74,10 +75,7 @@ class DetectionsNumberBased:
         """Draws once where the number lies between the bounds."""
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
-        selected = self._options.selected_class_names
-        count = sum(
-            is_selected(d.class_name, selected) and abs(d.confidence - THRESHOLD) < EPSILON for d in prediction.objects
-        )
+        count = prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
         if self._options.less_than is not None and count >= self._options.less_than:
             return None
         if self._options.more_than is not None and count <= self._options.more_than:

@@ -195,7 +195,7 @@ class NoiseEstimate:
 
 def _content(prediction: Prediction) -> object:
     if isinstance(prediction, Detections):
-        return len(prediction.objects)
+        return len(prediction.columns)
     if isinstance(prediction, Classification):
         return prediction.top
     if isinstance(prediction, MultiLabel):

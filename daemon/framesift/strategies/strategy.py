@@ -104,6 +104,11 @@ class CommonStrategyOptions(StrictModel):
         """Yields a sentence for each reason why the strategy can't do with this model what its author expects."""
 
 
+def selection(selected: ClassNames) -> frozenset[str] | None:
+    """The selected classes as `ObjectColumns.confidences_of` takes them; None selects all."""
+    return None if selected is None else frozenset(selected)
+
+
 def is_selected(class_name: str, selected: ClassNames) -> bool:
     """Whether a class is one of the selected ones; None selects all."""
     return selected is None or class_name in selected

@@ -24,7 +24,15 @@ from pydantic import Field, model_validator
 
 from framesift.config.schema import Fraction, Text
 from framesift.frame import Frame
-from framesift.prediction.prediction import DETECTION_TASKS, Classification, Detections, MultiLabel, Prediction, Task
+from framesift.prediction.prediction import (
+    DETECTION_TASKS,
+    Classification,
+    Confidences,
+    Detections,
+    MultiLabel,
+    Prediction,
+    Task,
+)
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import (
     ClassNames,
@@ -33,6 +41,7 @@ from framesift.strategies.strategy import (
     ModelFacts,
     Strategy,
     is_selected,
+    selection,
     task_problems,
     unknown_class_problems,
     zero_share_problem,
@@ -88,6 +97,7 @@ class Uncertainty:
 
     def __init__(self, options: UncertaintyOptions, rng: random.Random, accepted: AcceptedClasses) -> None:
         self._options = options
+        self._selected = selection(options.selected_class_names)
         self._rng = rng
         self._accepted = accepted
 
@@ -105,9 +115,9 @@ class Uncertainty:
         if isinstance(prediction, Classification):
             return self._of_label(prediction)
         if isinstance(prediction, Detections) and prediction.task in DETECTION_TASKS:
-            return self._of_many([(d.class_name, d.confidence) for d in prediction.objects])
+            return self._of_objects(prediction)
         if isinstance(prediction, MultiLabel):
-            return self._of_many([(s.class_name, s.confidence) for s in prediction.scores])
+            return self._of_many([s.class_name for s in prediction.scores], [s.confidence for s in prediction.scores])
         return None
 
     def _of_label(self, prediction: Classification) -> float | None:
@@ -127,12 +137,25 @@ class Uncertainty:
                 score /= math.sqrt(1 + counts.get(prediction.top, 0) * len(known) / total)
         return score
 
-    def _of_many(self, parts: Sequence[tuple[str, float]]) -> float | None:
-        selected = [(name, c) for name, c in parts if is_selected(name, self._options.selected_class_names)]
-        if not selected:
-            return None
+    def _of_objects(self, prediction: Detections) -> float | None:
+        columns = prediction.columns
+        if self._options.class_balance:
+            return self._of_many(columns.class_name, columns.confidence)
+        return self._aggregated(columns.confidences_of(self._selected).uncertainties())
+
+    def _of_many(self, class_names: Sequence[str], confidences: Sequence[float]) -> float | None:
         counts = self._counts() if self._options.class_balance else {}
-        each = [confidence_uncertainty(c) / math.sqrt(1 + counts.get(name, 0)) for name, c in selected]
+        return self._aggregated(
+            [
+                uncertainty / math.sqrt(1 + counts.get(name, 0))
+                for name, uncertainty in zip(class_names, Confidences(confidences).uncertainties(), strict=True)
+                if self._selected is None or name in self._selected
+            ]
+        )
+
+    def _aggregated(self, each: list[float]) -> float | None:
+        if not each:
+            return None
         if self._options.aggregation == "max":
             return max(each)
         return sum(each) if self._options.aggregation == "sum" else sum(each) / len(each)
@@ -141,11 +164,6 @@ class Uncertainty:
         counts = self._accepted.counts()
         counts.update(self._options.initial_counts)
         return counts
-
-
-def confidence_uncertainty(confidence: float) -> float:
-    """1 - |2 c - 1|, 0 to 1; 0 for a confidence over 1, which no probability has."""
-    return max(0.0, 1 - abs(2 * confidence - 1))
 
 
 def label_uncertainty(confidences: Sequence[float], measure: Measure) -> float:

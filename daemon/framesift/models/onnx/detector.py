@@ -14,7 +14,7 @@ from framesift.models.onnx import mask_outlines as outlines
 from framesift.models.onnx.families import FamilyMatch, GraphFacts
 from framesift.models.onnx.onnx_settings import END_TO_END_FAMILIES, Family
 from framesift.models.onnx.preprocessing import PreparedPicture
-from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections_from_arrays
+from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections_from_arrays, with_origin
 
 
 class Detector:
@@ -78,7 +78,7 @@ class Detector:
             points=points,
             keypoints=keypoints,
         )
-        return replace(result, dropped=result.dropped + candidates.dropped)
+        return with_origin(result, dropped=result.dropped + candidates.dropped)
 
     def _in_bars(self, boxes: NDArray[np.float64], picture_area: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which boxes lie in the bars beside the picture; these are left out without being counted as errors.

@@ -25,7 +25,7 @@ from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.metadata import Metadata
 from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, Family, OnnxSettings
 from framesift.models.onnx.preprocessing import GREY
-from framesift.prediction.prediction import Prediction, Task
+from framesift.prediction.prediction import Prediction, Task, with_origin
 
 _MASK_FAMILIES = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
 _FAMILIES_OF_TASK = {
@@ -123,7 +123,7 @@ class OnnxModel:
                 prediction: Prediction = self._head.read(values, prepared, frame.width, frame.height)
         except Exception as error:  # onnxruntime and its providers may raise anything
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
-        return replace(prediction, model_id=self.model_id, time_s=time.perf_counter() - started_s)
+        return with_origin(prediction, model_id=self.model_id, time_s=time.perf_counter() - started_s)
 
     def close(self) -> None:
         """Releases the network."""
