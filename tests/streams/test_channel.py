@@ -66,6 +66,8 @@ def ends() -> Iterator[ENDS]:
             "*.jpg",
             True,
             "/spool.db.watched-gate",
+            True,
+            False,
         ),
         PictureRequest(3, -1),
         ReaderStarted(),

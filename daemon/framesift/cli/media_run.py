@@ -54,6 +54,8 @@ def _start_s(text: str, clock: Clock) -> float:
 def _problem(settings: Settings) -> str | None:
     """Why the time of files can't be followed with these settings."""
     for number, stream in enumerate(settings.streams):
+        if stream.pace == "realtime":
+            return f"streams[{number}].pace: realtime goes by the machine's time; leave it out"
         if stream.is_live:
             return f"streams[{number}].source: {stream.redacted_source} is live; only files have a time of their own"
         if stream.watch:

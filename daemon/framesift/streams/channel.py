@@ -52,7 +52,8 @@ class OpenRequest:
     pictures that are known to be damaged are sent too. transport: "tcp" or "udp", of RTSP; "" means TCP, then UDP.
     ca_file: certificates to trust; "" means that none is verified. pictures: `address` is a folder of pictures.
     pattern: for their names, "" for all. watch: those that arrive later are read too. taken_file: remembers which of
-    them were read, "" for none.
+    them were read, "" for none. local: `address` is a path on this machine. realtime: its pictures come at their own
+    times, as a camera's.
     """
 
     address: str
@@ -76,6 +77,8 @@ class OpenRequest:
     pattern: str
     watch: bool
     taken_file: str
+    local: bool
+    realtime: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ def create_open_request(
         pattern=settings.pattern if settings.is_pictures else "",
         watch=settings.watch,
         taken_file="" if taken_file is None else str(taken_file.absolute()),
+        local=settings.is_path,
+        realtime=settings.pace == "realtime",
     )
 
 

@@ -5,8 +5,9 @@ It is a process because a decoder that hangs or crashes can only be stopped by k
 the environment, which other users can read. It ends with the template, and when the channel is closed.
 
 A live source is read as fast as it comes; of the pictures that were not requested in time, only the newest is kept. A
-file waits until a slot is free, so that every picture counts. One thread decodes and one receives requests, so a
-picture that is ready leaves at once, even while the decoder waits for the next.
+file waits until a slot is free, so that every picture counts, unless it plays a camera: then each waits for its turn.
+One thread decodes and one receives requests, so a picture that is ready leaves at once, even while the decoder waits
+for the next.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
+from dataclasses import replace
 
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
@@ -27,17 +30,22 @@ from framesift.streams.channel import (
     SourceFailed,
     SourceOpened,
 )
+from framesift.streams.continued_times import ContinuedTimes
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import PictureUnusable, ReaderHooks, SourceError
 from framesift.streams.engines.choice import open_with_transport
+from framesift.streams.engines.pace import Pace
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
+
+_IDLE_EVERY_S = 0.5
 
 
 def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -> None:
     """Decodes until the file ends. Raises SourceError, and ChannelClosed when the parent ended."""
     number = request.first_number
     live_selector = LiveFrameSelector(request.fps)
+    pace, times = Pace(), ContinuedTimes()
     log = DecoderLog()
     hooks = ReaderHooks(on_idle=lambda _: buffer.record_progress(number), pictures_done=lambda: buffer.done)
     while True:
@@ -52,6 +60,10 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
                     number += 1
                     buffer.record_progress(number, damaged=picture.left_out_why)
                 index += 1
+            if request.realtime and index >= request.resume_at:
+                turn_s = pace.turn_s(times.continued_s(picture.media_s), time.monotonic())
+                _wait_until(turn_s, hooks)
+                picture = replace(picture, arrived_s=turn_s)
             time_s = picture.arrived_s if request.live else picture.media_s
             if index < request.resume_at:
                 selector.wants(time_s)  # an earlier reader has selected it or not
@@ -78,7 +90,7 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
                 buffer.record_progress(number, unusable=unusable)
             index += 1
         source.close()
-        if request.live:
+        if request.live and not request.local:
             raise SourceError(AwayReason.ENDED)
         if index == 0:
             raise SourceError(AwayReason.DECODER, "no picture in it could be decoded")
@@ -86,6 +98,13 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
             return
         if not any_usable:
             raise SourceError(AwayReason.UNUSABLE, "no picture in it can be used")
+
+
+def _wait_until(turn_s: float, hooks: ReaderHooks) -> None:
+    """Wait until then, by the monotonic clock, and say at times that this is no stall."""
+    while (left_s := turn_s - time.monotonic()) > 0:
+        time.sleep(min(left_s, _IDLE_EVERY_S))
+        hooks.on_idle(0.0)
 
 
 def receive_requests(channel: Channel, buffer: PictureBuffer) -> None:

@@ -244,7 +244,7 @@ class Stream:
                     self._set_state(StreamState.UNUSABLE, lost.detail, lost.reason)
                     if limit_s is not None:
                         return lost
-                    if was_running and self._settings.is_live:  # a new connection may bring good pictures
+                    if was_running and not self._settings.is_path:  # a new connection may bring good pictures
                         return _ReaderEnd(_EndKind.RECONNECT)
             elif isinstance(message, SourceOpened):
                 if message.transport and message.transport != self._transport:
@@ -285,7 +285,7 @@ class Stream:
         if last is not None and last.boot_id == now.boot_id:
             age_s = min(age_s, now.boottime_s - last.boottime_s)
         self._last_captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
-        media_s = picture.media_s if self._settings.is_path else None
+        media_s = None if self._settings.is_live else picture.media_s
         return Frame(
             self.name, picture.number, pixels, self._last_captured, self._epoch, media_s, picture.sent_s or None
         )
@@ -297,7 +297,7 @@ class Stream:
         self._observer.on_unusable(1, why)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
-        return self._settings.is_live and self._freeze_detector.update(pixels, self._clock.monotonic())
+        return not self._settings.is_path and self._freeze_detector.update(pixels, self._clock.monotonic())
 
     def _set_frozen(self, detail: str) -> None:
         self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}", AwayReason.FROZEN)

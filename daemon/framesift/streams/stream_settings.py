@@ -52,7 +52,8 @@ class StreamSettings(StrictModel):
     RTSP's pictures;
     None means TCP, or UDP where the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the
     public authorities, for rtsps:// and https://. verify: False accepts any certificate. fps: at most so many pictures
-    a second are used. loop: a file starts again at its end. open_timeout_s, read_timeout_s: a source that does not
+    a second are used. loop: a file starts again at its end. pace: a file is read as
+    fast as the model can follow, or plays like a camera. open_timeout_s, read_timeout_s: a source that does not
     open, or gives no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes`
     decodes nothing else, at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged:
     use pictures that are known to be damaged too.
@@ -71,6 +72,7 @@ class StreamSettings(StrictModel):
     tags: tuple[Tag, ...] = ()
     loop: bool = False
     watch: bool = False
+    pace: Literal["model", "realtime"] = "model"
     open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
     engine: Engine = "auto"
@@ -95,6 +97,8 @@ class StreamSettings(StrictModel):
             )
         self._check_connection("" if url is None else url.scheme)
         self._check_pictures()
+        if self.pace == "realtime" and (not self.is_path or self.is_pictures):
+            raise ValueError(f"stream {self.name!r}: pace is for video files only")
         self._check_engine()
         if self.loop and not self.is_path:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
@@ -187,13 +191,13 @@ class StreamSettings(StrictModel):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is a camera, which goes on whether its pictures are read or not."""
-        return not self.is_path
+        """Whether it is a camera, or plays one: it goes on whether its pictures are read or not."""
+        return not self.is_path or self.pace == "realtime"
 
     @property
     def has_end(self) -> bool:
         """Whether it ends by itself, once each of its pictures was read."""
-        return not self.is_live and not self.loop and not self.watch
+        return self.is_path and not self.loop and not self.watch
 
     @property
     def is_path(self) -> bool:

@@ -23,7 +23,7 @@ _HTTP_FORMATS = "mpjpeg,hls,mpegts,mov,aac,mp3,ac3,eac3,webvtt"
 
 def ffmpeg_options(request: OpenRequest) -> dict[str, str]:
     """Return the options: the transport, what may be opened, whom to trust, and the probe before the first picture."""
-    if not request.live:
+    if request.local:
         return {"protocol_whitelist": "file"}
     scheme = urlsplit(request.address).scheme
     options = {"protocol_whitelist": _PROTOCOLS.get(scheme, "")}

@@ -94,7 +94,7 @@ class PyAvCapture:
         self._latest = _PacketFacts(0, time.monotonic(), None, False)
         self._marks_key_frames = decoder.name in _MARKS_KEY_FRAMES
         self._known: deque[CapturedPicture] = deque()  # of the pictures that are being deinterlaced
-        self._pace = Pace() if request.live and self._container.format.name == "hls" else None
+        self._pace = Pace() if request.live and not request.local and self._container.format.name == "hls" else None
         self._times = MediaTimes()
         self._frame: VideoFrame | None = None
         self._orientation: tuple[int, Orientation] | None = None  # with PyAV's `rotation` of the picture that had it
