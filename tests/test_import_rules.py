@@ -156,6 +156,7 @@ ALLOWED: dict[str, set[str]] = {
 MAY_READ_ENVIRONMENT = {
     "settings",
     "config/variables",
+    "streams/engines/gstreamer",  # writes it: what GStreamer logs
     "streams/engines/opencv",  # writes it: OpenCV takes its options of FFmpeg from there
     "streams/reader_forks",
     "streams/reader_template",

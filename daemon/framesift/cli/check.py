@@ -154,7 +154,7 @@ def _engines(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding("PyAV", True, f"{av.__version__} with FFmpeg {av.ffmpeg_version_info}")
-    elif any(stream.engine == "auto" and stream.webcam is None for stream in settings.streams):
+    elif any(s.engine == "auto" and s.webcam is None and not s.is_pictures for s in settings.streams):
         what = "is not installed: OpenCV reads the streams, and shows damaged pictures too"
         yield Finding("PyAV", None, what, "pip install 'framesift[av]'; or say engine: opencv, if that is meant")
 

@@ -126,11 +126,10 @@ class Redactor:
         # Addresses first: a masked secret could make an address unreadable, and its unknown secrets would stay.
         if "://" in text or "@" in text:
             text = re.sub(r"\S+", _redacted_word, text)
-        if "=" in text:
-            text = _NAMED.sub(rf"\1{MASK}", text)
         for spelling in self._spellings:
             text = text.replace(spelling, MASK)
-        return text
+        # Last: it ends at a space or a slash, and would take the beginning off a secret that has one.
+        return _NAMED.sub(rf"\1{MASK}", text) if "=" in text else text
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._spellings)} spellings)"

@@ -169,8 +169,12 @@ def _tag(*parts: str | int) -> int:
 
 
 def _status(*numbers: int) -> re.Pattern[bytes]:
-    """Return what matches FFmpeg's lines about these answers: "method SETUP failed: 461 ...", "HTTP error 404 ..."."""
-    return re.compile(rf"(?:failed:|error|returned) (?:{'|'.join(map(str, numbers))})\b".encode())
+    """Return what matches lines about these answers.
+
+    FFmpeg's are "method SETUP failed: 461 ..." and "HTTP error 404 ...", GStreamer's "error: Not Found (404)".
+    """
+    answer = "|".join(map(str, numbers))
+    return re.compile(rf"(?:failed:|error|returned) (?:{answer})\b|error: [^\n]{{1,80}} \((?:{answer})\)".encode())
 
 
 _NEVER = re.compile(rb"(?!)")
@@ -192,7 +196,7 @@ _SIGNS = (
     _Sign(AwayReason.SERVER_ERROR, (_tag(0xF8, "5", "X", "X"),), re.compile(rb"HTTP error [45]\d\d\b")),
     _Sign(AwayReason.TLS, (), re.compile(rb"\[tls @ |certificate")),
     _Sign(AwayReason.BLOCKED, (), re.compile(rb"not on whitelist")),
-    _Sign(AwayReason.NAME_UNKNOWN, (), re.compile(rb"Failed to resolve hostname")),
+    _Sign(AwayReason.NAME_UNKNOWN, (), re.compile(rb"Failed to resolve hostname|Error resolving")),
     _Sign(
         AwayReason.NO_ROUTE,
         (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN),

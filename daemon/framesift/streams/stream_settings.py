@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 from framesift.config.addresses import address_hint
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import Name, StrictModel, Tag
-from framesift.streams.engines.availability import has_pyav
+from framesift.streams.engines.availability import gstreamer_problem, has_pyav
+from framesift.streams.gstreamer_pipeline import pipeline_problem, pipeline_secrets, redacted_pipeline
 from framesift.streams.picture_names import PICTURE_SUFFIXES, has_wildcard
 
 _RTSP = ("rtsp", "rtsps")
@@ -33,8 +34,9 @@ _VIDEO_DEVICE = re.compile(r"/dev/video(\d{1,3})")
 _DEVICE_LINKS = "/dev/v4l/"  # by-id, by-path: names that stay when devices are plugged in another order
 
 # What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV.
-ChosenEngine = Literal["av", "opencv"]
-Engine = Literal["auto", "av", "opencv"]
+# `gstreamer` is OpenCV with a pipeline's text as the source.
+ChosenEngine = Literal["av", "opencv", "gstreamer"]
+Engine = Literal["auto", "av", "opencv", "gstreamer"]
 
 
 def webcam_index(device: Path) -> int | None:
@@ -47,9 +49,9 @@ class StreamSettings(StrictModel):
     """Where the pictures of one stream come from, and how many are used.
 
     source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
-    file:/// address, a folder of pictures or a pattern for their names (pictures/*.jpg), or a webcam's index or device
-    (/dev/video0, /dev/v4l/by-id/...). watch: the pictures that arrive in the folder later are read too. transport: of
-    RTSP's pictures;
+    file:/// address, a folder of pictures or a pattern for their names (pictures/*.jpg), a webcam's index or device
+    (/dev/video0, /dev/v4l/by-id/...), or with the engine `gstreamer` a pipeline, which counts as a camera. watch: the
+    pictures that arrive in the folder later are read too. transport: of RTSP's pictures;
     None means TCP, or UDP where the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the
     public authorities, for rtsps:// and https://. verify: False accepts any certificate. fps: at most so many pictures
     a second are used. loop: a file starts again at its end. pace: a file is read as
@@ -83,6 +85,9 @@ class StreamSettings(StrictModel):
 
     @model_validator(mode="after")
     def _sensible(self) -> StreamSettings:
+        if self.engine == "gstreamer":
+            self._check_pipeline()
+            return self
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
         hint = address_hint(self.source, (*_NETWORK, "file")) if isinstance(self.source, str) else None
@@ -128,6 +133,31 @@ class StreamSettings(StrictModel):
         ]
         if wrong:
             raise ValueError(f"stream {self.name!r}: {' and '.join(wrong)} can't be used with a folder of pictures")
+
+    def _check_pipeline(self) -> None:
+        what = pipeline_problem(str(self.source))
+        if what:
+            raise ValueError(f"stream {self.name!r}: engine is gstreamer, so {what}")
+        own = (
+            "username",
+            "password",
+            "transport",
+            "ca_file",
+            "verify",
+            "loop",
+            "watch",
+            "decode",
+            "threads",
+            "show_damaged",
+        )
+        given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
+        if given:
+            words = f"{' and '.join(given)} can't be given with engine gstreamer; say it in the pipeline"
+            raise ValueError(f"stream {self.name!r}: {words}")
+        what = gstreamer_problem()
+        if what:
+            advice = "use the system's own OpenCV, as JetPack and Debian's python3-opencv bring it, or engine: auto"
+            raise ValueError(f"stream {self.name!r}: engine is gstreamer, but {what}; {advice}")
 
     def _check_connection(self, scheme: str) -> None:
         if self.transport is not None and scheme not in _RTSP:
@@ -202,6 +232,8 @@ class StreamSettings(StrictModel):
     @property
     def is_path(self) -> bool:
         """Whether it is something on this machine's disks: a video file, or a folder of pictures."""
+        if self.engine == "gstreamer":
+            return False
         is_path = isinstance(self.source, str) and ("://" not in self.source or _FILE.match(self.source) is not None)
         return is_path and self.webcam is None
 
@@ -243,12 +275,16 @@ class StreamSettings(StrictModel):
         """The device of the webcam, /dev/videoN or a link to it; None if the source is no webcam."""
         if isinstance(self.source, int):
             return Path(f"/dev/video{self.source}")
+        if self.engine == "gstreamer":
+            return None
         is_webcam = self.source.startswith(_DEVICE_LINKS) or _VIDEO_DEVICE.fullmatch(self.source)
         return Path(self.source) if is_webcam else None
 
     @property
     def redacted_source(self) -> str:
         """The source without credentials, as it may be shown."""
+        if self.engine == "gstreamer":
+            return redacted_pipeline(str(self.source))
         return redact_url(self.source) if isinstance(self.source, str) else f"webcam {self.source}"
 
     def address(self) -> str:
@@ -262,6 +298,8 @@ class StreamSettings(StrictModel):
 
     def secrets(self) -> Iterable[str]:
         """All secrets of this stream, in the spellings that a decoder might print. No log line may show them."""
+        if self.engine == "gstreamer":
+            yield from pipeline_secrets(str(self.source))
         url = self._url()
         if url is None:
             return
@@ -278,7 +316,9 @@ class StreamSettings(StrictModel):
         yield from path_tokens(str(self.source))
 
     def _url(self) -> SplitResult | None:
-        if isinstance(self.source, int) or "://" not in self.source or _FILE.match(self.source):
+        if isinstance(self.source, int) or self.engine == "gstreamer":
+            return None
+        if "://" not in self.source or _FILE.match(self.source):
             return None
         try:
             return urlsplit(self.source)

@@ -8,6 +8,7 @@ from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import OpenRequest
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import Capture, ReaderHooks, SourceError
+from framesift.streams.engines.gstreamer import GStreamerCapture
 from framesift.streams.engines.image_files import ImageFilesCapture
 from framesift.streams.engines.opencv import OpenCvCapture
 from framesift.streams.engines.watched_folder import WatchedFolderCapture
@@ -32,6 +33,8 @@ def open_source(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> Ca
         return WatchedFolderCapture(request, hooks) if request.watch else ImageFilesCapture(request)
     if request.engine == "opencv":
         return OpenCvCapture(request, log)
+    if request.engine == "gstreamer":
+        return GStreamerCapture(request, log)
     try:
         from framesift.streams.engines.pyav import PyAvCapture
 
