@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the rigs of the 
 
 from framesift.demo.scene import Street
 from memory import processor_s
-from rigs.daemon import Daemon, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, write_configuration
 from rigs.footage import write_clip
 from rigs.rtsp import reserved_port
 from rigs.scripted_camera import ScriptedCamera, rtp_payloads
@@ -115,7 +115,7 @@ def run_case(folder: Path, case: Case, seconds: float) -> None:
         write_configuration(folder, {"streams": streams, "model": model, "status": {"bind": status}})
         policy = (folder / "policy.json").read_text().replace('"traffic_percentage": 1.0', '"traffic_percentage": 1e-9')
         (folder / "policy.json").write_text(policy)
-        with Daemon(folder) as daemon:
+        with Daemon(folder, command=NEW_PROCESS) as daemon:
             for stream in streams:
                 daemon.wait_for("stream", 120.0, stream=stream["name"], state="running")
             daemon.until(lambda: False, SETTLED_AFTER_S)

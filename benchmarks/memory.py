@@ -33,7 +33,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the rigs of the tests
 
-from rigs.daemon import Daemon, unhurried, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.hanging import reader_pids
 from rigs.raw_http_server import reserve_closed_port
@@ -76,7 +76,7 @@ def measure_readers(folder: Path, count: int, size: tuple[int, int]) -> dict[str
     numbered_clip(folder / "clip.mp4", frames=100, size=size)
     streams = [{"name": f"gate-{n}", "source": "clip.mp4", "loop": True, "fps": 5} for n in range(count)]
     write_configuration(folder, {"streams": streams, "model": unhurried(folder)})
-    with Daemon(folder) as daemon:
+    with Daemon(folder, command=NEW_PROCESS) as daemon:
         for stream in streams:
             daemon.wait_for("stream", 60.0, stream=stream["name"], state="running")
         daemon.until(lambda: False, 5.0)
@@ -91,7 +91,7 @@ def measure_dead_cameras(folder: Path, seconds: float) -> dict[str, Any]:
     guard, port = reserve_closed_port()
     streams = [{"name": f"dead-{n}", "source": f"rtsp://127.0.0.1:{port}/{n}"} for n in range(10)]
     write_configuration(folder, {"streams": streams})
-    with guard, Daemon(folder) as daemon:
+    with guard, Daemon(folder, command=NEW_PROCESS) as daemon:
         for stream in streams:
             daemon.wait_for("stream", 60.0, stream=stream["name"], state="lost")
         daemon.until(lambda: False, 20.0)  # until the pauses have grown
@@ -111,7 +111,7 @@ def measure_large_picture(folder: Path) -> dict[str, Any]:
     picture = cv2.resize(noise, (9216, 6944))
     jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
     small = cv2.imencode(".jpg", picture[:480, :640])[1].tobytes()
-    with Daemon(folder) as daemon:
+    with Daemon(folder, command=NEW_PROCESS) as daemon:
         daemon.wait_for("ready", 60.0)
 
         def send(image: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the rigs of the tests
 
-from rigs.daemon import Daemon
+from rigs.daemon import NEW_PROCESS, Daemon
 from rigs.footage import numbered_clip
 from rigs.hanging import KINDS, hanging
 
@@ -43,7 +43,7 @@ def busy_cores(count: int) -> Iterator[None]:
 def stop_once(kind: str, folder: Path) -> tuple[float, list[str]]:
     """Return the seconds from SIGTERM to the end of a daemon in which this hangs, and the components that were late."""
     numbered_clip(folder / "clip.mp4", frames=100)
-    with hanging(kind, folder) as hangs, Daemon(folder) as daemon:
+    with hanging(kind, folder) as hangs, Daemon(folder, command=NEW_PROCESS) as daemon:
         hangs.wait_until_it_hangs(daemon)
         began_s = time.monotonic()
         daemon.process.send_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from canaries import KEY
 from memory import memory_mib, processor_s
 from price.figures import Benchmark, Figure
 from price.measuring import Cost, median_cost
-from rigs.daemon import Daemon, children, framesift, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, children, framesift, write_configuration
 from rigs.footage import numbered_clip
 from rigs.hanging import reader_pids
 from rigs.hanging_server import HangingServer
@@ -28,7 +28,7 @@ _HANGS_S = 40.0
 
 def _start(folder: Path) -> Cost:
     began_s = time.perf_counter()
-    with Daemon(folder) as daemon:
+    with Daemon(folder, command=NEW_PROCESS) as daemon:
         daemon.wait_for("ready", 60.0)
         cost = Cost(time.perf_counter() - began_s, processor_s(daemon.process.pid))
         daemon.stop()
@@ -53,7 +53,7 @@ def _starts(runs: int) -> Iterator[Figure]:
             cost = median_cost([_start(folder) for _ in range(runs)])
             yield Figure("start until ready: wall", cost.wall_s, "s", 1.5)
             yield Figure("start until ready: processor", cost.processor_s, "s")
-            with Daemon(folder) as daemon:
+            with Daemon(folder, command=NEW_PROCESS) as daemon:
                 daemon.wait_for("stream", 60.0, state="running")
                 daemon.until(lambda: False, _RESTS_S)
                 rest_mib = _memory_mib(daemon)
@@ -64,7 +64,7 @@ def _starts(runs: int) -> Iterator[Figure]:
                 sink = {"type": "roboflow", "project": "street"}
                 roboflow = {"api_key": KEY, "api_url": platform.url}
                 _settings(folder / "hanging", camera.url, sink=sink, roboflow=roboflow)
-                with Daemon(folder / "hanging") as daemon:
+                with Daemon(folder / "hanging", command=NEW_PROCESS) as daemon:
                     daemon.wait_for("stream", 60.0, state="running")
                     daemon.until(lambda: False, _RESTS_S)
                     before_mib = _memory_mib(daemon)

@@ -5,6 +5,7 @@ Each command is a process of its own, with its own folder, environment, output a
 is made for an environment, is imported after the fork.
 
     run(folder, ["status"], environment, timeout_s=60.0)
+    process = ForkedCommand(folder, ["run"], environment)          # goes on; it is used like a subprocess.Popen
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _TESTS = str(Path(__file__).parents[1])
 _LENGTH_BYTES = 4
@@ -54,36 +55,85 @@ def _server(_pid: int) -> _Server:
     return _Server()
 
 
+class ForkedCommand:
+    """A command that goes on. Its lines, of stdout and stderr together, come out of `stdout`."""
+
+    def __init__(self, folder: Path, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        lines, end = os.pipe()
+        try:
+            self._status = _Status(folder, words, environment, [end, end])
+        finally:
+            os.close(end)
+        self.stdin: IO[str] | None = None
+        self.stdout: IO[str] | None = os.fdopen(lines)
+        self.pid = self._status.pid(10.0)
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal; None while it runs."""
+        return self._status.exit_code(0.0)
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit code. Raises subprocess.TimeoutExpired."""
+        code = self._status.exit_code(timeout_s)
+        if code is None:
+            raise subprocess.TimeoutExpired(["framesift"], timeout_s)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class _Status:
+    """What is said of a command: its number, and later its exit code, as lines out of a pipe. For any thread."""
+
+    def __init__(
+        self, folder: Path, words: Sequence[str], environment: Mapping[str, str], outputs: Sequence[int]
+    ) -> None:
+        """Start the command. outputs: for its stdout and its stderr."""
+        self._lock = threading.Lock()
+        self._text = ""
+        self._pipe, status = os.pipe()
+        request = {"folder": str(folder.absolute()), "words": list(words), "environment": dict(environment)}
+        _server(os.getpid()).start(request, [*outputs, status])
+        os.close(status)
+
+    def pid(self, timeout_s: float) -> int:
+        assert self._has_lines(1, timeout_s), "the process that starts commands does not answer"
+        return int(self._text.split()[0])
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        return int(self._text.split()[1]) if self._has_lines(2, timeout_s) else None
+
+    def _has_lines(self, count: int, timeout_s: float) -> bool:
+        until_s = time.monotonic() + timeout_s
+        with self._lock:
+            while self._text.count("\n") < count:
+                if not select.select([self._pipe], [], [], max(0.0, until_s - time.monotonic()))[0]:
+                    return False
+                content = os.read(self._pipe, 100)
+                assert content, "the process that starts commands has ended"
+                self._text += content.decode()
+                if self._text.count("\n") == 2:
+                    os.close(self._pipe)
+            return True
+
+
 def run(
     folder: Path, words: Sequence[str], environment: Mapping[str, str], *, timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
     """Runs `framesift` with these words to its end. Raises subprocess.TimeoutExpired; then it was killed."""
-    told, status = os.pipe()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        request = {"folder": str(folder.absolute()), "words": list(words), "environment": dict(environment)}
-        _server(os.getpid()).start(request, [out.fileno(), err.fileno(), status])
-        os.close(status)
-        try:
-            code = _exit_code(told, [*words], timeout_s)
-        finally:
-            os.close(told)
+        status = _Status(folder, words, environment, [out.fileno(), err.fileno()])
+        code = status.exit_code(timeout_s)
+        if code is None:
+            os.kill(status.pid(10.0), signal.SIGKILL)
+            raise subprocess.TimeoutExpired(["framesift", *words], timeout_s)
         printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
     return subprocess.CompletedProcess(["framesift", *words], code, printed[0], printed[1])
-
-
-def _exit_code(told: int, words: list[str], timeout_s: float) -> int:
-    """Of the command whose number, and later exit code, come out of this pipe as lines."""
-    until_s, text = time.monotonic() + timeout_s, ""
-    while text.count("\n") < 2:
-        ready, _, _ = select.select([told], [], [], max(0.0, until_s - time.monotonic()))
-        if not ready:
-            if "\n" in text:
-                os.kill(int(text.split()[0]), signal.SIGKILL)
-            raise subprocess.TimeoutExpired(["framesift", *words], timeout_s)
-        content = os.read(told, 100)
-        assert content, "the process that starts commands has ended"
-        text += content.decode()
-    return int(text.split()[1])
 
 
 # --- in the process that forks ----------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ POLICY: dict[str, Any] = {
 }
 
 
+# For Daemon: what a user starts, with all that a start costs.
+NEW_PROCESS = (sys.executable, "-m", "framesift", "run")
+
+
 def write_configuration(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any] = POLICY) -> None:
     """Write framesift.yaml and policy.json. What the settings leave out gets values that suit a test."""
     whole = {
@@ -79,19 +83,27 @@ class Daemon:
     """`framesift run`. events: what it logged so far, as objects."""
 
     def __init__(self, folder: Path, *words: str, command: Sequence[str] = (), **variables: str) -> None:
-        """command: another one that runs the service in the same process, instead of `framesift run`."""
+        """command: another one that runs the service in the same process, instead of `framesift run`, or NEW_PROCESS.
+
+        Without it, the daemon is a fork of a process that has loaded framesift; see command_forks.
+        """
         self.events: list[dict[str, Any]] = []
         self.stray: list[str] = []  # lines that are not JSON: there should be none
         self._grown = threading.Condition()
-        self.process = subprocess.Popen(
-            [*(command or (sys.executable, "-m", "framesift", "run")), *words],
-            cwd=folder,
-            env=_environment(variables),
-            stdin=subprocess.PIPE if command else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        environment = _environment(variables)
+        self.process: subprocess.Popen[str] | command_forks.ForkedCommand
+        if command or any(name.startswith("PYTHON") for name in variables):
+            self.process = subprocess.Popen(
+                [*(command or NEW_PROCESS), *words],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE if command else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        else:
+            self.process = command_forks.ForkedCommand(folder, ["run", *words], environment)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 

@@ -20,7 +20,7 @@ from framesift.spool import SpoolTooNew, schema
 from framesift.spool.page_file import PAGE_BYTES
 from rigs import bit_flips as flips
 from rigs.bit_flips import HEADER, LOG, Built, Flip
-from rigs.daemon import Daemon, collected, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, collected, write_configuration
 from rigs.spools import RecordedReports, make_newer, make_spool
 
 
@@ -143,7 +143,7 @@ def test_a_daemon_starts_and_delivers_whichever_tree_the_bit_is_in(tmp_path: Pat
     write_configuration(built.folder, {"model": None, "listeners": [{"listen": listen}]})
     drawn = flips.draw_in_log(built, 8, 3) if tree == LOG else flips.draw(built, 400, 3)
     next(flip for flip in drawn if flip.tree == tree).into(built.folder)
-    with Daemon(built.folder) as daemon:
+    with Daemon(built.folder, command=NEW_PROCESS) as daemon:
         daemon.wait_for("ready")
         there = len(built.pictures) - built.buried
         assert daemon.until(lambda: len(collected(built.folder)) >= there - 1, 60), daemon.events

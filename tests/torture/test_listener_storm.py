@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from rigs.daemon import Daemon, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, write_configuration
 from rigs.raw_http_server import OK, Peer, RawServer
 
 LASTS_S = 20.0
@@ -40,7 +40,7 @@ def test_a_client_is_answered_within_a_second_while_untrusted_clients_crowd_the_
         listener = {"listen": f"127.0.0.1:{port}", **({"upstream": raw.url} if kind == "proxy" else {})}
         write_configuration(tmp_path, {"listeners": [listener]})
         took_s: list[float] = []
-        with Daemon(tmp_path) as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS) as daemon:
             daemon.wait_for("ready")
             ends_s = time.monotonic() + LASTS_S
             with subprocess.Popen([sys.executable, CROWD, str(port)], stdin=subprocess.PIPE) as crowd:

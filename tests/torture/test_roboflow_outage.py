@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rigs.daemon import POLICY, Daemon, write_configuration
+from rigs.daemon import NEW_PROCESS, POLICY, Daemon, write_configuration
 from rigs.footage import numbered_clip, read_number
 from rigs.platform import KEY, Cut, Delay, Fault, Html, Platform, Status
 from rigs.rtsp import CuttableConnection, RtspCamera
@@ -53,7 +53,7 @@ def test_an_outage_of_30_s_at_5_datapoints_a_second_for_60_s_costs_nothing(tmp_p
     numbered_clip(tmp_path / "clip.mp4", frames=1800)
     with Platform() as platform, RtspCamera(tmp_path) as camera, CuttableConnection(camera.port) as wire:
         configure(tmp_path, platform, {"source": wire.url("clip.mp4"), "fps": 5}, daily=300)
-        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS, ROBOFLOW_API_KEY=KEY) as daemon:
             daemon.wait_for("ready")
             assert platform.until(lambda: len(platform.images) >= 100, 60.0)
             platform.go_away()
@@ -82,7 +82,7 @@ def test_thirty_kills_while_the_platform_fails_in_every_way_lose_and_double_noth
                 platform.orders.add(Fault(call, action, times=None, share=0.04))
         for number in range(30):
             numbered_clip(tmp_path / "clip.mp4", frames=60, begin_at=60 * number)
-            with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
+            with Daemon(tmp_path, command=NEW_PROCESS, ROBOFLOW_API_KEY=KEY) as daemon:
                 daemon.wait_for("ready")
                 before = len(platform.images)
 
@@ -93,7 +93,7 @@ def test_thirty_kills_while_the_platform_fails_in_every_way_lose_and_double_noth
                 daemon.until(lambda: False, chance.uniform(0.0, 0.6))
                 daemon.kill()
         platform.orders.clear()
-        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false") as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false") as daemon:
             daemon.wait_for("ready")
             assert daemon.until(lambda: waiting(tmp_path) == 0, 120.0)
             assert daemon.stop() == 0
@@ -114,7 +114,7 @@ def test_stops_while_the_platform_hangs_end_in_time_and_bury_nothing(tmp_path: P
         platform.orders.add(Fault("upload", Delay(3600.0, stored=True), times=None))
         enabled = "true"
         for stops in range(1, 11):
-            with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED=enabled) as daemon:
+            with Daemon(tmp_path, command=NEW_PROCESS, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED=enabled) as daemon:
                 daemon.wait_for("ready")
                 enabled = "false"
 
@@ -125,7 +125,7 @@ def test_stops_while_the_platform_hangs_end_in_time_and_bury_nothing(tmp_path: P
                 assert daemon.stop(timeout_s=15.0) == 0
                 assert daemon.events[-1]["waiting"] == 3
         platform.orders.clear()
-        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false") as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS, ROBOFLOW_API_KEY=KEY, ACTIVE_LEARNING_ENABLED="false") as daemon:
             assert daemon.wait(60.0) == 0
         assert len(platform.images) == 3
         assert annotated_exactly_once(platform)

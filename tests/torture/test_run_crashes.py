@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
+from rigs.daemon import NEW_PROCESS, POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 
@@ -28,7 +28,7 @@ def test_forty_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -
         {**POLICY, "sampling_strategies": strategies},
     )
     for _ in range(40):
-        with Daemon(tmp_path) as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS) as daemon:
             daemon.wait_for("ready")
             before = len(collected(tmp_path))
 
@@ -39,7 +39,7 @@ def test_forty_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -
             daemon.until(lambda: False, chance.uniform(0.0, 0.5))
             daemon.kill()
     # The last word: what is accepted but not yet delivered leaves, nothing new comes in.
-    with Daemon(tmp_path, ACTIVE_LEARNING_ENABLED="false") as daemon:
+    with Daemon(tmp_path, command=NEW_PROCESS, ACTIVE_LEARNING_ENABLED="false") as daemon:
         daemon.wait_for("ready")
         assert daemon.until(lambda: framesift(tmp_path, "spool", "list", "--json").stdout == "", 60.0)
         assert daemon.stop() == 0
@@ -66,7 +66,7 @@ def test_three_whole_minutes_of_a_camera_hold_exactly_five_each(tmp_path: Path) 
             {"streams": [{"name": "gate", "source": wire.url("clip.mp4"), "fps": 5}]},
             {**POLICY, "sampling_strategies": strategies},
         )
-        with Daemon(tmp_path) as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS) as daemon:
 
             def minutes() -> Counter[str]:
                 return Counter(line["captured_at"][:16] for line in collected(tmp_path))
@@ -90,7 +90,7 @@ def test_a_model_that_hangs_starves_the_watchdog(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(8.0)  # fed about once a second while all is well
-        with Daemon(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
+        with Daemon(tmp_path, command=NEW_PROCESS, NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
             daemon.wait_for("ready")
             fed = 0
             starved = False

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from framesift.status.clients import MAX_UNVERIFIED
-from rigs.daemon import Daemon, unhurried, write_configuration
+from rigs.daemon import NEW_PROCESS, Daemon, unhurried, write_configuration
 from telemetry.test_descriptors import clip
 
 pytestmark = pytest.mark.torture
@@ -48,7 +48,7 @@ def test_the_health_check_is_answered_within_a_second_all_the_time(
         },
     )
     command = [sys.executable, "-m", "rigs.connection_storm", *map(str, (port, 1000, 500, 50))]
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, command=NEW_PROCESS) as daemon:
         daemon.wait_for("stream", state="running")
         before = len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
         storm = subprocess.Popen(

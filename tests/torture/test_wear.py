@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs.daemon import POLICY, Daemon, write_configuration
+from rigs.daemon import NEW_PROCESS, POLICY, Daemon, write_configuration
 from rigs.scenes import scene_clip
 
 MOST_A_DAY = 50_000_000
@@ -38,7 +38,7 @@ def test_sixteen_idle_streams_write_at_most_fifty_megabytes_a_day(tmp_path: Path
         {"streams": streams, "status": {"bind": "127.0.0.1:0"}},
         {**POLICY, "sampling_strategies": [nothing], "near_duplicate": {"threshold": "auto"}},
     )
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, command=NEW_PROCESS) as daemon:
         for stream in streams:
             daemon.wait_for("stream", stream=stream["name"], state="running", timeout_s=60.0)
         before = {pid: dirtied_bytes(pid) for pid in processes(daemon.process.pid)}
