@@ -73,6 +73,23 @@ class CountedSpan:
     quarantined: tuple[QuarantinedSpan, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ClockMarkers:
+    """What the table `carried` says of steps and quarantines: for each, its time and the seconds that had been run."""
+
+    steps: tuple[tuple[float, int], ...]
+    quarantines: tuple[tuple[float, int], ...]
+
+    @classmethod
+    def read(cls, cursor: sqlite3.Cursor) -> ClockMarkers:
+        """Reads them; once is enough for all windows of a decision."""
+        rows = cursor.execute(
+            "SELECT account, at_s, amount FROM carried WHERE account IN (?, ?)", (_STEP, QUARANTINE_ACCOUNT)
+        ).fetchall()
+        of = {account: tuple(row[1:] for row in rows if row[0] == account) for account in (_STEP, QUARANTINE_ACCOUNT)}
+        return cls(of[_STEP], of[QUARANTINE_ACCOUNT])
+
+
 def step_between_s(before: Moment, now: Moment) -> float:
     """Seconds by which the clock was set forward between two moments of one boot (negative: back); 0 if it was not."""
     step_s = (now.wall_s - before.wall_s) - (now.boottime_s - before.boottime_s)
@@ -120,15 +137,14 @@ def apply_clock_step(cursor: sqlite3.Cursor, now: Moment) -> bool:
     return True
 
 
-def counted_span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Moment, zone: tzinfo) -> CountedSpan:
+def counted_span(markers: ClockMarkers, window: Window, at_s: float, now: Moment, zone: tzinfo) -> CountedSpan:
     """Determines which rows count in the window of a capture at `at_s` (Unix time by the clock of `now`)."""
     start_s, end_s = window_start(window, at_s, zone), window_end(window, at_s, zone)
     length_s = end_s - start_s
-    steps = _read_markers(cursor, _STEP)
 
     def bounds(offset_s: float) -> tuple[float, float]:
         """The window, extended by the times that a step has moved out of it."""
-        for marked_s, ran_s in steps:
+        for marked_s, ran_s in markers.steps:
             step_s = marked_s - offset_s
             if abs(step_s) < FIRST_QUARANTINED_S and at_s < step_s + length_s:
                 back_s = max(step_s - ran_s, math.nextafter(at_s - length_s, at_s))
@@ -141,7 +157,7 @@ def counted_span(cursor: sqlite3.Cursor, window: Window, at_s: float, now: Momen
         QuarantinedSpan(
             *bounds(offset_s), math.nextafter(offset_s + now.wall_s, math.inf), offset_s + FIRST_QUARANTINED_S
         )
-        for offset_s, ran_s in _read_markers(cursor, QUARANTINE_ACCOUNT)
+        for offset_s, ran_s in markers.quarantines
         if ran_s + now.boottime_s < length_s
     )
     is_calendar = not quarantined and bounds(0.0) == (start_s, end_s)
@@ -155,7 +171,7 @@ def original_time_s(at_s: float) -> float:
 
 def release_quarantined(cursor: sqlite3.Cursor, now: Moment) -> None:
     """Moves quarantined charges out of all windows, to the oldest rows, once they are older than any window."""
-    markers = _read_markers(cursor, QUARANTINE_ACCOUNT)
+    markers = ClockMarkers.read(cursor).quarantines
     if markers:
         record_time(cursor, now)  # tells a later boot for how long this one has run
     for offset_s, ran_s in markers:
@@ -168,7 +184,7 @@ def release_quarantined(cursor: sqlite3.Cursor, now: Moment) -> None:
 
 def _quarantine(cursor: sqlite3.Cursor, now: Moment, start_s: float, end_s: float) -> None:
     """Quarantines the rows of earlier boots from start_s to before end_s."""
-    used_offsets = {offset_s for offset_s, _ in _read_markers(cursor, QUARANTINE_ACCOUNT)}
+    used_offsets = {offset_s for offset_s, _ in ClockMarkers.read(cursor).quarantines}
     offset_s = next(
         n * _QUARANTINE_OFFSET_S for n in itertools.count(1) if n * _QUARANTINE_OFFSET_S not in used_offsets
     )
@@ -189,10 +205,6 @@ def _move(cursor: sqlite3.Cursor, by_s: float, start_s: float, end_s: float) -> 
 def _last_recorded(cursor: sqlite3.Cursor) -> Moment | None:
     row = cursor.execute("SELECT wall_s, boottime_s, boot_id FROM seen").fetchone()
     return None if row is None else Moment(*row)
-
-
-def _read_markers(cursor: sqlite3.Cursor, account: str) -> list[tuple[float, int]]:
-    return cursor.execute("SELECT at_s, amount FROM carried WHERE account = ?", (account,)).fetchall()
 
 
 def _insert_marker(cursor: sqlite3.Cursor, account: str, at_s: float, seconds: int) -> None:

@@ -38,6 +38,7 @@ from framesift.limits import (
 )
 from framesift.limits import batch_size as batches
 from framesift.limits import clock_steps as steps
+from framesift.limits.clock_steps import ClockMarkers
 from framesift.limits.shared import pending
 from framesift.limits.tables import TABLES as TABLES
 
@@ -48,6 +49,18 @@ STABLE_CLOCK_S = 3600.0  # rows are pruned only after this time without a clock 
 _SINK = "sink"
 _STRATEGY = "strategy "
 _EVERY = "every"
+# What counts in a window: charges of a strategy, or sends, and the carried amounts.
+_CHARGES = "SELECT count(*) FROM charge WHERE account = :charged AND at_s >= :start_s AND at_s < :end_s"
+# A send that began before the window and ended in it may have arrived in it: it counts in both windows.
+_SENDS = (
+    "(SELECT count(*) FROM send WHERE at_s >= :start_s AND at_s < :end_s AND coalesce(until_s, :ended_s) >= :ended_s)"
+    " + (SELECT count(*) FROM send WHERE until_s >= :start_s AND until_s < :end_s"
+    " AND NOT (at_s >= :start_s AND at_s < :end_s))"
+)
+_CARRIED = (
+    "SELECT coalesce(sum(amount), 0) FROM carried"
+    " WHERE account IN (:account, :every) AND window = :window AND at_s >= :start_s AND at_s < :end_s"
+)
 EXHAUSTED = 1 << 40  # more than any limit: for a window whose usage is unknown
 
 
@@ -121,12 +134,14 @@ class LocalLimits:
         at_s = captured.wall_s_as_of(now)
         refunds = self._refunds
         batch_full = False
+        markers: ClockMarkers | None = None
         for quota in quotas:
             exhausted = self._find_exhausted(quota, at_s, now)
             if exhausted is None:
-                if cursor is None or (quota.limits and steps.has_clock_step(cursor, now)):
+                if cursor is None or (quota.limits and markers is None and steps.has_clock_step(cursor, now)):
                     return QuotaUnknown()
-                obstacle = self._obstacle(cursor, quota, at_s, now)
+                markers = markers or ClockMarkers.read(cursor)
+                obstacle = self._obstacle(cursor, markers, quota, at_s, now)
                 if obstacle is None:
                     return QuotaGranted(quota.strategy)
                 exhausted = obstacle.limit
@@ -141,9 +156,10 @@ class LocalLimits:
             self._exhausted.clear()
 
     def _find_exhausted(self, quota: Quota, at_s: float, now: Moment) -> Limit | int | None:
+        account = quota.account
         with self._lock:
             for limit in quota.limits:
-                exhausted = self._exhausted.get((quota.account, limit))
+                exhausted = self._exhausted.get((account, limit))
                 if exhausted is not None and exhausted.applies(at_s, now):
                     return limit
             if quota.max_batch_images is not None and (quota.batch, quota.max_batch_images) in self._exhausted:
@@ -182,8 +198,9 @@ class LocalLimits:
                 return QuotaGranted(quota.strategy)
         at_s = captured.wall_s_as_of(now)
         batch_full = False
+        markers = ClockMarkers.read(cursor)
         for quota in quotas:
-            obstacle = self._obstacle(cursor, quota, at_s, now)
+            obstacle = self._obstacle(cursor, markers, quota, at_s, now)
             if obstacle is None:
                 self.record_charge(cursor, id, quota, captured, now, granted_by)
                 return QuotaGranted(quota.strategy)
@@ -209,10 +226,12 @@ class LocalLimits:
         """Removes the charge of `id` from the windows and the batch. Call `clear_cache` after the commit."""
         cursor.execute("DELETE FROM charge WHERE id = ?", (id,))
 
-    def _obstacle(self, cursor: sqlite3.Cursor, quota: Quota, at_s: float, now: Moment) -> _Obstacle | None:
+    def _obstacle(
+        self, cursor: sqlite3.Cursor, markers: ClockMarkers, quota: Quota, at_s: float, now: Moment
+    ) -> _Obstacle | None:
         """The first limit that leaves no room for a capture at `at_s`, None if there is room."""
         for limit in quota.limits:
-            count, until_s = self._count(cursor, _STRATEGY + quota.account, limit.window, at_s, now)
+            count, until_s = self._count(cursor, markers, _STRATEGY + quota.account, limit.window, at_s, now)
             if count >= limit.value:
                 start_s = window_start(limit.window, at_s, self.zone)
                 return _Obstacle(limit, _Exhausted(start_s, until_s, now))
@@ -222,10 +241,10 @@ class LocalLimits:
         return None
 
     def _count(
-        self, cursor: sqlite3.Cursor, account: str, window: Window, at_s: float, now: Moment
+        self, cursor: sqlite3.Cursor, markers: ClockMarkers, account: str, window: Window, at_s: float, now: Moment
     ) -> tuple[int, float]:
         """The usage of the window of a capture at `at_s`, and until when it cannot become less, see CountedSpan."""
-        span = steps.counted_span(cursor, window, at_s, now, self.zone)
+        span = steps.counted_span(markers, window, at_s, now, self.zone)
         count = _count_dated(cursor, account, window, span.start_s, span.end_s)
         if account == _SINK:
             # An attempt that is still running may arrive in this window, whenever it began.
@@ -242,7 +261,8 @@ class LocalLimits:
     def send_allowance(self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: Moment, most: int) -> SendAllowance:
         """Tells how many datapoints, at most `most`, may be sent now under the sink's `limits`."""
         self.apply_clock_step(cursor, now)
-        used = [self._count(cursor, _SINK, limit.window, now.wall_s, now) for limit in limits]
+        markers = ClockMarkers.read(cursor)
+        used = [self._count(cursor, markers, _SINK, limit.window, now.wall_s, now) for limit in limits]
         left = [(limit.value - count, until_s) for limit, (count, until_s) in zip(limits, used, strict=True)]
         count = max(0, min([most, *(n for n, _ in left)]))
         # After these there is no room until all windows that they fill have been replaced by new ones.
@@ -314,7 +334,8 @@ class LocalLimits:
 
     def usage(self, cursor: sqlite3.Cursor, now: Moment) -> tuple[AccountUsage, ...]:
         """Reads the charges of every account in the windows that are open now."""
-        day = steps.counted_span(cursor, Window.DAILY, now.wall_s, now, self.zone)
+        markers = ClockMarkers.read(cursor)
+        day = steps.counted_span(markers, Window.DAILY, now.wall_s, now, self.zone)
         accounts = cursor.execute(
             "SELECT DISTINCT account FROM charge WHERE at_s >= ? ORDER BY account", (day.start_s,)
         ).fetchall()
@@ -322,7 +343,7 @@ class LocalLimits:
             AccountUsage(
                 account,
                 window,
-                self._count(cursor, _STRATEGY + account, window, now.wall_s, now)[0],
+                self._count(cursor, markers, _STRATEGY + account, window, now.wall_s, now)[0],
                 window_end(window, now.wall_s, self.zone),
             )
             for (account,) in accounts
@@ -337,24 +358,17 @@ def _count_dated(
 
     ended_s: sends that ended before this time don't count.
     """
-    if account == _SINK:
-        # A send that began before the window and ended in it may have arrived in it: it counts in both windows.
-        own = cursor.execute(
-            "SELECT (SELECT count(*) FROM send WHERE at_s >= :a AND at_s < :b AND coalesce(until_s, :ended) >= :ended)"
-            " + (SELECT count(*) FROM send WHERE until_s >= :a AND until_s < :b AND NOT (at_s >= :a AND at_s < :b))",
-            {"a": start_s, "b": end_s, "ended": ended_s},
-        ).fetchone()[0]
-    else:
-        own = cursor.execute(
-            "SELECT count(*) FROM charge WHERE account = ? AND at_s >= ? AND at_s < ?",
-            (account.removeprefix(_STRATEGY), start_s, end_s),
-        ).fetchone()[0]
-    carried = cursor.execute(
-        "SELECT coalesce(sum(amount), 0) FROM carried"
-        " WHERE account IN (?, ?) AND window = ? AND at_s >= ? AND at_s < ?",
-        (account, _EVERY, window.value, start_s, end_s),
-    ).fetchone()[0]
-    return int(own + carried)
+    query = f"SELECT ({_SENDS if account == _SINK else _CHARGES}) + ({_CARRIED})"
+    values = {
+        "charged": account.removeprefix(_STRATEGY),
+        "account": account,
+        "every": _EVERY,
+        "window": window.value,
+        "start_s": start_s,
+        "end_s": end_s,
+        "ended_s": ended_s,
+    }
+    return int(cursor.execute(query, values).fetchone()[0])
 
 
 def _delete_old(cursor: sqlite3.Cursor, condition: str, before_s: float, most: int) -> int:

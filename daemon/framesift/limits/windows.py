@@ -14,6 +14,8 @@ class Window(str, Enum):
     HOURLY = "hourly"
     DAILY = "daily"
 
+    __hash__ = str.__hash__  # in C; that of Enum is a function in Python
+
     def __str__(self) -> str:
         return self.value
 

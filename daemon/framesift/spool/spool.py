@@ -126,7 +126,10 @@ class Spool:
             return cached
         try:
             with self._readers.cursor() as cursor:
-                return self._limits.check(cursor, quotas, captured, now)
+                cursor.execute("BEGIN")  # one lock for all queries
+                answer = self._limits.check(cursor, quotas, captured, now)
+                cursor.execute("COMMIT")
+                return answer
         except (*STORAGE_ERRORS, SpoolBroken):
             return QuotaUnknown()
 
