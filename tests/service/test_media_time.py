@@ -89,6 +89,7 @@ def test_streams_that_share_a_limit_share_it_in_the_order_of_their_times_in_ever
             "streams[0].source: rtsp://127.0.0.1/a is live",
         ),
         (START, {"streams": [{"name": "gate", "source": "clip.mp4", "pace": "realtime"}]}, "streams[0].pace: realtime"),
+        (START, {"streams": [{"name": "gate", "source": "clip.mp4", "follow": True}]}, "streams[0].follow: a file"),
         (START, {"streams": [{"name": "gate", "source": "./"}]}, "streams[0].fps: missing: pictures in a folder"),
         (START, {"streams": [{"name": "gate", "source": "./", "watch": True}]}, "streams[0].watch: pictures that"),
         (START, {"listeners": [{"listen": "127.0.0.1:0"}]}, "listeners: their clients"),

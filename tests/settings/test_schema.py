@@ -32,6 +32,7 @@ STREAM = {
     "policy": "own.json",
     "loop": False,
     "watch": False,
+    "follow": False,
     "pace": "model",
     "open_timeout_s": 10.0,
     "read_timeout_s": 10.0,

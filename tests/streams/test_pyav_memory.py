@@ -12,6 +12,7 @@ import pytest
 
 from framesift.streams.channel import OpenRequest
 from framesift.streams.decoder_log import DecoderLog
+from framesift.streams.engines.capture import ReaderHooks
 from framesift.streams.engines.pyav import PyAvCapture
 from rigs.footage import numbered_clip
 
@@ -23,7 +24,7 @@ _NOTHING = {"str": "", "int": 0, "float": 10.0, "bool": False}
 
 def _request_for(path: Path) -> OpenRequest:
     nothing = {field.name: _NOTHING[str(field.type)] for field in fields(OpenRequest)}
-    return OpenRequest(**{**nothing, "address": str(path), "webcam_index": -1, "engine": "av"})  # type: ignore[arg-type]
+    return OpenRequest(**{**nothing, "address": str(path), "webcam_index": -1, "engine": "av", "local": True})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def no_collection() -> Iterator[None]:
 @pytest.mark.parametrize("interlaced", [False, True])
 def test_a_picture_that_was_shown_is_not_kept(interlaced: bool, tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", 200, interlaced=interlaced)
-    capture = PyAvCapture(_request_for(tmp_path / "clip.mp4"), DecoderLog())
+    capture = PyAvCapture(_request_for(tmp_path / "clip.mp4"), DecoderLog(), ReaderHooks(lambda _: None, lambda: 0))
     pixels = np.zeros((192, 320, 3), np.uint8)
     shown = 0
     most = 0

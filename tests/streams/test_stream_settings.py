@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def options(**fields: object) -> StreamSettings:
         ({"source": "rtsp://cam/s", "watch": True}, "watch is for folders of pictures only"),
         ({"source": "rtsp://cam/s", "pace": "realtime"}, "pace is for video files only"),
         ({"source": "pictures/", "pace": "realtime"}, "pace is for video files only"),
+        ({"source": "rtsp://cam/s", "follow": True}, "follow is for video files only"),
+        ({"source": "pictures/", "follow": True}, "follow is for video files only; a folder has watch"),
+        ({"source": "a.ts", "follow": True, "loop": True}, "follow has no effect with loop or pace"),
+        ({"source": "a.ts", "follow": True, "engine": "opencv"}, "follow need the engine av"),
         ({"source": "a.mp4", "pace": "slow"}, "'model' or 'realtime'"),
         ({"source": "clips/*.mp4"}, "a pattern is for pictures, which end in .jpg, .jpeg, .png"),
         ({"source": "*/a.jpg"}, "may stand in the last part of source only"),
@@ -174,6 +179,15 @@ def test_a_folder_of_pictures_is_recognised(fields: dict[str, object], folder: s
     given = options(**fields)
     assert (given.is_pictures, given.folder, given.pattern) == (True, Path(folder), pattern)
     assert given.chosen_engine == "opencv"
+
+
+def test_a_fifo_is_a_camera(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "camera")
+    given = options(source=str(tmp_path / "camera"))
+    assert (given.is_camera, given.is_live, given.has_end) == (True, True, False)
+    for fields in ({"loop": True}, {"follow": True}, {"pace": "realtime"}):
+        with pytest.raises(ValidationError, match="loop, follow and pace are not for FIFOs"):
+            options(source=str(tmp_path / "camera"), **fields)
 
 
 def test_what_exists_is_no_pattern(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def stream_finding(stream_settings: StreamEntry, daemon: RunningDaemon | None) -
     None where `check` has to try the stream itself.
     """
     up = None if daemon is None else daemon.streams.get(stream_settings.name)
-    if daemon is None or up is None or stream_settings.is_path:
+    if daemon is None or up is None or not stream_settings.is_camera:
         return None
     subject = f"stream {stream_settings.name}"
     if up:

@@ -58,6 +58,8 @@ def _problem(settings: Settings) -> str | None:
             return f"streams[{number}].pace: realtime goes by the machine's time; leave it out"
         if stream.is_live:
             return f"streams[{number}].source: {stream.redacted_source} is live; only files have a time of their own"
+        if stream.follow:
+            return f"streams[{number}].follow: a file that is being written goes by the machine's time; leave it out"
         if stream.watch:
             return f"streams[{number}].watch: pictures that arrive later have no time of their own"
         if stream.is_pictures and stream.fps is None:

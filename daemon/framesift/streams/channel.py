@@ -53,7 +53,7 @@ class OpenRequest:
     ca_file: certificates to trust; "" means that none is verified. pictures: `address` is a folder of pictures.
     pattern: for their names, "" for all. watch: those that arrive later are read too. taken_file: remembers which of
     them were read, "" for none. local: `address` is a path on this machine. realtime: its pictures come at their own
-    times, as a camera's.
+    times, as a camera's. fifo: `address` is a FIFO. follow: it is a file that is still being written.
     """
 
     address: str
@@ -79,6 +79,8 @@ class OpenRequest:
     taken_file: str
     local: bool
     realtime: bool
+    fifo: bool
+    follow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ class SourceOpened:
     """
 
     transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuiet:
+    """From the reader: a file that is followed has not grown for `read_timeout_s`. The reader goes on waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,7 @@ Message = (
     | PictureRequest
     | ReaderStarted
     | SourceOpened
+    | SourceQuiet
     | SharedMemory
     | SkipCounts
     | PictureReady
@@ -182,6 +190,7 @@ _MESSAGE_TYPES: dict[str, type[Message]] = {
         PictureRequest,
         ReaderStarted,
         SourceOpened,
+        SourceQuiet,
         SharedMemory,
         SkipCounts,
         PictureReady,

@@ -44,7 +44,9 @@ def create_open_request(
         watch=settings.watch,
         taken_file="" if taken_file is None else str(taken_file.absolute()),
         local=settings.is_path,
-        realtime=settings.pace == "realtime",
+        realtime=settings.pace == "realtime" and not settings.is_fifo,
+        fifo=settings.is_fifo,
+        follow=settings.follow,
     )
 
 

@@ -129,6 +129,12 @@ class PictureBuffer:
             if time.monotonic() - self._counts_sent_s >= _COUNTS_EVERY_S:
                 self._send_counts(wait=False)
 
+    def send_progress(self) -> None:
+        """Sends the counts if something was counted."""
+        with self._changed:
+            if self._rate or self._busy or self._unusable or self._damaged:
+                self._send_counts(wait=True)
+
     def finish(self, message: FileEnded | SourceFailed) -> None:
         """Sends the last counts, then the last message."""
         with self._changed:

@@ -29,6 +29,7 @@ from framesift.streams.channel import (
     ReaderStarted,
     SourceFailed,
     SourceOpened,
+    SourceQuiet,
 )
 from framesift.streams.continued_times import ContinuedTimes
 from framesift.streams.decoder_log import DecoderLog
@@ -47,14 +48,25 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
     live_selector = LiveFrameSelector(request.fps)
     pace, times = Pace(), ContinuedTimes()
     log = DecoderLog()
-    hooks = ReaderHooks(on_idle=lambda _: buffer.record_progress(number), pictures_done=lambda: buffer.done)
+    is_quiet = False
+
+    def on_idle(waited_s: float) -> None:
+        nonlocal is_quiet
+        if not is_quiet and waited_s >= request.read_timeout_s:
+            is_quiet = True
+            channel.send(SourceQuiet())
+        buffer.record_progress(number)
+
+    hooks = ReaderHooks(on_idle=on_idle, pictures_done=lambda: buffer.done)
     while True:
         source, transport = open_with_transport(request, log, hooks)
+        buffer.send_progress()  # what came before belongs to the file before
         channel.send(SourceOpened(transport))
         selector = live_selector if request.live else FileFrameSelector(request.fps)
         index = 0
         any_usable = False
         while (picture := source.next_picture()) is not None:
+            is_quiet = False
             for _ in range(picture.left_out):
                 if index >= request.resume_at:
                     number += 1
@@ -90,11 +102,11 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
                 buffer.record_progress(number, unusable=unusable)
             index += 1
         source.close()
-        if request.live and not request.local:
+        if request.live and not request.realtime:
             raise SourceError(AwayReason.ENDED)
         if index == 0:
             raise SourceError(AwayReason.DECODER, "no picture in it could be decoded")
-        if not request.loop:
+        if not (request.loop or request.follow):
             return
         if not any_usable:
             raise SourceError(AwayReason.UNUSABLE, "no picture in it can be used")

@@ -34,6 +34,7 @@ from framesift.streams.channel import (
     SharedMemory,
     SkipCounts,
     SourceOpened,
+    SourceQuiet,
 )
 from framesift.streams.freeze_detector import FROZEN_AFTER_S, FreezeDetector
 from framesift.streams.open_request import create_open_request
@@ -108,6 +109,7 @@ class Stream:
         self._reader: ReaderProcess | None = None
         self._stuck: list[ReaderProcess] = []
         self._number = 0  # the next picture's
+        self._file_began = 0  # the number of the first picture of the file that is followed
         self._epoch = 0
         self._has_frames = False
         self._running_since_s: float | None = None
@@ -198,7 +200,7 @@ class Stream:
         request = create_open_request(
             self._settings,
             number=self._number,
-            resume_at=self._number if self.finite else 0,
+            resume_at=self._number - self._file_began if self.finite or self._settings.follow else 0,
             transport=self._transport,
             full_probe=full_probe,
             taken_file=self._taken_file,
@@ -227,7 +229,7 @@ class Stream:
     def _receive_frames(self, session: ReaderSession, limit_s: float | None) -> Generator[Frame, None, _ReaderEnd]:
         session.start()
         waited_s = 0.0
-        first = True
+        first, opened = True, False
         while not self._is_stopping():
             self._clock.monotonic()  # heartbeat: this loop is alive although the source sends nothing
             message = session.next_message()
@@ -244,9 +246,16 @@ class Stream:
                     self._set_state(StreamState.UNUSABLE, lost.detail, lost.reason)
                     if limit_s is not None:
                         return lost
-                    if was_running and not self._settings.is_path:  # a new connection may bring good pictures
+                    if was_running and self._settings.is_camera:  # a new connection may bring good pictures
                         return _ReaderEnd(_EndKind.RECONNECT)
+            elif isinstance(message, SourceQuiet):
+                quiet = f"nothing was written into it for {self._settings.read_timeout_s:g} s"
+                lost = self._away(_EndKind.LOST, AwayReason.SILENT, quiet)
+                self._set_state(StreamState.LOST, lost.detail, lost.reason)
             elif isinstance(message, SourceOpened):
+                if opened and self._settings.follow:  # another file has its name
+                    self._file_began = self._number
+                opened = True
                 if message.transport and message.transport != self._transport:
                     self._transport = message.transport
                     self._observer.on_transport(message.transport)
@@ -297,7 +306,7 @@ class Stream:
         self._observer.on_unusable(1, why)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
-        return not self._settings.is_path and self._freeze_detector.update(pixels, self._clock.monotonic())
+        return self._settings.is_camera and self._freeze_detector.update(pixels, self._clock.monotonic())
 
     def _set_frozen(self, detail: str) -> None:
         self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}", AwayReason.FROZEN)

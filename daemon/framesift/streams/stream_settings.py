@@ -51,14 +51,14 @@ class StreamSettings(StrictModel):
     source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
     file:/// address, a folder of pictures or a pattern for their names (pictures/*.jpg), a webcam's index or device
     (/dev/video0, /dev/v4l/by-id/...), or with the engine `gstreamer` a pipeline, which counts as a camera. watch: the
-    pictures that arrive in the folder later are read too. transport: of RTSP's pictures;
-    None means TCP, or UDP where the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the
-    public authorities, for rtsps:// and https://. verify: False accepts any certificate. fps: at most so many pictures
-    a second are used. loop: a file starts again at its end. pace: a file is read as
-    fast as the model can follow, or plays like a camera. open_timeout_s, read_timeout_s: a source that does not
-    open, or gives no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes`
-    decodes nothing else, at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged:
-    use pictures that are known to be damaged too.
+    pictures that arrive in the folder later are read too. transport: of RTSP's pictures; None means TCP, or UDP where
+    the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the public authorities, for rtsps://
+    and https://. verify: False accepts any certificate. fps: at most so many pictures a second are used. loop: a file
+    starts again at its end. pace: a file is read as fast as the model can follow, or plays like a camera. follow: a
+    file is still being written, and never ends. open_timeout_s, read_timeout_s: a source that does not open, or gives
+    no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes` decodes nothing else,
+    at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged: use pictures that are
+    known to be damaged too.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
@@ -74,6 +74,7 @@ class StreamSettings(StrictModel):
     tags: tuple[Tag, ...] = ()
     loop: bool = False
     watch: bool = False
+    follow: bool = False
     pace: Literal["model", "realtime"] = "model"
     open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
@@ -104,6 +105,12 @@ class StreamSettings(StrictModel):
         self._check_pictures()
         if self.pace == "realtime" and (not self.is_path or self.is_pictures):
             raise ValueError(f"stream {self.name!r}: pace is for video files only")
+        if self.follow and (not self.is_path or self.is_pictures):
+            raise ValueError(f"stream {self.name!r}: follow is for video files only; a folder has watch")
+        if self.follow and (self.loop or self.pace == "realtime"):
+            raise ValueError(f"stream {self.name!r}: follow has no effect with loop or pace; remove one of them")
+        if self.is_fifo and (self.loop or self.follow or self.pace == "realtime"):
+            raise ValueError(f"stream {self.name!r}: loop, follow and pace are not for FIFOs")
         self._check_engine()
         if self.loop and not self.is_path:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
@@ -146,6 +153,8 @@ class StreamSettings(StrictModel):
             "verify",
             "loop",
             "watch",
+            "follow",
+            "pace",
             "decode",
             "threads",
             "show_damaged",
@@ -181,6 +190,7 @@ class StreamSettings(StrictModel):
                 ("decode: keyframes", self.decode != "all"),
                 ("threads", self.threads is not None),
                 ("show_damaged", self.show_damaged),
+                ("follow", self.follow),
             )
             if is_set
         ]
@@ -222,12 +232,22 @@ class StreamSettings(StrictModel):
     @property
     def is_live(self) -> bool:
         """Whether it is a camera, or plays one: it goes on whether its pictures are read or not."""
-        return not self.is_path or self.pace == "realtime"
+        return self.is_camera or self.pace == "realtime"
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether its pictures come from somebody else at their own times: an address, a webcam, or a FIFO."""
+        return not self.is_path or self.is_fifo
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether it is a FIFO that is there now."""
+        return self.is_path and self.path.is_fifo()
 
     @property
     def has_end(self) -> bool:
         """Whether it ends by itself, once each of its pictures was read."""
-        return self.is_path and not self.loop and not self.watch
+        return not self.is_camera and not (self.loop or self.watch or self.follow)
 
     @property
     def is_path(self) -> bool:

@@ -31,6 +31,8 @@ def open_source(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> Ca
     """Open a source with the engine that is asked for. log: where the decoder writes. Raises SourceError."""
     if request.pictures:
         return WatchedFolderCapture(request, hooks) if request.watch else ImageFilesCapture(request)
+    if request.engine == "opencv" and (request.fifo or request.follow):
+        raise SourceError(AwayReason.ENGINE, "PyAV reads FIFOs and files that are being written, and OpenCV does not")
     if request.engine == "opencv":
         return OpenCvCapture(request, log)
     if request.engine == "gstreamer":
@@ -38,6 +40,6 @@ def open_source(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> Ca
     try:
         from framesift.streams.engines.pyav import PyAvCapture
 
-        return PyAvCapture(request, log)
+        return PyAvCapture(request, log, hooks)
     except ImportError as error:
         raise SourceError(AwayReason.ENGINE, f"PyAV can't be loaded: {error}") from None

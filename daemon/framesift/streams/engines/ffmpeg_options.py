@@ -19,10 +19,15 @@ _PROTOCOLS = {
 }
 # Of HTTP sources: MJPEG and HLS, and what HLS's segments consist of. No format that is a list of other addresses.
 _HTTP_FORMATS = "mpjpeg,hls,mpegts,mov,aac,mp3,ac3,eac3,webvtt"
+# Of FIFOs and files that are being written: what can be read from front to back. None of them names other files.
+_WRITTEN_FORMATS = "mpegts,matroska,webm,mov,mp4,mjpeg,mpjpeg,flv,mpeg,h264,hevc,ivf,nut,yuv4mpegpipe,avi,ogg"
 
 
 def ffmpeg_options(request: OpenRequest) -> dict[str, str]:
     """Return the options: the transport, what may be opened, whom to trust, and the probe before the first picture."""
+    if request.fifo or request.follow:
+        probe = {"analyzeduration": "200000", "probesize": "32768"} if request.fifo and request.short_probe else {}
+        return {"format_whitelist": _WRITTEN_FORMATS, **probe}
     if request.local:
         return {"protocol_whitelist": "file"}
     scheme = urlsplit(request.address).scheme

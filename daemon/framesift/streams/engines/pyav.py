@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from framesift.streams.away_reasons import AwayReason, recognise_reason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.decoder_log import DecoderLog
-from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
+from framesift.streams.engines.byte_streams import open_byte_stream
+from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, ReaderHooks, SourceError
 from framesift.streams.engines.damage import DamageWatch
 from framesift.streams.engines.deinterlacer import Deinterlacer
 from framesift.streams.engines.ffmpeg_options import ffmpeg_options
@@ -52,7 +53,7 @@ class _PacketFacts:
 class PyAvCapture:
     """An open container of FFmpeg, and the decoder of its best video stream."""
 
-    def __init__(self, request: OpenRequest, log: DecoderLog) -> None:
+    def __init__(self, request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> None:
         """Open the source. log: where FFmpeg's lines go. Raises SourceError."""
         import av
 
@@ -65,10 +66,12 @@ class PyAvCapture:
         log.mark()
         began_s = time.monotonic()
         try:
+            self._bytes = open_byte_stream(request, hooks)
             self._container = av.open(
-                request.address,
+                self._bytes or request.address,
+                "r",
                 options=ffmpeg_options(request),
-                timeout=(request.open_timeout_s, request.read_timeout_s),
+                timeout=None if self._bytes else (request.open_timeout_s, request.read_timeout_s),
             )
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
             is_late = time.monotonic() - began_s >= request.open_timeout_s
@@ -135,6 +138,8 @@ class PyAvCapture:
     def close(self) -> None:
         """Close the source."""
         self._container.close()
+        if self._bytes is not None:
+            self._bytes.close()
 
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
         """Return what a picture's own side data say; read at key frames, and where PyAV sees another rotation.
@@ -187,6 +192,8 @@ class PyAvCapture:
                     reason, detail = AwayReason.ENDED, f"the connection ended: {_text(error)}"
                 raise SourceError(reason, detail) from None
             if packet is None:
+                if self._bytes is not None and self._bytes.failure is not None:
+                    raise self._bytes.failure
                 return
             # FFmpeg, when it is interrupted, hands out what it had kept for a while, and would wait as long again.
             if self._request.live and time.monotonic() - began_s >= self._request.read_timeout_s:
