@@ -136,6 +136,7 @@ def _whole(pictures: Sequence[Pixels]) -> Cost:
         spool = open_spool(Path(folder), clock)
         settings = RoboflowSinkSettings(type="roboflow", project=_PROJECT)
         sink = RoboflowSink(settings, RoboflowClient(http_client, api_key=_KEY, api_url=url))
+        assert sink.check() is None  # it loads the certificates
         arrivals = _Arrivals(2 * DATAPOINTS)
         uploader = Uploader(
             spool,

@@ -124,6 +124,16 @@ def test_an_image_is_registered_and_then_annotated(platform: Platform) -> None:
     assert (annotation.prediction, annotation.content_type) == (True, "text/plain")
 
 
+def test_the_prediction_goes_out_as_it_was_written_when_it_was_accepted(platform: Platform) -> None:
+    written = json.dumps(to_wire(delivery(1).prediction), separators=(",", ":"))
+    what = delivery(1, prediction_json=written)
+    sink = sink_on(platform.url)
+    registered = deliver(sink, what)
+    assert isinstance(registered, Registered)
+    assert deliver(sink, replace(what, image_id=registered.image_id)) == Delivered()
+    assert platform.annotations[0].text == written
+
+
 def test_the_name_says_device_stream_time_and_id_and_is_the_same_for_both(platform: Platform) -> None:
     sink = sink_on(platform.url)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, re
 from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Window, window_start
+from framesift.prediction.wire_format import to_wire
 from framesift.sinks import Delivered, Delivery, DeliveryResult, Duplicate, FailureScope, Registered, RetryLater
 from framesift.spool import FinalOutcome, Spool, State
 from framesift.upload.uploader import DeliveryAttempt, SinkProblem, Uploader
@@ -110,6 +112,7 @@ def test_what_is_handed_over_is_what_was_accepted(spool: Spool, clock: ManualClo
             project=None,
             attempt_number=1,
             image_id=None,
+            prediction_json=json.dumps(to_wire(detected(detection("car", x=3.0))), separators=(",", ":")),
         )
     ]
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}

@@ -151,7 +151,7 @@ class RoboflowSink:
         )
         if uploaded.duplicate and delivery.attempt_number == 1:
             return Duplicate()
-        if _annotation(delivery) is None:
+        if _annotation_type(delivery) is None:
             return Delivered()
         if not uploaded.image_id:
             return RetryLater(
@@ -160,27 +160,36 @@ class RoboflowSink:
         return Registered(uploaded.image_id)
 
     def _annotate(self, project: str, delivery: Delivery, within_s: float) -> DeliveryResult:
-        annotation = _annotation(delivery)
-        if annotation is None or delivery.image_id is None:
+        file_type = _annotation_type(delivery)
+        if file_type is None or delivery.image_id is None:
             return Delivered()
-        file_type, text = annotation
-        name = f"{_stem(delivery)}.{file_type}"
+        name, text = f"{_stem(delivery)}.{file_type}", _annotation_text(delivery)
         self._platform.annotate(project, delivery.image_id, name=name, text=text, within_s=within_s)
         return Delivered()
 
 
-def _annotation(delivery: Delivery) -> tuple[Literal["json", "txt"], str] | None:
-    """Type and text of what is written to the image; None where nothing is."""
+def _annotation_type(delivery: Delivery) -> Literal["json", "txt"] | None:
+    """Type of what is written to the image; None where nothing is."""
     prediction = delivery.prediction
     if not delivery.annotate:
         return None
     if isinstance(prediction, Detections) and prediction.columns:
-        return "json", json.dumps(to_wire(prediction), allow_nan=False)
+        return "json"
+    return (
+        "txt"
+        if isinstance(prediction, Classification) or (isinstance(prediction, MultiLabel) and prediction.scores)
+        else None
+    )
+
+
+def _annotation_text(delivery: Delivery) -> str:
+    """What is written to the image, where something is: a prediction as JSON, or the names of classes."""
+    prediction = delivery.prediction
     if isinstance(prediction, Classification):
-        return "txt", prediction.top
-    if isinstance(prediction, MultiLabel) and prediction.scores:
-        return "txt", ",".join(prediction.predicted)
-    return None
+        return prediction.top
+    if isinstance(prediction, MultiLabel):
+        return ",".join(prediction.predicted)
+    return delivery.prediction_json or json.dumps(to_wire(prediction), allow_nan=False)
 
 
 def _stem(delivery: Delivery) -> str:

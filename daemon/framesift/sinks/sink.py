@@ -34,6 +34,7 @@ class Delivery:
     pixels; `prediction` refers to them. annotate: whether the prediction is delivered with the image. project: where a
     sink that has several puts it; None for its own. attempt_number: how often it may have reached the sink, this time
     included; at 1, nothing that is there is ours. image_id: from an earlier attempt that was answered with Registered.
+    prediction_json: the prediction as it was written when it was accepted, in the wire format; None where it was not.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Delivery:
     project: str | None = None
     attempt_number: int = 1
     image_id: str | None = None
+    prediction_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,4 +331,5 @@ def _delivery(item: ClaimedDatapoint, jpeg: bytes) -> Delivery:
         jpeg=jpeg,
         attempt_number=item.tried,
         image_id=item.image_id,
+        prediction_json=item.prediction,
     )
