@@ -34,6 +34,7 @@ STREAM = {
     "watch": False,
     "follow": False,
     "pace": "model",
+    "model": {"type": "stub", "task": "object-detection", "model_id": "own/1"},
     "open_timeout_s": 10.0,
     "read_timeout_s": 10.0,
     "engine": "av",
@@ -303,8 +304,10 @@ def shown(place: Place) -> str:
 
 def names(line: str, place: Place) -> bool:
     """Whether the line names the place; a block's own rule may name the key after the block."""
-    if place[-1] == "type" and len(place) > 1 and f"{shown(place[:-1])}: type" in line:
-        return True
+    if place[-1] == "type" and len(place) > 1:
+        block = shown(place[:-1])
+        if f"{block}: type" in line or f'{block} ("gate"): type' in line:  # the innermost object that has a name
+            return True
     return shown(place) in line
 
 

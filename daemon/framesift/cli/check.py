@@ -6,6 +6,7 @@ and measures the rest. The daemon's answers are about the settings with which it
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,16 +31,17 @@ from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
 from framesift.frame import Frame
-from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelSettings, ModelUnavailable
+from framesift.models import Model, ModelFailed, ModelLoadError, ModelNotes, ModelUnavailable
 from framesift.models import load as load_model
 from framesift.policy import PolicySettings, PolicyUnavailable, SourceContext
 from framesift.policy.policy import Policy
 from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
-from framesift.settings import NetworkSettings, Settings, StreamEntry
+from framesift.service.stream_models import UsedModel, class_names_of, never_matching, unknown_class_names
+from framesift.settings import ModelUse, NetworkSettings, Settings, StreamEntry
 from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
-from framesift.strategies import class_name_problems, evaluation_failures, strategy_problems
+from framesift.strategies import evaluation_failures
 from framesift.streams import Stream, StreamLost, StreamSettings
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.engines.availability import has_pyav
@@ -59,7 +61,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
 
     within_s: the deadline of every probe, instead of its own.
     """
-    model: Model | None = None
+    models: list[UsedModel] = []
     frames: list[Frame] = []
     holder = SpoolHolder()
     policies: dict[str, Policy] = {}  # those that are not evaluated yet
@@ -73,12 +75,12 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         holder, found = inspect_running_daemon(settings)
         yield from found
 
-    def load(model_settings: ModelSettings) -> Iterator[Finding]:
-        nonlocal model
-        model, finding = _model(model_settings, settings.network)
+    def load(use: ModelUse) -> Iterator[Finding]:
+        model, finding = _model(use, settings.network)
         yield finding
         if model is not None:
-            yield from _model_notes(model.notes)
+            models.append(UsedModel(use, model))
+            yield from _model_notes(use.name, model.notes)
 
     def first_frame(stream_settings: StreamSettings) -> Iterator[Finding]:
         frame, finding = _first_frame(stream_settings, clock)
@@ -96,7 +98,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         findings = folder_findings(settings, holder)
         if findings is None:
             for sink_settings in _sinks(settings, targets):
-                yield _sink(f"sink {settings.sink.type}", sink_settings, connections, model, clock)
+                yield _sink(f"sink {settings.sink.type}", sink_settings, connections, class_names_of(models), clock)
         else:
             yield from findings
 
@@ -110,10 +112,10 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield from group_findings(settings)
     yield from _engines(settings)
     yield from probe("daemon", daemon())
-    if settings.model is not None:
-        yield from probe("model", load(settings.model), LOAD_WITHIN_S)
+    for use in settings.model_uses:
+        yield from probe(use.name, load(use), LOAD_WITHIN_S)
     connections = open_connections(settings.roboflow, settings.network)
-    yield from probe("policy", _policies(settings, connections, clock, model, policies))
+    yield from probe("policy", _policies(settings, connections, clock, models, policies))
     targets = [policy.target_project for policy in policies.values()]
     for stream_settings in settings.streams:
         if not stream_settings.verify:
@@ -123,17 +125,18 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
             yield known
             continue
         yield from probe(f"stream {stream_settings.name}", first_frame(stream_settings))
-        if frames and model is not None and not busy:
+        own = next((used.model for used in models if stream_settings.name in used.use.streams), None)
+        if frames and own is not None and not busy:
             subject = _policy_subject(stream_settings)
-            yield from probe("prediction", predict(model, frames.pop(), subject), PREDICTION_WITHIN_S)
+            yield from probe("prediction", predict(own, frames.pop(), subject), PREDICTION_WITHIN_S)
     yield from probe(f"sink {settings.sink.type}", deliver())
     if settings.limits.redis is not None:
         yield from probe("limits", check_shared_limits(settings.limits.redis, clock))
     connections.close()
     yield from probe("ports", port_findings(settings, holder))
     yield from probe("spool", spool_findings(settings, holder))
-    if model is not None and not busy:
-        yield from probe("model", _close(model))
+    for used in () if busy else models:
+        yield from probe(used.use.name, _close(used.model))
 
 
 def _close(model: Model) -> Iterator[Finding]:
@@ -174,12 +177,21 @@ def _opencv(*, reads_streams: bool) -> Finding:
 
 
 def _policies(
-    settings: Settings, connections: Connections, clock: Clock, model: Model | None, policies: dict[str, Policy]
+    settings: Settings,
+    connections: Connections,
+    clock: Clock,
+    models: Sequence[UsedModel],
+    policies: dict[str, Policy],
 ) -> Iterator[Finding]:
     """Checks all policies, and puts those that collect into `policies`."""
-    own = [(_policy_subject(stream), stream.policy) for stream in settings.streams if stream.policy is not None]
-    for subject, policy_settings in [("policy", settings.policy), *own]:
-        yield from _policy(subject, policy_settings, settings, connections, clock, model, policies)
+    own = [(stream, stream.policy) for stream in settings.streams if stream.policy is not None]
+    followers = {stream.name for stream in settings.streams if stream.policy is None}
+    common = [used for used in models if not followers or followers & set(used.use.streams)]
+    yield from _policy("policy", settings.policy, settings, connections, clock, common, policies)
+    for stream, policy_settings in own:
+        theirs = [used for used in models if stream.name in used.use.streams]
+        subject = _policy_subject(stream)
+        yield from _policy(subject, policy_settings, settings, connections, clock, theirs, policies)
 
 
 def _policy_subject(stream: StreamEntry) -> str:
@@ -192,11 +204,11 @@ def _policy(
     settings: Settings,
     connections: Connections,
     clock: Clock,
-    model: Model | None,
+    models: Sequence[UsedModel],
     policies: dict[str, Policy],
 ) -> Iterator[Finding]:
-    stub = settings.model is not None and settings.model.type == "stub"
-    task = None if model is None else model.task
+    tasks = {used.model.task for used in models}
+    task = tasks.pop() if len(tasks) == 1 else None
     try:
         source = create_source(policy_settings, SourceContext(connections.http, connections.platform, clock, task))
         answer = source.fetch(ANSWER_WITHIN_S)
@@ -217,34 +229,32 @@ def _policy(
         yield Finding(subject, None, note, "see the README, Roboflow")
     for left_out in answer.left_out:
         yield Finding(subject, None, left_out, "it is ignored; the rest of the policy is used")
-    if model is not None:
-        strategies, names_advice = answer.policy.sampling_strategies, model.notes.class_names_advice
+    if models:
+        strategies = answer.policy.sampling_strategies
         # For these problems a run refuses a policy file. It accepts a fetched policy, and any policy with listeners.
         ours = isinstance(policy_settings, Path) and not settings.listeners
-        fatal = class_name_problems(strategies, names_advice) if ours and answer.policy.enabled else ()
-        for problem in strategy_problems(
-            strategies, model.task, model.class_names, stub=stub, class_names_advice=names_advice
-        ):
+        fatal = unknown_class_names(strategies, models) if ours and answer.policy.enabled else ()
+        for problem in itertools.chain.from_iterable(never_matching(strategies, models)):
             good = False if problem in fatal else None
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
 
 
-def _model(settings: ModelSettings, network: NetworkSettings) -> tuple[Model | None, Finding]:
+def _model(use: ModelUse, network: NetworkSettings) -> tuple[Model | None, Finding]:
     try:
-        model = load_model(settings, ca_file=network.ca_file, proxy=network.proxy_address)
+        model = load_model(use.settings, ca_file=network.ca_file, proxy=network.proxy_address)
     except ModelLoadError as error:
-        return None, Finding("model", False, str(error), "correct the block `model` of the settings")
-    return model, Finding("model", True, model.description)
+        return None, Finding(use.name, False, str(error), "correct the block `model` of the settings")
+    return model, Finding(use.name, True, model.description)
 
 
-def _model_notes(notes: ModelNotes) -> Iterator[Finding]:
+def _model_notes(subject: str, notes: ModelNotes) -> Iterator[Finding]:
     if notes.preprocessing:
         yield Finding("pictures", True, f"given to the model as {notes.preprocessing}")
     if notes.guessed:
         yield Finding("pictures", None, notes.guessed, "set them as in the model's training")
     if notes.class_names_advice:
         yield Finding(
-            "model", None, "its classes have no names: class_0, class_1, ... are made up", notes.class_names_advice
+            subject, None, "its classes have no names: class_0, class_1, ... are made up", notes.class_names_advice
         )
 
 
@@ -303,9 +313,12 @@ def _sinks(settings: Settings, targets: Sequence[str | None]) -> list[CommonSink
 
 
 def _sink(
-    subject: str, settings: CommonSinkSettings, connections: Connections, model: Model | None, clock: Clock
+    subject: str,
+    settings: CommonSinkSettings,
+    connections: Connections,
+    class_names: tuple[str, ...] | None,
+    clock: Clock,
 ) -> Finding:
-    class_names = None if model is None else model.class_names
     try:
         sink = open_sink(settings, class_names=class_names, platform=connections.platform)
     except ConfigError as error:

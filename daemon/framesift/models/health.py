@@ -1,4 +1,4 @@
-"""ModelHealth: what the model's failures say about it, over all streams.
+"""ModelHealth: what a model's failures say about it, over all its streams.
 
     ok ──> degraded    3 failures in a row, of one stream or of all together; or the model is unavailable
     ok ──> degraded    no answer for 15 s
@@ -59,10 +59,11 @@ class _FailureRun:
 
 
 class ModelHealth:
-    """The health of one model, shared by the threads of all streams. It sets the component `model` of `health`."""
+    """The health of one model, shared by the threads of its streams. It sets a component of `health`."""
 
-    def __init__(self, health: HealthRegistry, clock: Clock) -> None:
+    def __init__(self, health: HealthRegistry, clock: Clock, component: str = COMPONENT) -> None:
         self._health = health
+        self._component = component
         self._clock = clock
         self._lock = threading.Lock()
         self._all_streams = _FailureRun()
@@ -125,7 +126,7 @@ class ModelHealth:
         if condition is Condition.OK and self._was_ok:
             return  # the usual case, for every frame
         self._was_ok = condition is Condition.OK
-        self._health.set(COMPONENT, condition, why)
+        self._health.set(self._component, condition, why)
 
     def _condition(self) -> tuple[Condition, str]:
         if self._unavailable_why is not None:

@@ -12,7 +12,6 @@ from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import WatchedBatch
 from framesift.limits import AccountLimit, Limit, Quota, Window
 from framesift.limits.local import LocalLimits
-from framesift.models import Model
 from framesift.policy import (
     CurrentPolicy,
     NoPolicyReason,
@@ -30,7 +29,7 @@ from framesift.service.components import idle_s
 from framesift.service.connections import Connections
 from framesift.service.project_tasks import ProjectTasks
 from framesift.service.run_context import RunContext
-from framesift.strategies import class_name_problems, strategy_problems
+from framesift.service.stream_models import StreamModels, never_matching, unknown_class_names
 from framesift.telemetry import Condition, PolicyReport
 
 # The start waits so long for policies that have to be fetched, before it uses those on the disk.
@@ -44,14 +43,14 @@ class PolicySubscriptions:
 
     name = "policies"
 
-    def __init__(self, run: RunContext, model: Model | None, connections: Connections, limits: LocalLimits) -> None:
+    def __init__(self, run: RunContext, models: StreamModels, connections: Connections, limits: LocalLimits) -> None:
         """limits: gets the time zone of the policies.
 
         Raises ConfigError if a policy has to be fetched from the platform and there is no API key.
         """
         settings = run.settings
         self._settings = settings
-        self._model = model
+        self._models = models
         self._limits = limits
         self._telemetry = run.telemetry
         self._clock = run.clock
@@ -62,9 +61,7 @@ class PolicySubscriptions:
         self.policies = Policies(
             settings.policy,
             {stream.name: stream.policy for stream in settings.streams if stream.policy is not None},
-            context=SourceContext(
-                connections.http, connections.platform, run.clock, None if model is None else model.task
-            ),
+            context=SourceContext(connections.http, connections.platform, run.clock, models.task),
             folder=settings.spool.path.parent,
             rng=random.Random(),  # only spreads the requests of many devices
             enabled=settings.enabled,
@@ -83,7 +80,7 @@ class PolicySubscriptions:
         self._apply_time_zone()
         for status in self.policies.statuses():
             if status.current is not None:
-                self._log_problems(status.current, status.project_pair)
+                self._log_problems(status.current, status.project_pair, status.streams)
             self._report_health(status)
         self._check_projects()
         self._telemetry.set_policy_source(self.policy_reports)
@@ -210,7 +207,7 @@ class PolicySubscriptions:
             self._telemetry.state_changed(
                 "policy", source=event.source, hash=event.current.hash, enabled=policy.enabled, strategies=names
             )
-            self._log_problems(event.current, event.project_pair)
+            self._log_problems(event.current, event.project_pair, event.streams)
             self._on_change()
         if event.kind is PolicyEventKind.NOT_CACHED:
             self._telemetry.warning("policy_not_cached", source=event.source, why=event.why)
@@ -226,31 +223,30 @@ class PolicySubscriptions:
         """
         if self._settings.listeners:
             return ()
-        return class_name_problems(policy.sampling_strategies, self._class_names_advice)
+        return unknown_class_names(policy.sampling_strategies, self._models.of_streams(()))
 
     def _uses(self, subject: str | ProjectPair, policy: Policy) -> bool:
         current = self.policies.current_for(subject)
         return current is not None and current.policy is policy
 
-    def _log_problems(self, current: CurrentPolicy, pair: ProjectPair | None) -> None:
+    def _log_problems(self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]) -> None:
         """Log the notes of the source, what was left out, and which strategies can never match the local model."""
-        never = [problem for problems in self._never_matching(current, pair) for problem in problems]
+        never = [problem for problems in self._never_matching(current, pair, streams) for problem in problems]
         for reason in (*current.notes, *current.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
 
-    def _never_matching(self, current: CurrentPolicy, pair: ProjectPair | None) -> list[tuple[str, ...]]:
-        """Return for each strategy why it can never match the local model.
+    def _never_matching(
+        self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]
+    ) -> list[tuple[str, ...]]:
+        """Return for each strategy why it can never match a model of the streams that follow the policy.
 
         Nothing is known about the model of a client (pair), so its strategies are not checked.
         """
-        model = self._model
-        if pair is not None or model is None or self._settings.model is None or not current.policy.enabled:
+        followers = streams or [stream.name for stream in self._settings.streams if stream.policy is None]
+        models = self._models.of_streams(followers)
+        if pair is not None or not models or not current.policy.enabled:
             return []
-        stub, advice = self._settings.model.type == "stub", self._class_names_advice
-        return [
-            tuple(strategy_problems((one,), model.task, model.class_names, stub=stub, class_names_advice=advice))
-            for one in current.policy.sampling_strategies
-        ]
+        return never_matching(current.policy.sampling_strategies, models)
 
     def _report_health(self, status: PolicySourceStatus) -> None:
         """Set the health of one policy: whether it could be read, and whether it can collect anything."""
@@ -261,7 +257,7 @@ class PolicySubscriptions:
             return
         name = f"policy of {', '.join(status.streams)}" if status.streams else "policy"
         current = status.current
-        never = [] if current is None else self._never_matching(current, None)
+        never = [] if current is None else self._never_matching(current, None, status.streams)
         reasons = [status.problem] if status.problem else []
         if current is not None and current.has_no_policy:
             reasons += current.notes
@@ -269,10 +265,6 @@ class PolicySubscriptions:
         collects_nothing = bool(never) and all(never) and not self._settings.listeners
         condition = Condition.FAILED if collects_nothing else Condition.DEGRADED if reasons else Condition.OK
         health.set(name, condition, "; ".join(reasons))
-
-    @property
-    def _class_names_advice(self) -> str:
-        return "" if self._model is None else self._model.notes.class_names_advice
 
     def _apply_time_zone(self) -> None:
         # All policies that collect have the same zone, and it changes once at most: when the first of them arrives. One

@@ -163,7 +163,8 @@ class Service:
             if self._progress is not None:
                 self._progress()
             if self._nothing_more_comes(startup) and startup.uploader.is_drained():
-                if (reason := startup.model_health.failed_run_reason()) is not None:
+                reason = None if startup.models is None else startup.models.failed_run_reason()
+                if reason is not None:
                     self._components.fail(ModelBroken(f"the model gave not one prediction: {reason}"))
                 return
 
@@ -181,7 +182,8 @@ class Service:
         self._quiet_streams.check()
         reports.report_clock(self._telemetry, self._clock.now())
         startup.upload_reports.report_silence(startup.uploader.sink_silent_s)
-        startup.model_health.check()
+        if startup.models is not None:
+            startup.models.check()
 
     def _report_spool_health(self, startup: Startup) -> None:
         health = startup.spool.health

@@ -25,9 +25,6 @@ from framesift.fleet.shared_limits import SharedLimits
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.listeners import ListenerSettings, create_listener
-from framesift.models import Model
-from framesift.models import load as load_model
-from framesift.models.health import ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.periodic import PeriodicTask
 from framesift.roboflow import RoboflowClient
@@ -42,6 +39,7 @@ from framesift.service.retention_passes import RetentionPasses
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
 from framesift.service.status_page import StatusPage
+from framesift.service.stream_models import StreamModels
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
@@ -89,9 +87,8 @@ class Startup:
         self._monitor = monitor
         self._stop = stop
         self._wake = wake
-        self._model: Model | None = None
+        self.models: StreamModels | None = None
         self._ledgers_shared = False
-        self.model_health = ModelHealth(run.telemetry.health, run.clock)
         self.summary = RunSummary(run.telemetry)
         self.streams = StreamThreads((), run.clock)
         self.status_page: StatusPage | None = None
@@ -100,8 +97,8 @@ class Startup:
 
     @property
     def model_description(self) -> str | None:
-        """The model in words, for the log; None without a model."""
-        return None if self._model is None else self._model.description
+        """The models in words, for the log; None without a model."""
+        return None if self.models is None else self.models.description
 
     @property
     def limits_mode(self) -> str:
@@ -128,18 +125,16 @@ class Startup:
 
         connections = open_connections(settings.roboflow, settings.network, self._run.exchanges)
         start(Resource("connections", stop=lambda _: connections.close()))
-        model = self._model = self._load_model()
-        if model is not None:
-            # A model that hangs can't be asked to close either.
-            start(Resource("model", stop=lambda _: None if self.streams.any_alive() else model.close()))
+        models = self.models = StreamModels(self._run)
+        if len(models):
+            start(Resource("model", stop=models.closer(lambda: self.streams.any_alive())))
         recorder = None if record is None else self._open_recorder(record)
         if recorder is not None:
             start(Resource("recorder", stop=lambda _: recorder.close()))
         limits = LocalLimits()
-        self.subscriptions = PolicySubscriptions(self._run, model, connections, limits)
+        self.subscriptions = PolicySubscriptions(self._run, models, connections, limits)
         start(self.subscriptions)
-        class_names = None if model is None else model.class_names
-        sink = open_sink(settings.sink, class_names=class_names, platform=connections.platform)
+        sink = open_sink(settings.sink, class_names=models.class_names, platform=connections.platform)
         start(Resource("sink", stop=lambda _: sink.close()))
         shared = self.shared_limits = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
         self._ledgers_shared = shared.ledgers is not None
@@ -165,10 +160,9 @@ class Startup:
         intakes = self.intakes = Intakes(
             settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers
         )
-        if model is not None:
-            record_prediction = None if recorder is None else recorder.record
-            threads = [self._create_stream(stream, model, intakes, record_prediction) for stream in settings.streams]
-            self.streams = StreamThreads(threads, self._clock)
+        record_prediction = None if recorder is None else recorder.record
+        threads = [self._create_stream(stream, models, intakes, record_prediction) for stream in settings.streams]
+        self.streams = StreamThreads(threads, self._clock)
         start(
             Resource(self.streams.name, stop=self.streams.stop, threads=self.streams.threads),
             stop_by_s=_PIPELINE_STOPS_BY_S,
@@ -186,22 +180,11 @@ class Startup:
 
     # -- each component
 
-    def _load_model(self) -> Model | None:
-        if self._settings.model is None:
-            return None
-        network = self._settings.network
-        return load_model(
-            self._settings.model,
-            ca_file=network.ca_file,
-            proxy=network.proxy_address,
-            exchanges=self._run.exchanges,
-        )
-
     def _open_recorder(self, path: Path) -> Recorder:
         """Raises ConfigError if the file can't be written."""
-        settings = self._settings.model
-        replayed = settings.path if settings is not None and settings.type == "recorded" else None
-        if replayed is not None and path.exists() and path.samefile(replayed):
+        models = (use.settings for use in self._settings.model_uses)
+        replayed = [settings.path for settings in models if settings.type == "recorded"]
+        if path.exists() and any(map(path.samefile, replayed)):
             raise ConfigError(f"--record {path}: the model replays this file")
         try:
             return Recorder(
@@ -279,7 +262,7 @@ class Startup:
         self._components.start(listener, stop_by_s=_PIPELINE_STOPS_BY_S)
 
     def _create_stream(
-        self, settings: StreamEntry, model: Model, intakes: Intakes, on_prediction: Callable[..., None] | None
+        self, settings: StreamEntry, models: StreamModels, intakes: Intakes, on_prediction: Callable[..., None] | None
     ) -> StreamThread:
         name, telemetry = settings.name, self._telemetry
         clock = HeartbeatClock(self._clock)
@@ -292,9 +275,10 @@ class Startup:
             observer=observer,
             taken_file=_watched_file(self._settings.spool.path, name) if settings.watch else None,
         )
+        model, health = models.of(name)
         predictor = Predictor(
             model,
-            self.model_health,
+            health,
             telemetry=telemetry,
             clock=clock,
             stop=self._stop,

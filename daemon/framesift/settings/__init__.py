@@ -12,7 +12,15 @@ ConfigError with one line per problem.
 from __future__ import annotations
 
 from framesift.config.variables import find_settings_file
-from framesift.settings.blocks import LogSettings, Settings, SpoolSettings, StatusSettings, StreamEntry, UploadSettings
+from framesift.settings.blocks import (
+    LogSettings,
+    ModelUse,
+    Settings,
+    SpoolSettings,
+    StatusSettings,
+    StreamEntry,
+    UploadSettings,
+)
 from framesift.settings.environment import Environment
 from framesift.settings.loader import load, load_account, load_block, load_device, read_template, secrets
 from framesift.settings.network import AccountSettings, NetworkSettings
@@ -23,6 +31,7 @@ __all__ = [
     "Environment",
     "LimitsSettings",
     "LogSettings",
+    "ModelUse",
     "NetworkSettings",
     "RedisSettings",
     "Settings",

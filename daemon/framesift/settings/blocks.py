@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -102,11 +103,24 @@ class LogSettings(StrictModel):
 
 
 class StreamEntry(StreamSettings):
-    """One entry of `streams`: a stream, and its own policy if it has one."""
+    """One entry of `streams`: a stream, and its own model and policy if it has them."""
+
+    model: (
+        Annotated[ModelSettings, Field(description="The model of this stream, instead of the common one.")] | None
+    ) = None
 
     policy: (
         Annotated[PolicySettings, Field(description="The policy of this stream, instead of the common one.")] | None
     ) = None
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """A model that is loaded once. name: what it is called where there are several. streams: that are shown to it."""
+
+    settings: ModelSettings
+    name: str
+    streams: tuple[str, ...]
 
 
 def _check_unique_names(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
@@ -158,7 +172,8 @@ class Settings(DeviceSettings):
         Field(max_length=16, description="Where other programs send images with their predictions."),
     ] = ()
     model: Annotated[
-        ModelSettings | None, Field(description="The model that predicts on the frames of the streams.")
+        ModelSettings | None,
+        Field(description="The model that predicts on the frames of the streams that have none of their own."),
     ] = None
     policy: Annotated[
         PolicySettings, Field(description="The active-learning policy: a file, a URL, or a Roboflow project's.")
@@ -178,8 +193,12 @@ class Settings(DeviceSettings):
             raise ValueError(
                 "streams: missing: at least one stream (or a listener, to which other programs send images)"
             )
-        if self.streams and self.model is None:
-            raise ValueError("model: missing: streams need a model for their frames; {type: stub} collects without one")
+        without = [stream.name for stream in self.streams if stream.model is None]
+        if without and self.model is None:
+            of = "" if len(without) == len(self.streams) else f" (stream {', '.join(without)})"
+            raise ValueError(
+                f"model: missing: streams need a model for their frames{of}; {{type: stub}} collects without one"
+            )
         return self
 
     @model_validator(mode="after")
@@ -212,6 +231,28 @@ class Settings(DeviceSettings):
             return None
         source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
         return self.sink.default_project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
+
+    @property
+    def model_uses(self) -> tuple[ModelUse, ...]:
+        """Each model that is needed; the common one first. Streams whose models are set alike share one."""
+        found: list[tuple[ModelSettings, list[str]]] = []
+        if self.model is not None and not (self.streams and all(stream.model for stream in self.streams)):
+            found.append((self.model, []))
+        for stream in self.streams:
+            wanted = stream.model or self.model
+            names = next((names for settings, names in found if settings == wanted), None)
+            if names is None and wanted is not None:
+                found.append((wanted, names := []))
+            if names is not None:
+                names.append(stream.name)
+        return tuple(
+            ModelUse(
+                settings,
+                "model" if len(found) == 1 or settings == self.model else f"model of {', '.join(names)}",
+                tuple(names),
+            )
+            for settings, names in found
+        )
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:

@@ -1,0 +1,134 @@
+"""StreamModels: the models of a run, each loaded once, and which stream is shown to which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from framesift.models import Model, ModelLoadError
+from framesift.models import load as load_model
+from framesift.models.health import ModelHealth
+from framesift.prediction.prediction import Task
+from framesift.service.run_context import RunContext
+from framesift.settings import ModelUse
+from framesift.strategies import StrategyOptions, class_name_problems, strategy_problems
+
+
+@dataclass(frozen=True, eq=False)
+class UsedModel:
+    """A loaded model, and its use."""
+
+    use: ModelUse
+    model: Model
+
+    @property
+    def is_stub(self) -> bool:
+        """Whether it says nothing of the frames, and is there until there is a model."""
+        return self.use.settings.type == "stub"
+
+
+class StreamModels:
+    """The models of a run. Thread-safe; nothing changes after the start."""
+
+    def __init__(self, run: RunContext) -> None:
+        """Load them. Raises ModelLoadError, which names the streams where there are several models."""
+        network = run.settings.network
+        uses = run.settings.model_uses
+        self._used: list[UsedModel] = []
+        self._health: list[ModelHealth] = []
+        for use in uses:
+            try:
+                model = load_model(
+                    use.settings, ca_file=network.ca_file, proxy=network.proxy_address, exchanges=run.exchanges
+                )
+            except ModelLoadError as error:
+                self.close()
+                raise (ModelLoadError(f"{use.name}: {error}") if len(uses) > 1 else error) from None
+            self._used.append(UsedModel(use, model))
+            self._health.append(ModelHealth(run.telemetry.health, run.clock, use.name))
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    @property
+    def description(self) -> str | None:
+        """The models in words, for the log; None without any."""
+        texts = [used.model.description for used in self._used]
+        if len(texts) > 1:
+            texts = [f"{used.use.name}: {text}" for used, text in zip(self._used, texts, strict=True)]
+        return "; ".join(texts) or None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes of all models, each once, in their order; None if one does not say."""
+        return class_names_of(self._used)
+
+    @property
+    def task(self) -> Task | None:
+        """The task of all models; None if they have several, or one does not say."""
+        tasks = {used.model.task for used in self._used}
+        return tasks.pop() if len(tasks) == 1 else None
+
+    def of(self, stream: str) -> tuple[Model, ModelHealth]:
+        """Return what is shown the frames of a stream, and its health."""
+        for used, health in zip(self._used, self._health, strict=True):
+            if stream in used.use.streams:
+                return used.model, health
+        raise KeyError(stream)
+
+    def of_streams(self, streams: Sequence[str]) -> tuple[UsedModel, ...]:
+        """Return the models that these streams use; all where no stream is named."""
+        return tuple(used for used in self._used if not streams or set(streams) & set(used.use.streams))
+
+    def check(self) -> None:
+        """Set the health of each anew. To be called about once a second."""
+        for health in self._health:
+            health.check()
+
+    def failed_run_reason(self) -> str | None:
+        """The reason why a run failed in which a model gave not one prediction; None for any other run."""
+        return next((reason for health in self._health if (reason := health.failed_run_reason()) is not None), None)
+
+    def close(self) -> None:
+        """Close all."""
+        for used in self._used:
+            used.model.close()
+
+    def closer(self, is_in_use: Callable[[], bool]) -> Callable[[float], None]:
+        """Return what closes all, unless a model hangs: such a one can't be asked to close either."""
+        return lambda _: None if is_in_use() else self.close()
+
+
+def class_names_of(models: Sequence[UsedModel]) -> tuple[str, ...] | None:
+    """Return the names of the classes of all models, each once, in their order; None if one does not say."""
+    lists = [used.model.class_names for used in models]
+    if not lists or None in lists:
+        return None
+    return tuple(dict.fromkeys(name for names in lists if names is not None for name in names))
+
+
+def never_matching(strategies: Sequence[StrategyOptions], models: Sequence[UsedModel]) -> list[tuple[str, ...]]:
+    """Return for each strategy why it can never match any of these models; nothing where it can match one of them."""
+    return [_problems_with_all(strategy, models) for strategy in strategies]
+
+
+def unknown_class_names(strategies: Sequence[StrategyOptions], models: Sequence[UsedModel]) -> tuple[str, ...]:
+    """Return which strategies name classes of which none of these models has the names."""
+    advices = [used.model.notes.class_names_advice for used in models]
+    return class_name_problems(strategies, advices[0]) if advices and all(advices) else ()
+
+
+def _problems_with_all(strategy: StrategyOptions, models: Sequence[UsedModel]) -> tuple[str, ...]:
+    found = [
+        tuple(
+            strategy_problems(
+                (strategy,),
+                used.model.task,
+                used.model.class_names,
+                stub=used.is_stub,
+                class_names_advice=used.model.notes.class_names_advice,
+            )
+        )
+        for used in models
+    ]
+    return found[0] if found and all(found) else ()
