@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,8 +173,29 @@ def test_what_is_registered_comes_again_with_the_sinks_own_id(spool: Spool, cloc
     with running(spool, sink, clock) as rig:
         rig.until_drained()
 
-    assert [delivery.image_id for delivery in sink.deliveries] == [None, "their-id"]
+    first, second = sink.deliveries
+    assert second == replace(first, image_id="their-id", attempt_number=2)
+    assert second.jpeg is first.jpeg  # it was not read again
     assert outcomes(spool) == {FinalOutcome.DELIVERED: 1}
+
+
+def test_the_second_step_of_one_datapoint_never_has_the_picture_of_another(spool: Spool, clock: ManualClock) -> None:
+    put(spool, range(6), clock.now())
+
+    def answer(delivery: Delivery, time: int) -> DeliveryResult:
+        if delivery.id == name(0) and time == 1:
+            spool.retry_later(delivery.id, clock.now().wall_s + 60.0, "so that another row comes next")
+        return Registered(f"of-{delivery.id}") if time == 1 else Delivered()
+
+    sink = RecordingSink(clock, answer)
+    with running(spool, sink, clock) as rig:
+        rig.until_drained()
+
+    assert outcomes(spool) == {FinalOutcome.DELIVERED: 6}
+    for delivery in sink.deliveries:
+        number = int(delivery.id, 16)
+        assert delivery.jpeg == jpeg(number)
+        assert delivery.prediction == detected(detection("car", x=float(number)))
 
 
 def test_what_is_registered_again_and_again_waits_as_a_failure_does(spool: Spool, clock: ManualClock) -> None:

@@ -7,6 +7,7 @@ and the malformed ones left out. That takes six times as long, and gives the sam
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -46,6 +47,7 @@ _MOST = np.array([[MAX_COORDINATE]] * 4 + [[np.finfo(np.float64).max]])
 _REQUIRED = (*_BOX, "class", "class_id")
 # Written as they are, in this order.
 _PLAIN = ("detection_id", "class_confidence", "tracker_id", "parent_id")
+_PRINTABLE_ASCII = re.compile("[ -~]*")
 _NO_OBJECTS = ObjectColumns.of(())
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # what a part of an unexpected type raises
 
@@ -139,7 +141,9 @@ def _read_optional(name: str, values: Sequence[Any], width: int, height: int) ->
 
 def _texts(values: Sequence[Any]) -> Sequence[str | None]:
     try:
-        is_clean = "".join(values).isprintable() and max(map(len, values)) <= MAX_CLASS_NAME_LENGTH
+        text = "".join(values)
+        is_printable = _PRINTABLE_ASCII.fullmatch(text) or text.isprintable()  # the first one is twice as fast
+        is_clean = is_printable and max(map(len, values)) <= MAX_CLASS_NAME_LENGTH
     except TypeError:  # not all are texts
         is_clean = False
     return values if is_clean else list(map(read_text, values))

@@ -21,6 +21,7 @@ from typing import Protocol
 from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredThread
 from framesift.clock.silence import Silence
 from framesift.limits import Limit
+from framesift.prediction.prediction import Prediction
 from framesift.prediction.wire_format import parse_prediction
 from framesift.sinks import Delivery, DeliveryResult, Duplicate, Registered, Rejected, RetryLater, Sink
 from framesift.spool import ClaimedDatapoint, FinalOutcome, Spool, SpoolBroken, SpoolFull, SpoolUnavailable
@@ -188,7 +189,7 @@ class Uploader:
             claim = self._spool.claim(1, self._limits, claim_last=self._breaker.failed_probes())
             for item in claim.items:
                 worker.item = item.id  # before `_deliver` looks at the stop event: `stop` reads it after setting that
-                self._deliver(item, clock)
+                self._deliver(item, worker)
         except (SpoolBroken, SpoolFull):  # reported by the spool's own health; here it is only a reason to wait
             return MAX_WAIT_S
         finally:
@@ -196,33 +197,49 @@ class Uploader:
             self._breaker.leave()
         if claim.items:
             return 0.0
+        worker.registered = None  # its second step is another worker's, or waits
         if claim.wait_until_s is None:
             return MAX_WAIT_S
         return max(_MIN_WAIT_S, claim.wait_until_s - clock.now().wall_s)
 
-    def _deliver(self, item: ClaimedDatapoint, clock: Clock) -> None:
+    def _deliver(self, item: ClaimedDatapoint, worker: _Worker) -> None:
         """Deliver a claimed row, and write the result into it."""
+        clock = worker.clock
+        before, worker.registered = worker.registered, None
         if self._stop.is_set():
             self._spool.release([item.id])
             return
-        try:
-            jpeg = self._spool.read_jpeg(item.id)
-        except SpoolUnavailable:
-            self._spool.release([item.id])
-            raise
-        except SpoolBroken:  # the spool has changed the row already: it is buried, postponed, or gone
-            return
-        try:
-            delivery = _delivery(item, jpeg)
-        except ValueError as error:
-            self._spool.bury(item.id, f"its prediction can't be read: {error}")
+        delivery = self._delivery_of(item, before)
+        if delivery is None:
             return
         began_s = clock.monotonic()
         with self._silence.asking():
             result = self._sink.deliver(delivery, now_s=clock.now().wall_s, within_s=ATTEMPT_WITHIN_S)
         if self._observer is not None:
             self._observer.delivery_attempted(DeliveryAttempt(item, result, clock.monotonic() - began_s))
+        worker.registered = delivery if isinstance(result, Registered) else None
         self._write_result(item, result, self._record(item, result, clock), clock)
+
+    def _delivery_of(self, item: ClaimedDatapoint, before: Delivery | None) -> Delivery | None:
+        """Return what the sink needs; None if the row is buried, postponed or gone.
+
+        before: what this worker has registered just now, of this row or another; None if it has not.
+        """
+        if before is not None and (before.id, before.prediction_json) == (item.id, item.prediction):
+            return _delivery(item, before.jpeg, before.prediction)
+        try:
+            jpeg = self._spool.read_jpeg(item.id)
+        except SpoolUnavailable:
+            self._spool.release([item.id])
+            raise
+        except SpoolBroken:  # the spool has changed the row already
+            return None
+        try:
+            prediction = parse_prediction(json.loads(item.prediction), width=item.width, height=item.height)
+        except ValueError as error:
+            self._spool.bury(item.id, f"its prediction can't be read: {error}")
+            return None
+        return _delivery(item, jpeg, prediction)
 
     def _record(self, item: ClaimedDatapoint, result: DeliveryResult, clock: Clock) -> BreakerDecision:
         """Record the result with the circuit breaker."""
@@ -295,6 +312,7 @@ class _Worker:
     wake: threading.Event
     clock: HeartbeatClock
     item: str | None = None  # the id of what it is delivering
+    registered: Delivery | None = None  # the last one, if its second step is next: it need not be read again
 
 
 def _signal_of(result: DeliveryResult) -> SinkSignal:
@@ -311,8 +329,8 @@ def _retry_after_s(result: DeliveryResult, clock: Clock) -> float | None:
     return pause_s if pause_s > 0.0 else None
 
 
-def _delivery(item: ClaimedDatapoint, jpeg: bytes) -> Delivery:
-    """Return what the sink needs. Raises ValueError if the stored prediction can't be read."""
+def _delivery(item: ClaimedDatapoint, jpeg: bytes, prediction: Prediction) -> Delivery:
+    """Return what the sink needs."""
     return Delivery(
         id=item.id,
         device=item.device,
@@ -327,7 +345,7 @@ def _delivery(item: ClaimedDatapoint, jpeg: bytes) -> Delivery:
         annotate=item.annotate,
         width=item.width,
         height=item.height,
-        prediction=parse_prediction(json.loads(item.prediction), width=item.width, height=item.height),
+        prediction=prediction,
         jpeg=jpeg,
         attempt_number=item.tried,
         image_id=item.image_id,
