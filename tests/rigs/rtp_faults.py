@@ -4,6 +4,7 @@
     with CuttableConnection(camera.port, faults=faults) as wire: ...
         faults.lose(3)                # the next three packets never come, and the numbers of the others show it
         faults.corrupt(3)             # the next three have other bytes in their second half
+        faults.corrupt_picture(30)    # the packets of the 30th picture, counted from 0: the same bytes in each run
         faults.leave_out_pictures(2)  # the camera did not send two pictures: the packets' numbers have no gap
 
 Between a request and its answer nothing is changed. Only packets of pictures that are not key frames are hit.
@@ -25,6 +26,8 @@ class RtpFaults:
         self._lock = threading.Lock()
         self._to_lose = self._to_corrupt = self._pictures_to_leave_out = 0
         self._last_time: int | None = None
+        self._picture = -1  # the number of the latest
+        self._picture_to_corrupt = -1
         self._left_out_time: int | None = None
         self._left_out_packets = 0
         self.hit = 0  # packets so far
@@ -36,6 +39,10 @@ class RtpFaults:
     def corrupt(self, packets: int) -> None:
         with self._lock:
             self._to_corrupt += packets
+
+    def corrupt_picture(self, number: int) -> None:
+        with self._lock:
+            self._picture_to_corrupt = number
 
     def leave_out_pictures(self, pictures: int) -> None:
         with self._lock:
@@ -56,6 +63,7 @@ class RtpFaults:
         with self._lock:
             is_spared = nal_type in _SPARED_NAL_TYPES
             begins, self._last_time = time != self._last_time, time
+            self._picture += begins
             if self._left_out_time == time or (begins and self._pictures_to_leave_out and not is_spared):
                 self._pictures_to_leave_out -= begins
                 self._left_out_time = time
@@ -66,8 +74,9 @@ class RtpFaults:
             if self._to_lose and not is_spared:
                 self._to_lose -= 1
                 return self._count(None)
-            if self._to_corrupt and not is_spared and len(packet) > 60:
-                self._to_corrupt -= 1
+            is_chosen = self._picture == self._picture_to_corrupt
+            if (self._to_corrupt or is_chosen) and not is_spared and len(packet) > 60:
+                self._to_corrupt -= not is_chosen
                 middle = len(packet) // 2
                 return self._count(packet[:middle] + bytes(byte ^ 0x5A for byte in packet[middle:]))
             return packet

@@ -84,6 +84,26 @@ def test_no_spoilt_picture_of_a_camera_is_shown_and_the_next_key_frame_ends_it(
     assert watched.states == [RUNNING]
 
 
+@pytest.mark.parametrize("picture", [12, 33, 44])
+def test_pictures_from_changed_bytes_on_are_hidden_until_the_next_key_frame(
+    camera: RtspCamera, clean: dict[int, Pixels], picture: int
+) -> None:
+    """The same bytes are changed in each run. A key frame is every 25th picture."""
+    faults = RtpFaults()
+    faults.corrupt_picture(picture)
+    key_frame = picture // 25 * 25 + 25
+    with CuttableConnection(camera.port, faults=faults) as wire:
+        watched = RecordedStream(source=wire.url("clip.mp4"))
+        for frame in watched.stream.frames():
+            number = read_number(frame.pixels)
+            assert number < picture or number >= key_frame
+            assert is_clean(frame.pixels, clean)
+            if number >= key_frame:
+                break
+    assert watched.skipped[SkipReason.DAMAGED] == key_frame - picture
+    assert all(why.startswith("error while decoding") for _, why in watched.damaged)
+
+
 def test_damaged_pictures_are_shown_to_who_wants_them(camera: RtspCamera, clean: dict[int, Pixels]) -> None:
     faults = RtpFaults()
     with CuttableConnection(camera.port, faults=faults) as wire:
