@@ -3,14 +3,13 @@
     .venv/bin/python scripts/test_dependency_ranges.py            # all libraries of RANGES
     .venv/bin/python scripts/test_dependency_ranges.py redis      # one of them
 
-Each version is installed into a temporary folder that comes before the environment's own packages, and the tests that
-use the library run with it. Needs the package index. Exits with 1 if a test fails or a version cannot be installed.
+Each version is installed into an environment of its own that has the packages of this one besides, and the tests that
+use the library run there. Needs the package index. Exits with 1 if a test fails or a version cannot be installed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -21,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Library -> the tests that use it.
 RANGES: dict[str, tuple[str, ...]] = {
+    "av": (
+        *("tests/streams/test_pictures.py", "tests/streams/test_colours.py", "tests/streams/test_changes.py"),
+        *("tests/streams/test_deinterlacing.py", "tests/streams/test_damage.py", "tests/streams/test_sender_clock.py"),
+    ),
     "redis": ("tests/limits/test_shared_ledger.py", "tests/fleet/test_reconcile.py"),
     "urllib3": ("tests/http_client", "tests/roboflow/test_client.py", "tests/roboflow/test_errors.py"),
 }
@@ -44,16 +47,21 @@ def ends(specifier: str) -> tuple[str, str]:
     return f"=={lowest}", specifier
 
 
-def install(requirement: str, folder: Path) -> None:
-    """Installs a requirement into a folder. Raises subprocess.CalledProcessError."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, "--target", str(folder), requirement], check=True)
+def environment_with(library: str, requirement: str, folder: Path) -> str:
+    """Makes an environment with this version; returns its Python. Raises subprocess.CalledProcessError."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from rigs.environments import environment_without
+
+    python = environment_without(folder, library)
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+    subprocess.run([*command, "install", "--no-deps", requirement], check=True)
+    return python
 
 
-def installed_version(library: str, environment: dict[str, str]) -> str:
-    """The version that a Python with this environment imports."""
+def installed_version(library: str, python: str) -> str:
+    """The version that this Python imports."""
     code = f"import {library}; print({library}.__version__)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -61,14 +69,13 @@ def passes(library: str, requirement: str) -> bool:
     """Installs one version, runs the library's tests with it, and prints the result."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            install(library + requirement, Path(folder))
+            python = environment_with(library, library + requirement, Path(folder))
         except subprocess.CalledProcessError:
             print(f"{library} {requirement}: cannot be installed", flush=True)
             return False
-        environment = {**os.environ, "PYTHONPATH": folder}
-        version = installed_version(library, environment)
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *RANGES[library]]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        version = installed_version(library, python)
+        command = [python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *RANGES[library]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(done.stdout[-4000:], done.stderr[-4000:], flush=True)
         print(f"{library} {version}: {'passed' if done.returncode == 0 else 'FAILED'}", flush=True)
