@@ -77,8 +77,8 @@ class CountedSpan:
 class ClockMarkers:
     """What the table `carried` says of steps and quarantines: for each, its time and the seconds that had been run."""
 
-    steps: tuple[tuple[float, int], ...]
-    quarantines: tuple[tuple[float, int], ...]
+    steps: tuple[tuple[float, int], ...] = ()
+    quarantines: tuple[tuple[float, int], ...] = ()
 
     @classmethod
     def read(cls, cursor: sqlite3.Cursor) -> ClockMarkers:

@@ -138,10 +138,13 @@ class LocalLimits:
         for quota in quotas:
             exhausted = self._find_exhausted(quota, at_s, now)
             if exhausted is None:
-                if cursor is None or (quota.limits and markers is None and steps.has_clock_step(cursor, now)):
+                if cursor is None:
                     return QuotaUnknown()
-                markers = markers or ClockMarkers.read(cursor)
-                obstacle = self._obstacle(cursor, markers, quota, at_s, now)
+                if quota.limits and markers is None:  # without limits there is nothing to ask a disk that may fail
+                    if steps.has_clock_step(cursor, now):
+                        return QuotaUnknown()
+                    markers = ClockMarkers.read(cursor)
+                obstacle = self._obstacle(cursor, markers or ClockMarkers(), quota, at_s, now)
                 if obstacle is None:
                     return QuotaGranted(quota.strategy)
                 exhausted = obstacle.limit
