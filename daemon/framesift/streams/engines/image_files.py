@@ -1,7 +1,7 @@
 """The engine for a folder of pictures: each file is a picture, in the order of their names.
 
 Names are compared as people count: frame2.jpg comes before frame10.jpg. A folder may hold any number of files, as only
-the next few thousand names are in memory; so what is added behind the present picture is still read.
+the next 30,000 names are in memory; so what is added behind the present picture is still read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from framesift.streams.engines.opencv import as_bgr
 from framesift.streams.engines.orientation import Orientation
 from framesift.streams.picture_names import PICTURE_SUFFIXES, NameOrder, name_order
 
-NAMES_IN_MEMORY = 10_000
+NAMES_IN_MEMORY = 30_000
 MAX_FILE_BYTES = 256 << 20
 DEFAULT_FPS = 1.0
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
