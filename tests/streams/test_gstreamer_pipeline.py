@@ -92,6 +92,7 @@ def test_a_pipeline_with_an_opencv_without_gstreamer_is_an_error_that_says_what_
         ({"source": "rtsp://viewer:wordofmine@cam/live"}, "engine is gstreamer, so source is a pipeline that ends in"),
         ({"source": 0}, "engine is gstreamer, so source is a pipeline that ends in"),
         ({"username": "viewer", "password": "wordofmine"}, "username and password can't be given with engine gstream"),
+        ({"pace": "realtime", "follow": True}, "follow and pace can't be given with engine gstreamer"),
         ({"loop": True}, "loop can't be given with engine gstreamer; say it in the pipeline"),
         ({"decode": "keyframes", "threads": 2}, "decode and threads can't be given with engine gstreamer"),
         ({"transport": "udp", "verify": False}, "transport and verify can't be given with engine gstreamer"),

@@ -33,6 +33,11 @@ _SOURCES = (
 _VIDEO_DEVICE = re.compile(r"/dev/video(\d{1,3})")
 _DEVICE_LINKS = "/dev/v4l/"  # by-id, by-path: names that stay when devices are plugged in another order
 
+_BESIDE_A_PIPELINE = (
+    *("name", "source", "engine", "fps", "tags", "rotate"),
+    *("open_timeout_s", "read_timeout_s"),
+)
+
 # What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV.
 # `gstreamer` is OpenCV with a pipeline's text as the source.
 ChosenEngine = Literal["av", "opencv", "gstreamer"]
@@ -145,21 +150,12 @@ class StreamSettings(StrictModel):
         what = pipeline_problem(str(self.source))
         if what:
             raise ValueError(f"stream {self.name!r}: engine is gstreamer, so {what}")
-        own = (
-            "username",
-            "password",
-            "transport",
-            "ca_file",
-            "verify",
-            "loop",
-            "watch",
-            "follow",
-            "pace",
-            "decode",
-            "threads",
-            "show_damaged",
-        )
-        given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
+        # What a stream that extends this class has besides is not about reading.
+        given = [
+            key
+            for key, field in StreamSettings.model_fields.items()
+            if key not in _BESIDE_A_PIPELINE and getattr(self, key) != field.default
+        ]
         if given:
             words = f"{' and '.join(given)} can't be given with engine gstreamer; say it in the pipeline"
             raise ValueError(f"stream {self.name!r}: {words}")
