@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 

@@ -265,7 +265,7 @@ class Channel:
 
         Raises ChannelClosed, or NoDescriptorForMemory, which is one too.
         """
-        if not self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
+        if timeout_s is not None and not self._poll.poll(max(0.0, timeout_s) * 1000):
             return None
         try:
             data, fds, flags = self._receive()

@@ -112,6 +112,7 @@ class Stream:
         self._file_began = 0  # the number of the first picture of the file that is followed
         self._epoch = 0
         self._has_frames = False
+        self._is_live = self._is_camera = False  # of the present reader's source
         self._running_since_s: float | None = None
         self._transport: str = settings.transport or ""
         self._last_captured: Moment | None = None
@@ -206,6 +207,7 @@ class Stream:
             taken_file=self._taken_file,
         )
         session = ReaderSession(reader.channel, request)
+        self._is_live, self._is_camera = request.live, self._settings.is_camera  # asked for each picture
         try:
             return (yield from self._receive_frames(session, limit_s))
         except NoDescriptorForMemory:
@@ -246,7 +248,7 @@ class Stream:
                     self._set_state(StreamState.UNUSABLE, lost.detail, lost.reason)
                     if limit_s is not None:
                         return lost
-                    if was_running and self._settings.is_camera:  # a new connection may bring good pictures
+                    if was_running and self._is_camera:  # a new connection may bring good pictures
                         return _ReaderEnd(_EndKind.RECONNECT)
             elif isinstance(message, SourceQuiet):
                 quiet = f"nothing was written into it for {self._settings.read_timeout_s:g} s"
@@ -294,7 +296,7 @@ class Stream:
         if last is not None and last.boot_id == now.boot_id:
             age_s = min(age_s, now.boottime_s - last.boottime_s)
         self._last_captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
-        media_s = None if self._settings.is_live else picture.media_s
+        media_s = None if self._is_live else picture.media_s
         return Frame(
             self.name, picture.number, pixels, self._last_captured, self._epoch, media_s, picture.sent_s or None
         )
@@ -306,7 +308,7 @@ class Stream:
         self._observer.on_unusable(1, why)
 
     def _is_frozen(self, pixels: Pixels) -> bool:
-        return self._settings.is_camera and self._freeze_detector.update(pixels, self._clock.monotonic())
+        return self._is_camera and self._freeze_detector.update(pixels, self._clock.monotonic())
 
     def _set_frozen(self, detail: str) -> None:
         self._set_state(StreamState.FROZEN, f"{self._settings.redacted_source}: {detail}", AwayReason.FROZEN)

@@ -123,7 +123,8 @@ class PyAvCapture:
         if frame is None or not _is_picture(frame):
             raise PictureUnusable("its size is not a camera's")
         try:
-            bgr = self._reformatter.reformat(frame, format="bgr24")
+            # More threads take more processor time in all, and a reader has others beside it.
+            bgr = self._reformatter.reformat(frame, format="bgr24", threads=self._request.threads or 1)
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise PictureUnusable(f"it could not be converted: {error}") from None
         plane = bgr.planes[0]
