@@ -180,10 +180,11 @@ def test_only_key_frames_are_decoded_where_nothing_else_is_wanted(tmp_path: Path
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == [0, 6, 12, 18, 24]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("threads", [1, 4])
-def test_threads_of_the_decoder_change_no_picture(tmp_path: Path, threads: int) -> None:
+def test_threads_of_the_decoder_change_no_picture(tmp_path: Path, threads: int, engine: str) -> None:
     video = Video("", options={"preset": "fast", "bf": "3"})
-    watched = RecordedStream(source=str(video.write(tmp_path, 40)), engine="av", threads=threads)
+    watched = RecordedStream(source=str(video.write(tmp_path, 40)), engine=engine, threads=threads)
     assert [read_number(frame.pixels) for frame in watched.stream.frames()] == list(range(40))
 
 
@@ -192,7 +193,7 @@ def test_threads_of_the_decoder_change_no_picture(tmp_path: Path, threads: int) 
     [
         ({"source": 0, "engine": "av"}, "engine av reads no webcams"),
         ({"engine": "opencv", "decode": "keyframes"}, "decode: keyframes need the engine av; engine is opencv"),
-        ({"engine": "opencv", "threads": 2, "show_damaged": True}, "threads and show_damaged need the engine av"),
+        ({"engine": "opencv", "threads": 2, "show_damaged": True}, ": show_damaged need the engine av"),
         ({"source": 0, "threads": 2}, "threads need the engine av; webcams"),
     ],
 )

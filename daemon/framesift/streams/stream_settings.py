@@ -184,7 +184,7 @@ class StreamSettings(StrictModel):
             key
             for key, is_set in (
                 ("decode: keyframes", self.decode != "all"),
-                ("threads", self.threads is not None),
+                ("threads", self.threads is not None and self.webcam is not None),
                 ("show_damaged", self.show_damaged),
                 ("follow", self.follow),
             )

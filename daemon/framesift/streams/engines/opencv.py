@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import cv2
 
 _DEFAULT_FPS = 25.0  # for files that don't state their rate
-_MAX_THREADS = 4  # each decoding thread delays a live picture by one
 
 
 def as_bgr(decoded: NDArray[np.generic] | None) -> NDArray[np.uint8] | None:
@@ -96,7 +95,7 @@ class OpenCvCapture:
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(request.read_timeout_s * 1000)),
         ]
         if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.6 (Debian 12) does not have it
-            parameters += [cv2.CAP_PROP_N_THREADS, min(_MAX_THREADS, os.cpu_count() or 1)]
+            parameters += [cv2.CAP_PROP_N_THREADS, request.threads or 1]
         return cv2.VideoCapture(request.address, cv2.CAP_FFMPEG, parameters)
 
     def next_picture(self) -> CapturedPicture | None:
