@@ -158,7 +158,6 @@ def _print_case(
         shares.append(count / (case.expected_fps(camera) * took_s))
         fresh.append(grown[f"{name}_bucket", stream, bound] / count if count else 0.0)
         ages.append(1000 * grown[f"{name}_sum", stream, ""] / count if count else float("inf"))
-    print([round(x, 2) for x in shares], [round(x, 3) for x in fresh])
     skipped: dict[str, float] = {}
     for (n, _stream, why), value in grown.items():
         if n == "framesift_frames_skipped_total":

@@ -48,11 +48,14 @@ def write_clip(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int, gop:
     return path
 
 
-def sparse_clip(path: Path, times_s: Sequence[float]) -> Path:
-    """Writes a clip of numbered frames that are shown at these times, which may be hours apart."""
+def sparse_clip(path: Path, times_s: Sequence[float], *, stated_rate: Fraction | int = 25) -> Path:
+    """Writes a clip of numbered frames that are shown at these times, which may be hours apart.
+
+    stated_rate: what its header says of pictures a second, whatever the times are.
+    """
     pixels = np.full((192, 320, 3), 90, np.uint8)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=stated_rate)
         stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
         stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency"}
         stream.codec_context.time_base = Fraction(1, 1000)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from framesift.frame import Frame, Pixels
 from framesift.streams import StreamLost
 from framesift.streams.stream_settings import StreamSettings
-from rigs.footage import read_number
+from rigs.footage import read_number, sparse_clip
 from rigs.stream_reader import RecordedStream
 from rigs.videos import Video, cut_by_edit_list, set_display_matrix, shows_the_colours
 
@@ -200,3 +201,16 @@ def test_threads_of_the_decoder_change_no_picture(tmp_path: Path, threads: int, 
 def test_what_an_engine_can_not_do_is_an_error_of_the_settings(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StreamSettings.model_validate({"name": "gate", "source": "clip.mp4", **options})
+
+
+@pytest.mark.parametrize("stated_rate", [1000, 30_000, Fraction(1, 10)])
+def test_a_rate_that_the_header_invents_changes_no_time_and_no_choice(tmp_path: Path, stated_rate: int) -> None:
+    times_s = [number * 0.04 for number in range(50)]
+    clip = str(sparse_clip(tmp_path / "clip.mkv", times_s, stated_rate=stated_rate))
+    with av.open(clip) as container:
+        assert container.streams.video[0].average_rate == stated_rate
+    frames = {read_number(frame.pixels): frame.media_s for frame in RecordedStream(source=clip).stream.frames()}
+    assert list(frames) == list(range(50))
+    assert list(frames.values()) == pytest.approx(times_s)
+    thinned = RecordedStream(source=clip, fps=5)
+    assert [read_number(frame.pixels) for frame in thinned.stream.frames()] == list(range(0, 50, 5))
