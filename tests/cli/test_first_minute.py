@@ -56,6 +56,9 @@ def test_run_without_settings_says_where_it_looked_and_what_writes_them(tmp_path
 def test_what_init_writes_passes_check_and_runs(tmp_path: Path, begun: Path) -> None:
     shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     checked = framesift(tmp_path, "check", FRAMESIFT_STATUS__BIND="null")
+    (opencv,) = (line for line in checked.stdout.splitlines() if "OpenCV" in line)
+    assert "FFMPEG" in opencv
+    assert "GSTREAMER" not in opencv  # the wheel lists it, and can't load it
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "FAILED" not in checked.stdout
     ran = framesift(tmp_path, "run", FRAMESIFT_STATUS__BIND="null")

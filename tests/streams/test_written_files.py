@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -58,16 +59,20 @@ def fifo(tmp_path: Path) -> Path:
     return tmp_path / "camera"
 
 
+def mux_numbered(container: Any, stream: Any, frames: int) -> None:
+    for number in range(frames):
+        pixels = np.full((192, 320, 3), 90, np.uint8)
+        draw_number(pixels, number)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+    container.mux(stream.encode(None))
+
+
 def mjpeg(path: Path, frames: int) -> Path:
     """JPEGs one behind the other, as `ffmpeg -f mjpeg` writes them."""
     with av.open(str(path), "w", format="mjpeg") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 192, "yuvj420p"
-        for number in range(frames):
-            pixels = np.full((192, 320, 3), 90, np.uint8)
-            draw_number(pixels, number)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
-        container.mux(stream.encode(None))
+        mux_numbered(container, stream, frames)
     return path
 
 
@@ -126,11 +131,7 @@ def fragmented_mp4(path: Path, frames: int) -> Path:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
         stream.options = {"bf": "0", "preset": "ultrafast", "g": "10"}
-        for number in range(frames):
-            pixels = np.full((192, 320, 3), 90, np.uint8)
-            draw_number(pixels, number)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
-        container.mux(stream.encode(None))
+        mux_numbered(container, stream, frames)
     return path
 
 

@@ -163,7 +163,9 @@ def _engines(settings: Settings) -> Iterator[Finding]:
 
 
 def _opencv(*, reads_streams: bool) -> Finding:
-    capture = [cv2.videoio_registry.getBackendName(b) for b in cv2.videoio_registry.getStreamBackends()]
+    registry = cv2.videoio_registry
+    # A wheel also lists backends whose plugins it does not bring.
+    capture = [registry.getBackendName(b) for b in registry.getStreamBackends() if registry.hasBackend(b)]
     text = f"{cv2.__version__} with {', '.join(capture) or 'no capture backend'}"
     faulty = known_fault(cv2.__version__, cv2.getBuildInformation())
     if faulty is not None and reads_streams:

@@ -88,7 +88,7 @@ class OpenCvCapture:
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = as_opencv_text(ffmpeg_options(request))
         if request.webcam_index >= 0:
             return cv2.VideoCapture(request.webcam_index, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
-        if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
             return cv2.VideoCapture(request.address, cv2.CAP_ANY)  # a system build without FFmpeg, but with GStreamer
         parameters = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(request.open_timeout_s * 1000)),
