@@ -23,6 +23,7 @@ from framesift.frame import Frame, Pixels
 from framesift.http_client.client import HttpClient
 from framesift.limits import QuotaRefused
 from framesift.limits.local import LocalLimits
+from framesift.pictures.outgoing import NO_MASK
 from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
 from framesift.roboflow import RoboflowClient
@@ -117,6 +118,7 @@ class Registrations:
             prediction,
             id=new_datapoint_id(),
             device="gate-7",
+            mask=NO_MASK,
             max_size=self._policy.max_image_size,
             jpeg_quality=self._policy.jpeg_compression_level,
         )

@@ -11,7 +11,8 @@ import pytest
 from clocks import ManualClock
 from framesift.clock.clock import HeartbeatClock
 from framesift.clock.moment import CLOCK_SET_AFTER_S, Moment
-from framesift.datapoint import BatchInterval, batch_name, fit_size
+from framesift.datapoint import BatchInterval, batch_name
+from framesift.pictures.outgoing import fit_size
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC = ZoneInfo("UTC")

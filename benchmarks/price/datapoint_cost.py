@@ -31,6 +31,7 @@ from framesift.datapoint import Candidate, encode_datapoint, new_datapoint_id
 from framesift.frame import Frame, Pixels
 from framesift.http_client.client import HttpClient
 from framesift.limits import Limit, Quota, Window
+from framesift.pictures.outgoing import NO_MASK
 from framesift.prediction.prediction import Detections
 from framesift.prediction.wire_format import parse_prediction, to_wire
 from framesift.roboflow import RoboflowClient
@@ -152,7 +153,9 @@ def _whole(pictures: Sequence[Pixels]) -> Cost:
         for number, pixels in enumerate(pictures):
             frame = Frame("gate", number, pixels, clock.now())
             id = new_datapoint_id()
-            made = encode_datapoint(frame, prediction, id=id, device="bench", max_size=None, jpeg_quality=QUALITY)
+            made = encode_datapoint(
+                frame, prediction, id=id, device="bench", mask=NO_MASK, max_size=None, jpeg_quality=QUALITY
+            )
             spool.put(made, [candidate], [quota])
         uploader.start()
         assert arrivals.all.wait(120)

@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 
-import cv2
-
 from framesift.clock.moment import Moment
-from framesift.frame import Frame, Pixels
+from framesift.frame import Frame
+from framesift.pictures.outgoing import PictureMask, encode_outgoing
 from framesift.prediction.prediction import Prediction, scale_prediction
-
-
-class JpegEncodingError(ValueError):
-    """The picture cannot be encoded as a JPEG."""
 
 
 class BatchInterval(str, Enum):
@@ -99,61 +94,26 @@ def encode_datapoint(
     *,
     id: str,
     device: str,
+    mask: PictureMask,
     max_size: tuple[int, int] | None,
     jpeg_quality: int,
 ) -> Datapoint:
     """Encodes the frame as a datapoint. The picture is scaled down if necessary, and the prediction with it.
 
-    id: from `new_datapoint_id`. max_size: (height, width) in pixels into which the picture must fit, with its aspect
-    ratio kept, or None. jpeg_quality: 1 to 100. Raises JpegEncodingError if the picture cannot be encoded (a side of a
-    JPEG has at most 65,535 pixels).
+    id: from `new_datapoint_id`. mask, max_size, jpeg_quality: see `encode_outgoing`, and what it raises.
     """
-    width, height = fit_size(frame.width, frame.height, max_size)
-    is_whole = (width, height) == (frame.width, frame.height)
-    jpeg = (frame.jpeg if is_whole else None) or _encoded(frame, width, height, jpeg_quality)
+    picture = encode_outgoing(frame.picture, mask=mask, max_size=max_size, jpeg_quality=jpeg_quality)
     return Datapoint(
         id=id,
         device=device,
         stream=frame.stream,
         frame_number=frame.number,
         captured=frame.captured,
-        width=width,
-        height=height,
-        jpeg=jpeg,
-        prediction=scale_prediction(prediction, width, height),
+        width=picture.width,
+        height=picture.height,
+        jpeg=picture.content,
+        prediction=scale_prediction(prediction, picture.width, picture.height),
     )
-
-
-def _encoded(frame: Frame, width: int, height: int, jpeg_quality: int) -> bytes:
-    if (width, height) == (frame.width, frame.height):
-        pixels: Pixels = frame.pixels
-    else:  # twice as large is enough: all pixels of a large picture need a lot of memory
-        pixels = frame.overview(2 * width, 2 * height)
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's types don't say that uint8 stays uint8
-    try:
-        made, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    except cv2.error as error:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG: {error.err}") from None
-    if not made:
-        raise JpegEncodingError(f"a picture of {width} x {height} cannot be encoded as a JPEG")
-    return jpeg.tobytes()
-
-
-def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (width, height) to which a picture is scaled to fit into max_size = (height, width).
-
-    The aspect ratio is kept, and both sides are truncated to whole pixels, at least 1. The order of the operations is
-    the same as on the platform, since truncation makes every rounding visible.
-    """
-    if max_size is None:
-        return width, height
-    max_height, max_width = max_size
-    if height <= max_height and width <= max_width:
-        return width, height
-    ratio = width / height
-    if ratio >= max_width / max_height:
-        return max_width, max(1, int(max_width / ratio))
-    return max(1, int(max_height * ratio)), max_height
 
 
 def batch_name(prefix: str, interval: BatchInterval, wall_s: float, zone: tzinfo) -> str:

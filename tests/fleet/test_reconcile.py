@@ -34,7 +34,7 @@ from framesift.limits import AccountLimit, Limit, QuotaGranted, QuotaPending, Qu
 from framesift.limits.local import LocalLimits
 from framesift.limits.shared.requests import LEASE_S, ChargeRequest, LedgerRequest
 from framesift.limits.shared.server import RedisAddress
-from framesift.listeners.pictures import BadPicture, LazyEncodedPicture, parse_picture
+from framesift.pictures.encoded_picture import BadPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake

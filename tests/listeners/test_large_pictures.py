@@ -15,7 +15,8 @@ import requests
 from framesift.clock.clock import SystemClock
 from framesift.datapoint import encode_datapoint
 from framesift.frame import Frame, Pixels
-from framesift.listeners.pictures import BadPicture, LazyEncodedPicture, parse_picture
+from framesift.pictures.encoded_picture import BadPicture, LazyEncodedPicture, parse_picture
+from framesift.pictures.outgoing import NO_MASK
 from framesift.prediction.prediction import Stub, Task
 from rigs.daemon import Daemon, collected, write_configuration
 
@@ -44,7 +45,7 @@ def stored(content: bytes, max_size: tuple[int, int] | None = None) -> tuple[byt
     """The JPEG that a datapoint gets, and its (width, height)."""
     frame = Frame("gate", 0, LazyEncodedPicture(parse_picture(content)), SystemClock().now())
     stub = Stub(task=Task.OBJECT_DETECTION, width=frame.width, height=frame.height)
-    datapoint = encode_datapoint(frame, stub, id="x", device="d", max_size=max_size, jpeg_quality=90)
+    datapoint = encode_datapoint(frame, stub, id="x", device="d", mask=NO_MASK, max_size=max_size, jpeg_quality=90)
     return datapoint.jpeg, (datapoint.width, datapoint.height)
 
 

@@ -18,7 +18,7 @@ import requests
 
 from clocks import NOON_S, ManualClock
 from framesift.listeners.body_copies import MAX_TOTAL_BYTES
-from framesift.listeners.pictures import BadPicture, EncodedPicture, LazyEncodedPicture, parse_picture
+from framesift.pictures.encoded_picture import BadPicture, EncodedPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Stub, Task

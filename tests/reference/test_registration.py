@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from clocks import NOON_S
 from framesift.clock.moment import Moment
 from framesift.config.errors import ConfigError
-from framesift.datapoint import encode_datapoint, fit_size, new_datapoint_id
+from framesift.datapoint import encode_datapoint, new_datapoint_id
 from framesift.frame import Frame, Pixels
+from framesift.pictures.outgoing import NO_MASK, fit_size
 from framesift.prediction import masks
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Detections, scale_prediction
@@ -441,6 +442,6 @@ def test_the_evaluated_prediction_is_not_changed_by_what_is_stored() -> None:
     before = wire.to_wire(prediction)
     frame = Frame("gate", 0, picture(64, 48), Moment(NOON_S, 1.0, "boot"))
     stored = encode_datapoint(
-        frame, prediction, id=new_datapoint_id(), device="gate-7", max_size=(24, 32), jpeg_quality=95
+        frame, prediction, id=new_datapoint_id(), device="gate-7", mask=NO_MASK, max_size=(24, 32), jpeg_quality=95
     )
     assert wire.to_wire(prediction) == before != wire.to_wire(stored.prediction)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -24,6 +23,7 @@ from framesift.config.redact import redact_url
 from framesift.demo.contact_sheet import MOST, CollectedImage, contact_sheet, read_folder
 from framesift.demo.scene import Street, write_video
 from framesift.models import ModelLoadError
+from framesift.pictures.outgoing import NO_MASK, encode_outgoing
 from framesift.prediction.prediction import Detections
 from framesift.service.service import Service
 from framesift.service.systemd import Notifier
@@ -101,7 +101,8 @@ def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: f
         console.print(f"boxes on objects: mean IoU {overlap.mean_iou:.2f} over {boxes}")
     sheet = folder / "contact-sheet.png"
     title = f"framesift: {len(collected)} frames worth a label" + (f", {MOST} of them here" * (len(collected) > MOST))
-    cv2.imwrite(str(sheet), contact_sheet(collected, title))
+    # The pictures on it were masked, where they had to be, when they were collected.
+    sheet.write_bytes(encode_outgoing(contact_sheet(collected, title), mask=NO_MASK, suffix=".png").content)
     labels = ", YOLO labels/ and data.yaml" if (folder / "collected" / "data.yaml").exists() else ""
     console.print(f"collected:     {folder / 'collected'}  (images/{labels}, metadata.jsonl)")
     console.print(f"contact sheet: {sheet}")

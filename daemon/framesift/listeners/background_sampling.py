@@ -20,7 +20,6 @@ from typing import Any
 
 from framesift.clock.clock import Clock, HeartbeatClock, MonitoredThread
 from framesift.clock.moment import Moment
-from framesift.listeners import pictures
 from framesift.listeners.body_copies import BodyCopy
 from framesift.listeners.http1 import Head
 from framesift.listeners.inference_requests import (
@@ -32,6 +31,7 @@ from framesift.listeners.inference_requests import (
 )
 from framesift.listeners.request_outcomes import RequestOutcome
 from framesift.listeners.stream_intakes import ModelPolicies, StreamIntakes
+from framesift.pictures import encoded_picture as pictures
 from framesift.policy import MAX_PROJECT_PAIRS, NoPolicyReason, ProjectPair
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub, Task, with_origin

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 from framesift.clock.moment import Moment
 from framesift.config.schema import NAME_PATTERN
-from framesift.listeners import pictures
 from framesift.listeners.multipart import BadMultipart, FormPart, boundary_of, parse_parts
+from framesift.pictures import encoded_picture as pictures
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import MAX_OBJECTS, Prediction, Stub, Task
 

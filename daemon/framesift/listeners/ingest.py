@@ -18,7 +18,6 @@ from typing import Any
 
 from framesift.clock.clock import Clock
 from framesift.frame import RefusalReason
-from framesift.listeners import pictures
 from framesift.listeners.allowed_hosts import has_allowed_host, has_foreign_origin
 from framesift.listeners.connection_slots import HEAD_WITHIN_S, ClientConnection
 from framesift.listeners.datapoint_requests import (
@@ -44,6 +43,7 @@ from framesift.listeners.listener import HttpListener
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.listeners.request_outcomes import RequestOutcome
 from framesift.listeners.stream_intakes import StreamIntakes, TooManyStreams
+from framesift.pictures import encoded_picture as pictures
 from framesift.sampling.intake import Intake, IntakeDecision
 from framesift.telemetry import Telemetry
 

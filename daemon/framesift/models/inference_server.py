@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import cv2
-
 from framesift import __version__
 from framesift.config.redact import Redactor
-from framesift.datapoint import fit_size
 from framesift.frame import Frame
 from framesift.http_client import Exchanges, HttpClient, HttpRequest, quote_server_text
 from framesift.models.inference_answers import PictureRefused, ServerUnavailable, classify_answer
 from framesift.models.inference_circuit_breaker import BreakerOpen, InferenceCircuitBreaker
 from framesift.models.inference_settings import InferenceServerSettings, is_private_host
 from framesift.models.model import ModelFailed, ModelNotes, ModelUnavailable
+from framesift.pictures.outgoing import JpegEncodingError, encode_for_model, fit_size
 from framesift.prediction import wire_format
 from framesift.prediction.prediction import (
     Classification,
@@ -175,16 +173,10 @@ def _size(frame: Frame, max_image_size: tuple[int, int] | None) -> tuple[int, in
 
 
 def _jpeg(frame: Frame, width: int, height: int, quality: int) -> bytes:
-    pixels: Any = frame.pixels
     try:
-        if (width, height) != (frame.width, frame.height):
-            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-        is_encoded, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    except cv2.error as error:
-        raise ModelFailed(f"a picture of {width} x {height} cannot be a JPEG: {error.err}") from None
-    if not is_encoded:
-        raise ModelFailed(f"a picture of {width} x {height} cannot be a JPEG")
-    return jpeg.tobytes()
+        return encode_for_model(frame.pixels, (width, height), quality)
+    except JpegEncodingError as error:
+        raise ModelFailed(str(error)) from None
 
 
 def _fraction(value: float | None) -> str | None:

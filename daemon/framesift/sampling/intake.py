@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
-from framesift.datapoint import Candidate, JpegEncodingError, encode_datapoint, new_datapoint_id
+from framesift.datapoint import Candidate, encode_datapoint, new_datapoint_id
 from framesift.frame import Frame, RefusalReason
 from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
+from framesift.pictures.outgoing import NO_MASK, JpegEncodingError
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
@@ -208,6 +209,7 @@ class Intake:
                 prediction,
                 id=id,
                 device=self._origin.device,
+                mask=NO_MASK,
                 max_size=policy.max_image_size,
                 jpeg_quality=policy.jpeg_compression_level,
             )

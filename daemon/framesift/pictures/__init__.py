@@ -1,0 +1,1 @@
+"""Pictures as files: reading what others encoded, and the one place where framesift encodes pixels itself."""
