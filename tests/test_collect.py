@@ -22,6 +22,7 @@ from framesift.models.health import ModelBroken, ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
@@ -117,9 +118,8 @@ class Pipeline:
             CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=policy,
             accepted_classes=AcceptedClasses({}),
-            spool=self.spool,
+            admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
-            clock=self.clock,
             on_accepted=self._wake,
         )
         self.collector = Collector(

@@ -36,6 +36,7 @@ from framesift.limits.shared.requests import LEASE_S, ChargeRequest, LedgerReque
 from framesift.limits.shared.server import RedisAddress
 from framesift.pictures.encoded_picture import BadPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
+from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
@@ -774,11 +775,9 @@ def shared_limits(device: FleetDevice, what: Policy) -> Intake:
         CollectionOrigin("gate-7", (), (), seed=0, project=PROJECT),
         policy=what,
         accepted_classes=AcceptedClasses({}),
-        spool=device.spool,
+        admission=Admission(device.spool, device.clock, device.fleet),
         telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
-        clock=device.clock,
         on_accepted=lambda: None,
-        fleet=device.fleet,
     )
 
 

@@ -26,6 +26,7 @@ from framesift.listeners.ingest import IngestBounds, IngestListener
 from framesift.listeners.proxy import ProxyListener
 from framesift.listeners.stream_intakes import ModelPolicies
 from framesift.policy.policy import Policy, parse
+from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
@@ -155,9 +156,8 @@ class RunningListener:
             CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=self.policy,
             accepted_classes=AcceptedClasses({}),
-            spool=self.spool,
+            admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
-            clock=self.clock,
             on_accepted=lambda: None,
         )
         return intake

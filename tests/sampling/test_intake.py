@@ -12,6 +12,7 @@ import pytest
 
 from clocks import ManualClock
 from framesift.policy.policy import NO_POLICY_YET, Policy, parse
+from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import MAX_FAILING_STRATEGIES, Intake
 from framesift.strategies import AcceptedClasses
@@ -44,9 +45,8 @@ class Rig:
             CollectionOrigin("gate-7", (), (), seed=0),
             policy=policy("mine"),
             accepted_classes=AcceptedClasses(),
-            spool=self.spool,
+            admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
-            clock=self.clock,
             on_accepted=lambda: None,
         )
 

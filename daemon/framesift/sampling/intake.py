@@ -9,27 +9,21 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from framesift.clock.clock import Clock
-from framesift.datapoint import Candidate, encode_datapoint, new_datapoint_id
+from framesift.datapoint import Datapoint, encode_datapoint
 from framesift.frame import Frame, RefusalReason
-from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
 from framesift.pictures.outgoing import NO_MASK, JpegEncodingError
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.admission import Admission
+from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
-from framesift.spool import Accepted, AcceptedSignature, Spool, SpoolBroken, SpoolFull
+from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
 from framesift.strategies import StrategyFailed
 from framesift.strategies.near_duplicate import read_signature, signature_bytes
 from framesift.telemetry import Condition, Telemetry
-
-if TYPE_CHECKING:
-    from framesift.limits.shared.ledgers import SharedLedgers
-
 
 # How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
 MAX_FAILING_STRATEGIES = 50
@@ -63,25 +57,18 @@ class Intake:
         *,
         policy: Policy,
         accepted_classes: AcceptedClasses,
-        spool: Spool,
+        admission: Admission,
         telemetry: Telemetry,
-        clock: Clock,
         on_accepted: Callable[[], None],
-        fleet: SharedLedgers | None = None,
     ) -> None:
-        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool.
-
-        fleet: the limits that are shared with other devices, None where they are not shared.
-        """
+        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool."""
         self.policy = policy
         self._stream = stream
         self._origin = origin
         self._accepted_classes = accepted_classes
-        self._spool = spool
+        self._admission = admission
         self._telemetry = telemetry
-        self._clock = clock
         self._on_accepted = on_accepted
-        self._fleet = fleet
         self._failing: set[str] = set()  # the names of strategies that the health lists
         self._failing_lock = threading.Lock()  # of `policy` and `_failing`
         self._sampler: Sampler | None = None
@@ -121,7 +108,7 @@ class Intake:
         self._report_failures(decision.failures, policy)
         matched = tuple(match.strategy for match in decision.matches)
         self._record_threshold(sampler)
-        answer = self._put(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
+        answer = self._store(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
         for strategy in matched:
             self._telemetry.count_matched(frame.stream, strategy)
         if isinstance(answer, RefusalReason):
@@ -169,58 +156,30 @@ class Intake:
         self._telemetry.count_refused(self._stream, refusal)
         return IntakeDecision(matched, None, refusal)
 
-    def _put(
+    def _store(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
     ) -> Accepted | RefusalReason:
-        candidates, quotas = candidates_for(
-            policy, decision, prediction, self._origin, frame.captured, self._clock.now()
-        )
-        if self._fleet is None:
-            return self._accept(frame, prediction, decision, policy, new_datapoint_id(), candidates, quotas, None)
-        id = new_datapoint_id()
-        grant = self._fleet.charge(id, quotas, frame.captured, self._clock.now())
-        if isinstance(grant, QuotaRefused):
-            return _refusal(grant)
-        answer: Accepted | RefusalReason | None = None
+        grant = self._admission.grant(frame, prediction, decision, policy, self._origin)
+        if isinstance(grant, RefusalReason):
+            return grant
+        datapoint: Datapoint | None = None
         try:
-            answer = self._accept(frame, prediction, decision, policy, id, candidates, quotas, grant)
-        finally:
-            self._fleet.report_stored(quotas[0].project, id, isinstance(answer, Accepted))
-        return answer
-
-    def _accept(
-        self,
-        frame: Frame,
-        prediction: Prediction,
-        decision: SamplingDecision,
-        policy: Policy,
-        id: str,
-        candidates: Sequence[Candidate],
-        quotas: Sequence[Quota],
-        grant: QuotaGranted | QuotaPending | None,
-    ) -> Accepted | RefusalReason:
-        try:
-            if not isinstance(grant, QuotaGranted):
-                allowed = self._spool.check_quota(quotas if grant is None else grant.local_quotas, frame.captured)
-                if isinstance(allowed, QuotaRefused):
-                    return _refusal(allowed)
             datapoint = encode_datapoint(
                 frame,
                 prediction,
-                id=id,
+                id=grant.id,
                 device=self._origin.device,
                 mask=NO_MASK,
                 max_size=policy.max_image_size,
                 jpeg_quality=policy.jpeg_compression_level,
             )
-            answer = self._spool.put(datapoint, candidates, quotas, grant, signature=self._signature(frame, decision))
-        except SpoolFull:
-            return RefusalReason.SPOOL_FULL
-        except SpoolBroken:
-            return RefusalReason.SPOOL_BROKEN
+            signature = self._signature(frame, decision)
         except JpegEncodingError:
             return RefusalReason.UNENCODABLE
-        return answer if isinstance(answer, Accepted) else answer.refusal
+        finally:
+            if datapoint is None:
+                self._admission.discard(grant)
+        return self._admission.store(grant, datapoint, signature)
 
     def _sampler_for(self, policy: Policy) -> Sampler:
         if self._sampler is None or self._sampler_policy is not policy:
@@ -242,7 +201,7 @@ class Intake:
     def _restore(self, sampler: Sampler) -> None:
         """Gives the sampler what earlier processes accepted, and earlier policies; again if it can't be read now."""
         try:
-            stored = self._spool.signatures(self._stream, self._origin.memory, sampler.memory)
+            stored = self._admission.spool.signatures(self._stream, self._origin.memory, sampler.memory)
         except SpoolBroken:
             return
         self._is_restored = True
@@ -266,8 +225,4 @@ class Intake:
             return
         self._recorded_threshold = measured
         with contextlib.suppress(SpoolBroken, SpoolFull):  # then with the next accepted frame
-            self._spool.record_threshold(self._stream, self._origin.memory, measured)
-
-
-def _refusal(refused: QuotaRefused) -> RefusalReason:
-    return RefusalReason.BATCH_FULL if refused.batch_full else RefusalReason.LIMIT
+            self._admission.spool.record_threshold(self._stream, self._origin.memory, measured)

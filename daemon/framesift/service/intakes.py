@@ -11,6 +11,7 @@ from framesift.listeners import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Task
+from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
@@ -73,11 +74,9 @@ class Intakes:
             origin,
             policy=NO_POLICY_YET,
             accepted_classes=self._classes,
-            spool=self._spool,
+            admission=Admission(self._spool, clock, self._ledgers),
             telemetry=self._telemetry,
-            clock=clock,
             on_accepted=self._accepted,
-            fleet=self._ledgers,
         )
         self._subscriptions.subscribe(subject, intake.set_policy)
         with self._lock:
