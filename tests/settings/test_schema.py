@@ -42,6 +42,17 @@ STREAM = {
     "threads": 1,
     "rotate": 0,
     "show_damaged": False,
+    "snapshot": {
+        "source": "rtsps://10.0.0.5/main",
+        "url": None,
+        "username": "viewer",
+        "password": "geheimnis",
+        "wait_s": 1.0,
+        "max_skew_s": 0.5,
+        "max_decode_frames": 150,
+        "pre_s": 0.0,
+        "max_bytes": 67108864,
+    },
 }
 MODELS: dict[str, dict[str, Any]] = {
     "stub": {"type": "stub", "task": "object-detection", "model_id": "stub/0"},
@@ -385,6 +396,8 @@ def test_what_is_not_required_has_a_default_that_is_valid(tmp_path: Path, spot: 
     del block[spot.place[-1]]
     if spot.place[-1] == "username":
         del block["password"]  # which needs one
+    if spot.place[-2:] == ("snapshot", "source"):
+        block["url"] = "https://10.0.0.5/main.jpg"  # one of both is needed
     if spot.place == ("model",):
         del data["streams"]  # whose frames it would look at
     path = tmp_path / "framesift.yaml"

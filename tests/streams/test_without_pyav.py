@@ -59,3 +59,11 @@ def test_what_needs_pyav_is_an_error_that_names_the_stream_and_the_way_out(pytho
         "stream 'gate': engine is av, but PyAV is not installed; pip install 'framesift[av]', or engine: auto"
         in printed
     )
+
+
+def test_a_snapshot_of_a_main_stream_needs_pyav(python: str, tmp_path: Path) -> None:
+    stream = {"name": "gate", "source": "rtsp://127.0.0.1:9/sub", "snapshot": {"source": "rtsp://127.0.0.1:9/main"}}
+    refused = check(python, tmp_path, stream)
+    assert refused.returncode == 2
+    printed = " ".join((refused.stdout + refused.stderr).split())
+    assert "stream 'gate': snapshot.source needs PyAV, which is not installed; pip install 'framesift[av]'" in printed

@@ -11,19 +11,22 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from framesift.config.addresses import address_hint
-from framesift.config.redact import is_malformed_address, path_tokens, redact_url
+from framesift.config.redact import is_malformed_address, redact_url
 from framesift.config.schema import Name, StrictModel, Tag
 from framesift.streams.engines.availability import gstreamer_problem, has_pyav
 from framesift.streams.gstreamer_pipeline import pipeline_problem, pipeline_secrets, redacted_pipeline
+from framesift.streams.network_address import NetworkAddress
 from framesift.streams.picture_names import PICTURE_SUFFIXES, has_wildcard
+from framesift.streams.snapshots.snapshot_settings import SnapshotSettings
 
 _RTSP = ("rtsp", "rtsps")
-_NETWORK = (*_RTSP, "http", "https")
+_HTTP = ("http", "https")
+_NETWORK = (*_RTSP, *_HTTP)
 _TLS = ("rtsps", "https")
 _FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
 _SOURCES = (
@@ -35,7 +38,7 @@ _DEVICE_LINKS = "/dev/v4l/"  # by-id, by-path: names that stay when devices are 
 
 _BESIDE_A_PIPELINE = (
     *("name", "source", "engine", "fps", "tags", "rotate"),
-    *("open_timeout_s", "read_timeout_s"),
+    *("open_timeout_s", "read_timeout_s", "snapshot"),
 )
 
 # What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV.
@@ -63,7 +66,7 @@ class StreamSettings(StrictModel):
     file is still being written, and never ends. open_timeout_s, read_timeout_s: a source that does not open, or gives
     no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes` decodes nothing else,
     at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged: use pictures that are
-    known to be damaged too.
+    known to be damaged too. snapshot: where the picture that is kept comes from, if it is not the frame's own.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
@@ -88,12 +91,18 @@ class StreamSettings(StrictModel):
     threads: Annotated[int, Field(ge=1, le=16)] | None = None
     rotate: Literal[0, 90, 180, 270] = 0
     show_damaged: bool = False
+    snapshot: SnapshotSettings | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> StreamSettings:
         if self.engine == "gstreamer":
             self._check_pipeline()
-            return self
+        else:
+            self._check_source()
+        self._check_snapshot()
+        return self
+
+    def _check_source(self) -> None:
         if isinstance(self.source, str) and any(not character.isprintable() for character in self.source):
             raise ValueError(f"stream {self.name!r}: source has characters that can't be printed")
         hint = address_hint(self.source, (*_NETWORK, "file")) if isinstance(self.source, str) else None
@@ -119,7 +128,54 @@ class StreamSettings(StrictModel):
         self._check_engine()
         if self.loop and not self.is_path:
             raise ValueError(f"stream {self.name!r}: loop is for files only")
-        return self
+
+    def _check_snapshot(self) -> None:
+        if self.snapshot is None:
+            return
+        where, key = f"stream {self.name!r}: snapshot", "url" if self.snapshot.source is None else "source"
+        if not self.is_camera:
+            raise ValueError(f"{where} is for cameras only, and not for files and folders")
+        allowed = _HTTP if key == "url" else _NETWORK
+        if self._snapshot_scheme not in allowed:
+            beginnings = ", ".join(f"{scheme}://" for scheme in allowed)
+            raise ValueError(f"{where}.{key} must begin with one of these: {beginnings}")
+        if key == "source" and not has_pyav():
+            advice = "pip install 'framesift[av]', or give the url of a JPEG in its place"
+            raise ValueError(f"{where}.source needs PyAV, which is not installed; {advice}")
+        try:
+            self.snapshot_stream()
+        except ValidationError as error:
+            _, _, what = error.errors()[0]["msg"].partition(": ")
+            raise ValueError(f"{where}: {what}") from None
+        except ValueError:
+            raise ValueError(f"{where}.{key}: the address can't be read") from None
+
+    def snapshot_stream(self) -> StreamSettings:
+        """Return the stream that gives the snapshots, or the url, as a stream of its own. Only with a `snapshot`."""
+        assert self.snapshot is not None
+        username, password = self.snapshot.username, self.snapshot.password
+        url, own = urlsplit(self.snapshot.address), self._network_address()
+        is_given = username is not None or password is not None or "@" in url.netloc
+        if not is_given and own is not None and url.hostname == own.url.hostname:
+            username, password = own.username, None if own.password is None else SecretStr(own.password)
+        is_tls = url.scheme in _TLS
+        return StreamSettings(
+            name=f"{self.name[:55]}.snapshot",
+            source=self.snapshot.address,
+            username=username,
+            password=password,
+            transport=self.transport if url.scheme in _RTSP else None,
+            ca_file=self.ca_file if is_tls else None,
+            verify=self.verify or not is_tls,
+            open_timeout_s=self.open_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+            threads=self.threads if self.snapshot.source else None,
+            rotate=self.rotate,
+        )
+
+    @property
+    def _snapshot_scheme(self) -> str:
+        return "" if self.snapshot is None else self.snapshot.address.partition("://")[0]
 
     def _check_pictures(self) -> None:
         if self.watch and not self.is_path:
@@ -165,11 +221,12 @@ class StreamSettings(StrictModel):
             raise ValueError(f"stream {self.name!r}: engine is gstreamer, but {what}; {advice}")
 
     def _check_connection(self, scheme: str) -> None:
-        if self.transport is not None and scheme not in _RTSP:
+        schemes = {scheme, self._snapshot_scheme}
+        if self.transport is not None and not schemes & set(_RTSP):
             raise ValueError(f"stream {self.name!r}: transport is for rtsp:// and rtsps:// sources only")
         if self.transport == "udp" and scheme == "rtsps":
             raise ValueError(f"stream {self.name!r}: rtsps:// goes over TCP only, since UDP would not be encrypted")
-        if (self.ca_file is not None or not self.verify) and scheme not in _TLS:
+        if (self.ca_file is not None or not self.verify) and not schemes & set(_TLS):
             raise ValueError(f"stream {self.name!r}: ca_file and verify are for rtsps:// and https:// sources only")
         if self.ca_file is not None and not self.verify:
             raise ValueError(f"stream {self.name!r}: ca_file has no effect with verify: false; remove one of them")
@@ -222,7 +279,7 @@ class StreamSettings(StrictModel):
             )
         if self.password is not None and self.username is None:
             raise ValueError(f"stream {self.name!r}: a password needs a username")
-        if self.password is not None and any(not character.isprintable() for character in self._password or ""):
+        if self.password is not None and not self.password.get_secret_value().isprintable():
             raise ValueError(f"stream {self.name!r}: password has characters that can't be printed")
 
     @property
@@ -305,31 +362,25 @@ class StreamSettings(StrictModel):
 
     def address(self) -> str:
         """The source with its credentials, for the reader only."""
-        url = self._url()
-        if url is None:
-            return str(self.path) if self.is_path else str(self.source)
-        host = url.netloc.rpartition("@")[2]
-        userinfo = self._userinfo()
-        return urlunsplit(url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))
+        address = self._network_address()
+        if address is not None:
+            return address.text()
+        return str(self.path) if self.is_path else str(self.source)
 
     def secrets(self) -> Iterable[str]:
         """All secrets of this stream, in the spellings that a decoder might print. No log line may show them."""
+        if self.snapshot is not None:
+            yield from self.snapshot_stream().secrets()
         if self.engine == "gstreamer":
             yield from pipeline_secrets(str(self.source))
+        address = self._network_address()
+        if address is not None:
+            yield from address.secrets()
+
+    def _network_address(self) -> NetworkAddress | None:
         url = self._url()
-        if url is None:
-            return
-        username, password = self._username, self._password
-        for secret in (password, username):
-            if secret:
-                yield secret
-        if username and password:
-            # Short ones are struck where they stand beside each other, as they do in an address.
-            yield f"{username}:{password}"
-            yield self._userinfo()
-        if url.query:
-            yield url.query
-        yield from path_tokens(str(self.source))
+        beside = None if self.password is None else self.password.get_secret_value()
+        return None if url is None else NetworkAddress(url, self.username, beside)
 
     def _url(self) -> SplitResult | None:
         if isinstance(self.source, int) or self.engine == "gstreamer":
@@ -340,26 +391,6 @@ class StreamSettings(StrictModel):
             return urlsplit(self.source)
         except ValueError:
             raise ValueError(f"stream {self.name!r}: the source's address can't be read") from None
-
-    @property
-    def _username(self) -> str | None:
-        url = self._url()
-        if url is None or self.username is not None:
-            return self.username
-        return unquote(url.username) if url.username is not None else None
-
-    @property
-    def _password(self) -> str | None:
-        url = self._url()
-        if url is None or self.password is not None:
-            return None if self.password is None else self.password.get_secret_value()
-        return unquote(url.password) if url.password is not None else None
-
-    def _userinfo(self) -> str:
-        username, password = self._username, self._password
-        if username is None:
-            return ""
-        return quote(username, safe="") + ("" if password is None else ":" + quote(password, safe=""))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Fields for `repr`, with the redacted source."""
