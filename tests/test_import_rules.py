@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("frame", "prediction", "periodic", "http_client"),
     ("pictures",),
     ("datapoint", "telemetry", "roboflow", "strategies", "streams", "limits"),
-    ("models", "sinks", "policy", "spool"),
+    ("models", "sinks", "policy", "spool", "privacy"),
     ("sampling", "upload", "status", "extend"),
     ("collect", "listeners"),
     ("settings",),
@@ -82,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {
         "datapoint",
         "limits",
     },
+    "privacy": {"config", "frame", "prediction", "pictures"},
     "sampling": {
         "atomic_files",
         "config",

@@ -1,0 +1,213 @@
+"""StreamPrivacy: the mask of each frame of one stream that is to be kept.
+
+A model misses an object now and then, in one frame between two. So what is covered in a frame of a video is what was
+found in it, in the frame before and in the frame after, and where an object of those two may have been in between:
+
+    privacy.observe(frame, prediction)            each frame, in the stream's thread
+    pending = privacy.begin(frame, prediction)    a frame that had quota, in the stream's thread
+    pending.wait(0.5)                             any thread: until the frame after it was observed
+    mask = pending.mask()                         any thread
+
+Whatever goes wrong raises Unmasked: a picture whose objects can't be vouched for isn't kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import chain, product
+
+from framesift.frame import Frame
+from framesift.pictures.outgoing import PictureMask, Unmasked
+from framesift.prediction.prediction import Prediction
+from framesift.privacy.covered_regions import CoveredRegions
+from framesift.privacy.found_boxes import FoundBoxes, boxes_between
+from framesift.privacy.observed_frame import Detect, ObservedFrame
+from framesift.privacy.privacy_settings import PrivacySettings
+
+# How many frames are remembered on each side of one, for a picture that was taken at another time.
+MAX_NEIGHBOURS = 300
+
+
+class StreamPrivacy:
+    """One for each stream. `observe`, `begin`, `mask_for` and `end_stream` are for the stream's thread.
+
+    on_mask: called with None for each frame that got its mask from `mask_for`, or with the reason why it got none.
+    """
+
+    def __init__(
+        self,
+        settings: PrivacySettings,
+        *,
+        detect: Detect | None = None,
+        is_video: bool = False,
+        on_mask: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        """detect: asks the dedicated detector and may raise anything; None where the stream's model must do.
+
+        is_video: the frames follow each other, so that one tells of the next; those of a folder or a client don't.
+        """
+        self._settings = settings
+        self._detect = detect if settings.classes else None
+        self._remembers = is_video and bool(settings.classes) and settings.over_time_s > 0
+        self._on_mask = on_mask
+        self._changed = threading.Condition()  # of everything below, and of the pending masks
+        # With a detector the pixels are copied, so that there are no more than this frame and the one before.
+        self._history: deque[ObservedFrame] = deque(maxlen=MAX_NEIGHBOURS if self._detect is None else 2)
+        self._pending: weakref.WeakSet[PendingMask] = weakref.WeakSet()
+
+    def observe(self, frame: Frame, prediction: Prediction) -> None:
+        """Take note of a frame of the stream. To be called for each, in order; then `begin` for those to be kept."""
+        if not self._remembers:
+            return
+        observed = ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=True)
+        with self._changed:
+            self._history.append(observed)
+            for pending in self._pending:
+                pending._add(observed)
+            self._changed.notify_all()
+
+    def begin(self, frame: Frame, prediction: Prediction) -> PendingMask:
+        """Begin the mask of a frame that is to be kept; asks the detector. Raises Unmasked, and what its pixels raise.
+
+        The frame's pixels are no longer needed when it returns.
+        """
+        if self._settings.require == "detector" and self._detect is None:
+            raise Unmasked("the settings require a detector, and there is none")
+        if self._detect is not None:
+            frame.overview()  # a picture that can't be decoded is not the detector's failure
+        with self._changed:
+            history = tuple(self._history)
+        if history and history[-1].is_of(frame):
+            own, earlier = history[-1], history[:-1]
+        else:
+            own, earlier = (
+                ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=False),
+                history,
+            )
+        within_s = self._settings.over_time_s
+        before = [one for one in earlier if one.is_comparable(own, within_s)]
+        if self._settings.classes:
+            for one in (*before[-1:], own):
+                one.boxes()  # now, in this thread
+        pending = PendingMask(
+            own, before, self._settings, self._changed, most_later=MAX_NEIGHBOURS if self._detect is None else 1
+        )
+        with self._changed:
+            if self._remembers:
+                self._pending.add(pending)
+            else:
+                pending._end()
+        return pending
+
+    def mask_for(self, frame: Frame, prediction: Prediction) -> PictureMask:
+        """Return the mask of a frame at once, by what is known now. Raises Unmasked, and what its pixels raise."""
+        try:
+            mask = self.begin(frame, prediction).mask()
+        except Unmasked as error:
+            self._on_mask(str(error))
+            raise
+        self._on_mask(None)
+        return mask
+
+    def end_stream(self) -> None:
+        """The stream has ended: no frame will follow those that wait for one."""
+        with self._changed:
+            self._history.clear()
+            for pending in self._pending:
+                pending._end()
+            self._changed.notify_all()
+
+
+class PendingMask:
+    """The mask of a frame, which may still wait for the frame after it. Thread-safe. `StreamPrivacy.begin` makes it."""
+
+    def __init__(
+        self,
+        own: ObservedFrame,
+        before: Sequence[ObservedFrame],
+        settings: PrivacySettings,
+        changed: threading.Condition,
+        *,
+        most_later: int,
+    ) -> None:
+        """own: the frame. before: comparable ones before it. changed: its lock guards all that is changed here.
+
+        most_later: how many of the frames that follow are remembered.
+        """
+        self._own = own
+        self._frames = [*before, own]
+        self._own_index = len(before)
+        self._settings = settings
+        self._changed = changed
+        self._most_later = most_later
+        self._is_settled = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the next frame was observed, or none can follow."""
+        with self._changed:
+            return self._is_settled
+
+    def wait(self, within_s: float) -> bool:
+        """Wait until it is settled, at most so long. Return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_settled, within_s)
+
+    def mask(self, shown_at_s: float | None = None) -> PictureMask:
+        """Return the mask, by what is known now; asks the detector about the frame after. Raises Unmasked.
+
+        shown_at_s: when the picture that is kept was taken: seconds in the file (Frame.media_s), or since boot
+        (Frame.captured) for a live stream; None for the frame's own picture. At any other time, frames are needed
+        before and after it.
+        """
+        with self._changed:
+            frames, own = tuple(self._frames), self._own_index
+        boxes: list[FoundBoxes] = []
+        places = []
+        if self._settings.classes:
+            first, last = (own, own) if shown_at_s is None else self._around(shown_at_s, frames)
+            left, right = range(max(0, first - 1), first + 1), range(last, min(len(frames), last + 2))
+            near = {index: frames[index].boxes() for index in (*left, *right)}
+            boxes = list(near.values())
+            places = [
+                place
+                for one, other in product(left, right)
+                if one != other and not (first == last and first in (one, other))
+                for place in boxes_between(near[one], near[other])
+            ]
+        size = (self._own.width, self._own.height)
+        found = chain(places, chain.from_iterable(one.values() for one in boxes))
+        rectangles = chain.from_iterable((place / (size * 2)).tolist() for place in found)
+        return CoveredRegions(
+            tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rectangles),
+            self._settings.polygons,
+            self._settings.style,
+            self._settings.margin,
+            size,
+        )
+
+    def _around(self, shown_at_s: float, frames: Sequence[ObservedFrame]) -> tuple[int, int]:
+        """The last frame that is not after a moment, and the first that is not before it. Raises Unmasked."""
+        within_s = self._settings.over_time_s
+        near = [index for index, one in enumerate(frames) if abs(one.time_s - shown_at_s) <= within_s]
+        before = [index for index in near if frames[index].time_s <= shown_at_s]
+        after = [index for index in near if frames[index].time_s >= shown_at_s]
+        if not before or not after:
+            raise Unmasked(f"no frames on both sides of the picture were looked at, within {within_s:g} s of it")
+        return before[-1], after[0]
+
+    # -- for StreamPrivacy, which holds the lock
+
+    def _add(self, observed: ObservedFrame) -> None:
+        if observed is self._own or observed in self._frames:
+            return
+        later = len(self._frames) - 1 - self._own_index
+        if later < self._most_later and observed.is_comparable(self._own, self._settings.over_time_s):
+            self._frames.append(observed)
+        self._is_settled = True
+
+    def _end(self) -> None:
+        self._is_settled = True
