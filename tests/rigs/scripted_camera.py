@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import math
 import re
 import socket
 import ssl
@@ -64,6 +65,8 @@ class ScriptedCamera:
     each viewer so many, and hangs up. transport: the one that it offers; the other is answered 461. speaks: False
     accepts and says nothing; bytes are all that it says. tls: a context of a server. clock_ahead_s: its clock is so far
     ahead, which it tells in a sender report (RFC 3550) before each 25th picture; None tells nothing. Over TCP only.
+    films_since_s: since then (monotonic) it films one scene, which several cameras may share, and a viewer begins with
+    the next 25th picture; None begins with the first picture for each viewer. late_s: so much later it sends each.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class ScriptedCamera:
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
         clock_ahead_s: float | None = None,
+        films_since_s: float | None = None,
+        late_s: float = 0.0,
     ) -> None:
         self._answers = answers
         self._media = media
@@ -94,6 +99,8 @@ class ScriptedCamera:
         self._tls = tls
         self._host = host
         self._clock_ahead_s = clock_ahead_s
+        self._films_since_s = films_since_s
+        self._late_s = late_s
         self._listening = socket.create_server((host, 0))
         self.port: int = self._listening.getsockname()[1]
         self._stopped = threading.Event()
@@ -207,12 +214,17 @@ class ScriptedCamera:
         sequence = number = 0
         self.plays += 1
         began_s = time.monotonic()
+        if self._films_since_s is not None:
+            number = math.ceil((began_s - self._films_since_s - self._late_s) * self._fps / 25) * 25
+            began_s = self._films_since_s + self._late_s
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             while self._pictures and not self._stopped.wait(max(0.0, began_s + number / self._fps - time.monotonic())):
                 payloads = self._pictures[number % len(self._pictures)]
                 sent = b""
                 if self._clock_ahead_s is not None and number % 25 == 0:
-                    report = _sender_report(time.time() + self._clock_ahead_s, number * 90_000 // self._fps)
+                    taken_ago_s = time.monotonic() - (began_s - self._late_s + number / self._fps)
+                    wall_s = time.time() - taken_ago_s + self._clock_ahead_s
+                    report = _sender_report(wall_s, number * 90_000 // self._fps)
                     sent += struct.pack(">BBH", 0x24, 1, len(report)) + report
                 for index, payload in enumerate(payloads):
                     marker = 0x80 if index == len(payloads) - 1 else 0

@@ -16,20 +16,26 @@ from framesift.streams.channel import (
     Channel,
     ChannelClosed,
     FileEnded,
+    KeepRequest,
     Message,
     OpenRequest,
+    PacketsKept,
     PictureReady,
     PictureRequest,
-    PictureSlots,
     ReaderStarted,
     SharedMemory,
     SkipCounts,
+    SnapshotReady,
+    SnapshotRefused,
+    SnapshotRequest,
     SourceFailed,
     SourceOpened,
     SourceQuiet,
     decode,
     encode,
 )
+from framesift.streams.picture_slots import PictureSlots
+from framesift.streams.snapshots.ticket import SnapshotMissReason
 
 ENDS = tuple[socket.socket, socket.socket]
 
@@ -80,6 +86,11 @@ def ends() -> Iterator[ENDS]:
         PictureReady(1, 2, 3, 0.25, -1.0, 1_750_000_000.5),
         FileEnded(),
         SourceFailed(AwayReason.SILENT, "no picture for 10 s"),
+        KeepRequest(5.0, 1 << 20, 150, 0.5),
+        SnapshotRequest(1, 0.25, 1_750_000_000.5, 1.0),
+        PacketsKept(25, 100_000),
+        SnapshotReady(1, 0.5, -0.04, True, 1_750_000_000.5),
+        SnapshotRefused(1, SnapshotMissReason.SKEW, "the nearest picture is +0.60 s away"),
     ],
 )
 def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> None:
@@ -100,6 +111,7 @@ def test_every_message_arrives_as_it_was_sent(ends: ENDS, message: Message) -> N
         b'["Next", true, 2]',
         b'["Picture", 1, 2, 3, NaN, 0.0]',
         b'["SourceFailed", "tired", ""]',
+        b'["SnapshotRefused", 1, "tired", ""]',
         b"[" * 60_000,
     ],
 )

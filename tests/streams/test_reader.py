@@ -15,7 +15,6 @@ from framesift.streams.channel import (
     Message,
     PictureReady,
     PictureRequest,
-    PictureSlots,
     SharedMemory,
     SkipCounts,
     SourceFailed,
@@ -24,6 +23,7 @@ from framesift.streams.engines.capture import CapturedPicture
 from framesift.streams.engines.opencv import as_bgr
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
+from framesift.streams.picture_slots import PictureSlots
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,8 @@ def test_pictures_that_can_not_be_opened_wait_and_are_delivered(tmp_path: Path) 
 
 RECEIVED = """
 import resource
-from framesift.streams.channel import Channel, NoDescriptorForMemory, PictureSlots, ReaderStarted, SharedMemory
+from framesift.streams.channel import Channel, NoDescriptorForMemory, ReaderStarted, SharedMemory
+from framesift.streams.picture_slots import PictureSlots
 slots, fd = PictureSlots.create(48, 64, 3)
 ours, theirs = map(Channel, Channel.socket_pair())
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

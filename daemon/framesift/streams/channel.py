@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import array
 import contextlib
-import errno
-import fcntl
 import json
-import mmap
 import os
 import select
 import socket
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from enum import Enum
+from typing import Any, get_args
 
 from framesift.streams.away_reasons import AwayReason
+from framesift.streams.snapshots.ticket import SnapshotMissReason
 
 MAX_PICTURE_PIXELS = 100_000_000
 MAX_DETAIL_CHARACTERS = 2000
 _MAX_MESSAGE_BYTES = 65_536
-_MAX_SLOTS = 8
-_SLOT_ALIGNMENT_BYTES = 64  # each slot begins on a cache line
+_MAX_DESCRIPTORS = 8
 
 
 class ChannelClosed(Exception):
@@ -171,6 +167,66 @@ class SourceFailed:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeepRequest:
+    """To the reader, before the open request: keep the packets of the source, and decode what a request asks for.
+
+    keep_s: how long packets are kept. max_bytes: of them, at most. max_decode_frames: the most that are decoded for
+    one picture. max_skew_s: how far in time a picture may be from what is asked for.
+    """
+
+    keep_s: float
+    max_bytes: int
+    max_decode_frames: int
+    max_skew_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """To the reader: the picture of this time is wanted. number: of the request, which its answer has too.
+
+    age_s: how long ago the frame arrived. sent_s: its Unix time by the sender's clock, 0 where it tells none. within_s:
+    how long the answer may take.
+    """
+
+    number: int
+    age_s: float
+    sent_s: float
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PacketsKept:
+    """From the reader: progress, about once a second while packets come, and at once with the first key frame."""
+
+    packets: int
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReady:
+    """From the reader: the picture lies in the memory whose id is the request's number, announced just before.
+
+    age_s: how long ago its packet arrived. skew_s: how much later than the frame it was taken. by_sender: measured by
+    the senders' clocks, not by arrival. sent_s: Unix time by the sender's clock, 0 where it tells none.
+    """
+
+    number: int
+    age_s: float
+    skew_s: float
+    by_sender: bool
+    sent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRefused:
+    """From the reader: there is no such picture. detail: not redacted."""
+
+    number: int
+    reason: SnapshotMissReason
+    detail: str
+
+
 Message = (
     OpenRequest
     | PictureRequest
@@ -182,28 +238,20 @@ Message = (
     | PictureReady
     | FileEnded
     | SourceFailed
+    | KeepRequest
+    | SnapshotRequest
+    | PacketsKept
+    | SnapshotReady
+    | SnapshotRefused
 )
-_MESSAGE_TYPES: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (
-        OpenRequest,
-        PictureRequest,
-        ReaderStarted,
-        SourceOpened,
-        SourceQuiet,
-        SharedMemory,
-        SkipCounts,
-        PictureReady,
-        FileEnded,
-        SourceFailed,
-    )
-}
+_MESSAGE_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+_ENUMS: dict[str, type[Enum]] = {kind.__name__: kind for kind in (AwayReason, SnapshotMissReason)}
 _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "int": int,
     "float": (int, float),
     "str": str,
     "bool": bool,
-    "AwayReason": str,
+    **dict.fromkeys(_ENUMS, str),
 }
 
 
@@ -224,7 +272,8 @@ def decode(data: bytes) -> Message:
         for value, type_name in zip(fields, expected, strict=True):
             if not isinstance(value, _FIELD_TYPES[type_name]) or (type_name != "bool" and isinstance(value, bool)):
                 raise ValueError(f"{name} has a field that is not of type {type_name}")
-        return SourceFailed(AwayReason(fields[0]), fields[1]) if kind is SourceFailed else kind(*fields)
+        values: list[Any] = [_ENUMS[of](v) if of in _ENUMS else v for v, of in zip(fields, expected, strict=True)]
+        return kind(*values)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ChannelClosed(f"not a message: {error}") from None
 
@@ -306,58 +355,7 @@ class Channel:
         self._socket.close()
 
     def _receive(self) -> tuple[bytes, list[int], int]:
-        data, fds, flags, _ = socket.recv_fds(self._socket, _MAX_MESSAGE_BYTES, _MAX_SLOTS, socket.MSG_CMSG_CLOEXEC)
+        data, fds, flags, _ = socket.recv_fds(
+            self._socket, _MAX_MESSAGE_BYTES, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
         return data, list(fds), flags
-
-
-class PictureSlots:
-    """Shared memory for `count` pictures of one size; each is a BGR uint8 array of shape (height, width, 3)."""
-
-    def __init__(self, fd: int, height: int, width: int, count: int, *, writable: bool) -> None:
-        stride = _stride_bytes(height, width)
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self._map = mmap.mmap(fd, stride * count, access=access)
-        flat: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(count, stride)
-        self._pictures = [flat[slot, : height * width * 3].reshape(height, width, 3) for slot in range(count)]
-        self.shape = (height, width, 3)
-
-    @classmethod
-    def create(cls, height: int, width: int, count: int) -> tuple[PictureSlots, int]:
-        """Creates new memory and returns it with its file descriptor, which the caller closes after it has sent it."""
-        fd = os.memfd_create("framesift-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, _stride_bytes(height, width) * count)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return cls(fd, height, width, count, writable=True), fd
-
-    @classmethod
-    def attach(cls, memory: SharedMemory) -> PictureSlots:
-        """Maps the reader's memory read-only and closes its file descriptor.
-
-        Raises ChannelClosed if the memory is not what the message says.
-        """
-        try:
-            height, width, slots = memory.height, memory.width, memory.slot_count
-            if height < 2 or width < 2 or height * width > MAX_PICTURE_PIXELS or not 1 <= slots <= _MAX_SLOTS:
-                raise ChannelClosed(f"shared memory for {slots} pictures of {width} x {height} is not allowed")
-            sealed = fcntl.fcntl(memory.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-            if not sealed or os.fstat(memory.fd).st_size < _stride_bytes(height, width) * slots:
-                raise ChannelClosed("shared memory is smaller than announced, or could shrink")
-            return cls(memory.fd, height, width, slots, writable=False)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # mmap duplicates the descriptor
-                raise NoDescriptorForMemory from None
-            raise ChannelClosed(f"shared memory can't be used: {error}") from None
-        finally:
-            os.close(memory.fd)
-
-    def __getitem__(self, slot: int) -> NDArray[np.uint8]:
-        """The pixels of a slot, a view of shape (height, width, 3)."""
-        return self._pictures[slot]
-
-    def __len__(self) -> int:
-        """The number of slots."""
-        return len(self._pictures)
-
-
-def _stride_bytes(height: int, width: int) -> int:
-    return -(-height * width * 3 // _SLOT_ALIGNMENT_BYTES) * _SLOT_ALIGNMENT_BYTES

@@ -16,12 +16,12 @@ from framesift.streams.channel import (
     FileEnded,
     PictureReady,
     PictureRequest,
-    PictureSlots,
     SharedMemory,
     SkipCounts,
     SourceFailed,
 )
 from framesift.streams.engines.capture import CapturedPicture, SourceError
+from framesift.streams.picture_slots import PictureSlots
 
 _SLOT_COUNT = 3  # one is used by the daemon, one waits, one is being filled
 _COUNTS_EVERY_S = 1.0

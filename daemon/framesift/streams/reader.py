@@ -24,6 +24,7 @@ from framesift.streams.channel import (
     Channel,
     ChannelClosed,
     FileEnded,
+    KeepRequest,
     OpenRequest,
     PictureRequest,
     ReaderStarted,
@@ -34,7 +35,7 @@ from framesift.streams.channel import (
 from framesift.streams.continued_times import ContinuedTimes
 from framesift.streams.decoder_log import DecoderLog
 from framesift.streams.engines.capture import PictureUnusable, ReaderHooks, SourceError
-from framesift.streams.engines.choice import open_with_transport
+from framesift.streams.engines.choice import open_source, open_with_transport
 from framesift.streams.engines.pace import Pace
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
@@ -59,7 +60,7 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
 
     hooks = ReaderHooks(on_idle=on_idle, pictures_done=lambda: buffer.done)
     while True:
-        source, transport = open_with_transport(request, log, hooks)
+        source, transport = open_with_transport(request, lambda asked: open_source(asked, log, hooks))
         buffer.send_progress()  # what came before belongs to the file before
         channel.send(SourceOpened(transport))
         selector = live_selector if request.live else FileFrameSelector(request.fps)
@@ -136,6 +137,10 @@ def run(end: socket.socket) -> None:
     channel = Channel(end)
     try:
         request = channel.receive(None)
+        if isinstance(request, KeepRequest):
+            from framesift.streams.snapshots.keeper import keep_packets  # it needs PyAV
+
+            keep_packets(channel, request)
         if not isinstance(request, OpenRequest):
             raise ChannelClosed("the first message is not an open request")
         import cv2  # noqa: F401 - loaded here, so that loading it counts neither as opening nor as reading

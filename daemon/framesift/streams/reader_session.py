@@ -15,12 +15,12 @@ from framesift.streams.channel import (
     OpenRequest,
     PictureReady,
     PictureRequest,
-    PictureSlots,
     ReaderStarted,
     SharedMemory,
     SourceFailed,
     SourceOpened,
 )
+from framesift.streams.picture_slots import PictureSlots
 
 POLL_S = 0.2  # how soon a stop is noticed, at the latest
 _START_TIMEOUT_S = 30.0  # loading the decoder from a cold SD card on a busy machine
@@ -40,23 +40,16 @@ class SourceLost(Exception):
         self.reported = reported
 
 
-class ReaderSession:
-    """The messages of one running reader. For one thread."""
+class TimedMessages:
+    """The messages of one running reader, each stage within its time-out. For one thread."""
 
     def __init__(self, channel: Channel, request: OpenRequest) -> None:
         self._channel = channel
         self._request = request
-        self._memory_id = 0
-        self._slots: PictureSlots | None = None
         self._waited_s = 0.0
         self._timeout_s = _START_TIMEOUT_S
         self._timeout_reason = AwayReason.NO_READER
         self._timeout_text = "the reader did not start"
-
-    def start(self) -> None:
-        """Sends the reader its request and asks for the first picture. Raises ChannelClosed."""
-        self._channel.send(self._request)
-        self.request_next(None)
 
     def next_message(self) -> Message | None:
         """Returns the next message, or None if none came within POLL_S.
@@ -79,7 +72,28 @@ class ReaderSession:
         elif isinstance(message, SourceOpened):
             self._timeout_s = self._request.read_timeout_s + _GRACE_S
             self._timeout_text = f"no picture for {self._request.read_timeout_s:g} s"
-        elif isinstance(message, SharedMemory):
+        return message
+
+
+class ReaderSession:
+    """The messages of one running reader that sends pictures, and these pictures. For one thread."""
+
+    def __init__(self, channel: Channel, request: OpenRequest) -> None:
+        self._channel = channel
+        self._request = request
+        self._messages = TimedMessages(channel, request)
+        self._memory_id = 0
+        self._slots: PictureSlots | None = None
+
+    def start(self) -> None:
+        """Sends the reader its request and asks for the first picture. Raises ChannelClosed."""
+        self._channel.send(self._request)
+        self.request_next(None)
+
+    def next_message(self) -> Message | None:
+        """Return the next message as TimedMessages does."""
+        message = self._messages.next_message()
+        if isinstance(message, SharedMemory):
             self._slots = PictureSlots.attach(message)
             self._memory_id = message.memory_id
         return message

@@ -140,6 +140,7 @@ def main(arguments: list[str]) -> None:
         import av  # noqa: F401
 
         from framesift.streams.engines import pyav  # noqa: F401
+        from framesift.streams.snapshots import keeper  # noqa: F401
 
     cv2.videoio_registry.getStreamBackends()  # the first call of every reader
     template = Template(socket.socket(fileno=int(arguments[1])))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import OpenRequest
@@ -13,18 +15,20 @@ from framesift.streams.engines.image_files import ImageFilesCapture
 from framesift.streams.engines.opencv import OpenCvCapture
 from framesift.streams.engines.watched_folder import WatchedFolderCapture
 
+_Opened = TypeVar("_Opened")
 
-def open_with_transport(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> tuple[Capture, str]:
-    """Open a source as `open_source` does, over UDP where that is left open and the camera does not offer TCP.
 
-    Returns the capture and the transport: see channel.SourceOpened. Raises SourceError.
+def open_with_transport(request: OpenRequest, open_: Callable[[OpenRequest], _Opened]) -> tuple[_Opened, str]:
+    """Open a source with `open_`, over UDP where that is left open and the camera does not offer TCP.
+
+    Returns what `open_` returned and the transport: see channel.SourceOpened. Raises SourceError.
     """
     try:
-        return open_source(request, log, hooks), request.transport
+        return open_(request), request.transport
     except SourceError as error:
         if error.reason is not AwayReason.TRANSPORT or request.transport or request.address.startswith("rtsps:"):
             raise
-    return open_source(replace(request, transport="udp"), log, hooks), "udp"
+    return open_(replace(request, transport="udp")), "udp"
 
 
 def open_source(request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> Capture:

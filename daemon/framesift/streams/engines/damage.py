@@ -23,6 +23,15 @@ _LEARN_INTERVALS = 25  # so many must be known
 _REGULAR_SHARE = 0.9  # and so many of them be within a quarter of their median
 
 
+def line_of_damage(lines: bytes) -> str:
+    """Return the first line of FFmpeg's that is a sign of damage, "" if there is none."""
+    found = _LINES.search(lines)
+    if not found:
+        return ""
+    begin, end = lines.rfind(b"\n", 0, found.start()) + 1, lines.find(b"\n", found.end())
+    return lines[begin : end if end >= 0 else None].decode(errors="replace").strip()
+
+
 class DamageWatch:
     """What is known of the present picture's damage. For one thread."""
 
@@ -61,10 +70,8 @@ class DamageWatch:
         of_next_packet: it wrote that when it read a packet which has not been counted. As it reads to the beginning of
         the one after it, that one may be damaged too.
         """
-        found = _LINES.search(lines)
-        if found:
-            begin, end = lines.rfind(b"\n", 0, found.start()) + 1, lines.find(b"\n", found.end())
-            line = lines[begin : end if end >= 0 else None].decode(errors="replace").strip()
+        line = line_of_damage(lines)
+        if line:
             self.sign(line, packet=self._packet + 2 if of_next_packet else None)
 
     def packet_time(self, time_s: float) -> None:
