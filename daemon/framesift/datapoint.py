@@ -6,15 +6,16 @@ that the datapoint would get. The first candidate whose quota has room is used.
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 
 from framesift.clock.moment import Moment
 from framesift.frame import Frame
-from framesift.pictures.outgoing import PictureMask, encode_outgoing
+from framesift.pictures.outgoing import OutgoingPicture, PictureMask, encode_outgoing
 from framesift.prediction.prediction import Prediction, scale_prediction
 
 
@@ -25,6 +26,39 @@ class BatchInterval(str, Enum):
     DAILY = "daily"
     WEEKLY = "weekly"
     MONTHLY = "monthly"
+
+
+class PictureSource(str, Enum):
+    """Which picture of a stream with snapshots was kept."""
+
+    SNAPSHOT = "snapshot"  # the snapshot's
+    OWN = "own-picture"  # the frame's own, since no snapshot could be used; also the tag of such a datapoint
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What is recorded of a datapoint's picture, beside its size; None where it is not known or does not apply.
+
+    sent_s: Unix time at which the camera captured it, by the camera's clock. source: None for streams without
+    snapshots. missed: why it is the frame's own picture. frame_width, frame_height: of the frame that the model saw,
+    in pixels. skew_s: how many seconds after the frame the picture was taken. skew_by: how that is known, "sender" by
+    the camera's clock, "arrival" by when the data came.
+    """
+
+    sent_s: float | None = None
+    source: PictureSource | None = None
+    missed: str | None = None
+    frame_width: int | None = None
+    frame_height: int | None = None
+    skew_s: float | None = None
+    skew_by: str | None = None
+
+    def to_json(self) -> str:
+        """The facts that are known, as a JSON object; "{}" for none."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +77,7 @@ class Datapoint:
     height: int
     jpeg: bytes
     prediction: Prediction
+    facts: PictureFacts = PictureFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +138,13 @@ def encode_datapoint(
     id: from `new_datapoint_id`. mask, max_size, jpeg_quality: see `encode_outgoing`, and what it raises.
     """
     picture = encode_outgoing(frame.picture, mask=mask, max_size=max_size, jpeg_quality=jpeg_quality)
+    return create_datapoint(frame, prediction, picture, id=id, device=device, facts=PictureFacts(sent_s=frame.sent_s))
+
+
+def create_datapoint(
+    frame: Frame, prediction: Prediction, picture: OutgoingPicture, *, id: str, device: str, facts: PictureFacts
+) -> Datapoint:
+    """Makes a datapoint of a frame with a picture of any size. Reads no pixels of the frame."""
     return Datapoint(
         id=id,
         device=device,
@@ -113,6 +155,7 @@ def encode_datapoint(
         height=picture.height,
         jpeg=picture.content,
         prediction=scale_prediction(prediction, picture.width, picture.height),
+        facts=facts,
     )
 
 

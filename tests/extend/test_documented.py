@@ -105,7 +105,7 @@ PROMISED = {
     "Delivered": (),
     "Delivery": (
         *("id", "device", "stream", "frame", "captured_at_s", "strategy", "score", "tags", "batch", "annotate"),
-        *("width", "height", "prediction", "jpeg", "project", "attempt_number", "image_id", "prediction_json"),
+        *("width", "height", "prediction", "jpeg", "project", "attempt_number", "image_id", "prediction_json", "facts"),
     ),
     "Detection": (
         *("x", "y", "width", "height", "confidence", "class_name", "class_id", "points", "rle", "keypoints"),

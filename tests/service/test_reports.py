@@ -30,6 +30,7 @@ ITEM = ClaimedDatapoint(
     height=48,
     size_bytes=1000,
     prediction="{}",
+    extra="{}",
     attempts=1,
     tried=1,
     refusals=0,

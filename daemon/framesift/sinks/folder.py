@@ -337,7 +337,7 @@ def _name(delivery: Delivery) -> str:
 
 
 def _line(delivery: Delivery, file_name: str) -> bytes:
-    entry = {
+    entry: dict[str, object] = {
         "file_name": file_name,
         "id": delivery.id,
         "device": delivery.device,
@@ -352,6 +352,8 @@ def _line(delivery: Delivery, file_name: str) -> bytes:
         "height": delivery.height,
         "prediction": to_wire(delivery.prediction) if delivery.annotate else None,
     }
+    if delivery.facts:
+        entry["picture"] = dict(delivery.facts)
     # Plain ASCII: some readers end a line at Unicode line separators inside a text.
     return json.dumps(entry, allow_nan=False).encode("ascii") + b"\n"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
@@ -35,6 +35,7 @@ class Delivery:
     sink that has several puts it; None for its own. attempt_number: how often it may have reached the sink, this time
     included; at 1, nothing that is there is ours. image_id: from an earlier attempt that was answered with Registered.
     prediction_json: the prediction as it was written when it was accepted, in the wire format; None where it was not.
+    facts: what is recorded of the picture besides, see `framesift.datapoint.PictureFacts`; only what is known.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Delivery:
     attempt_number: int = 1
     image_id: str | None = None
     prediction_json: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

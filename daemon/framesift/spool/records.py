@@ -104,6 +104,7 @@ class ClaimedDatapoint:
 
     captured_at_s: Unix time of the capture. score: None if the strategy gives no score. project: one of the sink's
     projects, None for the sink's own. prediction: JSON in the wire format, coordinates in pixels of the JPEG.
+    extra: JSON of its PictureFacts.
     width, height: pixels of the JPEG. size_bytes: size of the JPEG.
     attempts: attempts that count towards burial, with this one. tried: how many attempts may have reached the sink,
     with this one; 1 means that the sink can't know this id yet. refusals: how often the sink has refused it before.
@@ -125,6 +126,7 @@ class ClaimedDatapoint:
     height: int
     size_bytes: int
     prediction: str
+    extra: str
     attempts: int
     tried: int
     refusals: int

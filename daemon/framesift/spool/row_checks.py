@@ -31,6 +31,14 @@ def is_text_list(value: object) -> bool:
     return isinstance(found, list) and all(isinstance(text, str) for text in found)
 
 
+def is_json_object(value: object) -> bool:
+    """Whether the value is a JSON object."""
+    try:
+        return isinstance(value, str) and isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
+
+
 def _is_any(value: object) -> bool:
     return value is not None
 
@@ -61,6 +69,7 @@ CHECKS: dict[str, Callable[[object], bool]] = {
     "height": _is_side,
     "size_bytes": is_count,
     "prediction": _is_text,
+    "extra": is_json_object,
     "attempts": is_count,
     "tried": is_count,
     "refusals": is_count,

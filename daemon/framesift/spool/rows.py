@@ -33,8 +33,9 @@ class UnreadableRow:
 # A later retry than any sink may ask for was written while the clock was wrong.
 MAX_DELAY_S = 24 * 3600.0
 _PREDICTION = list(CHECKS).index("prediction")
+_COLUMNS = ", ".join("datapoint.extra" if column == "extra" else column for column in CHECKS)
 _ITEM_OF_ROW = (
-    f"SELECT {', '.join(CHECKS)}, {checksums.IS_WHOLE['datapoint']}, {checksums.IS_WHOLE['delivery']} FROM datapoint"
+    f"SELECT {_COLUMNS}, {checksums.IS_WHOLE['datapoint']}, {checksums.IS_WHOLE['delivery']} FROM datapoint"
     f" JOIN delivery ON delivery.seq = datapoint.seq AND sink = '{delivery.SINK}'"
     " LEFT JOIN picture ON number = datapoint.seq WHERE datapoint.seq = ?"
 )
@@ -60,8 +61,8 @@ def insert(
     """Adds a row in state `ready`, and its JPEG and prediction."""
     cursor.execute(
         "INSERT INTO datapoint (id, device, stream, frame, captured_at_s, accepted_at_s, strategy, score, tags,"
-        " project, batch, account, batch_key, annotate, width, height, size_bytes, picture_hash, checksum)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')",
+        " project, batch, account, batch_key, annotate, width, height, size_bytes, picture_hash, extra, checksum)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')",
         (
             datapoint.id,
             datapoint.device,
@@ -81,6 +82,7 @@ def insert(
             datapoint.height,
             len(datapoint.jpeg),
             hash,
+            datapoint.facts.to_json(),
         ),
     )
     seq = int(cursor.lastrowid or 0)

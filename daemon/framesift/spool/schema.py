@@ -15,7 +15,7 @@ TABLES = """
 -- What is known of a datapoint when it is accepted. It is never changed later, only when pending quota is granted for
 -- another of its strategies. seq: the order of acceptance. project: one of the sink's projects, NULL for the sink's
 -- own. account, batch_key: what its quota is charged to. picture_hash: the hash of the frame's picture, NULL in rows of
--- older formats. extra: JSON, for later columns. checksum: see checksums.py.
+-- older formats. extra: JSON, of PictureFacts. checksum: see checksums.py.
 CREATE TABLE datapoint (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL UNIQUE,

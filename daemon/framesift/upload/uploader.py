@@ -350,4 +350,5 @@ def _delivery(item: ClaimedDatapoint, jpeg: bytes, prediction: Prediction) -> De
         attempt_number=item.tried,
         image_id=item.image_id,
         prediction_json=item.prediction,
+        facts=json.loads(item.extra),
     )
