@@ -42,6 +42,27 @@ class LazyPicture(Protocol):
         ...
 
 
+class AbsentPicture:
+    """The picture of a frame of which only the size is known here: a LazyPicture. width, height: in pixels."""
+
+    jpeg = None
+
+    def __init__(self, width: int, height: int, why: str) -> None:
+        """why: the text of the ValueError that its pixels raise."""
+        self.width = width
+        self.height = height
+        self._why = why
+
+    @property
+    def pixels(self) -> Pixels:
+        """Raises ValueError."""
+        raise ValueError(self._why)
+
+    def overview(self, width: int = 1, height: int = 1) -> Pixels:  # noqa: ARG002  # of a LazyPicture
+        """Raises ValueError."""
+        return self.pixels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a stream.
@@ -113,6 +134,7 @@ class RefusalReason(str, Enum):
     LIMIT = "limit"  # strategies matched, but their limits are reached
     BATCH_FULL = "batch_full"  # strategies matched, but max_batch_images is reached
     UNENCODABLE = "unencodable"  # it had quota, but it cannot be encoded as a JPEG
+    UNMASKED = "unmasked"  # it had quota, but could not be masked as the privacy settings demand
     SPOOL_FULL = "spool_full"  # it had quota, but the spool has no room
     SPOOL_BROKEN = "spool_broken"  # it had quota, but the disk failed
 

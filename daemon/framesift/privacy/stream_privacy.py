@@ -50,6 +50,7 @@ class StreamPrivacy:
         is_video: the frames follow each other, so that one tells of the next; those of a folder or a client don't.
         """
         self._settings = settings
+        self.over_time_s = settings.over_time_s  # how long the frame after one is waited for, at most
         self._detect = detect if settings.classes else None
         self._remembers = is_video and bool(settings.classes) and settings.over_time_s > 0
         self._on_mask = on_mask

@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from framesift.clock.moment import Moment
 from framesift.config.types import ConfigError
-from framesift.frame import Frame, Pixels, RefusalReason
+from framesift.frame import AbsentPicture, Frame, RefusalReason
 from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
@@ -37,6 +37,8 @@ _EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
 DEFAULT_STREAM = "try"
 _LONGEST_SIDE = 100_000  # in pixels, as of any picture
 _TIME = TypeAdapter(AwareDatetime)
+
+_NO_PIXELS = "a strategy reads frame.pixels, but does not say needs_pixels = True"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +58,6 @@ class DryRunResult:
     dropped_parts: int
     failures: tuple[str, ...] = ()
     score: float | None = None
-
-
-class _NoPicture:
-    """The picture of a recorded prediction: it has a size and no pixels."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width = width
-        self.height = height
-
-    @property
-    def pixels(self) -> Pixels:
-        raise ValueError("a strategy reads frame.pixels, but does not say needs_pixels = True")
-
-    def overview(self, width: int = 1, height: int = 1) -> Pixels:  # noqa: ARG002  # of a LazyPicture
-        return self.pixels
-
-    @property
-    def jpeg(self) -> bytes | None:
-        return None
 
 
 @dataclass(eq=False)
@@ -153,7 +136,8 @@ class DryRun:
         stream = self._stream_of(payload) if recorded else self._stream or DEFAULT_STREAM
         number = _whole(payload, "frame") if recorded else self._number
         epoch = _whole(payload, "epoch") if recorded else 0
-        frame = Frame(stream, number, _NoPicture(prediction.width, prediction.height), captured, epoch)
+        picture = AbsentPicture(prediction.width, prediction.height, _NO_PIXELS)
+        frame = Frame(stream, number, picture, captured, epoch)
         self._number += 1
         of = self._sampling_of(stream, payload)
         decision = of.sampler.decide(frame, prediction)

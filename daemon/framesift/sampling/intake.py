@@ -12,14 +12,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from framesift.datapoint import Datapoint, encode_datapoint
-from framesift.frame import Frame, RefusalReason
-from framesift.pictures.outgoing import NO_MASK, JpegEncodingError
+from framesift.clock.clock import MonitoredThread
+from framesift.datapoint import PictureFacts, create_datapoint
+from framesift.frame import Frame, Pixels, RefusalReason
+from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPicture, Unmasked, encode_outgoing
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.sampling.admission import Admission
+from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
+from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
 from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
 from framesift.strategies import StrategyFailed
 from framesift.strategies.near_duplicate import read_signature, signature_bytes
@@ -27,8 +30,14 @@ from framesift.telemetry import Condition, Telemetry
 
 # How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
 MAX_FAILING_STRATEGIES = 50
+# When a stream ends, frames that wait get what is known then; all there is to do is to encode and to store them.
+LAST_FRAMES_WITHIN_S = 3.0
 _COMPONENT_PREFIX = "strategy "
 _SAME_THRESHOLD = 0.1
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class IntakeDecision:
     """The decision on one frame.
 
     matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
-    None where it was refused, for the reason `refusal`.
+    None where it was refused, for the reason `refusal`, or waits for what its picture needs (then both are None).
     """
 
     matched: tuple[str, ...]
@@ -60,8 +69,15 @@ class Intake:
         admission: Admission,
         telemetry: Telemetry,
         on_accepted: Callable[[], None],
+        privacy: StreamPrivacy | None = None,
+        snapshots: Snapshots | None = None,
+        on_failure: Callable[[BaseException], None] = _raise,
     ) -> None:
-        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool."""
+        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool.
+
+        privacy: what must be covered on its pictures, None for nothing. snapshots: of the stream, None for none.
+        on_failure: an unexpected error of the thread in which frames wait for what their pictures need.
+        """
         self.policy = policy
         self._stream = stream
         self._origin = origin
@@ -69,6 +85,12 @@ class Intake:
         self._admission = admission
         self._telemetry = telemetry
         self._on_accepted = on_accepted
+        self._privacy = privacy
+        self._snapshots = snapshots
+        self._lock = threading.Lock()  # of the sampler, which learns of a frame that waited in another thread
+        self._waiting = WaitingFrames(
+            stream, admission, telemetry, admission.clock, on_settled=self._end_waiting, on_failure=on_failure
+        )
         self._failing: set[str] = set()  # the names of strategies that the health lists
         self._failing_lock = threading.Lock()  # of `policy` and `_failing`
         self._sampler: Sampler | None = None
@@ -90,8 +112,22 @@ class Intake:
         """Replaces the tags of the machine and those of the stream. From any thread; for the next frame on."""
         self._origin = replace(self._origin, tags=tags, stream_tags=own_tags)
 
+    @property
+    def waiting_thread(self) -> MonitoredThread:
+        """The thread in which frames wait for what their pictures need; it may never start."""
+        return self._waiting.thread
+
     def end_stream(self) -> None:
-        """The stream has ended: its strategies leave the health. A later frame may bring them back."""
+        """The stream has ended: what waits is stored, and its strategies leave the health.
+
+        To be called when no frame will be offered any more.
+        """
+        if self._snapshots is not None:
+            self._snapshots.close()
+        if self._privacy is not None:
+            self._privacy.end_stream()
+        if not self._waiting.close(LAST_FRAMES_WITHIN_S):
+            self._telemetry.error("frames_left", stream=self._stream, why="they could not be stored in time")
         with self._failing_lock:
             self._forget(self._failing)
 
@@ -101,22 +137,43 @@ class Intake:
         Raises what the frame's pixels raise. Then nothing is counted or accepted, and what was charged is refunded.
         """
         policy = self.policy
+        if self._privacy is not None:
+            self._privacy.observe(frame, prediction)
         if not policy.enabled:
             return self._refused(RefusalReason.DISABLED)
-        sampler = self._sampler_for(policy)
-        decision = sampler.decide(frame, prediction)
+        with self._lock:
+            sampler = self._sampler_for(policy)
+            decision = sampler.decide(frame, prediction)
         self._report_failures(decision.failures, policy)
         matched = tuple(match.strategy for match in decision.matches)
         self._record_threshold(sampler)
-        answer = self._store(frame, prediction, decision, policy) if decision.refusal is None else decision.refusal
+        answer: Accepted | RefusalReason | None = decision.refusal
+        if answer is None:
+            answer = self._store(frame, prediction, decision, policy)
         for strategy in matched:
             self._telemetry.count_matched(frame.stream, strategy)
+        if answer is None:
+            return IntakeDecision(matched, None, None)
         if isinstance(answer, RefusalReason):
             return self._refused(answer, matched)
-        sampler.record_accepted(frame, prediction, decision)
-        self._telemetry.count_accepted(frame.stream, answer.strategy)
-        self._on_accepted()
+        with self._lock:
+            sampler.record_accepted(frame, prediction, decision)
+        self._accepted(answer)
         return IntakeDecision(matched, answer, None)
+
+    def _accepted(self, accepted: Accepted) -> None:
+        self._telemetry.count_accepted(self._stream, accepted.strategy)
+        self._on_accepted()
+
+    def _end_waiting(self, frame: WaitingFrame, answer: Accepted | RefusalReason) -> None:
+        is_accepted = isinstance(answer, Accepted)
+        with self._lock:
+            if self._sampler is not None:
+                self._sampler.end_waiting(frame.grant.id, frame.prediction if is_accepted else None)
+        if isinstance(answer, Accepted):
+            self._accepted(answer)
+        else:
+            self._telemetry.count_refused(self._stream, answer)
 
     def _report_failures(self, failures: tuple[StrategyFailed, ...], policy: Policy) -> None:
         """Logs each failure, and lists in the health the strategies that fail on this stream. policy: that decided."""
@@ -158,28 +215,71 @@ class Intake:
 
     def _store(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
-    ) -> Accepted | RefusalReason:
+    ) -> Accepted | RefusalReason | None:
+        """Return None if the frame waits for what its picture needs."""
         grant = self._admission.grant(frame, prediction, decision, policy, self._origin)
         if isinstance(grant, RefusalReason):
             return grant
-        datapoint: Datapoint | None = None
+        made: WaitingFrame | None = None
         try:
-            datapoint = encode_datapoint(
-                frame,
-                prediction,
-                id=grant.id,
-                device=self._origin.device,
-                mask=NO_MASK,
+            made = self._prepare(frame, prediction, decision, policy, grant)
+        except JpegEncodingError:
+            return RefusalReason.UNENCODABLE
+        except Unmasked as error:
+            self._telemetry.warning("unmasked", stream=self._stream, why=str(error))
+            return RefusalReason.UNMASKED
+        finally:
+            if made is None:
+                self._admission.discard(grant)
+        if made.ticket is None and isinstance(made.own, OutgoingPicture):
+            facts = PictureFacts(sent_s=frame.sent_s)
+            datapoint = create_datapoint(
+                frame, prediction, made.own, id=grant.id, device=self._origin.device, facts=facts
+            )
+            return self._admission.store(grant, datapoint, made.signature)
+        if self._sampler is not None:
+            with self._lock:
+                self._sampler.record_waiting(grant.id, self._sampler.accepted_signature(frame, decision))
+        self._waiting.add(made)
+        return None
+
+    def _prepare(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        decision: SamplingDecision,
+        policy: Policy,
+        grant: AdmissionGrant,
+    ) -> WaitingFrame:
+        """Make the frame's own picture, and ask for what it may wait for. Raises Unmasked and JpegEncodingError."""
+        pending = None if self._privacy is None else self._privacy.begin(frame, prediction)
+        own: OutgoingPicture | Pixels
+        if pending is None or pending.is_settled:
+            own = encode_outgoing(
+                frame.picture,
+                mask=NO_MASK if pending is None else pending.mask(),
                 max_size=policy.max_image_size,
                 jpeg_quality=policy.jpeg_compression_level,
             )
-            signature = self._signature(frame, decision)
-        except JpegEncodingError:
-            return RefusalReason.UNENCODABLE
-        finally:
-            if datapoint is None:
-                self._admission.discard(grant)
-        return self._admission.store(grant, datapoint, signature)
+        else:
+            own = frame.pixels.copy()
+        ticket = None
+        if self._snapshots is not None:
+            deadline_s = self._admission.clock.now().boottime_s + self._snapshots.wait_s
+            ticket = self._snapshots.request(frame, deadline_s=deadline_s)
+        return WaitingFrame(
+            grant=grant,
+            frame=without_pixels(frame),
+            prediction=prediction,
+            device=self._origin.device,
+            own=own,
+            mask=pending,
+            signature=self._signature(frame, decision),
+            max_size=policy.max_image_size,
+            jpeg_quality=policy.jpeg_compression_level,
+            ticket=ticket,
+            mask_by_s=self._admission.clock.monotonic() + (0.0 if self._privacy is None else self._privacy.over_time_s),
+        )
 
     def _sampler_for(self, policy: Policy) -> Sampler:
         if self._sampler is None or self._sampler_policy is not policy:

@@ -15,7 +15,7 @@ from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.strategies import AcceptedClasses, Match, NearDuplicateOptions, Strategy, StrategyFailed
-from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, signature
+from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, distance, signature
 
 __all__ = ["AcceptedClasses", "Sampler", "SamplingDecision"]
 
@@ -68,6 +68,7 @@ class Sampler:
             if near_duplicate is not None and near_duplicate not in self._memories:
                 self._memories[near_duplicate] = SignatureMemory(near_duplicate.memory)
             self._rules.append((options.create(rng, accepted_classes), near_duplicate))
+        self._waiting: dict[str, Signature] = {}  # by the datapoint's id
         self._auto_threshold = any(options.threshold == "auto" for options in self._memories)
 
     def decide(self, frame: Frame, prediction: Prediction) -> SamplingDecision:
@@ -98,7 +99,7 @@ class Sampler:
                     found = self._signature_of(frame) if found is None else found
                     threshold = near_duplicate.threshold
                     limit = self._noise.threshold if threshold == "auto" else threshold
-                    similar[near_duplicate] = self._memories[near_duplicate].contains_similar(found, limit)
+                    similar[near_duplicate] = self._is_similar(found, near_duplicate, limit)
                 if similar[near_duplicate]:
                     continue
             matches.append(match)
@@ -106,6 +107,11 @@ class Sampler:
             return SamplingDecision(tuple(matches), None, found, failures)
         refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
         return SamplingDecision((), refusal, found, failures)
+
+    def _is_similar(self, found: Signature, near_duplicate: NearDuplicateOptions, limit: float) -> bool:
+        if self._memories[near_duplicate].contains_similar(found, limit):
+            return True
+        return any(distance(found, waiting) <= limit for waiting in self._waiting.values())
 
     def _evaluate(
         self, frame: Frame, prediction: Prediction
@@ -154,8 +160,24 @@ class Sampler:
 
         `frame` must still be valid: its signature is made here where the decision did not need it.
         """
+        self._remember(prediction, self.accepted_signature(frame, decision))
+
+    def record_waiting(self, id: str, found: Signature | None) -> None:
+        """Frames that look like this one are near duplicates until `end_waiting`: it is about to be accepted.
+
+        id: of the datapoint. found: of `accepted_signature`.
+        """
+        if found is not None:
+            self._waiting[id] = found
+
+    def end_waiting(self, id: str, prediction: Prediction | None) -> None:
+        """A frame no longer waits. prediction: of the frame if it was accepted, so that it is remembered; else None."""
+        found = self._waiting.pop(id, None)
+        if prediction is not None:
+            self._remember(prediction, found)
+
+    def _remember(self, prediction: Prediction, found: Signature | None) -> None:
         self._accepted_classes.add(prediction)
-        found = self.accepted_signature(frame, decision)
         if found is not None:
             for memory in self._memories.values():
                 memory.add(found)
@@ -163,11 +185,12 @@ class Sampler:
     def copy_state_from(self, old: Sampler) -> None:
         """Takes over the state of `old`, the sampler of the same stream under an earlier policy.
 
-        That is: the accepted frames, the noise, and the random generators. If these began again at each reload, the
-        same draws would come again and again.
+        That is: the frames that were accepted or wait, the noise, and the random generators. If these began again at
+        each reload, the same draws would come again and again.
         """
         self._epoch = old._epoch
         self._noise = old._noise
+        self._waiting = old._waiting
         for name, rng in self._rngs.items():
             if name in old._rngs:
                 rng.setstate(old._rngs[name].getstate())

@@ -157,6 +157,10 @@ class Telemetry:
         """Count a datapoint that was accepted into the spool. strategy: the one whose quota was charged."""
         self._counters.accepted.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
 
+    def count_snapshot(self, stream: str, result: str) -> None:
+        """Count an accepted frame of a stream with snapshots. result: snapshot, or the reason why there was none."""
+        self._counters.snapshots.labels(self._counters.stream(stream), result).inc()
+
     def record_picture_age(self, stream: str, age_s: float) -> None:
         """Record how old a camera's picture was when the model began with it."""
         self._counters.picture_age.labels(self._counters.stream(stream)).observe(age_s)

@@ -168,6 +168,9 @@ class Counters:
             ["stream"],
             registry=self.registry,
         )
+        self.snapshots = self._counter(
+            "snapshots", "Frames that had quota, by the snapshot that was kept or why not.", "stream", "result"
+        )
         self.picture_age = self._histogram(
             "picture_age_seconds",
             "Age of a camera's picture when the model began with it, from the arrival of its data.",

@@ -6,9 +6,11 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
-from framesift.frame import Pixels
+from framesift.frame import LazyPicture, Pixels
 
 
 class SnapshotMissReason(str, Enum):
@@ -19,7 +21,9 @@ class SnapshotMissReason(str, Enum):
     GROUP_TOO_LONG = "group_too_long"  # over max_decode_frames pictures behind its key frame, or over max_bytes
     DAMAGED = "damaged"  # from a sign of lost or wrong data until the next key frame
     DECODER = "decoder"  # it could not be decoded
-    AWAY = "away"  # the main stream gives no pictures
+    AWAY = "away"  # the main stream, or the address of the JPEG, gives no pictures
+    BUSY = "busy"  # too many frames waited
+    UNMASKED = "unmasked"  # it could not be masked as the settings demand; the frame's own picture could
 
     def __str__(self) -> str:
         return self.value
@@ -30,6 +34,7 @@ class SkewMeasure(str, Enum):
 
     SENDER = "sender"  # by the camera's own clock, in both streams: exact
     ARRIVAL = "arrival"  # by arrival: what one stream comes later than the other is not seen
+    REQUEST = "request"  # by when it was asked for, of a JPEG: between the question and the answer
 
     def __str__(self) -> str:
         return self.value
@@ -44,40 +49,51 @@ class SnapshotMissed:
 
 
 class SnapshotPicture:
-    """The picture of the main stream that is nearest in time to a frame. For one thread at a time.
+    """The picture that is nearest in time to a frame. For one thread at a time.
 
-    width, height: in pixels. skew_s: how much later than the frame it was taken; negative: earlier. measured_by: by
-    which times. sent_s: Unix time of its capture by the camera's clock, None where it does not tell. taken_at: when it
-    arrived.
+    width, height: in pixels. skew_s: how much later than the frame it was taken; negative: earlier. uncertain_s: how
+    far from that it may be. measured_by: by which times. sent_s: Unix time of its capture by the camera's clock, None
+    where it does not tell. taken_at: when it arrived.
     """
 
     def __init__(
         self,
-        pixels: Pixels,
+        picture: Pixels | LazyPicture,
         *,
         skew_s: float,
         measured_by: SkewMeasure,
         sent_s: float | None,
         taken_at: Moment,
+        uncertain_s: float = 0.0,
     ) -> None:
-        """pixels: read-only, in memory that is free again once nobody refers to them."""
-        self._pixels: Pixels | None = pixels
-        self.height, self.width = pixels.shape[:2]
+        """picture: read-only pixels, in memory that is free again once nobody refers to them; or a JPEG."""
+        self._picture: Pixels | LazyPicture | None = picture
+        if isinstance(picture, np.ndarray):
+            self.height, self.width = picture.shape[:2]
+        else:
+            self.height, self.width = picture.height, picture.width
         self.skew_s = skew_s
+        self.uncertain_s = uncertain_s
         self.measured_by = measured_by
         self.sent_s = sent_s
         self.taken_at = taken_at
 
     @property
+    def picture(self) -> Pixels | LazyPicture:
+        """As Frame.picture, read-only. Raises ValueError after `release`."""
+        if self._picture is None:
+            raise ValueError("the snapshot was released")
+        return self._picture
+
+    @property
     def pixels(self) -> Pixels:
         """BGR, uint8, shape (height, width, 3), read-only. Raises ValueError after `release`."""
-        if self._pixels is None:
-            raise ValueError("the snapshot was released")
-        return self._pixels
+        picture = self.picture
+        return picture if isinstance(picture, np.ndarray) else picture.pixels
 
     def release(self) -> None:
         """Give its memory back: 25 MB of a 4K picture. A second call does nothing."""
-        self._pixels = None
+        self._picture = None
 
 
 class SnapshotTicket:
