@@ -131,7 +131,7 @@ def encode_datapoint(
     device: str,
     mask: PictureMask,
     max_size: tuple[int, int] | None,
-    jpeg_quality: int,
+    jpeg_quality: int | None,
 ) -> Datapoint:
     """Encodes the frame as a datapoint. The picture is scaled down if necessary, and the prediction with it.
 

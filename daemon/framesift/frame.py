@@ -38,7 +38,10 @@ class LazyPicture(Protocol):
 
     @property
     def jpeg(self) -> bytes | None:
-        """The picture as a JPEG of its size without metadata, where there is one that need not be made."""
+        """The picture as a JPEG of its size without metadata, where there is one that need not be made.
+
+        Raises the errors of `pixels`: it can be decoded.
+        """
         ...
 
 
@@ -97,7 +100,7 @@ class Frame:
 
     @property
     def jpeg(self) -> bytes | None:
-        """The picture as a JPEG of its size without metadata, where it came as one and is large."""
+        """The picture as the JPEG that it came as, without metadata; None where it came as none, or is turned."""
         return None if isinstance(self.picture, np.ndarray) else self.picture.jpeg
 
     @property

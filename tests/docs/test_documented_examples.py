@@ -122,7 +122,7 @@ def test_the_configuration_of_the_setting_example_means_what_it_says(platform: P
         "my_batches",
         "daily",
     )
-    assert (policy.persist_predictions, policy.jpeg_compression_level, policy.max_image_size) == (True, 95, None)
+    assert (policy.persist_predictions, policy.jpeg_compression_level, policy.max_image_size) == (True, None, None)
 
 
 def test_the_example_configuration_means_what_it_says(platform: Platform) -> None:

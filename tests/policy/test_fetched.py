@@ -268,7 +268,7 @@ def test_the_digest_depends_on_what_a_policy_means_not_on_how_it_is_written() ->
     policy = parse(json.dumps(PLAIN), "p")
     spelled_out = {
         **dict(reversed(PLAIN.items())),
-        "jpeg_compression_level": 95,
+        "jpeg_compression_level": None,
         "tags": [],
         "time_zone": "UTC",
         "max_image_size": None,

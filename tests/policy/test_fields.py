@@ -132,7 +132,7 @@ FIELDS: dict[str, Of] = {
         good=([1, 1], [65535, 65535], None),
         bad=([0, 5], [5, 0], [5], [5, 5, 5], [], [65536, 5], [5, -1], [5.5, 5], ["5", 5], [True, 5]),
     ),
-    "Policy.jpeg_compression_level": Of("integer", good=(1, 100), bad=(0, 101, -1, 10**400)),
+    "Policy.jpeg_compression_level": Of("integer null", good=(1, 100, None), bad=(0, 101, -1, 10**400)),
     "Policy.persist_predictions": Of("boolean", good=(True, False)),
     "Policy.sampling_strategies": Of(
         "array",

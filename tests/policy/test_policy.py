@@ -86,9 +86,9 @@ def test_everything_that_is_missing_is_reported_at_once() -> None:
         parse('{"enabled": true}', "p")
 
 
-def test_defaults_are_the_platforms() -> None:
+def test_defaults_are_the_platforms_but_for_jpegs_which_are_kept() -> None:
     policy = parse(json.dumps(DOCUMENTED[1]), "p")
-    assert policy.jpeg_compression_level == 95
+    assert policy.jpeg_compression_level is None
     assert policy.max_image_size is None
     assert policy.batching_strategy.max_batch_images is None
     assert policy.batching_strategy.recreation_interval is BatchInterval.DAILY

@@ -5,13 +5,12 @@ Guarantees:
    would cost many times its size.
 2. A picture whose end is missing is refused, not filled up with grey. Bytes after the end are ignored.
 3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
-   turned picture. Other metadata is ignored. 16-bit values become 8-bit values, grey and CMYK become BGR, transparency
-   is dropped.
+   turned picture. Other metadata is left out, before anything is decoded. 16-bit values become 8-bit values, grey and
+   CMYK become BGR, transparency is dropped.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import threading
 import zlib
@@ -23,24 +22,13 @@ import cv2
 import numpy as np
 
 from framesift.frame import Pixels
-
-MAX_BYTES = 16 << 20
-MAX_PIXELS = 64_000_000
-MAX_SIDE = 65_535
-# A progressive JPEG is first decoded into coefficients of the whole picture, six bytes per pixel, and each of its scans
-# goes over all of them.
-MAX_PROGRESSIVE_PIXELS = 32_000_000
-MAX_SCANS = 64
-MIN_SIDE = 2
+from framesift.pictures.exif_orientation import UNKNOWN, UPRIGHT, swaps_sides, turn
+from framesift.pictures.jpeg_file import parse_jpeg
+from framesift.pictures.picture_limits import MAX_BYTES as MAX_BYTES
+from framesift.pictures.picture_limits import MAX_SCANS, check_size
+from framesift.pictures.picture_limits import BadPicture as BadPicture
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # ends a scan: neither a stuffed byte nor a restart marker
-_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive: known to every decoder
-_OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
-_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1  # APP1 contains EXIF
-# Application data and comments, which may tell where and by whom it was taken; not JFIF, EXIF and Adobe, which decoders
-# read.
-_METADATA = {*range(0xE2, 0xEE), 0xEF, 0xFE}
 _PNG_NEEDED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -52,23 +40,20 @@ _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2
 _large_lock = threading.Lock()
 
 
-class BadPicture(ValueError):
-    """The picture is not accepted; the text says why, and what is allowed."""
-
-
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
     """A picture that may be decoded, because its headers are within the limits.
 
     content: the file, without parts that a decoder does not need. width, height: in pixels, before it is turned.
-    may_be_turned: whether it has a segment that may be EXIF; EXIF is not parsed here. is_plain_jpeg: whether `content`
-    is a JPEG in colour that is not turned: it can be kept as it is.
+    orientation: how it is turned, see exif_orientation. is_jpeg: else it is a PNG. is_plain_jpeg: `content` is what
+    every viewer shows alike, and is not turned: it can be kept as it is.
     """
 
     content: bytes = field(repr=False)
     width: int
     height: int
-    may_be_turned: bool = False
+    orientation: int = UPRIGHT
+    is_jpeg: bool = False
     is_plain_jpeg: bool = False
 
     @property
@@ -113,41 +98,42 @@ def decode(picture: EncodedPicture, *, fraction: int = 1) -> Pixels:
         pixels = None
     if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint8:
         raise BadPicture("its content is damaged and can't be decoded")
-    if fraction == 1 and sorted(pixels.shape[:2]) != sorted((picture.width, picture.height)):
+    size = -(-picture.height // fraction), -(-picture.width // fraction)
+    is_turned_by_decoder = picture.orientation == UNKNOWN
+    if pixels.shape[:2] != size and not (is_turned_by_decoder and pixels.shape[1::-1] == size):
         raise BadPicture("its content is of another size than its header says")
-    return np.asarray(pixels, np.uint8)
+    return turn(np.asarray(pixels, np.uint8), picture.orientation)
 
 
 class LazyEncodedPicture:
-    """A picture that is decoded once, when its pixels are needed; at once only if its size depends on EXIF.
+    """A picture that is decoded once, when its pixels are needed; at once only if its size depends on the decoder.
 
     The overview of a large JPEG is decoded at a fraction of its size, which needs little memory and yet reads all of
-    its content; and such a JPEG is kept as it came, without its metadata. width, height: in pixels, turned. Not
-    thread-safe.
+    its content. width, height: in pixels, turned. Not thread-safe.
     """
 
     def __init__(self, sized: EncodedPicture) -> None:
         """Raises BadPicture if it is decoded at once and fails."""
         self._sized = sized
-        self._keeps_jpeg = sized.is_large and sized.is_plain_jpeg
         self._overview: Pixels | None = None
-        self._pixels: Pixels | None = decode(sized) if sized.may_be_turned else None
-        size = (sized.height, sized.width) if self._pixels is None else self._pixels.shape[:2]
-        self.height, self.width = map(int, size)
+        self._pixels: Pixels | None = None
+        self.height, self.width = sized.height, sized.width
+        if sized.orientation == UNKNOWN:
+            self._pixels = decode(sized)
+            self.height, self.width = map(int, self._pixels.shape[:2])
+        elif swaps_sides(sized.orientation):
+            self.height, self.width = sized.width, sized.height
 
     @property
     def pixels(self) -> Pixels:
         """The pixels: BGR, uint8, shape (height, width, 3). Raises BadPicture."""
         if self._pixels is None:
-            pixels = decode(self._sized)
-            if pixels.shape[:2] != (self.height, self.width):
-                raise BadPicture("its content is of another size than its header says")
-            self._pixels = pixels
+            self._pixels = decode(self._sized)
         return self._pixels
 
     def overview(self, width: int = 1, height: int = 1) -> Pixels:
         """The picture, or a large JPEG at a fraction of its size, but at least so large. Raises BadPicture."""
-        if self._keeps_jpeg and self._pixels is None:
+        if self._sized.is_jpeg and self._sized.is_large and self._pixels is None:
             for fraction in _REDUCED:
                 reduced_height, reduced_width = -(-self.height // fraction), -(-self.width // fraction)
                 if reduced_width >= width and reduced_height >= height:
@@ -156,99 +142,29 @@ class LazyEncodedPicture:
 
     def _reduced(self, fraction: int, size: tuple[int, int]) -> Pixels:
         if self._overview is None or self._overview.shape[:2] != size:
-            overview = decode(self._sized, fraction=fraction)
-            if overview.shape[:2] != size:
-                raise BadPicture("its content is of another size than its header says")
-            self._overview = overview
+            self._overview = decode(self._sized, fraction=fraction)
         return self._overview
 
     @property
     def jpeg(self) -> bytes | None:
-        """The file itself if it is a large JPEG, without metadata. Raises BadPicture if it can't be decoded."""
-        if not self._keeps_jpeg:
+        """The file itself if it is a JPEG, without what does not belong to the picture; it was decoded once.
+
+        None where it is no JPEG, is turned, or not everybody sees it in the same colours. Raises BadPicture.
+        """
+        if not self._sized.is_plain_jpeg:
             return None
-        self.overview()
+        if self._overview is None:
+            self.overview()
         return self._sized.content
 
 
-def _check_size(width: int, height: int, *, progressive: bool = False) -> None:
-    max_pixels = MAX_PROGRESSIVE_PIXELS if progressive else MAX_PIXELS
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
-        raise BadPicture(f"it is {width} x {height} pixels; each side has {MIN_SIDE} to {MAX_SIDE:,}")
-    if width * height > max_pixels:
-        kind = "a progressive JPEG" if progressive else "a picture"
-        raise BadPicture(f"it is {width} x {height} pixels; {kind} has at most {max_pixels:,} altogether")
-
-
-# -- JPEG (ITU T.81, annex B)
-
-
 def _jpeg(content: bytes) -> EncodedPicture:
-    position, scans, may_be_turned, components = 2, 0, False, 0
-    size: tuple[int, int] | None = None
-    parts: list[memoryview] = []  # what a decoder needs
-    whole = memoryview(content)
-    kept_from = 0
-    while True:
-        start = position
-        code, position = _marker(content, position)
-        if code == _EOI:
-            break
-        if code in _OTHER_FRAMES:
-            raise BadPicture("it is a JPEG of a kind that few programs read (arithmetic, lossless, hierarchical)")
-        segment, position = _segment(content, position)
-        may_be_turned |= code == _APP1
-        if code in _METADATA:
-            parts.append(whole[kept_from:start])
-            kept_from = position
-        if code in _FRAMES:
-            if size is not None:
-                raise BadPicture("it has two frame headers")
-            size = _frame(segment, progressive=code == 0xC2)
-            components = segment[5]
-        elif code == _SOS:
-            scans += 1
-            if size is None or scans > MAX_SCANS:
-                raise BadPicture(f"it has scans without a size, or more than {MAX_SCANS} of them")
-            if scans == 2:  # several scans are decoded like a progressive JPEG, whatever its header says
-                _check_size(*size, progressive=True)
-            found = _MARKER.search(content, position)
-            if found is None:
-                raise BadPicture("its end is missing")
-            position = found.start()
-    if size is None or not scans:
-        raise BadPicture("it holds no picture")
-    parts.append(whole[kept_from:position])
-    return EncodedPicture(b"".join(parts), *size, may_be_turned, is_plain_jpeg=components == 3 and not may_be_turned)
-
-
-def _marker(content: bytes, position: int) -> tuple[int, int]:
-    """Return the next marker's code, and where it ends. Any number of FF bytes may stand before it."""
-    start = position
-    while position < len(content) and content[position] == 0xFF:
-        position += 1
-    if position >= len(content):
-        raise BadPicture("its end is missing")
-    if position == start or content[position] in (0x00, 0x01, 0xD8) or 0xD0 <= content[position] <= 0xD7:
-        raise BadPicture(f"it is not a valid JPEG at byte {start}")
-    return content[position], position + 1
-
-
-def _segment(content: bytes, position: int) -> tuple[bytes, int]:
-    length = int.from_bytes(content[position : position + 2], "big")
-    if position + max(2, length) > len(content):
-        raise BadPicture("its end is missing")
-    if length < 2:
-        raise BadPicture(f"it is not a valid JPEG at byte {position}")
-    return content[position + 2 : position + length], position + length
-
-
-def _frame(segment: bytes, *, progressive: bool) -> tuple[int, int]:
-    if len(segment) < 6 or segment[0] != 8 or segment[5] not in (1, 3, 4):
-        raise BadPicture("it is a JPEG of a kind that few programs read: 8 bits and 1, 3 or 4 components are allowed")
-    height, width = struct.unpack(">HH", segment[1:5])
-    _check_size(width, height, progressive=progressive)
-    return width, height
+    jpeg = parse_jpeg(content)
+    check_size(jpeg.width, jpeg.height, progressive=jpeg.is_progressive)
+    if jpeg.scans > MAX_SCANS:
+        raise BadPicture(f"it has more than {MAX_SCANS} scans")
+    is_plain = jpeg.is_plain and jpeg.orientation == UPRIGHT
+    return EncodedPicture(jpeg.content, jpeg.width, jpeg.height, jpeg.orientation, is_jpeg=True, is_plain_jpeg=is_plain)
 
 
 # -- PNG (ISO/IEC 15948)
@@ -298,7 +214,7 @@ def _png_size(header: bytes) -> tuple[int, int, int]:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise BadPicture("its header is damaged")
-    _check_size(width, height)
+    check_size(width, height)
     bits = depth * _CHANNELS[colour]
     passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
     total = 0

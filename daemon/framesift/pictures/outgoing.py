@@ -64,19 +64,21 @@ def encode_outgoing(
     *,
     mask: PictureMask,
     max_size: tuple[int, int] | None = None,
-    jpeg_quality: int = DEFAULT_JPEG_QUALITY,
+    jpeg_quality: int | None = None,
     suffix: str = ".jpg",
 ) -> OutgoingPicture:
     """Encode a picture for somebody: masked, scaled down if necessary, then encoded.
 
     max_size: (height, width) in pixels into which it must fit, with its aspect ratio kept, or None. jpeg_quality: 1 to
-    100. suffix: ".jpg" or ".png". A JPEG that need not be changed goes out as it came. Raises Unmasked,
-    JpegEncodingError (a side of a JPEG has at most 65,535 pixels), and what the picture's pixels raise.
+    100; None: what came as a JPEG and need not be changed goes out as it came, everything else with
+    DEFAULT_JPEG_QUALITY. suffix: ".jpg" or ".png". Raises Unmasked, JpegEncodingError (a side of a JPEG has at most
+    65,535 pixels), and what the picture's pixels raise.
     """
     full_width, full_height = _size(picture)
     width, height = fit_size(full_width, full_height, max_size)
     is_whole = (width, height) == (full_width, full_height)
-    if is_whole and mask.is_empty and suffix == ".jpg" and not isinstance(picture, np.ndarray):
+    is_unchanged = is_whole and mask.is_empty and suffix == ".jpg" and jpeg_quality is None
+    if is_unchanged and not isinstance(picture, np.ndarray):
         jpeg = picture.jpeg
         if jpeg is not None:
             return OutgoingPicture(jpeg, width, height)
@@ -91,7 +93,7 @@ def encode_outgoing(
     masked = mask.apply(pixels)
     if masked.shape != pixels.shape:
         raise Unmasked("the mask gave a picture of another size")
-    return OutgoingPicture(_encode(masked, suffix, jpeg_quality), width, height)
+    return OutgoingPicture(_encode(masked, suffix, jpeg_quality or DEFAULT_JPEG_QUALITY), width, height)
 
 
 def encode_for_model(pixels: Pixels, size: tuple[int, int], jpeg_quality: int) -> bytes:

@@ -73,7 +73,9 @@ class Policy(StrictModel):
     max_image_size: tuple[Side, Side] | None = Field(
         None, description="[height, width] in pixels: larger images are scaled down to fit, with the same aspect ratio."
     )
-    jpeg_compression_level: Annotated[int, Field(ge=1, le=100, description="JPEG quality; 100 is the best.")] = 95
+    jpeg_compression_level: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="JPEG quality; 100 is the best. null: JPEGs are kept as they came, other images get 95."
+    )
     persist_predictions: Annotated[bool, Field(description="Whether predictions are delivered with the images.")] = True
     sampling_strategies: Annotated[
         tuple[StrategyOptions, ...],
