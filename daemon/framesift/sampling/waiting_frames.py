@@ -69,7 +69,7 @@ class WaitingFrame:
     mask: PendingMask | None
     signature: AcceptedSignature | None
     max_size: tuple[int, int] | None
-    jpeg_quality: int
+    jpeg_quality: int | None
     ticket: SnapshotTicket | None
     mask_by_s: float
 
