@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"config", "clock", "frame"},
     "roboflow": {"config", "backoff", "prediction", "http_client"},
     "strategies": {"config", "frame", "prediction"},
-    "streams": {"config", "clock", "atomic_files", "backoff", "frame"},
+    "streams": {"config", "clock", "atomic_files", "backoff", "frame", "http_client", "pictures"},
     "limits": {"clock"},
     "models": {
         "config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import ssl
 import threading
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.request import parse_http_list, parse_keqv_list
 
 import av
 import cv2
@@ -44,13 +46,23 @@ class WebCamera:
     """
 
     def __init__(
-        self, segments: Sequence[bytes] = (), *, credentials: str | None = None, tls: ssl.SSLContext | None = None
+        self,
+        segments: Sequence[bytes] = (),
+        *,
+        credentials: str | None = None,
+        digest: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """digest: asks for the credentials by HTTP Digest, with a nonce that is good for three requests."""
         self.pages: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.authorizations: list[str | None] = []
         self.stopped = threading.Event()
+        self.stalls = threading.Event()  # while it is set, answers wait
+        self.goes_on = threading.Event()
         began_s = time.monotonic()
+        basic = None if credentials is None else "Basic " + base64.b64encode(credentials.encode()).decode()
+        nonces = _Nonces("" if credentials is None else credentials)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,7 +70,12 @@ class WebCamera:
                 path = self.path.partition("?")[0]
                 given = self.headers.get("Authorization")
                 outer.authorizations.append(given)
-                if credentials is not None and given != "Basic " + base64.b64encode(credentials.encode()).decode():
+                if outer.stalls.is_set():
+                    outer.goes_on.wait(30)
+                if digest and not nonces.accept(given or ""):
+                    challenge = f'Digest realm="camera", nonce="{nonces.nonce}", qop="auth", algorithm=MD5'
+                    self._answer(401, b"", "text/plain", ("WWW-Authenticate", challenge))
+                elif not digest and basic not in (None, given):
                     self._answer(401, b"", "text/plain", ("WWW-Authenticate", 'Basic realm="camera"'))
                 elif path in outer.redirects:
                     self._answer(302, b"", "text/plain", ("Location", outer.redirects[path]))
@@ -111,9 +128,39 @@ class WebCamera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stopped.set()
+        self.goes_on.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+class _Nonces:
+    """HTTP Digest's other side (RFC 7616): each nonce is good for three requests, counted without a gap."""
+
+    def __init__(self, credentials: str) -> None:
+        self._credentials = credentials
+        self._number = self._used = 0
+        self.nonce = "n0"
+
+    def accept(self, authorization: str) -> bool:
+        """Whether this header answers the present nonce; else there is a new one."""
+        scheme, _, parameters = authorization.partition(" ")
+        given = parse_keqv_list(parse_http_list(parameters)) if scheme == "Digest" else {}
+        user, _, password = self._credentials.partition(":")
+        one = _md5(f"{user}:camera:{password}")
+        two = _md5(f"GET:{given.get('uri')}")
+        count = f"{self._used + 1:08x}"
+        right = _md5(f"{one}:{self.nonce}:{count}:{given.get('cnonce')}:auth:{two}")
+        if given.get("nc") == count and given.get("response") == right and self._used < 3:
+            self._used += 1
+            return True
+        self._number += 1
+        self.nonce, self._used = f"n{self._number}", 0
+        return False
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Server(ThreadingHTTPServer):

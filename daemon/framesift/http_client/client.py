@@ -2,8 +2,8 @@
 
 `HttpClient.exchange` returns the response, or the reason why there is none and whether the request may have arrived. It
 raises no network error, follows no redirect, retries nothing, keeps no cookie, reads no environment variable, and stops
-reading a response that is larger than allowed. TLS certificates are always verified. Connections are kept open and
-reused, one set per thread.
+reading a response that is larger than allowed. TLS certificates are verified, but for cameras where the settings say
+otherwise. Connections are kept open and reused, one set per thread.
 
 Secrets of a request appear in no text that comes out: no reason, no repr, no exception, no log line.
 
@@ -62,6 +62,8 @@ _UNKNOWN_AUTHORITY = "check the address, what is on the way to it, and whether n
 # urllib3's loggers write whole addresses, with secrets in the query. They are silenced.
 for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(lambda _: False)
+# Whoever switches the verification off knows it.
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -119,7 +121,8 @@ class HttpClient:
 
     ca_file: certificates (PEM) to trust instead of the public authorities. proxy: the URL of an HTTP proxy, with its
     credentials. now_s: returns Unix time. max_idle_s: connections that were unused for longer are not reused.
-    exchanges: cuts what this client does, and what other clients do that were given the same.
+    exchanges: cuts what this client does, and what other clients do that were given the same. verify: False accepts any
+    certificate, as cameras have them.
     """
 
     def __init__(
@@ -130,8 +133,10 @@ class HttpClient:
         now_s: Callable[[], float] = time.time,
         max_idle_s: float = MAX_IDLE_S,
         exchanges: Exchanges | None = None,
+        verify: bool = True,
     ) -> None:
         self._ca_file = ca_file
+        self._verify = verify
         self._proxy = proxy
         self._now_s = now_s
         self._longest_idle_s = max_idle_s
@@ -219,7 +224,10 @@ class HttpClient:
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 tls.minimum_version = ssl.TLSVersion.TLSv1_2
                 tls.sslsocket_class = TlsSocket
-                tls.load_verify_locations(self._ca_file or certifi.where())
+                if self._verify:
+                    tls.load_verify_locations(self._ca_file or certifi.where())
+                else:
+                    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
                 self._tls = tls
             return self._tls
 

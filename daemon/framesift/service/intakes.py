@@ -15,6 +15,7 @@ from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
+from framesift.sampling.waiting_frames import Snapshots
 from framesift.service.policy_subscriptions import PolicySubscriptions
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import Spool, SpoolBroken
@@ -35,16 +36,20 @@ class Intakes:
         telemetry: Telemetry,
         accepted: Callable[[], None],
         ledgers: SharedLedgers | None = None,
+        *,
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         """spool: must be open. ledgers: of the limits that devices share; None where this device counts for itself.
 
-        accepted: called after each frame that was accepted into the spool, from any thread.
+        accepted: called after each frame that was accepted into the spool, from any thread. on_failure: an unexpected
+        error in a thread of an intake.
         """
         self._settings = settings
         self._subscriptions = subscriptions
         self._spool = spool
         self._telemetry = telemetry
         self._accepted = accepted
+        self._on_failure = on_failure
         self._ledgers = ledgers
         self._lock = threading.Lock()  # of the settings and what was created with them
         self._blocks = (*settings.streams, *settings.listeners)
@@ -52,11 +57,18 @@ class Intakes:
         self._classes = _read_accepted_classes(spool)
 
     def create(
-        self, stream: str, owner: StreamEntry | ListenerSettings, clock: Clock, pair: ProjectPair | None = None
+        self,
+        stream: str,
+        owner: StreamEntry | ListenerSettings,
+        clock: Clock,
+        pair: ProjectPair | None = None,
+        *,
+        snapshots: Snapshots | None = None,
     ) -> Intake:
         """Return a stream's intake, which follows the stream's policy, or that of a project pair.
 
-        owner: the block of the settings whose tags it has. clock: of the thread that will use the intake.
+        owner: the block of the settings whose tags it has. clock: of the thread that will use the intake. snapshots:
+        of the stream.
         """
         settings = self._settings
         subject = stream if pair is None else pair
@@ -77,6 +89,8 @@ class Intakes:
             admission=Admission(self._spool, clock, self._ledgers),
             telemetry=self._telemetry,
             on_accepted=self._accepted,
+            snapshots=snapshots,
+            on_failure=self._on_failure,
         )
         self._subscriptions.subscribe(subject, intake.set_policy)
         with self._lock:

@@ -114,6 +114,31 @@ class StreamReports(StreamObserver):
         self._telemetry.set_stream_away(event.stream, absence)
 
 
+class SnapshotReports(StreamObserver):
+    """Reports whether a stream has snapshots at present. Thread-safe."""
+
+    def __init__(self, telemetry: Telemetry, stream: str) -> None:
+        self._telemetry = telemetry
+        self._stream = stream
+        self._name = f"snapshots of {stream}"
+
+    def on_event(self, event: StreamEvent) -> None:
+        """Set the health of the stream's snapshots, and log the change. Frames go on with their own pictures."""
+        reason = {} if event.reason is None else {"reason": event.reason.value, "advice": event.reason.advice}
+        fields = {"stream": self._stream, "state": event.state.value, "why": event.detail, **reason}
+        change = StateEvent("snapshots", fields)
+        if event.state in _DOWN:
+            why = f"{_with_advice(event)}; the frames' own pictures are kept meanwhile"
+            self._telemetry.health.set(self._name, Condition.DEGRADED, why, event=change)
+        elif event.state is StreamState.RUNNING:
+            self._telemetry.health.set(self._name, Condition.OK, event=change)
+
+    def on_reason(self, event: StreamEvent) -> None:
+        """Set the reason for the same state: the first one need not be the one that lasts."""
+        if event.state in _DOWN:
+            self._telemetry.health.set(self._name, Condition.DEGRADED, _with_advice(event))
+
+
 def _with_advice(event: StreamEvent) -> str:
     return event.detail if event.reason is None else f"{event.detail}; {event.reason.advice}"
 

@@ -22,6 +22,7 @@ from framesift.collect import Collector
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import BatchWatcher
 from framesift.fleet.shared_limits import SharedLimits
+from framesift.http_client import HttpClient
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.listeners import ListenerSettings, create_listener
@@ -46,6 +47,8 @@ from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool, SpoolInUse
 from framesift.status import DaemonIdentity, StatusServer
 from framesift.streams import MediaTimedStream, Stream, StreamLost
+from framesift.streams.snapshots.snapshot_source import SnapshotSource
+from framesift.streams.snapshots.url_snapshots import UrlSnapshots
 from framesift.upload.uploader import Uploader
 
 # When each must have ended, in seconds after the beginning of a stop: a hung model, client or sink must leave the spool
@@ -158,7 +161,13 @@ class Startup:
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
         intakes = self.intakes = Intakes(
-            settings, self.subscriptions, spool, telemetry, self.uploader.wake, shared.ledgers
+            settings,
+            self.subscriptions,
+            spool,
+            telemetry,
+            self.uploader.wake,
+            shared.ledgers,
+            on_failure=self._run.on_failure,
         )
         record_prediction = None if recorder is None else recorder.record
         threads = [self._create_stream(stream, models, intakes, record_prediction) for stream in settings.streams]
@@ -261,6 +270,20 @@ class Startup:
         )
         self._components.start(listener, stop_by_s=_PIPELINE_STOPS_BY_S)
 
+    def _start_snapshots(self, settings: StreamEntry) -> SnapshotSource | UrlSnapshots | None:
+        """Start what gives the snapshots of a stream, None where it has none. It ends with the streams."""
+        if settings.snapshot is None:
+            return None
+        observer = reports.SnapshotReports(self._telemetry, settings.name)
+        snapshots: SnapshotSource | UrlSnapshots
+        if settings.snapshot.url is not None:
+            client = HttpClient(ca_file=settings.ca_file, exchanges=self._run.exchanges, verify=settings.verify)
+            snapshots = UrlSnapshots(settings, clock=self._clock, client=client, observer=observer)
+        else:
+            rng = random.Random(repr((self._settings.seed, settings.name, "snapshot backoff")))
+            snapshots = SnapshotSource(settings, clock=self._clock, rng=rng, observer=observer)
+        return self._components.start(snapshots, stop_by_s=_PIPELINE_STOPS_BY_S)
+
     def _create_stream(
         self, settings: StreamEntry, models: StreamModels, intakes: Intakes, on_prediction: Callable[..., None] | None
     ) -> StreamThread:
@@ -287,7 +310,9 @@ class Startup:
         frames: Stream | MediaTimedStream = stream
         if isinstance(self._clock, MediaClock):
             frames = MediaTimedStream(stream, self._clock, clock=clock, stop=self._stop)
-        collector = Collector(frames, intakes.create(name, settings, clock), predictor, telemetry)
+        snapshots = self._start_snapshots(settings)
+        intake = intakes.create(name, settings, clock, snapshots=snapshots)
+        collector = Collector(frames, intake, predictor, telemetry)
 
         def on_end(lost: StreamLost | None) -> None:
             if lost is not None:

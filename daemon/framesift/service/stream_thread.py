@@ -40,7 +40,7 @@ class StreamThread:
         self._on_end = on_end
         self._on_failure = on_failure
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.monitored = MonitoredThread(f"stream {name}", self._thread, clock)
+        self.threads = (MonitoredThread(f"stream {name}", self._thread, clock), collector.intake.waiting_thread)
 
     def start(self) -> None:
         """Start the thread."""
@@ -90,7 +90,7 @@ class StreamThreads:
     @property
     def threads(self) -> tuple[MonitoredThread, ...]:
         """See Component."""
-        return tuple(thread.monitored for thread in self._threads)
+        return tuple(monitored for thread in self._threads for monitored in thread.threads)
 
     def start(self) -> None:
         """Start all threads."""

@@ -37,6 +37,10 @@ class NetworkAddress:
         userinfo = self._userinfo()
         return urlunsplit(self.url._replace(netloc=f"{userinfo}@{host}" if userinfo else host))
 
+    def without_credentials(self) -> str:
+        """The address without user and password."""
+        return urlunsplit(self.url._replace(netloc=self.url.netloc.rpartition("@")[2]))
+
     def secrets(self) -> Iterable[str]:
         """All of its secrets, in the spellings that a decoder might print."""
         for secret in (self.password, self.username):

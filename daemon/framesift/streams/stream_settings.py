@@ -154,7 +154,7 @@ class StreamSettings(StrictModel):
         """Return the stream that gives the snapshots, or the url, as a stream of its own. Only with a `snapshot`."""
         assert self.snapshot is not None
         username, password = self.snapshot.username, self.snapshot.password
-        url, own = urlsplit(self.snapshot.address), self._network_address()
+        url, own = urlsplit(self.snapshot.address), self.network_address()
         is_given = username is not None or password is not None or "@" in url.netloc
         if not is_given and own is not None and url.hostname == own.url.hostname:
             username, password = own.username, None if own.password is None else SecretStr(own.password)
@@ -362,7 +362,7 @@ class StreamSettings(StrictModel):
 
     def address(self) -> str:
         """The source with its credentials, for the reader only."""
-        address = self._network_address()
+        address = self.network_address()
         if address is not None:
             return address.text()
         return str(self.path) if self.is_path else str(self.source)
@@ -373,11 +373,12 @@ class StreamSettings(StrictModel):
             yield from self.snapshot_stream().secrets()
         if self.engine == "gstreamer":
             yield from pipeline_secrets(str(self.source))
-        address = self._network_address()
+        address = self.network_address()
         if address is not None:
             yield from address.secrets()
 
-    def _network_address(self) -> NetworkAddress | None:
+    def network_address(self) -> NetworkAddress | None:
+        """The address with its credentials; None where the source is none."""
         url = self._url()
         beside = None if self.password is None else self.password.get_secret_value()
         return None if url is None else NetworkAddress(url, self.username, beside)

@@ -54,6 +54,7 @@ class SnapshotSource:
 
     name: of the component. state, detail: CONNECTING, RUNNING once its first key frame has come, or LOST with the
     reason; `observer` receives their changes, as events of the stream `<stream>.snapshot`. kept_bytes: of packets.
+    wait_s: how long a frame may wait.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SnapshotSource:
         self.state = StreamState.CONNECTING
         self.detail = "it is not open yet"
         self.kept_bytes = 0
+        self.wait_s = given.wait_s
         self._main = settings.snapshot_stream()
         self._keep = KeepRequest(given.pre_s + _LATE_S, given.max_bytes, given.max_decode_frames, given.max_skew_s)
         self._clock = clock
