@@ -159,6 +159,7 @@ ALLOWED: dict[str, set[str]] = {
         "atomic_files",
         "processes",
         "frame",
+        "http_client",
         "datapoint",
         "telemetry",
         "roboflow",

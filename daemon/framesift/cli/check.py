@@ -25,6 +25,7 @@ from framesift.cli.check_beside_daemon import (
 from framesift.cli.check_group import group_findings
 from framesift.cli.check_ports import port_findings
 from framesift.cli.check_shared_limits import check_shared_limits
+from framesift.cli.check_snapshots import snapshot_findings
 from framesift.cli.check_spool import spool_findings
 from framesift.cli.collected_text import collected_text
 from framesift.cli.probes import Finding, run_probe
@@ -125,6 +126,9 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
             yield known
             continue
         yield from probe(f"stream {stream_settings.name}", first_frame(stream_settings))
+        if stream_settings.snapshot is not None:
+            found = snapshot_findings(stream_settings, clock, within_s=FIRST_FRAME_WITHIN_S)
+            yield from probe(f"snapshots of {stream_settings.name}", found)
         own = next((used.model for used in models if stream_settings.name in used.use.streams), None)
         if frames and own is not None and not busy:
             subject = _policy_subject(stream_settings)
