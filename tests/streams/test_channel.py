@@ -83,7 +83,7 @@ def ends() -> Iterator[ENDS]:
         SourceOpened("udp"),
         SourceQuiet(),
         SkipCounts(1, 2, 3, 4),
-        PictureReady(1, 2, 3, 0.25, -1.0, 1_750_000_000.5),
+        PictureReady(1, 2, 3, 0.25, -1.0, 1_750_000_000.5, 149_000),
         FileEnded(),
         SourceFailed(AwayReason.SILENT, "no picture for 10 s"),
         KeepRequest(5.0, 1 << 20, 150, 0.5),

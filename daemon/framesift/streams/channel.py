@@ -109,13 +109,17 @@ class SourceQuiet:
 
 @dataclass(frozen=True, slots=True)
 class SharedMemory:
-    """From the reader: pictures of this size lie in the memory with this number, which has `slot_count` slots."""
+    """From the reader: pictures of this size lie in the memory with this number, which has `slot_count` slots.
+
+    file_room_bytes: so much room each slot has beside the pixels, for the file of which they were decoded.
+    """
 
     memory_id: int
     height: int
     width: int
     slot_count: int
     fd: int  # valid in the process that holds the message; it is sent beside the JSON text
+    file_room_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,8 @@ class PictureReady:
     """From the reader: a picture lies in this slot, which now belongs to the daemon.
 
     age_s: seconds since the picture left the source. media_s: its position in the file in seconds, -1 for live sources.
-    sent_s: Unix time by the sender's clock, 0 where it tells none.
+    sent_s: Unix time by the sender's clock, 0 where it tells none. file_bytes: size of the JPEG that lies beside the
+    pixels, 0 where there is none.
     """
 
     memory_id: int
@@ -152,6 +157,7 @@ class PictureReady:
     age_s: float
     media_s: float
     sent_s: float = 0.0
+    file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,10 @@ _COUNTS_EVERY_S = 1.0
 class PictureBuffer:
     """The slots of shared memory, and at most one picture that waits in them for the parent. Thread-safe."""
 
-    def __init__(self, channel: Channel, *, live: bool) -> None:
+    def __init__(self, channel: Channel, *, live: bool, file_room_bytes: int = 0) -> None:
+        """file_room_bytes: the largest file that is sent beside a picture's pixels."""
         self._channel = channel
+        self._file_room_bytes = file_room_bytes
         self._live = live
         self._changed = threading.Condition()
         self._slots: PictureSlots | None = None
@@ -71,8 +73,18 @@ class PictureBuffer:
             if slot is not None:
                 self._free.append(slot)
 
-    def put(self, picture: NDArray[np.uint8], slot: int | None, number: int, captured: CapturedPicture) -> None:
-        """Stores a picture, decoded into the slot or elsewhere, and sends it if it is requested (a file: at once)."""
+    def put(
+        self,
+        picture: NDArray[np.uint8],
+        slot: int | None,
+        number: int,
+        captured: CapturedPicture,
+        jpeg: bytes = b"",
+    ) -> None:
+        """Stores a picture, decoded into the slot or elsewhere, and sends it if it is requested (a file: at once).
+
+        jpeg: the file of which it was decoded, which is left out if there is no room for it; b"" if there is none.
+        """
         if self._slots is None or picture.shape != self._slots.shape:
             slot = self._replace_slots(picture.shape[0], picture.shape[1])
         target = self.pixels(slot)
@@ -80,11 +92,14 @@ class PictureBuffer:
             raise SourceError(AwayReason.OUT_OF_MEMORY)
         if picture.__array_interface__["data"][0] != target.__array_interface__["data"][0]:
             np.copyto(target, picture)
+        file_bytes = len(jpeg) if len(jpeg) <= self._file_room_bytes else 0
+        if file_bytes and self._slots is not None:
+            self._slots.file(slot)[:file_bytes] = np.frombuffer(jpeg, np.uint8)
         with self._changed:
             self._drop_waiting()
             self._is_owed = False
             media_s = -1.0 if self._live else captured.media_s
-            ready = PictureReady(self._memory_id, slot, number, 0.0, media_s, captured.sent_s or 0.0)
+            ready = PictureReady(self._memory_id, slot, number, 0.0, media_s, captured.sent_s or 0.0, file_bytes)
             self._waiting = (ready, captured.arrived_s)
             if self._is_requested or not self._live:
                 self._send_waiting()
@@ -144,7 +159,7 @@ class PictureBuffer:
             self._channel.send(message)
 
     def _replace_slots(self, height: int, width: int) -> int:
-        slots, fd = PictureSlots.create(height, width, _SLOT_COUNT)
+        slots, fd = PictureSlots.create(height, width, _SLOT_COUNT, self._file_room_bytes)
         try:
             with self._changed:
                 if self._pop_waiting() is not None:
@@ -152,7 +167,8 @@ class PictureBuffer:
                 self._slots = slots
                 self._memory_id += 1
                 self._free = list(range(1, len(slots)))
-                self._channel.send(SharedMemory(self._memory_id, height, width, len(slots), fd))
+                room_bytes = self._file_room_bytes
+                self._channel.send(SharedMemory(self._memory_id, height, width, len(slots), fd, room_bytes))
         finally:
             os.close(fd)
         return 0

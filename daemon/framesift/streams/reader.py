@@ -39,6 +39,7 @@ from framesift.streams.engines.choice import open_source, open_with_transport
 from framesift.streams.engines.pace import Pace
 from framesift.streams.frame_selectors import FileFrameSelector, LiveFrameSelector
 from framesift.streams.picture_buffer import PictureBuffer
+from framesift.streams.picture_slots import MAX_FILE_ROOM_BYTES
 
 _IDLE_EVERY_S = 0.5
 
@@ -96,7 +97,7 @@ def read_source(request: OpenRequest, channel: Channel, buffer: PictureBuffer) -
                     buffer.release_slot(slot)
                     unusable = str(error)
                 else:
-                    buffer.put(pixels, slot, number, picture)
+                    buffer.put(pixels, slot, number, picture, source.jpeg)
                     any_usable = True
                 # Counted only now: after a crash the next reader of a file continues after the counted pictures.
                 number += 1
@@ -146,7 +147,9 @@ def run(end: socket.socket) -> None:
         import cv2  # noqa: F401 - loaded here, so that loading it counts neither as opening nor as reading
 
         channel.send(ReaderStarted())
-        buffer = PictureBuffer(channel, live=request.live)
+        buffer = PictureBuffer(
+            channel, live=request.live, file_room_bytes=MAX_FILE_ROOM_BYTES if request.pictures else 0
+        )
         receiver_thread = threading.Thread(target=receive_requests, args=(channel, buffer), daemon=True)
         receiver_thread.start()
         try:

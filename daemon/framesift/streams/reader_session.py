@@ -20,7 +20,7 @@ from framesift.streams.channel import (
     SourceFailed,
     SourceOpened,
 )
-from framesift.streams.picture_slots import PictureSlots
+from framesift.streams.picture_slots import PictureSlots, SlotPicture
 
 POLL_S = 0.2  # how soon a stop is noticed, at the latest
 _START_TIMEOUT_S = 30.0  # loading the decoder from a cold SD card on a busy machine
@@ -106,6 +106,19 @@ class ReaderSession:
         if self._slots is None or picture.memory_id != self._memory_id or not 0 <= picture.slot < len(self._slots):
             raise ChannelClosed("a picture lies in memory that was not announced")
         return self._slots[picture.slot]
+
+    def picture(self, picture: PictureReady) -> Pixels | SlotPicture:
+        """The same pixels, together with the file of which they were decoded where the reader has sent one.
+
+        Raises what `pixels` raises.
+        """
+        pixels = self.pixels(picture)
+        if self._slots is None or not picture.file_bytes:
+            return pixels
+        room = self._slots.file(picture.slot)
+        if not 0 < picture.file_bytes <= len(room):
+            raise ChannelClosed("a picture's file lies in memory that was not announced")
+        return SlotPicture(pixels, room[: picture.file_bytes])
 
     def request_next(self, picture: PictureReady | None) -> None:
         """Returns the picture's slot to the reader and asks for the next picture. Raises ChannelClosed."""

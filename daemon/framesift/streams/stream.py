@@ -24,7 +24,7 @@ from framesift.backoff import Backoff, BackoffSchedule
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 from framesift.config.redact import Redactor
-from framesift.frame import Frame, Pixels, SkipReason
+from framesift.frame import Frame, LazyPicture, Pixels, SkipReason
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import (
     ChannelClosed,
@@ -274,7 +274,7 @@ class Stream:
                 self._number = max(self._number, message.number + 1)
                 if not self._is_frozen(pixels):
                     self._set_running(pixels)
-                    yield self._frame(message, pixels)
+                    yield self._frame(message, session.picture(message))
                 elif self.state is StreamState.RUNNING:
                     self._observer.on_skipped(SkipReason.FROZEN, 1)
                     detail = f"the same picture for {FROZEN_AFTER_S:g} s; reconnecting"
@@ -289,17 +289,15 @@ class Stream:
                 return self._end(_EndKind.ENDED, text)
         return _ReaderEnd(_EndKind.STOPPED)
 
-    def _frame(self, picture: PictureReady, pixels: Pixels) -> Frame:
+    def _frame(self, ready: PictureReady, picture: Pixels | LazyPicture) -> Frame:
         now = self._clock.now()
-        age_s = min(max(0.0, picture.age_s), _MAX_AGE_S)
+        age_s = min(max(0.0, ready.age_s), _MAX_AGE_S)
         last = self._last_captured
         if last is not None and last.boot_id == now.boot_id:
             age_s = min(age_s, now.boottime_s - last.boottime_s)
         self._last_captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
-        media_s = None if self._is_live else picture.media_s
-        return Frame(
-            self.name, picture.number, pixels, self._last_captured, self._epoch, media_s, picture.sent_s or None
-        )
+        media_s = None if self._is_live else ready.media_s
+        return Frame(self.name, ready.number, picture, self._last_captured, self._epoch, media_s, ready.sent_s or None)
 
     def _leave_out_picture(self, why: str) -> None:
         """Count a picture of a folder that ends each reader as unusable; the next reader begins behind it."""

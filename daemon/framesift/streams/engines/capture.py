@@ -61,6 +61,10 @@ class ReaderHooks:
 class Capture(Protocol):
     """An open source. For one thread. Its constructor opens the source and raises SourceError."""
 
+    @property
+    def jpeg(self) -> bytes:
+        """The JPEG of which the picture was converted last, less its metadata; b"" where it was none, or is turned."""
+
     def next_picture(self) -> CapturedPicture | None:
         """Wait for the next picture, which `convert` then converts. None at the end.
 

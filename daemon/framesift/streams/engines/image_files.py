@@ -11,12 +11,16 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framesift.pictures.exif_orientation import UPRIGHT, turn
+from framesift.pictures.jpeg_file import parse_jpeg
+from framesift.pictures.picture_limits import BadPicture
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
 from framesift.streams.engines.capture import CapturedPicture, PictureUnusable, SourceError
@@ -27,7 +31,14 @@ from framesift.streams.picture_names import PICTURE_SUFFIXES, NameOrder, name_or
 NAMES_IN_MEMORY = 30_000
 MAX_FILE_BYTES = 256 << 20
 DEFAULT_FPS = 1.0
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """A picture that was decoded. pixels: BGR, uint8, shape (height, width, 3). jpeg: see Capture.jpeg."""
+
+    pixels: NDArray[np.uint8]
+    jpeg: bytes
 
 
 def pictures_in(folder: str, pattern: str) -> Iterator[os.DirEntry[str]]:
@@ -71,8 +82,8 @@ def read_picture_file(path: Path) -> tuple[bytes, os.stat_result] | None:
         raise PictureUnusable(f"it can't be read: {error.strerror}") from None
 
 
-def decode_picture(content: bytes, rotate: int) -> NDArray[np.uint8]:
-    """Return the picture as BGR, uint8 of shape (height, width, 3), turned as its EXIF says, then by `rotate` degrees.
+def decode_picture(content: bytes, rotate: int) -> DecodedFile:
+    """Return the picture, turned as its EXIF says, then by `rotate` degrees.
 
     Raises PictureUnusable for what is no picture, or not a whole one. Of a picture larger than MAX_PICTURE_PIXELS only
     the header is read: reader_forks.py sets OpenCV's own limit.
@@ -80,10 +91,13 @@ def decode_picture(content: bytes, rotate: int) -> NDArray[np.uint8]:
     import cv2
 
     # OpenCV makes the end of a JPEG that is missing grey, without an error. Other formats it refuses then.
-    if content.startswith(b"\xff\xd8") and content.find(_END_OF_IMAGE, max(0, content.rfind(_START_OF_SCAN))) < 0:
-        raise PictureUnusable("its end is missing")
     try:
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        jpeg = parse_jpeg(content) if content.startswith(b"\xff\xd8") else None
+    except BadPicture as error:
+        raise PictureUnusable(str(error)) from None
+    try:
+        encoded = content if jpeg is None else jpeg.content
+        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
         too_large = "PIXELS" in str(error.err)
         why = f"more than {MAX_PICTURE_PIXELS:,} pixels" if too_large else error.err
@@ -93,7 +107,11 @@ def decode_picture(content: bytes, rotate: int) -> NDArray[np.uint8]:
     picture = as_bgr(decoded)
     if picture is None:
         raise PictureUnusable("its size is not a camera's")
-    return Orientation().turned(rotate).apply(picture)
+    if jpeg is None:
+        return DecodedFile(Orientation().turned(rotate).apply(picture), b"")
+    is_kept = jpeg.is_plain and jpeg.orientation == UPRIGHT and not rotate
+    turned = Orientation().turned(rotate).apply(turn(picture, jpeg.orientation))
+    return DecodedFile(turned, jpeg.content if is_kept else b"")
 
 
 class ImageFilesCapture:
@@ -106,6 +124,7 @@ class ImageFilesCapture:
         self._names: deque[str] = deque(self._names_after(None))
         if not self._names:
             raise SourceError(AwayReason.NO_PICTURES)
+        self.jpeg = b""
         self._name = ""
         self._content: bytes | PictureUnusable = b""
         self._index = -1
@@ -129,7 +148,8 @@ class ImageFilesCapture:
 
     def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Decode the picture. Raises PictureUnusable, which names the file."""
-        pixels = decode_named(self._name, self._content, self._request.rotate)
+        decoded = decode_named(self._name, self._content, self._request.rotate)
+        pixels, self.jpeg = decoded.pixels, decoded.jpeg
         if target is None or target.shape != pixels.shape:
             return pixels
         np.copyto(target, pixels)
@@ -148,7 +168,7 @@ class ImageFilesCapture:
         return [name for _, name in heapq.nsmallest(NAMES_IN_MEMORY, following)]
 
 
-def decode_named(name: str, content: bytes | PictureUnusable, rotate: int) -> NDArray[np.uint8]:
+def decode_named(name: str, content: bytes | PictureUnusable, rotate: int) -> DecodedFile:
     """Do as decode_picture, or raise what reading the file raised; the error names the file."""
     try:
         if isinstance(content, PictureUnusable):

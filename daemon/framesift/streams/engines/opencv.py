@@ -46,6 +46,8 @@ def as_bgr(decoded: NDArray[np.generic] | None) -> NDArray[np.uint8] | None:
 class OpenCvCapture:
     """An open `cv2.VideoCapture`. `cv2` is imported earlier, because importing it takes longer than opening."""
 
+    jpeg = b""
+
     def __init__(self, request: OpenRequest, log: DecoderLog) -> None:
         """Opens the source. log: where the decoder writes its errors. Raises SourceError."""
         import cv2

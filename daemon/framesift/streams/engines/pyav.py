@@ -34,6 +34,8 @@ _MARKS_KEY_FRAMES = ("h264", "hevc")
 class PyAvCapture:
     """An open container of FFmpeg, and the decoder of its best video stream."""
 
+    jpeg = b""
+
     def __init__(self, request: OpenRequest, log: DecoderLog, hooks: ReaderHooks) -> None:
         """Open the source. log: where FFmpeg's lines go. Raises SourceError."""
         import av

@@ -63,6 +63,7 @@ class WatchedFolderCapture:
         self._ready: deque[_Arrival] = deque()
         self._given: deque[int] = deque()  # digests of pictures that the daemon has, or will have in a moment
         self._done = 0  # of those, so many were done with
+        self.jpeg = b""
         self._name = ""
         self._content: bytes | PictureUnusable = b""
         self._index = -1
@@ -83,10 +84,11 @@ class WatchedFolderCapture:
     def convert(self, target: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Decode the picture. Raises PictureUnusable, which names the file."""
         try:
-            pixels = decode_named(self._name, self._content, self._request.rotate)
+            decoded = decode_named(self._name, self._content, self._request.rotate)
         except PictureUnusable:
             self._taken.add(self._given.pop())  # the daemon never gets it
             raise
+        pixels, self.jpeg = decoded.pixels, decoded.jpeg
         if target is None or target.shape != pixels.shape:
             return pixels
         np.copyto(target, pixels)
