@@ -60,3 +60,25 @@ def test_a_picture_that_is_too_far_away_is_none(folder: Path) -> None:
         reading.until(StreamState.RUNNING)
         answers = {reading.missed(reading.frame()).reason for _ in range(2)}
         assert answers == {SnapshotMissReason.SKEW}
+
+
+def test_the_process_keeps_nothing_of_the_pictures_that_it_has_sent(folder: Path) -> None:
+    camera = TwoStreams(folder)
+    with camera, Snapshots(camera.sub.url, camera.main.url) as reading:
+        reading.until(StreamState.RUNNING)
+        held = []
+        for number in range(60):
+            reading.snapshot(reading.frame()).release()
+            if number in (9, 59):
+                held.append((_descriptors(reading.keeper_pid()), _resident_kb(reading.keeper_pid())))
+        assert held[1][0] == held[0][0]
+        assert held[1][1] - held[0][1] < 15_000  # 50 pictures are 36,000, and packets still come in
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _resident_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS:")))

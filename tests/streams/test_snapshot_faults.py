@@ -1,0 +1,191 @@
+"""Whatever happens to the main stream or its process, no frame waits longer than it said, and snapshots come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framesift.streams import StreamState
+from framesift.streams.away_reasons import AwayReason
+from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture
+from rigs.rtp_faults import RtpFaults
+from rigs.rtsp import CuttableConnection
+from rigs.stream_reader import has_exited, reader_pids
+from rigs.two_streams import Snapshots, TwoStreams, numbers_apart
+
+Missed = SnapshotMissReason
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoStreams]:
+    with TwoStreams(tmp_path_factory.mktemp("scene")) as camera:
+        yield camera
+
+
+def through(camera: TwoStreams, wire: CuttableConnection, **options: Any) -> Snapshots:
+    return Snapshots(camera.sub.url, f"rtsp://127.0.0.1:{wire.port}/live", **options)
+
+
+def test_a_main_stream_that_is_away_is_said_at_once_and_comes_back(camera: TwoStreams) -> None:
+    wire = CuttableConnection(camera.main.port)
+    with wire, through(camera, wire) as reading:
+        wire.unplug()
+        lost = reading.until(StreamState.LOST)
+        assert lost.reason in (AwayReason.REFUSED, AwayReason.ENDED)
+        frame = reading.frame()
+        ticket = reading.request(frame)
+        assert ticket.is_answered
+        answer = ticket.wait()
+        assert isinstance(answer, SnapshotMissed)
+        assert answer.reason is Missed.AWAY
+        assert f"127.0.0.1:{wire.port}" in answer.detail
+        wire.plug()
+        reading.until(StreamState.RUNNING)
+        assert reading.snapshot(reading.frame()).width == 640
+
+
+def test_nothing_stays_behind_when_the_connection_is_cut_again_and_again(camera: TwoStreams) -> None:
+    wire = CuttableConnection(camera.main.port)
+    with wire, through(camera, wire) as reading:
+        used = []
+        for times in range(1, 4):
+            reading.until(StreamState.RUNNING, times)
+            frame = reading.frame()
+            snapshot = reading.snapshot(frame)
+            assert abs(numbers_apart(snapshot, frame)) <= 1
+            snapshot.release()
+            used.append((descriptors(), threading.active_count(), len(reader_pids(reading.main_name))))
+            wire.cut(reset=times % 2 == 0)
+            reading.until(StreamState.LOST, times)
+        assert used[1:] == used[:1] * 2
+
+
+def descriptors() -> int:
+    """How many the keeper's side of this process has; the rigs' own sockets are left out."""
+    links = (link for fd in Path("/proc/self/fd").iterdir() if (link := _link(fd)))
+    return sum("framesift" in link for link in links)
+
+
+def _link(fd: Path) -> str:
+    try:
+        return str(fd.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_main_stream_that_hangs_keeps_a_frame_until_its_deadline_and_is_lost_then(camera: TwoStreams) -> None:
+    wire = CuttableConnection(camera.main.port)
+    with wire, through(camera, wire, read_timeout_s=1.5) as reading:
+        reading.until(StreamState.RUNNING)
+        reading.snapshot(reading.frame()).release()
+        wire.stall()
+        frame = reading.frame()
+        while isinstance(answer := reading.request(frame, 0.4).wait(), SnapshotPicture):  # what had come before
+            frame = reading.frame()
+        assert answer.reason in (Missed.NO_PICTURE, Missed.AWAY)
+        assert reading.until(StreamState.LOST).reason is AwayReason.SILENT
+        assert reading.missed(frame).reason is Missed.AWAY
+        wire.resume()
+        reading.until(StreamState.RUNNING, 2)
+        reading.snapshot(reading.frame()).release()
+
+
+def test_a_process_that_hangs_is_replaced(camera: TwoStreams) -> None:
+    with Snapshots(camera.sub.url, camera.main.url) as reading:
+        reading.until(StreamState.RUNNING)
+        frame = reading.frame()
+        pid = reading.keeper_pid()
+        os.kill(pid, signal.SIGSTOP)
+        assert reading.missed(frame, 0.3) == SnapshotMissed(Missed.NO_PICTURE, "no answer came in time")
+        lost = reading.until(StreamState.LOST)
+        assert lost.reason is AwayReason.SILENT
+        assert lost.detail.endswith("the process that keeps its packets does not answer")
+        assert has_exited(pid)
+        reading.until(StreamState.RUNNING, 2)
+        assert reading.keeper_pid() != pid
+        reading.snapshot(reading.frame()).release()
+
+
+def test_who_waits_for_a_process_that_dies_hears_it_at_once(camera: TwoStreams) -> None:
+    wire = CuttableConnection(camera.main.port)
+    with wire, through(camera, wire) as reading:
+        reading.until(StreamState.RUNNING)
+        pid = reading.keeper_pid()
+        os.kill(pid, signal.SIGSTOP)  # so that it answers nothing before
+        ticket = reading.request(reading.frame(), 600.0)
+        assert not ticket.is_answered
+        os.kill(pid, signal.SIGKILL)
+        answer = ticket.wait()
+        assert isinstance(answer, SnapshotMissed)
+        assert answer.reason is Missed.AWAY
+        reading.until(StreamState.RUNNING, 2)
+
+
+def test_who_waits_when_it_is_stopped_hears_it_at_once(camera: TwoStreams) -> None:
+    with Snapshots(camera.sub.url, camera.main.url) as reading:
+        reading.until(StreamState.RUNNING)
+        pid = reading.keeper_pid()
+        os.kill(pid, signal.SIGSTOP)
+        ticket = reading.request(reading.frame(), 600.0)
+        assert reading.source.stop(10.0)
+        answer = ticket.wait()
+        assert isinstance(answer, SnapshotMissed)
+        assert answer.reason is Missed.AWAY
+        assert has_exited(pid)
+        assert reading.missed(reading.frame()).reason is Missed.AWAY
+
+
+def test_behind_lost_packets_there_is_no_snapshot_until_the_next_key_frame(camera: TwoStreams) -> None:
+    faults = RtpFaults()
+    wire = CuttableConnection(camera.main.port, faults=faults)
+    with wire, through(camera, wire) as reading:
+        reading.until(StreamState.RUNNING)
+        answers: list[SnapshotMissReason | None] = []
+        for index in range(100):
+            if index == 30:
+                faults.lose(1)
+            frame = reading.frame()
+            answer = reading.request(frame).wait()
+            if isinstance(answer, SnapshotPicture):
+                assert abs(numbers_apart(answer, frame)) <= 1
+                answers.append(None)
+            else:
+                answers.append(answer.reason)
+            if answers[-1] is None and Missed.DAMAGED in answers:
+                break
+        assert faults.hit == 1
+        assert set(answers) == {None, Missed.DAMAGED}
+        assert answers.index(Missed.DAMAGED) >= 30
+        assert answers[-1] is None
+
+
+def test_too_far_from_its_key_frame_there_is_no_snapshot(camera: TwoStreams) -> None:
+    with Snapshots(camera.sub.url, camera.main.url, snapshot={"max_decode_frames": 12}) as reading:
+        reading.until(StreamState.RUNNING)
+        found = set()
+        for _ in range(100):
+            answer = reading.request(reading.frame()).wait()
+            found.add(None if isinstance(answer, SnapshotPicture) else answer.reason)
+            if len(found) == 2:
+                break
+        assert found == {None, Missed.GROUP_TOO_LONG}
+
+
+def test_neither_the_process_nor_a_message_shows_a_password(camera: TwoStreams) -> None:
+    wire = CuttableConnection(camera.main.port, credentials="viewer:geheimnis")
+    with wire, through(camera, wire, username="viewer", password="geheimnis") as reading:
+        reading.until(StreamState.RUNNING)
+        arguments = Path(f"/proc/{reading.keeper_pid()}/cmdline").read_bytes()
+        assert b"geheimnis" not in arguments
+        assert b"geheimnis" not in Path(f"/proc/{reading.keeper_pid()}/environ").read_bytes()
+        wire.require("viewer:anderes")
+        wire.cut()
+        reading.until(StreamState.LOST)
+        detail = reading.missed(reading.frame()).detail
+        assert "geheimnis" not in detail + reading.source.detail + repr(reading.events)
