@@ -30,6 +30,7 @@ FIELDS: dict[str, Any] = {
             "accepted": {"some": 3},
             "refused": {},
             "skipped": {"late": 2},
+            "snapshots": {"snapshot": 2, "away": 1},
             "losses": 2,
             "last_loss": {"at_s": 4935.2, "why": "the reader was killed by SIGKILL"},
         },
@@ -97,6 +98,7 @@ def test_the_status_is_printed_with_health_streams_policies_quota_and_spool() ->
         "stream gate was lost 2 times, most recently 0:01:05 ago: the reader was killed by SIGKILL",
         "  p/some, daily: 3 of 9 used",
         "  few, hourly: 2 of 2 used: nothing more is accepted for it until the next hour",
+        "pictures kept of gate: 2 snapshot, 1 away",
         "spool: 1 ready, 2 buried; 3.0 MiB",
         "outcomes so far: 5 delivered",
     ):

@@ -132,6 +132,8 @@ def test_the_status_is_every_number_and_every_component_as_json() -> None:
     with page() as served:
         served.telemetry.count_read("gate")
         served.telemetry.count_accepted("gate", "night")
+        served.telemetry.count_snapshot("gate", "snapshot")
+        served.telemetry.count_snapshot("gate", "away")
         served.telemetry.record_prediction("gate", 0.5)
         served.telemetry.set_spool_source(lambda: SpoolNumbers(1, 2, 3, 4, 500, {"delivered": 9}))
         served.telemetry.health.set("spool", Condition.DEGRADED, "disk full, says geheim")
@@ -143,6 +145,7 @@ def test_the_status_is_every_number_and_every_component_as_json() -> None:
     assert status["queue"]["ready"] == 1
     assert status["outcomes"] == status["queue"]["outcomes"] == {"delivered": 9}
     assert status["streams"][0]["accepted"] == {"night": 1}
+    assert status["streams"][0]["snapshots"] == {"snapshot": 1, "away": 1}
     assert status["model"] == {"count": 1, "total_s": 0.5}
     assert status["health"][0]["condition"] == "degraded"
     assert status["health"][0]["why"] == "disk full, says ****"

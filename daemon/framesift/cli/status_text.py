@@ -32,6 +32,9 @@ def print_status(fields: dict[str, Any]) -> None:
     out.print(_stream_table(fields["streams"]))
     for line in _loss_lines(fields["streams"], fields["taken_at_s"]):
         out.print(escape_text(line))
+    for stream in fields["streams"]:
+        if snapshots := stream.get("snapshots"):  # an older daemon does not say it
+            out.print(escape_text(f"pictures kept of {stream['stream']}: {_counts(snapshots)}"))
     for policy in fields["policies"]:
         out.print(escape_text(_policy_line(policy)))
     if fields["quota"] is not None:

@@ -61,7 +61,8 @@ class StreamCounts:
 
     up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
     the most recent one. readers_started: how many reader processes it has had.
-    away: why it gives no pictures at present.
+    away: why it gives no pictures at present. snapshots: its frames that had quota, by the snapshot that was kept or why
+    there was none; empty without snapshots.
     """
 
     stream: str
@@ -75,6 +76,7 @@ class StreamCounts:
     last_loss: StreamLoss | None = None
     readers_started: int = 0
     away: StreamAbsence | None = None
+    snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ class Counters:
         refused = _by_labels(self.refused)
         matched = _by_labels(self.matched)
         accepted = _by_labels(self.accepted)
+        snapshots = _by_labels(self.snapshots)
         up = _by_label(self.up, "stream")
         readers = _by_label(self.readers, "stream")
         names = dict.fromkeys([*up, *read, *(s for counts in (skipped, refused, matched, accepted) for s in counts)])
@@ -246,6 +249,7 @@ class Counters:
                 *self.losses.of(name),
                 readers.get(name, 0),
                 self.absences.of(name),
+                snapshots.get(name, {}),
             )
             for name in names
         )
