@@ -61,8 +61,8 @@ class StreamCounts:
 
     up: whether it delivers pictures, None while that is unknown. losses: how often it was lost while it ran. last_loss:
     the most recent one. readers_started: how many reader processes it has had.
-    away: why it gives no pictures at present. snapshots: its frames that had quota, by the snapshot that was kept or why
-    there was none; empty without snapshots.
+    away: why it gives no pictures at present. snapshots: its frames that had quota, by what was kept: the snapshot, or
+    why there was none; empty for streams without snapshots.
     """
 
     stream: str
