@@ -36,6 +36,8 @@ from framesift.limits.shared.requests import LEASE_S, ChargeRequest, LedgerReque
 from framesift.limits.shared.server import RedisAddress
 from framesift.pictures.encoded_picture import BadPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
+from framesift.privacy.privacy_settings import PrivacySettings
+from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
@@ -768,7 +770,7 @@ def test_a_replaced_spool_file_is_another_device(tmp_path: Path) -> None:
 # --- the intake ------------------------------------------------------------------------------------------------------
 
 
-def shared_limits(device: FleetDevice, what: Policy) -> Intake:
+def shared_limits(device: FleetDevice, what: Policy, privacy: StreamPrivacy | None = None) -> Intake:
     """An intake with the limits of the fleet."""
     return Intake(
         "gate",
@@ -778,6 +780,7 @@ def shared_limits(device: FleetDevice, what: Policy) -> Intake:
         admission=Admission(device.spool, device.clock, device.fleet),
         telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
         on_accepted=lambda: None,
+        privacy=privacy,
     )
 
 
@@ -799,6 +802,22 @@ def test_a_frame_is_refused_before_it_is_encoded_and_one_that_cannot_be_encoded_
         assert offer(too_wide) is RefusalReason.LIMIT
         assert device.used() == 1
         assert agree(redis, device)
+
+
+def test_a_frame_that_can_not_be_masked_is_refunded(tmp_path: Path, redis: RedisServer) -> None:
+    once = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 1}]}
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        intake = shared_limits(device, policy(once), StreamPrivacy(PrivacySettings(classes=("car",))))
+
+        def offer(size: int) -> RefusalReason | None:
+            frame = Frame("gate", 0, np.zeros((48, size, 3), np.uint8), device.clock.now())
+            return intake.offer(frame, prediction("car")).refusal
+
+        assert offer(65) is RefusalReason.UNMASKED  # the prediction is of 64 x 48 pixels
+        device.reconcile()
+        assert device.used() == 0
+        assert agree(redis, device)
+        assert offer(64) is None
 
 
 def test_a_frame_whose_pixels_turn_out_to_be_broken_is_refunded(tmp_path: Path, redis: RedisServer) -> None:

@@ -57,6 +57,10 @@ def begun(privacy: StreamPrivacy, frame: Frame, prediction: Prediction) -> Pendi
     return privacy.begin(frame, prediction)
 
 
+def mask_at_once(privacy: StreamPrivacy, frame: Frame, prediction: Prediction) -> PictureMask:
+    return privacy.begin(frame, prediction).mask()
+
+
 class Detector:
     """Finds what it is told to in each frame, by its number, and takes note of what it was asked."""
 
@@ -90,34 +94,51 @@ UNUSABLE: list[tuple[Prediction, str]] = [
 @pytest.mark.parametrize(("prediction", "why"), UNUSABLE)
 def test_a_prediction_that_tells_no_places_is_unmasked(prediction: Prediction, why: str) -> None:
     with pytest.raises(Unmasked, match=why):
-        StreamPrivacy(settings()).mask_for(at(0), prediction)
+        mask_at_once(StreamPrivacy(settings()), at(0), prediction)
 
 
 def test_polygons_alone_need_no_boxes() -> None:
     triangle = [[0.4, 0.3], [0.6, 0.3], [0.5, 0.6]]
     privacy = StreamPrivacy(settings(classes=[], polygons=[triangle]))
-    assert is_covered(privacy.mask_for(at(0), NO_BOXES[0][0]), (310.0, 150.0, 330.0, 160.0))
+    assert is_covered(mask_at_once(privacy, at(0), NO_BOXES[0][0]), (310.0, 150.0, 330.0, 160.0))
 
 
 def test_only_the_chosen_classes_are_covered() -> None:
     privacy = StreamPrivacy(settings(classes=["face", "person"]))
     for name, covered in (("person", True), ("face", True), ("car", False)):
-        assert is_covered(privacy.mask_for(at(0), found(BOX, name=name)), BOX) is covered
+        assert is_covered(mask_at_once(privacy, at(0), found(BOX, name=name)), BOX) is covered
 
 
 def test_an_outlined_object_is_covered_by_its_box() -> None:
     outlined = Detections(task=Task.INSTANCE_SEGMENTATION, objects=found(BOX).objects, width=WIDTH, height=HEIGHT)
-    assert is_covered(StreamPrivacy(settings()).mask_for(at(0), outlined), BOX)
+    assert is_covered(mask_at_once(StreamPrivacy(settings()), at(0), outlined), BOX)
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def masked(self) -> None:
+        self.seen.append("masked")
+
+    def unmasked(self, why: str) -> None:
+        self.seen.append(why)
+
+    def stream_ended(self) -> None:
+        self.seen.append("ended")
 
 
 def test_each_mask_and_each_failure_is_reported() -> None:
-    reported: list[str | None] = []
-    privacy = StreamPrivacy(settings(), on_mask=reported.append)
-    privacy.mask_for(at(0), found(BOX))
-    with pytest.raises(Unmasked):
-        privacy.mask_for(at(1), found(BOX, dropped=2))
-    assert reported[0] is None
-    assert str(reported[1]).startswith("2 part(s)")
+    observer = Observer()
+    privacy = StreamPrivacy(settings(), observer=observer)
+    mask_at_once(privacy, at(0), found(BOX))
+    with pytest.raises(Unmasked) as unmasked:
+        privacy.begin(at(1), found(BOX, dropped=2))
+    pending = privacy.begin(at(2), found(BOX))
+    with pytest.raises(Unmasked):  # a picture of another time: the frame's own is still there
+        pending.mask(at(3).captured.boottime_s)
+    privacy.end_stream()
+    assert observer.seen == ["masked", str(unmasked.value), "ended"]
 
 
 # -- over time
@@ -144,7 +165,7 @@ def test_without_what_follows_the_frame_before_counts() -> None:
     privacy = video()
     privacy.observe(at(0), found(BOX))
     privacy.observe(at(1), found())
-    assert is_covered(privacy.mask_for(at(1), found()), BOX)
+    assert is_covered(mask_at_once(privacy, at(1), found()), BOX)
 
 
 def test_the_nearest_of_the_class_may_be_the_same_object_however_far() -> None:
@@ -308,7 +329,7 @@ def test_the_pixels_that_the_detector_sees_later_are_copies() -> None:
 def test_the_boxes_of_the_model_are_covered_beside_those_of_the_detector() -> None:
     other: Box = (10.0, 10.0, 50.0, 50.0)
     privacy = StreamPrivacy(settings(), detect=Detector({0: found(other)}).detect)
-    mask = privacy.mask_for(at(0), found(BOX))
+    mask = mask_at_once(privacy, at(0), found(BOX))
     assert is_covered(mask, BOX)
     assert is_covered(mask, other)
 
@@ -316,7 +337,7 @@ def test_the_boxes_of_the_model_are_covered_beside_those_of_the_detector() -> No
 @pytest.mark.parametrize("prediction", [prediction for prediction, _ in NO_BOXES])
 def test_with_a_detector_the_model_need_not_find_boxes(prediction: Prediction) -> None:
     privacy = StreamPrivacy(settings(), detect=Detector({0: found(BOX)}).detect)
-    assert is_covered(privacy.mask_for(at(0), prediction), BOX)
+    assert is_covered(mask_at_once(privacy, at(0), prediction), BOX)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +347,7 @@ def test_with_a_detector_the_model_need_not_find_boxes(prediction: Prediction) -
 def test_a_frame_on_which_the_detector_fails_is_unmasked(answer: Prediction | Exception, why: str) -> None:
     privacy = StreamPrivacy(settings(), detect=Detector({0: answer}).detect)
     with pytest.raises(Unmasked, match=why):
-        privacy.mask_for(at(0), found(BOX))
+        mask_at_once(privacy, at(0), found(BOX))
 
 
 @pytest.mark.parametrize("failing", [0, 2])
@@ -348,7 +369,7 @@ def test_a_required_detector_that_is_not_there_leaves_everything_unmasked() -> N
     triangle = [[0, 0], [1, 0], [1, 1]]
     for privacy in (video(require="detector"), video(require="detector", classes=[], polygons=[triangle])):
         with pytest.raises(Unmasked, match="require a detector"):
-            privacy.mask_for(at(0), found(BOX))
+            mask_at_once(privacy, at(0), found(BOX))
 
 
 class BrokenPicture:
@@ -368,5 +389,5 @@ def test_a_picture_that_can_not_be_decoded_is_no_failure_of_the_detector() -> No
     detector = Detector({})
     privacy = StreamPrivacy(settings(), detect=detector.detect)
     with pytest.raises(EOFError):
-        privacy.mask_for(Frame("gate", 0, BrokenPicture(), at(0).captured), found(BOX))
+        mask_at_once(privacy, Frame("gate", 0, BrokenPicture(), at(0).captured), found(BOX))
     assert detector.asked == []

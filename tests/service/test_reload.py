@@ -233,6 +233,8 @@ def settings(folder: Path, **changed: Any) -> Settings:
         ({"streams": [{"name": "gate", "source": "rtsp://127.0.0.1/x", "tags": ["a"]}]}, ["streams.tags"]),
         ({"streams": [{"name": "gate", "source": "rtsp://127.0.0.1/y", "tags": ["a"]}]}, ["streams"]),
         ({"sink": {"type": "folder", "path": "elsewhere"}}, ["sink.path"]),
+        ({"privacy": {"classes": ["person"]}}, ["privacy"]),
+        ({"streams": [{"name": "gate", "source": "rtsp://127.0.0.1/x", "privacy": False}]}, ["streams"]),
         ({"model": {"type": "stub", "task": "classification"}}, ["model.task"]),
         ({"roboflow": {"api_key": KEY}}, ["roboflow.api_key"]),
     ],

@@ -30,6 +30,7 @@ STREAM = {
     "fps": 5.0,
     "tags": ["north"],
     "policy": "own.json",
+    "privacy": False,
     "loop": False,
     "watch": False,
     "follow": False,
@@ -118,6 +119,15 @@ POLICIES: dict[str, Any] = {
     "url": "https://example.com/policy.json",
     "roboflow": {"from": "roboflow", "project": "parking", "model_id": "parking/3"},
 }
+PRIVACY: dict[str, Any] = {
+    "polygons": [[[0.0, 0.0], [0.5, 0.0], [0.25, 0.5]]],
+    "classes": ["person"],
+    "style": "pixelate",
+    "margin": 0.2,
+    "over_time_s": 2.0,
+    "require": "detector",
+    "detector": {"type": "recorded", "path": "said.jsonl", "task": "object-detection"},
+}
 LISTENER = {
     "type": None,  # with a type, upstream is required or forbidden
     "listen": "127.0.0.1:9470",
@@ -125,6 +135,7 @@ LISTENER = {
     "token": "0123456789abcdef",
     "stream": "clients",
     "tags": ["hall"],
+    "privacy": None,
 }
 WHOLE: dict[str, Any] = {
     "device": "gate-7",
@@ -137,6 +148,7 @@ WHOLE: dict[str, Any] = {
     "listeners": [LISTENER, {"type": "ingest"}],
     "model": MODELS["stub"],
     "policy": "policy.json",
+    "privacy": PRIVACY,
     "sink": SINKS["folder"],
     "roboflow": {"api_key": "geheim", "api_url": "https://api.roboflow.com", "gateway": "http://10.0.0.9"},
     "network": {"ca_file": "ca.pem", "proxy": "http://10.0.0.8:3128"},
@@ -398,6 +410,8 @@ def test_what_is_not_required_has_a_default_that_is_valid(tmp_path: Path, spot: 
         del block["password"]  # which needs one
     if spot.place[-2:] == ("snapshot", "source"):
         block["url"] = "https://10.0.0.5/main.jpg"  # one of both is needed
+    if spot.place == ("privacy", "classes"):
+        del block["detector"]  # which finds them
     if spot.place == ("model",):
         del data["streams"]  # whose frames it would look at
     path = tmp_path / "framesift.yaml"

@@ -24,6 +24,7 @@ from framesift.cli.check_beside_daemon import (
 )
 from framesift.cli.check_group import group_findings
 from framesift.cli.check_ports import port_findings
+from framesift.cli.check_privacy import detector_finding, privacy_findings
 from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.cli.check_snapshots import snapshot_findings
 from framesift.cli.check_spool import spool_findings
@@ -63,6 +64,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     within_s: the deadline of every probe, instead of its own.
     """
     models: list[UsedModel] = []
+    detectors: list[UsedModel] = []
     frames: list[Frame] = []
     holder = SpoolHolder()
     policies: dict[str, Policy] = {}  # those that are not evaluated yet
@@ -76,11 +78,11 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         holder, found = inspect_running_daemon(settings)
         yield from found
 
-    def load(use: ModelUse) -> Iterator[Finding]:
+    def load(use: ModelUse, loaded: list[UsedModel]) -> Iterator[Finding]:
         model, finding = _model(use, settings.network)
         yield finding
         if model is not None:
-            models.append(UsedModel(use, model))
+            loaded.append(UsedModel(use, model))
             yield from _model_notes(use.name, model.notes)
 
     def first_frame(stream_settings: StreamSettings) -> Iterator[Finding]:
@@ -93,6 +95,9 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         nonlocal busy
         busy = True
         yield from _prediction(model, frame, policy_subject, policies.pop(policy_subject, None))
+        for detector in detectors:
+            if frame.stream in detector.use.streams:
+                yield detector_finding(detector, frame)
         busy = False
 
     def deliver() -> Iterator[Finding]:
@@ -114,7 +119,10 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield from _engines(settings)
     yield from probe("daemon", daemon())
     for use in settings.model_uses:
-        yield from probe(use.name, load(use), LOAD_WITHIN_S)
+        yield from probe(use.name, load(use, models), LOAD_WITHIN_S)
+    for use in settings.detector_uses:
+        yield from probe(use.name, load(use, detectors), LOAD_WITHIN_S)
+    yield from privacy_findings(settings, models, detectors)
     connections = open_connections(settings.roboflow, settings.network)
     yield from probe("policy", _policies(settings, connections, clock, models, policies))
     targets = [policy.target_project for policy in policies.values()]
@@ -139,7 +147,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     connections.close()
     yield from probe("ports", port_findings(settings, holder))
     yield from probe("spool", spool_findings(settings, holder))
-    for used in () if busy else models:
+    for used in () if busy else (*models, *detectors):
         yield from probe(used.use.name, _close(used.model))
 
 

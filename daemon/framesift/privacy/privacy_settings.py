@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from framesift.config.schema import Fraction, StrictModel, Text
+from framesift.config.schema import Fraction, StrictModel
 
 MAX_OVER_TIME_S = 10.0
 
+ClassName = Annotated[str, Field(min_length=1, max_length=128)]
 Corner = tuple[Fraction, Fraction]
 CoverStyle = Literal["blur", "pixelate", "black"]
 
@@ -35,7 +36,7 @@ class PrivacySettings(StrictModel):
         ),
     ] = ()
     classes: Annotated[
-        tuple[Text, ...], Field(max_length=64, description="Classes whose objects are covered, by their boxes.")
+        tuple[ClassName, ...], Field(max_length=64, description="Classes whose objects are covered, by their boxes.")
     ] = ()
     style: Annotated[
         CoverStyle, Field(description="How an object is covered: blur and pixelate leave eight grey cells of it.")
@@ -59,5 +60,5 @@ class PrivacySettings(StrictModel):
     @model_validator(mode="after")
     def _require_effect(self) -> PrivacySettings:
         if not self.polygons and not self.classes and self.require == "model":
-            raise ValueError("privacy covers nothing: name classes, or polygons, or leave the block out")
+            raise ValueError("covers nothing: name classes, or polygons, or leave the block out")
         return self

@@ -16,8 +16,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, product
+from typing import Protocol
 
 from framesift.frame import Frame
 from framesift.pictures.outgoing import PictureMask, Unmasked
@@ -31,11 +32,21 @@ from framesift.privacy.privacy_settings import PrivacySettings
 MAX_NEIGHBOURS = 300
 
 
-class StreamPrivacy:
-    """One for each stream. `observe`, `begin`, `mask_for` and `end_stream` are for the stream's thread.
+class MaskObserver(Protocol):
+    """Is told what becomes of the frames of one stream that are to be kept. Called by any thread."""
 
-    on_mask: called with None for each frame that got its mask from `mask_for`, or with the reason why it got none.
-    """
+    def masked(self) -> None:
+        """A frame got its mask."""
+
+    def unmasked(self, why: str) -> None:
+        """A frame got none, and isn't kept."""
+
+    def stream_ended(self) -> None:
+        """No frame will begin any more."""
+
+
+class StreamPrivacy:
+    """One for each stream. `observe`, `begin` and `end_stream` are for the stream's thread."""
 
     def __init__(
         self,
@@ -43,17 +54,18 @@ class StreamPrivacy:
         *,
         detect: Detect | None = None,
         is_video: bool = False,
-        on_mask: Callable[[str | None], None] = lambda _: None,
+        observer: MaskObserver | None = None,
     ) -> None:
         """detect: asks the dedicated detector and may raise anything; None where the stream's model must do.
 
         is_video: the frames follow each other, so that one tells of the next; those of a folder or a client don't.
+        observer: is told of each frame for which `begin` was called.
         """
         self._settings = settings
         self.over_time_s = settings.over_time_s  # how long the frame after one is waited for, at most
         self._detect = detect if settings.classes else None
         self._remembers = is_video and bool(settings.classes) and settings.over_time_s > 0
-        self._on_mask = on_mask
+        self._observer = observer
         self._changed = threading.Condition()  # of everything below, and of the pending masks
         # With a detector the pixels are copied, so that there are no more than this frame and the one before.
         self._history: deque[ObservedFrame] = deque(maxlen=MAX_NEIGHBOURS if self._detect is None else 2)
@@ -75,6 +87,14 @@ class StreamPrivacy:
 
         The frame's pixels are no longer needed when it returns.
         """
+        try:
+            return self._begin(frame, prediction)
+        except Unmasked as error:
+            if self._observer is not None:
+                self._observer.unmasked(str(error))
+            raise
+
+    def _begin(self, frame: Frame, prediction: Prediction) -> PendingMask:
         if self._settings.require == "detector" and self._detect is None:
             raise Unmasked("the settings require a detector, and there is none")
         if self._detect is not None:
@@ -94,7 +114,12 @@ class StreamPrivacy:
             for one in (*before[-1:], own):
                 one.boxes()  # now, in this thread
         pending = PendingMask(
-            own, before, self._settings, self._changed, most_later=MAX_NEIGHBOURS if self._detect is None else 1
+            own,
+            before,
+            self._settings,
+            self._changed,
+            observer=self._observer,
+            most_later=MAX_NEIGHBOURS if self._detect is None else 1,
         )
         with self._changed:
             if self._remembers:
@@ -103,16 +128,6 @@ class StreamPrivacy:
                 pending._end()
         return pending
 
-    def mask_for(self, frame: Frame, prediction: Prediction) -> PictureMask:
-        """Return the mask of a frame at once, by what is known now. Raises Unmasked, and what its pixels raise."""
-        try:
-            mask = self.begin(frame, prediction).mask()
-        except Unmasked as error:
-            self._on_mask(str(error))
-            raise
-        self._on_mask(None)
-        return mask
-
     def end_stream(self) -> None:
         """The stream has ended: no frame will follow those that wait for one."""
         with self._changed:
@@ -120,6 +135,8 @@ class StreamPrivacy:
             for pending in self._pending:
                 pending._end()
             self._changed.notify_all()
+        if self._observer is not None:
+            self._observer.stream_ended()
 
 
 class PendingMask:
@@ -132,6 +149,7 @@ class PendingMask:
         settings: PrivacySettings,
         changed: threading.Condition,
         *,
+        observer: MaskObserver | None,
         most_later: int,
     ) -> None:
         """own: the frame. before: comparable ones before it. changed: its lock guards all that is changed here.
@@ -143,6 +161,7 @@ class PendingMask:
         self._own_index = len(before)
         self._settings = settings
         self._changed = changed
+        self._observer = observer
         self._most_later = most_later
         self._is_settled = False
 
@@ -162,8 +181,19 @@ class PendingMask:
 
         shown_at_s: when the picture that is kept was taken: seconds in the file (Frame.media_s), or since boot
         (Frame.captured) for a live stream; None for the frame's own picture. At any other time, frames are needed
-        before and after it.
+        before and after it, and the observer isn't told if there are none: the frame's own may still be kept.
         """
+        try:
+            mask = self._regions(shown_at_s)
+        except Unmasked as error:
+            if self._observer is not None and shown_at_s is None:
+                self._observer.unmasked(str(error))
+            raise
+        if self._observer is not None:
+            self._observer.masked()
+        return mask
+
+    def _regions(self, shown_at_s: float | None) -> CoveredRegions:
         with self._changed:
             frames, own = tuple(self._frames), self._own_index
         boxes: list[FoundBoxes] = []

@@ -225,8 +225,7 @@ class Intake:
             made = self._prepare(frame, prediction, decision, policy, grant)
         except JpegEncodingError:
             return RefusalReason.UNENCODABLE
-        except Unmasked as error:
-            self._telemetry.warning("unmasked", stream=self._stream, why=str(error))
+        except Unmasked:
             return RefusalReason.UNMASKED
         finally:
             if made is None:

@@ -158,14 +158,14 @@ class WaitingFrames:
                 self._changed.wait(MAX_WAIT_S)
 
     def _settle(self, frame: WaitingFrame) -> Accepted | RefusalReason:
-        grant, refusal = frame.grant, RefusalReason.UNMASKED
+        grant, refusal = frame.grant, RefusalReason.UNENCODABLE
         made: tuple[OutgoingPicture, PictureFacts] | None = None
         try:
             made = self._picture(frame)
         except JpegEncodingError:
             refusal = RefusalReason.UNENCODABLE
-        except Unmasked as error:
-            self._telemetry.warning("unmasked", stream=self._stream, why=str(error))
+        except Unmasked:
+            refusal = RefusalReason.UNMASKED
         finally:
             if made is None:
                 self._admission.discard(grant)

@@ -17,6 +17,7 @@ from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
 from framesift.sampling.waiting_frames import Snapshots
 from framesift.service.policy_subscriptions import PolicySubscriptions
+from framesift.service.stream_privacies import StreamPrivacies
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import Spool, SpoolBroken
 from framesift.telemetry import Telemetry
@@ -34,6 +35,7 @@ class Intakes:
         subscriptions: PolicySubscriptions,
         spool: Spool,
         telemetry: Telemetry,
+        privacies: StreamPrivacies,
         accepted: Callable[[], None],
         ledgers: SharedLedgers | None = None,
         *,
@@ -48,6 +50,7 @@ class Intakes:
         self._subscriptions = subscriptions
         self._spool = spool
         self._telemetry = telemetry
+        self._privacies = privacies
         self._accepted = accepted
         self._on_failure = on_failure
         self._ledgers = ledgers
@@ -89,6 +92,7 @@ class Intakes:
             admission=Admission(self._spool, clock, self._ledgers),
             telemetry=self._telemetry,
             on_accepted=self._accepted,
+            privacy=self._privacies.create(stream, owner),
             snapshots=snapshots,
             on_failure=self._on_failure,
         )

@@ -41,6 +41,7 @@ from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
 from framesift.service.status_page import StatusPage
 from framesift.service.stream_models import StreamModels
+from framesift.service.stream_privacies import StreamPrivacies
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
@@ -131,6 +132,7 @@ class Startup:
         models = self.models = StreamModels(self._run)
         if len(models):
             start(Resource("model", stop=models.closer(lambda: self.streams.any_alive())))
+        privacies = StreamPrivacies(self._run, models)
         recorder = None if record is None else self._open_recorder(record)
         if recorder is not None:
             start(Resource("recorder", stop=lambda _: recorder.close()))
@@ -165,6 +167,7 @@ class Startup:
             self.subscriptions,
             spool,
             telemetry,
+            privacies,
             self.uploader.wake,
             shared.ledgers,
             on_failure=self._run.on_failure,

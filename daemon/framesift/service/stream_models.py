@@ -1,4 +1,4 @@
-"""StreamModels: the models of a run, each loaded once, and which stream is shown to which."""
+"""StreamModels: the models of a run and the detectors of privacy, each loaded once, and which stream each looks at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
 from framesift.prediction.prediction import Task
 from framesift.service.run_context import RunContext
-from framesift.settings import ModelUse
+from framesift.settings import ModelUse, PrivacyEntry
 from framesift.strategies import StrategyOptions, class_name_problems, strategy_problems
 
 
@@ -32,23 +32,35 @@ class StreamModels:
 
     def __init__(self, run: RunContext) -> None:
         """Load them. Raises ModelLoadError, which names the streams where there are several models."""
-        network = run.settings.network
-        uses = run.settings.model_uses
+        self._run = run
         self._used: list[UsedModel] = []
         self._health: list[ModelHealth] = []
-        for use in uses:
-            try:
-                model = load_model(
-                    use.settings, ca_file=network.ca_file, proxy=network.proxy_address, exchanges=run.exchanges
-                )
-            except ModelLoadError as error:
-                self.close()
-                raise (ModelLoadError(f"{use.name}: {error}") if len(uses) > 1 else error) from None
-            self._used.append(UsedModel(use, model))
-            self._health.append(ModelHealth(run.telemetry.health, run.clock, use.name))
+        self._detectors: list[tuple[UsedModel, ModelHealth]] = []
+        uses = run.settings.model_uses
+        try:
+            for use in uses:
+                used, health = self._load(use, use.name if len(uses) > 1 else "")
+                self._used.append(used)
+                self._health.append(health)
+            for use in run.settings.detector_uses:
+                self._detectors.append(self._load(use, use.name))
+        except ModelLoadError:
+            self.close()
+            raise
+
+    def _load(self, use: ModelUse, called: str) -> tuple[UsedModel, ModelHealth]:
+        """called: what the message of a ModelLoadError begins with."""
+        run, network = self._run, self._run.settings.network
+        try:
+            model = load_model(
+                use.settings, ca_file=network.ca_file, proxy=network.proxy_address, exchanges=run.exchanges
+            )
+        except ModelLoadError as error:
+            raise (ModelLoadError(f"{called}: {error}") if called else error) from None
+        return UsedModel(use, model), ModelHealth(run.telemetry.health, run.clock, use.name)
 
     def __len__(self) -> int:
-        return len(self._used)
+        return len(self._used) + len(self._detectors)
 
     @property
     def description(self) -> str | None:
@@ -56,6 +68,7 @@ class StreamModels:
         texts = [used.model.description for used in self._used]
         if len(texts) > 1:
             texts = [f"{used.use.name}: {text}" for used, text in zip(self._used, texts, strict=True)]
+        texts += [f"{used.use.name}: {used.model.description}" for used, _ in self._detectors]
         return "; ".join(texts) or None
 
     @property
@@ -76,13 +89,18 @@ class StreamModels:
                 return used.model, health
         raise KeyError(stream)
 
+    def detector_of(self, settings: PrivacyEntry) -> tuple[Model, ModelHealth] | None:
+        """Return the detector that privacy names, and its health; None where it names none."""
+        found = ((used.model, health) for used, health in self._detectors if used.use.settings == settings.detector)
+        return next(found, None)
+
     def of_streams(self, streams: Sequence[str]) -> tuple[UsedModel, ...]:
         """Return the models that these streams use; all where no stream is named."""
         return tuple(used for used in self._used if not streams or set(streams) & set(used.use.streams))
 
     def check(self) -> None:
         """Set the health of each anew. To be called about once a second."""
-        for health in self._health:
+        for health in (*self._health, *(health for _, health in self._detectors)):
             health.check()
 
     def failed_run_reason(self) -> str | None:
@@ -91,7 +109,7 @@ class StreamModels:
 
     def close(self) -> None:
         """Close all."""
-        for used in self._used:
+        for used in (*self._used, *(used for used, _ in self._detectors)):
             used.model.close()
 
     def closer(self, is_in_use: Callable[[], bool]) -> Callable[[float], None]:

@@ -24,15 +24,18 @@ from framesift.settings.blocks import (
 from framesift.settings.environment import Environment
 from framesift.settings.loader import load, load_account, load_block, load_device, read_template, secrets
 from framesift.settings.network import AccountSettings, NetworkSettings
+from framesift.settings.privacy_entry import ListenerEntry, PrivacyEntry
 from framesift.settings.shared_limits import LimitsSettings, RedisSettings
 
 __all__ = [
     "AccountSettings",
     "Environment",
     "LimitsSettings",
+    "ListenerEntry",
     "LogSettings",
     "ModelUse",
     "NetworkSettings",
+    "PrivacyEntry",
     "RedisSettings",
     "Settings",
     "SpoolSettings",

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
 from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_duration, parse_size, size_schema
-from framesift.listeners.listener_settings import ListenerSettings
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
 from framesift.settings.deprecated_keys import Deprecation
 from framesift.settings.network import AccountSettings, NetworkSettings
+from framesift.settings.privacy_entry import ListenerEntry, OwnPrivacy, PrivacyEntry
 from framesift.settings.shared_limits import LimitsSettings
 from framesift.sinks import SinkSettings
 from framesift.spool import WhenFull
@@ -113,6 +113,8 @@ class StreamEntry(StreamSettings):
         Annotated[PolicySettings, Field(description="The policy of this stream, instead of the common one.")] | None
     ) = None
 
+    privacy: OwnPrivacy = None
+
 
 @dataclass(frozen=True)
 class ModelUse:
@@ -121,6 +123,18 @@ class ModelUse:
     settings: ModelSettings
     name: str
     streams: tuple[str, ...]
+
+
+def _grouped(wanted: list[tuple[str, ModelSettings | None]]) -> list[tuple[ModelSettings, tuple[str, ...]]]:
+    """Models that are set alike are one: its settings, and the names of those who want it. A name may be empty."""
+    found: list[tuple[ModelSettings, list[str]]] = []
+    for name, settings in wanted:
+        names = next((names for known, names in found if known == settings), None)
+        if names is None and settings is not None:
+            found.append((settings, names := []))
+        if names is not None and name:
+            names.append(name)
+    return [(settings, tuple(names)) for settings, names in found]
 
 
 def _check_unique_names(streams: tuple[StreamEntry, ...]) -> tuple[StreamEntry, ...]:
@@ -168,7 +182,7 @@ class Settings(DeviceSettings):
         AfterValidator(_check_unique_names),
     ] = ()
     listeners: Annotated[
-        tuple[ListenerSettings, ...],
+        tuple[ListenerEntry, ...],
         Field(max_length=16, description="Where other programs send images with their predictions."),
     ] = ()
     model: Annotated[
@@ -178,6 +192,10 @@ class Settings(DeviceSettings):
     policy: Annotated[
         PolicySettings, Field(description="The active-learning policy: a file, a URL, or a Roboflow project's.")
     ]
+    privacy: Annotated[
+        PrivacyEntry | None,
+        Field(description="What is covered on the pictures of all streams and listeners, before they are kept."),
+    ] = None
     sink: SinkSettings
     roboflow: AccountSettings = AccountSettings()
     network: NetworkSettings = NetworkSettings()
@@ -235,24 +253,34 @@ class Settings(DeviceSettings):
     @property
     def model_uses(self) -> tuple[ModelUse, ...]:
         """Each model that is needed; the common one first. Streams whose models are set alike share one."""
-        found: list[tuple[ModelSettings, list[str]]] = []
-        if self.model is not None and not (self.streams and all(stream.model for stream in self.streams)):
-            found.append((self.model, []))
-        for stream in self.streams:
-            wanted = stream.model or self.model
-            names = next((names for settings, names in found if settings == wanted), None)
-            if names is None and wanted is not None:
-                found.append((wanted, names := []))
-            if names is not None:
-                names.append(stream.name)
+        common = None if self.streams and all(stream.model for stream in self.streams) else self.model
+        found = _grouped([("", common), *((stream.name, stream.model or self.model) for stream in self.streams)])
         return tuple(
             ModelUse(
                 settings,
                 "model" if len(found) == 1 or settings == self.model else f"model of {', '.join(names)}",
-                tuple(names),
+                names,
             )
             for settings, names in found
         )
+
+    @property
+    def detector_uses(self) -> tuple[ModelUse, ...]:
+        """Each detector that privacy needs. `streams` has the names of the streams, and those of the listeners'."""
+        owners: list[tuple[str, StreamEntry | ListenerEntry]] = [
+            *((stream.name, stream) for stream in self.streams),
+            *((listener.stream, listener) for listener in self.listeners),
+        ]
+        blocks = [(name, self.privacy_of(owner)) for name, owner in owners]
+        found = _grouped([(name, block.detector if block else None) for name, block in blocks])
+        return tuple(
+            ModelUse(settings, "privacy detector" + (f" of {', '.join(names)}" if len(found) > 1 else ""), names)
+            for settings, names in found
+        )
+
+    def privacy_of(self, owner: StreamEntry | ListenerEntry) -> PrivacyEntry | None:
+        """What is covered on the pictures of a stream or a listener; None for nothing."""
+        return self.privacy if owner.privacy is None else None if owner.privacy is False else owner.privacy
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:
