@@ -74,6 +74,7 @@ PICTURES = {
     "a GIF": (b"GIF89a" + bytes(64), "neither a JPEG nor a PNG"),
     "a page": (b"<html><body>Accept the terms to go online.</body></html>", "neither a JPEG nor a PNG"),
     "nothing": (b"", "neither a JPEG nor a PNG"),
+    "a JPEG whose data end early": (JPEG[: len(JPEG) // 2 + 150].rstrip(b"\xff") + b"\xff\xd9", "data end early"),
     "the beginning of a JPEG alone": (b"\xff\xd8\xff", "end is missing"),
 }
 

@@ -16,6 +16,7 @@ from framesift.streams.away_reasons import AwayReason
 from framesift.streams.picture_names import name_order
 from rigs.footage import draw_number, read_number
 from rigs.hostile_pictures import black, chunk, png, turned, zeros
+from rigs.jpegs import APP1, with_segment
 from rigs.stream_reader import KilledReaders, RecordedStream, StepClock
 
 
@@ -105,6 +106,8 @@ def _grey16() -> bytes:
         (b"this is no picture\n" * 10, "can't be decoded"),
         (numbered(9)[:-2], "its end is missing"),
         (numbered(9)[:700], "its end is missing"),
+        (with_segment(numbered(9), APP1, b"Exif\0\0" + numbered(9))[:-700], "its end is missing"),
+        (numbered(9)[:-200] + b"\xff\xd9", "its data end early, before its end marker"),
         (numbered(9, ".png")[:-30], "can't be decoded"),
         (numbered(9, ".webp")[:-30], "can't be decoded"),
         (numbered(9, ".bmp")[:-30], "can't be decoded"),
@@ -112,7 +115,7 @@ def _grey16() -> bytes:
         (png(chunk(b"IDAT", zeros(1000)), width=20_000, height=20_000), "more than 100,000,000 pixels"),
         (black(1, 50), "its size is not a camera's"),
     ],
-    ids=["empty", "text", "no end", "half", "png", "webp", "bmp", "tif", "huge", "thin"],
+    ids=["empty", "text", "no end", "half", "end of a small one", "early", "png", "webp", "bmp", "tif", "huge", "thin"],
 )
 def test_a_broken_picture_is_unusable_and_named_and_the_others_come(tmp_path: Path, content: bytes, why: str) -> None:
     folder = fill(tmp_path / "pictures", "1.jpg", "2.jpg", "3.jpg")

@@ -3,7 +3,8 @@
 Guarantees:
 1. A picture is not decoded if its header says more than MAX_PIXELS or MAX_SIDE, if it is animated, or if its scans
    would cost many times its size.
-2. A picture whose end is missing is refused, not filled up with grey. Bytes after the end are ignored.
+2. A picture whose end is missing, or whose data end before it, is refused, not filled up with grey (jpeg_completeness
+   says what can't be told). Bytes after the end are ignored.
 3. A JPEG is turned as its EXIF says, as inference servers and viewers do: the prediction's coordinates are those of the
    turned picture. Other metadata is left out, before anything is decoded. 16-bit values become 8-bit values, grey and
    CMYK become BGR, transparency is dropped.
@@ -23,7 +24,8 @@ import numpy as np
 
 from framesift.frame import Pixels
 from framesift.pictures.exif_orientation import UNKNOWN, UPRIGHT, swaps_sides, turn
-from framesift.pictures.jpeg_file import parse_jpeg
+from framesift.pictures.jpeg_completeness import ends_early
+from framesift.pictures.jpeg_file import ENDS_EARLY, parse_jpeg
 from framesift.pictures.picture_limits import MAX_BYTES as MAX_BYTES
 from framesift.pictures.picture_limits import MAX_SCANS, check_size
 from framesift.pictures.picture_limits import BadPicture as BadPicture
@@ -102,7 +104,10 @@ def decode(picture: EncodedPicture, *, fraction: int = 1) -> Pixels:
     is_turned_by_decoder = picture.orientation == UNKNOWN
     if pixels.shape[:2] != size and not (is_turned_by_decoder and pixels.shape[1::-1] == size):
         raise BadPicture("its content is of another size than its header says")
-    return turn(np.asarray(pixels, np.uint8), picture.orientation)
+    found = np.asarray(pixels, np.uint8)
+    if picture.is_jpeg and not is_turned_by_decoder and ends_early(picture.content, found, fraction):
+        raise BadPicture(ENDS_EARLY)
+    return turn(found, picture.orientation)
 
 
 class LazyEncodedPicture:

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.pictures.exif_orientation import UPRIGHT, turn
-from framesift.pictures.jpeg_file import parse_jpeg
+from framesift.pictures.exif_orientation import UNKNOWN, UPRIGHT, turn
+from framesift.pictures.jpeg_completeness import ends_early
+from framesift.pictures.jpeg_file import ENDS_EARLY, parse_jpeg
 from framesift.pictures.picture_limits import BadPicture
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.channel import MAX_PICTURE_PIXELS, OpenRequest
@@ -90,7 +91,7 @@ def decode_picture(content: bytes, rotate: int) -> DecodedFile:
     """
     import cv2
 
-    # OpenCV makes the end of a JPEG that is missing grey, without an error. Other formats it refuses then.
+    # OpenCV makes what is missing of a JPEG grey, without an error. Other formats it refuses then.
     try:
         jpeg = parse_jpeg(content) if content.startswith(b"\xff\xd8") else None
     except BadPicture as error:
@@ -109,6 +110,8 @@ def decode_picture(content: bytes, rotate: int) -> DecodedFile:
         raise PictureUnusable("its size is not a camera's")
     if jpeg is None:
         return DecodedFile(Orientation().turned(rotate).apply(picture), b"")
+    if jpeg.orientation != UNKNOWN and ends_early(jpeg.content, picture):
+        raise PictureUnusable(ENDS_EARLY)
     is_kept = jpeg.is_plain and jpeg.orientation == UPRIGHT and not rotate
     turned = Orientation().turned(rotate).apply(turn(picture, jpeg.orientation))
     return DecodedFile(turned, jpeg.content if is_kept else b"")
