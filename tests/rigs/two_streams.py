@@ -71,6 +71,7 @@ class Snapshots(StreamObserver):
     def __init__(self, sub: str, main: str, *, snapshot: dict[str, Any] | None = None, **options: Any) -> None:
         self.clock = SystemClock()
         self.events: list[StreamEvent] = []
+        self.transports: list[str] = []
         self._changed = threading.Condition()
         given = {"source": main, **(snapshot or {})}
         self._reading = RecordedStream(source=sub, **options)
@@ -117,6 +118,9 @@ class Snapshots(StreamObserver):
         with self._changed:
             self.events.append(event)
             self._changed.notify_all()
+
+    def on_transport(self, transport: str) -> None:
+        self.transports.append(transport)
 
     def __enter__(self) -> Snapshots:
         self.source.start()

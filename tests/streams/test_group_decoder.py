@@ -65,7 +65,7 @@ class Clip:
         Video("MPEG-4", codec="mpeg4"),
         Video("MPEG-2 with B-frames", codec="mpeg2video", suffix="ts", options={"bf": "2"}),
         Video("MJPEG", codec="mjpeg", suffix="avi", pixel_format="yuvj420p"),
-        Video("interlaced", interlaced=True, options={"x264-params": "tff=1"}),
+        Video("interlaced H.264 with B-frames", interlaced=True),
     ],
     ids=lambda video: video.name.replace(" ", "-"),
 )
@@ -90,6 +90,14 @@ def test_a_camera_without_key_frames_that_renews_its_picture_piece_by_piece(tmp_
     clip = Clip(moving_clip(tmp_path / "clip.mp4", 80, gop=20, intra_refresh=True))
     for number in (5, 39, 45, 70):
         assert read_number(clip.pixels(number)) == number
+
+
+def test_interlaced_pictures_are_made_whole(tmp_path: Path) -> None:
+    clip = Clip(numbered_clip(tmp_path / "clip.mp4", 10, interlaced=True))
+    for number in (0, 5):
+        frame = clip.decoder.decode(clip.nearest(number), ANYTIME)
+        assert not frame.interlaced_frame
+        assert read_number(frame.to_ndarray(format="bgr24")) == number
 
 
 def test_it_is_turned(tmp_path: Path) -> None:

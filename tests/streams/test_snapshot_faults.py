@@ -14,8 +14,10 @@ import pytest
 from framesift.streams import StreamState
 from framesift.streams.away_reasons import AwayReason
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture
+from rigs.footage import numbered_clip
 from rigs.rtp_faults import RtpFaults
 from rigs.rtsp import CuttableConnection
+from rigs.scripted_camera import ScriptedCamera, rtp_payloads
 from rigs.stream_reader import has_exited, reader_pids
 from rigs.two_streams import Snapshots, TwoStreams, numbers_apart
 
@@ -102,7 +104,10 @@ def test_a_process_that_hangs_is_replaced(camera: TwoStreams) -> None:
         frame = reading.frame()
         pid = reading.keeper_pid()
         os.kill(pid, signal.SIGSTOP)
-        assert reading.missed(frame, 0.3) == SnapshotMissed(Missed.NO_PICTURE, "no answer came in time")
+        tickets = [reading.request(frame, 0.3) for _ in range(40)]
+        assert {ticket.is_answered for ticket in tickets[:32]} == {False}
+        assert tickets[-1].wait() == SnapshotMissed(Missed.NO_PICTURE, "too many requests have no answer yet")
+        assert tickets[0].wait() == SnapshotMissed(Missed.NO_PICTURE, "no answer came in time")
         lost = reading.until(StreamState.LOST)
         assert lost.reason is AwayReason.SILENT
         assert lost.detail.endswith("the process that keeps its packets does not answer")
@@ -175,6 +180,18 @@ def test_too_far_from_its_key_frame_there_is_no_snapshot(camera: TwoStreams) -> 
             if len(found) == 2:
                 break
         assert found == {None, Missed.GROUP_TOO_LONG}
+
+
+def test_a_main_stream_over_udp_where_the_camera_offers_nothing_else(camera: TwoStreams, tmp_path: Path) -> None:
+    clip = numbered_clip(tmp_path / "clip.mp4", 50)
+    main = ScriptedCamera(pictures=rtp_payloads(clip), transport="udp")
+    with main, Snapshots(camera.sub.url, main.url) as reading:
+        reading.until(StreamState.RUNNING)
+        reading.snapshot(reading.frame()).release()
+        assert reading.transports == ["udp"]
+        main.hang_up()
+        reading.until(StreamState.RUNNING, 2)
+        assert main.set_ups == ["tcp", "udp", "udp"]
 
 
 def test_neither_the_process_nor_a_message_shows_a_password(camera: TwoStreams) -> None:
