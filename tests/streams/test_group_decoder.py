@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from framesift.streams.engines.av_packets import PacketFacts
 from framesift.streams.engines.av_pixels import AvPixels
 from framesift.streams.snapshots.group_decoder import GroupDecoder, SnapshotUndecodable
 from framesift.streams.snapshots.packet_groups import NearestPacket, PacketGroups, WantedTime
-from framesift.streams.snapshots.ticket import SnapshotMissReason
+from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason
 from rigs.footage import moving_clip, numbered_clip, read_number
 from rigs.videos import Video, joined_in_one_stream, shows_the_colours
 
 COUNT = 18
 MAY_COME = 6  # of the last pictures it isn't known that none comes that is nearer
+LINE = b"[h264 @ 0x55] error while decoding MB 3 2\n"
 ANYTIME = time.monotonic() + 3600
 
 
@@ -31,8 +31,8 @@ class Clip:
         self.groups = PacketGroups(keep_s=1e9, max_bytes=1 << 30, max_decode_frames=1000, max_skew_s=0.01)
         self._container = av.open(str(path))
         stream = self._container.streams.video[0]
-        self.written: Sequence[bytes] = (b"",)
-        self.decoder = GroupDecoder(stream.codec_context, threads=1, take_lines=lambda: b"".join(self.written))
+        self.written: list[bytes] = []  # by the decoder, until each look at its log
+        self.decoder = GroupDecoder(stream.codec_context, threads=1, take_lines=self._take_lines)
         self.times: list[float] = []
         for number, packet in enumerate(self._container.demux(stream)):
             if packet.pts is not None and packet.time_base is not None:
@@ -40,6 +40,9 @@ class Clip:
                 self.times.append(sent_s)
                 self.groups.add(packet, PacketFacts(number, sent_s, sent_s, packet.is_keyframe), "")
         self.times.sort()
+
+    def _take_lines(self) -> bytes:
+        return self.written.pop(0) if self.written else b""
 
     def nearest(self, number: int) -> NearestPacket:
         found = self.groups.nearest(WantedTime(self.times[number], self.times[number]), time.monotonic())
@@ -107,10 +110,12 @@ def test_it_is_turned(tmp_path: Path) -> None:
 
 def test_a_line_of_the_decoder_about_damage_refuses_the_picture(tmp_path: Path) -> None:
     clip = Clip(numbered_clip(tmp_path / "clip.mp4", 3))
-    clip.written = (b"[h264 @ 0x55] error while decoding MB 3 2\n",)
+    clip.written = [LINE]  # about another picture
+    assert read_number(clip.pixels(1)) == 1
+    clip.written = [b"", LINE]
     with pytest.raises(SnapshotUndecodable) as refused:
         clip.pixels(1)
-    assert refused.value.miss.reason is SnapshotMissReason.DAMAGED
+    assert refused.value.miss == SnapshotMissed(SnapshotMissReason.DAMAGED, LINE.decode().strip())
 
 
 def test_packets_that_are_no_video_are_an_error_of_the_decoder(tmp_path: Path) -> None:

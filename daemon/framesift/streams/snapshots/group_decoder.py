@@ -41,10 +41,10 @@ class GroupDecoder:
         Raises SnapshotUndecodable.
         """
         chain, target = nearest.chain, nearest.chain[-1]
-        leads = _is_before(target, chain[0])  # it is predicted from the group before it, too
-        frame = None if leads else self._decode(_without_leading(chain), target, deadline_s)
-        if frame is None and nearest.before:  # such as where the key frame only begins to renew the picture
-            frame = self._decode(_without_leading((*nearest.before, *chain)), target, deadline_s)
+        frame = self._decode(chain, target, deadline_s)
+        # It leads the key frame, or that only begins to renew the picture: the group before is needed too.
+        if frame is None and nearest.before:
+            frame = self._decode((*nearest.before, *chain), target, deadline_s)
         if frame is None:
             raise SnapshotUndecodable(SnapshotMissReason.DECODER, "its picture did not come out of the decoder")
         return frame
@@ -88,12 +88,3 @@ def _whole(frames: Sequence[VideoFrame]) -> VideoFrame:
     deinterlacer = Deinterlacer()
     out = [made for frame in frames for made in deinterlacer.push(frame)] + deinterlacer.flush()
     return out[-1]
-
-
-def _without_leading(packets: Sequence[av.Packet[Any]]) -> list[av.Packet[Any]]:
-    """Leave out the pictures that come before the first key frame: they are predicted from what is not there."""
-    return [packet for packet in packets if not _is_before(packet, packets[0])]
-
-
-def _is_before(packet: av.Packet[Any], other: av.Packet[Any]) -> bool:
-    return packet.pts is not None and other.pts is not None and packet.pts < other.pts
