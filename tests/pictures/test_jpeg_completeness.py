@@ -40,6 +40,7 @@ SEQUENTIAL = {
     "grey end with restarts": jpeg_of(grey_below(200), RESTARTS, 7),
     "only grey": jpeg_of(grey_below(0)),
     "only grey with restarts": jpeg_of(grey_below(0), RESTARTS, 1),
+    "many parts": jpeg_of(scene(1600, 1200), RESTARTS, 1),
 }
 PROGRESSIVE = jpeg_of(scene(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 

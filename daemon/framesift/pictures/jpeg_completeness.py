@@ -6,7 +6,7 @@ parts that end for themselves; how many there must be is known from the headers 
 
 What can't be told: data that end in the very last unit of a part; those of a JPEG of several scans (progressive) that
 end in its last scan (one whose last scans are missing is told by its headers); CMYK; what is turned in a way that only
-the decoder knows; parts that can't be arranged as a picture.
+the decoder knows; parts that can't be arranged as a picture, and grey ones after the first thousand.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from framesift.pictures.jpeg_file import DRI, EOI, FRAMES, RESTART, SOS, JpegSeg
 from framesift.pictures.jpeg_frame import BLOCK, JpegFrame
 
 _MAX_SIDE = 65_500  # of the decoder
+_LOOKED_AT_AT_ONCE = 4096  # units: their pixels are copied
+_MAX_SUSPECTS = 1000  # parts that are decoded once more: a grey picture may have a part for each unit
 _GREY, _GREY_WITHIN = 128.0, 1.5
 _LUMA = np.array((0.114, 0.587, 0.299))  # of blue, green, red
 _END = bytes((0xFF, EOI))
@@ -77,12 +79,16 @@ def ends_early(content: bytes, pixels: Pixels, fraction: int = 1) -> bool:
     if jpeg is None:
         return False
     ends = jpeg.ends()
-    suspects = np.flatnonzero(_are_grey(jpeg, ends, pixels, fraction))
+    at_once = range(0, len(ends), _LOOKED_AT_AT_ONCE)
+    found = [
+        first + np.flatnonzero(_are_grey(jpeg, ends[first : first + _LOOKED_AT_AT_ONCE], pixels, fraction))
+        for first in at_once
+    ]
+    suspects = np.concatenate(found)[:_MAX_SUSPECTS]
     if not len(suspects):
         return False
     parts = list(jpeg.parts())
-    starts = np.concatenate(([-1], ends[:-1]))
-    lengths = ends - starts
+    lengths = np.diff(ends, prepend=-1)
     return any(_reads_beyond(jpeg, parts[n], int(lengths[n])) for n in suspects if n < len(parts))
 
 

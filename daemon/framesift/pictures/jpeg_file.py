@@ -69,6 +69,7 @@ def parse_jpeg(content: bytes) -> JpegFile:
     orientations: set[int] = set()
     colours = _Colours()
     is_usual = True
+    has_tables = False
     parts: list[tuple[bytes | memoryview, bool]] = [(content[:2], False)]  # with whether it is EXIF
     whole = memoryview(content)
     for segment in jpeg_segments(content):
@@ -95,7 +96,9 @@ def parse_jpeg(content: bytes) -> JpegFile:
             if code == _APP1:
                 orientations.add(read_orientation(segment.data))
                 parts.append((whole[segment.start : segment.end], True))
-        elif code not in (_DHT, _DQT, EOI):
+        elif code == _DHT:
+            has_tables = True
+        elif code not in (_DQT, EOI):
             is_usual = False
         if part is not None:
             parts.append((part, False))
@@ -111,7 +114,7 @@ def parse_jpeg(content: bytes) -> JpegFile:
         orientation=orientation,
         scans=scans,
         is_progressive=frame.is_progressive or scans > 1,
-        is_plain=is_usual and colours.are_usual,
+        is_plain=is_usual and has_tables and colours.are_usual,
     )
 
 
