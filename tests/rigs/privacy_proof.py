@@ -1,0 +1,270 @@
+"""The proof of privacy: two figures walk through each other, an oracle says where they are, and something goes wrong at
+every step. Whatever is kept is decoded, and has nothing of the figures' colour.
+
+What the oracle misses is of the kind that privacy promises to cover: a figure in one frame between two in which it was
+found, on a straight way. Everything else that goes wrong must end in a refusal.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from clocks import ManualClock
+from framesift.clock.clock import SystemClock
+from framesift.clock.moment import Moment
+from framesift.demo.contact_sheet import contact_sheet, read_folder
+from framesift.frame import Frame, Pixels
+from framesift.models import ModelFailed, ModelUnavailable
+from framesift.policy.policy import parse
+from framesift.prediction.prediction import Detection, Detections, Prediction, Stub, Task
+from framesift.privacy.privacy_settings import CoverStyle, PrivacySettings
+from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.admission import Admission
+from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.intake import Intake
+from framesift.sampling.recorder import Recorder
+from framesift.sinks import Sink
+from framesift.spool import WhenFull
+from framesift.strategies import AcceptedClasses
+from framesift.streams.snapshots.ticket import (
+    SkewMeasure,
+    SnapshotMissed,
+    SnapshotMissReason,
+    SnapshotPicture,
+    SnapshotTicket,
+)
+from framesift.telemetry import Telemetry
+from rigs.figures import Box, background, coloured_pixels, draw
+from rigs.spools import make_spool
+from rigs.uploads import RunningUploader
+
+Mode = Literal["model", "detector", "snapshots"]
+WIDTH, HEIGHT = 320, 240
+INTERVAL_S = 0.1
+FIGURE = (24.0, 56.0)  # width and height
+LANES = (70.0, 95.0)  # the top of each figure: they overlap
+# Pixels from one frame to the next. A snapshot shows a figure between two frames, also where it has just turned round.
+STEP = {"model": 30.0, "detector": 30.0, "snapshots": 14.0}
+DRAIN_EVERY = 80  # frames, before that the spool is full
+# What goes wrong, and how often in comparison.
+_FAULTS = {"miss": 9, "away": 2, "wide": 2, "size": 1, "stub": 1, "nan": 1, "dropped": 1}
+_DETECTOR_FAULTS = {"raises": 1, "unavailable": 1, "failed": 1}
+
+
+@dataclass(frozen=True)
+class _Style:
+    format: str = "json"
+    level: str = "error"
+
+
+def _figures(mode: Mode, time: float) -> tuple[Box, Box]:
+    """The figures at a time, counted in frames: they walk to and fro, in opposite directions."""
+    way = WIDTH - FIGURE[0]
+    found = []
+    for index, top in enumerate(LANES):
+        gone = (time * STEP[mode] * (1.0 + 0.13 * index) + index * way) % (2 * way)
+        left = gone if gone <= way else 2 * way - gone
+        found.append((left, top, left + FIGURE[0], top + FIGURE[1]))
+    return found[0], found[1]
+
+
+def _is_on_straight_way(mode: Mode, number: int, figure: int) -> bool:
+    lefts = [_figures(mode, number + offset)[figure][0] for offset in range(-3, 4)]
+    steps = np.diff(lefts)
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+class Proof:
+    """A stream of figures, from its intake to a sink. refused: counted by reason. seen: pictures that were found."""
+
+    def __init__(
+        self, folder: Path, sink: Sink, mode: Mode = "model", *, seed: int, style: CoverStyle = "blur", **policy: object
+    ) -> None:
+        """policy: keys in addition to those that all strategies need."""
+        self.faults: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.seen = 0
+        self.wait_s = 1.0  # as Snapshots
+        self._mode = mode
+        self._folder = folder
+        self._rng = random.Random(seed)
+        self._background = background(WIDTH, HEIGHT, seed)
+        self._sink = sink
+        self._clock = ManualClock()
+        self._spool = make_spool(folder, SystemClock(), max_bytes=1 << 20, when_full=WhenFull.REFUSE)
+        self._spool.open()
+        self._telemetry = Telemetry(self._clock, _Style(), out=io.StringIO())
+        self._recorder = Recorder(folder / "recorded.jsonl", lambda _: None)
+        self._detector_fault = ""
+        self._detected: dict[int, Prediction] = {}
+        settings = PrivacySettings(classes=("person",), style=style, margin=0.0)
+        self._privacy = StreamPrivacy(settings, detect=self._detect if mode == "detector" else None, is_video=True)
+        whole = {
+            "enabled": True,
+            "persist_predictions": True,
+            "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "never"},
+            "sampling_strategies": [{"name": "all", "type": "random", "traffic_percentage": 1}],
+            **policy,
+        }
+        self._intake = Intake(
+            "gate",
+            CollectionOrigin("gate-7", (), (), seed=0),
+            policy=parse(json.dumps(whole), "policy.json"),
+            accepted_classes=AcceptedClasses({}),
+            admission=Admission(self._spool, self._clock),
+            telemetry=self._telemetry,
+            on_accepted=lambda: None,
+            privacy=self._privacy,
+            snapshots=self if mode == "snapshots" else None,
+        )
+
+    def run(self, frames: int) -> None:
+        """Offer so many frames, and look at all that was kept."""
+        last_miss = -5
+        for number in range(frames):
+            fault = self._fault(number, number - last_miss >= 5)
+            last_miss = number if fault in ("miss", "away") else last_miss
+            self.faults[fault] += 1
+            self._offer(number, fault)
+            if number % DRAIN_EVERY == DRAIN_EVERY - 1:
+                self._drain()
+        self._intake.end_stream()
+        self._drain()
+        self.refused.update(self._telemetry.stream_counts()[0].refused)
+        self._telemetry.close()
+        self._spool.close(5.0)
+        recorded = (self._folder / "recorded.jsonl").read_bytes()
+        assert b"/9j/" not in recorded, "a recording holds no picture"
+        assert b"iVBOR" not in recorded
+
+    def look_at_folder(self, folder: Path) -> None:
+        """Decode every picture of a folder sink, and of the contact sheet of it."""
+        self._look(path.read_bytes() for path in sorted((folder / "images").rglob("*.jpg")))
+        others = [path for path in folder.rglob("*") if path.is_file() and folder / "images" not in path.parents]
+        assert not [path for path in others if b"\xff\xd8\xff" in path.read_bytes()], "pictures lie elsewhere too"
+        self._assert_clean(contact_sheet(read_folder(folder), "all", max_images=200, columns=8), "the sheet")
+
+    def look_at(self, pictures: Iterable[bytes]) -> None:
+        """Decode pictures that lie elsewhere."""
+        self._look(pictures)
+
+    # -- as Snapshots
+
+    def request(self, frame: Frame, *, deadline_s: float) -> SnapshotTicket:
+        """See Snapshots: pictures of twice the size, up to one and a half frames earlier or later, or none."""
+        ticket = SnapshotTicket(self._clock, deadline_s)
+        if self._rng.random() < 0.1:
+            ticket.answer(SnapshotMissed(SnapshotMissReason.AWAY))
+            return ticket
+        skew = self._rng.uniform(-1.5, 1.5)
+        pixels = cv2.resize(self._background, (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        boxes = [tuple(2 * value for value in box) for box in _figures(self._mode, frame.number + skew)]
+        draw(pixels, ((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes))
+        ticket.answer(
+            SnapshotPicture(
+                pixels,
+                skew_s=skew * INTERVAL_S,
+                measured_by=SkewMeasure.SENDER,
+                sent_s=None,
+                taken_at=frame.captured,
+            )
+        )
+        return ticket
+
+    def close(self) -> None:
+        """See Snapshots."""
+
+    # -- each step
+
+    def _fault(self, number: int, may_miss: bool) -> str:
+        if self._rng.random() > 0.4:
+            return "none"
+        faults = _FAULTS | (_DETECTOR_FAULTS if self._mode == "detector" else {})
+        (fault,) = self._rng.choices(list(faults), list(faults.values()))
+        straight = all(_is_on_straight_way(self._mode, number, figure) for figure in (0, 1))
+        # What hides a figure is what privacy covers: in one frame between two that tell where it is.
+        return "none" if fault in ("miss", "away") and not (may_miss and straight and number > 3) else fault
+
+    def _offer(self, number: int, fault: str) -> None:
+        self._clock.advance(INTERVAL_S)
+        moment = Moment(1_800_000_000.0 + number * INTERVAL_S, 5_000.0 + number * INTERVAL_S, "boot-1")
+        figures = _figures(self._mode, number)
+        pixels = draw(self._background.copy(), figures)
+        if fault == "wide":
+            pixels = np.zeros((2, 70_000, 3), np.uint8)
+        frame = Frame("gate", number, pixels, moment)
+        said = self._oracle(figures, fault, frame)
+        if fault == "away":  # no prediction, so the frame isn't offered
+            return
+        if self._mode == "detector":
+            self._detected[number] = said
+            self._detected.pop(number - 10, None)
+            self._detector_fault = fault
+            said = Stub(task=Task.OBJECT_DETECTION, width=frame.width, height=frame.height)
+        if fault != "nan":  # JSON has no such number, so it can't get this far
+            self._recorder.record(frame, said)
+        self._intake.offer(frame, said)
+        pixels[:] = (0, 255, 0)  # they belong to the stream again
+
+    def _oracle(self, figures: Iterable[Box], fault: str, frame: Frame) -> Prediction:
+        boxes = list(figures) if frame.height == HEIGHT else []
+        if fault == "miss":
+            del boxes[self._rng.randrange(2)]
+        found = [
+            Detection((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, 0.9, "person", 0) for x1, y1, x2, y2 in boxes
+        ]
+        if fault == "nan":
+            found[0] = replace(found[0], x=self._rng.choice((math.nan, math.inf)))
+        if fault == "stub":
+            return Stub(task=Task.OBJECT_DETECTION, width=frame.width, height=frame.height)
+        if fault == "dropped":
+            found.pop()
+        return Detections(
+            task=Task.OBJECT_DETECTION,
+            objects=tuple(found),
+            width=frame.width + (fault == "size"),
+            height=frame.height,
+            dropped=int(fault == "dropped"),
+        )
+
+    def _detect(self, frame: Frame) -> Prediction:
+        if self._rng.random() < 0.02:
+            raise self._rng.choice((RuntimeError("crash"), ModelUnavailable("away"), ModelFailed("no"), KeyError()))
+        if self._detector_fault in _DETECTOR_FAULTS:
+            raise {"raises": RuntimeError, "unavailable": ModelUnavailable, "failed": ModelFailed}[
+                self._detector_fault
+            ]("x")
+        return self._detected[frame.number]
+
+    def _drain(self) -> None:
+        """Look at what lies in the spool, then deliver all of it."""
+        with closing(sqlite3.connect(f"file:{self._folder / 'spool.db'}?mode=ro", uri=True)) as database:
+            self._look(row[0] for row in database.execute("SELECT bytes FROM picture"))
+        uploads = RunningUploader(self._spool, self._sink, SystemClock(), 2, ())
+        uploads.uploader.start()
+        uploads.until_drained()
+        assert uploads.uploader.stop(30)
+
+    def _look(self, pictures: Iterable[bytes]) -> None:
+        for content in pictures:
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            assert pixels is not None
+            self._assert_clean(pixels.astype(np.uint8), "a picture")
+            self.seen += 1
+
+    def _assert_clean(self, pixels: Pixels, what: str) -> None:
+        left = coloured_pixels(pixels)
+        assert left == 0, f"{what} of {pixels.shape[1]} x {pixels.shape[0]} shows {left} pixels of a figure"
