@@ -13,13 +13,14 @@ import pytest
 
 from framesift.streams import StreamState
 from framesift.streams.away_reasons import AwayReason
-from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture
-from rigs.footage import numbered_clip
+from framesift.streams.snapshots.ticket import SkewMeasure, SnapshotMissed, SnapshotMissReason, SnapshotPicture
+from rigs.footage import numbered_clip, read_number
 from rigs.rtp_faults import RtpFaults
 from rigs.rtsp import CuttableConnection
 from rigs.scripted_camera import ScriptedCamera, rtp_payloads
 from rigs.stream_reader import has_exited, reader_pids
 from rigs.two_streams import Snapshots, TwoStreams, numbers_apart
+from rigs.web_camera import WebCamera, hls_segments
 
 Missed = SnapshotMissReason
 
@@ -192,6 +193,29 @@ def test_a_main_stream_over_udp_where_the_camera_offers_nothing_else(camera: Two
         main.hang_up()
         reading.until(StreamState.RUNNING, 2)
         assert main.set_ups == ["tcp", "udp", "udp"]
+
+
+def test_mjpeg_over_http_is_a_main_stream_and_hls_is_none(camera: TwoStreams, tmp_path: Path) -> None:
+    clip = numbered_clip(tmp_path / "clip.mp4", 100)
+    with WebCamera(hls_segments(clip, tmp_path / "parts")) as web:
+        with Snapshots(camera.sub.url, f"{web.url}/video.mjpg") as reading:
+            reading.until(StreamState.RUNNING)
+            snapshot = reading.snapshot(reading.frame())
+            assert read_number(snapshot.pixels) >= 0
+            assert snapshot.measured_by is SkewMeasure.ARRIVAL
+        with Snapshots(camera.sub.url, f"{web.url}/live.m3u8") as reading:
+            lost = reading.until(StreamState.LOST)
+            assert lost.reason is AwayReason.UNUSABLE
+            assert "take an RTSP stream" in lost.detail
+
+
+def test_a_main_stream_that_is_slow_keeps_a_frame_until_its_deadline(tmp_path: Path) -> None:
+    camera = TwoStreams(tmp_path, late_s=2.0)
+    with camera, Snapshots(camera.sub.url, camera.main.url) as reading:
+        reading.until(StreamState.RUNNING)
+        frame = reading.frame()
+        assert reading.missed(frame, 0.3).reason is Missed.NO_PICTURE
+        assert abs(numbers_apart(reading.snapshot(frame, 30.0), frame)) <= 1
 
 
 def test_neither_the_process_nor_a_message_shows_a_password(camera: TwoStreams) -> None:

@@ -87,6 +87,9 @@ def _read(
     log = SplitLog()
     hooks = ReaderHooks(on_idle=lambda _waited_s: None, pictures_done=lambda: 0)
     packets, transport = open_with_transport(request, lambda asked: AvPackets(asked, log, hooks))
+    if packets.format == "hls":
+        why = "HLS comes in pieces of seconds, of which no picture can be matched with a frame; take an RTSP stream"
+        raise SourceError(AwayReason.UNUSABLE, why)
     context = packets.stream.codec_context
     log.split_off(context.codec.name)
     channel.send(SourceOpened(transport))
