@@ -280,6 +280,29 @@ def test_frames_around_the_time_of_the_picture_count(shown: float, missed: int) 
     assert not is_covered(mask, moved(shown + 5))
 
 
+@pytest.mark.parametrize("missed", range(11))
+def test_wherever_a_picture_of_uncertain_time_was_taken_the_object_is_covered(missed: int) -> None:
+    pending = moving(video(), range(11), missed)
+    mask = pending.mask(at(0).captured.boottime_s + 0.52, uncertain_s=0.21)  # frame 3.1 to 7.3
+    for tenth in range(31, 74):
+        assert is_covered(mask, moved(tenth / 10))
+    assert not is_covered(mask, moved(0))
+
+
+def test_a_wait_for_a_time_goes_on_until_a_frame_has_reached_it_or_none_can() -> None:
+    privacy = video(over_time_s=0.35)
+    pending = begun(privacy, at(1), found())
+    until_s = at(3).captured.boottime_s
+    privacy.observe(at(2), found())
+    assert pending.wait(0.0)
+    assert not pending.wait(0.0, shown_until_s=until_s)
+    privacy.observe(at(3), found())
+    assert pending.wait(0.0, shown_until_s=until_s)
+    assert not pending.wait(0.0, shown_until_s=until_s + 1.0)
+    privacy.observe(at(5), found())  # too late to be a neighbour
+    assert pending.wait(0.0, shown_until_s=until_s + 1.0)
+
+
 @pytest.mark.parametrize("shown", [-0.5, 10.5])
 def test_a_picture_with_frames_on_one_side_only_is_unmasked(shown: float) -> None:
     pending = moving(video(), range(11))

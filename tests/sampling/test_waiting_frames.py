@@ -18,8 +18,10 @@ from clocks import ManualClock
 from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.pictures.encoded_picture import LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy, parse
-from framesift.prediction.prediction import Detections
+from framesift.prediction.prediction import Detection, Detections, Task
 from framesift.prediction.wire_format import parse_prediction
+from framesift.privacy.privacy_settings import PrivacySettings
+from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
@@ -76,7 +78,7 @@ class Rig:
         self.intake = self.make_intake(policy())
         self.number = 0
 
-    def make_intake(self, what: Policy) -> Intake:
+    def make_intake(self, what: Policy, privacy: StreamPrivacy | None = None) -> Intake:
         return Intake(
             "gate",
             CollectionOrigin("gate-7", (), (), seed=0),
@@ -85,6 +87,7 @@ class Rig:
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=self._settled.release,
+            privacy=privacy,
             snapshots=self.tickets,
             on_failure=self.failures.append,
         )
@@ -271,6 +274,77 @@ def test_a_new_policy_remembers_what_waits(rig: Rig) -> None:
     rig.offer(left)
     rig.intake.set_policy(policy(near_duplicate=True, most=50))
     assert rig.offer(left).refusal is RefusalReason.NEAR_DUPLICATE
+
+
+def covering(rig: Rig) -> StreamPrivacy:
+    """What makes the rig's intake cover cars, of a video whose frames come each 0.1 s."""
+    settings = PrivacySettings(classes=("car",), style="black", margin=0.0)
+    privacy = StreamPrivacy(settings, is_video=True)
+    rig.intake = rig.make_intake(policy(), privacy)
+    return privacy
+
+
+def car(x: float, *, width: int = 320, height: int = 240) -> Detections:
+    part = Detection(x, 120.0, 20.0, 20.0, 0.9, "car", 0)
+    return Detections(task=Task.OBJECT_DETECTION, objects=(part,), width=width, height=height)
+
+
+def is_black(pixels: Pixels, x: float) -> bool:
+    scale = pixels.shape[1] / 320
+    return int(pixels[round(120 * scale), round(x * scale)].max()) < 10
+
+
+def test_a_frame_waits_for_the_one_after_it_where_objects_are_covered_over_time(rig: Rig) -> None:
+    covering(rig)
+    rig.tickets.given.clear()
+    rig.offer(grey(200, 320, 240), car(60))
+    rig.clock.advance(0.1)
+    rig.offer(grey(201, 320, 240), car(160))
+    for ticket in rig.tickets.given:
+        ticket.answer(SnapshotMissed(SnapshotMissReason.AWAY))
+    rig.accepted()
+    ((_, kept),) = rig.stored()
+    assert [is_black(kept, x) for x in (60, 160, 260)] == [True, True, False]
+
+
+@pytest.mark.parametrize(("skew_s", "black"), [(0.05, (True, True, True)), (0.0, (True, True, False))])
+def test_a_snapshot_is_masked_by_the_frames_around_its_own_time(
+    rig: Rig, skew_s: float, black: tuple[bool, bool, bool]
+) -> None:
+    covering(rig)
+    for x in (60, 160, 260):
+        rig.offer(grey(200, 320, 240), car(x))
+        rig.clock.advance(0.1)
+    for ticket in rig.tickets.given:
+        ticket.answer(rig.snapshot(grey(200, 640, 480), skew_s=skew_s))
+    rig.accepted(2)
+    first = rig.stored()[0][1]
+    assert first.shape == (480, 640, 3)
+    assert tuple(is_black(first, x) for x in (60, 160, 260)) == black
+
+
+@pytest.mark.parametrize(("size", "skew_s"), [((640, 400), 0.0), ((640, 480), 0.9)])
+def test_a_snapshot_that_can_not_be_masked_gives_way_to_the_frames_own(
+    rig: Rig, size: tuple[int, int], skew_s: float
+) -> None:
+    covering(rig)
+    rig.offer(grey(200, 320, 240), car(60))
+    rig.clock.advance(0.1)
+    rig.offer(grey(200, 320, 240), car(60))
+    rig.tickets.given[0].answer(rig.snapshot(grey(200, *size), skew_s=skew_s))
+    rig.intake.end_stream()  # no frame comes any more that could show what is on it
+    item, kept = rig.stored()[0]
+    assert (kept.shape, is_black(kept, 60)) == ((240, 320, 3), True)
+    assert facts_of(item)["missed"] == "unmasked"
+
+
+def test_a_frame_that_can_not_be_masked_after_all_is_refused_and_counted(rig: Rig) -> None:
+    covering(rig)
+    rig.offer(grey(200, 320, 240), car(60))
+    rig.offer(grey(200, 320, 240), car(60, width=64))  # no mask without what is in the frame after
+    rig.intake.end_stream()
+    assert rig.spool.counts().ready == 0
+    assert rig.telemetry.report().refused == {"unmasked": 2}
 
 
 def test_the_end_of_the_stream_stores_all_that_wait(rig: Rig) -> None:

@@ -164,6 +164,7 @@ class PendingMask:
         self._observer = observer
         self._most_later = most_later
         self._is_settled = False
+        self._is_complete = False  # no later frame will be added
 
     @property
     def is_settled(self) -> bool:
@@ -171,20 +172,29 @@ class PendingMask:
         with self._changed:
             return self._is_settled
 
-    def wait(self, within_s: float) -> bool:
-        """Wait until it is settled, at most so long. Return whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._is_settled, within_s)
+    def wait(self, within_s: float, *, shown_until_s: float | None = None) -> bool:
+        """Wait until it is settled, at most so long. Return whether it is.
 
-    def mask(self, shown_at_s: float | None = None) -> PictureMask:
+        shown_until_s: and until a frame at or after this time was observed, or none can be; see `mask`.
+        """
+
+        def is_known() -> bool:
+            reached = shown_until_s is None or self._frames[-1].time_s >= shown_until_s
+            return self._is_settled and (reached or self._is_complete)
+
+        with self._changed:
+            return self._changed.wait_for(is_known, within_s)
+
+    def mask(self, shown_at_s: float | None = None, *, uncertain_s: float = 0.0) -> PictureMask:
         """Return the mask, by what is known now; asks the detector about the frame after. Raises Unmasked.
 
         shown_at_s: when the picture that is kept was taken: seconds in the file (Frame.media_s), or since boot
         (Frame.captured) for a live stream; None for the frame's own picture. At any other time, frames are needed
         before and after it, and the observer isn't told if there are none: the frame's own may still be kept.
+        uncertain_s: it may have been taken so much earlier or later.
         """
         try:
-            mask = self._regions(shown_at_s)
+            mask = self._regions(shown_at_s, uncertain_s)
         except Unmasked as error:
             if self._observer is not None and shown_at_s is None:
                 self._observer.unmasked(str(error))
@@ -193,22 +203,21 @@ class PendingMask:
             self._observer.masked()
         return mask
 
-    def _regions(self, shown_at_s: float | None) -> CoveredRegions:
+    def _regions(self, shown_at_s: float | None, uncertain_s: float) -> CoveredRegions:
         with self._changed:
             frames, own = tuple(self._frames), self._own_index
         boxes: list[FoundBoxes] = []
         places = []
         if self._settings.classes:
-            first, last = (own, own) if shown_at_s is None else self._around(shown_at_s, frames)
+            first, last = (own, own)
+            if shown_at_s is not None:
+                first, last = self._around(shown_at_s - uncertain_s, shown_at_s + uncertain_s, frames)
             left, right = range(max(0, first - 1), first + 1), range(last, min(len(frames), last + 2))
-            near = {index: frames[index].boxes() for index in (*left, *right)}
+            near = {index: frames[index].boxes() for index in range(left.start, right.stop)}
             boxes = list(near.values())
-            places = [
-                place
-                for one, other in product(left, right)
-                if one != other and not (first == last and first in (one, other))
-                for place in boxes_between(near[one], near[other])
-            ]
+            pairs = {pair for pair in product(left, right) if first != last or first not in pair}
+            pairs |= {(one, one + apart) for one in range(first, last) for apart in (1, 2) if one + apart <= last}
+            places = [place for one, other in pairs for place in boxes_between(near[one], near[other])]
         size = (self._own.width, self._own.height)
         found = chain(places, chain.from_iterable(one.values() for one in boxes))
         rectangles = chain.from_iterable((place / (size * 2)).tolist() for place in found)
@@ -220,12 +229,11 @@ class PendingMask:
             size,
         )
 
-    def _around(self, shown_at_s: float, frames: Sequence[ObservedFrame]) -> tuple[int, int]:
-        """The last frame that is not after a moment, and the first that is not before it. Raises Unmasked."""
+    def _around(self, from_s: float, until_s: float, frames: Sequence[ObservedFrame]) -> tuple[int, int]:
+        """The last frame that is not after a span of time, and the first that is not before it. Raises Unmasked."""
         within_s = self._settings.over_time_s
-        near = [index for index, one in enumerate(frames) if abs(one.time_s - shown_at_s) <= within_s]
-        before = [index for index in near if frames[index].time_s <= shown_at_s]
-        after = [index for index in near if frames[index].time_s >= shown_at_s]
+        before = [index for index, one in enumerate(frames) if from_s - within_s <= one.time_s <= from_s]
+        after = [index for index, one in enumerate(frames) if until_s <= one.time_s <= until_s + within_s]
         if not before or not after:
             raise Unmasked(f"no frames on both sides of the picture were looked at, within {within_s:g} s of it")
         return before[-1], after[0]
@@ -238,7 +246,9 @@ class PendingMask:
         later = len(self._frames) - 1 - self._own_index
         if later < self._most_later and observed.is_comparable(self._own, self._settings.over_time_s):
             self._frames.append(observed)
+        else:
+            self._is_complete = True
         self._is_settled = True
 
     def _end(self) -> None:
-        self._is_settled = True
+        self._is_settled = self._is_complete = True

@@ -227,10 +227,13 @@ class WaitingFrames:
         """Return what has to be covered, once the frame after it was seen, or none comes in time. Raises Unmasked."""
         if frame.mask is None:
             return NO_MASK
-        frame.mask.wait(max(0.0, frame.mask_by_s - self._clock.monotonic()))
+        within_s = max(0.0, frame.mask_by_s - self._clock.monotonic())
         if snapshot is None:
+            frame.mask.wait(within_s)
             return frame.mask.mask()
-        return frame.mask.mask(frame.frame.captured.boottime_s + snapshot.skew_s)
+        shown_at_s = frame.frame.captured.boottime_s + snapshot.skew_s
+        frame.mask.wait(within_s, shown_until_s=shown_at_s + snapshot.uncertain_s)
+        return frame.mask.mask(shown_at_s, uncertain_s=snapshot.uncertain_s)
 
     def _encode(self, frame: WaitingFrame, picture: Pixels | LazyPicture, mask: PictureMask) -> OutgoingPicture:
         return encode_outgoing(picture, mask=mask, max_size=frame.max_size, jpeg_quality=frame.jpeg_quality)
