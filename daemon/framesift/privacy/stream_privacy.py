@@ -77,6 +77,8 @@ class StreamPrivacy:
             return
         observed = ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=True)
         with self._changed:
+            while self._history and not self._history[0].is_comparable(observed, self.over_time_s):
+                self._history.popleft()
             self._history.append(observed)
             for pending in self._pending:
                 pending._add(observed)
