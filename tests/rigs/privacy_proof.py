@@ -82,7 +82,7 @@ def _figures(mode: Mode, time: float) -> tuple[Box, Box]:
 
 
 def _is_on_straight_way(mode: Mode, number: int, figure: int) -> bool:
-    lefts = [_figures(mode, number + offset)[figure][0] for offset in range(-3, 4)]
+    lefts = [_figures(mode, number + offset)[figure][0] for offset in range(-2, 3)]
     steps = np.diff(lefts)
     return bool((steps > 0).all() or (steps < 0).all())
 
@@ -110,7 +110,8 @@ class Proof:
         self._recorder = Recorder(folder / "recorded.jsonl", lambda _: None)
         self._detector_fault = ""
         self._detected: dict[int, Prediction] = {}
-        settings = PrivacySettings(classes=("person",), style=style, margin=0.0)
+        # On a busy machine the next frame may be late: it is waited for, by the machine's clock.
+        settings = PrivacySettings(classes=("person",), style=style, margin=0.0, over_time_s=10.0)
         self._privacy = StreamPrivacy(settings, detect=self._detect if mode == "detector" else None, is_video=True)
         whole = {
             "enabled": True,
@@ -133,11 +134,9 @@ class Proof:
 
     def run(self, frames: int) -> None:
         """Offer so many frames, and look at all that was kept."""
-        last_miss = -5
-        for number in range(frames):
-            fault = self._fault(number, number - last_miss >= 5)
-            last_miss = number if fault in ("miss", "away") else last_miss
-            self.faults[fault] += 1
+        faults = self._faults(frames)
+        self.faults.update(faults)
+        for number, fault in enumerate(faults):
             self._offer(number, fault)
             if number % DRAIN_EVERY == DRAIN_EVERY - 1:
                 self._drain()
@@ -189,14 +188,20 @@ class Proof:
 
     # -- each step
 
-    def _fault(self, number: int, may_miss: bool) -> str:
-        if self._rng.random() > 0.4:
-            return "none"
-        faults = _FAULTS | (_DETECTOR_FAULTS if self._mode == "detector" else {})
-        (fault,) = self._rng.choices(list(faults), list(faults.values()))
-        straight = all(_is_on_straight_way(self._mode, number, figure) for figure in (0, 1))
-        # What hides a figure is what privacy covers: in one frame between two that tell where it is.
-        return "none" if fault in ("miss", "away") and not (may_miss and straight and number > 3) else fault
+    def _faults(self, frames: int) -> list[str]:
+        """What goes wrong with each frame. A figure is hidden only in one frame between two of the same size."""
+        kinds = _FAULTS | (_DETECTOR_FAULTS if self._mode == "detector" else {})
+        drawn = self._rng.choices(["none", *kinds], [27, *kinds.values()], k=frames)
+        faults = list(drawn)
+        for number, fault in enumerate(drawn):
+            if fault not in ("miss", "away"):
+                continue
+            is_straight = all(_is_on_straight_way(self._mode, number, figure) for figure in (0, 1))
+            beside = {*faults[max(0, number - 4) : number], *drawn[number + 1 : number + 3]} & {"miss", "away", "wide"}
+            goes_on = 3 < number < frames - 3 and number % DRAIN_EVERY < DRAIN_EVERY - 3
+            if not is_straight or not goes_on or beside:
+                faults[number] = "none"
+        return faults
 
     def _offer(self, number: int, fault: str) -> None:
         self._clock.advance(INTERVAL_S)

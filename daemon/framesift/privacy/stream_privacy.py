@@ -77,7 +77,7 @@ class StreamPrivacy:
             return
         observed = ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=True)
         with self._changed:
-            while self._history and not self._history[0].is_comparable(observed, self.over_time_s):
+            while self._history and abs(observed.time_s - self._history[0].time_s) > self.over_time_s:
                 self._history.popleft()
             self._history.append(observed)
             for pending in self._pending:
