@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,28 +147,43 @@ def test_who_waits_when_it_is_stopped_hears_it_at_once(camera: TwoStreams) -> No
         assert reading.missed(reading.frame()).reason is Missed.AWAY
 
 
+def answers_over(reading: Snapshots, pictures: int, faults: RtpFaults, hit: Callable[[], None]) -> list[SnapshotMissed]:
+    """What was missed over so many frames, of which the 30th is hit, until there are snapshots again."""
+    missed: list[SnapshotMissed] = []
+    for number in range(pictures):
+        if number == 30:
+            hit()
+        frame = reading.frame()
+        answer = reading.request(frame).wait()
+        if isinstance(answer, SnapshotMissed):
+            missed.append(answer)
+            continue
+        assert abs(numbers_apart(answer, frame)) <= 1
+        if missed:
+            break
+    else:
+        raise AssertionError(f"no snapshot came again after {faults.hit} packets were hit: {missed}")
+    return missed
+
+
 def test_behind_lost_packets_there_is_no_snapshot_until_the_next_key_frame(camera: TwoStreams) -> None:
     faults = RtpFaults()
     wire = CuttableConnection(camera.main.port, faults=faults)
     with wire, through(camera, wire) as reading:
         reading.until(StreamState.RUNNING)
-        answers: list[SnapshotMissReason | None] = []
-        for index in range(100):
-            if index == 30:
-                faults.lose(1)
-            frame = reading.frame()
-            answer = reading.request(frame).wait()
-            if isinstance(answer, SnapshotPicture):
-                assert abs(numbers_apart(answer, frame)) <= 1
-                answers.append(None)
-            else:
-                answers.append(answer.reason)
-            if answers[-1] is None and Missed.DAMAGED in answers:
-                break
-        assert faults.hit == 1
-        assert set(answers) == {None, Missed.DAMAGED}
-        assert answers.index(Missed.DAMAGED) >= 30
-        assert answers[-1] is None
+        missed = answers_over(reading, 120, faults, lambda: faults.lose(1))
+        assert {one.reason for one in missed} == {Missed.DAMAGED}
+        assert all("RTP: missed 1 packets" in one.detail for one in missed)
+
+
+def test_a_picture_whose_bytes_are_wrong_is_found_when_it_is_decoded(camera: TwoStreams) -> None:
+    faults = RtpFaults()
+    wire = CuttableConnection(camera.main.port, faults=faults)
+    with wire, through(camera, wire) as reading:
+        reading.until(StreamState.RUNNING)
+        missed = answers_over(reading, 120, faults, lambda: faults.corrupt(5))
+        assert {one.reason for one in missed} <= {Missed.DAMAGED, Missed.DECODER}
+        assert not any("RTP" in one.detail for one in missed)
 
 
 def test_too_far_from_its_key_frame_there_is_no_snapshot(camera: TwoStreams) -> None:

@@ -7,7 +7,6 @@ is free again once the daemon has released it.
 
 from __future__ import annotations
 
-import gc
 import os
 import queue
 import threading
@@ -126,7 +125,6 @@ class _Answers:
                 if missed is not None:
                     detail = missed.detail[:MAX_DETAIL_CHARACTERS]
                     self._channel.send(SnapshotRefused(request.number, missed.reason, detail))
-                gc.collect()  # a picture whose side data were read refers to itself
         except ChannelClosed:
             os._exit(0)
 
