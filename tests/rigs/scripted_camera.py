@@ -215,7 +215,7 @@ class ScriptedCamera:
         self.plays += 1
         began_s = time.monotonic()
         if self._films_since_s is not None:
-            number = math.ceil((began_s - self._films_since_s - self._late_s) * self._fps / 25) * 25
+            number = max(0, math.ceil((began_s - self._films_since_s - self._late_s) * self._fps / 25)) * 25
             began_s = self._films_since_s + self._late_s
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             while self._pictures and not self._stopped.wait(max(0.0, began_s + number / self._fps - time.monotonic())):

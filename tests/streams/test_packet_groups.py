@@ -124,6 +124,15 @@ def test_with_reordered_pictures_it_waits_for_those_that_may_still_be_nearer() -
     assert [packet.pts for packet in found.chain] == [0, 3, 1, 2, 6, 4, 5, 9, 7]
 
 
+def test_a_stream_whose_time_is_set_back_is_not_taken_for_one_with_reordered_pictures() -> None:
+    kept = Kept()
+    kept.add(100)
+    for number in range(100, 140):
+        kept.add(1, shown_as=number - 90)
+    found = kept.nearest(49, arrived=139)  # the latest
+    assert (shown(found), found.by_sender) == (49, True)
+
+
 def test_groups_are_forgotten_by_age() -> None:
     kept = Kept(keep_s=1.0)
     kept.add(100)

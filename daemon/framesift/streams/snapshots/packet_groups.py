@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _NOT_ONE_CLOCK_S = 5.0  # two streams of one camera don't arrive so far apart: then their clocks are two
 
+_MAX_REORDERING = 16  # pictures, of any codec
+
 
 @dataclass(slots=True, eq=False)
 class KeptPacket:
@@ -140,11 +142,12 @@ class PacketGroups:
     def _note_order(self, time_s: float | None) -> None:
         if time_s is None:
             return
-        if self._latest_s is not None and time_s < self._latest_s:
+        if self._latest_s is not None and time_s < self._latest_s and self._behind < _MAX_REORDERING:
             self._behind += 1
+            return
+        if self._behind < _MAX_REORDERING:  # otherwise the stream's time was set back
             self._reordering = max(self._reordering, self._behind)
-        else:
-            self._latest_s, self._behind = time_s, 0
+        self._latest_s, self._behind = time_s, 0
 
     def _forget(self, before_s: float) -> None:
         """Forget what ended before that, by arrival, and the oldest groups where there are too many bytes."""

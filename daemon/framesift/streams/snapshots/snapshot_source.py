@@ -151,14 +151,14 @@ class SnapshotSource:
         problem = source_problem(self._main)
         if problem is not None:
             return problem
+        try:
+            reader = ReaderProcess(self._main)
+        except OSError as error:
+            return AwayReason.NO_READER, f"no reader can be started: {error.strerror}"
         with self._lock:
-            if self._stop.is_set():
-                return AwayReason.ENDED, ""
-            try:
-                reader = ReaderProcess(self._main)
-            except OSError as error:
-                return AwayReason.NO_READER, f"no reader can be started: {error.strerror}"
             self._reader = reader
+            if self._stop.is_set():  # `close` came when there was none
+                reader.kill()
         self._observer.on_reader()
         request = create_open_request(
             self._main, number=0, resume_at=0, transport=self._transport, full_probe=full_probe, taken_file=None
