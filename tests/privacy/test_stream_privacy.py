@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ import pytest
 from framesift.clock.moment import Moment
 from framesift.frame import Frame
 from framesift.pictures.outgoing import PictureMask, Unmasked
-from framesift.prediction.prediction import Classification, Detection, Detections, MultiLabel, Prediction, Stub, Task
+from framesift.prediction.prediction import (
+    Classification,
+    Detection,
+    Detections,
+    MultiLabel,
+    Point,
+    Prediction,
+    Stub,
+    Task,
+)
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import PendingMask, StreamPrivacy
 from rigs.figures import Box
@@ -109,9 +119,19 @@ def test_only_the_chosen_classes_are_covered() -> None:
         assert is_covered(mask_at_once(privacy, at(0), found(BOX, name=name)), BOX) is covered
 
 
-def test_an_outlined_object_is_covered_by_its_box() -> None:
-    outlined = Detections(task=Task.INSTANCE_SEGMENTATION, objects=found(BOX).objects, width=WIDTH, height=HEIGHT)
-    assert is_covered(mask_at_once(StreamPrivacy(settings()), at(0), outlined), BOX)
+def outlined(*corners: tuple[float, float]) -> Detections:
+    (person,) = found(BOX).objects
+    person = replace(person, points=tuple(Point(x, y) for x, y in corners))
+    return Detections(task=Task.INSTANCE_SEGMENTATION, objects=(person,), width=WIDTH, height=HEIGHT)
+
+
+def test_an_outlined_object_is_covered_by_its_box_and_as_far_as_its_outline_goes() -> None:
+    privacy = StreamPrivacy(settings())
+    mask = mask_at_once(privacy, at(0), outlined((310.0, 210.0), (420.0, 215.0), (330.0, 300.0)))
+    assert is_covered(mask, BOX)
+    assert is_covered(mask, (340.0, 240.0, 420.0, 300.0))
+    with pytest.raises(Unmasked, match="outline"):
+        privacy.begin(at(1), outlined((310.0, 210.0), (math.nan, 215.0), (330.0, 300.0)))
 
 
 class Observer:

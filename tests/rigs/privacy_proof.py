@@ -58,7 +58,6 @@ FIGURE = (24.0, 56.0)  # width and height
 LANES = (70.0, 95.0)  # the top of each figure: they overlap
 # Pixels from one frame to the next. A snapshot shows a figure between two frames, also where it has just turned round.
 STEP = {"model": 30.0, "detector": 30.0, "snapshots": 14.0}
-DRAIN_EVERY = 80  # frames, before that the spool is full
 # What goes wrong, and how often in comparison.
 _FAULTS = {"miss": 9, "away": 2, "wide": 2, "size": 1, "stub": 1, "nan": 1, "dropped": 1}
 _DETECTOR_FAULTS = {"raises": 1, "unavailable": 1, "failed": 1}
@@ -132,13 +131,16 @@ class Proof:
             snapshots=self if mode == "snapshots" else None,
         )
 
-    def run(self, frames: int) -> None:
-        """Offer so many frames, and look at all that was kept."""
-        faults = self._faults(frames)
+    def run(self, frames: int, *, drain_every: int = 80) -> None:
+        """Offer so many frames, and look at all that was kept.
+
+        drain_every: after so many frames what lies in the spool is delivered; it takes about 25 large pictures.
+        """
+        faults = self._faults(frames, drain_every)
         self.faults.update(faults)
         for number, fault in enumerate(faults):
             self._offer(number, fault)
-            if number % DRAIN_EVERY == DRAIN_EVERY - 1:
+            if number % drain_every == drain_every - 1:
                 self._drain()
         self._intake.end_stream()
         self._drain()
@@ -188,7 +190,7 @@ class Proof:
 
     # -- each step
 
-    def _faults(self, frames: int) -> list[str]:
+    def _faults(self, frames: int, drain_every: int) -> list[str]:
         """What goes wrong with each frame. A figure is hidden only in one frame between two of the same size."""
         kinds = _FAULTS | (_DETECTOR_FAULTS if self._mode == "detector" else {})
         drawn = self._rng.choices(["none", *kinds], [27, *kinds.values()], k=frames)
@@ -198,7 +200,7 @@ class Proof:
                 continue
             is_straight = all(_is_on_straight_way(self._mode, number, figure) for figure in (0, 1))
             beside = {*faults[max(0, number - 4) : number], *drawn[number + 1 : number + 3]} & {"miss", "away", "wide"}
-            goes_on = 3 < number < frames - 3 and number % DRAIN_EVERY < DRAIN_EVERY - 3
+            goes_on = 3 < number < frames - 3 and number % drain_every < drain_every - 3
             if not is_straight or not goes_on or beside:
                 faults[number] = "none"
         return faults

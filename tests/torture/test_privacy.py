@@ -21,7 +21,7 @@ FRAMES = 10_000
 def test_nothing_of_a_figure_is_found(tmp_path: Path, mode: Mode, style: CoverStyle, quality: int | None) -> None:
     collected = tmp_path / "collected"
     proof = Proof(tmp_path, folder_sink(collected), mode, seed=11, style=style, jpeg_compression_level=quality)
-    proof.run(FRAMES)
+    proof.run(FRAMES, drain_every=40)
     in_spool = proof.seen
     proof.look_at_folder(collected)
     assert in_spool > FRAMES / 10

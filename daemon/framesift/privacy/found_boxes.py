@@ -15,7 +15,7 @@ FoundBoxes = dict[str, NDArray[np.float64]]
 
 
 def boxes_of(prediction: Prediction, classes: Collection[str], width: int, height: int) -> FoundBoxes:
-    """The boxes of these classes, of those that were found. width, height: of the frame in pixels.
+    """The boxes of these classes, of those that were found, with their outlines. width, height: of the frame in pixels.
 
     Raises Unmasked if the prediction has no boxes, is of a picture of another size, or leaves out objects that
     can't be read: they may be of these classes.
@@ -40,6 +40,14 @@ def boxes_of(prediction: Prediction, classes: Collection[str], width: int, heigh
     if (w < 0).any() or (h < 0).any():
         raise Unmasked("an object has a negative size")
     boxes = np.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), axis=1)
+    outlines = columns.optional.get("points", ())
+    for row, index in enumerate(wanted if outlines else ()):
+        if outlines[index]:
+            corners = np.array([(point.x, point.y) for point in outlines[index]], np.float64)
+            if not np.isfinite(corners).all():
+                raise Unmasked("the outline of an object is at a place that is no number")
+            boxes[row, :2] = np.minimum(boxes[row, :2], corners.min(axis=0))
+            boxes[row, 2:] = np.maximum(boxes[row, 2:], corners.max(axis=0))
     names = np.array([columns.class_name[index] for index in wanted], object)
     return {name: boxes[names == name] for name in dict.fromkeys(names.tolist())}
 
