@@ -359,14 +359,14 @@ def test_the_detector_is_asked_about_the_frame_and_those_beside_it_alone() -> No
 def test_the_pixels_that_the_detector_sees_later_are_copies() -> None:
     detector = Detector({})
     privacy = video(detector)
-    reused = at(0)
-    privacy.observe(reused, found())
-    pending = privacy.begin(reused, found())
-    reused.pixels[:] = 9  # the stream's next frame is in the same place
-    privacy.observe(at(1), found())
-    reused.pixels[:] = 17
+    before, frame, after = at(0), at(1), at(2)
+    privacy.observe(before, found())
+    before.pixels[:] = 9  # the stream's next frame is in the same place
+    pending = begun(privacy, frame, found())
+    privacy.observe(after, found())
+    after.pixels[:] = 17
     pending.mask()
-    assert [(number, value) for number, value, _ in detector.asked] == [(0, 0), (1, 1)]
+    assert [(number, value) for number, value, _ in detector.asked] == [(0, 0), (1, 1), (2, 2)]
 
 
 def test_the_boxes_of_the_model_are_covered_beside_those_of_the_detector() -> None:
