@@ -32,7 +32,7 @@ class Clip:
         self._container = av.open(str(path))
         stream = self._container.streams.video[0]
         self.written: list[bytes] = []  # by the decoder, until each look at its log
-        self.decoder = GroupDecoder(stream.codec_context, threads=1, take_lines=self._take_lines)
+        self.decoder = GroupDecoder(stream.codec_context, threads=4, take_lines=self._take_lines)
         self.times: list[float] = []
         for number, packet in enumerate(self._container.demux(stream)):
             if packet.pts is not None and packet.time_base is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,14 @@ def test_without_it_the_picture_is_the_one_that_arrived_with_the_frame(folder: P
 
 def test_a_picture_that_is_too_far_away_is_none(folder: Path) -> None:
     camera = TwoStreams(folder)
-    with camera, Snapshots(camera.sub.url, camera.main.url, snapshot={"max_skew_s": 0.0}) as reading:
+    with camera, Snapshots(camera.sub.url, camera.main.url) as reading:
         reading.until(StreamState.RUNNING)
-        answers = {reading.missed(reading.frame()).reason for _ in range(2)}
-        assert answers == {SnapshotMissReason.SKEW}
+        frame = reading.frame()
+        assert frame.sent_s is not None
+        taken = replace(frame.captured, boottime_s=frame.captured.boottime_s - 60)
+        missed = reading.missed(replace(frame, captured=taken, sent_s=frame.sent_s - 60))
+        assert missed.reason is SnapshotMissReason.SKEW
+        assert re.fullmatch(r"the nearest picture is \+[56]\d\.\d\d s away", missed.detail)
 
 
 def test_the_process_keeps_nothing_of_the_pictures_that_it_has_sent(folder: Path) -> None:

@@ -57,6 +57,7 @@ class GroupDecoder:
         decoder: Any = av.CodecContext.create(self._codec, "r")
         decoder.extradata = self._extradata
         decoder.thread_count = self._threads
+        decoder.thread_type = "AUTO"  # pictures side by side too: none is shown before the last one is decoded
         decoder.skip_frame = "NONREF"  # nothing is predicted from these
         self._take_lines()
         frames: list[VideoFrame] = []

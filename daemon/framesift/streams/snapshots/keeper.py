@@ -40,6 +40,7 @@ from framesift.streams.snapshots.split_log import SplitLog
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason
 
 _TELL_EVERY_S = 1.0
+_THREADS = 4  # that decode a picture somebody waits for: a group of 4K takes one of them over a second
 _Requests = queue.SimpleQueue[tuple[SnapshotRequest, float]]  # with the time at which it came, by the monotonic clock
 
 
@@ -92,9 +93,9 @@ def _read(
     context = packets.stream.codec_context
     log.split_off(context.codec.name)
     channel.send(SourceOpened(transport))
-    threads = request.threads or 1
+    threads = request.threads or min(_THREADS, os.cpu_count() or 1)
     decoder = GroupDecoder(context, threads=threads, take_lines=log.take_decoder_lines)
-    answers = _Answers(channel, groups, decoder, AvPixels(rotate=request.rotate, threads=threads))
+    answers = _Answers(channel, groups, decoder, AvPixels(rotate=request.rotate, threads=request.threads or 1))
     threading.Thread(target=answers.run, args=(requests,), daemon=True).start()
     told_s, any_kept = float("-inf"), False
     for packet, facts in packets.read():
