@@ -195,8 +195,10 @@ class Proof:
         kinds = _FAULTS | (_DETECTOR_FAULTS if self._mode == "detector" else {})
         drawn = self._rng.choices(["none", *kinds], [27, *kinds.values()], k=frames)
         faults = list(drawn)
+        # A snapshot may show a moment beside a frame of another size, which tells nothing of where figures are.
+        hiding = {"miss", "away"} | ({"wide"} if self._mode == "snapshots" else set())
         for number, fault in enumerate(drawn):
-            if fault not in ("miss", "away"):
+            if fault not in hiding:
                 continue
             is_straight = all(_is_on_straight_way(self._mode, number, figure) for figure in (0, 1))
             beside = {*faults[max(0, number - 4) : number], *drawn[number + 1 : number + 3]} & {"miss", "away", "wide"}
