@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from framesift.config.redact import MASK, SECRET_NAME_PATTERN
 from framesift.config.schema import (
     FACTORY_PATTERN,
+    HOURS_PATTERN,
     MODEL_ID_PATTERN,
     NAME_PATTERN,
     SLUG_PATTERN,
@@ -49,6 +50,7 @@ _PATTERNS = {
     SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
     FACTORY_PATTERN: 'a module and a callable in it, such as "module:function"',
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
+    HOURS_PATTERN: 'two times of day, such as "06:00-22:00", from 00:00 to 24:00',
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
 }
 

@@ -14,6 +14,7 @@ SLUG_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
+HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -67,6 +68,18 @@ Tag = Annotated[str, Field(pattern=TAG_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Slug = Annotated[str, Field(pattern=SLUG_PATTERN)]
 Text = Annotated[str, Field(pattern=TEXT_PATTERN)]
+Corner = tuple[Fraction, Fraction]
+
+
+def _check_extent(corners: tuple[Corner, ...]) -> tuple[Corner, ...]:
+    for axis, name in enumerate("xy"):
+        if len({corner[axis] for corner in corners}) == 1:
+            raise ValueError(f"a polygon whose corners all have the same {name} has no area")
+    return corners
+
+
+# Its corners [x, y], as parts of the picture's width and height.
+Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=256), AfterValidator(_check_extent)]
 
 
 class WindowLimit(StrictModel):

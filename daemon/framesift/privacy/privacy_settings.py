@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from framesift.config.schema import Fraction, StrictModel
+from framesift.config.schema import Fraction, Polygon, StrictModel
 
 MAX_OVER_TIME_S = 10.0
 
 ClassName = Annotated[str, Field(min_length=1, max_length=128)]
-Corner = tuple[Fraction, Fraction]
 CoverStyle = Literal["blur", "pixelate", "black"]
-
-
-def _check_extent(corners: tuple[Corner, ...]) -> tuple[Corner, ...]:
-    for axis, name in enumerate("xy"):
-        if len({corner[axis] for corner in corners}) == 1:
-            raise ValueError(f"a polygon whose corners all have the same {name} has no area")
-    return corners
-
-
-Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=256), AfterValidator(_check_extent)]
 
 
 class PrivacySettings(StrictModel):
