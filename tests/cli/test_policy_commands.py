@@ -154,7 +154,7 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
         inside(PLACES["PythonStrategyOptions"], whole)["options"],
     ]
     closed = [block for block in blocks(whole) if not any(block is one for one in free)]
-    assert len(closed) == 1 + 1 + 1 + len(whole["sampling_strategies"]) * 3
+    assert len(closed) == 1 + 1 + 1 + len(whole["sampling_strategies"]) * 4
     for block in closed:
         block["odd"] = 1
         assert list(faults(schema, whole)) != []
@@ -169,10 +169,12 @@ def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key
         whole = copy.deepcopy(WHOLE)
         inside(place, whole)[field] = value
         assert list(faults(schema, whole)) == [], value
-    # Beyond our schema: which zones there are, that a limit stands once, and how a class is called.
+    # Beyond our schema: which time zones there are, that a limit stands once, how a class is called, and that a polygon
+    # has an area and a span a length.
     beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "UncertaintyOptions.initial_counts"}
+    empty = (["06:00-06:00"], [[[0.5, 0], [0.5, 1], [0.5, 0.5]]])
     for value in FIELDS[key].bad:
-        if key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1}):
+        if value in empty or (key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1})):
             continue
         whole = copy.deepcopy(WHOLE)
         inside(place, whole)[field] = value
@@ -433,8 +435,9 @@ def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pus
     ran = run("push", written("p.json", WHOLE), **online(folder, platform))
     assert ran.code == 0
     roboflows = ("random", "close_to_threshold", "classes_based", "detections_number_based")
+    ours = ("near_duplicate", "zones", "zone_anchor", "inhibit", "hours", "days")
     ignored = [
-        f"sampling_strategies[{i}].near_duplicate"
+        ", ".join(f"sampling_strategies[{i}].{key}" for key in ours)
         if one["type"] in roboflows
         else f"sampling_strategies[{i}] ({one['name']!r}, the whole strategy: its type is {one['type']})"
         for i, one in enumerate(WHOLE["sampling_strategies"])
@@ -555,6 +558,25 @@ def test_the_score_of_the_charged_strategy_is_printed() -> None:
     assert first.endswith("  matched hard, all  score 0.8")
     assert second.endswith("  matched hard, all  score 1.8")
     assert third.endswith("  matched all")
+
+
+def test_a_strategy_that_may_not_take_what_it_wants_is_shown_with_the_reason() -> None:
+    night = {**ALL, "name": "night", "hours": ["22:00-06:00"]}
+    times = ["2026-09-10T12:00:00Z", "2026-09-10T23:00:00Z"]
+    stdin = lines(*[seen(0.5, captured_at=time) for time in times])
+    ran = tried("-", "--json", stdin=stdin, strategies=(night, UNSURE))
+    refused, taken = objects(ran)
+    assert refused == {
+        "matched": ["unsure"],
+        "charged": "unsure",
+        "reason": None,
+        "score": None,
+        "excluded": {"night": "outside its hours"},
+    }
+    assert (taken["matched"], "excluded" in taken) == (["night", "unsure"], False)
+    first, second = tried("-", stdin=stdin, strategies=(night, UNSURE)).out.splitlines()[:2]
+    assert first.endswith("  matched unsure  excluded night (outside its hours)")
+    assert second.endswith("  matched night, unsure")
 
 
 def test_a_strategy_from_outside_that_fails_is_named_with_the_prediction_and_the_line_of_its_code() -> None:
@@ -682,7 +704,9 @@ def test_a_reader_that_leaves_ends_it_without_a_traceback() -> None:
 def test_every_strategy_of_the_schema_can_be_tried() -> None:
     whole = {**WHOLE, "near_duplicate": None}
     whole["sampling_strategies"] = [{**one, "near_duplicate": None} for one in WHOLE["sampling_strategies"]]
-    ran = run("try", written("p.json", whole), "-", "--json", stdin=lines(seen(0.5), {"top": "car", "confidence": 0.5}))
+    sized = seen(0.5, image={"width": 64, "height": 48})
+    stdin = lines(sized, {"top": "car", "confidence": 0.5})
+    ran = run("try", written("p.json", whole), "-", "--json", stdin=stdin)
     name = inside(PLACES["PythonStrategyOptions"], whole)["name"]
     not_judged = f"note: strategy {name!r} needs pictures, and predictions have none: it is not judged here"
     assert (len(objects(ran)), ran.err, ran.code) == (2, [not_judged], 0)

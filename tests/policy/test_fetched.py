@@ -293,6 +293,22 @@ def test_the_digest_depends_on_what_a_policy_means_not_on_how_it_is_written() ->
     assert all(len(found) == 12 and int(found, 16) >= 0 for found in digests)
 
 
+def test_where_and_when_change_the_digest_only_of_a_policy_that_says_so() -> None:
+    assert digest(parse(json.dumps(PLAIN), "p")) == "d97205756561"  # as before there were such options
+    zones = [[[0, 0], [1, 0], [1, 1]]]
+    said: list[dict[str, Any]] = [
+        {},
+        {"zones": zones},
+        {"zones": zones, "zone_anchor": "centre"},
+        {"inhibit": [{}]},
+        {"inhibit": [{"zones": zones}]},
+        {"hours": ["06:00-22:00"]},
+        {"days": ["mon"]},
+    ]
+    digests = {digest(parse(json.dumps(with_strategies({**RANDOM, **fields})), "p")) for fields in said}
+    assert len(digests) == 7
+
+
 def test_a_strategy_that_switches_near_duplicate_off_has_another_digest_than_one_that_says_nothing() -> None:
     off = {**with_strategies({**RANDOM, "near_duplicate": None}), "near_duplicate": {}}
     silent = {**with_strategies(RANDOM), "near_duplicate": {}}

@@ -24,6 +24,11 @@ COMMON: dict[str, Any] = {
     "tags": ["night"],
     "limits": [{"type": "hourly", "value": 10}],
     "near_duplicate": {"threshold": 0.02, "memory": 16},
+    "zones": [[[0, 0], [1, 0], [1, 1]]],
+    "zone_anchor": "centre",
+    "inhibit": [{"classes": ["person"], "minimum_confidence": 0.5, "zones": [[[0, 0], [1, 0], [1, 1]]]}],
+    "hours": ["06:00-22:00"],
+    "days": ["mon", "sun"],
 }
 # A policy with every key in it.
 WHOLE: dict[str, Any] = {
@@ -95,6 +100,7 @@ def find_places(whole: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
         "BatchingStrategy": ("batching_strategy",),
         "NearDuplicateOptions": ("near_duplicate",),
         "WindowLimit": ("sampling_strategies", 0, "limits", 0),
+        "InhibitCondition": ("sampling_strategies", 0, "inhibit", 0),
         "CommonStrategyOptions": ("sampling_strategies", 0),
     }
     for i, strategy in enumerate(whole["sampling_strategies"]):
@@ -123,6 +129,20 @@ TAGS = Of(
     "array",
     good=([], ["x" * 64], ["a", "a"]),
     bad=([""], ["x" * 65], ["a b"], ["é"], ["a,b"], ["a\n"], [1], [None], [["a"]]),
+)
+ZONES = Of(
+    "array null",
+    good=([[[0, 0], [1, 0.5], [0.25, 1]]], [[[0, 0], [1, 0], [1, 1]]] * 32, None),
+    bad=(
+        [],
+        [[]],
+        [[[0, 0], [1, 1]]],
+        [[[0, 0], [1, 0], [1.1, 1]]],
+        [[[0, 0], [1, 0], [1]]],
+        [[[0.5, 0], [0.5, 1], [0.5, 0.5]]],
+        [[[0, 0], [1, 0], [1, 1]]] * 33,
+        [[0, 0], [1, 0], [1, 1]],
+    ),
 )
 ALIKE = Of("object null", good=({}, None), bad=({"x": 1},))
 FIELDS: dict[str, Of] = {
@@ -175,6 +195,22 @@ FIELDS: dict[str, Of] = {
         bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
     ),
     "CommonStrategyOptions.near_duplicate": ALIKE,
+    "CommonStrategyOptions.zones": ZONES,
+    "CommonStrategyOptions.zone_anchor": Of("string", good=("bottom", "centre"), bad=("", "center", "top")),
+    "CommonStrategyOptions.inhibit": Of("array null", good=([{}], [{}] * 32, None), bad=([], [5], [{}] * 33)),
+    "CommonStrategyOptions.hours": Of(
+        "array null",
+        good=(["00:00-24:00"], ["22:00-06:00", "12:00-12:01"], ["23:59-00:00"], None),
+        bad=([], ["6:00-22:00"], ["06:00"], ["24:00-06:00"], ["06:00-24:01"], ["06:00-06:00"], ["06:00-22:60"], [6]),
+    ),
+    "CommonStrategyOptions.days": Of(
+        "array null",
+        good=(["mon"], ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], None),
+        bad=([], ["monday"], ["Mon"], [1], ["mon"] * 8),
+    ),
+    "InhibitCondition.classes": Of("array null", good=(["car"], None), bad=([], [""], ["x" * 129], [1], ["a"] * 101)),
+    "InhibitCondition.minimum_confidence": FRACTION,
+    "InhibitCondition.zones": ZONES,
     "RandomOptions.type": Of("string", bad=("Random", "", "rnd")),
     "RandomOptions.traffic_percentage": FRACTION,
     "CloseToThresholdOptions.type": Of("string", bad=("close", "")),
@@ -374,6 +410,12 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
             {"limits": [{"type": "daily", "value": 1}] * 2},
             "there are 2 daily limits; one of each type is allowed",
         ),
+        (
+            PLACES["CommonStrategyOptions"],
+            {"zones": None, "inhibit": [{}]},
+            "zone_anchor: centre has no effect without zones",
+        ),
+        (PLACES["CommonStrategyOptions"], {"hours": ["06:00-06:00"]}, "'06:00-06:00' has no length"),
     ],
 )
 def test_values_that_are_wrong_together_are_refused(

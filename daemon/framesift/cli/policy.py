@@ -234,7 +234,14 @@ def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, Dr
 
 def _json_line(result: DryRunResult) -> str:
     reason = None if result.refusal is None else result.refusal.value
-    fields = {"matched": result.matched, "charged": result.strategy, "reason": reason, "score": result.score}
+    fields: dict[str, object] = {
+        "matched": result.matched,
+        "charged": result.strategy,
+        "reason": reason,
+        "score": result.score,
+    }
+    if result.excluded:
+        fields["excluded"] = dict(result.excluded)
     return json.dumps(fields) + "\n"
 
 
@@ -265,8 +272,10 @@ class _TextReport:
         decision = f"refused {result.refusal}" if result.strategy is None else f"charged {result.strategy}"
         matched = f"matched {', '.join(result.matched)}" if result.matched else ""
         score = "" if result.score is None else f"  score {result.score:.3g}"
+        excluded = "".join(f"  excluded {name} ({why})" for name, why in result.excluded.items())
         padding = " " * (self._width - cell_len(decision))
-        return f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}".rstrip() + "\n"
+        line = f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}{excluded}"
+        return line.rstrip() + "\n"
 
     def summarize(self) -> None:
         """Prints the sums."""

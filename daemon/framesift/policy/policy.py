@@ -24,6 +24,8 @@ from framesift.datapoint import BatchInterval
 from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions, resolve_paths
 
 _JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
+# Options that came after the others: with their defaults they are no part of a policy's hash.
+_UNHASHED_DEFAULTS = ("zones", "zone_anchor", "inhibit", "hours", "days")
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 
@@ -191,7 +193,12 @@ def digest(policy: Policy) -> str:
 
     It is the beginning of the SHA-256 of the effective policy as JSON, with sorted keys and without spaces.
     """
-    text = json.dumps(effective(policy), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data = effective(policy)
+    for strategy in data["sampling_strategies"]:
+        for key in _UNHASHED_DEFAULTS:
+            if strategy[key] == CommonStrategyOptions.model_fields[key].default:
+                del strategy[key]
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
 from framesift.config.schema import TAG_PATTERN, WindowLimit
 from framesift.policy.policy import BatchingStrategy, Policy
-from framesift.strategies import STRATEGY_TYPES, NearDuplicateOptions
+from framesift.strategies import STRATEGY_TYPES, InhibitCondition, NearDuplicateOptions
 
 MAX_LEFT_OUT = 20
 _MAX_NODES = 20_000
@@ -158,17 +158,21 @@ class _Parser:
         strategy = self._remove_unknown(_STRATEGIES[kind], data, path)
         self._remove_unknown_in(strategy, "near_duplicate", NearDuplicateOptions, path)
         self._remove_bad_tags(strategy, path)
-        limits = strategy.get("limits")
-        if isinstance(limits, list):
-            strategy["limits"] = [
-                self._remove_unknown(WindowLimit, limit, (*path, "limits", i)) if isinstance(limit, dict) else limit
-                for i, limit in enumerate(limits)
-            ]
+        self._remove_unknown_in_each(strategy, "limits", WindowLimit, path)
+        self._remove_unknown_in_each(strategy, "inhibit", InhibitCondition, path)
         return strategy
 
     def _remove_unknown_in(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
         if isinstance(block.get(key), dict):
             block[key] = self._remove_unknown(model, block[key], (*path, key))
+
+    def _remove_unknown_in_each(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
+        """The same for each object of a list."""
+        if isinstance(block.get(key), list):
+            block[key] = [
+                self._remove_unknown(model, inner, (*path, key, i)) if isinstance(inner, dict) else inner
+                for i, inner in enumerate(block[key])
+            ]
 
     def _remove_unknown(self, model: type[BaseModel], data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         for key in data:

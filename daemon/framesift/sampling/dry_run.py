@@ -13,7 +13,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
+from framesift.prediction.prediction import Detections
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.recorder import parse_signature
 from framesift.sampling.sampler import AcceptedClasses, Sampler
@@ -36,6 +37,7 @@ from framesift.strategies.near_duplicate import Signature
 _EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
 DEFAULT_STREAM = "try"
 _LONGEST_SIDE = 100_000  # in pixels, as of any picture
+_NO_SIZE = 1, 1  # of a picture that nobody says
 _TIME = TypeAdapter(AwareDatetime)
 
 _NO_PIXELS = "a strategy reads frame.pixels, but does not say needs_pixels = True"
@@ -48,7 +50,8 @@ class DryRunResult:
     matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
     none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
     prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
-    strategy gives; None where it gives none.
+    strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it
+    take what it wants.
     """
 
     matched: tuple[str, ...]
@@ -58,6 +61,7 @@ class DryRunResult:
     dropped_parts: int
     failures: tuple[str, ...] = ()
     score: float | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -89,6 +93,10 @@ class DryRun:
         self.policy = policy.model_copy(update={"sampling_strategies": judged})
         self._has_near_duplicate = any(policy.near_duplicate_of(strategy) for strategy in judged)
         self._ignores_near_duplicate = False
+        self._has_zones = any(
+            strategy.zones or any(condition.zones for condition in strategy.inhibit or ()) for strategy in judged
+        )
+        self._ignores_zones = False
         self._seed = seed
         self._stream = stream
         self._streams: dict[str, _Stream] = {}
@@ -112,6 +120,8 @@ class DryRun:
         ]
         if self._ignores_near_duplicate:
             notes.append("near_duplicate needs pictures, and predictions have none: it is not applied here")
+        if self._ignores_zones:
+            notes.append("zones need the size of the picture: predictions without `image` have their objects in none")
         return tuple(notes)
 
     def evaluate(self, payload: object) -> DryRunResult:
@@ -143,15 +153,19 @@ class DryRun:
         decision = of.sampler.decide(frame, prediction)
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
+        excluded = {one.strategy: one.why for one in decision.excluded}
+        if isinstance(prediction, Detections) and (prediction.width, prediction.height) == _NO_SIZE:
+            self._ignores_zones |= self._has_zones
+        result = DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped, failures, excluded=excluded)
         if decision.refusal is not None:
-            return DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped, failures)
+            return result
         _, quotas = candidates_for(of.policy, decision, prediction, self._origin, captured, captured)
         answer = self._charge(quotas, captured)
         if isinstance(answer, RefusalReason):
-            return DryRunResult(matched, None, answer, at_s, prediction.dropped, failures)
+            return replace(result, refusal=answer)
         of.sampler.record_accepted(frame, prediction, decision)
         score = next(match.score for match in decision.matches if match.strategy == answer)
-        return DryRunResult(matched, answer, None, at_s, prediction.dropped, failures, score)
+        return replace(result, strategy=answer, score=score)
 
     def _stream_of(self, payload: Mapping[str, Any]) -> str:
         """The stream of a recorded prediction, whose draws are used unless others were asked for."""
@@ -248,7 +262,7 @@ def _mask_size(payload: Mapping[str, Any]) -> tuple[int, int]:
             and all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in size)
         ):
             return size[1], size[0]
-    return 1, 1
+    return _NO_SIZE
 
 
 def _parse_time_s(value: object) -> float:

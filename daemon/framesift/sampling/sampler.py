@@ -1,8 +1,9 @@
 """Sampling: the policy's strategies, in order, on the frames of one stream; a decision for each frame.
 
-Every strategy evaluates every frame, so that its random draws do not depend on what the others decided or on what was
-accepted. A match that looks like an accepted frame is dropped where the strategy has `near_duplicate`. The remaining
-matches, in the policy's order, become the candidates; the limits choose among them, elsewhere.
+Every strategy evaluates every frame, so that its random draws do not depend on what the others decided, on what was
+accepted, or on the time. A match that the strategy's restrictions exclude is dropped, and so is one that looks like an
+accepted frame where the strategy has `near_duplicate`. The remaining matches, in the policy's order, become the
+candidates; the limits choose among them, elsewhere.
 """
 
 from __future__ import annotations
@@ -10,14 +11,32 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.strategies import AcceptedClasses, Match, NearDuplicateOptions, Strategy, StrategyFailed
+from framesift.strategies import (
+    AcceptedClasses,
+    Match,
+    NearDuplicateOptions,
+    PlacedObjects,
+    Restrictions,
+    Strategy,
+    StrategyFailed,
+    restrictions_of,
+)
 from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, distance, signature
 
-__all__ = ["AcceptedClasses", "Sampler", "SamplingDecision"]
+__all__ = ["AcceptedClasses", "Exclusion", "Sampler", "SamplingDecision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A strategy wanted the frame, but its restrictions exclude it. why: in a few words."""
+
+    strategy: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,13 +45,23 @@ class SamplingDecision:
 
     matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None. signature:
     of the frame, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as no
-    match.
+    match. excluded: what strategies wanted and may not take; it counts as no match, too.
     """
 
     matches: tuple[Match, ...]
     refusal: RefusalReason | None = None
     signature: Signature | None = None
     failures: tuple[StrategyFailed, ...] = ()
+    excluded: tuple[Exclusion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A strategy at work, with those of its options that hold for every strategy."""
+
+    strategy: Strategy
+    near_duplicate: NearDuplicateOptions | None
+    restrictions: Restrictions | None
 
 
 class Sampler:
@@ -59,7 +88,8 @@ class Sampler:
         self._rngs: dict[str, random.Random] = {}
         # Strategies with the same options share a memory: every memory of a stream holds the same frames.
         self._memories: dict[NearDuplicateOptions, SignatureMemory] = {}
-        self._rules: list[tuple[Strategy, NearDuplicateOptions | None]] = []
+        self._rules: list[_Rule] = []
+        zone = ZoneInfo(policy.time_zone)
         for options in policy.sampling_strategies:
             # A text as seed goes through SHA-512: the same in every process and version, unlike hash().
             rng = random.Random(repr((seed, stream, options.name)))
@@ -67,7 +97,8 @@ class Sampler:
             near_duplicate = policy.near_duplicate_of(options)
             if near_duplicate is not None and near_duplicate not in self._memories:
                 self._memories[near_duplicate] = SignatureMemory(near_duplicate.memory)
-            self._rules.append((options.create(rng, accepted_classes), near_duplicate))
+            strategy = options.create(rng, accepted_classes)
+            self._rules.append(_Rule(strategy, near_duplicate, restrictions_of(options, zone)))
         self._waiting: dict[str, Signature] = {}  # by the datapoint's id
         self._auto_threshold = any(options.threshold == "auto" for options in self._memories)
 
@@ -92,7 +123,7 @@ class Sampler:
         similar: dict[NearDuplicateOptions, bool] = {}
         matches: list[Match] = []
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
-        wanted, failures = self._evaluate(frame, prediction)
+        wanted, failures, excluded = self._evaluate(frame, prediction)
         for match, near_duplicate in wanted:
             if near_duplicate is not None:
                 if near_duplicate not in similar:
@@ -104,9 +135,9 @@ class Sampler:
                     continue
             matches.append(match)
         if matches:
-            return SamplingDecision(tuple(matches), None, found, failures)
+            return SamplingDecision(tuple(matches), None, found, failures, excluded)
         refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
-        return SamplingDecision((), refusal, found, failures)
+        return SamplingDecision((), refusal, found, failures, excluded)
 
     def _is_similar(self, found: Signature, near_duplicate: NearDuplicateOptions, limit: float) -> bool:
         if self._memories[near_duplicate].contains_similar(found, limit):
@@ -115,19 +146,27 @@ class Sampler:
 
     def _evaluate(
         self, frame: Frame, prediction: Prediction
-    ) -> tuple[list[tuple[Match, NearDuplicateOptions | None]], tuple[StrategyFailed, ...]]:
-        """The matches of all strategies, with their near_duplicate, and the strategies that failed."""
+    ) -> tuple[list[tuple[Match, NearDuplicateOptions | None]], tuple[StrategyFailed, ...], tuple[Exclusion, ...]]:
+        """The matches of all strategies, with their near_duplicate, the strategies that failed, and the exclusions."""
         wanted: list[tuple[Match, NearDuplicateOptions | None]] = []
         failures: list[StrategyFailed] = []
-        for strategy, near_duplicate in self._rules:
+        excluded: list[Exclusion] = []
+        objects = PlacedObjects(prediction)
+        for rule in self._rules:
+            restrictions = rule.restrictions
             try:
-                match = strategy.evaluate(frame, prediction)
+                match = rule.strategy.evaluate(frame, restrictions.seen(objects) if restrictions else prediction)
             except StrategyFailed as failure:
                 failures.append(failure)
                 continue
-            if match is not None:
-                wanted.append((match, near_duplicate))
-        return wanted, tuple(failures)
+            if match is None:
+                continue
+            why = restrictions.exclusion(frame, objects) if restrictions else None
+            if why is None:
+                wanted.append((match, rule.near_duplicate))
+            else:
+                excluded.append(Exclusion(match.strategy, why))
+        return wanted, tuple(failures), tuple(excluded)
 
     @property
     def memory(self) -> int:

@@ -1,15 +1,18 @@
 """Strategies: a frame and its prediction in, a match or nothing out. One file per strategy, one line in the table.
 
 A strategy has its own random generator and draws from it once, after its condition holds (`random` always draws).
-`near_duplicate` is no strategy but an option of each. CONTRIBUTING.md says how to add a strategy.
+`near_duplicate` and the `restrictions` (zones, hours, days, inhibit) are no strategies but options of each.
+CONTRIBUTING.md says how to add a strategy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Annotated, Union, get_args
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -19,9 +22,11 @@ from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
+from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 from framesift.strategies.python import PythonStrategyOptions
 from framesift.strategies.random import RandomOptions
+from framesift.strategies.restrictions import Restrictions, restriction_problems, restrictions_of
 from framesift.strategies.strategy import (
     CommonStrategyOptions,
     Match,
@@ -31,20 +36,25 @@ from framesift.strategies.strategy import (
     unknown_class_problems,
 )
 from framesift.strategies.uncertainty import UncertaintyOptions
+from framesift.strategies.zones import PlacedObjects
 
 __all__ = [
     "STRATEGY_TYPES",
     "AcceptedClasses",
     "CommonStrategyOptions",
+    "InhibitCondition",
     "Match",
     "ModelFacts",
     "NearDuplicateOptions",
+    "PlacedObjects",
+    "Restrictions",
     "Strategy",
     "StrategyFailed",
     "StrategyOptions",
     "class_name_problems",
     "evaluation_failures",
     "resolve_paths",
+    "restrictions_of",
     "strategy_problems",
 ]
 
@@ -90,6 +100,7 @@ def strategy_problems(
     found: list[str] = []
     for options in strategies:
         found += [_sentence(options, problem) for problem in options.problems(model)]
+        found += [_sentence(options, problem) for problem in restriction_problems(options, model)]
         found += [
             f"strategy {options.name!r} ({options.type}): collects nothing: its {limit.type} limit is 0"
             for limit in options.limits
@@ -104,10 +115,11 @@ def class_name_problems(strategies: Sequence[StrategyOptions], class_names_advic
     class_names_advice: of the model, see `ModelFacts`.
     """
     model = ModelFacts(None, None, stub=False, class_names_advice=class_names_advice)
-    selected = ((options, getattr(options, "selected_class_names", None)) for options in strategies)
-    return tuple(
-        _sentence(options, problem) for options, names in selected for problem in unknown_class_problems(model, names)
-    )
+    found: list[str] = []
+    for options in strategies:
+        selected = unknown_class_problems(model, getattr(options, "selected_class_names", None))
+        found += [_sentence(options, problem) for problem in chain(selected, restriction_problems(options, model))]
+    return tuple(found)
 
 
 def evaluation_failures(
@@ -118,9 +130,12 @@ def evaluation_failures(
     Code from outside may be wrong in a way that only shows then. Raises what the frame's pixels raise.
     """
     found: list[StrategyFailed] = []
+    objects = PlacedObjects(prediction)
     for options in strategies:
+        restrictions = restrictions_of(options, ZoneInfo("UTC"))
+        seen = prediction if restrictions is None else restrictions.seen(objects)
         try:
-            options.create(Random(0), AcceptedClasses()).evaluate(frame, prediction)
+            options.create(Random(0), AcceptedClasses()).evaluate(frame, seen)
         except StrategyFailed as failure:
             found.append(failure)
     return tuple(found)

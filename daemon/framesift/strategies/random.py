@@ -1,4 +1,7 @@
-"""random: a share of all frames, whatever was predicted. The only strategy for the stub model."""
+"""random: a share of all frames, whatever was predicted. The only strategy for the stub model.
+
+With `zones`, it is a share of the frames that have an object in them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pydantic import Field
 
 from framesift.config.schema import Fraction
 from framesift.frame import Frame
-from framesift.prediction.prediction import Prediction
+from framesift.prediction.prediction import Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, zero_share_problem
 
@@ -31,13 +34,17 @@ class RandomOptions(CommonStrategyOptions):
 
 
 class Random:
-    """Matches where a draw falls below the share; exactly one draw for every frame."""
+    """Matches where a draw falls below the share; exactly one draw for every frame, also where its zones are empty."""
 
     def __init__(self, options: RandomOptions, rng: random.Random) -> None:
         self._match = Match(options.name)
         self._share = options.traffic_percentage
+        self._needs_object = options.zones is not None
         self._rng = rng
 
-    def evaluate(self, _frame: Frame, _prediction: Prediction, /) -> Match | None:
+    def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once."""
-        return self._match if self._rng.random() < self._share else None
+        if self._rng.random() >= self._share:
+            return None
+        is_empty = self._needs_object and isinstance(prediction, Detections) and not prediction.columns.x
+        return None if is_empty else self._match

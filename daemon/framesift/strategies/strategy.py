@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from framesift.config.schema import StrictModel, Tag, Text, WindowLimits
 from framesift.frame import Frame
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.hours import Day, Hours
+from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.zones import Anchor, ZonePolygons
 
 # Names that are made up for the classes of a model without class names.
 _MADE_UP = re.compile(r"class_\d+")
@@ -86,6 +89,32 @@ class CommonStrategyOptions(StrictModel):
         NearDuplicateOptions | None,
         Field(description="Refuse what looks like an accepted frame. Absent: as the policy says; null: never."),
     ] = None
+    zones: Annotated[
+        ZonePolygons | None,
+        Field(description="Only objects in these areas count: their corners [x, y], as parts of width and height."),
+    ] = None
+    zone_anchor: Annotated[
+        Anchor, Field(description="Which point of a box must be in a zone; bottom: the middle of its lower edge.")
+    ] = "bottom"
+    inhibit: Annotated[
+        tuple[InhibitCondition, ...] | None,
+        Field(min_length=1, max_length=32, description="Take no frame while one of these holds."),
+    ] = None
+    hours: Annotated[
+        tuple[Hours, ...] | None,
+        Field(min_length=1, max_length=24, description="Take frames at these times of the policy's zone only."),
+    ] = None
+    days: Annotated[
+        tuple[Day, ...] | None,
+        Field(min_length=1, max_length=7, description="Take frames on these days of the policy's zone only."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _anchor_is_used(self) -> CommonStrategyOptions:
+        has_zones = self.zones is not None or any(one.zones is not None for one in self.inhibit or ())
+        if self.zone_anchor != "bottom" and not has_zones:
+            raise ValueError(f"zone_anchor: {self.zone_anchor} has no effect without zones")
+        return self
 
     @property
     def needs_pixels(self) -> bool:
