@@ -154,6 +154,7 @@ def test_a_picture_is_turned_as_the_stream_is() -> None:
     assert np.array_equal(answer.pixels, cv2.rotate(upright, cv2.ROTATE_90_CLOCKWISE))
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")  # pytest shows what the client hides
 def test_a_certificate_of_the_cameras_own_is_accepted_where_nothing_is_verified(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
