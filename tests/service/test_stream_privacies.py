@@ -102,6 +102,26 @@ def test_a_class_that_no_model_of_a_stream_has_is_refused_with_the_nearest(tmp_p
     assert ("privacy of gate", False, 'classes: "persn" is no class of the model; did you mean person?') in run.checked
 
 
+@pytest.mark.parametrize(
+    ("privacy", "model", "why"),
+    [
+        ({"classes": ["person"]}, {"type": "stub"}, "the model is a stub, which finds no objects: nothing is kept"),
+        ({"require": "detector"}, finding("person"), "a detector is required, and there is none: nothing is kept"),
+        ({"classes": ["person"]}, finding("person"), None),
+    ],
+)
+def test_the_start_of_a_run_says_where_nothing_can_be_kept(
+    tmp_path: Path, runs: list[Run], privacy: dict[str, Any], model: dict[str, Any], why: str | None
+) -> None:
+    run = begin(runs, tmp_path, privacy=privacy, model=model)
+    StreamPrivacies(run.context, run.models)
+    run.telemetry.close()
+    said = [json.loads(line) for line in run.out.getvalue().splitlines()]
+    assert {(line["event"], line["stream"], line["why"]) for line in said} == (
+        set() if why is None else {("nothing_can_be_masked", name, why) for name in ("gate", "folder")}
+    )
+
+
 def test_a_class_of_the_detector_need_be_none_of_the_model(tmp_path: Path, runs: list[Run]) -> None:
     privacy = {"classes": ["person", "face"], "detector": finding("face")}
     run = begin(runs, tmp_path, privacy=privacy)

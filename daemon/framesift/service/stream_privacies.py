@@ -34,6 +34,8 @@ class StreamPrivacies:
         problems = [problem for stream in self._settings.streams for problem in self._unknown_classes(stream)]
         if problems:
             raise ConfigError(*problems)
+        for stream in self._settings.streams:
+            self._warn_if_nothing_is_kept(stream)
 
     def create(self, stream: str, owner: StreamEntry | ListenerSettings) -> StreamPrivacy | None:
         """Return what masks the pictures of a stream; None where nothing is covered. owner: its block."""
@@ -49,6 +51,15 @@ class StreamPrivacies:
             is_video=isinstance(owner, StreamEntry) and not owner.is_pictures,
             observer=_MaskReports(self._telemetry, stream),
         )
+
+    def _warn_if_nothing_is_kept(self, stream: StreamEntry) -> None:
+        settings = self._settings.privacy_of(stream)
+        used = self._models.of_streams((stream.name,))
+        if settings is None or not used:
+            return
+        why = never_masked(settings, used[0].model, is_stub=used[0].is_stub)
+        if why is not None:
+            self._telemetry.warning("nothing_can_be_masked", stream=stream.name, why=why)
 
     def _unknown_classes(self, stream: StreamEntry) -> Iterator[str]:
         settings = self._settings.privacy_of(stream)
