@@ -40,7 +40,7 @@ from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.intake import Intake
+from framesift.sampling.intake import Intake, IntakeDecision
 from framesift.sampling.sampler import AcceptedClasses
 from framesift.settings import LimitsSettings
 from framesift.spool import Accepted, FinalOutcome, WhenFull
@@ -818,6 +818,30 @@ def test_a_frame_that_can_not_be_masked_is_refunded(tmp_path: Path, redis: Redis
         assert device.used() == 0
         assert agree(redis, device)
         assert offer(64) is None
+
+
+def test_a_frame_that_waits_for_its_picture_keeps_its_quota_until_it_is_refused(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    twice = {"name": "hard", "type": "random", "traffic_percentage": 1.0, "limits": [{"type": "daily", "value": 2}]}
+    with FleetDevice(tmp_path / "a", redis.server) as device:
+        privacy = StreamPrivacy(PrivacySettings(classes=("car",)), is_video=True)
+        intake = shared_limits(device, policy(twice), privacy)
+
+        def offer(number: int, said_width: int) -> IntakeDecision:
+            frame = Frame("gate", number, np.zeros((48, 64, 3), np.uint8), device.clock.now())
+            return intake.offer(frame, replace(prediction("car"), width=said_width))
+
+        first = offer(0, 64)
+        assert (first.accepted, first.refusal) == (None, None)
+        device.fleet.request_audit()
+        device.reconcile()
+        assert device.used() == 1  # it is charged, and in no spool yet
+        assert offer(1, 65).refusal is RefusalReason.UNMASKED  # and the first one with it
+        intake.end_stream()
+        device.reconcile()
+        assert device.used() == 0
+        assert agree(redis, device)
 
 
 def test_a_frame_whose_pixels_turn_out_to_be_broken_is_refunded(tmp_path: Path, redis: RedisServer) -> None:
