@@ -20,10 +20,11 @@ def _inside(daemon: Daemon, *words: str) -> None:
     subprocess.run(["nsenter", f"--mount=/proc/{daemon.process.pid}/ns/mnt", *words], check=True, capture_output=True)
 
 
-def _fill(daemon: Daemon, name: str = "fill") -> None:
-    """Another program takes all that is left of the daemon's disk."""
-    path = _seen(daemon, daemon_folder(daemon) / "disk" / name)
-    subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=64k"], check=False, capture_output=True)
+def _fill(daemon: Daemon) -> None:
+    """Another program takes all that is left of the daemon's disk, behind what it has taken before."""
+    path = _seen(daemon, daemon_folder(daemon) / "disk" / "fill")
+    words = ["dd", "if=/dev/zero", f"of={path}", "bs=64k", "oflag=append", "conv=notrunc"]
+    subprocess.run(words, check=False, capture_output=True)
 
 
 def daemon_folder(daemon: Daemon) -> Path:
@@ -38,15 +39,18 @@ def _seen(daemon: Daemon, path: Path) -> Path:
 @contextmanager
 def spool_disk_full(folder: Path) -> Iterator[Situation]:
     def seed(daemon: Daemon) -> None:
-        _fill(daemon)
         # What the daemon may have held back for this moment, it gives up first.
         first = ("spool_reserve_released", "spool_failed")
-        assert daemon.until(lambda: any(event["event"] in first for event in daemon.events), 30.0)
-        _fill(daemon, "fill-2")
+
+        def is_noticed() -> bool:
+            _fill(daemon)  # again: a log that is emptied leaves room for the next one
+            return any(event["event"] in first for event in daemon.events)
+
+        assert daemon.until(is_noticed, 30.0)
+        _fill(daemon)
 
     def mend(daemon: Daemon) -> None:
-        for name in ("fill", "fill-2"):
-            _seen(daemon, folder / "disk" / name).unlink()
+        _seen(daemon, folder / "disk" / "fill").unlink()
 
     command = with_disk(folder, "16m")
     with situation(folder, seed, mend, command=command, spool=_SPOOL_ON_DISK) as made:
