@@ -23,12 +23,13 @@ def examples() -> list[dict[str, Any]]:
     return [json.loads(block) for block in blocks if block.startswith("{")]
 
 
-def test_the_whole_policy_is_one_and_the_strategy_with_zones_and_hours_too() -> None:
-    whole, strategy = examples()
+def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> None:
+    whole, strategy, flicker = examples()
     assert len(parse(json.dumps(whole), "policy.md").sampling_strategies) == 3
     gate = options(**strategy)
     assert gate.zones is not None
     assert gate.inhibit is not None
+    assert options(**flicker).needs_video
 
 
 def test_the_example_takes_frames_until_six_on_sunday() -> None:

@@ -16,6 +16,7 @@ CLASSES: dict[str, Any] = {"type": "classes_based", "selected_class_names": ["ca
 NUMBER: dict[str, Any] = {"type": "detections_number_based", "probability": 1}
 RANDOM: dict[str, Any] = {"type": "random", "traffic_percentage": 0.1}
 UNCERTAIN: dict[str, Any] = {"type": "uncertainty"}
+FLICKERING: dict[str, Any] = {"type": "temporal_inconsistency"}
 NAMES = ("cat", "dog")
 # Each strategy of the table, with the tasks that it is for. One from outside says itself what it is for.
 SUITED: list[tuple[dict[str, Any], set[Task]]] = [
@@ -24,6 +25,7 @@ SUITED: list[tuple[dict[str, Any], set[Task]]] = [
     (CLASSES, {Task.CLASSIFICATION}),
     (NUMBER, set(Task) - {Task.SEMANTIC_SEGMENTATION, Task.CLASSIFICATION}),
     (UNCERTAIN, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
+    (FLICKERING, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
 ]
 SUIT_THE_STUB = ("random",)
 SELECTING = [one for one in SUITED if "selected_class_names" in STRATEGY_TYPES[one[0]["type"]].model_fields]

@@ -63,6 +63,8 @@ MATCHING: dict[str, tuple[dict[str, Any], Prediction]] = {
 }
 # Those that may want a frame whatever was predicted.
 UNCONDITIONAL = {"random", "python"}
+# Those that want no frame of which they have not seen the neighbours, and never draw.
+OF_VIDEOS = {"temporal_inconsistency"}
 CONDITIONAL: list[dict[str, Any]] = [{"type": kind, **fields} for kind, (fields, _) in MATCHING.items()]
 ROBOFLOWS = [
     fields
@@ -72,10 +74,11 @@ ROBOFLOWS = [
 
 
 def test_every_strategy_of_the_table_is_tested_here() -> None:
-    missing = sorted(set(STRATEGY_TYPES) - set(MATCHING) - UNCONDITIONAL)
+    missing = sorted(set(STRATEGY_TYPES) - set(MATCHING) - UNCONDITIONAL - OF_VIDEOS)
     assert not missing, (
         f"tests/strategies/test_strategies.py: add {', '.join(missing)} to MATCHING, with options and a prediction "
-        "that the strategy wants; or to UNCONDITIONAL, if it may want a frame whatever was predicted"
+        "that the strategy wants; to UNCONDITIONAL, if it may want a frame whatever was predicted; or to OF_VIDEOS, if "
+        "it wants a frame only for what the frames beside it are"
     )
 
 

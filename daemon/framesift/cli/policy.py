@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -177,7 +177,7 @@ def try_(
         _print_new_notes(dry_run, printed)
         report = _TextReport(dry_run.policy)
         failures: dict[str, list[int]] = {}  # to the lines of the predictions
-        for number, result in _evaluate_lines(dry_run, predictions):
+        for number, result in _final_results(dry_run, _evaluate_lines(dry_run, predictions)):
             _print_new_notes(dry_run, printed)
             report.count(result)
             for sentence in result.failures:
@@ -203,6 +203,19 @@ def _print_new_notes(dry_run: DryRun, printed: set[str]) -> None:
         if sentence not in printed:
             printed.add(sentence)
             print_note(sentence)
+
+
+def _final_results(dry_run: DryRun, results: Iterator[tuple[int, DryRunResult]]) -> Iterator[tuple[int, DryRunResult]]:
+    """Yields each line's number and result in order, once no later prediction can change it."""
+    waiting: deque[tuple[int, DryRunResult]] = deque()
+    for line, result in results:
+        waiting.append((line, result))
+        for changed in result.replaced:
+            index = changed.number - waiting[0][1].number
+            waiting[index] = (waiting[index][0], changed)
+        while waiting and waiting[0][1].number < dry_run.first_changeable:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:

@@ -71,13 +71,20 @@ class StreamPrivacy:
         self._history: deque[ObservedFrame] = deque(maxlen=MAX_NEIGHBOURS if self._detect is None else 2)
         self._pending: weakref.WeakSet[PendingMask] = weakref.WeakSet()
 
-    def observe(self, frame: Frame, prediction: Prediction) -> None:
-        """Take note of a frame of the stream. To be called for each, in order; then `begin` for those to be kept."""
+    def observe(self, frame: Frame, prediction: Prediction, *, frames_back: int = 0) -> None:
+        """Take note of a frame of the stream. To be called for each, in order; then `begin` for those to be kept.
+
+        frames_back: `begin` may also be called for one of so many frames before it.
+        """
         if not self._remembers:
             return
         observed = ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=True)
         with self._changed:
-            while self._history and abs(observed.time_s - self._history[0].time_s) > self.over_time_s:
+            most = MAX_NEIGHBOURS if self._detect is None else 2 + frames_back
+            if most != self._history.maxlen:
+                self._history = deque(self._history, most)
+            oldest = [*self._history, observed][-1 - frames_back :][0]  # of those that may be kept
+            while self._history and abs(oldest.time_s - self._history[0].time_s) > self.over_time_s:
                 self._history.popleft()
             self._history.append(observed)
             for pending in self._pending:
@@ -103,13 +110,13 @@ class StreamPrivacy:
             frame.overview()  # a picture that can't be decoded is not the detector's failure
         with self._changed:
             history = tuple(self._history)
-        if history and history[-1].is_of(frame):
-            own, earlier = history[-1], history[:-1]
-        else:
-            own, earlier = (
-                ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=False),
-                history,
-            )
+        index = next((at for at in reversed(range(len(history))) if history[at].is_of(frame)), len(history))
+        earlier, later = history[:index], history[index + 1 :]
+        own = (
+            history[index]
+            if index < len(history)
+            else ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=False)
+        )
         within_s = self._settings.over_time_s
         before = [one for one in earlier if one.is_comparable(own, within_s)]
         if self._settings.classes:
@@ -124,6 +131,8 @@ class StreamPrivacy:
             most_later=MAX_NEIGHBOURS if self._detect is None else 1,
         )
         with self._changed:
+            for one in later:
+                pending._add(one)
             if self._remembers:
                 self._pending.add(pending)
             else:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -27,10 +27,11 @@ from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Detections
+from framesift.prediction.prediction import Detections, Prediction
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
 from framesift.sampling.recorder import parse_signature
-from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
 from framesift.strategies.near_duplicate import Signature
 
 # What lies between has a date in the calendars of all time zones.
@@ -51,7 +52,8 @@ class DryRunResult:
     none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
     prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
     strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it
-    take what it wants.
+    take what it wants. number: which prediction it is of, counted from 0. replaced: earlier predictions that strategies
+    want after all, now that they have seen this one: their new results.
     """
 
     matched: tuple[str, ...]
@@ -62,6 +64,17 @@ class DryRunResult:
     failures: tuple[str, ...] = ()
     score: float | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+    replaced: tuple[DryRunResult, ...] = ()
+
+
+class _Picture(AbsentPicture):
+    """The picture of a prediction. number: of the prediction. signature: as it was recorded, None if it was not."""
+
+    def __init__(self, width: int, height: int, number: int, signature: Signature | None) -> None:
+        super().__init__(width, height, _NO_PIXELS)
+        self.number = number
+        self.signature = signature
 
 
 @dataclass(eq=False)
@@ -71,6 +84,7 @@ class _Stream:
     policy: Policy
     sampler: Sampler
     has_signatures: bool
+    earlier: EarlierFrames
 
 
 class DryRun:
@@ -101,7 +115,7 @@ class DryRun:
         self._stream = stream
         self._streams: dict[str, _Stream] = {}
         self._accepted_classes = AcceptedClasses()
-        self._signature: Signature | None = None  # of the prediction that is evaluated
+        self._changeable: dict[int, DryRunResult] = {}  # those that a later prediction may change, by number
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
         self._at_s = started_s
@@ -142,25 +156,69 @@ class DryRun:
         self._at_s = at_s
         captured = Moment(at_s, at_s, "dry run")
         recorded = "signature" in payload
-        self._signature = parse_signature(payload["signature"]) if recorded else None
+        recorded_signature = parse_signature(payload["signature"]) if recorded else None
         stream = self._stream_of(payload) if recorded else self._stream or DEFAULT_STREAM
-        number = _whole(payload, "frame") if recorded else self._number
-        epoch = _whole(payload, "epoch") if recorded else 0
-        picture = AbsentPicture(prediction.width, prediction.height, _NO_PIXELS)
-        frame = Frame(stream, number, picture, captured, epoch)
+        number = self._number
+        frame = Frame(
+            stream,
+            _whole(payload, "frame") if recorded else number,
+            _Picture(prediction.width, prediction.height, number, recorded_signature),
+            captured,
+            _whole(payload, "epoch") if recorded else 0,
+            _media_s(payload) if recorded else None,
+        )
         self._number += 1
-        of = self._sampling_of(stream, payload)
+        of = self._sampling_of(stream, payload, has_signatures=recorded)
+        frames_back = of.sampler.frames_back(prediction.task)
+        of.earlier.add(frame, prediction)
         decision = of.sampler.decide(frame, prediction)
+        result = self._decided(of, frame, prediction, decision, number)
+        if frames_back and result.refusal is not None:
+            of.earlier.refuse(result.refusal)
+            self._changeable[number] = result
+        replaced = tuple(self._decide_earlier(of, decision))
+        of.earlier.release(frames_back)
+        return replace(result, replaced=replaced)
+
+    def _decide_earlier(self, of: _Stream, decision: SamplingDecision) -> Iterator[DryRunResult]:
+        """What becomes of the earlier predictions that strategies want, as in Intake."""
+        for frames_back in sorted({match.frames_back for match in decision.earlier}, reverse=True):
+            earlier = of.earlier.find(frames_back)
+            if earlier is not None:
+                wanted = [match for match in decision.earlier if match.frames_back == frames_back]
+                again = of.sampler.decide_earlier(earlier.frame, earlier.prediction, wanted)
+                number = _picture_of(earlier.frame).number
+                result = self._decided(of, earlier.frame, earlier.prediction, again, number)
+                before = self._changeable[number]
+                result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
+                earlier.refusal = result.refusal
+                if result.refusal is None:
+                    del self._changeable[number]
+                else:
+                    self._changeable[number] = result
+                yield result
+
+    @property
+    def first_changeable(self) -> int:
+        """The number of the first prediction whose result may still change; all results before it are final."""
+        return min(self._changeable, default=self._number)
+
+    def _decided(
+        self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
+    ) -> DryRunResult:
+        captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
         excluded = {one.strategy: one.why for one in decision.excluded}
         if isinstance(prediction, Detections) and (prediction.width, prediction.height) == _NO_SIZE:
             self._ignores_zones |= self._has_zones
-        result = DryRunResult(matched, None, decision.refusal, at_s, prediction.dropped, failures, excluded=excluded)
+        result = DryRunResult(
+            matched, None, decision.refusal, captured.wall_s, prediction.dropped, failures, None, excluded, number
+        )
         if decision.refusal is not None:
             return result
-        _, quotas = candidates_for(of.policy, decision, prediction, self._origin, captured, captured)
-        answer = self._charge(quotas, captured)
+        _, quotas = candidates_for(of.policy, decision, prediction, self._origin, captured, now)
+        answer = self._charge(str(number), quotas, captured, now)
         if isinstance(answer, RefusalReason):
             return replace(result, refusal=answer)
         of.sampler.record_accepted(frame, prediction, decision)
@@ -174,9 +232,8 @@ class DryRun:
             raise ValueError(f"stream: {_format(named)} is not allowed; it must be a text")
         return self._stream or named
 
-    def _sampling_of(self, stream: str, payload: Mapping[str, Any]) -> _Stream:
+    def _sampling_of(self, stream: str, payload: Mapping[str, Any], *, has_signatures: bool) -> _Stream:
         """The sampler of a stream. Raises ValueError for a prediction that does not continue the ones before it."""
-        has_signatures = self._signature is not None
         found = self._streams.get(stream)
         if found is None:
             policy = self.policy if has_signatures else _without_near_duplicate(self.policy)
@@ -189,22 +246,22 @@ class DryRun:
                 policy,
                 seed=seed,
                 accepted_classes=self._accepted_classes,
-                signature_of=lambda _frame: self._recorded_signature(),
+                signature_of=_recorded_signature,
             )
-            found = self._streams[stream] = _Stream(policy, sampler, has_signatures)
+            earlier = EarlierFrames(self._finish)
+            found = self._streams[stream] = _Stream(policy, sampler, has_signatures, earlier)
         if found.has_signatures != has_signatures:
             raise ValueError("signature: some predictions of this stream have one, and some have none; try them apart")
         return found
 
-    def _recorded_signature(self) -> Signature:
-        assert self._signature is not None  # only streams with signatures ask for one
-        return self._signature
+    def _finish(self, dropped: EarlierFrame, _refusal: RefusalReason) -> None:
+        del self._changeable[_picture_of(dropped.frame).number]
 
     def close(self) -> None:
         """Closes the temporary database."""
         self._connection.close()
 
-    def _charge(self, quotas: tuple[Quota, ...], captured: Moment) -> str | RefusalReason:
+    def _charge(self, id: str, quotas: tuple[Quota, ...], captured: Moment, now: Moment) -> str | RefusalReason:
         """The strategy that is charged, or why none is.
 
         One strategy after the other, so that the used quota of each is counted at most once, and only where the limits
@@ -212,20 +269,31 @@ class DryRun:
         """
         batch_full = False
         for quota in quotas:
-            grant = self._limits.check(None, [quota], captured, captured)
+            grant = self._limits.check(None, [quota], captured, now)
             # Where a batch is known to be full, it is not known whether a limit would have refused as well.
             if isinstance(grant, QuotaUnknown) or (
                 isinstance(grant, QuotaRefused) and grant.batch_full and quota.limits
             ):
                 if not quota.limits and quota.max_batch_images is None:
                     return quota.strategy  # nothing counts it
-                grant = self._limits.charge(self._cursor, str(self._number), [quota], captured, captured)
+                grant = self._limits.charge(self._cursor, id, [quota], captured, now)
                 if isinstance(grant, QuotaRefused):
-                    self._limits.check(self._cursor, [quota], captured, captured)  # which caches the refusal
+                    self._limits.check(self._cursor, [quota], captured, now)  # which caches the refusal
             if isinstance(grant, QuotaGranted):
                 return grant.strategy
             batch_full |= isinstance(grant, QuotaRefused) and grant.batch_full
         return RefusalReason.BATCH_FULL if batch_full else RefusalReason.LIMIT
+
+
+def _picture_of(frame: Frame) -> _Picture:
+    assert isinstance(frame.picture, _Picture)  # a dry run makes no other frames
+    return frame.picture
+
+
+def _recorded_signature(frame: Frame) -> Signature:
+    found = _picture_of(frame).signature
+    assert found is not None  # only streams with signatures ask for one
+    return found
 
 
 def _without_near_duplicate(policy: Policy) -> Policy:
@@ -238,6 +306,14 @@ def _whole(payload: Mapping[str, Any], key: str) -> int:
     value = payload.get(key, 0)
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise ValueError(f"{key}: {_format(value)} is not allowed; it must be a whole number of at least 0")
+    return value
+
+
+def _media_s(payload: Mapping[str, Any]) -> float | None:
+    """The position in a file of a recorded prediction, in seconds; None where it is of none."""
+    value = payload.get("media_s")
+    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+        raise ValueError(f"media_s: {_format(value)} is not allowed; it must be a number of seconds")
     return value
 
 

@@ -21,10 +21,11 @@ from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.earlier_frames import EarlierFrames
 from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
 from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
 from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
-from framesift.strategies import StrategyFailed
+from framesift.strategies import Match, StrategyFailed
 from framesift.strategies.near_duplicate import read_signature, signature_bytes
 from framesift.telemetry import Condition, Telemetry
 
@@ -45,7 +46,8 @@ class IntakeDecision:
     """The decision on one frame.
 
     matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
-    None where it was refused, for the reason `refusal`, or waits for what its picture needs (then both are None).
+    None where it was refused, for the reason `refusal`, or where that is not decided yet (then both are None): it waits
+    for what its picture needs, or a strategy may still want it when it has seen the frames after it.
     """
 
     matched: tuple[str, ...]
@@ -71,11 +73,13 @@ class Intake:
         on_accepted: Callable[[], None],
         privacy: StreamPrivacy | None = None,
         snapshots: Snapshots | None = None,
+        is_video: bool = True,
         on_failure: Callable[[BaseException], None] = _raise,
     ) -> None:
         """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool.
 
         privacy: what must be covered on its pictures, None for nothing. snapshots: of the stream, None for none.
+        is_video: each frame follows the one before; the pictures of a folder or a client need not.
         on_failure: an unexpected error of the thread in which frames wait for what their pictures need.
         """
         self.policy = policy
@@ -87,6 +91,8 @@ class Intake:
         self._on_accepted = on_accepted
         self._privacy = privacy
         self._snapshots = snapshots
+        self._is_video = is_video
+        self._earlier = EarlierFrames(lambda _frame, refusal: telemetry.count_refused(stream, refusal))
         self._lock = threading.Lock()  # of the sampler, which learns of a frame that waited in another thread
         self._waiting = WaitingFrames(
             stream, admission, telemetry, admission.clock, on_settled=self._end_waiting, on_failure=on_failure
@@ -122,6 +128,7 @@ class Intake:
 
         To be called when no frame will be offered any more.
         """
+        self._earlier.release()
         if self._snapshots is not None:
             self._snapshots.close()
         if self._privacy is not None:
@@ -134,32 +141,67 @@ class Intake:
     def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
         """Decides on the frame, counts the decision, and stores the frame if it is accepted.
 
-        Raises what the frame's pixels raise. Then nothing is counted or accepted, and what was charged is refunded.
+        Where strategies look back, it also decides on the frames before that they want now, and counts a refused frame
+        when none can want it any more. Raises what the frame's pixels raise. Then nothing is counted or accepted, and
+        what was charged is refunded.
         """
         policy = self.policy
-        if self._privacy is not None:
-            self._privacy.observe(frame, prediction)
         if not policy.enabled:
+            if self._privacy is not None:
+                self._privacy.observe(frame, prediction)
+            self._earlier.release()
             return self._refused(RefusalReason.DISABLED)
         with self._lock:
             sampler = self._sampler_for(policy)
+        frames_back = sampler.frames_back(prediction.task)
+        if self._privacy is not None:
+            self._privacy.observe(frame, prediction, frames_back=frames_back)
+        if frames_back:
+            self._earlier.add(replace(frame, picture=frame.pixels.copy()), prediction)
+        with self._lock:
             decision = sampler.decide(frame, prediction)
         self._report_failures(decision.failures, policy)
-        matched = tuple(match.strategy for match in decision.matches)
         self._record_threshold(sampler)
+        made = self._decided(frame, prediction, decision, policy, sampler)
+        if made.refusal is not None and frames_back:
+            self._earlier.refuse(made.refusal)
+            made = replace(made, refusal=None)
+        elif made.refusal is not None:
+            self._telemetry.count_refused(self._stream, made.refusal)
+        if decision.earlier:
+            self._decide_earlier(decision.earlier, policy, sampler)
+        self._earlier.release(frames_back)
+        return made
+
+    def _decided(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
+    ) -> IntakeDecision:
+        """Stores a frame that strategies want, and counts all but its refusal."""
+        matched = tuple(match.strategy for match in decision.matches)
         answer: Accepted | RefusalReason | None = decision.refusal
         if answer is None:
             answer = self._store(frame, prediction, decision, policy)
         for strategy in matched:
-            self._telemetry.count_matched(frame.stream, strategy)
+            self._telemetry.count_matched(self._stream, strategy)
         if answer is None:
             return IntakeDecision(matched, None, None)
         if isinstance(answer, RefusalReason):
-            return self._refused(answer, matched)
+            return IntakeDecision(matched, None, answer)
         with self._lock:
             sampler.record_accepted(frame, prediction, decision)
         self._accepted(answer)
         return IntakeDecision(matched, answer, None)
+
+    def _decide_earlier(self, matches: tuple[Match, ...], policy: Policy, sampler: Sampler) -> None:
+        """Decides on the frames before the newest one that strategies want, the oldest first."""
+        for frames_back in sorted({match.frames_back for match in matches}, reverse=True):
+            earlier = self._earlier.find(frames_back)
+            if earlier is None:  # one frame never becomes two datapoints
+                continue
+            with self._lock:
+                wanted = [match for match in matches if match.frames_back == frames_back]
+                decision = sampler.decide_earlier(earlier.frame, earlier.prediction, wanted)
+            earlier.refusal = self._decided(earlier.frame, earlier.prediction, decision, policy, sampler).refusal
 
     def _accepted(self, accepted: Accepted) -> None:
         self._telemetry.count_accepted(self._stream, accepted.strategy)
@@ -209,9 +251,9 @@ class Intake:
         """The name of a strategy in the health of this stream."""
         return f"{_COMPONENT_PREFIX}{strategy} of {self._stream}"
 
-    def _refused(self, refusal: RefusalReason, matched: tuple[str, ...] = ()) -> IntakeDecision:
+    def _refused(self, refusal: RefusalReason) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)
-        return IntakeDecision(matched, None, refusal)
+        return IntakeDecision((), None, refusal)
 
     def _store(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
@@ -282,7 +324,14 @@ class Intake:
 
     def _sampler_for(self, policy: Policy) -> Sampler:
         if self._sampler is None or self._sampler_policy is not policy:
-            sampler = Sampler(self._stream, policy, seed=self._origin.seed, accepted_classes=self._accepted_classes)
+            self._earlier.release()  # what the new sampler's strategies have not seen they can't want
+            sampler = Sampler(
+                self._stream,
+                policy,
+                seed=self._origin.seed,
+                accepted_classes=self._accepted_classes,
+                is_video=self._is_video,
+            )
             old = self._sampler
             # The memory of a stream that had a smaller one, or none, begins with what the spool still knows.
             self._is_restored = sampler.memory <= (0 if old is None else old.memory) and (

@@ -4,7 +4,8 @@ One JSON object per line: the prediction in the wire format, and beside it
 
     stream, frame, epoch     which frame it is of, as in Frame
     captured_at              Unix time, in seconds
-    sent_at                  the same by the camera's own clock, where it tells it
+    media_s                  the position in a file, in seconds, where it is one
+    sent_at                  Unix time by the camera's own clock, where it tells it
     seed                     of the device's random draws
     signature                as in strategies/near_duplicate.py: base64 of its float32 values, little-endian
     brightness               mean of the grey picture, from 0 to 1
@@ -63,6 +64,8 @@ class Recorder:
             "brightness": round(brightness(frame.pixels), 6),
             "task_type": str(prediction.task),
         }
+        if frame.media_s is not None:
+            line["media_s"] = frame.media_s
         if frame.sent_s is not None:
             line["sent_at"] = frame.sent_s
         if prediction.model_id:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
-from framesift.prediction.prediction import Prediction
+from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies import (
     AcceptedClasses,
     Match,
@@ -45,7 +45,8 @@ class SamplingDecision:
 
     matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None. signature:
     of the frame, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as no
-    match. excluded: what strategies wanted and may not take; it counts as no match, too.
+    match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies that
+    want an earlier frame of the stream, for `decide_earlier`.
     """
 
     matches: tuple[Match, ...]
@@ -53,6 +54,7 @@ class SamplingDecision:
     signature: Signature | None = None
     failures: tuple[StrategyFailed, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
+    earlier: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ class Sampler:
         *,
         seed: int,
         accepted_classes: AcceptedClasses,
+        is_video: bool = True,
         signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.overview()),
     ) -> None:
         """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws.
 
+        is_video: each frame follows the one before; strategies that need that evaluate no other stream.
         signature_of: returns the signature of a frame, from its pixels unless it was recorded.
         """
         self._signature_of = signature_of
@@ -88,7 +92,8 @@ class Sampler:
         self._rngs: dict[str, random.Random] = {}
         # Strategies with the same options share a memory: every memory of a stream holds the same frames.
         self._memories: dict[NearDuplicateOptions, SignatureMemory] = {}
-        self._rules: list[_Rule] = []
+        self._rules: dict[str, _Rule] = {}  # by the strategy's name
+        self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
         for options in policy.sampling_strategies:
             # A text as seed goes through SHA-512: the same in every process and version, unlike hash().
@@ -97,8 +102,12 @@ class Sampler:
             near_duplicate = policy.near_duplicate_of(options)
             if near_duplicate is not None and near_duplicate not in self._memories:
                 self._memories[near_duplicate] = SignatureMemory(near_duplicate.memory)
+            if options.needs_video and not is_video:
+                continue
             strategy = options.create(rng, accepted_classes)
-            self._rules.append(_Rule(strategy, near_duplicate, restrictions_of(options, zone)))
+            self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone))
+            for task, most in self._frames_back.items():
+                self._frames_back[task] = max(most, options.frames_back(task))
         self._waiting: dict[str, Signature] = {}  # by the datapoint's id
         self._auto_threshold = any(options.threshold == "auto" for options in self._memories)
 
@@ -120,11 +129,45 @@ class Sampler:
         if self._auto_threshold and self._noise.calibrating:
             found = self._signature_of(frame)
             self._noise.observe(found, prediction)
+        objects = PlacedObjects(prediction)
+        # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
+        wanted, failures = self._evaluate(frame, prediction, objects)
+        now = [match for match in wanted if not match.frames_back]
+        earlier = tuple(match for match in wanted if match.frames_back)
+        return self._choose(frame, objects, now, found, failures, earlier)
+
+    def frames_back(self, task: Task) -> int:
+        """How far back strategies may want a frame where the model's task is `task`."""
+        return self._frames_back[task]
+
+    def decide_earlier(self, frame: Frame, prediction: Prediction, matches: Sequence[Match]) -> SamplingDecision:
+        """Which strategies want an earlier frame after all.
+
+        frame: with pixels that are still valid. prediction: its own. matches: those of a later frame's
+        `SamplingDecision.earlier` that are for this one.
+        """
+        return self._choose(frame, PlacedObjects(prediction), matches, None)
+
+    def _choose(
+        self,
+        frame: Frame,
+        objects: PlacedObjects,
+        wanted: Sequence[Match],
+        found: Signature | None,
+        failures: tuple[StrategyFailed, ...] = (),
+        earlier: tuple[Match, ...] = (),
+    ) -> SamplingDecision:
+        """The decision on a frame that strategies want. found: its signature, None if it is not made yet."""
         similar: dict[NearDuplicateOptions, bool] = {}
         matches: list[Match] = []
-        # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
-        wanted, failures, excluded = self._evaluate(frame, prediction)
-        for match, near_duplicate in wanted:
+        excluded: list[Exclusion] = []
+        for match in wanted:
+            rule = self._rules[match.strategy]
+            why = rule.restrictions.exclusion(frame, objects) if rule.restrictions else None
+            if why is not None:
+                excluded.append(Exclusion(match.strategy, why))
+                continue
+            near_duplicate = rule.near_duplicate
             if near_duplicate is not None:
                 if near_duplicate not in similar:
                     found = self._signature_of(frame) if found is None else found
@@ -134,10 +177,10 @@ class Sampler:
                 if similar[near_duplicate]:
                     continue
             matches.append(match)
-        if matches:
-            return SamplingDecision(tuple(matches), None, found, failures, excluded)
-        refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
-        return SamplingDecision((), refusal, found, failures, excluded)
+        refusal = None
+        if not matches:
+            refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
+        return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier)
 
     def _is_similar(self, found: Signature, near_duplicate: NearDuplicateOptions, limit: float) -> bool:
         if self._memories[near_duplicate].contains_similar(found, limit):
@@ -145,28 +188,21 @@ class Sampler:
         return any(distance(found, waiting) <= limit for waiting in self._waiting.values())
 
     def _evaluate(
-        self, frame: Frame, prediction: Prediction
-    ) -> tuple[list[tuple[Match, NearDuplicateOptions | None]], tuple[StrategyFailed, ...], tuple[Exclusion, ...]]:
-        """The matches of all strategies, with their near_duplicate, the strategies that failed, and the exclusions."""
-        wanted: list[tuple[Match, NearDuplicateOptions | None]] = []
+        self, frame: Frame, prediction: Prediction, objects: PlacedObjects
+    ) -> tuple[list[Match], tuple[StrategyFailed, ...]]:
+        """The matches of all strategies, and the strategies that failed."""
+        wanted: list[Match] = []
         failures: list[StrategyFailed] = []
-        excluded: list[Exclusion] = []
-        objects = PlacedObjects(prediction)
-        for rule in self._rules:
-            restrictions = rule.restrictions
+        for rule in self._rules.values():
             try:
-                match = rule.strategy.evaluate(frame, restrictions.seen(objects) if restrictions else prediction)
+                seen = rule.restrictions.seen(objects) if rule.restrictions else prediction
+                match = rule.strategy.evaluate(frame, seen)
             except StrategyFailed as failure:
                 failures.append(failure)
                 continue
-            if match is None:
-                continue
-            why = restrictions.exclusion(frame, objects) if restrictions else None
-            if why is None:
-                wanted.append((match, rule.near_duplicate))
-            else:
-                excluded.append(Exclusion(match.strategy, why))
-        return wanted, tuple(failures), tuple(excluded)
+            if match is not None:
+                wanted.append(match)
+        return wanted, tuple(failures)
 
     @property
     def memory(self) -> int:

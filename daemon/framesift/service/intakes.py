@@ -17,7 +17,7 @@ from framesift.sampling.intake import Intake
 from framesift.sampling.sampler import AcceptedClasses
 from framesift.sampling.waiting_frames import Snapshots
 from framesift.service.policy_subscriptions import PolicySubscriptions
-from framesift.service.stream_privacies import StreamPrivacies
+from framesift.service.stream_privacies import StreamPrivacies, is_video
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import Spool, SpoolBroken
 from framesift.telemetry import Telemetry
@@ -94,6 +94,7 @@ class Intakes:
             on_accepted=self._accepted,
             privacy=self._privacies.create(stream, owner),
             snapshots=snapshots,
+            is_video=is_video(owner),
             on_failure=self._on_failure,
         )
         self._subscriptions.subscribe(subject, intake.set_policy)

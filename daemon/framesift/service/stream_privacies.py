@@ -48,7 +48,7 @@ class StreamPrivacies:
         return StreamPrivacy(
             settings,
             detect=None if found is None else _Detector(*found).detect,
-            is_video=isinstance(owner, StreamEntry) and not owner.is_pictures,
+            is_video=is_video(owner),
             observer=_MaskReports(self._telemetry, stream),
         )
 
@@ -69,6 +69,11 @@ class StreamPrivacies:
         models = [self._models.of(stream.name)[0], *(() if detector is None else (detector[0],))]
         for problem in unknown_classes(settings, models):
             yield f"privacy of stream {stream.name}: {problem}"
+
+
+def is_video(owner: StreamEntry | ListenerSettings) -> bool:
+    """Whether each frame of a block's streams follows the one before; those of a folder or a client need not."""
+    return isinstance(owner, StreamEntry) and not owner.is_pictures
 
 
 def unknown_classes(settings: PrivacyEntry, models: list[Model]) -> Iterator[str]:

@@ -35,6 +35,7 @@ from framesift.strategies.strategy import (
     StrategyFailed,
     unknown_class_problems,
 )
+from framesift.strategies.temporal_inconsistency import TemporalInconsistencyOptions
 from framesift.strategies.uncertainty import UncertaintyOptions
 from framesift.strategies.zones import PlacedObjects
 
@@ -65,6 +66,7 @@ StrategyOptions = Annotated[
         CloseToThresholdOptions,  # confidences near a threshold
         ClassesBasedOptions,  # a classifier's selected classes
         DetectionsNumberBasedOptions,  # more or fewer objects than a number
+        TemporalInconsistencyOptions,  # what contradicts the frames beside it
         UncertaintyOptions,  # how unsure the model was, as a score
         PythonStrategyOptions,  # a strategy from outside of this package
     ],

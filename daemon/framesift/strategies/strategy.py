@@ -32,10 +32,13 @@ class Match:
     """A strategy wants the frame.
 
     strategy: its name in the policy. score: higher is more worth a label; None where the strategy gives no score.
+    frames_back: which frame: 0 is the one that was evaluated, 1 the one that the strategy evaluated before it, and so
+    on, at most as many as its options say for the model's task.
     """
 
     strategy: str
     score: float | None = None
+    frames_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,15 @@ class CommonStrategyOptions(StrictModel):
     def needs_pixels(self) -> bool:
         """Whether the strategy reads the frame's pixels: it can't be judged on recorded predictions alone."""
         return False
+
+    @property
+    def needs_video(self) -> bool:
+        """Whether frames tell it something only if each follows the one before: it evaluates no other streams."""
+        return False
+
+    def frames_back(self, task: Task) -> int:  # noqa: ARG002 - for strategies that look back
+        """How far back its matches may lie where the model's task is `task`: so many frames are kept in memory."""
+        return 0
 
     @abstractmethod
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:

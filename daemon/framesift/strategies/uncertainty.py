@@ -103,14 +103,14 @@ class Uncertainty:
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the score reaches the minimum; the match has the score."""
-        score = self._score(prediction)
+        score = self.score(prediction)
         if score is None or score < self._options.minimum_score:
             return None
         if self._rng.random() >= self._options.probability:
             return None
         return Match(self._options.name, score)
 
-    def _score(self, prediction: Prediction) -> float | None:
+    def score(self, prediction: Prediction) -> float | None:
         """The uncertainty of the prediction; None where it has nothing of which a model could be unsure."""
         if isinstance(prediction, Classification):
             return self._of_label(prediction)

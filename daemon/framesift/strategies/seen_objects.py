@@ -1,0 +1,110 @@
+"""What was seen of objects in one frame of a video, and which of them are the same in two frames.
+
+For strategies that compare frames. All is numpy: a prediction has up to 1000 objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framesift.frame import Frame
+from framesift.prediction.prediction import Detections, Prediction
+
+# With more time than this between two frames, one says little of the other.
+LONGEST_GAP_S = 1.0
+
+Boxes = NDArray[np.float64]
+
+
+class Continuity:
+    """Tells whether each frame of a stream continues the one before it: the same view, and little time between."""
+
+    def __init__(self) -> None:
+        self._view: tuple[int, int, int] | None = None
+        self._boottime_s = 0.0
+        self._media_s: float | None = None
+
+    def continues(self, frame: Frame, prediction: Prediction) -> bool:
+        """To be called for every frame, in order. The time is that of the file, or of the capture."""
+        view = (frame.epoch, prediction.width, prediction.height)
+        boottime_s = frame.captured.boottime_s
+        if frame.media_s is None or self._media_s is None:
+            passed_s = boottime_s - self._boottime_s
+        else:
+            passed_s = frame.media_s - self._media_s
+        does = view == self._view and 0.0 <= passed_s <= LONGEST_GAP_S
+        self._view, self._boottime_s, self._media_s = view, boottime_s, frame.media_s
+        return does
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenObjects:
+    """The objects of one frame that count.
+
+    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: their names, shape (n,). trackers: what the
+    model calls each over time, as text, "" where it says nothing, shape (n,). size: width and height of the frame in
+    pixels.
+    """
+
+    boxes: Boxes
+    classes: NDArray[np.object_]
+    trackers: NDArray[np.object_]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, prediction: Detections, minimum_confidence: float) -> SeenObjects:
+        """The objects of at least this confidence, at a place that is a number."""
+        columns = prediction.columns
+        x, y, w, h = (np.asarray(c, np.float64) for c in (columns.x, columns.y, columns.width, columns.height))
+        boxes = np.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), axis=1)
+        counts = np.asarray(columns.confidence, np.float64) >= minimum_confidence
+        counts &= np.isfinite(boxes).all(axis=1)
+        ids = columns.optional.get("tracker_id") or (None,) * len(columns)
+        trackers = np.array(["" if id is None else str(id) for id in ids], object)
+        classes = np.array(columns.class_name, object)
+        return cls(boxes[counts], classes[counts], trackers[counts], (prediction.width, prediction.height))
+
+    def has_match(self, other: SeenObjects, least_iou: float) -> NDArray[np.bool_]:
+        """Whether each object overlaps one of its class in another frame so much: shape (n,)."""
+        return np.asarray((_overlaps_of_a_class(self, other) >= least_iou).any(axis=1))
+
+
+def overlaps(one: Boxes, other: Boxes) -> NDArray[np.float64]:
+    """The IoU of each of n boxes with each of m: shape (n, m), 0 to 1."""
+    starts = np.maximum(one[:, np.newaxis, :2], other[np.newaxis, :, :2])
+    ends = np.minimum(one[:, np.newaxis, 2:], other[np.newaxis, :, 2:])
+    common = np.clip(ends - starts, 0, None).prod(axis=2)
+    both = _areas(one)[:, np.newaxis] + _areas(other)[np.newaxis] - common
+    return np.asarray(np.divide(common, both, out=np.zeros_like(common), where=both > 0), np.float64)
+
+
+def linked(one: SeenObjects, other: SeenObjects, least_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The objects that are the same in two frames: the indices in each, of the same length.
+
+    They are of one class, each overlaps the other most, and their IoU is at least `least_iou`.
+    """
+    found = _overlaps_of_a_class(one, other)
+    if not found.size:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    to = found.argmax(axis=1)
+    from_ = np.arange(len(to))
+    is_mutual = (found[from_, to] >= least_iou) & (found.argmax(axis=0)[to] == from_)
+    return from_[is_mutual], to[is_mutual]
+
+
+def is_near_edge(boxes: Boxes, size: tuple[int, int], border: float) -> NDArray[np.bool_]:
+    """Whether each box reaches into the outer `border` (a share of the sides) of the picture. size: in pixels."""
+    sides = np.array(size, np.float64)
+    return np.asarray(((boxes[:, :2] < sides * border) | (boxes[:, 2:] > sides * (1 - border))).any(axis=1))
+
+
+def _overlaps_of_a_class(one: SeenObjects, other: SeenObjects) -> NDArray[np.float64]:
+    same = one.classes[:, np.newaxis] == other.classes[np.newaxis]
+    return np.where(same, overlaps(one.boxes, other.boxes), 0.0)
+
+
+def _areas(boxes: Boxes) -> NDArray[np.float64]:
+    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1))
