@@ -17,6 +17,7 @@ NUMBER: dict[str, Any] = {"type": "detections_number_based", "probability": 1}
 RANDOM: dict[str, Any] = {"type": "random", "traffic_percentage": 0.1}
 UNCERTAIN: dict[str, Any] = {"type": "uncertainty"}
 FLICKERING: dict[str, Any] = {"type": "temporal_inconsistency"}
+ENDING: dict[str, Any] = {"type": "track_end"}
 NAMES = ("cat", "dog")
 # Each strategy of the table, with the tasks that it is for. One from outside says itself what it is for.
 SUITED: list[tuple[dict[str, Any], set[Task]]] = [
@@ -26,6 +27,7 @@ SUITED: list[tuple[dict[str, Any], set[Task]]] = [
     (NUMBER, set(Task) - {Task.SEMANTIC_SEGMENTATION, Task.CLASSIFICATION}),
     (UNCERTAIN, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
     (FLICKERING, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
+    (ENDING, set(Task) - {Task.SEMANTIC_SEGMENTATION, Task.CLASSIFICATION}),
 ]
 SUIT_THE_STUB = ("random",)
 SELECTING = [one for one in SUITED if "selected_class_names" in STRATEGY_TYPES[one[0]["type"]].model_fields]

@@ -64,7 +64,7 @@ MATCHING: dict[str, tuple[dict[str, Any], Prediction]] = {
 # Those that may want a frame whatever was predicted.
 UNCONDITIONAL = {"random", "python"}
 # Those that want no frame of which they have not seen the neighbours, and never draw.
-OF_VIDEOS = {"temporal_inconsistency"}
+OF_VIDEOS = {"temporal_inconsistency", "track_end"}
 CONDITIONAL: list[dict[str, Any]] = [{"type": kind, **fields} for kind, (fields, _) in MATCHING.items()]
 ROBOFLOWS = [
     fields

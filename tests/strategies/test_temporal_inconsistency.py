@@ -188,7 +188,9 @@ def test_of_equal_changes_the_less_certain_label_scores_higher() -> None:
     assert match.score == pytest.approx(1 / 8 + 0.001 * 0.8)
 
 
-def test_an_answer_without_content_interrupts_nothing_and_is_nothing() -> None:
+def test_an_answer_without_objects_or_labels_is_nothing_and_objects_begin_anew_after_it() -> None:
+    *_, hole = matches(seen(CAR), stub(), seen(), seen(CAR))
+    assert hole is None
     assert matches(stub(), stub(), stub()) == [None] * 3
     semantic = [seen(*found, task=Task.SEMANTIC_SEGMENTATION) for found in ((CAR,), NO_FRAME, (CAR,))]
     assert matches(*semantic) == [None] * 3

@@ -36,6 +36,7 @@ from framesift.strategies.strategy import (
     unknown_class_problems,
 )
 from framesift.strategies.temporal_inconsistency import TemporalInconsistencyOptions
+from framesift.strategies.track_end import TrackEndOptions
 from framesift.strategies.uncertainty import UncertaintyOptions
 from framesift.strategies.zones import PlacedObjects
 
@@ -67,6 +68,7 @@ StrategyOptions = Annotated[
         ClassesBasedOptions,  # a classifier's selected classes
         DetectionsNumberBasedOptions,  # more or fewer objects than a number
         TemporalInconsistencyOptions,  # what contradicts the frames beside it
+        TrackEndOptions,  # where an object vanishes inside the picture
         UncertaintyOptions,  # how unsure the model was, as a score
         PythonStrategyOptions,  # a strategy from outside of this package
     ],

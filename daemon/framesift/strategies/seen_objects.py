@@ -67,6 +67,22 @@ class SeenObjects:
         classes = np.array(columns.class_name, object)
         return cls(boxes[counts], classes[counts], trackers[counts], (prediction.width, prediction.height))
 
+    def select(self, indices: NDArray[np.intp]) -> SeenObjects:
+        """Those at these indices, in this order."""
+        return SeenObjects(self.boxes[indices], self.classes[indices], self.trackers[indices], self.size)
+
+    def joined(self, others: SeenObjects) -> SeenObjects:
+        """These, then others of a frame of the same size."""
+        boxes = np.concatenate((self.boxes, others.boxes))
+        classes = np.concatenate((self.classes, others.classes))
+        return SeenObjects(boxes, classes, np.concatenate((self.trackers, others.trackers)), self.size)
+
+    def updated(self, at: NDArray[np.intp], others: SeenObjects, of: NDArray[np.intp]) -> SeenObjects:
+        """These, but in the places `at` the others at the indices `of`."""
+        boxes, classes, trackers = self.boxes.copy(), self.classes.copy(), self.trackers.copy()
+        boxes[at], classes[at], trackers[at] = others.boxes[of], others.classes[of], others.trackers[of]
+        return SeenObjects(boxes, classes, trackers, self.size)
+
     def has_match(self, other: SeenObjects, least_iou: float) -> NDArray[np.bool_]:
         """Whether each object overlaps one of its class in another frame so much: shape (n,)."""
         return np.asarray((_overlaps_of_a_class(self, other) >= least_iou).any(axis=1))

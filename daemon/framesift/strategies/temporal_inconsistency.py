@@ -116,6 +116,7 @@ class TemporalInconsistency:
             (before, _), (middle, scored), (after, _) = self._objects
             events = self._events(before, middle, after)
             return self._match(events, events, scored, frames_back=1)
+        self._objects.clear()
         if isinstance(prediction, Classification | MultiLabel):
             self._labels.append(
                 prediction.top if isinstance(prediction, Classification) else frozenset(prediction.predicted)
