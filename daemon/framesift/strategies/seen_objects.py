@@ -90,11 +90,20 @@ class SeenObjects:
 
 def overlaps(one: Boxes, other: Boxes) -> NDArray[np.float64]:
     """The IoU of each of n boxes with each of m: shape (n, m), 0 to 1."""
-    starts = np.maximum(one[:, np.newaxis, :2], other[np.newaxis, :, :2])
-    ends = np.minimum(one[:, np.newaxis, 2:], other[np.newaxis, :, 2:])
-    common = np.clip(ends - starts, 0, None).prod(axis=2)
-    both = _areas(one)[:, np.newaxis] + _areas(other)[np.newaxis] - common
-    return np.asarray(np.divide(common, both, out=np.zeros_like(common), where=both > 0), np.float64)
+    # Axis by axis, and in place: several times faster for 1000 x 1000 boxes.
+    common, height = (
+        np.clip(
+            np.minimum(one[:, np.newaxis, end], other[np.newaxis, :, end])
+            - np.maximum(one[:, np.newaxis, start], other[np.newaxis, :, start]),
+            0.0,
+            None,
+        )
+        for start, end in ((0, 2), (1, 3))
+    )
+    common *= height
+    both = _areas(one)[:, np.newaxis] + _areas(other)[np.newaxis]
+    both -= common
+    return np.asarray(np.divide(common, both, out=common, where=both > 0), np.float64)
 
 
 def linked(one: SeenObjects, other: SeenObjects, least_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -117,9 +126,19 @@ def is_near_edge(boxes: Boxes, size: tuple[int, int], border: float) -> NDArray[
     return np.asarray(((boxes[:, :2] < sides * border) | (boxes[:, 2:] > sides * (1 - border))).any(axis=1))
 
 
+def same_class(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Whether each of n classes is each of m: shape (n, m)."""
+    numbers: dict[str, int] = {}  # comparing texts pair by pair is slow
+    first, second = (
+        np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64) for names in (one, other)
+    )
+    return np.asarray(first[:, np.newaxis] == second[np.newaxis])
+
+
 def _overlaps_of_a_class(one: SeenObjects, other: SeenObjects) -> NDArray[np.float64]:
-    same = one.classes[:, np.newaxis] == other.classes[np.newaxis]
-    return np.where(same, overlaps(one.boxes, other.boxes), 0.0)
+    found = overlaps(one.boxes, other.boxes)
+    found[~same_class(one.classes, other.classes)] = 0.0
+    return found
 
 
 def _areas(boxes: Boxes) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ from framesift.prediction.prediction import (
     Task,
 )
 from framesift.strategies.accepted_classes import AcceptedClasses
-from framesift.strategies.seen_objects import Continuity, SeenObjects, is_near_edge, linked, overlaps
+from framesift.strategies.seen_objects import Continuity, SeenObjects, is_near_edge, linked, overlaps, same_class
 from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, task_problems
 from framesift.strategies.uncertainty import Uncertainty, UncertaintyOptions
 
@@ -134,10 +134,10 @@ class TemporalInconsistency:
         least = self._options.match_iou
         from_, to = linked(before, after, least)
         between = (before.boxes[from_] + after.boxes[to]) / 2
-        near = overlaps(between, middle.boxes) >= least
-        same = near & (before.classes[from_][:, np.newaxis] == middle.classes[np.newaxis])
+        near: NDArray[np.bool_] = np.asarray(overlaps(between, middle.boxes) >= least)
+        same: NDArray[np.bool_] = np.asarray(near & same_class(before.classes[from_], middle.classes))
         is_there = same.any(axis=1)
-        is_switched = near.any(axis=1) & ~is_there
+        is_switched: NDArray[np.bool_] = np.asarray(near.any(axis=1) & ~is_there)
         alone = ~(middle.has_match(before, least) | middle.has_match(after, least) | same.any(axis=0))
         alone &= ~(near & is_switched[:, np.newaxis]).any(axis=0)
         alone &= ~is_near_edge(middle.boxes, middle.size, self._options.border)
