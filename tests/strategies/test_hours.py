@@ -27,7 +27,7 @@ def is_open(hours: list[str] | None, days: list[Day] | None, text: str, zone: Zo
 
 @pytest.mark.parametrize(
     ("time", "expected"),
-    [("05:59:59.9", False), ("06:00:00", True), ("13:00:00", True), ("21:59:59.9", True), ("22:00:00", False)],
+    [("05:59:59.900", False), ("06:00:00", True), ("13:00:00", True), ("21:59:59.900", True), ("22:00:00", False)],
 )
 def test_a_span_has_its_first_minute_and_not_its_last(time: str, expected: bool) -> None:
     assert is_open(["06:00-22:00"], None, f"2026-09-10T{time}+00:00") is expected
