@@ -317,10 +317,19 @@ def test_a_wait_for_a_time_goes_on_until_a_frame_has_reached_it_or_none_can() ->
     assert pending.wait(0.0)
     assert not pending.wait(0.0, shown_until_s=until_s)
     privacy.observe(at(3), found())
+    assert not pending.wait(0.0, shown_until_s=until_s)  # what was missed in that one is found in the next
+    privacy.observe(at(4), found())
     assert pending.wait(0.0, shown_until_s=until_s)
     assert not pending.wait(0.0, shown_until_s=until_s + 1.0)
-    privacy.observe(at(5), found())  # too late to be a neighbour
+    privacy.observe(at(6), found())  # too late to be a neighbour
     assert pending.wait(0.0, shown_until_s=until_s + 1.0)
+
+
+def test_a_picture_just_before_a_frame_that_missed_the_object_waits_for_the_frame_after() -> None:
+    shown_at_s = at(0).captured.boottime_s + 0.599  # frame 6 misses what 5 and 7 have
+    with pytest.raises(Unmasked, match="both sides"):
+        moving(video(), range(7), missed=6).mask(shown_at_s)
+    assert is_covered(moving(video(), range(8), missed=6).mask(shown_at_s), moved(5.99))
 
 
 @pytest.mark.parametrize("shown", [-0.5, 10.5])

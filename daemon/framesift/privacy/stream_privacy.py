@@ -128,7 +128,7 @@ class StreamPrivacy:
             self._settings,
             self._changed,
             observer=self._observer,
-            most_later=MAX_NEIGHBOURS if self._detect is None else 1,
+            most_later=MAX_NEIGHBOURS if self._detect is None else 2,
         )
         with self._changed:
             for one in later:
@@ -186,12 +186,13 @@ class PendingMask:
     def wait(self, within_s: float, *, shown_until_s: float | None = None) -> bool:
         """Wait until it is settled, at most so long. Return whether it is.
 
-        shown_until_s: and until a frame at or after this time was observed, or none can be; see `mask`.
+        shown_until_s: and until a frame at or after this time was observed, and the one after that, in which an object
+        is found again that was missed in the first; or until none can be; see `mask`.
         """
 
         def is_known() -> bool:
-            reached = shown_until_s is None or self._frames[-1].time_s >= shown_until_s
-            return self._is_settled and (reached or self._is_complete)
+            later = 2 if shown_until_s is None else sum(one.time_s >= shown_until_s for one in self._frames)
+            return self._is_settled and (later >= 2 or self._is_complete)
 
         with self._changed:
             return self._changed.wait_for(is_known, within_s)
@@ -241,11 +242,14 @@ class PendingMask:
         )
 
     def _around(self, from_s: float, until_s: float, frames: Sequence[ObservedFrame]) -> tuple[int, int]:
-        """The last frame that is not after a span of time, and the first that is not before it. Raises Unmasked."""
+        """The last frame that is not after a span of time, and the first that is not before it.
+
+        Raises Unmasked, also where the frame after these is not known: one of them may have missed an object.
+        """
         within_s = self._settings.over_time_s
         before = [index for index, one in enumerate(frames) if from_s - within_s <= one.time_s <= from_s]
         after = [index for index, one in enumerate(frames) if until_s <= one.time_s <= until_s + within_s]
-        if not before or not after:
+        if not before or not after or after[0] + 1 == len(frames):
             raise Unmasked(f"no frames on both sides of the picture were looked at, within {within_s:g} s of it")
         return before[-1], after[0]
 
