@@ -30,10 +30,14 @@ CLOCK = SystemClock()
 class Observed(StreamObserver):
     def __init__(self) -> None:
         self.events: list[tuple[StreamState, AwayReason | None]] = []
+        self.reasons: list[AwayReason | None] = []
 
     def on_event(self, event: StreamEvent) -> None:
         assert event.stream == "gate.snapshot"
         self.events.append((event.state, event.reason))
+
+    def on_reason(self, event: StreamEvent) -> None:
+        self.reasons.append(event.reason)
 
 
 @contextmanager
@@ -115,6 +119,7 @@ def test_the_states_follow_what_the_camera_answers() -> None:
         assert missed(ask(source)).reason is SnapshotMissReason.DECODER
         camera.pages["/a.jpg"] = numbered_jpeg(3)
         found(ask(source))
+        found(ask(source))
         camera.pages["/a.jpg"] = numbered_jpeg(3)[:-200]
         assert missed(ask(source)).reason is SnapshotMissReason.DECODER
     assert watched.events == [
@@ -122,6 +127,7 @@ def test_the_states_follow_what_the_camera_answers() -> None:
         (StreamState.RUNNING, None),
         (StreamState.LOST, AwayReason.DECODER),
     ]
+    assert watched.reasons == [AwayReason.DECODER]  # the second answer, lost for another reason than the first
 
 
 def test_a_camera_that_does_not_answer_holds_nobody_up_longer_than_the_deadline() -> None:

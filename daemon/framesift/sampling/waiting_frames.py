@@ -158,20 +158,17 @@ class WaitingFrames:
                 self._changed.wait(MAX_WAIT_S)
 
     def _settle(self, frame: WaitingFrame) -> Accepted | RefusalReason:
-        grant, refusal = frame.grant, RefusalReason.UNENCODABLE
+        grant = frame.grant
         made: tuple[OutgoingPicture, PictureFacts] | None = None
         try:
-            made = self._picture(frame)
+            made = picture, facts = self._picture(frame)
         except JpegEncodingError:
-            refusal = RefusalReason.UNENCODABLE
+            return RefusalReason.UNENCODABLE
         except Unmasked:
-            refusal = RefusalReason.UNMASKED
+            return RefusalReason.UNMASKED
         finally:
             if made is None:
                 self._admission.discard(grant)
-        if made is None:
-            return refusal
-        picture, facts = made
         if facts.source is PictureSource.OWN:
             tag = facts.source.value
             grant = replace(grant, candidates=tuple(replace(c, tags=(*c.tags, tag)) for c in grant.candidates))

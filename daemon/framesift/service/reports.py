@@ -128,15 +128,18 @@ class SnapshotReports(StreamObserver):
         fields = {"stream": self._stream, "state": event.state.value, "why": event.detail, **reason}
         change = StateEvent("snapshots", fields)
         if event.state in _DOWN:
-            why = f"{_with_advice(event)}; the frames' own pictures are kept meanwhile"
-            self._telemetry.health.set(self._name, Condition.DEGRADED, why, event=change)
+            self._telemetry.health.set(self._name, Condition.DEGRADED, _without_snapshots(event), event=change)
         elif event.state is StreamState.RUNNING:
             self._telemetry.health.set(self._name, Condition.OK, event=change)
 
     def on_reason(self, event: StreamEvent) -> None:
         """Set the reason for the same state: the first one need not be the one that lasts."""
         if event.state in _DOWN:
-            self._telemetry.health.set(self._name, Condition.DEGRADED, _with_advice(event))
+            self._telemetry.health.set(self._name, Condition.DEGRADED, _without_snapshots(event))
+
+
+def _without_snapshots(event: StreamEvent) -> str:
+    return f"{_with_advice(event)}; the frames' own pictures are kept meanwhile"
 
 
 def _with_advice(event: StreamEvent) -> str:

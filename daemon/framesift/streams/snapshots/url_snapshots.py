@@ -73,7 +73,7 @@ class UrlSnapshots:
         self._logins = HTTPDigestAuthHandler(self._passwords)
         self._digest: dict[str, str] | None = None  # the camera's challenge, once it came
         self._basic: str | None = None  # the header, once the camera has asked for it
-        self._state = StreamState.CONNECTING
+        self._state, self._detail = StreamState.CONNECTING, ""
         self._thread = threading.Thread(target=self._run, name=self._stream.name, daemon=True)
         self.name = f"snapshots of {settings.name}"
         self.wait_s = settings.snapshot.wait_s
@@ -205,6 +205,9 @@ class UrlSnapshots:
         return is_new
 
     def _set_state(self, state: StreamState, detail: str, reason: AwayReason | None = None) -> None:
-        if state is not self._state:
-            self._state = state
-            self._observer.on_event(StreamEvent(self._stream.name, state, detail, reason))
+        before, self._state, self._detail = (self._state, self._detail), state, detail
+        event = StreamEvent(self._stream.name, state, detail, reason)
+        if state is not before[0]:
+            self._observer.on_event(event)
+        elif detail != before[1]:
+            self._observer.on_reason(event)
