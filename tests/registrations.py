@@ -27,8 +27,9 @@ from framesift.pictures.outgoing import NO_MASK
 from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
 from framesift.roboflow import RoboflowClient
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
-from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.sampling.sampler import Sampler
 from framesift.sinks import RoboflowSink, RoboflowSinkSettings
 from framesift.spool import Accepted, Spool
 from rigs.platform import Platform
@@ -86,7 +87,7 @@ class Registrations:
     def follow(self, followed: Policy) -> None:
         """From now on this policy."""
         self._policy = followed
-        self._sampler = Sampler("gate", followed, seed=0, accepted_classes=AcceptedClasses())
+        self._sampler = Sampler("gate", followed, seed=0, accepted=AcceptedFrames())
 
     def go_to(self, wall_s: float) -> None:
         """Time passes until then."""

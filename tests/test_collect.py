@@ -22,10 +22,10 @@ from framesift.models.health import ModelBroken, ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
-from framesift.sampling.sampler import AcceptedClasses
 from framesift.spool import Spool
 from framesift.telemetry import ComponentHealth, Telemetry
 from rigs.spools import make_spool
@@ -117,7 +117,7 @@ class Pipeline:
             stream.name,
             CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=policy,
-            accepted_classes=AcceptedClasses({}),
+            accepted=AcceptedFrames(),
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=self._wake,

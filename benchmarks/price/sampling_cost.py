@@ -20,7 +20,8 @@ from framesift.frame import Frame
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.prediction.wire_format import parse_prediction
-from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.sampler import Sampler
 from price.figures import Benchmark, Figure
 from price.measuring import Cost, in_turn
 from price.wire_cost import wire_prediction
@@ -53,7 +54,7 @@ def sampler_of(strategies: Sequence[dict[str, Any]]) -> Sampler:
         "batching_strategy": {"batches_name_prefix": "bench", "recreation_interval": "daily"},
     }
     checked = Policy.model_validate_json(json.dumps(policy))
-    return Sampler("gate", checked, seed=1, accepted_classes=AcceptedClasses())
+    return Sampler("gate", checked, seed=1, accepted=AcceptedFrames())
 
 
 def decision_cost(sampler: Sampler, objects: int) -> Cost:

@@ -38,10 +38,10 @@ from framesift.pictures.encoded_picture import BadPicture, LazyEncodedPicture, p
 from framesift.policy.policy import Policy
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake, IntakeDecision
-from framesift.sampling.sampler import AcceptedClasses
 from framesift.settings import LimitsSettings
 from framesift.spool import Accepted, FinalOutcome, WhenFull
 from framesift.spool import admin as by_hand
@@ -776,7 +776,7 @@ def shared_limits(device: FleetDevice, what: Policy, privacy: StreamPrivacy | No
         "gate",
         CollectionOrigin("gate-7", (), (), seed=0, project=PROJECT),
         policy=what,
-        accepted_classes=AcceptedClasses({}),
+        accepted=AcceptedFrames(),
         admission=Admission(device.spool, device.clock, device.fleet),
         telemetry=Telemetry(device.clock, Style(), out=io.StringIO()),
         on_accepted=lambda: None,

@@ -21,7 +21,8 @@ from framesift.frame import RefusalReason
 from framesift.policy.policy import parse
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Task
-from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.sampler import Sampler
 from sampling_data import consider, frame
 
 DETECTION_TYPES = ["object-detection", "instance-segmentation", "keypoint-detection"]
@@ -441,10 +442,10 @@ def test_ours_a_malformed_object_is_dropped_and_counted_and_the_others_stay(part
 
 def test_each_strategy_considers_every_frame_with_draws_of_its_own_whatever_the_others_said() -> None:
     rules = (random_of(1), random_of(0), close(), {**random_of(0.5)})
-    sampler = Sampler("gate", parse(json.dumps(policy(*rules)), "p"), seed=0, accepted_classes=AcceptedClasses())
+    sampler = Sampler("gate", parse(json.dumps(policy(*rules)), "p"), seed=0, accepted=AcceptedFrames())
     alone = [{"name": "d", **random_of(0.5)}]
     lonely = parse(json.dumps({**policy(), "sampling_strategies": alone}), "p")
-    other = Sampler("gate", lonely, seed=0, accepted_classes=AcceptedClasses())
+    other = Sampler("gate", lonely, seed=0, accepted=AcceptedFrames())
     seen = []
     for number in range(200):
         prediction = wire.parse_prediction(found(("cat", 0.5)) if number % 3 else found())
@@ -458,6 +459,6 @@ def test_each_strategy_considers_every_frame_with_draws_of_its_own_whatever_the_
 
 
 def test_where_no_strategy_matches_the_frame_goes_no_further() -> None:
-    sampler = Sampler("gate", parse(json.dumps(policy(close())), "p"), seed=0, accepted_classes=AcceptedClasses())
+    sampler = Sampler("gate", parse(json.dumps(policy(close())), "p"), seed=0, accepted=AcceptedFrames())
     decision = sampler.decide(frame(), wire.parse_prediction(found(("cat", 0.9))))
     assert (decision.matches, decision.refusal) == ((), RefusalReason.NO_MATCH)

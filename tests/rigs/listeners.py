@@ -26,10 +26,10 @@ from framesift.listeners.ingest import IngestBounds, IngestListener
 from framesift.listeners.proxy import ProxyListener
 from framesift.listeners.stream_intakes import ModelPolicies
 from framesift.policy.policy import Policy, parse
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
-from framesift.sampling.sampler import AcceptedClasses
 from framesift.spool import ClaimedDatapoint
 from framesift.telemetry import Telemetry
 from rigs.spools import make_spool
@@ -155,7 +155,7 @@ class RunningListener:
             stream,
             CollectionOrigin("gate-7", ("fleet",), ("north",), seed=0),
             policy=self.policy,
-            accepted_classes=AcceptedClasses({}),
+            accepted=AcceptedFrames(),
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=lambda: None,

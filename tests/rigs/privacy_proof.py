@@ -32,13 +32,13 @@ from framesift.policy.policy import parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Stub, Task
 from framesift.privacy.privacy_settings import CoverStyle, PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.recorder import Recorder
 from framesift.sinks import Sink
 from framesift.spool import WhenFull
-from framesift.strategies import AcceptedClasses
 from framesift.streams.snapshots.ticket import (
     SkewMeasure,
     SnapshotMissed,
@@ -123,7 +123,7 @@ class Proof:
             "gate",
             CollectionOrigin("gate-7", (), (), seed=0),
             policy=parse(json.dumps(whole), "policy.json"),
-            accepted_classes=AcceptedClasses({}),
+            accepted=AcceptedFrames(),
             admission=Admission(self._spool, self._clock),
             telemetry=self._telemetry,
             on_accepted=lambda: None,

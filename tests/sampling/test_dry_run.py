@@ -17,9 +17,10 @@ from framesift.frame import RefusalReason
 from framesift.limits.local import LocalLimits
 from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.dry_run import DryRun, DryRunResult
-from framesift.sampling.sampler import AcceptedClasses, Sampler
+from framesift.sampling.sampler import Sampler
 from framesift.spool import Accepted
 from rigs.spools import datapoint, make_spool
 from sampling_data import frame
@@ -194,7 +195,7 @@ def drawn(one: DryRun, count: int = 100) -> list[str]:
 
 
 def test_draws_are_those_of_a_stream_of_that_name_in_the_daemon() -> None:
-    sampler = Sampler("gate", policy(HALF, HALF), seed=7, accepted_classes=AcceptedClasses())
+    sampler = Sampler("gate", policy(HALF, HALF), seed=7, accepted=AcceptedFrames())
     prediction = wire.parse_prediction(seen())
     daemon = ["".join(m.strategy for m in sampler.decide(frame(number=i), prediction).matches) for i in range(100)]
     assert drawn(dry_run(HALF, HALF, seed=7, stream="gate")) == daemon
@@ -376,7 +377,7 @@ def test_the_spool_charges_the_same(
     one = policy(*rules, most=most, time_zone="Europe/Berlin")
     clock = ManualClock()
     trying = DryRun(one, seed=0, stream="gate", started_s=clock.now().wall_s)
-    sampler = Sampler("gate", one, seed=0, accepted_classes=AcceptedClasses())
+    sampler = Sampler("gate", one, seed=0, accepted=AcceptedFrames())
     origin = CollectionOrigin("dev", (), (), 0)
     spool = make_spool(tmp_path_factory.mktemp("spool"), clock, limits=LocalLimits(ZoneInfo("Europe/Berlin")))
     spool.open()

@@ -20,11 +20,11 @@ from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import NO_POLICY_YET, Policy, parse
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.dry_run import DryRun, DryRunResult
 from framesift.sampling.intake import Intake
-from framesift.strategies import AcceptedClasses
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotTicket
 from framesift.telemetry import Telemetry
 from rigs.spools import make_spool
@@ -77,7 +77,7 @@ class Rig:
             stream,
             CollectionOrigin("gate-7", (), (), seed=0),
             policy=rules,
-            accepted_classes=AcceptedClasses(),
+            accepted=AcceptedFrames(),
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=lambda: None,

@@ -12,10 +12,10 @@ import pytest
 
 from clocks import ManualClock
 from framesift.policy.policy import NO_POLICY_YET, Policy, parse
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import MAX_FAILING_STRATEGIES, Intake
-from framesift.strategies import AcceptedClasses
 from framesift.telemetry import Condition, Telemetry
 from rigs.spools import make_spool
 from sampling_data import frame, objects
@@ -44,7 +44,7 @@ class Rig:
             stream,
             CollectionOrigin("gate-7", (), (), seed=0),
             policy=policy("mine"),
-            accepted_classes=AcceptedClasses(),
+            accepted=AcceptedFrames(),
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=lambda: None,

@@ -13,9 +13,10 @@ from framesift.clock.moment import Moment
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.dry_run import DryRun
 from framesift.sampling.recorder import Recorder
-from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
+from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.strategies import evaluation_failures
 from sampling_data import frame, label, objects
 
@@ -43,7 +44,7 @@ def policy(*strategies: dict[str, Any], **fields: Any) -> Policy:
 
 
 def sampler(*strategies: dict[str, Any], **fields: Any) -> Sampler:
-    return Sampler("gate", policy(*strategies, **fields), seed=0, accepted_classes=AcceptedClasses())
+    return Sampler("gate", policy(*strategies, **fields), seed=0, accepted=AcceptedFrames())
 
 
 def cars(*found: tuple[float, float]) -> Detections:
@@ -148,7 +149,7 @@ def test_a_dry_run_over_a_recording_goes_by_the_hours_of_its_frames(tmp_path: Pa
     results = [trying.evaluate(json.loads(line)) for line in (tmp_path / "seen.jsonl").open()]
     assert [hour for hour, result in enumerate(results) if "a" in result.matched] == list(range(22, 31))
     assert results[21].excluded["a"] == results[31].excluded["a"] == "outside its hours and days"
-    working = Sampler("gate", rules, seed=0, accepted_classes=AcceptedClasses())
+    working = Sampler("gate", rules, seed=0, accepted=AcceptedFrames())
     decisions = [working.decide(shown, cars((8, 0.5))) for shown in frames]
     assert ["".join(result.matched) for result in results] == [names(decision) for decision in decisions]
     assert [result.excluded for result in results] == [excluded(decision) for decision in decisions]

@@ -15,7 +15,8 @@ import pytest
 
 from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.policy.policy import Policy, parse
-from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
+from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.sampler import Sampler, SamplingDecision
 from sampling_data import frame, objects
 
 ALL: dict[str, Any] = {"type": "random", "traffic_percentage": 1}
@@ -44,10 +45,10 @@ def sampler(
     *strategies: dict[str, Any],
     seed: int = 0,
     stream: str = "gate",
-    accepted: AcceptedClasses | None = None,
+    accepted: AcceptedFrames | None = None,
     **fields: Any,
 ) -> Sampler:
-    return Sampler(stream, policy(*strategies, **fields), seed=seed, accepted_classes=accepted or AcceptedClasses())
+    return Sampler(stream, policy(*strategies, **fields), seed=seed, accepted=accepted or AcceptedFrames())
 
 
 def scene(column: int) -> Pixels:
@@ -95,14 +96,14 @@ def test_a_frame_that_nobody_wants_is_refused_by_name() -> None:
 
 
 def test_a_disabled_policy_wants_nothing() -> None:
-    off = Sampler("gate", parse('{"enabled": false}', "p"), seed=0, accepted_classes=AcceptedClasses())
+    off = Sampler("gate", parse('{"enabled": false}', "p"), seed=0, accepted=AcceptedFrames())
     assert off.decide(frame(), objects()).refusal is RefusalReason.DISABLED
     both = sampler(ALL, enabled=False)
     assert both.decide(frame(), objects()).refusal is RefusalReason.DISABLED
 
 
 def test_accepted_frames_are_counted_for_all_streams() -> None:
-    shared = AcceptedClasses()
+    shared = AcceptedFrames()
     balanced = {**UNSURE, "class_balance": True}
     one, other = (sampler(balanced, stream=name, accepted=shared) for name in ("gate", "yard"))
     prediction = objects(("car", 0.5))

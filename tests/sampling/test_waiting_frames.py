@@ -22,11 +22,11 @@ from framesift.prediction.prediction import Detection, Detections, Task
 from framesift.prediction.wire_format import parse_prediction
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
 from framesift.sampling.waiting_frames import MAX_WAITING
-from framesift.strategies import AcceptedClasses
 from framesift.streams.snapshots.ticket import (
     SkewMeasure,
     SnapshotMissed,
@@ -83,7 +83,7 @@ class Rig:
             "gate",
             CollectionOrigin("gate-7", (), (), seed=0),
             policy=what,
-            accepted_classes=AcceptedClasses(),
+            accepted=AcceptedFrames(),
             admission=Admission(self.spool, self.clock),
             telemetry=self.telemetry,
             on_accepted=self._settled.release,

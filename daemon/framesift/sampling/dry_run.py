@@ -28,10 +28,11 @@ from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Detections, Prediction
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
 from framesift.sampling.recorder import parse_signature
-from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
+from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.strategies.near_duplicate import Signature
 
 # What lies between has a date in the calendars of all time zones.
@@ -114,7 +115,7 @@ class DryRun:
         self._seed = seed
         self._stream = stream
         self._streams: dict[str, _Stream] = {}
-        self._accepted_classes = AcceptedClasses()
+        self._accepted_frames = AcceptedFrames()
         self._changeable: dict[int, DryRunResult] = {}  # those that a later prediction may change, by number
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
@@ -245,7 +246,7 @@ class DryRun:
                 stream,
                 policy,
                 seed=seed,
-                accepted_classes=self._accepted_classes,
+                accepted=self._accepted_frames,
                 signature_of=_recorded_signature,
             )
             earlier = EarlierFrames(self._finish)

@@ -19,10 +19,11 @@ from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPict
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.earlier_frames import EarlierFrames
-from framesift.sampling.sampler import AcceptedClasses, Sampler, SamplingDecision
+from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
 from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
 from framesift.strategies import Match, StrategyFailed
@@ -67,7 +68,7 @@ class Intake:
         origin: CollectionOrigin,
         *,
         policy: Policy,
-        accepted_classes: AcceptedClasses,
+        accepted: AcceptedFrames,
         admission: Admission,
         telemetry: Telemetry,
         on_accepted: Callable[[], None],
@@ -76,7 +77,7 @@ class Intake:
         is_video: bool = True,
         on_failure: Callable[[BaseException], None] = _raise,
     ) -> None:
-        """accepted_classes: shared by all streams. on_accepted: called after each frame that is in the spool.
+        """accepted: shared by all streams. on_accepted: called after each frame that is in the spool.
 
         privacy: what must be covered on its pictures, None for nothing. snapshots: of the stream, None for none.
         is_video: each frame follows the one before; the pictures of a folder or a client need not.
@@ -85,7 +86,7 @@ class Intake:
         self.policy = policy
         self._stream = stream
         self._origin = origin
-        self._accepted_classes = accepted_classes
+        self._accepted_frames = accepted
         self._admission = admission
         self._telemetry = telemetry
         self._on_accepted = on_accepted
@@ -329,7 +330,7 @@ class Intake:
                 self._stream,
                 policy,
                 seed=self._origin.seed,
-                accepted_classes=self._accepted_classes,
+                accepted=self._accepted_frames,
                 is_video=self._is_video,
             )
             old = self._sampler

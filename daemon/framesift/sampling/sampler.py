@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction, Task
+from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.near_duplicates import NearDuplicates
 from framesift.strategies import (
-    AcceptedClasses,
     Match,
     NearDuplicateOptions,
     PlacedObjects,
@@ -26,9 +27,7 @@ from framesift.strategies import (
     StrategyFailed,
     restrictions_of,
 )
-from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, distance, signature
-
-__all__ = ["AcceptedClasses", "Exclusion", "Sampler", "SamplingDecision"]
+from framesift.strategies.near_duplicate import Signature, signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +74,21 @@ class Sampler:
         policy: Policy,
         *,
         seed: int,
-        accepted_classes: AcceptedClasses,
+        accepted: AcceptedFrames,
         is_video: bool = True,
         signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.overview()),
     ) -> None:
-        """accepted_classes: shared by all streams. The same seed, stream and strategy name give the same draws.
+        """accepted: shared by all streams. The same seed, stream and strategy name give the same draws.
 
         is_video: each frame follows the one before; strategies that need that evaluate no other stream.
         signature_of: returns the signature of a frame, from its pixels unless it was recorded.
         """
         self._signature_of = signature_of
         self._enabled = policy.enabled
-        self._accepted_classes = accepted_classes
+        self._accepted = accepted
         self._epoch: int | None = None
-        self._noise = NoiseEstimate()
         self._rngs: dict[str, random.Random] = {}
-        # Strategies with the same options share a memory: every memory of a stream holds the same frames.
-        self._memories: dict[NearDuplicateOptions, SignatureMemory] = {}
+        self._near = NearDuplicates(map(policy.near_duplicate_of, policy.sampling_strategies))
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -99,17 +96,13 @@ class Sampler:
             # A text as seed goes through SHA-512: the same in every process and version, unlike hash().
             rng = random.Random(repr((seed, stream, options.name)))
             self._rngs[options.name] = rng
-            near_duplicate = policy.near_duplicate_of(options)
-            if near_duplicate is not None and near_duplicate not in self._memories:
-                self._memories[near_duplicate] = SignatureMemory(near_duplicate.memory)
             if options.needs_video and not is_video:
                 continue
-            strategy = options.create(rng, accepted_classes)
+            strategy = options.create(rng, accepted.classes)
+            near_duplicate = policy.near_duplicate_of(options)
             self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone))
             for task, most in self._frames_back.items():
                 self._frames_back[task] = max(most, options.frames_back(task))
-        self._waiting: dict[str, Signature] = {}  # by the datapoint's id
-        self._auto_threshold = any(options.threshold == "auto" for options in self._memories)
 
     def decide(self, frame: Frame, prediction: Prediction) -> SamplingDecision:
         """Which strategies want the frame.
@@ -120,15 +113,12 @@ class Sampler:
         if not self._enabled:
             return SamplingDecision((), RefusalReason.DISABLED)
         if frame.epoch != self._epoch:
-            # Another picture size or a new connection: the noise is measured again. Accepted frames stay in memory: a
-            # camera that reconnects every minute still shows the scene that was collected already, and signatures do
-            # not depend on the picture's size.
             self._epoch = frame.epoch
-            self._noise.recalibrate()
+            self._near.recalibrate()
         found: Signature | None = None
-        if self._auto_threshold and self._noise.calibrating:
+        if self._near.calibrating:
             found = self._signature_of(frame)
-            self._noise.observe(found, prediction)
+            self._near.observe(found, prediction)
         objects = PlacedObjects(prediction)
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
         wanted, failures = self._evaluate(frame, prediction, objects)
@@ -171,9 +161,7 @@ class Sampler:
             if near_duplicate is not None:
                 if near_duplicate not in similar:
                     found = self._signature_of(frame) if found is None else found
-                    threshold = near_duplicate.threshold
-                    limit = self._noise.threshold if threshold == "auto" else threshold
-                    similar[near_duplicate] = self._is_similar(found, near_duplicate, limit)
+                    similar[near_duplicate] = self._near.contains_similar(found, near_duplicate)
                 if similar[near_duplicate]:
                     continue
             matches.append(match)
@@ -181,11 +169,6 @@ class Sampler:
         if not matches:
             refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
         return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier)
-
-    def _is_similar(self, found: Signature, near_duplicate: NearDuplicateOptions, limit: float) -> bool:
-        if self._memories[near_duplicate].contains_similar(found, limit):
-            return True
-        return any(distance(found, waiting) <= limit for waiting in self._waiting.values())
 
     def _evaluate(
         self, frame: Frame, prediction: Prediction, objects: PlacedObjects
@@ -207,16 +190,16 @@ class Sampler:
     @property
     def memory(self) -> int:
         """How many accepted frames are remembered at most; 0 where no strategy has near_duplicate."""
-        return max((options.memory for options in self._memories), default=0)
+        return self._near.memory
 
     @property
     def measured_threshold(self) -> float | None:
         """What `auto` was measured to be, None if it was not."""
-        return self._noise.measured if self._auto_threshold else None
+        return self._near.measured_threshold
 
     def accepted_signature(self, frame: Frame, decision: SamplingDecision) -> Signature | None:
         """The signature under which an accepted frame is to be remembered; None where none is."""
-        if not self._memories:
+        if not self._near.is_used:
             return None
         return self._signature_of(frame) if decision.signature is None else decision.signature
 
@@ -225,17 +208,17 @@ class Sampler:
 
         measured_threshold: what they measured `auto` to be, None if nothing.
         """
-        for memory in self._memories.values():
-            memory.add_all(accepted)
-        if measured_threshold is not None and self._noise.measured is None:
-            self._noise.restore(measured_threshold)
+        self._near.restore(accepted, measured_threshold)
 
     def record_accepted(self, frame: Frame, prediction: Prediction, decision: SamplingDecision) -> None:
         """Remembers an accepted frame, so that frames which look like it are near duplicates for every strategy.
 
         `frame` must still be valid: its signature is made here where the decision did not need it.
         """
-        self._remember(prediction, self.accepted_signature(frame, decision))
+        self._accepted.classes.add(prediction)
+        found = self.accepted_signature(frame, decision)
+        if found is not None:
+            self._near.add(found)
 
     def record_waiting(self, id: str, found: Signature | None) -> None:
         """Frames that look like this one are near duplicates until `end_waiting`: it is about to be accepted.
@@ -243,19 +226,13 @@ class Sampler:
         id: of the datapoint. found: of `accepted_signature`.
         """
         if found is not None:
-            self._waiting[id] = found
+            self._near.add_waiting(id, found)
 
     def end_waiting(self, id: str, prediction: Prediction | None) -> None:
         """A frame no longer waits. prediction: of the frame if it was accepted, so that it is remembered; else None."""
-        found = self._waiting.pop(id, None)
         if prediction is not None:
-            self._remember(prediction, found)
-
-    def _remember(self, prediction: Prediction, found: Signature | None) -> None:
-        self._accepted_classes.add(prediction)
-        if found is not None:
-            for memory in self._memories.values():
-                memory.add(found)
+            self._accepted.classes.add(prediction)
+        self._near.end_waiting(id, is_accepted=prediction is not None)
 
     def copy_state_from(self, old: Sampler) -> None:
         """Takes over the state of `old`, the sampler of the same stream under an earlier policy.
@@ -264,12 +241,7 @@ class Sampler:
         each reload, the same draws would come again and again.
         """
         self._epoch = old._epoch
-        self._noise = old._noise
-        self._waiting = old._waiting
         for name, rng in self._rngs.items():
             if name in old._rngs:
                 rng.setstate(old._rngs[name].getstate())
-        largest = max(old._memories.values(), key=len, default=None)
-        if largest is not None:
-            for memory in self._memories.values():
-                memory.add_all(largest.oldest_first())
+        self._near.copy_state_from(old._near)

@@ -11,15 +11,16 @@ from framesift.listeners import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Task
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.intake import Intake
-from framesift.sampling.sampler import AcceptedClasses
 from framesift.sampling.waiting_frames import Snapshots
 from framesift.service.policy_subscriptions import PolicySubscriptions
 from framesift.service.stream_privacies import StreamPrivacies, is_video
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import Spool, SpoolBroken
+from framesift.strategies import AcceptedClasses
 from framesift.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Intakes:
         self._lock = threading.Lock()  # of the settings and what was created with them
         self._blocks = (*settings.streams, *settings.listeners)
         self._created: list[tuple[Intake, StreamEntry | ListenerSettings]] = []
-        self._classes = _read_accepted_classes(spool)
+        self._accepted_frames = AcceptedFrames(_read_accepted_classes(spool))
 
     def create(
         self,
@@ -88,7 +89,7 @@ class Intakes:
             stream,
             origin,
             policy=NO_POLICY_YET,
-            accepted_classes=self._classes,
+            accepted=self._accepted_frames,
             admission=Admission(self._spool, clock, self._ledgers),
             telemetry=self._telemetry,
             on_accepted=self._accepted,
