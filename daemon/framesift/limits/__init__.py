@@ -18,6 +18,7 @@ from framesift.limits.quota import (
     QuotaUnknown,
     SharedCharge,
 )
+from framesift.limits.turns import Turns
 from framesift.limits.windows import (
     Limit,
     Window,
@@ -36,6 +37,7 @@ __all__ = [
     "QuotaRefused",
     "QuotaUnknown",
     "SharedCharge",
+    "Turns",
     "Window",
     "window_end",
     "window_start",

@@ -32,6 +32,7 @@ from framesift.limits import (
     QuotaRefused,
     QuotaUnknown,
     SharedCharge,
+    Turns,
     Window,
     window_end,
     window_start,
@@ -100,10 +101,10 @@ class _Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class _Obstacle:
-    """The limit (or max_batch_images) that leaves no room, and for which captures."""
+    """The limit (or max_batch_images, or turns) that leaves no room, and for which captures; None where none."""
 
-    limit: Limit | int
-    exhausted: _Exhausted
+    limit: Limit | int | Turns
+    exhausted: _Exhausted | None
 
 
 class LocalLimits:
@@ -133,10 +134,10 @@ class LocalLimits:
         """
         at_s = captured.wall_s_as_of(now)
         refunds = self._refunds
-        batch_full = False
+        batch_full = no_turn = False
         markers: ClockMarkers | None = None
         for quota in quotas:
-            exhausted = self._find_exhausted(quota, at_s, now)
+            exhausted: Limit | int | Turns | None = self._find_exhausted(quota, at_s, now)
             if exhausted is None:
                 if cursor is None:
                     return QuotaUnknown()
@@ -150,7 +151,8 @@ class LocalLimits:
                 exhausted = obstacle.limit
                 self._cache(quota, obstacle, refunds)
             batch_full |= exhausted == quota.max_batch_images
-        return QuotaRefused(batch_full)
+            no_turn |= exhausted == quota.turns
+        return QuotaRefused(batch_full, no_turn)
 
     def clear_cache(self) -> None:
         """Forgets which windows are exhausted. Call it after a refund is committed or the database was replaced."""
@@ -170,6 +172,8 @@ class LocalLimits:
         return None
 
     def _cache(self, quota: Quota, obstacle: _Obstacle, refunds: int) -> None:
+        if isinstance(obstacle.limit, Turns) or obstacle.exhausted is None:
+            return  # a turn may be due soon
         account = quota.account if isinstance(obstacle.limit, Limit) else quota.batch
         with self._lock:
             # If a refund was committed after the query, caching would hide it for the rest of the window.
@@ -200,7 +204,7 @@ class LocalLimits:
             if charged == (quota.account,):
                 return QuotaGranted(quota.strategy)
         at_s = captured.wall_s_as_of(now)
-        batch_full = False
+        batch_full = no_turn = False
         markers = ClockMarkers.read(cursor)
         for quota in quotas:
             obstacle = self._obstacle(cursor, markers, quota, at_s, now)
@@ -208,7 +212,8 @@ class LocalLimits:
                 self.record_charge(cursor, id, quota, captured, now, granted_by)
                 return QuotaGranted(quota.strategy)
             batch_full |= obstacle.limit == quota.max_batch_images
-        return QuotaRefused(batch_full)
+            no_turn |= obstacle.limit == quota.turns
+        return QuotaRefused(batch_full, no_turn)
 
     def record_charge(
         self,
@@ -241,7 +246,17 @@ class LocalLimits:
         most = quota.max_batch_images
         if most is not None and batches.batch_size(cursor, quota.batch) >= most:
             return _Obstacle(most, _Exhausted(float("-inf"), float("inf"), now))
+        if quota.turns is not None and not self._is_due(cursor, markers, quota.account, quota.turns, at_s, now):
+            return _Obstacle(quota.turns, None)
         return None
+
+    def _is_due(
+        self, cursor: sqlite3.Cursor, markers: ClockMarkers, account: str, turns: Turns, at_s: float, now: Moment
+    ) -> bool:
+        window = turns.limit.window
+        used, _ = self._count(cursor, markers, _STRATEGY + account, window, at_s, now)
+        start_s = window_start(window, at_s, self.zone)
+        return turns.is_due(used, now.wall_s - start_s, window_end(window, at_s, self.zone) - start_s)
 
     def _count(
         self, cursor: sqlite3.Cursor, markers: ClockMarkers, account: str, window: Window, at_s: float, now: Moment

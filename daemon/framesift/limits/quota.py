@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from framesift.limits.turns import Turns
 from framesift.limits.windows import Limit
 
 
@@ -15,7 +16,7 @@ class Quota:
     max_batch_images: how many datapoints the batch may hold, None for any number. It works as one more limit, for all
     strategies that fill the batch together. scope: which policy the strategy belongs to, where streams have policies
     of their own. project: devices that share limits share them per project; "" where no project is named. All quotas
-    of one frame have the same project.
+    of one frame have the same project. turns: of a strategy with pacing: there is room only when one is due.
     """
 
     strategy: str
@@ -24,6 +25,7 @@ class Quota:
     max_batch_images: int | None = None
     scope: str = ""
     project: str = ""
+    turns: Turns | None = None
 
     @property
     def account(self) -> str:
@@ -68,9 +70,14 @@ class QuotaGranted:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRefused:
-    """No strategy has room. batch_full: for at least one strategy, a full batch was the reason."""
+    """No strategy has room.
+
+    batch_full: for at least one strategy, a full batch was the reason. no_turn: for at least one, no turn is due yet,
+    and its limits and its batch have room.
+    """
 
     batch_full: bool
+    no_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,11 +141,13 @@ end
 
 local function start(starts, at)
   for i = 1, #starts - 1 do
-    if starts[i] <= at and at < starts[i + 1] then return starts[i] end
+    if starts[i] <= at and at < starts[i + 1] then return starts[i], starts[i + 1] end
   end
 end
 
-local function room(quota, minute, hour, day)
+-- What leaves no room: the kind of a limit, 0 for the batch, -1 if no turn is due; nothing if there is room.
+-- windows: by kind, when it opens and closes.
+local function room(quota, minute, hour, day, windows)
   local used = redis.call('HMGET', day_key(day), unpack(fields(quota.account, minute, hour, day)))
   for _, limit in ipairs(quota.limits) do
     if tonumber(used[limit[1]] or 0) >= limit[2] then return limit[1] end
@@ -154,20 +156,29 @@ local function room(quota, minute, hour, day)
     local batch = redis.call('HMGET', batch_key(quota.batch), 'charged', 'there', 'mark')
     if tonumber(batch[1] or 0) + tonumber(batch[2] or 0) - tonumber(batch[3] or 0) >= quota.most then return 0 end
   end
+  -- turns: [kind, value, ahead]: as limits/turns.py says it.
+  if quota.turns then
+    local kind, value, ahead = quota.turns[1], quota.turns[2], quota.turns[3]
+    local opens, closes = windows[kind][1], windows[kind][2]
+    local earned = math.min(now - opens, closes - opens) * value / (closes - opens)
+    if tonumber(used[kind] or 0) + 1 > earned + ahead + 1e-9 then return -1 end
+  end
 end
 
--- charge: [{id, age, starts: [minutes, hours, days], quotas: [{account, limits: [[kind, value]], batch, most}]}]:
+-- charge: [{id, age, starts: [minutes, hours, days], quotas: [{account, limits: [[kind, value]], batch, most, turns}]}]:
 -- charges the first quota with room in all its windows and its batch, or none. An id is charged once, however often it is sent.
 local function charge(one)
   local at = math.floor((now - one.age) * 1000) / 1000
   local held = find(one.id, one.starts[DAILY])
   if held then return {is = 'granted', account = held[1], at = held[3]} end
   if not may_charge then return {is = 'wait'} end
-  local minute, hour, day = start(one.starts[1], at), start(one.starts[2], at), start(one.starts[3], at)
+  local windows = {}
+  for kind = MINUTELY, DAILY do windows[kind] = {start(one.starts[kind], at)} end
+  local minute, hour, day = windows[MINUTELY][1], windows[HOURLY][1], windows[DAILY][1]
   if not (minute and hour and day) then return {is = 'elsewhen'} end
   local obstacles = {}
   for i, quota in ipairs(one.quotas) do
-    local obstacle = room(quota, minute, hour, day)
+    local obstacle = room(quota, minute, hour, day, windows)
     if not obstacle then
       hold(one.id, quota.account, quota.batch, at, minute, hour, day)
       -- Also for a batch without a maximum: a later policy may set one.

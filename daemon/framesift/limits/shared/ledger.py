@@ -28,6 +28,7 @@ from framesift.limits import Limit, LimitsUnavailable, Quota, QuotaGranted, Quot
 from framesift.limits.shared.connection import LedgerConnection
 from framesift.limits.shared.requests import (
     MAX_PENDING_S,
+    NO_TURN,
     UTC_CALENDAR,
     Calendar,
     ChargeDecision,
@@ -176,7 +177,10 @@ class Ledger:
         with self._lock:
             if len(self._exhausted) > _MAX_CACHED:
                 self._exhausted.clear()
-            for quota, window in zip(request.quotas, refused.obstacles, strict=True):
+            for quota, obstacle in zip(request.quotas, refused.obstacles, strict=True):
+                window = obstacle if isinstance(obstacle, Window) else None
+                if obstacle == NO_TURN:
+                    continue  # one may be due soon
                 if window is None:
                     span = (float("-inf"), float("inf"))
                 else:
@@ -184,6 +188,10 @@ class Ledger:
                 for key in _limit_keys(quota):
                     if window == (key[1].window if isinstance(key[1], Limit) else None):
                         self._exhausted[key] = _Exhausted(*span, until_s, now.boot_id)
+
+    def time_s(self, moment: Moment, now: Moment) -> float:
+        """The Unix time of a moment by the ledger's clock; by the device's own while nothing is known of that."""
+        return self._server_time_s(now) - moment.age_s(now)
 
     # --- for the reconciler ---------------------------------------------------------------------------------------
 

@@ -49,6 +49,11 @@ class SharedLedgers:
         answer = None if ledger is None else ledger.charge(ChargeRequest(id, tuple(quotas), captured), now)
         return QuotaPending(tuple(map(self._local_quota, quotas))) if answer is None else answer
 
+    def time_s(self, project: str, moment: Moment, now: Moment) -> float:
+        """The Unix time of a moment by the clock that decides its windows, see Ledger.time_s."""
+        ledger = self.ledger_for(project)
+        return moment.wall_s_as_of(now) if ledger is None else ledger.time_s(moment, now)
+
     def report_stored(self, project: str, id: str, is_stored: bool) -> None:
         """Reports whether the datapoint is in the spool, see Ledger.report_stored."""
         ledger = self.ledger_for(project)
@@ -105,6 +110,10 @@ class SharedLedgers:
         most = quota.max_batch_images
         return replace(
             quota,
-            limits=tuple(Limit(limit.window, int(limit.value * self._local_ceiling)) for limit in quota.limits),
+            limits=tuple(map(self._local_limit, quota.limits)),
             max_batch_images=None if most is None else int(most * self._local_ceiling),
+            turns=None if quota.turns is None else replace(quota.turns, limit=self._local_limit(quota.turns.limit)),
         )
+
+    def _local_limit(self, limit: Limit) -> Limit:
+        return Limit(limit.window, int(limit.value * self._local_ceiling))

@@ -78,7 +78,10 @@ def charge_checksum(id: str, account: str, batch: str, project: str) -> bytes:
 
 
 def insert_pending(cursor: sqlite3.Cursor, id: str, quotas: Sequence[Quota], captured: Moment, candidates: str) -> None:
-    """Records an accepted datapoint as pending. candidates: JSON, for `pending_candidates`."""
+    """Records an accepted datapoint as pending. candidates: JSON, for `pending_candidates`.
+
+    Turns are not kept: they have decided which frame was accepted, and what is asked for later is only its quota.
+    """
     quotas_json = json.dumps([_to_json(quota) for quota in quotas])
     row = (id, float(captured.wall_s), float(captured.boottime_s), captured.boot_id, quotas_json, candidates)
     cursor.execute(

@@ -15,6 +15,7 @@ from framesift.limits import (
     QuotaGranted,
     QuotaRefused,
     SharedCharge,
+    Turns,
     Window,
     window_end,
     window_start,
@@ -25,6 +26,7 @@ _RETENTION_MARGIN_S = 48 * 3600.0  # how much longer a day is kept: a device may
 _BATCH_RETENTION_S = 40 * 86400.0
 LEASE_S = 25.0  # how long a device id stays reserved for the instance that has used it last
 _PLATFORM_INTERVAL_S = 50.0  # how often, at most, one device of the fleet asks the platform for a batch
+BATCH_FULL, NO_TURN = 0, -1  # obstacles that are no limit's window
 _WINDOWS = (Window.MINUTELY, Window.HOURLY, Window.DAILY)
 _WINDOW_NUMBERS = {window: number for number, window in enumerate(_WINDOWS, 1)}
 
@@ -143,11 +145,11 @@ class LedgerRefused(QuotaRefused):
     """No quota of the request has room.
 
     at_s: Unix time of the capture by the ledger's clock. obstacles: for each quota, the window of the limit that is
-    reached, or None for a full batch.
+    reached, BATCH_FULL or NO_TURN.
     """
 
-    at_s: float
-    obstacles: tuple[Window | None, ...]
+    at_s: float = 0.0
+    obstacles: tuple[Window | int, ...] = ()
 
 
 ChargeDecision = QuotaGranted | LedgerRefused | LedgerRestoring | ClockMismatch
@@ -255,6 +257,7 @@ class LedgerProtocol:
                     "limits": [[_WINDOW_NUMBERS[limit.window], limit.value] for limit in quota.limits],
                     "batch": quota.batch,
                     **({} if quota.max_batch_images is None else {"most": quota.max_batch_images}),
+                    **({} if quota.turns is None else {"turns": _encode_turns(quota.turns)}),
                 }
                 for quota in request.quotas
             ],
@@ -265,6 +268,10 @@ class LedgerProtocol:
         return [day, _WINDOW_NUMBERS[window], start, account]
 
 
+def _encode_turns(turns: Turns) -> list[float]:
+    return [_WINDOW_NUMBERS[turns.limit.window], turns.limit.value, turns.ahead]
+
+
 def _decode_decision(request: ChargeRequest, answer: dict[str, Any], generation: str) -> ChargeDecision:
     kind = answer["is"]
     if kind == "granted":
@@ -273,6 +280,7 @@ def _decode_decision(request: ChargeRequest, answer: dict[str, Any], generation:
             raise ValueError("charged to an account that was not requested")
         return QuotaGranted(strategy, SharedCharge(float(answer["at"]), generation))
     if kind == "refused":
-        obstacles = tuple(None if number == 0 else _WINDOWS[int(number) - 1] for number in answer["obstacles"])
-        return LedgerRefused(None in obstacles, float(answer["at"]), obstacles)
+        numbers = [int(number) for number in answer["obstacles"]]
+        obstacles = tuple(_WINDOWS[number - 1] if number > 0 else number for number in numbers)
+        return LedgerRefused(BATCH_FULL in numbers, NO_TURN in numbers, float(answer["at"]), obstacles)
     return LedgerRestoring() if kind == "wait" else ClockMismatch()
