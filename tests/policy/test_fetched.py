@@ -304,9 +304,27 @@ def test_where_and_when_change_the_digest_only_of_a_policy_that_says_so() -> Non
         {"inhibit": [{"zones": zones}]},
         {"hours": ["06:00-22:00"]},
         {"days": ["mon"]},
+        {"min_interval_s": 5},
+        {"min_interval_s": 5, "min_interval_scope": "all"},
     ]
     digests = {digest(parse(json.dumps(with_strategies({**RANDOM, **fields})), "p")) for fields in said}
-    assert len(digests) == 7
+    assert len(digests) == len(said)
+
+
+def test_pacing_changes_the_digest_wherever_it_is_said_and_only_if_it_paces() -> None:
+    limited = {**RANDOM, "limits": [{"type": "hourly", "value": 6}]}
+    held = {"mode": "hold_queue"}
+
+    def of(strategy: dict[str, Any], **policy: Any) -> str:
+        return digest(parse(json.dumps({**with_strategies({**limited, **strategy}), **policy}), "p"))
+
+    silent = of({})
+    assert of({"pacing": {"mode": "none"}}) == of({"pacing": None}) == of({}, pacing={"mode": "none"}) == silent
+    assert of({"pacing": held}) == of({}, pacing=held) == of({"pacing": {**held, "max_held": 64}}) != silent
+    assert (
+        len({silent, of({"pacing": held}), of({"pacing": {**held, "max_held": 9}}), of({}, baseline={"share": 0.5})})
+        == 4
+    )
 
 
 def test_a_strategy_that_switches_near_duplicate_off_has_another_digest_than_one_that_says_nothing() -> None:
@@ -315,7 +333,13 @@ def test_a_strategy_that_switches_near_duplicate_off_has_another_digest_than_one
     assert digest(parse(json.dumps(off), "p")) != digest(parse(json.dumps(silent), "p"))
 
 
-@pytest.mark.parametrize("data", [PLAIN, REMOTE, {"enabled": False}, {**PLAIN, "near_duplicate": {"memory": 7}}])
+PACED = {
+    **with_strategies({**RANDOM, "limits": [{"type": "daily", "value": 9}]}),
+    "pacing": {"mode": "hold_queue", "max_held": 5},
+}
+
+
+@pytest.mark.parametrize("data", [PLAIN, REMOTE, PACED, {"enabled": False}, {**PLAIN, "near_duplicate": {"memory": 7}}])
 def test_the_effective_policy_can_be_read_again_and_means_the_same(data: dict[str, Any]) -> None:
     policy = parse(json.dumps(data), "p")
     again = parse(json.dumps(effective(policy)), "again")

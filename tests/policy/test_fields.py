@@ -29,6 +29,9 @@ COMMON: dict[str, Any] = {
     "inhibit": [{"classes": ["person"], "minimum_confidence": 0.5, "zones": [[[0, 0], [1, 0], [1, 1]]]}],
     "hours": ["06:00-22:00"],
     "days": ["mon", "sun"],
+    "pacing": {"mode": "none"},
+    "min_interval_s": 30,
+    "min_interval_scope": "stream",
 }
 # A policy with every key in it.
 WHOLE: dict[str, Any] = {
@@ -41,6 +44,7 @@ WHOLE: dict[str, Any] = {
         {
             **COMMON,
             "name": "b",
+            "pacing": {"mode": "hold_queue", "max_hold_s": 3600, "max_held": 64},
             "type": "close_to_threshold",
             "threshold": 0.5,
             "epsilon": 0.25,
@@ -107,6 +111,8 @@ WHOLE: dict[str, Any] = {
     "target_project": "my_project",
     "time_zone": "Europe/Paris",
     "near_duplicate": {"threshold": "auto", "memory": 256},
+    "pacing": {"mode": "none"},
+    "baseline": {"share": 0.1, "tags": ["by-chance"]},
 }
 FIRST = WHOLE["sampling_strategies"][0]
 # What a policy from elsewhere may have: it never names code of this machine.
@@ -119,6 +125,8 @@ def find_places(whole: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
         "Policy": (),
         "BatchingStrategy": ("batching_strategy",),
         "NearDuplicateOptions": ("near_duplicate",),
+        "PacingOptions": ("sampling_strategies", 1, "pacing"),
+        "BaselineOptions": ("baseline",),
         "WindowLimit": ("sampling_strategies", 0, "limits", 0),
         "InhibitCondition": ("sampling_strategies", 0, "inhibit", 0),
         "CommonStrategyOptions": ("sampling_strategies", 0),
@@ -165,6 +173,11 @@ ZONES = Of(
     ),
 )
 ALIKE = Of("object null", good=({}, None), bad=({"x": 1},))
+PACING = Of(
+    "object null",
+    good=({"mode": "hold_queue"}, {"mode": "none"}, None),
+    bad=({}, {"mode": "none", "x": 1}, {"mode": "none", "max_held": 1}),
+)
 FIELDS: dict[str, Of] = {
     "Policy.enabled": Of("boolean", good=(True, False)),
     "Policy.max_image_size": Of(
@@ -196,6 +209,13 @@ FIELDS: dict[str, Of] = {
         bad=("", "Mars/Base", "Europe", "../../etc/passwd", "/etc/localtime", "UTC\x00", "Europe/Pariss", "x" * 129),
     ),
     "Policy.near_duplicate": ALIKE,
+    "Policy.pacing": PACING,
+    "Policy.baseline": Of("object null", good=({"share": 0.5}, None), bad=({}, {"share": 0.5, "x": 1})),
+    "BaselineOptions.share": Of("number", good=(0.05, 0.999), bad=(0, 1, -0.1, 1.5)),
+    "BaselineOptions.tags": TAGS,
+    "PacingOptions.mode": Of("string", good=("none", "hold_queue", "adaptive_threshold"), bad=("", "hold", "None")),
+    "PacingOptions.max_hold_s": Of("number", good=(1, 3600.5, 86400), bad=(0.9, 0, -1, 86400.1)),
+    "PacingOptions.max_held": Of("integer", good=(1, 1024), bad=(0, -1, 1025)),
     "BatchingStrategy.batches_name_prefix": LINE,
     "BatchingStrategy.recreation_interval": Of(
         "string", good=("never", "daily", "weekly", "monthly"), bad=("hourly", "Daily", "", "yearly")
@@ -215,6 +235,9 @@ FIELDS: dict[str, Of] = {
         bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
     ),
     "CommonStrategyOptions.near_duplicate": ALIKE,
+    "CommonStrategyOptions.pacing": PACING,
+    "CommonStrategyOptions.min_interval_s": Of("number null", good=(0.1, 86400), bad=(0, -1, 86400.1)),
+    "CommonStrategyOptions.min_interval_scope": Of("string", good=("stream", "all"), bad=("", "device")),
     "CommonStrategyOptions.zones": ZONES,
     "CommonStrategyOptions.zone_anchor": Of("string", good=("bottom", "centre"), bad=("", "center", "top")),
     "CommonStrategyOptions.inhibit": Of("array null", good=([{}], [{}] * 32, None), bad=([], [5], [{}] * 33)),

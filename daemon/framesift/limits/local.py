@@ -101,7 +101,7 @@ class _Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class _Obstacle:
-    """The limit (or max_batch_images, or turns) that leaves no room, and for which captures; None where none."""
+    """The limit (or max_batch_images) that leaves no room, and for which captures; for turns None: one is due soon."""
 
     limit: Limit | int | Turns
     exhausted: _Exhausted | None
@@ -118,7 +118,7 @@ class LocalLimits:
         self.zone = zone
         self._lock = threading.Lock()
         # Cache: (account, limit) or (batch, maximum) -> the captures for which there is no room. Refunds clear it.
-        self._exhausted: dict[tuple[str, Limit | int], _Exhausted] = {}
+        self._exhausted: dict[tuple[str, Limit | int | Turns], _Exhausted] = {}
         self._refunds = 0
         self._clock_stable_since: Moment | None = None
 
@@ -172,12 +172,10 @@ class LocalLimits:
         return None
 
     def _cache(self, quota: Quota, obstacle: _Obstacle, refunds: int) -> None:
-        if isinstance(obstacle.limit, Turns) or obstacle.exhausted is None:
-            return  # a turn may be due soon
         account = quota.account if isinstance(obstacle.limit, Limit) else quota.batch
         with self._lock:
             # If a refund was committed after the query, caching would hide it for the rest of the window.
-            if refunds != self._refunds:
+            if refunds != self._refunds or obstacle.exhausted is None:
                 return
             if len(self._exhausted) > 1000:
                 self._exhausted.clear()

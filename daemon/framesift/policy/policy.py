@@ -1,7 +1,7 @@
 """Policy: which frames are worth a label, at most how many, and how they are delivered.
 
-Roboflow's JSON is valid as it is; YAML is accepted too. Two keys are framesift's own: `time_zone`, in which days and
-batches begin, and `near_duplicate`, the default of all strategies.
+Roboflow's JSON is valid as it is; YAML is accepted too. Four keys are framesift's own: `time_zone`, in which days and
+batches begin, `near_duplicate` and `pacing`, the defaults of all strategies, and `baseline`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,30 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from framesift.config import text as config_text
 from framesift.config.errors import MAX_PROBLEMS, ConfigError, KeyPath, format_value, nearest, validate
-from framesift.config.schema import Slug, StrictModel, Tag, Text
+from framesift.config.schema import Slug, StrictModel, Tag, Text, WindowLimit
 from framesift.datapoint import BatchInterval
-from framesift.strategies import CommonStrategyOptions, NearDuplicateOptions, StrategyOptions, resolve_paths
+from framesift.policy.baseline import BaselineOptions, baseline_problem, reserved_limits
+from framesift.strategies import (
+    CommonStrategyOptions,
+    NearDuplicateOptions,
+    PacingOptions,
+    StrategyOptions,
+    pacing_problem,
+    resolve_paths,
+)
 
 _JSON_SUFFIXES, _YAML_SUFFIXES = {".json"}, {".yaml", ".yml"}
 # Options that came after the others: with their defaults they are no part of a policy's hash.
-_UNHASHED_DEFAULTS = ("zones", "zone_anchor", "inhibit", "hours", "days")
+_UNHASHED_DEFAULTS = (
+    "zones",
+    "zone_anchor",
+    "inhibit",
+    "hours",
+    "days",
+    "pacing",
+    "min_interval_s",
+    "min_interval_scope",
+)
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 
@@ -96,6 +113,13 @@ class Policy(StrictModel):
         None, description="The default of all strategies that don't set near_duplicate themselves."
     )
 
+    pacing: PacingOptions | None = Field(
+        None, description="The default of all strategies that don't set pacing themselves."
+    )
+    baseline: BaselineOptions | None = Field(
+        None, description="A share of the budget for frames that are chosen at random; null: none."
+    )
+
     @model_validator(mode="after")
     def _complete(self) -> Policy:
         names = [strategy.name for strategy in self.sampling_strategies]
@@ -103,6 +127,36 @@ class Policy(StrictModel):
         if incomplete:
             raise ValueError("; ".join(sentence for _, sentence in incomplete))
         return self
+
+    @model_validator(mode="after")
+    def _can_be_paced(self) -> Policy:
+        for strategy in self.sampling_strategies:
+            problem = pacing_problem(self.pacing_of(strategy), strategy.limits)
+            if problem:
+                raise ValueError(f"strategy {strategy.name!r}: {problem}; give it one, or pacing: null")
+        if self.baseline is not None and self.sampling_strategies:
+            strategies = self.sampling_strategies
+            limits, names = [one.limits for one in strategies], [one.name for one in strategies]
+            problem = baseline_problem(self.baseline.share, limits, names)
+            if problem:
+                raise ValueError(problem)
+        return self
+
+    def pacing_of(self, strategy: CommonStrategyOptions) -> PacingOptions | None:
+        """A strategy's own pacing (null switches it off), or the policy's where it has none; None without pacing."""
+        found = strategy.pacing if "pacing" in strategy.model_fields_set else self.pacing
+        return None if found is None or found.mode == "none" else found
+
+    def limits_of(self, strategy: CommonStrategyOptions) -> tuple[WindowLimit, ...]:
+        """A strategy's limits, without the baseline's share of them."""
+        return strategy.limits if self.baseline is None else reserved_limits(strategy.limits, self.baseline.share)[0]
+
+    @property
+    def baseline_per_day(self) -> int:
+        """How many images a day the baseline collects; 0 where there is none."""
+        if self.baseline is None:
+            return 0
+        return sum(reserved_limits(one.limits, self.baseline.share)[1] for one in self.sampling_strategies)
 
     def near_duplicate_of(self, strategy: CommonStrategyOptions) -> NearDuplicateOptions | None:
         """A strategy's own near_duplicate (null switches it off), or the policy's where it has none."""
@@ -180,11 +234,16 @@ def _incomplete_data(data: dict[str, Any]) -> list[tuple[KeyPath, str]]:
 
 
 def effective(policy: Policy) -> dict[str, Any]:
-    """The policy as JSON data with all defaults, also each strategy's near_duplicate. Parsed again, it is the same."""
+    """The policy as JSON data with all defaults, also each strategy's near_duplicate and pacing.
+
+    Parsed again, it is the same.
+    """
     data = policy.model_dump(mode="json")
     for block, strategy in zip(data["sampling_strategies"], policy.sampling_strategies, strict=True):
         near_duplicate = policy.near_duplicate_of(strategy)
         block["near_duplicate"] = None if near_duplicate is None else near_duplicate.model_dump(mode="json")
+        pacing = policy.pacing_of(strategy)
+        block["pacing"] = None if pacing is None else pacing.model_dump(mode="json")
     return data
 
 
@@ -198,6 +257,9 @@ def digest(policy: Policy) -> str:
         for key in _UNHASHED_DEFAULTS:
             if strategy[key] == CommonStrategyOptions.model_fields[key].default:
                 del strategy[key]
+    del data["pacing"]  # each strategy has its own
+    if data["baseline"] is None:
+        del data["baseline"]
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
 

@@ -18,8 +18,9 @@ from pydantic import BaseModel
 
 from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
 from framesift.config.schema import TAG_PATTERN, WindowLimit
+from framesift.policy.baseline import BaselineOptions
 from framesift.policy.policy import BatchingStrategy, Policy
-from framesift.strategies import STRATEGY_TYPES, InhibitCondition, NearDuplicateOptions
+from framesift.strategies import STRATEGY_TYPES, InhibitCondition, NearDuplicateOptions, PacingOptions
 
 MAX_LEFT_OUT = 20
 _MAX_NODES = 20_000
@@ -131,7 +132,11 @@ class _Parser:
         """The document without unknown parts, and the indexes of the strategies that remain."""
         policy = self._remove_unknown(Policy, self._data, ())
         self._remove_unknown_in(policy, "batching_strategy", BatchingStrategy, ())
-        self._remove_unknown_in(policy, "near_duplicate", NearDuplicateOptions, ())
+        for key, model in (("near_duplicate", NearDuplicateOptions), ("pacing", PacingOptions)):
+            self._remove_unknown_in(policy, key, model, ())
+        self._remove_unknown_in(policy, "baseline", BaselineOptions, ())
+        if isinstance(policy.get("baseline"), dict):
+            self._remove_bad_tags(policy["baseline"], ("baseline",))
         self._remove_bad_tags(policy, ())
         size = policy.get("max_image_size")
         if isinstance(size, list) and len(size) > 2:
@@ -157,6 +162,7 @@ class _Parser:
             return None
         strategy = self._remove_unknown(_STRATEGIES[kind], data, path)
         self._remove_unknown_in(strategy, "near_duplicate", NearDuplicateOptions, path)
+        self._remove_unknown_in(strategy, "pacing", PacingOptions, path)
         self._remove_bad_tags(strategy, path)
         self._remove_unknown_in_each(strategy, "limits", WindowLimit, path)
         self._remove_unknown_in_each(strategy, "inhibit", InhibitCondition, path)

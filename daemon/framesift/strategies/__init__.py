@@ -24,6 +24,7 @@ from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
 from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.pacing_options import PacingOptions, pacing_problem, tightest_limit
 from framesift.strategies.python import PythonStrategyOptions
 from framesift.strategies.random import RandomOptions
 from framesift.strategies.restrictions import Restrictions, restriction_problems, restrictions_of
@@ -48,6 +49,7 @@ __all__ = [
     "Match",
     "ModelFacts",
     "NearDuplicateOptions",
+    "PacingOptions",
     "PlacedObjects",
     "Restrictions",
     "Strategy",
@@ -55,9 +57,11 @@ __all__ = [
     "StrategyOptions",
     "class_name_problems",
     "evaluation_failures",
+    "pacing_problem",
     "resolve_paths",
     "restrictions_of",
     "strategy_problems",
+    "tightest_limit",
 ]
 
 # The table: the `type` in the policy chooses the options, and the options create the strategy.

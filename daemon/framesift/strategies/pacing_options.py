@@ -45,3 +45,11 @@ def tightest_limit(limits: tuple[WindowLimit, ...]) -> WindowLimit | None:
     """The hourly or daily limit that allows the fewest images per second; None where there is none."""
     paced = [limit for limit in limits if limit.type in _LENGTHS_S]
     return min(paced, key=lambda limit: limit.value / _LENGTHS_S[limit.type], default=None)
+
+
+def pacing_problem(pacing: PacingOptions | None, limits: tuple[WindowLimit, ...]) -> str | None:
+    """Why a strategy with these limits can't be paced, in words that follow its name; None if it can."""
+    if pacing is None or pacing.mode == "none" or tightest_limit(limits) is not None:
+        return None
+    has = f"it has only a {limits[0].type} one" if limits else "it has no limits"
+    return f"pacing: {pacing.mode} needs an hourly or daily limit, whose budget it spreads, and {has}"

@@ -8,7 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.hours import Day, Hours
 from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.pacing_options import PacingOptions, pacing_problem
 from framesift.strategies.zones import Anchor, ZonePolygons
 
 # Names that are made up for the classes of a model without class names.
@@ -111,12 +112,37 @@ class CommonStrategyOptions(StrictModel):
         tuple[Day, ...] | None,
         Field(min_length=1, max_length=7, description="Take frames on these days of the policy's zone only."),
     ] = None
+    pacing: Annotated[
+        PacingOptions | None,
+        Field(description="Spend the budget over the whole hour or day. Absent: as the policy says; null: don't."),
+    ] = None
+    min_interval_s: Annotated[
+        float | None,
+        Field(gt=0.0, le=86_400.0, description="Seconds between two frames that it collects; null: any."),
+    ] = None
+    min_interval_scope: Annotated[
+        Literal["stream", "all"],
+        Field(description="Whether min_interval_s holds for each stream by itself, or for all streams together."),
+    ] = "stream"
 
     @model_validator(mode="after")
     def _anchor_is_used(self) -> CommonStrategyOptions:
         has_zones = self.zones is not None or any(one.zones is not None for one in self.inhibit or ())
         if self.zone_anchor != "bottom" and not has_zones:
             raise ValueError(f"zone_anchor: {self.zone_anchor} has no effect without zones")
+        return self
+
+    @model_validator(mode="after")
+    def _interval_is_used(self) -> CommonStrategyOptions:
+        if self.min_interval_scope != "stream" and self.min_interval_s is None:
+            raise ValueError(f"min_interval_scope: {self.min_interval_scope} has no effect without min_interval_s")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_paced(self) -> CommonStrategyOptions:
+        problem = pacing_problem(self.pacing, self.limits)
+        if problem:
+            raise ValueError(problem)
         return self
 
     @property
