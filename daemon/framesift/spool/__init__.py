@@ -32,6 +32,7 @@ changes), and its JPEG and prediction (written once), in three tables: see `sche
 The module `claim_order` describes the order in which rows are claimed.
 """
 
+from framesift.spool.held import HeldContent, HeldFrames, HeldRow
 from framesift.spool.records import (
     Accepted,
     Claim,
@@ -59,6 +60,9 @@ __all__ = [
     "Claim",
     "ClaimedDatapoint",
     "FinalOutcome",
+    "HeldContent",
+    "HeldFrames",
+    "HeldRow",
     "NotAccepted",
     "RowInfo",
     "Spool",

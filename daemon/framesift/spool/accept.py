@@ -15,7 +15,7 @@ from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
 from framesift.limits.local import LocalLimits
 from framesift.prediction.prediction import count_classes
 from framesift.prediction.wire_format import to_wire
-from framesift.spool import rows, signatures
+from framesift.spool import held, rows, signatures
 from framesift.spool.records import Accepted, NotAccepted, WhenFull
 from framesift.spool.shared_quota import charge
 from framesift.spool.signatures import AcceptedSignature
@@ -27,7 +27,7 @@ class NewDatapoint:
     """A datapoint that is to be accepted, with all that can be prepared before the transaction.
 
     candidates, quotas: in the same order. grant: the answer of the shared limits, None if this device counts alone.
-    signature: under which the frame is remembered, None where it isn't.
+    signature: under which the frame is remembered, None where it isn't. was_held: there is a held frame with its id.
     prediction: JSON in the wire format. hash: of prediction and JPEG. classes: predicted objects (or labels) per class.
     """
 
@@ -39,6 +39,7 @@ class NewDatapoint:
     prediction: str
     hash: bytes
     classes: Counter[str]
+    was_held: bool = False
 
     @classmethod
     def prepare(
@@ -48,15 +49,16 @@ class NewDatapoint:
         quotas: Sequence[Quota],
         grant: QuotaGranted | QuotaPending | None,
         signature: AcceptedSignature | None = None,
+        *,
+        was_held: bool = False,
     ) -> NewDatapoint:
         """Prepares a datapoint for `accept`. Raises ValueError if candidates and quotas have different strategies."""
         if [c.strategy for c in candidates] != [q.strategy for q in quotas]:
             raise ValueError("candidates and quotas name different strategies")
         prediction = json.dumps(to_wire(datapoint.prediction), allow_nan=False, separators=(",", ":"))
         hash = rows.content_hash(prediction, datapoint.jpeg)
-        return cls(
-            datapoint, candidates, quotas, grant, signature, prediction, hash, count_classes(datapoint.prediction)
-        )
+        classes = count_classes(datapoint.prediction)
+        return cls(datapoint, candidates, quotas, grant, signature, prediction, hash, classes, was_held)
 
     @property
     def size_bytes(self) -> int:
@@ -85,6 +87,8 @@ def accept(
     if not isinstance(charged, QuotaGranted):
         is_batch_full = isinstance(charged, QuotaRefused) and charged.batch_full
         return NotAccepted(RefusalReason.BATCH_FULL if is_batch_full else RefusalReason.LIMIT)
+    if new.was_held:  # before room is made: it has some already
+        held.delete(cursor, [datapoint.id])
     pairs = zip(new.candidates, new.quotas, strict=True)
     candidate, quota = next(pair for pair in pairs if pair[0].strategy == charged.strategy)
     if new.signature is not None:

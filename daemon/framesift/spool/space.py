@@ -98,9 +98,10 @@ class Transaction:
         self.events: list[tuple[str, dict[str, object]]] = []
 
     def make_room(self, cursor: sqlite3.Cursor, size_bytes: int, rank: float, when_full: WhenFull) -> None:
-        """Makes room for a row of `size_bytes` and `rank`: evicts rows, or else deletes signatures of near duplicates.
+        """Makes room for a row of `size_bytes` and `rank`.
 
-        Raises SpoolFull (the caller then rolls back).
+        What is held is dropped first, then rows are evicted, or else signatures of near duplicates deleted. Raises
+        SpoolFull (the caller then rolls back).
         """
         need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
@@ -108,6 +109,9 @@ class Transaction:
             raise SpoolFull(why, only_this=self._is_too_large(need), size_bytes=size_bytes, rank=rank)
         evicted = 0
         while not self._fits(cursor, need):
+            if delete_lowest_held(cursor):
+                self._written_pages += _VICTIM_PAGES
+                continue
             victim = None if when_full is WhenFull.REFUSE else _victim(cursor, when_full, rank)
             if victim is None and (deleted := signatures.delete_older_half(cursor)):
                 self._written_pages += _SIGNATURE_PAGES + deleted * _SIGNATURE_INDEX_BYTES // self._space.page_bytes
@@ -122,13 +126,20 @@ class Transaction:
         self._written_pages += need
         self.evicted += evicted
 
+    def take_free_room(self, cursor: sqlite3.Cursor, size_bytes: int) -> None:
+        """Takes room for a row that is no datapoint: only what is free. Raises SpoolFull."""
+        need = pages_needed(size_bytes, self._space.page_bytes)
+        if not self._could_fit(need) or not self._fits(cursor, need):
+            raise SpoolFull(self._why(cursor), only_this=True, size_bytes=size_bytes)
+        self._written_pages += need
+
     def obstacle(self, cursor: sqlite3.Cursor, size_bytes: int, when_full: WhenFull) -> str | None:
         """Return why a row of this size and the best rank would be refused; None if it would not. Changes nothing."""
         need = pages_needed(size_bytes, self._space.page_bytes)
         if not self._could_fit(need):
             return self._why(cursor)
         may_evict = when_full is not WhenFull.REFUSE and _victim(cursor, when_full, math.inf) is not None
-        if may_evict or self._fits(cursor, need):
+        if may_evict or self._fits(cursor, need) or has_any_held(cursor):
             return None
         of_signatures = signatures.pages_held(cursor, self._space.page_bytes)
         return None if self._fits(cursor, need, of_signatures) else self._why(cursor)
@@ -206,6 +217,17 @@ def count_outcome(cursor: sqlite3.Cursor, outcome: FinalOutcome, number: int) ->
     )
     if whole is None or whole[0]:
         checksums.seal(cursor, "tally", "exit = ?", (outcome.value,))
+
+
+def delete_lowest_held(cursor: sqlite3.Cursor) -> bool:
+    """Deletes the held frame with the lowest score. Returns False if none is held."""
+    lowest = "SELECT number FROM held ORDER BY score, number LIMIT 1"
+    return cursor.execute(f"DELETE FROM held WHERE number = ({lowest})").rowcount > 0
+
+
+def has_any_held(cursor: sqlite3.Cursor) -> bool:
+    """Whether a frame is held."""
+    return cursor.execute("SELECT 1 FROM held LIMIT 1").fetchone() is not None
 
 
 def _victim(cursor: sqlite3.Cursor, when_full: WhenFull, rank: float) -> int | None:

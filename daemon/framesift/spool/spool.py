@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
@@ -23,6 +23,7 @@ from framesift.limits.local import AccountUsage, LocalLimits
 from framesift.spool import claim_order, inspect_rows, rows, signatures, space
 from framesift.spool.accept import NewDatapoint, accept
 from framesift.spool.disk_errors import STORAGE_ERRORS, is_damage
+from framesift.spool.held import HeldFrames
 from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import (
     Accepted,
@@ -88,7 +89,8 @@ class Spool:
         bounds = SpoolBounds(max_bytes, min_free_bytes, max_attempts, when_full)
         self._file = SpoolFile(path, bounds, clock, limits, self._readers, report)
         self._writer: Writer | None = None
-        self.shared_quota = SharedQuota(self._read, lambda work, **how: self._open_writer.call(work, **how), limits)
+        self.shared_quota = SharedQuota(self._read, self._write, limits)
+        self.held = HeldFrames(self._read, self._write)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -140,14 +142,16 @@ class Spool:
         quotas: Sequence[Quota],
         grant: QuotaGranted | QuotaPending | None = None,
         signature: AcceptedSignature | None = None,
+        *,
+        was_held: bool = False,
     ) -> Accepted | NotAccepted:
         """Stores the datapoint for the first candidate that has quota, and returns after it is on the disk.
 
         quotas: what each candidate would be charged to, in the same order. grant: the answer of the shared limits, None
         if this device counts alone. An id that was accepted before is not stored again. signature: of the frame, to
-        be remembered with it. Raises SpoolFull, SpoolBroken.
+        be remembered with it. was_held: it takes the place of a held frame. Raises SpoolFull, SpoolBroken.
         """
-        new = NewDatapoint.prepare(datapoint, candidates, quotas, grant, signature)
+        new = NewDatapoint.prepare(datapoint, candidates, quotas, grant, signature, was_held=was_held)
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | NotAccepted:
             now = self._clock.now()
@@ -362,6 +366,9 @@ class Spool:
     def quota_usage(self) -> tuple[AccountUsage, ...]:
         """The quota that is used in the open windows, by account. Raises SpoolBroken."""
         return self._read(lambda cursor: self._limits.usage(cursor, self._clock.now()))
+
+    def _write(self, work: Callable[[sqlite3.Cursor, space.Transaction], T], **how: Any) -> T:
+        return self._open_writer.call(work, **how)
 
     def _read(self, query: Callable[[sqlite3.Cursor], T]) -> T:
         try:
