@@ -348,3 +348,11 @@ def test_the_effective_policy_can_be_read_again_and_means_the_same(data: dict[st
         policy.near_duplicate_of(s) for s in policy.sampling_strategies
     ]
     assert effective(again) == effective(policy)
+
+
+def test_what_near_duplicate_learnt_later_changes_the_digest_only_of_a_policy_that_says_so() -> None:
+    def of(**more: Any) -> str:
+        return digest(parse(json.dumps({**PLAIN, "near_duplicate": {"threshold": 0.02, **more}}), "p"))
+
+    assert of() == of(scope="stream") == "fa34414fb261"  # as before there were such options
+    assert of(scope="all") != of()

@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "name": "rule",
     "tags": ["night"],
     "limits": [{"type": "hourly", "value": 10}],
-    "near_duplicate": {"threshold": 0.02, "memory": 16},
+    "near_duplicate": {"threshold": 0.02, "memory": 16, "scope": "all"},
     "zones": [[[0, 0], [1, 0], [1, 1]]],
     "zone_anchor": "centre",
     "inhibit": [{"classes": ["person"], "minimum_confidence": 0.5, "zones": [[[0, 0], [1, 0], [1, 1]]]}],
@@ -110,7 +110,7 @@ WHOLE: dict[str, Any] = {
     "target_workspace": "my-space",
     "target_project": "my_project",
     "time_zone": "Europe/Paris",
-    "near_duplicate": {"threshold": "auto", "memory": 256},
+    "near_duplicate": {"threshold": "auto", "memory": 256, "scope": "all"},
     "pacing": {"mode": "none"},
     "baseline": {"share": 0.1, "tags": ["by-chance"]},
 }
@@ -225,6 +225,7 @@ FIELDS: dict[str, Of] = {
         "number string", good=("auto", *FRACTION.good), bad=("Auto", "", *FRACTION.bad)
     ),
     "NearDuplicateOptions.memory": Of("integer", good=(1, 4096), bad=(0, -1, 4097)),
+    "NearDuplicateOptions.scope": Of("string", good=("stream", "all"), bad=("", "All", "device")),
     "WindowLimit.type": Of("string", good=("minutely", "hourly", "daily"), bad=("weekly", "", "Daily", "minute")),
     "WindowLimit.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),
     "CommonStrategyOptions.name": LINE,

@@ -14,6 +14,7 @@ from framesift.strategies.near_duplicate import (
     INITIAL_THRESHOLD,
     NearDuplicateOptions,
     NoiseEstimate,
+    RememberedFrame,
     Signature,
     SignatureMemory,
     distance,
@@ -42,6 +43,10 @@ def _empty_street(width: int, height: int) -> Pixels:
 
 def flat(value: float) -> Signature:
     return np.full(CELLS, value, np.float32)
+
+
+def remembered(found: Signature, id: str = "") -> RememberedFrame:
+    return RememberedFrame(id, found)
 
 
 # Signature and distance
@@ -110,13 +115,13 @@ def test_a_signature_outlives_the_frames_pixels() -> None:
 
 def test_a_distance_equal_to_the_threshold_is_a_near_duplicate() -> None:
     memory = SignatureMemory(4)
-    memory.add(flat(0.0))
-    assert memory.contains_similar(flat(0.25), 0.25)
-    assert not memory.contains_similar(flat(0.26), 0.25)
+    memory.add(remembered(flat(0.0)))
+    assert memory.find_similar(flat(0.25), 0.25) is not None
+    assert memory.find_similar(flat(0.26), 0.25) is None
 
 
 def test_an_empty_memory_knows_nothing() -> None:
-    assert not SignatureMemory(4).contains_similar(flat(0.0), 1.0)
+    assert SignatureMemory(4).find_similar(flat(0.0), 1.0) is None
 
 
 def test_slow_drift_passes_once_it_is_far_from_everything_accepted() -> None:
@@ -124,8 +129,8 @@ def test_slow_drift_passes_once_it_is_far_from_everything_accepted() -> None:
     accepted = []
     for step in range(100):
         here = flat(step / 100)
-        if not memory.contains_similar(here, 0.105):
-            memory.add(here)
+        if memory.find_similar(here, 0.105) is None:
+            memory.add(remembered(here))
             accepted.append(step)
     # Each is near the one before it, so comparing with the previous frame alone would have kept the first only.
     assert accepted == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
@@ -134,41 +139,41 @@ def test_slow_drift_passes_once_it_is_far_from_everything_accepted() -> None:
 def test_a_scene_that_comes_back_is_known_even_after_others() -> None:
     memory = SignatureMemory(16)
     for step in range(10):
-        memory.add(flat(step / 10))
-    assert memory.contains_similar(flat(0.0), 0.01)
+        memory.add(remembered(flat(step / 10)))
+    assert memory.find_similar(flat(0.0), 0.01) is not None
 
 
 def test_the_least_recently_matched_signature_goes_first() -> None:
     memory = SignatureMemory(2)
-    memory.add(flat(0.0))
-    memory.add(flat(0.5))
-    assert memory.contains_similar(flat(0.01), 0.02)
-    memory.add(flat(1.0))
-    assert memory.contains_similar(flat(0.0), 0.02)
-    assert memory.contains_similar(flat(1.0), 0.02)
-    assert not memory.contains_similar(flat(0.5), 0.02)
+    memory.add(remembered(flat(0.0)))
+    memory.add(remembered(flat(0.5)))
+    assert memory.find_similar(flat(0.01), 0.02) is not None
+    memory.add(remembered(flat(1.0)))
+    assert memory.find_similar(flat(0.0), 0.02) is not None
+    assert memory.find_similar(flat(1.0), 0.02) is not None
+    assert memory.find_similar(flat(0.5), 0.02) is None
 
 
 def test_a_refusal_by_one_signature_does_not_refresh_the_others() -> None:
     memory = SignatureMemory(2)
-    memory.add(flat(0.0))
-    memory.add(flat(0.5))
-    assert not memory.contains_similar(flat(0.25), 0.1)
-    memory.add(flat(1.0))
-    assert not memory.contains_similar(flat(0.0), 0.02)
+    memory.add(remembered(flat(0.0)))
+    memory.add(remembered(flat(0.5)))
+    assert memory.find_similar(flat(0.25), 0.1) is None
+    memory.add(remembered(flat(1.0)))
+    assert memory.find_similar(flat(0.0), 0.02) is None
 
 
 def test_a_memory_adopts_in_the_order_of_use() -> None:
     old = SignatureMemory(3)
     for value in (0.0, 0.5, 1.0):
-        old.add(flat(value))
-    assert old.contains_similar(flat(0.0), 0.01)
+        old.add(remembered(flat(value)))
+    assert old.find_similar(flat(0.0), 0.01) is not None
     new = SignatureMemory(2)
     new.add_all(old.oldest_first())
     assert len(new) == 2
-    assert not new.contains_similar(flat(0.5), 0.01)
-    assert new.contains_similar(flat(1.0), 0.01)
-    assert new.contains_similar(flat(0.0), 0.01)
+    assert new.find_similar(flat(0.5), 0.01) is None
+    assert new.find_similar(flat(1.0), 0.01) is not None
+    assert new.find_similar(flat(0.0), 0.01) is not None
 
 
 @given(
@@ -182,10 +187,10 @@ def test_a_memory_behaves_like_a_plain_list_in_order_of_use(size: int, steps: li
         # Powers of two apart, so that nothing is near two of them at once.
         here = flat(2.0**value)
         if remembers and value not in plain:
-            memory.add(here)
+            memory.add(remembered(here))
             plain = [*plain, value][-size:]
         else:
-            assert memory.contains_similar(here, 0.1) is (value in plain)
+            assert (memory.find_similar(here, 0.1) is not None) is (value in plain)
             if value in plain:
                 plain.remove(value)
                 plain.append(value)
@@ -279,9 +284,9 @@ def test_on_a_noisy_camera_auto_refuses_the_noise_and_lets_a_car_through() -> No
     for _ in range(501):
         noise.observe(seen(), objects())
     assert not noise.calibrating
-    memory.add(seen())
-    assert sum(memory.contains_similar(seen(), noise.threshold) for _ in range(100)) >= 90
-    assert not any(memory.contains_similar(seen(car_at), noise.threshold) for car_at in range(5, 90, 5))
+    memory.add(remembered(seen()))
+    assert sum(memory.find_similar(seen(), noise.threshold) is not None for _ in range(100)) >= 90
+    assert all(memory.find_similar(seen(car_at), noise.threshold) is None for car_at in range(5, 90, 5))
 
 
 def test_the_defaults_are_auto_and_256() -> None:
@@ -304,14 +309,14 @@ def test_until_it_has_measured_again_it_is_no_finer_than_at_first_and_no_finer_t
 
 def test_signatures_that_are_known_already_are_not_added_twice_but_count_as_matched() -> None:
     memory = SignatureMemory(3)
-    memory.add_all([flat(0.1), flat(0.2), flat(0.3)])
-    memory.add_all([flat(0.1)])
+    memory.add_all(map(remembered, [flat(0.1), flat(0.2), flat(0.3)]))
+    memory.add_all(map(remembered, [flat(0.1)]))
     assert len(memory) == 3
-    memory.add_all([flat(0.4)])
-    assert [round(float(s[0]), 3) for s in memory.oldest_first()] == [0.3, 0.1, 0.4]
+    memory.add_all(map(remembered, [flat(0.4)]))
+    assert [round(float(one.signature[0]), 3) for one in memory.oldest_first()] == [0.3, 0.1, 0.4]
 
 
 def test_a_full_memory_that_gets_more_than_it_holds_has_the_last_ones() -> None:
     memory = SignatureMemory(2)
-    memory.add_all([flat(0.1), flat(0.2), flat(0.3), flat(0.1), flat(0.3)])
-    assert [round(float(s[0]), 3) for s in memory.oldest_first()] == [0.1, 0.3]
+    memory.add_all(map(remembered, [flat(0.1), flat(0.2), flat(0.3), flat(0.1), flat(0.3)]))
+    assert [round(float(one.signature[0]), 3) for one in memory.oldest_first()] == [0.1, 0.3]

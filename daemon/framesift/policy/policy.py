@@ -43,6 +43,7 @@ _UNHASHED_DEFAULTS = (
     "min_interval_s",
     "min_interval_scope",
 )
+_UNHASHED_IN_NEAR_DUPLICATE = ("scope",)
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 
@@ -254,14 +255,21 @@ def digest(policy: Policy) -> str:
     """
     data = effective(policy)
     for strategy in data["sampling_strategies"]:
-        for key in _UNHASHED_DEFAULTS:
-            if strategy[key] == CommonStrategyOptions.model_fields[key].default:
-                del strategy[key]
+        _remove_defaults(strategy, CommonStrategyOptions, _UNHASHED_DEFAULTS)
+    for block in (data, *data["sampling_strategies"]):
+        if block["near_duplicate"] is not None:
+            _remove_defaults(block["near_duplicate"], NearDuplicateOptions, _UNHASHED_IN_NEAR_DUPLICATE)
     del data["pacing"]  # each strategy has its own
     if data["baseline"] is None:
         del data["baseline"]
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
+
+
+def _remove_defaults(block: dict[str, Any], model: type[StrictModel], keys: Sequence[str]) -> None:
+    for key in keys:
+        if block[key] == model.model_fields[key].default:
+            del block[key]
 
 
 # A stream's policy until its own one arrives: it collects nothing.

@@ -222,7 +222,7 @@ class DryRun:
         answer = self._charge(str(number), quotas, captured, now)
         if isinstance(answer, RefusalReason):
             return replace(result, refusal=answer)
-        of.sampler.record_accepted(frame, prediction, decision)
+        of.sampler.record_accepted(frame, prediction, decision, str(number))
         score = next(match.score for match in decision.matches if match.strategy == answer)
         return replace(result, strategy=answer, score=score)
 

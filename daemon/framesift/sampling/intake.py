@@ -25,9 +25,9 @@ from framesift.sampling.candidates import CollectionOrigin
 from framesift.sampling.earlier_frames import EarlierFrames
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
-from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
+from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull, StoredSignatures
 from framesift.strategies import Match, StrategyFailed
-from framesift.strategies.near_duplicate import read_signature, signature_bytes
+from framesift.strategies.near_duplicate import RememberedFrame, read_signature, signature_bytes
 from framesift.telemetry import Condition, Telemetry
 
 # How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
@@ -36,6 +36,11 @@ MAX_FAILING_STRATEGIES = 50
 LAST_FRAMES_WITHIN_S = 3.0
 _COMPONENT_PREFIX = "strategy "
 _SAME_THRESHOLD = 0.1
+
+
+def _remembered(stored: StoredSignatures) -> list[RememberedFrame]:
+    read = ((one.id, read_signature(one.content)) for one in stored.frames)
+    return [RememberedFrame(id, found) for id, found in read if found is not None]
 
 
 def _raise(error: BaseException) -> None:
@@ -189,7 +194,7 @@ class Intake:
         if isinstance(answer, RefusalReason):
             return IntakeDecision(matched, None, answer)
         with self._lock:
-            sampler.record_accepted(frame, prediction, decision)
+            sampler.record_accepted(frame, prediction, decision, answer.id)
         self._accepted(answer)
         return IntakeDecision(matched, answer, None)
 
@@ -338,6 +343,7 @@ class Intake:
             self._is_restored = sampler.memory <= (0 if old is None else old.memory) and (
                 self._is_restored or not sampler.memory
             )
+            self._is_restored &= not sampler.needed_of_all
             if not self._is_restored:
                 self._restore(sampler)
             if old is not None:
@@ -349,14 +355,17 @@ class Intake:
 
     def _restore(self, sampler: Sampler) -> None:
         """Gives the sampler what earlier processes accepted, and earlier policies; again if it can't be read now."""
+        spool, memory, of_all = self._admission.spool, self._origin.memory, sampler.needed_of_all
         try:
-            stored = self._admission.spool.signatures(self._stream, self._origin.memory, sampler.memory)
+            stored = spool.signatures(self._stream, memory, sampler.memory)
+            stored_of_all = spool.signatures(None, memory, of_all) if of_all else stored
         except SpoolBroken:
             return
         self._is_restored = True
         self._recorded_threshold = stored.threshold
-        accepted = [found for content in stored.contents if (found := read_signature(content)) is not None]
-        sampler.restore(accepted, stored.threshold)
+        sampler.restore(_remembered(stored), stored.threshold)
+        if of_all:
+            sampler.restore_all(_remembered(stored_of_all))
 
     def _signature(self, frame: Frame, decision: SamplingDecision) -> AcceptedSignature | None:
         """What is stored beside an accepted frame, so that it is remembered over restarts."""

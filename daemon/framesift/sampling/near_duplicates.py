@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from framesift.prediction.prediction import Prediction
+from framesift.sampling.frame_memories import FrameMemories
 from framesift.strategies import NearDuplicateOptions
-from framesift.strategies.near_duplicate import NoiseEstimate, Signature, SignatureMemory, distance
+from framesift.strategies.near_duplicate import NoiseEstimate, RememberedFrame, Signature
 
 
 class NearDuplicates:
-    """What one stream remembers of its accepted frames, for all of its strategies. For one thread at a time."""
+    """What the strategies of one stream compare its frames with. For one thread at a time."""
 
-    def __init__(self, options: Iterable[NearDuplicateOptions | None]) -> None:
-        """options: of the strategies; None for one that takes near duplicates too."""
-        # Strategies with the same options share a memory: every memory of a stream holds the same frames.
-        self._memories = {one: SignatureMemory(one.memory) for one in options if one is not None}
+    def __init__(self, options: Iterable[NearDuplicateOptions | None], of_all_streams: FrameMemories) -> None:
+        """options: of the strategies; None for one that takes near duplicates too. of_all_streams: for `scope: all`."""
+        self._of_stream = FrameMemories()
+        self._of_all = of_all_streams
         self._noise = NoiseEstimate()
-        self._waiting: dict[str, Signature] = {}  # by the datapoint's id
+        # Kept so that they last.
+        self._memories = {one: self._frames_for(one).use(one) for one in options if one is not None}
         self._has_auto_threshold = any(one.threshold == "auto" for one in self._memories)
 
     @property
     def is_used(self) -> bool:
-        """Whether accepted frames are remembered at all."""
-        return bool(self._memories)
+        """Whether accepted frames of this stream are remembered, by its own strategies or by those of others."""
+        return self._of_stream.is_used or self._of_all.is_used
 
     @property
     def memory(self) -> int:
-        """How many accepted frames are remembered at most; 0 where no strategy has near_duplicate."""
-        return max((options.memory for options in self._memories), default=0)
+        """How many frames of this stream are remembered at most; 0 where no strategy compares with those alone."""
+        return max((one.memory for one in self._memories if one.scope == "stream"), default=0)
+
+    @property
+    def needed_of_all(self) -> int:
+        """How many frames of all streams `restore_all` should bring; 0 for none."""
+        return self._of_all.needed() if any(one.scope == "all" for one in self._memories) else 0
 
     @property
     def measured_threshold(self) -> float | None:
@@ -52,43 +59,43 @@ class NearDuplicates:
         """
         self._noise.recalibrate()
 
-    def contains_similar(self, found: Signature, options: NearDuplicateOptions) -> bool:
-        """Whether a frame of this signature looks like one that was accepted, or waits."""
-        limit = self._noise.threshold if options.threshold == "auto" else options.threshold
-        if self._memories[options].contains_similar(found, limit):
-            return True
-        return any(distance(found, waiting) <= limit for waiting in self._waiting.values())
+    def find_similar(self, found: Signature, options: NearDuplicateOptions) -> str | None:
+        """The id of a frame that was accepted, or waits, and looks like this one; None if there is none."""
+        threshold = self._noise.threshold if options.threshold == "auto" else options.threshold
+        return self._frames_for(options).find_similar(found, options, threshold)
 
-    def add(self, accepted: Signature) -> None:
+    def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""
-        for memory in self._memories.values():
-            memory.add(accepted)
+        for frames in (self._of_stream, self._of_all):
+            frames.add(accepted)
 
-    def add_waiting(self, id: str, found: Signature) -> None:
-        """Remembers a frame until `end_waiting`, since it is about to be accepted. id: of the datapoint."""
-        self._waiting[id] = found
+    def add_waiting(self, frame: RememberedFrame) -> None:
+        """Remembers a frame until `end_waiting`, since it is about to be accepted."""
+        for frames in (self._of_stream, self._of_all):
+            frames.add_waiting(frame)
 
     def end_waiting(self, id: str, *, is_accepted: bool) -> None:
         """A frame no longer waits."""
-        found = self._waiting.pop(id, None)
-        if is_accepted and found is not None:
-            self.add(found)
+        for frames in (self._of_stream, self._of_all):
+            frames.end_waiting(id, is_accepted=is_accepted)
 
-    def restore(self, accepted: Sequence[Signature], measured_threshold: float | None) -> None:
+    def restore(self, accepted: Sequence[RememberedFrame], measured_threshold: float | None) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.
 
         measured_threshold: what they measured `auto` to be, None if nothing.
         """
-        for memory in self._memories.values():
-            memory.add_all(accepted)
+        self._of_stream.restore(accepted)
         if measured_threshold is not None and self._noise.measured is None:
             self._noise.restore(measured_threshold)
+
+    def restore_all(self, accepted: Sequence[RememberedFrame]) -> None:
+        """The same for the frames of all streams; only the first stream that asks for them changes anything."""
+        self._of_all.restore(accepted)
 
     def copy_state_from(self, old: NearDuplicates) -> None:
         """Takes over the frames that were accepted or wait, and the noise, under an earlier policy."""
         self._noise = old._noise
-        self._waiting = old._waiting
-        largest = max(old._memories.values(), key=len, default=None)
-        if largest is not None:
-            for memory in self._memories.values():
-                memory.add_all(largest.oldest_first())
+        self._of_stream.copy_from(old._of_stream)
+
+    def _frames_for(self, options: NearDuplicateOptions) -> FrameMemories:
+        return self._of_all if options.scope == "all" else self._of_stream

@@ -27,7 +27,7 @@ from framesift.strategies import (
     StrategyFailed,
     restrictions_of,
 )
-from framesift.strategies.near_duplicate import Signature, signature
+from framesift.strategies.near_duplicate import RememberedFrame, Signature, signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Sampler:
         self._accepted = accepted
         self._epoch: int | None = None
         self._rngs: dict[str, random.Random] = {}
-        self._near = NearDuplicates(map(policy.near_duplicate_of, policy.sampling_strategies))
+        self._near = NearDuplicates(map(policy.near_duplicate_of, policy.sampling_strategies), accepted.memories)
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -148,7 +148,7 @@ class Sampler:
         earlier: tuple[Match, ...] = (),
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its signature, None if it is not made yet."""
-        similar: dict[NearDuplicateOptions, bool] = {}
+        similar: dict[NearDuplicateOptions, str | None] = {}
         matches: list[Match] = []
         excluded: list[Exclusion] = []
         for match in wanted:
@@ -161,8 +161,8 @@ class Sampler:
             if near_duplicate is not None:
                 if near_duplicate not in similar:
                     found = self._signature_of(frame) if found is None else found
-                    similar[near_duplicate] = self._near.contains_similar(found, near_duplicate)
-                if similar[near_duplicate]:
+                    similar[near_duplicate] = self._near.find_similar(found, near_duplicate)
+                if similar[near_duplicate] is not None:
                     continue
             matches.append(match)
         refusal = None
@@ -189,8 +189,13 @@ class Sampler:
 
     @property
     def memory(self) -> int:
-        """How many accepted frames are remembered at most; 0 where no strategy has near_duplicate."""
+        """How many accepted frames of the stream are remembered at most; 0 where none are compared."""
         return self._near.memory
+
+    @property
+    def needed_of_all(self) -> int:
+        """How many accepted frames of all streams `restore_all` should bring; 0 for none."""
+        return self._near.needed_of_all
 
     @property
     def measured_threshold(self) -> float | None:
@@ -203,22 +208,26 @@ class Sampler:
             return None
         return self._signature_of(frame) if decision.signature is None else decision.signature
 
-    def restore(self, accepted: Sequence[Signature], measured_threshold: float | None) -> None:
+    def restore(self, accepted: Sequence[RememberedFrame], measured_threshold: float | None) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.
 
         measured_threshold: what they measured `auto` to be, None if nothing.
         """
         self._near.restore(accepted, measured_threshold)
 
-    def record_accepted(self, frame: Frame, prediction: Prediction, decision: SamplingDecision) -> None:
+    def restore_all(self, accepted: Sequence[RememberedFrame]) -> None:
+        """Begins with what earlier processes accepted of all streams, the oldest first, where strategies need it."""
+        self._near.restore_all(accepted)
+
+    def record_accepted(self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str = "") -> None:
         """Remembers an accepted frame, so that frames which look like it are near duplicates for every strategy.
 
-        `frame` must still be valid: its signature is made here where the decision did not need it.
+        id: of the datapoint. `frame` must still be valid: its signature is made here if the decision did not need it.
         """
         self._accepted.classes.add(prediction)
         found = self.accepted_signature(frame, decision)
         if found is not None:
-            self._near.add(found)
+            self._near.add(RememberedFrame(id, found))
 
     def record_waiting(self, id: str, found: Signature | None) -> None:
         """Frames that look like this one are near duplicates until `end_waiting`: it is about to be accepted.
@@ -226,7 +235,7 @@ class Sampler:
         id: of the datapoint. found: of `accepted_signature`.
         """
         if found is not None:
-            self._near.add_waiting(id, found)
+            self._near.add_waiting(RememberedFrame(id, found))
 
     def end_waiting(self, id: str, prediction: Prediction | None) -> None:
         """A frame no longer waits. prediction: of the frame if it was accepted, so that it is remembered; else None."""

@@ -58,7 +58,7 @@ class Intakes:
         self._lock = threading.Lock()  # of the settings and what was created with them
         self._blocks = (*settings.streams, *settings.listeners)
         self._created: list[tuple[Intake, StreamEntry | ListenerSettings]] = []
-        self._accepted_frames = AcceptedFrames(_read_accepted_classes(spool))
+        self._accepted_frames = {"": AcceptedFrames(_read_accepted_classes(spool))}  # by the origin's memory
 
     def create(
         self,
@@ -89,7 +89,7 @@ class Intakes:
             stream,
             origin,
             policy=NO_POLICY_YET,
-            accepted=self._accepted_frames,
+            accepted=self._accepted_frames_of(origin.memory),
             admission=Admission(self._spool, clock, self._ledgers),
             telemetry=self._telemetry,
             on_accepted=self._accepted,
@@ -116,6 +116,12 @@ class Intakes:
         """The tags that a block of the settings of the start has now."""
         now = [*(stream.tags for stream in settings.streams), *(listener.tags for listener in settings.listeners)]
         return next((tags for before, tags in zip(self._blocks, now, strict=True) if before is owner), owner.tags)
+
+    def _accepted_frames_of(self, memory: str) -> AcceptedFrames:
+        """What the streams with such a memory share: what goes to another project is no near duplicate."""
+        with self._lock:
+            common = self._accepted_frames[""]
+            return self._accepted_frames.setdefault(memory, AcceptedFrames(common.classes))
 
     @property
     def has_project_policies(self) -> bool:

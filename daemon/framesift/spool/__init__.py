@@ -51,7 +51,7 @@ from framesift.spool.records import (
     State,
     WhenFull,
 )
-from framesift.spool.signatures import AcceptedSignature, StoredSignatures
+from framesift.spool.signatures import AcceptedSignature, StoredSignature, StoredSignatures
 from framesift.spool.spool import Spool
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "SpoolUnavailable",
     "SpoolUnusable",
     "State",
+    "StoredSignature",
     "StoredSignatures",
     "WhenFull",
 ]

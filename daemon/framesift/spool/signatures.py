@@ -42,10 +42,18 @@ class AcceptedSignature:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSignatures:
-    """The signatures of one memory, the oldest first, and the threshold that was measured last (None: it was not)."""
+class StoredSignature:
+    """The signature of an accepted frame. id: of its datapoint."""
 
-    contents: tuple[bytes, ...] = ()
+    id: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSignatures:
+    """Signatures, the oldest first. threshold: that was measured last for their stream, None if it was not."""
+
+    frames: tuple[StoredSignature, ...] = ()
     threshold: float | None = None
 
 
@@ -64,14 +72,18 @@ def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedS
         prune(cursor, spool_max_bytes)
 
 
-def read(cursor: sqlite3.Cursor, stream: str, options: str, limit: int) -> StoredSignatures:
-    """The newest signatures of a memory, at most `limit`; damaged ones are left out."""
+def read(cursor: sqlite3.Cursor, stream: str | None, options: str, limit: int) -> StoredSignatures:
+    """The newest signatures of a memory, at most `limit`; damaged ones are left out.
+
+    stream: None for those of all streams, whose thresholds are not read.
+    """
+    of, memory = ("options = ?", (options,)) if stream is None else (_OF, (stream, options))
     rows = cursor.execute(
-        f"SELECT bytes, extra FROM signature WHERE {_OF} AND {IS_WHOLE['signature']} ORDER BY number DESC LIMIT ?",
-        (stream, options, limit),
+        f"SELECT id, bytes, extra FROM signature WHERE {of} AND {IS_WHOLE['signature']} ORDER BY number DESC LIMIT ?",
+        (*memory, limit),
     ).fetchall()
-    contents = tuple(bytes(row[0]) for row in reversed(rows))
-    return StoredSignatures(contents, _threshold(rows[0][1]) if rows else None)
+    frames = tuple(StoredSignature(id, bytes(content)) for id, content, _ in reversed(rows))
+    return StoredSignatures(frames, _threshold(rows[0][2]) if rows and stream is not None else None)
 
 
 def record_threshold(cursor: sqlite3.Cursor, stream: str, options: str, threshold: float) -> None:

@@ -159,8 +159,11 @@ class Spool:
 
         return self._open_writer.call(work, size_bytes=new.size_bytes, can_fail=True, accepts=True)
 
-    def signatures(self, stream: str, options: str, limit: int) -> StoredSignatures:
-        """The newest signatures of a memory of accepted frames, at most `limit`. Raises SpoolBroken."""
+    def signatures(self, stream: str | None, options: str, limit: int) -> StoredSignatures:
+        """The newest signatures of a memory of accepted frames, at most `limit`. Raises SpoolBroken.
+
+        stream: None for those of all streams.
+        """
         return self._read(lambda cursor: signatures.read(cursor, stream, options, limit))
 
     def record_threshold(self, stream: str, options: str, threshold: float) -> None:

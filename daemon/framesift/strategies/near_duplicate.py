@@ -12,6 +12,7 @@ that was made anew from the same picture: the `auto` threshold of a stream witho
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import cv2
@@ -38,7 +39,7 @@ Signature = NDArray[np.float32]
 
 
 class NearDuplicateOptions(StrictModel):
-    """Refuses what looks like an accepted frame of the stream."""
+    """Refuses what looks like an accepted frame."""
 
     threshold: Annotated[
         Literal["auto"] | Fraction,
@@ -52,6 +53,18 @@ class NearDuplicateOptions(StrictModel):
             description="How many accepted frames are remembered; the least recently matched is forgotten first.",
         ),
     ] = 256
+    scope: Annotated[
+        Literal["stream", "all"],
+        Field(description="Whose accepted frames are compared: those of the stream, or of all streams of this device."),
+    ] = "stream"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RememberedFrame:
+    """An accepted frame, as it is remembered. id: of its datapoint."""
+
+    id: str
+    signature: Signature
 
 
 def signature(pixels: Pixels) -> Signature:
@@ -92,51 +105,57 @@ def distance(one: Signature, other: Signature) -> float:
 
 
 class SignatureMemory:
-    """The signatures of accepted frames of one stream. When it is full, the least recently matched one is replaced."""
+    """The signatures of accepted frames. When it is full, the least recently matched one is replaced.
+
+    size: how many are stored at most. is_restored: whether those of earlier processes were added.
+    """
 
     def __init__(self, size: int) -> None:
-        """size: how many signatures are stored at most."""
+        self.size = size
+        self.is_restored = False
         self._signatures = np.zeros((size, WIDTH * HEIGHT), np.float32)
+        self._ids = [""] * size
         self._used_at = np.zeros(size, np.int64)
         self._now = 0
         self._count = 0
 
-    def contains_similar(self, new: Signature, threshold: float) -> bool:
-        """Whether a stored signature lies within `threshold` of `new`. The nearest one counts as matched now."""
+    def find_similar(self, new: Signature, threshold: float) -> str | None:
+        """The id of the nearest frame, if its signature lies within `threshold` of `new`; it counts as matched now."""
         if self._count == 0:
-            return False
+            return None
         distances = np.abs(self._signatures[: self._count] - new).mean(axis=1)
         nearest = int(distances.argmin())
         if distances[nearest] > threshold:
-            return False
+            return None
         self._touch(nearest)
-        return True
+        return self._ids[nearest]
 
-    def add(self, accepted: Signature) -> int:
-        """Stores the signature of an accepted frame, and returns its place."""
+    def add(self, accepted: RememberedFrame) -> int:
+        """Stores an accepted frame, and returns its place."""
         if self._count < len(self._signatures):
             slot = self._count
             self._count += 1
         else:
             slot = int(self._used_at.argmin())
-        self._signatures[slot] = accepted
+        self._signatures[slot], self._ids[slot] = accepted.signature, accepted.id
         self._touch(slot)
         return slot
 
-    def add_all(self, others: Iterable[Signature]) -> None:
-        """Adds signatures, in this order; one that is stored already counts as matched once more."""
+    def add_all(self, others: Iterable[RememberedFrame]) -> None:
+        """Adds frames, in this order; one whose signature is stored already counts as matched once more."""
         slots = {self._signatures[slot].tobytes(): slot for slot in range(self._count)}
         for other in others:
-            content = other.tobytes()
+            content = other.signature.tobytes()
             slot = slots.get(content)
             if slot is not None and self._signatures[slot].tobytes() == content:  # not replaced in the meantime
                 self._touch(slot)
             else:
                 slots[content] = self.add(other)
 
-    def oldest_first(self) -> list[Signature]:
-        """The signatures, the least recently matched first."""
-        return [self._signatures[slot] for slot in np.argsort(self._used_at[: self._count])]
+    def oldest_first(self) -> list[RememberedFrame]:
+        """The frames, the least recently matched first."""
+        slots = np.argsort(self._used_at[: self._count])
+        return [RememberedFrame(self._ids[slot], self._signatures[slot]) for slot in slots]
 
     def __len__(self) -> int:
         """How many signatures are stored."""
