@@ -98,7 +98,7 @@ def test_what_the_interface_promises_is_not_changed_unnoticed() -> None:
     assert fields == PROMISED
 
 
-_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped")
+_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped", "embedding")
 PROMISED = {
     "ClassScore": ("class_name", "class_id", "confidence"),
     "Classification": (*_OF_ALL, "top", "confidence", "scores", "parent_id"),

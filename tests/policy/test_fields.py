@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "name": "rule",
     "tags": ["night"],
     "limits": [{"type": "hourly", "value": 10}],
-    "near_duplicate": {"threshold": 0.02, "memory": 16, "scope": "all"},
+    "near_duplicate": {"signature": "embedding", "threshold": 0.02, "memory": 16, "scope": "all"},
     "zones": [[[0, 0], [1, 0], [1, 1]]],
     "zone_anchor": "centre",
     "inhibit": [{"classes": ["person"], "minimum_confidence": 0.5, "zones": [[[0, 0], [1, 0], [1, 1]]]}],
@@ -110,7 +110,7 @@ WHOLE: dict[str, Any] = {
     "target_workspace": "my-space",
     "target_project": "my_project",
     "time_zone": "Europe/Paris",
-    "near_duplicate": {"threshold": "auto", "memory": 256, "scope": "all"},
+    "near_duplicate": {"signature": "embedding", "threshold": "auto", "memory": 256, "scope": "all"},
     "pacing": {"mode": "none"},
     "baseline": {"share": 0.1, "tags": ["by-chance"]},
 }
@@ -221,6 +221,7 @@ FIELDS: dict[str, Of] = {
         "string", good=("never", "daily", "weekly", "monthly"), bad=("hourly", "Daily", "", "yearly")
     ),
     "BatchingStrategy.max_batch_images": Of("integer null", good=(1, 10**9, None), bad=(0, -1, 10**9 + 1)),
+    "NearDuplicateOptions.signature": Of("string", good=("picture", "embedding"), bad=("", "Picture", "features")),
     "NearDuplicateOptions.threshold": Of(
         "number string", good=("auto", *FRACTION.good), bad=("Auto", "", *FRACTION.bad)
     ),

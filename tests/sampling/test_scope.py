@@ -24,7 +24,7 @@ from framesift.sampling.frame_memories import FrameMemories
 from framesift.sampling.intake import Intake
 from framesift.sampling.recorder import format_signature
 from framesift.strategies import NearDuplicateOptions
-from framesift.strategies.near_duplicate import RememberedFrame, signature, signature_bytes
+from framesift.strategies.near_duplicate import RememberedFrame, signature
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotTicket
 from framesift.telemetry import Telemetry
 from rigs.spools import make_spool
@@ -252,5 +252,6 @@ def test_the_spool_reads_the_newest_of_all_streams_of_one_memory(device: Device)
         intake = device.intake(stream, everywhere(), memory=memory)
         assert device.offer(intake, scene(column)) is None
     found = device.spool.signatures(None, "", 2)
-    assert [one.content for one in found.frames] == [signature_bytes(signature(scene(column))) for column in (1, 3)]
+    wanted = [RememberedFrame("", signature(scene(column))).to_bytes() for column in (1, 3)]
+    assert [one.content for one in found.frames] == wanted
     assert found.threshold is None

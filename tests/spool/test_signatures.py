@@ -26,7 +26,7 @@ from framesift.spool import (
     WhenFull,
     signatures,
 )
-from framesift.strategies.near_duplicate import distance, read_signature, signature, signature_bytes
+from framesift.strategies.near_duplicate import RememberedFrame, distance, signature
 from rigs.scenes import scene
 from rigs.spools import accepted, make_spool, quota
 from rigs.spools import put as put_datapoint
@@ -122,10 +122,10 @@ def test_the_last_4096_are_kept_and_few_more(tmp_path: Path, spool: Spool, clock
 
 
 def test_the_threshold_that_was_measured_belongs_to_the_newest_signature(spool: Spool, clock: ManualClock) -> None:
-    spool.record_threshold("north", "", 0.25)  # of a memory that is empty: nothing to compare with
+    spool.record_thresholds("north", "", 0.25)  # of a memory that is empty: nothing to compare with
     assert spool.signatures("north", "", 9).threshold is None
     put(spool, 0, clock.now(), AcceptedSignature("north", "", content(0), None))
-    spool.record_threshold("north", "", 0.125)
+    spool.record_thresholds("north", "", 0.125)
     assert spool.signatures("north", "", 9) == stored([0], 0.125)
     put(spool, 1, clock.now(), AcceptedSignature("north", "", content(1), 0.0625))
     assert spool.signatures("north", "", 9).threshold == 0.0625
@@ -225,11 +225,13 @@ def test_a_datapoint_that_finds_no_room_takes_the_place_of_signatures(tmp_path: 
 def test_a_stored_signature_is_the_same_as_one_made_anew_from_the_same_picture() -> None:
     for number in range(50):
         made = signature(scene(number, noise=0.0))
-        read = read_signature(signature_bytes(made))
+        read = RememberedFrame.from_bytes("a", RememberedFrame("", made).to_bytes())
         assert read is not None
-        assert distance(made, read) == 0.0
-        assert np.array_equal(read, made)
-    assert read_signature(b"123") is None
+        assert read.id == "a"
+        assert read.signature is not None
+        assert distance(made, read.signature) == 0.0
+        assert np.array_equal(read.signature, made)
+    assert RememberedFrame.from_bytes("a", b"123") is None
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

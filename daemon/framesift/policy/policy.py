@@ -43,7 +43,7 @@ _UNHASHED_DEFAULTS = (
     "min_interval_s",
     "min_interval_scope",
 )
-_UNHASHED_IN_NEAR_DUPLICATE = ("scope",)
+_UNHASHED_IN_NEAR_DUPLICATE = ("signature", "scope")
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framesift.prediction import masks
+from framesift.prediction.embedding import Embedding
 from framesift.prediction.masks import Rle
 
 # A detector that reports more objects than this is broken; its answer must not fill memory or disk.
@@ -196,7 +197,8 @@ class BasePrediction:
     """The fields of every prediction.
 
     width, height: size in pixels of the picture to which the coordinates refer. time_s: how long the model took.
-    dropped: how many malformed or surplus parts were left out when the prediction was read.
+    dropped: how many malformed or surplus parts were left out when the prediction was read. embedding: of the picture,
+    None where the model gives none; it takes no part in comparisons, and is never delivered.
     """
 
     width: int
@@ -205,6 +207,7 @@ class BasePrediction:
     inference_id: str | None = None
     time_s: float | None = None
     dropped: int = 0
+    embedding: Embedding | None = field(default=None, compare=False, repr=False)
 
 
 class _WithColumns(BasePrediction):

@@ -7,11 +7,12 @@ long as a sampler uses it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from weakref import WeakValueDictionary
 
+from framesift.prediction.embedding import Embedding
 from framesift.strategies import NearDuplicateOptions
-from framesift.strategies.near_duplicate import RememberedFrame, Signature, SignatureMemory, distance
+from framesift.strategies.near_duplicate import DISTANCES, RememberedFrame, Signature, SignatureMemory, distance
 
 
 class FrameMemories:
@@ -35,20 +36,39 @@ class FrameMemories:
         with self._lock:
             found = self._memories.get(options)
             if found is None:
-                found = self._memories[options] = SignatureMemory(options.memory)
+                found = self._memories[options] = SignatureMemory(options.memory, options.signature)
             return found
 
-    def find_similar(self, found: Signature, options: NearDuplicateOptions, threshold: float) -> str | None:
+    def needs_embeddings(self) -> bool:
+        """Whether any memory compares embeddings."""
+        return any(options.signature == "embedding" for options in list(self._memories))
+
+    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions, threshold: float) -> str | None:
         """The id of a frame that was accepted, or waits, and lies within `threshold`; None if there is none.
 
-        options: of a memory in use.
+        found: a signature of their kind. options: of a memory in use.
         """
         with self._lock:
             similar = self._memories[options].find_similar(found, threshold)
             if similar is not None:
                 return similar
-            waiting = (frame.id for frame in self._waiting.values() if distance(found, frame.signature) <= threshold)
-            return next(waiting, None)
+            waiting = self._distances_from_waiting(found, options)
+            return next((id for id, far in waiting if far <= threshold), None)
+
+    def nearest_distance(self, found: Signature | Embedding, options: NearDuplicateOptions) -> float:
+        """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
+        with self._lock:
+            nearest = self._memories[options].nearest_distance(found)
+            return min([nearest, *(far for _, far in self._distances_from_waiting(found, options))])
+
+    def _distances_from_waiting(
+        self, found: Signature | Embedding, options: NearDuplicateOptions
+    ) -> Iterator[tuple[str, float]]:
+        """The id and the distance of each frame that waits."""
+        for frame in self._waiting.values():
+            other = frame.of(options.signature)
+            if other is not None:
+                yield frame.id, distance(found, other, options.signature)
 
     def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""
@@ -83,10 +103,11 @@ class FrameMemories:
 
     def copy_from(self, old: FrameMemories) -> None:
         """Takes over the frames that were accepted, or wait, under an earlier policy."""
-        with old._lock:
-            largest = max(old._memories.values(), key=len, default=None)
-            accepted = [] if largest is None else largest.oldest_first()
-        with self._lock:
+        with old._lock, self._lock:
             self._waiting = old._waiting
-            for memory in self._memories.values():
-                memory.add_all(accepted)
+            for kind in DISTANCES:
+                of_kind = [memory for options, memory in old._memories.items() if options.signature == kind]
+                largest = max(of_kind, key=len, default=None)
+                accepted = [] if largest is None else largest.oldest_first()
+                for memory in self._memories.values():
+                    memory.add_all(accepted)

@@ -27,7 +27,7 @@ from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
 from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull, StoredSignatures
 from framesift.strategies import Match, StrategyFailed
-from framesift.strategies.near_duplicate import RememberedFrame, read_signature, signature_bytes
+from framesift.strategies.near_duplicate import RememberedFrame, SignatureKind
 from framesift.telemetry import Condition, Telemetry
 
 # How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
@@ -36,11 +36,12 @@ MAX_FAILING_STRATEGIES = 50
 LAST_FRAMES_WITHIN_S = 3.0
 _COMPONENT_PREFIX = "strategy "
 _SAME_THRESHOLD = 0.1
+_NO_EMBEDDING = "the policy compares embeddings, and the model gave none for this frame: it was not compared"
 
 
 def _remembered(stored: StoredSignatures) -> list[RememberedFrame]:
-    read = ((one.id, read_signature(one.content)) for one in stored.frames)
-    return [RememberedFrame(id, found) for id, found in read if found is not None]
+    read = (RememberedFrame.from_bytes(one.id, one.content) for one in stored.frames)
+    return [found for found in read if found is not None]
 
 
 def _raise(error: BaseException) -> None:
@@ -108,7 +109,8 @@ class Intake:
         self._sampler: Sampler | None = None
         self._sampler_policy: Policy | None = None
         self._is_restored = False  # whether the sampler has the accepted frames of earlier processes
-        self._recorded_threshold: float | None = None
+        self._recorded_thresholds: dict[SignatureKind, float] = {}
+        self._has_said_no_embedding = False
 
     def set_policy(self, policy: Policy) -> None:
         """Replaces the policy. From any thread.
@@ -167,7 +169,10 @@ class Intake:
         with self._lock:
             decision = sampler.decide(frame, prediction)
         self._report_failures(decision.failures, policy)
-        self._record_threshold(sampler)
+        self._record_thresholds(sampler)
+        if decision.lacks_embedding and not self._has_said_no_embedding:
+            self._has_said_no_embedding = True
+            self._telemetry.warning("no_embedding", stream=self._stream, why=_NO_EMBEDDING)
         made = self._decided(frame, prediction, decision, policy, sampler)
         if made.refusal is not None and frames_back:
             self._earlier.refuse(made.refusal)
@@ -286,7 +291,7 @@ class Intake:
             return self._admission.store(grant, datapoint, made.signature)
         if self._sampler is not None:
             with self._lock:
-                self._sampler.record_waiting(grant.id, self._sampler.accepted_signature(frame, decision))
+                self._sampler.record_waiting(self._sampler.remembered(frame, prediction, decision, grant.id))
         self._waiting.add(made)
         return None
 
@@ -321,7 +326,7 @@ class Intake:
             device=self._origin.device,
             own=own,
             mask=pending,
-            signature=self._signature(frame, decision),
+            signature=self._signature(frame, prediction, decision, grant.id),
             max_size=policy.max_image_size,
             jpeg_quality=policy.jpeg_compression_level,
             ticket=ticket,
@@ -339,13 +344,7 @@ class Intake:
                 is_video=self._is_video,
             )
             old = self._sampler
-            # The memory of a stream that had a smaller one, or none, begins with what the spool still knows.
-            self._is_restored = sampler.memory <= (0 if old is None else old.memory) and (
-                self._is_restored or not sampler.memory
-            )
-            self._is_restored &= not sampler.needed_of_all
-            if not self._is_restored:
-                self._restore(sampler)
+            self._restore(sampler)
             if old is not None:
                 sampler.copy_state_from(old)
             self._sampler, self._sampler_policy = sampler, policy
@@ -356,31 +355,42 @@ class Intake:
     def _restore(self, sampler: Sampler) -> None:
         """Gives the sampler what earlier processes accepted, and earlier policies; again if it can't be read now."""
         spool, memory, of_all = self._admission.spool, self._origin.memory, sampler.needed_of_all
+        self._is_restored = not (of_all or sampler.needed_of_stream)
+        if self._is_restored:
+            return
         try:
-            stored = spool.signatures(self._stream, memory, sampler.memory)
+            stored = spool.signatures(self._stream, memory, max(1, sampler.needed_of_stream))
             stored_of_all = spool.signatures(None, memory, of_all) if of_all else stored
         except SpoolBroken:
             return
         self._is_restored = True
-        self._recorded_threshold = stored.threshold
-        sampler.restore(_remembered(stored), stored.threshold)
+        thresholds: dict[SignatureKind, float | None] = {
+            "picture": stored.threshold,
+            "embedding": stored.embedding_threshold,
+        }
+        self._recorded_thresholds = {kind: found for kind, found in thresholds.items() if found is not None}
+        sampler.restore(_remembered(stored), self._recorded_thresholds)
         if of_all:
             sampler.restore_all(_remembered(stored_of_all))
 
-    def _signature(self, frame: Frame, decision: SamplingDecision) -> AcceptedSignature | None:
+    def _signature(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
+    ) -> AcceptedSignature | None:
         """What is stored beside an accepted frame, so that it is remembered over restarts."""
         sampler = self._sampler
-        found = None if sampler is None else sampler.accepted_signature(frame, decision)
+        found = None if sampler is None else sampler.remembered(frame, prediction, decision, id)
         if sampler is None or found is None:
             return None
-        threshold = sampler.measured_threshold
-        return AcceptedSignature(self._stream, self._origin.memory, signature_bytes(found), threshold)
+        measured = sampler.measured_thresholds
+        thresholds = measured.get("picture"), measured.get("embedding")
+        return AcceptedSignature(self._stream, self._origin.memory, found.to_bytes(), *thresholds)
 
-    def _record_threshold(self, sampler: Sampler) -> None:
+    def _record_thresholds(self, sampler: Sampler) -> None:
         """Stores what `auto` was measured to be, where it is no longer nearly the same."""
-        measured, recorded = sampler.measured_threshold, self._recorded_threshold
-        if measured is None or (recorded is not None and math.isclose(measured, recorded, rel_tol=_SAME_THRESHOLD)):
+        measured, recorded = sampler.measured_thresholds, self._recorded_thresholds
+        if all(math.isclose(now, recorded.get(kind, -1.0), rel_tol=_SAME_THRESHOLD) for kind, now in measured.items()):
             return
-        self._recorded_threshold = measured
+        self._recorded_thresholds = measured
+        thresholds = measured.get("picture"), measured.get("embedding")
         with contextlib.suppress(SpoolBroken, SpoolFull):  # then with the next accepted frame
-            self._admission.spool.record_threshold(self._stream, self._origin.memory, measured)
+            self._admission.spool.record_thresholds(self._stream, self._origin.memory, *thresholds)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.frame_memories import FrameMemories
 from framesift.strategies import NearDuplicateOptions
-from framesift.strategies.near_duplicate import NoiseEstimate, RememberedFrame, Signature
+from framesift.strategies.near_duplicate import (
+    DISTANCES,
+    NoiseEstimate,
+    RememberedFrame,
+    Signature,
+    SignatureKind,
+)
 
 
 class NearDuplicates:
     """What the strategies of one stream compare its frames with. For one thread at a time."""
 
     def __init__(self, options: Iterable[NearDuplicateOptions | None], of_all_streams: FrameMemories) -> None:
-        """options: of the strategies; None for one that takes near duplicates too. of_all_streams: for `scope: all`."""
+        """options: of the strategies, None for nothing; also of those that compare without refusing.
+
+        of_all_streams: for `scope: all`.
+        """
         self._of_stream = FrameMemories()
         self._of_all = of_all_streams
-        self._noise = NoiseEstimate()
+        self._noise: dict[SignatureKind, NoiseEstimate] = {kind: NoiseEstimate(kind) for kind in DISTANCES}
         # Kept so that they last.
         self._memories = {one: self._frames_for(one).use(one) for one in options if one is not None}
-        self._has_auto_threshold = any(one.threshold == "auto" for one in self._memories)
+        # The kinds of signatures whose noise is measured.
+        self._measured = frozenset(one.signature for one in self._memories if one.threshold == "auto")
+        self.needs_embeddings = any(one.signature == "embedding" for one in self._memories)
 
     @property
     def is_used(self) -> bool:
@@ -28,9 +40,14 @@ class NearDuplicates:
         return self._of_stream.is_used or self._of_all.is_used
 
     @property
-    def memory(self) -> int:
-        """How many frames of this stream are remembered at most; 0 where no strategy compares with those alone."""
-        return max((one.memory for one in self._memories if one.scope == "stream"), default=0)
+    def keeps_embeddings(self) -> bool:
+        """Whether accepted frames are remembered with their embeddings."""
+        return self.needs_embeddings or self._of_all.needs_embeddings()
+
+    @property
+    def needed_of_stream(self) -> int:
+        """How many frames of this stream `restore` should bring; 0 for none."""
+        return self._of_stream.needed()
 
     @property
     def needed_of_all(self) -> int:
@@ -38,18 +55,25 @@ class NearDuplicates:
         return self._of_all.needed() if any(one.scope == "all" for one in self._memories) else 0
 
     @property
-    def measured_threshold(self) -> float | None:
-        """What `auto` was measured to be, None if it was not."""
-        return self._noise.measured if self._has_auto_threshold else None
+    def measured_thresholds(self) -> dict[SignatureKind, float]:
+        """What `auto` was measured to be, by the kind of signatures; without those for which it was not."""
+        return {kind: found for kind in self._measured if (found := self._noise[kind].measured) is not None}
 
     @property
     def calibrating(self) -> bool:
-        """Whether `observe` needs the stream's next frame."""
-        return self._has_auto_threshold and self._noise.calibrating
+        """Whether `observe` needs the signature of the next frame's picture."""
+        return "picture" in self._measured and self._noise["picture"].calibrating
 
-    def observe(self, found: Signature, prediction: Prediction) -> None:
-        """Measures the noise with the next frame of the stream; to be called for every frame while calibrating."""
-        self._noise.observe(found, prediction)
+    def observe(self, found: Signature | None, prediction: Prediction) -> None:
+        """Measures the noise with the next frame of the stream; to be called for every frame.
+
+        found: the signature of its picture, None where `calibrating` is not.
+        """
+        if found is not None:
+            self._noise["picture"].observe(found, prediction)
+        embedding, noise = prediction.embedding, self._noise["embedding"]
+        if "embedding" in self._measured and embedding is not None and noise.calibrating:
+            noise.observe(embedding, prediction)
 
     def recalibrate(self) -> None:
         """Begins to measure the noise again, after a new connection or with another size of the picture.
@@ -57,11 +81,19 @@ class NearDuplicates:
         Accepted frames stay in memory: a camera that reconnects every minute still shows the scene that was collected
         already, and signatures do not depend on the picture's size.
         """
-        self._noise.recalibrate()
+        for noise in self._noise.values():
+            noise.recalibrate()
 
-    def find_similar(self, found: Signature, options: NearDuplicateOptions) -> str | None:
-        """The id of a frame that was accepted, or waits, and looks like this one; None if there is none."""
-        threshold = self._noise.threshold if options.threshold == "auto" else options.threshold
+    def nearest_distance(self, found: Signature | Embedding, options: NearDuplicateOptions) -> float:
+        """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
+        return self._frames_for(options).nearest_distance(found, options)
+
+    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions) -> str | None:
+        """The id of a frame that was accepted, or waits, and looks like this one; None if there is none.
+
+        found: a signature of the kind in the options.
+        """
+        threshold = self._noise[options.signature].threshold if options.threshold == "auto" else options.threshold
         return self._frames_for(options).find_similar(found, options, threshold)
 
     def add(self, accepted: RememberedFrame) -> None:
@@ -79,14 +111,15 @@ class NearDuplicates:
         for frames in (self._of_stream, self._of_all):
             frames.end_waiting(id, is_accepted=is_accepted)
 
-    def restore(self, accepted: Sequence[RememberedFrame], measured_threshold: float | None) -> None:
+    def restore(self, accepted: Sequence[RememberedFrame], measured_thresholds: Mapping[SignatureKind, float]) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.
 
-        measured_threshold: what they measured `auto` to be, None if nothing.
+        measured_thresholds: what they measured `auto` to be, by the kind of signatures.
         """
         self._of_stream.restore(accepted)
-        if measured_threshold is not None and self._noise.measured is None:
-            self._noise.restore(measured_threshold)
+        for kind, measured in measured_thresholds.items():
+            if self._noise[kind].measured is None:
+                self._noise[kind].restore(measured)
 
     def restore_all(self, accepted: Sequence[RememberedFrame]) -> None:
         """The same for the frames of all streams; only the first stream that asks for them changes anything."""

@@ -9,8 +9,9 @@ candidates; the limits choose among them, elsewhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from framesift.frame import Frame, RefusalReason
@@ -27,7 +28,8 @@ from framesift.strategies import (
     StrategyFailed,
     restrictions_of,
 )
-from framesift.strategies.near_duplicate import RememberedFrame, Signature, signature
+from framesift.strategies.near_duplicate import RememberedFrame, Signature, SignatureKind, signature
+from framesift.strategies.strategy import ComparesEmbeddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ class SamplingDecision:
     """What the strategies decided for one frame.
 
     matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None. signature:
-    of the frame, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as no
-    match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies that
-    want an earlier frame of the stream, for `decide_earlier`.
+    of its picture, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as
+    no match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies
+    that want an earlier frame of the stream, for `decide_earlier`. lacks_embedding: the policy compares embeddings, and
+    the prediction has none.
     """
 
     matches: tuple[Match, ...]
@@ -54,6 +57,7 @@ class SamplingDecision:
     failures: tuple[StrategyFailed, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     earlier: tuple[Match, ...] = ()
+    lacks_embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,16 @@ class Sampler:
         """accepted: shared by all streams. The same seed, stream and strategy name give the same draws.
 
         is_video: each frame follows the one before; strategies that need that evaluate no other stream.
-        signature_of: returns the signature of a frame, from its pixels unless it was recorded.
+        signature_of: returns the signature of a frame's picture, from its pixels unless it was recorded.
         """
         self._signature_of = signature_of
         self._enabled = policy.enabled
         self._accepted = accepted
         self._epoch: int | None = None
         self._rngs: dict[str, random.Random] = {}
-        self._near = NearDuplicates(map(policy.near_duplicate_of, policy.sampling_strategies), accepted.memories)
+        strategies = policy.sampling_strategies
+        compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
+        self._near = NearDuplicates(compared, accepted.memories)
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -99,6 +105,8 @@ class Sampler:
             if options.needs_video and not is_video:
                 continue
             strategy = options.create(rng, accepted.classes)
+            if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
+                strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
             near_duplicate = policy.near_duplicate_of(options)
             self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone))
             for task, most in self._frames_back.items():
@@ -118,7 +126,7 @@ class Sampler:
         found: Signature | None = None
         if self._near.calibrating:
             found = self._signature_of(frame)
-            self._near.observe(found, prediction)
+        self._near.observe(found, prediction)
         objects = PlacedObjects(prediction)
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
         wanted, failures = self._evaluate(frame, prediction, objects)
@@ -147,7 +155,8 @@ class Sampler:
         failures: tuple[StrategyFailed, ...] = (),
         earlier: tuple[Match, ...] = (),
     ) -> SamplingDecision:
-        """The decision on a frame that strategies want. found: its signature, None if it is not made yet."""
+        """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
+        embedding = objects.prediction.embedding
         similar: dict[NearDuplicateOptions, str | None] = {}
         matches: list[Match] = []
         excluded: list[Exclusion] = []
@@ -160,15 +169,21 @@ class Sampler:
             near_duplicate = rule.near_duplicate
             if near_duplicate is not None:
                 if near_duplicate not in similar:
-                    found = self._signature_of(frame) if found is None else found
-                    similar[near_duplicate] = self._near.find_similar(found, near_duplicate)
+                    is_of_picture = near_duplicate.signature == "picture"
+                    if is_of_picture and found is None:
+                        found = self._signature_of(frame)
+                    compared = found if is_of_picture else embedding
+                    similar[near_duplicate] = (
+                        None if compared is None else self._near.find_similar(compared, near_duplicate)
+                    )
                 if similar[near_duplicate] is not None:
                     continue
             matches.append(match)
         refusal = None
         if not matches:
             refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
-        return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier)
+        lacks_embedding = self._near.needs_embeddings and embedding is None
+        return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding)
 
     def _evaluate(
         self, frame: Frame, prediction: Prediction, objects: PlacedObjects
@@ -188,9 +203,9 @@ class Sampler:
         return wanted, tuple(failures)
 
     @property
-    def memory(self) -> int:
-        """How many accepted frames of the stream are remembered at most; 0 where none are compared."""
-        return self._near.memory
+    def needed_of_stream(self) -> int:
+        """How many accepted frames of the stream `restore` should bring; 0 for none."""
+        return self._near.needed_of_stream
 
     @property
     def needed_of_all(self) -> int:
@@ -198,22 +213,25 @@ class Sampler:
         return self._near.needed_of_all
 
     @property
-    def measured_threshold(self) -> float | None:
-        """What `auto` was measured to be, None if it was not."""
-        return self._near.measured_threshold
+    def measured_thresholds(self) -> dict[SignatureKind, float]:
+        """What `auto` was measured to be, by the kind of signatures; without those for which it was not."""
+        return self._near.measured_thresholds
 
-    def accepted_signature(self, frame: Frame, decision: SamplingDecision) -> Signature | None:
-        """The signature under which an accepted frame is to be remembered; None where none is."""
+    def remembered(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
+    ) -> RememberedFrame | None:
+        """How a frame is to be remembered if it is accepted; None where none is. id: of the datapoint."""
         if not self._near.is_used:
             return None
-        return self._signature_of(frame) if decision.signature is None else decision.signature
+        picture = self._signature_of(frame) if decision.signature is None else decision.signature
+        return RememberedFrame(id, picture, prediction.embedding if self._near.keeps_embeddings else None)
 
-    def restore(self, accepted: Sequence[RememberedFrame], measured_threshold: float | None) -> None:
+    def restore(self, accepted: Sequence[RememberedFrame], measured_thresholds: Mapping[SignatureKind, float]) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.
 
-        measured_threshold: what they measured `auto` to be, None if nothing.
+        measured_thresholds: what they measured `auto` to be, by the kind of signatures.
         """
-        self._near.restore(accepted, measured_threshold)
+        self._near.restore(accepted, measured_thresholds)
 
     def restore_all(self, accepted: Sequence[RememberedFrame]) -> None:
         """Begins with what earlier processes accepted of all streams, the oldest first, where strategies need it."""
@@ -225,17 +243,17 @@ class Sampler:
         id: of the datapoint. `frame` must still be valid: its signature is made here if the decision did not need it.
         """
         self._accepted.classes.add(prediction)
-        found = self.accepted_signature(frame, decision)
+        found = self.remembered(frame, prediction, decision, id)
         if found is not None:
-            self._near.add(RememberedFrame(id, found))
+            self._near.add(found)
 
-    def record_waiting(self, id: str, found: Signature | None) -> None:
+    def record_waiting(self, found: RememberedFrame | None) -> None:
         """Frames that look like this one are near duplicates until `end_waiting`: it is about to be accepted.
 
-        id: of the datapoint. found: of `accepted_signature`.
+        found: of `remembered`.
         """
         if found is not None:
-            self._near.add_waiting(RememberedFrame(id, found))
+            self._near.add_waiting(found)
 
     def end_waiting(self, id: str, prediction: Prediction | None) -> None:
         """A frame no longer waits. prediction: of the frame if it was accepted, so that it is remembered; else None."""

@@ -19,26 +19,28 @@ from framesift.spool.checksums import IS_WHOLE, seal
 MAX_SIGNATURES = 4096  # of one memory
 MAX_SIGNATURES_IN_ALL = 65_536
 _DELETE_EVERY = 61  # numbers; no likely number of streams, which take turns, divides it
-_ROW_BYTES = 512  # at most, with a stream's name of ordinary length
+_ROW_BYTES = 512  # at most, with a stream's name of ordinary length and no embedding
+_PICTURE_BYTES = 384
 _LEAST_ROW_BYTES = 400
 _SHARE_OF_SPOOL = 16
 
 _OF = "stream = ? AND options = ?"
-_THRESHOLD = "threshold"
+_THRESHOLDS = ("threshold", "embedding_threshold")
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedSignature:
     """The signature of a frame that is to be accepted.
 
-    stream, options: which memory it belongs to. content: the signature. threshold: that `auto` was measured to be, None
-    where it was not.
+    stream, options: which memory it belongs to. content: the signature. threshold, embedding_threshold: that `auto` was
+    measured to be, for pictures and for embeddings; None where it was not.
     """
 
     stream: str
     options: str
     content: bytes
     threshold: float | None
+    embedding_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,24 @@ class StoredSignature:
 
 @dataclass(frozen=True, slots=True)
 class StoredSignatures:
-    """Signatures, the oldest first. threshold: that was measured last for their stream, None if it was not."""
+    """Signatures, the oldest first. threshold, embedding_threshold: measured last for their stream; None if not."""
 
     frames: tuple[StoredSignature, ...] = ()
     threshold: float | None = None
+    embedding_threshold: float | None = None
 
 
 def insert(cursor: sqlite3.Cursor, id: str, captured_at_s: float, new: AcceptedSignature, spool_max_bytes: int) -> None:
     """Adds the signature of an accepted frame; now and then old ones are deleted. id: of the frame."""
-    values = (new.stream, new.options, id, captured_at_s, new.content, _extra(new.threshold), b"")
+    values = (
+        new.stream,
+        new.options,
+        id,
+        captured_at_s,
+        new.content,
+        _extra(new.threshold, new.embedding_threshold),
+        b"",
+    )
     cursor.execute(
         "INSERT INTO signature (stream, options, id, captured_at_s, bytes, extra, checksum)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -83,21 +94,25 @@ def read(cursor: sqlite3.Cursor, stream: str | None, options: str, limit: int) -
         (*memory, limit),
     ).fetchall()
     frames = tuple(StoredSignature(id, bytes(content)) for id, content, _ in reversed(rows))
-    return StoredSignatures(frames, _threshold(rows[0][2]) if rows and stream is not None else None)
+    return StoredSignatures(frames, *(_thresholds(rows[0][2]) if rows and stream is not None else ()))
 
 
-def record_threshold(cursor: sqlite3.Cursor, stream: str, options: str, threshold: float) -> None:
+def record_thresholds(
+    cursor: sqlite3.Cursor, stream: str, options: str, threshold: float | None, embedding_threshold: float | None
+) -> None:
     """Records what `auto` was measured to be; a memory without signatures has no use for it."""
     newest = f"{_OF} AND number = (SELECT max(number) FROM signature WHERE {_OF})"
     memory = (stream, options, stream, options)
-    cursor.execute(f"UPDATE signature SET extra = ? WHERE {newest}", (_extra(threshold), *memory))
+    cursor.execute(f"UPDATE signature SET extra = ? WHERE {newest}", (_extra(threshold, embedding_threshold), *memory))
     seal(cursor, "signature", newest, memory)
 
 
 def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
     """Forgets the signatures of the longest unused memories while there are too many. max_bytes: of the spool."""
-    most = min(MAX_SIGNATURES_IN_ALL, max_bytes // (_SHARE_OF_SPOOL * _ROW_BYTES))
-    if count_all(cursor) <= most:
+    count, mean_bytes = cursor.execute("SELECT count(*), avg(length(bytes)) FROM signature").fetchone()
+    row_bytes = _ROW_BYTES + max(0, int(mean_bytes or 0) - _PICTURE_BYTES)
+    most = min(MAX_SIGNATURES_IN_ALL, max_bytes // (_SHARE_OF_SPOOL * row_bytes))
+    if count <= most:
         return
     memories = cursor.execute(
         "SELECT stream, options, count(*) FROM signature GROUP BY stream, options ORDER BY max(captured_at_s)"
@@ -139,13 +154,17 @@ def _keep_newest(cursor: sqlite3.Cursor, stream: str, options: str, count: int) 
     )
 
 
-def _extra(threshold: float | None) -> str:
-    return json.dumps({} if threshold is None else {_THRESHOLD: threshold})
+def _extra(*thresholds: float | None) -> str:
+    return json.dumps({key: value for key, value in zip(_THRESHOLDS, thresholds, strict=True) if value is not None})
 
 
-def _threshold(extra: str) -> float | None:
+def _thresholds(extra: str) -> tuple[float | None, ...]:
     try:
-        value = json.loads(extra).get(_THRESHOLD)
+        found = json.loads(extra)
+        return tuple(_threshold(found.get(key)) for key in _THRESHOLDS)
     except (ValueError, AttributeError):
-        return None
+        return ()
+
+
+def _threshold(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None

@@ -166,11 +166,15 @@ class Spool:
         """
         return self._read(lambda cursor: signatures.read(cursor, stream, options, limit))
 
-    def record_threshold(self, stream: str, options: str, threshold: float) -> None:
-        """Stores what near_duplicate's `auto` was measured to be. Raises SpoolBroken, SpoolFull."""
-        self._open_writer.call(
-            lambda cursor, _: signatures.record_threshold(cursor, stream, options, threshold), can_fail=True
-        )
+    def record_thresholds(
+        self, stream: str, options: str, threshold: float | None, embedding_threshold: float | None = None
+    ) -> None:
+        """Stores what `auto` was measured to be, see AcceptedSignature. Raises SpoolBroken, SpoolFull."""
+
+        def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
+            signatures.record_thresholds(cursor, stream, options, threshold, embedding_threshold)
+
+        self._open_writer.call(work, can_fail=True)
 
     def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) have left the spool or are registered at the sink.

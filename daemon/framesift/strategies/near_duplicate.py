@@ -7,11 +7,15 @@ only of the previous one: so a slow change of the scene is accepted once it diff
 
 The values of a signature are whole multiples of 1/32767, so that one that was stored (as 384 bytes) is the same as one
 that was made anew from the same picture: the `auto` threshold of a stream without noise is 0.
+
+With `signature: embedding`, the model's embeddings of the frames are compared instead, by their cosine distance. A
+frame without an embedding is no near duplicate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,25 +26,35 @@ from pydantic import Field
 
 from framesift.config.schema import Fraction, StrictModel
 from framesift.frame import Pixels
+from framesift.prediction.embedding import Embedding, embedding_bytes, read_embedding
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
 
 WIDTH, HEIGHT = 16, 12
 # Area averaging a large picture reads every pixel of it; a bilinear step to this size first costs a twentieth.
 _STEP_WIDTH, _STEP_HEIGHT = 256, 144
 
-INITIAL_THRESHOLD = 0.0125
+INITIAL_THRESHOLD = 0.0125  # of pictures
 CALIBRATION_DISTANCES = 500
 PERCENTILE = 95
 MARGIN = 1.2
 
 _STEPS = 32767
+_PICTURE_BYTES = 2 * WIDTH * HEIGHT
+_COSINE_DIGITS = 6
 
 Signature = NDArray[np.float32]
+SignatureKind = Literal["picture", "embedding"]
+# Of some stored signatures, shape (number, length), from another one, shape (length,): shape (number,).
+Distances = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.floating]]
 
 
 class NearDuplicateOptions(StrictModel):
     """Refuses what looks like an accepted frame."""
 
+    signature: Annotated[
+        SignatureKind,
+        Field(description="What is compared: the picture, reduced to 16 x 12 grey, or the model's embedding of it."),
+    ] = "picture"
     threshold: Annotated[
         Literal["auto"] | Fraction,
         Field(description="Distance of signatures up to which frames are alike; auto: from the stream's own noise."),
@@ -61,10 +75,35 @@ class NearDuplicateOptions(StrictModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RememberedFrame:
-    """An accepted frame, as it is remembered. id: of its datapoint."""
+    """An accepted frame, as it is remembered.
+
+    id: of its datapoint. signature: of its picture, None where it isn't known. embedding: None where the model gave
+    none, or nothing compares them.
+    """
 
     id: str
-    signature: Signature
+    signature: Signature | None
+    embedding: Embedding | None = None
+
+    def of(self, kind: SignatureKind) -> Signature | Embedding | None:
+        """Its signature of this kind."""
+        return self.signature if kind == "picture" else self.embedding
+
+    def to_bytes(self) -> bytes:
+        """What is stored: 192 numbers of 2 bytes each, little-endian, and the bytes of the embedding behind them."""
+        assert self.signature is not None  # a frame that is accepted now has one
+        numbers = np.rint(self.signature * _STEPS).astype("<i2").tobytes()
+        return numbers if self.embedding is None else numbers + embedding_bytes(self.embedding)
+
+    @classmethod
+    def from_bytes(cls, id: str, stored: bytes) -> RememberedFrame | None:
+        """The frame that was stored; None if these bytes are none."""
+        numbers, rest = stored[:_PICTURE_BYTES], stored[_PICTURE_BYTES:]
+        embedding = read_embedding(rest) if rest else None
+        if len(numbers) < _PICTURE_BYTES or (rest and embedding is None):
+            return None
+        picture = np.frombuffer(numbers, "<i2").astype(np.float32) / np.float32(_STEPS)
+        return cls(id, np.asarray(picture, np.float32), embedding)
 
 
 def signature(pixels: Pixels) -> Signature:
@@ -87,33 +126,41 @@ def _reduced(pixels: Pixels) -> NDArray[np.float32]:
     return np.asarray(small, np.float32)
 
 
-def signature_bytes(made: Signature) -> bytes:
-    """What is stored of a signature: 192 numbers of 2 bytes each, little-endian."""
-    return np.rint(made * _STEPS).astype("<i2").tobytes()
+def picture_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Mean absolute differences: see `Distances`."""
+    return np.asarray(np.abs(stored - new).mean(axis=1))
 
 
-def read_signature(stored: bytes) -> Signature | None:
-    """The signature that was stored; None if these bytes are none."""
-    if len(stored) != 2 * WIDTH * HEIGHT:
-        return None
-    return np.asarray(np.frombuffer(stored, "<i2").astype(np.float32) / np.float32(_STEPS), np.float32)
+def cosine_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.floating]:
+    """1 - cos of the angles, from 0 to 2: see `Distances`. All vectors have the length 1.
+
+    In steps of a millionth: between equal ones it is 0, whatever a sum of products was rounded to.
+    """
+    return np.asarray(np.round(np.maximum(1.0 - stored @ new, 0.0), _COSINE_DIGITS))
 
 
-def distance(one: Signature, other: Signature) -> float:
-    """Mean absolute difference of two signatures."""
-    return float(np.abs(one - other).mean())
+DISTANCES: dict[SignatureKind, Distances] = {"picture": picture_distances, "embedding": cosine_distances}
+INITIAL_THRESHOLDS: dict[SignatureKind, float] = {"picture": INITIAL_THRESHOLD, "embedding": 0.05}
+
+
+def distance(one: Signature, other: Signature, kind: SignatureKind = "picture") -> float:
+    """The distance of two signatures of a kind; infinite where they have another length."""
+    return float(DISTANCES[kind](one[None], other)[0]) if len(one) == len(other) else math.inf
 
 
 class SignatureMemory:
     """The signatures of accepted frames. When it is full, the least recently matched one is replaced.
 
-    size: how many are stored at most. is_restored: whether those of earlier processes were added.
+    All have one length: one of another length, of another model, replaces all that are stored. size: how many are
+    stored at most. is_restored: whether those of earlier processes were added.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, kind: SignatureKind = "picture") -> None:
+        """kind: which signature of a frame is stored; frames without it are not."""
         self.size = size
         self.is_restored = False
-        self._signatures = np.zeros((size, WIDTH * HEIGHT), np.float32)
+        self._kind = kind
+        self._signatures = np.zeros((size, 0), np.float32)
         self._ids = [""] * size
         self._used_at = np.zeros(size, np.int64)
         self._now = 0
@@ -121,23 +168,41 @@ class SignatureMemory:
 
     def find_similar(self, new: Signature, threshold: float) -> str | None:
         """The id of the nearest frame, if its signature lies within `threshold` of `new`; it counts as matched now."""
-        if self._count == 0:
+        distances = self._distances(new)
+        if not len(distances):
             return None
-        distances = np.abs(self._signatures[: self._count] - new).mean(axis=1)
         nearest = int(distances.argmin())
         if distances[nearest] > threshold:
             return None
         self._touch(nearest)
         return self._ids[nearest]
 
-    def add(self, accepted: RememberedFrame) -> int:
-        """Stores an accepted frame, and returns its place."""
-        if self._count < len(self._signatures):
+    def nearest_distance(self, new: Signature) -> float:
+        """The distance of `new` from the nearest stored signature; infinite where there is none."""
+        return float(self._distances(new).min(initial=math.inf))
+
+    def _distances(self, new: Signature) -> NDArray[np.floating]:
+        if self._signatures.shape[1] != len(new):
+            return np.zeros(0)
+        return DISTANCES[self._kind](self._signatures[: self._count], new)
+
+    def add(self, accepted: RememberedFrame) -> None:
+        """Stores an accepted frame, if it has a signature of this kind."""
+        found = accepted.of(self._kind)
+        if found is not None:
+            self._add(accepted.id, found)
+
+    def _add(self, id: str, found: Signature | Embedding) -> int:
+        """Stores a signature, and returns its place."""
+        if self._signatures.shape[1] != len(found):
+            self._signatures = np.zeros((self.size, len(found)), np.float32)
+            self._count = 0
+        if self._count < self.size:
             slot = self._count
             self._count += 1
         else:
             slot = int(self._used_at.argmin())
-        self._signatures[slot], self._ids[slot] = accepted.signature, accepted.id
+        self._signatures[slot], self._ids[slot] = found, id
         self._touch(slot)
         return slot
 
@@ -145,17 +210,22 @@ class SignatureMemory:
         """Adds frames, in this order; one whose signature is stored already counts as matched once more."""
         slots = {self._signatures[slot].tobytes(): slot for slot in range(self._count)}
         for other in others:
-            content = other.signature.tobytes()
+            found = other.of(self._kind)
+            if found is None:
+                continue
+            content = found.tobytes()
             slot = slots.get(content)
             if slot is not None and self._signatures[slot].tobytes() == content:  # not replaced in the meantime
                 self._touch(slot)
             else:
-                slots[content] = self.add(other)
+                slots[content] = self._add(other.id, found)
 
     def oldest_first(self) -> list[RememberedFrame]:
-        """The frames, the least recently matched first."""
+        """The frames, the least recently matched first. They have a signature of this kind only."""
         slots = np.argsort(self._used_at[: self._count])
-        return [RememberedFrame(self._ids[slot], self._signatures[slot]) for slot in slots]
+        if self._kind == "picture":
+            return [RememberedFrame(self._ids[slot], self._signatures[slot]) for slot in slots]
+        return [RememberedFrame(self._ids[slot], None, self._signatures[slot]) for slot in slots]
 
     def __len__(self) -> int:
         """How many signatures are stored."""
@@ -170,11 +240,13 @@ class NoiseEstimate:
     """How far apart consecutive frames of a stream lie when nothing happens; it gives the `auto` threshold.
 
     The threshold is MARGIN times the 95th percentile of the first 500 distances of consecutive frames with the same
-    number of objects (or the same labels), and INITIAL_THRESHOLD until then.
+    number of objects (or the same labels), and the initial one of the kind of signatures until then.
     """
 
-    def __init__(self) -> None:
-        self.threshold = INITIAL_THRESHOLD
+    def __init__(self, kind: SignatureKind = "picture") -> None:
+        """kind: of the signatures that it observes."""
+        self._kind = kind
+        self.threshold = INITIAL_THRESHOLDS[kind]
         self.measured: float | None = None  # the last threshold from 500 distances; None if there was none yet
         self._distances: list[float] = []
         self._before: tuple[Signature, object] | None = None
@@ -187,8 +259,8 @@ class NoiseEstimate:
     def observe(self, new: Signature, prediction: Prediction) -> None:
         """Adds the next frame of the stream; to be called for every frame while calibrating."""
         content = _content(prediction)
-        if self._before is not None and self._before[1] == content:
-            self._distances.append(distance(self._before[0], new))
+        if self._before is not None and self._before[1] == content and len(self._before[0]) == len(new):
+            self._distances.append(distance(self._before[0], new, self._kind))
             if not self.calibrating:
                 self.threshold = self.measured = MARGIN * float(np.percentile(self._distances, PERCENTILE))
         self._before = (new, content)
@@ -200,7 +272,7 @@ class NoiseEstimate:
         judged no finer than at the first time, and a noisy camera's noise is not collected after each restart.
         """
         self.measured = measured
-        self.threshold = max(INITIAL_THRESHOLD, measured)
+        self.threshold = max(INITIAL_THRESHOLDS[self._kind], measured)
 
     def recalibrate(self) -> None:
         """Begins to measure again, for a stream that has changed.

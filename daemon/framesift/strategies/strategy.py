@@ -6,14 +6,15 @@ import difflib
 import random
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
 from framesift.config.schema import StrictModel, Tag, Text, WindowLimits
 from framesift.frame import Frame
+from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.hours import Day, Hours
@@ -77,6 +78,18 @@ class Strategy(Protocol):
         """Whether the strategy wants the frame. It must be quick, and must not wait for anything.
 
         Raises StrategyFailed, which counts as no match, and what the frame's pixels raise.
+        """
+
+
+@runtime_checkable
+class ComparesEmbeddings(Protocol):
+    """A strategy that compares each frame with the frames that were accepted, by the model's embeddings."""
+
+    def compare_with(self, nearest: Callable[[Embedding], float], /) -> None:
+        """Called once, before the first frame.
+
+        nearest: the cosine distance of an embedding from that of the nearest accepted frame; infinite where there is
+        none.
         """
 
 
@@ -154,6 +167,11 @@ class CommonStrategyOptions(StrictModel):
     def needs_video(self) -> bool:
         """Whether frames tell it something only if each follows the one before: it evaluates no other streams."""
         return False
+
+    @property
+    def compared_frames(self) -> NearDuplicateOptions | None:
+        """Which accepted frames it compares each frame with: then it is a `ComparesEmbeddings`. None: none."""
+        return None
 
     def frames_back(self, task: Task) -> int:  # noqa: ARG002 - for strategies that look back
         """How far back its matches may lie where the model's task is `task`: so many frames are kept in memory."""

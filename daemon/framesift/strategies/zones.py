@@ -124,4 +124,5 @@ def _only(prediction: Detections, kept: list[bool]) -> Detections:
         inference_id=prediction.inference_id,
         time_s=prediction.time_s,
         dropped=prediction.dropped,
+        embedding=prediction.embedding,
     )
