@@ -90,20 +90,19 @@ class RememberedFrame:
         return self.signature if kind == "picture" else self.embedding
 
     def to_bytes(self) -> bytes:
-        """What is stored: 192 numbers of 2 bytes each, little-endian, and the bytes of the embedding behind them."""
+        """What is stored: the bytes of the picture's signature, and those of the embedding behind them."""
         assert self.signature is not None  # a frame that is accepted now has one
-        numbers = np.rint(self.signature * _STEPS).astype("<i2").tobytes()
-        return numbers if self.embedding is None else numbers + embedding_bytes(self.embedding)
+        picture = signature_bytes(self.signature)
+        return picture if self.embedding is None else picture + embedding_bytes(self.embedding)
 
     @classmethod
     def from_bytes(cls, id: str, stored: bytes) -> RememberedFrame | None:
         """The frame that was stored; None if these bytes are none."""
-        numbers, rest = stored[:_PICTURE_BYTES], stored[_PICTURE_BYTES:]
+        picture, rest = read_signature(stored[:_PICTURE_BYTES]), stored[_PICTURE_BYTES:]
         embedding = read_embedding(rest) if rest else None
-        if len(numbers) < _PICTURE_BYTES or (rest and embedding is None):
+        if picture is None or (rest and embedding is None):
             return None
-        picture = np.frombuffer(numbers, "<i2").astype(np.float32) / np.float32(_STEPS)
-        return cls(id, np.asarray(picture, np.float32), embedding)
+        return cls(id, picture, embedding)
 
 
 def signature(pixels: Pixels) -> Signature:
@@ -124,6 +123,18 @@ def _reduced(pixels: Pixels) -> NDArray[np.float32]:
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).reshape(-1) / np.float32(255)
     return np.asarray(small, np.float32)
+
+
+def signature_bytes(made: Signature) -> bytes:
+    """What is stored of a picture's signature: 192 numbers of 2 bytes each, little-endian."""
+    return np.rint(made * _STEPS).astype("<i2").tobytes()
+
+
+def read_signature(stored: bytes) -> Signature | None:
+    """The picture's signature that was stored; None if these bytes are none."""
+    if len(stored) != _PICTURE_BYTES:
+        return None
+    return np.asarray(np.frombuffer(stored, "<i2").astype(np.float32) / np.float32(_STEPS), np.float32)
 
 
 def picture_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.floating]:
