@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,7 +13,18 @@ from rich.markup import escape
 
 from framesift.config.redact import Redactor
 
-__all__ = ["CommandFailed", "ConfigOption", "err", "escape_text", "fail", "out", "print_note", "redact", "to_json_text"]
+__all__ = [
+    "CommandFailed",
+    "ConfigOption",
+    "err",
+    "escape_text",
+    "fail",
+    "out",
+    "parse_time_s",
+    "print_note",
+    "redact",
+    "to_json_text",
+]
 
 _UNWRAPPED = 100_000  # columns: wider than any line
 
@@ -70,6 +82,15 @@ def print_note(what: str) -> None:
     """Prints a note to stderr. The command goes on."""
     for line in what.splitlines():
         err.print(f"[yellow]note:[/] {escape_text(line)}")
+
+
+def parse_time_s(option: str, text: str) -> float:
+    """The Unix time of an option's value, UTC unless it has an offset; ends the command where it is none."""
+    try:
+        found = datetime.fromisoformat(text.removesuffix("Z"))
+    except ValueError:
+        fail(f"{option} {text}: a time such as 2026-11-28 or 2026-11-28T10:00 is expected")
+    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def to_json_text(data: object, *, indent: int | None) -> str:

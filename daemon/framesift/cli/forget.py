@@ -6,13 +6,12 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, parse_time_s
 
 if TYPE_CHECKING:
     from framesift.datapoint import Selection
@@ -91,19 +90,11 @@ def _selection(ids: list[str] | None, stream: str | None, since: str | None, unt
     if ids:
         return Selection(ids=frozenset(ids))
     # Not beyond this moment: what is captured while the command runs belongs to the next one.
-    until_s = SystemClock().now().wall_s if until is None else _time_s("--until", until)
-    since_s = float("-inf") if since is None else _time_s("--since", since)
+    until_s = SystemClock().now().wall_s if until is None else parse_time_s("--until", until)
+    since_s = float("-inf") if since is None else parse_time_s("--since", since)
     if since_s >= until_s:
         fail("--since is not before --until: nothing was captured in between")
     return Selection(stream=stream, since_s=since_s, until_s=until_s)
-
-
-def _time_s(option: str, text: str) -> float:
-    try:
-        found = datetime.fromisoformat(text.removesuffix("Z"))
-    except ValueError:
-        fail(f"{option} {text}: a time such as 2026-11-28 or 2026-11-28T10:00 is expected")
-    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _look(place: _Place, selection: Selection) -> _Found:
