@@ -18,6 +18,7 @@ import typer
 
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
+from framesift.cli.estimate import estimate
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
 from framesift.cli.media_run import ClockKind, create_clock
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it was set to while importing
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(estimate)
 app.command()(forget)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")

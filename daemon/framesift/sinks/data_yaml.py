@@ -48,6 +48,12 @@ class DataYaml:
         self._model_names = class_names or ()
         self._reset()
 
+    @staticmethod
+    def read_names(path: Path) -> tuple[dict[int, str], tuple[int, int] | None]:
+        """The classes of a file of others by their index, and `keypoint_shape`. Raises OSError, InvalidDataYaml."""
+        content = _parse(path, path.read_bytes())
+        return _names(content.get("names")), _pose_shape(content.get("kpt_shape"))
+
     def refresh(self) -> None:
         """Reads the file if it has changed. Raises OSError, InvalidDataYaml."""
         try:
