@@ -56,7 +56,9 @@ def test_how_often_classes_are_predicted(folder: BaselineFolder) -> None:
     done = run(folder.path)
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[0] == ("40 pictures of the baseline stand for 4,000 frames, 2026-11-29 00:00 to 2026-11-29 06:30 UTC")
+    assert lines[0] == (
+        "40 pictures of the baseline stand for 4,000 frames, 2026-11-29T00:00:00Z to 2026-11-29T06:30:00Z"
+    )
     assert lines[2] == "objects of confidence 0.5 or more; 95 % intervals"
     assert lines[3].split() == ["class", "frames", "with", "it", "objects", "in", "a", "frame"]
     assert [line.split()[:3] for line in lines[4:]] == [["all", "50", "%"], ["car", "50", "%"]]
@@ -105,7 +107,7 @@ def test_precision_and_recall_with_a_coco_file(folder: BaselineFolder, tmp_path:
     }
     write_coco(path, ("car", "bus"), boxes)
     found = estimated(folder.path, "--labels", path)
-    assert found["labels"] == {"path": str(path), "labelled": 40, "unlabelled": 0, "not_of_these": 0, "iou": 0.5}
+    assert found["labels"] == {"labelled": 40, "unlabelled": 0, "not_of_these": 0}
     (of_all, car) = found["results"][0]["classes"]
     assert (of_all["recall"]["value"], car["precision"]["value"], car["precision"]["high"]) == (1.0, 1.0, 1.0)
     assert 0.7 < car["precision"]["low"] < 0.9

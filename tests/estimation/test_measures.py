@@ -89,6 +89,14 @@ def test_classes_that_are_not_asked_for_are_left_out_of_all(folder: BaselineFold
     assert [(c.class_name, c.frames.value) for c in found] == [(None, 0.5), ("car", 0.5)]
 
 
+def test_a_class_that_is_asked_for_and_never_seen_has_its_line(folder: BaselineFolder) -> None:
+    folder.add_all([objects(CAR)] * 40)
+    tram = estimate_frequencies(sample(folder), Domain(class_names=frozenset({"tram"})), confidence=0.5)[1]
+    assert (tram.class_name, tram.frames.value, tram.frames.low) == ("tram", 0.0, 0.0)
+    assert tram.frames.high is not None
+    assert 0.05 < tram.frames.high < 0.12
+
+
 def test_precision_and_recall_are_shares_of_objects_by_weight(folder: BaselineFolder) -> None:
     folder.add(0, objects(CAR, BUS), weight=30)  # both right in no label but the car's
     folder.add(1, objects(), weight=70)  # a car is missed

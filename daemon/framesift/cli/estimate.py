@@ -67,7 +67,7 @@ def estimate(
     except EstimationError as error:
         fail(str(error))
     if as_json:
-        sys.stdout.write(to_json_text(report.facts(labels, iou) | {"results": list(map(_fields, results))}, indent=2))
+        sys.stdout.write(to_json_text(report.facts() | {"iou": iou, "results": list(map(_fields, results))}, indent=2))
         return
     report.print_head(labels)
     for of_confidence in results:
@@ -128,10 +128,14 @@ class _Report:
     def _labelled(self) -> int:
         return 0 if self._labels is None else sum(f.id in self._labels.of_pictures for f in self._frames)
 
-    def facts(self, labels: Path | None, iou: float) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """From what is estimated, for JSON."""
         times_s = [frame.captured_at_s for frame in self._frames]
-        facts: dict[str, Any] = {
+        labels = None
+        if self._labels is not None:
+            unlabelled = len(self._frames) - self._labelled
+            labels = {"labelled": self._labelled, "unlabelled": unlabelled, "not_of_these": self._labels.unknown}
+        return {
             "folder": str(self._folder),
             "stream": self._domain.stream,
             "pictures": len(self._frames),
@@ -139,21 +143,16 @@ class _Report:
             "first": _utc(min(times_s)),
             "last": _utc(max(times_s)),
             "without_prediction": self._sample.without_prediction,
-            "labels": None,
+            "labels": labels,
         }
-        if self._labels is not None:
-            unlabelled = len(self._frames) - self._labelled
-            facts["labels"] = {"path": str(labels), "labelled": self._labelled, "unlabelled": unlabelled}
-            facts["labels"] |= {"not_of_these": self._labels.unknown, "iou": iou}
-        return facts
 
     def print_head(self, labels: Path | None) -> None:
         """Says for people from what is estimated, and notes what was left out."""
-        facts = self.facts(labels, 0.0)
-        of = "" if self._domain.stream is None else f" of {self._domain.stream}"
-        frames = f"{'about ' if of else ''}{facts['frames']:,} frames{of}"
-        text = f"{facts['pictures']} pictures of the baseline stand for {frames}"
-        out.print(escape_text(f"{text}, {facts['first'][:16]} to {facts['last'][:16]} UTC"))
+        facts = self.facts()
+        of_all = f"{facts['frames']:,} frames"
+        frames = of_all if self._domain.stream is None else f"about {of_all} of {self._domain.stream}"
+        times = f"{facts['first']} to {facts['last']}"
+        out.print(escape_text(f"{facts['pictures']} pictures of the baseline stand for {frames}, {times}"))
         sample = self._sample
         if sample.without_prediction:
             print_note(f"{sample.without_prediction} more pictures have no prediction and are left out")
@@ -215,7 +214,7 @@ def _number(found: Estimate, unit: str, factor: float) -> str:
 
 
 def _utc(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(time_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _fields(result: Result) -> dict[str, Any]:

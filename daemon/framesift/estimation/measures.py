@@ -38,6 +38,10 @@ class Domain:
             return counts
         return Counter({name: count for name, count in counts.items() if name in self.class_names})
 
+    def names_in(self, counts: Iterable[Counter[str]]) -> list[str]:
+        """The classes in the counts and those that were asked for, in the order of the alphabet."""
+        return sorted({name for of_frame in counts for name in of_frame} | (self.class_names or frozenset()))
+
 
 @dataclass(frozen=True, slots=True)
 class ClassFrequency:
@@ -109,7 +113,7 @@ def estimate_frequencies(sample: Sample, domain: Domain, *, confidence: float) -
     estimator = _Estimator(frames, domain, sample.predicted_share)
     has_objects = isinstance(frames[0].prediction, Detections)
     found: list[ClassFrequency] = []
-    for name in (None, *_names(counts)):
+    for name in (None, *domain.names_in(counts)):
         numbers = _numbers(counts, name)
         share = estimator.of_frames((number > 0 for number in numbers), is_share=True)
         found.append(ClassFrequency(name, share, estimator.of_frames(numbers, is_share=False) if has_objects else None))
@@ -140,7 +144,7 @@ def estimate_quality(sample: Sample, labels: Labels, domain: Domain, *, confiden
             precision=estimator.of_objects(_numbers(right, name), _numbers(predicted, name)),
             recall=estimator.of_objects(_numbers(right, name), _numbers(actual, name)),
         )
-        for name in (None, *_names([*predicted, *actual]))
+        for name in (None, *domain.names_in([*predicted, *actual]))
     )
     accuracy = None
     if not isinstance(frames[0].prediction, Detections):
@@ -193,10 +197,6 @@ def _scored(frame: SampledFrame) -> list[str]:
 def _listed(names: Collection[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return (", ".join(sorted(names)[:_MOST_NAMES]) or "none") + more
-
-
-def _names(counts: Iterable[Counter[str]]) -> list[str]:
-    return sorted({name for of_frame in counts for name in of_frame})
 
 
 def _numbers(counts: Iterable[Counter[str]], name: str | None) -> list[int]:
