@@ -67,6 +67,7 @@ class CarModel:
     model_id: str = "eye/3"
     description: str = "an eye"
     notes: ModelNotes = field(default_factory=ModelNotes)
+    gives_embeddings: bool | None = False
 
     def predict(self, frame: Frame) -> Prediction:
         self.seen.append(frame.number)

@@ -81,6 +81,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "providers": ["CPUExecutionProvider"],
         "threads": 2,
         "batch_size": 4,
+        "embedding": "features",
         "model_id": "net/1",
     },
     "inference_server": {

@@ -52,6 +52,7 @@ class InferenceServerModel:
 
     class_names: tuple[str, ...] | None = None
     notes = ModelNotes()
+    gives_embeddings: bool | None = False
 
     def __init__(
         self,

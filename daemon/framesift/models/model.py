@@ -60,6 +60,11 @@ class Model(Protocol):
         ...
 
     @property
+    def gives_embeddings(self) -> bool | None:
+        """Whether its predictions have embeddings; None if only they tell."""
+        ...
+
+    @property
     def description(self) -> str:
         """One line for the operator about what was loaded."""
         ...

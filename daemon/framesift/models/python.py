@@ -4,6 +4,7 @@ The factory is called once, with `options` as keyword arguments. What it returns
 method `predict` is). A picture is a read-only BGR uint8 array of shape (height, width, 3): it may be collected later,
 so copy it before you draw on it. The answer is a `framesift.prediction.Prediction`, a dictionary in the wire format of
 Roboflow's inference server, or the `Detections` or `KeyPoints` of the supervision library, in pixels of that picture.
+It may also be a pair: one of these, and the picture's embedding (an array of at most 4096 numbers, or None).
 The returned object may have `task` (a Task's text), `class_names` (a list, or class id to name), `keypoint_names` (a
 list), `model_id` and `close()`. It is called by one thread at a time.
 
@@ -33,6 +34,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from framesift.config.factory import (
@@ -51,7 +53,9 @@ from framesift.frame import Frame
 from framesift.models import supervision
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format
+from framesift.prediction.embedding import make_embedding
 from framesift.prediction.prediction import (
+    BasePrediction,
     Classification,
     Detections,
     MultiLabel,
@@ -81,6 +85,7 @@ class PythonModel:
     """Calls the object that the factory returned, one thread at a time."""
 
     notes = ModelNotes()
+    gives_embeddings: bool | None = None
 
     def __init__(self, settings: PythonSettings) -> None:
         """Creates the model. Raises ModelLoadError if the factory does not exist, fails, or returns no model."""
@@ -138,7 +143,20 @@ class PythonModel:
                 close()
 
     def _read(self, answer: object, frame: Frame) -> Prediction:
-        """Converts an answer. Every kind goes through the wire format, which checks all numbers and names."""
+        """Converts an answer, which may have an embedding beside it."""
+        embedding = None
+        if isinstance(answer, tuple) and len(answer) == 2:
+            answer, embedding = answer
+        elif isinstance(answer, BasePrediction):
+            embedding = answer.embedding
+        prediction = self._read_prediction(answer, frame)
+        if embedding is None:
+            return prediction
+        made = make_embedding(np.asarray(embedding))
+        return with_origin(prediction, embedding=made, dropped=prediction.dropped + (made is None))
+
+    def _read_prediction(self, answer: object, frame: Frame) -> Prediction:
+        """Converts a prediction. Every kind goes through the wire format, which checks all numbers and names."""
         if isinstance(answer, Detections | Classification | MultiLabel | Stub):
             parsed = wire_format.parse_prediction(
                 wire_format.to_wire(answer), width=answer.width, height=answer.height, task=answer.task

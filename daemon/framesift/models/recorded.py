@@ -1,8 +1,9 @@
 """Recorded predictions: a model's predictions are written to a file once, and replayed as often as a policy is tried.
 
-The file holds one JSON object per line, in the wire format, with `frame` (its number) and, if the file holds several
-streams, `stream`. A line without `stream` counts for every stream that has no line of its own for that frame. A frame
-without a line has no prediction (ModelFailed), which is not the same as a line without objects.
+The file holds one JSON object per line, in the wire format, with `frame` (its number), `embedding` where the model gave
+one, and, if the file holds several streams, `stream`. A line without `stream` counts for every stream that has no line
+of its own for that frame. A frame without a line has no prediction (ModelFailed), which is not the same as a line
+without objects.
 
 All lines are checked when the file is opened. Only their offsets stay in memory, 20 bytes per line.
 """
@@ -23,6 +24,7 @@ from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format
+from framesift.prediction.embedding import EMBEDDING, parse_embedding
 from framesift.prediction.prediction import Detections, Prediction, Task, scale_prediction, with_origin
 
 
@@ -57,6 +59,7 @@ class RecordedModel:
             self._file.close()
             raise
         self.task = settings.task or self._index.task
+        self.gives_embeddings: bool | None = self._index.has_embeddings
         self.description = f"{self._index.count} recorded predictions of {settings.path}"
 
     def predict(self, frame: Frame) -> Prediction:
@@ -70,9 +73,10 @@ class RecordedModel:
             # pread does not move a shared position, so threads need no lock.
             payload = json.loads(os.pread(self._file.fileno(), entry[1], entry[0]))
             prediction = wire_format.parse_prediction(payload, width=frame.width, height=frame.height, task=self.task)
+            embedding = parse_embedding(payload[EMBEDDING]) if EMBEDDING in payload else None
         except (OSError, ValueError, RecursionError) as error:
             raise ModelFailed(f"the recorded prediction of frame {frame.number} of {frame.stream}: {error}") from error
-        named = with_origin(prediction, model_id=prediction.model_id or self.model_id)
+        named = with_origin(prediction, model_id=prediction.model_id or self.model_id, embedding=embedding)
         return scale_prediction(named, frame.width, frame.height)
 
     def close(self) -> None:
@@ -90,6 +94,7 @@ class _Index:
         entries: dict[str | None, array[int]] = {}
         tasks: set[Task] = set()
         self.count = 0
+        self.has_embeddings = False
         for offset, line_number, line in _lines(file):
             stream, number, stated_task = self._checked(line, line_number, task)
             if stated_task is not None:
@@ -129,6 +134,9 @@ class _Index:
         try:
             payload = json.loads(line)
             prediction = wire_format.parse_prediction(payload, width=1, height=1, task=task)
+            if EMBEDDING in payload:
+                parse_embedding(payload[EMBEDDING])
+                self.has_embeddings = True
         except (ValueError, RecursionError) as error:
             raise ModelLoadError(f"{where}: {error}") from error
         number, stream = payload.get("frame"), payload.get("stream")

@@ -23,6 +23,7 @@ class StubModel:
 
     class_names: tuple[str, ...] | None = None
     notes = ModelNotes()
+    gives_embeddings: bool | None = False
 
     def __init__(self, settings: StubSettings) -> None:
         self.model_id = settings.model_id

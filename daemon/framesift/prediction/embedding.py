@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_EMBEDDING_LENGTH = 4096
+EMBEDDING = "embedding"  # the key of a recorded one
 
 # float32, shape (n,), read-only; n is at most MAX_EMBEDDING_LENGTH, and the same for all pictures of a model.
 Embedding = NDArray[np.float32]

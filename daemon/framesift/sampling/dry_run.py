@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from framesift.clock.moment import Moment
@@ -27,12 +28,14 @@ from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Detections, Prediction
+from framesift.prediction.embedding import EMBEDDING, parse_embedding
+from framesift.prediction.prediction import Detections, Prediction, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
-from framesift.sampling.recorder import parse_signature
+from framesift.sampling.recorder import SIGNATURE_LENGTH, parse_signature
 from framesift.sampling.sampler import Sampler, SamplingDecision
+from framesift.strategies import StrategyOptions
 from framesift.strategies.near_duplicate import Signature
 
 # What lies between has a date in the calendars of all time zones.
@@ -42,6 +45,7 @@ _LONGEST_SIDE = 100_000  # in pixels, as of any picture
 _NO_SIZE = 1, 1  # of a picture that nobody says
 _TIME = TypeAdapter(AwareDatetime)
 
+_NO_SIGNATURE = np.zeros(SIGNATURE_LENGTH, np.float32)  # where nothing compares pictures
 _NO_PIXELS = "a strategy reads frame.pixels, but does not say needs_pixels = True"
 
 
@@ -106,8 +110,8 @@ class DryRun:
             raise ConfigError("every strategy of this policy needs pictures, and recorded predictions have none")
         judged = tuple(strategy for strategy in strategies if not strategy.needs_pixels)
         self.policy = policy.model_copy(update={"sampling_strategies": judged})
-        self._has_near_duplicate = any(policy.near_duplicate_of(strategy) for strategy in judged)
-        self._ignores_near_duplicate = False
+        self._has_near_duplicate = any(_compares_pictures(policy, strategy) for strategy in judged)
+        self._ignores_near_duplicate = self._lacks_embeddings = False
         self._has_zones = any(
             strategy.zones or any(condition.zones for condition in strategy.inhibit or ()) for strategy in judged
         )
@@ -135,6 +139,8 @@ class DryRun:
         ]
         if self._ignores_near_duplicate:
             notes.append("near_duplicate needs pictures, and predictions have none: it is not applied here")
+        if self._lacks_embeddings:
+            notes.append("the policy compares embeddings: predictions without one are not compared with others")
         if self._ignores_zones:
             notes.append("zones need the size of the picture: predictions without `image` have their objects in none")
         return tuple(notes)
@@ -153,7 +159,9 @@ class DryRun:
         at_s = self._at_s if captured_at is None else _parse_time_s(captured_at)
         inner = _prediction_in(payload)
         width, height = _mask_size(inner)
-        prediction = wire.parse_prediction(inner, width=width, height=height)
+        prediction: Prediction = wire.parse_prediction(inner, width=width, height=height)
+        if EMBEDDING in payload:
+            prediction = with_origin(prediction, embedding=parse_embedding(payload[EMBEDDING]))
         self._at_s = at_s
         captured = Moment(at_s, at_s, "dry run")
         recorded = "signature" in payload
@@ -173,6 +181,7 @@ class DryRun:
         frames_back = of.sampler.frames_back(prediction.task)
         of.earlier.add(frame, prediction)
         decision = of.sampler.decide(frame, prediction)
+        self._lacks_embeddings |= decision.lacks_embedding
         result = self._decided(of, frame, prediction, decision, number)
         if frames_back and result.refusal is not None:
             of.earlier.refuse(result.refusal)
@@ -293,12 +302,24 @@ def _picture_of(frame: Frame) -> _Picture:
 
 def _recorded_signature(frame: Frame) -> Signature:
     found = _picture_of(frame).signature
-    assert found is not None  # only streams with signatures ask for one
-    return found
+    return _NO_SIGNATURE if found is None else found
+
+
+def _compares_pictures(policy: Policy, strategy: StrategyOptions) -> bool:
+    near_duplicate = policy.near_duplicate_of(strategy)
+    return near_duplicate is not None and near_duplicate.signature == "picture"
 
 
 def _without_near_duplicate(policy: Policy) -> Policy:
-    strategies = tuple(s.model_copy(update={"near_duplicate": None}) for s in policy.sampling_strategies)
+    """The policy without what compares pictures."""
+    strategies = tuple(
+        strategy.model_copy(
+            update={
+                "near_duplicate": None if _compares_pictures(policy, strategy) else policy.near_duplicate_of(strategy)
+            }
+        )
+        for strategy in policy.sampling_strategies
+    )
     return policy.model_copy(update={"near_duplicate": None, "sampling_strategies": strategies})
 
 

@@ -9,8 +9,9 @@ One JSON object per line: the prediction in the wire format, and beside it
     seed                     of the device's random draws
     signature                as in strategies/near_duplicate.py: base64 of its float32 values, little-endian
     brightness               mean of the grey picture, from 0 to 1
+    embedding                of the model, where it gave one: base64 of 2 bytes a value, see prediction/embedding.py
 
-The `recorded` model replays the predictions and ignores the rest.
+The `recorded` model replays the predictions with their embeddings, and ignores the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 from framesift.atomic_files import create_file
 from framesift.frame import Frame
 from framesift.prediction import wire_format
+from framesift.prediction.embedding import EMBEDDING, format_embedding
 from framesift.prediction.prediction import Prediction
 from framesift.strategies.near_duplicate import HEIGHT, WIDTH, Signature, brightness, signature
 
@@ -70,6 +72,8 @@ class Recorder:
             line["sent_at"] = frame.sent_s
         if prediction.model_id:
             line["model_id"] = prediction.model_id
+        if prediction.embedding is not None:
+            line[EMBEDDING] = format_embedding(prediction.embedding)
         text = json.dumps(line | wire_format.to_wire(prediction), allow_nan=False)
         with self._lock:
             if self._has_failed:

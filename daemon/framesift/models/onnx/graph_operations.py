@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# ModelProto.graph, GraphProto.node; of NodeProto:
-_GRAPH, _NODE = 7, 1
+# ModelProto.graph; GraphProto.node, .output; ValueInfoProto.name; of NodeProto:
+_GRAPH, _NODE, _GRAPH_OUTPUT, _NAME = 7, 1, 12, 1
 _INPUT, _OUTPUT, _OPERATION = 1, 2, 4
 # Operations that only change the shape or type of their input.
 _PASS_THROUGH = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
@@ -51,6 +51,27 @@ def input_operation(path: Path, input_name: str) -> str | None:
             return None if consumer is None else consumer[1]
         name = consumer[0]
     return None
+
+
+def value_names(path: Path) -> tuple[list[str], list[str]]:
+    """The names of the network's outputs, and of all values that its graph computes; empty if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return _output_names(file, path.stat().st_size), list(_read(path))
+    except (OSError, ValueError):
+        return [], []
+
+
+def _output_names(file: BinaryIO, size: int) -> list[str]:
+    return [
+        _text(file, name_end)
+        for field, end in _fields(file, size)
+        if field == _GRAPH
+        for part, part_end in _fields(file, end)
+        if part == _GRAPH_OUTPUT
+        for number, name_end in _fields(file, part_end)
+        if number == _NAME
+    ]
 
 
 def _read(path: Path) -> dict[str, tuple[str, list[str]]]:

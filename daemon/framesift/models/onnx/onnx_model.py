@@ -21,10 +21,12 @@ from framesift.models.onnx import coco, families, graph_input, graph_operations,
 from framesift.models.onnx.classifier import Classifier
 from framesift.models.onnx.detector import Detector
 from framesift.models.onnx.dynamic_batching import DynamicBatcher
+from framesift.models.onnx.embedding_output import check_embedding
 from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.metadata import Metadata
 from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, Family, OnnxSettings
 from framesift.models.onnx.preprocessing import GREY
+from framesift.prediction.embedding import Embedding, make_embedding
 from framesift.prediction.prediction import Prediction, Task, with_origin
 
 _MASK_FAMILIES = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
@@ -58,6 +60,10 @@ class OnnxModel:
         # Until the family is known; the shapes of the outputs do not depend on the range of the input.
         self._prepare = graph_input.preprocessing_for(settings, settings.family, self._input)
         outputs, values = self._test_run(1)
+        embedding = check_embedding(settings, outputs, values)
+        if len(outputs) > 1:  # it tells nothing of the family
+            kept = [index for index, output in enumerate(outputs) if output is not embedding]
+            outputs, values = [outputs[index] for index in kept], [values[index] for index in kept]
         names = _class_names(settings, file_metadata, outputs)
         facts = GraphFacts(
             self._input.height,
@@ -77,9 +83,14 @@ class OnnxModel:
         if settings.class_names == "coco" and match.family is Family.SSD:  # these count as TensorFlow does
             names = tuple(coco.NAMES_BY_CATEGORY_ID.values())
         self._prepare = graph_input.preprocessing_for(settings, match.family, self._input)
-        self._outputs = [outputs[index].name for index in match.output_indices]
+        run = [outputs[index] for index in match.output_indices]
+        self._head_outputs = len(run)
+        if embedding is not None and embedding not in run:
+            run.append(embedding)
+        self._outputs = [output.name for output in run]
+        self.gives_embeddings: bool | None = embedding is not None
         if settings.batch_size > 1:
-            self._check_batches([outputs[index] for index in match.output_indices])
+            self._check_batches(run)
             self._run_batched: Callable[[NDArray[Any]], list[Any]] = DynamicBatcher(self._run, settings.batch_size)
         else:  # several threads may run the network at the same time
             self._run_batched = lambda tensor: [value[0] for value in self._run(tensor)]
@@ -90,7 +101,7 @@ class OnnxModel:
         self._head: Classifier | Detector
         if match.family is Family.CLASSIFIER:
             operation = graph_operations.output_operation(settings.path, self._outputs[0])
-            self._head = Classifier(settings, class_names, operation, self._test_outputs(match.output_indices[0]))
+            self._head = Classifier(settings, class_names, operation, self._test_outputs(self._outputs[0]))
         else:
             _check_family_settings(settings, match)
             keypoint_names = (settings.keypoint_names,) if settings.keypoint_names else file_metadata.keypoint_names
@@ -107,7 +118,8 @@ class OnnxModel:
         provider = self._session.get_providers()[0]
         size = f"{self._input.width} x {self._input.height}"
         at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
-        self.description = f"{settings.path.name}: {match.family}, {size}{at_once}, {classes}, {provider}"
+        vector = f", embeddings {settings.embedding}" if settings.embedding else ""
+        self.description = f"{settings.path.name}: {match.family}, {size}{at_once}, {classes}{vector}, {provider}"
 
     def predict(self, frame: Frame) -> Prediction:
         """Runs the network on the frame. Raises ModelFailed."""
@@ -120,14 +132,28 @@ class OnnxModel:
             prepared = self._prepare(frame.pixels)
             values = self._run_batched(prepared.tensor)
             with np.errstate(over="ignore", invalid="ignore"):  # results that are not finite are dropped and counted
-                prediction: Prediction = self._head.read(values, prepared, frame.width, frame.height)
+                prediction: Prediction = self._head.read(
+                    values[: self._head_outputs], prepared, frame.width, frame.height
+                )
+            embedding = self._embedding(values)
         except Exception as error:  # onnxruntime and its providers may raise anything
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
-        return with_origin(prediction, model_id=self.model_id, time_s=time.perf_counter() - started_s)
+        return with_origin(
+            prediction,
+            model_id=self.model_id,
+            time_s=time.perf_counter() - started_s,
+            embedding=embedding,
+            dropped=prediction.dropped + (embedding is None and bool(self.gives_embeddings)),
+        )
 
     def close(self) -> None:
         """Releases the network."""
         self._session = None
+
+    def _embedding(self, values: list[Any]) -> Embedding | None:
+        """The embedding among the outputs for one picture; None where it has none."""
+        name = self._settings.embedding
+        return None if name is None else make_embedding(values[self._outputs.index(name)])
 
     def _run(self, tensor: NDArray[Any]) -> list[Any]:
         session = self._session
@@ -136,11 +162,12 @@ class OnnxModel:
         outputs: list[Any] = session.run(self._outputs, {self._input.name: tensor})
         return outputs
 
-    def _test_outputs(self, index: int) -> NDArray[np.floating]:
-        """A classifier's output at `index` for a grey, a black, a white and a noise picture: (pictures, classes)."""
+    def _test_outputs(self, name: str) -> NDArray[np.floating]:
+        """A classifier's output of this name for a grey, a black, a white and a noise picture: (pictures, classes)."""
         size = (self._prepare.height, self._prepare.width, 3)
         noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         pictures = [np.full(size, GREY, np.uint8), np.zeros(size, np.uint8), np.full(size, 255, np.uint8), noise]
+        index = [output.name for output in self._session.get_outputs()].index(name)
         return np.stack([self._test_run(1, pixels)[1][index].reshape(-1) for pixels in pictures])
 
     def _test_run(self, pictures: int, pixels: Pixels | None = None) -> tuple[list[GraphOutput], list[Any]]:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from framesift.models.model import ModelLoadError
+from framesift.models.onnx.embedding_output import network_for
 from framesift.models.onnx.onnx_settings import OnnxSettings
 
 
@@ -37,12 +38,17 @@ def start_session(settings: OnnxSettings) -> Any:
     session_options.intra_op_num_threads = settings.threads or 0
     # Threads that spin for the next picture would burn a core between the frames of a slow stream.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    network = network_for(settings)
+    # Weights in files of their own lie beside the network's.
+    session_options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(settings.path.absolute().parent)
+    )
     failure: Exception | None = None
     for first in range(len(usable)):
         try:
             # Its own fallback prints to stdout, where the log is.
             session = onnxruntime.InferenceSession(
-                str(settings.path), session_options, providers=usable[first:], enable_fallback=0
+                network, session_options, providers=usable[first:], enable_fallback=0
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime and its providers raise what they like
             failure = error

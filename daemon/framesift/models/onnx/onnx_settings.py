@@ -75,7 +75,8 @@ class OnnxSettings(StrictModel):
     keypoint_names: of an object's keypoints, in their order. first_class_id: the number of the first class of an ssd
     model. providers: of onnxruntime; the first that works is used. threads: for one run. batch_size: at most so many
     pictures are run at once when several streams wait for the network, if its batch size is open. It helps on
-    accelerators that have room for several pictures.
+    accelerators that have room for several pictures. embedding: the name of the output, or of the value inside of the
+    graph, that is each picture's embedding (null: none); of shape (1, C, H, W), the C means are taken.
     """
 
     type: Literal["onnx"]
@@ -99,6 +100,7 @@ class OnnxSettings(StrictModel):
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=64)] = 1
+    embedding: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     model_id: Tag | None = None
 
     @model_validator(mode="after")
