@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from framesift.config.errors import ConfigError
 from framesift.policy import parse_fetched
 from framesift.policy.policy import digest, effective, parse
-from framesift.policy.tolerant_parser import MAX_LEFT_OUT
+from framesift.policy.tolerant_parser import MAX_LEFT_OUT, without_local_parts
 from policy.test_fields import REMOTE, REMOTE_PLACES
 
 SOURCE = "roboflow project parking"
@@ -356,3 +356,22 @@ def test_what_near_duplicate_learnt_later_changes_the_digest_only_of_a_policy_th
 
     assert of() == of(scope="stream") == "fa34414fb261"  # as before there were such options
     assert of(scope="all") != of()
+    assert of(known="/tmp") == of(known=["/tmp"]) != of()
+
+
+def test_a_policy_from_elsewhere_names_no_files_of_this_machine() -> None:
+    known = {"threshold": 0.02, "known": "/etc"}
+    data = {**with_strategies({**RANDOM, "near_duplicate": {"known": ["/home"]}}), "near_duplicate": known}
+    fetched = parse_fetched(data, SOURCE)
+    assert fetched.left_out == (
+        "near_duplicate.known: may only be used in a policy file of this machine: it names files",
+        f'sampling_strategies[0].near_duplicate.known ("{RANDOM["name"]}"): may only be used in a policy file of this '
+        "machine: it names files",
+    )
+    assert fetched.policy.known_paths == ()
+    assert fetched.policy.near_duplicate is not None
+    assert fetched.policy.near_duplicate.threshold == 0.02
+    written, said = without_local_parts(data)
+    assert said == fetched.left_out
+    assert written == {**with_strategies({**RANDOM, "near_duplicate": {}}), "near_duplicate": {"threshold": 0.02}}
+    assert data["near_duplicate"] == known, "the document itself stays"

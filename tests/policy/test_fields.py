@@ -110,13 +110,22 @@ WHOLE: dict[str, Any] = {
     "target_workspace": "my-space",
     "target_project": "my_project",
     "time_zone": "Europe/Paris",
-    "near_duplicate": {"signature": "embedding", "threshold": "auto", "memory": 256, "scope": "all"},
+    "near_duplicate": {"signature": "picture", "threshold": "auto", "memory": 256, "scope": "all", "known": [OUTSIDE]},
     "pacing": {"mode": "none"},
     "baseline": {"share": 0.1, "tags": ["by-chance"]},
 }
 FIRST = WHOLE["sampling_strategies"][0]
-# What a policy from elsewhere may have: it never names code of this machine.
-REMOTE = {**WHOLE, "sampling_strategies": [s for s in WHOLE["sampling_strategies"] if s["type"] != "python"]}
+
+
+def without_known(block: dict[str, Any]) -> dict[str, Any]:
+    return {**block, "near_duplicate": {k: v for k, v in block["near_duplicate"].items() if k != "known"}}
+
+
+# What a policy from elsewhere may have: it never names code or files of this machine.
+REMOTE = {
+    **without_known(WHOLE),
+    "sampling_strategies": [without_known(s) for s in WHOLE["sampling_strategies"] if s["type"] != "python"],
+}
 
 
 def find_places(whole: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
@@ -221,11 +230,18 @@ FIELDS: dict[str, Of] = {
         "string", good=("never", "daily", "weekly", "monthly"), bad=("hourly", "Daily", "", "yearly")
     ),
     "BatchingStrategy.max_batch_images": Of("integer null", good=(1, 10**9, None), bad=(0, -1, 10**9 + 1)),
-    "NearDuplicateOptions.signature": Of("string", good=("picture", "embedding"), bad=("", "Picture", "features")),
+    "NearDuplicateOptions.signature": Of(
+        "string", good=("picture",), bad=("", "Picture", "features")
+    ),  # known needs it
     "NearDuplicateOptions.threshold": Of(
         "number string", good=("auto", *FRACTION.good), bad=("Auto", "", *FRACTION.bad)
     ),
     "NearDuplicateOptions.memory": Of("integer", good=(1, 4096), bad=(0, -1, 4097)),
+    "NearDuplicateOptions.known": Of(
+        "string array null",
+        good=([OUTSIDE], [OUTSIDE] * 16, None),  # a text becomes a list of one
+        bad=("", [], [""], ["a\x00"], [5], ["x" * 4097], [OUTSIDE] * 17),
+    ),
     "NearDuplicateOptions.scope": Of("string", good=("stream", "all"), bad=("", "All", "device")),
     "WindowLimit.type": Of("string", good=("minutely", "hourly", "daily"), bad=("weekly", "", "Daily", "minute")),
     "WindowLimit.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),

@@ -24,6 +24,7 @@ from framesift.cli.console import ConfigOption, err, escape_text, fail, out, pri
 from framesift.cli.policy_exchange import pull, push
 
 if TYPE_CHECKING:
+    from framesift.known.known_pictures import KnownPictures
     from framesift.policy import CurrentPolicy
     from framesift.policy.policy import Policy
     from framesift.sampling.dry_run import DryRun, DryRunResult
@@ -34,6 +35,7 @@ policy_app = typer.Typer(help="Read policies, try them on predictions, and excha
 # A prediction of a thousand objects with masks has a few megabytes. A longer line is not JSON lines.
 MAX_LINE_BYTES = 64 << 20
 MOST_PROBLEMS = 1000  # more than anybody reads
+_MOST_UNREADABLE = 10  # known pictures that are named
 ANSWER_WITHIN_S = 60.0  # of the platform, or of the server at the policy's address
 
 
@@ -172,7 +174,8 @@ def try_(
 
     try:
         loaded = policies.load(policy)
-        dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=SystemClock().now().wall_s)
+        now_s = SystemClock().now().wall_s
+        dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=now_s, known=_read_known(loaded))
         printed: set[str] = set()
         _print_new_notes(dry_run, printed)
         report = _TextReport(dry_run.policy)
@@ -256,6 +259,21 @@ def _json_line(result: DryRunResult) -> str:
     if result.excluded:
         fields["excluded"] = dict(result.excluded)
     return json.dumps(fields) + "\n"
+
+
+def _read_known(policy: Policy) -> KnownPictures:
+    """The known pictures that a policy names. A note names what can't be read."""
+    from framesift.known.known_pictures import KnownPictures
+
+    known = KnownPictures()
+    for paths in policy.known_paths:
+        read = known.read(paths)
+        unreadable = () if read is None else read.unreadable
+        for sentence in unreadable[:_MOST_UNREADABLE]:
+            print_note(f"can't be read: {sentence}")
+        if len(unreadable) > _MOST_UNREADABLE:
+            print_note(f"can't be read: {len(unreadable) - _MOST_UNREADABLE} more known pictures")
+    return known
 
 
 class _TextReport:

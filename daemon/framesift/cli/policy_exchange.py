@@ -49,19 +49,19 @@ def pull(
 ) -> None:
     """Get a project's policy from the platform.
 
-    It is written unchanged, even if framesift can't use it. Only strategies that run code are left out: what it is
-    written to is a policy file of this machine, and may choose code.
+    It is written unchanged, even if framesift can't use it. Only what runs code or names files is left out: what
+    it is written to is a policy file of this machine, and may choose them.
     """
     from framesift.atomic_files import write_atomically
     from framesift.config.errors import ConfigError
     from framesift.policy import parse_fetched
-    from framesift.policy.tolerant_parser import without_local_strategies
+    from framesift.policy.tolerant_parser import without_local_parts
 
     if output is not None and output.exists() and not force:
         fail(f"{output} exists already; --force overwrites it")
     with _platform(config, project) as target:
         fetched = target.platform.fetch_active_learning(target.workspace, target.project, within_s=ANSWER_WITHIN_S)
-    document, not_written = without_local_strategies(fetched)
+    document, not_written = without_local_parts(fetched)
     text = to_json_text(document, indent=2)
     if output is None:
         sys.stdout.write(text)

@@ -44,8 +44,10 @@ class SignatureCache:
 
     def write(self, signatures: dict[bytes, Signature]) -> None:
         """Replaces what was written. Raises OSError."""
-        keys = np.array([list(key) for key in signatures], np.uint8).reshape(-1, _KEY_BYTES)
-        rows = np.array([list(signature_bytes(made)) for made in signatures.values()], np.uint8)
+        count = len(signatures)
+        keys = np.frombuffer(b"".join(signatures), np.uint8).reshape(count, _KEY_BYTES)
+        rows = np.frombuffer(b"".join(map(signature_bytes, signatures.values())), np.uint8)
+        rows = rows.reshape(count, len(rows) // max(1, count))
         content = io.BytesIO()
         np.savez(content, version=np.int64(_VERSION), keys=keys, signatures=rows)
         make_folder(self._path.parent)

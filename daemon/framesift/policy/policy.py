@@ -22,6 +22,7 @@ from framesift.config.errors import MAX_PROBLEMS, ConfigError, KeyPath, format_v
 from framesift.config.schema import Slug, StrictModel, Tag, Text, WindowLimit
 from framesift.datapoint import BatchInterval
 from framesift.policy.baseline import BaselineOptions, baseline_problem, reserved_limits
+from framesift.policy.known_paths import known_path_problems
 from framesift.strategies import (
     CommonStrategyOptions,
     NearDuplicateOptions,
@@ -43,7 +44,7 @@ _UNHASHED_DEFAULTS = (
     "min_interval_s",
     "min_interval_scope",
 )
-_UNHASHED_IN_NEAR_DUPLICATE = ("signature", "scope")
+_UNHASHED_IN_NEAR_DUPLICATE = ("signature", "scope", "known")
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
 
@@ -163,6 +164,12 @@ class Policy(StrictModel):
         """A strategy's own near_duplicate (null switches it off), or the policy's where it has none."""
         return strategy.near_duplicate if "near_duplicate" in strategy.model_fields_set else self.near_duplicate
 
+    @property
+    def known_paths(self) -> tuple[tuple[str, ...], ...]:
+        """The lists of paths to known pictures with which strategies compare, each once."""
+        options = [self.near_duplicate_of(strategy) for strategy in self.sampling_strategies if self.enabled]
+        return tuple({one.known: None for one in options if one is not None and one.known})
+
 
 def _incomplete(enabled: bool, keys: Collection[str], names: Sequence[object]) -> list[tuple[KeyPath, str]]:
     """What the parts of a policy lack together: each place with a sentence. names: of the strategies that have one."""
@@ -212,7 +219,8 @@ def parse(
         colon = "; a colon needs a space behind it" if isinstance(data, str) and ":" in data else ""
         raise ConfigError(*problems, f"{source}: a policy is an object with the key enabled, not {what}{colon}")
     if folder is not None:
-        resolve_paths(data.get("sampling_strategies"), folder)
+        resolve_paths(data, folder)
+    missing = [f"{document.location_of(path)}: {sentence}" for path, sentence in known_path_problems(data)]
     try:
         policy = validate(Policy, data, document.location_of, most=most_problems)
     except ConfigError as error:
@@ -220,9 +228,9 @@ def parse(
         together = f"{source}: {'; '.join(sentence for _, sentence in incomplete)}"
         found = [problem for problem in error.problems if problem != together]
         found += [f"{document.location_of(path)}: {sentence}" for path, sentence in incomplete]
-        raise ConfigError(*problems, *found) from None
-    if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, *found, *missing) from None
+    if problems or missing:
+        raise ConfigError(*problems, *missing)
     return policy
 
 

@@ -8,6 +8,7 @@ reports are limited in number and length, and safe to print.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from framesift.config.schema import TAG_PATTERN, WindowLimit
 from framesift.policy.baseline import BaselineOptions
 from framesift.policy.policy import BatchingStrategy, Policy
 from framesift.strategies import STRATEGY_TYPES, InhibitCondition, NearDuplicateOptions, PacingOptions
+from framesift.strategies.known_paths import LOCAL_OPTIONS, near_duplicate_blocks
 
 MAX_LEFT_OUT = 20
 _MAX_NODES = 20_000
@@ -28,6 +30,7 @@ _MAX_CHARACTERS = 1 << 18
 _MAX_DEPTH = 50
 
 _LOCAL_ONLY = "may only be used in a policy file of this machine: it runs code"
+_NAMES_FILES = "may only be used in a policy file of this machine: it names files"
 # The types that a policy from elsewhere may use. It must never choose code that this machine runs.
 _STRATEGIES = {kind: options for kind, options in STRATEGY_TYPES.items() if not options.local_only}
 
@@ -62,26 +65,29 @@ def parse_fetched(data: object, source: str) -> FetchedPolicy:
     return FetchedPolicy(validate(Policy, pruned, source, in_document), parser.left_out())
 
 
-def without_local_strategies(data: object) -> tuple[object, tuple[str, ...]]:
-    """The same document without strategies that run code, and a sentence for each that was left out.
+def without_local_parts(data: object) -> tuple[object, tuple[str, ...]]:
+    """The same document without what runs code or names files, and a sentence for each part that was left out.
 
     For a document from elsewhere that becomes a policy file of this machine. data: parsed JSON, of whatever shape; it
     is not changed.
     """
+    data = copy.deepcopy(data)
+    sentences: list[str] = []
+    for place, block in near_duplicate_blocks(data):
+        for key in LOCAL_OPTIONS:
+            if block.pop(key, None) is not None:
+                sentences.append(f"{path_to((*place, key), data)}: {_NAMES_FILES}")
     strategies = data.get("sampling_strategies") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(strategies, list):
-        return data, ()
-    local = {i: kind for i, strategy in enumerate(strategies) if (kind := _local_type(strategy)) is not None}
-    if not local:
-        return data, ()
-    others = [strategy for i, strategy in enumerate(strategies) if i not in local]
-    sentences = [
-        f"{path_to(('sampling_strategies', i), data)}: type {format_value(kind)} {_LOCAL_ONLY}"
-        for i, kind in list(local.items())[:MAX_LEFT_OUT]
-    ]
-    if len(local) > MAX_LEFT_OUT:
-        sentences.append(f"{len(local) - MAX_LEFT_OUT} more that are not shown")
-    return {**data, "sampling_strategies": others}, tuple(sentences)
+    if isinstance(data, dict) and isinstance(strategies, list):
+        local = {i: kind for i, strategy in enumerate(strategies) if (kind := _local_type(strategy)) is not None}
+        sentences += [
+            f"{path_to(('sampling_strategies', i), data)}: type {format_value(kind)} {_LOCAL_ONLY}"
+            for i, kind in local.items()
+        ]
+        data["sampling_strategies"] = [strategy for i, strategy in enumerate(strategies) if i not in local]
+    if len(sentences) > MAX_LEFT_OUT:
+        sentences[MAX_LEFT_OUT:] = [f"{len(sentences) - MAX_LEFT_OUT} more that are not shown"]
+    return data, tuple(sentences)
 
 
 def _local_type(strategy: object) -> str | None:
@@ -132,8 +138,8 @@ class _Parser:
         """The document without unknown parts, and the indexes of the strategies that remain."""
         policy = self._remove_unknown(Policy, self._data, ())
         self._remove_unknown_in(policy, "batching_strategy", BatchingStrategy, ())
-        for key, model in (("near_duplicate", NearDuplicateOptions), ("pacing", PacingOptions)):
-            self._remove_unknown_in(policy, key, model, ())
+        self._remove_near_duplicate_parts(policy, ())
+        self._remove_unknown_in(policy, "pacing", PacingOptions, ())
         self._remove_unknown_in(policy, "baseline", BaselineOptions, ())
         if isinstance(policy.get("baseline"), dict):
             self._remove_bad_tags(policy["baseline"], ("baseline",))
@@ -161,12 +167,19 @@ class _Parser:
             self._leave_out(path, f"type {format_value(kind)} {why}")
             return None
         strategy = self._remove_unknown(_STRATEGIES[kind], data, path)
-        self._remove_unknown_in(strategy, "near_duplicate", NearDuplicateOptions, path)
+        self._remove_near_duplicate_parts(strategy, path)
         self._remove_unknown_in(strategy, "pacing", PacingOptions, path)
         self._remove_bad_tags(strategy, path)
         self._remove_unknown_in_each(strategy, "limits", WindowLimit, path)
         self._remove_unknown_in_each(strategy, "inhibit", InhibitCondition, path)
         return strategy
+
+    def _remove_near_duplicate_parts(self, block: dict[str, Any], path: KeyPath) -> None:
+        self._remove_unknown_in(block, "near_duplicate", NearDuplicateOptions, path)
+        near_duplicate = block.get("near_duplicate")
+        for key in LOCAL_OPTIONS:
+            if isinstance(near_duplicate, dict) and near_duplicate.pop(key, None) is not None:
+                self._leave_out((*path, "near_duplicate", key), _NAMES_FILES)
 
     def _remove_unknown_in(self, block: dict[str, Any], key: str, model: type[BaseModel], path: KeyPath) -> None:
         if isinstance(block.get(key), dict):

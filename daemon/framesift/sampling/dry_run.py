@@ -24,6 +24,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from framesift.clock.moment import Moment
 from framesift.config.types import ConfigError
 from framesift.frame import AbsentPicture, Frame, RefusalReason
+from framesift.known.known_pictures import KnownPictures
 from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
 from framesift.policy.policy import Policy
@@ -98,11 +99,19 @@ class DryRun:
     policy: the part of the policy that is judged. not_judged: the names of the strategies that need pixels.
     """
 
-    def __init__(self, policy: Policy, *, seed: int | None, stream: str | None, started_s: float) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        seed: int | None,
+        stream: str | None,
+        started_s: float,
+        known: KnownPictures | None = None,
+    ) -> None:
         """seed, stream: for the random draws; None: those of the recording, or 0 and "try" where it has none.
 
-        started_s: Unix time of the first prediction, unless it has its own. Raises ConfigError where every strategy
-        needs pixels.
+        started_s: Unix time of the first prediction, unless it has its own. known: the pictures that the policy names
+        as known, read already; None for none. Raises ConfigError where every strategy needs pixels.
         """
         strategies = policy.sampling_strategies
         self.not_judged = tuple(strategy.name for strategy in strategies if strategy.needs_pixels)
@@ -119,7 +128,7 @@ class DryRun:
         self._seed = seed
         self._stream = stream
         self._streams: dict[str, _Stream] = {}
-        self._accepted_frames = AcceptedFrames()
+        self._accepted_frames = AcceptedFrames(known=known or KnownPictures())
         self._changeable: dict[int, DryRunResult] = {}  # those that a later prediction may change, by number
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.frame_memories import FrameMemories
 from framesift.strategies import NearDuplicateOptions
 from framesift.strategies.near_duplicate import (
@@ -16,17 +17,20 @@ from framesift.strategies.near_duplicate import (
     SignatureKind,
 )
 
+KNOWN_PICTURE = ""  # no datapoint has this id
+
 
 class NearDuplicates:
     """What the strategies of one stream compare its frames with. For one thread at a time."""
 
-    def __init__(self, options: Iterable[NearDuplicateOptions | None], of_all_streams: FrameMemories) -> None:
+    def __init__(self, options: Iterable[NearDuplicateOptions | None], accepted: AcceptedFrames) -> None:
         """options: of the strategies, None for nothing; also of those that compare without refusing.
 
-        of_all_streams: for `scope: all`.
+        accepted: shared by all streams.
         """
         self._of_stream = FrameMemories()
-        self._of_all = of_all_streams
+        self._of_all = accepted.memories
+        self._known = accepted.known
         self._noise: dict[SignatureKind, NoiseEstimate] = {kind: NoiseEstimate(kind) for kind in DISTANCES}
         # Kept so that they last.
         self._memories = {one: self._frames_for(one).use(one) for one in options if one is not None}
@@ -91,10 +95,14 @@ class NearDuplicates:
     def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions) -> str | None:
         """The id of a frame that was accepted, or waits, and looks like this one; None if there is none.
 
-        found: a signature of the kind in the options.
+        KNOWN_PICTURE where only a picture that people had before looks like it. found: a signature of the kind in the
+        options.
         """
         threshold = self._noise[options.signature].threshold if options.threshold == "auto" else options.threshold
-        return self._frames_for(options).find_similar(found, options, threshold)
+        similar = self._frames_for(options).find_similar(found, options, threshold)
+        if similar is None and options.known and self._known.contains_similar(options.known, found, threshold):
+            return KNOWN_PICTURE
+        return similar
 
     def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""

@@ -94,7 +94,7 @@ class Sampler:
         self._rngs: dict[str, random.Random] = {}
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
-        self._near = NearDuplicates(compared, accepted.memories)
+        self._near = NearDuplicates(compared, accepted)
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)

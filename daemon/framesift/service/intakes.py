@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
@@ -14,6 +15,7 @@ from framesift.prediction.prediction import Task
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.frame_memories import FrameMemories
 from framesift.sampling.intake import Intake
 from framesift.sampling.waiting_frames import Snapshots
 from framesift.service.policy_subscriptions import PolicySubscriptions
@@ -40,10 +42,12 @@ class Intakes:
         accepted: Callable[[], None],
         ledgers: SharedLedgers | None = None,
         *,
+        frames: AcceptedFrames,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """spool: must be open. ledgers: of the limits that devices share; None where this device counts for itself.
 
+        frames: what the streams that follow no project pair share, with each other and in part with the others.
         accepted: called after each frame that was accepted into the spool, from any thread. on_failure: an unexpected
         error in a thread of an intake.
         """
@@ -58,7 +62,7 @@ class Intakes:
         self._lock = threading.Lock()  # of the settings and what was created with them
         self._blocks = (*settings.streams, *settings.listeners)
         self._created: list[tuple[Intake, StreamEntry | ListenerSettings]] = []
-        self._accepted_frames = {"": AcceptedFrames(_read_accepted_classes(spool))}  # by the origin's memory
+        self._accepted_frames = {"": frames}  # by the origin's memory
 
     def create(
         self,
@@ -121,7 +125,7 @@ class Intakes:
         """What the streams with such a memory share: what goes to another project is no near duplicate."""
         with self._lock:
             common = self._accepted_frames[""]
-            return self._accepted_frames.setdefault(memory, AcceptedFrames(common.classes))
+            return self._accepted_frames.setdefault(memory, replace(common, memories=FrameMemories()))
 
     @property
     def has_project_policies(self) -> bool:
@@ -141,7 +145,8 @@ class Intakes:
         return self._subscriptions.task_of(project, within_s)
 
 
-def _read_accepted_classes(spool: Spool) -> AcceptedClasses:
+def read_accepted_classes(spool: Spool) -> AcceptedClasses:
+    """Return what was predicted in all frames that were ever accepted into the spool."""
     try:
         return AcceptedClasses(spool.class_counts())
     except SpoolBroken:  # a disk that is full or read-only now: counted from zero until the next start

@@ -1,7 +1,7 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
     connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, retention, batches,
-    status page, streams, listeners                      (and, from the main loop: monitor)
+    status page, known pictures, streams, listeners      (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
@@ -23,17 +23,20 @@ from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import BatchWatcher
 from framesift.fleet.shared_limits import SharedLimits
 from framesift.http_client import HttpClient
+from framesift.known.known_pictures import KnownPictures
 from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.listeners import ListenerSettings, create_listener
 from framesift.models.predictor import Predictor
 from framesift.periodic import PeriodicTask
 from framesift.roboflow import RoboflowClient
+from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.recorder import Recorder
 from framesift.service import reports
 from framesift.service.components import ComponentList, Resource
 from framesift.service.connections import open_connections
-from framesift.service.intakes import Intakes
+from framesift.service.intakes import Intakes, read_accepted_classes
+from framesift.service.known_pictures_reader import KnownPicturesReader
 from framesift.service.loop_monitor import LoopMonitor
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
 from framesift.service.retention_passes import RetentionPasses
@@ -170,6 +173,7 @@ class Startup:
             privacies,
             self.uploader.wake,
             shared.ledgers,
+            frames=AcceptedFrames(read_accepted_classes(spool), known=self._start_known_pictures()),
             on_failure=self._run.on_failure,
         )
         record_prediction = None if recorder is None else recorder.record
@@ -254,6 +258,23 @@ class Startup:
         self.subscriptions.on_change(watcher.task.wake)
         self._components.start(watcher.task, stop_by_s=_PIPELINE_STOPS_BY_S)
         watcher.task.wait_for_first_run(LOAD_WITHIN_S)
+
+    def _start_known_pictures(self) -> KnownPictures:
+        """Start what reads the pictures that policies name as known; frames of files by their own time wait for it."""
+        path = self._settings.spool.path
+        known = KnownPictures(path.with_name(f"{path.name}.known"))
+        reader = KnownPicturesReader(
+            known,
+            self._telemetry,
+            self._clock,
+            stop=self._stop,
+            on_failure=self._run.on_failure,
+            waits=isinstance(self._clock, MediaClock),
+        )
+        self._components.start(reader, stop_by_s=_PIPELINE_STOPS_BY_S)
+        for stream in self._settings.stream_names:
+            self.subscriptions.subscribe(stream, reader.want)
+        return known
 
     def _start_status_page(self) -> StatusPage:
         settings = self._settings

@@ -23,6 +23,7 @@ from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
 from framesift.strategies.inhibit import InhibitCondition
+from framesift.strategies.known_paths import resolve_known_paths
 from framesift.strategies.near_duplicate import NearDuplicateOptions
 from framesift.strategies.pacing_options import PacingOptions, pacing_problem, tightest_limit
 from framesift.strategies.python import PythonStrategyOptions
@@ -85,8 +86,10 @@ STRATEGY_TYPES: dict[str, type[CommonStrategyOptions]] = {
 }
 
 
-def resolve_paths(strategies: object, folder: Path) -> None:
-    """Makes relative paths in the strategies of a policy (parsed JSON, of whatever shape) count from `folder`."""
+def resolve_paths(policy: object, folder: Path) -> None:
+    """Makes relative paths in a policy (parsed JSON, of whatever shape) count from `folder`."""
+    resolve_known_paths(policy, folder)
+    strategies = policy.get("sampling_strategies") if isinstance(policy, dict) else None
     for strategy in strategies if isinstance(strategies, list) else ():
         if isinstance(strategy, dict) and isinstance(strategy.get("path"), str):
             strategy["path"] = str(folder / strategy["path"])

@@ -22,12 +22,13 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from framesift.config.schema import Fraction, StrictModel
 from framesift.frame import Pixels
 from framesift.prediction.embedding import Embedding, embedding_bytes, read_embedding
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
+from framesift.strategies.known_paths import KnownPaths
 
 WIDTH, HEIGHT = 16, 12
 # Area averaging a large picture reads every pixel of it; a bilinear step to this size first costs a twentieth.
@@ -71,6 +72,16 @@ class NearDuplicateOptions(StrictModel):
         Literal["stream", "all"],
         Field(description="Whose accepted frames are compared: those of the stream, or of all streams of this device."),
     ] = "stream"
+    known: Annotated[
+        KnownPaths | None,
+        Field(description="Pictures that there are already: a folder, YOLO's data.yaml, COCO's JSON, or several."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _known_are_pictures(self) -> NearDuplicateOptions:
+        if self.known and self.signature != "picture":
+            raise ValueError("known: pictures have no embeddings; it needs signature: picture")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
