@@ -206,7 +206,7 @@ def test_what_is_shown_is_the_same_policy_with_its_defaults(content: Any) -> Non
 def test_an_inherited_near_duplicate_is_shown_where_it_applies() -> None:
     shown = json.loads(run("show", written("p.yaml", YAML)).out)
     assert [one["near_duplicate"] for one in shown["sampling_strategies"]] == [
-        {"signature": "picture", "threshold": "auto", "memory": 256, "scope": "stream"},
+        {"signature": "picture", "threshold": "auto", "memory": 256, "scope": "stream", "known": None},
         None,
     ]
 

@@ -8,18 +8,13 @@ gave. In other predictions near_duplicate is not applied.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from framesift.clock.moment import Moment
 from framesift.config.types import ConfigError
@@ -34,17 +29,21 @@ from framesift.prediction.prediction import Detections, Prediction, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
+from framesift.sampling.recorded_lines import (
+    NO_SIZE,
+    format_short,
+    mask_size,
+    media_s,
+    parse_time_s,
+    prediction_in,
+    whole_number,
+)
 from framesift.sampling.recorder import SIGNATURE_LENGTH, parse_signature
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.strategies import StrategyOptions
 from framesift.strategies.near_duplicate import Signature
 
-# What lies between has a date in the calendars of all time zones.
-_EARLIEST_S, _LATEST_S = 0.0, 253_370_764_800.0  # 1970-01-01 and 9999-01-01
 DEFAULT_STREAM = "try"
-_LONGEST_SIDE = 100_000  # in pixels, as of any picture
-_NO_SIZE = 1, 1  # of a picture that nobody says
-_TIME = TypeAdapter(AwareDatetime)
 
 _NO_SIGNATURE = np.zeros(SIGNATURE_LENGTH, np.float32)  # where nothing compares pictures
 _NO_PIXELS = "a strategy reads frame.pixels, but does not say needs_pixels = True"
@@ -165,9 +164,9 @@ class DryRun:
         if not isinstance(payload, Mapping):
             raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
         captured_at = payload.get("captured_at")
-        at_s = self._at_s if captured_at is None else _parse_time_s(captured_at)
-        inner = _prediction_in(payload)
-        width, height = _mask_size(inner)
+        at_s = self._at_s if captured_at is None else parse_time_s(captured_at)
+        inner = prediction_in(payload)
+        width, height = mask_size(inner)
         prediction: Prediction = wire.parse_prediction(inner, width=width, height=height)
         if EMBEDDING in payload:
             prediction = with_origin(prediction, embedding=parse_embedding(payload[EMBEDDING]))
@@ -179,11 +178,11 @@ class DryRun:
         number = self._number
         frame = Frame(
             stream,
-            _whole(payload, "frame") if recorded else number,
+            whole_number(payload, "frame") if recorded else number,
             _Picture(prediction.width, prediction.height, number, recorded_signature),
             captured,
-            _whole(payload, "epoch") if recorded else 0,
-            _media_s(payload) if recorded else None,
+            whole_number(payload, "epoch") if recorded else 0,
+            media_s(payload) if recorded else None,
         )
         self._number += 1
         of = self._sampling_of(stream, payload, has_signatures=recorded)
@@ -229,7 +228,7 @@ class DryRun:
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
         excluded = {one.strategy: one.why for one in decision.excluded}
-        if isinstance(prediction, Detections) and (prediction.width, prediction.height) == _NO_SIZE:
+        if isinstance(prediction, Detections) and (prediction.width, prediction.height) == NO_SIZE:
             self._ignores_zones |= self._has_zones
         result = DryRunResult(
             matched, None, decision.refusal, captured.wall_s, prediction.dropped, failures, None, excluded, number
@@ -248,7 +247,7 @@ class DryRun:
         """The stream of a recorded prediction, whose draws are used unless others were asked for."""
         named = payload.get("stream")
         if not isinstance(named, str):
-            raise ValueError(f"stream: {_format(named)} is not allowed; it must be a text")
+            raise ValueError(f"stream: {format_short(named)} is not allowed; it must be a text")
         return self._stream or named
 
     def _sampling_of(self, stream: str, payload: Mapping[str, Any], *, has_signatures: bool) -> _Stream:
@@ -259,7 +258,7 @@ class DryRun:
             self._ignores_near_duplicate |= self._has_near_duplicate and not has_signatures
             seed = self._seed
             if seed is None:
-                seed = _whole(payload, "seed") if has_signatures else 0
+                seed = whole_number(payload, "seed") if has_signatures else 0
             sampler = Sampler(
                 stream,
                 policy,
@@ -330,73 +329,3 @@ def _without_near_duplicate(policy: Policy) -> Policy:
         for strategy in policy.sampling_strategies
     )
     return policy.model_copy(update={"near_duplicate": None, "sampling_strategies": strategies})
-
-
-def _whole(payload: Mapping[str, Any], key: str) -> int:
-    """A whole number of a recorded prediction; 0 where there is none."""
-    value = payload.get(key, 0)
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError(f"{key}: {_format(value)} is not allowed; it must be a whole number of at least 0")
-    return value
-
-
-def _media_s(payload: Mapping[str, Any]) -> float | None:
-    """The position in a file of a recorded prediction, in seconds; None where it is of none."""
-    value = payload.get("media_s")
-    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
-        raise ValueError(f"media_s: {_format(value)} is not allowed; it must be a number of seconds")
-    return value
-
-
-def _prediction_in(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "prediction" not in payload:
-        return payload
-    inner = payload["prediction"]
-    if not isinstance(inner, Mapping):
-        raise ValueError(f"prediction: {_format(inner)} is not allowed; it must be an object in the wire format")
-    return {**{key: payload[key] for key in ("task_type", "task") if key in payload}, **inner}
-
-
-def _mask_size(payload: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height for a prediction that does not say its picture's: those of its first mask, or 1 x 1 pixels."""
-    items = payload.get("predictions")
-    for item in items if isinstance(items, list) else ():
-        rle = item.get("rle") if isinstance(item, Mapping) else None
-        size = rle.get("size") if isinstance(rle, Mapping) else None
-        if (
-            isinstance(size, list)
-            and len(size) == 2
-            and all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in size)
-        ):
-            return size[1], size[0]
-    return _NO_SIZE
-
-
-def _parse_time_s(value: object) -> float:
-    """Unix time of `captured_at`."""
-    found: float | None = None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        found = float(value) if abs(value) <= _LATEST_S else math.inf
-    elif isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[T ]", value, re.IGNORECASE):
-        try:
-            found = _seconds(_TIME.validate_python(value))
-        except ValidationError:
-            found = None
-    if found is None or not _EARLIEST_S <= found < _LATEST_S:
-        raise ValueError(
-            f"captured_at: {_format(value)} is not allowed; it must be Unix seconds from {_EARLIEST_S:.0f} on, "
-            f"or ISO 8601 with a zone, such as 2026-09-10T12:00:00Z"
-        )
-    return found
-
-
-def _seconds(instant: datetime) -> float:
-    try:
-        return instant.timestamp()
-    except (OverflowError, ValueError):  # the first or the last hours of the calendar
-        return math.inf
-
-
-def _format(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _MAX_PATHS = 16
-_PATH_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 4096}
-
 PATH_PATTERN = r"^[^\x00]{1,4096}$"
+_PATH_SCHEMA = {"type": "string", "pattern": PATH_PATTERN}
 PathText = Annotated[str, Field(pattern=PATH_PATTERN)]
 
 
