@@ -7,6 +7,7 @@
 # make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
 # make bench   what a frame costs, beside the bare work (ARGS="--only ab" for some of it)
+# make bench-learning how many labels each strategy needs, in ten minutes (FULL=1: the figures of docs/learning.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev demo test check pythons coverage platform torture bench lock clean
+.PHONY: setup setup-dev demo test check pythons coverage platform torture bench bench-learning lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -32,10 +33,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/footage.txt requirements/networks.txt $(VENV)/.run
+$(VENV)/.dev: requirements/dev.txt requirements/footage.txt requirements/networks.txt requirements/digits.txt $(VENV)/.run
 	@echo "installing what the tests need"
 	@$(INSTALL) requirements/dev.txt
 	@$(INSTALL) requirements/footage.txt
+	@$(INSTALL) requirements/digits.txt
 	@$(INSTALL) requirements/networks.txt --ignore-requires-python
 	@touch $@
 
@@ -64,6 +66,9 @@ torture: setup-dev
 
 bench: setup-dev
 	PYTHONPATH=benchmarks $(BIN)/python -m price $(ARGS)
+
+bench-learning: setup-dev
+	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(BIN)/python -m learning $(if $(FULL),--seeds 24 --out docs/learning) $(ARGS)
 
 lock:
 	scripts/lock

@@ -1,0 +1,1 @@
+"""How many labels a strategy saves: models that learn from what a policy collects, day after day."""
