@@ -24,13 +24,16 @@ def examples() -> list[dict[str, Any]]:
 
 
 def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> None:
-    whole, strategy, *of_videos = examples()
+    whole, strategy, *others = examples()
     assert len(parse(json.dumps(whole), "policy.md").sampling_strategies) == 3
     gate = options(**strategy)
     assert gate.zones is not None
     assert gate.inhibit is not None
-    assert [options(**one).type for one in of_videos] == ["temporal_inconsistency", "track_end"]
-    assert all(options(**one).needs_video for one in of_videos)
+    assert [(one.type, one.needs_video) for one in (options(**other) for other in others)] == [
+        ("temporal_inconsistency", True),
+        ("novelty", False),
+        ("track_end", True),
+    ]
 
 
 def test_the_example_takes_frames_until_six_on_sunday() -> None:

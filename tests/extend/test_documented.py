@@ -115,7 +115,7 @@ PROMISED = {
     "Duplicate": (),
     "Frame": ("stream", "number", "picture", "captured", "epoch", "media_s", "sent_s"),
     "Keypoint": ("x", "y", "confidence", "class_name", "class_id"),
-    "ModelFacts": ("task", "class_names", "stub", "class_names_advice"),
+    "ModelFacts": ("task", "class_names", "stub", "class_names_advice", "gives_embeddings"),
     "MultiLabel": (*_OF_ALL, "scores", "predicted"),
     "Point": ("x", "y"),
     "Registered": ("image_id",),

@@ -18,6 +18,7 @@ RANDOM: dict[str, Any] = {"type": "random", "traffic_percentage": 0.1}
 UNCERTAIN: dict[str, Any] = {"type": "uncertainty"}
 FLICKERING: dict[str, Any] = {"type": "temporal_inconsistency"}
 ENDING: dict[str, Any] = {"type": "track_end"}
+NOVEL: dict[str, Any] = {"type": "novelty"}
 NAMES = ("cat", "dog")
 # Each strategy of the table, with the tasks that it is for. One from outside says itself what it is for.
 SUITED: list[tuple[dict[str, Any], set[Task]]] = [
@@ -28,6 +29,7 @@ SUITED: list[tuple[dict[str, Any], set[Task]]] = [
     (UNCERTAIN, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
     (FLICKERING, set(Task) - {Task.SEMANTIC_SEGMENTATION}),
     (ENDING, set(Task) - {Task.SEMANTIC_SEGMENTATION, Task.CLASSIFICATION}),
+    (NOVEL, set(Task)),
 ]
 SUIT_THE_STUB = ("random",)
 SELECTING = [one for one in SUITED if "selected_class_names" in STRATEGY_TYPES[one[0]["type"]].model_fields]
@@ -59,6 +61,15 @@ def test_a_strategy_that_can_never_match_the_models_task_is_named(fields: dict[s
         found = problems_of(fields, task)
         assert bool(found) is (task not in suited)
         assert all(str(task) in line and "'it'" in line and fields["type"] in line for line in found)
+
+
+def test_a_strategy_that_compares_embeddings_is_named_where_the_model_surely_gives_none() -> None:
+    for gives, problems in ((False, 1), (True, 0), (None, 0)):
+        found = strategy_problems((options(**NOVEL),), None, None, stub=False, gives_embeddings=gives)
+        assert len(found) == problems
+        assert all("'it' (novelty)" in line and "the model gives none" in line for line in found)
+    (of_stub,) = strategy_problems((options(**NOVEL),), None, None, stub=True, gives_embeddings=False)
+    assert "stub" in of_stub
 
 
 def test_a_model_that_does_not_say_its_task_or_classes_gives_no_problem() -> None:
@@ -128,6 +139,7 @@ def test_a_class_that_the_model_does_not_have_is_named_with_the_nearest_that_it_
         ({**CLASSES, "probability": 0}, Task.CLASSIFICATION, "probability is 0"),
         ({**NUMBER, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
         ({**UNCERTAIN, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
+        ({**NOVEL, "probability": 0}, Task.OBJECT_DETECTION, "probability is 0"),
         ({**CLOSE, "epsilon": 0}, Task.OBJECT_DETECTION, "epsilon is 0"),
         ({**CLOSE, "selected_class_names": []}, Task.OBJECT_DETECTION, "empty list"),
         ({**CLASSES, "selected_class_names": []}, Task.CLASSIFICATION, "empty list"),

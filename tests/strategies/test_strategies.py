@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from framesift.prediction.prediction import Prediction, Task
+from framesift.prediction.embedding import make_embedding
+from framesift.prediction.prediction import Prediction, Task, with_origin
 from framesift.strategies import STRATEGY_TYPES, Match
 from sampling_data import consider, label, labels, objects, options, stub
 
@@ -60,6 +62,7 @@ MATCHING: dict[str, tuple[dict[str, Any], Prediction]] = {
     "classes_based": ({"selected_class_names": ["cat"]}, label("cat", 0.9)),
     "detections_number_based": ({"more_than": 0}, objects(("cat", 0.9))),
     "uncertainty": ({}, objects(("cat", 0.9))),
+    "novelty": ({}, with_origin(objects(("cat", 0.9)), embedding=make_embedding(np.array([1.0, 2.0])))),
 }
 # Those that may want a frame whatever was predicted.
 UNCONDITIONAL = {"random", "python"}

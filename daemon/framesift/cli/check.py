@@ -40,7 +40,7 @@ from framesift.policy.policy import Policy
 from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
-from framesift.service.stream_models import UsedModel, class_names_of, never_matching, unknown_class_names
+from framesift.service.stream_models import UsedModel, class_names_of, never_matching, uncompared, unknown_class_names
 from framesift.settings import ModelUse, NetworkSettings, Settings, StreamEntry
 from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
 from framesift.strategies import evaluation_failures
@@ -251,6 +251,8 @@ def _policy(
         for problem in itertools.chain.from_iterable(never_matching(strategies, models)):
             good = False if problem in fatal else None
             yield Finding(subject, good, problem, "such a strategy collects nothing: correct it or leave it out")
+        for problem in uncompared(answer.policy, models) if answer.policy.enabled else ():
+            yield Finding(subject, None, problem, "set `embedding` of the model, or signature: picture")
 
 
 def _model(use: ModelUse, network: NetworkSettings) -> tuple[Model | None, Finding]:

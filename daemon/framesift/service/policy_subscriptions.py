@@ -29,7 +29,7 @@ from framesift.service.components import idle_s
 from framesift.service.connections import Connections
 from framesift.service.project_tasks import ProjectTasks
 from framesift.service.run_context import RunContext
-from framesift.service.stream_models import StreamModels, never_matching, unknown_class_names
+from framesift.service.stream_models import StreamModels, UsedModel, never_matching, uncompared, unknown_class_names
 from framesift.telemetry import Condition, PolicyReport
 
 # The start waits so long for policies that have to be fetched, before it uses those on the disk.
@@ -230,23 +230,28 @@ class PolicySubscriptions:
         return current is not None and current.policy is policy
 
     def _log_problems(self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]) -> None:
-        """Log the notes of the source, what was left out, and which strategies can never match the local model."""
+        """Log the notes of the source, what was left out, and what strategies can't do with the local model."""
         never = [problem for problems in self._never_matching(current, pair, streams) for problem in problems]
+        never += uncompared(current.policy, self._judged_models(current, pair, streams))
         for reason in (*current.notes, *current.left_out, *never):
             self._telemetry.warning("policy_problem", reason=reason)
 
     def _never_matching(
         self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]
     ) -> list[tuple[str, ...]]:
-        """Return for each strategy why it can never match a model of the streams that follow the policy.
+        """Return for each strategy why it can never match a model of the streams that follow the policy."""
+        models = self._judged_models(current, pair, streams)
+        return never_matching(current.policy.sampling_strategies, models) if models else []
+
+    def _judged_models(
+        self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]
+    ) -> tuple[UsedModel, ...]:
+        """Return the models of the streams that follow a policy, for which it is judged.
 
         Nothing is known about the model of a client (pair), so its strategies are not checked.
         """
         followers = streams or [stream.name for stream in self._settings.streams if stream.policy is None]
-        models = self._models.of_streams(followers)
-        if pair is not None or not models or not current.policy.enabled:
-            return []
-        return never_matching(current.policy.sampling_strategies, models)
+        return self._models.of_streams(followers) if pair is None and current.policy.enabled else ()
 
     def _report_health(self, status: PolicySourceStatus) -> None:
         """Set the health of one policy: whether it could be read, and whether it can collect anything."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from framesift.models import Model, ModelLoadError
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
+from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Task
 from framesift.service.run_context import RunContext
 from framesift.settings import ModelUse, PrivacyEntry
@@ -136,6 +137,19 @@ def unknown_class_names(strategies: Sequence[StrategyOptions], models: Sequence[
     return class_name_problems(strategies, advices[0]) if advices and all(advices) else ()
 
 
+def uncompared(policy: Policy, models: Sequence[UsedModel]) -> tuple[str, ...]:
+    """Return which strategies know no near duplicates: they compare embeddings, and none of the models gives any."""
+    if not models or any(used.model.gives_embeddings is not False for used in models):
+        return ()
+    found = ((strategy, policy.near_duplicate_of(strategy)) for strategy in policy.sampling_strategies)
+    return tuple(
+        f"strategy {strategy.name!r} ({strategy.type}): its near_duplicate compares embeddings, and the model gives "
+        "none: it takes near duplicates too"
+        for strategy, near_duplicate in found
+        if near_duplicate is not None and near_duplicate.signature == "embedding"
+    )
+
+
 def _problems_with_all(strategy: StrategyOptions, models: Sequence[UsedModel]) -> tuple[str, ...]:
     found = [
         tuple(
@@ -145,6 +159,7 @@ def _problems_with_all(strategy: StrategyOptions, models: Sequence[UsedModel]) -
                 used.model.class_names,
                 stub=used.is_stub,
                 class_names_advice=used.model.notes.class_names_advice,
+                gives_embeddings=used.model.gives_embeddings,
             )
         )
         for used in models

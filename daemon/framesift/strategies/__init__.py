@@ -25,6 +25,7 @@ from framesift.strategies.detections_number_based import DetectionsNumberBasedOp
 from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.known_paths import resolve_known_paths
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.novelty import NoveltyOptions
 from framesift.strategies.pacing_options import PacingOptions, pacing_problem, tightest_limit
 from framesift.strategies.python import PythonStrategyOptions
 from framesift.strategies.random import RandomOptions
@@ -74,6 +75,7 @@ StrategyOptions = Annotated[
         DetectionsNumberBasedOptions,  # more or fewer objects than a number
         TemporalInconsistencyOptions,  # what contradicts the frames beside it
         TrackEndOptions,  # where an object vanishes inside the picture
+        NoveltyOptions,  # how unlike all accepted frames, as a score
         UncertaintyOptions,  # how unsure the model was, as a score
         PythonStrategyOptions,  # a strategy from outside of this package
     ],
@@ -102,12 +104,13 @@ def strategy_problems(
     *,
     stub: bool,
     class_names_advice: str = "",
+    gives_embeddings: bool | None = None,
 ) -> tuple[str, ...]:
     """A sentence for each strategy that can never match with this model, and each class that the model doesn't have.
 
-    task, class_names, stub, class_names_advice: of the model, see `ModelFacts`.
+    task, class_names, stub, class_names_advice, gives_embeddings: of the model, see `ModelFacts`.
     """
-    model = ModelFacts(task, class_names, stub, class_names_advice)
+    model = ModelFacts(task, class_names, stub, class_names_advice, gives_embeddings)
     found: list[str] = []
     for options in strategies:
         found += [_sentence(options, problem) for problem in options.problems(model)]

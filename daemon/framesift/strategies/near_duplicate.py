@@ -162,7 +162,9 @@ def cosine_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> N
 
 
 DISTANCES: dict[SignatureKind, Distances] = {"picture": picture_distances, "embedding": cosine_distances}
-INITIAL_THRESHOLDS: dict[SignatureKind, float] = {"picture": INITIAL_THRESHOLD, "embedding": 0.05}
+# How far apart embeddings lie is another matter for each network: different shots of one clip were 0.003 (channels of a
+# detector) to 0.17 (the last layer of a classifier). So what is not measured yet is below all of that.
+INITIAL_THRESHOLDS: dict[SignatureKind, float] = {"picture": INITIAL_THRESHOLD, "embedding": 0.002}
 
 
 def distance(one: Signature, other: Signature, kind: SignatureKind = "picture") -> float:
@@ -173,8 +175,8 @@ def distance(one: Signature, other: Signature, kind: SignatureKind = "picture") 
 class SignatureMemory:
     """The signatures of accepted frames. When it is full, the least recently matched one is replaced.
 
-    All have one length: one of another length, of another model, replaces all that are stored. size: how many are
-    stored at most. is_restored: whether those of earlier processes were added.
+    Those of one length are compared: another model's embeddings may have another one. size: how many are stored at
+    most. is_restored: whether those of earlier processes were added.
     """
 
     def __init__(self, size: int, kind: SignatureKind = "picture") -> None:
@@ -182,7 +184,8 @@ class SignatureMemory:
         self.size = size
         self.is_restored = False
         self._kind = kind
-        self._signatures = np.zeros((size, 0), np.float32)
+        self._rows: dict[int, NDArray[np.float32]] = {}  # by length, at the places where those of this length are
+        self._lengths = np.zeros(size, np.int64)  # by place
         self._ids = [""] * size
         self._used_at = np.zeros(size, np.int64)
         self._now = 0
@@ -204,9 +207,13 @@ class SignatureMemory:
         return float(self._distances(new).min(initial=math.inf))
 
     def _distances(self, new: Signature) -> NDArray[np.floating]:
-        if self._signatures.shape[1] != len(new):
+        rows = self._rows.get(len(new))
+        if rows is None:
             return np.zeros(0)
-        return DISTANCES[self._kind](self._signatures[: self._count], new)
+        distances = DISTANCES[self._kind](rows[: self._count], new)
+        if len(self._rows) > 1:
+            distances[self._lengths[: self._count] != len(new)] = math.inf
+        return distances
 
     def add(self, accepted: RememberedFrame) -> None:
         """Stores an accepted frame, if it has a signature of this kind."""
@@ -216,28 +223,28 @@ class SignatureMemory:
 
     def _add(self, id: str, found: Signature | Embedding) -> int:
         """Stores a signature, and returns its place."""
-        if self._signatures.shape[1] != len(found):
-            self._signatures = np.zeros((self.size, len(found)), np.float32)
-            self._count = 0
+        if len(found) not in self._rows:
+            self._rows[len(found)] = np.zeros((self.size, len(found)), np.float32)
         if self._count < self.size:
             slot = self._count
             self._count += 1
         else:
             slot = int(self._used_at.argmin())
-        self._signatures[slot], self._ids[slot] = found, id
+        self._rows[len(found)][slot] = found
+        self._lengths[slot], self._ids[slot] = len(found), id
         self._touch(slot)
         return slot
 
     def add_all(self, others: Iterable[RememberedFrame]) -> None:
         """Adds frames, in this order; one whose signature is stored already counts as matched once more."""
-        slots = {self._signatures[slot].tobytes(): slot for slot in range(self._count)}
+        slots = {self._row(slot).tobytes(): slot for slot in range(self._count)}
         for other in others:
             found = other.of(self._kind)
             if found is None:
                 continue
             content = found.tobytes()
             slot = slots.get(content)
-            if slot is not None and self._signatures[slot].tobytes() == content:  # not replaced in the meantime
+            if slot is not None and self._row(slot).tobytes() == content:  # not replaced in the meantime
                 self._touch(slot)
             else:
                 slots[content] = self._add(other.id, found)
@@ -246,12 +253,15 @@ class SignatureMemory:
         """The frames, the least recently matched first. They have a signature of this kind only."""
         slots = np.argsort(self._used_at[: self._count])
         if self._kind == "picture":
-            return [RememberedFrame(self._ids[slot], self._signatures[slot]) for slot in slots]
-        return [RememberedFrame(self._ids[slot], None, self._signatures[slot]) for slot in slots]
+            return [RememberedFrame(self._ids[slot], self._row(slot)) for slot in slots]
+        return [RememberedFrame(self._ids[slot], None, self._row(slot)) for slot in slots]
 
     def __len__(self) -> int:
         """How many signatures are stored."""
         return self._count
+
+    def _row(self, slot: int) -> NDArray[np.float32]:
+        return np.asarray(self._rows[int(self._lengths[slot])][slot])
 
     def _touch(self, slot: int) -> None:
         self._now += 1

@@ -49,12 +49,14 @@ class ModelFacts:
 
     task, class_names: None where the model does not say. stub: whether it is the stub model, which predicts nothing.
     class_names_advice: how the operator gives the classes the names that they lack; "" where they have names, or may.
+    gives_embeddings: whether its predictions have embeddings, None where only they tell.
     """
 
     task: Task | None
     class_names: tuple[str, ...] | None
     stub: bool
     class_names_advice: str = ""
+    gives_embeddings: bool | None = None
 
 
 class StrategyFailed(Exception):
