@@ -150,7 +150,7 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
     whole = copy.deepcopy(WHOLE)
     # Their keys are the user's.
     free = [
-        inside(PLACES["UncertaintyOptions"], whole)["initial_counts"],
+        inside(PLACES["CommonStrategyOptions"], whole)["initial_counts"],
         inside(PLACES["PythonStrategyOptions"], whole)["options"],
     ]
     closed = [block for block in blocks(whole) if not any(block is one for one in free)]
@@ -171,7 +171,7 @@ def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key
         assert list(faults(schema, whole)) == [], value
     # Beyond our schema: which time zones there are, that a limit stands once, how a class is called, and that a polygon
     # has an area and a span a length.
-    beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "UncertaintyOptions.initial_counts"}
+    beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "CommonStrategyOptions.initial_counts"}
     empty = (["06:00-06:00"], [[[0.5, 0], [0.5, 1], [0.5, 0.5]]])
     for value in FIELDS[key].bad:
         if value in empty or (key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1})):
@@ -435,7 +435,7 @@ def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pus
     ran = run("push", written("p.json", WHOLE), **online(folder, platform))
     assert ran.code == 0
     roboflows = ("random", "close_to_threshold", "classes_based", "detections_number_based")
-    ours = ("near_duplicate", "zones", "zone_anchor", "inhibit", "hours", "days")
+    ours = ("near_duplicate", "zones", "zone_anchor", "inhibit", "hours", "days", "class_balance", "initial_counts")
     ignored = [
         ", ".join(f"sampling_strategies[{i}].{key}" for key in ours)
         if one["type"] in roboflows

@@ -24,8 +24,9 @@ def examples() -> list[dict[str, Any]]:
 
 
 def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> None:
-    whole, strategy, *others = examples()
+    whole, balanced, strategy, *others = examples()
     assert len(parse(json.dumps(whole), "policy.md").sampling_strategies) == 3
+    assert options(**balanced).class_balance
     gate = options(**strategy)
     assert gate.zones is not None
     assert gate.inhibit is not None
@@ -37,7 +38,7 @@ def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> Non
 
 
 def test_the_example_takes_frames_until_six_on_sunday() -> None:
-    gate = options(**examples()[1])
+    gate = options(**examples()[2])
     schedule = Schedule(gate.hours, gate.days, ZoneInfo("UTC"))
     sunday_s = datetime.fromisoformat("2026-09-13T00:00:00+00:00").timestamp()
     assert [hour for hour in range(48) if schedule.is_open(sunday_s + 3600 * hour)] == [0, 1, 2, 3, 4, 5]

@@ -375,3 +375,13 @@ def test_a_policy_from_elsewhere_names_no_files_of_this_machine() -> None:
     assert said == fetched.left_out
     assert written == {**with_strategies({**RANDOM, "near_duplicate": {}}), "near_duplicate": {"threshold": 0.02}}
     assert data["near_duplicate"] == known, "the document itself stays"
+
+
+def test_class_balance_changes_the_digest_only_of_a_policy_that_says_so() -> None:
+    def of(**fields: Any) -> str:
+        return digest(parse(json.dumps(with_strategies({**RANDOM, **fields})), "p"))
+
+    assert of() == of(class_balance=False, initial_counts={})
+    assert len({of(), of(class_balance=True), of(class_balance=True, initial_counts={"car": 1})}) == 3
+    unsure = with_strategies({"name": "hard", "type": "uncertainty"})
+    assert digest(parse(json.dumps(unsure), "p")) == "4fd038a88faa"  # as before every strategy had it

@@ -29,6 +29,8 @@ COMMON: dict[str, Any] = {
     "inhibit": [{"classes": ["person"], "minimum_confidence": 0.5, "zones": [[[0, 0], [1, 0], [1, 1]]]}],
     "hours": ["06:00-22:00"],
     "days": ["mon", "sun"],
+    "class_balance": True,
+    "initial_counts": {"car": 100},
     "pacing": {"mode": "none"},
     "min_interval_s": 30,
     "min_interval_scope": "stream",
@@ -72,8 +74,6 @@ WHOLE: dict[str, Any] = {
             "minimum_score": 0.5,
             "probability": 1,
             "selected_class_names": ["car"],
-            "class_balance": True,
-            "initial_counts": {"car": 100},
         },
         {
             **COMMON,
@@ -306,8 +306,8 @@ FIELDS: dict[str, Of] = {
     "UncertaintyOptions.minimum_score": Of("number", good=(0, 1000, 0.5), bad=(-0.1, 1000.1)),
     "UncertaintyOptions.probability": FRACTION,
     "UncertaintyOptions.selected_class_names": NAMES,
-    "UncertaintyOptions.class_balance": Of("boolean", good=(True,)),  # initial_counts needs it
-    "UncertaintyOptions.initial_counts": Of(
+    "CommonStrategyOptions.class_balance": Of("boolean", good=(True,)),  # initial_counts needs it
+    "CommonStrategyOptions.initial_counts": Of(
         "object",
         good=({}, {"car": 0}, {"car": 10**9}),
         bad=({"car": -1}, {"car": "1"}, {"": 1}, {"car": 0.5}, {"car": None}),
@@ -491,7 +491,11 @@ def test_a_wrong_value_is_refused_with_its_place_the_value_and_what_is_allowed(k
         ),
         (PLACES["DetectionsNumberBasedOptions"], {"more_than": 9}, "more_than (9) must be less than less_than (9)"),
         (PLACES["DetectionsNumberBasedOptions"], {"less_than": 1}, "more_than (2) must be less than less_than (1)"),
-        (PLACES["UncertaintyOptions"], {"class_balance": False}, "initial_counts has no effect without class_balance"),
+        (
+            PLACES["CommonStrategyOptions"],
+            {"class_balance": False},
+            "initial_counts has no effect without class_balance",
+        ),
         (
             PLACES["CommonStrategyOptions"],
             {"limits": [{"type": "daily", "value": 1}] * 2},
@@ -522,7 +526,7 @@ def test_a_value_at_the_edge_of_what_is_allowed_is_taken(key: str, value: Any) -
     place, field = split(key)
     whole = fresh()
     inside(place, whole)[field] = value
-    if key == "UncertaintyOptions.initial_counts":
+    if key == "CommonStrategyOptions.initial_counts":
         assert inside(place, whole)["class_balance"]
     parsed = parse(json.dumps(whole), "policy.json").model_dump(mode="json")
     found = inside(place, parsed)[field]
@@ -551,7 +555,7 @@ def test_what_is_required_is_missed_and_what_is_not_has_a_default(key: str) -> N
     place, field = split(key)
     whole = fresh()
     del inside(place, whole)[field]
-    if key == "UncertaintyOptions.class_balance":
+    if key == "CommonStrategyOptions.class_balance":
         del inside(place, whole)["initial_counts"]
     if not is_required(key):
         parse(json.dumps(whole), "policy.json")

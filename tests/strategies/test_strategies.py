@@ -326,6 +326,8 @@ def test_defaults_are_the_platforms() -> None:
     assert given.model_dump(exclude={"name", "type", "threshold", "epsilon", "probability"}) == {
         "tags": (),
         "limits": (),
+        "class_balance": False,
+        "initial_counts": {},
         "near_duplicate": None,
         "zones": None,
         "zone_anchor": "bottom",

@@ -44,6 +44,7 @@ _UNHASHED_DEFAULTS = (
     "min_interval_s",
     "min_interval_scope",
 )
+_UNHASHED_BUT_OF_UNCERTAINTY = ("class_balance", "initial_counts")  # which had them from the beginning
 _UNHASHED_IN_NEAR_DUPLICATE = ("signature", "scope", "known")
 _REQUIRED = ("persist_predictions", "sampling_strategies", "batching_strategy")
 
@@ -264,6 +265,8 @@ def digest(policy: Policy) -> str:
     data = effective(policy)
     for strategy in data["sampling_strategies"]:
         _remove_defaults(strategy, CommonStrategyOptions, _UNHASHED_DEFAULTS)
+        if strategy["type"] != "uncertainty":
+            _remove_defaults(strategy, CommonStrategyOptions, _UNHASHED_BUT_OF_UNCERTAINTY)
     for block in (data, *data["sampling_strategies"]):
         if block["near_duplicate"] is not None:
             _remove_defaults(block["near_duplicate"], NearDuplicateOptions, _UNHASHED_IN_NEAR_DUPLICATE)
@@ -276,7 +279,7 @@ def digest(policy: Policy) -> str:
 
 def _remove_defaults(block: dict[str, Any], model: type[StrictModel], keys: Sequence[str]) -> None:
     for key in keys:
-        if block[key] == model.model_fields[key].default:
+        if block[key] == model.model_fields[key].get_default(call_default_factory=True):
             del block[key]
 
 

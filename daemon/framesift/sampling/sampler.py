@@ -20,6 +20,7 @@ from framesift.prediction.prediction import Prediction, Task
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.near_duplicates import NearDuplicates
 from framesift.strategies import (
+    ClassBalance,
     Match,
     NearDuplicateOptions,
     PlacedObjects,
@@ -67,6 +68,7 @@ class _Rule:
     strategy: Strategy
     near_duplicate: NearDuplicateOptions | None
     restrictions: Restrictions | None
+    balance: ClassBalance | None
 
 
 class Sampler:
@@ -108,7 +110,12 @@ class Sampler:
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
                 strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
             near_duplicate = policy.near_duplicate_of(options)
-            self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone))
+            balance: ClassBalance | None = None
+            if options.class_balance and not options.balances_itself:
+                key = f"{options.name}\n"  # no strategy is called so
+                self._rngs[key] = random.Random(repr((seed, stream, options.name, "class_balance")))
+                balance = ClassBalance(options.initial_counts, accepted.classes, self._rngs[key])
+            self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone), balance)
             for task, most in self._frames_back.items():
                 self._frames_back[task] = max(most, options.frames_back(task))
 
@@ -178,6 +185,9 @@ class Sampler:
                     )
                 if similar[near_duplicate] is not None:
                     continue
+            if rule.balance is not None:
+                seen = rule.restrictions.seen(objects) if rule.restrictions else objects.prediction
+                match = rule.balance.balance(match, seen)
             matches.append(match)
         refusal = None
         if not matches:
@@ -199,7 +209,7 @@ class Sampler:
                 failures.append(failure)
                 continue
             if match is not None:
-                wanted.append(match)
+                wanted.append(match if rule.balance is None else rule.balance.score(match))
         return wanted, tuple(failures)
 
     @property

@@ -19,6 +19,7 @@ from pydantic import Field
 from framesift.frame import Frame
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
+from framesift.strategies.class_balance import ClassBalance, balance_problems
 from framesift.strategies.classes_based import ClassesBasedOptions
 from framesift.strategies.close_to_threshold import CloseToThresholdOptions
 from framesift.strategies.detections_number_based import DetectionsNumberBasedOptions
@@ -46,6 +47,7 @@ from framesift.strategies.zones import PlacedObjects
 __all__ = [
     "STRATEGY_TYPES",
     "AcceptedClasses",
+    "ClassBalance",
     "CommonStrategyOptions",
     "InhibitCondition",
     "Match",
@@ -114,6 +116,7 @@ def strategy_problems(
     found: list[str] = []
     for options in strategies:
         found += [_sentence(options, problem) for problem in options.problems(model)]
+        found += [_sentence(options, problem) for problem in balance_problems(options, model)]
         found += [_sentence(options, problem) for problem in restriction_problems(options, model)]
         found += [
             f"strategy {options.name!r} ({options.type}): collects nothing: its {limit.type} limit is 0"

@@ -100,6 +100,8 @@ class CommonStrategyOptions(StrictModel):
 
     # Whether only a policy file of this machine may have such a strategy: it names code that this machine runs.
     local_only: ClassVar[bool] = False
+    # Whether the strategy applies class_balance to its scores by itself.
+    balances_itself: ClassVar[bool] = False
 
     name: Annotated[Text, Field(description="Unique in the policy; limits are counted under this name.")]
     tags: Annotated[tuple[Tag, ...], Field(description="Put on what this strategy collects.")] = ()
@@ -127,6 +129,11 @@ class CommonStrategyOptions(StrictModel):
         tuple[Day, ...] | None,
         Field(min_length=1, max_length=7, description="Take frames on these days of the policy's zone only."),
     ] = None
+    class_balance: Annotated[bool, Field(description="Prefer classes that were collected less so far.")] = False
+    initial_counts: Annotated[
+        dict[Text, Annotated[int, Field(ge=0, le=1_000_000_000)]],
+        Field(description="For class_balance: how many of each class the dataset has already."),
+    ] = Field(default_factory=dict)
     pacing: Annotated[
         PacingOptions | None,
         Field(description="Spend the budget over the whole hour or day. Absent: as the policy says; null: don't."),
@@ -145,6 +152,12 @@ class CommonStrategyOptions(StrictModel):
         has_zones = self.zones is not None or any(one.zones is not None for one in self.inhibit or ())
         if self.zone_anchor != "bottom" and not has_zones:
             raise ValueError(f"zone_anchor: {self.zone_anchor} has no effect without zones")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_are_used(self) -> CommonStrategyOptions:
+        if self.initial_counts and not self.class_balance:
+            raise ValueError("initial_counts has no effect without class_balance: true")
         return self
 
     @model_validator(mode="after")

@@ -18,11 +18,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from framesift.config.schema import Fraction, Text
+from framesift.config.schema import Fraction
 from framesift.frame import Frame
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
@@ -54,6 +54,8 @@ Aggregation = Literal["sum", "max", "mean"]
 class UncertaintyOptions(CommonStrategyOptions):
     """Collects frames of which the model was unsure, with a score."""
 
+    balances_itself: ClassVar[bool] = True
+
     type: Literal["uncertainty"]
     measure: Annotated[Measure, Field(description="How the uncertainty of one label is measured.")] = "margin"
     aggregation: Annotated[Aggregation, Field(description="How a score is made of several objects or labels.")] = "sum"
@@ -64,17 +66,6 @@ class UncertaintyOptions(CommonStrategyOptions):
     selected_class_names: Annotated[
         ClassNames, Field(description="Only these classes count; null: all, an empty list: none.")
     ] = None
-    class_balance: Annotated[bool, Field(description="Prefer classes that were collected less so far.")] = False
-    initial_counts: Annotated[
-        dict[Text, Annotated[int, Field(ge=0, le=1_000_000_000)]],
-        Field(description="For class_balance: how many of each class the dataset has already."),
-    ] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _counts_are_used(self) -> UncertaintyOptions:
-        if self.initial_counts and not self.class_balance:
-            raise ValueError("initial_counts has no effect without class_balance: true")
-        return self
 
     def create(self, rng: random.Random, accepted: AcceptedClasses) -> Strategy:
         """Creates the strategy for one stream."""
@@ -85,7 +76,6 @@ class UncertaintyOptions(CommonStrategyOptions):
         yield from task_problems(model, DETECTION_TASKS | {Task.CLASSIFICATION})
         yield from zero_share_problem("probability", self.probability)
         yield from unknown_class_problems(model, self.selected_class_names)
-        yield from unknown_class_problems(model, tuple(self.initial_counts))
         if self.selected_class_names == ():
             yield "can never match: selected_class_names is an empty list, which allows no class (null allows all)"
         if self.minimum_score > 1 and self.aggregation != "sum":
