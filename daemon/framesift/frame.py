@@ -134,6 +134,8 @@ class RefusalReason(str, Enum):
     MODEL_FAILED = "model_failed"  # no prediction for this frame
     NO_MATCH = "no_match"  # no strategy matched
     NEAR_DUPLICATE = "near_duplicate"  # a strategy matched, but a similar frame was accepted before
+    OUTSCORED = "outscored"  # strategies matched, but their pacing keeps the turns for better frames, or later ones
+    MIN_INTERVAL = "min_interval"  # strategies matched, but too soon after the last frame that they collected
     LIMIT = "limit"  # strategies matched, but their limits are reached
     BATCH_FULL = "batch_full"  # strategies matched, but max_batch_images is reached
     UNENCODABLE = "unencodable"  # it had quota, but it cannot be encoded as a JPEG

@@ -291,6 +291,7 @@ def _decision_fields(decision: IntakeDecision | None) -> dict[str, Any]:
         "charged": strategy,  # the old name of `strategy`, to be removed in version 0.3
         "reason": None if decision is None or decision.refusal is None else decision.refusal.value,
         "id": None if accepted is None else accepted.id,
+        **({"held": True} if decision is not None and decision.is_held else {}),
     }
 
 

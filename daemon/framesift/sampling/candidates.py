@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from framesift.clock.moment import Moment
 from framesift.config.schema import TAG_PATTERN
 from framesift.datapoint import Candidate, batch_name
-from framesift.limits import Limit, Quota, Window
+from framesift.limits import Quota
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.sampling.sampler import SamplingDecision
+from framesift.sampling.pacing_rules import PacingRule
+from framesift.strategies import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,17 @@ class CollectionOrigin:
 
 def candidates_for(
     policy: Policy,
-    decision: SamplingDecision,
+    matches: Sequence[Match],
     prediction: Prediction,
     origin: CollectionOrigin,
     captured: Moment,
     now: Moment,
+    rules: Mapping[str, PacingRule],
 ) -> tuple[tuple[Candidate, ...], tuple[Quota, ...]]:
     """For each matched strategy, in the policy's order: what the datapoint would be, and which quota it needs.
 
-    captured: when the frame was captured. now: the current time, by which `captured` becomes a date.
+    captured: when the frame was captured. now: the current time, by which `captured` becomes a date. rules: of the
+    strategies, by name, see `rules_of`.
     """
     batching = policy.batching_strategy
     strategies = {s.name: s for s in policy.sampling_strategies}
@@ -55,13 +59,13 @@ def candidates_for(
     after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
     candidates: list[Candidate] = []
     quotas: list[Quota] = []
-    for match in decision.matches:
+    for match in matches:
         strategy = strategies[match.strategy]
         tags = (*before, *strategy.tags, *after)
         candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
-        limits = tuple(Limit(Window(limit.type), limit.value) for limit in strategy.limits)
-        max_images = batching.max_batch_images
-        quotas.append(Quota(match.strategy, limits, batch_key(project, batch), max_images, origin.scope, project or ""))
+        rule, key = rules[match.strategy], batch_key(project, batch)
+        most, scope = batching.max_batch_images, origin.scope
+        quotas.append(Quota(match.strategy, rule.limits, key, most, scope, project or "", rule.turns))
     return tuple(candidates), tuple(quotas)
 
 

@@ -8,8 +8,7 @@ gave. In other predictions near_duplicate is not applied.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,15 +19,18 @@ from framesift.clock.moment import Moment
 from framesift.config.types import ConfigError
 from framesift.frame import AbsentPicture, Frame, RefusalReason
 from framesift.known.known_pictures import KnownPictures
-from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
-from framesift.limits.local import TABLES, LocalLimits
+from framesift.limits import Quota
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.prediction.embedding import EMBEDDING, parse_embedding
 from framesift.prediction.prediction import Detections, Prediction, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.dry_run_limits import BOOT_ID, DryRunLimits, HeldPrediction, TurnResult
 from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
+from framesift.sampling.likeness import Likeness
+from framesift.sampling.pacing import WITHOUT_QUOTA
+from framesift.sampling.pacing_rules import PacingRule, rules_of
 from framesift.sampling.recorded_lines import (
     NO_SIZE,
     format_short,
@@ -40,7 +42,7 @@ from framesift.sampling.recorded_lines import (
 )
 from framesift.sampling.recorder import SIGNATURE_LENGTH, parse_signature
 from framesift.sampling.sampler import Sampler, SamplingDecision
-from framesift.strategies import StrategyOptions
+from framesift.strategies import Match, StrategyOptions
 from framesift.strategies.near_duplicate import Signature
 
 DEFAULT_STREAM = "try"
@@ -58,7 +60,8 @@ class DryRunResult:
     prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
     strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it
     take what it wants. number: which prediction it is of, counted from 0. replaced: earlier predictions that strategies
-    want after all, now that they have seen this one: their new results.
+    want after all, now that they have seen this one, or that were held until now: their new results. held: the strategy
+    that holds it until a turn is due; None where none does.
     """
 
     matched: tuple[str, ...]
@@ -71,6 +74,7 @@ class DryRunResult:
     excluded: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
     replaced: tuple[DryRunResult, ...] = ()
+    held: str | None = None
 
 
 class _Picture(AbsentPicture):
@@ -90,6 +94,7 @@ class _Stream:
     sampler: Sampler
     has_signatures: bool
     earlier: EarlierFrames
+    rules: Mapping[str, PacingRule]
 
 
 class DryRun:
@@ -132,11 +137,7 @@ class DryRun:
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
         self._at_s = started_s
-        self._limits = LocalLimits(ZoneInfo(policy.time_zone))
-        # A database without a name lies in memory until it outgrows SQLite's cache, then in a file without a name.
-        self._connection = sqlite3.connect("", isolation_level=None)
-        self._connection.executescript(TABLES + "BEGIN;")
-        self._cursor = self._connection.cursor()
+        self._limits = DryRunLimits(ZoneInfo(policy.time_zone))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -171,7 +172,7 @@ class DryRun:
         if EMBEDDING in payload:
             prediction = with_origin(prediction, embedding=parse_embedding(payload[EMBEDDING]))
         self._at_s = at_s
-        captured = Moment(at_s, at_s, "dry run")
+        captured = Moment(at_s, at_s, BOOT_ID)
         recorded = "signature" in payload
         recorded_signature = parse_signature(payload["signature"]) if recorded else None
         stream = self._stream_of(payload) if recorded else self._stream or DEFAULT_STREAM
@@ -186,17 +187,27 @@ class DryRun:
         )
         self._number += 1
         of = self._sampling_of(stream, payload, has_signatures=recorded)
+        settled = [self._settled(turn) for turn in self._limits.advance(at_s)]
         frames_back = of.sampler.frames_back(prediction.task)
         of.earlier.add(frame, prediction)
         decision = of.sampler.decide(frame, prediction)
         self._lacks_embeddings |= decision.lacks_embedding
-        result = self._decided(of, frame, prediction, decision, number)
-        if frames_back and result.refusal is not None:
+        result, others = self._decided(of, frame, prediction, decision, number)
+        settled += others
+        if result.held is not None:
+            self._changeable[number] = result
+        elif frames_back and result.refusal is not None:
             of.earlier.refuse(result.refusal)
             self._changeable[number] = result
-        replaced = tuple(self._decide_earlier(of, decision))
+        settled += self._decide_earlier(of, decision)
         of.earlier.release(frames_back)
-        return replace(result, replaced=replaced)
+        return replace(result, replaced=tuple(settled))
+
+    def _settled(self, turn: TurnResult) -> DryRunResult:
+        """The new result of a prediction that was held."""
+        before = self._changeable.pop(turn.number)
+        score = before.score if turn.strategy is not None else None
+        return replace(before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score)
 
     def _decide_earlier(self, of: _Stream, decision: SamplingDecision) -> Iterator[DryRunResult]:
         """What becomes of the earlier predictions that strategies want, as in Intake."""
@@ -206,15 +217,16 @@ class DryRun:
                 wanted = [match for match in decision.earlier if match.frames_back == frames_back]
                 again = of.sampler.decide_earlier(earlier.frame, earlier.prediction, wanted)
                 number = _picture_of(earlier.frame).number
-                result = self._decided(of, earlier.frame, earlier.prediction, again, number)
+                result, others = self._decided(of, earlier.frame, earlier.prediction, again, number)
                 before = self._changeable[number]
                 result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
                 earlier.refusal = result.refusal
-                if result.refusal is None:
+                if result.refusal is None and result.held is None:
                     del self._changeable[number]
                 else:
                     self._changeable[number] = result
                 yield result
+                yield from others
 
     @property
     def first_changeable(self) -> int:
@@ -223,7 +235,8 @@ class DryRun:
 
     def _decided(
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
-    ) -> DryRunResult:
+    ) -> tuple[DryRunResult, list[DryRunResult]]:
+        """The result, and the new ones of predictions that were held until now."""
         captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
@@ -234,14 +247,34 @@ class DryRun:
             matched, None, decision.refusal, captured.wall_s, prediction.dropped, failures, None, excluded, number
         )
         if decision.refusal is not None:
-            return result
-        _, quotas = candidates_for(of.policy, decision, prediction, self._origin, captured, now)
-        answer = self._charge(str(number), quotas, captured, now)
+            return result, []
+        limits, rules = self._limits, of.rules
+        selected = limits.pacing.select(decision.matches, rules, of.sampler.pacing_score, captured.wall_s)
+        answer: str | RefusalReason = selected.refusal or RefusalReason.OUTSCORED
+
+        def quotas_of(matches: Sequence[Match]) -> tuple[Quota, ...]:
+            return candidates_for(of.policy, matches, prediction, self._origin, captured, now, rules)[1]
+
+        if selected.now:
+            of_each = [rules[match.strategy] for match in selected.now]
+            answer = limits.charge(str(number), quotas_of(selected.now), of_each, captured, now)
+        found = of.sampler.remembered(frame, prediction, decision, str(number))
+        if selected.held is not None and (not selected.now or answer in WITHOUT_QUOTA):
+            match, pacing_score = selected.held
+            (quota,) = quotas_of((match,))
+            held = HeldPrediction(number, quota, of.sampler, prediction, found)
+            likeness = of.sampler.likeness(match.strategy, frame.stream, found)
+            refusal, turns = limits.hold(rules[match.strategy], pacing_score, likeness, captured, held)
+            others = [self._settled(turn) for turn in turns]
+            if refusal is not None:
+                return replace(result, refusal=refusal), others
+            return replace(result, held=match.strategy, score=match.score), others
         if isinstance(answer, RefusalReason):
-            return replace(result, refusal=answer)
+            return replace(result, refusal=answer), []
         of.sampler.record_accepted(frame, prediction, decision, str(number))
         score = next(match.score for match in decision.matches if match.strategy == answer)
-        return replace(result, strategy=answer, score=score)
+        alike = [] if found is None else limits.drop_alike(Likeness(found, "picture", 0.0, frame.stream))
+        return replace(result, strategy=answer, score=score), [self._settled(turn) for turn in alike]
 
     def _stream_of(self, payload: Mapping[str, Any]) -> str:
         """The stream of a recorded prediction, whose draws are used unless others were asked for."""
@@ -267,7 +300,9 @@ class DryRun:
                 signature_of=_recorded_signature,
             )
             earlier = EarlierFrames(self._finish)
-            found = self._streams[stream] = _Stream(policy, sampler, has_signatures, earlier)
+            found = self._streams[stream] = _Stream(
+                policy, sampler, has_signatures, earlier, rules_of(policy, self._origin.scope, stream)
+            )
         if found.has_signatures != has_signatures:
             raise ValueError("signature: some predictions of this stream have one, and some have none; try them apart")
         return found
@@ -277,30 +312,7 @@ class DryRun:
 
     def close(self) -> None:
         """Closes the temporary database."""
-        self._connection.close()
-
-    def _charge(self, id: str, quotas: tuple[Quota, ...], captured: Moment, now: Moment) -> str | RefusalReason:
-        """The strategy that is charged, or why none is.
-
-        One strategy after the other, so that the used quota of each is counted at most once, and only where the limits
-        have not cached that there is none left.
-        """
-        batch_full = False
-        for quota in quotas:
-            grant = self._limits.check(None, [quota], captured, now)
-            # Where a batch is known to be full, it is not known whether a limit would have refused as well.
-            if isinstance(grant, QuotaUnknown) or (
-                isinstance(grant, QuotaRefused) and grant.batch_full and quota.limits
-            ):
-                if not quota.limits and quota.max_batch_images is None:
-                    return quota.strategy  # nothing counts it
-                grant = self._limits.charge(self._cursor, id, [quota], captured, now)
-                if isinstance(grant, QuotaRefused):
-                    self._limits.check(self._cursor, [quota], captured, now)  # which caches the refusal
-            if isinstance(grant, QuotaGranted):
-                return grant.strategy
-            batch_full |= isinstance(grant, QuotaRefused) and grant.batch_full
-        return RefusalReason.BATCH_FULL if batch_full else RefusalReason.LIMIT
+        self._limits.close()
 
 
 def _picture_of(frame: Frame) -> _Picture:

@@ -6,42 +6,50 @@ JPEG is made for a frame without quota.
 
 from __future__ import annotations
 
-import contextlib
-import math
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from framesift.clock.clock import MonitoredThread
-from framesift.datapoint import PictureFacts, create_datapoint
-from framesift.frame import Frame, Pixels, RefusalReason
-from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPicture, Unmasked, encode_outgoing
+from framesift.datapoint import Candidate, Datapoint, PictureFacts, create_datapoint, new_datapoint_id
+from framesift.frame import Frame, RefusalReason
+from framesift.limits import Quota
+from framesift.pictures.outgoing import OutgoingPicture
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission, AdmissionGrant
-from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrames
+from framesift.sampling.held_frame import HeldFrame
+from framesift.sampling.hold_queue import HeldCandidate
+from framesift.sampling.likeness import Likeness
+from framesift.sampling.pacing import WITHOUT_QUOTA, PacedMatches
+from framesift.sampling.pacing_rules import PacingRule, rules_of
+from framesift.sampling.picture_preparation import PicturePreparation
 from framesift.sampling.sampler import Sampler, SamplingDecision
-from framesift.sampling.waiting_frames import Snapshots, WaitingFrame, WaitingFrames, without_pixels
-from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull, StoredSignatures
-from framesift.strategies import Match, StrategyFailed
-from framesift.strategies.near_duplicate import RememberedFrame, SignatureKind
-from framesift.telemetry import Condition, Telemetry
+from framesift.sampling.strategy_health import StrategyHealth
+from framesift.sampling.stream_sampler import StreamSampler
+from framesift.sampling.waiting_frames import (
+    HoldRequest,
+    Snapshots,
+    WaitingFrame,
+    WaitingFrames,
+    with_picture_tag,
+)
+from framesift.spool import Accepted, AcceptedSignature
+from framesift.strategies import Match
+from framesift.strategies.near_duplicate import RememberedFrame
+from framesift.telemetry import Telemetry
 
-# How many failing strategies the health lists, over all streams: clients of the listeners choose the streams' names.
-MAX_FAILING_STRATEGIES = 50
 # When a stream ends, frames that wait get what is known then; all there is to do is to encode and to store them.
 LAST_FRAMES_WITHIN_S = 3.0
-_COMPONENT_PREFIX = "strategy "
-_SAME_THRESHOLD = 0.1
 _NO_EMBEDDING = "the policy compares embeddings, and the model gave none for this frame: it was not compared"
 
 
-def _remembered(stored: StoredSignatures) -> list[RememberedFrame]:
-    read = (RememberedFrame.from_bytes(one.id, one.content) for one in stored.frames)
-    return [found for found in read if found is not None]
+def _remembered(id: str, stored: AcceptedSignature | None) -> RememberedFrame | None:
+    return None if stored is None else RememberedFrame.from_bytes(id, stored.content)
 
 
 def _raise(error: BaseException) -> None:
@@ -53,13 +61,20 @@ class IntakeDecision:
     """The decision on one frame.
 
     matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
-    None where it was refused, for the reason `refusal`, or where that is not decided yet (then both are None): it waits
-    for what its picture needs, or a strategy may still want it when it has seen the frames after it.
+    None where it was refused, for the reason `refusal`, or where that is not decided yet (then both are None): it is
+    held until a turn is due, it waits for what its picture needs, or a strategy may still want it when it has seen the
+    frames after it.
     """
 
     matched: tuple[str, ...]
     accepted: Accepted | None
     refusal: RefusalReason | None
+    is_held: bool = False
+
+
+class _Undecided(Enum):
+    WAITS = "waits"  # for what its picture needs
+    HELD = "held"  # or waits to be
 
 
 class Intake:
@@ -98,29 +113,30 @@ class Intake:
         self._on_accepted = on_accepted
         self._privacy = privacy
         self._snapshots = snapshots
-        self._is_video = is_video
         self._earlier = EarlierFrames(lambda _frame, refusal: telemetry.count_refused(stream, refusal))
-        self._lock = threading.Lock()  # of the sampler, which learns of a frame that waited in another thread
+        self._preparation = PicturePreparation(admission.clock, privacy, snapshots)
+        self._samplers = StreamSampler(stream, origin, accepted=accepted, spool=admission.spool, is_video=is_video)
         self._waiting = WaitingFrames(
             stream, admission, telemetry, admission.clock, on_settled=self._end_waiting, on_failure=on_failure
         )
-        self._failing: set[str] = set()  # the names of strategies that the health lists
-        self._failing_lock = threading.Lock()  # of `policy` and `_failing`
-        self._sampler: Sampler | None = None
-        self._sampler_policy: Policy | None = None
-        self._is_restored = False  # whether the sampler has the accepted frames of earlier processes
-        self._recorded_thresholds: dict[SignatureKind, float] = {}
+        self._health = StrategyHealth(stream, telemetry)
+        self._health.follow(policy)
+        self._rules: Mapping[str, PacingRule] = {}
+        self._has_pacing = False
         self._has_said_no_embedding = False
+        self._holds = admission.pacing.holds
+        if self._holds is not None:
+            self._holds.register(stream, origin.memory, self._end_hold)
 
     def set_policy(self, policy: Policy) -> None:
         """Replaces the policy. From any thread.
 
         What failed under the old policy leaves the health, unless the new one has a strategy of this name.
         """
-        kept = {strategy.name for strategy in policy.sampling_strategies} if policy.enabled else set()
-        with self._failing_lock:
-            self.policy = policy
-            self._forget(self._failing - kept)
+        self._health.follow(policy)
+        self.policy = policy
+        if self._holds is not None:
+            self._holds.follow(self._origin.scope, policy)
 
     def set_tags(self, tags: tuple[str, ...], own_tags: tuple[str, ...]) -> None:
         """Replaces the tags of the machine and those of the stream. From any thread; for the next frame on."""
@@ -143,8 +159,7 @@ class Intake:
             self._privacy.end_stream()
         if not self._waiting.close(LAST_FRAMES_WITHIN_S):
             self._telemetry.error("frames_left", stream=self._stream, why="they could not be stored in time")
-        with self._failing_lock:
-            self._forget(self._failing)
+        self._health.forget_all()
 
     def offer(self, frame: Frame, prediction: Prediction) -> IntakeDecision:
         """Decides on the frame, counts the decision, and stores the frame if it is accepted.
@@ -159,17 +174,16 @@ class Intake:
                 self._privacy.observe(frame, prediction)
             self._earlier.release()
             return self._refused(RefusalReason.DISABLED)
-        with self._lock:
-            sampler = self._sampler_for(policy)
+        sampler = self._sampler_for(policy)
         frames_back = sampler.frames_back(prediction.task)
         if self._privacy is not None:
             self._privacy.observe(frame, prediction, frames_back=frames_back)
         if frames_back:
             self._earlier.add(replace(frame, picture=frame.pixels.copy()), prediction)
-        with self._lock:
+        with self._samplers.lock:
             decision = sampler.decide(frame, prediction)
-        self._report_failures(decision.failures, policy)
-        self._record_thresholds(sampler)
+        self._health.report(decision.failures, policy)
+        self._samplers.record_thresholds()
         if decision.lacks_embedding and not self._has_said_no_embedding:
             self._has_said_no_embedding = True
             self._telemetry.warning("no_embedding", stream=self._stream, why=_NO_EMBEDDING)
@@ -189,19 +203,33 @@ class Intake:
     ) -> IntakeDecision:
         """Stores a frame that strategies want, and counts all but its refusal."""
         matched = tuple(match.strategy for match in decision.matches)
-        answer: Accepted | RefusalReason | None = decision.refusal
-        if answer is None:
-            answer = self._store(frame, prediction, decision, policy)
+        answer = decision.refusal or self._paced(frame, prediction, decision, policy, sampler)
         for strategy in matched:
             self._telemetry.count_matched(self._stream, strategy)
-        if answer is None:
-            return IntakeDecision(matched, None, None)
+        if isinstance(answer, _Undecided):
+            return IntakeDecision(matched, None, None, answer is _Undecided.HELD)
         if isinstance(answer, RefusalReason):
             return IntakeDecision(matched, None, answer)
-        with self._lock:
+        with self._samplers.lock:
             sampler.record_accepted(frame, prediction, decision, answer.id)
-        self._accepted(answer)
+            found = sampler.remembered(frame, prediction, decision, answer.id)
+        self._accepted(answer, found)
         return IntakeDecision(matched, answer, None)
+
+    def _paced(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
+    ) -> Accepted | RefusalReason | _Undecided:
+        """Stores or holds a frame that strategies want, as their pacing says."""
+        selected = PacedMatches(decision.matches)
+        if self._has_pacing:
+            captured_at_s = frame.captured.wall_s_as_of(self._admission.clock.now())
+            selected = self._admission.pacing.select(decision.matches, self._rules, sampler.pacing_score, captured_at_s)
+        answer: Accepted | RefusalReason | _Undecided = selected.refusal or RefusalReason.OUTSCORED
+        if selected.now:
+            answer = self._store(frame, prediction, decision, policy, selected.now)
+        if selected.held is not None and (not selected.now or answer in WITHOUT_QUOTA):
+            return self._hold(frame, prediction, decision, policy, *selected.held)
+        return answer
 
     def _decide_earlier(self, matches: tuple[Match, ...], policy: Policy, sampler: Sampler) -> None:
         """Decides on the frames before the newest one that strategies want, the oldest first."""
@@ -209,188 +237,161 @@ class Intake:
             earlier = self._earlier.find(frames_back)
             if earlier is None:  # one frame never becomes two datapoints
                 continue
-            with self._lock:
+            with self._samplers.lock:
                 wanted = [match for match in matches if match.frames_back == frames_back]
                 decision = sampler.decide_earlier(earlier.frame, earlier.prediction, wanted)
             earlier.refusal = self._decided(earlier.frame, earlier.prediction, decision, policy, sampler).refusal
 
-    def _accepted(self, accepted: Accepted) -> None:
+    def _accepted(self, accepted: Accepted, frame: RememberedFrame | None) -> None:
         self._telemetry.count_accepted(self._stream, accepted.strategy)
         self._on_accepted()
+        if self._holds is not None and frame is not None:
+            self._holds.drop_alike(Likeness(frame, "picture", 0.0, self._stream))
 
-    def _end_waiting(self, frame: WaitingFrame, answer: Accepted | RefusalReason) -> None:
+    def _end_waiting(self, frame: WaitingFrame, answer: Accepted | RefusalReason | Datapoint) -> None:
         is_accepted = isinstance(answer, Accepted)
-        with self._lock:
-            if self._sampler is not None:
-                self._sampler.end_waiting(frame.grant.id, frame.prediction if is_accepted else None)
+        with self._samplers.lock:
+            if self._samplers.current is not None:
+                self._samplers.current.end_waiting(frame.grant.id, frame.prediction if is_accepted else None)
         if isinstance(answer, Accepted):
-            self._accepted(answer)
-        else:
-            self._telemetry.count_refused(self._stream, answer)
-
-    def _report_failures(self, failures: tuple[StrategyFailed, ...], policy: Policy) -> None:
-        """Logs each failure, and lists in the health the strategies that fail on this stream. policy: that decided."""
-        for failure in failures:
-            self._telemetry.warning(
-                "strategy_failed", stream=self._stream, strategy=failure.strategy, why=failure.reason
-            )
-        if not failures and not self._failing:
+            self._accepted(answer, _remembered(answer.id, frame.signature))
             return
-        with self._failing_lock:
-            if self.policy is not policy:  # replaced meanwhile: `set_policy` has changed the health already
-                return
-            recovered = self._failing - {failure.strategy for failure in failures}
-            for strategy in recovered:
-                self._telemetry.health.set_ok(self._component(strategy), forget=True)  # with its line in the log
-            self._failing = self._failing - recovered
-            for failure in failures:
-                if failure.strategy in self._failing or self._health_has_room():
-                    self._telemetry.health.set(self._component(failure.strategy), Condition.DEGRADED, failure.reason)
-                    self._failing.add(failure.strategy)
+        refusal = answer if isinstance(answer, RefusalReason) else self._hold_datapoint(frame, answer)
+        if refusal is not None:
+            self._telemetry.count_refused(self._stream, refusal)
 
-    def _health_has_room(self) -> bool:
-        names = (component.name for component in self._telemetry.health.components())
-        return sum(name.startswith(_COMPONENT_PREFIX) for name in names) < MAX_FAILING_STRATEGIES
-
-    def _forget(self, strategies: set[str]) -> None:
-        """Takes strategies out of the health. Belongs under the lock."""
-        for strategy in strategies:
-            self._telemetry.health.remove(self._component(strategy))
-        self._failing = self._failing - strategies
-
-    def _component(self, strategy: str) -> str:
-        """The name of a strategy in the health of this stream."""
-        return f"{_COMPONENT_PREFIX}{strategy} of {self._stream}"
+    def _end_hold(self, id: str, prediction: Prediction, signature: AcceptedSignature | None) -> None:
+        """A held frame was accepted. From the thread of the hold queues."""
+        with self._samplers.lock:
+            if self._samplers.current is None:
+                self._accepted_frames.classes.add(prediction)
+            else:
+                self._samplers.current.record_turn(prediction, _remembered(id, signature))
 
     def _refused(self, refusal: RefusalReason) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)
         return IntakeDecision((), None, refusal)
 
     def _store(
-        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
-    ) -> Accepted | RefusalReason | None:
-        """Return None if the frame waits for what its picture needs."""
-        grant = self._admission.grant(frame, prediction, decision, policy, self._origin)
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        decision: SamplingDecision,
+        policy: Policy,
+        matches: Sequence[Match],
+    ) -> Accepted | RefusalReason | _Undecided:
+        """matches: those that may be charged now."""
+        candidates, quotas, rules = self._candidates(frame, prediction, policy, matches)
+        grant = self._admission.request(new_datapoint_id(), candidates, quotas, rules, frame.captured)
         if isinstance(grant, RefusalReason):
             return grant
-        made: WaitingFrame | None = None
+        made: WaitingFrame | RefusalReason | None = None
+        remembered: RememberedFrame | None = None
         try:
-            made = self._prepare(frame, prediction, decision, policy, grant)
-        except JpegEncodingError:
-            return RefusalReason.UNENCODABLE
-        except Unmasked:
-            return RefusalReason.UNMASKED
+            remembered = self._remember(frame, prediction, decision, grant.id)
+            made = self._prepare(frame, prediction, policy, grant, remembered)
         finally:
-            if made is None:
+            if not isinstance(made, WaitingFrame):
                 self._admission.discard(grant)
+        if isinstance(made, RefusalReason):
+            return made
         if made.ticket is None and isinstance(made.own, OutgoingPicture):
             facts = PictureFacts(sent_s=frame.sent_s)
             datapoint = create_datapoint(
                 frame, prediction, made.own, id=grant.id, device=self._origin.device, facts=facts
             )
             return self._admission.store(grant, datapoint, made.signature)
-        if self._sampler is not None:
-            with self._lock:
-                self._sampler.record_waiting(self._sampler.remembered(frame, prediction, decision, grant.id))
+        sampler = self._samplers.current
+        if sampler is not None:
+            with self._samplers.lock:
+                sampler.record_waiting(remembered)
         self._waiting.add(made)
-        return None
+        return _Undecided.WAITS
 
-    def _prepare(
+    def _hold(
         self,
         frame: Frame,
         prediction: Prediction,
         decision: SamplingDecision,
         policy: Policy,
+        match: Match,
+        score: float,
+    ) -> RefusalReason | _Undecided:
+        sampler = self._samplers.current
+        if self._holds is None or sampler is None:
+            return RefusalReason.OUTSCORED
+        id = new_datapoint_id()
+        remembered = self._remember(frame, prediction, decision, id)
+        with self._samplers.lock:
+            likeness = sampler.likeness(match.strategy, self._stream, remembered)
+        request = HoldRequest(self._rules[match.strategy].account, score, likeness)
+        refusal = self._holds.refusal(request.account, score, likeness)
+        if refusal is not None:
+            return refusal
+        candidates, quotas, rules = self._candidates(frame, prediction, policy, (match,))
+        grant = AdmissionGrant(id, candidates, quotas, rules, frame.captured)
+        made = self._prepare(frame, prediction, policy, grant, remembered, request)
+        if isinstance(made, RefusalReason):
+            return made
+        if made.ticket is not None or not (made.mask is None or made.mask.is_settled):
+            self._waiting.add(made)
+            return _Undecided.HELD
+        return self._hold_made(made, candidates[0], lambda: self._waiting.make(made)) or _Undecided.HELD
+
+    def _hold_datapoint(self, made: WaitingFrame, datapoint: Datapoint) -> RefusalReason | None:
+        (candidate,) = made.grant.candidates
+        return self._hold_made(made, with_picture_tag(candidate, datapoint), lambda: datapoint)
+
+    def _hold_made(
+        self, made: WaitingFrame, candidate: Candidate, make: Callable[[], Datapoint]
+    ) -> RefusalReason | None:
+        """Hold a frame for which nothing has to be waited. Return why not, None if it is held."""
+        if self._holds is None or made.hold is None:
+            return RefusalReason.OUTSCORED
+        (quota,) = made.grant.quotas
+        held = HeldFrame(self._stream, self._origin.memory, candidate, quota, made.signature, make)
+        request = made.hold
+        return self._holds.hold(
+            request.account,
+            HeldCandidate(made.grant.id, request.score, made.grant.captured, request.likeness, held),
+        )
+
+    def _candidates(
+        self, frame: Frame, prediction: Prediction, policy: Policy, matches: Sequence[Match]
+    ) -> tuple[tuple[Candidate, ...], tuple[Quota, ...], tuple[PacingRule, ...]]:
+        now = self._admission.clock.now()
+        candidates, quotas = candidates_for(policy, matches, prediction, self._origin, frame.captured, now, self._rules)
+        return candidates, quotas, tuple(self._rules[match.strategy] for match in matches)
+
+    def _remember(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
+    ) -> RememberedFrame | None:
+        with self._samplers.lock:
+            sampler = self._samplers.current
+            return None if sampler is None else sampler.remembered(frame, prediction, decision, id)
+
+    def _prepare(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        policy: Policy,
         grant: AdmissionGrant,
-    ) -> WaitingFrame:
-        """Make the frame's own picture, and ask for what it may wait for. Raises Unmasked and JpegEncodingError."""
-        pending = None if self._privacy is None else self._privacy.begin(frame, prediction)
-        own: OutgoingPicture | Pixels
-        if pending is None or pending.is_settled:
-            own = encode_outgoing(
-                frame.picture,
-                mask=NO_MASK if pending is None else pending.mask(),
-                max_size=policy.max_image_size,
-                jpeg_quality=policy.jpeg_compression_level,
-            )
-        else:
-            own = frame.pixels.copy()
-        ticket = None
-        if self._snapshots is not None:
-            deadline_s = self._admission.clock.now().boottime_s + self._snapshots.wait_s
-            ticket = self._snapshots.request(frame, deadline_s=deadline_s)
-        return WaitingFrame(
-            grant=grant,
-            frame=without_pixels(frame),
-            prediction=prediction,
+        remembered: RememberedFrame | None,
+        hold: HoldRequest | None = None,
+    ) -> WaitingFrame | RefusalReason:
+        return self._preparation.prepare(
+            frame,
+            prediction,
+            grant,
+            policy,
             device=self._origin.device,
-            own=own,
-            mask=pending,
-            signature=self._signature(frame, prediction, decision, grant.id),
-            max_size=policy.max_image_size,
-            jpeg_quality=policy.jpeg_compression_level,
-            ticket=ticket,
-            mask_by_s=self._admission.clock.monotonic() + (0.0 if self._privacy is None else self._privacy.over_time_s),
+            signature=self._samplers.stored_signature(remembered),
+            hold=hold,
         )
 
     def _sampler_for(self, policy: Policy) -> Sampler:
-        if self._sampler is None or self._sampler_policy is not policy:
+        if not self._samplers.is_of(policy):
             self._earlier.release()  # what the new sampler's strategies have not seen they can't want
-            sampler = Sampler(
-                self._stream,
-                policy,
-                seed=self._origin.seed,
-                accepted=self._accepted_frames,
-                is_video=self._is_video,
-            )
-            old = self._sampler
-            self._restore(sampler)
-            if old is not None:
-                sampler.copy_state_from(old)
-            self._sampler, self._sampler_policy = sampler, policy
-        elif not self._is_restored:
-            self._restore(self._sampler)
-        return self._sampler
-
-    def _restore(self, sampler: Sampler) -> None:
-        """Gives the sampler what earlier processes accepted, and earlier policies; again if it can't be read now."""
-        spool, memory, of_all = self._admission.spool, self._origin.memory, sampler.needed_of_all
-        self._is_restored = not (of_all or sampler.needed_of_stream)
-        if self._is_restored:
-            return
-        try:
-            stored = spool.signatures(self._stream, memory, max(1, sampler.needed_of_stream))
-            stored_of_all = spool.signatures(None, memory, of_all) if of_all else stored
-        except SpoolBroken:
-            return
-        self._is_restored = True
-        thresholds: dict[SignatureKind, float | None] = {
-            "picture": stored.threshold,
-            "embedding": stored.embedding_threshold,
-        }
-        self._recorded_thresholds = {kind: found for kind, found in thresholds.items() if found is not None}
-        sampler.restore(_remembered(stored), self._recorded_thresholds)
-        if of_all:
-            sampler.restore_all(_remembered(stored_of_all))
-
-    def _signature(
-        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
-    ) -> AcceptedSignature | None:
-        """What is stored beside an accepted frame, so that it is remembered over restarts."""
-        sampler = self._sampler
-        found = None if sampler is None else sampler.remembered(frame, prediction, decision, id)
-        if sampler is None or found is None:
-            return None
-        measured = sampler.measured_thresholds
-        thresholds = measured.get("picture"), measured.get("embedding")
-        return AcceptedSignature(self._stream, self._origin.memory, found.to_bytes(), *thresholds)
-
-    def _record_thresholds(self, sampler: Sampler) -> None:
-        """Stores what `auto` was measured to be, where it is no longer nearly the same."""
-        measured, recorded = sampler.measured_thresholds, self._recorded_thresholds
-        if all(math.isclose(now, recorded.get(kind, -1.0), rel_tol=_SAME_THRESHOLD) for kind, now in measured.items()):
-            return
-        self._recorded_thresholds = measured
-        thresholds = measured.get("picture"), measured.get("embedding")
-        with contextlib.suppress(SpoolBroken, SpoolFull):  # then with the next accepted frame
-            self._admission.spool.record_thresholds(self._stream, self._origin.memory, *thresholds)
+            self._rules = rules_of(policy, self._origin.scope, self._stream)
+            self._has_pacing = not all(rule.is_plain for rule in self._rules.values())
+        return self._samplers.follow(policy)

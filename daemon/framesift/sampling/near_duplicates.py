@@ -8,6 +8,7 @@ from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.frame_memories import FrameMemories
+from framesift.sampling.likeness import Likeness
 from framesift.strategies import NearDuplicateOptions
 from framesift.strategies.near_duplicate import (
     DISTANCES,
@@ -98,11 +99,16 @@ class NearDuplicates:
         KNOWN_PICTURE where only a picture that people had before looks like it. found: a signature of the kind in the
         options.
         """
-        threshold = self._noise[options.signature].threshold if options.threshold == "auto" else options.threshold
+        threshold = self._threshold(options)
         similar = self._frames_for(options).find_similar(found, options, threshold)
         if similar is None and options.known and self._known.contains_similar(options.known, found, threshold):
             return KNOWN_PICTURE
         return similar
+
+    def likeness(self, frame: RememberedFrame, options: NearDuplicateOptions, stream: str) -> Likeness:
+        """How a frame compares with others. stream: of the frame."""
+        of = stream if options.scope == "stream" else ""
+        return Likeness(frame, options.signature, self._threshold(options), of)
 
     def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""
@@ -137,6 +143,9 @@ class NearDuplicates:
         """Takes over the frames that were accepted or wait, and the noise, under an earlier policy."""
         self._noise = old._noise
         self._of_stream.copy_from(old._of_stream)
+
+    def _threshold(self, options: NearDuplicateOptions) -> float:
+        return self._noise[options.signature].threshold if options.threshold == "auto" else options.threshold
 
     def _frames_for(self, options: NearDuplicateOptions) -> FrameMemories:
         return self._of_all if options.scope == "all" else self._of_stream

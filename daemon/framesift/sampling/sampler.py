@@ -18,6 +18,7 @@ from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction, Task
 from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.likeness import Likeness
 from framesift.sampling.near_duplicates import NearDuplicates
 from framesift.strategies import (
     ClassBalance,
@@ -94,6 +95,7 @@ class Sampler:
         self._accepted = accepted
         self._epoch: int | None = None
         self._rngs: dict[str, random.Random] = {}
+        self._pacing_rngs: dict[str, random.Random] = {}  # others, so that pacing changes no decision of a strategy
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
         self._near = NearDuplicates(compared, accepted)
@@ -104,6 +106,7 @@ class Sampler:
             # A text as seed goes through SHA-512: the same in every process and version, unlike hash().
             rng = random.Random(repr((seed, stream, options.name)))
             self._rngs[options.name] = rng
+            self._pacing_rngs[options.name] = random.Random(repr((seed, stream, options.name, "pacing")))
             if options.needs_video and not is_video:
                 continue
             strategy = options.create(rng, accepted.classes)
@@ -236,6 +239,17 @@ class Sampler:
         picture = self._signature_of(frame) if decision.signature is None else decision.signature
         return RememberedFrame(id, picture, prediction.embedding if self._near.keeps_embeddings else None)
 
+    def pacing_score(self, match: Match) -> float:
+        """By which the frames of a paced strategy are compared: its score, or a random number where it gives none."""
+        return self._pacing_rngs[match.strategy].random() if match.score is None else match.score
+
+    def likeness(self, strategy: str, stream: str, frame: RememberedFrame | None) -> Likeness | None:
+        """How a frame, as `remembered` gives it, compares with others of a strategy; None without near_duplicate."""
+        near_duplicate = self._rules[strategy].near_duplicate
+        if near_duplicate is None or frame is None:
+            return None
+        return self._near.likeness(frame, near_duplicate, stream)
+
     def restore(self, accepted: Sequence[RememberedFrame], measured_thresholds: Mapping[SignatureKind, float]) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.
 
@@ -271,6 +285,12 @@ class Sampler:
             self._accepted.classes.add(prediction)
         self._near.end_waiting(id, is_accepted=prediction is not None)
 
+    def record_turn(self, prediction: Prediction, frame: RememberedFrame | None) -> None:
+        """Remembers a held frame that was accepted. frame: None where it has no signature."""
+        self._accepted.classes.add(prediction)
+        if frame is not None:
+            self._near.add(frame)
+
     def copy_state_from(self, old: Sampler) -> None:
         """Takes over the state of `old`, the sampler of the same stream under an earlier policy.
 
@@ -281,4 +301,5 @@ class Sampler:
         for name, rng in self._rngs.items():
             if name in old._rngs:
                 rng.setstate(old._rngs[name].getstate())
+                self._pacing_rngs[name].setstate(old._pacing_rngs[name].getstate())
         self._near.copy_state_from(old._near)

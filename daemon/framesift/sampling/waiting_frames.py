@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from framesift.clock.clock import MAX_WAIT_S, Clock, HeartbeatClock, MonitoredThread
-from framesift.datapoint import PictureFacts, PictureSource, create_datapoint
+from framesift.datapoint import Candidate, Datapoint, PictureFacts, PictureSource, create_datapoint
 from framesift.frame import AbsentPicture, Frame, LazyPicture, Pixels, RefusalReason
 from framesift.pictures.outgoing import (
     NO_MASK,
@@ -30,6 +30,7 @@ from framesift.pictures.outgoing import (
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import PendingMask
 from framesift.sampling.admission import Admission, AdmissionGrant
+from framesift.sampling.likeness import Likeness
 from framesift.spool import Accepted, AcceptedSignature
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture, SnapshotTicket
 from framesift.telemetry import Telemetry
@@ -53,12 +54,22 @@ class Snapshots(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HoldRequest:
+    """Which strategy wants to hold a frame, by its account, and how the frame compares with others."""
+
+    account: str
+    score: float
+    likeness: Likeness | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WaitingFrame:
     """A frame that has quota. frame: without its pixels, which belong to its stream again.
 
     own: its own picture, or the pixels of which it is made once its mask is known. mask: None where nothing has to be
     covered. max_size, jpeg_quality: see `encode_outgoing`. ticket: of its snapshot, None where the stream has none.
-    mask_by_s: monotonic time until which it waits for the frame after it.
+    mask_by_s: monotonic time until which it waits for the frame after it. hold: for a frame that has no quota, but is
+    to be held until a turn is due.
     """
 
     grant: AdmissionGrant
@@ -72,6 +83,13 @@ class WaitingFrame:
     jpeg_quality: int | None
     ticket: SnapshotTicket | None
     mask_by_s: float
+    hold: HoldRequest | None = None
+
+
+def with_picture_tag(candidate: Candidate, made: Datapoint) -> Candidate:
+    """A candidate with the tag that tells which picture its datapoint has, where there is one."""
+    source = made.facts.source
+    return replace(candidate, tags=(*candidate.tags, source.value)) if source is PictureSource.OWN else candidate
 
 
 def without_pixels(frame: Frame) -> Frame:
@@ -95,10 +113,13 @@ class WaitingFrames:
         telemetry: Telemetry,
         clock: Clock,
         *,
-        on_settled: Callable[[WaitingFrame, Accepted | RefusalReason], None],
+        on_settled: Callable[[WaitingFrame, Accepted | RefusalReason | Datapoint], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Both callbacks are called by the thread. on_failure: an unexpected error; nothing waits any more."""
+        """Both callbacks are called by the thread. on_failure: an unexpected error; nothing waits any more.
+
+        on_settled: what a frame became; of one that is to be held the datapoint, which is not stored.
+        """
         self._stream = stream
         self._admission = admission
         self._telemetry = telemetry
@@ -157,11 +178,18 @@ class WaitingFrames:
                     return None
                 self._changed.wait(MAX_WAIT_S)
 
-    def _settle(self, frame: WaitingFrame) -> Accepted | RefusalReason:
+    def make(self, frame: WaitingFrame) -> Datapoint:
+        """The datapoint that a frame becomes. Raises Unmasked and JpegEncodingError."""
+        picture, facts = self._picture(frame)
+        return create_datapoint(
+            frame.frame, frame.prediction, picture, id=frame.grant.id, device=frame.device, facts=facts
+        )
+
+    def _settle(self, frame: WaitingFrame) -> Accepted | RefusalReason | Datapoint:
         grant = frame.grant
-        made: tuple[OutgoingPicture, PictureFacts] | None = None
+        made: Datapoint | None = None
         try:
-            made = picture, facts = self._picture(frame)
+            made = self.make(frame)
         except JpegEncodingError:
             return RefusalReason.UNENCODABLE
         except Unmasked:
@@ -169,13 +197,10 @@ class WaitingFrames:
         finally:
             if made is None:
                 self._admission.discard(grant)
-        if facts.source is PictureSource.OWN:
-            tag = facts.source.value
-            grant = replace(grant, candidates=tuple(replace(c, tags=(*c.tags, tag)) for c in grant.candidates))
-        datapoint = create_datapoint(
-            frame.frame, frame.prediction, picture, id=grant.id, device=frame.device, facts=facts
-        )
-        return self._admission.store(grant, datapoint, frame.signature)
+        if frame.hold is not None:
+            return made
+        candidates = tuple(with_picture_tag(candidate, made) for candidate in grant.candidates)
+        return self._admission.store(replace(grant, candidates=candidates), made, frame.signature)
 
     def _picture(self, frame: WaitingFrame) -> tuple[OutgoingPicture, PictureFacts]:
         """Make the picture that is kept. Raises Unmasked and JpegEncodingError."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from framesift.clock.clock import Clock
 from framesift.listeners import ListenerSettings
@@ -25,9 +24,6 @@ from framesift.spool import Spool, SpoolBroken
 from framesift.strategies import AcceptedClasses
 from framesift.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from framesift.limits.shared.ledgers import SharedLedgers
-
 
 class Intakes:
     """Thread-safe. Also a `ModelPolicies` for the listeners: see there, and PolicySubscriptions."""
@@ -36,16 +32,15 @@ class Intakes:
         self,
         settings: Settings,
         subscriptions: PolicySubscriptions,
-        spool: Spool,
+        admission: Admission,
         telemetry: Telemetry,
         privacies: StreamPrivacies,
         accepted: Callable[[], None],
-        ledgers: SharedLedgers | None = None,
         *,
         frames: AcceptedFrames,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """spool: must be open. ledgers: of the limits that devices share; None where this device counts for itself.
+        """admission: of this device; its spool must be open.
 
         frames: what the streams that follow no project pair share, with each other and in part with the others.
         accepted: called after each frame that was accepted into the spool, from any thread. on_failure: an unexpected
@@ -53,12 +48,11 @@ class Intakes:
         """
         self._settings = settings
         self._subscriptions = subscriptions
-        self._spool = spool
+        self._admission = admission
         self._telemetry = telemetry
         self._privacies = privacies
         self._accepted = accepted
         self._on_failure = on_failure
-        self._ledgers = ledgers
         self._lock = threading.Lock()  # of the settings and what was created with them
         self._blocks = (*settings.streams, *settings.listeners)
         self._created: list[tuple[Intake, StreamEntry | ListenerSettings]] = []
@@ -94,7 +88,7 @@ class Intakes:
             origin,
             policy=NO_POLICY_YET,
             accepted=self._accepted_frames_of(origin.memory),
-            admission=Admission(self._spool, clock, self._ledgers),
+            admission=self._admission.for_thread(clock),
             telemetry=self._telemetry,
             on_accepted=self._accepted,
             privacy=self._privacies.create(stream, owner),

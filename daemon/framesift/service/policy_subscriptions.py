@@ -173,7 +173,7 @@ class PolicySubscriptions:
         for project, scope, policy in self._collecting():
             for strategy in policy.sampling_strategies:
                 name = Quota(strategy.name, (), "", scope=scope).account
-                for limit in strategy.limits:
+                for limit in policy.limits_of(strategy):
                     found[AccountLimit(project, name, Limit(Window(limit.type), limit.value))] = None
         return tuple(found)
 

@@ -1,7 +1,7 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
     connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, retention, batches,
-    status page, known pictures, streams, listeners      (and, from the main loop: monitor)
+    status page, known pictures, hold queues, streams, listeners      (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
@@ -31,6 +31,9 @@ from framesift.models.predictor import Predictor
 from framesift.periodic import PeriodicTask
 from framesift.roboflow import RoboflowClient
 from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.admission import Admission
+from framesift.sampling.hold_queues import HoldQueues
+from framesift.sampling.pacing import Pacing
 from framesift.sampling.recorder import Recorder
 from framesift.service import reports
 from framesift.service.components import ComponentList, Resource
@@ -48,7 +51,7 @@ from framesift.service.stream_privacies import StreamPrivacies
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
-from framesift.spool import Spool, SpoolInUse
+from framesift.spool import Spool, SpoolBroken, SpoolInUse
 from framesift.status import DaemonIdentity, StatusServer
 from framesift.streams import MediaTimedStream, Stream, StreamLost
 from framesift.streams.snapshots.snapshot_source import SnapshotSource
@@ -58,6 +61,7 @@ from framesift.upload.uploader import Uploader
 # When each must have ended, in seconds after the beginning of a stop: a hung model, client or sink must leave the spool
 # its time. What has the same deadline is stopped at the same time. The network is cut a little before the first.
 _PIPELINE_STOPS_BY_S = 3.5
+_HOLD_QUEUES_STOP_BY_S = 4.2
 _SHARED_LIMITS_STOP_BY_S = 4.5
 _SPOOL_STOPS_BY_S = 6.0
 
@@ -165,14 +169,15 @@ class Startup:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
+        admission = Admission(spool, self._clock, shared.ledgers, Pacing(lambda account: _used(spool, account)))
+        self._start_hold_queues(admission)
         intakes = self.intakes = Intakes(
             settings,
             self.subscriptions,
-            spool,
+            admission,
             telemetry,
             privacies,
             self.uploader.wake,
-            shared.ledgers,
             frames=AcceptedFrames(read_accepted_classes(spool), known=self._start_known_pictures()),
             on_failure=self._run.on_failure,
         )
@@ -245,6 +250,19 @@ class Startup:
                 PeriodicTask("retention", passes.run, self._clock, on_failure=self._run.on_failure),
                 stop_by_s=_PIPELINE_STOPS_BY_S,
             )
+
+    def _start_hold_queues(self, admission: Admission) -> None:
+        """Start what gives held frames their turns. It ends after the streams, which hold frames until their end."""
+        queues = HoldQueues(
+            admission,
+            self._telemetry,
+            self._clock,
+            on_accepted=self.uploader.wake,
+            on_failure=self._run.on_failure,
+        )
+        admission.pacing.holds = queues
+        self._telemetry.set_held_source(queues.counts)
+        self._components.start(queues, stop_by_s=_HOLD_QUEUES_STOP_BY_S)
 
     def _start_batch_watcher(self, platform: RoboflowClient, shared: SharedLimits) -> None:
         watcher = self._batch_watcher = BatchWatcher(
@@ -362,6 +380,14 @@ def _open_when_free(spool: Spool, waits: Callable[[str], bool]) -> None:
 def _watched_file(spool_path: Path, stream: str) -> Path:
     """Return the file that remembers which pictures of a watched folder were read."""
     return spool_path.with_name(f"{spool_path.name}.watched-{stream}")
+
+
+def _used(spool: Spool, account: str) -> dict[str, int]:
+    """Return what an account has used of its open windows; nothing while the disk fails."""
+    try:
+        return {usage.window.value: usage.count for usage in spool.quota_usage() if usage.account == account}
+    except SpoolBroken:
+        return {}
 
 
 def sink_limits(settings: Settings) -> tuple[Limit, ...]:

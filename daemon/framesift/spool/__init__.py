@@ -50,6 +50,7 @@ from framesift.spool.records import (
     SpoolUnusable,
     State,
     WhenFull,
+    refusal_reason,
 )
 from framesift.spool.signatures import AcceptedSignature, StoredSignature, StoredSignatures
 from framesift.spool.spool import Spool
@@ -78,4 +79,5 @@ __all__ = [
     "StoredSignature",
     "StoredSignatures",
     "WhenFull",
+    "refusal_reason",
 ]

@@ -16,7 +16,7 @@ from framesift.limits.local import LocalLimits
 from framesift.prediction.prediction import count_classes
 from framesift.prediction.wire_format import to_wire
 from framesift.spool import held, rows, signatures
-from framesift.spool.records import Accepted, NotAccepted, WhenFull
+from framesift.spool.records import Accepted, NotAccepted, WhenFull, refusal_reason
 from framesift.spool.shared_quota import charge
 from framesift.spool.signatures import AcceptedSignature
 from framesift.spool.space import Transaction
@@ -85,8 +85,7 @@ def accept(
         return Accepted(datapoint.id, known)
     charged = charge(cursor, limits, datapoint, new.candidates, new.quotas, new.grant, now)
     if not isinstance(charged, QuotaGranted):
-        is_batch_full = isinstance(charged, QuotaRefused) and charged.batch_full
-        return NotAccepted(RefusalReason.BATCH_FULL if is_batch_full else RefusalReason.LIMIT)
+        return NotAccepted(refusal_reason(charged) if isinstance(charged, QuotaRefused) else RefusalReason.LIMIT)
     if new.was_held:  # before room is made: it has some already
         held.delete(cursor, [datapoint.id])
     pairs = zip(new.candidates, new.quotas, strict=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from framesift.frame import RefusalReason
+from framesift.limits import QuotaRefused
 
 # Called with the name of a log event and its fields.
 EventReporter = Callable[[str, dict[str, object]], None]
@@ -96,6 +97,13 @@ class NotAccepted:
     """The datapoint was not stored, because no strategy had quota for it."""
 
     refusal: RefusalReason
+
+
+def refusal_reason(refused: QuotaRefused) -> RefusalReason:
+    """Under which reason a frame is counted that got no quota."""
+    if refused.batch_full:
+        return RefusalReason.BATCH_FULL
+    return RefusalReason.OUTSCORED if refused.no_turn else RefusalReason.LIMIT
 
 
 @dataclass(frozen=True, slots=True)

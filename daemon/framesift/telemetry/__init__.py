@@ -217,6 +217,10 @@ class Telemetry:
         """Set what returns the state of the quota. Called whenever numbers are read; if it raises, it is omitted."""
         self._counters.set_quota_source(read)
 
+    def set_held_source(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """Set what returns how many frames each strategy holds. Called whenever numbers are read; it must not raise."""
+        self._counters.set_held_source(read)
+
     def set_collected_source(self, read: Callable[[], CollectedNumbers | None]) -> None:
         """Set what returns what a sink with bounds keeps. Called whenever numbers are read; it must not raise."""
         self._counters.set_collected_source(read)

@@ -24,6 +24,7 @@ from prometheus_client import (
 from framesift.telemetry.collected import CollectedCollector, CollectedNumbers
 from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
+from framesift.telemetry.held import HeldCollector
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
 from framesift.telemetry.program_metrics import ProgramCollector
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
@@ -87,7 +88,7 @@ class StatusReport:
     malformed: parts of predictions that were left out. queue: the spool, None if it can't be read. listeners: requests
     that listeners received, by outcome. quota: None if it can't be read. log_lines_dropped: lines that nobody read in
     time, by level. idle_s: for how many seconds each component has not moved; a delivery may take 45 s.
-    collected: what a sink with bounds keeps, None for any other.
+    collected: what a sink with bounds keeps, None for any other. held: frames that wait for a turn, by strategy.
     """
 
     frames_read: int
@@ -112,6 +113,7 @@ class StatusReport:
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
     idle_s: Mapping[str, float] = field(default_factory=dict)
     collected: CollectedNumbers | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Label:
@@ -191,6 +193,8 @@ class Counters:
         self.registry.register(self._health)
         self._collected = CollectedCollector()
         self.registry.register(self._collected)
+        self._held = HeldCollector()
+        self.registry.register(self._held)
         self._lines_dropped = lines_dropped
         self.program = ProgramCollector(lines_dropped, _Label())
         self.registry.register(self.program)
@@ -217,6 +221,10 @@ class Counters:
     def set_health_source(self, read: Callable[[], tuple[ComponentHealth, ...]]) -> None:
         """Set what returns the health of all components. It must not raise."""
         self._health.source = read
+
+    def set_held_source(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """See Telemetry."""
+        self._held.source = read
 
     def set_collected_source(self, read: Callable[[], CollectedNumbers | None]) -> None:
         """See Telemetry."""
@@ -279,6 +287,7 @@ class Counters:
             log_lines_dropped=self._lines_dropped(),
             idle_s={name: round(idle_s, 1) for name, idle_s in self.program.idle_source().items()},
             collected=self._collected.source(),
+            held=self._held.source(),
         )
 
 

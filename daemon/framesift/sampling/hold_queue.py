@@ -1,0 +1,241 @@
+"""HoldQueue: the frames that one strategy with `hold_queue` holds, until a turn is due for the best of them.
+
+    offer ──> contender ──> held ──> accepted     one at each turn: the best of its window
+                  └──────────┴─────> dropped      a better one took its place, or none was due in time
+
+The contender is one frame, in memory: the best since a frame was last stored. It is stored, and so held for good, if it
+is among the best `max_held` or beats those that look like it by 5 %, but no more often than eight times a turn: a
+synced write for every better frame would wear out flash. Of frames that look alike only the best is held.
+
+A frame takes a turn of the window of the limit in which it was captured. So when a window closes, the best of its
+frames get the turns that are left, and its others are dropped.
+
+The queue does nothing by itself, reads no clock and writes nothing: its owner asks it what is to be done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Generic, TypeVar
+
+from framesift.clock.moment import Moment
+from framesift.frame import RefusalReason
+from framesift.limits import Turns, window_end, window_start
+from framesift.sampling.likeness import Likeness
+from framesift.strategies import PacingOptions
+
+WRITES_PER_TURN = 8
+_BEATS_BY = 0.05
+# After the moment at which a turn is earned: clocks are compared in floating point, and a fleet's differ a little.
+_AFTER_TURN_S = 0.01
+
+Content = TypeVar("Content")
+
+
+@dataclass(eq=False)
+class HeldCandidate(Generic[Content]):
+    """A frame that wants a turn.
+
+    score: higher is more worth a label. likeness: None where frames that look alike are all taken. content: what its
+    owner needs to accept it. is_stored: it survives a power cut.
+    """
+
+    id: str
+    score: float
+    captured: Moment
+    likeness: Likeness | None
+    content: Content
+    is_stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTime:
+    """A moment, and its Unix time by the clock that decides the windows: the device's, or that of shared limits."""
+
+    moment: Moment
+    wall_s: float
+
+    def wall_s_of(self, captured: Moment) -> float:
+        """The Unix time of an earlier moment by the same clock."""
+        return self.wall_s - captured.age_s(self.moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Generic[Content]):
+    """A candidate that gets no turn, and why."""
+
+    candidate: HeldCandidate[Content]
+    reason: RefusalReason
+
+
+@dataclass
+class HoldQueue(Generic[Content]):
+    """For one thread at a time. options, turns, zone: may be replaced at any time."""
+
+    options: PacingOptions
+    turns: Turns
+    zone: tzinfo
+    _held: list[HeldCandidate[Content]] = field(default_factory=list)
+    _contender: HeldCandidate[Content] | None = None
+    _may_write_s: float = -math.inf
+    _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: when to ask for its next turn
+
+    # --- frames come ----------------------------------------------------------------------------------------------
+
+    def refusal(self, score: float, likeness: Likeness | None) -> RefusalReason | None:
+        """Why such a frame would not be held; None if it would. Costs microseconds, and changes nothing."""
+        if self._contender is not None and score <= self._contender.score:
+            return RefusalReason.OUTSCORED
+        if len(self._held) >= self.options.max_held and score <= self._lowest.score:
+            return RefusalReason.OUTSCORED
+        if all(_beats(score, other.score) for other in self._alike(likeness)):
+            return None
+        return RefusalReason.NEAR_DUPLICATE
+
+    def offer(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
+        """Takes a frame for which `refusal` gives no reason as the contender. Returns the one before it."""
+        before, self._contender = self._contender, candidate
+        if before is None:
+            return []
+        is_alike = candidate.likeness is not None and bool(candidate.likeness.alike([before.likeness]))
+        return [Dropped(before, RefusalReason.NEAR_DUPLICATE if is_alike else RefusalReason.OUTSCORED)]
+
+    def restore(self, stored: Iterable[HeldCandidate[Content]]) -> None:
+        """Begins with frames that were stored before a restart."""
+        self._held += stored
+
+    # --- what is to be done ---------------------------------------------------------------------------------------
+
+    def begin_write(
+        self, time: QueueTime, *, at_once: bool = False
+    ) -> tuple[HeldCandidate[Content], list[Dropped[Content]]] | None:
+        """The contender, which is to be stored now, and the frames that it displaces; None if nothing is due.
+
+        It is held from now on. If it can't be stored, `undo_write` has to follow. at_once: however short ago the last
+        one was.
+        """
+        contender = self._contender
+        if contender is None or (time.wall_s < self._may_write_s and not at_once):
+            return None
+        self._contender = None
+        self._may_write_s = time.wall_s + self._write_interval_s(time)
+        dropped = [Dropped(other, RefusalReason.NEAR_DUPLICATE) for other in self._alike(contender.likeness)]
+        self._remove(one.candidate for one in dropped)
+        self._held.append(contender)
+        while len(self._held) > self.options.max_held:
+            dropped.append(Dropped(self._lowest, RefusalReason.OUTSCORED))
+            self._held.remove(self._lowest)
+        return contender, [one for one in dropped if one.candidate is not contender]
+
+    def undo_write(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
+        """A frame could not be stored: it is the contender again, unless there is a better one."""
+        self._remove([candidate])
+        return self.put_back(candidate)
+
+    def put_back(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
+        """Holds a frame again that was removed for a turn and did not get it."""
+        if candidate.is_stored:
+            self._held.append(candidate)
+            return []
+        if self._contender is not None and self._contender.score >= candidate.score:
+            return [Dropped(candidate, RefusalReason.OUTSCORED)]
+        return self.offer(candidate)
+
+    def expire(self, time: QueueTime) -> list[Dropped[Content]]:
+        """Drops the frames that were held for `max_hold_s`."""
+        old = [one for one in self if one.captured.age_s(time.moment) > self.options.max_hold_s]
+        self._remove(old)
+        return [Dropped(one, RefusalReason.OUTSCORED) for one in old]
+
+    def best_to_ask(self, time: QueueTime) -> HeldCandidate[Content] | None:
+        """The frame for which a turn should be asked for now; None if it is too early, or none is held."""
+        best: dict[int, HeldCandidate[Content]] = {}
+        for one in self:
+            opened_s = self._opened_s(one, time)
+            if opened_s not in best or one.score > best[opened_s].score:
+                best[opened_s] = one
+        self._ask_s = {opened_s: at_s for opened_s, at_s in self._ask_s.items() if opened_s in best}
+        return next((best[one] for one in sorted(best) if self._ask_s.get(one, -math.inf) <= time.wall_s), None)
+
+    def no_turn(self, candidate: HeldCandidate[Content], time: QueueTime) -> list[Dropped[Content]]:
+        """No turn was due for a frame that was removed for it: it is held again.
+
+        Its window is asked again when the next turn is earned; if it is over, never, and its frames are dropped.
+        """
+        dropped = self.put_back(candidate)
+        opened_s = self._opened_s(candidate, time)
+        window_s = window_end(self.turns.limit.window, opened_s, self.zone) - opened_s
+        next_s = self.turns.next_earned_s(time.wall_s - opened_s, window_s)
+        if time.wall_s < opened_s + window_s + _AFTER_TURN_S:
+            self._ask_s[opened_s] = opened_s + min(next_s, window_s) + _AFTER_TURN_S
+            return dropped
+        late = [one for one in self if self._opened_s(one, time) == opened_s]
+        self._remove(late)
+        return [*dropped, *(Dropped(one, RefusalReason.OUTSCORED) for one in late)]
+
+    def remove(self, candidate: HeldCandidate[Content]) -> None:
+        """A frame is held no more: it was accepted, or can't be."""
+        self._remove([candidate])
+
+    def drop_alike(self, accepted: Likeness) -> list[Dropped[Content]]:
+        """Drops the frames that look like one that was accepted."""
+        alike = [one for one in self if one.likeness is not None and one.likeness.alike([accepted])]
+        self._remove(alike)
+        return [Dropped(one, RefusalReason.NEAR_DUPLICATE) for one in alike]
+
+    def drop_all(self) -> list[Dropped[Content]]:
+        """Drops all frames: their strategy holds none any more."""
+        everything = list(self)
+        self._remove(everything)
+        return [Dropped(one, RefusalReason.OUTSCORED) for one in everything]
+
+    def wake_s(self, time: QueueTime) -> float:
+        """Seconds until something is to be done; inf if that depends on new frames."""
+        at_s = [self._may_write_s] if self._contender is not None else []
+        for one in self:
+            at_s.append(self._ask_s.get(self._opened_s(one, time), -math.inf))
+            at_s.append(time.wall_s_of(one.captured) + self.options.max_hold_s + _AFTER_TURN_S)
+        return max(0.0, min(at_s, default=math.inf) - time.wall_s)
+
+    def __iter__(self) -> Iterator[HeldCandidate[Content]]:
+        """All frames, those that are stored first."""
+        yield from self._held
+        if self._contender is not None:
+            yield self._contender
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self._held) + (self._contender is not None)
+
+    @property
+    def _lowest(self) -> HeldCandidate[Content]:
+        return min(self._held, key=lambda one: one.score)
+
+    def _alike(self, likeness: Likeness | None) -> list[HeldCandidate[Content]]:
+        """The frames that look like one of this likeness."""
+        if likeness is None:
+            return []
+        everything = list(self)
+        return [everything[place] for place in likeness.alike([one.likeness for one in everything])]
+
+    def _remove(self, gone: Iterable[HeldCandidate[Content]]) -> None:
+        for one in list(gone):
+            if one is self._contender:
+                self._contender = None
+            elif one in self._held:
+                self._held.remove(one)
+
+    def _opened_s(self, candidate: HeldCandidate[Content], time: QueueTime) -> int:
+        return window_start(self.turns.limit.window, time.wall_s_of(candidate.captured), self.zone)
+
+    def _write_interval_s(self, time: QueueTime) -> float:
+        window = self.turns.limit.window
+        window_s = window_end(window, time.wall_s, self.zone) - window_start(window, time.wall_s, self.zone)
+        return window_s / (WRITES_PER_TURN * max(1, self.turns.limit.value))
+
+
+def _beats(score: float, other: float) -> bool:
+    return score > other + _BEATS_BY * abs(other)

@@ -1,0 +1,77 @@
+"""PicturePreparation: makes a wanted frame's own picture, and asks for what a better one may wait for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framesift.clock.clock import Clock
+from framesift.frame import Frame, Pixels, RefusalReason
+from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPicture, Unmasked, encode_outgoing
+from framesift.policy.policy import Policy
+from framesift.prediction.prediction import Prediction
+from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.sampling.admission import AdmissionGrant
+from framesift.sampling.waiting_frames import HoldRequest, Snapshots, WaitingFrame, without_pixels
+from framesift.spool import AcceptedSignature
+
+
+class PicturePreparation:
+    """For the thread of one stream."""
+
+    def __init__(self, clock: Clock, privacy: StreamPrivacy | None, snapshots: Snapshots | None) -> None:
+        """privacy: what must be covered, None for nothing. snapshots: of the stream, None for none."""
+        self._clock = clock
+        self._privacy = privacy
+        self._snapshots = snapshots
+
+    def prepare(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        grant: AdmissionGrant,
+        policy: Policy,
+        *,
+        device: str,
+        signature: AcceptedSignature | None,
+        hold: HoldRequest | None = None,
+    ) -> WaitingFrame | RefusalReason:
+        """Returns the frame with its own picture made, or why it can't be. Raises what the frame's pixels raise.
+
+        device, signature: see WaitingFrame. hold: for a frame that is to be held: of its pixels a copy is kept, since
+        most of these are never encoded.
+        """
+        try:
+            pending = None if self._privacy is None else self._privacy.begin(frame, prediction)
+            own: OutgoingPicture | Pixels
+            is_copied = hold is not None and isinstance(frame.picture, np.ndarray)
+            if (pending is None or pending.is_settled) and not is_copied:
+                own = encode_outgoing(
+                    frame.picture,
+                    mask=NO_MASK if pending is None else pending.mask(),
+                    max_size=policy.max_image_size,
+                    jpeg_quality=policy.jpeg_compression_level,
+                )
+            else:
+                own = frame.pixels.copy()
+        except JpegEncodingError:
+            return RefusalReason.UNENCODABLE
+        except Unmasked:
+            return RefusalReason.UNMASKED
+        ticket = None
+        if self._snapshots is not None:
+            deadline_s = self._clock.now().boottime_s + self._snapshots.wait_s
+            ticket = self._snapshots.request(frame, deadline_s=deadline_s)
+        return WaitingFrame(
+            grant=grant,
+            frame=without_pixels(frame),
+            prediction=prediction,
+            device=device,
+            own=own,
+            mask=pending,
+            signature=signature,
+            max_size=policy.max_image_size,
+            jpeg_quality=policy.jpeg_compression_level,
+            ticket=ticket,
+            mask_by_s=self._clock.monotonic() + (0.0 if self._privacy is None else self._privacy.over_time_s),
+            hold=hold,
+        )
