@@ -29,6 +29,7 @@ from framesift.prediction import wire_format as wire
 from framesift.roboflow import RoboflowClient
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.pacing_rules import rules_of
 from framesift.sampling.sampler import Sampler
 from framesift.sinks import RoboflowSink, RoboflowSinkSettings
 from framesift.spool import Accepted, Spool
@@ -110,7 +111,15 @@ class Registrations:
         if decision.refusal is not None:
             return decision.refusal.value
         origin = CollectionOrigin("gate-7", self._tags, ("north",), seed=0)
-        candidates, quotas = candidates_for(self._policy, decision, prediction, origin, captured, self.clock.now())
+        candidates, quotas = candidates_for(
+            self._policy,
+            decision.matches,
+            prediction,
+            origin,
+            captured,
+            self.clock.now(),
+            rules_of(self._policy, "", "gate"),
+        )
         grant = self.spool.check_quota(quotas, captured)
         if isinstance(grant, QuotaRefused):
             return "batch_full" if grant.batch_full else "limit"

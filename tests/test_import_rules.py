@@ -88,6 +88,7 @@ ALLOWED: dict[str, set[str]] = {
     "privacy": {"config", "frame", "prediction", "pictures"},
     "sampling": {
         "atomic_files",
+        "periodic",
         "config",
         "clock",
         "frame",

@@ -154,7 +154,7 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
         inside(PLACES["PythonStrategyOptions"], whole)["options"],
     ]
     closed = [block for block in blocks(whole) if not any(block is one for one in free)]
-    assert len(closed) == 1 + 1 + 1 + len(whole["sampling_strategies"]) * 4
+    assert len(closed) == 1 + 1 + 3 + len(whole["sampling_strategies"]) * 5
     for block in closed:
         block["odd"] = 1
         assert list(faults(schema, whole)) != []
@@ -435,14 +435,16 @@ def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pus
     ran = run("push", written("p.json", WHOLE), **online(folder, platform))
     assert ran.code == 0
     roboflows = ("random", "close_to_threshold", "classes_based", "detections_number_based")
-    ours = ("near_duplicate", "zones", "zone_anchor", "inhibit", "hours", "days", "class_balance", "initial_counts")
+    where_and_when = ("zones", "zone_anchor", "inhibit", "hours", "days")
+    of_pacing = ("pacing", "min_interval_s", "min_interval_scope")
+    ours = ("near_duplicate", *where_and_when, "class_balance", "initial_counts", *of_pacing)
     ignored = [
         ", ".join(f"sampling_strategies[{i}].{key}" for key in ours)
         if one["type"] in roboflows
         else f"sampling_strategies[{i}] ({one['name']!r}, the whole strategy: its type is {one['type']})"
         for i, one in enumerate(WHOLE["sampling_strategies"])
     ]
-    expected = ", ".join(["time_zone", "near_duplicate", *ignored])
+    expected = ", ".join(["time_zone", "near_duplicate", "pacing", "baseline", *ignored])
     assert ran.err == [f"note: the platform's own clients will ignore: {expected}"]
 
 

@@ -24,9 +24,10 @@ def examples() -> list[dict[str, Any]]:
 
 
 def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> None:
-    whole, balanced, strategy, *others = examples()
+    whole, balanced, paced, strategy, *others = examples()
     assert len(parse(json.dumps(whole), "policy.md").sampling_strategies) == 3
     assert options(**balanced).class_balance
+    assert options(**paced).pacing is not None
     gate = options(**strategy)
     assert gate.zones is not None
     assert gate.inhibit is not None
@@ -38,7 +39,7 @@ def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> Non
 
 
 def test_the_example_takes_frames_until_six_on_sunday() -> None:
-    gate = options(**examples()[2])
+    gate = options(**examples()[3])
     schedule = Schedule(gate.hours, gate.days, ZoneInfo("UTC"))
     sunday_s = datetime.fromisoformat("2026-09-13T00:00:00+00:00").timestamp()
     assert [hour for hour in range(48) if schedule.is_open(sunday_s + 3600 * hour)] == [0, 1, 2, 3, 4, 5]

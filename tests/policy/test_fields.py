@@ -194,7 +194,7 @@ ALIKE = Of("object null", good=({}, None), bad=({"x": 1},))
 PACING = Of(
     "object null",
     good=({"mode": "hold_queue"}, {"mode": "none"}, None),
-    bad=({}, {"mode": "none", "x": 1}, {"mode": "none", "max_held": 1}),
+    bad=({}, {"mode": "none", "x": 1}),
 )
 FIELDS: dict[str, Of] = {
     "Policy.enabled": Of("boolean", good=(True, False)),

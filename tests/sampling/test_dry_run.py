@@ -20,6 +20,7 @@ from framesift.prediction import wire_format as wire
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.pacing_rules import rules_of
 from framesift.sampling.sampler import Sampler
 from framesift.spool import Accepted
 from rigs.spools import datapoint, make_spool
@@ -389,7 +390,9 @@ def test_the_spool_charges_the_same(
             decision = sampler.decide(frame(number=number), prediction)
             expected: str | RefusalReason | None = decision.refusal
             if expected is None:
-                candidates, quotas = candidates_for(one, decision, prediction, origin, now, now)
+                candidates, quotas = candidates_for(
+                    one, decision.matches, prediction, origin, now, now, rules_of(one, "", "try")
+                )
                 answer = spool.put(datapoint(clock), candidates, quotas)
                 expected = answer.strategy if isinstance(answer, Accepted) else answer.refusal
             result = trying.evaluate(seen(confidence, captured_at=now.wall_s))

@@ -15,7 +15,8 @@ from framesift.policy.policy import NO_POLICY_YET, Policy, parse
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.intake import MAX_FAILING_STRATEGIES, Intake
+from framesift.sampling.intake import Intake
+from framesift.sampling.strategy_health import MAX_FAILING_STRATEGIES
 from framesift.telemetry import Condition, Telemetry
 from rigs.spools import make_spool
 from sampling_data import frame, objects

@@ -99,6 +99,7 @@ def test_every_metric_is_in_the_table_with_its_labels() -> None:
     telemetry.tick()
     telemetry.set_build(version="1", opencv="4")
     telemetry.set_alive_source(lambda: True)
+    telemetry.set_held_source(lambda: {"hard": 2})
     telemetry.set_spool_source(lambda: SpoolNumbers(0, 0, 0, 0, 1, {"delivered": 1}, max_bytes=1, oldest_at_s=1.0))
     rows = [line.split("|") for line in OPERATING.read_text().splitlines() if line.startswith("| `framesift_")]
     documented = {name: row[2] for row in rows for name in re.findall(r"`(framesift_\w+)`", row[1])}
