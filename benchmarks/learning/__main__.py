@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from learning import digits, street
 from learning.camera import Camera, Learner
-from learning.day import CLIPS
-from learning.digits import digits_camera
+from learning.figures import Curves
 from learning.policies import STRATEGIES
 from learning.protocol import Curve, curve_of
 from learning.results import CurvesByCamera, drawing, drawn_strategies, read_curves, table, write_curves
-from learning.street import street_camera
 
-CAMERAS: dict[str, Callable[[int, int, int], Camera]] = {"digits": digits_camera, "street": street_camera}
+CAMERAS: dict[str, Callable[[int, int, int], Camera]] = {"digits": digits.digits_camera, "street": street.street_camera}
+CLIPS = {"digits": digits.CLIPS, "street": street.CLIPS}
 
 
 def curves_of(camera: str, seed: int, days: int, clips: int, strategies: Sequence[str]) -> dict[str, Curve]:
@@ -31,6 +31,11 @@ def curves_of(camera: str, seed: int, days: int, clips: int, strategies: Sequenc
     shown = CAMERAS[camera](seed, days, clips)
     learner = Learner(shown, seed)
     return {strategy: curve_of(strategy, shown, learner, seed) for strategy in strategies}
+
+
+def drawing_of(camera: str, curves: Curves) -> str:
+    """The drawing of a camera's curves."""
+    return drawing(curves, drawn_strategies(curves), f"labelled frames, and the score on the test ({camera})")
 
 
 def _missing(curves: CurvesByCamera, cameras: Sequence[str], seeds: range) -> Iterator[tuple[str, int, list[str]]]:
@@ -47,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--days", type=int, default=5)
-    parser.add_argument("--clips", type=int, default=CLIPS, help="of a day")
+    parser.add_argument("--clips", type=int, help="of a day; as each camera has, if absent")
     parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=list(CAMERAS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/learning"))
@@ -58,7 +63,7 @@ def main() -> None:
     curves = read_curves(file) if given.keep else {}
     with ProcessPoolExecutor(given.processes) as pool:
         made = {
-            pool.submit(curves_of, camera, seed, given.days, given.clips, strategies): (camera, seed)
+            pool.submit(curves_of, camera, seed, given.days, given.clips or CLIPS[camera], strategies): (camera, seed)
             for camera, seed, strategies in _missing(curves, given.cameras, range(1, given.seeds + 1))
         }
         for done in as_completed(made):
@@ -70,9 +75,7 @@ def main() -> None:
     curves = read_curves(file)  # as it was rounded, so that the tables are those of the file
     for camera in given.cameras:
         text = table(curves[camera], has_boxes=camera == "street")
-        title = f"labelled frames, and the score on the test ({camera})"
-        drawn = drawing(curves[camera], drawn_strategies(curves[camera]), title)
-        (given.out / f"{camera}.svg").write_text(drawn, encoding="utf-8")
+        (given.out / f"{camera}.svg").write_text(drawing_of(camera, curves[camera]), encoding="utf-8")
         print(f"\n{camera}\n\n{text}")
 
 

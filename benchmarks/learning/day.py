@@ -1,6 +1,6 @@
 """A camera's day: which scene it shows when, in which light, and for how long.
 
-The camera sends a clip of a few frames every six minutes. A scene stays for some clips: for few by day, for long at
+The camera sends a clip of a few frames every few minutes. A scene stays for some clips: for few by day, for long at
 night, and once or twice a day something is parked before the camera for an hour or two. Scenes with a rare class come
 in bursts, a few after each other, and not on every day.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLIPS = 240
 CLIP_FRAMES = 3
 FRAME_S = 0.1
 LIGHTS = ("day", "dusk", "night")
@@ -38,7 +37,7 @@ def light_at(hour: float) -> str:
     return "dusk" if 6 <= hour < 20 else "night"
 
 
-def scenes_of(rng: np.random.Generator, clips: int = CLIPS) -> list[Scene]:
+def scenes_of(rng: np.random.Generator, clips: int) -> list[Scene]:
     """One day, in order. clips: how many a day has."""
     hour = clips / 24
     parked = {int(24 * hour * rng.random()): max(int(rng.uniform(1, 2) * hour), 1) for _ in range(rng.integers(1, 3))}

@@ -19,6 +19,7 @@ from learning.camera import Camera, Examples
 from learning.day import CLIP_FRAMES, LIGHTS, scenes_of
 from learning.softmax import Floats, Labels
 
+CLIPS = 480  # of a day: one every three minutes
 _TESTED = 60  # of each class
 _START = 4  # of each class, by day
 _PICTURE = 64, 48

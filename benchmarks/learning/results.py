@@ -15,7 +15,7 @@ from learning.protocol import Curve, Night
 
 CurvesByCamera = dict[str, dict[str, dict[int, Curve]]]
 _COLOURS = ("#888888", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_WIDTH, _HEIGHT, _LEFT, _TOP = 720, 420, 60, 20
+_WIDTH, _HEIGHT, _LEFT, _TOP = 760, 420, 60, 20
 _PLOT_WIDTH, _PLOT_HEIGHT = 380, 350
 
 

@@ -25,6 +25,7 @@ _WIDTH, _HEIGHT = 256, 144
 _EMPTY_PLACES = 6
 _LEAST_VISIBLE = 0.3
 _START_CLIPS = 8
+CLIPS = 240  # of a day: one every six minutes
 TESTED = 25  # frames of each light, with a bicycle, and as many without
 _RARE = "bicycle"
 # Noise between two showings of the same frame: of an input, and of a signature.

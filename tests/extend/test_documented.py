@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,14 @@ from typer.testing import CliRunner
 import framesift.extend
 from deliveries import delivery
 from framesift.cli.main import app
+from framesift.config.errors import ConfigError
+from framesift.frame import Frame
 from framesift.policy.policy import load
+from framesift.prediction.prediction import Detection, Detections, Task
 from framesift.sinks import Delivered, PythonSinkSettings, open_sink
-from framesift.strategies import AcceptedClasses, Match
+from framesift.strategies import AcceptedClasses, Match, ModelFacts, StrategyOptions
 from rigs.daemon import POLICY
-from sampling_data import FixedRandom, frame, objects
+from sampling_data import FixedRandom, frame, label, objects
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 
@@ -36,7 +40,7 @@ def block(after: str, number: int) -> str:
 def no_trace(tmp_path: Path) -> Iterator[None]:
     """The modules of the examples are forgotten afterwards."""
     yield
-    for name in ("rules", "lines"):
+    for name in ("rules", "lines", "brightness", "object_size"):
         sys.modules.pop(name, None)
     sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
 
@@ -53,6 +57,66 @@ def test_the_strategy_of_the_page_collects_dark_frames(tmp_path: Path) -> None:
     strategy = options.create(FixedRandom(0.0), AcceptedClasses())
     assert strategy.evaluate(frame(), objects()) == Match("night", 1.0)
     assert strategy.evaluate(frame(np.full((24, 32, 3), 200, np.uint8)), objects()) is None
+
+
+def example(folder: Path, file: str, number: int, **changed: Any) -> StrategyOptions:
+    """The strategy of an example: its file, and its entry in the policy, with some options changed."""
+    (folder / file).write_text(block("### Two examples", number))
+    entry = json.loads(block("### Two examples", number + 1))
+    entry["options"] |= changed
+    (folder / "policy.json").write_text(json.dumps({**POLICY, "sampling_strategies": [entry]}))
+    (options,) = load(folder / "policy.json").sampling_strategies
+    return options
+
+
+def grey(shade: float) -> Frame:
+    return frame(np.full((48, 64, 3), round(255 * shade), np.uint8))
+
+
+def test_the_example_of_brightness_wants_dark_and_glaring_frames(tmp_path: Path) -> None:
+    options = example(tmp_path, "brightness.py", 0)
+    assert options.needs_pixels
+    strategy = options.create(FixedRandom(0.0), AcceptedClasses())
+    found = [strategy.evaluate(grey(shade), objects()) for shade in (0.0, 0.1, 0.3, 0.8, 1.0)]
+    assert [None if match is None else (match.strategy, round(match.score or 0.0, 2)) for match in found] == [
+        ("dusk", 0.2),
+        ("dusk", 0.1),
+        None,
+        None,
+        ("dusk", 0.15),
+    ]
+
+
+def test_the_example_of_object_size_wants_frames_by_the_number_of_unusual_objects(tmp_path: Path) -> None:
+    options = example(tmp_path, "object_size.py", 2)
+    strategy = options.create(FixedRandom(0.0), AcceptedClasses())
+
+    def seen(*found: tuple[str, float, float]) -> Match | None:
+        """found: class, confidence, and share of the picture."""
+        boxes = tuple(Detection(50.0, 50.0, 100 * share, 100.0, sure, name, 0) for name, sure, share in found)
+        return strategy.evaluate(frame(), Detections(task=Task.OBJECT_DETECTION, objects=boxes, width=100, height=100))
+
+    small, usual = 0.001, 0.01
+    assert seen(("person", 0.5, small), ("person", 0.9, small), ("person", 0.9, usual)) == Match("far-away", 2.0)
+    assert seen(("person", 0.2, small), ("car", 0.9, small), ("person", 0.9, usual)) is None
+    assert strategy.evaluate(frame(), label("person", 0.9)) is None
+    larger = example(tmp_path, "object_size.py", 2, smaller_than=0, larger_than=0.5, class_names=None)
+    strategy = larger.create(FixedRandom(0.0), AcceptedClasses())
+    assert seen(("car", 0.9, 0.6), ("car", 0.9, 0.5)) == Match("far-away", 1.0)
+
+
+def test_the_examples_say_what_is_wrong_with_their_options_and_with_the_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"below 0.9 and above 0.85: must be 0 <= below < above <= 1"):
+        example(tmp_path, "brightness.py", 0, below=0.9)
+    with pytest.raises(ConfigError, match=r"smaller_than 2, larger_than 1.0: must be shares"):
+        example(tmp_path, "object_size.py", 2, smaller_than=2)
+    detector = ModelFacts(Task.OBJECT_DETECTION, ("car",), stub=False)
+    assert list(example(tmp_path, "object_size.py", 2).problems(detector)) == ["the model has no class 'person'"]
+    assert list(example(tmp_path, "object_size.py", 2, smaller_than=0, class_names=["car"]).problems(detector)) == [
+        "can never match: neither smaller_than nor larger_than is set"
+    ]
+    classifier = ModelFacts(Task.CLASSIFICATION, ("person",), stub=False)
+    assert len(list(example(tmp_path, "object_size.py", 2).problems(classifier))) == 1
 
 
 def test_the_prediction_of_the_page_can_be_tried(tmp_path: Path) -> None:

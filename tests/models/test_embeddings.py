@@ -39,10 +39,10 @@ def embedding(of: Model, pixels: Pixels) -> Embedding:
     return found
 
 
-def mean_network(folder: Path, **fields: object) -> Model:
+def mean_network(folder: Path) -> Model:
     """Its embedding is the mean of red, green and blue, which is a value inside of its graph."""
-    path = averaging(folder / "mean.onnx", batch="n" if "batch_size" in fields else "1")
-    return model(type="onnx", path=str(path), activation="none", embedding="means", **fields)
+    path = averaging(folder / "mean.onnx")
+    return model(type="onnx", path=str(path), activation="none", embedding="means")
 
 
 # Networks in ONNX files
@@ -94,16 +94,20 @@ def test_a_trained_detector_gives_one_for_its_channels() -> None:
 
 
 def test_each_stream_gets_the_embedding_of_its_own_picture_when_pictures_are_run_together(tmp_path: Path) -> None:
-    network = mean_network(tmp_path, batch_size=4)
-    alone = [embedding(network, coloured(colour)) for colour in COLOURS]
-    start = threading.Barrier(len(COLOURS))
+    path = spotting(tmp_path / "spot.onnx", "yolov8", batch="n", metadata={"names": "{0: 'red', 1: 'blue'}"})
+    network = model(type="onnx", path=str(path), batch_size=4, embedding="columns", threads=1)
+    pictures = [blank(192, 320) for _ in range(6)]
+    for stream, pixels in enumerate(pictures):
+        pixels[40:80, 40 * stream : 40 * stream + 24] = (0, 0, 255)
+    alone = [embedding(network, pixels) for pixels in pictures]
+    start = threading.Barrier(len(pictures))
 
-    def ask(colour: tuple[int, int, int]) -> list[Embedding]:
+    def ask(pixels: Pixels) -> list[Embedding]:
         start.wait(10.0)
-        return [embedding(network, coloured(colour)) for _ in range(10)]
+        return [embedding(network, pixels) for _ in range(8)]
 
-    with ThreadPoolExecutor(len(COLOURS)) as pool:
-        together = list(pool.map(ask, COLOURS))
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        together = list(pool.map(ask, pictures))
     for wanted, answers in zip(alone, together, strict=True):
         assert all(np.array_equal(wanted, answer) for answer in answers)
 

@@ -125,6 +125,9 @@ def test_embeddings_of_another_length_are_not_compared_and_forget_nothing() -> N
         found = shown(0, length).embedding
         assert found is not None
         assert memory.find_similar(found, 0.0) == id
+        opposite = shown(180, length).embedding
+        assert opposite is not None
+        assert memory.nearest_distance(opposite) == 2.0
     other = shown(0, 7).embedding
     assert other is not None
     assert memory.find_similar(other, 2.0) is None
@@ -172,6 +175,13 @@ def test_the_score_falls_as_frames_are_accepted() -> None:
     one = sampler(policy({"type": "novelty"}))
     scores = [accept(one, shown(angle)).matches[0].score for angle in (0, 90, 60, 60)]
     assert scores == [2.0, pytest.approx(1.0), pytest.approx(1 - math.cos(math.radians(30)), abs=1e-3), 0.0]
+
+
+def test_a_strategy_with_zones_compares_the_whole_picture() -> None:
+    everywhere = [[[0, 0], [1, 0], [1, 1], [0, 1]]]
+    one = sampler(policy({"type": "novelty", "zones": everywhere}))
+    scores = [accept(one, shown(angle)).matches[0].score for angle in (0, 90)]
+    assert scores == [2.0, pytest.approx(1.0)]
 
 
 @pytest.mark.parametrize(("scope", "score"), [("stream", 2.0), ("all", 0.0)])

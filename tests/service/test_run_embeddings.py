@@ -53,6 +53,14 @@ def test_a_moving_camera_collects_a_few_frames_of_each_shot_once_over_runs_and_i
     assert sorted(one["frame"] for one in collected(tmp_path)) == first
 
 
+def test_a_python_model_without_embeddings_is_noticed_by_check_at_its_first_frame(tmp_path: Path) -> None:
+    configure(tmp_path, by_embedding())
+    assert "gave none" not in framesift(tmp_path, "check").stdout
+    (tmp_path / "hues.py").write_text(MODEL.replace("return wire, shares.reshape(-1) ** 0.5", "return wire"))
+    checked = framesift(tmp_path, "check").stdout.replace("\n", " ")
+    assert "the policy compares embeddings, and the model gave none for the first frame" in checked
+
+
 def test_a_model_that_surely_gives_no_embeddings_is_a_problem_with_the_strategys_name(tmp_path: Path) -> None:
     novel = {"name": "new", "type": "novelty"}
     policy = by_embedding(threshold=0.1)

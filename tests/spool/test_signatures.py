@@ -157,6 +157,21 @@ def test_memories_that_are_not_used_any_more_make_room(tmp_path: Path, clock: Ma
     assert newest == (151, 200)
 
 
+def test_signatures_with_embeddings_have_no_larger_share_of_the_spool(tmp_path: Path, clock: ManualClock) -> None:
+    open_spool(tmp_path, clock).close()
+    most_bytes = 16 * 512 * 150
+    with closing(_connect(tmp_path)) as connection:
+        cursor = connection.cursor()
+        for number in range(150):
+            made = AcceptedSignature("north", "", content(number) + bytes(2560), None)
+            signatures.insert(cursor, name(number), 0.0, made, 2**30)
+        signatures.prune(cursor, most_bytes)
+        rows, held_bytes = cursor.execute("SELECT count(*), sum(length(bytes)) FROM signature").fetchone()
+        connection.execute("COMMIT")
+    assert rows == 150 * 512 // (512 + 2560)
+    assert held_bytes <= most_bytes // 16
+
+
 def count(folder: Path) -> int:
     with closing(sqlite3.connect(folder / "spool.db")) as reading:
         return int(reading.execute("SELECT count(*) FROM signature").fetchone()[0])

@@ -313,6 +313,14 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         objects = getattr(prediction, "objects", None)
         text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
         yield Finding("prediction", True, f"{frame.stream}: {text}")
+    if (
+        policy is not None
+        and policy.compares_embeddings
+        and prediction.embedding is None
+        and model.gives_embeddings is not False
+    ):
+        what = f"{frame.stream}: the policy compares embeddings, and the model gave none for the first frame"
+        yield Finding(policy_subject, None, what, "let the model answer with a pair: see the README, Models")
     strategies = () if policy is None else policy.sampling_strategies
     for failure in evaluation_failures(strategies, frame, prediction):
         advice = "correct the code of this strategy: a run counts each failure as no match"

@@ -166,6 +166,13 @@ class Policy(StrictModel):
         return strategy.near_duplicate if "near_duplicate" in strategy.model_fields_set else self.near_duplicate
 
     @property
+    def compares_embeddings(self) -> bool:
+        """Whether frames are compared by the model's embeddings."""
+        strategies = self.sampling_strategies
+        compared = [*map(self.near_duplicate_of, strategies), *(strategy.compared_frames for strategy in strategies)]
+        return any(one is not None and one.signature == "embedding" for one in compared)
+
+    @property
     def known_paths(self) -> tuple[tuple[str, ...], ...]:
         """The lists of paths to known pictures with which strategies compare, each once."""
         options = [self.near_duplicate_of(strategy) for strategy in self.sampling_strategies if self.enabled]
