@@ -41,7 +41,8 @@ class FrameMemories:
 
     def needs_embeddings(self) -> bool:
         """Whether any memory compares embeddings."""
-        return any(options.signature == "embedding" for options in list(self._memories))
+        with self._lock:
+            return any(options.signature == "embedding" for options in self._memories)
 
     def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions, threshold: float) -> str | None:
         """The id of a frame that was accepted, or waits, and lies within `threshold`; None if there is none.
