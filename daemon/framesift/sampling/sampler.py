@@ -298,8 +298,7 @@ class Sampler:
         each reload, the same draws would come again and again.
         """
         self._epoch = old._epoch
-        for name, rng in self._rngs.items():
-            if name in old._rngs:
-                rng.setstate(old._rngs[name].getstate())
-                self._pacing_rngs[name].setstate(old._pacing_rngs[name].getstate())
+        for rngs, old_rngs in ((self._rngs, old._rngs), (self._pacing_rngs, old._pacing_rngs)):
+            for name in rngs.keys() & old_rngs.keys():
+                rngs[name].setstate(old_rngs[name].getstate())
         self._near.copy_state_from(old._near)
