@@ -45,7 +45,7 @@ class PictureFacts:
     sent_s: Unix time at which the camera captured it, by the camera's clock. source: None for streams without
     snapshots. missed: why it is the frame's own picture. frame_width, frame_height: of the frame that the model saw,
     in pixels. skew_s: how many seconds after the frame the picture was taken. skew_by: how that is known, "sender" by
-    the camera's clock, "arrival" by when the data came.
+    the camera's clock, "arrival" by when the data came. weight: of the baseline's, how many frames it stands for.
     """
 
     sent_s: float | None = None
@@ -55,6 +55,7 @@ class PictureFacts:
     frame_height: int | None = None
     skew_s: float | None = None
     skew_by: str | None = None
+    weight: int | None = None
 
     def to_json(self) -> str:
         """The facts that are known, as a JSON object; "{}" for none."""
@@ -107,7 +108,8 @@ class Candidate:
 
     score: higher is more worth a label; None for a strategy without a score. with_prediction: whether the prediction is
     delivered with the image (`persist_predictions` of the policy). project: the platform's project that gets the
-    datapoint; None for the sink's own project.
+    datapoint; None for the sink's own project. is_evictable: whether its score decides if it is evicted from a full
+    spool; otherwise it is the last to go.
     """
 
     strategy: str
@@ -116,6 +118,7 @@ class Candidate:
     batch: str
     with_prediction: bool = True
     project: str | None = None
+    is_evictable: bool = True
 
 
 def new_datapoint_id() -> str:

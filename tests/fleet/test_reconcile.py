@@ -41,7 +41,8 @@ from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.intake import Intake, IntakeDecision
+from framesift.sampling.intake import Intake
+from framesift.sampling.intake_decision import IntakeDecision
 from framesift.settings import LimitsSettings
 from framesift.spool import Accepted, FinalOutcome, WhenFull
 from framesift.spool import admin as by_hand

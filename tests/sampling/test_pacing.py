@@ -2,118 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from clocks import NOON_S, ManualClock
-from framesift.frame import Frame, Pixels, RefusalReason
-from framesift.policy.policy import Policy, parse
-from framesift.prediction.prediction import Prediction
-from framesift.sampling.accepted_frames import AcceptedFrames
-from framesift.sampling.admission import Admission
-from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.hold_queues import HoldQueues
-from framesift.sampling.intake import Intake, IntakeDecision
-from framesift.sampling.pacing import Pacing
-from framesift.spool import ClaimedDatapoint, Spool
-from framesift.telemetry import Telemetry
-from rigs.spools import make_spool
-from sampling_data import objects
-
-HELD = {"mode": "hold_queue"}
-SIX = [{"type": "hourly", "value": 6}]  # one turn each 600 s
-UNSURE = {"name": "unsure", "type": "uncertainty", "aggregation": "max", "limits": SIX, "pacing": HELD}
-ALL = {"name": "all", "type": "random", "traffic_percentage": 1}
-
-
-@dataclass(frozen=True)
-class _Style:
-    format: str = "json"
-    level: str = "debug"
-
-
-class Rig:
-    """A device's spool, hold queues and intakes, on a test's clock."""
-
-    def __init__(self, folder: Path, policy: Policy, clock: ManualClock | None = None, **spool: Any) -> None:
-        self.clock = clock or ManualClock(NOON_S)
-        self.spool: Spool = make_spool(folder, self.clock, **spool)
-        self.spool.open()
-        self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
-        self.admission = Admission(self.spool, self.clock, None, Pacing())
-        self.holds = HoldQueues(
-            self.admission, self.telemetry, self.clock, on_accepted=lambda: None, on_failure=lambda _: None
-        )
-        self.holds._restore()  # without the thread: the test says when turns are looked for
-        self.admission.pacing.holds = self.holds
-        self.accepted = AcceptedFrames()
-        self.policy = policy
-        self.intakes: dict[str, Intake] = {}
-        self.number = 0
-        self.intake()
-
-    def intake(self, stream: str = "gate") -> Intake:
-        if stream not in self.intakes:
-            intake = self.intakes[stream] = Intake(
-                stream,
-                CollectionOrigin("gate-7", ("north",), (), seed=0),
-                policy=self.policy,
-                accepted=self.accepted,
-                admission=self.admission,
-                telemetry=self.telemetry,
-                on_accepted=lambda: None,
-            )
-            intake.set_policy(self.policy)
-        return self.intakes[stream]
-
-    def offer(self, prediction: Prediction, *, shade: int | None = None, stream: str = "gate") -> IntakeDecision:
-        """Offers the next frame. shade: grey on the right half of its picture; by chance unless it is given."""
-        pixels: Pixels = np.zeros((96, 128, 3), np.uint8)
-        rng = random.Random(self.number)
-        pixels[:, 64:] = 255
-        for row in range(6):
-            pixels[16 * row : 16 * row + 16, :64] = rng.randrange(256) if shade is None else (shade + 20 * row) % 256
-        frame = Frame(stream, self.number, pixels, self.clock.now())
-        self.number += 1
-        return self.intake(stream).offer(frame, prediction)
-
-    def delivered(self) -> list[ClaimedDatapoint]:
-        return sorted(self.spool.claim(1000).items, key=lambda item: item.frame)
-
-    @property
-    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Accepted by strategy and refused by reason, over all streams."""
-        report = self.telemetry.report()
-        return dict(report.accepted), dict(report.refused)
-
-    def close(self) -> None:
-        self.spool.close(5.0)
-        self.telemetry.close()
-
-
-def policy(*strategies: dict[str, Any], **fields: Any) -> Policy:
-    whole = {
-        "enabled": True,
-        "persist_predictions": True,
-        "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "never"},
-        "sampling_strategies": list(strategies),
-        **fields,
-    }
-    return parse(json.dumps(whole), "policy.json")
-
-
-def unsure(score: float) -> Prediction:
-    """A prediction whose uncertainty is `score`."""
-    return objects(("car", score / 2))
+from clocks import NOON_S
+from framesift.frame import RefusalReason
+from rigs.paced_device import ALL, HELD, SIX, UNSURE, PacedDevice, policy, unsure
 
 
 @pytest.fixture
@@ -122,13 +21,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rig(folder: Path) -> Iterator[Rig]:
-    rig = Rig(folder, policy(UNSURE))
+def rig(folder: Path) -> Iterator[PacedDevice]:
+    rig = PacedDevice(folder, policy(UNSURE))
     yield rig
     rig.close()
 
 
-def test_at_each_turn_the_best_frame_that_was_held_is_accepted(rig: Rig) -> None:
+def test_at_each_turn_the_best_frame_that_was_held_is_accepted(rig: PacedDevice) -> None:
     rng = random.Random(3)
     scores = [rng.uniform(0.1, 0.9) for _ in range(120)]
     rig.clock.advance(0.5)
@@ -149,7 +48,7 @@ def test_at_each_turn_the_best_frame_that_was_held_is_accepted(rig: Rig) -> None
     assert set(taken) <= set(best[:24])
 
 
-def test_each_frame_is_counted_once_as_accepted_or_refused_when_its_hold_is_over(rig: Rig) -> None:
+def test_each_frame_is_counted_once_as_accepted_or_refused_when_its_hold_is_over(rig: PacedDevice) -> None:
     for number in range(200):
         rig.clock.advance(20)
         rig.offer(unsure(random.Random(number).random()))
@@ -165,7 +64,7 @@ def test_each_frame_is_counted_once_as_accepted_or_refused_when_its_hold_is_over
     assert rig.spool.held.rows() == []
 
 
-def test_what_is_accepted_at_a_turn_is_what_was_seen(rig: Rig) -> None:
+def test_what_is_accepted_at_a_turn_is_what_was_seen(rig: PacedDevice) -> None:
     rig.offer(unsure(0.5))
     rig.holds.advance()
     assert len(rig.spool.held.rows()) == 1
@@ -179,11 +78,11 @@ def test_what_is_accepted_at_a_turn_is_what_was_seen(rig: Rig) -> None:
     assert rig.spool.read_jpeg(item.id).startswith(b"\xff\xd8")
 
 
-def test_held_frames_get_their_turns_after_a_restart(rig: Rig, folder: Path) -> None:
+def test_held_frames_get_their_turns_after_a_restart(rig: PacedDevice, folder: Path) -> None:
     rig.offer(unsure(0.9))
     rig.holds.advance()
     rig.close()
-    again = Rig(folder, policy(UNSURE), rig.clock)
+    again = PacedDevice(folder, policy(UNSURE), rig.clock)
     rig.clock.advance(601)
     again.holds.advance()
     (item,) = again.delivered()
@@ -193,7 +92,7 @@ def test_held_frames_get_their_turns_after_a_restart(rig: Rig, folder: Path) -> 
 
 
 def test_a_frame_that_was_accepted_at_a_turn_makes_those_like_it_near_duplicates(folder: Path) -> None:
-    rig = Rig(folder, policy({**UNSURE, "near_duplicate": {"threshold": 0.01}}))
+    rig = PacedDevice(folder, policy({**UNSURE, "near_duplicate": {"threshold": 0.01}}))
     rig.offer(unsure(0.5), shade=10)
     rig.holds.advance()
     assert rig.offer(unsure(0.5), shade=10).refusal is RefusalReason.NEAR_DUPLICATE
@@ -204,7 +103,7 @@ def test_a_frame_that_was_accepted_at_a_turn_makes_those_like_it_near_duplicates
     assert rig.offer(unsure(0.9), shade=10).refusal is RefusalReason.NEAR_DUPLICATE
     assert rig.holds.counts() == {"unsure": 0}
     rig.close()
-    again = Rig(folder, policy({**UNSURE, "near_duplicate": {"threshold": 0.01}}), rig.clock)
+    again = PacedDevice(folder, policy({**UNSURE, "near_duplicate": {"threshold": 0.01}}), rig.clock)
     assert again.offer(unsure(0.9), shade=10).refusal is RefusalReason.NEAR_DUPLICATE
     again.close()
 
@@ -212,7 +111,7 @@ def test_a_frame_that_was_accepted_at_a_turn_makes_those_like_it_near_duplicates
 def test_a_frame_of_another_strategy_that_looks_like_a_held_one_ends_its_hold(folder: Path) -> None:
     close = {"threshold": 0.01}
     others = {**ALL, "limits": [{"type": "hourly", "value": 1}], "near_duplicate": close}
-    rig = Rig(folder, policy({**UNSURE, "near_duplicate": close}, others))
+    rig = PacedDevice(folder, policy({**UNSURE, "near_duplicate": close}, others))
     rig.offer(unsure(0.5), shade=200)  # charged to `all`, which has quota
     rig.offer(unsure(0.5), shade=10)
     assert rig.holds.counts() == {"unsure": 1}
@@ -223,7 +122,7 @@ def test_a_frame_of_another_strategy_that_looks_like_a_held_one_ends_its_hold(fo
 
 
 def test_a_strategy_with_quota_is_charged_before_another_holds_the_frame(folder: Path) -> None:
-    rig = Rig(folder, policy(UNSURE, {**ALL, "limits": [{"type": "hourly", "value": 2}]}))
+    rig = PacedDevice(folder, policy(UNSURE, {**ALL, "limits": [{"type": "hourly", "value": 2}]}))
     decisions = [rig.offer(unsure(0.5)) for _ in range(3)]
     assert [decision.matched for decision in decisions] == [("unsure", "all")] * 3
     assert [decision.accepted and decision.accepted.strategy for decision in decisions] == ["all", "all", None]
@@ -232,7 +131,7 @@ def test_a_strategy_with_quota_is_charged_before_another_holds_the_frame(folder:
 
 
 def test_a_strategy_that_only_matches_holds_frames_by_chance(folder: Path) -> None:
-    rig = Rig(folder, policy({**ALL, "limits": SIX, "pacing": HELD}))
+    rig = PacedDevice(folder, policy({**ALL, "limits": SIX, "pacing": HELD}))
     for _ in range(120):
         rig.clock.advance(30)
         rig.offer(unsure(0.5))
@@ -246,7 +145,7 @@ def test_a_strategy_that_only_matches_holds_frames_by_chance(folder: Path) -> No
     rig.close()
 
 
-def test_a_strategy_that_holds_no_more_drops_what_it_held(rig: Rig) -> None:
+def test_a_strategy_that_holds_no_more_drops_what_it_held(rig: PacedDevice) -> None:
     rig.offer(unsure(0.5))
     rig.holds.advance()
     rig.intake().set_policy(policy({**UNSURE, "pacing": None}))
@@ -256,7 +155,7 @@ def test_a_strategy_that_holds_no_more_drops_what_it_held(rig: Rig) -> None:
     assert rig.offer(unsure(0.5)).accepted is not None
 
 
-def test_a_lower_limit_holds_for_what_was_held_before(rig: Rig) -> None:
+def test_a_lower_limit_holds_for_what_was_held_before(rig: PacedDevice) -> None:
     for score in (0.5, 0.6, 0.7):
         rig.clock.advance(80)
         rig.offer(unsure(score))
@@ -267,7 +166,7 @@ def test_a_lower_limit_holds_for_what_was_held_before(rig: Rig) -> None:
     assert rig.counts == ({"unsure": 1}, {"outscored": 2})
 
 
-def test_frames_of_all_streams_compete_for_the_turns_of_a_strategy(rig: Rig) -> None:
+def test_frames_of_all_streams_compete_for_the_turns_of_a_strategy(rig: PacedDevice) -> None:
     rig.offer(unsure(0.3), stream="gate")
     rig.offer(unsure(0.8), stream="yard")
     rig.clock.advance(601)
@@ -277,7 +176,7 @@ def test_frames_of_all_streams_compete_for_the_turns_of_a_strategy(rig: Rig) -> 
 
 
 def test_a_spool_without_room_for_a_held_frame_keeps_it_in_memory(folder: Path) -> None:
-    rig = Rig(folder, policy(UNSURE), min_free_bytes=2**60)
+    rig = PacedDevice(folder, policy(UNSURE), min_free_bytes=2**60)
     assert rig.offer(unsure(0.5)).is_held
     rig.holds.advance()
     assert rig.holds.counts() == {"unsure": 1}
@@ -285,7 +184,7 @@ def test_a_spool_without_room_for_a_held_frame_keeps_it_in_memory(folder: Path) 
     rig.close()
 
 
-def test_a_held_frame_that_made_room_for_a_datapoint_is_counted_and_the_next_gets_its_turn(rig: Rig) -> None:
+def test_a_held_frame_that_made_room_for_a_datapoint_is_counted_and_the_next_gets_its_turn(rig: PacedDevice) -> None:
     for score in (0.9, 0.5):
         rig.offer(unsure(score))
         rig.clock.advance(80)
@@ -303,7 +202,7 @@ def test_a_held_frame_that_made_room_for_a_datapoint_is_counted_and_the_next_get
 
 @pytest.mark.parametrize(("scope", "accepted"), [("stream", 4), ("all", 2)])
 def test_between_two_frames_of_a_strategy_lies_its_interval(folder: Path, scope: str, accepted: int) -> None:
-    rig = Rig(folder, policy({**ALL, "min_interval_s": 30, "min_interval_scope": scope}))
+    rig = PacedDevice(folder, policy({**ALL, "min_interval_s": 30, "min_interval_scope": scope}))
     refused: Counter[RefusalReason | None] = Counter()
     for _ in range(4):
         for stream in ("gate", "yard"):
@@ -314,14 +213,14 @@ def test_between_two_frames_of_a_strategy_lies_its_interval(folder: Path, scope:
 
 
 def test_a_strategy_that_has_to_wait_leaves_the_frame_to_the_next(folder: Path) -> None:
-    rig = Rig(folder, policy({**ALL, "name": "seldom", "min_interval_s": 30}, ALL))
+    rig = PacedDevice(folder, policy({**ALL, "name": "seldom", "min_interval_s": 30}, ALL))
     strategies = [rig.offer(unsure(0.5)).accepted for _ in range(2)]
     assert [accepted and accepted.strategy for accepted in strategies] == ["seldom", "all"]
     rig.close()
 
 
 def test_of_held_frames_only_those_get_turns_that_lie_far_enough_apart(folder: Path) -> None:
-    rig = Rig(folder, policy({**UNSURE, "min_interval_s": 300}))
+    rig = PacedDevice(folder, policy({**UNSURE, "min_interval_s": 300}))
     for score in (0.9, 0.8, 0.7):
         rig.offer(unsure(score))
         rig.holds.advance()
@@ -335,7 +234,7 @@ def test_of_held_frames_only_those_get_turns_that_lie_far_enough_apart(folder: P
 
 def test_with_an_adaptive_threshold_the_best_frames_are_accepted_at_once(folder: Path) -> None:
     rule = {**UNSURE, "limits": [{"type": "hourly", "value": 20}], "pacing": {"mode": "adaptive_threshold"}}
-    rig = Rig(folder, policy(rule))
+    rig = PacedDevice(folder, policy(rule))
     rng = random.Random(3)
     scores = [rng.random() for _ in range(600)]
     taken: list[float] = []

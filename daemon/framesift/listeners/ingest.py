@@ -44,7 +44,8 @@ from framesift.listeners.listener_settings import ListenerSettings
 from framesift.listeners.request_outcomes import RequestOutcome
 from framesift.listeners.stream_intakes import StreamIntakes, TooManyStreams
 from framesift.pictures import encoded_picture as pictures
-from framesift.sampling.intake import Intake, IntakeDecision
+from framesift.sampling.intake import Intake
+from framesift.sampling.intake_decision import IntakeDecision
 from framesift.telemetry import Telemetry
 
 _GREETING = (

@@ -15,7 +15,8 @@ from framesift.listeners.listener_settings import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction.prediction import Prediction, Task
-from framesift.sampling.intake import Intake, IntakeDecision
+from framesift.sampling.intake import Intake
+from framesift.sampling.intake_decision import IntakeDecision
 from framesift.telemetry import Telemetry
 
 MAX_STREAMS = 256

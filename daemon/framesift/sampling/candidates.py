@@ -11,6 +11,7 @@ from framesift.clock.moment import Moment
 from framesift.config.schema import TAG_PATTERN
 from framesift.datapoint import Candidate, batch_name
 from framesift.limits import Quota
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.pacing_rules import PacingRule
@@ -51,7 +52,9 @@ def candidates_for(
     strategies, by name, see `rules_of`.
     """
     batching = policy.batching_strategy
-    strategies = {s.name: s for s in policy.sampling_strategies}
+    tags_of = {strategy.name: strategy.tags for strategy in policy.sampling_strategies}
+    if policy.baseline is not None:
+        tags_of[BASELINE] = policy.baseline.tags
     project = policy.target_project or origin.project
     batch = batch_name_at(policy, captured.wall_s_as_of(now))
     # The order is the platform's: machine, policy, strategy, model. Then what only framesift adds.
@@ -60,9 +63,18 @@ def candidates_for(
     candidates: list[Candidate] = []
     quotas: list[Quota] = []
     for match in matches:
-        strategy = strategies[match.strategy]
-        tags = (*before, *strategy.tags, *after)
-        candidates.append(Candidate(match.strategy, match.score, tags, batch, policy.persist_predictions, project))
+        tags = (*before, *tags_of[match.strategy], *after)
+        candidates.append(
+            Candidate(
+                match.strategy,
+                match.score,
+                tags,
+                batch,
+                policy.persist_predictions,
+                project,
+                is_evictable=match.strategy != BASELINE,
+            )
+        )
         rule, key = rules[match.strategy], batch_key(project, batch)
         most, scope = batching.max_batch_images, origin.scope
         quotas.append(Quota(match.strategy, rule.limits, key, most, scope, project or "", rule.turns))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framesift.datapoint import Candidate, Datapoint, PictureFacts, PictureSource
+from framesift.frame import RefusalReason
 from framesift.limits import Quota
 from framesift.prediction.prediction import Task
 from framesift.prediction.wire_format import parse_prediction, to_wire
@@ -21,6 +22,18 @@ class HeldFrameGone(Exception):
     """A stored frame is no longer there: its room was needed, it was removed by hand, or it is damaged."""
 
 
+@dataclass(frozen=True, slots=True)
+class BaselineDraw:
+    """A frame that the baseline has drawn.
+
+    refusal: for which it is counted once the baseline lets it go; None if a strategy has accepted it, or holds it.
+    weight: how many frames it stands for; None while that is not known.
+    """
+
+    refusal: RefusalReason | None
+    weight: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldFrame:
     """A frame that waits for its turn.
@@ -28,7 +41,7 @@ class HeldFrame:
     stream, memory: under which its stream remembers accepted frames, see CollectionOrigin.
     candidate, quota: of the strategy that holds it, as when it was held; its limits may be others at its turn.
     signature: under which it is remembered once it is accepted, None where it isn't. make: makes its datapoint, or
-    reads it; raises Unmasked, JpegEncodingError, HeldFrameGone or SpoolBroken.
+    reads it; raises Unmasked, JpegEncodingError, HeldFrameGone or SpoolBroken. baseline: of what it drew.
     """
 
     stream: str
@@ -37,12 +50,13 @@ class HeldFrame:
     quota: Quota
     signature: AcceptedSignature | None
     make: Callable[[], Datapoint]
+    baseline: BaselineDraw | None = None
 
 
 def to_row(held: HeldCandidate[HeldFrame], datapoint: Datapoint) -> tuple[HeldRow, HeldContent]:
     """What is stored of a frame. datapoint: that it would become."""
     candidate, quota, signature = held.content.candidate, held.content.quota, held.content.signature
-    likeness = held.likeness
+    likeness, baseline = held.likeness, held.content.baseline
     facts = {
         "device": datapoint.device,
         "frame": datapoint.frame_number,
@@ -59,6 +73,7 @@ def to_row(held: HeldCandidate[HeldFrame], datapoint: Datapoint) -> tuple[HeldRo
         "batch_key": quota.batch,
         "scope": quota.scope,
         "project": quota.project,
+        "baseline": None if baseline is None else [baseline.refusal and baseline.refusal.value, baseline.weight],
         "memory": held.content.memory,
         "thresholds": None if signature is None else [signature.threshold, signature.embedding_threshold],
         "alike": None if likeness is None else [likeness.kind, likeness.limit, likeness.stream],
@@ -90,6 +105,7 @@ def from_row(row: HeldRow, read: Callable[[str], HeldContent | None]) -> HeldCan
             batch=facts["batch"],
             with_prediction=facts["annotate"],
             project=facts["target"],
+            is_evictable=facts["baseline"] is None,
         )
         quota = Quota(candidate.strategy, (), facts["batch_key"], scope=facts["scope"], project=facts["project"])
         signature = likeness = None
@@ -98,6 +114,10 @@ def from_row(row: HeldRow, read: Callable[[str], HeldContent | None]) -> HeldCan
             frame = RememberedFrame.from_bytes(row.id, row.signature)
             if frame is not None and facts["alike"] is not None:
                 likeness = Likeness(frame, *facts["alike"])
+        baseline = None
+        if facts["baseline"] is not None:
+            refusal, weight = facts["baseline"]
+            baseline = BaselineDraw(refusal and RefusalReason(refusal), weight)
         picture = dict(facts["picture"])
         if picture.get("source") is not None:
             picture["source"] = PictureSource(picture["source"])
@@ -124,5 +144,5 @@ def from_row(row: HeldRow, read: Callable[[str], HeldContent | None]) -> HeldCan
             facts=picture_facts,
         )
 
-    held = HeldFrame(row.stream, facts["memory"], candidate, quota, signature, make)
+    held = HeldFrame(row.stream, facts["memory"], candidate, quota, signature, make, baseline)
     return HeldCandidate(row.id, row.score, row.captured, likeness, held, is_stored=True)

@@ -30,7 +30,7 @@ from framesift.strategies import PacingOptions
 WRITES_PER_TURN = 8
 _BEATS_BY = 0.05
 # After the moment at which a turn is earned: clocks are compared in floating point, and a fleet's differ a little.
-_AFTER_TURN_S = 0.01
+AFTER_TURN_S = 0.01
 
 Content = TypeVar("Content")
 
@@ -169,8 +169,8 @@ class HoldQueue(Generic[Content]):
         opened_s = self._opened_s(candidate, time)
         window_s = window_end(self.turns.limit.window, opened_s, self.zone) - opened_s
         next_s = self.turns.next_earned_s(time.wall_s - opened_s, window_s)
-        if time.wall_s < opened_s + window_s + _AFTER_TURN_S:
-            self._ask_s[opened_s] = opened_s + min(next_s, window_s) + _AFTER_TURN_S
+        if time.wall_s < opened_s + window_s + AFTER_TURN_S:
+            self._ask_s[opened_s] = opened_s + min(next_s, window_s) + AFTER_TURN_S
             return dropped
         late = [one for one in self if self._opened_s(one, time) == opened_s]
         self._remove(late)
@@ -197,7 +197,7 @@ class HoldQueue(Generic[Content]):
         at_s = [self._may_write_s] if self._contender is not None else []
         for one in self:
             at_s.append(self._ask_s.get(self._opened_s(one, time), -math.inf))
-            at_s.append(time.wall_s_of(one.captured) + self.options.max_hold_s + _AFTER_TURN_S)
+            at_s.append(time.wall_s_of(one.captured) + self.options.max_hold_s + AFTER_TURN_S)
         return max(0.0, min(at_s, default=math.inf) - time.wall_s)
 
     def __iter__(self) -> Iterator[HeldCandidate[Content]]:

@@ -8,18 +8,22 @@ refused frame in the counters.
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from framesift.clock.clock import Clock, MonitoredThread
+from framesift.clock.moment import Moment
 from framesift.datapoint import Datapoint
 from framesift.frame import RefusalReason
 from framesift.periodic import NextRun, PeriodicTask
 from framesift.pictures.outgoing import JpegEncodingError, Unmasked
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.admission import Admission
+from framesift.sampling.baseline_queue import BaselineQueue
 from framesift.sampling.held_frame import HeldFrame, HeldFrameGone, from_row, to_row
 from framesift.sampling.hold_queue import Dropped, HeldCandidate, HoldQueue, QueueTime
 from framesift.sampling.likeness import Likeness
@@ -47,15 +51,20 @@ class HoldQueues:
         telemetry: Telemetry,
         clock: Clock,
         *,
+        seed: int,
         on_accepted: Callable[[], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """admission: for the thread. on_accepted: called after each frame that is in the spool."""
+        """admission: for the thread. seed: of the baseline's draws.
+
+        on_accepted: called after each frame that is in the spool.
+        """
         self._admission = admission
         self._held = admission.spool.held
         self._telemetry = telemetry
         self._on_accepted = on_accepted
         self._task = PeriodicTask("hold queues", self._run, clock, on_failure=on_failure)
+        self._rng = random.Random(repr((seed, BASELINE)))
         self._advancing = threading.Lock()  # of what only one thread does at a time: storing and accepting
         self._lock = threading.Lock()  # of everything below
         self._rules: dict[str, PacingRule] = {}
@@ -107,8 +116,7 @@ class HoldQueues:
                 self._rules[account], self._scopes[account] = rule, scope
                 queue = self._queues.get(account)
                 if queue is None:
-                    queue = self._queues[account] = HoldQueue(rule.pacing, rule.turns, rule.zone)
-                    queue.restore(self._restored.pop(account, ()))
+                    queue = self._queues[account] = self._create(account, rule)
                 queue.options, queue.turns, queue.zone = rule.pacing, rule.turns, rule.zone
         self._drop(dropped)
         self._task.wake()
@@ -125,6 +133,16 @@ class HoldQueues:
         with self._lock:
             queue = self._queues.get(account)
             return RefusalReason.OUTSCORED if queue is None else queue.refusal(score, likeness)
+
+    def draw(self, account: str, captured: Moment) -> bool:
+        """Whether the baseline takes a frame, which is to be held then: see BaselineQueue. account: of the baseline."""
+        now = self._admission.clock.now()
+        with self._lock:
+            queue = self._queues.get(account)
+            if not isinstance(queue, BaselineQueue):
+                return False
+            project = next((one.content.quota.project for one in queue), "")
+            return queue.draw(QueueTime(now, self._admission.window_time_s(project, now)).wall_s_of(captured))
 
     def hold(self, account: str, candidate: Candidate) -> RefusalReason | None:
         """Holds a frame, or returns why not. Its pixels are no longer needed: its `make` works at any time."""
@@ -164,6 +182,24 @@ class HoldQueues:
         in_s = min(max(self.advance(), _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
         return NextRun(in_s, _SHORTEST_PAUSE_S)
 
+    def _create(self, account: str, rule: PacingRule) -> HoldQueue[HeldFrame]:
+        """The queue of an account, with what was held for it. Belongs under the lock."""
+        assert rule.pacing is not None
+        assert rule.turns is not None
+        restored = self._restored.pop(account, [])
+        if account.rpartition("/")[2] != BASELINE:
+            queue = HoldQueue[HeldFrame](rule.pacing, rule.turns, rule.zone)
+            queue.restore(restored)
+            return queue
+        baseline = BaselineQueue[HeldFrame](rule.pacing, rule.turns, rule.zone, rng=self._rng)
+        baseline.restore(restored)
+        now = self._admission.clock.now()
+        for one in restored:
+            if one.content.baseline is not None and one.content.baseline.weight is not None:
+                wall_s = self._admission.window_time_s(one.content.quota.project, now)
+                baseline.restore_weight(one, one.content.baseline.weight, QueueTime(now, wall_s))
+        return baseline
+
     def _all(self) -> list[tuple[str, HoldQueue[HeldFrame]]]:
         with self._lock:
             return list(self._queues.items())
@@ -176,6 +212,7 @@ class HoldQueues:
                 best = queue.best_to_ask(time)
                 if best is not None:
                     queue.remove(best)  # nothing takes its place while it is asked for
+                    _weigh(queue, best, time)
                 rule = self._rules.get(account)
             self._drop(dropped)
             if best is None or rule is None:
@@ -225,6 +262,8 @@ class HoldQueues:
         finally:
             if datapoint is None:
                 self._admission.discard(grant)
+        if content.baseline is not None:
+            datapoint = replace(datapoint, facts=replace(datapoint.facts, weight=content.baseline.weight))
         answer = self._admission.store(grant, datapoint, content.signature, was_held=best.is_stored)
         if isinstance(answer, RefusalReason):
             return None if answer is RefusalReason.OUTSCORED else answer
@@ -244,9 +283,10 @@ class HoldQueues:
         """Stores the best frame that is in memory only, if it is time for that."""
         with self._lock:
             begun = queue.begin_write(time, at_once=at_once)
-        if begun is None:
-            return
-        candidate, displaced = begun
+            if begun is None:
+                return
+            candidate, displaced = begun
+            _weigh(queue, candidate, time)
         dropped = list(displaced)
         try:
             row, content = to_row(candidate, candidate.content.make())
@@ -268,7 +308,10 @@ class HoldQueues:
 
     def _drop(self, dropped: Iterable[Dropped[HeldFrame]]) -> None:
         for one in dropped:
-            self._telemetry.count_refused(one.candidate.content.stream, one.reason)
+            content = one.candidate.content
+            reason = one.reason if content.baseline is None else content.baseline.refusal
+            if reason is not None:
+                self._telemetry.count_refused(content.stream, reason)
             if one.candidate.is_stored:
                 with self._lock:
                     self._to_delete.add(one.candidate.id)
@@ -301,3 +344,12 @@ class HoldQueues:
         with self._lock:
             project = next((one.content.quota.project for one in queue), "")
         return QueueTime(now, self._admission.window_time_s(project, now))
+
+
+def _weigh(queue: HoldQueue[HeldFrame], candidate: Candidate, time: QueueTime) -> None:
+    """Notes how many frames a frame of the baseline stands for until now."""
+    draw = candidate.content.baseline
+    if draw is not None and isinstance(queue, BaselineQueue):
+        weight = queue.weight(candidate, time)
+        if weight is not None:
+            candidate.content = replace(candidate.content, baseline=replace(draw, weight=weight))

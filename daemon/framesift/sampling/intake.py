@@ -7,7 +7,7 @@ JPEG is made for a frame without quota.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from framesift.clock.clock import MonitoredThread
@@ -15,6 +15,7 @@ from framesift.datapoint import Candidate, Datapoint, PictureFacts, create_datap
 from framesift.frame import Frame, RefusalReason
 from framesift.limits import Quota
 from framesift.pictures.outgoing import OutgoingPicture
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import StreamPrivacy
@@ -22,21 +23,21 @@ from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrames
-from framesift.sampling.held_frame import HeldFrame
-from framesift.sampling.hold_queue import HeldCandidate
+from framesift.sampling.held_frame import BaselineDraw
+from framesift.sampling.intake_decision import IntakeDecision
 from framesift.sampling.likeness import Likeness
 from framesift.sampling.pacing import WITHOUT_QUOTA, PacedMatches
 from framesift.sampling.pacing_rules import PacingRule, rules_of
 from framesift.sampling.picture_preparation import PicturePreparation
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.sampling.strategy_health import StrategyHealth
+from framesift.sampling.stream_holds import StreamHolds
 from framesift.sampling.stream_sampler import StreamSampler
 from framesift.sampling.waiting_frames import (
     HoldRequest,
     Snapshots,
     WaitingFrame,
     WaitingFrames,
-    with_picture_tag,
 )
 from framesift.spool import Accepted, AcceptedSignature
 from framesift.strategies import Match
@@ -54,22 +55,6 @@ def _remembered(id: str, stored: AcceptedSignature | None) -> RememberedFrame | 
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-@dataclass(frozen=True, slots=True)
-class IntakeDecision:
-    """The decision on one frame.
-
-    matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
-    None where it was refused, for the reason `refusal`, or where that is not decided yet (then both are None): it is
-    held until a turn is due, it waits for what its picture needs, or a strategy may still want it when it has seen the
-    frames after it.
-    """
-
-    matched: tuple[str, ...]
-    accepted: Accepted | None
-    refusal: RefusalReason | None
-    is_held: bool = False
 
 
 class _Undecided(Enum):
@@ -125,6 +110,7 @@ class Intake:
         self._has_pacing = False
         self._has_said_no_embedding = False
         self._holds = admission.pacing.holds
+        self._stream_holds = StreamHolds(self._holds, stream, origin.memory)
         if self._holds is not None:
             self._holds.register(stream, origin.memory, self._end_hold)
 
@@ -188,10 +174,12 @@ class Intake:
             self._has_said_no_embedding = True
             self._telemetry.warning("no_embedding", stream=self._stream, why=_NO_EMBEDDING)
         made = self._decided(frame, prediction, decision, policy, sampler)
+        refusal = None if frames_back else made.refusal
+        is_drawn = self._draw_for_baseline(frame, prediction, decision, policy, refusal)
         if made.refusal is not None and frames_back:
             self._earlier.refuse(made.refusal)
             made = replace(made, refusal=None)
-        elif made.refusal is not None:
+        elif made.refusal is not None and not is_drawn:
             self._telemetry.count_refused(self._stream, made.refusal)
         if decision.earlier:
             self._decide_earlier(decision.earlier, policy, sampler)
@@ -215,6 +203,21 @@ class Intake:
             found = sampler.remembered(frame, prediction, decision, answer.id)
         self._accepted(answer, found)
         return IntakeDecision(matched, answer, None)
+
+    def _draw_for_baseline(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        decision: SamplingDecision,
+        policy: Policy,
+        refusal: RefusalReason | None,
+    ) -> bool:
+        """Returns whether the baseline holds the frame; its refusal is then counted once it lets the frame go."""
+        rule = self._rules.get(BASELINE)
+        if rule is None or not self._stream_holds.draw(rule.account, frame.captured):
+            return False
+        draw = BaselineDraw(refusal)
+        return self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, draw) is _Undecided.HELD
 
     def _paced(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
@@ -256,9 +259,9 @@ class Intake:
         if isinstance(answer, Accepted):
             self._accepted(answer, _remembered(answer.id, frame.signature))
             return
-        refusal = answer if isinstance(answer, RefusalReason) else self._hold_datapoint(frame, answer)
+        refusal = answer if isinstance(answer, RefusalReason) else self._stream_holds.hold_datapoint(frame, answer)
         if refusal is not None:
-            self._telemetry.count_refused(self._stream, refusal)
+            self._count_hold_refused(frame.hold, refusal)
 
     def _end_hold(self, id: str, prediction: Prediction, signature: AcceptedSignature | None) -> None:
         """A held frame was accepted. From the thread of the hold queues."""
@@ -267,6 +270,12 @@ class Intake:
                 self._accepted_frames.classes.add(prediction)
             else:
                 self._samplers.current.record_turn(prediction, _remembered(id, signature))
+
+    def _count_hold_refused(self, hold: HoldRequest | None, refusal: RefusalReason) -> None:
+        """A frame is not held after all; what the baseline has drawn is counted as what it was refused for before."""
+        counted = refusal if hold is None or hold.baseline is None else hold.baseline.refusal
+        if counted is not None:
+            self._telemetry.count_refused(self._stream, counted)
 
     def _refused(self, refusal: RefusalReason) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)
@@ -316,16 +325,16 @@ class Intake:
         policy: Policy,
         match: Match,
         score: float,
+        baseline: BaselineDraw | None = None,
     ) -> RefusalReason | _Undecided:
-        sampler = self._samplers.current
-        if self._holds is None or sampler is None:
-            return RefusalReason.OUTSCORED
         id = new_datapoint_id()
         remembered = self._remember(frame, prediction, decision, id)
-        with self._samplers.lock:
-            likeness = sampler.likeness(match.strategy, self._stream, remembered)
-        request = HoldRequest(self._rules[match.strategy].account, score, likeness)
-        refusal = self._holds.refusal(request.account, score, likeness)
+        likeness = None
+        if baseline is None and self._samplers.current is not None:
+            with self._samplers.lock:
+                likeness = self._samplers.current.likeness(match.strategy, self._stream, remembered)
+        request = HoldRequest(self._rules[match.strategy].account, score, likeness, baseline)
+        refusal = self._stream_holds.refusal(request.account, score, likeness)
         if refusal is not None:
             return refusal
         candidates, quotas, rules = self._candidates(frame, prediction, policy, (match,))
@@ -336,25 +345,7 @@ class Intake:
         if made.ticket is not None or not (made.mask is None or made.mask.is_settled):
             self._waiting.add(made)
             return _Undecided.HELD
-        return self._hold_made(made, candidates[0], lambda: self._waiting.make(made)) or _Undecided.HELD
-
-    def _hold_datapoint(self, made: WaitingFrame, datapoint: Datapoint) -> RefusalReason | None:
-        (candidate,) = made.grant.candidates
-        return self._hold_made(made, with_picture_tag(candidate, datapoint), lambda: datapoint)
-
-    def _hold_made(
-        self, made: WaitingFrame, candidate: Candidate, make: Callable[[], Datapoint]
-    ) -> RefusalReason | None:
-        """Hold a frame for which nothing has to be waited. Return why not, None if it is held."""
-        if self._holds is None or made.hold is None:
-            return RefusalReason.OUTSCORED
-        (quota,) = made.grant.quotas
-        held = HeldFrame(self._stream, self._origin.memory, candidate, quota, made.signature, make)
-        request = made.hold
-        return self._holds.hold(
-            request.account,
-            HeldCandidate(made.grant.id, request.score, made.grant.captured, request.likeness, held),
-        )
+        return self._stream_holds.hold(made, candidates[0], lambda: self._waiting.make(made)) or _Undecided.HELD
 
     def _candidates(
         self, frame: Frame, prediction: Prediction, policy: Policy, matches: Sequence[Match]
@@ -393,5 +384,5 @@ class Intake:
         if not self._samplers.is_of(policy):
             self._earlier.release()  # what the new sampler's strategies have not seen they can't want
             self._rules = rules_of(policy, self._origin.scope, self._stream)
-            self._has_pacing = not all(rule.is_plain for rule in self._rules.values())
+            self._has_pacing = any(not rule.is_plain for name, rule in self._rules.items() if name != BASELINE)
         return self._samplers.follow(policy)

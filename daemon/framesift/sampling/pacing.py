@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from framesift.clock.moment import Moment
 from framesift.frame import RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
@@ -63,6 +64,10 @@ class Holds(Protocol):
 
     def refusal(self, account: str, score: float, likeness: Likeness | None) -> RefusalReason | None:
         """Return why a frame would not be held; None if it would."""
+        ...
+
+    def draw(self, account: str, captured: Moment) -> bool:
+        """Whether the baseline takes a frame."""
         ...
 
     def hold(self, account: str, candidate: HeldCandidate[HeldFrame]) -> RefusalReason | None:

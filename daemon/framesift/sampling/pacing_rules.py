@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from framesift.limits import Limit, Quota, Turns, Window
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.sampling import adaptive_threshold
 from framesift.sampling.min_intervals import IntervalRule
@@ -40,13 +41,26 @@ class PacingRule:
 
 
 def rules_of(policy: Policy, scope: str, stream: str) -> dict[str, PacingRule]:
-    """The rule of each strategy, by its name. scope: see CollectionOrigin. stream: whose intervals are meant."""
+    """The rule of each strategy and of the baseline, by its name.
+
+    scope: see CollectionOrigin. stream: whose intervals are meant.
+    """
     zone = ZoneInfo(policy.time_zone)
-    return {strategy.name: _rule(policy, strategy, scope, stream, zone) for strategy in policy.sampling_strategies}
+    rules = {strategy.name: _rule(policy, strategy, scope, stream, zone) for strategy in policy.sampling_strategies}
+    if policy.baseline_per_day:
+        limit = Limit(Window.DAILY, policy.baseline_per_day)
+        account, pacing = _account(BASELINE, scope), PacingOptions(mode="hold_queue")
+        most = policy.batching_strategy.max_batch_images
+        rules[BASELINE] = PacingRule(account, (limit,), pacing, Turns(limit), None, zone, most)
+    return rules
+
+
+def _account(strategy: str, scope: str) -> str:
+    return Quota(strategy, (), "", scope=scope).account
 
 
 def _rule(policy: Policy, strategy: CommonStrategyOptions, scope: str, stream: str, zone: ZoneInfo) -> PacingRule:
-    account = Quota(strategy.name, (), "", scope=scope).account
+    account = _account(strategy.name, scope)
     limits = tuple(Limit(Window(limit.type), limit.value) for limit in policy.limits_of(strategy))
     pacing = policy.pacing_of(strategy)
     turns = None

@@ -30,6 +30,7 @@ from framesift.pictures.outgoing import (
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import PendingMask
 from framesift.sampling.admission import Admission, AdmissionGrant
+from framesift.sampling.held_frame import BaselineDraw
 from framesift.sampling.likeness import Likeness
 from framesift.spool import Accepted, AcceptedSignature
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture, SnapshotTicket
@@ -55,11 +56,15 @@ class Snapshots(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HoldRequest:
-    """Which strategy wants to hold a frame, by its account, and how the frame compares with others."""
+    """Which strategy wants to hold a frame, by its account, and how the frame compares with others.
+
+    baseline: of a frame that the baseline has drawn; None for every other one.
+    """
 
     account: str
     score: float
     likeness: Likeness | None
+    baseline: BaselineDraw | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from framesift.policy import (
     ProjectPair,
     SourceContext,
 )
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Task
 from framesift.sampling.candidates import batch_key, batch_name_at
@@ -175,6 +176,9 @@ class PolicySubscriptions:
                 name = Quota(strategy.name, (), "", scope=scope).account
                 for limit in policy.limits_of(strategy):
                     found[AccountLimit(project, name, Limit(Window(limit.type), limit.value))] = None
+            if policy.baseline_per_day:
+                name = Quota(BASELINE, (), "", scope=scope).account
+                found[AccountLimit(project, name, Limit(Window.DAILY, policy.baseline_per_day))] = None
         return tuple(found)
 
     def _project_of(self, stream: str) -> str | None:

@@ -257,6 +257,7 @@ class Startup:
             admission,
             self._telemetry,
             self._clock,
+            seed=self._settings.seed,
             on_accepted=self.uploader.wake,
             on_failure=self._run.on_failure,
         )

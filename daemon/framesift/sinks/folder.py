@@ -352,8 +352,12 @@ def _line(delivery: Delivery, file_name: str) -> bytes:
         "height": delivery.height,
         "prediction": to_wire(delivery.prediction) if delivery.annotate else None,
     }
-    if delivery.facts:
-        entry["picture"] = dict(delivery.facts)
+    facts = dict(delivery.facts)
+    weight = facts.pop("weight", None)
+    if weight is not None:
+        entry["weight"] = weight
+    if facts:
+        entry["picture"] = facts
     # Plain ASCII: some readers end a line at Unicode line separators inside a text.
     return json.dumps(entry, allow_nan=False).encode("ascii") + b"\n"
 

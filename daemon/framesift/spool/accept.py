@@ -93,7 +93,7 @@ def accept(
     if new.signature is not None:
         captured_at_s = datapoint.captured.wall_s_as_of(now)
         signatures.insert(cursor, datapoint.id, captured_at_s, new.signature, transaction.max_bytes)
-    transaction.make_room(cursor, new.size_bytes, rows.rank(candidate.score), when_full)
+    transaction.make_room(cursor, new.size_bytes, rows.rank_of(candidate), when_full)
     rows.insert(
         cursor,
         datapoint,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +88,7 @@ def insert(
     )
     seq = int(cursor.lastrowid or 0)
     checksums.seal(cursor, "datapoint", "seq = ?", (seq,))
-    delivery.insert(cursor, seq, rank(candidate.score))
+    delivery.insert(cursor, seq, rank_of(candidate))
     cursor.execute(
         "INSERT INTO picture (number, hash, prediction, bytes) VALUES (?, ?, ?, ?)",
         (seq, hash, prediction, datapoint.jpeg),
@@ -98,6 +99,11 @@ def strategy_of(cursor: sqlite3.Cursor, id: str) -> str | None:
     """The strategy of a datapoint that was accepted before; None for a new one."""
     row = cursor.execute("SELECT strategy FROM datapoint WHERE id = ?", (id,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def rank_of(candidate: Candidate) -> float:
+    """The rank of a datapoint of this candidate: its score; above all scores if that must not decide on eviction."""
+    return rank(candidate.score) if candidate.is_evictable else math.inf
 
 
 def rank(score: float | None) -> float:

@@ -1,0 +1,24 @@
+"""IntakeDecision: what an intake has decided on one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from framesift.frame import RefusalReason
+from framesift.spool import Accepted
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeDecision:
+    """The decision on one frame.
+
+    matched: the strategies that wanted it, in the policy's order. accepted: its id and the strategy that was charged;
+    None where it was refused, for the reason `refusal`, or where that is not decided yet (then both are None): it is
+    held until a turn is due, it waits for what its picture needs, or a strategy may still want it when it has seen the
+    frames after it.
+    """
+
+    matched: tuple[str, ...]
+    accepted: Accepted | None
+    refusal: RefusalReason | None
+    is_held: bool = False

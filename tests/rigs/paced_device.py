@@ -1,0 +1,114 @@
+"""A device whose strategies are paced: its spool, hold queues and intakes, on a test's clock."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clocks import NOON_S, ManualClock
+from framesift.frame import Frame, Pixels
+from framesift.policy.policy import Policy, parse
+from framesift.prediction.prediction import Prediction
+from framesift.sampling.accepted_frames import AcceptedFrames
+from framesift.sampling.admission import Admission
+from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.hold_queues import HoldQueues
+from framesift.sampling.intake import Intake
+from framesift.sampling.intake_decision import IntakeDecision
+from framesift.sampling.pacing import Pacing
+from framesift.spool import ClaimedDatapoint, Spool
+from framesift.telemetry import Telemetry
+from rigs.spools import make_spool
+from sampling_data import objects
+
+HELD: dict[str, Any] = {"mode": "hold_queue"}
+SIX = [{"type": "hourly", "value": 6}]  # one turn each 600 s
+UNSURE: dict[str, Any] = {"name": "unsure", "type": "uncertainty", "aggregation": "max", "limits": SIX, "pacing": HELD}
+ALL: dict[str, Any] = {"name": "all", "type": "random", "traffic_percentage": 1}
+
+
+@dataclass(frozen=True)
+class _Style:
+    format: str = "json"
+    level: str = "debug"
+
+
+class PacedDevice:
+    """Turns are given when the test calls `holds.advance`."""
+
+    def __init__(self, folder: Path, policy: Policy, clock: ManualClock | None = None, **spool: Any) -> None:
+        self.clock = clock or ManualClock(NOON_S)
+        self.spool: Spool = make_spool(folder, self.clock, **spool)
+        self.spool.open()
+        self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.admission = Admission(self.spool, self.clock, None, Pacing())
+        self.holds = HoldQueues(
+            self.admission, self.telemetry, self.clock, seed=0, on_accepted=lambda: None, on_failure=lambda _: None
+        )
+        self.holds._restore()  # without the thread: the test says when turns are looked for
+        self.admission.pacing.holds = self.holds
+        self.accepted = AcceptedFrames()
+        self.policy = policy
+        self.intakes: dict[str, Intake] = {}
+        self.number = 0
+        self.intake()
+
+    def intake(self, stream: str = "gate") -> Intake:
+        if stream not in self.intakes:
+            intake = self.intakes[stream] = Intake(
+                stream,
+                CollectionOrigin("gate-7", ("north",), (), seed=0),
+                policy=self.policy,
+                accepted=self.accepted,
+                admission=self.admission,
+                telemetry=self.telemetry,
+                on_accepted=lambda: None,
+            )
+            intake.set_policy(self.policy)
+        return self.intakes[stream]
+
+    def offer(self, prediction: Prediction, *, shade: int | None = None, stream: str = "gate") -> IntakeDecision:
+        """Offers the next frame. shade: grey on the right half of its picture; by chance unless it is given."""
+        pixels: Pixels = np.zeros((96, 128, 3), np.uint8)
+        rng = random.Random(self.number)
+        pixels[:, 64:] = 255
+        for row in range(6):
+            pixels[16 * row : 16 * row + 16, :64] = rng.randrange(256) if shade is None else (shade + 20 * row) % 256
+        frame = Frame(stream, self.number, pixels, self.clock.now())
+        self.number += 1
+        return self.intake(stream).offer(frame, prediction)
+
+    def delivered(self) -> list[ClaimedDatapoint]:
+        return sorted(self.spool.claim(1000).items, key=lambda item: item.frame)
+
+    @property
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Accepted by strategy and refused by reason, over all streams."""
+        report = self.telemetry.report()
+        return dict(report.accepted), dict(report.refused)
+
+    def close(self) -> None:
+        self.spool.close(5.0)
+        self.telemetry.close()
+
+
+def policy(*strategies: dict[str, Any], **fields: Any) -> Policy:
+    whole = {
+        "enabled": True,
+        "persist_predictions": True,
+        "batching_strategy": {"batches_name_prefix": "al", "recreation_interval": "never"},
+        "sampling_strategies": list(strategies),
+        **fields,
+    }
+    return parse(json.dumps(whole), "policy.json")
+
+
+def unsure(score: float) -> Prediction:
+    """A prediction whose uncertainty is `score`."""
+    return objects(("car", score / 2))
