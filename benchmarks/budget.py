@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from framesift.sampling.dry_run import DryRun
 from framesift.sampling.recorder import format_signature
-from learning.collecting import HAS_PACING, collect, policy_with
+from learning.collecting import collect, policy_with
 
 BUDGET = 100
 FRAMES = 17_280
@@ -151,7 +151,7 @@ def main() -> None:
     given = parser.parse_args()
     days = {kind: [simulated_day(kind, seed) for seed in range(given.days)] for kind in KINDS}
     print(f"| rule | best scenes kept: {' / '.join(KINDS)} | hours covered |\n|---|---|---|")
-    for rule, strategy in (RULES | (PACED if HAS_PACING else {})).items():
+    for rule, strategy in (RULES | PACED).items():
         found = []
         for of_kind in days.values():
             of_days = []
@@ -162,9 +162,8 @@ def main() -> None:
             found.append(np.mean(of_days, axis=0))
         scenes, hours = (" / ".join(f"{one[part]:.2f}" for one in found) for part in (0, 1))
         print(f"| {rule} | {scenes} | {hours} |", flush=True)
-    if HAS_PACING:
-        plain_us, added_us = pacing_cost_us(days["flat"][0], 5)
-        print(f"\npacing adds {added_us:.1f} us to the {plain_us:.1f} us of a frame in a dry run")
+    plain_us, added_us = pacing_cost_us(days["flat"][0], 5)
+    print(f"\npacing adds {added_us:.1f} us to the {plain_us:.1f} us of a frame in a dry run")
 
 
 if __name__ == "__main__":

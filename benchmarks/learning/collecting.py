@@ -9,9 +9,6 @@ from typing import Any
 from framesift.policy.policy import Policy
 from framesift.sampling.dry_run import DryRun
 
-# Whether the dry run applies `pacing`: until then, strategies that have it can't be measured.
-HAS_PACING = False
-
 
 def policy_with(strategy: Mapping[str, Any]) -> Policy:
     """The policy with one strategy. strategy: its options, less its name."""

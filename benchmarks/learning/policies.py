@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framesift.policy.policy import Policy
-from learning.collecting import HAS_PACING, policy_with
+from learning.collecting import policy_with
 
 BUDGET = 24
 _HOURLY = [{"type": "hourly", "value": 1}, {"type": "daily", "value": BUDGET}]
@@ -63,7 +63,7 @@ WITH_PACING: dict[str, dict[str, Any]] = {
     "uncertainty + near_duplicate, adaptive_threshold": {**_UNCERTAIN, "limits": _DAILY, "pacing": _ADAPTIVE},
     "class-balanced uncertainty + near_duplicate, hold_queue": {**_BALANCED, "limits": _DAILY, "pacing": _HOLD},
 }
-STRATEGIES = WITHOUT_PACING | (WITH_PACING if HAS_PACING else {})
+STRATEGIES = WITHOUT_PACING | WITH_PACING
 
 
 def policy_of(strategy: str, frames_a_day: int) -> Policy:

@@ -12,11 +12,10 @@ import pytest
 from framesift.sampling.recorder import parse_signature
 from framesift.strategies.near_duplicate import distance
 from learning.camera import Camera, Learner, average_precision
-from learning.collecting import HAS_PACING, policy_with
 from learning.day import CLIP_FRAMES, scenes_of
 from learning.digits import digits_camera
 from learning.figures import Estimate, best_reference, gain, labels_needed, needed_share
-from learning.policies import BUDGET, CRON, RANDOM, REFERENCE, WITH_PACING, WITHOUT_PACING, policy_of
+from learning.policies import AGAIN, BUDGET, CRON, RANDOM, REFERENCE, STRATEGIES, policy_of
 from learning.protocol import Curve, Night, curve_of
 from learning.results import drawing, read_curves, table, write_curves
 from learning.street import CLIPS, street_camera
@@ -176,20 +175,16 @@ def test_what_is_collected_is_within_the_budget_and_makes_the_model_better(digit
     assert curve_of(CRON, digits, learner, 1) == found
 
 
-@pytest.mark.parametrize("options", [*WITHOUT_PACING, *WITH_PACING])
-def test_each_policy_is_one(options: str) -> None:
-    if options in WITHOUT_PACING or HAS_PACING:
-        (strategy,) = policy_of(options, FRAMES_A_DAY).sampling_strategies
-    else:
-        (strategy,) = policy_with(WITH_PACING[options]).sampling_strategies
-        assert strategy.pacing is not None
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_each_policy_has_the_budget(name: str) -> None:
+    (strategy,) = policy_of(name, FRAMES_A_DAY).sampling_strategies
     daily = [limit.value for limit in strategy.limits if limit.type == "daily"]
-    is_uniform = options.startswith("random,") or options == RANDOM
-    assert daily == ([] if is_uniform else [BUDGET])
+    assert daily == ([] if name in (RANDOM, AGAIN) else [BUDGET])
+    assert (strategy.pacing is not None) == name.endswith(("hold_queue", "adaptive_threshold"))
 
 
 def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
-    curves = {"street": {name: {1: curve(0.4, 0.5, 0.6), 2: curve(0.4, 0.55, 0.65)} for name in WITHOUT_PACING}}
+    curves = {"street": {name: {1: curve(0.4, 0.5, 0.6), 2: curve(0.4, 0.55, 0.65)} for name in STRATEGIES}}
     write_curves(tmp_path / "curves.json", curves)
     assert read_curves(tmp_path / "curves.json") == curves
     assert read_curves(tmp_path / "none.json") == {}
