@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from clocks import ManualClock
-from framesift.frame import Frame, Pixels
+from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.policy.policy import Policy, parse
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
@@ -23,6 +24,8 @@ from framesift.sampling.dry_run import DryRun
 from framesift.sampling.frame_memories import FrameMemories
 from framesift.sampling.intake import Intake
 from framesift.sampling.recorder import format_signature
+from framesift.service.alike_recorder import STORE_EVERY_S, AlikeRecorder
+from framesift.spool.admin import list_alike
 from framesift.strategies import NearDuplicateOptions
 from framesift.strategies.near_duplicate import RememberedFrame, signature
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotTicket
@@ -255,3 +258,60 @@ def test_the_spool_reads_the_newest_of_all_streams_of_one_memory(device: Device)
     wanted = [RememberedFrame("", signature(scene(column))).to_bytes() for column in (1, 3)]
     assert [one.content for one in found.frames] == wanted
     assert found.threshold is None
+
+
+# For how many others a frame stands
+
+
+def test_a_refused_frame_counts_for_the_accepted_one_that_it_looks_like(device: Device) -> None:
+    gate, yard = device.intake("gate", everywhere()), device.intake("yard", ONE_STREAM)
+    ids: list[str] = []
+    for intake, column in ((gate, 1), (gate, 2), (yard, 3)):
+        made = intake.offer(Frame("it", 0, scene(column), device.clock.now()), objects()).accepted
+        assert made is not None
+        ids.append(made.id)
+    for number, (intake, column) in enumerate(((gate, 1), (gate, 1), (gate, 3), (yard, 3), (gate, 2), (yard, 3)), 1):
+        decision = intake.offer(Frame("it", number, scene(column), device.clock.now()), objects())
+        assert decision.refusal is RefusalReason.NEAR_DUPLICATE
+    assert device.accepted.alike.take() == {ids[0]: 2, ids[1]: 1, ids[2]: 3}
+    assert device.accepted.alike.take() == {}
+
+
+def test_a_frame_that_another_strategy_takes_or_none_wants_counts_for_nothing(device: Device) -> None:
+    twice = [{"name": name, "type": "random", "traffic_percentage": 1} for name in ("a", "b")]
+    both = policy(sampling_strategies=[{**twice[0], "near_duplicate": {"threshold": 0.05}}, twice[1]])
+    gate = device.intake("gate", both)
+    assert [device.offer(gate, scene(1)) for _ in range(2)] == [None] * 2
+    nobody = {"name": "a", "type": "random", "traffic_percentage": 0}
+    yard = device.intake("yard", policy({"threshold": 0.05}, sampling_strategies=[nobody]))
+    assert device.offer(yard, scene(1)) == "no_match"
+    assert device.accepted.alike.take() == {}
+
+
+def test_a_frame_that_looks_like_a_known_picture_counts_for_no_accepted_one(device: Device, tmp_path: Path) -> None:
+    made, content = cv2.imencode(".png", scene(1))
+    assert made
+    (tmp_path / "have.png").write_bytes(content.tobytes())
+    what = policy({"threshold": 0.01, "known": str(tmp_path / "have.png")})
+    assert device.accepted.known.read(what.known_paths[0]) is not None
+    gate = device.intake("gate", what)
+    assert [device.offer(gate, scene(column)) for column in (1, 2)] == ["near_duplicate", None]
+    assert device.accepted.alike.take() == {}
+
+
+def test_the_numbers_are_stored_every_five_minutes_and_at_the_end(device: Device) -> None:
+    gate = device.intake("gate", ONE_STREAM)
+    recorder = AlikeRecorder(device.accepted.alike, device.spool, device.clock)
+    recorder.start()
+    for number in range(3):
+        gate.offer(Frame("gate", number, scene(1), device.clock.now()), objects())
+    recorder.check()
+    assert len(device.accepted.alike.take()) == 1, "not yet"
+    for number in range(3, 5):
+        gate.offer(Frame("gate", number, scene(1), device.clock.now()), objects())
+    device.clock.advance(STORE_EVERY_S)
+    recorder.check()
+    gate.offer(Frame("gate", 5, scene(1), device.clock.now()), objects())
+    assert recorder.stop(1.0)
+    device.spool.close(5.0)
+    assert [one.alike for one in list_alike(device.spool.path)] == [3]

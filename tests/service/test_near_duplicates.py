@@ -114,6 +114,20 @@ def test_a_signature_takes_less_than_five_hundred_bytes(tmp_path: Path) -> None:
     assert payload / rows < 500
 
 
+def test_a_run_tells_for_how_many_frames_each_accepted_one_stands(tmp_path: Path) -> None:
+    scene_clip(tmp_path / "clip.mkv", 2)
+    write_configuration(tmp_path, stream(), policy(threshold=0.0125))
+    assert framesift(tmp_path, "spool", "alike").returncode == 1, "there is no spool yet"
+    assert run_to_the_end(tmp_path) == 2
+    listed = framesift(tmp_path, "spool", "alike", "--json", "--limit", "5")
+    assert [json.loads(line)["alike"] for line in listed.stdout.splitlines()] == [5, 5]
+    assert run_to_the_end(tmp_path) == 2
+    shown = framesift(tmp_path, "spool", "alike", "--limit", "1")
+    (row,) = [line.split() for line in shown.stdout.splitlines() if "gate" in line]
+    assert row[1:3] == ["11", "gate"]
+    assert row[0] in {line["id"] for line in collected(tmp_path)}
+
+
 @pytest.mark.torture
 def test_a_daemon_that_is_restarted_twenty_times_collects_each_scene_once(tmp_path: Path) -> None:
     scene_clip(tmp_path / "clip.mkv", SCENES)

@@ -53,6 +53,33 @@ def spool_list(
     out.print(f"[dim]outcomes so far: {outcomes or 'none'}[/]")
 
 
+@spool_app.command("alike")
+def spool_alike(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(help="Largest number of rows.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """List the accepted frames that stand for the most others, which were refused as near duplicates of them.
+
+    Also those that were delivered, as long as they are remembered.
+    """
+    from framesift.spool import admin
+
+    rows = admin.list_alike(_spool_path(config), limit)
+    if as_json:
+        for row in rows:
+            sys.stdout.write(json.dumps(asdict(row)) + "\n")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("id", no_wrap=True, min_width=32)  # to be copied
+    for title in ("alike", "stream", "captured"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        captured = f"{datetime.fromtimestamp(row.captured_at_s, timezone.utc):%Y-%m-%d %H:%M:%S}"
+        table.add_row(row.id, str(row.alike), escape_text(row.stream), captured)
+    out.print(table if rows else "no accepted frame stands for others")
+
+
 @spool_app.command("show")
 def spool_show(
     id: Annotated[str, typer.Argument(help="The id, as `framesift spool list` shows it.")],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
@@ -19,6 +21,7 @@ from framesift.strategies.near_duplicate import (
 )
 
 KNOWN_PICTURE = ""  # no datapoint has this id
+_COUNTED = 16  # as many frames back as any strategy looks, and more
 
 
 class NearDuplicates:
@@ -32,6 +35,8 @@ class NearDuplicates:
         self._of_stream = FrameMemories()
         self._of_all = accepted.memories
         self._known = accepted.known
+        self._alike = accepted.alike
+        self._counted: deque[tuple[int, int]] = deque(maxlen=_COUNTED)
         self._noise: dict[SignatureKind, NoiseEstimate] = {kind: NoiseEstimate(kind) for kind in DISTANCES}
         # Kept so that they last.
         self._memories = {one: self._frames_for(one).use(one) for one in options if one is not None}
@@ -109,6 +114,14 @@ class NearDuplicates:
         """How a frame compares with others. stream: of the frame."""
         of = stream if options.scope == "stream" else ""
         return Likeness(frame, options.signature, self._threshold(options), of)
+
+    def count_alike(self, frame: Frame, similar: Iterable[str | None]) -> None:
+        """Counts a frame that was refused since it looks like one of `similar` (ids), once: for the first of them."""
+        which = (frame.epoch, frame.number)
+        id = next((one for one in similar if one), None)  # not for a known picture
+        if id is not None and which not in self._counted:
+            self._counted.append(which)
+            self._alike.add(id)
 
     def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""

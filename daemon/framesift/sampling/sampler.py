@@ -195,6 +195,7 @@ class Sampler:
         refusal = None
         if not matches:
             refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
+            self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
         return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding)
 

@@ -153,6 +153,7 @@ class Service:
                 self._reload_now(startup)
             self._telemetry.tick()
             self._report_health(startup)
+            startup.alike.check()
             if startup.status_page is not None:
                 startup.status_page.retry()
             if not self._monitor.hung():

@@ -1,7 +1,7 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, signals, summary, shared limits, upload, retention, batches,
-    status page, known pictures, hold queues, streams, listeners      (and, from the main loop: monitor)
+    connections, model, recorder, policies, sink, spool, alike counts, signals, summary, shared limits, upload,
+    retention, batches, status page, known pictures, hold queues, streams, listeners (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
@@ -36,6 +36,7 @@ from framesift.sampling.hold_queues import HoldQueues
 from framesift.sampling.pacing import Pacing
 from framesift.sampling.recorder import Recorder
 from framesift.service import reports
+from framesift.service.alike_recorder import AlikeRecorder
 from framesift.service.components import ComponentList, Resource
 from framesift.service.connections import open_connections
 from framesift.service.intakes import Intakes, read_accepted_classes
@@ -79,6 +80,7 @@ class Startup:
     subscriptions: PolicySubscriptions
     shared_limits: SharedLimits
     intakes: Intakes
+    alike: AlikeRecorder
 
     def __init__(
         self,
@@ -155,6 +157,9 @@ class Startup:
             Resource("spool", start=lambda: _open_when_free(spool, waits_for_spool), stop=spool.close),
             stop_by_s=_SPOOL_STOPS_BY_S,
         )
+        known = KnownPictures(settings.spool.path.with_name(f"{settings.spool.path.name}.known"))
+        frames = AcceptedFrames(read_accepted_classes(spool), known=known)
+        self.alike = start(AlikeRecorder(frames.alike, spool, self._clock))
         # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
@@ -169,6 +174,7 @@ class Startup:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
+        self._start_known_pictures(frames.known)
         admission = Admission(spool, self._clock, shared.ledgers, Pacing(lambda account: _used(spool, account)))
         self._start_hold_queues(admission)
         intakes = self.intakes = Intakes(
@@ -178,7 +184,7 @@ class Startup:
             telemetry,
             privacies,
             self.uploader.wake,
-            frames=AcceptedFrames(read_accepted_classes(spool), known=self._start_known_pictures()),
+            frames=frames,
             on_failure=self._run.on_failure,
         )
         record_prediction = None if recorder is None else recorder.record
@@ -278,10 +284,8 @@ class Startup:
         self._components.start(watcher.task, stop_by_s=_PIPELINE_STOPS_BY_S)
         watcher.task.wait_for_first_run(LOAD_WITHIN_S)
 
-    def _start_known_pictures(self) -> KnownPictures:
+    def _start_known_pictures(self, known: KnownPictures) -> None:
         """Start what reads the pictures that policies name as known; frames of files by their own time wait for it."""
-        path = self._settings.spool.path
-        known = KnownPictures(path.with_name(f"{path.name}.known"))
         reader = KnownPicturesReader(
             known,
             self._telemetry,
@@ -293,7 +297,6 @@ class Startup:
         self._components.start(reader, stop_by_s=_PIPELINE_STOPS_BY_S)
         for stream in self._settings.stream_names:
             self.subscriptions.subscribe(stream, reader.want)
-        return known
 
     def _start_status_page(self) -> StatusPage:
         settings = self._settings

@@ -1,6 +1,6 @@
 """Operations of the command line on a spool, in a process of its own, whether a daemon runs or not.
 
-    list_rows, show     read only
+    list_rows, show, list_alike     read only
     retry               tries buried or waiting datapoints again at once, with all their attempts
     drop                removes datapoints, with the outcome `dropped`
 
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from framesift.clock.moment import Moment
 from framesift.limits import by_hand
-from framesift.spool import database, delivery, file_format, inspect_rows, kept_descriptors, rows, schema
+from framesift.spool import alike, database, delivery, file_format, inspect_rows, kept_descriptors, rows, schema
+from framesift.spool.alike import AlikeFrames
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
@@ -49,6 +50,12 @@ def outcome_counts(path: Path) -> dict[FinalOutcome, int]:
     """How many rows have left with each outcome."""
     with _reading(path) as cursor:
         return inspect_rows.outcome_counts(cursor)
+
+
+def list_alike(path: Path, limit: int = 20) -> list[AlikeFrames]:
+    """The accepted frames that stand for the most refused ones."""
+    with _reading(path) as cursor:
+        return alike.most(cursor, limit)
 
 
 def show(path: Path, id: str) -> DatapointDetails | None:

@@ -4,7 +4,7 @@ A row is written in the transaction that accepts its datapoint. Kept are the las
 stream under the policy of a pair of projects), and no more in all than a sixteenth of the spool holds: memories to
 which nothing was added for the longest time are forgotten first. Older ones are deleted a group at a time, when others
 are added. A datapoint that finds no room otherwise takes the place of the oldest. The newest row of a memory also has
-the threshold that `auto` was measured to be.
+the threshold that `auto` was measured to be, and any row may have for how many refused frames it stands (alike.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
+from framesift.spool.alike import read_extra
 from framesift.spool.checksums import IS_WHOLE, seal
 
 MAX_SIGNATURES = 4096  # of one memory
@@ -103,8 +104,12 @@ def record_thresholds(
     """Records what `auto` was measured to be; a memory without signatures has no use for it."""
     newest = f"{_OF} AND number = (SELECT max(number) FROM signature WHERE {_OF})"
     memory = (stream, options, stream, options)
-    cursor.execute(f"UPDATE signature SET extra = ? WHERE {newest}", (_extra(threshold, embedding_threshold), *memory))
-    seal(cursor, "signature", newest, memory)
+    row = cursor.execute(f"SELECT extra FROM signature WHERE {newest}", memory).fetchone()
+    if row is not None:
+        kept = {key: value for key, value in read_extra(row[0]).items() if key not in _THRESHOLDS}
+        extra = _extra(threshold, embedding_threshold, **kept)
+        cursor.execute(f"UPDATE signature SET extra = ? WHERE {newest}", (extra, *memory))
+        seal(cursor, "signature", newest, memory)
 
 
 def prune(cursor: sqlite3.Cursor, max_bytes: int) -> None:
@@ -154,16 +159,14 @@ def _keep_newest(cursor: sqlite3.Cursor, stream: str, options: str, count: int) 
     )
 
 
-def _extra(*thresholds: float | None) -> str:
-    return json.dumps({key: value for key, value in zip(_THRESHOLDS, thresholds, strict=True) if value is not None})
+def _extra(*thresholds: float | None, **more: object) -> str:
+    measured = {key: value for key, value in zip(_THRESHOLDS, thresholds, strict=True) if value is not None}
+    return json.dumps({**measured, **more})
 
 
 def _thresholds(extra: str) -> tuple[float | None, ...]:
-    try:
-        found = json.loads(extra)
-        return tuple(_threshold(found.get(key)) for key in _THRESHOLDS)
-    except (ValueError, AttributeError):
-        return ()
+    found = read_extra(extra)
+    return tuple(_threshold(found.get(key)) for key in _THRESHOLDS)
 
 
 def _threshold(value: object) -> float | None:

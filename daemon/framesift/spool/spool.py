@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from framesift.limits import (
     batch_size,
 )
 from framesift.limits.local import AccountUsage, LocalLimits
-from framesift.spool import claim_order, inspect_rows, rows, signatures, space
+from framesift.spool import alike, claim_order, inspect_rows, rows, signatures, space
 from framesift.spool.accept import NewDatapoint, accept
 from framesift.spool.disk_errors import STORAGE_ERRORS, is_damage
 from framesift.spool.held import HeldFrames
@@ -50,10 +50,6 @@ MAX_ATTEMPTS = 8
 REREAD_AFTER_S = 60.0
 
 
-def _no_report(_event: str, _fields: dict[str, object]) -> None:
-    pass
-
-
 class Spool:
     """The durable queue of datapoints. Between `open` and `close`, any thread may call any method.
 
@@ -71,7 +67,7 @@ class Spool:
         when_full: WhenFull,
         clock: Clock,
         limits: LocalLimits,
-        report: EventReporter = _no_report,
+        report: EventReporter = lambda _event, _fields: None,
         max_attempts: int = MAX_ATTEMPTS,
         on_refund: Callable[[], None] = lambda: None,
     ) -> None:
@@ -175,6 +171,10 @@ class Spool:
             signatures.record_thresholds(cursor, stream, options, threshold, embedding_threshold)
 
         self._open_writer.call(work, can_fail=True)
+
+    def add_alike(self, counts: Mapping[str, int]) -> None:
+        """Adds for how many refused frames accepted ones stand, by id. Returns at once: see `refund_attempts`."""
+        self._open_writer.post(lambda cursor, _: alike.add(cursor, counts))
 
     def batch_left_spool(self, batch: str) -> int:
         """How many datapoints of the batch (by its key) have left the spool or are registered at the sink.
