@@ -711,6 +711,7 @@ def test_every_strategy_of_the_schema_can_be_tried() -> None:
     ran = run("try", written("p.json", whole), "-", "--json", stdin=stdin)
     name = inside(PLACES["PythonStrategyOptions"], whole)["name"]
     not_judged = f"note: strategy {name!r} needs pictures, and predictions have none: it is not judged here"
-    assert (len(objects(ran)), ran.err, ran.code) == (2, [not_judged], 0)
+    not_compared = "note: the policy compares embeddings: predictions without one are not compared with others"
+    assert (len(objects(ran)), ran.err, ran.code) == (2, [not_judged, not_compared], 0)
     with pytest.raises(ConfigError):
         parse("{}", "p")
