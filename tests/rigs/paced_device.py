@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from clocks import NOON_S, ManualClock
+from framesift.clock.moment import Moment
 from framesift.frame import Frame, Pixels
+from framesift.limits.shared.ledgers import SharedLedgers
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
@@ -22,7 +24,7 @@ from framesift.sampling.hold_queues import HoldQueues
 from framesift.sampling.intake import Intake
 from framesift.sampling.intake_decision import IntakeDecision
 from framesift.sampling.pacing import Pacing
-from framesift.spool import ClaimedDatapoint, Spool
+from framesift.spool import ClaimedDatapoint, HeldFrames, Spool
 from framesift.telemetry import Telemetry
 from rigs.spools import make_spool
 from sampling_data import objects
@@ -30,6 +32,7 @@ from sampling_data import objects
 HELD: dict[str, Any] = {"mode": "hold_queue"}
 SIX = [{"type": "hourly", "value": 6}]  # one turn each 600 s
 UNSURE: dict[str, Any] = {"name": "unsure", "type": "uncertainty", "aggregation": "max", "limits": SIX, "pacing": HELD}
+EVERY_S = 20.0  # between the frames of the child that is killed
 ALL: dict[str, Any] = {"name": "all", "type": "random", "traffic_percentage": 1}
 
 
@@ -42,12 +45,26 @@ class _Style:
 class PacedDevice:
     """Turns are given when the test calls `holds.advance`."""
 
-    def __init__(self, folder: Path, policy: Policy, clock: ManualClock | None = None, **spool: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: Policy,
+        clock: ManualClock | None = None,
+        *,
+        fleet: SharedLedgers | None = None,
+        project: str | None = None,
+        held: type[HeldFrames] = HeldFrames,
+        **spool: Any,
+    ) -> None:
+        """fleet, project: of the limits that it shares. held: of the spool's held frames."""
         self.clock = clock or ManualClock(NOON_S)
         self.spool: Spool = make_spool(folder, self.clock, **spool)
+        self.spool.held = held(self.spool._read, self.spool._write)
         self.spool.open()
+        self._project = project
+        self.fleet = fleet
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
-        self.admission = Admission(self.spool, self.clock, None, Pacing())
+        self.admission = Admission(self.spool, self.clock, fleet, Pacing())
         self.holds = HoldQueues(
             self.admission, self.telemetry, self.clock, seed=0, on_accepted=lambda: None, on_failure=lambda _: None
         )
@@ -63,7 +80,7 @@ class PacedDevice:
         if stream not in self.intakes:
             intake = self.intakes[stream] = Intake(
                 stream,
-                CollectionOrigin("gate-7", ("north",), (), seed=0),
+                CollectionOrigin("gate-7", ("north",), (), seed=0, project=self._project),
                 policy=self.policy,
                 accepted=self.accepted,
                 admission=self.admission,
@@ -73,14 +90,21 @@ class PacedDevice:
             intake.set_policy(self.policy)
         return self.intakes[stream]
 
-    def offer(self, prediction: Prediction, *, shade: int | None = None, stream: str = "gate") -> IntakeDecision:
-        """Offers the next frame. shade: grey on the right half of its picture; by chance unless it is given."""
+    def offer(
+        self, prediction: Prediction, *, shade: int | None = None, stream: str = "gate", age_s: float = 0.0
+    ) -> IntakeDecision:
+        """Offers the next frame. shade: of the left half of its picture; by chance unless it is given.
+
+        age_s: how long ago it was captured.
+        """
         pixels: Pixels = np.zeros((96, 128, 3), np.uint8)
         rng = random.Random(self.number)
         pixels[:, 64:] = 255
         for row in range(6):
             pixels[16 * row : 16 * row + 16, :64] = rng.randrange(256) if shade is None else (shade + 20 * row) % 256
-        frame = Frame(stream, self.number, pixels, self.clock.now())
+        now = self.clock.now()
+        captured = Moment(now.wall_s - age_s, now.boottime_s - age_s, now.boot_id)
+        frame = Frame(stream, self.number, pixels, captured)
         self.number += 1
         return self.intake(stream).offer(frame, prediction)
 

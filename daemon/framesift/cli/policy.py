@@ -256,6 +256,8 @@ def _json_line(result: DryRunResult) -> str:
         "reason": reason,
         "score": result.score,
     }
+    if result.held is not None:
+        fields["held"] = result.held
     if result.excluded:
         fields["excluded"] = dict(result.excluded)
     return json.dumps(fields) + "\n"
@@ -281,6 +283,7 @@ class _TextReport:
 
     def __init__(self, policy: Policy) -> None:
         self.dropped = 0
+        self._held = 0
         self._names = [strategy.name for strategy in policy.sampling_strategies]
         self._zone = ZoneInfo(policy.time_zone)
         self._width = max(cell_len(f"charged {name}") for name in [*self._names, "near_duplicate"])
@@ -296,11 +299,14 @@ class _TextReport:
             self._charged[result.strategy] += 1
         if result.refusal is not None:
             self._reasons[result.refusal.value] += 1
+        self._held += result.held is not None
 
     def line(self, number: int, result: DryRunResult) -> str:
         """The line of one prediction. number: of its line in the file."""
         when = datetime.fromtimestamp(result.captured_at_s, self._zone)
         decision = f"refused {result.refusal}" if result.strategy is None else f"charged {result.strategy}"
+        if result.held is not None:
+            decision = f"held {result.held}"
         matched = f"matched {', '.join(result.matched)}" if result.matched else ""
         score = "" if result.score is None else f"  score {result.score:.3g}"
         excluded = "".join(f"  excluded {name} ({why})" for name, why in result.excluded.items())
@@ -320,4 +326,5 @@ class _TextReport:
         out.print(table)
         charged = self._charged.total()
         refused = "".join(f", {count} {reason}" for reason, count in self._reasons.most_common())
-        out.print(f"{charged + self._reasons.total()} predictions: {charged} charged{refused}")
+        held = f", {self._held} held until a turn is due" if self._held else ""
+        out.print(f"{charged + self._reasons.total() + self._held} predictions: {charged} charged{refused}{held}")
