@@ -46,6 +46,8 @@ class PictureFacts:
     snapshots. missed: why it is the frame's own picture. frame_width, frame_height: of the frame that the model saw,
     in pixels. skew_s: how many seconds after the frame the picture was taken. skew_by: how that is known, "sender" by
     the camera's clock, "arrival" by when the data came. weight: of the baseline's, how many frames it stands for.
+    sequence: of a neighbour, the id of the datapoint beside which it was collected. sequence_offset_s: how many seconds
+    later than that it was captured.
     """
 
     sent_s: float | None = None
@@ -56,6 +58,8 @@ class PictureFacts:
     skew_s: float | None = None
     skew_by: str | None = None
     weight: int | None = None
+    sequence: str | None = None
+    sequence_offset_s: float | None = None
 
     def to_json(self) -> str:
         """The facts that are known, as a JSON object; "{}" for none."""

@@ -87,6 +87,11 @@ class Frame:
     sent_s: float | None = None
 
     @property
+    def time_s(self) -> float:
+        """When it was captured, on the axis of its stream: the position in a file, else seconds since boot."""
+        return self.captured.boottime_s if self.media_s is None else self.media_s
+
+    @property
     def pixels(self) -> Pixels:
         """BGR, uint8, shape (height, width, 3). Decodes the picture if necessary, and then may raise an error."""
         return self.picture if isinstance(self.picture, np.ndarray) else self.picture.pixels

@@ -437,9 +437,10 @@ def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pus
     roboflows = ("random", "close_to_threshold", "classes_based", "detections_number_based")
     where_and_when = ("zones", "zone_anchor", "inhibit", "hours", "days")
     of_pacing = ("pacing", "min_interval_s", "min_interval_scope")
-    ours = ("near_duplicate", *where_and_when, "class_balance", "initial_counts", *of_pacing)
+    beside = ("before_s", "after_s", "neighbours_every_s")
+    ours = ("near_duplicate", *where_and_when, "class_balance", "initial_counts", *of_pacing, *beside)
     ignored = [
-        ", ".join(f"sampling_strategies[{i}].{key}" for key in ours)
+        ", ".join(f"sampling_strategies[{i}].{key}" for key in ours if key in one)
         if one["type"] in roboflows
         else f"sampling_strategies[{i}] ({one['name']!r}, the whole strategy: its type is {one['type']})"
         for i, one in enumerate(WHOLE["sampling_strategies"])

@@ -24,13 +24,14 @@ def examples() -> list[dict[str, Any]]:
 
 
 def test_the_whole_policy_is_one_and_the_strategies_on_the_page_are_too() -> None:
-    whole, balanced, paced, strategy, *others = examples()
+    whole, balanced, paced, strategy, beside, *others = examples()
     assert len(parse(json.dumps(whole), "policy.md").sampling_strategies) == 3
     assert options(**balanced).class_balance
     assert options(**paced).pacing is not None
     gate = options(**strategy)
     assert gate.zones is not None
     assert gate.inhibit is not None
+    assert options(**beside).neighbours is not None
     assert [(one.type, one.needs_video) for one in (options(**other) for other in others)] == [
         ("temporal_inconsistency", True),
         ("novelty", False),

@@ -306,6 +306,9 @@ def test_where_and_when_change_the_digest_only_of_a_policy_that_says_so() -> Non
         {"days": ["mon"]},
         {"min_interval_s": 5},
         {"min_interval_s": 5, "min_interval_scope": "all"},
+        {"before_s": 2},
+        {"after_s": 2},
+        {"after_s": 2, "neighbours_every_s": 2},
     ]
     digests = {digest(parse(json.dumps(with_strategies({**RANDOM, **fields})), "p")) for fields in said}
     assert len(digests) == len(said)

@@ -19,6 +19,7 @@ from framesift.strategies import STRATEGY_TYPES, CommonStrategyOptions, NearDupl
 from sampling_data import options
 
 OUTSIDE = str(Path(__file__).parents[1] / "rigs" / "outside")
+BESIDE: dict[str, Any] = {"before_s": 4, "after_s": 10, "neighbours_every_s": 2}
 COMMON: dict[str, Any] = {
     "name": "rule",
     "tags": ["night"],
@@ -34,6 +35,7 @@ COMMON: dict[str, Any] = {
     "pacing": {"mode": "none"},
     "min_interval_s": 30,
     "min_interval_scope": "stream",
+    **BESIDE,
 }
 # A policy with every key in it.
 WHOLE: dict[str, Any] = {
@@ -44,7 +46,7 @@ WHOLE: dict[str, Any] = {
     "sampling_strategies": [
         {**COMMON, "name": "a", "type": "random", "traffic_percentage": 0.1},
         {
-            **COMMON,
+            **{key: value for key, value in COMMON.items() if key not in BESIDE},  # what is held has no neighbours
             "name": "b",
             "pacing": {"mode": "hold_queue", "max_hold_s": 3600, "max_held": 64},
             "type": "close_to_threshold",
@@ -262,9 +264,14 @@ FIELDS: dict[str, Of] = {
         bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
     ),
     "CommonStrategyOptions.near_duplicate": ALIKE,
-    "CommonStrategyOptions.pacing": PACING,
+    "CommonStrategyOptions.pacing": Of(  # hold_queue has no neighbours
+        "object null", good=({"mode": "adaptive_threshold"}, {"mode": "none"}, None), bad=PACING.bad
+    ),
     "CommonStrategyOptions.min_interval_s": Of("number null", good=(0.1, 86400), bad=(0, -1, 86400.1)),
     "CommonStrategyOptions.min_interval_scope": Of("string", good=("stream", "all"), bad=("", "device")),
+    "CommonStrategyOptions.before_s": Of("number null", good=(2, 12, None), bad=(0, -1, 60.1)),
+    "CommonStrategyOptions.after_s": Of("number null", good=(2, 60, None), bad=(0, -1, 60.1)),
+    "CommonStrategyOptions.neighbours_every_s": Of("number", good=(1, 4), bad=(0, 0.09, 60.1)),
     "CommonStrategyOptions.zones": ZONES,
     "CommonStrategyOptions.zone_anchor": Of("string", good=("bottom", "centre"), bad=("", "center", "top")),
     "CommonStrategyOptions.inhibit": Of("array null", good=([{}], [{}] * 32, None), bad=([], [5], [{}] * 33)),

@@ -57,3 +57,18 @@ def test_a_detector_is_asked_about_an_earlier_frame_and_those_beside_it_with_the
     mask = privacy.begin(at(1, interval_s=interval_s), found()).mask()
     assert is_covered(mask, MIDDLE)
     assert sorted((number, pixels) for number, pixels, _ in detector.asked) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_frame_that_may_be_kept_later_is_covered_by_those_beside_it_and_nothing_is_asked_before() -> None:
+    detector = Detector({0: found(LEFT), 1: found(), 2: found(RIGHT)})
+    privacy = video(detector, over_time_s=0.5)
+    for number in range(2):
+        privacy.observe(at(number), found())
+    pending = privacy.prepare(at(1), found())
+    was_settled = pending.is_settled
+    for number in range(2, 9):
+        privacy.observe(at(number), found())
+    assert (was_settled, pending.is_settled) == (False, True)
+    assert detector.asked == []
+    assert is_covered(pending.mask(), MIDDLE)
+    assert sorted((number, pixels) for number, pixels, _ in detector.asked) == [(0, 0), (1, 1), (2, 2)]

@@ -40,6 +40,7 @@ from framesift.policy.policy import Policy
 from framesift.policy.sources import create_source
 from framesift.service.connections import Connections, open_connections
 from framesift.service.loop_monitor import HUNG_AFTER_S
+from framesift.service.neighbour_problems import neighbour_problems
 from framesift.service.stream_models import UsedModel, class_names_of, never_matching, uncompared, unknown_class_names
 from framesift.settings import ModelUse, NetworkSettings, Settings, StreamEntry
 from framesift.sinks import CommonSinkSettings, RetentionFailed, open_sink
@@ -206,6 +207,10 @@ def _policies(
         theirs = [used for used in models if stream.name in used.use.streams]
         subject = _policy_subject(stream)
         yield from _policy(subject, policy_settings, settings, connections, clock, theirs, policies)
+    for stream in settings.streams:
+        if (policy := policies.get(_policy_subject(stream))) is not None:
+            for problem in neighbour_problems(policy.sampling_strategies, (stream,)):
+                yield Finding(_policy_subject(stream), None, problem, "docs/policy.md, neighbours, says more")
 
 
 def _policy_subject(stream: StreamEntry) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -211,13 +211,18 @@ def _print_new_notes(dry_run: DryRun, printed: set[str]) -> None:
 def _final_results(dry_run: DryRun, results: Iterator[tuple[int, DryRunResult]]) -> Iterator[tuple[int, DryRunResult]]:
     """Yields each line's number and result in order, once no later prediction can change it."""
     waiting: deque[tuple[int, DryRunResult]] = deque()
-    for line, result in results:
-        waiting.append((line, result))
-        for changed in result.replaced:
+
+    def replace(changed_results: Iterable[DryRunResult]) -> None:
+        for changed in changed_results:
             index = changed.number - waiting[0][1].number
             waiting[index] = (waiting[index][0], changed)
+
+    for line, result in results:
+        waiting.append((line, result))
+        replace(result.replaced)
         while waiting and waiting[0][1].number < dry_run.first_changeable:
             yield waiting.popleft()
+    replace(dry_run.end())
     yield from waiting
 
 
@@ -258,6 +263,8 @@ def _json_line(result: DryRunResult) -> str:
     }
     if result.held is not None:
         fields["held"] = result.held
+    if result.sequence_offset_s is not None:
+        fields["sequence_offset_s"] = result.sequence_offset_s
     if result.excluded:
         fields["excluded"] = dict(result.excluded)
     return json.dumps(fields) + "\n"
@@ -309,9 +316,11 @@ class _TextReport:
             decision = f"held {result.held}"
         matched = f"matched {', '.join(result.matched)}" if result.matched else ""
         score = "" if result.score is None else f"  score {result.score:.3g}"
+        offset_s = result.sequence_offset_s
+        beside = "" if offset_s is None else f"  {offset_s:+g} s in a sequence"
         excluded = "".join(f"  excluded {name} ({why})" for name, why in result.excluded.items())
         padding = " " * (self._width - cell_len(decision))
-        line = f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}{excluded}"
+        line = f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}{beside}{excluded}"
         return line.rstrip() + "\n"
 
     def summarize(self) -> None:

@@ -28,6 +28,8 @@ from framesift.strategies import (
     NearDuplicateOptions,
     PacingOptions,
     StrategyOptions,
+    held_problem,
+    kept_problem,
     pacing_problem,
     resolve_paths,
 )
@@ -43,6 +45,9 @@ _UNHASHED_DEFAULTS = (
     "pacing",
     "min_interval_s",
     "min_interval_scope",
+    "before_s",
+    "after_s",
+    "neighbours_every_s",
 )
 _UNHASHED_BUT_OF_UNCERTAINTY = ("class_balance", "initial_counts")  # which had them from the beginning
 _UNHASHED_IN_NEAR_DUPLICATE = ("signature", "scope", "known")
@@ -143,6 +148,17 @@ class Policy(StrictModel):
             problem = baseline_problem(self.baseline.share, limits, names)
             if problem:
                 raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _can_have_neighbours(self) -> Policy:
+        for strategy in self.sampling_strategies:
+            problem = held_problem(strategy.neighbours, self.pacing_of(strategy))
+            if problem:
+                raise ValueError(f"strategy {strategy.name!r}: {problem}; give it pacing: null")
+        problem = kept_problem(strategy.neighbours for strategy in self.sampling_strategies)
+        if problem:
+            raise ValueError(problem)
         return self
 
     def pacing_of(self, strategy: CommonStrategyOptions) -> PacingOptions | None:

@@ -24,7 +24,7 @@ class ObservedFrame:
 
         keeps: it is asked later, when the frame's pixels are no longer valid, so they are copied.
         """
-        self.time_s = frame.captured.boottime_s if frame.media_s is None else frame.media_s
+        self.time_s = frame.time_s
         self.width, self.height = frame.width, frame.height
         self._number, self._epoch = frame.number, frame.epoch
         self._prediction = prediction

@@ -29,7 +29,7 @@ from framesift.privacy.observed_frame import Detect, ObservedFrame
 from framesift.privacy.privacy_settings import PrivacySettings
 
 # How many frames are remembered on each side of one, for a picture that was taken at another time.
-MAX_NEIGHBOURS = 300
+MAX_REMEMBERED = 300
 
 
 class MaskObserver(Protocol):
@@ -68,7 +68,7 @@ class StreamPrivacy:
         self._observer = observer
         self._changed = threading.Condition()  # of everything below, and of the pending masks
         # With a detector the pixels are copied, so that there are no more than this frame and the one before.
-        self._history: deque[ObservedFrame] = deque(maxlen=MAX_NEIGHBOURS if self._detect is None else 2)
+        self._history: deque[ObservedFrame] = deque(maxlen=MAX_REMEMBERED if self._detect is None else 2)
         self._pending: weakref.WeakSet[PendingMask] = weakref.WeakSet()
 
     def observe(self, frame: Frame, prediction: Prediction, *, frames_back: int = 0) -> None:
@@ -80,7 +80,7 @@ class StreamPrivacy:
             return
         observed = ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=True)
         with self._changed:
-            most = MAX_NEIGHBOURS if self._detect is None else 2 + frames_back
+            most = MAX_REMEMBERED if self._detect is None else 2 + frames_back
             if most != self._history.maxlen:
                 self._history = deque(self._history, most)
             oldest = [*self._history, observed][-1 - frames_back :][0]  # of those that may be kept
@@ -103,10 +103,17 @@ class StreamPrivacy:
                 self._observer.unmasked(str(error))
             raise
 
-    def _begin(self, frame: Frame, prediction: Prediction) -> PendingMask:
+    def prepare(self, frame: Frame, prediction: Prediction) -> PendingMask:
+        """Return the mask of a frame that may be kept later; nothing is asked or told before its `mask`.
+
+        It was observed, as for `begin`, and its pixels must stay valid. Raises Unmasked where there can be no mask.
+        """
+        return self._begin(frame, prediction, is_kept=False)
+
+    def _begin(self, frame: Frame, prediction: Prediction, *, is_kept: bool = True) -> PendingMask:
         if self._settings.require == "detector" and self._detect is None:
             raise Unmasked("the settings require a detector, and there is none")
-        if self._detect is not None:
+        if self._detect is not None and is_kept:
             frame.overview()  # a picture that can't be decoded is not the detector's failure
         with self._changed:
             history = tuple(self._history)
@@ -119,7 +126,7 @@ class StreamPrivacy:
         )
         within_s = self._settings.over_time_s
         before = [one for one in earlier if one.is_comparable(own, within_s)]
-        if self._settings.classes:
+        if self._settings.classes and is_kept:
             for one in (*before[-1:], own):
                 one.boxes()  # now, in this thread
         pending = PendingMask(
@@ -128,7 +135,7 @@ class StreamPrivacy:
             self._settings,
             self._changed,
             observer=self._observer,
-            most_later=MAX_NEIGHBOURS if self._detect is None else 2,
+            most_later=MAX_REMEMBERED if self._detect is None else 2,
         )
         with self._changed:
             for one in later:

@@ -148,7 +148,7 @@ class Admission:
         charged = next((rule for of, rule in pairs if of.strategy == strategy), None)
         interval = None if charged is None else charged.interval
         self.pacing.intervals.settle(grant.id, None if interval is None else interval.scope)
-        if charged is not None and charged.turns is not None:
+        if charged is not None and charged.pacing is not None:
             self.pacing.record_used(charged.account, grant.captured.wall_s_as_of(self.clock.now()))
         if self._fleet is not None:
             self._fleet.report_stored(grant.quotas[0].project, grant.id, strategy is not None)

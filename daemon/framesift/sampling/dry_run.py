@@ -8,7 +8,7 @@ gave. In other predictions near_duplicate is not applied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,10 +27,11 @@ from framesift.prediction.prediction import Detections, Prediction, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.dry_run_limits import BOOT_ID, DryRunLimits, HeldPrediction, TurnResult
-from framesift.sampling.earlier_frames import EarlierFrame, EarlierFrames
+from framesift.sampling.earlier_frames import EarlierFrames
 from framesift.sampling.likeness import Likeness
+from framesift.sampling.neighbours import KeptFrame, Neighbours, SequencePlace
 from framesift.sampling.pacing import WITHOUT_QUOTA
-from framesift.sampling.pacing_rules import PacingRule, rules_of
+from framesift.sampling.pacing_rules import PacingRule, rules_of, without_pacing
 from framesift.sampling.recorded_lines import (
     NO_SIZE,
     format_short,
@@ -59,9 +60,10 @@ class DryRunResult:
     none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
     prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
     strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it
-    take what it wants. number: which prediction it is of, counted from 0. replaced: earlier predictions that strategies
-    want after all, now that they have seen this one, or that were held until now: their new results. held: the strategy
-    that holds it until a turn is due; None where none does.
+    take what it wants. number: which prediction it is of, counted from 0. replaced: earlier predictions that are wanted
+    after all, now that they have seen this one, or that were held until now: their new results. held: the strategy that
+    holds it until a turn is due; None where none does. sequence_offset_s: of a neighbour, how many seconds later than
+    the chosen frame it is.
     """
 
     matched: tuple[str, ...]
@@ -73,6 +75,7 @@ class DryRunResult:
     score: float | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
+    sequence_offset_s: float | None = None
     replaced: tuple[DryRunResult, ...] = ()
     held: str | None = None
 
@@ -86,15 +89,36 @@ class _Picture(AbsentPicture):
         self.signature = signature
 
 
-@dataclass(eq=False)
 class _Stream:
-    """A stream of the predictions. policy: without near_duplicate where its lines have no signatures."""
+    """A stream of the predictions; a NeighbourStore. policy: without near_duplicate where it has no signatures."""
 
-    policy: Policy
-    sampler: Sampler
-    has_signatures: bool
-    earlier: EarlierFrames
-    rules: Mapping[str, PacingRule]
+    def __init__(
+        self, run: DryRun, policy: Policy, sampler: Sampler, has_signatures: bool, rules: Mapping[str, PacingRule]
+    ) -> None:
+        self.policy = policy
+        self.sampler = sampler
+        self.has_signatures = has_signatures
+        self.rules = rules
+        options = ((strategy.name, strategy.neighbours) for strategy in policy.sampling_strategies)
+        self.neighbours = Neighbours(self, options)
+        self.earlier = EarlierFrames(
+            lambda dropped, refusal: self.neighbours.offer(dropped.frame, dropped.prediction, refusal)
+        )
+        self._run = run
+
+    def keep(self, frame: Frame, prediction: Prediction, refusal: RefusalReason) -> KeptFrame:
+        """Nothing needs to be copied."""
+        return KeptFrame(frame, prediction, None, refusal)
+
+    def store(
+        self, frame: Frame, prediction: Prediction, place: SequencePlace, _kept: KeptFrame | None
+    ) -> RefusalReason | None:
+        """A neighbour is charged."""
+        return self._run._take(self, frame, prediction, place)
+
+    def refuse(self, frame: Frame, _refusal: RefusalReason) -> None:
+        """Its result is final."""
+        del self._run._changeable[_picture_of(frame).number]
 
 
 class DryRun:
@@ -134,6 +158,7 @@ class DryRun:
         self._streams: dict[str, _Stream] = {}
         self._accepted_frames = AcceptedFrames(known=known or KnownPictures())
         self._changeable: dict[int, DryRunResult] = {}  # those that a later prediction may change, by number
+        self._replaced: dict[int, DryRunResult] = {}  # those that the newest prediction has changed
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
         self._at_s = started_s
@@ -187,29 +212,44 @@ class DryRun:
         )
         self._number += 1
         of = self._sampling_of(stream, payload, has_signatures=recorded)
-        settled = [self._settled(turn) for turn in self._limits.advance(at_s)]
+        self._settle(self._limits.advance(at_s))
         frames_back = of.sampler.frames_back(prediction.task)
         of.earlier.add(frame, prediction)
         decision = of.sampler.decide(frame, prediction)
         self._lacks_embeddings |= decision.lacks_embedding
-        result, others = self._decided(of, frame, prediction, decision, number)
-        settled += others
+        result = self._decided(of, frame, prediction, decision, number)
         if result.held is not None:
             self._changeable[number] = result
-        elif frames_back and result.refusal is not None:
+        elif result.refusal is not None:
             of.earlier.refuse(result.refusal)
             self._changeable[number] = result
-        settled += self._decide_earlier(of, decision)
+        self._decide_earlier(of, decision)
         of.earlier.release(frames_back)
-        return replace(result, replaced=tuple(settled))
+        of.neighbours.advance()
+        return replace(self._replaced.pop(number, result), replaced=self._take_replaced())
 
-    def _settled(self, turn: TurnResult) -> DryRunResult:
-        """The new result of a prediction that was held."""
-        before = self._changeable.pop(turn.number)
-        score = before.score if turn.strategy is not None else None
-        return replace(before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score)
+    def _settle(self, turns: Iterable[TurnResult]) -> None:
+        """Predictions that were held have new results."""
+        for turn in turns:
+            before = self._changeable.pop(turn.number)
+            score = before.score if turn.strategy is not None else None
+            self._replaced[turn.number] = replace(
+                before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score
+            )
 
-    def _decide_earlier(self, of: _Stream, decision: SamplingDecision) -> Iterator[DryRunResult]:
+    def end(self) -> tuple[DryRunResult, ...]:
+        """No prediction will follow. Returns the new results of earlier ones that are wanted after all."""
+        for of in self._streams.values():
+            of.earlier.release()
+            of.neighbours.end()
+        return self._take_replaced()
+
+    def _take_replaced(self) -> tuple[DryRunResult, ...]:
+        replaced = tuple(self._replaced.values())
+        self._replaced.clear()
+        return replaced
+
+    def _decide_earlier(self, of: _Stream, decision: SamplingDecision) -> None:
         """What becomes of the earlier predictions that strategies want, as in Intake."""
         for frames_back in sorted({match.frames_back for match in decision.earlier}, reverse=True):
             earlier = of.earlier.find(frames_back)
@@ -217,16 +257,9 @@ class DryRun:
                 wanted = [match for match in decision.earlier if match.frames_back == frames_back]
                 again = of.sampler.decide_earlier(earlier.frame, earlier.prediction, wanted)
                 number = _picture_of(earlier.frame).number
-                result, others = self._decided(of, earlier.frame, earlier.prediction, again, number)
-                before = self._changeable[number]
-                result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
+                result = self._decided(of, earlier.frame, earlier.prediction, again, number)
                 earlier.refusal = result.refusal
-                if result.refusal is None and result.held is None:
-                    del self._changeable[number]
-                else:
-                    self._changeable[number] = result
-                yield result
-                yield from others
+                self._change(result)
 
     @property
     def first_changeable(self) -> int:
@@ -235,8 +268,7 @@ class DryRun:
 
     def _decided(
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
-    ) -> tuple[DryRunResult, list[DryRunResult]]:
-        """The result, and the new ones of predictions that were held until now."""
+    ) -> DryRunResult:
         captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
@@ -247,7 +279,7 @@ class DryRun:
             matched, None, decision.refusal, captured.wall_s, prediction.dropped, failures, None, excluded, number
         )
         if decision.refusal is not None:
-            return result, []
+            return result
         limits, rules = self._limits, of.rules
         selected = limits.pacing.select(decision.matches, rules, of.sampler.pacing_score, captured.wall_s)
         answer: str | RefusalReason = selected.refusal or RefusalReason.OUTSCORED
@@ -265,16 +297,46 @@ class DryRun:
             held = HeldPrediction(number, quota, of.sampler, prediction, found)
             likeness = of.sampler.likeness(match.strategy, frame.stream, found)
             refusal, turns = limits.hold(rules[match.strategy], pacing_score, likeness, captured, held)
-            others = [self._settled(turn) for turn in turns]
+            self._settle(turns)
             if refusal is not None:
-                return replace(result, refusal=refusal), others
-            return replace(result, held=match.strategy, score=match.score), others
+                return replace(result, refusal=refusal)
+            return replace(result, held=match.strategy, score=match.score)
         if isinstance(answer, RefusalReason):
-            return replace(result, refusal=answer), []
+            return replace(result, refusal=answer)
         of.sampler.record_accepted(frame, prediction, decision, str(number))
-        score = next(match.score for match in decision.matches if match.strategy == answer)
-        alike = [] if found is None else limits.drop_alike(Likeness(found, "picture", 0.0, frame.stream))
-        return replace(result, strategy=answer, score=score), [self._settled(turn) for turn in alike]
+        match = next(match for match in decision.matches if match.strategy == answer)
+        if found is not None:
+            self._settle(limits.drop_alike(Likeness(found, "picture", 0.0, frame.stream)))
+        of.neighbours.choose(frame, str(number), [match])
+        of.neighbours.settle(str(number), answer)
+        return replace(result, strategy=answer, score=match.score)
+
+    def _take(self, of: _Stream, frame: Frame, prediction: Prediction, place: SequencePlace) -> RefusalReason | None:
+        """What becomes of a neighbour of a chosen frame; return why it is not charged."""
+        decision = of.sampler.decide_neighbour(frame, prediction, place.match)
+        number = _picture_of(frame).number
+        result = replace(self._changeable[number], excluded={one.strategy: one.why for one in decision.excluded})
+        answer: str | RefusalReason | None = decision.refusal
+        if answer is None:
+            captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
+            rules = {place.match.strategy: without_pacing(of.rules[place.match.strategy])}
+            _, quotas = candidates_for(of.policy, decision.matches, prediction, self._origin, captured, now, rules)
+            answer = self._limits.charge(str(number), quotas, list(rules.values()), captured, now)
+        if isinstance(answer, RefusalReason):
+            self._change(replace(result, refusal=answer))
+            return answer
+        of.sampler.record_neighbour(prediction)
+        score, offset_s = place.match.score, place.offset_s
+        self._change(replace(result, refusal=None, strategy=answer, score=score, sequence_offset_s=offset_s))
+        return None
+
+    def _change(self, result: DryRunResult) -> None:
+        """An earlier prediction has another result."""
+        before = self._changeable.pop(result.number)
+        result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
+        self._replaced[result.number] = result
+        if result.refusal is not None or result.held is not None:
+            self._changeable[result.number] = result
 
     def _stream_of(self, payload: Mapping[str, Any]) -> str:
         """The stream of a recorded prediction, whose draws are used unless others were asked for."""
@@ -299,16 +361,11 @@ class DryRun:
                 accepted=self._accepted_frames,
                 signature_of=_recorded_signature,
             )
-            earlier = EarlierFrames(self._finish)
-            found = self._streams[stream] = _Stream(
-                policy, sampler, has_signatures, earlier, rules_of(policy, self._origin.scope, stream)
-            )
+            rules = rules_of(policy, self._origin.scope, stream)
+            found = self._streams[stream] = _Stream(self, policy, sampler, has_signatures, rules)
         if found.has_signatures != has_signatures:
             raise ValueError("signature: some predictions of this stream have one, and some have none; try them apart")
         return found
-
-    def _finish(self, dropped: EarlierFrame, _refusal: RefusalReason) -> None:
-        del self._changeable[_picture_of(dropped.frame).number]
 
     def close(self) -> None:
         """Closes the temporary database."""

@@ -11,10 +11,8 @@ from dataclasses import replace
 from enum import Enum
 
 from framesift.clock.clock import MonitoredThread
-from framesift.datapoint import Candidate, Datapoint, PictureFacts, create_datapoint, new_datapoint_id
+from framesift.datapoint import Datapoint, new_datapoint_id
 from framesift.frame import Frame, RefusalReason
-from framesift.limits import Quota
-from framesift.pictures.outgoing import OutgoingPicture
 from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
@@ -23,6 +21,7 @@ from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.earlier_frames import EarlierFrames
+from framesift.sampling.frame_storage import FrameStorage
 from framesift.sampling.held_frame import BaselineDraw
 from framesift.sampling.intake_decision import IntakeDecision
 from framesift.sampling.likeness import Likeness
@@ -32,6 +31,7 @@ from framesift.sampling.picture_preparation import PicturePreparation
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.sampling.strategy_health import StrategyHealth
 from framesift.sampling.stream_holds import StreamHolds
+from framesift.sampling.stream_neighbours import StreamNeighbours
 from framesift.sampling.stream_sampler import StreamSampler
 from framesift.sampling.waiting_frames import (
     HoldRequest,
@@ -98,11 +98,24 @@ class Intake:
         self._on_accepted = on_accepted
         self._privacy = privacy
         self._snapshots = snapshots
-        self._earlier = EarlierFrames(lambda _frame, refusal: telemetry.count_refused(stream, refusal))
+        self._is_video = is_video
         self._preparation = PicturePreparation(admission.clock, privacy, snapshots)
         self._samplers = StreamSampler(stream, origin, accepted=accepted, spool=admission.spool, is_video=is_video)
         self._waiting = WaitingFrames(
             stream, admission, telemetry, admission.clock, on_settled=self._end_waiting, on_failure=on_failure
+        )
+        self._storage = FrameStorage(admission, self._preparation, self._samplers, self._waiting, device=origin.device)
+        self._neighbours = StreamNeighbours(
+            stream,
+            self._storage,
+            self._samplers,
+            privacy,
+            telemetry,
+            request=self._request,
+            on_accepted=lambda one: self._accepted(one, None),
+        )
+        self._earlier = EarlierFrames(
+            lambda one, refusal: self._neighbours.of_chosen.offer(one.frame, one.prediction, refusal)
         )
         self._health = StrategyHealth(stream, telemetry)
         self._health.follow(policy)
@@ -143,6 +156,9 @@ class Intake:
             self._snapshots.close()
         if self._privacy is not None:
             self._privacy.end_stream()
+        if self._neighbours.of_chosen.are_wanted:
+            self._waiting.drain(LAST_FRAMES_WITHIN_S / 2)  # then it is known whose neighbours are kept
+        self._neighbours.of_chosen.end()
         if not self._waiting.close(LAST_FRAMES_WITHIN_S):
             self._telemetry.error("frames_left", stream=self._stream, why="they could not be stored in time")
         self._health.forget_all()
@@ -158,14 +174,13 @@ class Intake:
         if not policy.enabled:
             if self._privacy is not None:
                 self._privacy.observe(frame, prediction)
-            self._earlier.release()
+            self._release()
             return self._refused(RefusalReason.DISABLED)
         sampler = self._sampler_for(policy)
         frames_back = sampler.frames_back(prediction.task)
         if self._privacy is not None:
             self._privacy.observe(frame, prediction, frames_back=frames_back)
-        if frames_back:
-            self._earlier.add(replace(frame, picture=frame.pixels.copy()), prediction)
+        self._earlier.add(replace(frame, picture=frame.pixels.copy()) if frames_back else frame, prediction)
         with self._samplers.lock:
             decision = sampler.decide(frame, prediction)
         self._health.report(decision.failures, policy)
@@ -174,17 +189,24 @@ class Intake:
             self._has_said_no_embedding = True
             self._telemetry.warning("no_embedding", stream=self._stream, why=_NO_EMBEDDING)
         made = self._decided(frame, prediction, decision, policy, sampler)
-        refusal = None if frames_back else made.refusal
+        is_late = frames_back > 0 or self._neighbours.of_chosen.are_wanted  # its refusal is counted later
+        refusal = None if is_late else made.refusal
         is_drawn = self._draw_for_baseline(frame, prediction, decision, policy, refusal)
-        if made.refusal is not None and frames_back:
+        if made.refusal is not None and (is_late or not is_drawn):
             self._earlier.refuse(made.refusal)
-            made = replace(made, refusal=None)
-        elif made.refusal is not None and not is_drawn:
-            self._telemetry.count_refused(self._stream, made.refusal)
+            if is_late:
+                made = replace(made, refusal=None)
         if decision.earlier:
             self._decide_earlier(decision.earlier, policy, sampler)
         self._earlier.release(frames_back)
+        self._neighbours.of_chosen.advance()
         return made
+
+    def _release(self) -> None:
+        """No strategy wants any of the frames that are kept: they were refused for good."""
+        self._neighbours.of_chosen.release()
+        self._earlier.release()
+        self._neighbours.of_chosen.release()
 
     def _decided(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
@@ -253,6 +275,8 @@ class Intake:
 
     def _end_waiting(self, frame: WaitingFrame, answer: Accepted | RefusalReason | Datapoint) -> None:
         is_accepted = isinstance(answer, Accepted)
+        if frame.place is None and not isinstance(answer, Datapoint):
+            self._neighbours.settle(frame.grant.id, answer)
         with self._samplers.lock:
             if self._samplers.current is not None:
                 self._samplers.current.end_waiting(frame.grant.id, frame.prediction if is_accepted else None)
@@ -290,32 +314,30 @@ class Intake:
         matches: Sequence[Match],
     ) -> Accepted | RefusalReason | _Undecided:
         """matches: those that may be charged now."""
-        candidates, quotas, rules = self._candidates(frame, prediction, policy, matches)
-        grant = self._admission.request(new_datapoint_id(), candidates, quotas, rules, frame.captured)
+        grant = self._request(frame, prediction, policy, matches, self._rules)
         if isinstance(grant, RefusalReason):
             return grant
-        made: WaitingFrame | RefusalReason | None = None
-        remembered: RememberedFrame | None = None
+        self._neighbours.of_chosen.choose(frame, grant.id, matches)
+        answer: Accepted | RefusalReason | None = RefusalReason.UNENCODABLE
         try:
-            remembered = self._remember(frame, prediction, decision, grant.id)
-            made = self._prepare(frame, prediction, policy, grant, remembered)
+            answer = self._storage.store(frame, prediction, policy, grant, decision)
         finally:
-            if not isinstance(made, WaitingFrame):
-                self._admission.discard(grant)
-        if isinstance(made, RefusalReason):
-            return made
-        if made.ticket is None and isinstance(made.own, OutgoingPicture):
-            facts = PictureFacts(sent_s=frame.sent_s)
-            datapoint = create_datapoint(
-                frame, prediction, made.own, id=grant.id, device=self._origin.device, facts=facts
-            )
-            return self._admission.store(grant, datapoint, made.signature)
-        sampler = self._samplers.current
-        if sampler is not None:
-            with self._samplers.lock:
-                sampler.record_waiting(remembered)
-        self._waiting.add(made)
-        return _Undecided.WAITS
+            self._neighbours.settle(grant.id, answer)
+        return answer or _Undecided.WAITS
+
+    def _request(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        policy: Policy,
+        matches: Sequence[Match],
+        rules: Mapping[str, PacingRule],
+    ) -> AdmissionGrant | RefusalReason:
+        """Ask for quota for one of these matches."""
+        now = self._admission.clock.now()
+        candidates, quotas = candidates_for(policy, matches, prediction, self._origin, frame.captured, now, rules)
+        of_each = [rules[match.strategy] for match in matches]
+        return self._admission.request(new_datapoint_id(), candidates, quotas, of_each, frame.captured)
 
     def _hold(
         self,
@@ -328,7 +350,7 @@ class Intake:
         baseline: BaselineDraw | None = None,
     ) -> RefusalReason | _Undecided:
         id = new_datapoint_id()
-        remembered = self._remember(frame, prediction, decision, id)
+        remembered = self._samplers.remembered(frame, prediction, decision, id)
         likeness = None
         if baseline is None and self._samplers.current is not None:
             with self._samplers.lock:
@@ -337,9 +359,20 @@ class Intake:
         refusal = self._stream_holds.refusal(request.account, score, likeness)
         if refusal is not None:
             return refusal
-        candidates, quotas, rules = self._candidates(frame, prediction, policy, (match,))
-        grant = AdmissionGrant(id, candidates, quotas, rules, frame.captured)
-        made = self._prepare(frame, prediction, policy, grant, remembered, request)
+        now, rule = self._admission.clock.now(), self._rules[match.strategy]
+        candidates, quotas = candidates_for(
+            policy, (match,), prediction, self._origin, frame.captured, now, self._rules
+        )
+        grant = AdmissionGrant(id, candidates, quotas, (rule,), frame.captured)
+        made = self._preparation.prepare(
+            frame,
+            prediction,
+            grant,
+            policy,
+            device=self._origin.device,
+            signature=self._samplers.stored_signature(remembered),
+            hold=request,
+        )
         if isinstance(made, RefusalReason):
             return made
         if made.ticket is not None or not (made.mask is None or made.mask.is_settled):
@@ -347,42 +380,10 @@ class Intake:
             return _Undecided.HELD
         return self._stream_holds.hold(made, candidates[0], lambda: self._waiting.make(made)) or _Undecided.HELD
 
-    def _candidates(
-        self, frame: Frame, prediction: Prediction, policy: Policy, matches: Sequence[Match]
-    ) -> tuple[tuple[Candidate, ...], tuple[Quota, ...], tuple[PacingRule, ...]]:
-        now = self._admission.clock.now()
-        candidates, quotas = candidates_for(policy, matches, prediction, self._origin, frame.captured, now, self._rules)
-        return candidates, quotas, tuple(self._rules[match.strategy] for match in matches)
-
-    def _remember(
-        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
-    ) -> RememberedFrame | None:
-        with self._samplers.lock:
-            sampler = self._samplers.current
-            return None if sampler is None else sampler.remembered(frame, prediction, decision, id)
-
-    def _prepare(
-        self,
-        frame: Frame,
-        prediction: Prediction,
-        policy: Policy,
-        grant: AdmissionGrant,
-        remembered: RememberedFrame | None,
-        hold: HoldRequest | None = None,
-    ) -> WaitingFrame | RefusalReason:
-        return self._preparation.prepare(
-            frame,
-            prediction,
-            grant,
-            policy,
-            device=self._origin.device,
-            signature=self._samplers.stored_signature(remembered),
-            hold=hold,
-        )
-
     def _sampler_for(self, policy: Policy) -> Sampler:
         if not self._samplers.is_of(policy):
-            self._earlier.release()  # what the new sampler's strategies have not seen they can't want
+            self._release()  # what the new sampler's strategies have not seen they can't want
             self._rules = rules_of(policy, self._origin.scope, self._stream)
             self._has_pacing = any(not rule.is_plain for name, rule in self._rules.items() if name != BASELINE)
+            self._neighbours.follow(policy, self._rules, is_video=self._is_video)
         return self._samplers.follow(policy)

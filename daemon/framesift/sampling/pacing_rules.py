@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from framesift.limits import Limit, Quota, Turns, Window
@@ -57,6 +57,11 @@ def rules_of(policy: Policy, scope: str, stream: str) -> dict[str, PacingRule]:
 
 def _account(strategy: str, scope: str) -> str:
     return Quota(strategy, (), "", scope=scope).account
+
+
+def without_pacing(rule: PacingRule) -> PacingRule:
+    """The rule of a strategy for the neighbours of what it collects: its limits alone hold for them."""
+    return replace(rule, turns=None, interval=None)
 
 
 def _rule(policy: Policy, strategy: CommonStrategyOptions, scope: str, stream: str, zone: ZoneInfo) -> PacingRule:

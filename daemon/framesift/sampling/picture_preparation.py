@@ -9,8 +9,9 @@ from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPicture, Unmasked, encode_outgoing
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
-from framesift.privacy.stream_privacy import StreamPrivacy
+from framesift.privacy.stream_privacy import PendingMask, StreamPrivacy
 from framesift.sampling.admission import AdmissionGrant
+from framesift.sampling.neighbours import SequencePlace
 from framesift.sampling.waiting_frames import HoldRequest, Snapshots, WaitingFrame, without_pixels
 from framesift.spool import AcceptedSignature
 
@@ -34,14 +35,18 @@ class PicturePreparation:
         device: str,
         signature: AcceptedSignature | None,
         hold: HoldRequest | None = None,
+        place: SequencePlace | None = None,
+        mask: PendingMask | None = None,
     ) -> WaitingFrame | RefusalReason:
         """Returns the frame with its own picture made, or why it can't be. Raises what the frame's pixels raise.
 
-        device, signature: see WaitingFrame. hold: for a frame that is to be held: of its pixels a copy is kept, since
-        most of these are never encoded.
+        device, signature, place: see WaitingFrame. hold: for a frame that is to be held: of its pixels a copy is kept,
+        since most of these are never encoded. mask: where it was prepared when the frame was new.
         """
         try:
-            pending = None if self._privacy is None else self._privacy.begin(frame, prediction)
+            pending = mask
+            if pending is None and self._privacy is not None:
+                pending = self._privacy.begin(frame, prediction)
             own: OutgoingPicture | Pixels
             is_copied = hold is not None and isinstance(frame.picture, np.ndarray)
             if (pending is None or pending.is_settled) and not is_copied:
@@ -74,4 +79,5 @@ class PicturePreparation:
             ticket=ticket,
             mask_by_s=self._clock.monotonic() + (0.0 if self._privacy is None else self._privacy.over_time_s),
             hold=hold,
+            place=place,
         )

@@ -156,6 +156,17 @@ class Sampler:
         """
         return self._choose(frame, PlacedObjects(prediction), matches, None)
 
+    def decide_neighbour(self, frame: Frame, prediction: Prediction, match: Match) -> SamplingDecision:
+        """Whether a strategy may take a frame because it collected one beside it.
+
+        match: of the one beside it. Its restrictions hold; near_duplicate does not.
+        """
+        restrictions = self._rules[match.strategy].restrictions
+        why = restrictions.exclusion(frame, PlacedObjects(prediction)) if restrictions else None
+        if why is not None:
+            return SamplingDecision((), RefusalReason.NO_MATCH, excluded=(Exclusion(match.strategy, why),))
+        return SamplingDecision((match,))
+
     def _choose(
         self,
         frame: Frame,
@@ -271,6 +282,10 @@ class Sampler:
         found = self.remembered(frame, prediction, decision, id)
         if found is not None:
             self._near.add(found)
+
+    def record_neighbour(self, prediction: Prediction) -> None:
+        """Counts an accepted neighbour's objects. No later frame is compared with it."""
+        self._accepted.classes.add(prediction)
 
     def record_waiting(self, found: RememberedFrame | None) -> None:
         """Frames that look like this one are near duplicates until `end_waiting`: it is about to be accepted.

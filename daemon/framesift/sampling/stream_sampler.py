@@ -6,10 +6,12 @@ import contextlib
 import math
 import threading
 
+from framesift.frame import Frame
 from framesift.policy.policy import Policy
+from framesift.prediction.prediction import Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.sampler import Sampler
+from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.spool import AcceptedSignature, Spool, SpoolBroken, SpoolFull, StoredSignatures
 from framesift.strategies.near_duplicate import RememberedFrame, SignatureKind
 
@@ -58,6 +60,19 @@ class StreamSampler:
             if not self._is_restored:
                 self._restore(old)
             return old
+
+    def remembered(
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, id: str
+    ) -> RememberedFrame | None:
+        """How a frame is to be remembered if it is accepted, see Sampler."""
+        with self.lock:
+            return None if self.current is None else self.current.remembered(frame, prediction, decision, id)
+
+    def record_waiting(self, frame: RememberedFrame | None) -> None:
+        """A frame is about to be accepted, see Sampler."""
+        if self.current is not None:
+            with self.lock:
+                self.current.record_waiting(frame)
 
     def stored_signature(self, frame: RememberedFrame | None) -> AcceptedSignature | None:
         """What is stored beside an accepted frame, so that it is remembered over restarts. frame: None for nothing."""

@@ -32,6 +32,7 @@ from framesift.privacy.stream_privacy import PendingMask
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.held_frame import BaselineDraw
 from framesift.sampling.likeness import Likeness
+from framesift.sampling.neighbours import SequencePlace
 from framesift.spool import Accepted, AcceptedSignature
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotPicture, SnapshotTicket
 from framesift.telemetry import Telemetry
@@ -74,7 +75,7 @@ class WaitingFrame:
     own: its own picture, or the pixels of which it is made once its mask is known. mask: None where nothing has to be
     covered. max_size, jpeg_quality: see `encode_outgoing`. ticket: of its snapshot, None where the stream has none.
     mask_by_s: monotonic time until which it waits for the frame after it. hold: for a frame that has no quota, but is
-    to be held until a turn is due.
+    to be held until a turn is due. place: of a neighbour.
     """
 
     grant: AdmissionGrant
@@ -89,6 +90,7 @@ class WaitingFrame:
     ticket: SnapshotTicket | None
     mask_by_s: float
     hold: HoldRequest | None = None
+    place: SequencePlace | None = None
 
 
 def with_picture_tag(candidate: Candidate, made: Datapoint) -> Candidate:
@@ -150,6 +152,11 @@ class WaitingFrames:
             self._waiting.append(frame)
             self._changed.notify_all()
 
+    def drain(self, within_s: float) -> None:
+        """Wait until all that wait are stored, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._is_closed, within_s)
+
     def close(self, within_s: float) -> bool:
         """End when all that wait are stored, and return whether that was in time. Nothing may be added later."""
         with self._changed:
@@ -162,11 +169,10 @@ class WaitingFrames:
     def _run(self) -> None:
         try:
             while (frame := self._next()) is not None:
-                answer = self._settle(frame)
+                self._on_settled(frame, self._settle(frame))
                 with self._changed:
                     self._waiting.popleft()
                     self._changed.notify_all()
-                self._on_settled(frame, answer)
         except BaseException as error:  # noqa: BLE001  # whatever it is: the service ends with it
             with self._changed:
                 self._is_closed = True
@@ -186,6 +192,8 @@ class WaitingFrames:
     def make(self, frame: WaitingFrame) -> Datapoint:
         """The datapoint that a frame becomes. Raises Unmasked and JpegEncodingError."""
         picture, facts = self._picture(frame)
+        if frame.place is not None:
+            facts = replace(facts, sequence=frame.place.chosen_id, sequence_offset_s=frame.place.offset_s)
         return create_datapoint(
             frame.frame, frame.prediction, picture, id=frame.grant.id, device=frame.device, facts=facts
         )

@@ -28,9 +28,11 @@ from framesift.prediction.prediction import Task
 from framesift.sampling.candidates import batch_key, batch_name_at
 from framesift.service.components import idle_s
 from framesift.service.connections import Connections
+from framesift.service.neighbour_problems import neighbour_problems
 from framesift.service.project_tasks import ProjectTasks
 from framesift.service.run_context import RunContext
 from framesift.service.stream_models import StreamModels, UsedModel, never_matching, uncompared, unknown_class_names
+from framesift.settings import StreamEntry
 from framesift.telemetry import Condition, PolicyReport
 
 # The start waits so long for policies that have to be fetched, before it uses those on the disk.
@@ -237,7 +239,8 @@ class PolicySubscriptions:
         """Log the notes of the source, what was left out, and what strategies can't do with the local model."""
         never = [problem for problems in self._never_matching(current, pair, streams) for problem in problems]
         never += uncompared(current.policy, self._judged_models(current, pair, streams))
-        for reason in (*current.notes, *current.left_out, *never):
+        beside = self._neighbour_problems(current, pair, streams)
+        for reason in (*current.notes, *current.left_out, *never, *beside):
             self._telemetry.warning("policy_problem", reason=reason)
 
     def _never_matching(
@@ -254,8 +257,23 @@ class PolicySubscriptions:
 
         Nothing is known about the model of a client (pair), so its strategies are not checked.
         """
-        followers = streams or [stream.name for stream in self._settings.streams if stream.policy is None]
+        followers = [stream.name for stream in self._followers(streams)]
         return self._models.of_streams(followers) if pair is None and current.policy.enabled else ()
+
+    def _neighbour_problems(
+        self, current: CurrentPolicy, pair: ProjectPair | None, streams: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if pair is not None or not current.policy.enabled:
+            return ()
+        return tuple(neighbour_problems(current.policy.sampling_strategies, self._followers(streams)))
+
+    def _followers(self, streams: tuple[str, ...]) -> list[StreamEntry]:
+        """The streams that follow a policy. streams: those that have named it; () for those that name none."""
+        return [
+            stream
+            for stream in self._settings.streams
+            if (stream.name in streams if streams else stream.policy is None)
+        ]
 
     def _report_health(self, status: PolicySourceStatus) -> None:
         """Set the health of one policy: whether it could be read, and whether it can collect anything."""

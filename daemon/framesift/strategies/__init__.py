@@ -26,6 +26,7 @@ from framesift.strategies.detections_number_based import DetectionsNumberBasedOp
 from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.known_paths import resolve_known_paths
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.neighbour_options import NeighbourOptions, held_problem, kept_problem
 from framesift.strategies.novelty import NoveltyOptions
 from framesift.strategies.pacing_options import PacingOptions, pacing_problem, tightest_limit
 from framesift.strategies.python import PythonStrategyOptions
@@ -53,6 +54,7 @@ __all__ = [
     "Match",
     "ModelFacts",
     "NearDuplicateOptions",
+    "NeighbourOptions",
     "PacingOptions",
     "PlacedObjects",
     "Restrictions",
@@ -61,6 +63,8 @@ __all__ = [
     "StrategyOptions",
     "class_name_problems",
     "evaluation_failures",
+    "held_problem",
+    "kept_problem",
     "pacing_problem",
     "resolve_paths",
     "restrictions_of",

@@ -20,6 +20,12 @@ from framesift.strategies.accepted_classes import AcceptedClasses
 from framesift.strategies.hours import Day, Hours
 from framesift.strategies.inhibit import InhibitCondition
 from framesift.strategies.near_duplicate import NearDuplicateOptions
+from framesift.strategies.neighbour_options import (
+    DEFAULT_EVERY_S,
+    NeighbourOptions,
+    held_problem,
+    neighbours_problem,
+)
 from framesift.strategies.pacing_options import PacingOptions, pacing_problem
 from framesift.strategies.zones import Anchor, ZonePolygons
 
@@ -146,6 +152,17 @@ class CommonStrategyOptions(StrictModel):
         Literal["stream", "all"],
         Field(description="Whether min_interval_s holds for each stream by itself, or for all streams together."),
     ] = "stream"
+    before_s: Annotated[
+        float | None,
+        Field(gt=0.0, le=60.0, description="Collect frames so many seconds before a collected one too; null: none."),
+    ] = None
+    after_s: Annotated[
+        float | None,
+        Field(gt=0.0, le=60.0, description="Collect frames so many seconds after a collected one too; null: none."),
+    ] = None
+    neighbours_every_s: Annotated[
+        float, Field(ge=0.1, le=60.0, description="Seconds between two frames of before_s and after_s, at least.")
+    ] = DEFAULT_EVERY_S
 
     @model_validator(mode="after")
     def _anchor_is_used(self) -> CommonStrategyOptions:
@@ -172,6 +189,21 @@ class CommonStrategyOptions(StrictModel):
         if problem:
             raise ValueError(problem)
         return self
+
+    @model_validator(mode="after")
+    def _neighbours_go_together(self) -> CommonStrategyOptions:
+        problem = neighbours_problem(self.before_s, self.after_s, self.neighbours_every_s)
+        problem = problem or held_problem(self.neighbours, self.pacing)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def neighbours(self) -> NeighbourOptions | None:
+        """Which frames are collected with those that the strategy collects; None where none are."""
+        if self.before_s is None and self.after_s is None:
+            return None
+        return NeighbourOptions(self.before_s or 0.0, self.after_s or 0.0, self.neighbours_every_s)
 
     @property
     def needs_pixels(self) -> bool:

@@ -1,4 +1,4 @@
-"""temporal_inconsistency: frames of a video that contradict their neighbours, with a score of how often.
+"""temporal_inconsistency: frames of a video that contradict those beside them, with a score of how often.
 
 What a camera shows changes slowly. So an object that is missed in one frame of three, or found in one alone, and a
 label that changes and changes back, are likely mistakes of the model, and frames where it errs are the ones to label.
