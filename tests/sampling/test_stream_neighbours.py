@@ -21,6 +21,7 @@ from framesift.prediction.prediction import Prediction
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.pacing_rules import rules_of, without_pacing
 from sampling.test_earlier_frames import FLICKER, HEIGHT, HOLE, UNSURE, WIDTH, Rig, Snapshots, car, policy
 
 FPS = 25
@@ -77,13 +78,21 @@ def test_each_neighbour_is_charged_and_the_sequence_ends_where_the_limit_is_reac
     assert rig.counted == {"unsure": 3, "limit": 2, "no_match": 43}
 
 
-def test_near_duplicate_min_interval_and_a_threshold_hold_for_the_chosen_frame_alone(rig: Rig) -> None:
+def test_near_duplicate_and_min_interval_hold_for_the_chosen_frame_alone(rig: Rig) -> None:
     paced = {**BESIDE, "near_duplicate": {"threshold": 0.9}, "min_interval_s": 0.5}
     intake = rig.intake(policy(unsure=paced))
     rig.show(intake, said(48, 20, 26, 40))  # 26 comes too soon, and all look alike
     intake.end_stream()
     assert numbers(rig) == [10, 15, 20, 25, 30]
     assert rig.counted == {"unsure": 5, "near_duplicate": 2, "no_match": 41}
+
+
+def test_neighbours_take_no_turns_of_a_paced_strategy_but_its_limits() -> None:
+    paced = {**BESIDE, "pacing": {"mode": "adaptive_threshold"}, "limits": [{"type": "daily", "value": 24}]}
+    (rule,) = rules_of(policy(unsure=paced), "", "gate").values()
+    assert rule.turns is not None
+    beside = without_pacing(rule)
+    assert (beside.turns, beside.limits, beside.account) == (None, rule.limits, rule.account)
 
 
 def test_what_neighbours_look_like_is_not_remembered(rig: Rig) -> None:
