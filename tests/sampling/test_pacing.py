@@ -166,6 +166,13 @@ def test_a_lower_limit_holds_for_what_was_held_before(rig: PacedDevice) -> None:
     assert rig.counts == ({"unsure": 1}, {"outscored": 2})
 
 
+def test_a_name_that_ends_as_the_baselines_does_holds_as_every_other(folder: Path) -> None:
+    rig = PacedDevice(folder, policy({**UNSURE, "name": "my/baseline"}))
+    assert rig.offer(unsure(0.9)).is_held
+    assert rig.offer(unsure(0.1)).refusal is RefusalReason.OUTSCORED
+    rig.close()
+
+
 def test_frames_of_all_streams_compete_for_the_turns_of_a_strategy(rig: PacedDevice) -> None:
     rig.offer(unsure(0.3), stream="gate")
     rig.offer(unsure(0.8), stream="yard")

@@ -40,6 +40,8 @@ def print_status(fields: dict[str, Any]) -> None:
     if fields["quota"] is not None:
         for line in _quota_lines(fields["quota"]):
             out.print(escape_text(line))
+    if any(fields.get("held", {}).values()):  # an older daemon does not say it
+        out.print(escape_text(f"held until a turn is due: {_counts(fields['held'])}"))
     if fields.get("collected") is not None:
         out.print(f"collected: {collected_text(fields['collected'], fields['taken_at_s'])}")
     queue = fields["queue"]

@@ -187,7 +187,7 @@ class HoldQueues:
         assert rule.pacing is not None
         assert rule.turns is not None
         restored = self._restored.pop(account, [])
-        if account.rpartition("/")[2] != BASELINE:
+        if not rule.is_baseline:
             queue = HoldQueue[HeldFrame](rule.pacing, rule.turns, rule.zone)
             queue.restore(restored)
             return queue

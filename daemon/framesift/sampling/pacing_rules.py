@@ -28,6 +28,7 @@ class PacingRule:
     interval: IntervalRule | None
     zone: ZoneInfo
     max_batch_images: int | None
+    is_baseline: bool = False
 
     @property
     def holds(self) -> bool:
@@ -51,7 +52,7 @@ def rules_of(policy: Policy, scope: str, stream: str) -> dict[str, PacingRule]:
         limit = Limit(Window.DAILY, policy.baseline_per_day)
         account, pacing = _account(BASELINE, scope), PacingOptions(mode="hold_queue")
         most = policy.batching_strategy.max_batch_images
-        rules[BASELINE] = PacingRule(account, (limit,), pacing, Turns(limit), None, zone, most)
+        rules[BASELINE] = PacingRule(account, (limit,), pacing, Turns(limit), None, zone, most, is_baseline=True)
     return rules
 
 
