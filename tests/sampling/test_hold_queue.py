@@ -65,6 +65,7 @@ def turn(held: Queue, elapsed_s: float) -> str | None:
     if best is None:
         return None
     held.remove(best)
+    held.record_turn(best, at(elapsed_s))
     return best.id
 
 
@@ -172,17 +173,33 @@ def test_the_best_frame_gets_the_turn_also_if_it_is_in_memory_only() -> None:
     hold(held, seen("stored", 0.5))
     hold(held, seen("best", 0.9, 10))
     assert turn(held, 600) == "best"
-    assert turn(held, 600) == "stored"
-    assert turn(held, 600) is None
+    assert turn(held, 675) == "stored"
+    assert turn(held, 900) is None
+
+
+def test_turns_that_were_saved_up_go_to_the_best_frames_of_a_while_and_not_to_the_first_ones() -> None:
+    held, taken = queue(), []
+    for second in range(1800, 2101):  # three turns were earned before the first frame came
+        candidate = seen(str(second), (second % 75) / 75, second)
+        if held.refusal(candidate.score, None) is None:
+            hold(held, candidate)
+        while (name := turn(held, second)) is not None:
+            taken.append(name)
+    assert taken == [
+        "1874",
+        "1949",
+        "2024",
+        "2099",
+    ]  # the best of each 75 s; whether turns are due decides who counts them
 
 
 def test_after_no_turn_was_due_it_is_asked_again_when_the_next_one_is_earned() -> None:
     held = queue()
     hold(held, seen("a", 0.5, 650))
-    best = held.best_to_ask(at(650))
+    best = held.best_to_ask(at(725))
     assert best is not None
     held.remove(best)
-    held.no_turn(best, at(650))
+    held.no_turn(best, at(725))
     assert held.best_to_ask(at(1199)) is None
     assert held.wake_s(at(1199)) == pytest.approx(1.01)
     assert turn(held, 1200.02) == "a"
@@ -193,7 +210,7 @@ def test_when_a_window_closes_its_frames_get_its_last_turns_before_those_of_the_
     for name, score, elapsed_s in (("old", 0.3, 3000), ("older", 0.2, 3100), ("new", 0.9, 3650)):
         hold(held, seen(name, score, elapsed_s))
     assert turn(held, 3650) == "old"
-    best = held.best_to_ask(at(3650))
+    best = held.best_to_ask(at(3650))  # at once: no better one can come
     assert best is not None
     assert best.id == "older"
     held.remove(best)
@@ -204,10 +221,10 @@ def test_when_a_window_closes_its_frames_get_its_last_turns_before_those_of_the_
 def test_a_frame_is_asked_for_a_last_time_after_its_window_has_closed_and_not_before() -> None:
     held = queue()
     hold(held, seen("a", 0.5, 3500))
-    best = held.best_to_ask(at(3500))
+    best = held.best_to_ask(at(3575))
     assert best is not None
     held.remove(best)
-    assert held.no_turn(best, at(3500)) == []
+    assert held.no_turn(best, at(3575)) == []
     assert held.best_to_ask(at(3599.9)) is None
     assert turn(held, 3600.02) == "a"
 
@@ -215,11 +232,11 @@ def test_a_frame_is_asked_for_a_last_time_after_its_window_has_closed_and_not_be
 def test_a_frame_that_got_no_turn_and_was_never_stored_is_stored_later() -> None:
     held = queue()
     held.offer(seen("a", 0.5, 10))
-    best = held.best_to_ask(at(10))
+    best = held.best_to_ask(at(85))
     assert best is not None
     held.remove(best)
-    assert held.no_turn(best, at(10)) == []
-    begun = held.begin_write(at(10))
+    assert held.no_turn(best, at(85)) == []
+    begun = held.begin_write(at(85))
     assert begun is not None
     assert begun[0] is best
 

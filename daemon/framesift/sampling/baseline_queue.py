@@ -80,7 +80,7 @@ class BaselineQueue(HoldQueue[Content]):
         unstored = next((one for one in self if not one.is_stored), None)
         if unstored is None or (time.wall_s < self._may_write_s and not at_once):
             return None
-        self._may_write_s = time.wall_s + self._write_interval_s(time)
+        self._may_write_s = time.wall_s + self._interval_s(time)
         return unstored, []
 
     def expire(self, time: QueueTime) -> list[Dropped[Content]]:  # noqa: ARG002
@@ -90,6 +90,9 @@ class BaselineQueue(HoldQueue[Content]):
     def best_to_ask(self, time: QueueTime) -> HeldCandidate[Content] | None:
         """A frame whose interval is over."""
         return next((one for one in self if self._due_s(one, time) <= time.wall_s), None)
+
+    def record_turn(self, candidate: HeldCandidate[Content], time: QueueTime) -> None:
+        """Nothing: each interval has its own turn."""
 
     def no_turn(self, candidate: HeldCandidate[Content], time: QueueTime) -> list[Dropped[Content]]:  # noqa: ARG002
         """Another device of the fleet has had the turn."""

@@ -141,6 +141,7 @@ class DryRunLimits:
             elif isinstance(answer, RefusalReason):
                 yield TurnResult(content.number, None, answer)
             else:
+                queue.record_turn(best, time)
                 content.sampler.record_turn(content.prediction, content.found)
                 yield TurnResult(content.number, answer, None)
                 if best.likeness is not None:

@@ -7,6 +7,10 @@ The contender is one frame, in memory: the best since a frame was last stored. I
 is among the best `max_held` or beats those that look like it by 5 %, but no more often than eight times a turn: a
 synced write for every better frame would wear out flash. Of frames that look alike only the best is held.
 
+Turns that were saved up, over a night in which nothing came, are used no faster than eight times as fast as they are
+earned: the first frames of the morning would take them all. When a turn is due, a frame gets it that is the best of at
+least an eighth of the time in which one is earned.
+
 A frame takes a turn of the window of the limit in which it was captured. So when a window closes, the best of its
 frames get the turns that are left, and its others are dropped.
 
@@ -27,7 +31,7 @@ from framesift.limits import Turns, window_end, window_start
 from framesift.sampling.likeness import Likeness
 from framesift.strategies import PacingOptions
 
-WRITES_PER_TURN = 8
+STEPS_PER_TURN = 8  # writes, and questions for turns that were saved up
 _BEATS_BY = 0.05
 # After the moment at which a turn is earned: clocks are compared in floating point, and a fleet's differ a little.
 AFTER_TURN_S = 0.01
@@ -121,7 +125,7 @@ class HoldQueue(Generic[Content]):
         if contender is None or (time.wall_s < self._may_write_s and not at_once):
             return None
         self._contender = None
-        self._may_write_s = time.wall_s + self._write_interval_s(time)
+        self._may_write_s = time.wall_s + self._interval_s(time)
         dropped = [Dropped(other, RefusalReason.NEAR_DUPLICATE) for other in self._alike(contender.likeness)]
         self._remove(one.candidate for one in dropped)
         self._held.append(contender)
@@ -152,13 +156,16 @@ class HoldQueue(Generic[Content]):
 
     def best_to_ask(self, time: QueueTime) -> HeldCandidate[Content] | None:
         """The frame for which a turn should be asked for now; None if it is too early, or none is held."""
-        best: dict[int, HeldCandidate[Content]] = {}
-        for one in self:
-            opened_s = self._opened_s(one, time)
-            if opened_s not in best or one.score > best[opened_s].score:
-                best[opened_s] = one
-        self._ask_s = {opened_s: at_s for opened_s, at_s in self._ask_s.items() if opened_s in best}
-        return next((best[one] for one in sorted(best) if self._ask_s.get(one, -math.inf) <= time.wall_s), None)
+        windows = self._by_window(time)
+        self._ask_s = {opened_s: at_s for opened_s, at_s in self._ask_s.items() if opened_s in windows}
+        for opened_s, held in sorted(windows.items()):
+            if self._ask_at_s(opened_s, held, time) <= time.wall_s:
+                return max(held, key=lambda one: one.score)
+        return None
+
+    def record_turn(self, candidate: HeldCandidate[Content], time: QueueTime) -> None:
+        """A frame was accepted: another one of its window is not asked for at once, so that better ones may come."""
+        self._ask_s[self._opened_s(candidate, time)] = time.wall_s + self._interval_s(time)
 
     def no_turn(self, candidate: HeldCandidate[Content], time: QueueTime) -> list[Dropped[Content]]:
         """No turn was due for a frame that was removed for it: it is held again.
@@ -195,9 +202,8 @@ class HoldQueue(Generic[Content]):
     def wake_s(self, time: QueueTime) -> float:
         """Seconds until something is to be done; inf if that depends on new frames."""
         at_s = [self._may_write_s] if self._contender is not None else []
-        for one in self:
-            at_s.append(self._ask_s.get(self._opened_s(one, time), -math.inf))
-            at_s.append(time.wall_s_of(one.captured) + self.options.max_hold_s + AFTER_TURN_S)
+        at_s += [self._ask_at_s(opened_s, held, time) for opened_s, held in self._by_window(time).items()]
+        at_s += [time.wall_s_of(one.captured) + self.options.max_hold_s + AFTER_TURN_S for one in self]
         return max(0.0, min(at_s, default=math.inf) - time.wall_s)
 
     def __iter__(self) -> Iterator[HeldCandidate[Content]]:
@@ -231,10 +237,24 @@ class HoldQueue(Generic[Content]):
     def _opened_s(self, candidate: HeldCandidate[Content], time: QueueTime) -> int:
         return window_start(self.turns.limit.window, time.wall_s_of(candidate.captured), self.zone)
 
-    def _write_interval_s(self, time: QueueTime) -> float:
+    def _by_window(self, time: QueueTime) -> dict[int, list[HeldCandidate[Content]]]:
+        """All frames, by when the window opened in which they were captured."""
+        found: dict[int, list[HeldCandidate[Content]]] = {}
+        for one in self:
+            found.setdefault(self._opened_s(one, time), []).append(one)
+        return found
+
+    def _ask_at_s(self, opened_s: int, held: list[HeldCandidate[Content]], time: QueueTime) -> float:
+        """When a turn is to be asked for: not for the first frame that comes, but for the best of a while."""
+        at_s = self._ask_s.get(opened_s)
+        if at_s is None:
+            at_s = min(time.wall_s_of(one.captured) for one in held) + self._interval_s(time)
+        return min(at_s, window_end(self.turns.limit.window, opened_s, self.zone) + AFTER_TURN_S)
+
+    def _interval_s(self, time: QueueTime) -> float:
         window = self.turns.limit.window
         window_s = window_end(window, time.wall_s, self.zone) - window_start(window, time.wall_s, self.zone)
-        return window_s / (WRITES_PER_TURN * max(1, self.turns.limit.value))
+        return window_s / (STEPS_PER_TURN * max(1, self.turns.limit.value))
 
 
 def _beats(score: float, other: float) -> bool:

@@ -228,6 +228,8 @@ class HoldQueues:
         """Accepts a frame if a turn is due. Returns whether the disk has failed, so that it has to be tried again."""
         answer = self._accept(rule, best)
         if isinstance(answer, Accepted):
+            with self._lock:
+                queue.record_turn(best, time)
             return False
         dropped: list[Dropped[HeldFrame]] = []
         has_failed = answer in (RefusalReason.SPOOL_BROKEN, RefusalReason.SPOOL_FULL)
