@@ -61,12 +61,12 @@ class BaselineQueue(HoldQueue[Content]):
         """Holds a frame that was drawn. Returns the one that was drawn before it in its interval."""
         before = [one for one in self if self._is_same_interval(one, candidate)]
         self._remove(before)
-        self._held.append(candidate)
+        self._held = (*self._held, candidate)
         return [Dropped(one, RefusalReason.OUTSCORED) for one in before]
 
     def put_back(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
         """Holds a frame again that was removed for its turn."""
-        self._held.append(candidate)
+        self._held = (*self._held, candidate)
         return []
 
     def undo_write(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:  # noqa: ARG002
@@ -110,7 +110,7 @@ class BaselineQueue(HoldQueue[Content]):
 
     def restore(self, stored: Iterable[HeldCandidate[Content]]) -> None:
         """See HoldQueue."""
-        self._held += stored
+        self._held = (*self._held, *stored)
 
     def _is_same_interval(self, one: HeldCandidate[Content], other: HeldCandidate[Content]) -> bool:
         time = QueueTime(other.captured, other.captured.wall_s)

@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 from framesift.clock.moment import Moment
 from framesift.frame import RefusalReason
 from framesift.limits import Turns, window_end, window_start
-from framesift.sampling.likeness import Likeness
+from framesift.sampling.likeness import Likeness, LikenessIndex
 from framesift.strategies import PacingOptions
 
 STEPS_PER_TURN = 8  # writes, and questions for turns that were saved up
@@ -53,6 +53,7 @@ class HeldCandidate(Generic[Content]):
     likeness: Likeness | None
     content: Content
     is_stored: bool = False
+    window: tuple[object, int] | None = None  # of its queue: what depends on the clock, and when its window opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class HoldQueue(Generic[Content]):
     options: PacingOptions
     turns: Turns
     zone: tzinfo
-    _held: list[HeldCandidate[Content]] = field(default_factory=list)
+    # A new tuple with each change: the index is of the tuple of which it was made.
+    _held: tuple[HeldCandidate[Content], ...] = ()
+    _index: tuple[tuple[HeldCandidate[Content], ...], LikenessIndex] = ((), LikenessIndex(()))
     _contender: HeldCandidate[Content] | None = None
     _may_write_s: float = -math.inf
     _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: when to ask for its next turn
@@ -109,7 +112,7 @@ class HoldQueue(Generic[Content]):
 
     def restore(self, stored: Iterable[HeldCandidate[Content]]) -> None:
         """Begins with frames that were stored before a restart."""
-        self._held += stored
+        self._held = (*self._held, *stored)
 
     # --- what is to be done ---------------------------------------------------------------------------------------
 
@@ -128,10 +131,11 @@ class HoldQueue(Generic[Content]):
         self._may_write_s = time.wall_s + self._interval_s(time)
         dropped = [Dropped(other, RefusalReason.NEAR_DUPLICATE) for other in self._alike(contender.likeness)]
         self._remove(one.candidate for one in dropped)
-        self._held.append(contender)
+        self._held = (*self._held, contender)
         while len(self._held) > self.options.max_held:
-            dropped.append(Dropped(self._lowest, RefusalReason.OUTSCORED))
-            self._held.remove(self._lowest)
+            lowest = self._lowest
+            dropped.append(Dropped(lowest, RefusalReason.OUTSCORED))
+            self._remove([lowest])
         return contender, [one for one in dropped if one.candidate is not contender]
 
     def undo_write(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
@@ -142,7 +146,7 @@ class HoldQueue(Generic[Content]):
     def put_back(self, candidate: HeldCandidate[Content]) -> list[Dropped[Content]]:
         """Holds a frame again that was removed for a turn and did not get it."""
         if candidate.is_stored:
-            self._held.append(candidate)
+            self._held = (*self._held, candidate)
             return []
         if self._contender is not None and self._contender.score >= candidate.score:
             return [Dropped(candidate, RefusalReason.OUTSCORED)]
@@ -224,18 +228,27 @@ class HoldQueue(Generic[Content]):
         """The frames that look like one of this likeness."""
         if likeness is None:
             return []
-        everything = list(self)
-        return [everything[place] for place in likeness.alike([one.likeness for one in everything])]
+        if self._index[0] is not self._held:
+            self._index = self._held, LikenessIndex([one.likeness for one in self._held])
+        alike = [self._held[place] for place in self._index[1].alike(likeness)]
+        if self._contender is not None and likeness.alike([self._contender.likeness]):
+            alike.append(self._contender)
+        return alike
 
     def _remove(self, gone: Iterable[HeldCandidate[Content]]) -> None:
-        for one in list(gone):
-            if one is self._contender:
-                self._contender = None
-            elif one in self._held:
-                self._held.remove(one)
+        leaving = set(map(id, gone))
+        if id(self._contender) in leaving:
+            self._contender = None
+        self._held = tuple(one for one in self._held if id(one) not in leaving)
 
     def _opened_s(self, candidate: HeldCandidate[Content], time: QueueTime) -> int:
-        return window_start(self.turns.limit.window, time.wall_s_of(candidate.captured), self.zone)
+        """When the window opened in which a frame was captured; worked out anew after a step of the clock."""
+        known = candidate.window
+        key = (self.turns.limit.window, self.zone, round(time.wall_s - time.moment.boottime_s), time.moment.boot_id)
+        if known is None or known[0] != key:
+            opened_s = window_start(self.turns.limit.window, time.wall_s_of(candidate.captured), self.zone)
+            known = candidate.window = key, opened_s
+        return known[1]
 
     def _by_window(self, time: QueueTime) -> dict[int, list[HeldCandidate[Content]]]:
         """All frames, by when the window opened in which they were captured."""
