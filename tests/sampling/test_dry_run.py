@@ -19,7 +19,8 @@ from framesift.policy.policy import Policy, parse
 from framesift.prediction import wire_format as wire
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
-from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.dry_run import DryRun
+from framesift.sampling.dry_run_result import DryRunResult
 from framesift.sampling.pacing_rules import rules_of
 from framesift.sampling.sampler import Sampler
 from framesift.spool import Accepted

@@ -23,7 +23,8 @@ from framesift.prediction.prediction import Detection, Detections, Prediction, T
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
-from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.dry_run import DryRun
+from framesift.sampling.dry_run_result import DryRunResult
 from framesift.sampling.intake import Intake
 from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReason, SnapshotTicket
 from framesift.telemetry import Telemetry

@@ -12,7 +12,8 @@ from clocks import NOON_S
 from framesift.frame import RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.wire_format import to_wire
-from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.dry_run import DryRun
+from framesift.sampling.dry_run_result import DryRunResult
 from rigs.paced_device import ALL, SIX, UNSURE, PacedDevice, policy, unsure
 
 EVERY_S = 31.0  # no multiple of the time between two writes, so that nothing happens at the same moment
@@ -86,3 +87,24 @@ def test_a_held_prediction_is_changed_once_it_is_known_what_became_of_it() -> No
 def test_what_is_outscored_is_named() -> None:
     results = tried(policy({**UNSURE, "pacing": {"mode": "hold_queue", "max_held": 1}}), [0.9, 0.5])
     assert results[1].refusal is RefusalReason.OUTSCORED
+
+
+def test_the_baseline_is_drawn_beside_what_strategies_decide() -> None:
+    often = {**ALL, "traffic_percentage": 0.5, "limits": [{"type": "daily", "value": 192}]}  # an interval of 900 s
+    results = tried(policy(often, baseline={"share": 0.5}), [0.5] * 300)
+    drawn = {number: result.weight for number, result in results.items() if result.weight is not None}
+    assert len(drawn) == 10  # of 300 times 31 s
+    assert set(drawn.values()) == {29}  # 900 / 31
+    assert sum(result.strategy is not None for result in results.values()) == 96
+    assert {result.refusal for result in results.values()} == {None, RefusalReason.NO_MATCH, RefusalReason.LIMIT}
+
+
+def test_a_prediction_that_is_drawn_may_be_held_by_a_strategy_too() -> None:
+    rng = random.Random(4)
+    held = {**UNSURE, "limits": [{"type": "daily", "value": 192}]}
+    results = tried(policy(held, baseline={"share": 0.5}), [rng.random() for _ in range(300)])
+    drawn = {number for number, result in results.items() if result.weight is not None}
+    both = {number for number in drawn if results[number].strategy is not None}
+    assert len(drawn) == 10
+    assert all(results[number].refusal is not None or results[number].held for number in drawn - both)
+    assert sum(result.strategy is not None for result in results.values()) > 10

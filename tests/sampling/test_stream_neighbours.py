@@ -20,7 +20,8 @@ from framesift.prediction import wire_format as wire
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
-from framesift.sampling.dry_run import DryRun, DryRunResult
+from framesift.sampling.dry_run import DryRun
+from framesift.sampling.dry_run_result import DryRunResult
 from framesift.sampling.pacing_rules import rules_of, without_pacing
 from sampling.test_earlier_frames import FLICKER, HEIGHT, HOLE, UNSURE, WIDTH, Rig, Snapshots, car, policy
 

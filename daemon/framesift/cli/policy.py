@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from framesift.known.known_pictures import KnownPictures
     from framesift.policy import CurrentPolicy
     from framesift.policy.policy import Policy
-    from framesift.sampling.dry_run import DryRun, DryRunResult
+    from framesift.sampling.dry_run import DryRun
+    from framesift.sampling.dry_run_result import DryRunResult
     from framesift.settings import Settings
 
 policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
@@ -265,6 +266,8 @@ def _json_line(result: DryRunResult) -> str:
         fields["held"] = result.held
     if result.sequence_offset_s is not None:
         fields["sequence_offset_s"] = result.sequence_offset_s
+    if result.weight is not None:
+        fields["weight"] = result.weight
     if result.excluded:
         fields["excluded"] = dict(result.excluded)
     return json.dumps(fields) + "\n"
@@ -290,7 +293,7 @@ class _TextReport:
 
     def __init__(self, policy: Policy) -> None:
         self.dropped = 0
-        self._held = 0
+        self._held = self._drawn = 0
         self._names = [strategy.name for strategy in policy.sampling_strategies]
         self._zone = ZoneInfo(policy.time_zone)
         self._width = max(cell_len(f"charged {name}") for name in [*self._names, "near_duplicate"])
@@ -307,6 +310,7 @@ class _TextReport:
         if result.refusal is not None:
             self._reasons[result.refusal.value] += 1
         self._held += result.held is not None
+        self._drawn += result.weight is not None
 
     def line(self, number: int, result: DryRunResult) -> str:
         """The line of one prediction. number: of its line in the file."""
@@ -319,8 +323,11 @@ class _TextReport:
         offset_s = result.sequence_offset_s
         beside = "" if offset_s is None else f"  {offset_s:+g} s in a sequence"
         excluded = "".join(f"  excluded {name} ({why})" for name, why in result.excluded.items())
+        drawn = "" if result.weight is None else f"  baseline, weight {result.weight}"
         padding = " " * (self._width - cell_len(decision))
-        line = f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}{beside}{excluded}"
+        line = (
+            f"{number:>7}  {when:%Y-%m-%d %H:%M:%S %Z}  {decision}{padding}  {matched}{score}{beside}{excluded}{drawn}"
+        )
         return line.rstrip() + "\n"
 
     def summarize(self) -> None:
@@ -336,4 +343,6 @@ class _TextReport:
         charged = self._charged.total()
         refused = "".join(f", {count} {reason}" for reason, count in self._reasons.most_common())
         held = f", {self._held} held until a turn is due" if self._held else ""
-        out.print(f"{charged + self._reasons.total() + self._held} predictions: {charged} charged{refused}{held}")
+        drawn = f", {self._drawn} drawn for the baseline" if self._drawn else ""
+        predictions = charged + self._reasons.total() + self._held
+        out.print(f"{predictions} predictions: {charged} charged{refused}{held}{drawn}")

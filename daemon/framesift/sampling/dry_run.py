@@ -9,7 +9,7 @@ gave. In other predictions near_duplicate is not applied.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from framesift.config.types import ConfigError
 from framesift.frame import AbsentPicture, Frame, RefusalReason
 from framesift.known.known_pictures import KnownPictures
 from framesift.limits import Quota
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
 from framesift.prediction.embedding import EMBEDDING, parse_embedding
@@ -27,6 +28,8 @@ from framesift.prediction.prediction import Detections, Prediction, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.dry_run_limits import BOOT_ID, DryRunLimits, HeldPrediction, TurnResult
+from framesift.sampling.dry_run_policy import compares_pictures, without_near_duplicate
+from framesift.sampling.dry_run_result import DryRunResult
 from framesift.sampling.earlier_frames import EarlierFrames
 from framesift.sampling.likeness import Likeness
 from framesift.sampling.neighbours import KeptFrame, Neighbours, SequencePlace
@@ -43,41 +46,13 @@ from framesift.sampling.recorded_lines import (
 )
 from framesift.sampling.recorder import SIGNATURE_LENGTH, parse_signature
 from framesift.sampling.sampler import Sampler, SamplingDecision
-from framesift.strategies import Match, StrategyOptions
+from framesift.strategies import Match
 from framesift.strategies.near_duplicate import Signature
 
 DEFAULT_STREAM = "try"
 
 _NO_SIGNATURE = np.zeros(SIGNATURE_LENGTH, np.float32)  # where nothing compares pictures
 _NO_PIXELS = "a strategy reads frame.pixels, but does not say needs_pixels = True"
-
-
-@dataclass(frozen=True, slots=True)
-class DryRunResult:
-    """The decision on one prediction.
-
-    matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
-    none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
-    prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
-    strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it
-    take what it wants. number: which prediction it is of, counted from 0. replaced: earlier predictions that are wanted
-    after all, now that they have seen this one, or that were held until now: their new results. held: the strategy that
-    holds it until a turn is due; None where none does. sequence_offset_s: of a neighbour, how many seconds later than
-    the chosen frame it is.
-    """
-
-    matched: tuple[str, ...]
-    strategy: str | None
-    refusal: RefusalReason | None
-    captured_at_s: float
-    dropped_parts: int
-    failures: tuple[str, ...] = ()
-    score: float | None = None
-    excluded: Mapping[str, str] = field(default_factory=dict)
-    number: int = 0
-    sequence_offset_s: float | None = None
-    replaced: tuple[DryRunResult, ...] = ()
-    held: str | None = None
 
 
 class _Picture(AbsentPicture):
@@ -147,7 +122,7 @@ class DryRun:
             raise ConfigError("every strategy of this policy needs pictures, and recorded predictions have none")
         judged = tuple(strategy for strategy in strategies if not strategy.needs_pixels)
         self.policy = policy.model_copy(update={"sampling_strategies": judged})
-        self._has_near_duplicate = any(_compares_pictures(policy, strategy) for strategy in judged)
+        self._has_near_duplicate = any(compares_pictures(policy, strategy) for strategy in judged)
         self._ignores_near_duplicate = self._lacks_embeddings = False
         self._has_zones = any(
             strategy.zones or any(condition.zones for condition in strategy.inhibit or ()) for strategy in judged
@@ -158,11 +133,12 @@ class DryRun:
         self._streams: dict[str, _Stream] = {}
         self._accepted_frames = AcceptedFrames(known=known or KnownPictures())
         self._changeable: dict[int, DryRunResult] = {}  # those that a later prediction may change, by number
+        self._drawn: dict[int, DryRunResult] = {}  # those that the baseline holds, by number
         self._replaced: dict[int, DryRunResult] = {}  # those that the newest prediction has changed
         self._origin = CollectionOrigin(device="", tags=(), stream_tags=(), seed=seed or 0)
         self._number = 0
         self._at_s = started_s
-        self._limits = DryRunLimits(ZoneInfo(policy.time_zone))
+        self._limits = DryRunLimits(ZoneInfo(policy.time_zone), seed=seed or 0)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -218,6 +194,7 @@ class DryRun:
         decision = of.sampler.decide(frame, prediction)
         self._lacks_embeddings |= decision.lacks_embedding
         result = self._decided(of, frame, prediction, decision, number)
+        self._draw_for_baseline(of, frame, prediction, decision, result)
         if result.held is not None:
             self._changeable[number] = result
         elif result.refusal is not None:
@@ -231,11 +208,39 @@ class DryRun:
     def _settle(self, turns: Iterable[TurnResult]) -> None:
         """Predictions that were held have new results."""
         for turn in turns:
+            if turn.is_drawn:
+                self._end_draw(turn)
+                continue
             before = self._changeable.pop(turn.number)
             score = before.score if turn.strategy is not None else None
-            self._replaced[turn.number] = replace(
-                before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score
-            )
+            self._replace(replace(before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score))
+
+    def _replace(self, result: DryRunResult) -> None:
+        """An earlier prediction has a new result."""
+        self._replaced[result.number] = result
+        if result.number in self._drawn:
+            self._drawn[result.number] = result
+
+    def _draw_for_baseline(
+        self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, result: DryRunResult
+    ) -> None:
+        rule = of.rules.get(BASELINE)
+        if rule is not None and self._limits.draw(rule, frame.captured.wall_s):
+            now = Moment(self._at_s, self._at_s, frame.captured.boot_id)
+            match = (Match(BASELINE),)
+            _, (quota,) = candidates_for(of.policy, match, prediction, self._origin, frame.captured, now, of.rules)
+            found = of.sampler.remembered(frame, prediction, decision, str(result.number))
+            held = HeldPrediction(result.number, quota, of.sampler, prediction, found, is_drawn=True)
+            self._drawn[result.number] = result
+            self._settle(self._limits.hold(rule, 0.0, None, frame.captured, held)[1])
+
+    def _end_draw(self, turn: TurnResult) -> None:
+        """What the baseline has drawn is charged, with its weight, or another one was drawn instead."""
+        result = self._drawn.pop(turn.number)
+        if turn.weight is not None:
+            self._replaced[turn.number] = result = replace(result, weight=turn.weight)
+            if turn.number in self._changeable:
+                self._changeable[turn.number] = result
 
     def end(self) -> tuple[DryRunResult, ...]:
         """No prediction will follow. Returns the new results of earlier ones that are wanted after all."""
@@ -264,7 +269,7 @@ class DryRun:
     @property
     def first_changeable(self) -> int:
         """The number of the first prediction whose result may still change; all results before it are final."""
-        return min(self._changeable, default=self._number)
+        return min((*self._changeable, *self._drawn), default=self._number)
 
     def _decided(
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
@@ -334,7 +339,7 @@ class DryRun:
         """An earlier prediction has another result."""
         before = self._changeable.pop(result.number)
         result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
-        self._replaced[result.number] = result
+        self._replace(result)
         if result.refusal is not None or result.held is not None:
             self._changeable[result.number] = result
 
@@ -349,7 +354,7 @@ class DryRun:
         """The sampler of a stream. Raises ValueError for a prediction that does not continue the ones before it."""
         found = self._streams.get(stream)
         if found is None:
-            policy = self.policy if has_signatures else _without_near_duplicate(self.policy)
+            policy = self.policy if has_signatures else without_near_duplicate(self.policy)
             self._ignores_near_duplicate |= self._has_near_duplicate and not has_signatures
             seed = self._seed
             if seed is None:
@@ -380,21 +385,3 @@ def _picture_of(frame: Frame) -> _Picture:
 def _recorded_signature(frame: Frame) -> Signature:
     found = _picture_of(frame).signature
     return _NO_SIGNATURE if found is None else found
-
-
-def _compares_pictures(policy: Policy, strategy: StrategyOptions) -> bool:
-    near_duplicate = policy.near_duplicate_of(strategy)
-    return near_duplicate is not None and near_duplicate.signature == "picture"
-
-
-def _without_near_duplicate(policy: Policy) -> Policy:
-    """The policy without what compares pictures."""
-    strategies = tuple(
-        strategy.model_copy(
-            update={
-                "near_duplicate": None if _compares_pictures(policy, strategy) else policy.near_duplicate_of(strategy)
-            }
-        )
-        for strategy in policy.sampling_strategies
-    )
-    return policy.model_copy(update={"near_duplicate": None, "sampling_strategies": strategies})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ from framesift.clock.moment import Moment
 from framesift.frame import RefusalReason
 from framesift.limits import Quota, QuotaGranted, QuotaRefused, QuotaUnknown
 from framesift.limits.local import TABLES, LocalLimits
+from framesift.policy.baseline import NAME as BASELINE
 from framesift.prediction.prediction import Prediction
+from framesift.sampling.baseline_queue import BaselineQueue
 from framesift.sampling.hold_queue import Dropped, HeldCandidate, HoldQueue, QueueTime
 from framesift.sampling.likeness import Likeness
 from framesift.sampling.pacing import Pacing
@@ -27,28 +30,39 @@ _LEAST_STEP_S = 0.001
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldPrediction:
-    """A prediction that waits for a turn. sampler: of its stream. found: its signatures, None where it has none."""
+    """A prediction that waits for a turn.
+
+    sampler: of its stream. found: its signatures, None where it has none. is_drawn: the baseline has drawn it.
+    """
 
     number: int
     quota: Quota
     sampler: Sampler
     prediction: Prediction
     found: RememberedFrame | None
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """What became of a prediction that was held. number: of the prediction. strategy: that is charged, or None."""
+    """What became of a prediction that was held.
+
+    number: of the prediction. strategy: that is charged, or None. is_drawn: it was the baseline that held it. weight:
+    how many predictions it stands for if the baseline is charged.
+    """
 
     number: int
     strategy: str | None
     refusal: RefusalReason | None
+    is_drawn: bool = False
+    weight: int | None = None
 
 
 class DryRunLimits:
     """For one thread. Its time never goes back: predictions that come late meet the turns of a later time."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, *, seed: int) -> None:
+        """seed: of the baseline's draws."""
         self.pacing = Pacing(self._used)
         self._limits = LocalLimits(zone)
         # A database without a name lies in memory until it outgrows SQLite's cache, then in a file without a name.
@@ -58,6 +72,7 @@ class DryRunLimits:
         self._queues: dict[str, HoldQueue[HeldPrediction]] = {}
         self._rules: dict[str, PacingRule] = {}
         self._now_s: float | None = None
+        self._rng = random.Random(repr((seed, BASELINE)))
         self._due_s: dict[str, float] = {}  # of queues that have not changed since
 
     def close(self) -> None:
@@ -83,15 +98,30 @@ class DryRunLimits:
         self, rule: PacingRule, score: float, likeness: Likeness | None, captured: Moment, held: HeldPrediction
     ) -> tuple[RefusalReason | None, list[TurnResult]]:
         """Holds a prediction, or says why not; and what became of those that it displaces."""
-        assert rule.pacing is not None
-        assert rule.turns is not None
-        queue = self._queues.setdefault(rule.account, HoldQueue(rule.pacing, rule.turns, rule.zone))
-        self._rules[rule.account] = rule
+        queue = self._queue(rule)
         refusal = queue.refusal(score, likeness)
         if refusal is not None:
             return refusal, []
         self._due_s.pop(rule.account, None)
-        return None, _dropped(queue.offer(HeldCandidate(str(held.number), score, captured, likeness, held)))
+        id = f"{held.number} drawn" if held.is_drawn else str(held.number)  # it may be charged for both
+        return None, _dropped(queue.offer(HeldCandidate(id, score, captured, likeness, held)))
+
+    def draw(self, rule: PacingRule, captured_at_s: float) -> bool:
+        """Whether the baseline takes a prediction: see BaselineQueue. To be called once for each."""
+        queue = self._queue(rule)
+        return isinstance(queue, BaselineQueue) and queue.draw(captured_at_s)
+
+    def _queue(self, rule: PacingRule) -> HoldQueue[HeldPrediction]:
+        queue = self._queues.get(rule.account)
+        if queue is None:
+            assert rule.pacing is not None
+            assert rule.turns is not None
+            if rule.is_baseline:
+                queue = BaselineQueue(rule.pacing, rule.turns, rule.zone, rng=self._rng)
+            else:
+                queue = HoldQueue(rule.pacing, rule.turns, rule.zone)
+            self._queues[rule.account], self._rules[rule.account] = queue, rule
+        return queue
 
     def drop_alike(self, accepted: Likeness) -> list[TurnResult]:
         """A prediction was charged: those that are held and look like it are near duplicates now."""
@@ -112,11 +142,6 @@ class DryRunLimits:
                 yield from self._advance(account, queue)
             self._now_s += _LEAST_STEP_S
         self._now_s = max(until_s, self._now_s)
-
-    @property
-    def held(self) -> Iterable[int]:
-        """The numbers of the predictions that are held."""
-        return [one.content.number for queue in self._queues.values() for one in queue]
 
     def _next_s(self, account: str) -> float:
         if account not in self._due_s:
@@ -139,11 +164,12 @@ class DryRunLimits:
             if answer is RefusalReason.OUTSCORED:
                 yield from _dropped(queue.no_turn(best, time))
             elif isinstance(answer, RefusalReason):
-                yield TurnResult(content.number, None, answer)
+                yield TurnResult(content.number, None, answer, content.is_drawn)
             else:
                 queue.record_turn(best, time)
                 content.sampler.record_turn(content.prediction, content.found)
-                yield TurnResult(content.number, answer, None)
+                weight = queue.weight(best, time) if isinstance(queue, BaselineQueue) else None
+                yield TurnResult(content.number, answer, None, content.is_drawn, weight)
                 if best.likeness is not None:
                     yield from self.drop_alike(best.likeness)
         begun = queue.begin_write(time)
@@ -179,4 +205,5 @@ class DryRunLimits:
 
 
 def _dropped(dropped: Iterable[Dropped[HeldPrediction]]) -> list[TurnResult]:
-    return [TurnResult(one.candidate.content.number, None, one.reason) for one in dropped]
+    contents = ((one.candidate.content, one.reason) for one in dropped)
+    return [TurnResult(content.number, None, reason, content.is_drawn) for content, reason in contents]
