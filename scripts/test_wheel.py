@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ QUICK = (
     "tests/test_datapoint.py",
     "tests/test_periodic.py",
 )
+# All that `framesift init` writes have their status page at the same port.
+ONE_DAEMON = threading.Lock()
 # Requirements of the checks of types and style, which the tests do without.
 NOT_FOR_TESTS = re.compile(r"ruff|mypy|types-|ast-serialize|librt|pathspec")
 
@@ -196,8 +199,9 @@ def _try_command(framesift: Path, folder: Path) -> None:
     version = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
     if version not in printed.split():
         raise Failed(f"--version says {printed.strip()}, pyproject.toml says {version}")
-    for word in ("init", "check", "run"):
-        _run([framesift, word], folder)
+    with ONE_DAEMON:
+        for word in ("init", "check", "run"):
+            _run([framesift, word], folder)
     if not any((folder / "collected").rglob("*.jpg")):
         raise Failed("`framesift run` collected no picture from the clip of `framesift init`")
 
