@@ -48,6 +48,7 @@ RULES: dict[str, dict[str, Any]] = {
 PACED: dict[str, dict[str, Any]] = {
     "adaptive threshold + near_duplicate": {**_UNCERTAIN, "pacing": {"mode": "adaptive_threshold"}},
     "hold queue 1 h + near_duplicate": {**_UNCERTAIN, "pacing": _HOLD},
+    "hold queue 3 h + near_duplicate": {**_UNCERTAIN, "pacing": {**_HOLD, "max_hold_s": 10_800}},
 }
 KINDS = ("flat", "diurnal", "bursty", "parked car")
 
