@@ -77,4 +77,6 @@ def test_the_ledger_has_what_the_spools_have(tmp_path: Path, server: RedisServer
     answer = ledger.send(LedgerRequest(audit_days=ledger.audit_days(now)), now)
     assert {id for id, _ in answer.charged_ids} == {item.id for item in device.spool.claim(100).items}
     assert len(answer.charged_ids) == TURNS
+    device.holds.advance()
+    assert [project for project, _ in device.fleet.ledgers()] == [PROJECT]  # none for an empty queue
     device.close()

@@ -12,6 +12,9 @@ import pytest
 
 from clocks import NOON_S
 from framesift.frame import RefusalReason
+from framesift.sampling.pacing import Pacing
+from framesift.sampling.pacing_rules import rules_of
+from framesift.strategies import Match
 from rigs.paced_device import ALL, HELD, SIX, UNSURE, PacedDevice, policy, unsure
 
 
@@ -257,3 +260,17 @@ def test_with_an_adaptive_threshold_the_best_frames_are_accepted_at_once(folder:
     assert 12 <= len(taken) <= 20
     assert sum(score > sorted(scores)[-90] for score in taken) >= 0.8 * len(taken)  # at the end it takes what is left
     rig.close()
+
+
+def test_what_is_used_is_counted_once_a_minute_and_not_for_each_frame() -> None:
+    asked: list[str] = []
+
+    def count(account: str) -> dict[str, int]:
+        asked.append(account)
+        return {}  # nothing is charged yet
+
+    rules = rules_of(policy({**UNSURE, "pacing": {"mode": "adaptive_threshold"}}), "", "gate")
+    pacing = Pacing(count)
+    for second in range(121):
+        pacing.select((Match("unsure", 0.5),), rules, lambda match: match.score or 0.0, NOON_S + second)
+    assert asked == ["unsure"] * 3

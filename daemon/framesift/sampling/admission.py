@@ -126,9 +126,9 @@ class Admission:
         """Give back what was granted: the datapoint is not made."""
         self._report(grant, None)
 
-    def window_time_s(self, project: str, now: Moment) -> float:
-        """The Unix time by the clock that decides the windows of a project's limits."""
-        return now.wall_s if self._fleet is None else self._fleet.time_s(project, now, now)
+    def window_time_s(self, now: Moment) -> float:
+        """The Unix time by the clock that decides the windows of the limits."""
+        return now.wall_s if self._fleet is None else self._fleet.time_s(now)
 
     def _local_refusal(self, grant: AdmissionGrant) -> RefusalReason | None:
         if isinstance(grant.grant, QuotaGranted):

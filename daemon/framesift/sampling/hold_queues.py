@@ -93,7 +93,7 @@ class HoldQueues:
         if has_ended:
             with self._advancing:
                 for _, queue in self._all():
-                    self._write(queue, self._time(queue), at_once=True)
+                    self._write(queue, self._time(), at_once=True)
         return has_ended
 
     def idle_s(self) -> float:
@@ -136,13 +136,10 @@ class HoldQueues:
 
     def draw(self, account: str, captured: Moment) -> bool:
         """Whether the baseline takes a frame, which is to be held then: see BaselineQueue. account: of the baseline."""
-        now = self._admission.clock.now()
+        time = self._time()
         with self._lock:
             queue = self._queues.get(account)
-            if not isinstance(queue, BaselineQueue):
-                return False
-            project = next((one.content.quota.project for one in queue), "")
-            return queue.draw(QueueTime(now, self._admission.window_time_s(project, now)).wall_s_of(captured))
+            return isinstance(queue, BaselineQueue) and queue.draw(time.wall_s_of(captured))
 
     def hold(self, account: str, candidate: Candidate) -> RefusalReason | None:
         """Holds a frame, or returns why not. Its pixels are no longer needed: its `make` works at any time."""
@@ -193,11 +190,9 @@ class HoldQueues:
             return queue
         baseline = BaselineQueue[HeldFrame](rule.pacing, rule.turns, rule.zone, rng=self._rng)
         baseline.restore(restored)
-        now = self._admission.clock.now()
         for one in restored:
             if one.content.baseline is not None and one.content.baseline.weight is not None:
-                wall_s = self._admission.window_time_s(one.content.quota.project, now)
-                baseline.restore_weight(one, one.content.baseline.weight, QueueTime(now, wall_s))
+                baseline.restore_weight(one, one.content.baseline.weight, self._time())
         return baseline
 
     def _all(self) -> list[tuple[str, HoldQueue[HeldFrame]]]:
@@ -206,7 +201,7 @@ class HoldQueues:
 
     def _advance(self, account: str, queue: HoldQueue[HeldFrame]) -> float:
         while True:
-            time = self._time(queue)
+            time = self._time()
             with self._lock:
                 dropped = queue.expire(time)
                 best = queue.best_to_ask(time)
@@ -220,9 +215,8 @@ class HoldQueues:
             if self._take_turn(queue, rule, best, time):
                 return _RETRY_S
         self._write(queue, time)
-        time = self._time(queue)
         with self._lock:
-            return queue.wake_s(time)
+            return queue.wake_s(self._time())
 
     def _take_turn(self, queue: HoldQueue[HeldFrame], rule: PacingRule, best: Candidate, time: QueueTime) -> bool:
         """Accepts a frame if a turn is due. Returns whether the disk has failed, so that it has to be tried again."""
@@ -341,11 +335,9 @@ class HoldQueues:
             else:
                 self._restored.setdefault(row.strategy, []).append(candidate)
 
-    def _time(self, queue: HoldQueue[HeldFrame]) -> QueueTime:
+    def _time(self) -> QueueTime:
         now = self._admission.clock.now()
-        with self._lock:
-            project = next((one.content.quota.project for one in queue), "")
-        return QueueTime(now, self._admission.window_time_s(project, now))
+        return QueueTime(now, self._admission.window_time_s(now))
 
 
 def _weigh(queue: HoldQueue[HeldFrame], candidate: Candidate, time: QueueTime) -> None:

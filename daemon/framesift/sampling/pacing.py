@@ -85,8 +85,11 @@ class Pacing:
     holds: its hold queues, None where there are none; set before the first frame.
     """
 
-    def __init__(self, count_used: Callable[[str], Mapping[str, int]] = lambda _: {}) -> None:
-        """count_used: returns what an account has used of its open windows, by window; it may take a millisecond."""
+    def __init__(self, count_used: Callable[[str], Mapping[str, int] | None] = lambda _: None) -> None:
+        """count_used: returns what an account has used of its open windows, by window; None while that is not known.
+
+        It may take a millisecond.
+        """
         self.intervals = MinIntervals()
         self.holds: Holds | None = None
         self._count_used = count_used
@@ -129,12 +132,13 @@ class Pacing:
         limit, account = rule.turns.limit, rule.account
         used: int | None = None
         if abs(captured_at_s - self._counted_s.get(account, -RECOUNT_S)) >= RECOUNT_S:
-            used = self._count_used(account).get(limit.window.value)
+            counts = self._count_used(account)
+            used = None if counts is None else counts.get(limit.window.value, 0)
+            self._counted_s[account] = captured_at_s
         with self._lock:
             threshold = self._thresholds.get(account)
             if threshold is None or threshold.limit != limit:
                 threshold = self._thresholds[account] = AdaptiveThreshold(limit, rule.zone)
             if used is not None:
                 threshold.set_used(used, captured_at_s)
-                self._counted_s[account] = captured_at_s
             return threshold.accepts(score_of(match), captured_at_s)

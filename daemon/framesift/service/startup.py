@@ -386,12 +386,12 @@ def _watched_file(spool_path: Path, stream: str) -> Path:
     return spool_path.with_name(f"{spool_path.name}.watched-{stream}")
 
 
-def _used(spool: Spool, account: str) -> dict[str, int]:
-    """Return what an account has used of its open windows; nothing while the disk fails."""
+def _used(spool: Spool, account: str) -> dict[str, int] | None:
+    """Return what an account has used of its open windows; None while the disk fails."""
     try:
         return {usage.window.value: usage.count for usage in spool.quota_usage() if usage.account == account}
     except SpoolBroken:
-        return {}
+        return None
 
 
 def sink_limits(settings: Settings) -> tuple[Limit, ...]:

@@ -189,9 +189,9 @@ class Ledger:
                     if window == (key[1].window if isinstance(key[1], Limit) else None):
                         self._exhausted[key] = _Exhausted(*span, until_s, now.boot_id)
 
-    def time_s(self, moment: Moment, now: Moment) -> float:
-        """The Unix time of a moment by the ledger's clock; by the device's own while nothing is known of that."""
-        return self._server_time_s(now) - moment.age_s(now)
+    def time_s(self, now: Moment) -> float:
+        """The Unix time by the ledger's clock; by the device's own while nothing is known of that."""
+        return self._server_time_s(now)
 
     # --- for the reconciler ---------------------------------------------------------------------------------------
 

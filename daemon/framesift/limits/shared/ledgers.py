@@ -49,10 +49,10 @@ class SharedLedgers:
         answer = None if ledger is None else ledger.charge(ChargeRequest(id, tuple(quotas), captured), now)
         return QuotaPending(tuple(map(self._local_quota, quotas))) if answer is None else answer
 
-    def time_s(self, project: str, moment: Moment, now: Moment) -> float:
-        """The Unix time of a moment by the clock that decides its windows, see Ledger.time_s."""
-        ledger = self.ledger_for(project)
-        return moment.wall_s_as_of(now) if ledger is None else ledger.time_s(moment, now)
+    def time_s(self, now: Moment) -> float:
+        """The Unix time by the clock that decides the windows: all ledgers have the same server."""
+        ledger = next((ledger for _, ledger in self.ledgers()), None)
+        return now.wall_s if ledger is None else ledger.time_s(now)
 
     def report_stored(self, project: str, id: str, is_stored: bool) -> None:
         """Reports whether the datapoint is in the spool, see Ledger.report_stored."""
