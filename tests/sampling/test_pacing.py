@@ -14,6 +14,7 @@ from clocks import NOON_S
 from framesift.frame import RefusalReason
 from framesift.sampling.pacing import Pacing
 from framesift.sampling.pacing_rules import rules_of
+from framesift.spool import HeldContent, HeldFrames, SpoolBroken
 from framesift.strategies import Match
 from rigs.paced_device import ALL, HELD, SIX, UNSURE, PacedDevice, policy, unsure
 
@@ -274,3 +275,19 @@ def test_what_is_used_is_counted_once_a_minute_and_not_for_each_frame() -> None:
     for second in range(121):
         pacing.select((Match("unsure", 0.5),), rules, lambda match: match.score or 0.0, NOON_S + second)
     assert asked == ["unsure"] * 3
+
+
+def test_a_frame_whose_strategy_stops_holding_while_it_is_at_its_turn_is_counted_and_deleted(folder: Path) -> None:
+    class ReplacedMeanwhile(HeldFrames):
+        def content(self, _: str) -> HeldContent | None:
+            device.intake().set_policy(policy(ALL))
+            raise SpoolBroken("the disk fails at this moment")
+
+    device = PacedDevice(folder, policy(UNSURE), held=ReplacedMeanwhile)
+    device.offer(unsure(0.5))
+    device.holds.advance()
+    device.clock.advance(601)
+    device.holds.advance()
+    assert device.counts == ({}, {"outscored": 1})
+    assert device.spool.held.rows() == []
+    device.close()

@@ -18,7 +18,6 @@ from framesift.clock.moment import Moment
 from framesift.datapoint import Datapoint
 from framesift.frame import RefusalReason
 from framesift.periodic import NextRun, PeriodicTask
-from framesift.pictures.outgoing import JpegEncodingError, Unmasked
 from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
@@ -28,6 +27,7 @@ from framesift.sampling.held_frame import HeldFrame, HeldFrameGone, from_row, to
 from framesift.sampling.hold_queue import Dropped, HeldCandidate, HoldQueue, QueueTime
 from framesift.sampling.likeness import Likeness
 from framesift.sampling.pacing_rules import PacingRule, rules_of
+from framesift.sampling.waiting_frames import PICTURE_ERRORS, picture_refusal
 from framesift.spool import Accepted, AcceptedSignature, SpoolBroken, SpoolFull
 from framesift.telemetry import Telemetry
 
@@ -228,7 +228,9 @@ class HoldQueues:
         dropped: list[Dropped[HeldFrame]] = []
         has_failed = answer in (RefusalReason.SPOOL_BROKEN, RefusalReason.SPOOL_FULL)
         with self._lock:
-            if has_failed:
+            if self._queues.get(rule.account) is not queue:  # its strategy holds no frames any more
+                dropped = [Dropped(best, RefusalReason.OUTSCORED)]
+            elif has_failed:
                 dropped = queue.put_back(best)
             elif answer is None:
                 dropped = queue.no_turn(best, time)
@@ -247,10 +249,8 @@ class HoldQueues:
         datapoint: Datapoint | None = None
         try:
             datapoint = content.make()
-        except Unmasked:
-            return RefusalReason.UNMASKED
-        except JpegEncodingError:
-            return RefusalReason.UNENCODABLE
+        except PICTURE_ERRORS as error:
+            return picture_refusal(error)
         except HeldFrameGone:
             return RefusalReason.OUTSCORED
         except SpoolBroken:
@@ -287,11 +287,10 @@ class HoldQueues:
         try:
             row, content = to_row(candidate, candidate.content.make())
             self._held.add(row, content, drop=[one.candidate.id for one in displaced if one.candidate.is_stored])
-        except (Unmasked, JpegEncodingError) as error:
-            reason = RefusalReason.UNMASKED if isinstance(error, Unmasked) else RefusalReason.UNENCODABLE
+        except PICTURE_ERRORS as error:
             with self._lock:
                 queue.remove(candidate)
-            dropped.append(Dropped(candidate, reason))
+            dropped.append(Dropped(candidate, picture_refusal(error)))
         except (SpoolFull, SpoolBroken):
             with self._lock:
                 dropped += queue.undo_write(candidate)

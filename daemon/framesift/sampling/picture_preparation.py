@@ -6,13 +6,20 @@ import numpy as np
 
 from framesift.clock.clock import Clock
 from framesift.frame import Frame, Pixels, RefusalReason
-from framesift.pictures.outgoing import NO_MASK, JpegEncodingError, OutgoingPicture, Unmasked, encode_outgoing
+from framesift.pictures.outgoing import NO_MASK, OutgoingPicture, encode_outgoing
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import PendingMask, StreamPrivacy
 from framesift.sampling.admission import AdmissionGrant
 from framesift.sampling.neighbours import SequencePlace
-from framesift.sampling.waiting_frames import HoldRequest, Snapshots, WaitingFrame, without_pixels
+from framesift.sampling.waiting_frames import (
+    PICTURE_ERRORS,
+    HoldRequest,
+    Snapshots,
+    WaitingFrame,
+    picture_refusal,
+    without_pixels,
+)
 from framesift.spool import AcceptedSignature
 
 
@@ -58,10 +65,8 @@ class PicturePreparation:
                 )
             else:
                 own = frame.pixels.copy()
-        except JpegEncodingError:
-            return RefusalReason.UNENCODABLE
-        except Unmasked:
-            return RefusalReason.UNMASKED
+        except PICTURE_ERRORS as error:
+            return picture_refusal(error)
         ticket = None
         if self._snapshots is not None:
             deadline_s = self._clock.now().boottime_s + self._snapshots.wait_s

@@ -38,6 +38,7 @@ from framesift.streams.snapshots.ticket import SnapshotMissed, SnapshotMissReaso
 from framesift.telemetry import Telemetry
 
 MAX_WAITING = 4
+PICTURE_ERRORS = (Unmasked, JpegEncodingError)
 _SAME_ASPECT = 0.02
 
 
@@ -91,6 +92,11 @@ class WaitingFrame:
     mask_by_s: float
     hold: HoldRequest | None = None
     place: SequencePlace | None = None
+
+
+def picture_refusal(error: Exception) -> RefusalReason:
+    """Under which reason a frame is counted whose picture can't be made. error: one of PICTURE_ERRORS."""
+    return RefusalReason.UNMASKED if isinstance(error, Unmasked) else RefusalReason.UNENCODABLE
 
 
 def with_picture_tag(candidate: Candidate, made: Datapoint) -> Candidate:
@@ -203,10 +209,8 @@ class WaitingFrames:
         made: Datapoint | None = None
         try:
             made = self.make(frame)
-        except JpegEncodingError:
-            return RefusalReason.UNENCODABLE
-        except Unmasked:
-            return RefusalReason.UNMASKED
+        except PICTURE_ERRORS as error:
+            return picture_refusal(error)
         finally:
             if made is None:
                 self._admission.discard(grant)
