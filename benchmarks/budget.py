@@ -50,7 +50,8 @@ PACED: dict[str, dict[str, Any]] = {
     "hold queue 1 h + near_duplicate": {**_UNCERTAIN, "pacing": _HOLD},
     "hold queue 3 h + near_duplicate": {**_UNCERTAIN, "pacing": {**_HOLD, "max_hold_s": 10_800}},
 }
-KINDS = ("flat", "diurnal", "bursty", "parked car")
+KINDS = ("flat", "diurnal", "bursty", "parked car", "harsh bursts")
+_OUTSIDE = {"bursty": 1.0, "harsh bursts": 0.15}  # the rate outside of bursts, in which it is 4 more
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +97,8 @@ def _rate(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
     rate = np.ones(FRAMES)
     if kind == "diurnal":
         rate = 0.05 + np.exp(-(((hour - 8.5) / 2.5) ** 2)) + np.exp(-(((hour - 17.5) / 3) ** 2))
-    elif kind == "bursty":
-        rate = np.full(FRAMES, 0.15)
+    elif kind in _OUTSIDE:
+        rate = np.full(FRAMES, _OUTSIDE[kind])
         for middle in rng.uniform(0, 24, 12):
             rate += 4 * (np.abs(hour - middle) < 1 / 6)
     return np.asarray(rate / rate.sum())

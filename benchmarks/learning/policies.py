@@ -12,6 +12,7 @@ _HOURLY = [{"type": "hourly", "value": 1}, {"type": "daily", "value": BUDGET}]
 _DAILY = [{"type": "daily", "value": BUDGET}]
 _NEAR_DUPLICATE = {"threshold": "auto", "memory": 256}
 _HOLD = {"mode": "hold_queue", "max_hold_s": 3600, "max_held": 64}
+_LONGER = {**_HOLD, "max_hold_s": 10_800}
 _ADAPTIVE = {"mode": "adaptive_threshold"}
 
 _AS_BUDGET = -1.0  # stands for the share of a day's frames that is the budget
@@ -62,6 +63,16 @@ WITH_PACING: dict[str, dict[str, Any]] = {
     "uncertainty + near_duplicate, hold_queue": {**_UNCERTAIN, "limits": _DAILY, "pacing": _HOLD},
     "uncertainty + near_duplicate, adaptive_threshold": {**_UNCERTAIN, "limits": _DAILY, "pacing": _ADAPTIVE},
     "class-balanced uncertainty + near_duplicate, hold_queue": {**_BALANCED, "limits": _DAILY, "pacing": _HOLD},
+    "class-balanced uncertainty + near_duplicate, hold_queue of 3 h": {
+        **_BALANCED,
+        "limits": _DAILY,
+        "pacing": _LONGER,
+    },
+    "class-balanced uncertainty + near_duplicate, adaptive_threshold": {
+        **_BALANCED,
+        "limits": _DAILY,
+        "pacing": _ADAPTIVE,
+    },
 }
 STRATEGIES = WITHOUT_PACING | WITH_PACING
 
