@@ -1,18 +1,15 @@
-"""The metrics of the program, the spool and the streams: their names, what they say, and that they are documented."""
+"""The metrics of program, spool and streams: what they say. Their names: tests/docs/test_metrics_page.py."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
 from framesift.telemetry import SpoolNumbers, Telemetry
-
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
 class _Style:
@@ -92,25 +89,3 @@ def test_readers_are_counted_by_stream() -> None:
     assert samples(telemetry)["framesift_stream_readers_started_total{stream=gate}"] == 2
     (stream,) = telemetry.report().streams
     assert stream.readers_started == 2
-
-
-def test_every_metric_is_in_the_table_with_its_labels() -> None:
-    telemetry, _ = made()
-    telemetry.tick()
-    telemetry.set_build(version="1", opencv="4")
-    telemetry.set_alive_source(lambda: True)
-    telemetry.set_held_source(lambda: {"hard": 2})
-    telemetry.set_spool_source(lambda: SpoolNumbers(0, 0, 0, 0, 1, {"delivered": 1}, max_bytes=1, oldest_at_s=1.0))
-    rows = [line.split("|") for line in OPERATING.read_text().splitlines() if line.startswith("| `framesift_")]
-    documented = {name: row[2] for row in rows for name in re.findall(r"`(framesift_\w+)`", row[1])}
-    lines = telemetry.metrics_text().decode().splitlines()
-    names = {line.split()[2] for line in lines if line.startswith("# TYPE framesift_")}
-    assert {name for name in names if not name.startswith(("framesift_credits_", "framesift_collected_"))} == set(
-        documented
-    )
-    for family in text_string_to_metric_families(telemetry.metrics_text().decode()):
-        for sample in family.samples:
-            for label in sample.labels:
-                if family.name.startswith("framesift_") and label != "le":
-                    row = documented.get(family.name, documented.get(f"{family.name}_total", ""))
-                    assert f"`{label}`" in row, f"{family.name} has the label {label}"

@@ -20,7 +20,7 @@ from framesift.telemetry.file_descriptors import shortage
 from framesift.upload.uploader import ATTEMPT_WITHIN_S, DeliveryAttempt, SinkProblem
 
 # The label `outcome` of the metric framesift_delivery_attempts, which is stable.
-_OUTCOME_LABELS = {
+DELIVERY_OUTCOMES = {
     Delivered: "done",
     Duplicate: "already_there",
     Registered: "registered",
@@ -160,7 +160,7 @@ class UploadReports:
     def delivery_attempted(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt, and log it if the datapoint did not arrive."""
         result = attempt.outcome
-        label = _OUTCOME_LABELS[type(result)]
+        label = DELIVERY_OUTCOMES[type(result)]
         self._telemetry.record_delivery(label, attempt.took_s)
         if isinstance(result, RetryLater | Rejected):
             self._telemetry.warning("not_delivered", sink=self._sink_type, reason=label, why=result.reason)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_STATES = ("ready", "sending", "registered", "buried")
+SPOOL_STATES = ("ready", "sending", "registered", "buried")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class SpoolCollector(Collector):
         if queue is None:
             return
         held = GaugeMetricFamily("framesift_spool_datapoints", "Datapoints in the spool.", labels=["state"])
-        for state in _STATES:
+        for state in SPOOL_STATES:
             held.add_metric([state], getattr(queue, state))
         yield held
         yield _gauge("framesift_spool_bytes", "Size of the spool's contents.", queue.size_bytes)
