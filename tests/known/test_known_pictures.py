@@ -48,7 +48,7 @@ def read(known: KnownPictures, *paths: Path) -> KnownReading:
 
 
 def is_known(known: KnownPictures, pixels: Pixels, *paths: Path, threshold: float = THRESHOLD) -> bool:
-    return known.contains_similar(tuple(map(str, paths)), signature(pixels), threshold)
+    return known.similar_distance(tuple(map(str, paths)), signature(pixels), threshold) is not None
 
 
 # Which pictures a path names
@@ -254,11 +254,11 @@ def test_the_quick_comparison_answers_as_the_plain_one(seed: int, count: int, sp
     nearest = min((distance(one, new) for one in signatures), default=1.0)
     known = KnownSignatures(signatures)
     for threshold in (0.0, nearest * 0.99, nearest * 1.01, 1.0):
-        assert known.contains_similar(new, threshold) is (count > 0 and nearest <= threshold)
+        assert (known.similar_distance(new, threshold) is not None) is (count > 0 and nearest <= threshold)
 
 
 def test_the_same_picture_is_found_at_a_distance_of_zero() -> None:
     signatures = np.array([signature(scene(number)) for number in range(50)], np.float32)
     known = KnownSignatures(signatures)
     assert len(known) == 50
-    assert all(known.contains_similar(one, 0.0) for one in signatures)
+    assert all(known.similar_distance(one, 0.0) == 0 for one in signatures)

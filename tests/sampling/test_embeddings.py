@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.decisions.decision import SimilarFrame
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy, digest, parse
 from framesift.prediction.embedding import make_embedding
@@ -124,7 +125,7 @@ def test_embeddings_of_another_length_are_not_compared_and_forget_nothing() -> N
     for id, length in (("two", 2), ("five", 5)):
         found = shown(0, length).embedding
         assert found is not None
-        assert memory.find_similar(found, 0.0) == id
+        assert memory.find_similar(found, 0.0) == SimilarFrame(id, 0.0, 0.0)
         opposite = shown(180, length).embedding
         assert opposite is not None
         assert memory.nearest_distance(opposite) == 2.0

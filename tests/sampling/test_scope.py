@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.decisions.decision import SimilarFrame
 from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.policy.policy import Policy, parse
 from framesift.sampling.accepted_frames import AcceptedFrames
@@ -222,9 +223,9 @@ def test_threads_that_remember_at_once_lose_nothing() -> None:
             found = rng.random(192, np.float32)
             id = f"{part} {number}"
             memories.add_waiting(RememberedFrame(id, found))
-            assert memories.find_similar(found, options, 0.0) == id
+            assert memories.find_similar(found, options, 0.0) == SimilarFrame(id, 0.0, 0.0)
             memories.end_waiting(id, is_accepted=True)
-            assert memories.find_similar(found, options, 0.0) == id
+            assert memories.find_similar(found, options, 0.0) == SimilarFrame(id, 0.0, 0.0)
 
     threads = [threading.Thread(target=remember, args=(part,)) for part in range(4)]
     for thread in threads:

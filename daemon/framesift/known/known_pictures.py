@@ -52,10 +52,13 @@ class KnownPictures:
         self._max_pictures = max_pictures
         self._read: dict[tuple[str, ...], KnownSignatures] = {}  # replaced, never changed
 
-    def contains_similar(self, paths: tuple[str, ...], found: Signature, threshold: float) -> bool:
-        """Whether a frame of this signature looks like a picture of the list; False while it is not read."""
+    def similar_distance(self, paths: tuple[str, ...], found: Signature, threshold: float) -> float | None:
+        """How far a picture of the list lies from a frame that looks like it, see KnownSignatures.
+
+        None if no picture looks like the frame, and while the list is not read.
+        """
         known = self._read.get(paths)
-        return known is not None and known.contains_similar(found, threshold)
+        return None if known is None else known.similar_distance(found, threshold)
 
     def is_read(self, paths: tuple[str, ...]) -> bool:
         """Whether a list has been read."""

@@ -33,8 +33,8 @@ class KnownSignatures:
         """How many there are."""
         return len(self._signatures)
 
-    def contains_similar(self, new: Signature, threshold: float) -> bool:
-        """Whether one of them lies within `threshold` of `new`."""
+    def similar_distance(self, new: Signature, threshold: float) -> float | None:
+        """The distance of one that lies within `threshold` of `new`, perhaps not the nearest; None if none does."""
         limit = np.float32(threshold) + _ROUNDING
         mean = new.mean()
         first = int(self._means.searchsorted(mean - limit, "left"))
@@ -45,9 +45,10 @@ class KnownSignatures:
             left = left[np.argpartition(bounds[left], _AT_ONCE)]
         for start in range(0, len(left), _AT_ONCE):
             some = self._signatures[first + left[start : start + _AT_ONCE]]
-            if (np.abs(some - new).mean(axis=1) <= threshold).any():
-                return True
-        return False
+            nearest = np.abs(some - new).mean(axis=1).min()
+            if nearest <= threshold:
+                return float(nearest)
+        return None
 
 
 def _block_means(signatures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from weakref import WeakValueDictionary
 
+from framesift.decisions.decision import SimilarFrame
 from framesift.prediction.embedding import Embedding
 from framesift.strategies import NearDuplicateOptions
 from framesift.strategies.near_duplicate import DISTANCES, RememberedFrame, Signature, SignatureMemory, distance
@@ -44,8 +45,10 @@ class FrameMemories:
         with self._lock:
             return any(options.signature == "embedding" for options in self._memories)
 
-    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions, threshold: float) -> str | None:
-        """The id of a frame that was accepted, or waits, and lies within `threshold`; None if there is none.
+    def find_similar(
+        self, found: Signature | Embedding, options: NearDuplicateOptions, threshold: float
+    ) -> SimilarFrame | None:
+        """A frame that was accepted, or waits, and lies within `threshold`; None if there is none.
 
         found: a signature of their kind. options: of a memory in use.
         """
@@ -54,7 +57,7 @@ class FrameMemories:
             if similar is not None:
                 return similar
             waiting = self._distances_from_waiting(found, options)
-            return next((id for id, far in waiting if far <= threshold), None)
+            return next((SimilarFrame(id, far, threshold) for id, far in waiting if far <= threshold), None)
 
     def nearest_distance(self, found: Signature | Embedding, options: NearDuplicateOptions) -> float:
         """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""

@@ -263,6 +263,7 @@ class HoldQueues:
         answer = self._admission.store(grant, datapoint, content.signature, was_held=best.is_stored)
         if isinstance(answer, RefusalReason):
             return None if answer is RefusalReason.OUTSCORED else answer
+        self._telemetry.settle_decision(content.stream, answer.id, answer.strategy)
         self._telemetry.count_accepted(content.stream, answer.strategy)
         self._on_accepted()
         with self._lock:
@@ -304,6 +305,7 @@ class HoldQueues:
     def _drop(self, dropped: Iterable[Dropped[HeldFrame]]) -> None:
         for one in dropped:
             content = one.candidate.content
+            self._telemetry.settle_decision(content.stream, one.candidate.id, one.reason)
             reason = one.reason if content.baseline is None else content.baseline.refusal
             if reason is not None:
                 self._telemetry.count_refused(content.stream, reason)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 
 from framesift.clock.clock import MonitoredThread
 from framesift.datapoint import Datapoint, new_datapoint_id
@@ -20,10 +19,11 @@ from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission, AdmissionGrant
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
+from framesift.sampling.decision_notes import DecisionNotes
 from framesift.sampling.earlier_frames import EarlierFrames
 from framesift.sampling.frame_storage import FrameStorage
 from framesift.sampling.held_frame import BaselineDraw
-from framesift.sampling.intake_decision import IntakeDecision
+from framesift.sampling.intake_decision import IntakeDecision, PendingFrame
 from framesift.sampling.likeness import Likeness
 from framesift.sampling.pacing import WITHOUT_QUOTA, PacedMatches
 from framesift.sampling.pacing_rules import PacingRule, rules_of
@@ -55,11 +55,6 @@ def _remembered(id: str, stored: AcceptedSignature | None) -> RememberedFrame | 
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-class _Undecided(Enum):
-    WAITS = "waits"  # for what its picture needs
-    HELD = "held"  # or waits to be
 
 
 class Intake:
@@ -99,18 +94,31 @@ class Intake:
         self._privacy = privacy
         self._snapshots = snapshots
         self._is_video = is_video
-        self._preparation = PicturePreparation(admission.clock, privacy, snapshots)
-        self._samplers = StreamSampler(stream, origin, accepted=accepted, spool=admission.spool, is_video=is_video)
+        preparation = PicturePreparation(admission.clock, privacy, snapshots)
+        self._notes = DecisionNotes(stream, telemetry.decisions, admission.clock)
+        self._samplers = StreamSampler(
+            stream,
+            origin,
+            accepted=accepted,
+            spool=admission.spool,
+            is_video=is_video,
+            measures=self._notes.is_on,
+        )
         self._waiting = WaitingFrames(
             stream, admission, telemetry, admission.clock, on_settled=self._end_waiting, on_failure=on_failure
         )
-        self._storage = FrameStorage(admission, self._preparation, self._samplers, self._waiting, device=origin.device)
+        self._holds = admission.pacing.holds
+        self._stream_holds = StreamHolds(self._holds, stream, origin.memory)
+        self._storage = FrameStorage(
+            admission, preparation, self._samplers, self._waiting, self._stream_holds, device=origin.device
+        )
         self._neighbours = StreamNeighbours(
             stream,
             self._storage,
             self._samplers,
             privacy,
             telemetry,
+            self._notes,
             request=self._request,
             on_accepted=lambda one: self._accepted(one, None),
         )
@@ -122,8 +130,6 @@ class Intake:
         self._rules: Mapping[str, PacingRule] = {}
         self._has_pacing = False
         self._has_said_no_embedding = False
-        self._holds = admission.pacing.holds
-        self._stream_holds = StreamHolds(self._holds, stream, origin.memory)
         if self._holds is not None:
             self._holds.register(stream, origin.memory, self._end_hold)
 
@@ -216,8 +222,9 @@ class Intake:
         answer = decision.refusal or self._paced(frame, prediction, decision, policy, sampler)
         for strategy in matched:
             self._telemetry.count_matched(self._stream, strategy)
-        if isinstance(answer, _Undecided):
-            return IntakeDecision(matched, None, None, answer is _Undecided.HELD)
+        self._notes.note(frame, prediction, decision, answer)
+        if isinstance(answer, PendingFrame):
+            return IntakeDecision(matched, None, None, answer.is_held)
         if isinstance(answer, RefusalReason):
             return IntakeDecision(matched, None, answer)
         with self._samplers.lock:
@@ -238,18 +245,21 @@ class Intake:
         rule = self._rules.get(BASELINE)
         if rule is None or not self._stream_holds.draw(rule.account, frame.captured):
             return False
-        draw = BaselineDraw(refusal)
-        return self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, draw) is _Undecided.HELD
+        answer = self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, BaselineDraw(refusal))
+        if isinstance(answer, RefusalReason):
+            return False
+        self._notes.note(frame, prediction, decision, answer)
+        return True
 
     def _paced(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
-    ) -> Accepted | RefusalReason | _Undecided:
+    ) -> Accepted | RefusalReason | PendingFrame:
         """Stores or holds a frame that strategies want, as their pacing says."""
         selected = PacedMatches(decision.matches)
         if self._has_pacing:
             captured_at_s = frame.captured.wall_s_as_of(self._admission.clock.now())
             selected = self._admission.pacing.select(decision.matches, self._rules, sampler.pacing_score, captured_at_s)
-        answer: Accepted | RefusalReason | _Undecided = selected.refusal or RefusalReason.OUTSCORED
+        answer: Accepted | RefusalReason | PendingFrame = selected.refusal or RefusalReason.OUTSCORED
         if selected.now:
             answer = self._store(frame, prediction, decision, policy, selected.now)
         if selected.held is not None and (not selected.now or answer in WITHOUT_QUOTA):
@@ -281,10 +291,12 @@ class Intake:
             if self._samplers.current is not None:
                 self._samplers.current.end_waiting(frame.grant.id, frame.prediction if is_accepted else None)
         if isinstance(answer, Accepted):
+            self._notes.settle(answer.id, answer.strategy)
             self._accepted(answer, _remembered(answer.id, frame.signature))
             return
         refusal = answer if isinstance(answer, RefusalReason) else self._stream_holds.hold_datapoint(frame, answer)
         if refusal is not None:
+            self._notes.settle(frame.grant.id, refusal)
             self._count_hold_refused(frame.hold, refusal)
 
     def _end_hold(self, id: str, prediction: Prediction, signature: AcceptedSignature | None) -> None:
@@ -312,7 +324,7 @@ class Intake:
         decision: SamplingDecision,
         policy: Policy,
         matches: Sequence[Match],
-    ) -> Accepted | RefusalReason | _Undecided:
+    ) -> Accepted | RefusalReason | PendingFrame:
         """matches: those that may be charged now."""
         grant = self._request(frame, prediction, policy, matches, self._rules)
         if isinstance(grant, RefusalReason):
@@ -323,7 +335,7 @@ class Intake:
             answer = self._storage.store(frame, prediction, policy, grant, decision)
         finally:
             self._neighbours.settle(grant.id, answer)
-        return answer or _Undecided.WAITS
+        return answer or PendingFrame(grant.id)
 
     def _request(
         self,
@@ -348,37 +360,17 @@ class Intake:
         match: Match,
         score: float,
         baseline: BaselineDraw | None = None,
-    ) -> RefusalReason | _Undecided:
-        id = new_datapoint_id()
-        remembered = self._samplers.remembered(frame, prediction, decision, id)
-        likeness = None
-        if baseline is None and self._samplers.current is not None:
-            with self._samplers.lock:
-                likeness = self._samplers.current.likeness(match.strategy, self._stream, remembered)
-        request = HoldRequest(self._rules[match.strategy].account, score, likeness, baseline)
-        refusal = self._stream_holds.refusal(request.account, score, likeness)
-        if refusal is not None:
-            return refusal
-        now, rule = self._admission.clock.now(), self._rules[match.strategy]
-        candidates, quotas = candidates_for(
-            policy, (match,), prediction, self._origin, frame.captured, now, self._rules
+    ) -> RefusalReason | PendingFrame:
+        rule = self._rules[match.strategy]
+
+        def grant_of(id: str) -> AdmissionGrant:
+            now = self._admission.clock.now()
+            made = candidates_for(policy, (match,), prediction, self._origin, frame.captured, now, self._rules)
+            return AdmissionGrant(id, *made, (rule,), frame.captured)
+
+        return self._storage.hold(
+            frame, prediction, policy, decision, match.strategy, rule.account, score, baseline, grant_of=grant_of
         )
-        grant = AdmissionGrant(id, candidates, quotas, (rule,), frame.captured)
-        made = self._preparation.prepare(
-            frame,
-            prediction,
-            grant,
-            policy,
-            device=self._origin.device,
-            signature=self._samplers.stored_signature(remembered),
-            hold=request,
-        )
-        if isinstance(made, RefusalReason):
-            return made
-        if made.ticket is not None or not (made.mask is None or made.mask.is_settled):
-            self._waiting.add(made)
-            return _Undecided.HELD
-        return self._stream_holds.hold(made, candidates[0], lambda: self._waiting.make(made)) or _Undecided.HELD
 
     def _sampler_for(self, policy: Policy) -> Sampler:
         if not self._samplers.is_of(policy):

@@ -9,6 +9,19 @@ from framesift.spool import Accepted
 
 
 @dataclass(frozen=True, slots=True)
+class PendingFrame:
+    """A frame of which it is not known yet what becomes of it.
+
+    id: of the datapoint that it may become. strategy: the one that holds it, "" if it waits. is_held: until a turn is
+    due; else it has quota, and waits for what its picture needs.
+    """
+
+    id: str
+    strategy: str = ""
+    is_held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IntakeDecision:
     """The decision on one frame.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from framesift.decisions.decision import SimilarFrame
 from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction
@@ -98,16 +99,17 @@ class NearDuplicates:
         """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
         return self._frames_for(options).nearest_distance(found, options)
 
-    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions) -> str | None:
-        """The id of a frame that was accepted, or waits, and looks like this one; None if there is none.
+    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions) -> SimilarFrame | None:
+        """A frame that was accepted, or waits, and looks like this one; None if there is none.
 
-        KNOWN_PICTURE where only a picture that people had before looks like it. found: a signature of the kind in the
-        options.
+        Its id is KNOWN_PICTURE where only a picture that people had before looks like it. found: a signature of the
+        kind in the options.
         """
         threshold = self._threshold(options)
         similar = self._frames_for(options).find_similar(found, options, threshold)
-        if similar is None and options.known and self._known.contains_similar(options.known, found, threshold):
-            return KNOWN_PICTURE
+        if similar is None and options.known:
+            distance = self._known.similar_distance(options.known, found, threshold)
+            return None if distance is None else SimilarFrame(KNOWN_PICTURE, distance, threshold)
         return similar
 
     def likeness(self, frame: RememberedFrame, options: NearDuplicateOptions, stream: str) -> Likeness:
@@ -115,10 +117,10 @@ class NearDuplicates:
         of = stream if options.scope == "stream" else ""
         return Likeness(frame, options.signature, self._threshold(options), of)
 
-    def count_alike(self, frame: Frame, similar: Iterable[str | None]) -> None:
-        """Counts a frame that was refused since it looks like one of `similar` (ids), once: for the first of them."""
+    def count_alike(self, frame: Frame, similar: Iterable[SimilarFrame | None]) -> None:
+        """Counts a frame that was refused since it looks like one of `similar`, once: for the first of them."""
         which = (frame.epoch, frame.number)
-        id = next((one for one in similar if one), None)  # not for a known picture
+        id = next((one.id for one in similar if one is not None and one.id), None)  # not for a known picture
         if id is not None and which not in self._counted:
             self._counted.append(which)
             self._alike.add(id)

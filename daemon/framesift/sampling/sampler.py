@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from framesift.decisions.decision import SimilarFrame
+from framesift.decisions.measurement import Measurement
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction, Task
@@ -31,7 +33,7 @@ from framesift.strategies import (
     restrictions_of,
 )
 from framesift.strategies.near_duplicate import RememberedFrame, Signature, SignatureKind, signature
-from framesift.strategies.strategy import ComparesEmbeddings
+from framesift.strategies.strategy import ComparesEmbeddings, Measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class SamplingDecision:
     of its picture, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as
     no match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies
     that want an earlier frame of the stream, for `decide_earlier`. lacks_embedding: the policy compares embeddings, and
-    the prediction has none.
+    the prediction has none. measured: what strategies measured, where the sampler is told to ask them; by strategy.
+    similar: what keeps strategies from the frame that they want; by strategy.
     """
 
     matches: tuple[Match, ...]
@@ -60,6 +63,8 @@ class SamplingDecision:
     excluded: tuple[Exclusion, ...] = ()
     earlier: tuple[Match, ...] = ()
     lacks_embedding: bool = False
+    measured: Mapping[str, Measurement] = field(default_factory=dict)
+    similar: Mapping[str, SimilarFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,13 @@ class Sampler:
         seed: int,
         accepted: AcceptedFrames,
         is_video: bool = True,
+        measures: bool = False,
         signature_of: Callable[[Frame], Signature] = lambda frame: signature(frame.overview()),
     ) -> None:
         """accepted: shared by all streams. The same seed, stream and strategy name give the same draws.
 
         is_video: each frame follows the one before; strategies that need that evaluate no other stream.
+        measures: whether decisions tell what the strategies measured.
         signature_of: returns the signature of a frame's picture, from its pixels unless it was recorded.
         """
         self._signature_of = signature_of
@@ -99,6 +106,7 @@ class Sampler:
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
         self._near = NearDuplicates(compared, accepted)
+        self._measuring: dict[str, Measures] = {}  # by the strategy's name
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -112,6 +120,8 @@ class Sampler:
             strategy = options.create(rng, accepted.classes)
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
                 strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
+            if isinstance(strategy, Measures) and measures:
+                self._measuring[options.name] = strategy
             near_duplicate = policy.near_duplicate_of(options)
             balance: ClassBalance | None = None
             if options.class_balance and not options.balances_itself:
@@ -140,9 +150,11 @@ class Sampler:
         objects = PlacedObjects(prediction)
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
         wanted, failures = self._evaluate(frame, prediction, objects)
+        measured = self._measurements(objects) if self._measuring else {}
         now = [match for match in wanted if not match.frames_back]
         earlier = tuple(match for match in wanted if match.frames_back)
-        return self._choose(frame, objects, now, found, failures, earlier)
+        made = self._choose(frame, objects, now, found, failures, earlier)
+        return replace(made, measured=measured) if measured else made
 
     def frames_back(self, task: Task) -> int:
         """How far back strategies may want a frame where the model's task is `task`."""
@@ -178,7 +190,8 @@ class Sampler:
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
         embedding = objects.prediction.embedding
-        similar: dict[NearDuplicateOptions, str | None] = {}
+        similar: dict[NearDuplicateOptions, SimilarFrame | None] = {}
+        refused: dict[str, SimilarFrame] = {}
         matches: list[Match] = []
         excluded: list[Exclusion] = []
         for match in wanted:
@@ -197,7 +210,9 @@ class Sampler:
                     similar[near_duplicate] = (
                         None if compared is None else self._near.find_similar(compared, near_duplicate)
                     )
-                if similar[near_duplicate] is not None:
+                alike = similar[near_duplicate]
+                if alike is not None:
+                    refused[match.strategy] = alike
                     continue
             if rule.balance is not None:
                 seen = rule.restrictions.seen(objects) if rule.restrictions else objects.prediction
@@ -208,7 +223,9 @@ class Sampler:
             refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
             self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
-        return SamplingDecision(tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding)
+        return SamplingDecision(
+            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, similar=refused
+        )
 
     def _evaluate(
         self, frame: Frame, prediction: Prediction, objects: PlacedObjects
@@ -226,6 +243,16 @@ class Sampler:
             if match is not None:
                 wanted.append(match if rule.balance is None else rule.balance.score(match))
         return wanted, tuple(failures)
+
+    def _measurements(self, objects: PlacedObjects) -> dict[str, Measurement]:
+        """What the strategies have just measured, by name; nothing of those that measure nothing."""
+        measured: dict[str, Measurement] = {}
+        for name, strategy in self._measuring.items():
+            restrictions = self._rules[name].restrictions
+            one = strategy.measurement(restrictions.seen(objects) if restrictions else objects.prediction)
+            if one is not None:
+                measured[name] = one
+        return measured
 
     @property
     def needed_of_stream(self) -> int:

@@ -11,7 +11,9 @@ from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Prediction
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.admission import AdmissionGrant
+from framesift.sampling.decision_notes import DecisionNotes
 from framesift.sampling.frame_storage import FrameStorage
+from framesift.sampling.intake_decision import PendingFrame
 from framesift.sampling.neighbours import KeptFrame, Neighbours, SequencePlace
 from framesift.sampling.pacing_rules import PacingRule, without_pacing
 from framesift.sampling.stream_sampler import StreamSampler
@@ -34,6 +36,7 @@ class StreamNeighbours:
         samplers: StreamSampler,
         privacy: StreamPrivacy | None,
         telemetry: Telemetry,
+        notes: DecisionNotes,
         *,
         request: RequestQuota,
         on_accepted: Callable[[Accepted], None],
@@ -45,6 +48,7 @@ class StreamNeighbours:
         self._samplers = samplers
         self._privacy = privacy
         self._telemetry = telemetry
+        self._notes = notes
         self._request = request
         self._on_accepted = on_accepted
         self._policy = NO_POLICY_YET
@@ -88,6 +92,8 @@ class StreamNeighbours:
         answer = self._storage.store(frame, prediction, self._policy, grant, None, place=place, mask=mask)
         if isinstance(answer, RefusalReason):
             return answer
+        noted = answer or PendingFrame(grant.id)
+        self._notes.note(frame, prediction, decision, noted, chosen_id=place.chosen_id)
         self._telemetry.count_matched(self._stream, place.match.strategy)
         if answer is not None:
             with self._samplers.lock:

@@ -11,6 +11,7 @@ from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin
+from framesift.sampling.likeness import Likeness
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.spool import AcceptedSignature, Spool, SpoolBroken, SpoolFull, StoredSignatures
 from framesift.strategies.near_duplicate import RememberedFrame, SignatureKind
@@ -26,9 +27,16 @@ class StreamSampler:
     """
 
     def __init__(
-        self, stream: str, origin: CollectionOrigin, *, accepted: AcceptedFrames, spool: Spool, is_video: bool
+        self,
+        stream: str,
+        origin: CollectionOrigin,
+        *,
+        accepted: AcceptedFrames,
+        spool: Spool,
+        is_video: bool,
+        measures: bool = False,
     ) -> None:
-        """accepted: shared by all streams. is_video: each frame follows the one before."""
+        """accepted: shared by all streams. is_video: each frame follows the one before. measures: see Sampler."""
         self.lock = threading.Lock()
         self.current: Sampler | None = None
         self._stream = stream
@@ -36,6 +44,7 @@ class StreamSampler:
         self._accepted = accepted
         self._spool = spool
         self._is_video = is_video
+        self._measures = measures
         self._policy: Policy | None = None
         self._is_restored = False  # whether the sampler has the accepted frames of earlier processes
         self._recorded_thresholds: dict[SignatureKind, float] = {}
@@ -50,7 +59,12 @@ class StreamSampler:
             old = self.current
             if old is None or self._policy is not policy:
                 sampler = Sampler(
-                    self._stream, policy, seed=self._seed, accepted=self._accepted, is_video=self._is_video
+                    self._stream,
+                    policy,
+                    seed=self._seed,
+                    accepted=self._accepted,
+                    is_video=self._is_video,
+                    measures=self._measures,
                 )
                 self._restore(sampler)
                 if old is not None:
@@ -67,6 +81,11 @@ class StreamSampler:
         """How a frame is to be remembered if it is accepted, see Sampler."""
         with self.lock:
             return None if self.current is None else self.current.remembered(frame, prediction, decision, id)
+
+    def likeness(self, strategy: str, frame: RememberedFrame | None) -> Likeness | None:
+        """How a frame compares with others of a strategy, see Sampler."""
+        with self.lock:
+            return None if self.current is None else self.current.likeness(strategy, self._stream, frame)
 
     def record_waiting(self, frame: RememberedFrame | None) -> None:
         """A frame is about to be accepted, see Sampler."""

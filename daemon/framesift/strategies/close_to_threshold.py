@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
@@ -79,13 +80,32 @@ class CloseToThreshold:
         self._options = options
         self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
-        self._rng = rng
+        self._draw = Draw(options.probability, rng)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where enough confidences are near."""
         if not self._holds(prediction):
+            self._draw.skip()
             return None
-        return self._match if self._rng.random() < self._options.probability else None
+        return self._match if self._draw.wins() else None
+
+    def measurement(self, prediction: Prediction, /) -> Measurement | None:
+        """See Measures: the distance from the threshold of the nearest confidence, or of as many as are needed."""
+        if isinstance(prediction, Detections):
+            needed = self._options.minimum_objects_close_to_threshold
+            confidences = prediction.columns.confidences_of(self._selected).values
+        elif isinstance(prediction, Classification | MultiLabel):
+            needed = 1
+            confidences = considered_confidences(
+                prediction, self._options.selected_class_names, only_top_classes=self._options.only_top_classes
+            )
+        else:
+            return None
+        if needed == 0 or len(confidences) < needed:
+            return None
+        distance = sorted(abs(confidence - self._options.threshold) for confidence in confidences)[needed - 1]
+        what = "distance from the threshold" if needed == 1 else f"distance of {needed} objects from the threshold"
+        return Measurement(what, distance, "<", self._options.epsilon, self._draw.latest, self._draw.probability)
 
     def _holds(self, prediction: Prediction) -> bool:
         if isinstance(prediction, Detections):
@@ -118,11 +138,17 @@ def any_class_near(
 
     only_top_classes: consider only the top class, or the predicted ones of several labels; otherwise all scores.
     """
+    confidences = considered_confidences(prediction, selected_class_names, only_top_classes=only_top_classes)
+    return any(abs(confidence - threshold) < epsilon for confidence in confidences)
+
+
+def considered_confidences(
+    prediction: Classification | MultiLabel, selected_class_names: ClassNames, *, only_top_classes: bool
+) -> list[float]:
+    """The confidences of the selected classes. only_top_classes: see `any_class_near`."""
     if isinstance(prediction, Classification) and only_top_classes:
-        return is_selected(prediction.top, selected_class_names) and abs(prediction.confidence - threshold) < epsilon
+        return [prediction.confidence] if is_selected(prediction.top, selected_class_names) else []
     scores = prediction.scores
     if isinstance(prediction, MultiLabel) and only_top_classes:
         scores = tuple(score for score in scores if score.class_name in prediction.predicted)
-    return any(
-        is_selected(s.class_name, selected_class_names) and abs(s.confidence - threshold) < epsilon for s in scores
-    )
+    return [s.confidence for s in scores if is_selected(s.class_name, selected_class_names)]

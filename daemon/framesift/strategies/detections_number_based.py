@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement, Relation
 from framesift.frame import Frame
 from framesift.prediction.prediction import DETECTION_TASKS, Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -69,15 +70,32 @@ class DetectionsNumberBased:
         self._options = options
         self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
-        self._rng = rng
+        self._draw = Draw(options.probability, rng)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the number lies between the bounds."""
+        self._draw.skip()
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
-        count = prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
+        count = self._count(prediction)
         if self._options.less_than is not None and count >= self._options.less_than:
             return None
         if self._options.more_than is not None and count <= self._options.more_than:
             return None
-        return self._match if self._rng.random() < self._options.probability else None
+        return self._match if self._draw.wins() else None
+
+    def measurement(self, prediction: Prediction, /) -> Measurement | None:
+        """See Measures: the number of objects, beside the bound that it does not meet, or else the lower one."""
+        if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
+            return None
+        count, more_than, less_than = self._count(prediction), self._options.more_than, self._options.less_than
+        bounds: list[tuple[Relation, int | None]] = [(">", more_than), ("<", less_than)]
+        found = [
+            Measurement("number of objects", count, relation, bound, self._draw.latest, self._draw.probability)
+            for relation, bound in bounds
+            if bound is not None
+        ]
+        return min(found, key=lambda one: one.is_met, default=None)
+
+    def _count(self, prediction: Detections) -> int:
+        return prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from framesift.config.schema import Fraction, StrictModel
+from framesift.decisions.decision import SimilarFrame
 from framesift.frame import Pixels
 from framesift.prediction.embedding import Embedding, embedding_bytes, read_embedding
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
@@ -193,8 +194,8 @@ class SignatureMemory:
         self._now = 0
         self._count = 0
 
-    def find_similar(self, new: Signature, threshold: float) -> str | None:
-        """The id of the nearest frame, if its signature lies within `threshold` of `new`; it counts as matched now."""
+    def find_similar(self, new: Signature, threshold: float) -> SimilarFrame | None:
+        """The nearest frame, if its signature lies within `threshold` of `new`; it counts as matched now."""
         distances = self._distances(new)
         if not len(distances):
             return None
@@ -202,7 +203,7 @@ class SignatureMemory:
         if distances[nearest] > threshold:
             return None
         self._touch(nearest)
-        return self._ids[nearest]
+        return SimilarFrame(self._ids[nearest], float(distances[nearest]), threshold)
 
     def nearest_distance(self, new: Signature) -> float:
         """The distance of `new` from the nearest stored signature; infinite where there is none."""

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction, Task
@@ -70,7 +71,8 @@ class Novelty:
 
     def __init__(self, options: NoveltyOptions, rng: random.Random) -> None:
         self._options = options
-        self._rng = rng
+        self._draw = Draw(options.probability, rng)
+        self._latest: float | None = None  # the score of the latest frame
         self._nearest: Callable[[Embedding], float] = _nothing_accepted
 
     def compare_with(self, nearest: Callable[[Embedding], float], /) -> None:
@@ -79,12 +81,21 @@ class Novelty:
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the score reaches the minimum; the match has the score."""
+        self._draw.skip()
         if prediction.embedding is None:
+            self._latest = None
             return None
-        score = min(self._nearest(prediction.embedding), MAX_SCORE)
-        if score < self._options.minimum_score or self._rng.random() >= self._options.probability:
+        score = self._latest = min(self._nearest(prediction.embedding), MAX_SCORE)
+        if score < self._options.minimum_score or not self._draw.wins():
             return None
         return Match(self._options.name, score)
+
+    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+        """See Measures: the distance from the nearest accepted frame."""
+        if self._latest is None:
+            return None
+        least = self._options.minimum_score
+        return Measurement("novelty", self._latest, ">=", least, self._draw.latest, self._draw.probability)
 
 
 def _nothing_accepted(_embedding: Embedding) -> float:

@@ -29,6 +29,7 @@ from framesift.config.factory import (
     read_attribute,
 )
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame, Pixels
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -104,8 +105,7 @@ class PythonStrategy:
     def __init__(self, options: PythonStrategyOptions, create: Callable[[], Any], rng: random.Random) -> None:
         """create: calls the factory; it may raise FactoryError."""
         self._name = options.name
-        self._probability = options.probability
-        self._rng = rng
+        self._draw = Draw(options.probability, rng)
         self._evaluate: Callable[[Frame, Prediction], object] | None = None
         self._failure = ""
         try:
@@ -118,6 +118,7 @@ class PythonStrategy:
         if self._evaluate is None:
             raise StrategyFailed(self._name, self._failure)
         picture = _ReadOnlyPicture(frame)
+        self._draw.skip()
         try:
             wanted, score = _parse_answer(self._evaluate(replace(frame, picture=picture), prediction))
         except (Exception, SystemExit) as error:
@@ -125,7 +126,12 @@ class PythonStrategy:
                 raise picture.error from None
             code_line = failure_line(error, self._evaluate)
             raise StrategyFailed(self._name, failure_text(error), code_line) from error
-        return Match(self._name, score) if wanted and self._rng.random() < self._probability else None
+        return Match(self._name, score) if wanted and self._draw.wins() else None
+
+    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+        """See Measures: framesift knows of nothing but the draw, where the strategy wants the frame."""
+        drawn = self._draw.latest
+        return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)
 
 
 class _ReadOnlyPicture:

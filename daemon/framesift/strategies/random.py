@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame
 from framesift.prediction.prediction import Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -38,13 +39,17 @@ class Random:
 
     def __init__(self, options: RandomOptions, rng: random.Random) -> None:
         self._match = Match(options.name)
-        self._share = options.traffic_percentage
         self._needs_object = options.zones is not None
-        self._rng = rng
+        self._draw = Draw(options.traffic_percentage, rng)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once."""
-        if self._rng.random() >= self._share:
+        if not self._draw.wins():
             return None
         is_empty = self._needs_object and isinstance(prediction, Detections) and not prediction.columns.x
         return None if is_empty else self._match
+
+    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+        """See Measures."""
+        drawn = self._draw.latest
+        return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)

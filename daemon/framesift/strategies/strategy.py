@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import Field, model_validator
 
 from framesift.config.schema import StrictModel, Tag, Text, WindowLimits
+from framesift.decisions.measurement import Measurement
 from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction, Task
@@ -99,6 +100,14 @@ class ComparesEmbeddings(Protocol):
         nearest: the cosine distance of an embedding from that of the nearest accepted frame; infinite where there is
         none.
         """
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A strategy that tells by which number it decided."""
+
+    def measurement(self, prediction: Prediction, /) -> Measurement | None:
+        """What the latest `evaluate` measured; None if that was nothing. prediction: the one that it was given."""
 
 
 class CommonStrategyOptions(StrictModel):

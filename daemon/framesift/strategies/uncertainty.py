@@ -23,6 +23,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
+from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
@@ -88,17 +89,24 @@ class Uncertainty:
     def __init__(self, options: UncertaintyOptions, rng: random.Random, accepted: AcceptedClasses) -> None:
         self._options = options
         self._selected = selection(options.selected_class_names)
-        self._rng = rng
+        self._draw = Draw(options.probability, rng)
         self._accepted = accepted
+        self._latest: float | None = None  # the score of the latest frame
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the score reaches the minimum; the match has the score."""
-        score = self.score(prediction)
-        if score is None or score < self._options.minimum_score:
-            return None
-        if self._rng.random() >= self._options.probability:
+        score = self._latest = self.score(prediction)
+        self._draw.skip()
+        if score is None or score < self._options.minimum_score or not self._draw.wins():
             return None
         return Match(self._options.name, score)
+
+    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+        """See Measures: the uncertainty."""
+        if self._latest is None:
+            return None
+        least = self._options.minimum_score
+        return Measurement("uncertainty", self._latest, ">=", least, self._draw.latest, self._draw.probability)
 
     def score(self, prediction: Prediction) -> float | None:
         """The uncertainty of the prediction; None where it has nothing of which a model could be unsure."""

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from framesift.clock.clock import Clock
 from framesift.config.redact import Redactor
+from framesift.decisions.decision import DecisionObserver
 from framesift.frame import RefusalReason, SkipReason
 from framesift.telemetry.collected import CollectedNumbers
 from framesift.telemetry.events import EventLog, LogStyle
@@ -75,6 +76,7 @@ class Telemetry:
         self._events = EventLog(clock, log, self._redactor, self._output)
         self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
+        self.decisions: DecisionObserver | None = None  # set before the first frame
         self.not_ready = ""  # why the program as a whole is not ready: it starts, or it stops
         self.health = HealthRegistry(clock, self._log_health)
         self._counters.set_health_source(self.health.components)
@@ -148,14 +150,25 @@ class Telemetry:
     def count_refused(self, stream: str, reason: RefusalReason) -> None:
         """Count a frame that was not accepted."""
         self._counters.refused.labels(self._counters.stream(stream), reason.value).inc()
+        if self.decisions is not None:
+            self.decisions.count_refused(stream, reason)
 
     def count_matched(self, stream: str, strategy: str) -> None:
         """Count a frame that a strategy matched."""
         self._counters.matched.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
+        if self.decisions is not None:
+            self.decisions.count_matched(stream, strategy)
 
     def count_accepted(self, stream: str, strategy: str) -> None:
         """Count a datapoint that was accepted into the spool. strategy: the one whose quota was charged."""
         self._counters.accepted.labels(self._counters.stream(stream), self._counters.strategy(strategy)).inc()
+        if self.decisions is not None:
+            self.decisions.count_accepted(stream, strategy)
+
+    def settle_decision(self, stream: str, id: str, outcome: str | RefusalReason) -> None:
+        """Record what became of a frame that was held. outcome: the strategy that was charged, or why not."""
+        if self.decisions is not None:
+            self.decisions.settle(stream, id, outcome)
 
     def count_snapshot(self, stream: str, result: str) -> None:
         """Count an accepted frame of a stream with snapshots. result: snapshot, or the reason why there was none."""

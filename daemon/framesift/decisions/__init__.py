@@ -1,0 +1,29 @@
+"""The decision record: why frames were accepted, held or refused, kept for a while so that it can be explained.
+
+Measurement, FrameDecision    what a strategy measured, and what was decided on one frame
+DecisionRecord                the component that counts, and writes lines: see docs/decisions.md
+RecordFiles, read_lines       the files, bounded and compressed
+explain                       a decision in words
+"""
+
+from __future__ import annotations
+
+from framesift.decisions.decision import DecisionObserver, FrameDecision, Outcome, SimilarFrame, StrategyResult
+from framesift.decisions.decision_record import DecisionRecord, MinuteCounts
+from framesift.decisions.measurement import NEARLY, Draw, Measurement
+from framesift.decisions.record_files import RecordFiles, read_lines
+
+__all__ = [
+    "NEARLY",
+    "DecisionObserver",
+    "DecisionRecord",
+    "Draw",
+    "FrameDecision",
+    "Measurement",
+    "MinuteCounts",
+    "Outcome",
+    "RecordFiles",
+    "SimilarFrame",
+    "StrategyResult",
+    "read_lines",
+]

@@ -1,0 +1,321 @@
+"""DecisionRecord: counts what is decided, and writes it down once a second.
+
+A frame that was accepted, is held or waits has a line of its own. Of the frames that were nearly taken, the nearest of
+each second, stream and reason has one. All others are counted: one line for each stream and second in which something
+was decided. What is written, and nothing else, is described in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from framesift.clock.clock import Clock, MonitoredThread
+from framesift.decisions.decision import FrameDecision, Outcome, StrategyResult
+from framesift.decisions.measurement import Measurement
+from framesift.decisions.record_files import RecordFiles, read_lines
+from framesift.frame import RefusalReason
+from framesift.periodic import NextRun, PeriodicTask
+from framesift.prediction.prediction import (
+    Classification,
+    Detections,
+    MultiLabel,
+    Prediction,
+    count_classes,
+)
+
+FLUSH_EVERY_S = 1.0
+HOUR_MINUTES = 60
+MAX_PENDING = 1000  # decisions between two writes that get a line of their own
+
+# Of each strategy, what it has used and its limit, by window: hour -> (3, 20).
+QuotaByStrategy = Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+@dataclass(slots=True)
+class _Second:
+    """What was decided on one stream since the last write."""
+
+    matched: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    best: dict[str, Measurement] = field(default_factory=dict)
+    nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class MinuteCounts:
+    """How many frames of one stream were matched, accepted and refused in one minute.
+
+    minute: since 1970. matched: by strategy, a frame once for each. accepted: by strategy. refused: by reason.
+    """
+
+    minute: int
+    matched: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class DecisionRecord:
+    """A component, and a DecisionObserver: see there. Thread-safe."""
+
+    name = "decision record"
+
+    def __init__(
+        self,
+        files: RecordFiles | None,
+        clock: Clock,
+        *,
+        quota: Callable[[], QuotaByStrategy] = dict,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        """files: where lines go, None for nowhere: then only the last hour is counted.
+
+        quota: returns what is used now; called by the record's own thread. on_problem: called with the reason when
+        lines can't be written, and with "" when they can again.
+        """
+        self._files = files
+        self._clock = clock
+        self._quota = quota
+        self._on_problem = on_problem
+        self._failed: BaseException | None = None
+        self._lock = threading.Lock()
+        self._seconds: dict[str, _Second] = {}
+        self._pending: list[FrameDecision] = []
+        self._settled: list[tuple[str, str, float, str | RefusalReason]] = []
+        self._unrecorded = 0
+        self._minutes: dict[str, deque[MinuteCounts]] = {}
+        self._since_s = clock.now().wall_s
+        self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
+
+    # --- for the threads that decide ------------------------------------------------------------------------------
+
+    def count_matched(self, stream: str, strategy: str) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            self._second(stream).matched[strategy] += 1
+
+    def count_accepted(self, stream: str, strategy: str) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            self._second(stream).accepted[strategy] += 1
+
+    def count_refused(self, stream: str, reason: RefusalReason) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            self._second(stream).refused[reason.value] += 1
+
+    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            best = self._second(stream).best
+            for strategy, one in measured.items():
+                if strategy not in best or one.margin > best[strategy].margin:
+                    best[strategy] = one
+
+    def add(self, decision: FrameDecision) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            if len(self._pending) < MAX_PENDING:
+                self._pending.append(decision)
+            else:
+                self._unrecorded += 1
+
+    def add_refused(
+        self, stream: str, reason: RefusalReason, nearness: float, make: Callable[[], FrameDecision]
+    ) -> None:
+        """See DecisionObserver."""
+        with self._lock:
+            nearest = self._second(stream).nearest
+            if reason not in nearest or nearness > nearest[reason][0]:
+                nearest[reason] = nearness, make()
+
+    def settle(self, stream: str, id: str, outcome: str | RefusalReason) -> None:
+        """See DecisionObserver."""
+        at_s = self._clock.now().wall_s
+        with self._lock:
+            if len(self._settled) < MAX_PENDING:
+                self._settled.append((stream, id, at_s, outcome))
+
+    # --- for readers ----------------------------------------------------------------------------------------------
+
+    def last_hour(self, stream: str) -> tuple[MinuteCounts, ...]:
+        """What was decided on a stream in the last sixty minutes, the oldest first; minutes without frames are absent.
+
+        What was decided in the last second may be missing.
+        """
+        newest = int(self._clock.now().wall_s // 60)
+        with self._lock:
+            of_stream = self._minutes.get(stream, ())
+            return tuple(
+                MinuteCounts(one.minute, one.matched.copy(), one.accepted.copy(), one.refused.copy())
+                for one in of_stream
+                if newest - HOUR_MINUTES < one.minute <= newest
+            )
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yields the lines that are kept, the newest first, see read_lines."""
+        return iter(()) if self._files is None else read_lines(self._files.folder)
+
+    # --- a component ----------------------------------------------------------------------------------------------
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """None: a record that can't be written is no reason to restart the daemon."""
+        return ()
+
+    def start(self) -> None:
+        """See Component."""
+        self._task.start()
+
+    def stop(self, within_s: float) -> bool:
+        """Write what was decided last."""
+        has_ended = self._task.stop(within_s)
+        if has_ended and self._failed is None:
+            self.flush()
+        return has_ended
+
+    def idle_s(self) -> float:
+        """See Component."""
+        return self._task.idle_s()
+
+    def flush(self) -> None:
+        """Write what was decided since the last time. By one thread at a time."""
+        until_s = self._clock.now().wall_s
+        with self._lock:
+            seconds, self._seconds = self._seconds, {}
+            pending, self._pending = self._pending, []
+            settled, self._settled = self._settled, []
+            unrecorded, self._unrecorded = self._unrecorded, 0
+            since_s, self._since_s = self._since_s, until_s
+            for stream, second in seconds.items():
+                self._add_to_minute(stream, second, int(until_s // 60))
+        if self._files is None:
+            return
+        pending += [one for second in seconds.values() for _, one in second.nearest.values()]
+        quota = self._quota() if pending else {}
+        lines = [decision_line(one, quota) for one in pending]
+        lines += [_outcome_line(*one) for one in settled]
+        lines += [_counts_line(stream, second, since_s, until_s) for stream, second in seconds.items()]
+        if unrecorded:
+            lines.append({"type": "unrecorded", "from": since_s, "to": until_s, "decisions": unrecorded})
+        if not lines:
+            return
+        try:
+            self._files.append(json.dumps(line, separators=(",", ":")) for line in lines)
+        except OSError as error:
+            self._on_problem(f"{self._files.folder}: {error.strerror or error}: decisions are not recorded")
+        else:
+            self._on_problem("")
+
+    def _run(self) -> NextRun:
+        self.flush()
+        return NextRun(FLUSH_EVERY_S, FLUSH_EVERY_S)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = error
+        self._on_problem(f"it failed, and works again after a restart: {error!r}")
+
+    def _second(self, stream: str) -> _Second:
+        second = self._seconds.get(stream)
+        if second is None:
+            second = self._seconds[stream] = _Second()
+        return second
+
+    def _add_to_minute(self, stream: str, second: _Second, minute: int) -> None:
+        of_stream = self._minutes.setdefault(stream, deque(maxlen=HOUR_MINUTES))
+        if not of_stream or of_stream[-1].minute != minute:
+            of_stream.append(MinuteCounts(minute))
+        counts = of_stream[-1]
+        counts.matched += second.matched
+        counts.accepted += second.accepted
+        counts.refused += second.refused
+
+
+def decision_line(decision: FrameDecision, quota: QuotaByStrategy) -> dict[str, Any]:
+    """The line of one decision."""
+    line: dict[str, Any] = {
+        "type": "decision",
+        "at": round(decision.captured_s, 3),
+        "stream": decision.stream,
+        "frame": decision.frame,
+        "epoch": decision.epoch,
+        "outcome": decision.outcome.value,
+    }
+    if decision.media_s is not None:
+        line["media_s"] = round(decision.media_s, 3)
+    if decision.reason is not None:
+        line["reason"] = decision.reason.value
+    for key in ("id", "strategy", "chosen_id"):
+        if value := getattr(decision, key):
+            line[key] = value
+    line["classes"] = dict(count_classes(decision.prediction))
+    if confidences := _confidences(decision.prediction):
+        line["confidence"] = [_rounded(min(confidences)), _rounded(max(confidences))]
+    line["strategies"] = [_result_fields(result) for result in decision.results]
+    line["quota"] = {
+        name: {window: list(use) for window, use in quota[name].items()}
+        for name in [decision.strategy, *(result.strategy for result in decision.results)]
+        if name in quota
+    }
+    return line
+
+
+def _result_fields(result: StrategyResult) -> dict[str, Any]:
+    fields: dict[str, Any] = {"name": result.strategy, "matched": result.matched}
+    if result.score is not None:
+        fields["score"] = _rounded(result.score)
+    if result.measurement is not None:
+        fields.update(_measurement_fields(result.measurement))
+    if result.excluded:
+        fields["excluded"] = result.excluded
+    if result.similar is not None:
+        distance, threshold = _rounded(result.similar.distance), _rounded(result.similar.threshold)
+        fields["similar"] = {"id": result.similar.id, "distance": distance, "threshold": threshold}
+    return fields
+
+
+def _measurement_fields(measured: Measurement) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "what": measured.what,
+        "value": _rounded(measured.value),
+        "relation": measured.relation,
+        "bound": _rounded(measured.bound),
+    }
+    if measured.draw is not None:
+        fields.update(draw=_rounded(measured.draw), probability=_rounded(measured.probability))
+    return fields
+
+
+def _outcome_line(stream: str, id: str, at_s: float, outcome: str | RefusalReason) -> dict[str, Any]:
+    line: dict[str, Any] = {"type": "outcome", "at": round(at_s, 3), "stream": stream, "id": id}
+    if isinstance(outcome, RefusalReason):
+        return {**line, "outcome": Outcome.REFUSED.value, "reason": outcome.value}
+    return {**line, "outcome": Outcome.ACCEPTED.value, "strategy": outcome}
+
+
+def _counts_line(stream: str, second: _Second, since_s: float, until_s: float) -> dict[str, Any]:
+    line: dict[str, Any] = {"type": "counts", "from": round(since_s, 3), "to": round(until_s, 3), "stream": stream}
+    for key in ("matched", "accepted", "refused"):
+        if counts := getattr(second, key):
+            line[key] = dict(counts)
+    if second.best:
+        line["best"] = {name: _measurement_fields(best) for name, best in second.best.items()}
+    return line
+
+
+def _confidences(prediction: Prediction) -> Sequence[float]:
+    """Those of all objects, or of what a classifier says."""
+    if isinstance(prediction, Detections):
+        return prediction.columns.confidence
+    if isinstance(prediction, Classification):
+        return (prediction.confidence,)
+    return [score.confidence for score in prediction.scores] if isinstance(prediction, MultiLabel) else ()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,63 @@
+"""Measurement: the number by which a strategy decided on a frame, and the bound that it had to meet."""
+
+from __future__ import annotations
+
+import random
+from typing import Literal, NamedTuple
+
+NEARLY = 0.1  # a measurement that misses its bound by at most this part of it was nearly enough
+
+Relation = Literal["<", ">", ">="]
+
+
+class Measurement(NamedTuple):
+    """What a strategy measured of one frame.
+
+    what: in a few words. value, relation, bound: the strategy wants the frame if this holds. draw: what was drawn where
+    it holds, uniform in [0, 1); None where nothing was drawn. probability: below which the draw must lie.
+    """
+
+    what: str
+    value: float
+    relation: Relation
+    bound: float
+    draw: float | None = None
+    probability: float = 1.0
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value meets the bound, whatever was drawn."""
+        if self.relation == "<":
+            return self.value < self.bound
+        return self.value > self.bound if self.relation == ">" else self.value >= self.bound
+
+    @property
+    def margin(self) -> float:
+        """By which part of the bound the value is on its right side; negative on the wrong one."""
+        beyond = self.bound - self.value if self.relation == "<" else self.value - self.bound
+        return beyond / (abs(self.bound) or 1.0)
+
+    @property
+    def is_nearly_enough(self) -> bool:
+        """Whether the strategy does not want the frame, but would have with a bound, or a draw, a tenth away."""
+        if not self.is_met:
+            return self.margin >= -NEARLY
+        return self.draw is not None and self.probability <= self.draw < self.probability * (1 + NEARLY)
+
+
+class Draw:
+    """The draws of one strategy on one stream. latest: the last one, None after a frame without one."""
+
+    def __init__(self, probability: float, rng: random.Random) -> None:
+        self.probability = probability
+        self.latest: float | None = None
+        self._rng = rng
+
+    def wins(self) -> bool:
+        """Draws once, and returns whether the strategy takes the frame."""
+        self.latest = self._rng.random()
+        return self.latest < self.probability
+
+    def skip(self) -> None:
+        """Nothing is drawn for this frame."""
+        self.latest = None

@@ -1,0 +1,121 @@
+"""DecisionNotes: hands what was decided on the frames of one stream to the decision record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from framesift.clock.clock import Clock
+from framesift.decisions import DecisionObserver, FrameDecision, Measurement, Outcome, StrategyResult
+from framesift.frame import Frame, RefusalReason
+from framesift.prediction.prediction import Prediction
+from framesift.sampling.intake_decision import PendingFrame
+from framesift.sampling.sampler import SamplingDecision
+from framesift.spool import Accepted
+
+
+class DecisionNotes:
+    """For the threads of one stream. Costs a few microseconds for a frame that is far from being taken."""
+
+    def __init__(self, stream: str, observer: DecisionObserver | None, clock: Clock) -> None:
+        """observer: None if nothing is recorded."""
+        self._stream = stream
+        self._observer = observer
+        self._clock = clock
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is recorded."""
+        return self._observer is not None
+
+    def note(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        decision: SamplingDecision,
+        answer: Accepted | RefusalReason | PendingFrame,
+        *,
+        chosen_id: str = "",
+    ) -> None:
+        """Notes what became of a frame. chosen_id: of a neighbour, the frame beside which it is collected."""
+        observer = self._observer
+        if observer is None:
+            return
+        if decision.measured:
+            observer.observe(self._stream, decision.measured)
+
+        def made() -> FrameDecision:
+            return self._decision(frame, prediction, decision, answer, chosen_id)
+
+        if not isinstance(answer, RefusalReason):
+            observer.add(made())
+            return
+        nearness = _nearness(decision, answer)
+        if nearness is not None:
+            observer.add_refused(self._stream, answer, nearness, made)
+
+    def settle(self, id: str, outcome: str | RefusalReason) -> None:
+        """Notes what became of a frame that was held or waited. outcome: the strategy that was charged, or why not."""
+        if self._observer is not None:
+            self._observer.settle(self._stream, id, outcome)
+
+    def _decision(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        decision: SamplingDecision,
+        answer: Accepted | RefusalReason | PendingFrame,
+        chosen_id: str,
+    ) -> FrameDecision:
+        outcome, reason, id, strategy = Outcome.REFUSED, None, "", ""
+        if isinstance(answer, RefusalReason):
+            reason = answer
+        elif isinstance(answer, Accepted):
+            outcome, id, strategy = Outcome.ACCEPTED, answer.id, answer.strategy
+        else:
+            outcome, id, strategy = Outcome.HELD if answer.is_held else Outcome.WAITS, answer.id, answer.strategy
+        return FrameDecision(
+            self._stream,
+            frame.number,
+            frame.epoch,
+            frame.captured.wall_s_as_of(self._clock.now()),
+            frame.media_s,
+            prediction,
+            outcome,
+            reason,
+            id,
+            strategy,
+            tuple(_results(decision)),
+            chosen_id,
+        )
+
+
+def _results(decision: SamplingDecision) -> Iterator[StrategyResult]:
+    """What each strategy made of the frame, those that may take it first, in the policy's order."""
+    measured = dict(decision.measured)
+    for match in decision.matches:
+        yield StrategyResult(match.strategy, True, measured.pop(match.strategy, None), match.score)
+    for one in decision.excluded:
+        yield StrategyResult(one.strategy, False, measured.pop(one.strategy, None), excluded=one.why)
+    for strategy, similar in decision.similar.items():
+        yield StrategyResult(strategy, False, measured.pop(strategy, None), similar=similar)
+    for strategy, measurement in measured.items():
+        yield StrategyResult(strategy, False, measurement)
+
+
+def _nearness(decision: SamplingDecision, reason: RefusalReason) -> float | None:
+    """How near a refused frame was to being taken, to compare those of one reason; None if it was not near."""
+    if decision.similar and reason is RefusalReason.NEAR_DUPLICATE:
+        return max(one.distance / (one.threshold or 1.0) for one in decision.similar.values())
+    if decision.matches:
+        return max(match.score or 0.0 for match in decision.matches)
+    if decision.excluded:
+        return 0.0
+    near = [_shortfall(one) for one in decision.measured.values() if one.is_nearly_enough]
+    return -min(near) if near else None
+
+
+def _shortfall(measured: Measurement) -> float:
+    """By which part of the bound, or of the probability, a measurement is too far away."""
+    if measured.is_met and measured.draw is not None:
+        return (measured.draw - measured.probability) / (measured.probability or 1.0)
+    return -measured.margin
