@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from framesift.cli.initial_files import state_folder
-from framesift.demo.contact_sheet import read_folder
+from framesift.datasets.sheet_sources import read_collected
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
@@ -174,7 +174,7 @@ def test_the_demo_collects_a_dataset_and_shows_it(tmp_path: Path) -> None:
     from framesift.demo.run import DEMO_SEED, mean_overlap
     from framesift.demo.scene import Street
 
-    overlap = mean_overlap(Street(seed=DEMO_SEED), read_folder(folder / "collected"))
+    overlap = mean_overlap(Street(seed=DEMO_SEED), read_collected(folder / "collected"))
     assert overlap.boxes > 50
     assert overlap.mean_iou > 0.7
     assert f"{overlap.mean_iou:.2f}" in ran.stdout

@@ -25,7 +25,8 @@ import numpy as np
 from clocks import ManualClock
 from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
-from framesift.demo.contact_sheet import contact_sheet, read_folder
+from framesift.datasets.contact_sheet import contact_sheet
+from framesift.datasets.sheet_sources import collected_sheet_picture, read_collected
 from framesift.frame import Frame, Pixels
 from framesift.models import ModelFailed, ModelUnavailable
 from framesift.policy.policy import parse
@@ -156,7 +157,9 @@ class Proof:
         self._look(path.read_bytes() for path in sorted((folder / "images").rglob("*.jpg")))
         others = [path for path in folder.rglob("*") if path.is_file() and folder / "images" not in path.parents]
         assert not [path for path in others if b"\xff\xd8\xff" in path.read_bytes()], "pictures lie elsewhere too"
-        self._assert_clean(contact_sheet(read_folder(folder), "all", max_images=200, columns=8), "the sheet")
+        collected = [collected_sheet_picture(folder, one) for one in read_collected(folder)[:200]]
+        assert not [one for one in collected if one.jpeg is None]
+        self._assert_clean(contact_sheet(collected, "all", columns=8), "the sheet")
 
     def look_at(self, pictures: Iterable[bytes]) -> None:
         """Decode pictures that lie elsewhere."""

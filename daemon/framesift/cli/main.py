@@ -23,6 +23,7 @@ from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
 from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.policy import policy_app
+from framesift.cli.sheet import sheet
 from framesift.cli.spool import spool_app
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(estimate)
 app.command()(forget)
+app.command()(sheet)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
 

@@ -20,7 +20,8 @@ from rich.table import Table
 from framesift.clock.clock import SystemClock
 from framesift.config.errors import ConfigError
 from framesift.config.redact import redact_url
-from framesift.demo.contact_sheet import MOST, CollectedImage, contact_sheet, read_folder
+from framesift.datasets.contact_sheet import ON_A_PAGE, contact_sheet
+from framesift.datasets.sheet_sources import collected_sheet_picture, read_collected
 from framesift.demo.scene import Street, write_video
 from framesift.models import ModelLoadError
 from framesift.pictures.outgoing import NO_MASK, encode_outgoing
@@ -28,6 +29,7 @@ from framesift.prediction.prediction import Detections
 from framesift.service.service import Service
 from framesift.service.systemd import Notifier
 from framesift.settings import load, secrets
+from framesift.sinks.collected_folder import CollectedPicture
 from framesift.streams import StreamLost
 from framesift.telemetry import StatusReport, Telemetry
 
@@ -93,16 +95,20 @@ def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: f
     if not snapshot.frames_read:
         seen = "the rendered street" if source is None else redact_url(source)
         raise DemoError(f"not one frame could be read from {seen}; the lines above say why")
-    collected = read_folder(folder / "collected")
+    collected = read_collected(folder / "collected")
     console.print(_table(snapshot))
     if street is not None:
         overlap = mean_overlap(street, collected)
         boxes = f"{overlap.boxes} boxes of confidence {CONFIDENT} or more"
         console.print(f"boxes on objects: mean IoU {overlap.mean_iou:.2f} over {boxes}")
     sheet = folder / "contact-sheet.png"
-    title = f"framesift: {len(collected)} frames worth a label" + (f", {MOST} of them here" * (len(collected) > MOST))
+    shown = _evenly(collected, ON_A_PAGE)
+    title = f"framesift: {len(collected)} frames worth a label"
+    if len(shown) < len(collected):
+        title += f", {len(shown)} of them here"
+    drawn = contact_sheet([collected_sheet_picture(folder / "collected", one) for one in shown], title)
     # The pictures on it were masked, where they had to be, when they were collected.
-    sheet.write_bytes(encode_outgoing(contact_sheet(collected, title), mask=NO_MASK, suffix=".png").content)
+    sheet.write_bytes(encode_outgoing(drawn, mask=NO_MASK, suffix=".png").content)
     labels = ", YOLO labels/ and data.yaml" if (folder / "collected" / "data.yaml").exists() else ""
     console.print(f"collected:     {folder / 'collected'}  (images/{labels}, metadata.jsonl)")
     console.print(f"contact sheet: {sheet}")
@@ -111,18 +117,26 @@ def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: f
     return code
 
 
-def mean_overlap(street: Street, collected: tuple[CollectedImage, ...]) -> Overlap:
+def mean_overlap(street: Street, collected: tuple[CollectedPicture, ...]) -> Overlap:
     """The mean intersection over union of confident boxes with the nearest true box of the same class (0 if none)."""
     overlaps: list[float] = []
     for one in collected:
-        if not isinstance(one.prediction, Detections):
+        prediction = one.prediction
+        if not isinstance(prediction, Detections):
             continue
         truth = street.truth(one.frame)
-        for d in one.prediction.objects:
+        for d in prediction.objects:
             if d.confidence >= CONFIDENT:
                 same = (t for t in truth if t.class_name == d.class_name)
                 overlaps.append(max((_iou(_corners(d), _corners(t)) for t in same), default=0.0))
     return Overlap(sum(overlaps) / len(overlaps) if overlaps else 0.0, len(overlaps))
+
+
+def _evenly(collected: tuple[CollectedPicture, ...], most: int) -> tuple[CollectedPicture, ...]:
+    """At most so many of them, evenly over time."""
+    if len(collected) <= most:
+        return collected
+    return tuple(collected[round(n * (len(collected) - 1) / (most - 1))] for n in range(most))
 
 
 def _corners(box: Any) -> tuple[float, float, float, float]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from framesift.estimation.errors import EstimationError
 from framesift.policy.baseline import NAME
-from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Stub
-from framesift.prediction.wire_format import parse_prediction
-from framesift.sinks.own_lines import parse_own_line
+from framesift.prediction.prediction import Classification, MultiLabel, Prediction
+from framesift.sinks.collected_folder import NoCollectedFolder, metadata_file, parse_collected_line
 
 _MARK = f'"strategy": "{NAME}"'.encode()  # so that the lines of other strategies need not be parsed
 
@@ -55,51 +52,33 @@ def read_sample(folder: Path, *, since_s: float, until_s: float) -> Sample:
     since_s, until_s: Unix times of capture; `until_s` itself is not included. Raises EstimationError where there is
     nothing to estimate from, and OSError.
     """
-    path = folder / "metadata.jsonl"
-    if not path.is_file():
-        raise EstimationError(f"{folder}: no metadata.jsonl in it: the path of a folder sink is expected")
+    try:
+        path = metadata_file(folder)
+    except NoCollectedFolder as error:
+        raise EstimationError(str(error)) from None
     found: list[tuple[str, SampledFrame]] = []
     lines = without_weight = without_prediction = outside = 0
     with path.open("rb") as file:
         for line in file:
             lines += 1
-            own = parse_own_line(line) if _MARK in line else None
-            fields = None if own is None else _fields(line)
-            if own is None or fields is None:
+            picture = parse_collected_line(line) if _MARK in line else None
+            if picture is None or picture.strategy != NAME:
                 continue
-            weight = fields.get("weight")
-            if type(weight) is not int or weight < 1:
+            if picture.weight is None:
                 without_weight += 1
-            elif not since_s <= own.captured_at_s < until_s:
+            elif not since_s <= picture.captured_at_s < until_s:
                 outside += 1
-            elif (prediction := _prediction(fields)) is None:
+            elif (prediction := picture.predicted) is None:
                 without_prediction += 1
             else:
-                frame = SampledFrame(own.id, own.stream, own.captured_at_s, weight, prediction)
-                found.append((str(fields.get("device")), frame))
+                frame = SampledFrame(picture.id, picture.stream, picture.captured_at_s, picture.weight, prediction)
+                found.append((picture.device, frame))
     if not found:
         raise EstimationError(f"{path}: {_why_none(lines, without_weight, without_prediction, outside)}")
     found.sort(key=lambda of_device: (of_device[0], of_device[1].captured_at_s))
     predicted = tuple(frame for _, frame in found)
     _refuse_mixed_tasks(path, predicted)
     return Sample(predicted, without_prediction, without_weight)
-
-
-def _fields(line: bytes) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) and fields.get("strategy") == NAME else None
-
-
-def _prediction(fields: dict[str, Any]) -> Prediction | None:
-    """What the model said; None where that wasn't kept, can't be read, or is from before there was a model."""
-    try:
-        prediction = parse_prediction(fields.get("prediction"), width=fields.get("width"), height=fields.get("height"))
-    except ValueError:
-        return None
-    return None if isinstance(prediction, Stub) else prediction
 
 
 def _why_none(lines: int, without_weight: int, without_prediction: int, outside: int) -> str:

@@ -19,6 +19,7 @@ _COLUMNS = (
     " height, size_bytes, attempts, next_at_s, image_id,"
     " CASE WHEN EXISTS (SELECT 1 FROM late WHERE late.id = datapoint.id) THEN 'it waits for quota' ELSE why END"
 )
+_ROWS = f"SELECT {_COLUMNS} FROM datapoint LEFT JOIN delivery ON delivery.seq = datapoint.seq AND sink = '{SINK}'"
 _TYPES = tuple(get_type_hints(RowInfo).values())
 
 
@@ -73,11 +74,27 @@ def class_counts(cursor: sqlite3.Cursor) -> dict[str, int]:
 def list_rows(cursor: sqlite3.Cursor, state: State | None, most: int, id: str | None = None) -> list[RowInfo]:
     """The oldest `most` rows, of one state and one id where these are given."""
     found: Sequence[tuple[object, ...]] = cursor.execute(
-        f"SELECT {_COLUMNS} FROM datapoint LEFT JOIN delivery ON delivery.seq = datapoint.seq AND sink = '{SINK}'"
-        " WHERE (:state IS NULL OR state = :state) AND (:id IS NULL OR id = :id) ORDER BY datapoint.seq LIMIT :most",
+        f"{_ROWS} WHERE (:state IS NULL OR state = :state) AND (:id IS NULL OR id = :id)"
+        " ORDER BY datapoint.seq LIMIT :most",
         {"state": None if state is None else state.value, "id": id, "most": most},
     ).fetchall()
     return [_row_info(list(row)) for row in found]
+
+
+def newest_rows(cursor: sqlite3.Cursor, most: int, stream: str | None, strategy: str | None) -> list[RowInfo]:
+    """The newest `most` rows, the newest first, of one stream and one strategy where these are given."""
+    found: Sequence[tuple[object, ...]] = cursor.execute(
+        f"{_ROWS} WHERE (:stream IS NULL OR stream = :stream) AND (:strategy IS NULL OR strategy = :strategy)"
+        " ORDER BY captured_at_s DESC, datapoint.seq DESC LIMIT :most",
+        {"stream": stream, "strategy": strategy, "most": most},
+    ).fetchall()
+    return [_row_info(list(row)) for row in found]
+
+
+def count_by_strategy(cursor: sqlite3.Cursor) -> dict[tuple[str, str], int]:
+    """How many rows there are of each stream and strategy."""
+    found = cursor.execute("SELECT stream, strategy, count(*) FROM datapoint GROUP BY stream, strategy").fetchall()
+    return {(str(stream), str(strategy)): int(number) for stream, strategy, number in found}
 
 
 def _row_info(values: list[object]) -> RowInfo:

@@ -1,0 +1,32 @@
+"""The pictures in a spool, for a process of its own that shows them, whether a daemon runs or not. Nothing is changed.
+
+All functions raise SpoolUnusable, SpoolTooNew and SpoolBroken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from framesift.spool import admin, inspect_rows, rows
+from framesift.spool.records import RowInfo
+
+
+def newest_rows(path: Path, most: int, *, stream: str | None, strategy: str | None) -> list[RowInfo]:
+    """The newest `most` rows, the newest first, of one stream and one strategy where these are given."""
+    with admin.connected(path) as connection:
+        return inspect_rows.newest_rows(connection.cursor(), most, stream, strategy)
+
+
+def count_by_strategy(path: Path) -> dict[tuple[str, str], int]:
+    """How many rows there are of each stream and strategy."""
+    with admin.connected(path) as connection:
+        return inspect_rows.count_by_strategy(connection.cursor())
+
+
+def read_jpeg(path: Path, id: str) -> bytes | None:
+    """The JPEG of a datapoint; None where it is damaged, or has left the spool."""
+    with admin.connected(path) as connection:
+        try:
+            return rows.read_jpeg(connection.cursor(), id)
+        except ValueError:
+            return None
