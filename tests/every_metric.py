@@ -5,11 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from clocks import ManualClock
 from framesift.frame import RefusalReason, SkipReason
+from framesift.limits import Window
+from framesift.listeners.request_outcomes import RequestOutcome
+from framesift.service.reports import DELIVERY_OUTCOMES
+from framesift.spool import FinalOutcome
+from framesift.streams.away_reasons import AwayReason
+from framesift.streams.snapshots.ticket import SnapshotMissReason
 from framesift.telemetry import (
     CollectedNumbers,
     Condition,
@@ -20,6 +27,9 @@ from framesift.telemetry import (
     StreamAbsence,
     Telemetry,
 )
+from framesift.telemetry.lines import LEVELS
+from framesift.telemetry.quota import QUOTA_GRANTERS
+from framesift.telemetry.spool_metrics import SPOOL_STATES
 
 _SPOOL = SpoolNumbers(0, 0, 0, 0, 1, {"delivered": 1}, max_bytes=1, oldest_at_s=1.0)
 _POLICY = PolicyReport("", "policy.json", ("gate",), True, "1f", 1.0, False, ("hard",), (), (), None)
@@ -54,6 +64,24 @@ REPORTED: Mapping[str, tuple[object, ...]] = {
     "set_stream_up": ("gate", True),
 }
 
+# (metric, label) -> the values of the closed list from which the label has them.
+CLOSED_LISTS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("framesift_health", "condition"): tuple(map(str, Condition)),
+    ("framesift_log_lines_dropped_total", "level"): LEVELS,
+    ("framesift_stream_away", "reason"): tuple(map(str, AwayReason)),
+    ("framesift_frames_skipped_total", "why"): tuple(map(str, SkipReason)),
+    ("framesift_door_requests_total", "outcome"): tuple(map(str, RequestOutcome)),
+    ("framesift_frames_refused_total", "reason"): tuple(map(str, RefusalReason)),
+    ("framesift_snapshots_total", "result"): ("snapshot", *map(str, SnapshotMissReason)),
+    ("framesift_credits_used", "window"): tuple(map(str, Window)),
+    ("framesift_credits_left", "window"): tuple(map(str, Window)),
+    ("framesift_credits_granted_by", "by"): QUOTA_GRANTERS,
+    ("framesift_spool_datapoints", "state"): SPOOL_STATES,
+    ("framesift_datapoints_left_total", "exit"): tuple(map(str, FinalOutcome)),
+    ("framesift_delivery_attempts_total", "outcome"): tuple(DELIVERY_OUTCOMES.values()),
+    ("framesift_collected_removed_total", "bound"): ("age", "size"),
+}
+
 
 @dataclass(frozen=True)
 class MetricShape:
@@ -82,6 +110,7 @@ def metrics_text() -> str:
     return telemetry.metrics_text().decode()
 
 
+@cache
 def metric_shapes() -> dict[str, MetricShape]:
     """The metrics of the program, by their names."""
     shapes = {}
