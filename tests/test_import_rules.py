@@ -107,7 +107,7 @@ ALLOWED: dict[str, set[str]] = {
         "streams",
     },
     "upload": {"clock", "backoff", "prediction", "limits", "sinks", "spool"},
-    "status": {"processes", "telemetry"},
+    "status": {"config", "processes", "telemetry"},
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "estimation": {"prediction", "strategies", "sinks", "policy"},
     "datasets": {"frame", "prediction", "sinks", "spool"},

@@ -34,7 +34,6 @@ from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.hold_queues import HoldQueues
 from framesift.sampling.pacing import Pacing
-from framesift.sampling.recorder import Recorder
 from framesift.service import reports
 from framesift.service.alike_recorder import AlikeRecorder
 from framesift.service.components import ComponentList, Resource
@@ -42,7 +41,9 @@ from framesift.service.connections import open_connections
 from framesift.service.intakes import Intakes, read_accepted_classes
 from framesift.service.known_pictures_reader import KnownPicturesReader
 from framesift.service.loop_monitor import LoopMonitor
+from framesift.service.operator_hands import OperatorHands
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
+from framesift.service.recording import open_recorder
 from framesift.service.retention_passes import RetentionPasses
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
@@ -142,7 +143,7 @@ class Startup:
         if len(models):
             start(Resource("model", stop=models.closer(lambda: self.streams.any_alive())))
         privacies = StreamPrivacies(self._run, models)
-        recorder = None if record is None else self._open_recorder(record)
+        recorder = None if record is None else open_recorder(record, settings, telemetry)
         if recorder is not None:
             start(Resource("recorder", stop=lambda _: recorder.close()))
         limits = LocalLimits()
@@ -206,21 +207,6 @@ class Startup:
             self._batch_watcher.task.wake()
 
     # -- each component
-
-    def _open_recorder(self, path: Path) -> Recorder:
-        """Raises ConfigError if the file can't be written."""
-        models = (use.settings for use in self._settings.model_uses)
-        replayed = [settings.path for settings in models if settings.type == "recorded"]
-        if path.exists() and any(map(path.samefile, replayed)):
-            raise ConfigError(f"--record {path}: the model replays this file")
-        try:
-            return Recorder(
-                path,
-                lambda error: self._telemetry.error("record_failed", path=path, why=str(error)),
-                seed=self._settings.seed,
-            )
-        except OSError as error:
-            raise ConfigError(f"--record {path}: {error.strerror}") from None
 
     def _create_spool(self, limits: LocalLimits, shared: SharedLimits) -> Spool:
         settings = self._settings.spool
@@ -301,7 +287,8 @@ class Startup:
     def _start_status_page(self) -> StatusPage:
         settings = self._settings
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
-        server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity)
+        hands = OperatorHands(self.spool, self._telemetry, self.uploader.wake)
+        server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity, hands=hands)
         page = StatusPage(server, self._telemetry, self._clock)
         return self._components.start(page, stop_by_s=_PIPELINE_STOPS_BY_S)
 

@@ -63,7 +63,7 @@ class UploadSettings(StrictModel):
 
 
 class StatusSettings(StrictModel):
-    """The block `status`: the read-only HTTP server for health, metrics and status."""
+    """The block `status`: the HTTP server for health, metrics, status, and what operators do by hand."""
 
     bind: Annotated[
         Annotated[str, listen_address("bind")] | None,

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framesift.clock.moment import Moment
-from framesift.limits import by_hand
-from framesift.spool import alike, database, delivery, file_format, inspect_rows, kept_descriptors, rows, schema
+from framesift.spool import alike, database, file_format, inspect_rows, kept_descriptors, schema
 from framesift.spool.alike import AlikeFrames
 from framesift.spool.disk_errors import STORAGE_ERRORS, failure_kind
 from framesift.spool.disk_reserve import RESERVE_BYTES, DiskReserve, free_bytes
 from framesift.spool.records import FinalOutcome, RowInfo, SpoolBroken, SpoolCounts, SpoolUnusable, State
-from framesift.spool.space import remove_row
+from framesift.spool.rows_by_hand import drop_rows, retry_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +78,13 @@ def retry(path: Path, ids: Sequence[str] | None, now: Moment) -> tuple[str, ...]
     A datapoint whose quota was refunded gets quota again, even beyond the limits.
     """
     with _writing(path) as cursor:
-        changed: list[str] = []
-        for seq, id in _named(cursor, ids):
-            row = cursor.execute(
-                f"SELECT account, batch_key, project FROM datapoint JOIN delivery USING (seq) WHERE seq = ?"
-                f" AND sink = '{delivery.SINK}' AND (state = 'buried' OR state <> 'sending' AND next_at_s IS NOT NULL)",
-                (seq,),
-            ).fetchone()
-            if row is None:
-                continue
-            account, batch, project = row
-            by_hand.grant_manually(cursor, id, account, batch, project, now)
-            rows.retry_by_hand(cursor, seq)
-            changed.append(id)
-        return tuple(changed)
+        return retry_rows(cursor, ids, now)
 
 
 def drop(path: Path, ids: Sequence[str] | None) -> tuple[str, ...]:
     """Deletes these ids, or all that are buried (None). Returns the deleted ids."""
     with _writing(path) as cursor:
-        changed: list[str] = []
-        for seq, id in _named(cursor, ids):
-            if cursor.execute("SELECT 1 FROM delivery WHERE seq = ? AND state <> 'sending'", (seq,)).fetchone():
-                remove_row(cursor, seq, FinalOutcome.DROPPED)
-                changed.append(id)
-        return tuple(changed)
-
-
-def _named(cursor: sqlite3.Cursor, ids: Sequence[str] | None) -> list[tuple[int, str]]:
-    """(seq, id) of these ids, or of all buried rows, also of those with a damaged id."""
-    if ids is None:
-        return cursor.execute(
-            "SELECT seq, id FROM datapoint JOIN delivery USING (seq) WHERE state = 'buried' ORDER BY seq"
-        ).fetchall()
-    found = [(cursor.execute("SELECT seq FROM datapoint WHERE id = ?", (id,)).fetchone(), id) for id in ids]
-    return [(row[0], id) for row, id in found if row is not None]
+        return drop_rows(cursor, ids)
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ from framesift.spool.records import (
     State,
     WhenFull,
 )
+from framesift.spool.rows_by_hand import RowsByHand
 from framesift.spool.shared_quota import SharedQuota
 from framesift.spool.signatures import AcceptedSignature, StoredSignatures
 from framesift.spool.spool_file import SpoolBounds, SpoolFile
@@ -87,6 +88,7 @@ class Spool:
         self._writer: Writer | None = None
         self.shared_quota = SharedQuota(self._read, self._write, limits)
         self.held = HeldFrames(self._read, self._write)
+        self.by_hand = RowsByHand(self._write, clock)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -166,11 +168,8 @@ class Spool:
         self, stream: str, options: str, threshold: float | None, embedding_threshold: float | None = None
     ) -> None:
         """Stores what `auto` was measured to be, see AcceptedSignature. Raises SpoolBroken, SpoolFull."""
-
-        def work(cursor: sqlite3.Cursor, _: space.Transaction) -> None:
-            signatures.record_thresholds(cursor, stream, options, threshold, embedding_threshold)
-
-        self._open_writer.call(work, can_fail=True)
+        values = stream, options, threshold, embedding_threshold
+        self._open_writer.call(lambda cursor, _: signatures.record_thresholds(cursor, *values), can_fail=True)
 
     def add_alike(self, counts: Mapping[str, int]) -> None:
         """Adds for how many refused frames accepted ones stand, by id. Returns at once: see `refund_attempts`."""

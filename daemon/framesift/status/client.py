@@ -3,6 +3,8 @@
     WAITING ──> ANSWERING ──> SENDING ──> WAITING     a permitted request; the next one may follow
        └────────────────────────> SENDING ──> OVER    a refusal, and every other last answer
 
+The body of a POST is read while WAITING, and only if its head is permitted.
+
 It belongs to the event loop's thread. While WAITING or OVER a client is unverified: it has no permitted request, and
 uses a socket for nothing. Whether it may stay is decided by its owner.
 """
@@ -18,7 +20,8 @@ from typing import Protocol
 
 import h11
 
-from framesift.status.pages import StatusAnswer, StatusPages, path_of, text_answer
+from framesift.status.actions import MAX_BODY_BYTES
+from framesift.status.pages import StatusAnswer, StatusPages, body_too_large, path_of, text_answer
 
 REQUEST_WITHIN_S = 10.0  # for the first request, and for reading an answer
 IDLE_S = 5.0  # for the next request on the same connection
@@ -37,6 +40,9 @@ class ClientOwner(Protocol):
 
     def render(self, client: StatusClient, path: str) -> None:
         """Create an answer that takes time, and give it to the client's `send`."""
+
+    def act(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
+        """Do what a permitted POST asks for, and give its answer to the client's `send`. address: the client's."""
 
     def remove(self, client: StatusClient, connection: socket.socket) -> None:
         """The client is gone. Its connection is still open, for the owner to close."""
@@ -57,7 +63,8 @@ class StatusClient:
         self._pages = pages
         self._loop = loop
         self._http = h11.Connection(h11.SERVER, _MAX_HEAD_BYTES)
-        self._method = b""
+        self._method, self._path = b"", ""
+        self._body: bytearray | None = None  # of a permitted POST, while it arrives
         self._is_verified = False
         self._last = False  # whether this answer is the last
         self._over = False
@@ -113,32 +120,69 @@ class StatusClient:
         if self.is_closed or self._over:
             return
         try:
-            event = self._http.next_event()
-            if isinstance(event, h11.Request):  # a body is not read, so no request can follow it
-                self._last = not isinstance(self._http.next_event(), h11.EndOfMessage)
+            if self._body is None:
+                self._read_head()
+            else:
+                self._read_body(self._body)
         except h11.RemoteProtocolError:
             self._last = True
             self.send(text_answer("Invalid HTTP request received.", 400))
-            return
+
+    def _read_head(self) -> None:
+        event = self._http.next_event()
         if isinstance(event, h11.Request):
-            self._method = event.method
-            refusal = self._pages.refusal(event.method, event.headers)
+            self._method, self._path = event.method, path_of(event.target)
+            refusal = self._pages.refusal(self._method, self._path, event.headers)
+            if refusal is None and self._method == b"POST":
+                if self._http.they_are_waiting_for_100_continue:
+                    with contextlib.suppress(OSError):  # then nobody sends the body, and nobody is answered
+                        go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                        self._socket.send(self._http.send(go_on) or b"")
+                self._body = bytearray()
+                self._read_body(self._body)
+                return
+            # Any other body is not read, so no request can follow it.
+            self._last = not isinstance(self._http.next_event(), h11.EndOfMessage)
             if refusal is None:
-                self._answer(path_of(event.target))
+                self._answer(self._path)
             else:
                 self._last = True
                 self.send(refusal)
         elif event is not h11.NEED_DATA and event is not h11.PAUSED:
             self.close()
 
-    def _answer(self, path: str) -> None:
+    def _read_body(self, body: bytearray) -> None:
+        while isinstance(event := self._http.next_event(), h11.Data):
+            body += event.data
+            if len(body) > MAX_BODY_BYTES:
+                self._body, self._last = None, True
+                self.send(body_too_large())
+                return
+        if isinstance(event, h11.EndOfMessage):
+            self._body = None
+            self._set_answering()
+            self._owner.act(self, self._path, bytes(body), self._address())
+
+    def _address(self) -> str:
+        try:
+            return str(self._socket.getpeername()[0])
+        except OSError:  # it is gone
+            return ""
+
+    def _set_answering(self) -> None:
+        """The request is permitted, and its answer may take time."""
         self._is_verified = True
         self._owner.set_verified(self)
+        self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
+        self._loop.remove_reader(self._socket)
+
+    def _answer(self, path: str) -> None:
         if self._pages.is_slow(path):
-            self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
-            self._loop.remove_reader(self._socket)
+            self._set_answering()
             self._owner.render(self, path)
         else:
+            self._is_verified = True
+            self._owner.set_verified(self)
             self.deadline_s = self._loop.time() + REQUEST_WITHIN_S
             self.send(self._pages.answer(path))
 

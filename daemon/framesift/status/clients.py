@@ -26,6 +26,7 @@ _MAX_VERIFIED = 64  # one more replaces the oldest, which does not read its answ
 # Rendering needs CPU time, which the streams need too: a flood of requests causes no more renderings than these.
 _RENDERED_AT_ONCE = 8.0
 _RENDERED_PER_SECOND = 4.0
+_ACTING_AT_ONCE = 8
 _FINISH_WITHIN_S = 1.0
 
 
@@ -41,6 +42,7 @@ class StatusClients:
         self._verified: dict[StatusClient, None] = {}
         self._waiting: dict[str, list[StatusClient]] = {}
         self._rendering: set[str] = set()
+        self._acting = 0  # how many actions are under way
         self._tokens = _RENDERED_AT_ONCE  # how many pages may be rendered now
         self._tokens_at_s = loop.time()
         self._render_timer: asyncio.TimerHandle | None = None
@@ -84,6 +86,20 @@ class StatusClients:
         waiting = [other for other in self._waiting.get(path, ()) if not other.is_closed]
         self._waiting[path] = [*waiting, client]
         self._render_next()
+
+    def act(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
+        """See ClientOwner."""
+        answer = text_answer("too much is asked for at once: try again in some seconds", 503, ("retry-after", "5"))
+        if self._acting >= _ACTING_AT_ONCE:
+            client.send(answer)
+            return
+        arguments = (client, path, body, address)
+        thread = threading.Thread(target=self._run_action, args=arguments, name="status action", daemon=True)
+        self._acting += 1
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._send_acted(client, answer)
 
     def remove(self, client: StatusClient, connection: socket.socket) -> None:
         """See ClientOwner."""
@@ -154,7 +170,7 @@ class StatusClients:
             with contextlib.suppress(OSError):
                 self._spare = os.dup(self._listening.fileno())
 
-    # -- slow pages
+    # -- slow pages and actions
 
     def _render_next(self) -> None:
         """Start rendering every page that a client waits for and that is not being rendered."""
@@ -186,6 +202,15 @@ class StatusClients:
         answer = self._pages.answer(path)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._send_rendered, path, clients, answer)
+
+    def _run_action(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
+        answer = self._pages.act(path, body, address)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._send_acted, client, answer)
+
+    def _send_acted(self, client: StatusClient, answer: StatusAnswer) -> None:
+        self._acting -= 1
+        client.send(answer)
 
     def _send_rendered(self, path: str, clients: list[StatusClient], answer: StatusAnswer) -> None:
         self._rendering.discard(path)

@@ -1,4 +1,9 @@
-"""StatusPages: which requests are permitted, and what they are answered."""
+"""StatusPages: which requests are permitted, and what they are answered.
+
+What changes something is a POST with a body of type application/json, which no form of a web page can send, and which
+no script of another origin can send without asking before: the server permits none. A browser also says in
+Sec-Fetch-Site or Origin where a request comes from; it must be a page of this server.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import unquote
 
+from framesift.status.actions import ACTION_PATHS, MAX_BODY_BYTES, ActionRefused, Hands, run_action
 from framesift.status.identity import DaemonIdentity, as_header
 from framesift.telemetry import METRICS_CONTENT_TYPE, Condition, StatusReport, Telemetry
 
@@ -43,7 +49,7 @@ def path_of(target: bytes) -> str:
 
 
 class StatusPages:
-    """All pages. `answer` may be called by several threads."""
+    """All pages and actions. `answer` and `act` may be called by several threads."""
 
     def __init__(
         self,
@@ -52,11 +58,12 @@ class StatusPages:
         token: str | None,
         host: str,
         identity: DaemonIdentity,
+        hands: Hands | None = None,
     ) -> None:
         """hung: returns the threads that hang, name -> why; it must not wait. token: what a reader must send, or None.
 
         host: the address of the server, one of the names by which it may be called. identity: by which readers tell
-        one daemon from another.
+        one daemon from another. hands: does what operators ask for; None: there are no actions.
         """
         self._telemetry = telemetry
         self._hung = hung
@@ -65,6 +72,7 @@ class StatusPages:
         self._identity_header = as_header(self._identity)
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._names = (*_LOCAL_NAMES, f"[{host}]" if ":" in host else host)
+        self._hands = hands
         self._pages = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -72,22 +80,25 @@ class StatusPages:
             "/status": self._status,
         }
 
-    def refusal(self, method: bytes, fields: Iterable[tuple[bytes, bytes]]) -> StatusAnswer | None:
-        """Return the answer to a request that is not permitted; None if it is.
+    def refusal(self, method: bytes, path: str, fields: Iterable[tuple[bytes, bytes]]) -> StatusAnswer | None:
+        """Return the answer to a request that is not permitted, from its head alone; None if it is.
 
-        Refused are all methods but GET, a wrong token, and, without a token, a Host that is not a name of this server.
-        fields: of the head, their names in lower case.
+        Refused are other methods than the path has, a wrong token, and, without a token, a Host that is not a name of
+        this server; of a POST also another type than JSON, and a page of another origin. fields: of the head, their
+        names in lower case.
         """
-        if method != b"GET":
-            return text_answer("only GET is answered", 405, ("allow", "GET"))
+        is_action = self._hands is not None and path in ACTION_PATHS
+        allowed = "POST" if is_action else "GET"
+        if method != allowed.encode():
+            return text_answer(f"only {allowed} is answered", 405, ("allow", allowed))
         first = dict(reversed([*fields]))  # the first of each name
+        host = first.get(b"host", b"").decode("latin-1").lower()
         if self._authorization is not None:
             if not compare_digest(first.get(b"authorization", b""), self._authorization):
                 return text_answer("the token is missing or wrong", 401, ("www-authenticate", "Bearer"))
-            return None
-        host = first.get(b"host", b"").decode("latin-1").lower()
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        return None if name in self._names else text_answer("this server does not have the requested host name", 421)
+        elif (host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host) not in self._names:
+            return text_answer("this server does not have the requested host name", 421)
+        return _refusal_of_post(first, host) if is_action else None
 
     def is_slow(self, path: str) -> bool:
         """Return whether the answer may have to wait for the spool's disk, or for the log."""
@@ -103,6 +114,21 @@ class StatusPages:
         except Exception as error:  # noqa: BLE001  # whatever it is: the log gets all of it, the reader nothing
             self._telemetry.error("status_page_failed", cause=error)
             return text_answer("this page failed; the log says why", 500)
+
+    def act(self, path: str, body: bytes, address: str) -> StatusAnswer:
+        """Do what a permitted POST asks for, and return its answer. It may wait for seconds.
+
+        address: of the client.
+        """
+        assert self._hands is not None  # or no POST is permitted
+        try:
+            fields = run_action(self._hands, path, body, address)
+        except ActionRefused as refused:
+            return text_answer(self._telemetry.redact(str(refused)), refused.status)
+        except Exception as error:  # noqa: BLE001  # as in `answer`
+            self._telemetry.error("action_failed", path=path, cause=error)
+            return text_answer("this failed; the log says why", 500)
+        return _json_answer(fields)
 
     def _healthz(self) -> StatusAnswer:
         hung = self._hung()
@@ -123,8 +149,31 @@ class StatusPages:
 
     def _status(self) -> StatusAnswer:
         daemon = {"pid": os.getpid(), **self._identity}
-        content = json.dumps({"alive": not self._hung(), **daemon, **_status_fields(self._telemetry.report())})
-        return StatusAnswer(200, f"{content}\n".encode(), (*_ALWAYS, ("content-type", "application/json")))
+        return _json_answer({"alive": not self._hung(), **daemon, **_status_fields(self._telemetry.report())})
+
+
+def _json_answer(fields: Mapping[str, object]) -> StatusAnswer:
+    return StatusAnswer(200, f"{json.dumps(fields)}\n".encode(), (*_ALWAYS, ("content-type", "application/json")))
+
+
+def _refusal_of_post(first: Mapping[bytes, bytes], host: str) -> StatusAnswer | None:
+    """Why a POST is not permitted, by its head. first: the first field of each name. host: of the request."""
+    if first.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+        return text_answer("send a JSON object, with Content-Type: application/json", 415)
+    site, origin = first.get(b"sec-fetch-site"), first.get(b"origin", b"").decode("latin-1").lower()
+    # The first is decided by the browser, and not by names that a proxy before this server may have changed.
+    is_own = site == b"same-origin" if site is not None else not origin or origin.partition("://")[2] == host
+    if not is_own:
+        return text_answer("a web page of another origin can't do this", 403)
+    size = first.get(b"content-length", b"0")
+    if size.isdigit() and (len(size) > 9 or int(size) > MAX_BODY_BYTES):
+        return body_too_large()
+    return None
+
+
+def body_too_large() -> StatusAnswer:
+    """Return the answer to a POST with more bytes than are read."""
+    return text_answer(f"the body has more than {MAX_BODY_BYTES} bytes", 413)
 
 
 def _status_fields(report: StatusReport) -> dict[str, Any]:

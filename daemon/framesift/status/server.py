@@ -1,4 +1,4 @@
-"""StatusServer: serves the status pages, in a thread of its own."""
+"""StatusServer: serves the status pages and actions, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from framesift.processes import listen_problem
+from framesift.status.actions import Hands
 from framesift.status.clients import StatusClients
 from framesift.status.identity import DaemonIdentity
 from framesift.status.pages import StatusPages
@@ -55,15 +56,17 @@ class StatusServer:
         *,
         hung: Callable[[], Mapping[str, str]],
         identity: DaemonIdentity,
+        hands: Hands | None = None,
     ) -> None:
         """hung: returns the threads that hang, name -> why; called by several threads, it must not wait.
 
-        identity: by which a reader tells this daemon from another; its spool must be open already.
+        identity: by which a reader tells this daemon from another; its spool must be open already. hands: does what
+        operators ask for; None: only GET is answered.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
         token = None if endpoint.token is None else endpoint.token.get_secret_value()
-        self._pages = StatusPages(telemetry, hung, token, endpoint.host, identity)
+        self._pages = StatusPages(telemetry, hung, token, endpoint.host, identity, hands)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None
