@@ -137,6 +137,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "fleet": {"clock", "backoff", "periodic", "telemetry", "roboflow", "limits", "spool", "settings"},
     "service": {
+        "decisions",
         "config",
         "clock",
         "atomic_files",
@@ -177,6 +178,7 @@ ALLOWED: dict[str, set[str]] = {
         "service",
     },
     "cli": {
+        "decisions",
         "config",
         "clock",
         "atomic_files",

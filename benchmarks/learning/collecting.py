@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from framesift.policy.policy import Policy
@@ -12,10 +12,15 @@ from framesift.sampling.dry_run import DryRun
 
 def policy_with(strategy: Mapping[str, Any]) -> Policy:
     """The policy with one strategy. strategy: its options, less its name."""
+    return policy_of_strategies([{"name": "it", **strategy}])
+
+
+def policy_of_strategies(strategies: Sequence[Mapping[str, Any]]) -> Policy:
+    """The policy with some strategies."""
     policy = {
         "enabled": True,
         "persist_predictions": True,
-        "sampling_strategies": [{"name": "it", **strategy}],
+        "sampling_strategies": list(strategies),
         "batching_strategy": {"batches_name_prefix": "benchmark", "recreation_interval": "never"},
     }
     return Policy.model_validate_json(json.dumps(policy))

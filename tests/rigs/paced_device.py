@@ -13,6 +13,7 @@ import numpy as np
 
 from clocks import NOON_S, ManualClock
 from framesift.clock.moment import Moment
+from framesift.decisions import DecisionObserver
 from framesift.frame import Frame, Pixels
 from framesift.limits.shared.ledgers import SharedLedgers
 from framesift.policy.policy import Policy, parse
@@ -54,9 +55,10 @@ class PacedDevice:
         fleet: SharedLedgers | None = None,
         project: str | None = None,
         held: type[HeldFrames] = HeldFrames,
+        decisions: DecisionObserver | None = None,
         **spool: Any,
     ) -> None:
-        """fleet, project: of the limits that it shares. held: of the spool's held frames."""
+        """fleet, project: of the limits that it shares. held: of the spool's held frames. decisions: the record."""
         self.clock = clock or ManualClock(NOON_S)
         self.spool: Spool = make_spool(folder, self.clock, **spool)
         self.spool.held = held(self.spool._read, self.spool._write)
@@ -64,6 +66,7 @@ class PacedDevice:
         self._project = project
         self.fleet = fleet
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.telemetry.decisions = decisions
         self.admission = Admission(self.spool, self.clock, fleet, Pacing())
         self.holds = HoldQueues(
             self.admission, self.telemetry, self.clock, seed=0, on_accepted=lambda: None, on_failure=lambda _: None

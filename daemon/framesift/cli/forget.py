@@ -55,17 +55,21 @@ def forget(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """record: the folder of the decision record."""
+
     spool: Path
     sink: CommonSinkSettings
+    record: Path
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """rows: None without a spool."""
+    """rows: None without a spool. lines: of the decision record."""
 
     rows: ForgottenRows | None
     pictures: int
     elsewhere: str
+    lines: int
 
 
 def _place(config: Path | None) -> _Place:
@@ -78,9 +82,10 @@ def _place(config: Path | None) -> _Place:
         file = settings.find_settings_file(config, os.environ)
         spool = settings.load_block(file, os.environ, "spool", settings.SpoolSettings)
         sink = settings.load_block(file, os.environ, "sink", cast(Any, SinkSettings))
+        decisions = settings.load_block(file, os.environ, "decisions", settings.DecisionSettings)
     except ConfigError as error:
         fail(str(error))
-    return _Place(spool.path, sink)
+    return _Place(spool.path, sink, decisions.folder(spool.path))
 
 
 def _selection(ids: list[str] | None, stream: str | None, since: str | None, until: str | None) -> Selection:
@@ -105,7 +110,20 @@ def _look(place: _Place, selection: Selection) -> _Found:
         with daemon_kept_out(place.spool) as stopped:
             rows = find_rows(place.spool, selection, daemon_runs=not stopped)
     pictures = place.sink.forget(selection, dry_run=True)
-    return _Found(rows, pictures.pictures, pictures.elsewhere)
+    lines = _forget_lines(place, selection, dry_run=True)
+    return _Found(rows, pictures.pictures, pictures.elsewhere, lines)
+
+
+def _forget_lines(place: _Place, selection: Selection, *, dry_run: bool) -> int:
+    """Removes the lines of the decision record, and returns how many they are. dry_run: only counts."""
+    from framesift.decisions import forget_lines
+
+    def is_selected(line: dict[str, Any]) -> bool:
+        ids = {line.get("id"), line.get("chosen_id")}
+        at_s = line.get("at", line.get("to"))
+        return any(selection.includes(str(id), str(line.get("stream")), at_s) for id in ids)
+
+    return forget_lines(place.record, is_selected, dry_run=dry_run)
 
 
 def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
@@ -140,7 +158,8 @@ def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
         for path in set_aside_files(place.spool):
             path.unlink()
             out.print(f"deleted {escape_text(str(path))}")
-    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere), False, "removed")
+    lines = _forget_lines(place, selection, dry_run=False)
+    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere, lines), False, "removed")
     return rows is None or not rows.sending
 
 
@@ -158,6 +177,8 @@ def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:
     if place.sink.locked_folder is not None:
         folder = escape_text(str(place.sink.locked_folder))
         out.print(f"folder {folder}: {found.pictures} picture(s) {done}, with labels and lines")
+    if found.lines:
+        out.print(f"record {escape_text(str(place.record))}: {found.lines} line(s) {done}")
     for id, image_id in sorted((rows.image_ids if rows is not None else {}).items()):
         out.print(f"the sink has {escape_text(id)} as image {escape_text(image_id)}: delete it there")
     if found.elsewhere:

@@ -19,6 +19,7 @@ import typer
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.estimate import estimate
+from framesift.cli.explain import explain
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
 from framesift.cli.media_run import ClockKind, create_clock
@@ -36,6 +37,7 @@ _GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(estimate)
+app.command()(explain)
 app.command()(forget)
 app.command()(sheet)
 app.add_typer(spool_app, name="spool")

@@ -9,9 +9,9 @@ explain                       a decision in words
 from __future__ import annotations
 
 from framesift.decisions.decision import DecisionObserver, FrameDecision, Outcome, SimilarFrame, StrategyResult
-from framesift.decisions.decision_record import DecisionRecord, MinuteCounts
+from framesift.decisions.decision_record import DecisionRecord, MinuteCounts, QuotaByStrategy
 from framesift.decisions.measurement import NEARLY, Draw, Measurement
-from framesift.decisions.record_files import RecordFiles, read_lines
+from framesift.decisions.record_files import RecordFiles, forget_lines, read_lines
 
 __all__ = [
     "NEARLY",
@@ -22,8 +22,10 @@ __all__ = [
     "Measurement",
     "MinuteCounts",
     "Outcome",
+    "QuotaByStrategy",
     "RecordFiles",
     "SimilarFrame",
     "StrategyResult",
+    "forget_lines",
     "read_lines",
 ]

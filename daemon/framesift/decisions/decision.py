@@ -88,8 +88,11 @@ class DecisionObserver(Protocol):
         """Count a frame that was refused for good."""
         ...
 
-    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> None:
-        """Note what strategies measured of a frame, by name; the best of each second is kept."""
+    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> float:
+        """Note what strategies measured of a frame, by name; the nearest of each second is kept.
+
+        Returns the highest nearness of these.
+        """
         ...
 
     def add(self, decision: FrameDecision) -> None:

@@ -8,6 +8,7 @@ was decided. What is written, and nothing else, is described in docs/decisions.m
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from framesift.prediction.prediction import (
 
 FLUSH_EVERY_S = 1.0
 HOUR_MINUTES = 60
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_PENDING = 1000  # decisions between two writes that get a line of their own
 
 # Of each strategy, what it has used and its limit, by window: hour -> (3, 20).
@@ -43,7 +45,7 @@ class _Second:
     matched: Counter[str] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    best: dict[str, Measurement] = field(default_factory=dict)
+    best: dict[str, tuple[float, Measurement]] = field(default_factory=dict)
     nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
 
 
@@ -82,6 +84,7 @@ class DecisionRecord:
         self._clock = clock
         self._quota = quota
         self._on_problem = on_problem
+        self._has_problem = False
         self._failed: BaseException | None = None
         self._lock = threading.Lock()
         self._seconds: dict[str, _Second] = {}
@@ -109,13 +112,17 @@ class DecisionRecord:
         with self._lock:
             self._second(stream).refused[reason.value] += 1
 
-    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> None:
+    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> float:
         """See DecisionObserver."""
+        highest = -math.inf
         with self._lock:
             best = self._second(stream).best
             for strategy, one in measured.items():
-                if strategy not in best or one.margin > best[strategy].margin:
-                    best[strategy] = one
+                nearness = one.nearness
+                highest = max(highest, nearness)
+                if strategy not in best or nearness > best[strategy][0]:
+                    best[strategy] = nearness, one
+        return highest
 
     def add(self, decision: FrameDecision) -> None:
         """See DecisionObserver."""
@@ -177,6 +184,8 @@ class DecisionRecord:
         has_ended = self._task.stop(within_s)
         if has_ended and self._failed is None:
             self.flush()
+            if self._files is not None:
+                self._files.close()
         return has_ended
 
     def idle_s(self) -> float:
@@ -197,6 +206,7 @@ class DecisionRecord:
         if self._files is None:
             return
         pending += [one for second in seconds.values() for _, one in second.nearest.values()]
+        pending.sort(key=lambda one: one.captured_s)
         quota = self._quota() if pending else {}
         lines = [decision_line(one, quota) for one in pending]
         lines += [_outcome_line(*one) for one in settled]
@@ -206,11 +216,14 @@ class DecisionRecord:
         if not lines:
             return
         try:
-            self._files.append(json.dumps(line, separators=(",", ":")) for line in lines)
+            self._files.append(map(_encode, lines))
         except OSError as error:
+            self._has_problem = True
             self._on_problem(f"{self._files.folder}: {error.strerror or error}: decisions are not recorded")
         else:
-            self._on_problem("")
+            if self._has_problem:
+                self._has_problem = False
+                self._on_problem("")
 
     def _run(self) -> NextRun:
         self.flush()
@@ -304,7 +317,7 @@ def _counts_line(stream: str, second: _Second, since_s: float, until_s: float) -
         if counts := getattr(second, key):
             line[key] = dict(counts)
     if second.best:
-        line["best"] = {name: _measurement_fields(best) for name, best in second.best.items()}
+        line["best"] = {name: _measurement_fields(best) for name, (_, best) in second.best.items()}
     return line
 
 
@@ -318,4 +331,4 @@ def _confidences(prediction: Prediction) -> Sequence[float]:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+    return round(value, 6)

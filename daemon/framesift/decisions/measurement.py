@@ -32,17 +32,20 @@ class Measurement(NamedTuple):
         return self.value > self.bound if self.relation == ">" else self.value >= self.bound
 
     @property
-    def margin(self) -> float:
-        """By which part of the bound the value is on its right side; negative on the wrong one."""
-        beyond = self.bound - self.value if self.relation == "<" else self.value - self.bound
-        return beyond / (abs(self.bound) or 1.0)
+    def nearness(self) -> float:
+        """How near the strategy was to wanting the frame.
 
-    @property
-    def is_nearly_enough(self) -> bool:
-        """Whether the strategy does not want the frame, but would have with a bound, or a draw, a tenth away."""
+        Negative: by which part of the bound, or, where that was met, of the probability, it was missed. 0 or more: it
+        wants the frame, and the value is on the right side of the bound by so large a part of it.
+        """
+        value, bound = self.value, self.bound
+        beyond = bound - value if self.relation == "<" else value - bound
+        nearness = beyond / (abs(bound) or 1.0)
         if not self.is_met:
-            return self.margin >= -NEARLY
-        return self.draw is not None and self.probability <= self.draw < self.probability * (1 + NEARLY)
+            return min(nearness, 0.0)
+        if self.draw is not None and self.draw >= self.probability:
+            return (self.probability - self.draw) / (self.probability or 1.0)
+        return nearness
 
 
 class Draw:

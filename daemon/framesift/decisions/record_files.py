@@ -9,21 +9,24 @@ A file is compressed when it has an eighth of the size; the oldest ones are dele
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from framesift.atomic_files import create_file, make_folder
+from framesift.atomic_files import create_file, make_folder, write_atomically
 
 PRESENT = "decisions.jsonl"
 _EARLIER = re.compile(r"decisions-(\d{8})\.jsonl(\.gz)?")
+_LOCK = "lock"  # of everybody who writes
 _PART = 8
 _LEVEL = 6  # of the compression
+_AT_ONCE = 1024  # bytes, of which damage costs all
 
 
 class RecordFiles:
@@ -33,30 +36,68 @@ class RecordFiles:
         """max_bytes: of all files together."""
         self.folder = folder
         self._max_bytes = max_bytes
-        self._is_ready = False
+        self._file: int | None = None
+        self._lock: int | None = None
+        self._size = 0  # of the present file
 
     def append(self, lines: Iterable[str]) -> None:
         """Append lines, each without its end. Raises OSError; then some may be written, the last one in part."""
-        if not self._is_ready:
-            make_folder(self.folder)
-            _finish_compressing(self.folder)
-            self._is_ready = True
-        present = self.folder / PRESENT
-        content = "".join(f"{line}\n" for line in lines).encode()
-        with os.fdopen(create_file(present, os.O_RDWR | os.O_APPEND), "ab+", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(size - 1)
-                if file.read(1) != b"\n":  # the last write was torn
-                    content = b"\n" + content
+        try:
+            self._append(lines)
+        except OSError:
+            self.close()  # the next time begins anew: the folder may be another one
+            raise
+
+    def _append(self, lines: Iterable[str]) -> None:
+        with self._locked():
+            file = self._present()
+            content = "".join(f"{line}\n" for line in lines).encode()
             written = 0
             while written < len(content):
-                written += file.write(content[written:])
-            size = file.tell()
-        if size >= self._max_bytes // _PART:
-            self._rotate()
+                written += os.write(file, content[written:])
+            self._size += written
+            if self._size >= self._max_bytes // _PART:
+                self._rotate()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._close_present()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_present(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _present(self) -> int:
+        """The descriptor of the present file, at a place where a line may begin."""
+        path = self.folder / PRESENT
+        if self._file is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(self._file).st_ino:  # nobody has replaced it
+                    return self._file
+            self._close_present()
+        self._file = create_file(path, os.O_RDWR | os.O_APPEND)
+        self._size = os.lseek(self._file, 0, os.SEEK_END)
+        if self._size and os.pread(self._file, 1, self._size - 1) != b"\n":  # the last write was torn
+            self._size += os.write(self._file, b"\n")
+        return self._file
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let nobody else change the files meanwhile. Raises OSError."""
+        if self._lock is None:
+            make_folder(self.folder)
+            self._lock = create_file(self.folder / _LOCK, os.O_RDWR)
+            with _exclusively(self._lock):
+                _finish_compressing(self.folder)
+        with _exclusively(self._lock):
+            yield
 
     def _rotate(self) -> None:
+        self._close_present()
         numbers = [number for number, _ in _earlier(self.folder)]
         (self.folder / PRESENT).replace(self.folder / f"decisions-{max(numbers, default=0) + 1:08d}.jsonl")
         _finish_compressing(self.folder)
@@ -82,6 +123,45 @@ def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
                     yield found
 
 
+def forget_lines(folder: Path, is_selected: Callable[[dict[str, Any]], bool], *, dry_run: bool) -> int:
+    """Remove lines from all files, while a daemon writes to them or not, and return how many they are.
+
+    dry_run: only counts. Raises OSError.
+    """
+    if not folder.is_dir():
+        return 0
+    lock = create_file(folder / _LOCK, os.O_RDWR)
+    found = 0
+    try:
+        with _exclusively(lock):
+            for path in [folder / PRESENT, *(path for _, path in _earlier(folder))]:
+                lines = _content(path).splitlines(keepends=True)
+                kept = [line for line in lines if not _is_selected(line, is_selected)]
+                found += len(lines) - len(kept)
+                if len(kept) < len(lines) and not dry_run:
+                    content = b"".join(kept)
+                    write_atomically(path, gzip.compress(content, _LEVEL) if path.suffix == ".gz" else content)
+    finally:
+        os.close(lock)
+    return found
+
+
+def _is_selected(line: bytes, is_selected: Callable[[dict[str, Any]], bool]) -> bool:
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        return isinstance(found, dict) and is_selected(found)
+    return False
+
+
+@contextlib.contextmanager
+def _exclusively(lock: int) -> Iterator[None]:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
 def _content(path: Path) -> bytes:
     try:
         stored = path.read_bytes()
@@ -92,8 +172,8 @@ def _content(path: Path) -> bytes:
     content = bytearray()
     reader = zlib.decompressobj(wbits=31)
     with contextlib.suppress(zlib.error):  # what is before the damage is still good
-        for begin in range(0, len(stored), 1 << 16):
-            content += reader.decompress(stored[begin : begin + (1 << 16)])
+        for begin in range(0, len(stored), _AT_ONCE):
+            content += reader.decompress(stored[begin : begin + _AT_ONCE])
     return bytes(content)
 
 

@@ -114,16 +114,31 @@ class Confidences:
         """
         if not self.values:
             return 0
-        if self._ascending is None:
-            is_ordered = not math.isnan(sum(self.values))
-            self._ascending = sorted(self.values if is_ordered else [c for c in self.values if not math.isnan(c)])
+        ascending = self._sorted()
 
         def distance(confidence: float) -> float:
             return confidence - threshold
 
-        below_upper = bisect_left(self._ascending, epsilon, key=distance)
-        up_to_lower = bisect_right(self._ascending, -epsilon, key=distance)
+        below_upper = bisect_left(ascending, epsilon, key=distance)
+        up_to_lower = bisect_right(ascending, -epsilon, key=distance)
         return max(0, below_upper - up_to_lower)  # with epsilon 0, the second one has those that are equal
+
+    def distance_of_nearest(self, threshold: float, count: int = 1) -> float:
+        """The largest |c - threshold| of the `count` nearest confidences; infinite where there are fewer."""
+        ascending = self._sorted()
+        if not 0 < count <= len(ascending):
+            return math.inf
+        if count > 1:
+            return sorted(abs(c - threshold) for c in ascending)[count - 1]
+        above = bisect_left(ascending, threshold)
+        return min(abs(c - threshold) for c in ascending[max(0, above - 1) : above + 1])
+
+    def _sorted(self) -> list[float]:
+        """In ascending order, without those that are not numbers."""
+        if self._ascending is None:
+            is_ordered = not math.isnan(sum(self.values))
+            self._ascending = sorted(self.values if is_ordered else [c for c in self.values if not math.isnan(c)])
+        return self._ascending
 
     def uncertainties(self) -> list[float]:
         """How unsure the model was of each: 1 - |2 c - 1|, 0 to 1; 0 for a c over 1, which no probability has."""

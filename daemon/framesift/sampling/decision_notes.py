@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from framesift.clock.clock import Clock
-from framesift.decisions import DecisionObserver, FrameDecision, Measurement, Outcome, StrategyResult
+from framesift.decisions import NEARLY, DecisionObserver, FrameDecision, Outcome, StrategyResult
 from framesift.frame import Frame, RefusalReason
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.intake_decision import PendingFrame
@@ -40,8 +41,7 @@ class DecisionNotes:
         observer = self._observer
         if observer is None:
             return
-        if decision.measured:
-            observer.observe(self._stream, decision.measured)
+        nearest = observer.observe(self._stream, decision.measured) if decision.measured else -math.inf
 
         def made() -> FrameDecision:
             return self._decision(frame, prediction, decision, answer, chosen_id)
@@ -49,7 +49,7 @@ class DecisionNotes:
         if not isinstance(answer, RefusalReason):
             observer.add(made())
             return
-        nearness = _nearness(decision, answer)
+        nearness = _nearness(decision, answer, nearest)
         if nearness is not None:
             observer.add_refused(self._stream, answer, nearness, made)
 
@@ -102,20 +102,15 @@ def _results(decision: SamplingDecision) -> Iterator[StrategyResult]:
         yield StrategyResult(strategy, False, measurement)
 
 
-def _nearness(decision: SamplingDecision, reason: RefusalReason) -> float | None:
-    """How near a refused frame was to being taken, to compare those of one reason; None if it was not near."""
+def _nearness(decision: SamplingDecision, reason: RefusalReason, measured: float) -> float | None:
+    """How near a refused frame was to being taken, to compare those of one reason; None if it was not near.
+
+    measured: the highest nearness of the measurements.
+    """
     if decision.similar and reason is RefusalReason.NEAR_DUPLICATE:
         return max(one.distance / (one.threshold or 1.0) for one in decision.similar.values())
     if decision.matches:
         return max(match.score or 0.0 for match in decision.matches)
     if decision.excluded:
         return 0.0
-    near = [_shortfall(one) for one in decision.measured.values() if one.is_nearly_enough]
-    return -min(near) if near else None
-
-
-def _shortfall(measured: Measurement) -> float:
-    """By which part of the bound, or of the probability, a measurement is too far away."""
-    if measured.is_met and measured.draw is not None:
-        return (measured.draw - measured.probability) / (measured.probability or 1.0)
-    return -measured.margin
+    return measured if measured >= -NEARLY else None

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from framesift.decisions.decision import SimilarFrame
@@ -153,8 +154,7 @@ class Sampler:
         measured = self._measurements(objects) if self._measuring else {}
         now = [match for match in wanted if not match.frames_back]
         earlier = tuple(match for match in wanted if match.frames_back)
-        made = self._choose(frame, objects, now, found, failures, earlier)
-        return replace(made, measured=measured) if measured else made
+        return self._choose(frame, objects, now, found, failures, earlier, measured)
 
     def frames_back(self, task: Task) -> int:
         """How far back strategies may want a frame where the model's task is `task`."""
@@ -187,6 +187,7 @@ class Sampler:
         found: Signature | None,
         failures: tuple[StrategyFailed, ...] = (),
         earlier: tuple[Match, ...] = (),
+        measured: Mapping[str, Measurement] = MappingProxyType({}),
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
         embedding = objects.prediction.embedding
@@ -224,7 +225,7 @@ class Sampler:
             self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
         return SamplingDecision(
-            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, similar=refused
+            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, measured, refused
         )
 
     def _evaluate(

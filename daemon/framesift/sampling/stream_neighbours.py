@@ -21,10 +21,6 @@ from framesift.spool import Accepted
 from framesift.strategies import Match
 from framesift.telemetry import Telemetry
 
-RequestQuota = Callable[
-    [Frame, Prediction, Policy, Sequence[Match], Mapping[str, PacingRule]], "AdmissionGrant | RefusalReason"
-]
-
 
 class StreamNeighbours:
     """For the stream's thread. of_chosen: which frames they are, under the policy that holds now."""
@@ -38,7 +34,9 @@ class StreamNeighbours:
         telemetry: Telemetry,
         notes: DecisionNotes,
         *,
-        request: RequestQuota,
+        request: Callable[
+            [Frame, Prediction, Policy, Sequence[Match], Mapping[str, PacingRule]], AdmissionGrant | RefusalReason
+        ],
         on_accepted: Callable[[Accepted], None],
     ) -> None:
         """privacy: what must be covered, None for nothing. request: asks for quota. on_accepted: counts a datapoint."""

@@ -38,6 +38,7 @@ from framesift.service import reports
 from framesift.service.alike_recorder import AlikeRecorder
 from framesift.service.components import ComponentList, Resource
 from framesift.service.connections import open_connections
+from framesift.service.decision_record import create_decision_record
 from framesift.service.intakes import Intakes, read_accepted_classes
 from framesift.service.known_pictures_reader import KnownPicturesReader
 from framesift.service.loop_monitor import LoopMonitor
@@ -47,13 +48,14 @@ from framesift.service.recording import open_recorder
 from framesift.service.retention_passes import RetentionPasses
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
+from framesift.service.spool_access import open_when_free, used_by_window
 from framesift.service.status_page import StatusPage
 from framesift.service.stream_models import StreamModels
 from framesift.service.stream_privacies import StreamPrivacies
 from framesift.service.stream_thread import StreamThread, StreamThreads
 from framesift.settings import Settings, StreamEntry
 from framesift.sinks import Sink, open_sink
-from framesift.spool import Spool, SpoolBroken, SpoolInUse
+from framesift.spool import Spool
 from framesift.status import DaemonIdentity, StatusServer
 from framesift.streams import MediaTimedStream, Stream, StreamLost
 from framesift.streams.snapshots.snapshot_source import SnapshotSource
@@ -155,7 +157,7 @@ class Startup:
         self._ledgers_shared = shared.ledgers is not None
         spool = self.spool = self._create_spool(limits, shared)
         start(
-            Resource("spool", start=lambda: _open_when_free(spool, waits_for_spool), stop=spool.close),
+            Resource("spool", start=lambda: open_when_free(spool, waits_for_spool), stop=spool.close),
             stop_by_s=_SPOOL_STOPS_BY_S,
         )
         known = KnownPictures(settings.spool.path.with_name(f"{settings.spool.path.name}.known"))
@@ -164,6 +166,7 @@ class Startup:
         # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
+        self.decisions = start(create_decision_record(settings, telemetry, self._clock))
         start(self.summary)
         self.upload_reports = reports.UploadReports(telemetry, settings.sink.type)
         uploader = self.uploader = self._create_uploader(sink)
@@ -176,7 +179,9 @@ class Startup:
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
         self._start_known_pictures(frames.known)
-        admission = Admission(spool, self._clock, shared.ledgers, Pacing(lambda account: _used(spool, account)))
+        admission = Admission(
+            spool, self._clock, shared.ledgers, Pacing(lambda account: used_by_window(spool, account))
+        )
         self._start_hold_queues(admission)
         intakes = self.intakes = Intakes(
             settings,
@@ -358,27 +363,9 @@ class Startup:
         )
 
 
-def _open_when_free(spool: Spool, waits: Callable[[str], bool]) -> None:
-    """Open the spool, again and again while `waits` says so. Raises the spool's own errors."""
-    while True:
-        try:
-            return spool.open()
-        except SpoolInUse as error:
-            if not waits(str(error)):
-                raise
-
-
 def _watched_file(spool_path: Path, stream: str) -> Path:
     """Return the file that remembers which pictures of a watched folder were read."""
     return spool_path.with_name(f"{spool_path.name}.watched-{stream}")
-
-
-def _used(spool: Spool, account: str) -> dict[str, int] | None:
-    """Return what an account has used of its open windows; None while the disk fails."""
-    try:
-        return {usage.window.value: usage.count for usage in spool.quota_usage() if usage.account == account}
-    except SpoolBroken:
-        return None
 
 
 def sink_limits(settings: Settings) -> tuple[Limit, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from framesift.config.variables import find_settings_file
 from framesift.settings.blocks import (
+    DecisionSettings,
     LogSettings,
     ModelUse,
     Settings,
@@ -29,6 +30,7 @@ from framesift.settings.shared_limits import LimitsSettings, RedisSettings
 
 __all__ = [
     "AccountSettings",
+    "DecisionSettings",
     "Environment",
     "LimitsSettings",
     "ListenerEntry",

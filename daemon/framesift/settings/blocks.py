@@ -54,6 +54,20 @@ class SpoolSettings(StrictModel):
     ] = WhenFull.EVICT_LOWEST
 
 
+class DecisionSettings(StrictModel):
+    """The block `decisions`: the record of why frames were accepted, held or refused."""
+
+    path: Annotated[Path | None, Field(description="Its folder; null: beside the spool.")] = None
+    max_bytes: Annotated[
+        Annotated[int, Field(ge=1 << 20, le=MOST_BYTES), BeforeValidator(parse_size), size_schema(1 << 20)] | None,
+        Field(description='The most that it keeps, as "32MiB" or in bytes: then the oldest goes; null: no record.'),
+    ] = 32 << 20
+
+    def folder(self, spool: Path) -> Path:
+        """The folder of the record. spool: the spool's file."""
+        return spool.with_name(f"{spool.name}.decisions") if self.path is None else self.path
+
+
 class UploadSettings(StrictModel):
     """The block `upload`: the workers that deliver datapoints to the sink."""
 
@@ -201,6 +215,7 @@ class Settings(DeviceSettings):
     network: NetworkSettings = NetworkSettings()
     limits: LimitsSettings = LimitsSettings()
     spool: SpoolSettings = SpoolSettings()
+    decisions: DecisionSettings = DecisionSettings()
     upload: UploadSettings = UploadSettings()
     status: StatusSettings = StatusSettings()
     log: LogSettings = LogSettings()

@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from glob import escape
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -116,6 +117,10 @@ class FolderSinkSettings(CommonSinkSettings):
     def open(self, *, class_names: tuple[str, ...] | None, platform: RoboflowClient | None) -> FolderSink:  # noqa: ARG002 - the signature of all
         """Creates the sink; the folder is created by the first delivery."""
         return FolderSink(self, class_names=class_names)
+
+    def picture_of(self, id: str) -> Path | None:
+        """The file in `images`."""
+        return next((self.path / "images").glob(f"*_{escape(safe_name(id))}.jpg"), None)
 
     def forget(self, selection: Selection, *, dry_run: bool) -> ForgottenPictures:
         """Removes pictures with labels and lines; the daemon that writes to the folder waits for a moment."""

@@ -202,6 +202,10 @@ class CommonSinkSettings(StrictModel):
         """What keeps the opened sink within its bounds; None where these settings bound nothing."""
         return None
 
+    def picture_of(self, id: str) -> Path | None:  # noqa: ARG002 - for those that keep pictures here
+        """Where the picture of a delivered datapoint is on this machine; None if it isn't. Raises OSError."""
+        return None
+
     def forget(self, selection: Selection, *, dry_run: bool) -> ForgottenPictures:  # noqa: ARG002 - for those that keep pictures here
         """Removes a selection from what this sink keeps on this machine, while a daemon runs or not.
 

@@ -5,6 +5,7 @@ A confidence c is near when |c - threshold| < epsilon, strictly. If enough of th
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from framesift.frame import Frame
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
     Classification,
+    Confidences,
     Detections,
     MultiLabel,
     Prediction,
@@ -93,17 +95,16 @@ class CloseToThreshold:
         """See Measures: the distance from the threshold of the nearest confidence, or of as many as are needed."""
         if isinstance(prediction, Detections):
             needed = self._options.minimum_objects_close_to_threshold
-            confidences = prediction.columns.confidences_of(self._selected).values
+            confidences = prediction.columns.confidences_of(self._selected)
         elif isinstance(prediction, Classification | MultiLabel):
             needed = 1
-            confidences = considered_confidences(
-                prediction, self._options.selected_class_names, only_top_classes=self._options.only_top_classes
-            )
+            selected, only_top = self._options.selected_class_names, self._options.only_top_classes
+            confidences = Confidences(considered_confidences(prediction, selected, only_top_classes=only_top))
         else:
             return None
-        if needed == 0 or len(confidences) < needed:
+        distance = confidences.distance_of_nearest(self._options.threshold, needed)
+        if math.isinf(distance):
             return None
-        distance = sorted(abs(confidence - self._options.threshold) for confidence in confidences)[needed - 1]
         what = "distance from the threshold" if needed == 1 else f"distance of {needed} objects from the threshold"
         return Measurement(what, distance, "<", self._options.epsilon, self._draw.latest, self._draw.probability)
 

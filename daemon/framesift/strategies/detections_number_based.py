@@ -71,31 +71,30 @@ class DetectionsNumberBased:
         self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
         self._draw = Draw(options.probability, rng)
+        self._latest: int | None = None  # the number of objects of the latest frame
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the number lies between the bounds."""
+        self._latest = None
         self._draw.skip()
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
-        count = self._count(prediction)
+        count = self._latest = prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
         if self._options.less_than is not None and count >= self._options.less_than:
             return None
         if self._options.more_than is not None and count <= self._options.more_than:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self, prediction: Prediction, /) -> Measurement | None:
+    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
         """See Measures: the number of objects, beside the bound that it does not meet, or else the lower one."""
-        if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
+        count, more_than, less_than = self._latest, self._options.more_than, self._options.less_than
+        if count is None:
             return None
-        count, more_than, less_than = self._count(prediction), self._options.more_than, self._options.less_than
-        bounds: list[tuple[Relation, int | None]] = [(">", more_than), ("<", less_than)]
-        found = [
-            Measurement("number of objects", count, relation, bound, self._draw.latest, self._draw.probability)
-            for relation, bound in bounds
-            if bound is not None
-        ]
-        return min(found, key=lambda one: one.is_met, default=None)
-
-    def _count(self, prediction: Detections) -> int:
-        return prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
+        relation: Relation = ">"
+        bound = more_than
+        if less_than is not None and (more_than is None or count >= less_than):
+            relation, bound = "<", less_than
+        if bound is None:
+            return None
+        return Measurement("number of objects", count, relation, bound, self._draw.latest, self._draw.probability)

@@ -259,6 +259,10 @@ class Telemetry:
             policies=tuple(without_secrets(policy, self.redact) for policy in report.policies),
         )
 
+    def quota_report(self) -> QuotaReport | None:
+        """Return the state of the quota, at this moment; None if it can't be read. It may read the spool's disk."""
+        return self._counters.quota_report()
+
     def stream_counts(self) -> tuple[StreamCounts, ...]:
         """Return the numbers of each stream, at this moment. Reads no disk."""
         return self._counters.stream_counts()

@@ -234,6 +234,10 @@ class Counters:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
+    def quota_report(self) -> QuotaReport | None:
+        """See Telemetry."""
+        return self._quota.read()
+
     def stream_counts(self) -> tuple[StreamCounts, ...]:
         """Return the numbers of each stream."""
         read = _by_label(self.read, "stream")

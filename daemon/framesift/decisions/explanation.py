@@ -1,0 +1,119 @@
+"""explain: the lines of a decision record in words, for a person.
+
+Everything that is said stands in the lines; nothing is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+Line = Mapping[str, Any]
+
+# What each reason means, in words; "no_match" has the strategies below it.
+_REASONS = {
+    "disabled": "the policy says enabled: false",
+    "model_failed": "the model gave no prediction",
+    "no_match": "no strategy wanted it",
+    "near_duplicate": "it looks like a picture that is there already",
+    "outscored": "the turns are kept for better frames",
+    "min_interval": "it came too soon after the last one",
+    "limit": "the limits are reached",
+    "batch_full": "the labelling batch is full",
+    "unencodable": "it could not be encoded as a JPEG",
+    "unmasked": "it could not be masked as the privacy settings demand",
+    "spool_full": "the spool has no room",
+    "spool_broken": "the spool's disk failed",
+}
+_WINDOWS = {"minutely": "minute", "hourly": "hour", "daily": "day"}
+_NEEDS = {"<": "less than", ">": "more than", ">=": "at least"}
+
+
+def explain(line: Line, outcomes: Iterable[Line], time_of: Callable[[float], str]) -> Iterator[str]:
+    """Yields what was decided on one frame, line by line.
+
+    line: of the type decision. outcomes: what became of the frame later, the oldest first. time_of: Unix time as text.
+    """
+    place = f"{line['stream']}, frame {line['frame']}"
+    if "media_s" in line:
+        place += f", {line['media_s']:.3f} s into the file"
+    yield f"{place}, captured {time_of(line['at'])}" + (f", id {line['id']}" if line.get("id") else "")
+    yield _ended(line)
+    if line.get("chosen_id"):
+        yield f"collected beside {line['chosen_id']}, as its neighbour"
+    for outcome in outcomes:
+        yield f"{time_of(outcome['at'])}: {_ended(outcome)}"
+    yield _shown(line)
+    for result in line.get("strategies", ()):
+        yield f"  {_result(result)}"
+    for strategy, windows in line.get("quota", {}).items():
+        used = ", ".join(
+            f"{count} of {limit} in the {_WINDOWS.get(window, window)}" for window, (count, limit) in windows.items()
+        )
+        yield f"  {strategy} had used {used}"
+
+
+def explain_counts(line: Line, time_of: Callable[[float], str]) -> Iterator[str]:
+    """Yields what was counted on one stream in about a second. line: of the type counts."""
+    yield f"{line['stream']}, {time_of(line['from'])} to {time_of(line['to'])}"
+    for key, text in (("accepted", "accepted for"), ("matched", "wanted by")):
+        for name, count in line.get(key, {}).items():
+            yield f"  {count} {text} {name}"
+    for reason, count in line.get("refused", {}).items():
+        yield f"  {count} refused: {reason_text(reason)}"
+    for name, best in line.get("best", {}).items():
+        yield f"  best of {name}: {_measured(best)}"
+
+
+def reason_text(reason: str) -> str:
+    """A reason of refusals in words, with its name."""
+    text = _REASONS.get(reason)
+    return reason if text is None else f"{text} ({reason})"
+
+
+def similar_ids(line: Line) -> tuple[str, ...]:
+    """The datapoints that a frame looks like, by the strategies that compared it."""
+    found = (result.get("similar", {}).get("id") for result in line.get("strategies", ()))
+    return tuple(dict.fromkeys(id for id in found if id))
+
+
+def _ended(line: Line) -> str:
+    outcome = line["outcome"]
+    if outcome == "accepted":
+        return f"accepted for {line.get('strategy', '?')}"
+    if outcome == "held":
+        return f"held by {line.get('strategy', '?')} until a turn is due"
+    if outcome == "waits":
+        return "it had quota, and waited for what its picture needed"
+    return f"refused: {reason_text(line.get('reason', '?'))}"
+
+
+def _shown(line: Line) -> str:
+    classes = ", ".join(f"{name} {count}" for name, count in line.get("classes", {}).items())
+    if not classes:
+        return "the model saw nothing"
+    low, high = line.get("confidence", (None, None))
+    return f"the model saw {classes}" + (f"; confidence {low:g} to {high:g}" if low is not None else "")
+
+
+def _result(result: Line) -> str:
+    verdict = "wanted it" if result["matched"] else "did not want it"
+    if result.get("excluded") or result.get("similar"):
+        verdict = "would have wanted it, but may not take it"
+    parts = [_measured(result)] if "what" in result else []
+    if "score" in result:
+        parts.append(f"score {result['score']:g}")
+    if result.get("excluded"):
+        parts.append(f"excluded: {result['excluded']}")
+    if similar := result.get("similar"):
+        like = similar["id"] or "a known picture"
+        parts.append(f"looks like {like} (distance {similar['distance']:g}; up to {similar['threshold']:g} is alike)")
+    return f"{result['name']} {verdict}" + (f": {'; '.join(parts)}" if parts else "")
+
+
+def _measured(measured: Line) -> str:
+    needs = _NEEDS[measured["relation"]]
+    text = f"{measured['what']} {measured['value']:g}, needs {needs} {measured['bound']:g}"
+    if "draw" in measured:
+        text += f"; drew {measured['draw']:g}, needs less than {measured['probability']:g}"
+    return text

@@ -1,0 +1,115 @@
+"""`framesift explain`: after a run, and beside one; whole daemons, with real files."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framesift.decisions import read_lines
+from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
+from rigs.footage import numbered_clip
+from rigs.scenes import scene_clip
+
+WIDE: dict[str, Any] = {"COLUMNS": "400"}
+ALIKE = {
+    "name": "all",
+    "type": "random",
+    "traffic_percentage": 1.0,
+    "near_duplicate": {"threshold": 0.02},
+    "limits": [{"type": "hourly", "value": 50}],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """After a run over a clip with two scenes, each of several frames."""
+    folder = tmp_path_factory.mktemp("explained")
+    scene_clip(folder / "clip.mkv", 2)
+    settings = {"streams": [{"name": "gate", "source": "clip.mkv"}]}
+    write_configuration(folder, settings, {**POLICY, "sampling_strategies": [ALIKE]})
+    with Daemon(folder) as daemon:
+        assert daemon.wait(60.0) == 0
+    return folder
+
+
+def record(folder: Path, **fields: Any) -> list[dict[str, Any]]:
+    """The lines that have these fields, the oldest first."""
+    lines = list(read_lines(folder / "spool.db.decisions"))[::-1]
+    return [line for line in lines if all(line.get(key) == value for key, value in fields.items())]
+
+
+def test_an_accepted_frame_is_explained_with_the_place_of_its_picture(folder: Path) -> None:
+    entry = collected(folder)[0]
+    answer = framesift(folder, "explain", entry["id"], **WIDE)
+    assert answer.returncode == 0
+    assert "accepted for all" in answer.stdout
+    assert "all had used" in answer.stdout
+    assert f"{entry['id']}: its picture is {folder / 'collected' / entry['file_name']}" in answer.stdout
+
+
+def test_a_moment_of_a_stream_is_explained_with_the_picture_in_the_way(folder: Path) -> None:
+    (refused, *_) = record(folder, type="decision", reason="near_duplicate")
+    at = datetime.fromtimestamp(refused["at"], timezone.utc)
+    for text in (f"{at:%Y-%m-%dT%H:%M:%S.%f}", f"{at:%H:%M:%S.%f}", str(refused["at"])):
+        answer = framesift(folder, "explain", "gate", text, **WIDE)
+        assert answer.returncode == 0, answer.stderr
+        assert "it looks like a picture that is there already (near_duplicate)" in answer.stdout
+        like = refused["strategies"][0]["similar"]["id"]
+        assert f"looks like {like} (distance" in answer.stdout
+        assert f"{like}: its picture is" in answer.stdout
+
+
+def test_the_lines_themselves_are_printed_as_json(folder: Path) -> None:
+    id = collected(folder)[0]["id"]
+    answer = framesift(folder, "explain", id, "--json")
+    assert [json.loads(line) for line in answer.stdout.splitlines()] == record(folder, id=id)
+
+
+def test_counts_of_the_record_are_what_the_run_says_at_its_end(folder: Path) -> None:
+    refused = sum(sum(line.get("refused", {}).values()) for line in record(folder, type="counts"))
+    accepted = sum(sum(line.get("accepted", {}).values()) for line in record(folder, type="counts"))
+    assert accepted == len(collected(folder)) > 0
+    assert accepted + refused == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("abc",), 1, "abc: the record has no such datapoint; it goes back to 2"),
+        (("yard", "14:03"), 1, "yard: the record has no such stream; it has gate"),
+        (("gate", "2001-01-01"), 1, "gate: nothing was decided at 2001-01-01 00:00:00.000 UTC; the record goes back"),
+        (("gate", "later"), 2, "TIME later: a time such as"),
+    ],
+)
+def test_what_the_record_does_not_have_is_said(folder: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    answer = framesift(folder, "explain", *arguments, **WIDE)
+    assert answer.returncode == code
+    assert said in answer.stderr
+
+
+def test_a_record_that_is_turned_off_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "clip.mp4", frames=5)
+    streams = [{"name": "gate", "source": "clip.mp4"}]
+    write_configuration(tmp_path, {"streams": streams, "decisions": {"max_bytes": None}})
+    with Daemon(tmp_path) as daemon:
+        assert daemon.wait(60.0) == 0
+    assert not (tmp_path / "spool.db.decisions").exists()
+    answer = framesift(tmp_path, "explain", "abc", **WIDE)
+    assert (answer.returncode, "decisions.max_bytes is null: nothing is recorded" in answer.stderr) == (1, True)
+
+
+def test_what_is_forgotten_leaves_the_record(tmp_path: Path) -> None:
+    scene_clip(tmp_path / "clip.mkv", 2)
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}]})
+    with Daemon(tmp_path) as daemon:
+        assert daemon.wait(60.0) == 0
+    first, second = (entry["id"] for entry in collected(tmp_path)[:2])
+    answer = framesift(tmp_path, "forget", "--id", first, **WIDE)
+    assert answer.returncode == 0, answer.stderr
+    assert "1 line(s) removed" in answer.stdout
+    assert framesift(tmp_path, "explain", first).returncode == 1
+    assert framesift(tmp_path, "explain", second).returncode == 0
