@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from framesift.decisions.measurement import NEARLY, Draw, Measurement, Relation
-from framesift.prediction.prediction import Confidences, Prediction
+from framesift.prediction.confidences import Confidences
+from framesift.prediction.prediction import Prediction
 from framesift.strategies import AcceptedClasses
 from framesift.strategies.strategy import Measures
 from sampling_data import FixedRandom, frame, label, labels, objects, options, stub

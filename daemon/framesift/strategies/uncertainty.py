@@ -25,10 +25,10 @@ from pydantic import Field
 from framesift.config.schema import Fraction
 from framesift.decisions.measurement import Draw, Measurement
 from framesift.frame import Frame
+from framesift.prediction.confidences import Confidences
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
     Classification,
-    Confidences,
     Detections,
     MultiLabel,
     Prediction,
