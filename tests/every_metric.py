@@ -20,6 +20,7 @@ from framesift.streams.snapshots.ticket import SnapshotMissReason
 from framesift.telemetry import (
     CollectedNumbers,
     Condition,
+    PausedStream,
     PolicyReport,
     QuotaReport,
     QuotaUse,
@@ -56,6 +57,7 @@ REPORTED: Mapping[str, tuple[object, ...]] = {
     "set_held_source": (lambda: {"hard": 1},),
     "set_idle_source": (lambda: {"spool": 0.0},),
     "set_log_level": ("error",),
+    "set_paused_source": (lambda: {"gate": PausedStream("gate", 1.0, None, "alice")},),
     "set_policy_source": (lambda: (_POLICY,),),
     "set_quota_source": (lambda: _QUOTA,),
     "set_sender_offset": ("gate", 0.1),

@@ -391,3 +391,45 @@ def test_a_model_that_fails_on_every_frame_ends_the_loop_in_time_not_in_frames(t
     assert conditions == [(1, "ok"), (3, "degraded"), (121, "failed")]
     seen = blind.telemetry.report()
     assert seen.frames_read == seen.refused["model_failed"] == 601  # 300 s
+
+
+def test_a_paused_stream_asks_no_model_takes_nothing_and_goes_on_when_the_pause_ends(tmp_path: Path) -> None:
+    clock, model = ManualClock(), CarModel()
+    stream = Frames(clock, 20)
+    pipeline = Pipeline(tmp_path, stream, _policy(), model)
+    pauses = pipeline.intake.requests.pauses
+
+    def at(number: int) -> None:
+        clock.advance(1.0)
+        if number == 5:
+            pauses.pause("yard", None, "alice")
+            pauses.pause("gate", 10.0, "alice")  # one frame a second
+
+    pipeline.stream_before(at)
+    pipeline.run()
+    assert model.seen == [*range(5), *range(15, 20)]
+    assert [item.frame for item in pipeline.items] == model.seen
+    assert pipeline.seen.refused == {"paused": 10}
+
+
+def test_a_recording_goes_on_while_its_stream_is_paused(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 4), _policy())
+    recorded: list[int] = []
+    pipeline.collector = Collector(
+        Frames(pipeline.clock, 4),  # type: ignore[arg-type]  # as above
+        pipeline.intake,
+        Predictor(
+            CarModel(),
+            ModelHealth(pipeline.telemetry.health, pipeline.clock),
+            telemetry=pipeline.telemetry,
+            clock=pipeline.clock,
+            stop=pipeline.stop,
+            on_prediction=lambda frame, _: recorded.append(frame.number),
+        ),
+        pipeline.telemetry,
+    )
+    pipeline.intake.requests.pauses.pause(None, None, "alice")
+    pipeline.run()
+    assert recorded == [0, 1, 2, 3]
+    assert pipeline.seen.refused == {"paused": 4}
+    assert pipeline.items == ()

@@ -5,7 +5,6 @@ Every frame that the stream gives ends in exactly one place: accepted, or counte
 
 from __future__ import annotations
 
-from framesift.frame import RefusalReason
 from framesift.models.predictor import Predictor
 from framesift.sampling.intake import Intake
 from framesift.streams import MediaTimedStream, Stream
@@ -30,8 +29,9 @@ class Collector:
                 self._telemetry.count_read(frame.stream)
                 if frame.sent_s is not None:
                     self._telemetry.set_sender_offset(frame.stream, frame.sent_s - frame.captured.wall_s)
-                if not self._predictor.is_recording and not self.intake.policy.enabled:
-                    self._telemetry.count_refused(frame.stream, RefusalReason.DISABLED)
+                standing = self.intake.standing_refusal
+                if standing is not None and not self._predictor.is_recording:
+                    self._telemetry.count_refused(frame.stream, standing)
                     continue
                 prediction = self._predictor.predict(frame)
                 if prediction is not None:

@@ -136,6 +136,7 @@ class RefusalReason(str, Enum):
     """Why a frame that was given to the model was not accepted. Each such frame is counted under exactly one reason."""
 
     DISABLED = "disabled"  # the policy says enabled: false
+    PAUSED = "paused"  # an operator has paused the stream
     MODEL_FAILED = "model_failed"  # no prediction for this frame
     NO_MATCH = "no_match"  # no strategy matched
     NEAR_DUPLICATE = "near_duplicate"  # a strategy matched, but a similar frame was accepted before

@@ -108,6 +108,19 @@ def test_the_status_is_printed_with_health_streams_policies_quota_and_spool() ->
     assert "no (refused)" in text
 
 
+def test_paused_streams_are_printed_with_their_end_and_who_asked() -> None:
+    paused = [
+        {"stream": "gate", "since_s": 1.0, "until_s": None, "by": "alice at 127.0.0.1"},
+        {"stream": "yard", "since_s": 1.0, "until_s": 1_789_041_600.0, "by": "bob"},
+    ]
+    with out.capture() as captured:
+        print_status({**FIELDS, "paused": paused})
+    lines = captured.get().splitlines()
+    assert "stream gate is paused until it is resumed, by alice at 127.0.0.1" in lines
+    (yard,) = [line for line in lines if line.startswith("stream yard is paused until 2026-09-")]
+    assert yard.endswith(", by bob")
+
+
 @pytest.mark.parametrize("missing", ["quota", "policies", "queue"])
 def test_a_field_that_another_version_does_not_have_is_an_error_for_the_caller(missing: str) -> None:
     fields = {name: value for name, value in FIELDS.items() if name != missing}

@@ -254,6 +254,23 @@ def test_a_policy_that_is_off_refuses_by_name(tmp_path: Path) -> None:
         assert listener.items() == ()
 
 
+def test_a_paused_stream_refuses_by_name_until_it_is_resumed_and_a_wrong_picture_is_still_an_error(
+    tmp_path: Path,
+) -> None:
+    with running_listener(tmp_path) as listener:
+        assert listener.post(content(stream="gate")).json()["reason"] is None
+        pauses = listener.intakes["gate"].requests.pauses
+        pauses.pause("gate", None, "alice")
+        answer = listener.post(content(stream="gate"))
+        assert (answer.status_code, answer.json()["reason"], answer.json()["matched"]) == (200, "paused", [])
+        assert "Retry-After" not in answer.headers
+        assert listener.post(content(stream="gate", image="bm8gcGljdHVyZQ==")).status_code == 422
+        assert listener.post(content(stream="yard")).json()["reason"] is None
+        pauses.resume("gate", "alice")
+        assert listener.post(content(stream="gate")).json()["reason"] is None
+        assert listener.telemetry.report().refused == {"paused": 1}
+
+
 def test_frames_and_refusals_are_counted_as_those_of_any_stream(tmp_path: Path) -> None:
     with running_listener(tmp_path, policy(UNSURE)) as listener:
         listener.post(content(stream="gate"))

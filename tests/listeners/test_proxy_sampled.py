@@ -473,6 +473,19 @@ def test_eight_clients_are_answered_byte_for_byte_while_the_policy_is_off(tmp_pa
         assert listener.items() == ()
 
 
+def test_while_its_stream_is_paused_the_proxy_forwards_and_takes_nothing(tmp_path: Path) -> None:
+    with standing_before(tmp_path) as (_, listener):
+        assert legacy(listener.url, "boxes/1", picture()).status_code == 200
+        sampled(listener, 1)
+        assert len(listener.items()) == 1
+        (intake,) = listener.intakes.values()
+        intake.requests.pauses.pause(None, None, "alice")
+        assert legacy(listener.url, "boxes/1", picture()).status_code == 200
+        sampled(listener, 2)
+        assert listener.telemetry.report().refused == {"paused": 1}
+        assert listener.items() == ()
+
+
 def test_eight_clients_are_answered_byte_for_byte_while_sampling_has_a_bug(tmp_path: Path) -> None:
     def intake_of(stream: str) -> Intake:
         raise LookupError(f"a bug in {stream} and {KEY}")

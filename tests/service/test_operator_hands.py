@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from clocks import ManualClock
-from framesift.service.operator_hands import OperatorHands
+from framesift.sampling.operator_requests import OperatorRequests
+from framesift.service.operator_hands import OperatorHands, open_requests
+from framesift.settings import Settings, load
 from framesift.spool import FinalOutcome
 from framesift.status import ActionRefused, Operator
 from framesift.telemetry import Telemetry
+from rigs.daemon import write_configuration
 from rigs.spools import make_spool, put
 
 ALICE = Operator("alice", "127.0.0.1")
@@ -26,6 +29,11 @@ class Style:
     level = "info"
 
 
+def settings(folder: Path) -> Settings:
+    write_configuration(folder, {"streams": [{"name": name, "source": f"{name}.mp4"} for name in ("gate", "yard")]})
+    return load(folder / "framesift.yaml", {})
+
+
 class Rig:
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
@@ -34,7 +42,13 @@ class Rig:
         self.out = io.StringIO()
         self.telemetry = Telemetry(self.clock, Style(), out=self.out)
         self.retried = threading.Event()
-        self.hands = OperatorHands(self.spool, self.telemetry, self.retried.set)
+        self.folder = folder
+        self.requests = self.started()
+        self.hands = OperatorHands(self.requests, self.spool, self.telemetry, self.retried.set)
+
+    def started(self) -> OperatorRequests:
+        """What a run with these settings knows at its start."""
+        return open_requests(settings(self.folder), self.clock, self.telemetry)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.out.getvalue().splitlines()]
@@ -89,3 +103,63 @@ def test_a_spool_that_can_not_be_written_to_is_said(rig: Rig) -> None:
     with pytest.raises(ActionRefused, match="the spool can't be written to") as refused:
         rig.hands.drop(("a",), ALICE)
     assert refused.value.status == 503
+
+
+def test_a_pause_is_answered_logged_in_the_status_and_in_the_metrics_and_survives_a_restart(rig: Rig) -> None:
+    now_s = rig.clock.now().wall_s
+    answer = rig.hands.pause("gate", 3600.0, ALICE)
+    assert answer == {"stream": "gate", "since_s": now_s, "until_s": now_s + 3600.0, "note": None}
+    for requests in (rig.requests, rig.started()):
+        assert requests.pauses.of("gate") is not None
+        assert requests.pauses.of("yard") is None
+        (shown,) = rig.telemetry.report().paused
+        assert (shown.stream, shown.since_s, shown.until_s) == ("gate", now_s, now_s + 3600.0)
+        assert shown.by == "alice at 127.0.0.1"
+        text = rig.telemetry.metrics_text().decode()
+        assert 'framesift_paused{stream="gate"} 1.0' in text
+        assert 'framesift_paused{stream="yard"} 0.0' in text
+    first, again = rig.events()
+    assert (first["event"], first["stream"], first["until"], first["by"]) == (
+        "stream_paused",
+        "gate",
+        "2026-09-10T13:00:00Z",
+        "alice at 127.0.0.1",
+    )
+    assert again == first
+
+
+def test_a_paused_stream_is_resumed_and_a_second_time_changes_nothing(rig: Rig) -> None:
+    rig.hands.pause("gate", None, ALICE)
+    assert rig.hands.resume("gate", ALICE) == {"stream": "gate", "was_paused": True, "note": None}
+    assert rig.hands.resume("gate", ALICE) == {"stream": "gate", "was_paused": False, "note": None}
+    assert rig.started().pauses.of("gate") is None
+    assert [(line["event"], line["by"]) for line in rig.events()] == [
+        ("stream_paused", "alice at 127.0.0.1"),
+        ("stream_resumed", "alice at 127.0.0.1"),
+    ]
+
+
+def test_a_stream_that_does_not_exist_is_refused_with_the_names_of_those_that_do(rig: Rig) -> None:
+    why = "there is no stream 'gates'; there are: gate, yard"
+    with pytest.raises(ActionRefused, match=why) as refused:
+        rig.hands.pause("gates", None, ALICE)
+    assert refused.value.status == 404
+    with pytest.raises(ActionRefused, match=why):
+        rig.hands.resume("gates", ALICE)
+    rig.requests.add_stream("gates")  # a client has named it
+    rig.hands.pause("gates", None, ALICE)
+
+
+def test_a_pause_that_can_not_be_kept_holds_all_the_same_and_the_answer_says_so(rig: Rig) -> None:
+    (rig.folder / "spool.db.pauses").write_text("in the way")
+    answer = rig.hands.pause(None, None, ALICE)
+    assert "a restart will not know of it" in str(answer["note"])
+    assert rig.requests.pauses.of("gate") is not None
+    assert [line["event"] for line in rig.events()] == ["stream_paused", "pauses_not_saved"]
+
+
+def test_a_file_of_pauses_that_can_not_be_read_ends_no_start(rig: Rig) -> None:
+    rig.hands.pause("gate", None, ALICE)
+    (rig.folder / "spool.db.pauses" / "pauses.json").write_text('{"own": 7}')
+    assert rig.started().pauses.of("gate") is None
+    assert [line["event"] for line in rig.events()] == ["stream_paused", "pauses_unreadable"]

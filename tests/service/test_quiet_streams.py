@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from clocks import ManualClock
 from framesift.frame import RefusalReason
 from framesift.service.quiet_streams import QuietStreams
@@ -91,9 +93,10 @@ def test_only_the_time_counts_in_which_the_stream_runs() -> None:
     assert rig.why() is not None
 
 
-def test_a_policy_that_is_switched_off_is_meant_so() -> None:
+@pytest.mark.parametrize("reason", [RefusalReason.DISABLED, RefusalReason.PAUSED])
+def test_a_policy_that_is_switched_off_is_meant_so_and_a_pause_too(reason: RefusalReason) -> None:
     rig = Rig()
-    rig.pass_time(50 * HOUR_S, RefusalReason.DISABLED)
+    rig.pass_time(50 * HOUR_S, reason)
     assert rig.why() is None
 
 

@@ -42,6 +42,14 @@ class Notes:
             raise self.error
         return {"dropped": ids}
 
+    def pause(self, stream: str | None, for_s: float | None, who: Operator) -> Mapping[str, object]:
+        self.asked.append(("pause", stream, for_s, str(who)))
+        return {"stream": stream}
+
+    def resume(self, stream: str | None, who: Operator) -> Mapping[str, object]:
+        self.asked.append(("resume", stream, str(who)))
+        return {"stream": stream}
+
     def retry(self, ids: tuple[str, ...], who: Operator) -> Mapping[str, object]:
         self.asked.append(("retry", ids, str(who)))
         return {"retried": ids}
@@ -95,9 +103,21 @@ def test_what_is_asked_for_is_done_and_answered_as_json() -> None:
     with served(hands) as daemon:
         answer = daemon.post()
         again = daemon.post("/datapoints/retry", b'{"ids": ["c"], "by": "alice"}')
+        for path, body in (
+            ("/pause", {"stream": "gate", "for_s": 60}),
+            ("/pause", {"stream": None, "for_s": None}),
+            ("/resume", {"stream": None}),
+        ):
+            assert daemon.post(path, json.dumps(body).encode()).code == 200
     assert (answer.code, json.loads(answer.body)) == (200, {"dropped": ["a", "b"]})
     assert (again.code, json.loads(again.body)) == (200, {"retried": ["c"]})
-    assert hands.asked == [("drop", ("a", "b"), "127.0.0.1"), ("retry", ("c",), "alice at 127.0.0.1")]
+    assert hands.asked == [
+        ("drop", ("a", "b"), "127.0.0.1"),
+        ("retry", ("c",), "alice at 127.0.0.1"),
+        ("pause", "gate", 60.0, "127.0.0.1"),
+        ("pause", None, None, "127.0.0.1"),
+        ("resume", None, "127.0.0.1"),
+    ]
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
 
@@ -205,6 +225,23 @@ def test_a_wrong_body_is_refused_in_one_line_that_says_what_is_allowed(body: byt
     assert why in answer.body
     assert answer.body.count("\n") == 1
     assert hands.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"for_s": 60}, "stream: is missing; it must be a text"),
+        ({"stream": "gate", "for_s": 0}, "for_s: 0 is not allowed; it must be a number above 0"),
+        ({"stream": "gate", "for_s": 10**9}, "at most 31622400"),
+        ({"stream": "gate", "for_s": "2h"}, 'for_s: "2h" is not allowed'),
+        ({"stream": 3}, "stream: 3 is not allowed"),
+    ],
+)
+def test_a_pause_names_its_stream_or_null_and_lasts_a_year_at_most(body: dict[str, object], why: str) -> None:
+    with served(Notes()) as daemon:
+        answer = daemon.post("/pause", json.dumps(body).encode())
+    assert answer.code == 400
+    assert why in answer.body
 
 
 @pytest.mark.parametrize("says_its_size", [True, False])

@@ -22,6 +22,7 @@ from framesift.cli.estimate import estimate
 from framesift.cli.explain import explain
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
+from framesift.cli.hands import pause, resume
 from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.policy import policy_app
 from framesift.cli.sheet import sheet
@@ -39,6 +40,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=
 app.command()(estimate)
 app.command()(explain)
 app.command()(forget)
+app.command()(pause)
+app.command()(resume)
 app.command()(sheet)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")

@@ -71,17 +71,32 @@ class RunningDaemon:
         return next((component for component in self.components if component.name == name), None)
 
 
+def post_action(settings: StatusSettings, path: str, body: Mapping[str, object], within_s: float) -> requests.Response:
+    """Posts what an operator asks for to the status server. path: such as /pause. `status.bind` must not be None.
+
+    The answer may be a refusal. Raises requests.RequestException if there is none.
+    """
+    with _session(settings) as session:
+        return session.post(f"http://{settings.bind}{path}", json=body, timeout=within_s, allow_redirects=False)
+
+
 def fetch_page(settings: StatusSettings, path: str, within_s: float = 4.0) -> requests.Response:
     """Fetches a page of the status server. path: such as /status. `status.bind` must not be None.
 
     Raises requests.RequestException.
     """
-    headers = {} if settings.token is None else {"Authorization": f"Bearer {settings.token.get_secret_value()}"}
-    with requests.Session() as session:
-        session.trust_env = False  # never through a proxy: it is loopback, or an address that the operator chose
-        answer = session.get(f"http://{settings.bind}{path}", headers=headers, timeout=within_s, allow_redirects=False)
+    with _session(settings) as session:
+        answer = session.get(f"http://{settings.bind}{path}", timeout=within_s, allow_redirects=False)
         answer.raise_for_status()
         return answer
+
+
+def _session(settings: StatusSettings) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # never through a proxy: it is loopback, or an address that the operator chose
+    if settings.token is not None:
+        session.headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
+    return session
 
 
 def no_answer_text(settings: StatusSettings, error: requests.RequestException, spool: Path | None) -> str:

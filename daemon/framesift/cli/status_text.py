@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.table import Table
@@ -35,6 +35,8 @@ def print_status(fields: dict[str, Any]) -> None:
     for stream in fields["streams"]:
         if snapshots := stream.get("snapshots"):  # an older daemon does not say it
             out.print(escape_text(f"pictures kept of {stream['stream']}: {_counts(snapshots)}"))
+    for pause in fields.get("paused", ()):  # an older daemon does not say it
+        out.print(escape_text(f"stream {pause['stream']} is paused{_until(pause)}, by {pause['by']}"))
     for policy in fields["policies"]:
         out.print(escape_text(_policy_line(policy)))
     if fields["quota"] is not None:
@@ -64,6 +66,12 @@ def _stream_table(streams: list[dict[str, Any]]) -> Table:
         counts = [_counts(stream[key]) for key in ("accepted", "refused", "skipped")]
         table.add_row(stream["stream"], up, str(stream["frames_read"]), *counts)
     return table
+
+
+def _until(pause: dict[str, Any]) -> str:
+    if pause["until_s"] is None:
+        return " until it is resumed"
+    return f" until {datetime.fromtimestamp(pause['until_s']).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _loss_lines(streams: list[dict[str, Any]], now_s: float) -> Iterator[str]:

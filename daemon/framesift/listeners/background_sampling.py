@@ -171,7 +171,7 @@ class BackgroundSampler:
     def _process(self, exchange: InferenceExchange, request: InferenceInput | None = None) -> None:
         """Sample an exchange, or park it while its policy is being fetched. request: if it was parsed before."""
         try:
-            if request is None and self._is_disabled():
+            if request is None and self._takes_nothing():
                 outcome = RequestOutcome.OFFERED
             else:
                 request = request or parse_input(exchange.call, exchange.request_head, exchange.request_body.content())
@@ -188,10 +188,10 @@ class BackgroundSampler:
             self._report_error(error)
         self._finish(exchange, outcome)
 
-    def _is_disabled(self) -> bool:
-        """Whether the request need not be parsed: one policy holds for every model, and it collects nothing."""
+    def _takes_nothing(self) -> bool:
+        """Whether the request need not be parsed: one policy holds for every model, and nothing is taken under it."""
         by_model = self._model_policies is not None and self._model_policies.has_project_policies
-        return not by_model and self._intakes.refusal_if_disabled(self._stream) is not None
+        return not by_model and self._intakes.standing_refusal(self._stream) is not None
 
     def _pair_of(self, request: InferenceInput) -> ProjectPair | NoPolicyReason | None:
         if self._model_policies is None:
@@ -217,7 +217,7 @@ class BackgroundSampler:
                 why = f"there are policies for {MAX_PROJECT_PAIRS} models and projects already, and that is the maximum"
                 self._telemetry.warning("model_not_collected", stream=self._stream, model_id=request.model_id, why=why)
             return _OUTCOMES[pair]
-        if pair is not None and self._intakes.refusal_if_disabled(self._stream, pair) is not None:
+        if pair is not None and self._intakes.standing_refusal(self._stream, pair) is not None:
             return RequestOutcome.OFFERED
         answers: list[Any] = [None] * request.image_count
         if exchange.response_head is not None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
-from framesift.frame import Frame, LazyPicture, Pixels, RefusalReason
+from framesift.frame import Frame, LazyPicture, Pixels
 from framesift.listeners.listener_settings import ListenerSettings
 from framesift.policy import NoPolicyReason, ProjectPair
 from framesift.policy.policy import NO_POLICY_YET
@@ -78,16 +78,17 @@ class StreamIntakes:
         """Return False as long as the stream's policy has not been fetched yet. Raises TooManyStreams."""
         return self._intake(stream).intake.policy is not NO_POLICY_YET
 
-    def refusal_if_disabled(self, stream: str, pair: ProjectPair | None = None) -> IntakeDecision | None:
-        """Return the refusal, and count it, if the policy collects nothing; None if the picture has to be offered.
+    def standing_refusal(self, stream: str, pair: ProjectPair | None = None) -> IntakeDecision | None:
+        """Return the refusal, and count it, if nothing is taken at present; None if the picture has to be offered.
 
         It saves decoding the picture. Raises TooManyStreams.
         """
-        if self._intake(stream, pair).intake.policy.enabled:
+        refusal = self._intake(stream, pair).intake.standing_refusal
+        if refusal is None:
             return None
         self._telemetry.count_read(stream)
-        self._telemetry.count_refused(stream, RefusalReason.DISABLED)
-        return IntakeDecision((), None, RefusalReason.DISABLED)
+        self._telemetry.count_refused(stream, refusal)
+        return IntakeDecision((), None, refusal)
 
     def offer(
         self,

@@ -20,6 +20,7 @@ from framesift.clock.moment import Moment
 from framesift.datapoint import Candidate, Datapoint
 from framesift.frame import RefusalReason
 from framesift.limits import Quota, QuotaGranted, QuotaPending, QuotaRefused
+from framesift.sampling.operator_requests import OperatorRequests
 from framesift.sampling.pacing import Pacing
 from framesift.sampling.pacing_rules import PacingRule
 from framesift.spool import Accepted, AcceptedSignature, Spool, SpoolBroken, SpoolFull, refusal_reason
@@ -46,21 +47,28 @@ class AdmissionGrant:
 class Admission:
     """The spool and the limits, as one stream's frames meet them. Thread-safe.
 
-    clock: for the thread that asks for grants. spool: where datapoints go. pacing: of this device.
+    clock: for the thread that asks for grants. spool: where datapoints go. pacing: of this device. requests: of its
+    operator.
     """
 
     def __init__(
-        self, spool: Spool, clock: Clock, fleet: SharedLedgers | None = None, pacing: Pacing | None = None
+        self,
+        spool: Spool,
+        clock: Clock,
+        fleet: SharedLedgers | None = None,
+        pacing: Pacing | None = None,
+        requests: OperatorRequests | None = None,
     ) -> None:
         """fleet: the limits that are shared with other devices, None where they are not shared."""
         self.spool = spool
         self.clock = clock
         self.pacing = pacing or Pacing()
+        self.requests = requests or OperatorRequests(clock)
         self._fleet = fleet
 
     def for_thread(self, clock: Clock) -> Admission:
         """The same for another thread. clock: of that thread."""
-        return Admission(self.spool, clock, self._fleet, self.pacing)
+        return Admission(self.spool, clock, self._fleet, self.pacing, self.requests)
 
     def request(
         self,

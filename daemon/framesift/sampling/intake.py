@@ -84,7 +84,7 @@ class Intake:
         is_video: each frame follows the one before; the pictures of a folder or a client need not.
         on_failure: an unexpected error of the thread in which frames wait for what their pictures need.
         """
-        self.policy = policy
+        self.policy, self.requests = policy, admission.requests
         self._stream = stream
         self._origin = origin
         self._accepted_frames = accepted
@@ -148,6 +148,16 @@ class Intake:
         self._origin = replace(self._origin, tags=tags, stream_tags=own_tags)
 
     @property
+    def standing_refusal(self) -> RefusalReason | None:
+        """Why no frame is taken at present, whatever it shows; None where each is decided on. From any thread."""
+        return self._standing_refusal(self.policy)
+
+    def _standing_refusal(self, policy: Policy) -> RefusalReason | None:
+        if not policy.enabled:
+            return RefusalReason.DISABLED
+        return RefusalReason.PAUSED if self.requests.pauses.of(self._stream) else None
+
+    @property
     def waiting_thread(self) -> MonitoredThread:
         """The thread in which frames wait for what their pictures need; it may never start."""
         return self._waiting.thread
@@ -177,11 +187,12 @@ class Intake:
         what was charged is refunded.
         """
         policy = self.policy
-        if not policy.enabled:
+        standing = self._standing_refusal(policy)
+        if standing is not None:
             if self._privacy is not None:
                 self._privacy.observe(frame, prediction)
             self._release()
-            return self._refused(RefusalReason.DISABLED)
+            return self._refused(standing)
         sampler = self._sampler_for(policy)
         frames_back = sampler.frames_back(prediction.task)
         if self._privacy is not None:

@@ -72,6 +72,7 @@ class Intakes:
         owner: the block of the settings whose tags it has. clock: of the thread that will use the intake. snapshots:
         of the stream.
         """
+        self._admission.requests.add_stream(stream)
         settings = self._settings
         subject = stream if pair is None else pair
         origin = CollectionOrigin(

@@ -15,19 +15,21 @@ from framesift.telemetry import Condition, StreamCounts, Telemetry
 
 CHECK_INTERVAL_S = 5.0
 _REASONS = 3
+_UNWANTED = (RefusalReason.DISABLED.value, RefusalReason.PAUSED.value)
 
 
 @dataclass(slots=True)
 class _Quiet:
     """What is known of one stream.
 
-    accepted, refused: its counts when something was accepted last. disabled: how many frames the policy had switched
-    off. running_s: for how long it has delivered pictures since then. is_said: whether it is in the health.
+    accepted, refused: its counts when something was accepted last. unwanted: how many frames nobody wanted: switched
+    off by the policy, or paused. running_s: for how long it has delivered pictures since then. is_said: whether it is
+    in the health.
     """
 
     accepted: int
     refused: Mapping[str, int]
-    disabled: int
+    unwanted: int
     running_s: float = 0.0
     is_said: bool = False
 
@@ -59,14 +61,14 @@ class QuietStreams:
                 self._check_stream(counts, passed_s)
 
     def _check_stream(self, counts: StreamCounts, passed_s: float) -> None:
-        accepted, disabled = sum(counts.accepted.values()), counts.refused.get(RefusalReason.DISABLED.value, 0)
+        accepted, unwanted = sum(counts.accepted.values()), sum(counts.refused.get(name, 0) for name in _UNWANTED)
         known = self._streams.get(counts.stream)
         component = f"collection of {counts.stream}"
-        is_quiet = known is not None and (known.accepted, known.disabled) == (accepted, disabled)
+        is_quiet = known is not None and (known.accepted, known.unwanted) == (accepted, unwanted)
         if known is None or not is_quiet or not self.quiet_after_s:
             if known is not None and known.is_said:
                 self._telemetry.health.set_ok(component, forget=True)
-            self._streams[counts.stream] = _Quiet(accepted, counts.refused, disabled)
+            self._streams[counts.stream] = _Quiet(accepted, counts.refused, unwanted)
             return
         if counts.up:
             known.running_s += passed_s

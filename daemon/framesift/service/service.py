@@ -154,6 +154,7 @@ class Service:
             self._telemetry.tick()
             self._report_health(startup)
             startup.alike.check()
+            startup.requests.pauses.end_due()
             if startup.status_page is not None:
                 startup.status_page.retry()
             if not self._monitor.hung():

@@ -33,6 +33,7 @@ from framesift.roboflow import RoboflowClient
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.hold_queues import HoldQueues
+from framesift.sampling.operator_requests import OperatorRequests
 from framesift.sampling.pacing import Pacing
 from framesift.service import reports
 from framesift.service.alike_recorder import AlikeRecorder
@@ -42,7 +43,7 @@ from framesift.service.decision_record import create_decision_record
 from framesift.service.intakes import Intakes, read_accepted_classes
 from framesift.service.known_pictures_reader import KnownPicturesReader
 from framesift.service.loop_monitor import LoopMonitor
-from framesift.service.operator_hands import OperatorHands
+from framesift.service.operator_hands import OperatorHands, open_requests
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
 from framesift.service.recording import open_recorder
 from framesift.service.retention_passes import RetentionPasses
@@ -84,6 +85,7 @@ class Startup:
     shared_limits: SharedLimits
     intakes: Intakes
     alike: AlikeRecorder
+    requests: OperatorRequests
 
     def __init__(
         self,
@@ -162,6 +164,7 @@ class Startup:
         )
         known = KnownPictures(settings.spool.path.with_name(f"{settings.spool.path.name}.known"))
         frames = AcceptedFrames(read_accepted_classes(spool), known=known)
+        self.requests = open_requests(settings, self._clock, telemetry)
         self.alike = start(AlikeRecorder(frames.alike, spool, self._clock))
         # Not before: until the spool is open nothing is accepted, and a signal may simply end the process.
         start(Resource("signals", start=own_signals))
@@ -179,9 +182,8 @@ class Startup:
         if settings.status.bind is not None:
             self.status_page = self._start_status_page()
         self._start_known_pictures(frames.known)
-        admission = Admission(
-            spool, self._clock, shared.ledgers, Pacing(lambda account: used_by_window(spool, account))
-        )
+        pacing = Pacing(lambda account: used_by_window(spool, account))
+        admission = Admission(spool, self._clock, shared.ledgers, pacing, self.requests)
         self._start_hold_queues(admission)
         intakes = self.intakes = Intakes(
             settings,
@@ -292,7 +294,7 @@ class Startup:
     def _start_status_page(self) -> StatusPage:
         settings = self._settings
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
-        hands = OperatorHands(self.spool, self._telemetry, self.uploader.wake)
+        hands = OperatorHands(self.requests, self.spool, self._telemetry, self.uploader.wake)
         server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity, hands=hands)
         page = StatusPage(server, self._telemetry, self._clock)
         return self._components.start(page, stop_by_s=_PIPELINE_STOPS_BY_S)

@@ -1,5 +1,7 @@
 """Actions: what an operator makes the running daemon do, by POST to the status server.
 
+    POST /pause              {"stream": "gate", "for_s": 3600}    take no frames of a stream; null: of all, without end
+    POST /resume             {"stream": "gate"}   take frames again; null: of all streams
     POST /datapoints/drop    {"ids": ["..."]}     remove datapoints before they are delivered
     POST /datapoints/retry   {"ids": ["..."]}     deliver datapoints that are buried, or wait for a retry, now
 
@@ -20,6 +22,7 @@ from framesift.config.errors import ConfigError, validate
 from framesift.config.schema import StrictModel, Text
 
 MAX_BODY_BYTES = 64 << 10
+MAX_PAUSE_S = 366 * 86_400.0
 _MAX_IDS = 1000
 
 DatapointId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -50,6 +53,14 @@ class Hands(Protocol):
     All return the fields of the answer, and raise ActionRefused.
     """
 
+    def pause(self, stream: str | None, for_s: float | None, who: Operator) -> Mapping[str, object]:
+        """Take no frames of a stream, or of any (None), for so many seconds, or until it is resumed (None)."""
+        ...
+
+    def resume(self, stream: str | None, who: Operator) -> Mapping[str, object]:
+        """Take frames of a stream again, or of all (None)."""
+        ...
+
     def drop(self, ids: tuple[str, ...], who: Operator) -> Mapping[str, object]:
         """Remove datapoints from the spool."""
         ...
@@ -61,6 +72,14 @@ class Hands(Protocol):
 
 class _Request(StrictModel):
     by: Annotated[Text, Field(description="Who asks, for the log.")] | None = None
+
+
+class _ResumeRequest(_Request):
+    stream: Annotated[str | None, Field(max_length=256, description="A stream's name; null: all streams.")]
+
+
+class _PauseRequest(_ResumeRequest):
+    for_s: Annotated[float, Field(gt=0, le=MAX_PAUSE_S, description="Null: until it is resumed.")] | None = None
 
 
 class _DatapointsRequest(_Request):
@@ -76,6 +95,8 @@ class _Action:
 
 
 _ACTIONS = {
+    "/pause": _Action(_PauseRequest, lambda hands, asked, who: hands.pause(asked.stream, asked.for_s, who)),
+    "/resume": _Action(_ResumeRequest, lambda hands, asked, who: hands.resume(asked.stream, who)),
     "/datapoints/drop": _Action(_DatapointsRequest, lambda hands, asked, who: hands.drop(asked.ids, who)),
     "/datapoints/retry": _Action(_DatapointsRequest, lambda hands, asked, who: hands.retry(asked.ids, who)),
 }

@@ -29,6 +29,7 @@ from framesift.telemetry.metrics import (
     StreamCounts,
     Timing,
 )
+from framesift.telemetry.pauses import PausedStream
 from framesift.telemetry.policies import PolicyReport, without_secrets
 from framesift.telemetry.quota import QuotaReport, QuotaUse
 from framesift.telemetry.spool_metrics import SpoolNumbers
@@ -43,6 +44,7 @@ __all__ = [
     "HealthRegistry",
     "LineQueue",
     "LogStyle",
+    "PausedStream",
     "PolicyReport",
     "QuotaReport",
     "QuotaUse",
@@ -234,6 +236,10 @@ class Telemetry:
         """Set what returns how many frames each strategy holds. Called whenever numbers are read; it must not raise."""
         self._counters.set_held_source(read)
 
+    def set_paused_source(self, read: Callable[[], Mapping[str, PausedStream | None]]) -> None:
+        """Set what returns each stream with its pause, None for none. Called as above; it must not raise."""
+        self._counters.pauses.source = read
+
     def set_collected_source(self, read: Callable[[], CollectedNumbers | None]) -> None:
         """Set what returns what a sink with bounds keeps. Called whenever numbers are read; it must not raise."""
         self._counters.set_collected_source(read)
@@ -256,6 +262,7 @@ class Telemetry:
             taken_at_s=self._clock.now().wall_s,
             uptime_s=self._clock.monotonic() - self._started_s,
             health=tuple(replace(c, why=self.redact(c.why)) for c in self.health.components()),
+            paused=tuple(replace(pause, by=self.redact(pause.by)) for pause in report.paused),
             policies=tuple(without_secrets(policy, self.redact) for policy in report.policies),
         )
 

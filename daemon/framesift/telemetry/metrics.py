@@ -25,6 +25,7 @@ from framesift.telemetry.collected import CollectedCollector, CollectedNumbers
 from framesift.telemetry.health import ComponentHealth
 from framesift.telemetry.health_metrics import HealthCollector
 from framesift.telemetry.held import HeldCollector
+from framesift.telemetry.pauses import PauseCollector, PausedStream
 from framesift.telemetry.policies import PolicyCollector, PolicyReport
 from framesift.telemetry.program_metrics import ProgramCollector
 from framesift.telemetry.quota import QuotaCollector, QuotaReport
@@ -89,6 +90,7 @@ class StatusReport:
     that listeners received, by outcome. quota: None if it can't be read. log_lines_dropped: lines that nobody read in
     time, by level. idle_s: for how many seconds each component has not moved; a delivery may take 45 s.
     collected: what a sink with bounds keeps, None for any other. held: frames that wait for a turn, by strategy.
+    paused: the streams that take no frames because an operator said so.
     """
 
     frames_read: int
@@ -114,6 +116,7 @@ class StatusReport:
     idle_s: Mapping[str, float] = field(default_factory=dict)
     collected: CollectedNumbers | None = None
     held: Mapping[str, int] = field(default_factory=dict)
+    paused: tuple[PausedStream, ...] = ()
 
 
 class _Label:
@@ -195,6 +198,8 @@ class Counters:
         self.registry.register(self._collected)
         self._held = HeldCollector()
         self.registry.register(self._held)
+        self.pauses = PauseCollector(self.stream)
+        self.registry.register(self.pauses)
         self._lines_dropped = lines_dropped
         self.program = ProgramCollector(lines_dropped, _Label())
         self.registry.register(self.program)
@@ -292,6 +297,7 @@ class Counters:
             idle_s={name: round(idle_s, 1) for name, idle_s in self.program.idle_source().items()},
             collected=self._collected.source(),
             held=self._held.source(),
+            paused=self.pauses.read(),
         )
 
 
