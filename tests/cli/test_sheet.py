@@ -13,7 +13,8 @@ from clocks import ManualClock
 from deliveries import HEIGHT, WIDTH, deliver, delivery, folder_sink, jpeg
 from framesift.cli.main import app
 from framesift.datasets.contact_sheet import CAPTION_HEIGHT, GAP, MARGIN, TILE_WIDTH
-from framesift.datasets.sheet_sources import PictureChoice, open_sheet_source
+from framesift.datasets.picture_choice import PictureChoice
+from framesift.datasets.sheet_sources import open_sheet_source
 from rigs.spools import make_spool, put, quota
 
 TILE_HEIGHT = TILE_WIDTH * HEIGHT // WIDTH + CAPTION_HEIGHT

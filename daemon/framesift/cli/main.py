@@ -20,6 +20,7 @@ from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.estimate import estimate
 from framesift.cli.explain import explain
+from framesift.cli.export import export
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
 from framesift.cli.hands import pause, resume
@@ -39,6 +40,7 @@ _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(estimate)
 app.command()(explain)
+app.command()(export)
 app.command()(forget)
 app.command()(pause)
 app.command()(resume)

@@ -29,7 +29,8 @@ def sheet(
     from framesift.datasets.contact_sheet import ON_A_PAGE, contact_sheet, pages
     from framesift.datasets.drawing import ClassColours
     from framesift.datasets.errors import DatasetError
-    from framesift.datasets.sheet_sources import PictureChoice, open_sheet_source
+    from framesift.datasets.picture_choice import PictureChoice
+    from framesift.datasets.sheet_sources import open_sheet_source
     from framesift.pictures.outgoing import NO_MASK, encode_outgoing
 
     suffix = out_file.suffix.lower()

@@ -10,20 +10,34 @@ that is labelled. Keypoints beyond it, and all else that a label can't express, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framesift.prediction import masks
 from framesift.prediction.prediction import Detection, Detections, Task
-from framesift.sinks.data_yaml import DataYaml
 
 Points = NDArray[np.float64]
 
 
-def label_lines(prediction: Detections, classes: DataYaml) -> str:
-    """The label file of a picture, after `classes.add_classes(prediction)`; empty where nothing was predicted."""
-    outlines = prediction.task is Task.INSTANCE_SEGMENTATION or any(d.points or d.rle for d in prediction.objects)
+class LabelClasses(Protocol):
+    """The classes of a dataset. keypoint_shape: as in DataYaml."""
+
+    @property
+    def keypoint_shape(self) -> tuple[int, int] | None: ...  # noqa: D102 - said above
+
+    def index_of(self, class_name: str) -> int:
+        """The index of a class."""
+        ...
+
+
+def label_lines(prediction: Detections, classes: LabelClasses, *, outlines: bool = False) -> str:
+    """The label file of a picture, of classes that `classes` has; empty where nothing was predicted.
+
+    outlines: whether there are outlines only, also where this picture has none.
+    """
+    outlines |= prediction.task is Task.INSTANCE_SEGMENTATION or any(d.points or d.rle for d in prediction.objects)
     lines: list[str] = []
     for d in prediction.objects:
         box = _box(d, prediction)

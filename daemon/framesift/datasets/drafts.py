@@ -1,0 +1,153 @@
+"""Drafts of labels: what of a prediction goes into a dataset, and which facts of all of them a format needs first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from framesift.datasets.splits import Split
+from framesift.prediction.prediction import (
+    Classification,
+    Detection,
+    Detections,
+    MultiLabel,
+    Prediction,
+    Task,
+    scale_prediction,
+)
+from framesift.sinks.collected_folder import CollectedPicture
+
+
+class DatasetFormat(str, Enum):
+    """The formats of `framesift export`."""
+
+    YOLO = "yolo"
+    COCO = "coco"
+    CVAT = "cvat"
+    CLASSIFY = "classify"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class LeftOut(str, Enum):
+    """Why a picture, or a part of a prediction, is not in the dataset. The values are for people, after a number."""
+
+    NO_PREDICTION = "pictures have no prediction (there was no model yet, or persist_predictions is false)"
+    MISSING = "pictures are listed, but their file is gone"
+    NO_LINE = "lines of metadata.jsonl are no pictures of framesift, or name one for the second time"
+    BACKGROUND = "pictures have nothing at this confidence, and --no-background leaves them out"
+    LABELS_ONLY = "pictures have a classifier's labels, not objects: --format classify or cvat takes them"
+    OBJECTS_ONLY = "pictures have a detector's objects, not labels: --format yolo, coco or cvat takes them"
+    NO_LABEL = "pictures have no label at this confidence, and no class's folder to be in: --format cvat takes them"
+    SEVERAL_LABELS = "pictures have several labels at this confidence: --format cvat takes them"
+    OUTSIDE = "objects lie outside of their picture"
+    OUTLINES = "objects lose their outline: a YOLO dataset with keypoints has none"
+    KEYPOINTS = "keypoints are left out, since the model gives them no number (class_id)"
+    KEYPOINT_NAMES = "objects have keypoints without names: CVAT's points have none"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPicture:
+    """A picture for a dataset. draft: of its labels; coordinates in pixels, all boxes within the picture."""
+
+    picture: CollectedPicture
+    split: Split
+    draft: Prediction
+
+
+@dataclass(slots=True)
+class DatasetFacts:
+    """What a format needs to know of all pictures before the first one is written.
+
+    pictures: how many there are. class_names: in the order of their indices. has_outlines: whether the model gives
+    outlines or masks. keypoint_names: by class, then by number. left_out: how often.
+    """
+
+    pictures: int = 0
+    class_names: tuple[str, ...] = ()
+    has_outlines: bool = False
+    keypoint_names: dict[str, dict[int, str]] = field(default_factory=dict)
+    left_out: Counter[LeftOut] = field(default_factory=Counter)
+
+    @property
+    def keypoints(self) -> int:
+        """How many keypoints an object has."""
+        return 1 + max((number for names in self.keypoint_names.values() for number in names), default=-1)
+
+    def keypoints_of(self, class_name: str) -> list[str]:
+        """The names of a class's keypoints in their order; none if it has no keypoints."""
+        names = self.keypoint_names.get(class_name)
+        return [names.get(n, f"keypoint {n}") for n in range(self.keypoints)] if names else []
+
+
+def draft_labels(prediction: Prediction, one: CollectedPicture, confidence: float) -> Prediction:
+    """What of a prediction is at least so sure, and lies in the picture."""
+    if isinstance(prediction, Classification):
+        return prediction if prediction.confidence >= confidence else replace(prediction, top="")
+    if isinstance(prediction, MultiLabel):
+        sure = {score.class_name for score in prediction.scores if score.confidence >= confidence}
+        return replace(prediction, predicted=tuple(name for name in prediction.predicted if name in sure))
+    if one.width and one.height:
+        prediction = scale_prediction(prediction, one.width, one.height)
+    assert isinstance(prediction, Detections)
+    sure_objects = (d for d in prediction.objects if d.confidence >= confidence)
+    boxes = (_within(d, prediction.width, prediction.height) for d in sure_objects)
+    return replace(prediction, objects=tuple(d for d in boxes if d is not None))
+
+
+def _within(d: Detection, width: int, height: int) -> Detection | None:
+    """The object with the part of its box that lies in the picture; None if nothing does."""
+    x1, x2 = (min(max(d.x + side * d.width / 2, 0.0), float(width)) for side in (-1, 1))
+    y1, y2 = (min(max(d.y + side * d.height / 2, 0.0), float(height)) for side in (-1, 1))
+    if x2 <= x1 or y2 <= y1:
+        return None
+    return replace(d, x=(x1 + x2) / 2, y=(y1 + y2) / 2, width=x2 - x1, height=y2 - y1)
+
+
+def refusal(draft: Prediction, format: DatasetFormat, *, background: bool) -> LeftOut | None:
+    """Why a picture with this draft can't be in a dataset of this format; None if it can."""
+    if isinstance(draft, Detections):
+        if format is DatasetFormat.CLASSIFY:
+            return LeftOut.OBJECTS_ONLY
+        return None if draft.objects or background else LeftOut.BACKGROUND
+    labels = labels_of(draft)
+    if format in (DatasetFormat.YOLO, DatasetFormat.COCO):
+        return LeftOut.LABELS_ONLY
+    if format is DatasetFormat.CLASSIFY and len(labels) != 1:
+        return LeftOut.SEVERAL_LABELS if labels else LeftOut.NO_LABEL
+    return None if labels or background else LeftOut.BACKGROUND
+
+
+def labels_of(draft: Prediction) -> tuple[str, ...]:
+    """The labels of a classifier's draft; none for objects."""
+    if isinstance(draft, Classification):
+        return (draft.top,) if draft.top else ()
+    return draft.predicted if isinstance(draft, MultiLabel) else ()
+
+
+def note_facts(facts: DatasetFacts, draft: Prediction, found: Prediction, format: DatasetFormat) -> set[str]:
+    """Adds what a format must know of a draft, and counts what it can't express. Returns the draft's classes.
+
+    found: the whole prediction: which kind of labels a dataset has must not depend on the confidence.
+    """
+    if not isinstance(draft, Detections) or not isinstance(found, Detections):
+        return set(labels_of(draft))
+    facts.has_outlines |= found.task is Task.INSTANCE_SEGMENTATION
+    for d in found.objects:
+        facts.has_outlines |= bool(d.points or d.rle)
+        numbered = {k.class_id: k.class_name for k in d.keypoints or () if k.class_id >= 0}
+        if numbered:
+            facts.keypoint_names.setdefault(d.class_name, {}).update(numbered)
+    for d in draft.objects:
+        if format is DatasetFormat.CVAT:
+            facts.left_out[LeftOut.KEYPOINT_NAMES] += bool(d.keypoints)
+        else:
+            facts.left_out[LeftOut.KEYPOINTS] += sum(k.class_id < 0 for k in d.keypoints or ())
+        if format is DatasetFormat.YOLO and (d.points or d.rle):
+            facts.left_out[LeftOut.OUTLINES] += 1  # taken back where there are no keypoints
+    return {d.class_name for d in draft.objects}
