@@ -53,14 +53,30 @@ def sparse_clip(path: Path, times_s: Sequence[float], *, stated_rate: Fraction |
 
     stated_rate: what its header says of pictures a second, whatever the times are.
     """
-    pixels = np.full((192, 320, 3), 90, np.uint8)
+
+    def numbered(number: int) -> NDArray[np.uint8]:
+        pixels = np.full((192, 320, 3), 90, np.uint8)
+        draw_number(pixels, number)
+        return pixels
+
+    return timed_clip(path, map(numbered, range(len(times_s))), times_s, stated_rate=stated_rate)
+
+
+def timed_clip(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], times_s: Sequence[float], *, stated_rate: Fraction | int = 25
+) -> Path:
+    """Writes a clip of pictures (BGR, of one size) that are shown at these times, which may be hours apart.
+
+    stated_rate: what its header says of pictures a second, whatever the times are.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=stated_rate)
-        stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
+        stream.pix_fmt = "yuv420p"
         stream.options = {"bf": "0", "preset": "ultrafast", "tune": "zerolatency"}
         stream.codec_context.time_base = Fraction(1, 1000)
-        for number, time_s in enumerate(times_s):
-            draw_number(pixels, number)
+        for pixels, time_s in zip(pictures, times_s, strict=True):
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
             frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 
@@ -66,3 +67,34 @@ def test_a_stop_ends_the_wait_for_another_stream(tmp_path: Path) -> None:
     thread.join(10.0)
     assert not thread.is_alive()
     assert seen == []
+
+
+class Alarms:
+    """An Agenda of things that are due at certain times; each may name another one when it is done."""
+
+    def __init__(self, clock: MediaClock, *due_s: float) -> None:
+        self._clock = clock
+        self.due_s = [START_S + at_s for at_s in due_s]
+        self.done_s: list[float] = []
+
+    def due_in_s(self) -> float:
+        return max(0.0, min(self.due_s, default=math.inf) - self._clock.pictures.now().wall_s)
+
+    def advance(self) -> None:
+        self.done_s.append(round(self._clock.pictures.now().wall_s - START_S, 2))
+        self.due_s.remove(min(self.due_s))
+
+
+def test_what_is_due_between_two_pictures_is_done_at_its_time_before_the_later_one_is_shown() -> None:
+    machine = StepClock()
+    clock = MediaClock(machine, START_S, ["gate"])
+    alarms = Alarms(clock, 600.0, 30.0, 10.0)
+    clock.follow(alarms)
+    clock.reach("gate", 0.0, 0.0)
+    machine.at_s += 100.0  # the model is slow
+    assert clock.pictures.now().wall_s == START_S
+    clock.reach("gate", 40.0, 0.0)
+    assert alarms.done_s == [10.0, 30.0]
+    assert clock.pictures.now().wall_s == START_S + 40.0
+    clock.reach("gate", 700.0, 0.0)
+    assert alarms.done_s == [10.0, 30.0, 600.0]

@@ -27,6 +27,7 @@ from framesift.cli.hands import pause, resume
 from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.policy import policy_app
 from framesift.cli.sheet import sheet
+from framesift.cli.simulate import simulate
 from framesift.cli.spool import spool_app
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ app.command()(forget)
 app.command()(pause)
 app.command()(resume)
 app.command()(sheet)
+app.command()(simulate)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
 

@@ -30,14 +30,14 @@ def create_clock(kind: ClockKind, start: str | None, settings: Settings, system_
         return system_clock
     if start is None:
         fail("--clock media needs --start, the time at which the files begin, such as 2026-11-28T10:00+01:00")
-    start_s = _start_s(start, system_clock)
+    start_s = parse_start_s(start, system_clock)
     problem = _problem(settings)
     if problem is not None:
         fail(f"--clock media: {problem}")
     return MediaClock(system_clock, start_s, [stream.name for stream in settings.streams])
 
 
-def _start_s(text: str, clock: Clock) -> float:
+def parse_start_s(text: str, clock: Clock) -> float:
     """The Unix time that the option gives, local where it has no zone."""
     from framesift.clock.moment import CLOCK_SET_AFTER_S
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
 
-# A prediction of a thousand objects with masks has a few megabytes. A longer line is not JSON lines.
-MAX_LINE_BYTES = 64 << 20
 MOST_PROBLEMS = 1000  # more than anybody reads
 _MOST_UNREADABLE = 10  # known pictures that are named
 ANSWER_WITHIN_S = 60.0  # of the platform, or of the server at the policy's address
@@ -176,7 +174,7 @@ def try_(
     try:
         loaded = policies.load(policy)
         now_s = SystemClock().now().wall_s
-        dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=now_s, known=_read_known(loaded))
+        dry_run = DryRun(loaded, seed=seed, stream=stream, started_s=now_s, known=read_known(loaded))
         printed: set[str] = set()
         _print_new_notes(dry_run, printed)
         report = _TextReport(dry_run.policy)
@@ -230,26 +228,17 @@ def _final_results(dry_run: DryRun, results: Iterator[tuple[int, DryRunResult]])
 def _evaluate_lines(dry_run: DryRun, predictions: str) -> Iterator[tuple[int, DryRunResult]]:
     """Yields each prediction's line number and result. Raises ConfigError with the file and the line."""
     from framesift.config.errors import ConfigError
+    from framesift.sampling.recording_file import read_recording
 
     source = "stdin" if predictions == "-" else predictions
-    number = 0
     try:
         with sys.stdin.buffer if predictions == "-" else Path(predictions).open("rb") as file:
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes: a line is one prediction")
-                if line := line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").strip():
-                    result = dry_run.evaluate(json.loads(line.decode()))
-                    yield number, result
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{source}:{number}: column {error.colno}: is not JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{source}:{number}: is not UTF-8 text (byte 0x{line[error.start]:02x})") from None
-    except RecursionError:
-        raise ConfigError(f"{source}:{number}: is nested too deeply") from None
-    except ValueError as error:
-        raise ConfigError(f"{source}:{number}: {str(error)[:300]}") from None
+            for number, recorded in read_recording(source, file):
+                try:
+                    result = dry_run.decide(recorded)
+                except ValueError as error:
+                    raise ConfigError(f"{source}:{number}: {str(error)[:300]}") from None
+                yield number, result
     except OSError as error:
         raise ConfigError(f"{source}: {error.strerror}") from None
 
@@ -273,7 +262,7 @@ def _json_line(result: DryRunResult) -> str:
     return json.dumps(fields) + "\n"
 
 
-def _read_known(policy: Policy) -> KnownPictures:
+def read_known(policy: Policy) -> KnownPictures:
     """The known pictures that a policy names. A note names what can't be read."""
     from framesift.known.known_pictures import KnownPictures
 

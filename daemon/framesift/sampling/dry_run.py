@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -22,9 +21,7 @@ from framesift.known.known_pictures import KnownPictures
 from framesift.limits import Quota
 from framesift.policy.baseline import NAME as BASELINE
 from framesift.policy.policy import Policy
-from framesift.prediction import wire_format as wire
-from framesift.prediction.embedding import EMBEDDING, parse_embedding
-from framesift.prediction.prediction import Detections, Prediction, with_origin
+from framesift.prediction.prediction import Detections, Prediction
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.candidates import CollectionOrigin, candidates_for
 from framesift.sampling.dry_run_limits import BOOT_ID, DryRunLimits, HeldPrediction, TurnResult
@@ -35,16 +32,9 @@ from framesift.sampling.likeness import Likeness
 from framesift.sampling.neighbours import KeptFrame, Neighbours, SequencePlace
 from framesift.sampling.pacing import WITHOUT_QUOTA
 from framesift.sampling.pacing_rules import PacingRule, rules_of, without_pacing
-from framesift.sampling.recorded_lines import (
-    NO_SIZE,
-    format_short,
-    mask_size,
-    media_s,
-    parse_time_s,
-    prediction_in,
-    whole_number,
-)
-from framesift.sampling.recorder import SIGNATURE_LENGTH, parse_signature
+from framesift.sampling.recorded_frame import RecordedFrame, parse_recorded
+from framesift.sampling.recorded_lines import NO_SIZE
+from framesift.sampling.recorder import SIGNATURE_LENGTH
 from framesift.sampling.sampler import Sampler, SamplingDecision
 from framesift.strategies import Match
 from framesift.strategies.near_duplicate import Signature
@@ -163,31 +153,25 @@ class DryRun:
         Without `captured_at`, the time is that of the prediction before. Raises ValueError that says what is wrong and
         what is allowed.
         """
-        if not isinstance(payload, Mapping):
-            raise ValueError(f"a prediction is a JSON object, not {type(payload).__name__}")
-        captured_at = payload.get("captured_at")
-        at_s = self._at_s if captured_at is None else parse_time_s(captured_at)
-        inner = prediction_in(payload)
-        width, height = mask_size(inner)
-        prediction: Prediction = wire.parse_prediction(inner, width=width, height=height)
-        if EMBEDDING in payload:
-            prediction = with_origin(prediction, embedding=parse_embedding(payload[EMBEDDING]))
-        self._at_s = at_s
+        return self.decide(parse_recorded(payload))
+
+    def decide(self, recorded: RecordedFrame) -> DryRunResult:
+        """Decides on the next prediction, which other dry runs may be given too. Raises ValueError."""
+        prediction = recorded.prediction
+        at_s = self._at_s = self._at_s if recorded.captured_at_s is None else recorded.captured_at_s
         captured = Moment(at_s, at_s, BOOT_ID)
-        recorded = "signature" in payload
-        recorded_signature = parse_signature(payload["signature"]) if recorded else None
-        stream = self._stream_of(payload) if recorded else self._stream or DEFAULT_STREAM
+        stream = self._stream or recorded.stream or DEFAULT_STREAM
         number = self._number
         frame = Frame(
             stream,
-            whole_number(payload, "frame") if recorded else number,
-            _Picture(prediction.width, prediction.height, number, recorded_signature),
+            recorded.number if recorded.is_recorded else number,
+            _Picture(prediction.width, prediction.height, number, recorded.signature),
             captured,
-            whole_number(payload, "epoch") if recorded else 0,
-            media_s(payload) if recorded else None,
+            recorded.epoch,
+            recorded.media_s,
         )
         self._number += 1
-        of = self._sampling_of(stream, payload, has_signatures=recorded)
+        of = self._sampling_of(stream, recorded)
         self._settle(self._limits.advance(at_s))
         frames_back = of.sampler.frames_back(prediction.task)
         of.earlier.add(frame, prediction)
@@ -271,6 +255,10 @@ class DryRun:
         """The number of the first prediction whose result may still change; all results before it are final."""
         return min((*self._changeable, *self._drawn), default=self._number)
 
+    def may_change(self, number: int) -> bool:
+        """Whether the result of a prediction may still change: it is held, or may be wanted by a later one."""
+        return number in self._changeable or number in self._drawn
+
     def _decided(
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
     ) -> DryRunResult:
@@ -343,22 +331,14 @@ class DryRun:
         if result.refusal is not None or result.held is not None:
             self._changeable[result.number] = result
 
-    def _stream_of(self, payload: Mapping[str, Any]) -> str:
-        """The stream of a recorded prediction, whose draws are used unless others were asked for."""
-        named = payload.get("stream")
-        if not isinstance(named, str):
-            raise ValueError(f"stream: {format_short(named)} is not allowed; it must be a text")
-        return self._stream or named
-
-    def _sampling_of(self, stream: str, payload: Mapping[str, Any], *, has_signatures: bool) -> _Stream:
+    def _sampling_of(self, stream: str, recorded: RecordedFrame) -> _Stream:
         """The sampler of a stream. Raises ValueError for a prediction that does not continue the ones before it."""
+        has_signatures = recorded.is_recorded
         found = self._streams.get(stream)
         if found is None:
             policy = self.policy if has_signatures else without_near_duplicate(self.policy)
             self._ignores_near_duplicate |= self._has_near_duplicate and not has_signatures
-            seed = self._seed
-            if seed is None:
-                seed = whole_number(payload, "seed") if has_signatures else 0
+            seed = recorded.seed if self._seed is None else self._seed
             sampler = Sampler(
                 stream,
                 policy,

@@ -8,6 +8,7 @@ refused frame in the counters.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 from collections.abc import Callable, Iterable
@@ -54,11 +55,14 @@ class HoldQueues:
         seed: int,
         on_accepted: Callable[[], None],
         on_failure: Callable[[BaseException], None],
+        has_thread: bool = True,
     ) -> None:
         """admission: for the thread. seed: of the baseline's draws.
 
-        on_accepted: called after each frame that is in the spool.
+        on_accepted: called after each frame that is in the spool. has_thread: False where whoever moves the time calls
+        `advance` (an Agenda of MediaClock).
         """
+        self._has_thread = has_thread
         self._admission = admission
         self._held = admission.spool.held
         self._telemetry = telemetry
@@ -85,7 +89,8 @@ class HoldQueues:
         """Restores the frames that were held when the last process ended, and starts the thread."""
         with contextlib.suppress(SpoolBroken):  # a disk that fails now: they are restored at the next start
             self._restore()
-        self._task.start()
+        if self._has_thread:
+            self._task.start()
 
     def stop(self, within_s: float) -> bool:
         """Stores the frames that are in memory only, and ends the thread."""
@@ -174,6 +179,12 @@ class HoldQueues:
             waits_s = [self._advance(account, queue) for account, queue in self._all()]
             self._delete_rows()
         return min(waits_s, default=_LONGEST_PAUSE_S)
+
+    def due_in_s(self) -> float:
+        """Seconds until something is to be done; inf if that depends on new frames."""
+        time = self._time()
+        with self._lock:
+            return min((queue.wake_s(time) for queue in self._queues.values()), default=math.inf)
 
     def _run(self) -> NextRun:
         in_s = min(max(self.advance(), _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)

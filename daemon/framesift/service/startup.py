@@ -17,7 +17,7 @@ from pathlib import Path
 
 from framesift.atomic_files import GroupUnusable, share_with_group
 from framesift.clock.clock import HeartbeatClock
-from framesift.clock.media_clock import MediaClock
+from framesift.clock.media_clock import MediaClock, decision_clock
 from framesift.collect import Collector
 from framesift.config.errors import ConfigError
 from framesift.fleet.platform_batches import BatchWatcher
@@ -100,6 +100,7 @@ class Startup:
         self._run = run
         self._settings = run.settings
         self._clock = run.clock
+        self._decision_clock = decision_clock(run.clock)
         self._telemetry = run.telemetry
         self._components = components
         self._monitor = monitor
@@ -183,7 +184,7 @@ class Startup:
             self.status_page = self._start_status_page()
         self._start_known_pictures(frames.known)
         pacing = Pacing(lambda account: used_by_window(spool, account))
-        admission = Admission(spool, self._clock, shared.ledgers, pacing, self.requests)
+        admission = Admission(spool, self._decision_clock, shared.ledgers, pacing, self.requests)
         self._start_hold_queues(admission)
         intakes = self.intakes = Intakes(
             settings,
@@ -223,6 +224,7 @@ class Startup:
             min_free_bytes=settings.min_free_bytes,
             when_full=settings.when_full,
             clock=self._clock,
+            limits_clock=self._decision_clock,
             limits=limits,
             report=lambda name, fields: self._telemetry.warning(name, **fields),
             on_refund=shared.request_audit,
@@ -259,7 +261,10 @@ class Startup:
             seed=self._settings.seed,
             on_accepted=self.uploader.wake,
             on_failure=self._run.on_failure,
+            has_thread=not isinstance(self._clock, MediaClock),
         )
+        if isinstance(self._clock, MediaClock):
+            self._clock.follow(queues)
         admission.pacing.holds = queues
         self._telemetry.set_held_source(queues.counts)
         self._components.start(queues, stop_by_s=_HOLD_QUEUES_STOP_BY_S)

@@ -46,7 +46,6 @@ from framesift.spool.writer import Writer
 
 T = TypeVar("T")
 
-SMALLEST_MAX_BYTES = 2**20
 MAX_ATTEMPTS = 8
 REREAD_AFTER_S = 60.0
 
@@ -56,7 +55,7 @@ class Spool:
 
     max_bytes: limit for live pages and write-ahead log, at least 1 MiB. min_free_bytes: what stays free on the disk.
     max_attempts: after so many failed attempts a datapoint is buried. report: called with each event for the log.
-    on_refund: called after quota was refunded, in the writer's thread.
+    on_refund: called after quota was refunded, in the writer's thread. limits_clock: by which quota is counted.
     """
 
     def __init__(
@@ -68,16 +67,16 @@ class Spool:
         when_full: WhenFull,
         clock: Clock,
         limits: LocalLimits,
+        limits_clock: Clock | None = None,
         report: EventReporter = lambda _event, _fields: None,
         max_attempts: int = MAX_ATTEMPTS,
         on_refund: Callable[[], None] = lambda: None,
     ) -> None:
-        if max_bytes < SMALLEST_MAX_BYTES:
-            raise ValueError(f"max_bytes: {max_bytes} is less than {SMALLEST_MAX_BYTES}")
         self.path = path
         self._max_bytes = max_bytes
         self._when_full = when_full
         self._clock = clock
+        self._limits_clock = limits_clock or clock
         self._limits = limits
         self._report = report
         self._max_attempts = max_attempts
@@ -120,7 +119,7 @@ class Spool:
 
     def check_quota(self, quotas: Sequence[Quota], captured: Moment) -> QuotaAnswer:
         """Whether `put` would find quota: a cheap check before encoding a JPEG. QuotaUnknown if it can't be read."""
-        now = self._clock.now()
+        now = self._limits_clock.now()
         cached = self._limits.check(None, quotas, captured, now)
         if not isinstance(cached, QuotaUnknown):
             return cached
@@ -152,7 +151,7 @@ class Spool:
         new = NewDatapoint.prepare(datapoint, candidates, quotas, grant, signature, was_held=was_held)
 
         def work(cursor: sqlite3.Cursor, transaction: space.Transaction) -> Accepted | NotAccepted:
-            now = self._clock.now()
+            now = self._limits_clock.now()
             return accept(cursor, transaction, new, limits=self._limits, when_full=self._when_full, now=now)
 
         return self._open_writer.call(work, size_bytes=new.size_bytes, can_fail=True, accepts=True)
@@ -371,7 +370,7 @@ class Spool:
 
     def quota_usage(self) -> tuple[AccountUsage, ...]:
         """The quota that is used in the open windows, by account. Raises SpoolBroken."""
-        return self._read(lambda cursor: self._limits.usage(cursor, self._clock.now()))
+        return self._read(lambda cursor: self._limits.usage(cursor, self._limits_clock.now()))
 
     def _write(self, work: Callable[[sqlite3.Cursor, space.Transaction], T], **how: Any) -> T:
         return self._open_writer.call(work, **how)

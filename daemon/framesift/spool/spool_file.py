@@ -33,6 +33,7 @@ from framesift.spool.read_connections import ReadConnections
 from framesift.spool.records import EventReporter, SpoolBroken, SpoolFull, SpoolTooNew, SpoolUnusable, WhenFull
 from framesift.spool.write_obstacles import describe_failure
 
+SMALLEST_MAX_BYTES = 2**20
 PRUNE_EVERY_S = 60.0
 VERIFY_EVERY_S = 3600.0
 
@@ -49,6 +50,11 @@ class SpoolBounds:
     min_free_bytes: int
     max_attempts: int
     when_full: WhenFull
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a spool that is too small."""
+        if self.max_bytes < SMALLEST_MAX_BYTES:
+            raise ValueError(f"max_bytes: {self.max_bytes} is less than {SMALLEST_MAX_BYTES}")
 
 
 @dataclass(eq=False)
