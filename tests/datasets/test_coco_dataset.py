@@ -48,7 +48,9 @@ def exported(tmp_path: Path, *predictions: Any, **how: Any) -> tuple[COCO, list[
 
 
 def test_boxes_categories_and_background(tmp_path: Path) -> None:
-    coco, (first, second) = exported(tmp_path, objects(car(0.3), car(0.2), replace(car(0.9), class_name="van")), objects())
+    coco, (first, second) = exported(
+        tmp_path, objects(car(0.3), car(0.2), replace(car(0.9), class_name="van")), objects()
+    )
     assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == [(1, "car"), (2, "van")]
     assert coco.getImgIds() == [1, 2]
     assert [a["category_id"] for a in first] == [1, 2]
