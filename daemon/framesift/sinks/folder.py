@@ -82,6 +82,7 @@ configs:
 
 Loads with `datasets.load_dataset("PATH OF THIS FOLDER", data_files=["metadata.jsonl", "images/*.jpg"])` (which sees
 what was added since the last time), and, where there are labels, with `yolo train data=data.yaml`.
+There train and val are the same pictures: `framesift export` writes a dataset with splits, also for other tools.
 This page is written once; change it as you like, but keep its first lines.
 """
 
