@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import canaries
+from documented_events import undocumented
 from rigs import command_forks
 
 POLICY: dict[str, Any] = {
@@ -158,6 +159,7 @@ class Daemon:
             if pipe is not None:
                 pipe.close()
         assert not canaries.find_in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
+        assert not undocumented(self.events), "docs/events.md knows nothing of this"
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
