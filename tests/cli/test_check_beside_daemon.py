@@ -21,7 +21,7 @@ from framesift.clock.clock import SystemClock
 from framesift.settings import StatusSettings, load
 from framesift.status import DaemonIdentity, StatusServer
 from framesift.telemetry import Condition, Telemetry
-from rigs.daemon import Daemon, collected, framesift, unhurried, write_configuration
+from rigs.daemon import Daemon, collected, framesift, free_address, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.rtsp import CuttableConnection, RtspCamera
 
@@ -40,11 +40,6 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspCamera]:
 def wire(camera: RtspCamera) -> Iterator[CuttableConnection]:
     with CuttableConnection(camera.port) as wire:
         yield wire
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def configure(folder: Path, **settings: Any) -> None:

@@ -16,13 +16,8 @@ import pytest
 from framesift.cli import alive
 from framesift.cli.expected_daemon import ExpectedDaemon
 from framesift.status import DaemonIdentity
-from rigs.daemon import Daemon, framesift, write_configuration
+from rigs.daemon import Daemon, framesift, free_address, write_configuration
 from rigs.footage import numbered_clip
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def configure(folder: Path, bind: str, **settings: Any) -> None:

@@ -11,18 +11,13 @@ import pytest
 
 from canaries import KEY
 from framesift.clock.clock import SystemClock
-from rigs.daemon import POLICY, Daemon, framesift, write_configuration
+from rigs.daemon import POLICY, Daemon, framesift, free_address, write_configuration
 from rigs.footage import numbered_clip
 from rigs.hanging import KINDS, hanging
 from rigs.hanging_server import HangingServer
 from rigs.spools import make_spool
 
 CLIP = {"name": "gate", "source": "clip.mp4"}
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def accepts_clients(address: str) -> bool:

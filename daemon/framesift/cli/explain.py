@@ -18,9 +18,7 @@ from framesift.cli.console import ConfigOption, escape_text, fail, out, parse_ti
 if TYPE_CHECKING:
     from framesift.sinks import CommonSinkSettings
 
-_NEAR_S = 1.5  # frames so far from a time are shown
 _DAY_S = 86_400.0
-_WRITTEN_WITHIN_S = 120.0  # lines are in the order of writing; a frame is decided on some time after its capture
 _MOST_SHOWN = 20
 
 Line = dict[str, Any]
@@ -75,39 +73,26 @@ def _place(config: Path | None) -> _Place:
 
 def _of_id(place: _Place, id: str) -> list[Line]:
     """The decision on a datapoint, and what became of it; ends the command where the record has none."""
-    found: list[Line] = []
-    for line in _lines(place):
-        if line.get("id") == id:
-            found.append(line)
-            if line["type"] == "decision":
-                return found[::-1]
+    from framesift.decisions import lookup
+
+    found = lookup.find_datapoint(place.record, id)
     if not found:
         fail(f"{id}: the record has no such datapoint; it goes back to {_oldest(place)}", code=1)
-    return found[::-1]
+    return found
 
 
 def _of_time(place: _Place, stream: str, at_s: float) -> list[Line]:
     """What was decided on a stream at about a time; ends the command where the record has nothing."""
-    found: list[Line] = []
-    streams: set[str] = set()
-    for line in _lines(place):
-        streams.add(str(line.get("stream", stream)))
-        if line.get("stream") != stream:
-            continue
-        if (line["type"] == "counts" and line["from"] <= at_s < line["to"]) or (
-            line["type"] == "decision" and abs(line["at"] - at_s) <= _NEAR_S
-        ):
-            found.append(line)
-        elif line["type"] == "counts" and line["to"] < at_s - _WRITTEN_WITHIN_S:
-            break
-    if not found and stream not in streams:
-        known = ", ".join(sorted(streams)) or "none"
-        fail(f"{stream}: the record has no such stream; it has {known}", code=1)
+    from framesift.decisions import lookup
+
+    found = lookup.find_moment(place.record, stream, at_s)
     if not found:
+        streams = lookup.span(place.record).streams
+        if stream not in streams:
+            known = ", ".join(sorted(streams)) or "none"
+            fail(f"{stream}: the record has no such stream; it has {known}", code=1)
         fail(f"{stream}: nothing was decided at {_text(at_s)}; the record goes back to {_oldest(place)}", code=1)
-    ids = {line["id"] for line in found if line.get("id")}
-    ended = [line for line in _lines(place) if line["type"] == "outcome" and line.get("id") in ids] if ids else []
-    return found[::-1] + ended[::-1]
+    return found
 
 
 def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
@@ -141,22 +126,11 @@ def _picture(place: _Place, id: str) -> str:
     return "its picture has left this machine" if path is None else f"its picture is {path}"
 
 
-def _lines(place: _Place) -> Iterator[Line]:
-    from framesift.decisions import read_lines
-
-    try:
-        yield from read_lines(place.record)
-    except PermissionError as error:
-        fail(f"{error.filename}: permission denied for uid {os.getuid()}", code=1)
-
-
 def _oldest(place: _Place) -> str:
-    oldest: Line | None = None
-    for line in _lines(place):
-        oldest = line
-    if oldest is None:
-        return f"nothing: {place.record} is empty or does not exist"
-    return _text(oldest["from"] if "from" in oldest else oldest["at"])
+    from framesift.decisions import lookup
+
+    oldest_s = lookup.span(place.record).oldest_s
+    return f"nothing: {place.record} is empty or does not exist" if oldest_s is None else _text(oldest_s)
 
 
 def _time_s(text: str) -> float:

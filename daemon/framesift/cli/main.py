@@ -267,11 +267,15 @@ def demo(
 def status(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Print the address of its page with the key for pictures, and open it.")
+    ] = False,
     alive: Annotated[bool, typer.Option("--alive", help="Only set the exit code: 0 if the daemon is alive.")] = False,
 ) -> None:
     """Show the status of a running daemon."""
     import requests
 
+    from framesift.cli.browser import open_in_browser
     from framesift.cli.expected_daemon import ExpectedDaemon, fields_of_header
     from framesift.cli.running_daemon import fetch_page, no_answer_text
     from framesift.cli.status_text import print_status
@@ -292,6 +296,9 @@ def status(
         fail(f"{status_settings.bind}: {comparison.refusal}; {advice}", code=1)
     if alive:
         raise typer.Exit(0)
+    if open_page:
+        open_in_browser(status_settings, Path(fields["spool"]))
+        return
     try:
         if as_json:
             sys.stdout.write(answer.text + "\n")

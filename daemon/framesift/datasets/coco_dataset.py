@@ -2,8 +2,7 @@
 
     train/NAME.jpg    train/_annotations.coco.json    valid/...    test/...
 
-Ids begin at 1. A polygon stays one; a mask becomes uncompressed run lengths, which every reader of COCO knows. Where
-the model gives outlines, an object without one has its box as outline: readers would take it for an empty mask.
+Ids begin at 1. A polygon stays one; a mask becomes uncompressed run lengths, which every reader of COCO knows.
 """
 
 from __future__ import annotations
@@ -82,9 +81,6 @@ class CocoDataset:
             corners = np.array([(p.x, p.y) for p in d.points])
             annotation["segmentation"] = [[_rounded(v) for v in corners.ravel().tolist()]]
             annotation["area"] = _rounded(_polygon_area(corners))
-        elif self._facts.has_outlines:
-            x1, y1, x2, y2 = (_rounded(v) for v in (box[0], box[1], box[0] + box[2], box[1] + box[3]))
-            annotation["segmentation"] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
         keypoints = self._facts.keypoints_of(d.class_name)
         if keypoints:
             flat = [0.0] * (3 * len(keypoints))

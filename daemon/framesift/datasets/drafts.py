@@ -13,6 +13,7 @@ from framesift.prediction.prediction import (
     Detections,
     MultiLabel,
     Prediction,
+    Task,
     scale_prediction,
 )
 from framesift.sinks.collected_folder import CollectedPicture
@@ -136,6 +137,7 @@ def note_facts(facts: DatasetFacts, draft: Prediction, found: Prediction, format
     """
     if not isinstance(draft, Detections) or not isinstance(found, Detections):
         return set(labels_of(draft))
+    facts.has_outlines |= found.task is Task.INSTANCE_SEGMENTATION
     for d in found.objects:
         facts.has_outlines |= bool(d.points or d.rle)
         numbered = {k.class_id: k.class_name for k in d.keypoints or () if k.class_id >= 0}

@@ -31,6 +31,7 @@ from framesift.prediction.prediction import (
 
 FLUSH_EVERY_S = 1.0
 HOUR_MINUTES = 60
+_LATELY = 10  # writes, to tell how many frames a second there are
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_PENDING = 1000  # decisions between two writes that get a line of their own
 
@@ -92,6 +93,7 @@ class DecisionRecord:
         self._settled: list[tuple[str, str, float, str | RefusalReason]] = []
         self._unrecorded = 0
         self._minutes: dict[str, deque[MinuteCounts]] = {}
+        self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
         self._since_s = clock.now().wall_s
         self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
 
@@ -164,6 +166,16 @@ class DecisionRecord:
                 if newest - HOUR_MINUTES < one.minute <= newest
             )
 
+    def speeds(self) -> dict[str, float]:
+        """How many frames a second were decided on lately, by stream; about ten seconds are looked at."""
+        with self._lock:
+            over_s = sum(span_s for span_s, _ in self._lately)
+            total: Counter[str] = Counter()
+            for _, counts in self._lately:
+                total.update(counts)
+            names = self._minutes.keys()
+        return {name: total[name] / over_s for name in names} if over_s > 0 else {}
+
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yields the lines that are kept, the newest first, see read_lines."""
         return iter(()) if self._files is None else read_lines(self._files.folder)
@@ -201,6 +213,8 @@ class DecisionRecord:
             settled, self._settled = self._settled, []
             unrecorded, self._unrecorded = self._unrecorded, 0
             since_s, self._since_s = self._since_s, until_s
+            decided = {name: second.accepted.total() + second.refused.total() for name, second in seconds.items()}
+            self._lately.append((until_s - since_s, decided))
             for stream, second in seconds.items():
                 self._add_to_minute(stream, second, int(until_s // 60))
         if self._files is None:

@@ -44,13 +44,18 @@ def explain(line: Line, outcomes: Iterable[Line], time_of: Callable[[float], str
     for outcome in outcomes:
         yield f"{time_of(outcome['at'])}: {_ended(outcome)}"
     yield _shown(line)
-    for result in line.get("strategies", ()):
-        yield f"  {_result(result)}"
+    for text in strategy_texts(line):
+        yield f"  {text}"
     for strategy, windows in line.get("quota", {}).items():
         used = ", ".join(
             f"{count} of {limit} in the {_WINDOWS.get(window, window)}" for window, (count, limit) in windows.items()
         )
         yield f"  {strategy} had used {used}"
+
+
+def strategy_texts(line: Line) -> list[str]:
+    """What each strategy made of a frame, in words. line: of the type decision."""
+    return [_result(result) for result in line.get("strategies", ())]
 
 
 def explain_counts(line: Line, time_of: Callable[[float], str]) -> Iterator[str]:
@@ -93,7 +98,7 @@ def _shown(line: Line) -> str:
     if not classes:
         return "the model saw nothing"
     low, high = line.get("confidence", (None, None))
-    return f"the model saw {classes}" + (f"; confidence {low:g} to {high:g}" if low is not None else "")
+    return f"the model saw {classes}" + (f"; confidence {low:.3g} to {high:.3g}" if low is not None else "")
 
 
 def _result(result: Line) -> str:
@@ -102,18 +107,20 @@ def _result(result: Line) -> str:
         verdict = "would have wanted it, but may not take it"
     parts = [_measured(result)] if "what" in result else []
     if "score" in result:
-        parts.append(f"score {result['score']:g}")
+        parts.append(f"score {result['score']:.4g}")
     if result.get("excluded"):
         parts.append(f"excluded: {result['excluded']}")
     if similar := result.get("similar"):
         like = similar["id"] or "a known picture"
-        parts.append(f"looks like {like} (distance {similar['distance']:g}; up to {similar['threshold']:g} is alike)")
+        parts.append(
+            f"looks like {like} (distance {similar['distance']:.4g}; up to {similar['threshold']:.4g} is alike)"
+        )
     return f"{result['name']} {verdict}" + (f": {'; '.join(parts)}" if parts else "")
 
 
 def _measured(measured: Line) -> str:
     needs = _NEEDS[measured["relation"]]
-    text = f"{measured['what']} {measured['value']:g}, needs {needs} {measured['bound']:g}"
-    if "draw" in measured:
-        text += f"; drew {measured['draw']:g}, needs less than {measured['probability']:g}"
+    text = f"{measured['what']} {measured['value']:.4g}, needs {needs} {measured['bound']:g}"
+    if measured.get("probability", 1) < 1:
+        text += f"; drew {measured['draw']:.4g}, needs less than {measured['probability']:g}"
     return text

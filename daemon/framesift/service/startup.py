@@ -50,7 +50,7 @@ from framesift.service.retention_passes import RetentionPasses
 from framesift.service.run_context import RunContext
 from framesift.service.run_summary import RunSummary
 from framesift.service.spool_access import open_when_free, used_by_window
-from framesift.service.status_page import StatusPage
+from framesift.service.status_page import StatusPage, create_web_page
 from framesift.service.stream_models import StreamModels
 from framesift.service.stream_privacies import StreamPrivacies
 from framesift.service.stream_thread import StreamThread, StreamThreads
@@ -181,7 +181,7 @@ class Startup:
         if settings.sink.watches_batches and connections.platform is not None:
             self._start_batch_watcher(connections.platform, shared)
         if settings.status.bind is not None:
-            self.status_page = self._start_status_page()
+            self.status_page = self._start_status_page(limits)
         self._start_known_pictures(frames.known)
         pacing = Pacing(lambda account: used_by_window(spool, account))
         admission = Admission(spool, self._decision_clock, shared.ledgers, pacing, self.requests)
@@ -296,11 +296,19 @@ class Startup:
         for stream in self._settings.stream_names:
             self.subscriptions.subscribe(stream, reader.want)
 
-    def _start_status_page(self) -> StatusPage:
+    def _start_status_page(self, limits: LocalLimits) -> StatusPage:
         settings = self._settings
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
         hands = OperatorHands(self.requests, self.spool, self._telemetry, self.uploader.wake)
-        server = StatusServer(settings.status, self._telemetry, hung=self._monitor.hung, identity=identity, hands=hands)
+        web_page = create_web_page(settings, self._telemetry, self.decisions, lambda: limits.zone)
+        server = StatusServer(
+            settings.status,
+            self._telemetry,
+            hung=self._monitor.hung,
+            identity=identity,
+            hands=hands,
+            page=web_page,
+        )
         page = StatusPage(server, self._telemetry, self._clock)
         return self._components.start(page, stop_by_s=_PIPELINE_STOPS_BY_S)
 

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import tzinfo
+
 from framesift.clock.clock import Clock
+from framesift.decisions import DecisionRecord
+from framesift.page import PagePictures, WebPage
+from framesift.settings import Settings
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.telemetry import Condition, Telemetry
 
 RETRY_S = 10.0
+
+
+def create_web_page(
+    settings: Settings, telemetry: Telemetry, record: DecisionRecord, zone: Callable[[], tzinfo]
+) -> WebPage:
+    """Return the page for browsers. zone: in which the windows of the limits are counted."""
+    spool, decisions = settings.spool.path, settings.decisions
+    return WebPage(
+        telemetry,
+        record,
+        PagePictures(spool, settings.sink),
+        device=settings.device,
+        record_folder=None if decisions.max_bytes is None else decisions.folder(spool),
+        zone=zone,
+    )
 
 
 class StatusPage:

@@ -12,7 +12,20 @@ header. With a token, the token alone decides who asks.
 """
 
 from framesift.status.actions import ActionRefused, Hands, Operator
+from framesift.status.answers import StatusAnswer, page_answer
 from framesift.status.identity import DaemonIdentity
+from framesift.status.page_access import key_file, page_key
 from framesift.status.server import StatusServer, StatusUnavailable
 
-__all__ = ["ActionRefused", "DaemonIdentity", "Hands", "Operator", "StatusServer", "StatusUnavailable"]
+__all__ = [
+    "ActionRefused",
+    "DaemonIdentity",
+    "Hands",
+    "Operator",
+    "StatusAnswer",
+    "StatusServer",
+    "StatusUnavailable",
+    "key_file",
+    "page_answer",
+    "page_key",
+]

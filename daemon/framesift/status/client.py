@@ -21,7 +21,8 @@ from typing import Protocol
 import h11
 
 from framesift.status.actions import MAX_BODY_BYTES
-from framesift.status.pages import StatusAnswer, StatusPages, body_too_large, path_of, text_answer
+from framesift.status.answers import StatusAnswer, text_answer
+from framesift.status.pages import StatusPages, StatusRequest, body_too_large, path_of
 
 REQUEST_WITHIN_S = 10.0  # for the first request, and for reading an answer
 IDLE_S = 5.0  # for the next request on the same connection
@@ -38,8 +39,11 @@ class ClientOwner(Protocol):
     def set_unverified(self, client: StatusClient) -> None:
         """The client's answer is sent; nobody knows whether another request follows."""
 
-    def render(self, client: StatusClient, path: str) -> None:
+    def render(self, client: StatusClient, request: StatusRequest) -> None:
         """Create an answer that takes time, and give it to the client's `send`."""
+
+    def follow(self, client: StatusClient) -> None:
+        """Send the client what changes, for as long as it listens."""
 
     def act(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
         """Do what a permitted POST asks for, and give its answer to the client's `send`. address: the client's."""
@@ -64,6 +68,7 @@ class StatusClient:
         self._loop = loop
         self._http = h11.Connection(h11.SERVER, _MAX_HEAD_BYTES)
         self._method, self._path = b"", ""
+        self._is_live = False
         self._body: bytearray | None = None  # of a permitted POST, while it arrives
         self._is_verified = False
         self._last = False  # whether this answer is the last
@@ -90,6 +95,19 @@ class StatusClient:
         elif not content:
             self.close()
 
+    def start_live(self) -> None:
+        """Answer with a head, behind which events follow; does nothing if the client is gone."""
+        if not self.is_closed:
+            self._is_live = self._over = True
+            fields = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("connection", "close")]
+            self._send_parts(h11.Response(status_code=200, headers=fields, reason=b"OK"))
+
+    def send_event(self, event: bytes) -> None:
+        """Send an event to a client that listens; leaves it out where the client has not read the last one."""
+        if not self.is_closed and not self._out:
+            self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
+            self._send_parts(h11.Data(data=event))
+
     def send(self, answer: StatusAnswer) -> None:
         """Answer the request; does nothing if the client is gone."""
         if self.is_closed:
@@ -103,6 +121,9 @@ class StatusClient:
             h11.Data(data=body),
             h11.EndOfMessage(),
         )
+        self._send_parts(*parts)
+
+    def _send_parts(self, *parts: h11.Event) -> None:
         self._out = b"".join(self._http.send(part) or b"" for part in parts)
         self._loop.remove_reader(self._socket)
         self._write()
@@ -132,7 +153,7 @@ class StatusClient:
         event = self._http.next_event()
         if isinstance(event, h11.Request):
             self._method, self._path = event.method, path_of(event.target)
-            refusal = self._pages.refusal(self._method, self._path, event.headers)
+            refusal = self._pages.refusal(self._method, event.target, event.headers)
             if refusal is None and self._method == b"POST":
                 if self._http.they_are_waiting_for_100_continue:
                     with contextlib.suppress(OSError):  # then nobody sends the body, and nobody is answered
@@ -144,7 +165,7 @@ class StatusClient:
             # Any other body is not read, so no request can follow it.
             self._last = not isinstance(self._http.next_event(), h11.EndOfMessage)
             if refusal is None:
-                self._answer(self._path)
+                self._answer(self._pages.request(event.target, event.headers))
             else:
                 self._last = True
                 self.send(refusal)
@@ -176,15 +197,18 @@ class StatusClient:
         self.deadline_s = self._loop.time() + _ANSWER_WITHIN_S
         self._loop.remove_reader(self._socket)
 
-    def _answer(self, path: str) -> None:
-        if self._pages.is_slow(path):
+    def _answer(self, request: StatusRequest) -> None:
+        if self._pages.is_live(request.path):
             self._set_answering()
-            self._owner.render(self, path)
+            self._owner.follow(self)
+        elif self._pages.is_slow(request.path):
+            self._set_answering()
+            self._owner.render(self, request)
         else:
             self._is_verified = True
             self._owner.set_verified(self)
             self.deadline_s = self._loop.time() + REQUEST_WITHIN_S
-            self.send(self._pages.answer(path))
+            self.send(self._pages.answer(request))
 
     def _write(self) -> None:
         try:
@@ -199,6 +223,8 @@ class StatusClient:
             return
         self._loop.remove_writer(self._socket)
         self._loop.add_reader(self._socket, self.read)
+        if self._is_live:
+            return
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self._loop.call_soon(

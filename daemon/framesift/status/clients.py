@@ -13,8 +13,9 @@ import os
 import socket
 import threading
 
+from framesift.status.answers import StatusAnswer, text_answer
 from framesift.status.client import StatusClient
-from framesift.status.pages import StatusAnswer, StatusPages, text_answer
+from framesift.status.pages import StatusPages, StatusRequest
 
 MAX_UNVERIFIED = 256
 # No client is closed before: it needs a moment between its connection and its request.
@@ -26,7 +27,11 @@ _MAX_VERIFIED = 64  # one more replaces the oldest, which does not read its answ
 # Rendering needs CPU time, which the streams need too: a flood of requests causes no more renderings than these.
 _RENDERED_AT_ONCE = 8.0
 _RENDERED_PER_SECOND = 4.0
+# Many addresses, which may all wait for one disk. Who has the key may ask for more: pictures are many requests.
+_FOR_BROWSERS_AT_ONCE = 4
 _ACTING_AT_ONCE = 8
+_MAX_LISTENING = 8  # one more replaces the oldest
+_LIVE_EVERY_S = 2.0
 _FINISH_WITHIN_S = 1.0
 
 
@@ -40,8 +45,10 @@ class StatusClients:
         self._loop = loop
         self._unverified: dict[StatusClient, None] = {}  # the oldest first
         self._verified: dict[StatusClient, None] = {}
-        self._waiting: dict[str, list[StatusClient]] = {}
-        self._rendering: set[str] = set()
+        self._waiting: dict[StatusRequest, list[StatusClient]] = {}
+        self._rendering: set[StatusRequest] = set()
+        self._listening_clients: list[StatusClient] = []  # to what changes
+        self._live_timer: asyncio.TimerHandle | None = None
         self._acting = 0  # how many actions are under way
         self._tokens = _RENDERED_AT_ONCE  # how many pages may be rendered now
         self._tokens_at_s = loop.time()
@@ -81,11 +88,21 @@ class StatusClients:
         self._verified.pop(client, None)
         self._unverified[client] = None
 
-    def render(self, client: StatusClient, path: str) -> None:
+    def render(self, client: StatusClient, request: StatusRequest) -> None:
         """See ClientOwner."""
-        waiting = [other for other in self._waiting.get(path, ()) if not other.is_closed]
-        self._waiting[path] = [*waiting, client]
+        waiting = [other for other in self._waiting.get(request, ()) if not other.is_closed]
+        self._waiting[request] = [*waiting, client]
         self._render_next()
+
+    def follow(self, client: StatusClient) -> None:
+        """See ClientOwner."""
+        self._listening_clients = [other for other in self._listening_clients if not other.is_closed]
+        if len(self._listening_clients) >= _MAX_LISTENING:
+            self._listening_clients.pop(0).close()
+        self._listening_clients.append(client)
+        client.start_live()
+        if self._live_timer is None:
+            self._send_live_next()
 
     def act(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
         """See ClientOwner."""
@@ -174,34 +191,59 @@ class StatusClients:
 
     def _render_next(self) -> None:
         """Start rendering every page that a client waits for and that is not being rendered."""
-        for path in [path for path in self._waiting if path not in self._rendering]:
+        for request in [request for request in self._waiting if request not in self._rendering]:
+            if request.for_browser and sum(one.for_browser for one in self._rendering) >= _FOR_BROWSERS_AT_ONCE:
+                continue
             now_s = self._loop.time()
             self._tokens = min(_RENDERED_AT_ONCE, self._tokens + (now_s - self._tokens_at_s) * _RENDERED_PER_SECOND)
             self._tokens_at_s = now_s
-            if self._tokens < 1.0:
+            if self._tokens < 1.0 and not request.has_key:
                 if self._render_timer is None:
                     self._render_timer = self._loop.call_later(
                         (1.0 - self._tokens) / _RENDERED_PER_SECOND, self._render_later
                     )
                 return
-            self._tokens -= 1.0
-            clients = self._waiting.pop(path)
+            self._tokens -= not request.has_key
+            clients = self._waiting.pop(request)
             # Not from a pool: the interpreter waits for a pool's threads when it ends, even if a disk never answers.
-            thread = threading.Thread(target=self._render_page, args=(path, clients), name="status page", daemon=True)
-            self._rendering.add(path)
+            thread = threading.Thread(
+                target=self._render_page, args=(request, clients), name="status page", daemon=True
+            )
+            self._rendering.add(request)
             try:
                 thread.start()
             except RuntimeError:  # the system has no more threads
-                self._send_rendered(path, clients, text_answer("Service Unavailable", 503))
+                self._send_rendered(request, clients, text_answer("Service Unavailable", 503))
 
     def _render_later(self) -> None:
         self._render_timer = None
         self._render_next()
 
-    def _render_page(self, path: str, clients: list[StatusClient]) -> None:
-        answer = self._pages.answer(path)
+    def _render_page(self, request: StatusRequest, clients: list[StatusClient]) -> None:
+        answer = self._pages.answer(request)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._send_rendered, path, clients, answer)
+            self._loop.call_soon_threadsafe(self._send_rendered, request, clients, answer)
+
+    # -- those who listen to what changes
+
+    def _send_live_next(self) -> None:
+        """Render for all who listen, once; nothing is rendered where nobody does."""
+        self._live_timer = None
+        self._listening_clients = [client for client in self._listening_clients if not client.is_closed]
+        if self._listening_clients:
+            self._live_timer = self._loop.call_later(_LIVE_EVERY_S, self._send_live_next)
+            thread = threading.Thread(target=self._render_live, name="status page", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the system has no more threads: at the next time, then
+                thread.start()
+
+    def _render_live(self) -> None:
+        event = self._pages.live()
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._send_live, event)
+
+    def _send_live(self, event: bytes) -> None:
+        for client in self._listening_clients:
+            client.send_event(event)
 
     def _run_action(self, client: StatusClient, path: str, body: bytes, address: str) -> None:
         answer = self._pages.act(path, body, address)
@@ -212,8 +254,8 @@ class StatusClients:
         self._acting -= 1
         client.send(answer)
 
-    def _send_rendered(self, path: str, clients: list[StatusClient], answer: StatusAnswer) -> None:
-        self._rendering.discard(path)
+    def _send_rendered(self, request: StatusRequest, clients: list[StatusClient], answer: StatusAnswer) -> None:
+        self._rendering.discard(request)
         for client in clients:
             client.send(answer)
         self._render_next()

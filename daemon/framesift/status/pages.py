@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hmac import compare_digest
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from framesift.status.actions import ACTION_PATHS, MAX_BODY_BYTES, ActionRefused, Hands, run_action
+from framesift.status.answers import ALWAYS, StatusAnswer, text_answer
 from framesift.status.identity import DaemonIdentity, as_header
+from framesift.status.page_access import PageAccess
 from framesift.telemetry import METRICS_CONTENT_TYPE, Condition, StatusReport, Telemetry
 
+LIVE_PATH = "/live"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_ALWAYS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
-_TEXT = "text/plain; charset=utf-8"
 # Fields of /status that are sent under their old names too, in version 0.2; 0.3 sends only the new ones. Old -> new.
 _OLD_FIELDS = {"exits": "outcomes", "doors": "listeners", "credits": "quota"}
 _OLD_QUEUE_FIELDS = {"exits": "outcomes"}
@@ -30,17 +31,13 @@ _OLD_POLICY_FIELDS = {"trouble": "problem"}
 
 
 @dataclass(frozen=True, slots=True)
-class StatusAnswer:
-    """An answer. status: of HTTP. fields: of the head, their names in lower case."""
+class StatusRequest:
+    """A permitted GET. query: without "?". has_key: whether pictures may be seen. for_browser: one of the web page."""
 
-    status: int
-    body: bytes
-    fields: tuple[tuple[str, str], ...]
-
-
-def text_answer(line: str, status: int = 200, *more: tuple[str, str]) -> StatusAnswer:
-    """Return an answer of plain text. more: further fields of the head."""
-    return StatusAnswer(status, f"{line}\n".encode(), (*_ALWAYS, *more, ("content-type", _TEXT)))
+    path: str
+    query: str = ""
+    has_key: bool = False
+    for_browser: bool = False
 
 
 def path_of(target: bytes) -> str:
@@ -59,11 +56,13 @@ class StatusPages:
         host: str,
         identity: DaemonIdentity,
         hands: Hands | None = None,
+        access: PageAccess | None = None,
     ) -> None:
         """hung: returns the threads that hang, name -> why; it must not wait. token: what a reader must send, or None.
 
         host: the address of the server, one of the names by which it may be called. identity: by which readers tell
-        one daemon from another. hands: does what operators ask for; None: there are no actions.
+        one daemon from another. hands: does what operators ask for; None: there are no actions. access: to the page for
+        browsers; None: there is none.
         """
         self._telemetry = telemetry
         self._hung = hung
@@ -73,6 +72,7 @@ class StatusPages:
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._names = (*_LOCAL_NAMES, f"[{host}]" if ":" in host else host)
         self._hands = hands
+        self._access = access
         self._pages = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -80,37 +80,75 @@ class StatusPages:
             "/status": self._status,
         }
 
-    def refusal(self, method: bytes, path: str, fields: Iterable[tuple[bytes, bytes]]) -> StatusAnswer | None:
+    def refusal(self, method: bytes, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> StatusAnswer | None:
         """Return the answer to a request that is not permitted, from its head alone; None if it is.
 
         Refused are other methods than the path has, a wrong token, and, without a token, a Host that is not a name of
         this server; of a POST also another type than JSON, and a page of another origin. fields: of the head, their
-        names in lower case.
+        names in lower case. A browser that has the key in its address is given its cookie here, too.
         """
+        path, query = path_of(target), target.partition(b"?")[2]
         is_action = self._hands is not None and path in ACTION_PATHS
         allowed = "POST" if is_action else "GET"
         if method != allowed.encode():
             return text_answer(f"only {allowed} is answered", 405, ("allow", allowed))
-        first = dict(reversed([*fields]))  # the first of each name
-        host = first.get(b"host", b"").decode("latin-1").lower()
+        first = _first(fields)
+        host = _host(first)
         if self._authorization is not None:
-            if not compare_digest(first.get(b"authorization", b""), self._authorization):
-                return text_answer("the token is missing or wrong", 401, ("www-authenticate", "Bearer"))
+            opened = None if self._access is None else self._access.opened(path, query, host)
+            if opened is not None:
+                return opened
+            if not self._is_authorized(first, host):
+                why = "the token is missing or wrong; framesift status --open opens the page with a key"
+                return text_answer(why, 401, ("www-authenticate", "Bearer"))
         elif (host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host) not in self._names:
             return text_answer("this server does not have the requested host name", 421)
-        return _refusal_of_post(first, host) if is_action else None
+        if is_action:
+            return _refusal_of_post(first, host)
+        return None if self._access is None else self._access.opened(path, query, host)
+
+    def request(self, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> StatusRequest:
+        """Return the request of a permitted GET."""
+        path, first = path_of(target), _first(fields)
+        if self._access is None or path in self._pages:  # asked differently, it is the same page
+            return StatusRequest(path)
+        has_key = self._is_authorized(first, _host(first))
+        return StatusRequest(path, target.partition(b"?")[2].decode("latin-1"), has_key, for_browser=True)
+
+    def _is_authorized(self, first: Mapping[bytes, bytes], host: str) -> bool:
+        """Whether a request has the token, or the key of the page."""
+        if self._authorization is not None and compare_digest(first.get(b"authorization", b""), self._authorization):
+            return True
+        return self._access is not None and self._access.has_key(first, host)
+
+    def is_live(self, path: str) -> bool:
+        """Return whether the answer goes on for as long as the client listens."""
+        return self._access is not None and path == LIVE_PATH
+
+    def live(self) -> bytes:
+        """Return what is sent to all who listen, now."""
+        assert self._access is not None  # or nobody may listen
+        try:
+            return b"data: " + self._access.page.live() + b"\n\n"
+        except Exception as error:  # noqa: BLE001  # as in `answer`
+            self._telemetry.error("status_page_failed", cause=error)
+            return b": this failed\n\n"
 
     def is_slow(self, path: str) -> bool:
         """Return whether the answer may have to wait for the spool's disk, or for the log."""
-        return path in self._pages.keys() - {"/healthz"}
+        return path != "/healthz" and (self._access is not None or path in self._pages)
 
-    def answer(self, path: str) -> StatusAnswer:
+    def answer(self, request: StatusRequest) -> StatusAnswer:
         """Return the answer to a permitted request."""
-        page = self._pages.get(path)
-        if page is None:
-            return text_answer("Not Found", 404)
+        page = self._pages.get(request.path)
         try:
-            return page()
+            if page is not None:
+                return page()
+            answer = None
+            if self._access is not None:
+                query = dict(parse_qsl(request.query))
+                answer = self._access.page.answer(request.path, query, has_key=request.has_key)
+            return text_answer("Not Found", 404) if answer is None else answer
         except Exception as error:  # noqa: BLE001  # whatever it is: the log gets all of it, the reader nothing
             self._telemetry.error("status_page_failed", cause=error)
             return text_answer("this page failed; the log says why", 500)
@@ -144,7 +182,7 @@ class StatusPages:
         return text_answer(_lines(failed), 503) if failed else text_answer("ready")
 
     def _metrics(self) -> StatusAnswer:
-        fields = (*_ALWAYS, ("content-type", METRICS_CONTENT_TYPE))
+        fields = (*ALWAYS, ("content-type", METRICS_CONTENT_TYPE))
         return StatusAnswer(200, self._telemetry.metrics_text(), fields)
 
     def _status(self) -> StatusAnswer:
@@ -152,8 +190,17 @@ class StatusPages:
         return _json_answer({"alive": not self._hung(), **daemon, **_status_fields(self._telemetry.report())})
 
 
+def _first(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The first of each name."""
+    return dict(reversed([*fields]))
+
+
+def _host(first: Mapping[bytes, bytes]) -> str:
+    return first.get(b"host", b"").decode("latin-1").lower()
+
+
 def _json_answer(fields: Mapping[str, object]) -> StatusAnswer:
-    return StatusAnswer(200, f"{json.dumps(fields)}\n".encode(), (*_ALWAYS, ("content-type", "application/json")))
+    return StatusAnswer(200, f"{json.dumps(fields)}\n".encode(), (*ALWAYS, ("content-type", "application/json")))
 
 
 def _refusal_of_post(first: Mapping[bytes, bytes], host: str) -> StatusAnswer | None:

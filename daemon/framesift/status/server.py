@@ -15,6 +15,7 @@ from framesift.processes import listen_problem
 from framesift.status.actions import Hands
 from framesift.status.clients import StatusClients
 from framesift.status.identity import DaemonIdentity
+from framesift.status.page_access import PageAccess, StatusWebPage, key_file, page_key
 from framesift.status.pages import StatusPages
 from framesift.telemetry import Condition, Telemetry
 
@@ -57,16 +58,18 @@ class StatusServer:
         hung: Callable[[], Mapping[str, str]],
         identity: DaemonIdentity,
         hands: Hands | None = None,
+        page: StatusWebPage | None = None,
     ) -> None:
         """hung: returns the threads that hang, name -> why; called by several threads, it must not wait.
 
         identity: by which a reader tells this daemon from another; its spool must be open already. hands: does what
-        operators ask for; None: only GET is answered.
+        operators ask for; None: only GET is answered. page: for browsers, None for none.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
         token = None if endpoint.token is None else endpoint.token.get_secret_value()
-        self._pages = StatusPages(telemetry, hung, token, endpoint.host, identity, hands)
+        access = None if page is None else PageAccess(page, page_key(token, key_file(identity.spool)))
+        self._pages = StatusPages(telemetry, hung, token, endpoint.host, identity, hands, access)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._thread: threading.Thread | None = None

@@ -1,0 +1,63 @@
+"""Finding lines of a decision record: those of one datapoint, those of one moment of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framesift.decisions.record_files import read_lines
+
+Line = dict[str, Any]
+
+_NEAR_S = 1.5  # frames so far from a moment belong to it
+_WRITTEN_WITHIN_S = 120.0  # lines are in the order of writing; a frame is decided on some time after its capture
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSpan:
+    """What a record has. oldest_s: Unix time of its oldest line, None if it is empty."""
+
+    oldest_s: float | None
+    streams: frozenset[str]
+
+
+def find_datapoint(folder: Path, id: str) -> list[Line]:
+    """The decision on a datapoint, and what became of it, the oldest first; empty if the record has none."""
+    found: list[Line] = []
+    for line in read_lines(folder, containing=id):
+        if line.get("id") == id:
+            found.append(line)
+            if line["type"] == "decision":
+                break
+    return found[::-1]
+
+
+def find_moment(folder: Path, stream: str, at_s: float) -> list[Line]:
+    """What was decided on a stream at about a moment (Unix time), and what became of held frames, the oldest first."""
+    found: list[Line] = []
+    outcomes: list[Line] = []
+    for line in read_lines(folder, containing=stream):
+        if line.get("stream") != stream:
+            continue
+        if line["type"] == "outcome":
+            outcomes.append(line)
+        elif (line["type"] == "counts" and line["from"] <= at_s < line["to"]) or (
+            line["type"] == "decision" and abs(line["at"] - at_s) <= _NEAR_S
+        ):
+            found.append(line)
+        elif line["type"] == "counts" and line["to"] < at_s - _WRITTEN_WITHIN_S:
+            break
+    ids = {line["id"] for line in found if line.get("id")}
+    return found[::-1] + [line for line in outcomes[::-1] if line.get("id") in ids]
+
+
+def span(folder: Path) -> RecordSpan:
+    """What the record has. Reads all of it."""
+    oldest_s: float | None = None
+    streams: set[str] = set()
+    for line in read_lines(folder):
+        oldest_s = line["from"] if "from" in line else line.get("at", oldest_s)
+        if "stream" in line:
+            streams.add(line["stream"])
+    return RecordSpan(oldest_s, frozenset(streams))

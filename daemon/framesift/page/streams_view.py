@@ -1,0 +1,139 @@
+"""The streams: state, frames a second, and what was decided in the last hour, minute by minute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
+
+from framesift.decisions import MinuteCounts
+from framesift.page.html import Html, element, joined
+from framesift.page.words import time_text
+from framesift.telemetry import PausedStream, StatusReport, StreamCounts
+
+_MINUTES = 60
+_BAR, _HEIGHT = 5, 40
+
+
+def stream_views(
+    report: StatusReport, hours: Mapping[str, tuple[MinuteCounts, ...]], speeds: Mapping[str, float], zone: tzinfo
+) -> Iterator[tuple[str, Html]]:
+    """Yields, by the stream's name, what changes of it. speeds: frames a second that the model gets, where known."""
+    paused = {pause.stream: pause for pause in report.paused}
+    for stream in sorted(report.streams, key=lambda one: one.stream):
+        hour = hours.get(stream.stream, ())
+        yield (
+            stream.stream,
+            joined(
+                _state(stream, paused.get(stream.stream), zone),
+                _numbers(stream, speeds.get(stream.stream)),
+                hour_strip(hour, int(report.taken_at_s // 60)),
+                _last_hour(hour),
+                _hands(stream.stream, is_paused=stream.stream in paused),
+            ),
+        )
+
+
+def _state(stream: StreamCounts, pause: PausedStream | None, zone: tzinfo) -> Html:
+    if pause is not None:
+        until = "somebody resumes it" if pause.until_s is None else time_text(pause.until_s, zone)
+        by = f" by {pause.by}" if pause.by else ""
+        return element("p", element("span", "paused", class_="mark warn"), f" until {until}{by}", class_="state")
+    if stream.away is not None:
+        why = element("p", f"{stream.away.why}: {stream.away.advice}", class_="why")
+        return joined(element("p", element("span", "away", class_="bad mark"), class_="state"), why)
+    if stream.up is None:
+        return element("p", element("span", "not started", class_="mark"), class_="state")
+    word, kind = ("running", "good mark") if stream.up else ("no pictures", "bad mark")
+    lost = f"lost {stream.losses} time{'s' if stream.losses > 1 else ''}" if stream.losses else ""
+    return element("p", element("span", word, class_=kind), " ", element("small", lost), class_="state")
+
+
+def _numbers(stream: StreamCounts, speed: float | None) -> Html:
+    pairs = [
+        ("frames read", f"{stream.frames_read:,}"),
+        ("to the model", "" if speed is None else f"{speed:.1f} a second"),
+        ("accepted", f"{sum(stream.accepted.values()):,}"),
+        ("refused", f"{sum(stream.refused.values()):,}"),
+    ]
+    return element("dl", [joined(element("dt", name), element("dd", value)) for name, value in pairs if value])
+
+
+def _hands(stream: str, *, is_paused: bool) -> Html:
+    """The buttons of a stream."""
+    if is_paused:
+        buttons = [element("button", "resume", data_post="/resume", data_stream=stream, type="button")]
+    else:
+        buttons = [
+            element("button", "take a frame now", data_post="/take", data_stream=stream, type="button"),
+            element("button", "pause", data_post="/pause", data_stream=stream, type="button"),
+            element(
+                "button", "pause for an hour", data_post="/pause", data_stream=stream, data_for_s=3600, type="button"
+            ),
+        ]
+    return element("p", buttons, class_="hands")
+
+
+def hour_strip(hour: Sequence[MinuteCounts], minute: int) -> Html:
+    """Sixty bars, the newest on the right. Green: accepted; amber: wanted, but refused; grey: wanted by nobody.
+
+    minute: the present one, since 1970.
+    """
+    by_minute = {counts.minute: counts for counts in hour}
+    most = max([_total(counts) for counts in hour], default=0) or 1
+    bars: list[Html] = []
+    for place in range(_MINUTES):
+        counts = by_minute.get(minute - _MINUTES + 1 + place)
+        if counts is None:
+            continue
+        bottom = float(_HEIGHT)
+        for kind, number in _parts(counts):
+            if number:
+                height = max(1.5, _HEIGHT * number / most)
+                bottom -= height
+                bars.append(
+                    element(
+                        "rect",
+                        x=place * _BAR,
+                        y=f"{max(0.0, bottom):.1f}",
+                        width=_BAR - 1,
+                        height=f"{height:.1f}",
+                        class_=kind,
+                    )
+                )
+    text = "the last hour, minute by minute: " + (_summary(hour) or "nothing was decided")
+    return element(
+        "svg",
+        element("title", text),
+        bars,
+        viewBox=f"0 0 {_MINUTES * _BAR} {_HEIGHT}",
+        class_="strip",
+        role="img",
+        preserveAspectRatio="none",
+    )
+
+
+def _last_hour(hour: Sequence[MinuteCounts]) -> Html:
+    return element("p", "last hour: ", _summary(hour) or "nothing was decided", class_="hour")
+
+
+def _summary(hour: Sequence[MinuteCounts]) -> str:
+    accepted: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for counts in hour:
+        accepted += counts.accepted
+        refused += counts.refused
+    parts = [f"{number:,} accepted for {name}" for name, number in accepted.most_common()]
+    return ", ".join(parts + [f"{number:,} {name}" for name, number in refused.most_common()])
+
+
+def _parts(counts: MinuteCounts) -> Iterator[tuple[str, int]]:
+    """How many were accepted, wanted in vain, and not wanted, from the bottom of a bar upwards."""
+    unwanted = sum(counts.refused[reason] for reason in ("no_match", "disabled", "model_failed"))
+    yield "accepted", sum(counts.accepted.values())
+    yield "refused", sum(counts.refused.values()) - unwanted
+    yield "unwanted", unwanted
+
+
+def _total(counts: MinuteCounts) -> int:
+    return sum(number for _, number in _parts(counts))

@@ -1,0 +1,152 @@
+"""WebPage: which view answers which address of the page, and what is sent to a viewer as it changes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import tzinfo
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from framesift.decisions import DecisionRecord
+from framesift.decisions.lookup import find_datapoint
+from framesift.page.budget_view import budget_view
+from framesift.page.datapoint_view import datapoint_view
+from framesift.page.gallery_view import gallery_view, nearly_view
+from framesift.page.html import Html, element, joined
+from framesift.page.pace import PaceMeter
+from framesift.page.pictures import PageChoice, PagePictures
+from framesift.page.streams_view import stream_views
+from framesift.page.words import time_text
+from framesift.status import StatusAnswer, page_answer
+from framesift.telemetry import StatusReport, Telemetry
+
+_NEARLY = 50
+_NEARLY_SEARCHED = 5000  # lines of the record
+_NAMES = (("/", "now"), ("/gallery", "gallery"), ("/nearly", "nearly taken"))
+
+
+class WebPage:
+    """The page of one run: a `StatusWebPage`. Thread-safe."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        record: DecisionRecord,
+        pictures: PagePictures,
+        *,
+        device: str,
+        record_folder: Path | None,
+        zone: Callable[[], tzinfo],
+    ) -> None:
+        """record_folder: of the decision record, None without one. zone: in which days and hours are counted."""
+        self._telemetry = telemetry
+        self._record = record
+        self._pictures = pictures
+        self._device = device
+        self._record_folder = record_folder
+        self._zone = zone
+        self._lock = threading.Lock()
+        self._pace = PaceMeter()
+        self._script = (files(__package__) / "page.js").read_text(encoding="utf-8")
+        self._style = (files(__package__) / "page.css").read_text(encoding="utf-8")
+
+    def answer(self, path: str, query: Mapping[str, str], *, has_key: bool) -> StatusAnswer | None:
+        """Return the answer to a GET; None if there is no such page. has_key: whether pictures may be seen."""
+        if path == "/":
+            return self._page("/", self._now(), has_key=has_key)
+        if path == "/gallery":
+            return self._page(path, self._gallery(query, has_key=has_key), has_key=has_key)
+        if path == "/nearly":
+            return self._page(path, nearly_view(list(islice(self._nearly(), _NEARLY)), self._zone()), has_key=has_key)
+        first, _, name = path.removeprefix("/").partition("/")
+        if first == "datapoints" and name:
+            one = self._pictures.find(name)
+            lines = [] if self._record_folder is None else find_datapoint(self._record_folder, name)
+            if one is None and not lines:
+                return None
+            return self._page(path, datapoint_view(name, one, lines, self._zone(), has_key=has_key), has_key=has_key)
+        if first == "pictures" and name.endswith(".jpg") and has_key:
+            jpeg = self._pictures.jpeg(name.removesuffix(".jpg"))
+            return None if jpeg is None else page_answer(jpeg, "image/jpeg")
+        return None
+
+    def live(self) -> bytes:
+        """Return what changes of the page at `/`: a JSON object, the id of an element -> its HTML."""
+        return json.dumps(dict(self._live())).encode()
+
+    def _live(self) -> Iterator[tuple[str, Html]]:
+        report, zone = self._telemetry.report(), self._zone()
+        yield "taken-at", joined(time_text(report.taken_at_s, zone))
+        hours = {one.stream: self._record.last_hour(one.stream) for one in report.streams}
+        speeds = self._record.speeds()
+        for name, view in stream_views(report, hours, speeds, zone):
+            yield f"stream-{name}", view
+        yield "budget", budget_view(report, self._paced(report), zone)
+
+    def _paced(self, report: StatusReport) -> Any:
+        with self._lock:
+            return None if report.queue is None else self._pace.add(report.taken_at_s, report.queue)
+
+    def _now(self) -> Html:
+        parts = dict(self._live())
+        streams = [
+            element(
+                "section",
+                element("h3", id.removeprefix("stream-")),
+                element("div", view, id=id),
+                class_="stream",
+            )
+            for id, view in parts.items()
+            if id.startswith("stream-")
+        ]
+        return joined(
+            element("h2", "Streams"),
+            element("div", streams or "No stream has given a frame yet.", class_="streams"),
+            element("h2", "Budget"),
+            element("div", parts["budget"], id="budget"),
+            element("p", "as of ", element("span", parts["taken-at"], id="taken-at"), class_="hour"),
+        )
+
+    def _gallery(self, query: Mapping[str, str], *, has_key: bool) -> Html:
+        texts = {name: query.get(name, "")[:200] for name in ("stream", "strategy", "class", "state")}
+        choice = PageChoice(
+            texts["stream"], texts["strategy"], texts["class"], texts["state"], query.get("order") == "score"
+        )
+        number = query.get("page", "0")
+        at = int(number) if number.isdecimal() and len(number) < 6 else 0
+        return gallery_view(self._pictures.all(), choice, at, self._zone(), has_key=has_key)
+
+    def _nearly(self) -> Iterator[dict[str, Any]]:
+        for line in islice(self._record.lines(), _NEARLY_SEARCHED):
+            if line["type"] == "decision" and line["outcome"] == "refused":
+                yield line
+
+    def _page(self, path: str, content: Html, *, has_key: bool) -> StatusAnswer:
+        links = [element("a", name, href=href, aria_current="page" if href == path else None) for href, name in _NAMES]
+        note = None
+        if not has_key:
+            note = element("p", "Pictures need a key: ", element("code", "framesift status --open"), class_="note")
+        whole = element(
+            "html",
+            element(
+                "head",
+                element("meta", charset="utf-8"),
+                element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+                element("link", rel="icon", href="data:,"),
+                element("title", f"{self._device}: framesift"),
+                element("style", Html(self._style)),
+            ),
+            element(
+                "body",
+                element("header", element("h1", self._device), element("nav", links)),
+                element("main", note, content),
+                element("div", id="told", role="status"),
+                element("script", Html(self._script)),
+            ),
+            lang="en",
+        )
+        return page_answer(b"<!doctype html>" + whole.encode(), "text/html; charset=utf-8")

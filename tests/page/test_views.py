@@ -1,0 +1,208 @@
+"""What the views say, from numbers that are known."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import timezone
+from html import unescape
+
+import pytest
+
+from framesift.decisions import MinuteCounts
+from framesift.page.budget_view import budget_view
+from framesift.page.datapoint_view import datapoint_view
+from framesift.page.gallery_view import PER_PAGE, gallery_view
+from framesift.page.pace import PaceMeter
+from framesift.page.pictures import PageChoice, PageDatapoint
+from framesift.page.streams_view import hour_strip, stream_views
+from framesift.page.words import bytes_text, duration_text
+from framesift.telemetry import (
+    ComponentHealth,
+    Condition,
+    PausedStream,
+    QuotaReport,
+    QuotaUse,
+    SpoolNumbers,
+    StatusReport,
+    StreamAbsence,
+    StreamCounts,
+    Timing,
+)
+from sampling_data import objects
+
+AT_S = 1_789_043_400.0  # 12:30
+UTC = timezone.utc
+QUEUE = SpoolNumbers(3, 1, 2, 4, 5 << 20, {"delivered": 7, "evicted": 0}, 1 << 20, 12 << 20, AT_S - 120)
+REPORT = StatusReport(
+    frames_read=0,
+    frames_accepted=0,
+    skipped={},
+    refused={},
+    matched={},
+    accepted={},
+    outcomes={},
+    attempts={},
+    malformed=0,
+    model=Timing(),
+    delivery=Timing(),
+    queue=QUEUE,
+    streams=(),
+    taken_at_s=AT_S,
+    quota=QuotaReport("local", "", 2, AT_S, (QuotaUse("", "unsure", "hourly", 20, 5, 15),)),
+)
+
+
+def text(html: str) -> str:
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html)).strip())
+
+
+def datapoint(number: int = 0, **fields: object) -> PageDatapoint:
+    made = PageDatapoint(
+        f"id{number}", "gate", number, AT_S - number, "unsure", number / 100, "ready", 32, 24, objects(("car", 0.5))
+    )
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+def test_the_budget_says_what_is_used_and_when_there_is_more() -> None:
+    said = text(budget_view(REPORT, None, UTC))
+    assert "this device counts for itself; 2 wait for quota" in said
+    assert "unsure 5 of 20 in the hour a new hour at 13:00, in 30 min" in said
+    for pair in ("waiting 5", "being sent 1", "buried 4", "oldest 2 min", "6.0 MiB of 12.0 MiB", "left: delivered 7"):
+        assert pair in said
+    assert "evicted" not in said
+    assert "all parts are well" in said
+
+
+@pytest.mark.parametrize(("used", "turn"), [(9, "a turn is due;"), (10, "a turn at 12:33;"), (20, "a new hour")])
+def test_a_strategy_that_holds_frames_has_its_next_turn(used: int, turn: str) -> None:
+    assert REPORT.quota is not None
+    use = QuotaUse("", "unsure", "hourly", 20, used, 20 - used)
+    said = text(budget_view(replace(REPORT, quota=replace(REPORT.quota, used=(use,)), held={"unsure": 3}), None, UTC))
+    assert f"{used} of 20 in the hour {turn}" in said
+    assert "Held until a turn is due: 3 by unsure." in said
+
+
+def test_what_is_ill_is_named() -> None:
+    health = (
+        ComponentHealth("spool", Condition.OK, "", 0.0),
+        ComponentHealth("sink", Condition.FAILED, "no route to host", 0.0),
+    )
+    said = text(budget_view(replace(REPORT, health=health, queue=None, quota=None), None, UTC))
+    assert "failed sink: no route to host" in said
+    assert "the quota can't be read now" in said
+    assert "it can't be read now" in said
+    assert "all parts are well" not in said
+
+
+def test_the_pace_says_when_the_spool_is_empty_or_full() -> None:
+    meter = PaceMeter()
+    assert meter.add(AT_S, QUEUE) is None
+    emptier = meter.add(AT_S + 60.0, replace(QUEUE, ready=1))
+    assert emptier is not None
+    assert emptier.text() == "empty in 2 min"
+    fuller = PaceMeter()
+    fuller.add(AT_S, QUEUE)
+    pace = fuller.add(AT_S + 60.0, replace(QUEUE, ready=5, size_bytes=7 << 20))
+    assert pace is not None
+    assert pace.text() == "full in 2 min"
+    assert meter.add(AT_S - 3600.0, QUEUE) is None  # the clock was set
+
+
+def test_the_last_hour_is_sixty_bars_with_what_was_accepted_wanted_and_not() -> None:
+    hour = (
+        MinuteCounts(100, Counter(), Counter(unsure=1), Counter(no_match=2, limit=1)),
+        MinuteCounts(159, Counter(), Counter(), Counter(no_match=4)),
+    )
+    strip = hour_strip(hour, 159)
+    bars = re.findall(r'<rect x="(\d+)" y="[\d.]+" width="4" height="([\d.]+)" class="(\w+)">', strip)
+    assert bars == [
+        ("0", "10.0", "accepted"),
+        ("0", "10.0", "refused"),
+        ("0", "20.0", "unwanted"),
+        ("295", "40.0", "unwanted"),
+    ]
+    assert "1 accepted for unsure, 6 no_match, 1 limit" in strip
+    assert "nothing was decided" in hour_strip((), 159)
+
+
+def test_streams_say_their_state_and_what_is_to_be_done() -> None:
+    away = StreamAbsence("refused", "connection refused", "is the port right?")
+    streams = (
+        StreamCounts("yard", up=False, away=away),
+        StreamCounts("gate", up=True, frames_read=1200, accepted={"unsure": 3}, refused={"limit": 9}, losses=2),
+        StreamCounts("hall", up=True),
+        StreamCounts("new"),
+    )
+    paused = (PausedStream("hall", AT_S - 60, AT_S + 3600, "alice"),)
+    views = dict(stream_views(replace(REPORT, streams=streams, paused=paused), {}, {"gate": 9.96}, UTC))
+    assert list(views) == ["gate", "hall", "new", "yard"]
+    said = {name: text(view) for name, view in views.items()}
+    assert said["gate"].startswith(
+        "running lost 2 times frames read 1,200 to the model 10.0 a second accepted 3 refused 9"
+    )
+    assert said["hall"].startswith("paused until 2026-09-10 13:30:00 by alice")
+    assert said["yard"].startswith("away connection refused: is the port right?")
+    assert said["new"].startswith("not started")
+    assert 'data-post="/resume"' in views["hall"]
+    assert 'data-post="/pause"' not in views["hall"]
+    assert 'data-post="/pause"' in views["gate"]
+
+
+def test_the_gallery_shows_what_is_chosen_a_page_at_a_time() -> None:
+    found = [datapoint(number, stream="yard" if number % 2 else "gate") for number in range(60)]
+    first = gallery_view(found, PageChoice(stream="gate"), 0, UTC, has_key=True)
+    assert "30 of the 60 datapoints" in first
+    assert first.count("<figure>") == PER_PAGE
+    assert "/pictures/id0.jpg" in first
+    assert 'href="/gallery?stream=gate&amp;page=1"' in first
+    second = gallery_view(found, PageChoice(stream="gate"), 1, UTC, has_key=True)
+    assert second.count("<figure>") == 6
+    assert "older" not in text(second).split("show")[1]
+    best = gallery_view(found, PageChoice(by_score=True), 0, UTC, has_key=True)
+    assert best.index("/pictures/id59.jpg") < best.index("/pictures/id58.jpg")
+    assert "No datapoint is like that." in gallery_view(found, PageChoice(state="buried"), 0, UTC, has_key=True)
+    assert gallery_view(found, PageChoice(class_name="car"), 0, UTC, has_key=True).count("<figure>") == PER_PAGE
+    assert gallery_view(found, PageChoice(class_name="dog"), 0, UTC, has_key=True).count("<figure>") == 0
+
+
+def test_without_the_key_no_picture_is_named() -> None:
+    shown = gallery_view([datapoint()], PageChoice(), 0, UTC, has_key=False)
+    assert "<img" not in shown
+    assert "framesift status --open" in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "posts"),
+    [
+        ("ready", ["/datapoints/drop", "/datapoints/retry"]),
+        ("buried", ["/datapoints/drop", "/datapoints/retry"]),
+        ("sending", ["/datapoints/drop"]),
+        ("delivered", []),
+    ],
+)
+def test_a_datapoint_has_the_buttons_of_its_state(state: str, posts: list[str]) -> None:
+    shown = datapoint_view("id0", datapoint(state=state), [], UTC, has_key=True)
+    assert re.findall(r'data-post="([^"]*)"', shown) == posts
+
+
+def test_a_datapoint_that_has_left_is_still_explained() -> None:
+    line = {"type": "decision", "at": AT_S, "stream": "gate", "frame": 1, "outcome": "accepted", "strategy": "unsure"}
+    said = text(datapoint_view("id9", None, [line], UTC, has_key=True))
+    assert "id9 is not on this machine" in said
+    assert "accepted for unsure" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(5.4, "5 s"), (65, "1 min 5 s"), (3600, "1 h"), (5400, "1 h 30 min"), (200_000, "2.3 days")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration_text(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(5, "5 bytes"), (1536, "1.5 KiB"), (150 << 20, "150 MiB"), (3 << 30, "3.0 GiB")]
+)
+def test_sizes(size: int, said: str) -> None:
+    assert bytes_text(size) == said
