@@ -25,6 +25,7 @@ from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
 from framesift.cli.hands import pause, resume
 from framesift.cli.media_run import ClockKind, create_clock
+from framesift.cli.plan import plan
 from framesift.cli.policy import policy_app
 from framesift.cli.sheet import sheet
 from framesift.cli.simulate import simulate
@@ -44,6 +45,7 @@ app.command()(explain)
 app.command()(export)
 app.command()(forget)
 app.command()(pause)
+app.command()(plan)
 app.command()(resume)
 app.command()(sheet)
 app.command()(simulate)
