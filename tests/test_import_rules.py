@@ -112,7 +112,7 @@ ALLOWED: dict[str, set[str]] = {
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "estimation": {"prediction", "strategies", "sinks", "policy"},
     "datasets": {"frame", "prediction", "sinks", "spool"},
-    "collect": {"telemetry", "streams", "models", "sampling"},
+    "collect": {"frame", "telemetry", "streams", "models", "sampling"},
     "listeners": {
         "config",
         "clock",

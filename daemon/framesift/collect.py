@@ -5,6 +5,7 @@ Every frame that the stream gives ends in exactly one place: accepted, or counte
 
 from __future__ import annotations
 
+from framesift.frame import RefusalReason
 from framesift.models.predictor import Predictor
 from framesift.sampling.intake import Intake
 from framesift.streams import MediaTimedStream, Stream
@@ -33,8 +34,12 @@ class Collector:
                 if standing is not None and not self._predictor.is_recording:
                     self._telemetry.count_refused(frame.stream, standing)
                     continue
+                takes = self.intake.requests.takes
+                takes.claim(frame)
                 prediction = self._predictor.predict(frame)
-                if prediction is not None:
+                if prediction is None:
+                    takes.end(frame, RefusalReason.MODEL_FAILED)
+                else:
                     self.intake.offer(frame, prediction)
         finally:
             self._predictor.end_stream(self._stream.name)

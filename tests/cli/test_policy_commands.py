@@ -154,7 +154,7 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
         inside(PLACES["PythonStrategyOptions"], whole)["options"],
     ]
     closed = [block for block in blocks(whole) if not any(block is one for one in free)]
-    assert len(closed) == 1 + 1 + 3 + len(whole["sampling_strategies"]) * 5
+    assert len(closed) == 1 + 1 + 5 + len(whole["sampling_strategies"]) * 5
     for block in closed:
         block["odd"] = 1
         assert list(faults(schema, whole)) != []
@@ -171,7 +171,8 @@ def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key
         assert list(faults(schema, whole)) == [], value
     # Beyond our schema: which time zones there are, that a limit stands once, how a class is called, and that a polygon
     # has an area and a span a length.
-    beyond = {"Policy.time_zone", "CommonStrategyOptions.limits", "CommonStrategyOptions.initial_counts"}
+    of_strategies = {"CommonStrategyOptions.limits", "CommonStrategyOptions.initial_counts"}
+    beyond = {"Policy.time_zone", "ManualOptions.limits", *of_strategies}
     empty = (["06:00-06:00"], [[[0.5, 0], [0.5, 1], [0.5, 0.5]]])
     for value in FIELDS[key].bad:
         if value in empty or (key in beyond and (isinstance(value, str) or len(value) > 1 or value == {"": 1})):
@@ -445,7 +446,7 @@ def test_what_the_platforms_own_clients_do_not_know_is_reported_before_it_is_pus
         else f"sampling_strategies[{i}] ({one['name']!r}, the whole strategy: its type is {one['type']})"
         for i, one in enumerate(WHOLE["sampling_strategies"])
     ]
-    expected = ", ".join(["time_zone", "near_duplicate", "pacing", "baseline", *ignored])
+    expected = ", ".join(["time_zone", "near_duplicate", "pacing", "baseline", "manual", *ignored])
     assert ran.err == [f"note: the platform's own clients will ignore: {expected}"]
 
 

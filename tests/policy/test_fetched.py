@@ -314,6 +314,14 @@ def test_where_and_when_change_the_digest_only_of_a_policy_that_says_so() -> Non
     assert len(digests) == len(said)
 
 
+def test_what_is_taken_by_hand_changes_the_digest_only_if_it_is_not_the_default() -> None:
+    plain = digest(parse(json.dumps(PLAIN), "p"))
+    default = {"limits": [{"type": "hourly", "value": 20}, {"type": "daily", "value": 50}]}
+    said = [digest(parse(json.dumps({**PLAIN, "manual": one}), "p")) for one in ({}, default, {"tags": ["x"]})]
+    assert said[:2] == [plain, plain]
+    assert said[2] != plain
+
+
 def test_pacing_changes_the_digest_wherever_it_is_said_and_only_if_it_paces() -> None:
     limited = {**RANDOM, "limits": [{"type": "hourly", "value": 6}]}
     held = {"mode": "hold_queue"}

@@ -124,6 +124,7 @@ WHOLE: dict[str, Any] = {
     "near_duplicate": {"signature": "picture", "threshold": "auto", "memory": 256, "scope": "all", "known": [OUTSIDE]},
     "pacing": {"mode": "none"},
     "baseline": {"share": 0.1, "tags": ["by-chance"]},
+    "manual": {"limits": [{"type": "daily", "value": 5}], "tags": ["by-hand"]},
 }
 FIRST = WHOLE["sampling_strategies"][0]
 
@@ -147,6 +148,7 @@ def find_places(whole: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
         "NearDuplicateOptions": ("near_duplicate",),
         "PacingOptions": ("sampling_strategies", 1, "pacing"),
         "BaselineOptions": ("baseline",),
+        "ManualOptions": ("manual",),
         "WindowLimit": ("sampling_strategies", 0, "limits", 0),
         "InhibitCondition": ("sampling_strategies", 0, "inhibit", 0),
         "CommonStrategyOptions": ("sampling_strategies", 0),
@@ -192,6 +194,11 @@ ZONES = Of(
         [[0, 0], [1, 0], [1, 1]],
     ),
 )
+LIMITS = Of(
+    "array",
+    good=([], [{"type": "daily", "value": 1}, {"type": "hourly", "value": 1}]),
+    bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
+)
 ALIKE = Of("object null", good=({}, None), bad=({"x": 1},))
 PACING = Of(
     "object null",
@@ -231,6 +238,9 @@ FIELDS: dict[str, Of] = {
     "Policy.near_duplicate": ALIKE,
     "Policy.pacing": PACING,
     "Policy.baseline": Of("object null", good=({"share": 0.5}, None), bad=({}, {"share": 0.5, "x": 1})),
+    "Policy.manual": Of("object", good=({},), bad=({"share": 0.5}, {"limits": None})),
+    "ManualOptions.limits": LIMITS,
+    "ManualOptions.tags": TAGS,
     "BaselineOptions.share": Of("number", good=(0.05, 0.999), bad=(0, 1, -0.1, 1.5)),
     "BaselineOptions.tags": TAGS,
     "PacingOptions.mode": Of("string", good=("none", "hold_queue", "adaptive_threshold"), bad=("", "hold", "None")),
@@ -258,11 +268,7 @@ FIELDS: dict[str, Of] = {
     "WindowLimit.value": Of("integer", good=(0, 10**9), bad=(-1, 10**9 + 1)),
     "CommonStrategyOptions.name": LINE,
     "CommonStrategyOptions.tags": TAGS,
-    "CommonStrategyOptions.limits": Of(
-        "array",
-        good=([], [{"type": "daily", "value": 1}, {"type": "hourly", "value": 1}]),
-        bad=([{}], [5], [{"type": "daily", "value": 1}, {"type": "daily", "value": 2}]),
-    ),
+    "CommonStrategyOptions.limits": LIMITS,
     "CommonStrategyOptions.near_duplicate": ALIKE,
     "CommonStrategyOptions.pacing": Of(  # hold_queue has no neighbours
         "object null", good=({"mode": "adaptive_threshold"}, {"mode": "none"}, None), bad=PACING.bad

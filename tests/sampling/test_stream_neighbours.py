@@ -90,7 +90,7 @@ def test_near_duplicate_and_min_interval_hold_for_the_chosen_frame_alone(rig: Ri
 
 def test_neighbours_take_no_turns_of_a_paced_strategy_but_its_limits() -> None:
     paced = {**BESIDE, "pacing": {"mode": "adaptive_threshold"}, "limits": [{"type": "daily", "value": 24}]}
-    (rule,) = rules_of(policy(unsure=paced), "", "gate").values()
+    rule = rules_of(policy(unsure=paced), "", "gate")["unsure"]
     assert rule.turns is not None
     beside = without_pacing(rule)
     assert (beside.turns, beside.limits, beside.account) == (None, rule.limits, rule.account)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.frame import Frame, RefusalReason
 from framesift.sampling.operator_requests import OperatorRequests
 from framesift.service.operator_hands import OperatorHands, open_requests
 from framesift.settings import Settings, load
-from framesift.spool import FinalOutcome
+from framesift.spool import Accepted, FinalOutcome
 from framesift.status import ActionRefused, Operator
-from framesift.telemetry import Telemetry
+from framesift.telemetry import StreamAbsence, Telemetry
 from rigs.daemon import write_configuration
 from rigs.spools import make_spool, put
 
@@ -146,7 +148,7 @@ def test_a_stream_that_does_not_exist_is_refused_with_the_names_of_those_that_do
     assert refused.value.status == 404
     with pytest.raises(ActionRefused, match=why):
         rig.hands.resume("gates", ALICE)
-    rig.requests.add_stream("gates")  # a client has named it
+    rig.requests.add_stream("gates", lambda: None)  # a client has named it
     rig.hands.pause("gates", None, ALICE)
 
 
@@ -163,3 +165,69 @@ def test_a_file_of_pauses_that_can_not_be_read_ends_no_start(rig: Rig) -> None:
     (rig.folder / "spool.db.pauses" / "pauses.json").write_text('{"own": 7}')
     assert rig.started().pauses.of("gate") is None
     assert [line["event"] for line in rig.events()] == ["stream_paused", "pauses_unreadable"]
+
+
+def _ask(rig: Rig, stream: str, answers: list[Mapping[str, object]]) -> None:
+    answers.append(rig.hands.take(stream, ALICE))
+
+
+def taken(rig: Rig, answer: Accepted | RefusalReason) -> Mapping[str, object]:
+    """What is answered to a take of the stream gate of which this becomes."""
+    answers: list[Mapping[str, object]] = []
+    asking = threading.Thread(target=_ask, args=(rig, "gate", answers))
+    asking.start()
+    while not rig.clock.waiting():
+        threading.Event().wait(0.001)
+    frame = Frame("gate", 7, np.zeros((4, 4, 3), np.uint8), rig.clock.now())
+    rig.requests.takes.claim(frame)
+    rig.requests.takes.end(frame, answer)
+    asking.join(20.0)
+    return answers[0]
+
+
+def test_what_is_taken_is_answered_with_its_id_or_with_the_reason_and_logged(rig: Rig) -> None:
+    assert taken(rig, Accepted("0f4c", "manual")) == {
+        "stream": "gate",
+        "id": "0f4c",
+        "strategy": "manual",
+        "reason": None,
+        "why": None,
+    }
+    assert taken(rig, RefusalReason.LIMIT) == {
+        "stream": "gate",
+        "id": None,
+        "strategy": None,
+        "reason": "limit",
+        "why": "the limits of the strategy manual are reached",
+    }
+    one, other = rig.events()
+    assert (one["event"], one["stream"], one["id"], one["by"]) == ("frame_taken", "gate", "0f4c", "alice at 127.0.0.1")
+    assert (other["event"], other["reason"], other["by"]) == ("frame_not_taken", "limit", "alice at 127.0.0.1")
+
+
+def test_of_a_paused_stream_or_one_whose_policy_is_off_nobody_waits_for_a_frame(rig: Rig) -> None:
+    rig.requests.add_stream("yard", lambda: RefusalReason.DISABLED)
+    assert rig.hands.take("yard", ALICE)["reason"] == "disabled"
+    rig.requests.add_stream("yard", lambda: RefusalReason.PAUSED)  # of other models of the same clients
+    assert rig.hands.take("yard", ALICE)["reason"] == "disabled"
+    rig.hands.pause("gate", None, ALICE)
+    assert rig.hands.take("gate", ALICE)["reason"] == "paused"
+    with pytest.raises(ActionRefused, match="there is no stream 'gates'"):
+        rig.hands.take("gates", ALICE)
+
+
+def test_a_stream_that_is_away_is_named_with_the_reason_when_no_frame_has_come(rig: Rig) -> None:
+    rig.telemetry.set_stream_up("gate", False)
+    rig.telemetry.set_stream_away("gate", StreamAbsence("silent", "it does not answer", "is it on?"))
+    for stream, reason, why in (
+        ("gate", "away", "the stream gives no pictures: it does not answer"),
+        ("yard", "no_frame", "the stream handed no frame to its model within 5 s"),
+    ):
+        answers: list[Mapping[str, object]] = []
+        asking = threading.Thread(target=_ask, args=(rig, stream, answers))
+        asking.start()
+        while not rig.clock.waiting():
+            threading.Event().wait(0.001)
+        rig.clock.advance(5.0)
+        asking.join(20.0)
+        assert (answers[0]["id"], answers[0]["reason"], answers[0]["why"]) == (None, reason, why)

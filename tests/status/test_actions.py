@@ -42,6 +42,10 @@ class Notes:
             raise self.error
         return {"dropped": ids}
 
+    def take(self, stream: str, who: Operator) -> Mapping[str, object]:
+        self.asked.append(("take", stream, str(who)))
+        return {"stream": stream, "id": None}
+
     def pause(self, stream: str | None, for_s: float | None, who: Operator) -> Mapping[str, object]:
         self.asked.append(("pause", stream, for_s, str(who)))
         return {"stream": stream}
@@ -104,6 +108,7 @@ def test_what_is_asked_for_is_done_and_answered_as_json() -> None:
         answer = daemon.post()
         again = daemon.post("/datapoints/retry", b'{"ids": ["c"], "by": "alice"}')
         for path, body in (
+            ("/take", {"stream": "gate"}),
             ("/pause", {"stream": "gate", "for_s": 60}),
             ("/pause", {"stream": None, "for_s": None}),
             ("/resume", {"stream": None}),
@@ -114,6 +119,7 @@ def test_what_is_asked_for_is_done_and_answered_as_json() -> None:
     assert hands.asked == [
         ("drop", ("a", "b"), "127.0.0.1"),
         ("retry", ("c",), "alice at 127.0.0.1"),
+        ("take", "gate", "127.0.0.1"),
         ("pause", "gate", 60.0, "127.0.0.1"),
         ("pause", None, None, "127.0.0.1"),
         ("resume", None, "127.0.0.1"),

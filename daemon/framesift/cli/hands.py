@@ -1,9 +1,11 @@
-"""`framesift pause` and `resume`: what an operator makes the running daemon do, through its status server."""
+"""`framesift take`, `pause` and `resume`: what an operator makes the running daemon do, through its status server."""
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import sys
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -11,9 +13,28 @@ from typing import Annotated, Any
 
 import typer
 
-from framesift.cli.console import ConfigOption, escape_text, fail, out, print_note
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 
-_WITHIN_S = 20.0  # a disk that is slow; no answer is reported as a failure
+_WITHIN_S = 30.0  # the longest take, or a disk that is slow; no answer is reported as a failure
+
+
+def take(
+    stream: Annotated[str, typer.Argument(help="The stream.")],
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as one JSON object.")] = False,
+) -> None:
+    """Take the next frame of a stream, whatever it shows; the limits of the strategy manual hold.
+
+    Exit code 1 if none was taken.
+    """
+    answer = _act(config, "/take", {"stream": stream})
+    if as_json:
+        sys.stdout.write(json.dumps(answer) + "\n")
+    elif answer["id"] is not None:
+        out.print(escape_text(f"taken: {answer['id']} (strategy {answer['strategy']})"))
+    else:
+        err.print(f"[red]framesift:[/] nothing was taken: {escape_text(answer['why'])} ({answer['reason']})")
+    raise typer.Exit(0 if answer["id"] is not None else 1)
 
 
 def pause(

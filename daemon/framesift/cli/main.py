@@ -23,7 +23,7 @@ from framesift.cli.explain import explain
 from framesift.cli.export import export
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
 from framesift.cli.forget import forget
-from framesift.cli.hands import pause, resume
+from framesift.cli.hands import pause, resume, take
 from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.plan import plan
 from framesift.cli.policy import policy_app
@@ -44,6 +44,7 @@ app.command()(estimate)
 app.command()(explain)
 app.command()(export)
 app.command()(forget)
+app.command()(take)
 app.command()(pause)
 app.command()(plan)
 app.command()(resume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -173,10 +173,10 @@ class SharedLimits:
         if self._reconciler is None:
             counts = {(used.account, used.window): used.count for used in spool.quota_usage()}
             usage = [LimitUsage(a, counts.get((a.name, a.limit.window), 0)) for a in self._policies.accounts()]
-            return QuotaReport("local", "", pending, self._clock.now().wall_s, tuple(map(_quota_use, usage)))
+            return QuotaReport("local", "", pending, self._clock.now().wall_s, _quota_uses(usage))
         problem = self._reconciler.problem
         granted_by = "shared" if problem is None else "restoring" if problem == RESTORING else "away"
-        used = tuple(map(_quota_use, self._reconciler.usage))
+        used = _quota_uses(self._reconciler.usage)
         return QuotaReport(granted_by, problem or "", pending, self._reconciler.usage_at_s, used)
 
 
@@ -227,6 +227,11 @@ class FleetBatchCounts:
                 ledger.send(request, self.clock.now())
             except LimitsUnavailable:  # a device asks the platform again within a minute
                 return
+
+
+def _quota_uses(usages: Iterable[LimitUsage]) -> tuple[QuotaUse, ...]:
+    """All limits but those of what is taken by hand where nothing was."""
+    return tuple(_quota_use(one) for one in usages if one.count or not one.account_limit.is_by_hand)
 
 
 def _quota_use(usage: LimitUsage) -> QuotaUse:

@@ -37,12 +37,14 @@ class Quota:
 class AccountLimit:
     """One limit of a strategy, for reports of its usage.
 
-    name: the key under which the charges are counted, see `Quota.account`. project: as in Quota.
+    name: the key under which the charges are counted, see `Quota.account`. project: as in Quota. is_by_hand: of what an
+    operator takes, which most never do.
     """
 
     project: str
     name: str
     limit: Limit
+    is_by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,13 @@ class StreamIntakes:
                 number = self._frames[stream]
                 self._frames[stream] += 1
             frame = Frame(stream, number, picture, captured or self._clock.now())
-            decision = entry.intake.offer(frame, prediction)
+            takes = entry.intake.requests.takes
+            takes.claim(frame)
+            try:
+                decision = entry.intake.offer(frame, prediction)
+            except BaseException:
+                takes.release(frame)
+                raise
             self._telemetry.count_read(stream)
             return decision
 

@@ -1,7 +1,7 @@
 """Policy: which frames are worth a label, at most how many, and how they are delivered.
 
-Roboflow's JSON is valid as it is; YAML is accepted too. Four keys are framesift's own: `time_zone`, in which days and
-batches begin, `near_duplicate` and `pacing`, the defaults of all strategies, and `baseline`.
+Roboflow's JSON is valid as it is; YAML is accepted too. Five keys are framesift's own: `time_zone`, in which days and
+batches begin, `near_duplicate` and `pacing`, the defaults of all strategies, `baseline` and `manual`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from framesift.config.schema import Slug, StrictModel, Tag, Text, WindowLimit
 from framesift.datapoint import BatchInterval
 from framesift.policy.baseline import BaselineOptions, baseline_problem, reserved_limits
 from framesift.policy.known_paths import known_path_problems
+from framesift.policy.manual import ManualOptions
 from framesift.strategies import (
     CommonStrategyOptions,
     NearDuplicateOptions,
@@ -127,6 +128,8 @@ class Policy(StrictModel):
     baseline: BaselineOptions | None = Field(
         None, description="A share of the budget for frames that are chosen at random; null: none."
     )
+
+    manual: Annotated[ManualOptions, Field(description="Frames that an operator takes by hand.")] = ManualOptions()
 
     @model_validator(mode="after")
     def _complete(self) -> Policy:
@@ -296,6 +299,8 @@ def digest(policy: Policy) -> str:
     del data["pacing"]  # each strategy has its own
     if data["baseline"] is None:
         del data["baseline"]
+    if policy.manual == ManualOptions():
+        del data["manual"]
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode()).hexdigest()[:12]
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
 from framesift.config.schema import TAG_PATTERN, WindowLimit
 from framesift.policy.baseline import BaselineOptions
+from framesift.policy.manual import ManualOptions
 from framesift.policy.policy import BatchingStrategy, Policy
 from framesift.strategies import STRATEGY_TYPES, InhibitCondition, NearDuplicateOptions, PacingOptions
 from framesift.strategies.known_paths import LOCAL_OPTIONS, near_duplicate_blocks
@@ -141,8 +142,12 @@ class _Parser:
         self._remove_near_duplicate_parts(policy, ())
         self._remove_unknown_in(policy, "pacing", PacingOptions, ())
         self._remove_unknown_in(policy, "baseline", BaselineOptions, ())
-        if isinstance(policy.get("baseline"), dict):
-            self._remove_bad_tags(policy["baseline"], ("baseline",))
+        self._remove_unknown_in(policy, "manual", ManualOptions, ())
+        for key in ("baseline", "manual"):
+            if isinstance(policy.get(key), dict):
+                self._remove_bad_tags(policy[key], (key,))
+        if isinstance(policy.get("manual"), dict):
+            self._remove_unknown_in_each(policy["manual"], "limits", WindowLimit, ("manual",))
         self._remove_bad_tags(policy, ())
         size = policy.get("max_image_size")
         if isinstance(size, list) and len(size) > 2:

@@ -12,6 +12,7 @@ from framesift.config.schema import TAG_PATTERN
 from framesift.datapoint import Candidate, batch_name
 from framesift.limits import Quota
 from framesift.policy.baseline import NAME as BASELINE
+from framesift.policy.manual import NAME as MANUAL
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.pacing_rules import PacingRule
@@ -52,7 +53,8 @@ def candidates_for(
     strategies, by name, see `rules_of`.
     """
     batching = policy.batching_strategy
-    tags_of = {strategy.name: strategy.tags for strategy in policy.sampling_strategies}
+    tags_of = {MANUAL: policy.manual.tags}
+    tags_of |= {strategy.name: strategy.tags for strategy in policy.sampling_strategies}
     if policy.baseline is not None:
         tags_of[BASELINE] = policy.baseline.tags
     project = policy.target_project or origin.project
@@ -72,7 +74,7 @@ def candidates_for(
                 batch,
                 policy.persist_predictions,
                 project,
-                is_evictable=match.strategy != BASELINE,
+                is_evictable=match.strategy not in (BASELINE, MANUAL),
             )
         )
         rule, key = rules[match.strategy], batch_key(project, batch)

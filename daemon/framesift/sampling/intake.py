@@ -205,7 +205,9 @@ class Intake:
         if decision.lacks_embedding and not self._has_said_no_embedding:
             self._has_said_no_embedding = True
             self._telemetry.warning("no_embedding", stream=self._stream, why=_NO_EMBEDDING)
+        decision = self.requests.takes.add_to(frame, decision)
         made = self._decided(frame, prediction, decision, policy, sampler)
+        self.requests.takes.settle(frame, made)
         is_late = frames_back > 0 or self._neighbours.of_chosen.are_wanted  # its refusal is counted later
         refusal = None if is_late else made.refusal
         is_drawn = self._draw_for_baseline(frame, prediction, decision, policy, refusal)
@@ -296,6 +298,7 @@ class Intake:
 
     def _end_waiting(self, frame: WaitingFrame, answer: Accepted | RefusalReason | Datapoint) -> None:
         is_accepted = isinstance(answer, Accepted)
+        self.requests.takes.end(frame.frame, RefusalReason.LIMIT if isinstance(answer, Datapoint) else answer)
         if frame.place is None and not isinstance(answer, Datapoint):
             self._neighbours.settle(frame.grant.id, answer)
         with self._samplers.lock:

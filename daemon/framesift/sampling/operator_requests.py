@@ -1,23 +1,26 @@
-"""OperatorRequests: what an operator has asked of the streams of this device: which of them are paused."""
+"""OperatorRequests: what an operator has asked of the streams of this device: pauses, and frames to be taken."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from framesift.clock.clock import Clock
+from framesift.frame import RefusalReason
 from framesift.sampling.pauses import Pauses
+from framesift.sampling.takes import Takes
 from framesift.telemetry import PausedStream
 
 
 class OperatorRequests:
-    """Thread-safe. pauses: of the streams."""
+    """Thread-safe. pauses, takes: of the streams."""
 
     def __init__(self, clock: Clock, streams: Iterable[str] = (), pauses: Pauses | None = None) -> None:
         """streams: the names that are known at the start. pauses: None for those of nobody, which are kept nowhere."""
         self.pauses = pauses or Pauses(clock)
+        self.takes = Takes(clock)
         self._lock = threading.Lock()
-        self._streams = dict.fromkeys(streams)
+        self._streams: dict[str, list[Callable[[], RefusalReason | None]]] = {name: [] for name in streams}
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -25,10 +28,18 @@ class OperatorRequests:
         with self._lock:
             return tuple(self._streams)
 
-    def add_stream(self, name: str) -> None:
-        """A stream has an intake; it may be known already."""
+    def add_stream(self, name: str, standing_refusal: Callable[[], RefusalReason | None]) -> None:
+        """A stream has an intake, or another one. standing_refusal: of the intake."""
         with self._lock:
-            self._streams[name] = None
+            self._streams.setdefault(name, []).append(standing_refusal)
+
+    def standing_refusal(self, stream: str) -> RefusalReason | None:
+        """Why no frame of a stream is taken at present, whatever it shows; None where one may be."""
+        if self.pauses.of(stream) is not None:
+            return RefusalReason.PAUSED
+        with self._lock:
+            refusals = [refusal() for refusal in self._streams.get(stream, ())]
+        return refusals[0] if refusals and all(refusals) else None
 
     def paused_streams(self) -> Mapping[str, PausedStream | None]:
         """Each stream with its pause, None where it has none."""

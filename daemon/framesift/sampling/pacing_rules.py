@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from framesift.limits import Limit, Quota, Turns, Window
 from framesift.policy.baseline import NAME as BASELINE
+from framesift.policy.manual import NAME as MANUAL
 from framesift.policy.policy import Policy
 from framesift.sampling import adaptive_threshold
 from framesift.sampling.min_intervals import IntervalRule
@@ -42,7 +43,7 @@ class PacingRule:
 
 
 def rules_of(policy: Policy, scope: str, stream: str) -> dict[str, PacingRule]:
-    """The rule of each strategy and of the baseline, by its name.
+    """The rule of each strategy, of the baseline, and of what is taken by hand, by its name.
 
     scope: see CollectionOrigin. stream: whose intervals are meant.
     """
@@ -53,6 +54,11 @@ def rules_of(policy: Policy, scope: str, stream: str) -> dict[str, PacingRule]:
         account, pacing = _account(BASELINE, scope), PacingOptions(mode="hold_queue")
         most = policy.batching_strategy.max_batch_images
         rules[BASELINE] = PacingRule(account, (limit,), pacing, Turns(limit), None, zone, most, is_baseline=True)
+    if MANUAL not in rules:  # a strategy of this name keeps its own rule
+        limits = tuple(Limit(Window(limit.type), limit.value) for limit in policy.manual.limits)
+        rules[MANUAL] = PacingRule(
+            _account(MANUAL, scope), limits, None, None, None, zone, policy.batching_strategy.max_batch_images
+        )
     return rules
 
 

@@ -72,7 +72,6 @@ class Intakes:
         owner: the block of the settings whose tags it has. clock: of the thread that will use the intake. snapshots:
         of the stream.
         """
-        self._admission.requests.add_stream(stream)
         settings = self._settings
         subject = stream if pair is None else pair
         origin = CollectionOrigin(
@@ -98,6 +97,7 @@ class Intakes:
             on_failure=self._on_failure,
         )
         self._subscriptions.subscribe(subject, intake.set_policy)
+        self._admission.requests.add_stream(stream, lambda: intake.standing_refusal)
         with self._lock:
             self._created.append((intake, owner))
             if self._settings is not settings:  # replaced meanwhile

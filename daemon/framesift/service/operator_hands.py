@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from framesift.clock.clock import Clock
 from framesift.sampling.operator_requests import OperatorRequests
 from framesift.sampling.pauses import Pauses
+from framesift.sampling.takes import TakeRefusal
 from framesift.settings import Settings
-from framesift.spool import Spool, SpoolBroken, SpoolFull
+from framesift.spool import Accepted, Spool, SpoolBroken, SpoolFull
 from framesift.status import ActionRefused, Operator
 from framesift.telemetry import Telemetry
 
@@ -37,6 +38,24 @@ class OperatorHands:
         self._telemetry = telemetry
         self._on_retry = on_retry
 
+    def take(self, stream: str, who: Operator) -> Mapping[str, object]:
+        """See Hands."""
+        self._check(stream)
+        answer = self._standing_refusal(stream) or self._requests.takes.take(stream)
+        if isinstance(answer, Accepted):
+            self._telemetry.state_changed(
+                "frame_taken", stream=stream, id=answer.id, strategy=answer.strategy, by=str(who)
+            )
+            return {"stream": stream, "id": answer.id, "strategy": answer.strategy, "reason": None, "why": None}
+        why = answer.meaning
+        if answer is TakeRefusal.NO_FRAME:
+            away = next((one.away for one in self._telemetry.stream_counts() if one.stream == stream), None)
+            standing = self._standing_refusal(stream) or (None if away is None else TakeRefusal.AWAY)
+            answer = standing or answer
+            why = f"{answer.meaning}: {self._telemetry.redact(away.why)}" if away and standing else answer.meaning
+        self._telemetry.state_changed("frame_not_taken", stream=stream, reason=answer.value, by=str(who))
+        return {"stream": stream, "id": None, "strategy": None, "reason": answer.value, "why": why}
+
     def pause(self, stream: str | None, for_s: float | None, who: Operator) -> Mapping[str, object]:
         """See Hands."""
         self._check(stream)
@@ -63,6 +82,11 @@ class OperatorHands:
             self._on_retry()
             self._telemetry.state_changed("datapoints_retried", count=len(retried), ids=retried[:20], by=str(who))
         return {"retried": retried, "unchanged": _others(ids, retried)}
+
+    def _standing_refusal(self, stream: str) -> TakeRefusal | None:
+        """Why no frame of a stream can be taken at present, whatever comes."""
+        refusal = self._requests.standing_refusal(stream)
+        return None if refusal is None else TakeRefusal(refusal.value)
 
     def _check(self, stream: str | None) -> None:
         names = self._requests.stream_names

@@ -23,6 +23,7 @@ from framesift.policy import (
     SourceContext,
 )
 from framesift.policy.baseline import NAME as BASELINE
+from framesift.policy.manual import NAME as MANUAL
 from framesift.policy.policy import NO_POLICY_YET, Policy
 from framesift.prediction.prediction import Task
 from framesift.sampling.candidates import batch_key, batch_name_at
@@ -178,6 +179,10 @@ class PolicySubscriptions:
                 name = Quota(strategy.name, (), "", scope=scope).account
                 for limit in policy.limits_of(strategy):
                     found[AccountLimit(project, name, Limit(Window(limit.type), limit.value))] = None
+            name = Quota(MANUAL, (), "", scope=scope).account
+            if all(strategy.name != MANUAL for strategy in policy.sampling_strategies):
+                for limit in policy.manual.limits:
+                    found[AccountLimit(project, name, Limit(Window(limit.type), limit.value), is_by_hand=True)] = None
             if policy.baseline_per_day:
                 name = Quota(BASELINE, (), "", scope=scope).account
                 found[AccountLimit(project, name, Limit(Window.DAILY, policy.baseline_per_day))] = None

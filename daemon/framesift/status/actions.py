@@ -1,5 +1,6 @@
 """Actions: what an operator makes the running daemon do, by POST to the status server.
 
+    POST /take               {"stream": "gate"}   take the next frame, whatever it shows
     POST /pause              {"stream": "gate", "for_s": 3600}    take no frames of a stream; null: of all, without end
     POST /resume             {"stream": "gate"}   take frames again; null: of all streams
     POST /datapoints/drop    {"ids": ["..."]}     remove datapoints before they are delivered
@@ -53,6 +54,10 @@ class Hands(Protocol):
     All return the fields of the answer, and raise ActionRefused.
     """
 
+    def take(self, stream: str, who: Operator) -> Mapping[str, object]:
+        """Take the next frame of a stream."""
+        ...
+
     def pause(self, stream: str | None, for_s: float | None, who: Operator) -> Mapping[str, object]:
         """Take no frames of a stream, or of any (None), for so many seconds, or until it is resumed (None)."""
         ...
@@ -72,6 +77,10 @@ class Hands(Protocol):
 
 class _Request(StrictModel):
     by: Annotated[Text, Field(description="Who asks, for the log.")] | None = None
+
+
+class _TakeRequest(_Request):
+    stream: Annotated[str, Field(max_length=256, description="A stream's name.")]
 
 
 class _ResumeRequest(_Request):
@@ -95,6 +104,7 @@ class _Action:
 
 
 _ACTIONS = {
+    "/take": _Action(_TakeRequest, lambda hands, asked, who: hands.take(asked.stream, who)),
     "/pause": _Action(_PauseRequest, lambda hands, asked, who: hands.pause(asked.stream, asked.for_s, who)),
     "/resume": _Action(_ResumeRequest, lambda hands, asked, who: hands.resume(asked.stream, who)),
     "/datapoints/drop": _Action(_DatapointsRequest, lambda hands, asked, who: hands.drop(asked.ids, who)),
