@@ -61,7 +61,7 @@ class PolicyTally:
             _LimitTally(strategy, limit.window, limit.value, self._zone)
             for strategy, rule in self._rules.items()
             for limit in rule.limits
-            if strategy != BASELINE
+            if strategy in self._accounts - {BASELINE}
         ]
         self._seen: dict[str, Counter[str]] = {what: Counter() for what in ("classes", "hours", "streams")}
         self._collected: dict[str, Counter[str]] = {what: Counter() for what in self._seen}
@@ -71,6 +71,11 @@ class PolicyTally:
         self._open: dict[int, tuple[DryRunResult, FrameFacts]] = {}
         self._forget_at = _MANY_OPEN
         self._hour: tuple[int, int, str] = (0, 0, "")  # from, until, its name
+
+    @property
+    def _accounts(self) -> set[str]:
+        """Who may be charged without anybody's hand: the strategies, and the baseline."""
+        return {BASELINE, *(strategy.name for strategy in self._policy.sampling_strategies)}
 
     @property
     def _rules(self) -> dict[str, PacingRule]:
@@ -155,7 +160,7 @@ class PolicyTally:
             first_s=self._first_s,
             last_s=self._last_s,
             matched={one.name: self._matched[one.name] for one in self._policy.sampling_strategies},
-            accepted={name: self._accepted[name] for name in self._rules},
+            accepted={name: self._accepted[name] for name in self._rules if name in self._accounts},
             refused={reason: count for reason, count in self._refused.most_common() if count},
             held=self._held,
             limits=tuple(limit.outcome() for limit in self._limits),
