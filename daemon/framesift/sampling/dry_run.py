@@ -187,7 +187,8 @@ class DryRun:
         self._decide_earlier(of, decision)
         of.earlier.release(frames_back)
         of.neighbours.advance()
-        return replace(self._replaced.pop(number, result), replaced=self._take_replaced())
+        result = self._replaced.pop(number, result)
+        return replace(result, replaced=self._take_replaced()) if self._replaced else result
 
     def _settle(self, turns: Iterable[TurnResult]) -> None:
         """Predictions that were held have new results."""
