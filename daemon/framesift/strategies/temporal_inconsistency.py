@@ -148,11 +148,14 @@ class TemporalInconsistency:
         same: NDArray[np.bool_] = np.asarray(near & same_class(before.classes[from_], middle.classes))
         is_there = same.any(axis=1)
         is_switched: NDArray[np.bool_] = np.asarray(near.any(axis=1) & ~is_there)
-        alone = ~(middle.has_match(before, least) | middle.has_match(after, least) | same.any(axis=0))
+        holes = int((~is_there).sum())
+        alone: NDArray[np.bool_] = ~same.any(axis=0)
+        if not alone.any():  # mostly all objects are where they were: nothing more has to be compared
+            return holes
+        alone &= ~middle.has_match(before.joined(after), least)
         alone &= ~(near & is_switched[:, np.newaxis]).any(axis=0)
         alone &= ~is_near_edge(middle.boxes, middle.size, self._options.border)
-        blips = sum(not self._has_passed(middle, int(index), before, after) for index in np.flatnonzero(alone))
-        return int((~is_there).sum()) + blips
+        return holes + sum(not self._has_passed(middle, int(index), before, after) for index in np.flatnonzero(alone))
 
     def _has_passed(self, middle: SeenObjects, index: int, before: SeenObjects, after: SeenObjects) -> bool:
         """Whether an object moved so fast that it overlaps itself in neither frame, but was there in both."""
