@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from framesift.spool import admin
 from framesift.status import key_file
 from rigs.browser import browser as real_browser
-from rigs.daemon import POLICY, Daemon, free_address, write_configuration
+from rigs.daemon import POLICY, Daemon, collected, free_address, unhurried, write_configuration
 from rigs.scenes import scene_clip
 
 SCENES = 4
@@ -162,6 +162,33 @@ def test_a_stream_is_paused_and_resumed(shown: Shown) -> None:
     page.click("text=resume")
     expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
     assert shown.metric("framesift_paused", stream="gate") == 0
+
+
+def test_a_frame_is_taken_now_and_explained(tmp_path: Path, browser: Browser) -> None:
+    scene_clip(tmp_path / "clip.mkv", SCENES)
+    bind = free_address()
+    nothing = {**ALL, "traffic_percentage": 0.0}
+    settings = {
+        "streams": [{"name": "gate", "source": "clip.mkv", "loop": True}],
+        "model": unhurried(tmp_path),
+        "status": {"bind": bind},
+    }
+    write_configuration(tmp_path, settings, {**POLICY, "sampling_strategies": [nothing]})
+    with Daemon(tmp_path) as daemon:
+        daemon.wait_for("stream", state="running")
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://{bind}/?key={key_file(tmp_path / 'spool.db').read_text()}")
+        page.get_by_role("button", name="take a frame now").click(timeout=20_000)
+        told = page.locator("#told")
+        expect(told).to_contain_text("taken: ", timeout=30_000)
+        id = told.inner_text().removeprefix("taken: ")
+        daemon.until(lambda: bool(collected(tmp_path)), 20.0)
+        assert [(line["id"], line["strategy"]) for line in collected(tmp_path)] == [(id, "manual")]
+        page.goto(f"http://{bind}/datapoints/{id}")
+        expect(page.locator("pre")).to_contain_text("accepted for manual")
+        context.close()
+        assert daemon.stop() == 0
 
 
 def test_a_page_that_is_not_told_the_key_shows_numbers_and_no_picture(shown: Shown, browser: Browser) -> None:

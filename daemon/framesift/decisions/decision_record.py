@@ -87,7 +87,8 @@ class DecisionRecord:
         self._on_problem = on_problem
         self._has_problem = False
         self._failed: BaseException | None = None
-        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._lock = threading.Lock()  # of everything below
         self._seconds: dict[str, _Second] = {}
         self._pending: list[FrameDecision] = []
         self._settled: list[tuple[str, str, float, str | RefusalReason]] = []
@@ -177,7 +178,8 @@ class DecisionRecord:
         return {name: total[name] / over_s for name in names} if over_s > 0 else {}
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the lines that are kept, the newest first, see read_lines."""
+        """Yields the lines that are kept, those of this moment too, the newest first; see read_lines."""
+        self.flush()
         return iter(()) if self._files is None else read_lines(self._files.folder)
 
     # --- a component ----------------------------------------------------------------------------------------------
@@ -205,7 +207,11 @@ class DecisionRecord:
         return self._task.idle_s()
 
     def flush(self) -> None:
-        """Write what was decided since the last time. By one thread at a time."""
+        """Write what was decided since the last time. It may wait for the disk."""
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
         until_s = self._clock.now().wall_s
         with self._lock:
             seconds, self._seconds = self._seconds, {}

@@ -13,6 +13,7 @@ Line = Mapping[str, Any]
 # What each reason means, in words; "no_match" has the strategies below it.
 _REASONS = {
     "disabled": "the policy says enabled: false",
+    "paused": "an operator has paused the stream",
     "model_failed": "the model gave no prediction",
     "no_match": "no strategy wanted it",
     "near_duplicate": "it looks like a picture that is there already",

@@ -44,6 +44,7 @@ document.addEventListener("click", async (event) => {
 function said(post, fields) {
   if (post === "/datapoints/drop") return fields.dropped.length ? "dropped" : "it could not be dropped: it has left, or is being sent";
   if (post === "/datapoints/retry") return fields.retried.length ? "it is tried again now" : "it waits for nothing";
+  if (post === "/take" && fields.id) return `taken: ${fields.id}`;
   if (fields.why) return fields.why;
   return Object.entries(fields).map(([name, value]) => `${name}: ${value}`).join(", ");
 }

@@ -129,7 +129,7 @@ def _summary(hour: Sequence[MinuteCounts]) -> str:
 
 def _parts(counts: MinuteCounts) -> Iterator[tuple[str, int]]:
     """How many were accepted, wanted in vain, and not wanted, from the bottom of a bar upwards."""
-    unwanted = sum(counts.refused[reason] for reason in ("no_match", "disabled", "model_failed"))
+    unwanted = sum(counts.refused[reason] for reason in ("no_match", "disabled", "paused", "model_failed"))
     yield "accepted", sum(counts.accepted.values())
     yield "refused", sum(counts.refused.values()) - unwanted
     yield "unwanted", unwanted

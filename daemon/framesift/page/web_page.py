@@ -65,6 +65,7 @@ class WebPage:
         first, _, name = path.removeprefix("/").partition("/")
         if first == "datapoints" and name:
             one = self._pictures.find(name)
+            self._record.flush()
             lines = [] if self._record_folder is None else find_datapoint(self._record_folder, name)
             if one is None and not lines:
                 return None
