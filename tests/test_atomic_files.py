@@ -23,7 +23,7 @@ from framesift.atomic_files import (
 
 PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
 # What a person's own command writes where the person wants it: the modes are those of their umask.
-WRITES_FOR_A_PERSON = {"cli/main.py", "cli/policy_exchange.py", "demo"}
+WRITES_FOR_A_PERSON = {"cli/main.py", "cli/policy_exchange.py", "datasets", "demo"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,13 @@ function tell(text) {
   told.textContent = text;
   setTimeout(() => { if (told.textContent === text) told.textContent = ""; }, 8000);
 }
+document.addEventListener("error", (event) => { // the stream gives no picture now
+  if (event.target.classList?.contains("thumbnail")) event.target.hidden = true;
+}, true);
+document.addEventListener("click", (event) => {
+  const image = event.target;
+  if (image.classList.contains("thumbnail")) image.src = image.src.split("?")[0] + "?at=" + Date.now();
+});
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-post]");
   if (!button) return;

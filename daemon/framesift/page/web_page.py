@@ -10,6 +10,7 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from framesift.decisions import DecisionRecord
 from framesift.decisions.lookup import find_datapoint
@@ -41,14 +42,19 @@ class WebPage:
         device: str,
         record_folder: Path | None,
         zone: Callable[[], tzinfo],
+        thumbnail: Callable[[str], bytes | None],
     ) -> None:
-        """record_folder: of the decision record, None without one. zone: in which days and hours are counted."""
+        """record_folder: of the decision record, None without one. zone: in which days and hours are counted.
+
+        thumbnail: returns a JPEG of what a stream shows now, None if there is none; it may wait for seconds.
+        """
         self._telemetry = telemetry
         self._record = record
         self._pictures = pictures
         self._device = device
         self._record_folder = record_folder
         self._zone = zone
+        self._thumbnail = thumbnail
         self._lock = threading.Lock()
         self._pace = PaceMeter()
         self._script = (files(__package__) / "page.js").read_text(encoding="utf-8")
@@ -57,7 +63,7 @@ class WebPage:
     def answer(self, path: str, query: Mapping[str, str], *, has_key: bool) -> StatusAnswer | None:
         """Return the answer to a GET; None if there is no such page. has_key: whether pictures may be seen."""
         if path == "/":
-            return self._page("/", self._now(), has_key=has_key)
+            return self._page("/", self._now(has_key=has_key), has_key=has_key)
         if path == "/gallery":
             return self._page(path, self._gallery(query, has_key=has_key), has_key=has_key)
         if path == "/nearly":
@@ -72,6 +78,9 @@ class WebPage:
             return self._page(path, datapoint_view(name, one, lines, self._zone(), has_key=has_key), has_key=has_key)
         if first == "pictures" and name.endswith(".jpg") and has_key:
             jpeg = self._pictures.jpeg(name.removesuffix(".jpg"))
+            return None if jpeg is None else page_answer(jpeg, "image/jpeg")
+        if first == "thumbnails" and name.endswith(".jpg") and has_key:
+            jpeg = self._thumbnail(name.removesuffix(".jpg"))
             return None if jpeg is None else page_answer(jpeg, "image/jpeg")
         return None
 
@@ -92,12 +101,13 @@ class WebPage:
         with self._lock:
             return None if report.queue is None else self._pace.add(report.taken_at_s, report.queue)
 
-    def _now(self) -> Html:
+    def _now(self, *, has_key: bool) -> Html:
         parts = dict(self._live())
         streams = [
             element(
                 "section",
                 element("h3", id.removeprefix("stream-")),
+                _thumbnail(id.removeprefix("stream-")) if has_key else None,
                 element("div", view, id=id),
                 class_="stream",
             )
@@ -151,3 +161,9 @@ class WebPage:
             lang="en",
         )
         return page_answer(b"<!doctype html>" + whole.encode(), "text/html; charset=utf-8")
+
+
+def _thumbnail(stream: str) -> Html:
+    """What a stream shows: asked for when the page is opened, and again when it is clicked."""
+    alt = f"what {stream} shows now"
+    return element("img", src=f"/thumbnails/{quote(stream, safe='')}.jpg", alt=alt, title=alt, class_="thumbnail")

@@ -189,14 +189,12 @@ class Intake:
         policy = self.policy
         standing = self._standing_refusal(policy)
         if standing is not None:
-            if self._privacy is not None:
-                self._privacy.observe(frame, prediction)
+            self._observe(frame, prediction)
             self._release()
             return self._refused(standing)
         sampler = self._sampler_for(policy)
         frames_back = sampler.frames_back(prediction.task)
-        if self._privacy is not None:
-            self._privacy.observe(frame, prediction, frames_back=frames_back)
+        self._observe(frame, prediction, frames_back)
         self._earlier.add(replace(frame, picture=frame.pixels.copy()) if frames_back else frame, prediction)
         with self._samplers.lock:
             decision = sampler.decide(frame, prediction)
@@ -220,6 +218,11 @@ class Intake:
         self._earlier.release(frames_back)
         self._neighbours.of_chosen.advance()
         return made
+
+    def _observe(self, frame: Frame, prediction: Prediction, frames_back: int = 0) -> None:
+        if self._privacy is not None:
+            self._privacy.observe(frame, prediction, frames_back=frames_back)
+        self.requests.thumbnails.offer(frame, prediction, self._privacy)
 
     def _release(self) -> None:
         """No strategy wants any of the frames that are kept: they were refused for good."""

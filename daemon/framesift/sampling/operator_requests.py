@@ -1,4 +1,4 @@
-"""OperatorRequests: what an operator has asked of the streams of this device: pauses, and frames to be taken."""
+"""OperatorRequests: what an operator has asked of the streams here: pauses, frames to be taken, thumbnails."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from framesift.clock.clock import Clock
 from framesift.frame import RefusalReason
 from framesift.sampling.pauses import Pauses
 from framesift.sampling.takes import Takes
+from framesift.sampling.thumbnails import Thumbnails
 from framesift.telemetry import PausedStream
 
 
 class OperatorRequests:
-    """Thread-safe. pauses, takes: of the streams."""
+    """Thread-safe. pauses, takes, thumbnails: of the streams."""
 
     def __init__(self, clock: Clock, streams: Iterable[str] = (), pauses: Pauses | None = None) -> None:
         """streams: the names that are known at the start. pauses: None for those of nobody, which are kept nowhere."""
         self.pauses = pauses or Pauses(clock)
         self.takes = Takes(clock)
+        self.thumbnails = Thumbnails(clock)
         self._lock = threading.Lock()
         self._streams: dict[str, list[Callable[[], RefusalReason | None]]] = {name: [] for name in streams}
 

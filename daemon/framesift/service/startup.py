@@ -300,7 +300,9 @@ class Startup:
         settings = self._settings
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
         hands = OperatorHands(self.requests, self.spool, self._telemetry, self.uploader.wake)
-        web_page = create_web_page(settings, self._telemetry, self.decisions, lambda: limits.zone)
+        web_page = create_web_page(
+            settings, self._telemetry, self.decisions, lambda: limits.zone, self.requests.thumbnails
+        )
         server = StatusServer(
             settings.status,
             self._telemetry,

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from framesift.clock.clock import Clock
 from framesift.decisions import DecisionRecord
 from framesift.page import PagePictures, WebPage
+from framesift.sampling.thumbnails import Thumbnails
 from framesift.settings import Settings
 from framesift.status import StatusServer, StatusUnavailable
 from framesift.telemetry import Condition, Telemetry
@@ -16,7 +17,11 @@ RETRY_S = 10.0
 
 
 def create_web_page(
-    settings: Settings, telemetry: Telemetry, record: DecisionRecord, zone: Callable[[], tzinfo]
+    settings: Settings,
+    telemetry: Telemetry,
+    record: DecisionRecord,
+    zone: Callable[[], tzinfo],
+    thumbnails: Thumbnails,
 ) -> WebPage:
     """Return the page for browsers. zone: in which the windows of the limits are counted."""
     spool, decisions = settings.spool.path, settings.decisions
@@ -27,6 +32,7 @@ def create_web_page(
         device=settings.device,
         record_folder=None if decisions.max_bytes is None else decisions.folder(spool),
         zone=zone,
+        thumbnail=thumbnails.get,
     )
 
 

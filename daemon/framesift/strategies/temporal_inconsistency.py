@@ -149,7 +149,7 @@ class TemporalInconsistency:
         is_there = same.any(axis=1)
         is_switched: NDArray[np.bool_] = np.asarray(near.any(axis=1) & ~is_there)
         holes = int((~is_there).sum())
-        alone: NDArray[np.bool_] = ~same.any(axis=0)
+        alone: NDArray[np.bool_] = np.asarray(~same.any(axis=0))
         if not alone.any():  # mostly all objects are where they were: nothing more has to be compared
             return holes
         alone &= ~middle.has_match(before.joined(after), least)
