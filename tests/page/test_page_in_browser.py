@@ -164,7 +164,12 @@ def test_a_stream_is_paused_and_resumed(shown: Shown) -> None:
     expect(page.locator("#stream-gate")).to_contain_text("paused until", timeout=15_000)
     shown.daemon.wait_for("stream_paused", stream="gate")
     assert shown.metric("framesift_paused", stream="gate") == 1
-    page.click("text=resume")
+    page.locator("#stream-gate").get_by_role("button", name="resume").click()
+    expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
+    assert shown.metric("framesift_paused", stream="gate") == 0
+    page.get_by_role("button", name="pause all").click()
+    expect(page.locator("#stream-gate")).to_contain_text("paused until somebody resumes it", timeout=15_000)
+    page.get_by_role("button", name="resume all").click()
     expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
     assert shown.metric("framesift_paused", stream="gate") == 0
 

@@ -79,8 +79,9 @@ class PagePictures:
         """The newest datapoints that are here, the newest first: at most some thousands."""
         found = {one.id: one for one in self._collected()}
         with contextlib.suppress(*_UNREADABLE):
-            for row in pictures.newest_rows(self._spool, _MOST_ROWS, stream=None, strategy=None):
-                found[row.id] = self._spooled(row)
+            rows = pictures.newest_rows(self._spool, _MOST_ROWS, stream=None, strategy=None)
+            predictions = pictures.read_predictions(self._spool, [row.id for row in rows])
+            found.update((row.id, _spooled(row, predictions.get(row.id))) for row in rows)
         return sorted(found.values(), key=lambda one: -one.captured_s)
 
     def find(self, id: str) -> PageDatapoint | None:
@@ -88,7 +89,7 @@ class PagePictures:
         with contextlib.suppress(*_UNREADABLE):
             details = admin.show(self._spool, id)
             if details is not None:
-                return self._spooled(details.row)
+                return _spooled(details.row, details.prediction)
         return next((one for one in self._collected() if one.id == id), None)
 
     def jpeg(self, id: str) -> bytes | None:
@@ -102,26 +103,6 @@ class PagePictures:
             return None if path is None else path.read_bytes()
         return None
 
-    def _spooled(self, row: RowInfo) -> PageDatapoint:
-        prediction: Prediction | None = None
-        with contextlib.suppress(*_UNREADABLE, ValueError):
-            details = admin.show(self._spool, row.id)
-            wire = json.loads((details and details.prediction) or "null")
-            prediction = parse_prediction(wire, width=row.width or None, height=row.height or None)
-        return PageDatapoint(
-            row.id,
-            row.stream,
-            row.frame,
-            row.captured_at,
-            row.strategy,
-            row.score,
-            row.state.value,
-            row.width,
-            row.height,
-            prediction,
-            row.why or "",
-        )
-
     def _collected(self) -> Iterator[PageDatapoint]:
         """What the newest lines of the folder's listing say, the newest first."""
         folder = self._sink.locked_folder
@@ -132,6 +113,25 @@ class PagePictures:
                 one = parse_collected_line(line)
                 if one is not None:
                     yield _delivered(one)
+
+
+def _spooled(row: RowInfo, wire: str | None) -> PageDatapoint:
+    prediction: Prediction | None = None
+    with contextlib.suppress(ValueError):
+        prediction = parse_prediction(json.loads(wire or "null"), width=row.width or None, height=row.height or None)
+    return PageDatapoint(
+        row.id,
+        row.stream,
+        row.frame,
+        row.captured_at,
+        row.strategy,
+        row.score,
+        row.state.value,
+        row.width,
+        row.height,
+        prediction,
+        row.why or "",
+    )
 
 
 def _delivered(one: CollectedPicture) -> PageDatapoint:

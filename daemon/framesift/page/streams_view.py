@@ -59,19 +59,27 @@ def _numbers(stream: StreamCounts, speed: float | None) -> Html:
     return element("dl", [joined(element("dt", name), element("dd", value)) for name, value in pairs if value])
 
 
+def all_streams_hands() -> Html:
+    """The buttons for all streams together."""
+    return element("p", _button("pause all", "/pause", ""), _button("resume all", "/resume", ""), class_="hands")
+
+
 def _hands(stream: str, *, is_paused: bool) -> Html:
     """The buttons of a stream."""
     if is_paused:
-        buttons = [element("button", "resume", data_post="/resume", data_stream=stream, type="button")]
-    else:
-        buttons = [
-            element("button", "take a frame now", data_post="/take", data_stream=stream, type="button"),
-            element("button", "pause", data_post="/pause", data_stream=stream, type="button"),
-            element(
-                "button", "pause for an hour", data_post="/pause", data_stream=stream, data_for_s=3600, type="button"
-            ),
-        ]
-    return element("p", buttons, class_="hands")
+        return element("p", _button("resume", "/resume", stream), class_="hands")
+    return element(
+        "p",
+        _button("take a frame now", "/take", stream),
+        _button("pause", "/pause", stream),
+        _button("pause for an hour", "/pause", stream, for_s=3600),
+        class_="hands",
+    )
+
+
+def _button(text: str, path: str, stream: str, for_s: int | None = None) -> Html:
+    """stream: "" for all of them."""
+    return element("button", text, data_post=path, data_stream=stream, data_for_s=for_s, type="button")
 
 
 def hour_strip(hour: Sequence[MinuteCounts], minute: int) -> Html:

@@ -20,7 +20,7 @@ from framesift.page.gallery_view import gallery_view, nearly_view
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import PaceMeter
 from framesift.page.pictures import PageChoice, PagePictures
-from framesift.page.streams_view import stream_views
+from framesift.page.streams_view import all_streams_hands, stream_views
 from framesift.page.words import time_text
 from framesift.status import StatusAnswer, page_answer
 from framesift.telemetry import StatusReport, Telemetry
@@ -71,6 +71,8 @@ class WebPage:
         first, _, name = path.removeprefix("/").partition("/")
         if first == "datapoints" and name:
             one = self._pictures.find(name)
+            if one is None and not has_key:  # whoever has no key must not make the whole record be read
+                return None
             self._record.flush()
             lines = [] if self._record_folder is None else find_datapoint(self._record_folder, name)
             if one is None and not lines:
@@ -116,6 +118,7 @@ class WebPage:
         ]
         return joined(
             element("h2", "Streams"),
+            all_streams_hands() if streams else None,
             element("div", streams or "No stream has given a frame yet.", class_="streams"),
             element("h2", "Budget"),
             element("div", parts["budget"], id="budget"),

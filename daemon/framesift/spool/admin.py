@@ -65,10 +65,7 @@ def show(path: Path, id: str) -> DatapointDetails | None:
             return None
         prediction: str | None = None
         with contextlib.suppress(sqlite3.DatabaseError):  # damaged: the row itself is still useful
-            row = cursor.execute(
-                "SELECT prediction FROM picture JOIN datapoint ON number = datapoint.seq WHERE id = ?", (id,)
-            ).fetchone()
-            prediction = None if row is None else str(row[0])
+            prediction = inspect_rows.prediction_of(cursor, id)
         return DatapointDetails(found[0], prediction)
 
 

@@ -91,6 +91,14 @@ def newest_rows(cursor: sqlite3.Cursor, most: int, stream: str | None, strategy:
     return [_row_info(list(row)) for row in found]
 
 
+def prediction_of(cursor: sqlite3.Cursor, id: str) -> str | None:
+    """The prediction of a datapoint, JSON in the wire format; None if there is no such row. Raises sqlite3.Error."""
+    row = cursor.execute(
+        "SELECT prediction FROM picture JOIN datapoint ON number = datapoint.seq WHERE id = ?", (id,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def count_by_strategy(cursor: sqlite3.Cursor) -> dict[tuple[str, str], int]:
     """How many rows there are of each stream and strategy."""
     found = cursor.execute("SELECT stream, strategy, count(*) FROM datapoint GROUP BY stream, strategy").fetchall()

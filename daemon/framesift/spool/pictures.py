@@ -5,6 +5,9 @@ All functions raise SpoolUnusable, SpoolTooNew and SpoolBroken.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from framesift.spool import admin, inspect_rows, rows
@@ -30,3 +33,16 @@ def read_jpeg(path: Path, id: str) -> bytes | None:
             return rows.read_jpeg(connection.cursor(), id)
         except ValueError:
             return None
+
+
+def read_predictions(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """The predictions of datapoints, JSON in the wire format, by id; without those that can't be read."""
+    found: dict[str, str] = {}
+    with admin.connected(path) as connection:
+        cursor = connection.cursor()
+        for id in ids:
+            with contextlib.suppress(sqlite3.DatabaseError):  # damaged: the others are still useful
+                prediction = inspect_rows.prediction_of(cursor, id)
+                if prediction is not None:
+                    found[id] = prediction
+    return found
