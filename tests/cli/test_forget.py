@@ -36,8 +36,9 @@ def pieces(pictures: list[bytes]) -> list[bytes]:
 
 
 def in_files(parts: list[bytes], folder: Path) -> int:
-    """How many of the parts are in any file of the spool."""
-    whole = b"\0".join(path.read_bytes() for path in sorted(folder.glob("spool.db*")))
+    """How many of the parts are in any file of the spool, and of what lies beside it."""
+    files = [path for place in folder.glob("spool.db*") for path in (place, *place.rglob("*")) if path.is_file()]
+    whole = b"\0".join(path.read_bytes() for path in sorted(files))
     return sum(part in whole for part in parts)
 
 
