@@ -1,8 +1,8 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, alike counts, signals, decision record, summary, shared limits,
-    upload, retention, batches, status page, known pictures, hold queues, streams, listeners (and, from the main loop:
-    monitor)
+    connections, model, recorder, policies, sink, spool, alike counts, signals, decision record, summary,
+    shared limits, upload, retention, batches, status page, known pictures, hold queues, streams,
+    listeners (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
