@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "config", "clock", "atomic_files", "backoff", "processes"),
     ("frame", "prediction", "periodic", "http_client"),
-    ("pictures", "decisions"),
+    ("pictures", "decisions", "coverage"),
     ("datapoint", "telemetry", "roboflow", "strategies", "streams", "limits"),
     ("models", "sinks", "policy", "known", "spool", "privacy"),
     ("sampling", "upload", "status", "extend", "estimation", "datasets"),
@@ -44,9 +44,10 @@ ALLOWED: dict[str, set[str]] = {
     "http_client": {"config"},
     "pictures": {"frame"},
     "decisions": {"clock", "atomic_files", "frame", "prediction", "periodic"},
+    "coverage": {"atomic_files", "prediction"},
     "pictures/picture_files": {"config"},
     "datapoint": {"clock", "frame", "prediction", "pictures"},
-    "telemetry": {"config", "clock", "frame", "decisions"},
+    "telemetry": {"config", "clock", "frame", "decisions", "coverage"},
     "roboflow": {"config", "backoff", "prediction", "http_client"},
     "strategies": {"config", "frame", "prediction", "decisions"},
     "known": {"atomic_files", "pictures", "strategies"},
@@ -90,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     "sampling": {
         "atomic_files",
         "decisions",
+        "coverage",
         "periodic",
         "config",
         "clock",
@@ -107,7 +109,7 @@ ALLOWED: dict[str, set[str]] = {
         "streams",
     },
     "upload": {"clock", "backoff", "prediction", "limits", "sinks", "spool"},
-    "page": {"decisions", "telemetry", "prediction", "limits", "spool", "sinks", "status"},
+    "page": {"coverage", "decisions", "telemetry", "prediction", "limits", "spool", "sinks", "status"},
     "status": {"atomic_files", "config", "processes", "telemetry"},
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "estimation": {"prediction", "strategies", "sinks", "policy"},
@@ -154,6 +156,7 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"clock", "backoff", "periodic", "telemetry", "roboflow", "limits", "spool", "settings"},
     "service": {
         "page",
+        "coverage",
         "decisions",
         "config",
         "clock",
@@ -196,6 +199,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "status",
+        "coverage",
         "decisions",
         "config",
         "clock",

@@ -13,6 +13,7 @@ import numpy as np
 
 from clocks import NOON_S, ManualClock
 from framesift.clock.moment import Moment
+from framesift.coverage import CoverageCounts
 from framesift.decisions import DecisionObserver
 from framesift.frame import Frame, Pixels
 from framesift.limits.shared.ledgers import SharedLedgers
@@ -56,9 +57,13 @@ class PacedDevice:
         project: str | None = None,
         held: type[HeldFrames] = HeldFrames,
         decisions: DecisionObserver | None = None,
+        coverage: CoverageCounts | None = None,
         **spool: Any,
     ) -> None:
-        """fleet, project: of the limits that it shares. held: of the spool's held frames. decisions: the record."""
+        """fleet, project: of the limits that it shares. held: of the spool's held frames.
+
+        decisions, coverage: what is told of its frames.
+        """
         self.clock = clock or ManualClock(NOON_S)
         self.spool: Spool = make_spool(folder, self.clock, **spool)
         self.spool.held = held(self.spool._read, self.spool._write)
@@ -67,6 +72,7 @@ class PacedDevice:
         self.fleet = fleet
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
         self.telemetry.decisions = decisions
+        self.telemetry.coverage = coverage
         self.admission = Admission(self.spool, self.clock, fleet, Pacing())
         self.holds = HoldQueues(
             self.admission, self.telemetry, self.clock, seed=0, on_accepted=lambda: None, on_failure=lambda _: None

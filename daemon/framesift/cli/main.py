@@ -18,6 +18,7 @@ import typer
 
 from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
+from framesift.cli.coverage import coverage
 from framesift.cli.estimate import estimate
 from framesift.cli.explain import explain
 from framesift.cli.export import export
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it was set to while importing
 _Block = TypeVar("_Block", bound="BaseModel")
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(coverage)
 app.command()(estimate)
 app.command()(explain)
 app.command()(export)

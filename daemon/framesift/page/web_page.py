@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from framesift.coverage import CoverageCounts
 from framesift.decisions import DecisionRecord
 from framesift.decisions.lookup import find_datapoint
 from framesift.page.budget_view import budget_view
+from framesift.page.coverage_view import coverage_view
 from framesift.page.datapoint_view import datapoint_view
 from framesift.page.gallery_view import gallery_view, nearly_view
 from framesift.page.html import Html, element, joined
@@ -27,7 +29,7 @@ from framesift.telemetry import StatusReport, Telemetry
 
 _NEARLY = 50
 _NEARLY_SEARCHED = 5000  # lines of the record
-_NAMES = (("/", "now"), ("/gallery", "gallery"), ("/nearly", "nearly taken"))
+_NAMES = (("/", "now"), ("/gallery", "gallery"), ("/nearly", "nearly taken"), ("/coverage", "coverage"))
 
 
 class WebPage:
@@ -38,6 +40,7 @@ class WebPage:
         telemetry: Telemetry,
         record: DecisionRecord,
         pictures: PagePictures,
+        coverage: CoverageCounts,
         *,
         device: str,
         record_folder: Path | None,
@@ -51,6 +54,7 @@ class WebPage:
         self._telemetry = telemetry
         self._record = record
         self._pictures = pictures
+        self._coverage = coverage
         self._device = device
         self._record_folder = record_folder
         self._zone = zone
@@ -68,6 +72,10 @@ class WebPage:
             return self._page(path, self._gallery(query, has_key=has_key), has_key=has_key)
         if path == "/nearly":
             return self._page(path, nearly_view(list(islice(self._nearly(), _NEARLY)), self._zone()), has_key=has_key)
+        if path == "/coverage":
+            now_s, zone = self._telemetry.report().taken_at_s, self._zone()
+            view = coverage_view(self._coverage.snapshot(now_s, str(zone)), zone)
+            return self._page(path, view, has_key=has_key)
         first, _, name = path.removeprefix("/").partition("/")
         if first == "datapoints" and name:
             one = self._pictures.find(name)

@@ -1,4 +1,4 @@
-"""DecisionNotes: hands what was decided on the frames of one stream to the decision record."""
+"""DecisionNotes: hands what was decided on the frames of one stream to the decision record, and to coverage."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import math
 from collections.abc import Iterator
 
 from framesift.clock.clock import Clock
-from framesift.decisions import NEARLY, DecisionObserver, FrameDecision, Outcome, StrategyResult
+from framesift.coverage import CoverageCounts, CoveredFrame
+from framesift.decisions import NEARLY, FrameDecision, Outcome, StrategyResult
 from framesift.frame import Frame, RefusalReason
 from framesift.prediction.prediction import Prediction
 from framesift.sampling.intake_decision import PendingFrame
 from framesift.sampling.sampler import SamplingDecision
 from framesift.spool import Accepted
+from framesift.strategies.near_duplicate import HEIGHT, WIDTH, brightness
+from framesift.telemetry import Telemetry
 
 
 class DecisionNotes:
     """For the threads of one stream. Costs a few microseconds for a frame that is far from being taken."""
 
-    def __init__(self, stream: str, observer: DecisionObserver | None, clock: Clock) -> None:
-        """observer: None if nothing is recorded."""
+    def __init__(self, stream: str, telemetry: Telemetry, clock: Clock) -> None:
+        """telemetry: whose `decisions` and `coverage` of this moment are told; each is None if there is none."""
         self._stream = stream
-        self._observer = observer
+        self._telemetry = telemetry
+        self._observer = telemetry.decisions
+        self._coverage = telemetry.coverage
         self._clock = clock
 
     @property
@@ -38,6 +43,8 @@ class DecisionNotes:
         chosen_id: str = "",
     ) -> None:
         """Notes what became of a frame. chosen_id: of a neighbour, the frame beside which it is collected."""
+        if self._coverage is not None:
+            self._cover(self._coverage, frame, prediction, answer)
         observer = self._observer
         if observer is None:
             return
@@ -55,8 +62,30 @@ class DecisionNotes:
 
     def settle(self, id: str, outcome: str | RefusalReason) -> None:
         """Notes what became of a frame that was held or waited. outcome: the strategy that was charged, or why not."""
-        if self._observer is not None:
-            self._observer.settle(self._stream, id, outcome)
+        self._telemetry.settle_decision(self._stream, id, outcome)
+
+    def _cover(
+        self,
+        coverage: CoverageCounts,
+        frame: Frame,
+        prediction: Prediction,
+        answer: Accepted | RefusalReason | PendingFrame,
+    ) -> None:
+        is_sample = coverage.is_due(self._stream, frame.time_s)
+        if isinstance(answer, RefusalReason) and not is_sample:
+            return
+        try:
+            shown = brightness(frame.overview(WIDTH, HEIGHT))
+        except ValueError:  # a picture of a client that can't be decoded: nobody has seen it
+            return
+        captured_s = frame.captured.wall_s_as_of(self._clock.now())
+        facts = CoveredFrame.of(self._stream, captured_s, prediction, shown)
+        if is_sample:
+            coverage.see(facts, frame.time_s)
+        if isinstance(answer, Accepted):
+            coverage.collect(facts)
+        elif isinstance(answer, PendingFrame):
+            coverage.remember(answer.id, facts)
 
     def _decision(
         self,

@@ -1,6 +1,6 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, alike counts, signals, decision record, summary,
+    connections, model, recorder, policies, sink, spool, alike counts, signals, decision record, coverage, summary,
     shared limits, upload, retention, batches, status page, known pictures, hold queues, streams,
     listeners (and, from the main loop: monitor)
 
@@ -40,6 +40,7 @@ from framesift.service import reports
 from framesift.service.alike_recorder import AlikeRecorder
 from framesift.service.components import ComponentList, Resource
 from framesift.service.connections import open_connections
+from framesift.service.coverage_recorder import CoverageRecorder
 from framesift.service.decision_record import create_decision_record
 from framesift.service.intakes import Intakes, read_accepted_classes
 from framesift.service.known_pictures_reader import KnownPicturesReader
@@ -172,6 +173,7 @@ class Startup:
         start(Resource("signals", start=own_signals))
         telemetry.set_spool_source(lambda: reports.spool_numbers(spool))
         self.decisions = start(create_decision_record(settings, telemetry, self._clock))
+        self.coverage = start(CoverageRecorder(settings, telemetry, self._clock, lambda: limits.zone))
         start(self.summary)
         self.upload_reports = reports.UploadReports(telemetry, settings.sink.type)
         uploader = self.uploader = self._create_uploader(sink)
@@ -302,7 +304,12 @@ class Startup:
         identity = DaemonIdentity(settings.device, settings.file, settings.spool.path)
         hands = OperatorHands(self.requests, self.spool, self._telemetry, self.uploader.wake)
         web_page = create_web_page(
-            settings, self._telemetry, self.decisions, lambda: limits.zone, self.requests.thumbnails
+            settings,
+            self._telemetry,
+            self.decisions,
+            self.coverage.counts,
+            lambda: limits.zone,
+            self.requests.thumbnails,
         )
         server = StatusServer(
             settings.status,

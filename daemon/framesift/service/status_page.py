@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from framesift.clock.clock import Clock
+from framesift.coverage import CoverageCounts
 from framesift.decisions import DecisionRecord
 from framesift.page import PagePictures, WebPage
 from framesift.sampling.thumbnails import Thumbnails
@@ -20,6 +21,7 @@ def create_web_page(
     settings: Settings,
     telemetry: Telemetry,
     record: DecisionRecord,
+    coverage: CoverageCounts,
     zone: Callable[[], tzinfo],
     thumbnails: Thumbnails,
 ) -> WebPage:
@@ -29,6 +31,7 @@ def create_web_page(
         telemetry,
         record,
         PagePictures(spool, settings.sink),
+        coverage,
         device=settings.device,
         record_folder=None if decisions.max_bytes is None else decisions.folder(spool),
         zone=zone,

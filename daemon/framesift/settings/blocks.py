@@ -53,6 +53,11 @@ class SpoolSettings(StrictModel):
         Field(description="What is dropped when the spool is full: the lowest score, the oldest, or the new one."),
     ] = WhenFull.EVICT_LOWEST
 
+    @property
+    def coverage_file(self) -> Path:
+        """Where coverage is kept; nothing else lies in its folder."""
+        return self.path.with_name(f"{self.path.name}.coverage") / "counts.json"
+
 
 class DecisionSettings(StrictModel):
     """The block `decisions`: the record of why frames were accepted, held or refused."""

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from framesift.clock.clock import Clock
 from framesift.config.redact import Redactor
+from framesift.coverage import CoverageCounts
 from framesift.decisions.decision import DecisionObserver
 from framesift.frame import RefusalReason, SkipReason
 from framesift.telemetry.collected import CollectedNumbers
@@ -79,6 +80,7 @@ class Telemetry:
         self._counters = Counters(self._output.dropped)
         self._started_s = clock.monotonic()
         self.decisions: DecisionObserver | None = None  # set before the first frame
+        self.coverage: CoverageCounts | None = None  # likewise
         self.not_ready = ""  # why the program as a whole is not ready: it starts, or it stops
         self.health = HealthRegistry(clock, self._log_health)
         self._counters.set_health_source(self.health.components)
@@ -171,6 +173,8 @@ class Telemetry:
         """Record what became of a frame that was held. outcome: the strategy that was charged, or why not."""
         if self.decisions is not None:
             self.decisions.settle(stream, id, outcome)
+        if self.coverage is not None:
+            self.coverage.settle(id, is_accepted=not isinstance(outcome, RefusalReason))
 
     def count_snapshot(self, stream: str, result: str) -> None:
         """Count an accepted frame of a stream with snapshots. result: snapshot, or the reason why there was none."""

@@ -10,6 +10,8 @@ EVENTS = {
     "action_failed": "A bug: what an operator asked of the status server failed.",
     "collected_removed": "The folder sink removed pictures that are too old or too much; at most one line an hour.",
     "component_not_stopped": "A part did not end in time at a stop; the process ends without it.",
+    "coverage_not_saved": "What coverage counts could not be written to the disk; a restart would not know of it.",
+    "coverage_unreadable": "The counts of coverage from before the start can't be read, and were set aside.",
     "datapoints_dropped": "An operator removed datapoints from the spool.",
     "datapoints_retried": "An operator let datapoints be tried again.",
     "deprecated_setting": "The settings use an old word, which a later version will refuse.",
