@@ -9,6 +9,7 @@ import http.client
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
+from framesift.coverage import BRIGHTNESS, read_coverage, summaries
 from framesift.spool import admin
 from framesift.status import key_file
 from rigs.browser import browser as real_browser
@@ -172,6 +174,33 @@ def test_a_stream_is_paused_and_resumed(shown: Shown) -> None:
     page.get_by_role("button", name="resume all").click()
     expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
     assert shown.metric("framesift_paused", stream="gate") == 0
+
+
+def test_the_coverage_on_the_page_is_what_the_file_has(shown: Shown, browser: Browser) -> None:
+    page = shown.page
+    page.click("nav >> text=coverage")
+    cells = page.locator("table.hours td")
+    expect(cells).to_have_count(24)
+    said = [re.findall(r"\d[\d,]*", text)[2:] for text in cells.all_inner_texts()]
+    expect(page.locator("details.shares summary")).to_have_text(f"gate: {SCENES} collected")
+    rows = page.locator("table.shares tbody tr").all_inner_texts()
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark").new_page()
+    phone.goto(f"{shown.address}/coverage")
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    phone.context.close()
+    assert shown.daemon.stop() == 0
+    kept = read_coverage(shown.folder / "spool.db.coverage" / "counts.json")
+    assert kept is not None
+    (gate,) = summaries(kept, timezone.utc)
+    assert gate.collected.frames == SCENES
+    assert said == [
+        [str(number), str(SCENES), str(of_seen), str(gate.seen.frames)]
+        for number, of_seen in zip(gate.collected.hours, gate.seen.hours, strict=True)
+    ]
+    assert [row.split()[:4] for row in rows] == [
+        [name, str(number), "of", str(SCENES)]
+        for name, number in zip(BRIGHTNESS, gate.collected.brightness, strict=True)
+    ]
 
 
 def test_a_frame_is_taken_now_and_explained(tmp_path: Path, browser: Browser) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from clocks import ManualClock
+from framesift.coverage import CoverageCounts
 from framesift.frame import Frame, Pixels, RefusalReason
 from framesift.pictures.encoded_picture import LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy, parse
@@ -265,6 +266,22 @@ def test_a_frame_that_waits_is_a_near_duplicate_for_those_after_it_and_no_longer
         RefusalReason.LIMIT,
         RefusalReason.NEAR_DUPLICATE,
     ]
+
+
+def test_coverage_counts_a_frame_that_waits_once_it_is_accepted_and_not_if_it_is_refused(rig: Rig) -> None:
+    counts = rig.telemetry.coverage = CoverageCounts(0.0)
+    rig.intake = rig.make_intake(policy(most=1))
+    for shade in (20, 220):
+        rig.offer(grey(shade))
+    assert len(counts.snapshot(0.0, "UTC").pending) == 2
+    for ticket in rig.tickets.given:
+        ticket.answer(SnapshotMissed(SnapshotMissReason.AWAY))
+    rig.accepted()
+    assert rig.intake._waiting.close(SOON_S)
+    found = counts.snapshot(0.0, "UTC")
+    (day,) = found.days
+    assert (day.seen.brightness, day.collected.brightness) == ([1, 0, 0], [1, 0, 0])
+    assert found.pending == {}
 
 
 def test_a_new_policy_remembers_what_waits(rig: Rig) -> None:

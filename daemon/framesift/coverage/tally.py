@@ -44,7 +44,13 @@ class CoveredFrame:
         if isinstance(prediction, Detections):
             objects = sum(len(prediction.columns) > most for most in _OBJECTS_UP_TO)
         band = sum(brightness >= below for below in _BRIGHTNESS_BELOW)
-        return cls(stream, captured_s, band, objects, tuple(sorted(count_classes(prediction))))
+        classes = {_encodable(name) for name in count_classes(prediction)}
+        return cls(_encodable(stream), captured_s, band, objects, tuple(sorted(classes)))
+
+
+def _encodable(name: str) -> str:
+    """A name that a file can have: a model of one's own may give half of a character."""
+    return name.encode(errors="replace").decode()
 
 
 def _checked(classes: Counter[str]) -> Counter[str]:

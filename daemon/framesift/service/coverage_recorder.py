@@ -62,9 +62,8 @@ class CoverageRecorder:
     def _store(self) -> None:
         try:
             write_coverage(self._path, self.coverage())
-        except (OSError, ValueError) as error:  # ValueError: a model's class has half a character in its name
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._telemetry.warning("coverage_not_saved", path=str(self._path), why=why)
+        except OSError as error:
+            self._telemetry.warning("coverage_not_saved", path=str(self._path), why=error.strerror or str(error))
 
     def _restore(self) -> None:
         try:
