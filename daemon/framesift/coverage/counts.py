@@ -95,7 +95,8 @@ class CoverageCounts:
                 for cells in self._days.values()
                 for cell in cells.values()
             )
-            return CountedCoverage(self._since_s, now_s, time_zone, days, self._pending.copy())
+            since_s = max(min(self._since_s, now_s), min(self._days, default=0) * DAY_S)  # a clock may have been wrong
+            return CountedCoverage(since_s, now_s, time_zone, days, self._pending.copy())
 
     def _add(self, facts: CoveredFrame, *, is_collected: bool) -> None:
         day, second_s = divmod(facts.captured_s, DAY_S)
@@ -126,7 +127,6 @@ class CoverageCounts:
             del self._days[oldest]
             if oldest == day:  # older than all: it is counted nowhere
                 break
-            self._since_s = max(self._since_s, min(self._days) * DAY_S)
         return made
 
 
