@@ -112,6 +112,12 @@ def test_the_oldest_days_are_forgotten_and_since_says_so() -> None:
     assert found.since_s == (DAY + 2) * DAY_S
 
 
+def test_counting_began_no_later_than_now_where_the_clock_was_set_back() -> None:
+    counts = CoverageCounts((DAY + 400) * DAY_S)
+    counts.collect(frame(day=DAY))
+    assert counted(counts).since_s == (DAY + 1) * DAY_S == counted(counts).until_s
+
+
 def test_many_streams_have_fewer_days() -> None:
     counts = CoverageCounts(0.0)
     streams = 200

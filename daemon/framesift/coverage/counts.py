@@ -123,11 +123,8 @@ class CoverageCounts:
             return cell
         made = cells[stream] = DayCoverage(day, stream)
         while len(self._days) > MAX_DAYS or (len(self._days) > 1 and sum(map(len, self._days.values())) > MAX_CELLS):
-            oldest = min(self._days)
-            del self._days[oldest]
-            if oldest == day:  # older than all: it is counted nowhere
-                break
-        return made
+            del self._days[min(self._days)]
+        return made  # in no day any more, if it is older than all
 
 
 def _forget_oldest(entries: dict[str, CoveredFrame] | dict[str, bool], most: int) -> None:
