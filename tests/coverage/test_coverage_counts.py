@@ -177,6 +177,7 @@ def test_a_restart_goes_on_with_what_was_counted(tmp_path: Path) -> None:
         (lambda fields: fields["days"][0]["seen"]["hours"].pop(), "days.0.seen.hours"),
         (lambda fields: fields["days"][0]["seen"]["classes"].update(car=-1), "days.0.seen.classes"),
         (lambda fields: fields["days"][0].update(day=10**9), "days.0.day"),
+        (lambda fields: fields["days"][0].update(day="20700"), "days.0.day"),
         (lambda fields: fields["pending"]["a"].update(captured_s=1e300), "pending.a.captured_s"),
         (lambda fields: fields.pop("since_s"), "since_s"),
     ],
