@@ -37,7 +37,8 @@ def test_bars_have_the_share_of_what_is_collected_and_of_what_is_seen() -> None:
 
 
 def test_what_is_missing_comes_first_and_a_long_list_ends() -> None:
-    seen = tally(1000, **{f"c{number:02}": 100 for number in range(40)})
+    seen = tally(1000)
+    seen.classes.update({f"c{number:02}": 100 for number in range(40)})
     html = coverage_view(coverage(day(seen, tally(100))), UTC)
     assert html.index("gate: no c00 yet, though in 10 % of what was seen") < html.index("heat")
     assert html.count("<li>") == 20
@@ -46,7 +47,9 @@ def test_what_is_missing_comes_first_and_a_long_list_ends() -> None:
 
 
 def test_the_names_of_clients_are_text_and_a_model_without_objects_has_no_bars_of_them() -> None:
-    html = coverage_view(coverage(day(tally(5, **{"<b>": 1}), Tally(), stream="<i>gate"), day(Tally(), Tally())), UTC)
+    seen = tally(5)
+    seen.classes["<b>"] = 1
+    html = coverage_view(coverage(day(seen, Tally(), stream="<i>gate"), day(Tally(), Tally())), UTC)
     assert "<b>" not in html
     assert "<i>gate" not in html
     assert "Objects in the frame" not in html
