@@ -140,6 +140,8 @@ def _time_s(text: str) -> float:
     if re.fullmatch(r"\d{9,}(\.\d+)?", text):
         return float(text)
     if not re.match(r"\d{1,2}:\d{2}", text):
+        if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+            fail(f"TIME {text}: a time such as 14:03, 14:03:20, 2026-11-28T14:03:20 or a Unix time is expected")
         return parse_time_s("TIME", text)
     now_s = SystemClock().now().wall_s
     today = datetime.fromtimestamp(now_s, timezone.utc).date()
