@@ -82,6 +82,7 @@ class ManualClock:
         with self._changed:
             waiter = _Waiter(event, self._elapsed_s + min(max(timeout_s, 0.0), MAX_WAIT_S))
             self._waiting.append(waiter)
+            self._changed.notify_all()
             try:
                 while not event.is_set() and self._elapsed_s < waiter.alarm_s:
                     self._ring_if_all_wait()
@@ -95,6 +96,11 @@ class ManualClock:
         """How many threads wait at this moment."""
         with self._changed:
             return len(self._waiting)
+
+    def until_waiting(self, number: int, within_s: float = 20.0) -> bool:
+        """Returns once so many threads wait, and whether they do."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._waiting) >= number, within_s)
 
     def _ring_if_all_wait(self) -> None:
         if not self._needed or len(self._waiting) < self._needed:

@@ -47,9 +47,7 @@ class Asking:
         waiting = rig.clock.waiting()
         self._thread = threading.Thread(target=self._ask, args=(intake, stream))
         self._thread.start()
-        while rig.clock.waiting() == waiting:
-            assert self._thread.is_alive()
-            threading.Event().wait(0.001)
+        assert rig.clock.until_waiting(waiting + 1)
 
     def _ask(self, intake: Intake, stream: str) -> None:
         self.answer = intake.requests.takes.take(stream)

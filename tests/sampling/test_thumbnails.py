@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -45,41 +44,42 @@ def pixels(jpeg: bytes | None) -> Pixels:
     return np.asarray(shown, np.uint8)
 
 
-class Asking:
-    """Asks for the thumbnail of a stream in another thread, and shows frames until it has one."""
+class Showing(ManualClock):
+    """A clock by which somebody waits for a thumbnail. Meanwhile the stream shows two frames: a mask waits for one."""
 
-    def __init__(self, thumbnails: Thumbnails) -> None:
-        self.thumbnails = thumbnails
+    def __init__(self, prediction: Prediction, covered: StreamPrivacy | None = None) -> None:
+        super().__init__()
+        self.thumbnails = Thumbnails(self)
+        self._prediction = prediction
+        self._covered = covered
 
-    def answer(self, prediction: Prediction, covered: StreamPrivacy | None = None) -> bytes | None:
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(self.thumbnails.get, "gate")
-            number = 0
-            while not asked.done():
-                shown = frame(number)
-                if covered is not None:
-                    covered.observe(shown, prediction)
-                self.thumbnails.offer(shown, prediction, covered)
-                number += 1
-                threading.Event().wait(0.005)
-            return asked.result()
+    def wait(self, event: threading.Event, _timeout_s: float) -> bool:
+        for number in (0, 1):
+            shown = frame(number)
+            if self._covered is not None:
+                self._covered.observe(shown, self._prediction)
+            self.thumbnails.offer(shown, self._prediction, self._covered)
+        return event.is_set()
+
+    def ask(self) -> bytes | None:
+        return self.thumbnails.get("gate")
 
 
 def test_the_next_frame_is_shown_small() -> None:
-    shown = pixels(Asking(Thumbnails(SystemClock())).answer(stub()))
+    shown = pixels(Showing(stub()).ask())
     assert shown.shape == (360, 480, 3)
     assert abs(int(shown.mean()) - 200) < 3
 
 
 def test_what_must_be_covered_is_covered() -> None:
-    shown = pixels(Asking(Thumbnails(SystemClock())).answer(face(), privacy()))
+    shown = pixels(Showing(face(), privacy()).ask())
     assert shown[160:200, 100:140].max() < 30
     assert shown[160:200, 400:440].min() > 170
 
 
 def test_a_frame_that_can_not_be_masked_is_not_shown() -> None:
     # Nothing says where faces are: a stub predicts nothing.
-    assert Asking(Thumbnails(SystemClock())).answer(stub(), privacy()) is None
+    assert Showing(stub(), privacy()).ask() is None
 
 
 def test_nothing_is_copied_while_nobody_asks() -> None:
@@ -104,10 +104,9 @@ def test_a_stream_without_frames_has_none_after_some_seconds() -> None:
 
 
 def test_the_same_one_is_given_to_others_for_a_moment() -> None:
-    clock = ManualClock()
-    thumbnails = Thumbnails(clock)
-    made = Asking(thumbnails).answer(stub())
+    clock = Showing(stub())
+    made = clock.ask()
     assert made is not None
-    assert thumbnails.get("gate") is made
+    assert clock.ask() is made
     clock.advance(FRESH_S)
-    assert Asking(thumbnails).answer(stub()) is not made
+    assert clock.ask() is not made

@@ -176,8 +176,7 @@ def taken(rig: Rig, answer: Accepted | RefusalReason) -> Mapping[str, object]:
     answers: list[Mapping[str, object]] = []
     asking = threading.Thread(target=_ask, args=(rig, "gate", answers))
     asking.start()
-    while not rig.clock.waiting():
-        threading.Event().wait(0.001)
+    assert rig.clock.until_waiting(1)
     frame = Frame("gate", 7, np.zeros((4, 4, 3), np.uint8), rig.clock.now())
     rig.requests.takes.claim(frame)
     rig.requests.takes.end(frame, answer)
@@ -226,8 +225,7 @@ def test_a_stream_that_is_away_is_named_with_the_reason_when_no_frame_has_come(r
         answers: list[Mapping[str, object]] = []
         asking = threading.Thread(target=_ask, args=(rig, stream, answers))
         asking.start()
-        while not rig.clock.waiting():
-            threading.Event().wait(0.001)
+        assert rig.clock.until_waiting(1)
         rig.clock.advance(5.0)
         asking.join(20.0)
         assert (answers[0]["id"], answers[0]["reason"], answers[0]["why"]) == (None, reason, why)

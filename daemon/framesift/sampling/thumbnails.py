@@ -47,7 +47,9 @@ class Thumbnails:
             if made is not None and self._clock.monotonic() - made[0] < FRESH_S:
                 return made[1]
             asked = self._asked.setdefault(stream, _Asked())
-        self._clock.wait(asked.changed, WITHIN_S)
+        until_s = self._clock.monotonic() + WITHIN_S
+        while not asked.changed.is_set() and (left_s := until_s - self._clock.monotonic()) > 0:
+            self._clock.wait(asked.changed, left_s)
         with self._lock:
             if self._asked.get(stream) is asked:  # no frame came
                 del self._asked[stream]
