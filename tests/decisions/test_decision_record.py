@@ -209,4 +209,4 @@ def test_the_end_of_a_run_writes_what_was_decided_last(rig: Rig) -> None:
     rig.record.start()
     rig.record.add(decision(id="last"))
     assert rig.record.stop(5.0)
-    assert [line["id"] for line in rig.record.lines()] == ["last"]
+    assert [line["id"] for line in rig.lines("decision")] == ["last"]

@@ -10,7 +10,7 @@ from html import unescape
 
 import pytest
 
-from framesift.decisions import MinuteCounts
+from framesift.decisions import DownTime, MinuteCounts
 from framesift.page.budget_view import budget_view
 from framesift.page.datapoint_view import datapoint_view
 from framesift.page.gallery_view import PER_PAGE, gallery_view
@@ -115,7 +115,7 @@ def test_the_last_hour_is_sixty_bars_with_what_was_accepted_wanted_and_not() -> 
         MinuteCounts(100, Counter(), Counter(unsure=1), Counter(no_match=2, limit=1)),
         MinuteCounts(159, Counter(), Counter(), Counter(no_match=4)),
     )
-    strip = hour_strip(hour, 159)
+    strip = hour_strip(hour, (), 159)
     bars = re.findall(r'<rect x="(\d+)" y="[\d.]+" width="4" height="([\d.]+)" class="(\w+)">', strip)
     assert bars == [
         ("0", "10.0", "accepted"),
@@ -124,7 +124,15 @@ def test_the_last_hour_is_sixty_bars_with_what_was_accepted_wanted_and_not() -> 
         ("295", "40.0", "unwanted"),
     ]
     assert "1 accepted for unsure, 6 no_match, 1 limit" in strip
-    assert "nothing was decided" in hour_strip((), 159)
+    assert "nothing was decided" in hour_strip((), (), 159)
+
+
+def test_the_time_in_which_no_daemon_ran_is_a_line_in_the_strip() -> None:
+    down = (DownTime(110 * 60.0, 130 * 60.0), DownTime(90 * 60.0, 105 * 60.0))
+    strip = hour_strip((MinuteCounts(130, Counter(), Counter(unsure=1)),), down, 159)
+    lines = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)" y1="20.0" y2="20.0" class="down">', strip)
+    assert lines == [("50.0", "150.0"), ("0.0", "25.0")]
+    assert "1 accepted for unsure, framesift did not run for 20 min, framesift did not run for 15 min" in strip
 
 
 def test_streams_say_their_state_and_what_is_to_be_done() -> None:
@@ -136,7 +144,7 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
         StreamCounts("new"),
     )
     paused = (PausedStream("hall", AT_S - 60, AT_S + 3600, "alice"),)
-    views = dict(stream_views(replace(REPORT, streams=streams, paused=paused), {}, {"gate": 9.96}, UTC))
+    views = dict(stream_views(replace(REPORT, streams=streams, paused=paused), {}, {"gate": 9.96}, (), UTC))
     assert list(views) == ["gate", "hall", "new", "yard"]
     said = {name: text(view) for name, view in views.items()}
     assert said["gate"].startswith(

@@ -2,6 +2,7 @@
 
 Measurement, FrameDecision    what a strategy measured, and what was decided on one frame
 DecisionRecord                the component that counts, and writes lines: see docs/decisions.md
+LastHour                      what was decided minute by minute, over restarts
 RecordFiles, read_lines       the files, bounded and compressed
 explain                       a decision in words
 """
@@ -9,7 +10,8 @@ explain                       a decision in words
 from __future__ import annotations
 
 from framesift.decisions.decision import DecisionObserver, FrameDecision, Outcome, SimilarFrame, StrategyResult
-from framesift.decisions.decision_record import DecisionRecord, MinuteCounts, QuotaByStrategy
+from framesift.decisions.decision_record import DecisionRecord, QuotaByStrategy
+from framesift.decisions.last_hour import DownTime, MinuteCounts
 from framesift.decisions.measurement import NEARLY, Draw, Measurement
 from framesift.decisions.record_files import RecordFiles, forget_lines, read_lines
 
@@ -17,6 +19,7 @@ __all__ = [
     "NEARLY",
     "DecisionObserver",
     "DecisionRecord",
+    "DownTime",
     "Draw",
     "FrameDecision",
     "Measurement",

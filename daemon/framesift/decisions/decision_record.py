@@ -17,6 +17,7 @@ from typing import Any
 
 from framesift.clock.clock import Clock, MonitoredThread
 from framesift.decisions.decision import FrameDecision, Outcome, StrategyResult
+from framesift.decisions.last_hour import DownTime, LastHour, MinuteCounts
 from framesift.decisions.measurement import Measurement
 from framesift.decisions.record_files import RecordFiles, read_lines
 from framesift.frame import RefusalReason
@@ -30,7 +31,6 @@ from framesift.prediction.prediction import (
 )
 
 FLUSH_EVERY_S = 1.0
-HOUR_MINUTES = 60
 _LATELY = 10  # writes, to tell how many frames a second there are
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_PENDING = 1000  # decisions between two writes that get a line of their own
@@ -48,19 +48,6 @@ class _Second:
     refused: Counter[str] = field(default_factory=Counter)
     best: dict[str, tuple[float, Measurement]] = field(default_factory=dict)
     nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class MinuteCounts:
-    """How many frames of one stream were matched, accepted and refused in one minute.
-
-    minute: since 1970. matched: by strategy, a frame once for each. accepted: by strategy. refused: by reason.
-    """
-
-    minute: int
-    matched: Counter[str] = field(default_factory=Counter)
-    accepted: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
 
 
 class DecisionRecord:
@@ -88,14 +75,16 @@ class DecisionRecord:
         self._has_problem = False
         self._failed: BaseException | None = None
         self._flushing = threading.Lock()
+        self._started_s = clock.now().wall_s
+        self._is_restored = files is None
+        self._hour = LastHour()
         self._lock = threading.Lock()  # of everything below
         self._seconds: dict[str, _Second] = {}
         self._pending: list[FrameDecision] = []
         self._settled: list[tuple[str, str, float, str | RefusalReason]] = []
         self._unrecorded = 0
-        self._minutes: dict[str, deque[MinuteCounts]] = {}
         self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
-        self._since_s = clock.now().wall_s
+        self._since_s = self._started_s
         self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
@@ -156,16 +145,13 @@ class DecisionRecord:
     def last_hour(self, stream: str) -> tuple[MinuteCounts, ...]:
         """What was decided on a stream in the last sixty minutes, the oldest first; minutes without frames are absent.
 
-        What was decided in the last second may be missing.
+        What was decided in the last second may be missing, and in the first second of a run what came before it.
         """
-        newest = int(self._clock.now().wall_s // 60)
-        with self._lock:
-            of_stream = self._minutes.get(stream, ())
-            return tuple(
-                MinuteCounts(one.minute, one.matched.copy(), one.accepted.copy(), one.refused.copy())
-                for one in of_stream
-                if newest - HOUR_MINUTES < one.minute <= newest
-            )
+        return self._hour.minutes(stream, self._clock.now().wall_s)
+
+    def down(self) -> tuple[DownTime, ...]:
+        """When no daemon ran in the last hour, the newest first; less than a minute doesn't count."""
+        return self._hour.down(self._clock.now().wall_s)
 
     def speeds(self) -> dict[str, float]:
         """How many frames a second were decided on lately, by stream; about ten seconds are looked at."""
@@ -174,8 +160,7 @@ class DecisionRecord:
             total: Counter[str] = Counter()
             for _, counts in self._lately:
                 total.update(counts)
-            names = self._minutes.keys()
-        return {name: total[name] / over_s for name in names} if over_s > 0 else {}
+        return {name: total[name] / over_s for name in self._hour.streams()} if over_s > 0 else {}
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yields the lines that are kept, those of this moment too, the newest first; see read_lines."""
@@ -197,7 +182,8 @@ class DecisionRecord:
         """Write what was decided last."""
         has_ended = self._task.stop(within_s)
         if has_ended and self._failed is None:
-            self.flush()
+            with self._flushing:
+                self._flush(is_last=True)
             if self._files is not None:
                 self._files.close()
         return has_ended
@@ -211,7 +197,8 @@ class DecisionRecord:
         with self._flushing:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, is_last: bool = False) -> None:
+        down = None if self._is_restored or self._files is None else self._restore(self._files)
         until_s = self._clock.now().wall_s
         with self._lock:
             seconds, self._seconds = self._seconds, {}
@@ -221,18 +208,22 @@ class DecisionRecord:
             since_s, self._since_s = self._since_s, until_s
             decided = {name: second.accepted.total() + second.refused.total() for name, second in seconds.items()}
             self._lately.append((until_s - since_s, decided))
-            for stream, second in seconds.items():
-                self._add_to_minute(stream, second, int(until_s // 60))
+        for stream, one in seconds.items():
+            matched, accepted, refused = one.matched, one.accepted, one.refused
+            self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
         if self._files is None:
             return
         pending += [one for second in seconds.values() for _, one in second.nearest.values()]
         pending.sort(key=lambda one: one.captured_s)
         quota = self._quota() if pending else {}
-        lines = [decision_line(one, quota) for one in pending]
+        lines = [] if down is None else [{"type": "down", "from": round(down.from_s, 3), "to": round(down.to_s, 3)}]
+        lines += [decision_line(one, quota) for one in pending]
         lines += [_outcome_line(*one) for one in settled]
         lines += [_counts_line(stream, second, since_s, until_s) for stream, second in seconds.items()]
         if unrecorded:
             lines.append({"type": "unrecorded", "from": since_s, "to": until_s, "decisions": unrecorded})
+        if is_last:
+            lines.append({"type": "stop", "at": round(until_s, 3)})
         if not lines:
             return
         try:
@@ -244,6 +235,11 @@ class DecisionRecord:
             if self._has_problem:
                 self._has_problem = False
                 self._on_problem("")
+
+    def _restore(self, files: RecordFiles) -> DownTime | None:
+        """Take over the last hour from before this run, once, before anything else is written."""
+        self._is_restored = True
+        return self._hour.restore(files.folder, self._started_s)
 
     def _run(self) -> NextRun:
         self.flush()
@@ -258,15 +254,6 @@ class DecisionRecord:
         if second is None:
             second = self._seconds[stream] = _Second()
         return second
-
-    def _add_to_minute(self, stream: str, second: _Second, minute: int) -> None:
-        of_stream = self._minutes.setdefault(stream, deque(maxlen=HOUR_MINUTES))
-        if not of_stream or of_stream[-1].minute != minute:
-            of_stream.append(MinuteCounts(minute))
-        counts = of_stream[-1]
-        counts.matched += second.matched
-        counts.accepted += second.accepted
-        counts.refused += second.refused
 
 
 def decision_line(decision: FrameDecision, quota: QuotaByStrategy) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from framesift.decisions import MinuteCounts
+from framesift.decisions import DownTime, MinuteCounts
 from framesift.page.html import Html, element, joined
-from framesift.page.words import time_text
+from framesift.page.words import duration_text, time_text
 from framesift.telemetry import PausedStream, StatusReport, StreamCounts
 
 _MINUTES = 60
@@ -16,9 +16,16 @@ _BAR, _HEIGHT = 5, 40
 
 
 def stream_views(
-    report: StatusReport, hours: Mapping[str, tuple[MinuteCounts, ...]], speeds: Mapping[str, float], zone: tzinfo
+    report: StatusReport,
+    hours: Mapping[str, tuple[MinuteCounts, ...]],
+    speeds: Mapping[str, float],
+    down: Sequence[DownTime],
+    zone: tzinfo,
 ) -> Iterator[tuple[str, Html]]:
-    """Yields, by the stream's name, what changes of it. speeds: frames a second that the model gets, where known."""
+    """Yields, by the stream's name, what changes of it. speeds: frames a second that the model gets, where known.
+
+    down: when no daemon ran in the last hour.
+    """
     paused = {pause.stream: pause for pause in report.paused}
     for stream in sorted(report.streams, key=lambda one: one.stream):
         hour = hours.get(stream.stream, ())
@@ -27,8 +34,8 @@ def stream_views(
             joined(
                 _state(stream, paused.get(stream.stream), zone),
                 _numbers(stream, speeds.get(stream.stream)),
-                hour_strip(hour, int(report.taken_at_s // 60)),
-                _last_hour(hour),
+                hour_strip(hour, down, int(report.taken_at_s // 60)),
+                element("p", "last hour: ", _summary(hour, down), class_="hour"),
                 _hands(stream.stream, is_paused=stream.stream in paused),
             ),
         )
@@ -82,16 +89,17 @@ def _button(text: str, path: str, stream: str, for_s: int | None = None) -> Html
     return element("button", text, data_post=path, data_stream=stream, data_for_s=for_s, type="button")
 
 
-def hour_strip(hour: Sequence[MinuteCounts], minute: int) -> Html:
+def hour_strip(hour: Sequence[MinuteCounts], down: Sequence[DownTime], minute: int) -> Html:
     """Sixty bars, the newest on the right. Green: accepted; amber: wanted, but refused; grey: wanted by nobody.
 
-    minute: the present one, since 1970.
+    A dashed line stands for the time in which no daemon ran. minute: the present one, since 1970.
     """
+    first = minute - _MINUTES + 1
     by_minute = {counts.minute: counts for counts in hour}
     most = max([_total(counts) for counts in hour], default=0) or 1
-    bars: list[Html] = []
+    bars = [_down_line(one, first) for one in down]
     for place in range(_MINUTES):
-        counts = by_minute.get(minute - _MINUTES + 1 + place)
+        counts = by_minute.get(first + place)
         if counts is None:
             continue
         bottom = float(_HEIGHT)
@@ -109,7 +117,7 @@ def hour_strip(hour: Sequence[MinuteCounts], minute: int) -> Html:
                         class_=kind,
                     )
                 )
-    text = "the last hour, minute by minute: " + (_summary(hour) or "nothing was decided")
+    text = "the last hour, minute by minute: " + _summary(hour, down)
     return element(
         "svg",
         element("title", text),
@@ -121,18 +129,22 @@ def hour_strip(hour: Sequence[MinuteCounts], minute: int) -> Html:
     )
 
 
-def _last_hour(hour: Sequence[MinuteCounts]) -> Html:
-    return element("p", "last hour: ", _summary(hour) or "nothing was decided", class_="hour")
+def _down_line(down: DownTime, first: int) -> Html:
+    """first: the minute on the left."""
+    begin, end = (max(0.0, (at_s / 60 - first) * _BAR) for at_s in down)
+    return element("line", x1=f"{begin:.1f}", x2=f"{end:.1f}", y1=_HEIGHT / 2, y2=_HEIGHT / 2, class_="down")
 
 
-def _summary(hour: Sequence[MinuteCounts]) -> str:
+def _summary(hour: Sequence[MinuteCounts], down: Sequence[DownTime]) -> str:
     accepted: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for counts in hour:
         accepted += counts.accepted
         refused += counts.refused
     parts = [f"{number:,} accepted for {name}" for name, number in accepted.most_common()]
-    return ", ".join(parts + [f"{number:,} {name}" for name, number in refused.most_common()])
+    parts += [f"{number:,} {name}" for name, number in refused.most_common()]
+    parts = parts or ["nothing was decided"]
+    return ", ".join(parts + [f"framesift did not run for {duration_text(one.to_s - one.from_s)}" for one in down])
 
 
 def _parts(counts: MinuteCounts) -> Iterator[tuple[str, int]]:

@@ -103,7 +103,7 @@ class WebPage:
         yield "taken-at", joined(time_text(report.taken_at_s, zone))
         hours = {one.stream: self._record.last_hour(one.stream) for one in report.streams}
         speeds = self._record.speeds()
-        for name, view in stream_views(report, hours, speeds, zone):
+        for name, view in stream_views(report, hours, speeds, self._record.down(), zone):
             yield f"stream-{name}", view
         yield "budget", budget_view(report, self._paced(report), zone)
 
