@@ -93,14 +93,17 @@ class ManualClock:
                 self._waiting.remove(waiter)
 
     def waiting(self) -> int:
-        """How many threads wait at this moment."""
+        """How many threads wait at this moment, without those whose wait has ended and which are about to go on."""
         with self._changed:
-            return len(self._waiting)
+            return self._still_waiting()
 
     def until_waiting(self, number: int, within_s: float = 20.0) -> bool:
         """Returns once so many threads wait, and whether they do."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._waiting) >= number, within_s)
+            return self._changed.wait_for(lambda: self._still_waiting() >= number, within_s)
+
+    def _still_waiting(self) -> int:
+        return sum(not w.event.is_set() and w.alarm_s > self._elapsed_s for w in self._waiting)
 
     def _ring_if_all_wait(self) -> None:
         if not self._needed or len(self._waiting) < self._needed:

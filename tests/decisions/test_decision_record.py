@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from clocks import NOON_S, ManualClock
-from framesift.decisions import DecisionRecord, FrameDecision, Measurement, Outcome, RecordFiles, StrategyResult
-from framesift.decisions.decision_record import MAX_PENDING
+from framesift.decisions import (
+    DecisionRecord,
+    FrameDecision,
+    Measurement,
+    Outcome,
+    RecordFiles,
+    StrategyResult,
+    read_lines,
+)
+from framesift.decisions.decision_record import MAX_ENDED, MAX_PENDING, SECOND_S, WRITE_EVERY
 from framesift.frame import RefusalReason
 from sampling_data import objects
 
@@ -210,3 +218,36 @@ def test_the_end_of_a_run_writes_what_was_decided_last(rig: Rig) -> None:
     rig.record.add(decision(id="last"))
     assert rig.record.stop(5.0)
     assert [line["id"] for line in rig.lines("decision")] == ["last"]
+
+
+def test_seconds_are_written_some_at_a_time_each_with_its_own_counts(rig: Rig) -> None:
+    rig.record.start()
+    for _ in range(WRITE_EVERY):
+        assert rig.clock.until_waiting(1)
+        assert list(read_lines(rig.folder)) == []
+        rig.record.count_refused("gate", RefusalReason.NO_MATCH)
+        rig.clock.advance(SECOND_S)
+    assert rig.clock.until_waiting(1)
+    lines = [(line["from"], line["refused"]) for line in read_lines(rig.folder)][::-1]
+    assert lines == [(NOON_S + second, {"no_match": 1}) for second in range(WRITE_EVERY)]
+    rig.record.count_refused("gate", RefusalReason.LIMIT)
+    assert rig.record.stop(5.0)
+    assert len(list(read_lines(rig.folder))) == WRITE_EVERY + 2  # and the end of the run
+
+
+def test_quota_is_that_of_the_second_of_the_decision(rig: Rig) -> None:
+    for frame in (1, 2):
+        results = (StrategyResult("unsure", True),)
+        rig.record.add(decision(frame=frame, results=results))
+        rig.record.end_second()
+        rig.record.end_second()  # nothing was decided: nothing is read
+    assert rig.quota_reads == 2
+    assert [line["quota"] for line in rig.lines("decision")] == [{"unsure": {"hourly": [3, 20]}}] * 2
+
+
+def test_while_a_disk_hangs_seconds_become_one(rig: Rig) -> None:
+    for _ in range(MAX_ENDED + 3):
+        rig.record.count_refused("gate", RefusalReason.NO_MATCH)
+        rig.record.end_second()
+    counted = [line["refused"]["no_match"] for line in rig.lines("counts")]
+    assert counted == [*[1] * MAX_ENDED, 3]

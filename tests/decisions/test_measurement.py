@@ -112,7 +112,7 @@ def test_strategies_tell_what_they_measured(
     assert isinstance(strategy, Measures)
     strategy.evaluate(frame(), objects(("car", 0.5)))  # of which nothing may be left
     match = strategy.evaluate(frame(number=1), prediction)
-    found = strategy.measurement(prediction)
+    found = strategy.measurement()
     assert (found is None) is (measured is None)
     if found is not None and measured is not None:
         assert found.value == pytest.approx(measured.value)

@@ -1,4 +1,4 @@
-"""DecisionRecord: counts what is decided, and writes it down once a second.
+"""DecisionRecord: counts what is decided in each second, and writes it down some seconds later.
 
 A frame that was accepted, is held or waits has a line of its own. Of the frames that were nearly taken, the nearest of
 each second, stream and reason has one. All others are counted: one line for each stream and second in which something
@@ -7,47 +7,86 @@ was decided. What is written, and nothing else, is described in docs/decisions.m
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from framesift.clock.clock import Clock, MonitoredThread
-from framesift.decisions.decision import FrameDecision, Outcome, StrategyResult
+from framesift.decisions.decision import FrameDecision
 from framesift.decisions.last_hour import DownTime, LastHour, MinuteCounts
 from framesift.decisions.measurement import Measurement
 from framesift.decisions.record_files import RecordFiles, read_lines
+from framesift.decisions.record_lines import (
+    QuotaByStrategy,
+    counts_line,
+    decision_line,
+    outcome_line,
+    span_line,
+    stop_line,
+)
 from framesift.frame import RefusalReason
 from framesift.periodic import NextRun, PeriodicTask
-from framesift.prediction.prediction import (
-    Classification,
-    Detections,
-    MultiLabel,
-    Prediction,
-    count_classes,
-)
 
-FLUSH_EVERY_S = 1.0
+SECOND_S = 1.0
+WRITE_EVERY = 5  # seconds: many lines at once cost less
 _LATELY = 10  # writes, to tell how many frames a second there are
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-MAX_PENDING = 1000  # decisions between two writes that get a line of their own
+MAX_PENDING = 1000  # decisions of a second that get a line of their own
+MAX_ENDED = 60  # seconds that wait to be written
 
-# Of each strategy, what it has used and its limit, by window: hour -> (3, 20).
-QuotaByStrategy = Mapping[str, Mapping[str, tuple[int, int]]]
+
+@dataclass(slots=True)
+class _StreamCounts:
+    """What was decided on one stream in one second."""
+
+    matched: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    best: dict[str, tuple[float, Measurement]] = field(default_factory=dict)
+    nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
+
+    def decided(self) -> int:
+        """How many frames it was decided on."""
+        return sum(self.accepted.values()) + sum(self.refused.values())
 
 
 @dataclass(slots=True)
 class _Second:
-    """What was decided on one stream since the last write."""
+    """What was decided on all streams in one second: about one, and more where nobody ended it in time.
 
-    matched: Counter[str] = field(default_factory=Counter)
-    accepted: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    best: dict[str, tuple[float, Measurement]] = field(default_factory=dict)
-    nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
+    quota: what was used at its end.
+    """
+
+    since_s: float
+    until_s: float = 0.0
+    streams: defaultdict[str, _StreamCounts] = field(default_factory=lambda: defaultdict(_StreamCounts))
+    pending: list[FrameDecision] = field(default_factory=list)
+    settled: list[tuple[str, str, float, str | RefusalReason]] = field(default_factory=list)
+    unrecorded: int = 0
+    quota: QuotaByStrategy = field(default_factory=dict)
+
+    def decided(self) -> dict[str, int]:
+        """How many frames it was decided on, by stream."""
+        return {name: counts.decided() for name, counts in self.streams.items()}
+
+    def has_decisions(self) -> bool:
+        """Whether a decision has a line of its own."""
+        return bool(self.pending) or any(counts.nearest for counts in self.streams.values())
+
+    def lines(self) -> Iterator[str]:
+        """What is to be written, the decisions in the order of their frames."""
+        nearest = (one for counts in self.streams.values() for _, one in counts.nearest.values())
+        for decision in sorted([*self.pending, *nearest], key=lambda one: one.captured_s):
+            yield decision_line(decision, self.quota)
+        for settled in self.settled:
+            yield outcome_line(*settled)
+        for name, counts in self.streams.items():
+            by_key = {"matched": counts.matched, "accepted": counts.accepted, "refused": counts.refused}
+            yield counts_line(name, self.since_s, self.until_s, by_key, counts.best)
+        if self.unrecorded:
+            yield span_line("unrecorded", self.since_s, self.until_s, decisions=self.unrecorded)
 
 
 class DecisionRecord:
@@ -65,7 +104,7 @@ class DecisionRecord:
     ) -> None:
         """files: where lines go, None for nowhere: then only the last hour is counted.
 
-        quota: returns what is used now; called by the record's own thread. on_problem: called with the reason when
+        quota: returns what is used now; called once a second. on_problem: called with the reason when
         lines can't be written, and with "" when they can again.
         """
         self._files = files
@@ -74,17 +113,15 @@ class DecisionRecord:
         self._on_problem = on_problem
         self._has_problem = False
         self._failed: BaseException | None = None
-        self._flushing = threading.Lock()
         self._started_s = clock.now().wall_s
         self._is_restored = files is None
         self._hour = LastHour()
+        self._writes_in_s = 0
+        self._writing = threading.Lock()
         self._lock = threading.Lock()  # of everything below
-        self._seconds: dict[str, _Second] = {}
-        self._pending: list[FrameDecision] = []
-        self._settled: list[tuple[str, str, float, str | RefusalReason]] = []
-        self._unrecorded = 0
+        self._second = _Second(self._started_s)
+        self._ended: list[_Second] = []  # what is not written yet
         self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
-        self._since_s = self._started_s
         self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
@@ -92,44 +129,49 @@ class DecisionRecord:
     def count_matched(self, stream: str, strategy: str) -> None:
         """See DecisionObserver."""
         with self._lock:
-            self._second(stream).matched[strategy] += 1
+            matched = self._second.streams[stream].matched
+            matched[strategy] = matched.get(strategy, 0) + 1
 
     def count_accepted(self, stream: str, strategy: str) -> None:
         """See DecisionObserver."""
         with self._lock:
-            self._second(stream).accepted[strategy] += 1
+            accepted = self._second.streams[stream].accepted
+            accepted[strategy] = accepted.get(strategy, 0) + 1
 
     def count_refused(self, stream: str, reason: RefusalReason) -> None:
         """See DecisionObserver."""
         with self._lock:
-            self._second(stream).refused[reason.value] += 1
+            refused = self._second.streams[stream].refused
+            refused[reason.value] = refused.get(reason.value, 0) + 1
 
     def observe(self, stream: str, measured: Mapping[str, Measurement]) -> float:
         """See DecisionObserver."""
         highest = -math.inf
         with self._lock:
-            best = self._second(stream).best
+            best = self._second.streams[stream].best
             for strategy, one in measured.items():
                 nearness = one.nearness
-                highest = max(highest, nearness)
-                if strategy not in best or nearness > best[strategy][0]:
+                if nearness > highest:
+                    highest = nearness
+                known = best.get(strategy)
+                if known is None or nearness > known[0]:
                     best[strategy] = nearness, one
         return highest
 
     def add(self, decision: FrameDecision) -> None:
         """See DecisionObserver."""
         with self._lock:
-            if len(self._pending) < MAX_PENDING:
-                self._pending.append(decision)
+            if len(self._second.pending) < MAX_PENDING:
+                self._second.pending.append(decision)
             else:
-                self._unrecorded += 1
+                self._second.unrecorded += 1
 
     def add_refused(
         self, stream: str, reason: RefusalReason, nearness: float, make: Callable[[], FrameDecision]
     ) -> None:
         """See DecisionObserver."""
         with self._lock:
-            nearest = self._second(stream).nearest
+            nearest = self._second.streams[stream].nearest
             if reason not in nearest or nearness > nearest[reason][0]:
                 nearest[reason] = nearness, make()
 
@@ -137,8 +179,8 @@ class DecisionRecord:
         """See DecisionObserver."""
         at_s = self._clock.now().wall_s
         with self._lock:
-            if len(self._settled) < MAX_PENDING:
-                self._settled.append((stream, id, at_s, outcome))
+            if len(self._second.settled) < MAX_PENDING:
+                self._second.settled.append((stream, id, at_s, outcome))
 
     # --- for readers ----------------------------------------------------------------------------------------------
 
@@ -182,7 +224,7 @@ class DecisionRecord:
         """Write what was decided last."""
         has_ended = self._task.stop(within_s)
         if has_ended and self._failed is None:
-            with self._flushing:
+            with self._writing:
                 self._flush(is_last=True)
             if self._files is not None:
                 self._files.close()
@@ -194,148 +236,64 @@ class DecisionRecord:
 
     def flush(self) -> None:
         """Write what was decided since the last time. It may wait for the disk."""
-        with self._flushing:
+        with self._writing:
             self._flush()
 
     def _flush(self, *, is_last: bool = False) -> None:
-        down = None if self._is_restored or self._files is None else self._restore(self._files)
+        files = self._files
+        lines: list[str] = []
+        if files is not None and not self._is_restored:
+            self._is_restored = True
+            if (down := self._hour.restore(files.folder, self._started_s)) is not None:
+                lines.append(span_line("down", down.from_s, down.to_s))
+        self.end_second()
+        with self._lock:
+            ended, self._ended = self._ended, []
+            until_s = self._second.since_s
+        if files is not None:
+            lines += [line for second in ended for line in second.lines()]
+            self._write(files, [*lines, stop_line(until_s)] if is_last else lines)
+
+    def end_second(self) -> None:
+        """Let `last_hour` and `speeds` know of all that was decided until now. Never waits for the disk."""
         until_s = self._clock.now().wall_s
         with self._lock:
-            seconds, self._seconds = self._seconds, {}
-            pending, self._pending = self._pending, []
-            settled, self._settled = self._settled, []
-            unrecorded, self._unrecorded = self._unrecorded, 0
-            since_s, self._since_s = self._since_s, until_s
-            decided = {name: second.accepted.total() + second.refused.total() for name, second in seconds.items()}
-            self._lately.append((until_s - since_s, decided))
-        for stream, one in seconds.items():
+            has_decisions = self._files is not None and self._second.has_decisions()
+        quota = self._quota() if has_decisions else {}
+        with self._lock:
+            if len(self._ended) == MAX_ENDED:  # the disk hangs
+                return
+            ended, self._second = self._second, _Second(until_s)
+            self._lately.append((until_s - ended.since_s, ended.decided()))
+            if self._files is not None and (ended.streams or ended.pending or ended.settled):
+                ended.until_s, ended.quota = until_s, quota
+                self._ended.append(ended)
+        for stream, one in ended.streams.items():
             matched, accepted, refused = one.matched, one.accepted, one.refused
             self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
-        if self._files is None:
-            return
-        pending += [one for second in seconds.values() for _, one in second.nearest.values()]
-        pending.sort(key=lambda one: one.captured_s)
-        quota = self._quota() if pending else {}
-        lines = [] if down is None else [{"type": "down", "from": round(down.from_s, 3), "to": round(down.to_s, 3)}]
-        lines += [decision_line(one, quota) for one in pending]
-        lines += [_outcome_line(*one) for one in settled]
-        lines += [_counts_line(stream, second, since_s, until_s) for stream, second in seconds.items()]
-        if unrecorded:
-            lines.append({"type": "unrecorded", "from": since_s, "to": until_s, "decisions": unrecorded})
-        if is_last:
-            lines.append({"type": "stop", "at": round(until_s, 3)})
+
+    def _write(self, files: RecordFiles, lines: Sequence[str]) -> None:
         if not lines:
             return
         try:
-            self._files.append(map(_encode, lines))
+            files.append(lines)
         except OSError as error:
             self._has_problem = True
-            self._on_problem(f"{self._files.folder}: {error.strerror or error}: decisions are not recorded")
+            self._on_problem(f"{files.folder}: {error.strerror or error}: decisions are not recorded")
         else:
             if self._has_problem:
                 self._has_problem = False
                 self._on_problem("")
 
-    def _restore(self, files: RecordFiles) -> DownTime | None:
-        """Take over the last hour from before this run, once, before anything else is written."""
-        self._is_restored = True
-        return self._hour.restore(files.folder, self._started_s)
-
     def _run(self) -> NextRun:
-        self.flush()
-        return NextRun(FLUSH_EVERY_S, FLUSH_EVERY_S)
+        self._writes_in_s -= 1
+        if self._writes_in_s > 0:
+            self.end_second()
+        else:
+            self._writes_in_s = WRITE_EVERY
+            self.flush()
+        return NextRun(SECOND_S, SECOND_S)
 
     def _fail(self, error: BaseException) -> None:
         self._failed = error
         self._on_problem(f"it failed, and works again after a restart: {error!r}")
-
-    def _second(self, stream: str) -> _Second:
-        second = self._seconds.get(stream)
-        if second is None:
-            second = self._seconds[stream] = _Second()
-        return second
-
-
-def decision_line(decision: FrameDecision, quota: QuotaByStrategy) -> dict[str, Any]:
-    """The line of one decision."""
-    line: dict[str, Any] = {
-        "type": "decision",
-        "at": round(decision.captured_s, 3),
-        "stream": decision.stream,
-        "frame": decision.frame,
-        "epoch": decision.epoch,
-        "outcome": decision.outcome.value,
-    }
-    if decision.media_s is not None:
-        line["media_s"] = round(decision.media_s, 3)
-    if decision.reason is not None:
-        line["reason"] = decision.reason.value
-    for key in ("id", "strategy", "chosen_id"):
-        if value := getattr(decision, key):
-            line[key] = value
-    line["classes"] = dict(count_classes(decision.prediction))
-    if confidences := _confidences(decision.prediction):
-        line["confidence"] = [_rounded(min(confidences)), _rounded(max(confidences))]
-    line["strategies"] = [_result_fields(result) for result in decision.results]
-    line["quota"] = {
-        name: {window: list(use) for window, use in quota[name].items()}
-        for name in [decision.strategy, *(result.strategy for result in decision.results)]
-        if name in quota
-    }
-    return line
-
-
-def _result_fields(result: StrategyResult) -> dict[str, Any]:
-    fields: dict[str, Any] = {"name": result.strategy, "matched": result.matched}
-    if result.score is not None:
-        fields["score"] = _rounded(result.score)
-    if result.measurement is not None:
-        fields.update(_measurement_fields(result.measurement))
-    if result.excluded:
-        fields["excluded"] = result.excluded
-    if result.similar is not None:
-        distance, threshold = _rounded(result.similar.distance), _rounded(result.similar.threshold)
-        fields["similar"] = {"id": result.similar.id, "distance": distance, "threshold": threshold}
-    return fields
-
-
-def _measurement_fields(measured: Measurement) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "what": measured.what,
-        "value": _rounded(measured.value),
-        "relation": measured.relation,
-        "bound": _rounded(measured.bound),
-    }
-    if measured.draw is not None:
-        fields.update(draw=_rounded(measured.draw), probability=_rounded(measured.probability))
-    return fields
-
-
-def _outcome_line(stream: str, id: str, at_s: float, outcome: str | RefusalReason) -> dict[str, Any]:
-    line: dict[str, Any] = {"type": "outcome", "at": round(at_s, 3), "stream": stream, "id": id}
-    if isinstance(outcome, RefusalReason):
-        return {**line, "outcome": Outcome.REFUSED.value, "reason": outcome.value}
-    return {**line, "outcome": Outcome.ACCEPTED.value, "strategy": outcome}
-
-
-def _counts_line(stream: str, second: _Second, since_s: float, until_s: float) -> dict[str, Any]:
-    line: dict[str, Any] = {"type": "counts", "from": round(since_s, 3), "to": round(until_s, 3), "stream": stream}
-    for key in ("matched", "accepted", "refused"):
-        if counts := getattr(second, key):
-            line[key] = dict(counts)
-    if second.best:
-        line["best"] = {name: _measurement_fields(best) for name, (_, best) in second.best.items()}
-    return line
-
-
-def _confidences(prediction: Prediction) -> Sequence[float]:
-    """Those of all objects, or of what a classifier says."""
-    if isinstance(prediction, Detections):
-        return prediction.columns.confidence
-    if isinstance(prediction, Classification):
-        return (prediction.confidence,)
-    return [score.confidence for score in prediction.scores] if isinstance(prediction, MultiLabel) else ()
-
-
-def _rounded(value: float) -> float:
-    return round(value, 6)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -53,7 +53,13 @@ class LastHour:
         self._down: list[DownTime] = []
 
     def add(
-        self, stream: str, minute: int, *, matched: Counter[str], accepted: Counter[str], refused: Counter[str]
+        self,
+        stream: str,
+        minute: int,
+        *,
+        matched: Mapping[str, int],
+        accepted: Mapping[str, int],
+        refused: Mapping[str, int],
     ) -> None:
         """Add what was decided on a stream in a minute, or in a part of it."""
         with self._lock:
@@ -63,9 +69,9 @@ class LastHour:
                 for other in [one for one in of_stream if abs(one - minute) >= HOUR_MINUTES]:
                     del of_stream[other]
                 counts = of_stream[minute] = MinuteCounts(minute)
-            counts.matched += matched
-            counts.accepted += accepted
-            counts.refused += refused
+            for total, more in ((counts.matched, matched), (counts.accepted, accepted), (counts.refused, refused)):
+                for key, count in more.items():
+                    total[key] += count
 
     def minutes(self, stream: str, now_s: float) -> tuple[MinuteCounts, ...]:
         """Those of a stream, the oldest first; minutes without frames are absent."""

@@ -38,14 +38,11 @@ class Measurement(NamedTuple):
         Negative: by which part of the bound, or, where that was met, of the probability, it was missed. 0 or more: it
         wants the frame, and the value is on the right side of the bound by so large a part of it.
         """
-        value, bound = self.value, self.bound
-        beyond = bound - value if self.relation == "<" else value - bound
-        nearness = beyond / (abs(bound) or 1.0)
-        if not self.is_met:
-            return min(nearness, 0.0)
-        if self.draw is not None and self.draw >= self.probability:
-            return (self.probability - self.draw) / (self.probability or 1.0)
-        return nearness
+        _, value, relation, bound, draw, probability = self
+        beyond = bound - value if relation == "<" else value - bound
+        if draw is not None and draw >= probability and self.is_met:
+            return (probability - draw) / (probability or 1.0)
+        return beyond / (abs(bound) or 1.0)
 
 
 class Draw:

@@ -35,10 +35,12 @@ class RecordFiles:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """max_bytes: of all files together."""
         self.folder = folder
+        self._path = folder / PRESENT
         self._max_bytes = max_bytes
         self._file: int | None = None
         self._lock: int | None = None
-        self._size = 0  # of the present file
+        self._inode = 0  # of the present file
+        self._size = 0
 
     def append(self, lines: Iterable[str]) -> None:
         """Append lines, each without its end. Raises OSError; then some may be written, the last one in part."""
@@ -73,13 +75,13 @@ class RecordFiles:
 
     def _present(self) -> int:
         """The descriptor of the present file, at a place where a line may begin."""
-        path = self.folder / PRESENT
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(self._file).st_ino:  # nobody has replaced it
+                if self._path.stat().st_ino == self._inode:  # nobody has replaced it
                     return self._file
             self._close_present()
-        self._file = create_file(path, os.O_RDWR | os.O_APPEND)
+        self._file = create_file(self._path, os.O_RDWR | os.O_APPEND)
+        self._inode = os.fstat(self._file).st_ino
         self._size = os.lseek(self._file, 0, os.SEEK_END)
         if self._size and os.pread(self._file, 1, self._size - 1) != b"\n":  # the last write was torn
             self._size += os.write(self._file, b"\n")
@@ -99,7 +101,7 @@ class RecordFiles:
     def _rotate(self) -> None:
         self._close_present()
         numbers = [number for number, _ in _earlier(self.folder)]
-        (self.folder / PRESENT).replace(self.folder / f"decisions-{max(numbers, default=0) + 1:08d}.jsonl")
+        self._path.replace(self.folder / f"decisions-{max(numbers, default=0) + 1:08d}.jsonl")
         _finish_compressing(self.folder)
         self._delete_oldest()
 

@@ -45,7 +45,10 @@ class Confidences:
         if count > 1:
             return sorted(abs(c - threshold) for c in ascending)[count - 1]
         above = bisect_left(ascending, threshold)
-        return min(abs(c - threshold) for c in ascending[max(0, above - 1) : above + 1])
+        if above == 0:
+            return ascending[0] - threshold
+        below_by = threshold - ascending[above - 1]
+        return below_by if above == len(ascending) else min(below_by, ascending[above] - threshold)
 
     def _sorted(self) -> list[float]:
         """In ascending order, without those that are not numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 from framesift.clock.clock import Clock
 from framesift.coverage import CoverageCounts, CoveredFrame
@@ -49,10 +50,7 @@ class DecisionNotes:
         if observer is None:
             return
         nearest = observer.observe(self._stream, decision.measured) if decision.measured else -math.inf
-
-        def made() -> FrameDecision:
-            return self._decision(frame, prediction, decision, answer, chosen_id)
-
+        made = partial(self._decision, frame, prediction, decision, answer, chosen_id)
         if not isinstance(answer, RefusalReason):
             observer.add(made())
             return

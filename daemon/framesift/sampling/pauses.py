@@ -76,6 +76,8 @@ class Pauses:
     def of(self, stream: str) -> Pause | None:
         """The pause of a stream, None if it takes frames. Of two, the one that ends later."""
         state = self._state
+        if state.all is None and not state.own:
+            return None
         found = [] if state.all is None or stream in state.besides else [state.all]
         if stream in state.own:
             found.append(state.own[stream])

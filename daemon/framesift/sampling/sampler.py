@@ -107,7 +107,7 @@ class Sampler:
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
         self._near = NearDuplicates(compared, accepted)
-        self._measuring: dict[str, Measures] = {}  # by the strategy's name
+        self._measuring: dict[str, Callable[[], Measurement | None]] = {}  # by the strategy's name
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -122,7 +122,7 @@ class Sampler:
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
                 strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
             if isinstance(strategy, Measures) and measures:
-                self._measuring[options.name] = strategy
+                self._measuring[options.name] = strategy.measurement
             near_duplicate = policy.near_duplicate_of(options)
             balance: ClassBalance | None = None
             if options.class_balance and not options.balances_itself:
@@ -151,7 +151,7 @@ class Sampler:
         objects = PlacedObjects(prediction)
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
         wanted, failures = self._evaluate(frame, prediction, objects)
-        measured = self._measurements(objects) if self._measuring else {}
+        measured = self._measurements()
         now = [match for match in wanted if not match.frames_back]
         earlier = tuple(match for match in wanted if match.frames_back)
         return self._choose(frame, objects, now, found, failures, earlier, measured)
@@ -245,12 +245,11 @@ class Sampler:
                 wanted.append(match if rule.balance is None else rule.balance.score(match))
         return wanted, tuple(failures)
 
-    def _measurements(self, objects: PlacedObjects) -> dict[str, Measurement]:
+    def _measurements(self) -> dict[str, Measurement]:
         """What the strategies have just measured, by name; nothing of those that measure nothing."""
         measured: dict[str, Measurement] = {}
-        for name, strategy in self._measuring.items():
-            restrictions = self._rules[name].restrictions
-            one = strategy.measurement(restrictions.seen(objects) if restrictions else objects.prediction)
+        for name, measurement in self._measuring.items():
+            one = measurement()
             if one is not None:
                 measured[name] = one
         return measured

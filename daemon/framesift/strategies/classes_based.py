@@ -68,7 +68,7 @@ class ClassesBased:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: there is nothing but the draw, where a selected class was predicted."""
         drawn = self._draw.latest
         return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)

@@ -40,6 +40,7 @@ from framesift.strategies.strategy import (
 )
 
 TASKS = DETECTION_TASKS | {Task.CLASSIFICATION}
+_NEAREST = "distance from the threshold"
 
 
 class CloseToThresholdOptions(CommonStrategyOptions):
@@ -83,6 +84,9 @@ class CloseToThreshold:
         self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
         self._draw = Draw(options.probability, rng)
+        self._of_many = f"distance of {options.minimum_objects_close_to_threshold} objects from the threshold"
+        self._needed = 1  # confidences of the latest frame that have to be near
+        self._latest = math.inf  # how far the farthest of these is from the threshold
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where enough confidences are near."""
@@ -91,40 +95,29 @@ class CloseToThreshold:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self, prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the distance from the threshold of the nearest confidence, or of as many as are needed."""
-        if isinstance(prediction, Detections):
-            needed = self._options.minimum_objects_close_to_threshold
-            confidences = prediction.columns.confidences_of(self._selected)
-        elif isinstance(prediction, Classification | MultiLabel):
-            needed = 1
-            selected, only_top = self._options.selected_class_names, self._options.only_top_classes
-            confidences = Confidences(considered_confidences(prediction, selected, only_top_classes=only_top))
-        else:
+        if math.isinf(self._latest):
             return None
-        distance = confidences.distance_of_nearest(self._options.threshold, needed)
-        if math.isinf(distance):
-            return None
-        what = "distance from the threshold" if needed == 1 else f"distance of {needed} objects from the threshold"
-        return Measurement(what, distance, "<", self._options.epsilon, self._draw.latest, self._draw.probability)
+        what = _NEAREST if self._needed == 1 else self._of_many
+        return Measurement(what, self._latest, "<", self._options.epsilon, self._draw.latest, self._draw.probability)
 
     def _holds(self, prediction: Prediction) -> bool:
+        options = self._options
+        self._latest = math.inf
         if isinstance(prediction, Detections):
             if prediction.task not in DETECTION_TASKS:
                 return False
-            near = prediction.columns.confidences_of(self._selected).count_near(
-                self._options.threshold, self._options.epsilon
-            )
-            return near >= self._options.minimum_objects_close_to_threshold
-        if isinstance(prediction, Stub):
+            self._needed = options.minimum_objects_close_to_threshold
+            confidences = prediction.columns.confidences_of(self._selected)
+        elif isinstance(prediction, Stub):
             return False
-        return any_class_near(
-            prediction,
-            threshold=self._options.threshold,
-            epsilon=self._options.epsilon,
-            selected_class_names=self._options.selected_class_names,
-            only_top_classes=self._options.only_top_classes,
-        )
+        else:
+            self._needed = 1
+            selected, only_top = options.selected_class_names, options.only_top_classes
+            confidences = Confidences(considered_confidences(prediction, selected, only_top_classes=only_top))
+        self._latest = confidences.distance_of_nearest(options.threshold, self._needed)
+        return self._latest < options.epsilon or self._needed == 0
 
 
 def any_class_near(

@@ -86,7 +86,7 @@ class DetectionsNumberBased:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the number of objects, beside the bound that it does not meet, or else the lower one."""
         count, more_than, less_than = self._latest, self._options.more_than, self._options.less_than
         if count is None:

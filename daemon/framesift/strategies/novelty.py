@@ -90,7 +90,7 @@ class Novelty:
             return None
         return Match(self._options.name, score)
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the distance from the nearest accepted frame."""
         if self._latest is None:
             return None

@@ -128,7 +128,7 @@ class PythonStrategy:
             raise StrategyFailed(self._name, failure_text(error), code_line) from error
         return Match(self._name, score) if wanted and self._draw.wins() else None
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: framesift knows of nothing but the draw, where the strategy wants the frame."""
         drawn = self._draw.latest
         return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)

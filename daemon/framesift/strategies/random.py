@@ -49,7 +49,7 @@ class Random:
         is_empty = self._needs_object and isinstance(prediction, Detections) and not prediction.columns.x
         return None if is_empty else self._match
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures."""
         drawn = self._draw.latest
         return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)

@@ -106,8 +106,8 @@ class ComparesEmbeddings(Protocol):
 class Measures(Protocol):
     """A strategy that tells by which number it decided."""
 
-    def measurement(self, prediction: Prediction, /) -> Measurement | None:
-        """What the latest `evaluate` measured; None if that was nothing. prediction: the one that it was given."""
+    def measurement(self) -> Measurement | None:
+        """What the latest `evaluate` measured; None if that was nothing."""
 
 
 class CommonStrategyOptions(StrictModel):

@@ -128,7 +128,7 @@ class TemporalInconsistency:
             return self._match(events, events / self._options.window, prediction, frames_back=0)
         return None
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the number of contradictions."""
         if self._latest is None:
             return None

@@ -105,7 +105,7 @@ class TrackEnd:
         score = ended + _TIE * (self._uncertainty.score(self._predictions[0]) or 0.0)
         return Match(self._options.name, score, self._options.missing - 1)
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the number of tracks that have ended."""
         return None if self._latest is None else Measurement("ended tracks", self._latest, ">=", 1)
 

@@ -101,7 +101,7 @@ class Uncertainty:
             return None
         return Match(self._options.name, score)
 
-    def measurement(self, _prediction: Prediction, /) -> Measurement | None:
+    def measurement(self) -> Measurement | None:
         """See Measures: the uncertainty."""
         if self._latest is None:
             return None
