@@ -28,7 +28,11 @@ POSE = NAMED | {"task": "pose", "kpt_shape": "[2, 3]"}
 # Red less blue, and blue less red, where a pixel is nothing else: after ImageNet's normalisation.
 PURE_RED = (1 - 0.485) / 0.229 + 0.406 / 0.225
 PURE_BLUE = (1 - 0.406) / 0.225 + 0.485 / 0.229
-EVERY_HEAD = ["yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", "rfdetr", "rfdetr with masks", "ssd"]
+ROTATED = ["yolov8-obb", "end2end-obb"]
+EVERY_HEAD = [
+    *("yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", *ROTATED),
+    *("rfdetr", "rfdetr with masks", "ssd"),
+]
 WITH_OUTLINES = ["yolov8-seg", "end2end-seg", "rfdetr with masks"]
 STRETCHED = ("rfdetr", "rfdetr with masks", "ssd")
 
@@ -40,7 +44,7 @@ def model(path: Path, **fields: object) -> Model:
 def spotting(folder: Path, head: str, **fields: object) -> Model:
     """The network, for auto to tell its family."""
     peak = {"ssd": 255.0}.get(head, PURE_RED if head.startswith("rfdetr") else 1.0)
-    metadata = POSE if "pose" in head else NAMED
+    metadata = POSE if "pose" in head else NAMED | ({"task": "obb"} if head in ROTATED else {})
     return model(reporting(folder / "spot.onnx", head, peak=peak, metadata=metadata), confidence=0.5, **fields)
 
 
@@ -83,7 +87,7 @@ def test_every_head_finds_the_right_class_in_the_right_place(
     assert box.confidence == pytest.approx(1.0, abs=1e-5)
     assert (answer.width, answer.height, answer.dropped) == (1280, 720, 0)
     assert spot.description == f"spot.onnx: {family}, 320 x 192, 2 classes, CPUExecutionProvider"
-    outlines, joints = head in WITH_OUTLINES, "pose" in head
+    outlines, joints = head in (*WITH_OUTLINES, *ROTATED), "pose" in head
     assert ((box.points is not None), (box.keypoints is not None)) == (outlines, joints)
     expected = Task.INSTANCE_SEGMENTATION if outlines else Task.KEYPOINT_DETECTION if joints else Task.OBJECT_DETECTION
     assert spot.task is answer.task is expected

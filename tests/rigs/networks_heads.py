@@ -38,6 +38,11 @@ _KEYPOINTS = f"""
   unsure_said = Constant <value = float[1] {{{UNSURE}}}> ()
   unsure = Add (unsure_said, zero)
 """
+# The same box, lying on its side and turned by a quarter.
+_TURNED = """
+  quarter_said = Constant <value = float[1] {1.5707963267948966}> ()
+  quarter = Add (quarter_said, zero)
+"""
 
 
 def _padded(name: str, values: str, shape: tuple[int, ...], at: tuple[int, ...], fill: float = 0.0) -> str:
@@ -128,6 +133,11 @@ _HEADS = {
     "end2end-pose": (
         _FINISHED.format(12),
         _BEST + _KEYPOINTS + _rows("x1, y1, x2, y2, confidence, class, x1, y1, sure, x2, y2, unsure", 12),
+    ),
+    "yolov8-obb": (_TABLE.format(7), _TURNED + _columns("x, y, h, w, red, blue, quarter", 7)),
+    "end2end-obb": (
+        _FINISHED.format(7),
+        _BEST + _TURNED + _rows("x, y, h, w, confidence, class, quarter", 7),
     ),
     "rfdetr": (_QUERIED, _LOGITS),
     "rfdetr with masks": (f"{_QUERIED}, float[1, {QUERIES}, {_QUARTER}] masks", _LOGITS + _QUERY_MASKS),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framesift.models.onnx import heads
+from framesift.models.onnx import heads, rotated_boxes
 from framesift.models.onnx import mask_outlines as outlines
 from framesift.models.onnx.families import FamilyMatch, GraphFacts
-from framesift.models.onnx.onnx_settings import END_TO_END_FAMILIES, Family
+from framesift.models.onnx.onnx_settings import END_TO_END_FAMILIES, ROTATED_FAMILIES, Family
 from framesift.models.onnx.preprocessing import PreparedPicture
 from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections_from_arrays, with_origin
 
@@ -43,7 +43,7 @@ class Detector:
     @property
     def task(self) -> Task:
         """What kind of predictions it gives."""
-        if self._match.has_masks:
+        if self._match.has_masks or self._match.family in ROTATED_FAMILIES:
             return Task.INSTANCE_SEGMENTATION
         return Task.KEYPOINT_DETECTION if self._match.keypoints else Task.OBJECT_DETECTION
 
@@ -58,11 +58,14 @@ class Detector:
         loading.
         """
         candidates = self._decode(outputs, self._confidence)
-        candidates = candidates[~self._in_bars(candidates.boxes, prepared.picture_area(width, height))]
-        if self._match.family not in END_TO_END_FAMILIES:
-            candidates = heads.suppress_overlaps(candidates, self._iou)
         points: list[tuple[Point, ...]] | None = None
         keypoints: list[tuple[Keypoint, ...]] | None = None
+        if self._match.family in ROTATED_FAMILIES:
+            candidates, points = self._with_corners(candidates, outputs[0], prepared, width, height)
+        else:
+            candidates = candidates[~self._in_bars(candidates.boxes, prepared.picture_area(width, height))]
+            if self._match.family not in END_TO_END_FAMILIES:
+                candidates = heads.suppress_overlaps(candidates, self._iou)
         if self._match.has_masks:
             candidates, points = self._with_polygons(candidates, outputs, prepared, width, height)
         elif self._match.keypoints is not None:
@@ -88,6 +91,28 @@ class Detector:
         return _overlaps(boxes, np.array((0, 0, self._facts.width, self._facts.height))) & ~_overlaps(
             boxes, picture_area
         )
+
+    def _with_corners(
+        self, candidates: heads.BoxCandidates, output: NDArray[Any], prepared: PreparedPicture, width: int, height: int
+    ) -> tuple[heads.BoxCandidates, list[tuple[Point, ...]]]:
+        """Those rotated candidates that are in the picture and not suppressed, and the polygon of each.
+
+        The box of a candidate becomes the one around its polygon: around the part of it that is in the picture.
+        """
+        angles = self._extra_numbers(output, candidates.rows, 1)[:, 0]
+        finite = np.flatnonzero(np.isfinite(angles))
+        dropped = candidates.dropped + len(angles) - len(finite)
+        candidates, angles = replace(candidates[finite], dropped=dropped), angles[finite]
+        if self._match.family not in END_TO_END_FAMILIES:
+            kept = rotated_boxes.suppress(candidates, angles, self._iou)
+            candidates, angles = candidates[kept], angles[kept]
+        area = prepared.picture_area(width, height)
+        parts = [rotated_boxes.inside(whole, area) for whole in rotated_boxes.corners(candidates.boxes, angles)]
+        seen = [place for place, part in enumerate(parts) if len(part)]
+        around = [np.concatenate((parts[place].min(axis=0), parts[place].max(axis=0))) for place in seen]
+        candidates = replace(candidates[np.array(seen, np.int64)], boxes=np.array(around).reshape(-1, 4))
+        points = [tuple(Point(x, y) for x, y in prepared.to_picture(parts[place]).tolist()) for place in seen]
+        return candidates, points
 
     def _with_polygons(
         self,
@@ -173,7 +198,7 @@ def _overlaps(boxes: NDArray[np.float64], area: NDArray[np.float64]) -> NDArray[
 
 
 def _decoder(match: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
-    if match.family in (Family.YOLOV8, Family.YOLOV8_SEG, Family.YOLOV8_POSE):
+    if match.family in (Family.YOLOV8, Family.YOLOV8_SEG, Family.YOLOV8_POSE, Family.YOLOV8_OBB):
         return heads.yolov8(match.class_count or 0)
     if match.family is Family.YOLOV5:
         return heads.yolov5
@@ -183,4 +208,4 @@ def _decoder(match: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
         return heads.rfdetr(height, width, match.class_count or 0)
     if match.family is Family.SSD:
         return heads.ssd(height, width, match.first_class_id)
-    return heads.end2end
+    return heads.end2end_rotated if match.family is Family.END2END_OBB else heads.end2end

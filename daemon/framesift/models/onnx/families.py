@@ -32,7 +32,7 @@ class GraphFacts:
 
     height, width: of its input in pixels. class_count: number of class names, None if there are none.
     single_class_allowed: a classifier of a single class makes sense. keypoints: keypoints per object, and numbers per
-    keypoint.
+    keypoint. rotated: its boxes are, as its metadata say.
     """
 
     height: int
@@ -40,6 +40,7 @@ class GraphFacts:
     class_count: int | None = None
     single_class_allowed: bool = False
     keypoints: tuple[int, int] | None = None
+    rotated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,16 @@ def _end2end_pose(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMa
     return FamilyMatch(Family.END2END_POSE, None, keypoints=keypoints) if is_match else None
 
 
+def _yolov8_obb(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    return FamilyMatch(Family.YOLOV8_OBB, rows - 5) if rows > 5 and columns in _grids(facts) else None
+
+
+def _end2end_obb(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    rows, columns = _table_shape(outputs[0])
+    return FamilyMatch(Family.END2END_OBB, None) if columns == 7 and rows <= _MAX_END2END_ROWS else None
+
+
 def _rfdetr(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:
     index_by_name = {output.name: index for index, output in enumerate(outputs)}
     indices = tuple(index_by_name[name] for name in _RFDETR_NAMES if name in index_by_name)
@@ -231,6 +242,11 @@ def _keypoints_known(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
     return len(outputs) == 1 and facts.keypoints is not None
 
 
+def _rotated(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
+    # The angle could as well be one more class.
+    return len(outputs) == 1 and facts.rotated
+
+
 def _rfdetr_named(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return {output.name for output in outputs} >= set(_RFDETR_NAMES)
 
@@ -250,6 +266,8 @@ _RULES = {
     Family.END2END_SEG: _Rule("(1, N, 6 + M) and (1, M, h, w)", _end2end_seg, _two_outputs),
     Family.YOLOV8_POSE: _Rule("(1, 4 + classes + 3 x keypoints, N)", _yolov8_pose, _keypoints_known),
     Family.END2END_POSE: _Rule("(1, N, 6 + 3 x keypoints)", _end2end_pose, _keypoints_known),
+    Family.YOLOV8_OBB: _Rule("(1, 4 + classes + 1, N)", _yolov8_obb, _rotated),
+    Family.END2END_OBB: _Rule("(1, N, 7)", _end2end_obb, _rotated),
     Family.RFDETR: _Rule("dets (1, N, 4) and labels (1, N, classes + 1)", _rfdetr, _rfdetr_named),
     Family.SSD: _Rule("boxes (1, N, 4), classes (1, N), scores (1, N) and how many of them count", _ssd, _ssd_named),
 }

@@ -7,7 +7,7 @@ family's order and without the batch axis.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,12 @@ def end2end(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
     kept = np.flatnonzero(~(output[:, 4] < min_confidence))
     rows = output[kept].astype(np.float64)
     return _finite(rows[:, :4], rows[:, 4], rows[:, 5], kept)
+
+
+def end2end_rotated(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+    """Decodes (N, 7): box centre and size, confidence, class, and an angle that is not read here."""
+    found = end2end(outputs, min_confidence)
+    return replace(found, boxes=_corners(found.boxes))
 
 
 def rfdetr(height: int, width: int, classes: int) -> HeadDecoder:

@@ -24,19 +24,20 @@ from framesift.models.onnx.dynamic_batching import DynamicBatcher
 from framesift.models.onnx.embedding_output import check_embedding
 from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.metadata import Metadata
-from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, Family, OnnxSettings
+from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, ROTATED_FAMILIES, Family, OnnxSettings
 from framesift.models.onnx.preprocessing import GREY
 from framesift.prediction.embedding import Embedding, make_embedding
 from framesift.prediction.prediction import Prediction, Task, with_origin
 
 _MASK_FAMILIES = frozenset({Family.YOLOV8_SEG, Family.END2END_SEG})
 _FAMILIES_OF_TASK = {
-    "detect": frozenset(Family) - _MASK_FAMILIES - KEYPOINT_FAMILIES - {Family.CLASSIFIER},
+    "detect": frozenset(Family) - _MASK_FAMILIES - KEYPOINT_FAMILIES - ROTATED_FAMILIES - {Family.CLASSIFIER},
     "segment": _MASK_FAMILIES,
     "pose": KEYPOINT_FAMILIES,
+    "obb": ROTATED_FAMILIES,
     "classify": frozenset({Family.CLASSIFIER}),
 }
-_UNSUPPORTED_TASKS = ("obb", "semantic", "depth")
+_UNSUPPORTED_TASKS = ("semantic", "depth")
 _UNSUPPORTED_HEADS = ("RTDETRDecoder",)  # looks like an end-to-end head, but its boxes are fractions of the picture
 # End-to-end heads do not tell how many classes they have.
 _PLACEHOLDER_CLASSES = 1000
@@ -71,6 +72,7 @@ class OnnxModel:
             class_count=None if names is None else len(names),
             single_class_allowed=settings.multi_label,
             keypoints=_keypoints(settings, file_metadata),
+            rotated=file_metadata.task == "obb",
         )
         family = (
             next(iter(allowed_families))
@@ -210,8 +212,8 @@ def _families(settings: OnnxSettings, file_metadata: Metadata) -> frozenset[Fami
     """The families that fit the task in the metadata; None without a task. Raises ModelLoadError if none is left."""
     if file_metadata.task in _UNSUPPORTED_TASKS:
         raise ModelLoadError(
-            f"model.path: {settings.path} is for task {file_metadata.task!r}; detect, segment, pose and classify can "
-            "be read. Others can be wrapped by a model of type python"
+            f"model.path: {settings.path} is for task {file_metadata.task!r}; detect, segment, pose, obb and classify "
+            "can be read. Others can be wrapped by a model of type python"
         )
     if file_metadata.head in _UNSUPPORTED_HEADS:
         raise ModelLoadError(

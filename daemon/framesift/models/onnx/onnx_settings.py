@@ -18,9 +18,10 @@ class Family(str, Enum):
     yolov8 (also v9, v11, v12): (1, 4 + C, N). yolov5 (also v7): (1, N, 5 + C). end2end (v10, 26, and exports with their
     own suppression): (1, N, 6), corners, confidence, class. yolox: (1, N, 5 + C), cells that must still be placed on
     their grid. classifier: (1, C). yolov8-seg: (1, 4 + C + M, N) and (1, M, h, w); end2end-seg: (1, N, 6 + M) and the
-    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). rfdetr: `dets` (1, N, 4), fractions of the
-    picture, `labels` (1, N, C + 1), logits, and `masks` (1, N, h, w) if it segments; its keypoints are not read. ssd:
-    boxes (1, N, 4), fractions of the picture: top, left, bottom, right; then classes, scores, and how many of them
+    same. yolov8-pose: (1, 4 + C + 3 K, N); end2end-pose: (1, N, 6 + 3 K). yolov8-obb: (1, 4 + C + 1, N), centre, size,
+    classes, angle; end2end-obb: (1, N, 7), centre, size, confidence, class, angle. rfdetr: `dets` (1, N, 4), fractions
+    of the picture, `labels` (1, N, C + 1), logits, and `masks` (1, N, h, w) if it segments; its keypoints are not read.
+    ssd: boxes (1, N, 4), fractions of the picture: top, left, bottom, right; then classes, scores, and how many of them
     count.
     """
 
@@ -34,6 +35,8 @@ class Family(str, Enum):
     END2END_SEG = "end2end-seg"
     YOLOV8_POSE = "yolov8-pose"
     END2END_POSE = "end2end-pose"
+    YOLOV8_OBB = "yolov8-obb"
+    END2END_OBB = "end2end-obb"
     RFDETR = "rfdetr"
     SSD = "ssd"
 
@@ -53,8 +56,11 @@ class Resize(str, Enum):
 
 
 # Their networks remove overlapping boxes themselves.
-END_TO_END_FAMILIES = frozenset({Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.RFDETR, Family.SSD})
+END_TO_END_FAMILIES = frozenset(
+    {Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.END2END_OBB, Family.RFDETR, Family.SSD}
+)
 KEYPOINT_FAMILIES = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
+ROTATED_FAMILIES = frozenset({Family.YOLOV8_OBB, Family.END2END_OBB})
 
 Side = Annotated[int, Field(ge=8, le=8192)]
 PerChannel = tuple[float, float, float]
