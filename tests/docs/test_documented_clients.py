@@ -28,7 +28,6 @@ HANDING_IN = [(kind, code) for kind, code in SNIPPETS if "9470" in code]
 PASSING = [(kind, code) for kind, code in SNIPPETS if "9001" in code and "inference_sdk" not in code]
 # Half a gigabyte of other packages come with it: test_listener_passing_sampling_data.py sends what it sends.
 WITH_THE_SDK = [code for _, code in SNIPPETS if "inference_sdk" in code]
-IN_THE_README = re.findall(r"\n(    curl -F image.*?)\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def ran(kind: str, code: str, folder: Path, listener: RunningListener) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("kind", "code"), [*HANDING_IN, *(("sh", code) for code in IN_THE_README)])
+@pytest.mark.parametrize(("kind", "code"), HANDING_IN)
 def test_a_snippet_hands_in_what_it_says(folder: Path, kind: str, code: str) -> None:
     token: dict[str, Any] = {"token": TOKEN} if "TOKEN" in code else {}
     with running_listener(folder / "listener", **token) as listener:
@@ -97,4 +96,4 @@ def test_the_page_names_every_outcome_and_every_reason_and_has_snippets_for_all_
     for word in (*RequestOutcome, *(set(RefusalReason) - {RefusalReason.MODEL_FAILED})):
         if word not in (RequestOutcome.REFUSED,):
             assert f"`{word}`" in TEXT, f"docs/clients.md does not mention {word}"
-    assert (len(HANDING_IN), len(PASSING), len(WITH_THE_SDK), len(IN_THE_README)) == (7, 2, 1, 1)
+    assert (len(HANDING_IN), len(PASSING), len(WITH_THE_SDK)) == (7, 2, 1)

@@ -245,7 +245,7 @@ def _policy(
     else:
         yield Finding(subject, None, "enabled is false: nothing will be collected", 'set "enabled": true')
     for note in answer.notes:
-        yield Finding(subject, None, note, "see the README, Roboflow")
+        yield Finding(subject, None, note, "see docs/roboflow.md")
     for left_out in answer.left_out:
         yield Finding(subject, None, left_out, "it is ignored; the rest of the policy is used")
     if models:
@@ -312,7 +312,7 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
     if prediction.dropped:
         text = f"{prediction.dropped} part(s) of the prediction are malformed: a number or name is missing or wrong"
         yield Finding(
-            "prediction", False, f"{frame.stream}: {text}", "see the README, Models, for what an object needs"
+            "prediction", False, f"{frame.stream}: {text}", "see docs/models.md for what an object needs"
         )
     else:
         objects = getattr(prediction, "objects", None)
@@ -325,7 +325,7 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         and model.gives_embeddings is not False
     ):
         what = f"{frame.stream}: the policy compares embeddings, and the model gave none for the first frame"
-        yield Finding(policy_subject, None, what, "let the model answer with a pair: see the README, Models")
+        yield Finding(policy_subject, None, what, "let the model answer with a pair: see docs/models.md")
     strategies = () if policy is None else policy.sampling_strategies
     for failure in evaluation_failures(strategies, frame, prediction):
         advice = "correct the code of this strategy: a run counts each failure as no match"
