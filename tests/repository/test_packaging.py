@@ -297,6 +297,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
         ("check", "scripts/check"),
         ("platform", "-m rigs.platform"),
         ("torture", "-m torture --timeout"),
+        ("soak", "-m rigs.soak --hours 8 --folder soak"),
         ("bench", "-m price"),
         ("bench-learning", "-m learning"),
         ("lock", "scripts/lock"),

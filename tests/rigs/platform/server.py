@@ -14,7 +14,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from canaries import KEY
@@ -51,14 +51,17 @@ class Platform:
     400 to what the documented client would not send. `orders` makes it fail, see faults.py; `go_away` and `come_back`
     refuse connections in between, at the same port. At /stand-in it shows what it got.
 
-    folder: where it also writes what it gets. certificate: files of a certificate chain and its key, for https.
-    heard: called with every request, once it is answered. port: 0 for any free one; OSError where it is taken.
+    folder: where it also writes what it gets, and from which it knows it again. one_of: whether equal bytes are one
+    `image`, or only under the same `name`, for cameras that show the same again and again. certificate: files of a
+    certificate chain and its key, for https. heard: called with every request, once it is answered. port: 0 for any
+    free one; OSError where it is taken.
     """
 
     def __init__(
         self,
         *,
         folder: Path | None = None,
+        one_of: Literal["image", "name"] = "image",
         certificate: tuple[Path, Path] | None = None,
         port: int = 0,
         key: str = KEY,
@@ -67,7 +70,7 @@ class Platform:
     ) -> None:
         self.orders = Faults()
         self.bugs: list[str] = []  # what went wrong in the stand-in itself
-        self._store = Store(folder)
+        self._store = Store(folder, one_of, workspace)
         self._heard = heard
         self._received: list[Received] = []
         self._grown = threading.Condition()

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rigs.platform.records import (
     Call,
@@ -64,9 +64,14 @@ def call_of(method: str, path: str) -> Call:
 
 
 class Store:
-    """The platform's memory; on disk too, where a folder is given. Safe to use from any thread."""
+    """The platform's memory; on disk too, where a folder is given. Safe to use from any thread.
 
-    def __init__(self, folder: Path | None) -> None:
+    one_of, workspace: see Platform.
+    """
+
+    def __init__(
+        self, folder: Path | None, one_of: Literal["image", "name"] = "image", workspace: str = "yard"
+    ) -> None:
         self.lock = threading.RLock()
         self.keys: dict[str, str] = {}  # key -> workspace
         self.projects: dict[Place, Project] = {}
@@ -74,6 +79,7 @@ class Store:
         self.annotations: list[StoredAnnotation] = []
         self.batches: dict[tuple[Place, str], StoredBatch] = {}
         self._folder = folder
+        self._one_of = one_of
         self._by_content: dict[tuple[Place, str], str] = {}
         self._work: dict[Call, Callable[[PlatformRequest], Reply]] = {
             "workspace": lambda asked: reply(200, {"welcome": "the stand-in", "workspace": self._workspace(asked)}),
@@ -86,6 +92,8 @@ class Store:
             "batches": self._say_batches,
             "jobs": self._say_jobs,
         }
+        if folder is not None:
+            self._read(folder, workspace)
 
     def answer(self, asked: PlatformRequest) -> Reply:
         work = self._work.get(call_of(asked.method, asked.path))
@@ -102,15 +110,36 @@ class Store:
     def put(self, place: Place, image: StoredImage) -> StoredImage:
         """Keeps an image, and counts it in its batch."""
         with self.lock:
-            self.images[image.id] = image
-            self._by_content[place, _digest(image.jpeg)] = image.id
-            batch = self.batch(place, image.batch)
-            self.batches[place, image.batch] = replace(batch, images=batch.images + 1)
+            self._remember(place, image)
             self._write(f"{image.id}.jpg", image.jpeg)
             about: dict[str, Any] = {"id": image.id, "project": image.project, "name": image.name, "batch": image.batch}
             about |= {"tags": image.tags, "inference_id": image.inference_id}
             self._write(f"{image.id}.json", json.dumps(about, indent=1).encode())
             return image
+
+    def _remember(self, place: Place, image: StoredImage) -> None:
+        self.images[image.id] = image
+        self._by_content[place, self._same(image.name, image.jpeg)] = image.id
+        batch = self.batch(place, image.batch)
+        self.batches[place, image.batch] = replace(batch, images=batch.images + 1)
+
+    def _same(self, name: str, content: bytes) -> str:
+        """What two uploads of one image have in common."""
+        digest = hashlib.sha256(content).hexdigest()
+        return digest if self._one_of == "image" else f"{name} {digest}"
+
+    def _read(self, folder: Path, workspace: str) -> None:
+        """Knows again what an earlier one wrote into the folder. An image without its facts was never answered for."""
+        for path in sorted(folder.glob("image*[0-9].json")):
+            about = json.loads(path.read_bytes())
+            image = StoredImage(**{**about, "tags": tuple(about["tags"])}, jpeg=path.with_suffix(".jpg").read_bytes())
+            self._remember((workspace, image.project), image)
+            for annotated in folder.glob(f"{image.id}.annotation.*"):
+                self.annotations.append(
+                    StoredAnnotation(
+                        image.id, image.project, annotated.name, "text/plain", annotated.read_text(), prediction=True
+                    )
+                )
 
     def next_id(self) -> str:
         return f"image{len(self.images) + 1:06d}"
@@ -186,7 +215,8 @@ class Store:
         if part is None or part.filename is None or part.content_type is None:
             raise RequestRejected(400, "no part called file, with a filename and a type")
         place = (project.workspace, project.name)
-        known = self._by_content.get((place, _digest(part.content)))
+        name = parts["name"].content.decode(errors="replace")
+        known = self._by_content.get((place, self._same(name, part.content)))
         if known is not None:
             image = self.images[known]
             self.images[known] = replace(image, uploads=image.uploads + 1)
@@ -194,7 +224,7 @@ class Store:
         image = StoredImage(
             id=self.next_id(),
             project=project.name,
-            name=parts["name"].content.decode(errors="replace"),
+            name=name,
             batch=batch,
             tags=asked.values("tag"),
             inference_id=asked.value("inference_id"),
@@ -253,11 +283,9 @@ class Store:
     def _write(self, name: str, content: bytes) -> None:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / name).write_bytes(content)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+            made = self._folder / f".{name}"
+            made.write_bytes(content)
+            made.replace(self._folder / name)
 
 
 @dataclass(frozen=True)
