@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from framesift.limits import Window
 from rigs.auditor import audit
+from rigs.soak.accounts import Accounts
 from rigs.soak.books import Metrics, PlatformBooks, SpoolBooks, by_label, read_metrics, read_platform, read_spool, total
 from rigs.soak.site import CAMERAS, CLIENTS, FILES, LIMITS, MOST_A_BATCH, MOST_SENT_A_MINUTE, Site
 
@@ -28,26 +29,24 @@ NEVER = frozenset(
 
 
 class MinuteAudit:
-    """The auditor of a soak. It remembers which datapoints it has ever seen; `known` are those of earlier runs."""
+    """The auditor of a soak. known: the datapoints that earlier runs have seen."""
 
     def __init__(self, site: Site, known: Iterable[str]) -> None:
         self._site = site
-        self.known = set(known)
+        self.accounts = Accounts(known)
         self.given_at_start = 0  # of the present daemon
         self._ledger_differs = 0
-        self._left: Mapping[str, int] = {}
 
     def look(self, *, ledger_well: bool) -> tuple[dict[str, Any], list[str]]:
         """What was counted, and what does not fit. ledger_well: whether Redis was all right for minutes."""
+        promised = self._site.clients.take_promised()  # first: what was promised by now is in the spool
         before = self._metrics()
         spool = read_spool(self._site.spool)
         after = self._metrics()
         platform = read_platform(self._site.platform)  # last: what the spool gave up must be there by now
-        promised = self._site.clients.take_promised()
-        new = (spool.there.keys() | spool.charged | {id[:8] for id in promised}) - self.known
-        self.known |= new
+        before_known = set(self.accounts.known)
         found = [
-            *self._of_accounts(spool, platform),
+            *self.accounts.compare(spool, platform, promised),
             *_of_limits(spool, platform),
             *self._of_metrics(before, spool, after),
             *self._of_ledger(ledger_well),
@@ -61,7 +60,7 @@ class MinuteAudit:
             "held": spool.held,
             "pending": spool.pending,
             "promised": len(promised),
-            "new": sorted(new),
+            "new": sorted(self.accounts.known - before_known),
         }
         return counted, found
 
@@ -70,39 +69,6 @@ class MinuteAudit:
             return read_metrics(self._site.status)
         except OSError:
             return None
-
-    def _of_accounts(self, spool: SpoolBooks, platform: PlatformBooks) -> list[str]:
-        found = []
-        left = total(spool.left.values())
-        if spool.given != len(spool.there) + left:
-            found.append(f"{spool.given} were accepted, {len(spool.there)} are in the spool, and {left} have left")
-        found += [f"{id} is in the spool without a state" for id, state in spool.there.items() if state is None]
-        gone = self.known - spool.there.keys()
-        delivered = {id for id in gone if platform.images.get(id)}
-        otherwise = left - spool.left.get("delivered", 0)
-        if len(gone) - len(delivered) > otherwise:
-            missing = sorted(gone - delivered)[-5:]
-            found.append(
-                f"{len(gone) - len(delivered)} are neither in the spool nor at the platform, and {otherwise} were"
-                f" counted as gone otherwise; of these: {missing}"
-            )
-        # What was stored though its answer was lost may have left otherwise all the same.
-        if not spool.left.get("delivered", 0) <= len(delivered) <= spool.left.get("delivered", 0) + otherwise:
-            found.append(f"{spool.left.get('delivered', 0)} are counted as delivered, {len(delivered)} are there")
-        unannotated = [id for id in delivered if platform.annotated.get(id) != 1]
-        if len(unannotated) > otherwise:
-            found.append(f"{len(unannotated)} were delivered and have no annotation: {sorted(unannotated)[:5]}")
-        found += [f"{id} is at the platform {n} times" for id, n in platform.images.items() if n != 1]
-        found += [f"{id} is annotated {n} times" for id, n in platform.annotated.items() if n != 1]
-        for exit, number in self._left.items():
-            if spool.left.get(exit, 0) < number:
-                found.append(f"{number} had left as {exit}, and now it says {spool.left.get(exit, 0)}")
-        if spool.left.get("buried") or spool.left.get("unknown"):
-            found.append(f"datapoints were lost in the file: {dict(spool.left)}")
-        if strangers := platform.images.keys() - self.known:
-            found.append(f"the platform has what was never accepted: {sorted(strangers)[:5]}")
-        self._left = spool.left
-        return found
 
     def _of_metrics(self, before: Metrics | None, spool: SpoolBooks, after: Metrics | None) -> list[str]:
         if before is None or after is None:
