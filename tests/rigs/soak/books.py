@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from framesift.limits import Window, window_start
-from rigs.platform import Platform
+from rigs.platform import Platform, Received
 
 ID_CHARACTERS = 8  # of a datapoint's id, in the name of its image
 
@@ -68,7 +68,7 @@ def read_spool(path: Path) -> SpoolBooks:
 @dataclass(frozen=True, slots=True)
 class PlatformBooks:
     """images: how often an image of each datapoint is at the platform. annotated: how often it has an annotation.
-    uploads_a_minute: requests that may have stored something, by the minute since 1970."""
+    uploads_a_minute: uploads that reached it (not those that it refused), by the minute since 1970."""
 
     images: Mapping[str, int]
     annotated: Mapping[str, int]
@@ -82,8 +82,12 @@ def read_platform(platform: Platform) -> PlatformBooks:
     return PlatformBooks(
         Counter(datapoints.values()),
         Counter(datapoints[annotation.image_id] for annotation in platform.annotations),
-        Counter(int(asked.at_s // 60) for asked in platform.asked("upload")),
+        Counter(int(asked.at_s // 60) for asked in platform.asked("upload") if _did_store(asked)),
     )
+
+
+def _did_store(asked: Received) -> bool:
+    return "stored=True" in asked.ordered if asked.ordered else asked.status == 200
 
 
 Metrics = Mapping[str, Mapping[tuple[tuple[str, str], ...], float]]

@@ -17,6 +17,7 @@ from rigs.soak.faults import Planned, plan_round
 from rigs.soak.journal import Journal
 from rigs.soak.measures import measure
 from rigs.soak.minute_audit import NEVER, MinuteAudit
+from rigs.soak.report import write_report
 from rigs.soak.site import Site, chance_of
 
 _ENDING_EVERY = 12  # rounds: so long a daemon lives, which is long enough to see whether its memory grows
@@ -82,6 +83,7 @@ class Soak:
     # -- faults
 
     def _begin_round(self, number: int) -> None:
+        write_report(self._site.folder, self._journal.records)  # what there is of it, should this run be killed
         now_s = time.monotonic()
         chance = chance_of(self._pace.seed, number)
         ends_daemon = number % _ENDING_EVERY == _ENDING_EVERY - 1
