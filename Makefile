@@ -7,6 +7,7 @@
 # make platform a stand-in for the platform, to try the Roboflow sink without an account
 # make torture long rigs: crash loops, power cuts, soaks
 # make soak HOURS=8 FOLDER=soak    sixteen streams for hours, with faults; a second run with the same folder goes on
+# make deaths FOLDER=deaths         1,000 kills, and one at each system call of a datapoint's life; goes on, too
 # make bench   what a frame costs, beside the bare work (ARGS="--only ab" for some of it)
 # make bench-learning how many labels each strategy needs, in ten minutes (FULL=1: the figures of docs/learning.md)
 PYTHON ?= python3
@@ -17,13 +18,13 @@ INSTALL := $(PIP) install --require-hashes --no-deps -r
 
 # Twice as many as cores: half of the tests' time is waiting for cameras, deadlines and disks.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((2 * n)))
-# Of make soak.
+# Of make soak; FOLDER of make deaths, too.
 HOURS ?= 8
 FOLDER ?= soak
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev demo test check pythons coverage platform torture soak bench bench-learning lock clean
+.PHONY: setup setup-dev demo test check pythons coverage platform torture soak deaths bench bench-learning lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -70,6 +71,9 @@ torture: setup-dev
 
 soak: setup-dev
 	PYTHONPATH=tests $(BIN)/python -m rigs.soak --hours $(HOURS) --folder $(FOLDER) $(ARGS)
+
+deaths: setup-dev
+	PYTHONPATH=tests $(BIN)/python -m rigs.deaths --folder $(FOLDER) $(ARGS)
 
 bench: setup-dev
 	PYTHONPATH=benchmarks $(BIN)/python -m price $(ARGS)
