@@ -49,13 +49,19 @@ def get(platform: Platform, path: str, key: str = KEY, **more: Any) -> requests.
 
 
 def upload(
-    platform: Platform, content: bytes, *, tags: tuple[str, ...] = (), inference_id: str = "", **more: Any
+    platform: Platform,
+    content: bytes,
+    *,
+    tags: tuple[str, ...] = (),
+    inference_id: str = "",
+    name: str = "one.jpg",
+    **more: Any,
 ) -> requests.Response:
     query = [("api_key", KEY), ("batch", "al batch_2026"), *([("inference_id", inference_id)] if inference_id else [])]
     return requests.post(
         f"{platform.url}/dataset/parking/upload",
         params=[*query, *(("tag", tag) for tag in tags)],
-        files=[("name", (None, "one.jpg")), ("file", ("imageToUpload", content, "image/jpeg"))],
+        files=[("name", (None, name)), ("file", ("imageToUpload", content, "image/jpeg"))],
         timeout=20,
         **more,
     )
@@ -319,6 +325,32 @@ def test_what_it_gets_is_written_to_its_folder(tmp_path: Path) -> None:
     assert json.loads(written[f"{image_id}.json"])["tags"] == ["t"]
     assert written[f"{image_id}.annotation.json"] == b'{"predictions": []}'
     assert all(KEY.encode() not in content for content in written.values())
+
+
+def test_it_knows_its_folder_again_and_counts_on(tmp_path: Path) -> None:
+    with Platform(key=KEY, folder=tmp_path) as platform:
+        platform.add_project("parking")
+        first = upload(platform, b"one", tags=("t",)).json()["id"]
+        annotate(platform, first, '{"predictions": []}')
+        image = platform.images[0]
+    (tmp_path / "image000009.jpg").write_bytes(b"it was killed before it wrote what this is")
+    with Platform(key=KEY, folder=tmp_path) as platform:
+        platform.add_project("parking")
+        assert platform.images == (image,)
+        assert [annotation.text for annotation in platform.annotations_of(first)] == ['{"predictions": []}']
+        assert annotate(platform, first, '{"predictions": []}').status_code == 409
+        assert upload(platform, b"one").json() == {"duplicate": True, "id": first}
+        assert upload(platform, b"two").json()["id"] != first
+
+
+def test_equal_bytes_are_one_image_or_one_for_each_name(platform: Platform, tmp_path: Path) -> None:
+    assert "duplicate" not in upload(platform, b"one", name="a.jpg").json()
+    assert upload(platform, b"one", name="b.jpg").json()["duplicate"] is True
+    with Platform(key=KEY, folder=tmp_path, one_of="name") as by_name:
+        by_name.add_project("parking")
+        first = upload(by_name, b"one", name="a.jpg").json()["id"]
+        assert upload(by_name, b"one", name="b.jpg").json()["id"] != first
+        assert upload(by_name, b"one", name="a.jpg").json() == {"duplicate": True, "id": first}
 
 
 def test_the_page_shows_every_picture_with_its_tags_and_what_is_annotated_and_trusts_none_of_it(

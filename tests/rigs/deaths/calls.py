@@ -1,7 +1,7 @@
 """Death at each system call of one datapoint's life: from the request that brings it to its annotation at the platform.
 
 The calls of each thread are counted by strace in a life that nothing disturbs. Then a daemon is started for each of
-them, which strace kills when that thread enters the call: the answer says what was promised, the next daemon what is so.
+them, which strace kills when that thread enters the call: the answer says what was promised, the books what is so.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def points_of_a_life(place: DeathPlace) -> list[Point]:
 
 
 def die_at(place: DeathPlace, point: Point) -> dict[str, Any]:
-    """What came of a death at this call. reached: whether the daemon died there; a life differs a little from another."""
+    """What came of a death at this call. reached: whether the daemon died there; no life is quite like another."""
     with place.start() as daemon:
         # Of the life before, what was accepted is delivered by this daemon; its own life begins with an empty spool.
         for _ in range(int(_LIFE_S / 0.05)):

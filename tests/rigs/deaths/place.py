@@ -1,4 +1,4 @@
-"""Where a daemon dies: its settings, the platform and the ledger that it talks to, and the comparison after each death."""
+"""Where a daemon dies: its settings, the platform and the ledger that it talks to, and what is compared after it."""
 
 from __future__ import annotations
 
