@@ -24,8 +24,8 @@ EVENTS = {
     "known_pictures_not_kept": "The signatures of known pictures could not be saved: the next start makes them again.",
     "known_pictures_read": "The pictures that a policy names as known have been read.",
     "known_pictures_unreadable": "Some files among the known pictures can't be read; the others count.",
-    "listener_failed": "A listener failed at a request: a bug, or no file descriptor was free (`DescriptorsExhausted`). That "
-    "client got an error, or waits; others are served.",
+    "listener_failed": "A listener failed at a request: a bug, or no file descriptor was free "
+    "(`DescriptorsExhausted`). That client got an error, or waits; others are served.",
     "listener_sampling_failed": "A bug: a request was not sampled. Its client had its answer.",
     "log_lines_dropped": "Nobody read the log in time, and lines were dropped; one field for each level.",
     "model_failed": "The model gave no prediction for a frame.",
