@@ -66,7 +66,7 @@ class ForkedCommand:
             os.close(end)
         self.stdin: IO[str] | None = None
         self.stdout: IO[str] | None = os.fdopen(lines)
-        self.pid = self._status.pid(10.0)
+        self.pid = self._status.pid(60.0)
 
     def poll(self) -> int | None:
         """The exit code, or minus the signal; None while it runs."""

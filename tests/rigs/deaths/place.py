@@ -27,6 +27,12 @@ from rigs.soak.books import read_platform, read_spool
 
 PROJECT = "parking"
 LIMITS = {"all": (Limit(Window.MINUTELY, 5000), Limit(Window.DAILY, 1_000_000))}
+# It finds something in every picture: one without a prediction has no annotation at the platform.
+_MODEL = (
+    "def make():\n"
+    "    box = {'x': 9, 'y': 9, 'width': 4, 'height': 4, 'class': 'car', 'confidence': 0.5}\n"
+    "    return lambda pixels: {'predictions': [box]}\n"
+)
 _LEDGER = f"framesift:{{{PROJECT}}}"
 
 
@@ -57,7 +63,9 @@ class DeathPlace:
         self.redis.wait_until_stored(_LEDGER)
         limits = [{"type": limit.window.value, "value": limit.value} for limit in LIMITS["all"]]
         strategy = {"name": "all", "type": "random", "traffic_percentage": 1.0, "limits": limits}
+        (self.folder / "finds.py").write_text(_MODEL)
         settings = {
+            "model": {"type": "python", "factory": "finds:make", "path": "."},
             "streams": list(self._streams),
             "listeners": [{"listen": self.listener}],
             "limits": {"redis": {"url": f"redis://127.0.0.1:{self.redis.port}"}},

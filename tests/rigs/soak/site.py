@@ -127,6 +127,8 @@ class Site:
         open_.callback(self.platform.close)
         self.redis.start()
         open_.callback(self.redis.stop)
+        if not self.redis.client.dbsize():
+            self.redis.wait_until_stored(f"framesift:{{{PROJECT}}}")  # or its first minute would grant nothing
         self.ledger_wire = open_.enter_context(fault_proxy(self.redis.port))
         for house in self.houses:
             open_.enter_context(house.server)
