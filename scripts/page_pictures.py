@@ -1,8 +1,10 @@
-"""Makes the pictures of docs/page.md: a daemon with a rendered street and a stream that is lost, in a real browser.
+"""Makes the pictures of docs/: a daemon with a rendered street and a stream that is lost, and a simulation.
 
     .venv/bin/python scripts/page_pictures.py [docs/page]
 
-Needs Chromium: the path in CHROMIUM, or /usr/bin/chromium. Takes a minute.
+What the daemon shows is real, but for its coverage: a week of numbers that are made up here. The folder gets a folder
+`phone/` too, with what must be looked at on a phone, light and dark; git ignores it. Needs Chromium: the path in
+CHROMIUM, or /usr/bin/chromium. Takes two minutes.
 """
 
 from __future__ import annotations
@@ -22,11 +24,15 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
+from framesift.coverage import CountedCoverage, DayCoverage, Tally, write_coverage
 from framesift.demo.scene import Street, write_video
 
 ROOT = Path(__file__).parents[1]
 FRAMES = 480
 WATCH_S = 45.0
+DAYS, DAY_S = 7, 86_400
+SIMULATED_DAYS = "0.045"  # 65 minutes
+PHONE: Any = {"width": 390, "height": 844}
 POLICY: dict[str, Any] = {
     "enabled": True,
     "persist_predictions": True,
@@ -56,6 +62,37 @@ POLICY: dict[str, Any] = {
     ],
     "batching_strategy": {"batches_name_prefix": "framesift", "recreation_interval": "daily"},
 }
+FIRST_COME: dict[str, Any] = {
+    **POLICY,
+    "sampling_strategies": [
+        {
+            "name": "unsure",
+            "type": "uncertainty",
+            "aggregation": "max",
+            "limits": [{"type": "hourly", "value": 10}],
+        }
+    ],
+}
+PACED: dict[str, Any] = {
+    **POLICY,
+    "near_duplicate": {"threshold": "auto"},
+    "sampling_strategies": [
+        {
+            "name": "unsure",
+            "type": "uncertainty",
+            "aggregation": "max",
+            "limits": [{"type": "hourly", "value": 10}],
+            "pacing": {"mode": "hold_queue", "max_hold_s": 600},
+        },
+        {
+            "name": "crowd",
+            "type": "detections_number_based",
+            "more_than": 8,
+            "probability": 0.2,
+            "limits": [{"type": "hourly", "value": 4}],
+        },
+    ],
+}
 
 
 def settings(folder: Path, bind: str) -> dict[str, Any]:
@@ -80,23 +117,67 @@ def free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def take_pictures(browser: Browser, address: str, key: str, out: Path) -> None:
+def write_made_up_week(path: Path, now_s: float) -> None:
+    """Writes the coverage of a week in which the street's evenings and its buses were neglected."""
+    days = []
+    for place in range(DAYS):
+        day = int(now_s // DAY_S) - DAYS + place
+        for stream, bus_every in (("street", 12), ("yard", 0)):
+            seen, collected = Tally(), Tally()
+            for hour in range(24):
+                light = 2 if 7 <= hour < 17 else 1 if hour in (5, 6, 17, 18) else 0
+                frames = 3600 if stream == "street" or hour >= 6 else 0
+                taken = (1, 3, 9)[light] + (hour * 7 + day) % 3 - (1 if hour < 12 else 2)
+                for tally, number in ((seen, frames), (collected, max(0, taken if frames else 0))):
+                    tally.hours[hour] += number
+                    tally.brightness[light] += number
+                    for objects, share in enumerate((0.2, 0.4, 0.3, 0.1)):
+                        tally.objects[objects] += round(number * share)
+                    tally.classes.update(car=round(number * 0.7), person=round(number * 0.3))
+                    if bus_every:
+                        tally.classes.update(bus=number // (bus_every if tally is seen else 90))
+            days.append(DayCoverage(day, stream, seen, collected))
+    write_coverage(path, CountedCoverage(days[0].day * float(DAY_S), now_s, "UTC", tuple(days)))
+
+
+def simulate(folder: Path) -> Path:
+    """Simulates two policies on the street, and returns the report."""
+    (folder / "first-come.json").write_text(json.dumps(FIRST_COME))
+    (folder / "paced.json").write_text(json.dumps(PACED))
+    program = str(Path(sys.executable).with_name("framesift"))
+    command = [program, "simulate", "street.mp4", "--stream", "street", "--start", "2026-11-28T10:00"]
+    command += ["--days", SIMULATED_DAYS, "--html", "report.html", "--policy", "first-come.json"]
+    subprocess.run([*command, "--policy", "paced.json"], cwd=folder, check=True)
+    return folder / "report.html"
+
+
+def take_pictures(browser: Browser, address: str, key: str, report: Path, out: Path) -> None:
     """Writes a picture of each view."""
-    context = browser.new_context(viewport={"width": 1100, "height": 760})
-    page = context.new_page()
+    page = browser.new_context(viewport={"width": 1100, "height": 760}).new_page()
     page.goto(f"{address}/?key={key}")
     page.wait_for_selector("body[data-live=yes]")
-    page.screenshot(path=out / "now.png", full_page=True)
+    page.screenshot(path=out / "now.jpg", quality=85, full_page=True)
     page.goto(f"{address}/gallery")
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=out / "gallery.jpg", quality=80)
+    page.screenshot(path=out / "gallery.jpg", quality=75)
     page.locator("figure a").nth(1).click()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=out / "datapoint.jpg", quality=80, full_page=True)
-    phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark").new_page()
-    phone.goto(f"{address}/?key={key}")
-    phone.wait_for_selector("body[data-live=yes]")
-    phone.screenshot(path=out / "phone.png", full_page=True)
+    page.goto(f"{address}/coverage")
+    page.screenshot(path=out / "coverage.png", full_page=True)
+    page.goto(report.as_uri())
+    page.screenshot(path=out / "simulate.jpg", quality=80)
+    (out / "phone").mkdir(exist_ok=True)
+    for scheme in ("light", "dark"):
+        phone = browser.new_context(viewport=PHONE, color_scheme=scheme).new_page()
+        phone.goto(f"{address}/?key={key}")
+        phone.wait_for_selector("body[data-live=yes]")
+        phone.screenshot(path=out / "phone" / f"now-{scheme}.png", full_page=True)
+        if scheme == "dark":
+            phone.screenshot(path=out / "phone.jpg", quality=85, full_page=True)
+        for name, shown in (("coverage", f"{address}/coverage"), ("simulate", report.as_uri())):
+            phone.goto(shown)
+            phone.screenshot(path=out / "phone" / f"{name}-{scheme}.png", full_page=True)
 
 
 def main() -> None:
@@ -111,6 +192,8 @@ def main() -> None:
         write_video(Street(frames=FRAMES), folder / "street.mp4")
         (folder / "framesift.yaml").write_text(json.dumps(settings(folder, bind)))
         (folder / "policy.json").write_text(json.dumps(POLICY))
+        write_made_up_week(folder / "spool.db.coverage" / "counts.json", time.time())
+        report = simulate(folder)
         daemon = subprocess.Popen([Path(sys.executable).with_name("framesift"), "run"], cwd=folder)
         try:
             time.sleep(WATCH_S)
@@ -119,7 +202,7 @@ def main() -> None:
             key = (folder / "spool.db.page-key").read_text()
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-                take_pictures(browser, f"http://{bind}", key, out)
+                take_pictures(browser, f"http://{bind}", key, report, out)
                 browser.close()
         finally:
             daemon.send_signal(signal.SIGTERM)

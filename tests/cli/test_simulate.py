@@ -138,7 +138,7 @@ def test_policies_stand_side_by_side_in_the_table() -> None:
     done = run("yard.mp4", "--start", NOON, "--policy", "policy.json", "--policy", "never.json")
     assert done.exit_code == 0
     words = " ".join(done.stdout.split())
-    assert words.startswith("12 frames of yard.mp4, 2026-11-28 12:00:00+00:00 to 2026-11-28 15:40:00+00:00 policy.json")
+    assert words.startswith("12 frames of yard.mp4, 2026-11-28 12:00:00 to 15:40:00 (UTC) policy.json")
     assert "all 12 5 daily 5: full at 13:20" in words
     assert "never.json" in words
     assert "none 12 0 daily 0: never full" in words

@@ -120,6 +120,7 @@ def test_what_the_page_counts_is_what_the_metrics_and_the_spool_have(shown: Show
         f"{SCENES} accepted for all, {5 * SCENES} near_duplicate"
     )
     expect(shown.page.locator("#budget")).to_contain_text(f"{SCENES} of 50 in the hour")
+    expect(shown.page.locator("img.thumbnail")).to_be_hidden(timeout=20_000)  # the file has ended: there is none
     assert shown.metric("framesift_credits_used", strategy="all") == SCENES
     assert shown.number("waiting") + shown.number("being sent") == len(shown.rows())
 

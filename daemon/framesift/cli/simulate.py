@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,8 +97,10 @@ def _simulate(opened: OpenFootage, policies: list[NamedPolicy], seed: int | None
 
 def _words(footage: list[Path], figures: Figures) -> str:
     names = ", ".join(path.name for path in footage)
-    first, last = (figures[key].replace("T", " ") for key in ("first", "last"))
-    return f"{figures['frames']:,} frames of {names}, {first} to {last}"
+    first, last = (datetime.fromisoformat(figures[key]) for key in ("first", "last"))
+    until = f"{last:%H:%M:%S}" if last.date() == first.date() else f"{last:%Y-%m-%d %H:%M:%S}"
+    zones = dict.fromkeys(f"{one:%Z}" for one in (first, last))  # two where the clocks change in between
+    return f"{figures['frames']:,} frames of {names}, {first:%Y-%m-%d %H:%M:%S} to {until} ({' to '.join(zones)})"
 
 
 def _print(footage: list[Path], figures: list[Figures]) -> None:

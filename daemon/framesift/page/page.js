@@ -20,9 +20,11 @@ function tell(text) {
   told.textContent = text;
   setTimeout(() => { if (told.textContent === text) told.textContent = ""; }, 8000);
 }
-document.addEventListener("error", (event) => { // the stream gives no picture now
-  if (event.target.classList?.contains("thumbnail")) event.target.hidden = true;
-}, true);
+function hideBroken(image) { // the stream gives no picture now
+  if (image.classList?.contains("thumbnail")) image.hidden = true;
+}
+document.addEventListener("error", (event) => hideBroken(event.target), true);
+for (const image of document.images) if (image.complete && !image.naturalWidth) hideBroken(image);
 document.addEventListener("click", (event) => {
   const image = event.target;
   if (image.classList.contains("thumbnail")) image.src = image.src.split("?")[0] + "?at=" + Date.now();

@@ -32,7 +32,7 @@ h3 { font-size: 13px; font-weight: 600; color: var(--faint); margin: 18px 0 6px;
 p { margin: 0 0 16px; color: var(--faint); }
 main { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 16px; min-width: 0; }
-dl.big { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 14px; margin: 0; }
+dl.big { display: grid; grid-template-columns: repeat(auto-fit, minmax(105px, 1fr)); gap: 14px; margin: 0; }
 dl.big div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 dl.big dt { font-size: 12px; color: var(--faint); } dl.big dd { margin: 0; font-size: 20px; font-weight: 600; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
@@ -170,7 +170,7 @@ def _tile(chosen: ChosenFrame, picture: ContactPicture | None, outcome: PolicyOu
     image = ""
     if picture.jpeg is not None:
         data = base64.b64encode(picture.jpeg).decode("ascii")
-        image = f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
+        image = f'<img alt="" src="data:image/jpeg;base64,{data}">'
     return f"<figure><div>{image}{_boxes(picture.prediction)}</div><figcaption>{escape(words)}</figcaption></figure>"
 
 

@@ -35,7 +35,8 @@ def timeline(outcome: PolicyOutcome, from_s: float, until_s: float) -> str:
         _bars([accepted for *_, accepted in bins], None, _TOP - 12, down=False, colour="accepted"),
     ]
     full = [at_s for limit in outcome.limits if limit.window != "minutely" for at_s in limit.full_at_s]
-    parts += [f'<path d="M{(at_s - from_s) / length_s * _WIDTH:.1f} 9l-4-8h8z" fill="var(--full)"/>' for at_s in full]
+    places = [min(max(4.0, (at_s - from_s) / length_s * _WIDTH), _WIDTH - 4.0) for at_s in full]
+    parts += [f'<path d="M{place:.1f} 9l-4-8h8z" fill="var(--full)"/>' for place in places]
     parts.append(f'<line x1="0" x2="{_WIDTH:.0f}" y1="{_TOP}" y2="{_TOP}" stroke="var(--line)"/>')
     zone = ZoneInfo(outcome.policy.time_zone)
     form = "%H:%M:%S" if length_s < _SHORT_S else "%H:%M" if length_s <= 1.5 * _DAY_S else "%d %b"
