@@ -311,9 +311,7 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         return
     if prediction.dropped:
         text = f"{prediction.dropped} part(s) of the prediction are malformed: a number or name is missing or wrong"
-        yield Finding(
-            "prediction", False, f"{frame.stream}: {text}", "see docs/models.md for what an object needs"
-        )
+        yield Finding("prediction", False, f"{frame.stream}: {text}", "see docs/models.md for what an object needs")
     else:
         objects = getattr(prediction, "objects", None)
         text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
