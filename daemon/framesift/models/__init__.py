@@ -19,6 +19,7 @@ from framesift.models.onnx.onnx_model import OnnxModel
 from framesift.models.onnx.onnx_settings import OnnxSettings
 from framesift.models.python import PythonModel, PythonSettings
 from framesift.models.recorded import RecordedModel, RecordedSettings
+from framesift.models.replaceable_model import ReplaceableModel
 from framesift.models.stub import StubModel, StubSettings
 
 ModelSettings = Annotated[
@@ -54,6 +55,13 @@ def load(
     return MODELS[settings.type](settings)
 
 
+def files_of(settings: ModelSettings) -> tuple[Path, ...]:
+    """The files from which a model is loaded, where another one may take its place in a run; none for other models."""
+    if not isinstance(settings, OnnxSettings):
+        return ()
+    return tuple(file for file in (settings.path, settings.class_names_file) if file is not None)
+
+
 __all__ = [
     "MODELS",
     "REMOTE_MODELS",
@@ -63,5 +71,7 @@ __all__ = [
     "ModelNotes",
     "ModelSettings",
     "ModelUnavailable",
+    "ReplaceableModel",
+    "files_of",
     "load",
 ]

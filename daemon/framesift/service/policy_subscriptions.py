@@ -82,13 +82,17 @@ class PolicySubscriptions:
         """Load the policies that can be had now, and start refreshing them. Raises ConfigError for a wrong file."""
         self.policies.load_initial(LOAD_WITHIN_S)
         self._apply_time_zone()
+        self.judge()
+        self._check_projects()
+        self._telemetry.set_policy_source(self.policy_reports)
+        self.policies.start()
+
+    def judge(self) -> None:
+        """Report what each policy can't do with the models of this moment. For any thread."""
         for status in self.policies.statuses():
             if status.current is not None:
                 self._log_problems(status.current, status.project_pair, status.streams)
             self._report_health(status)
-        self._check_projects()
-        self._telemetry.set_policy_source(self.policy_reports)
-        self.policies.start()
 
     def stop(self, within_s: float) -> bool:
         """Stop refreshing the policies; return whether that has ended in time."""

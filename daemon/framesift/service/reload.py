@@ -3,6 +3,7 @@
     settings    tags, sink.limits, limits.local_ceiling, limits.pending_quota_h, log.level, quiet_after. Whatever else
                 has changed in them is named with the answer: it needs a restart
     policies    all, from wherever they come
+    models      one whose file has changed is loaded in the background: see model_files.py
     sink        is tried at once; the sizes of its batches are asked for
 
 Each reload has one answer in the log, when everything was read: `reloaded`, or `reload_refused` with the reasons.
@@ -18,7 +19,8 @@ from pydantic import BaseModel
 
 from framesift.config.errors import ConfigError
 from framesift.service.quiet_streams import QuietStreams
-from framesift.service.startup import Startup, sink_limits
+from framesift.service.run_context import sink_limits
+from framesift.service.startup import Startup
 from framesift.settings import Settings
 from framesift.telemetry import Condition, Telemetry
 
@@ -73,6 +75,7 @@ class Reload:
                 self._telemetry.state_changed("reloaded", **fields)
 
         startup.subscriptions.reload(answer)
+        startup.model_files.wake()
         startup.probe_now()
 
     def _apply(self, new: Settings, startup: Startup) -> tuple[tuple[str, ...], tuple[str, ...]]:

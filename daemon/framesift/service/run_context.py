@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from framesift.clock.clock import Clock
 from framesift.http_client import Exchanges
+from framesift.limits import Limit, Window
 from framesift.settings import Settings
 from framesift.telemetry import Telemetry
 
@@ -24,3 +25,8 @@ class RunContext:
     telemetry: Telemetry
     exchanges: Exchanges
     on_failure: Callable[[BaseException], None]
+
+
+def sink_limits(settings: Settings) -> tuple[Limit, ...]:
+    """Return the limits of the sink."""
+    return tuple(Limit(Window(limit.type), limit.value) for limit in settings.sink.limits)

@@ -1,8 +1,8 @@
 """Startup: creates the components of one run, and starts them in the order in which they need each other.
 
-    connections, model, recorder, policies, sink, spool, alike counts, signals, decision record, coverage, summary,
-    shared limits, upload, retention, batches, status page, known pictures, hold queues, streams,
-    listeners (and, from the main loop: monitor)
+    connections, model, recorder, policies, model files, sink, spool, alike counts, signals, decision record, coverage,
+    summary, shared limits, upload, retention, batches, status page, known pictures, hold queues, streams, listeners
+    (and, from the main loop: monitor)
 
 They stop in the reverse order: what accepts frames and what delivers them end first, at the same time, and the spool
 outlives both. The threads of the streams begin last, since a listener that can't start must not end a run that collects
@@ -25,7 +25,6 @@ from framesift.fleet.platform_batches import BatchWatcher
 from framesift.fleet.shared_limits import SharedLimits
 from framesift.http_client import HttpClient
 from framesift.known.known_pictures import KnownPictures
-from framesift.limits import Limit, Window
 from framesift.limits.local import LocalLimits
 from framesift.listeners import ListenerSettings, create_listener
 from framesift.models.predictor import Predictor
@@ -45,18 +44,19 @@ from framesift.service.decision_record import create_decision_record
 from framesift.service.intakes import Intakes, read_accepted_classes
 from framesift.service.known_pictures_reader import KnownPicturesReader
 from framesift.service.loop_monitor import LoopMonitor
+from framesift.service.model_files import ModelFiles
 from framesift.service.operator_hands import OperatorHands, open_requests
 from framesift.service.policy_subscriptions import LOAD_WITHIN_S, PolicySubscriptions
 from framesift.service.recording import open_recorder
 from framesift.service.retention_passes import RetentionPasses
-from framesift.service.run_context import RunContext
+from framesift.service.run_context import RunContext, sink_limits
 from framesift.service.run_summary import RunSummary
 from framesift.service.spool_access import open_when_free, used_by_window
 from framesift.service.status_page import StatusPage, create_web_page
 from framesift.service.stream_models import StreamModels
 from framesift.service.stream_privacies import StreamPrivacies
 from framesift.service.stream_thread import StreamThread, StreamThreads
-from framesift.settings import Settings, StreamEntry
+from framesift.settings import StreamEntry
 from framesift.sinks import Sink, open_sink
 from framesift.spool import Spool
 from framesift.status import DaemonIdentity, StatusServer
@@ -156,6 +156,7 @@ class Startup:
         limits = LocalLimits()
         self.subscriptions = PolicySubscriptions(self._run, models, connections, limits)
         start(self.subscriptions)
+        self.model_files = start(ModelFiles(self._run, models, privacies, self.subscriptions.judge))
         sink = open_sink(settings.sink, class_names=models.class_names, platform=connections.platform)
         start(Resource("sink", stop=lambda _: sink.close()))
         shared = self.shared_limits = SharedLimits(settings.limits, limits, self.subscriptions, telemetry, self._clock)
@@ -391,8 +392,3 @@ class Startup:
 def _watched_file(spool_path: Path, stream: str) -> Path:
     """Return the file that remembers which pictures of a watched folder were read."""
     return spool_path.with_name(f"{spool_path.name}.watched-{stream}")
-
-
-def sink_limits(settings: Settings) -> tuple[Limit, ...]:
-    """Return the limits of the sink."""
-    return tuple(Limit(Window(limit.type), limit.value) for limit in settings.sink.limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from framesift.models import Model, ModelLoadError
+from framesift.models import Model, ModelLoadError, ReplaceableModel
 from framesift.models import load as load_model
 from framesift.models.health import ModelHealth
 from framesift.policy.policy import Policy
@@ -29,7 +29,7 @@ class UsedModel:
 
 
 class StreamModels:
-    """The models of a run. Thread-safe; nothing changes after the start."""
+    """The models of a run. Thread-safe; after the start nothing changes but what is in the place of a model."""
 
     def __init__(self, run: RunContext) -> None:
         """Load them. Raises ModelLoadError, which names the streams where there are several models."""
@@ -37,6 +37,7 @@ class StreamModels:
         self._used: list[UsedModel] = []
         self._health: list[ModelHealth] = []
         self._detectors: list[tuple[UsedModel, ModelHealth]] = []
+        self._places: dict[UsedModel, ReplaceableModel] = {}
         uses = run.settings.model_uses
         try:
             for use in uses:
@@ -51,14 +52,28 @@ class StreamModels:
 
     def _load(self, use: ModelUse, called: str) -> tuple[UsedModel, ModelHealth]:
         """called: what the message of a ModelLoadError begins with."""
-        run, network = self._run, self._run.settings.network
         try:
-            model = load_model(
-                use.settings, ca_file=network.ca_file, proxy=network.proxy_address, exchanges=run.exchanges
-            )
+            place = ReplaceableModel(self.load(use))
         except ModelLoadError as error:
             raise (ModelLoadError(f"{called}: {error}") if called else error) from None
-        return UsedModel(use, model), ModelHealth(run.telemetry.health, run.clock, use.name)
+        used = UsedModel(use, place)
+        self._places[used] = place
+        return used, ModelHealth(self._run.telemetry.health, self._run.clock, use.name)
+
+    def load(self, use: ModelUse) -> Model:
+        """Load a model for a use, beside the one that is there. Raises ModelLoadError."""
+        network = self._run.settings.network
+        return load_model(
+            use.settings, ca_file=network.ca_file, proxy=network.proxy_address, exchanges=self._run.exchanges
+        )
+
+    def replace(self, used: UsedModel, new: Model) -> None:
+        """Put another model in the place of one; the old one is closed after its last prediction."""
+        self._places[used].replace(new)
+
+    def all(self) -> tuple[UsedModel, ...]:
+        """All of them, also the detectors of privacy."""
+        return (*self._used, *(used for used, _ in self._detectors))
 
     def __len__(self) -> int:
         return len(self._used) + len(self._detectors)
@@ -110,7 +125,7 @@ class StreamModels:
 
     def close(self) -> None:
         """Close all."""
-        for used in (*self._used, *(used for used, _ in self._detectors)):
+        for used in self.all():
             used.model.close()
 
     def closer(self, is_in_use: Callable[[], bool]) -> Callable[[float], None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from framesift.config.errors import ConfigError, format_value, nearest
 from framesift.frame import Frame
@@ -21,6 +22,7 @@ from framesift.telemetry import Condition, Telemetry
 # How many streams the health lists, since clients of the listeners choose the streams' names.
 MAX_UNMASKED_STREAMS = 50
 _COMPONENT_PREFIX = "privacy of "
+_NONE: Mapping[Model, Model] = MappingProxyType({})
 
 
 class StreamPrivacies:
@@ -61,13 +63,20 @@ class StreamPrivacies:
         if why is not None:
             self._telemetry.warning("nothing_can_be_masked", stream=stream.name, why=why)
 
-    def _unknown_classes(self, stream: StreamEntry) -> Iterator[str]:
+    def problems(self, replaced: Model, by: Model) -> list[str]:
+        """Why another model can't be put in the place of one: it lacks classes that are to be covered."""
+        return [
+            problem for stream in self._settings.streams for problem in self._unknown_classes(stream, {replaced: by})
+        ]
+
+    def _unknown_classes(self, stream: StreamEntry, instead: Mapping[Model, Model] = _NONE) -> Iterator[str]:
+        """instead: models that are judged in the place of others."""
         settings = self._settings.privacy_of(stream)
         if settings is None:
             return
         detector = self._models.detector_of(settings)
         models = [self._models.of(stream.name)[0], *(() if detector is None else (detector[0],))]
-        for problem in unknown_classes(settings, models):
+        for problem in unknown_classes(settings, [instead.get(model, model) for model in models]):
             yield f"privacy of stream {stream.name}: {problem}"
 
 
