@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from framesift.cli.initial_files import state_folder
 from framesift.datasets.sheet_sources import read_collected
 from rigs.daemon import collected, framesift, write_configuration
 from rigs.footage import numbered_clip
+from rigs.networks import cells, constant
 
 
 @pytest.fixture(scope="module")
@@ -191,19 +193,38 @@ def test_the_demo_on_ones_own_video_never_uses_the_streets_detector(tmp_path: Pa
     assert all(line["prediction"].get("is_stub") for line in collected(tmp_path / "out"))
 
 
-def test_a_demo_keeps_what_is_in_its_folder_but_not_its_own_and_what_it_cannot_replace(tmp_path: Path) -> None:
+def test_a_second_demo_keeps_what_the_first_one_collected(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "mine.mp4", frames=20)
     assert framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out").returncode == 0
-    lines = collected(tmp_path / "out")
-    gone = framesift(tmp_path, "demo", "--source", "gone.mp4", "--folder", "out")
-    assert gone.returncode == 2
-    assert collected(tmp_path / "out") == lines
+    first = collected(tmp_path / "out")
+    assert framesift(tmp_path, "demo", "--source", "gone.mp4", "--folder", "out").returncode == 2
+    assert collected(tmp_path / "out") == first
     (tmp_path / "out" / "mine.mp4").write_bytes((tmp_path / "mine.mp4").read_bytes())
-    own = framesift(tmp_path, "demo", "--source", "out/mine.mp4", "--folder", "out")
-    assert own.returncode == 2
-    other = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
-    assert other.returncode == 2
-    assert (tmp_path / "out" / "mine.mp4").exists()
+    assert framesift(tmp_path, "demo", "--source", "out/mine.mp4", "--folder", "out").returncode == 2
+    for kept in ("out-1", "out-2"):
+        ran = framesift(tmp_path, "demo", "--source", "mine.mp4", "--folder", "out")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert f"kept in {kept}/" in ran.stdout
+    assert collected(tmp_path / "out-1") == first
+    assert (tmp_path / "out-1" / "mine.mp4").exists()
+    assert collected(tmp_path / "out-2")
+    assert not (tmp_path / "out" / "mine.mp4").exists()
+
+
+def test_a_demo_gives_names_to_the_classes_of_a_model(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "mine.mp4", frames=20)
+    output = np.zeros((1, 4 + 2, cells(64, 64)), np.float32)
+    output[0, :4, 3], output[0, 5, 3] = (32, 32, 8, 8), 0.5
+    constant(tmp_path / "net.onnx", output)
+    (tmp_path / "names.txt").write_text("car\ntram\n")
+    words = ("demo", "--source", "mine.mp4", "--class-names", "names.txt")
+    unnamed = framesift(tmp_path, *words)
+    assert unnamed.returncode == 2
+    assert "--class-names needs --model" in unnamed.stderr
+    ran = framesift(tmp_path, *words, "--model", "net.onnx")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    boxes = [box for row in collected(tmp_path / "framesift-demo") for box in row["prediction"]["predictions"]]
+    assert {box["class"] for box in boxes} == {"tram"}
 
 
 def test_a_demo_of_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:

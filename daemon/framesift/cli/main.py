@@ -255,14 +255,20 @@ def init(
 def demo(
     source: Annotated[str | None, typer.Option(help="Your own video, RTSP address or webcam number.")] = None,
     model: Annotated[Path | None, typer.Option(help="An ONNX detector or classifier for your own source.")] = None,
-    folder: Annotated[Path, typer.Option(help="The folder for what is collected.")] = Path("framesift-demo"),
+    class_names: Annotated[
+        str | None,
+        typer.Option(help="Of a model without names: coco, or a file with one name a line, or a dataset's data.yaml."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option(help="The folder for what is collected; an earlier demo's is renamed.")
+    ] = Path("framesift-demo"),
     seconds: Annotated[float, typer.Option(help="How long to watch a camera.")] = 30.0,
 ) -> None:
     """Run the whole pipeline on a rendered street, or on your own source; ends with a table and a contact sheet."""
     from framesift.demo.run import DemoError, run_demo
 
     try:
-        code = run_demo(folder, source=source, model=model, seconds=seconds, console=out)
+        code = run_demo(folder, source=source, model=model, class_names=class_names, seconds=seconds, console=out)
     except DemoError as error:
         fail(str(error))
     raise typer.Exit(code)

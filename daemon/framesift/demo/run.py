@@ -6,8 +6,8 @@ nothing else, so a source of the user is never shown to it: without `--model`, t
 
 from __future__ import annotations
 
+import itertools
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,6 @@ MODEL_STRATEGIES: tuple[dict[str, Any], ...] = (
      "limits": [{"type": "minutely", "value": 20}]},
     *OWN_STRATEGIES,
 )  # fmt: skip
-# What a demo leaves behind, and the next one replaces; everything else in the folder stays.
-LEFT_BEHIND = (
-    "street.mp4", "framesift.yaml", "policy.json", "contact-sheet.png", "collected",
-    "spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock", "spool.db.reserve", "spool.db.reserve-2",
-)  # fmt: skip
 
 
 class DemoError(Exception):
@@ -78,17 +73,30 @@ class Overlap:
     boxes: int
 
 
-def run_demo(folder: Path, *, source: str | None, model: Path | None, seconds: float, console: Console) -> int:
-    """Run the demo in `folder` and print what it collected; return the exit code. Raises DemoError."""
+def run_demo(
+    folder: Path,
+    *,
+    source: str | None,
+    model: Path | None,
+    class_names: str | None,
+    seconds: float,
+    console: Console,
+) -> int:
+    """Run the demo in `folder` and print what it collected; return the exit code. Raises DemoError.
+
+    class_names: coco, or a file, of a model without names.
+    """
     if source is None and model is not None:
         raise DemoError("--model needs --source: the rendered street has its own detector")
+    if model is None and class_names is not None:
+        raise DemoError("--class-names needs --model: they are the names of its classes")
     if source is not None and _is_path(source):
         _check_source_file(Path(source), folder)
-    _prepare_folder(folder)
+    _prepare_folder(folder, console)
     street = Street(seed=DEMO_SEED) if source is None else None
     if street is not None:
         _render(street, folder / "street.mp4", console)
-    _configure(folder, source, model)
+    _configure(folder, source, model, class_names)
     if source is not None and model is None:
         console.print("no --model: the null model watches, so frames are chosen by chance, and near duplicates refused")
     snapshot, code = _collect(folder, street, seconds, console)
@@ -152,17 +160,24 @@ def _iou(a: tuple[float, float, float, float], b: tuple[float, float, float, flo
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def _prepare_folder(folder: Path) -> None:
-    """Make the folder, empty. Removes only what an earlier demo made; raises DemoError if there is anything else."""
+def _prepare_folder(folder: Path, console: Console) -> None:
+    """Make the folder, empty. What an earlier demo collected there is kept, in a folder beside it.
+
+    Raises DemoError if somebody else's files are there.
+    """
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise DemoError(f"{folder} is not empty and was not made by a demo: choose another --folder")
-        foreign = sorted({path.name for path in folder.iterdir()} - {*LEFT_BEHIND, MARKER})
-        if foreign:
-            raise DemoError(f"{folder} holds other files ({', '.join(foreign[:5])}): choose another --folder")
-        for name in LEFT_BEHIND:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        name = folder.resolve().name
+        kept = next(
+            path for n in itertools.count(1) if not (path := folder.resolve().with_name(f"{name}-{n}")).exists()
+        )
+        try:
+            folder.resolve().rename(kept)
+        except OSError as error:
+            why = error.strerror or error
+            raise DemoError(f"{folder} can't be renamed to {kept.name}: {why}: choose another --folder") from None
+        console.print(f"the last demo's frames are kept in {kept.name}/")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
 
@@ -176,7 +191,7 @@ def _check_source_file(source: Path, folder: Path) -> None:
     if not source.is_file():
         raise DemoError(f"--source {source}: there is no such file")
     if folder.absolute() in source.absolute().parents:
-        raise DemoError(f"--source {source} lies in the demo's own folder {folder}, which is begun anew: move it")
+        raise DemoError(f"--source {source} lies in the demo's own folder {folder}, which begins anew: move it")
 
 
 def _bar(console: Console) -> Progress:
@@ -190,7 +205,7 @@ def _render(street: Street, path: Path, console: Console) -> None:
         write_video(street, path, lambda done, _total: bar.update(task, completed=done))
 
 
-def _configure(folder: Path, source: str | None, model: Path | None) -> None:
+def _configure(folder: Path, source: str | None, model: Path | None, class_names: str | None) -> None:
     """Writes the demo's own framesift.yaml and policy.json, so that it can be read, changed and run again."""
     strategies = STREET_STRATEGIES if source is None else OWN_STRATEGIES if model is None else MODEL_STRATEGIES
     policy = {
@@ -208,6 +223,10 @@ def _configure(folder: Path, source: str | None, model: Path | None) -> None:
         there = Path(source).absolute() if _is_path(source) else source
         stream = {"name": "yours", "source": int(source) if source.isdigit() else str(there)}
         model_block = {"type": "stub"} if model is None else {"type": "onnx", "path": str(model.absolute())}
+        if class_names == "coco":
+            model_block["class_names"] = class_names
+        elif class_names is not None:
+            model_block["class_names_file"] = str(Path(class_names).absolute())
     settings = {
         "device": "demo",
         "streams": [stream],
