@@ -140,7 +140,18 @@ def test_unless_it_is_configured_every_picture_is_run_alone(tmp_path: Path) -> N
 
 BOXES = ["yolov8", "yolov5", "yolox", "end2end"]
 ROTATED = ["yolov8-obb", "end2end-obb"]
-MORE = ["yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", *ROTATED, "rfdetr", "rfdetr with masks", "ssd"]
+MORE = [
+    "yolov8-seg",
+    "end2end-seg",
+    "yolov8-pose",
+    "end2end-pose",
+    *ROTATED,
+    "rfdetr",
+    "rfdetr with masks",
+    "ssd",
+    "rtdetr logits",
+    "detr",
+]
 
 
 @pytest.mark.parametrize("head", [*BOXES, *MORE, "classifier"])
@@ -152,7 +163,7 @@ def test_each_stream_gets_the_prediction_for_its_own_picture(tmp_path: Path, hea
     elif head in BOXES:
         spotting(path, head, bgr=head == "yolox", peak=255.0 if head == "yolox" else 1.0, batch="n", metadata=NAMED)
     else:
-        peak = {"ssd": 255.0}.get(head, 4.5 if head.startswith("rfdetr") else 1.0)
+        peak = {"ssd": 255.0}.get(head, 4.5 if head.startswith(("rfdetr", "detr")) else 1.0)
         metadata = POSE if "pose" in head else NAMED | ({"task": "obb"} if head in ROTATED else {})
         reporting(path, head, peak=peak, batch="n", metadata=metadata)
     pictures = [blank(192, 320) for _ in range(STREAMS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -83,6 +84,15 @@ def test_each_axis_finds_its_own_way_back_where_rounding_makes_them_differ() -> 
     prepared = preparation()(noise(7, 100))
     back = prepared.to_picture(np.array([[0.0, 14.0, 64.0, 18.0]]))
     assert back.tolist() == [[0.0, 0.0, 100.0, 7.0]]
+
+
+def test_yolox_rounds_down_and_scales_both_sides_alike() -> None:
+    # 59 x 100 at 64 / 100 is 37.76 x 64: its own program makes 37 rows of it, and divides all boxes by 0.64.
+    prepared = preparation(height=64, centred=False, rounds_down=True)(np.full((59, 100, 3), 200, np.uint8))
+    assert int((prepared.tensor[0, 0, :, 0] == 200).sum()) == 37
+    assert prepared.to_picture(np.array([[16.0, 16, 32, 32]])).tolist() == [pytest.approx([25, 25, 50, 50])]
+    rounded = preparation(height=64, centred=False)(np.full((59, 100, 3), 200, np.uint8))
+    assert int((rounded.tensor[0, 0, :, 0] == 200).sum()) == 38
 
 
 def test_stretching_gives_up_the_aspect() -> None:
@@ -244,6 +254,37 @@ def test_a_number_that_is_none_drops_its_box_alone(bad: float, place: int) -> No
         assert found.dropped == (0 if low and place == 4 else 1), name
 
 
+def test_of_a_transformers_query_the_best_class_counts_unless_it_is_none_of_them() -> None:
+    logits = np.log(np.array([[6.0, 3.0, 1.0], [1.0, 2.0, 7.0]], np.float32))
+    boxes = np.array([[0.5, 0.5, 0.5, 0.25], [0.25, 0.25, 0.5, 0.5]], np.float32)
+    found = heads.detr(100, 200)([logits, boxes], 0.15)
+    assert found.boxes.tolist() == [[50, 37.5, 150, 62.5], [0, 0, 100, 50]]
+    assert found.confidences.tolist() == pytest.approx([0.6, 0.2])
+    assert (found.class_ids.tolist(), found.rows.tolist()) == ([0, 1], [0, 1])
+    logits[0, 2] = math.nan
+    found = heads.detr(100, 200)([logits, boxes], 0.15)
+    assert (found.class_ids.tolist(), found.dropped) == ([1], 1)
+
+
+def test_a_table_of_queries_has_a_class_or_a_confidence_for_each() -> None:
+    box = [0.5, 0.5, 0.5, 0.25]
+    sorted_ones = np.array([[*box, 0.9, 1], [*box, 0.5, 0], [*box, 0.05, 1]], np.float32)
+    found = heads.rtdetr_table(100, 200)([sorted_ones], 0.1)
+    assert found.boxes.tolist() == [[50, 37.5, 150, 62.5]] * 2
+    assert (found.confidences.tolist(), found.class_ids.tolist()) == (pytest.approx([0.9, 0.5]), [1, 0])
+    of_two_classes = np.array([[*box, 0.25, 0.75], [*box, 0.5, 0.125], [*box, 0.0, 0.0625]], np.float32)
+    found = heads.rtdetr_table(100, 200)([of_two_classes], 0.1)
+    assert (found.confidences.tolist(), found.class_ids.tolist()) == ([0.75, 0.5], [1, 0])
+    of_three = np.array([[*box, 0.25, 0.75, 0.5]], np.float32)
+    assert heads.rtdetr_table(100, 200)([of_three], 0.1).class_ids.tolist() == [1]
+
+
+def test_of_a_table_of_all_pictures_only_the_first_ones_rows_count() -> None:
+    table = np.array([[0, 1, 2, 3, 4, 1, 0.5], [1, 1, 2, 3, 4, 0, 0.75], [0, 5, 6, 7, 8, 0, 0.05]], np.float32)
+    found = heads.yolov7_end2end([table], 0.1)
+    assert (found.boxes.tolist(), found.confidences.tolist(), found.class_ids.tolist()) == ([[1, 2, 3, 4]], [0.5], [1])
+
+
 def test_softmax_and_sigmoid_survive_any_number() -> None:
     values = np.array([1000.0, 0.0, -1000.0])
     assert heads.softmax(values).tolist() == [1.0, 0.0, 0.0]
@@ -297,8 +338,9 @@ def test_a_family_is_recognised_by_its_shape(shape: tuple[int, ...], family: Fam
 @pytest.mark.parametrize("wrong", [family for family in Family if family is not Family.AUTO])
 @pytest.mark.parametrize("shape", [(1, 84, 8400), (1, 25200, 85), (1, 8400, 85), (1, 300, 6), (1, 1000)])
 def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple[int, ...], wrong: Family) -> None:
-    if match(shape).family is wrong or (shape, wrong) == ((1, 84, 8400), Family.YOLOV8_OBB):
-        return  # the last class may as well be an angle
+    fits_as_well = {((1, 84, 8400), Family.YOLOV8_OBB), ((1, 300, 6), Family.RTDETR)}
+    if match(shape).family is wrong or (shape, wrong) in fits_as_well:
+        return
     with pytest.raises(ModelLoadError) as refusal:
         match(shape, family=wrong)
     assert f"{wrong} does not fit" in str(refusal.value)
@@ -383,6 +425,57 @@ def test_rotated_boxes_are_recognised_by_the_metadata_and_never_by_the_shape_alo
     with pytest.raises(ModelLoadError, match="finds no family"):
         match((1, 300, 7))
     assert match((1, 20, 8400), family=Family.YOLOV8_OBB).class_count == 15
+
+
+NAMED_LOGITS = {"logits": (1, 100, 21), "pred_boxes": (1, 100, 4), "last_hidden_state": (1, 100, 256)}
+
+
+def matched(
+    outputs: Mapping[str, tuple[int, ...]], names: int | None = None, family: Family = Family.AUTO
+) -> FamilyMatch:
+    return match_family(family, [GraphOutput(*of) for of in outputs.items()], GraphFacts(640, 640, names))
+
+
+def test_transformers_are_told_apart_by_their_class_names() -> None:
+    found = matched(NAMED_LOGITS, 21)
+    assert (found.family, found.class_count, found.output_indices) == (Family.RTDETR, 21, (1, 0))
+    found = matched(NAMED_LOGITS, 20)
+    assert (found.family, found.class_count, found.output_indices) == (Family.DETR, 20, (0, 1))
+    with pytest.raises(ModelLoadError, match=r"can't tell rtdetr from detr.*Name the right one"):
+        matched(NAMED_LOGITS)
+    assert matched(NAMED_LOGITS, family=Family.DETR).class_count == 20
+    assert matched({"a": (1, 100, 21), "b": (1, 100, 4)}, family=Family.RTDETR).class_count == 21
+    with pytest.raises(ModelLoadError, match="detr does not fit"):
+        matched({"a": (1, 100, 21), "b": (1, 99, 4)}, family=Family.DETR)
+
+
+def test_finished_transformers_are_told_by_the_names_of_their_outputs() -> None:
+    shapes: dict[str, tuple[int, ...]] = {"scores": (1, 300), "boxes": (1, 300, 4), "labels": (1, 300)}
+    found = matched(shapes)
+    assert (found.family, found.class_count, found.output_indices) == (Family.RTDETR, None, (2, 1, 0))
+    with pytest.raises(ModelLoadError, match="rtdetr does not fit"):
+        matched({**shapes, "labels": (1, 299)}, family=Family.RTDETR)
+
+
+def test_a_table_of_queries_is_told_by_its_class_names() -> None:
+    assert match((1, 300, 84), names=80).family is Family.RTDETR
+    assert match((1, 300, 6), names=2).family is Family.END2END  # unless its metadata name the head
+    assert match((1, 300, 6), family=Family.RTDETR, names=5).class_count is None
+    with pytest.raises(ModelLoadError, match="finds no family"):
+        match((1, 300, 84))
+
+
+def test_boxes_of_all_pictures_in_one_table_are_no_classes() -> None:
+    def told(shape: tuple[int, int], per_picture: bool) -> Family:
+        return match_family(Family.AUTO, [GraphOutput("output", shape, per_picture)], GraphFacts(640, 640)).family
+
+    assert [told((rows, 7), False) for rows in (0, 1, 9)] == [Family.YOLOV7_END2END] * 3
+    assert [told((rows, 7), True) for rows in (0, 1, 9)] == [
+        Family.YOLOV7_END2END,
+        Family.CLASSIFIER,
+        Family.YOLOV7_END2END,
+    ]
+    assert not match((5, 7), family=Family.YOLOV7_END2END).per_picture
 
 
 def test_a_classifier_of_one_class_makes_sense_for_many_labels_only() -> None:

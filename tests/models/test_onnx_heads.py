@@ -29,12 +29,16 @@ POSE = NAMED | {"task": "pose", "kpt_shape": "[2, 3]"}
 PURE_RED = (1 - 0.485) / 0.229 + 0.406 / 0.225
 PURE_BLUE = (1 - 0.406) / 0.225 + 0.485 / 0.229
 ROTATED = ["yolov8-obb", "end2end-obb"]
+QUERIED = ["rtdetr", "rtdetr by class", "rtdetr logits", "detr"]
 EVERY_HEAD = [
     *("yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", *ROTATED),
-    *("rfdetr", "rfdetr with masks", "ssd"),
+    *("rfdetr", "rfdetr with masks", "ssd", *QUERIED),
 ]
+# What exporters say of a network whose outputs could be something else.
+TOLD = {head: {"task": "obb"} for head in ROTATED}
+TOLD |= {head: {"task": "detect", "head": "RTDETRDecoder"} for head in ("rtdetr", "rtdetr by class")}
 WITH_OUTLINES = ["yolov8-seg", "end2end-seg", "rfdetr with masks"]
-STRETCHED = ("rfdetr", "rfdetr with masks", "ssd")
+STRETCHED = ("rfdetr", "rfdetr with masks", "ssd", *QUERIED)
 
 
 def model(path: Path, **fields: object) -> Model:
@@ -43,8 +47,8 @@ def model(path: Path, **fields: object) -> Model:
 
 def spotting(folder: Path, head: str, **fields: object) -> Model:
     """The network, for auto to tell its family."""
-    peak = {"ssd": 255.0}.get(head, PURE_RED if head.startswith("rfdetr") else 1.0)
-    metadata = POSE if "pose" in head else NAMED | ({"task": "obb"} if head in ROTATED else {})
+    peak = {"ssd": 255.0}.get(head, PURE_RED if head.startswith(("rfdetr", "detr")) else 1.0)
+    metadata = POSE if "pose" in head else NAMED | TOLD.get(head, {})
     return model(reporting(folder / "spot.onnx", head, peak=peak, metadata=metadata), confidence=0.5, **fields)
 
 
@@ -460,6 +464,115 @@ def test_outputs_that_do_not_belong_together_are_not_an_ssd(tmp_path: Path) -> N
         ssd(tmp_path, 5, 4, 4.0)
 
 
+# What a network wants beside the picture, and how many pictures at once
+
+
+TRANSFORMER = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[n, 3, 192, 320] images, int64[n, 2] orig_target_sizes, int64[n, h, w] pixel_mask)
+  => (int64[n, 2] labels, float[n, 2, 4] boxes, float[n, 2] scores) {
+  once = Cast <to = 1> (orig_target_sizes)
+  twice = Concat <axis = 1> (once, once)
+  one = Constant <value = int64[1] {1}> ()
+  sides = Unsqueeze (twice, one)
+  shares = Constant <value = float[1, 2, 4] {0.25, 0.5, 0.75, 1.0, 0.0, 0.0, 0.5, 0.5}> ()
+  boxes = Mul (shares, sides)
+  seen = Cast <to = 1> (pixel_mask)
+  share = ReduceMean <axes = [1, 2], keepdims = 0> (seen)
+  shares_seen = Unsqueeze (share, one)
+  confidences = Constant <value = float[1, 2] {0.75, 0.25}> ()
+  scores = Mul (confidences, shares_seen)
+  ids = Constant <value = int64[1, 2] {1, 0}> ()
+  of_share = Cast <to = 7> (shares_seen)
+  labels = Mul (ids, of_share)
+}"""
+
+
+def test_a_transformer_is_told_the_size_and_that_all_pixels_count(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(TRANSFORMER), str(tmp_path / "n.onnx"))
+    network = model(tmp_path / "n.onnx", class_names=["a", "b"])
+    assert "n.onnx: rtdetr, 320 x 192" in network.description
+    assert "stretched; RGB, pixels from 0 to 1, mean 0, std 1" in network.notes.preprocessing
+    first, second = found(network, blank(400, 800)).objects
+    assert (first.x, first.y, first.width, first.height) == pytest.approx((400, 300, 400, 200))
+    assert (first.class_name, first.confidence) == ("b", 0.75)
+    assert (second.class_name, second.confidence) == ("a", 0.25)
+
+
+@pytest.mark.parametrize("wanted", ["int64[1, 2] other", "uint8[1, 2] orig_target_sizes"])
+def test_whatever_else_a_network_wants_is_refused(tmp_path: Path, wanted: str) -> None:
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+g (float[1, 3, 64, 64] images, {wanted}) => (float[1, 3, 64, 64] output) {{
+  output = Identity (images)
+}}"""
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "n.onnx"))
+    with pytest.raises(
+        ModelLoadError, match=f"{wanted.split()[-1]}.*nothing else but orig_target_sizes and pixel_mask"
+    ):
+        model(tmp_path / "n.onnx")
+
+
+@pytest.mark.parametrize("head", ["yolov8-seg", "end2end-pose", "yolov8-obb", "rtdetr", "ssd"])
+def test_a_network_of_a_fixed_batch_is_filled_up(tmp_path: Path, head: str) -> None:
+    peak, metadata = (255.0 if head == "ssd" else 1.0), POSE if "pose" in head else NAMED | TOLD.get(head, {})
+    one = reporting(tmp_path / "one.onnx", head, peak=peak, metadata=metadata)
+    three = reporting(tmp_path / "three.onnx", head, peak=peak, batch="3", metadata=metadata)
+    network = model(three, confidence=0.5)
+    assert f"{head}, 320 x 192, always 3 at once, 2 classes" in network.description
+    expected = found(model(one, confidence=0.5), spotted())
+    assert len(expected.objects) == 1
+    assert found(network, spotted()).objects == expected.objects
+    assert found(model(three, confidence=0.5, batch_size=2), spotted()).objects == expected.objects
+    with pytest.raises(ModelLoadError, match=r"batch_size: 4, but .*three\.onnx takes 3 pictures.*or set 3 or less"):
+        model(three, batch_size=4)
+
+
+# As many rows as there are objects, of all pictures: one in a bright picture, none in another.
+YOLOV7 = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[{batch}, 3, 64, 64] images) => (float[rows, 7] output) {{
+  first = Constant <value = int64[1] {{0}}> ()
+  one = Constant <value = int64[1] {{1}}> ()
+  picture = Slice (images, first, one)
+  brightness = ReduceMean <keepdims = 0> (picture)
+  bright = Constant <value = float {{0.8}}> ()
+  is_bright = Greater (brightness, bright)
+  condition = Reshape (is_bright, one)
+  conditions = Concat <axis = 0> (condition, condition)
+  first_row = Constant <value = float[1, 7] {{0.0, 16.0, 24.0, 48.0, 40.0, 1.0, 0.75}}> ()
+  other_row = Constant <value = float[1, 7] {{{other}, 0.0, 0.0, 9.0, 9.0, 0.0, 0.5}}> ()
+  table = Concat <axis = 0> (first_row, other_row)
+  output = Compress <axis = 0> (table, conditions)
+}}"""
+
+
+@pytest.mark.parametrize(("batch", "other", "objects"), [(1, 0.0, 2), (3, 1.0, 1)])
+def test_yolov7_has_rows_of_all_pictures_and_may_find_nothing(
+    tmp_path: Path, batch: int, other: float, objects: int
+) -> None:
+    onnx.save(onnx.parser.parse_model(YOLOV7.format(batch=batch, other=other)), str(tmp_path / "n.onnx"))
+    network = model(tmp_path / "n.onnx", class_names=["a", "b"], resize="stretch")
+    assert "n.onnx: yolov7-end2end, 64 x 64" in network.description
+    assert found(network, blank(64, 128)).objects == ()
+    answer = found(network, np.full((64, 128, 3), 255, np.uint8))
+    assert len(answer.objects) == objects
+    best = answer.objects[0]
+    assert (best.x, best.y, best.width, best.height) == pytest.approx((64, 32, 64, 16))
+    assert (best.class_name, best.confidence, answer.dropped) == ("b", 0.75, 0)
+    with pytest.raises(ModelLoadError, match="batch_size: 2, but yolov7-end2end is run with one picture; set 1"):
+        model(tmp_path / "n.onnx", batch_size=2)
+
+
+@pytest.mark.parametrize(("bars", "top"), [(None, 16), ("both_sides", 16), ("right_below", 0)])
+def test_bars_are_on_the_side_on_which_the_network_was_trained_with_them(
+    tmp_path: Path, bars: str | None, top: int
+) -> None:
+    output = np.zeros((1, 30, 6), np.float32)
+    output[0, 0] = [0, top, 64, top + 32, 0.9, 0]
+    network = model(constant(tmp_path / "n.onnx", output), bars=bars)
+    (box,) = found(network, blank(64, 128)).objects
+    assert (box.x, box.y, box.width, box.height) == (64, 32, 128, 64)
+    assert ("both sides" if top else "to the right and below") in network.notes.preprocessing
+
+
 # What is refused, and what changes under way
 
 
@@ -481,6 +594,8 @@ def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str
     [
         ({"family": "yolov8", "keypoint_names": ["a"]}, "family yolov8 has no keypoints"),
         ({"family": "rfdetr", "first_class_id": 1}, "first_class_id is for family ssd, not for rfdetr"),
+        ({"bars": "right_below", "resize": "stretch"}, "resize stretch leaves none"),
+        ({"bars": "left"}, "'both_sides' or 'right_below'"),
         ({"first_class_id": 2}, "less than or equal to 1"),
         ({"family": "rfdetr", "resize": "crop"}, "crop would remove"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -434,7 +435,10 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
         ({"task": "depth"}, {}, "is for task 'depth'; detect, segment, pose, obb and classify can be read"),
         ({"task": "obb", "names": "['a', 'b']"}, {}, "no family that fits, with 2 class names"),
         ({"task": "obb"}, {"family": "yolov8"}, "says its task is 'obb'"),
-        ({"head": "RTDETRDecoder"}, {}, "its head is RTDETRDecoder, which can't be read"),
+        ({"head": "RTDETRDecoder", "names": "['a']"}, {}, "rtdetr would read 80 classes, with 1 class names"),
+        ({"head": "RTDETRDecoder", "task": "detect"}, {"family": "yolov8"}, "'detect' and its head RTDETRDecoder"),
+        ({"names": "{0: 5}"}, {}, "class 0: a class name must be printable text, not 5; give model.class_names"),
+        ({}, {"bars": "right_below", "family": "rtdetr"}, "family rtdetr has none unless resize: letterbox is set"),
         ({"task": "segment"}, {}, "no family that fits. The outputs"),
         ({"task": "pose"}, {"family": "yolov8"}, "says its task is 'pose'"),
         ({"task": "classify"}, {}, "classifier does not fit"),
@@ -455,6 +459,68 @@ def test_what_does_not_fit_is_refused_with_a_reason(
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize("names", ["None", " null ", "{}", "[]"])
+def test_names_that_say_none_are_none(tmp_path: Path, names: str) -> None:
+    nameless = model(constant(tmp_path / "n.onnx", eight((32, 32, 8, 8, 0.9, 0.1)), metadata={"names": names}))
+    assert nameless.class_names is None
+    assert "model.class_names" in nameless.notes.class_names_advice
+    assert [box.class_name for box in found(nameless, blank(64, 64)).objects] == ["class_0"]
+
+
+def test_a_class_names_file_without_names_says_where_they_belong(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: null\n")
+    with pytest.raises(
+        ModelLoadError, match=r"data\.yaml: names: .*there are none: write them there, or give model\.cl"
+    ):
+        model(constant(tmp_path / "n.onnx", eight()), class_names_file=str(tmp_path / "data.yaml"))
+
+
+@pytest.mark.parametrize("key", ["path", "class_names_file"])
+def test_a_pointer_of_git_lfs_is_not_taken_for_the_file(tmp_path: Path, key: str) -> None:
+    pointer = tmp_path / "file.onnx"
+    pointer.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345678\n")
+    path = pointer if key == "path" else constant(tmp_path / "n.onnx", eight())
+    fields = {} if key == "path" else {"class_names_file": str(pointer)}
+    with pytest.raises(
+        ModelLoadError, match=rf"model\.{key}: .*file\.onnx is a pointer of Git LFS.*run `git lfs pull`"
+    ):
+        model(path, **fields)
+
+
+def refused(path: Path, network: onnx.ModelProto) -> str:
+    path.write_bytes(network.SerializeToString())
+    with pytest.raises(ModelLoadError) as refusal:
+        model(path)
+    text = str(refusal.value)
+    assert text.startswith(f"model.path: {path} ")
+    assert len(text.splitlines()) <= 2
+    assert not re.search(r"std::|\.cc|\.h:|onnxruntime_src|ONNXRuntimeError|const ", text)
+    return text
+
+
+def test_a_network_newer_than_onnxruntime_is_refused_in_two_lines(tmp_path: Path) -> None:
+    network = onnx.load(str(constant(tmp_path / "n.onnx", eight())))
+    network.opset_import[0].version = 999
+    text = refused(tmp_path / "n.onnx", network)
+    assert re.search(
+        r"is written for opset 999 of ai\.onnx; onnxruntime [\d.]+ reads up to \d+\.\nExport it again", text
+    )
+    network.opset_import[0].version = 17
+    network.ir_version = 999
+    assert "is written in ONNX's format (IR) 999; onnxruntime" in refused(tmp_path / "n.onnx", network)
+
+
+def test_an_operation_that_onnxruntime_lacks_is_named(tmp_path: Path) -> None:
+    network = onnx.load(str(constant(tmp_path / "n.onnx", eight())))
+    network.opset_import.append(onnx.helper.make_opsetid("trt", 1))
+    network.graph.node.append(onnx.helper.make_node("EfficientNMS_TRT", ["images"], ["boxes"], domain="trt"))
+    assert "needs the operation trt:EfficientNMS_TRT, which onnxruntime" in refused(tmp_path / "n.onnx", network)
+    network.graph.node[-1].CopyFrom(onnx.helper.make_node("FusedNMS", ["images"], ["boxes"]))
+    assert "needs the operation FusedNMS, which" in refused(tmp_path / "n.onnx", network)
+    network.graph.node[-1].CopyFrom(onnx.helper.make_node("Relu", ["nowhere"], ["boxes"]))
+    assert "can't be loaded: " in refused(tmp_path / "n.onnx", network)
+
+
 def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) -> None:
     output = eight((32, 32, 16, 16, 3.0, -9.0))
     with pytest.raises(ModelLoadError, match=r"from 0 to 3, not from 0 to 1\. The outputs are output0 \(1, 6, 84\)"):
@@ -465,7 +531,7 @@ def test_confidences_beyond_one_mean_that_the_family_is_wrong(tmp_path: Path) ->
     ("network", "message"),
     [
         ({"channels": 1}, "wants images tensor(float) [1, 1, 64, 64]; one picture is given"),
-        ({"batch": 2}, "[2, 3, 64, 64]"),
+        ({"batch": 65}, "[65, 3, 64, 64]"),
         ({"input_type": onnx.TensorProto.INT32}, "tensor(int32)"),
         ({"size": ("h", "w")}, "leaves its size open"),
     ],

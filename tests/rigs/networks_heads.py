@@ -79,10 +79,10 @@ _LOGITS = (
   bounded = Clip (both, a_little, nearly)
   other = Sub (most, bounded)
   odds = Div (bounded, other)
-  logits = Log (odds)
+  raw = Log (odds)
   low_said = Constant <value = float[1] {{-20.0}}> ()
   low = Add (low_said, zero)
-  three = Concat <axis = 1> (logits, low)
+  three = Concat <axis = 1> (raw, low)
 """
     + _padded("dets", "shares", (1, QUERIES, 4), (0, 5, -1))
     + _padded("labels", "three", (1, QUERIES, 3), (0, 5, -1), -20)
@@ -141,6 +141,29 @@ _HEADS = {
     ),
     "rfdetr": (_QUERIED, _LOGITS),
     "rfdetr with masks": (f"{_QUERIED}, float[1, {QUERIES}, {_QUARTER}] masks", _LOGITS + _QUERY_MASKS),
+    "rtdetr": (
+        f"float[1, {QUERIES}, 6] output0",
+        _BEST
+        + _LOGITS
+        + "row = Concat <axis = 1> (shares, confidence, class)"
+        + _padded("output0", "row", (1, QUERIES, 6), (0, 0, -1)),
+    ),
+    "rtdetr by class": (
+        f"float[1, {QUERIES}, 6] output0",
+        _LOGITS
+        + "row = Concat <axis = 1> (shares, bounded)"
+        + _padded("output0", "row", (1, QUERIES, 6), (0, 5, -1), 0.01),
+    ),
+    "rtdetr logits": (
+        f"float[1, {QUERIES}, 2] logits, float[1, {QUERIES}, 4] pred_boxes",
+        _LOGITS + "pred_boxes = Identity (dets)" + _padded("logits", "raw", (1, QUERIES, 2), (0, 5, -1), -20),
+    ),
+    "detr": (
+        f"float[1, {QUERIES}, 3] logits, float[1, {QUERIES}, 4] pred_boxes",
+        _LOGITS
+        + "pred_boxes = Identity (dets)\n  with_none = Concat <axis = 1> (raw, zero)"
+        + _padded("logits", "with_none", (1, QUERIES, 3), (0, 5, -1), -20),
+    ),
     "ssd": (_SSD_OUTPUTS, _BEST + _ssd(1)),
     "ssd from 0": (_SSD_OUTPUTS, _BEST + _ssd(0)),
 }

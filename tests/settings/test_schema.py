@@ -66,6 +66,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "confidence": 0.1,
         "iou": 0.5,
         "resize": "stretch",
+        "bars": None,
         "colour": "rgb",
         "scale": 1.0,
         "mean": [0.5, 0.5, 0.5],

@@ -208,4 +208,12 @@ def _decoder(match: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
         return heads.rfdetr(height, width, match.class_count or 0)
     if match.family is Family.SSD:
         return heads.ssd(height, width, match.first_class_id)
+    if match.family is Family.RTDETR:
+        of_logits = heads.rfdetr(height, width, match.class_count or 0)
+        finished = heads.rtdetr_finished
+        return {1: heads.rtdetr_table(height, width), 2: of_logits, 3: finished}[len(match.output_indices)]
+    if match.family is Family.DETR:
+        return heads.detr(height, width)
+    if match.family is Family.YOLOV7_END2END:
+        return heads.yolov7_end2end
     return heads.end2end_rotated if match.family is Family.END2END_OBB else heads.end2end

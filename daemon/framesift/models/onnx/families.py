@@ -16,14 +16,21 @@ _MAX_KEYPOINTS = 200
 _SSD_NAMES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 _SSD_DEVICE = "TFLite_Detection_PostProcess"
 _RFDETR_NAMES = ("dets", "labels")
+_RTDETR_NAMES = ("labels", "boxes", "scores")
+_LOGITS_NAMES, _BOXES_NAMES = ("logits", "pred_logits"), ("pred_boxes",)
+_MAX_QUERY_CLASSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class GraphOutput:
-    """One output of a network, for one picture of the input's size."""
+    """One output of a network, for one picture of the input's size.
+
+    per_picture: its first side counts pictures, as far as the graph tells.
+    """
 
     name: str
     shape: tuple[int, ...]
+    per_picture: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class FamilyMatch:
 
     class_count: of the outputs, None if their shapes do not tell. output_indices: the outputs that are read, in the
     family's order; the last is masks or mask prototypes if `has_masks`. strides: of a yolox grid. keypoints: as in
-    GraphFacts. first_class_id: the number of the first class.
+    GraphFacts. first_class_id: the number of the first class. per_picture: its outputs' first side counts pictures.
     """
 
     family: Family
@@ -59,6 +66,7 @@ class FamilyMatch:
     has_masks: bool = False
     keypoints: tuple[int, int] | None = None
     first_class_id: int = 0
+    per_picture: bool = True
 
 
 def match_family(
@@ -201,6 +209,49 @@ def _rfdetr(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | 
     return FamilyMatch(Family.RFDETR, classes, (*indices, *mask_indices[:1]), has_masks=bool(mask_indices))
 
 
+def _rtdetr(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    if len(outputs) == 1:
+        queries, columns = _table_shape(outputs[0])
+        fits = 0 < queries <= _MAX_END2END_ROWS and 4 < columns <= 4 + _MAX_QUERY_CLASSES
+        # Of six columns, the last two may be confidence and class.
+        return FamilyMatch(Family.RTDETR, None if columns == 6 else columns - 4) if fits else None
+    index_by_name = {output.name: index for index, output in enumerate(outputs)}
+    if all(name in index_by_name for name in _RTDETR_NAMES):
+        indices = tuple(index_by_name[name] for name in _RTDETR_NAMES)
+        labels, boxes, scores = (outputs[index].shape for index in indices)
+        fits = len(boxes) == 3 and boxes[0] == 1 and boxes[2] == 4 and labels == scores == boxes[:2]
+        return FamilyMatch(Family.RTDETR, None, indices) if fits else None
+    found = _logits_and_boxes(outputs)
+    if found is None:
+        return None
+    logits, boxes_index = found
+    return FamilyMatch(Family.RTDETR, outputs[logits].shape[2], (boxes_index, logits))
+
+
+def _detr(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    found = _logits_and_boxes(outputs)
+    if found is None or outputs[found[0]].shape[2] < 2:
+        return None
+    return FamilyMatch(Family.DETR, outputs[found[0]].shape[2] - 1, found)
+
+
+def _logits_and_boxes(outputs: Sequence[GraphOutput]) -> tuple[int, int] | None:
+    """The indices of the logits, (1, Q, C), and of the boxes, (1, Q, 4): by their names, or the first two."""
+    if len(outputs) < 2:
+        return None
+    names = [output.name for output in outputs]
+    logits = next((names.index(name) for name in _LOGITS_NAMES if name in names), 0)
+    boxes = next((names.index(name) for name in _BOXES_NAMES if name in names), 1)
+    (queries, columns), (rows, four) = _table_shape(outputs[logits]), _table_shape(outputs[boxes])
+    return (logits, boxes) if logits != boxes and four == 4 and rows == queries and columns >= 1 else None
+
+
+def _yolov7_end2end(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    shape = outputs[0].shape
+    fits = len(shape) == 2 and shape[1] == 7
+    return FamilyMatch(Family.YOLOV7_END2END, None, per_picture=False) if fits else None
+
+
 def _ssd(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
     index_by_name = {output.name.partition(":")[0]: index for index, output in enumerate(outputs)}
     has_names = all(name in index_by_name for name in _SSD_NAMES[:3])
@@ -247,6 +298,26 @@ def _rotated(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
     return len(outputs) == 1 and facts.rotated
 
 
+def _one_row_per_picture(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
+    return len(outputs) == 1 and outputs[0].per_picture
+
+
+def _rows_of_all_pictures(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
+    return len(outputs) == 1 and (not outputs[0].per_picture or outputs[0].shape[:1] != (1,))
+
+
+def _rtdetr_told(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
+    """A table is one only if the class names say so; several outputs have names."""
+    if len(outputs) == 1:
+        return facts.class_count is not None and _table_shape(outputs[0])[1] == 4 + facts.class_count != 6
+    return {output.name for output in outputs} >= set(_RTDETR_NAMES) or _logits_named(outputs, facts)
+
+
+def _logits_named(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
+    names = {output.name for output in outputs}
+    return not names.isdisjoint(_LOGITS_NAMES) and not names.isdisjoint(_BOXES_NAMES)
+
+
 def _rfdetr_named(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return {output.name for output in outputs} >= set(_RFDETR_NAMES)
 
@@ -261,7 +332,7 @@ _RULES = {
     Family.YOLOV5: _Rule("(1, N, 5 + classes), three candidates a cell", _yolov5, _one_output),
     Family.END2END: _Rule(f"(1, N, 6) with N up to {_MAX_END2END_ROWS}", _end2end, _one_output),
     Family.YOLOX: _Rule("(1, N, 5 + classes), one candidate a cell", _yolox, _one_output),
-    Family.CLASSIFIER: _Rule("(1, classes)", _classifier, _one_output),
+    Family.CLASSIFIER: _Rule("(1, classes)", _classifier, _one_row_per_picture),
     Family.YOLOV8_SEG: _Rule("(1, 4 + classes + M, N) and (1, M, h, w)", _yolov8_seg, _two_outputs),
     Family.END2END_SEG: _Rule("(1, N, 6 + M) and (1, M, h, w)", _end2end_seg, _two_outputs),
     Family.YOLOV8_POSE: _Rule("(1, 4 + classes + 3 x keypoints, N)", _yolov8_pose, _keypoints_known),
@@ -270,6 +341,13 @@ _RULES = {
     Family.END2END_OBB: _Rule("(1, N, 7)", _end2end_obb, _rotated),
     Family.RFDETR: _Rule("dets (1, N, 4) and labels (1, N, classes + 1)", _rfdetr, _rfdetr_named),
     Family.SSD: _Rule("boxes (1, N, 4), classes (1, N), scores (1, N) and how many of them count", _ssd, _ssd_named),
+    Family.RTDETR: _Rule(
+        "(1, N, 6), (1, N, 4 + classes), logits (1, N, classes) and pred_boxes (1, N, 4), or labels, boxes and scores",
+        _rtdetr,
+        _rtdetr_told,
+    ),
+    Family.DETR: _Rule("logits (1, N, classes + 1) and pred_boxes (1, N, 4)", _detr, _logits_named),
+    Family.YOLOV7_END2END: _Rule("(N, 7)", _yolov7_end2end, _rows_of_all_pictures),
 }
 
 

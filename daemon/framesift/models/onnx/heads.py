@@ -122,6 +122,56 @@ def rfdetr(height: int, width: int, classes: int) -> HeadDecoder:
     return read
 
 
+def rtdetr_table(height: int, width: int) -> HeadDecoder:
+    """A decoder of (N, 6) or (N, 4 + C): centre and size as fractions; then confidence and class, or C confidences.
+
+    These are Ultralytics' exports: new ones have sorted the candidates and name the class of each, in whole numbers.
+    """
+    sides = np.array((width, height) * 2, np.float64)
+
+    def read(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+        table = outputs[0].astype(np.float64)
+        boxes, scores, rows = _corners(table[:, :4]) * sides, table[:, 4:], np.arange(len(table))
+        is_sorted = scores.shape[1] == 2 and bool((np.diff(scores[:, 0]) <= 0).all())
+        if is_sorted and (scores[:, 1] == np.rint(scores[:, 1])).all():
+            kept = ~(scores[:, 0] < min_confidence)
+            return _finite(boxes[kept], scores[kept, 0], scores[kept, 1], rows[kept])
+        return _best_classes(boxes, scores, rows, min_confidence)
+
+    return read
+
+
+def rtdetr_finished(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+    """Decodes (N,): classes; (N, 4): corners in pixels of the input; (N,): confidences."""
+    class_ids, boxes, scores = outputs
+    kept = np.flatnonzero(~(scores < min_confidence))
+    return _finite(boxes[kept].astype(np.float64), scores[kept], class_ids[kept], kept)
+
+
+def detr(height: int, width: int) -> HeadDecoder:
+    """A decoder of (Q, C + 1): logits, the last of no object; and (Q, 4): box centre and size as fractions.
+
+    Each query is one candidate, of its best class (Carion et al., End-to-end object detection with transformers, 2020).
+    """
+    sides = np.array((width, height) * 2, np.float64)
+
+    def read(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+        logits, boxes = outputs[0].astype(np.float64), outputs[1]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        scores = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
+        return _best_classes(_corners(boxes) * sides, scores, np.arange(len(boxes)), min_confidence)
+
+    return read
+
+
+def yolov7_end2end(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+    """Decodes (N, 7): which picture of the batch, corners, class, confidence; suppressed already. Reads the first's."""
+    output = outputs[0]
+    kept = np.flatnonzero((output[:, 0] == 0) & ~(output[:, 6] < min_confidence))
+    rows = output[kept].astype(np.float64)
+    return _finite(rows[:, 1:5], rows[:, 6], rows[:, 5], kept)
+
+
 def ssd(height: int, width: int, first_class_id: int) -> HeadDecoder:
     """A decoder of (N, 4): top, left, bottom, right as fractions of the picture; (N,): classes; (N,): confidences.
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from framesift.models.model import ModelLoadError
+from framesift.models.onnx.load_failures import git_lfs_problem
 from framesift.prediction import wire_format
 
 _MAX_CLASSES = 100_000
@@ -21,6 +22,8 @@ def from_file(path: Path) -> tuple[str, ...]:
     `names` is a list, or a mapping of class ids to names. Raises ModelLoadError.
     """
     where = f"model.class_names_file: {path}"
+    if (problem := git_lfs_problem(path)) is not None:
+        raise ModelLoadError(f"model.class_names_file: {problem}")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -42,7 +45,10 @@ def from_metadata(text: str, path: Path) -> tuple[str, ...]:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise ModelLoadError(f"{where} can't be read ({text!r:.80}); give model.class_names") from error
-    return _checked(value, where)
+    try:
+        return _checked(value, where)
+    except ModelLoadError as error:
+        raise ModelLoadError(f"{error}; give model.class_names, which is used instead") from None
 
 
 def placeholders(count: int) -> tuple[str, ...]:
@@ -61,7 +67,8 @@ def _checked(value: Any, where: str) -> tuple[str, ...]:
             raise ModelLoadError(f"{where}: class id {missing} has no name")
         value = [by_id[number] for number in range(len(by_id))]
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MAX_CLASSES:
-        raise ModelLoadError(f"{where}: a list of names is expected, or class id to name")
+        given = "" if value else ", and there are none: write them there, or give model.class_names"
+        raise ModelLoadError(f"{where}: a list of names is expected, or class id to name{given}")
     names: list[str] = []
     for number, name in enumerate(value):
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 _SIDES = range(8, 8193)
 _MAX_KEYPOINTS = 1000
+_NO_NAMES = ("", "None", "null", "{}", "[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read(custom_metadata: Mapping[str, str]) -> Metadata:
     return Metadata(
         task=custom_metadata.get("task"),
         head=custom_metadata.get("head"),
-        names=custom_metadata.get("names", _lines(custom_metadata.get("character"))),
+        names=_names(custom_metadata),
         size=_size(_literal(custom_metadata.get("imgsz"))),
         stride=stride if _is_whole_number(stride, range(1, 1025)) else None,
         keypoint_shape=_keypoint_shape(_literal(custom_metadata.get("kpt_shape"))),
@@ -52,6 +53,12 @@ def _literal(text: str | None) -> Any:
         return ast.literal_eval(text or "")
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
+
+
+def _names(custom_metadata: Mapping[str, str]) -> str | None:
+    """The text of the class names. Some exporters write the text None where they know none."""
+    names = custom_metadata.get("names", _lines(custom_metadata.get("character")))
+    return None if names is None or names.strip() in _NO_NAMES else names
 
 
 def _lines(text: str | None) -> str | None:

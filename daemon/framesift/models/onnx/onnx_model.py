@@ -38,7 +38,8 @@ _FAMILIES_OF_TASK = {
     "classify": frozenset({Family.CLASSIFIER}),
 }
 _UNSUPPORTED_TASKS = ("semantic", "depth")
-_UNSUPPORTED_HEADS = ("RTDETRDecoder",)  # looks like an end-to-end head, but its boxes are fractions of the picture
+# It looks like an end-to-end head, but its boxes are fractions of the picture.
+_FAMILIES_OF_HEAD = {"RTDETRDecoder": frozenset({Family.RTDETR})}
 # End-to-end heads do not tell how many classes they have.
 _PLACEHOLDER_CLASSES = 1000
 _CLASS_NAMES_ADVICE = "set model.class_names_file (a file of one name a line), or model.class_names (a list, or coco)"
@@ -92,10 +93,13 @@ class OnnxModel:
         self._outputs = [output.name for output in run]
         self.gives_embeddings: bool | None = embedding is not None
         if settings.batch_size > 1:
-            self._check_batches(run)
+            self._check_batches(run, match)
             self._run_batched: Callable[[NDArray[Any]], list[Any]] = DynamicBatcher(self._run, settings.batch_size)
         else:  # several threads may run the network at the same time
-            self._run_batched = lambda tensor: [value[0] for value in self._run(tensor)]
+            whole = 0 if match.per_picture else self._head_outputs  # these have no side that counts pictures
+            self._run_batched = lambda tensor: [
+                value if index < whole else value[0] for index, value in enumerate(self._run(tensor))
+            ]
         first_outputs = [
             _first_of_batch(settings, match, outputs[index], values[index]) for index in match.output_indices
         ]
@@ -119,9 +123,13 @@ class OnnxModel:
         classes = f"{len(names)} classes" if names else "classes without names"
         provider = self._session.get_providers()[0]
         size = f"{self._input.width} x {self._input.height}"
+        fixed = self._input.fixed_batch or 1
+        padded = f", always {fixed} at once" if fixed > 1 else ""
         at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
         vector = f", embeddings {settings.embedding}" if settings.embedding else ""
-        self.description = f"{settings.path.name}: {match.family}, {size}{at_once}, {classes}{vector}, {provider}"
+        self.description = (
+            f"{settings.path.name}: {match.family}, {size}{padded}{at_once}, {classes}{vector}, {provider}"
+        )
 
     def predict(self, frame: Frame) -> Prediction:
         """Runs the network on the frame. Raises ModelFailed."""
@@ -161,8 +169,18 @@ class OnnxModel:
         session = self._session
         if session is None:
             raise ValueError("the model is closed")
-        outputs: list[Any] = session.run(self._outputs, {self._input.name: tensor})
-        return outputs
+        return self._run_padded(session, self._outputs, tensor)
+
+    def _run_padded(self, session: Any, names: list[str], tensor: NDArray[Any]) -> list[Any]:
+        """The outputs for these pictures; black ones fill up a network that takes a fixed number."""
+        pictures, fixed = len(tensor), self._input.fixed_batch
+        if fixed is not None and pictures < fixed:
+            tensor = np.concatenate((tensor, np.zeros((fixed - pictures, *tensor.shape[1:]), tensor.dtype)))
+        others = {name: np.repeat(value, len(tensor), axis=0) for name, value in self._input.others.items()}
+        values = session.run(names, {self._input.name: tensor, **others})
+        if len(tensor) == pictures:
+            return list(values)
+        return [v[:pictures] if isinstance(v, np.ndarray) and v.shape[:1] == (fixed,) else v for v in values]
 
     def _test_outputs(self, name: str) -> NDArray[np.floating]:
         """A classifier's output of this name for a grey, a black, a white and a noise picture: (pictures, classes)."""
@@ -180,24 +198,32 @@ class OnnxModel:
         names = [output.name for output in self._session.get_outputs()]
         try:
             tensor = np.repeat(self._prepare(pixels).tensor, pictures, axis=0)
-            values = self._session.run(names, {self._input.name: tensor})
+            values = self._run_padded(self._session, names, tensor)
         except Exception as error:  # onnxruntime and its providers may raise anything
             size = f"{self._prepare.height} x {self._prepare.width}"
             what = f"a picture of {size}" if pictures == 1 else f"{pictures} pictures of {size} at once"
             raise ModelLoadError(f"model.path: {path} fails on {what}: {error}") from error
         shapes = [
-            GraphOutput(name, value.shape if isinstance(value, np.ndarray) else ())
-            for name, value in zip(names, values, strict=True)
+            GraphOutput(output.name, value.shape if isinstance(value, np.ndarray) else (), self._per_picture(output))
+            for output, value in zip(self._session.get_outputs(), values, strict=True)
         ]
         return shapes, values
 
-    def _check_batches(self, single: list[GraphOutput]) -> None:
+    def _per_picture(self, output: Any) -> bool:
+        """Whether its first side counts pictures: not if it is open, while the number of pictures is fixed."""
+        return not output.shape or self._input.fixed_batch is None or isinstance(output.shape[0], int)
+
+    def _check_batches(self, single: list[GraphOutput], match: FamilyMatch) -> None:
         """Raises ModelLoadError if the outputs of several pictures are not as many as those of one (`single`)."""
         batch_size, path = self._settings.batch_size, self._settings.path
-        if self._input.single_picture:
+        fixed = self._input.fixed_batch
+        if not match.per_picture:
+            raise ModelLoadError(f"model.batch_size: {batch_size}, but {match.family} is run with one picture; set 1")
+        if fixed is not None and batch_size > fixed:
+            takes = "one picture" if fixed == 1 else f"{fixed} pictures"
             raise ModelLoadError(
-                f"model.batch_size: {batch_size}, but {path} takes one picture at a time; export it with an "
-                "open batch size"
+                f"model.batch_size: {batch_size}, but {path} takes {takes} at a time; export it with an open batch size"
+                + ("" if fixed == 1 else f", or set {fixed} or less")
             )
         shapes = {output.name: output.shape for output in self._test_run(batch_size)[0]}
         for output in single:
@@ -215,15 +241,12 @@ def _families(settings: OnnxSettings, file_metadata: Metadata) -> frozenset[Fami
             f"model.path: {settings.path} is for task {file_metadata.task!r}; detect, segment, pose, obb and classify "
             "can be read. Others can be wrapped by a model of type python"
         )
-    if file_metadata.head in _UNSUPPORTED_HEADS:
-        raise ModelLoadError(
-            f"model.path: {settings.path} says that its head is {file_metadata.head}, which can't be read. It can be "
-            "wrapped by a model of type python"
-        )
-    allowed_families = _FAMILIES_OF_TASK.get(file_metadata.task or "")
+    of_task = _FAMILIES_OF_TASK.get(file_metadata.task or "")
+    allowed_families = _FAMILIES_OF_HEAD.get(file_metadata.head or "", of_task)
     if allowed_families is not None and settings.family not in (Family.AUTO, *allowed_families):
         raise ModelLoadError(
             f"model.family: {settings.family}, but {settings.path} says its task is {file_metadata.task!r}"
+            + (f" and its head {file_metadata.head}" if file_metadata.head in _FAMILIES_OF_HEAD else "")
         )
     return allowed_families
 
@@ -231,7 +254,7 @@ def _families(settings: OnnxSettings, file_metadata: Metadata) -> frozenset[Fami
 def _class_names(settings: OnnxSettings, file_metadata: Metadata, outputs: list[GraphOutput]) -> tuple[str, ...] | None:
     if settings.class_names == "coco":
         by_id = any(
-            len(output.shape) == 3 and output.shape[2] == 1 + len(coco.NAMES_BY_CATEGORY_ID) for output in outputs
+            len(output.shape) == 3 and output.shape[2] - len(coco.NAMES_BY_CATEGORY_ID) in (1, 2) for output in outputs
         )
         return ("class_0", *coco.NAMES_BY_CATEGORY_ID.values()) if by_id else coco.NAMES
     if settings.class_names is not None:
@@ -256,13 +279,13 @@ def _keypoints(settings: OnnxSettings, file_metadata: Metadata) -> tuple[int, in
 
 def _first_of_batch(settings: OnnxSettings, match: FamilyMatch, output: GraphOutput, value: Any) -> NDArray[Any]:
     """An output without the batch axis. Raises ModelLoadError if it holds no numbers."""
-    # The classes of an ssd model, and their count, may be whole numbers.
-    kinds = "fiu" if match.family is Family.SSD else "f"
+    # Classes, and the count of an ssd model, may be whole numbers.
+    kinds = "fiu" if match.family in (Family.SSD, Family.RTDETR) else "f"
     if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
         raise ModelLoadError(
             f"model.path: {settings.path}: its output {output.name} is not an array of floating-point numbers"
         )
-    first: NDArray[Any] = value[0]
+    first: NDArray[Any] = value[0] if match.per_picture else value
     return first
 
 

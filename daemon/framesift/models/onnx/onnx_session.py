@@ -7,6 +7,7 @@ from typing import Any
 
 from framesift.models.model import ModelLoadError
 from framesift.models.onnx.embedding_output import network_for
+from framesift.models.onnx.load_failures import git_lfs_problem, load_problem
 from framesift.models.onnx.onnx_settings import OnnxSettings
 
 
@@ -17,6 +18,8 @@ def start_session(settings: OnnxSettings) -> Any:
     """
     if not settings.path.is_file():
         raise ModelLoadError(f"model.path: {settings.path}: no such file")
+    if (problem := git_lfs_problem(settings.path)) is not None:
+        raise ModelLoadError(f"model.path: {problem}")
     # Since 1.29 onnxruntime sends telemetry, unless this is set before it is loaded.
     os.putenv("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -58,4 +61,5 @@ def start_session(settings: OnnxSettings) -> Any:
             return session
     if failure is None:
         raise ModelLoadError(f"model.providers: {', '.join(usable)} can't be started on this machine")
-    raise ModelLoadError(f"model.path: {settings.path} can't be loaded: {failure}") from failure
+    problem = load_problem(settings.path, str(failure), onnxruntime.__version__)
+    raise ModelLoadError(f"model.path: {problem}") from failure

@@ -22,7 +22,9 @@ class Family(str, Enum):
     classes, angle; end2end-obb: (1, N, 7), centre, size, confidence, class, angle. rfdetr: `dets` (1, N, 4), fractions
     of the picture, `labels` (1, N, C + 1), logits, and `masks` (1, N, h, w) if it segments; its keypoints are not read.
     ssd: boxes (1, N, 4), fractions of the picture: top, left, bottom, right; then classes, scores, and how many of them
-    count.
+    count. rtdetr: (1, N, 6), centre and size as fractions, confidence, class; or (1, N, 4 + C); or `logits` (1, N, C)
+    and `pred_boxes` (1, N, 4); or `labels`, `boxes` and `scores`. detr: `logits` (1, N, C + 1) and `pred_boxes`
+    (1, N, 4). yolov7-end2end: (N, 7), picture, corners, class, confidence.
     """
 
     AUTO = "auto"
@@ -39,6 +41,9 @@ class Family(str, Enum):
     END2END_OBB = "end2end-obb"
     RFDETR = "rfdetr"
     SSD = "ssd"
+    RTDETR = "rtdetr"
+    DETR = "detr"
+    YOLOV7_END2END = "yolov7-end2end"
 
     def __str__(self) -> str:
         return self.value
@@ -57,7 +62,10 @@ class Resize(str, Enum):
 
 # Their networks remove overlapping boxes themselves.
 END_TO_END_FAMILIES = frozenset(
-    {Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.END2END_OBB, Family.RFDETR, Family.SSD}
+    {
+        *(Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.END2END_OBB, Family.YOLOV7_END2END),
+        *(Family.RFDETR, Family.SSD, Family.RTDETR, Family.DETR),
+    }
 )
 KEYPOINT_FAMILIES = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
 ROTATED_FAMILIES = frozenset({Family.YOLOV8_OBB, Family.END2END_OBB})
@@ -72,17 +80,18 @@ class OnnxSettings(StrictModel):
     """Settings of a network in an ONNX file. Null: taken from the model's metadata, or the usual value of its family.
 
     confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
-    class that overlap by more, the less confident is removed. colour: the order of the channels that the model expects.
-    An input value is (pixel x scale - mean) / std, with mean and std in that order. input_size: height and width, for
-    models that leave theirs open. class_names: by class id, or coco (COCO's names). class_names_file: one name per
-    line, or the YAML file of a YOLO dataset. multi_label: a classifier may give several labels, those with a confidence
-    of at least `threshold`. activation: turns a classifier's numbers into confidences (null: none if its graph ends
-    with softmax or sigmoid, or if they lie between 0 and 1; otherwise softmax, with multi_label sigmoid).
-    keypoint_names: of an object's keypoints, in their order. first_class_id: the number of the first class of an ssd
-    model. providers: of onnxruntime; the first that works is used. threads: for one run. batch_size: at most so many
-    pictures are run at once when several streams wait for the network, if its batch size is open. It helps on
-    accelerators that have room for several pictures. embedding: the name of the output, or of the value inside of the
-    graph, that is each picture's embedding (null: none); of shape (1, C, H, W), the C means are taken.
+    class that overlap by more, the less confident is removed. bars: where a letterboxed picture has them. colour: the
+    order of the channels that the model expects. An input value is (pixel x scale - mean) / std, with mean and std in
+    that order. input_size: height and width, for models that leave theirs open. class_names: by class id, or coco
+    (COCO's names). class_names_file: one name per line, or the YAML file of a YOLO dataset. multi_label: a classifier
+    may give several labels, those with a confidence of at least `threshold`. activation: turns a classifier's numbers
+    into confidences (null: none if its graph ends with softmax or sigmoid, or if they lie between 0 and 1; otherwise
+    softmax, with multi_label sigmoid). keypoint_names: of an object's keypoints, in their order. first_class_id: the
+    number of the first class of an ssd model. providers: of onnxruntime; the first that works is used. threads: for one
+    run. batch_size: at most so many pictures are run at once when several streams wait for the network, if its batch
+    size is open. It helps on accelerators that have room for several pictures. embedding: the name of the output, or of
+    the value inside of the graph, that is each picture's embedding (null: none); of shape (1, C, H, W), the C means are
+    taken.
     """
 
     type: Literal["onnx"]
@@ -91,6 +100,7 @@ class OnnxSettings(StrictModel):
     confidence: Fraction = 0.1
     iou: Fraction = 0.45
     resize: Resize | None = None
+    bars: Literal["both_sides", "right_below"] | None = None
     colour: Literal["rgb", "bgr"] | None = None
     scale: Annotated[float, Field(gt=0.0, le=255.0)] | None = None
     mean: PerChannel | None = None
@@ -118,6 +128,8 @@ class OnnxSettings(StrictModel):
                 raise ValueError(f"multi_label and activation are for classifiers, not for family {self.family}")
             if self.resize is Resize.CROP:
                 raise ValueError(f"resize: crop would remove what family {self.family} should find at the sides")
+        if self.bars is not None and self.resize not in (None, Resize.LETTERBOX):
+            raise ValueError(f"bars: resize {self.resize} leaves none; they are for resize: letterbox")
         if self.keypoint_names is not None and self.family not in (Family.AUTO, *KEYPOINT_FAMILIES):
             raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
         if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):

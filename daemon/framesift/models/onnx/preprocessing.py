@@ -48,7 +48,9 @@ class Preprocessing:
 
     height, width: of its input in pixels. centred: letterbox bars on both sides (otherwise to the right and below).
     rgb: the order of its channels (otherwise bgr). A value is (pixel x scale - mean) / std, with mean and std in that
-    order. channels_last: shape (1, height, width, 3). value_type: of its input; uint8 means unchanged pixels.
+    order. rounds_down: a letterboxed picture's sides are rounded down, and both are scaled alike (otherwise to the
+    nearest pixel, each with its own scale). channels_last: shape (1, height, width, 3). value_type: of its input; uint8
+    means unchanged pixels.
     """
 
     height: int
@@ -59,6 +61,7 @@ class Preprocessing:
     scale: float
     mean: PerChannel = (0.0, 0.0, 0.0)
     std: PerChannel = (1.0, 1.0, 1.0)
+    rounds_down: bool = False
     channels_last: bool = False
     value_type: Literal["float32", "float16", "uint8"] = "float32"
 
@@ -121,11 +124,14 @@ class Preprocessing:
             scale_x, scale_y = width / self.width, height / self.height
             return _resized(pixels, self.height, self.width, cv2.INTER_LINEAR), 0.0, 0.0, scale_x, scale_y
         ratio = min(self.height / height, self.width / width)
-        new_h, new_w = max(1, round(height * ratio)), max(1, round(width * ratio))
+        rounded = int if self.rounds_down else round
+        new_h, new_w = max(1, rounded(height * ratio)), max(1, rounded(width * ratio))
         top = (self.height - new_h) // 2 if self.centred else 0
         left = (self.width - new_w) // 2 if self.centred else 0
         canvas = np.full((self.height, self.width, 3), GREY, np.uint8)
         canvas[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w, cv2.INTER_LINEAR)
+        if self.rounds_down:
+            return canvas, float(left), float(top), 1 / ratio, 1 / ratio
         # Each axis has its own ratio, because of rounding to whole pixels.
         return canvas, float(left), float(top), width / new_w, height / new_h
 
