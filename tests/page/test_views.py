@@ -13,9 +13,9 @@ import pytest
 from framesift.decisions import DownTime, MinuteCounts
 from framesift.page.budget_view import budget_view
 from framesift.page.datapoint_view import datapoint_view
-from framesift.page.gallery_view import PER_PAGE, gallery_view
+from framesift.page.gallery_view import STATES, GalleryNames, gallery_view
 from framesift.page.pace import PaceMeter
-from framesift.page.pictures import PageChoice, PageDatapoint
+from framesift.page.pictures import GalleryPage, PageChoice, PageDatapoint, PagePlace
 from framesift.page.streams_view import hour_strip, stream_views
 from framesift.page.words import bytes_text, duration_text
 from framesift.telemetry import (
@@ -32,6 +32,7 @@ from framesift.telemetry import (
 )
 from sampling_data import objects
 
+NAMES = GalleryNames(["hall"], ["rare"], ["bus"])
 AT_S = 1_789_043_400.0  # 12:30
 UTC = timezone.utc
 QUEUE = SpoolNumbers(3, 1, 2, 4, 5 << 20, {"delivered": 7, "evicted": 0}, 1 << 20, 12 << 20, AT_S - 120)
@@ -158,25 +159,31 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
     assert 'data-post="/pause"' in views["gate"]
 
 
-def test_the_gallery_shows_what_is_chosen_a_page_at_a_time() -> None:
-    found = [datapoint(number, stream="yard" if number % 2 else "gate") for number in range(60)]
-    first = gallery_view(found, PageChoice(stream="gate"), 0, UTC, has_key=True)
-    assert "30 of the 60 datapoints" in first
-    assert first.count("<figure>") == PER_PAGE
-    assert "/pictures/id0.jpg" in first
-    assert 'href="/gallery?stream=gate&amp;page=1"' in first
-    second = gallery_view(found, PageChoice(stream="gate"), 1, UTC, has_key=True)
-    assert second.count("<figure>") == 6
-    assert "older" not in text(second).split("show")[1]
-    best = gallery_view(found, PageChoice(by_score=True), 0, UTC, has_key=True)
-    assert best.index("/pictures/id59.jpg") < best.index("/pictures/id58.jpg")
-    assert "No datapoint is like that." in gallery_view(found, PageChoice(state="buried"), 0, UTC, has_key=True)
-    assert gallery_view(found, PageChoice(class_name="car"), 0, UTC, has_key=True).count("<figure>") == PER_PAGE
-    assert gallery_view(found, PageChoice(class_name="dog"), 0, UTC, has_key=True).count("<figure>") == 0
+def test_the_gallery_shows_a_page_and_where_older_ones_are() -> None:
+    page = GalleryPage((datapoint(0), datapoint(1, stream="yard")), PagePlace(7, 40))
+    shown = gallery_view(page, PageChoice(stream="a & b"), NAMES, UTC, has_key=True)
+    assert shown.count("<figure>") == 2
+    assert "/pictures/id0.jpg" in shown
+    assert 'href="/gallery?stream=a+%26+b&amp;before=7.40"' in shown
+    last = gallery_view(GalleryPage((), None), PageChoice(state="buried"), NAMES, UTC, has_key=True)
+    assert "No datapoint is like that" in last
+    assert "older" not in text(last)
+
+
+def test_the_gallery_offers_what_is_known_shown_or_chosen() -> None:
+    page = GalleryPage((datapoint(0),), None)
+    shown = gallery_view(page, PageChoice(class_name="dog"), NAMES, UTC, has_key=True)
+    offered = re.findall(r'<option value="(\w*)"( selected)?>', shown)
+    assert [name for name, _ in offered if name] == [
+        *("gate", "hall", "rare", "unsure", "bus", "car", "dog"),
+        *STATES,
+        "score",
+    ]
+    assert [name for name, chosen in offered if chosen] == ["dog"]
 
 
 def test_without_the_key_no_picture_is_named() -> None:
-    shown = gallery_view([datapoint()], PageChoice(), 0, UTC, has_key=False)
+    shown = gallery_view(GalleryPage((datapoint(),), None), PageChoice(), NAMES, UTC, has_key=False)
     assert "<img" not in shown
     assert "framesift status --open" in shown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlencode
@@ -10,39 +11,37 @@ from urllib.parse import urlencode
 import numpy as np
 
 from framesift.decisions import explanation
-from framesift.page.html import Content, Html, element, joined
-from framesift.page.pictures import DELIVERED, PageChoice, PageDatapoint
+from framesift.page.html import Html, element, joined
+from framesift.page.pictures import DELIVERED, GalleryPage, PageChoice, PageDatapoint
 from framesift.page.words import time_text
 from framesift.prediction import masks
 from framesift.prediction.prediction import Detection, Detections
 
-PER_PAGE = 24
 STATES = ("ready", "sending", "registered", "buried", DELIVERED)
 _COLOURS = 7
 
 
-def gallery_view(
-    found: Sequence[PageDatapoint], choice: PageChoice, number: int, zone: tzinfo, *, has_key: bool
-) -> Html:
-    """One page of the gallery. found: all datapoints, the newest first. number: of the page, from 0."""
-    shown = [one for one in found if choice.includes(one)]
-    if choice.by_score:
-        shown.sort(key=lambda one: -(one.score or 0.0))
-    some = shown[number * PER_PAGE : (number + 1) * PER_PAGE]
-    tiles = [_tile(one, zone, has_key=has_key) for one in some]
-    links: list[Content] = []
-    for text, other in (("newer", number - 1), ("older", number + 1)):
-        if 0 <= other * PER_PAGE < len(shown):
-            links.append(element("a", text, href=f"/gallery?{urlencode(_query(choice) | {'page': str(other)})}"))
-            links.append(" ")
-    many = f"{len(shown)} of the {len(found)} datapoints that are on this machine"
-    nothing = None if tiles else element("p", "No datapoint is like that.")
+@dataclass(frozen=True, slots=True)
+class GalleryNames:
+    """What can be chosen in the gallery."""
+
+    streams: Sequence[str]
+    strategies: Sequence[str]
+    classes: Sequence[str]
+
+
+def gallery_view(page: GalleryPage, choice: PageChoice, names: GalleryNames, zone: tzinfo, *, has_key: bool) -> Html:
+    """One page of the gallery."""
+    tiles = [_tile(one, zone, has_key=has_key) for one in page.shown]
+    nothing = None if tiles else element("p", "No datapoint is like that, as far as was looked.")
+    older: Html | None = None
+    if page.older is not None:
+        older = element("a", "older", href=f"/gallery?{urlencode(_query(choice) | {'before': str(page.older)})}")
     return joined(
-        _filter(found, choice),
-        element("p", many, class_="hour"),
+        _filter(page.shown, choice, names),
         nothing,
         element("div", tiles, class_="tiles"),
-        element("p", links),
+        element("p", older),
     )
 
 
@@ -100,10 +99,10 @@ def _said(one: PageDatapoint) -> str:
     return ", ".join(f"{name} {number}" for name, number in one.classes.items()) or "nothing seen"
 
 
-def _filter(found: Sequence[PageDatapoint], choice: PageChoice) -> Html:
-    streams = sorted({one.stream for one in found})
-    strategies = sorted({one.strategy for one in found})
-    classes = sorted({name for one in found for name in one.classes})
+def _filter(shown: Sequence[PageDatapoint], choice: PageChoice, names: GalleryNames) -> Html:
+    streams = sorted({*names.streams, *(one.stream for one in shown), choice.stream} - {""})
+    strategies = sorted({*names.strategies, *(one.strategy for one in shown), choice.strategy} - {""})
+    classes = sorted({*names.classes, *(name for one in shown for name in one.classes), choice.class_name} - {""})
     return element(
         "form",
         _select("stream", "stream", streams, choice.stream),

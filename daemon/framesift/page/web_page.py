@@ -18,10 +18,10 @@ from framesift.decisions.lookup import find_datapoint
 from framesift.page.budget_view import budget_view
 from framesift.page.coverage_view import coverage_view
 from framesift.page.datapoint_view import datapoint_view
-from framesift.page.gallery_view import gallery_view, nearly_view
+from framesift.page.gallery_view import GalleryNames, gallery_view, nearly_view
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import PaceMeter
-from framesift.page.pictures import PageChoice, PagePictures
+from framesift.page.pictures import PageChoice, PagePictures, PagePlace
 from framesift.page.streams_view import all_streams_hands, stream_views
 from framesift.page.words import time_text
 from framesift.status import StatusAnswer, page_answer
@@ -138,9 +138,11 @@ class WebPage:
         choice = PageChoice(
             texts["stream"], texts["strategy"], texts["class"], texts["state"], query.get("order") == "score"
         )
-        number = query.get("page", "0")
-        at = int(number) if number.isdecimal() and len(number) < 6 else 0
-        return gallery_view(self._pictures.all(), choice, at, self._zone(), has_key=has_key)
+        report = self._telemetry.report()
+        streams = [one.stream for one in report.streams]
+        names = GalleryNames(streams, list(report.accepted), self._pictures.class_names())
+        page = self._pictures.page(choice, PagePlace.parse(query.get("before", "")))
+        return gallery_view(page, choice, names, self._zone(), has_key=has_key)
 
     def _nearly(self) -> Iterator[dict[str, Any]]:
         for line in islice(self._record.lines(), _NEARLY_SEARCHED):

@@ -91,6 +91,22 @@ def newest_rows(cursor: sqlite3.Cursor, most: int, stream: str | None, strategy:
     return [_row_info(list(row)) for row in found]
 
 
+def rows_before(
+    cursor: sqlite3.Cursor, seq: int | None, most: int, stream: str | None, strategy: str | None, state: str | None
+) -> list[tuple[int, RowInfo]]:
+    """The last `most` rows that were accepted before the row `seq`, the newest first, each with its seq.
+
+    stream, strategy, state: only such rows, where they are given.
+    """
+    found: Sequence[tuple[object, ...]] = cursor.execute(
+        f"{_ROWS.replace('SELECT ', 'SELECT datapoint.seq, ', 1)} WHERE (:seq IS NULL OR datapoint.seq < :seq)"
+        " AND (:stream IS NULL OR stream = :stream) AND (:strategy IS NULL OR strategy = :strategy)"
+        " AND (:state IS NULL OR state = :state) ORDER BY datapoint.seq DESC LIMIT :most",
+        {"seq": seq, "stream": stream, "strategy": strategy, "state": state, "most": most},
+    ).fetchall()
+    return [(int(str(row[0])), _row_info(list(row[1:]))) for row in found]
+
+
 def prediction_of(cursor: sqlite3.Cursor, id: str) -> str | None:
     """The prediction of a datapoint, JSON in the wire format; None if there is no such row. Raises sqlite3.Error."""
     row = cursor.execute(

@@ -20,6 +20,23 @@ def newest_rows(path: Path, most: int, *, stream: str | None, strategy: str | No
         return inspect_rows.newest_rows(connection.cursor(), most, stream, strategy)
 
 
+def rows_before(
+    path: Path, seq: int | None, most: int, *, stream: str | None, strategy: str | None, state: str | None
+) -> list[tuple[int, RowInfo]]:
+    """The last `most` rows that were accepted before the row `seq`, the newest first, each with its seq.
+
+    stream, strategy, state: only such rows, where they are given.
+    """
+    with admin.connected(path) as connection:
+        return inspect_rows.rows_before(connection.cursor(), seq, most, stream, strategy, state)
+
+
+def class_names(path: Path) -> list[str]:
+    """The classes of all datapoints that were ever accepted."""
+    with admin.connected(path) as connection:
+        return sorted(inspect_rows.class_counts(connection.cursor()))
+
+
 def count_by_strategy(path: Path) -> dict[tuple[str, str], int]:
     """How many rows there are of each stream and strategy."""
     with admin.connected(path) as connection:
