@@ -18,9 +18,7 @@ INSTALL := $(PIP) install --require-hashes --no-deps -r
 
 # Twice as many as cores: half of the tests' time is waiting for cameras, deadlines and disks.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((2 * n)))
-# Of make soak; FOLDER of make deaths, too.
 HOURS ?= 8
-FOLDER ?= soak
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -70,10 +68,10 @@ torture: setup-dev
 	$(BIN)/python -m pytest -n auto -m torture --timeout 1800
 
 soak: setup-dev
-	PYTHONPATH=tests $(BIN)/python -m rigs.soak --hours $(HOURS) --folder $(FOLDER) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m rigs.soak --hours $(HOURS) --folder $(or $(FOLDER),soak) $(ARGS)
 
 deaths: setup-dev
-	PYTHONPATH=tests $(BIN)/python -m rigs.deaths --folder $(FOLDER) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m rigs.deaths --folder $(or $(FOLDER),deaths) $(ARGS)
 
 bench: setup-dev
 	PYTHONPATH=benchmarks $(BIN)/python -m price $(ARGS)

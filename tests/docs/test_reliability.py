@@ -1,19 +1,24 @@
-"""docs/reliability.md shows the table of faults that the tests seed, and times within their bounds."""
+"""docs/reliability.md shows the faults that the tests seed, times within their bounds, and the figures of the soak."""
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 from rigs.seeded_faults.table import FAULTS
+from rigs.soak.published import deaths_table, faults_table, soak_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
 def rows() -> list[list[str]]:
     """The cells of each line of the table, without its head."""
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    faults = PAGE.read_text(encoding="utf-8").partition("\n## The soak")[0]
+    lines = [line for line in faults.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 
@@ -21,6 +26,26 @@ def seconds(cell: str) -> float:
     found = re.fullmatch(r"([0-9.]+) s", cell)
     assert found, cell
     return float(found[1])
+
+
+def section(name: str) -> str:
+    return PAGE.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")[2].partition(f"<!-- end of {name} -->")[0]
+
+
+def summary(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((PAGE.with_suffix("") / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_tables_of_the_soak_and_of_the_deaths_are_made_of_their_figures() -> None:
+    assert section("soak") == f"{soak_table(summary('soak'))}\n{faults_table(summary('soak'))}"
+    assert section("deaths") == deaths_table(summary("deaths"))
+
+
+def test_the_page_shows_the_drawing_of_the_soak() -> None:
+    assert "(reliability/soak.svg)" in PAGE.read_text(encoding="utf-8")
+    drawing = ElementTree.fromstring((PAGE.with_suffix("") / "soak.svg").read_text(encoding="utf-8"))
+    assert len(drawing.findall("{http://www.w3.org/2000/svg}polyline")) == 7
 
 
 def test_every_fault_has_a_line_with_its_component_its_words_and_its_bounds() -> None:

@@ -298,7 +298,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
         ("platform", "-m rigs.platform"),
         ("torture", "-m torture --timeout"),
         ("soak", "-m rigs.soak --hours 8 --folder soak"),
-        ("deaths", "-m rigs.deaths --folder soak"),
+        ("deaths", "-m rigs.deaths --folder deaths"),
         ("bench", "-m price"),
         ("bench-learning", "-m learning"),
         ("lock", "scripts/lock"),

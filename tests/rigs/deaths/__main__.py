@@ -21,6 +21,7 @@ from rigs.deaths.place import DeathPlace
 from rigs.footage import numbered_clip
 from rigs.platform import Cut, Fault, Status
 from rigs.soak.journal import Journal
+from rigs.soak.published import deaths_table, publish
 
 
 def kill_at_random(place: DeathPlace, chance: random.Random) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000, help="at random moments, in all runs together (1000)")
     parser.add_argument("--calls", type=int, default=10**6, help="at system calls, in all runs together (all)")
     parser.add_argument("--folder", type=Path, default=Path("deaths"), help="of the journals, and all else")
+    parser.add_argument("--docs", type=Path, help="docs/reliability.md, to write the figures into it")
     given = parser.parse_args()
     stopped = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -121,6 +123,8 @@ def main() -> int:
     if given.kills:
         run_kills(folder / "kills", given.kills, stopped)
     summary = summarize(folder)
+    if given.docs is not None:
+        publish(given.docs, "deaths", summary, deaths_table(summary))
     sys.stdout.write("\n".join(f"{name}: {value}" for name, value in summary.items()) + "\n")
     return 1 if summary["violations"] else 0
 

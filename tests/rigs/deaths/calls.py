@@ -53,8 +53,15 @@ class Tracer:
 
 
 def threads_of(pid: int) -> list[int]:
-    """The ids of its threads, the oldest first."""
-    return sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+    """The ids of its threads, the oldest first, once those have ended that only start something."""
+    before: list[int] = []
+    for _ in range(100):
+        tids = sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+        if tids == before:
+            return tids
+        before = tids
+        threading.Event().wait(0.3)
+    raise AssertionError("its threads come and go")
 
 
 def live(place: DeathPlace, daemon: Daemon) -> tuple[str | None, bool]:

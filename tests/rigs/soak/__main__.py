@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from rigs.soak.journal import Journal
+from rigs.soak.published import faults_table, publish, soak_table
 from rigs.soak.report import write_report
 from rigs.soak.running import Pace, Soak
 from rigs.soak.site import Site
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--well-after-s", type=float, default=100.0, help="all must be well so long after a fault (100)"
     )
+    parser.add_argument("--docs", type=Path, help="docs/reliability.md, to write the figures into it")
     parser.add_argument("--seed", type=int, default=1, help="of the faults (1)")
     given = parser.parse_args()
     folder = given.folder.absolute()
@@ -41,6 +43,9 @@ def main() -> int:
                 signal.signal(name, lambda *_: soak.stop())
             soak.run()
     summary = write_report(folder, journal.records)
+    if given.docs is not None:
+        tables = soak_table(summary), faults_table(summary)
+        publish(given.docs, "soak", summary, *tables, drawing=(folder / "soak.svg").read_text())
     sys.stdout.write("\n".join(f"{name}: {value}" for name, value in summary.items()) + "\n")
     return 1 if summary["violations"] else 0
 
