@@ -10,17 +10,15 @@ meaning, or a meaning without one.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from framesift.telemetry.event_meanings import EVENTS, FIELDS
 from framesift.telemetry.lines import LEVELS
+from markdown_pages import ROOT, table, write
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "daemon" / "framesift"
-FILE = ROOT / "docs" / "events.md"
 
 
 @dataclass(frozen=True)
@@ -244,18 +242,24 @@ def page() -> str:
     left = [*(set(EVENTS) - set(found)), *(set(FIELDS) - used)]
     if missing or left:
         raise ValueError(f"telemetry/event_meanings.py: no meaning for {missing}; nothing logs {sorted(left)}")
-    lines = [_INTRODUCTION.strip(), "", "| event | level | what happened | fields |", "|---|---|---|---|"]
+    rows, meanings = [], []
     for event in found.values():
         levels = ", ".join(level for level in LEVELS if level in event.levels)
         always = event.always or set()
         shown = ", ".join(f"`{name}`" if name in always else f"(`{name}`)" for name in event.fields)
-        lines.append(f"| `{event.name}` | {levels} | {EVENTS[event.name]} | {shown} |")
-    lines += ["", "## Fields", "", "| field | event | what it is |", "|---|---|---|"]
+        rows.append((f"`{event.name}`", levels, EVENTS[event.name], shown))
     for key in sorted(FIELDS, key=lambda key: key.rpartition(".")[::-1]):
         of_event, _, name = key.rpartition(".")
-        lines.append(f"| `{name}` | {f'`{of_event}`' if of_event else ''} | {FIELDS[key]} |")
+        meanings.append((f"`{name}`", f"`{of_event}`" if of_event else "", FIELDS[key]))
+    lines = [
+        _INTRODUCTION.strip(),
+        "",
+        *table(("event", "level", "what happened", "fields"), rows),
+        *("", "## Fields", ""),
+        *table(("field", "event", "what it is"), meanings),
+    ]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) if len(sys.argv) > 1 else FILE).write_text(page(), encoding="utf-8")
+    write(page, "events.md")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-_ANNOTATIONS = {"$schema", "$defs", "title", "description", "default", "discriminator", "writeOnly", "format"}
+_SAYING = {"title", "description", "default", "examples", "writeOnly", "format"}
+_ANNOTATIONS = {"$schema", "$defs", "discriminator"} | _SAYING
 
 
 def faults(schema: dict[str, Any], data: object, root: dict[str, Any] | None = None, place: str = "$") -> Iterator[str]:

@@ -32,6 +32,7 @@ __all__ = [
     "ConfigError",
     "KeyPath",
     "Options",
+    "allowed_text",
     "allowed_types",
     "explain",
     "format_value",
@@ -186,7 +187,7 @@ def _describe(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data
         meant = nearest(str(key_path[-1]), known)
         return f"unknown key; did you mean {meant}?" if meant else f"unknown key; known are {', '.join(known)}"
     schemas = list(_schemas(root, key_path, data))
-    allowed = _join_choices(_allowed_text(s, root) for s in schemas)
+    allowed = _join_choices(allowed_text(s, root) for s in schemas)
     if "missing" in kinds:
         return f"is missing; it must be {allowed}" if allowed else "is missing"
     for problem in problems:
@@ -219,14 +220,14 @@ def _describe_type(problem: Any, value: object) -> str:
 
 def _schemas(root: dict[str, Any], key_path: KeyPath, data: object) -> Iterator[dict[str, Any]]:
     """The schemas of the value at `key_path`: of a union, the branches that fit the data."""
-    found = list(_branches(root, root, data))
+    found = list(branches(root, root, data))
     for part in key_path:
         _, data = _step(data, part)
         inner: list[dict[str, Any]] = []
         for schema in found:
             below = _inner_schema(schema, part)
             if isinstance(below, dict):
-                inner += _branches(below, root, data)
+                inner += branches(below, root, data)
         found = inner
     yield from found
 
@@ -241,24 +242,24 @@ def _inner_schema(schema: dict[str, Any], part: str | int) -> object:
     return next(iter(by_pattern.values())) if by_pattern else schema.get("additionalProperties")
 
 
-def _branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Iterator[dict[str, Any]]:
+def branches(schema: dict[str, Any], root: dict[str, Any], data: object) -> Iterator[dict[str, Any]]:
     if "$ref" in schema:
-        yield from _branches(root["$defs"][schema["$ref"].rpartition("/")[2]], root, data)
+        yield from branches(root["$defs"][schema["$ref"].rpartition("/")[2]], root, data)
     elif "discriminator" in schema:
         chosen = data.get(schema["discriminator"]["propertyName"]) if isinstance(data, Mapping) else None
         mapping = schema["discriminator"]["mapping"]
         if isinstance(chosen, str) and chosen in mapping:
-            yield from _branches({"$ref": mapping[chosen]}, root, data)
+            yield from branches({"$ref": mapping[chosen]}, root, data)
         else:
             yield {"type": "object"}
     elif "anyOf" in schema or "oneOf" in schema:
         for branch in schema.get("anyOf") or schema["oneOf"]:
-            yield from _branches(branch, root, data)
+            yield from branches(branch, root, data)
     else:
         yield schema
 
 
-def _allowed_text(schema: dict[str, Any], root: dict[str, Any]) -> str:
+def allowed_text(schema: dict[str, Any], root: dict[str, Any]) -> str:
     """What a schema allows, in words; "" if it can't be said."""
     if "const" in schema:
         return format_value(schema["const"])
@@ -284,8 +285,8 @@ def _allowed_text(schema: dict[str, Any], root: dict[str, Any]) -> str:
 
 
 def _each(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
-    for branch in _branches(schema, root, None):
-        yield _allowed_text(branch, root)
+    for branch in branches(schema, root, None):
+        yield allowed_text(branch, root)
 
 
 def _range(schema: dict[str, Any]) -> str:
@@ -326,4 +327,4 @@ def _join_choices(choices: Iterator[str]) -> str:
 
 
 def _is_secret(schema: dict[str, Any], root: dict[str, Any]) -> bool:
-    return any(branch.get("writeOnly", False) for branch in _branches(schema, root, None))
+    return any(branch.get("writeOnly", False) for branch in branches(schema, root, None))

@@ -35,10 +35,16 @@ FactoryName = Annotated[
         pattern=FACTORY_PATTERN,
         max_length=256,
         description='"module:function": an importable module and a callable in it.',
+        examples=["detector:make"],
     ),
 ]
-FactoryOptions = Annotated[dict[str, JsonValue], Field(description="The keyword arguments of the factory.")]
-FactoryPath = Annotated[Path | None, Field(description="A folder from which the module is imported first.")]
+FactoryOptions = Annotated[
+    dict[str, JsonValue],
+    Field(description="The keyword arguments of the factory.", examples=[{"weights": "yolo11n.pt"}]),
+]
+FactoryPath = Annotated[
+    Path | None, Field(description="A folder from which the module is imported first.", examples=["."])
+]
 
 
 class FactoryError(ValueError):

@@ -86,7 +86,9 @@ class WindowLimit(StrictModel):
     """A limit: at most `value` images in each calendar minute, hour or day. 0 allows none."""
 
     type: Annotated[Literal["minutely", "hourly", "daily"], Field(description="The calendar window that is counted.")]
-    value: Annotated[int, Field(ge=0, le=1_000_000_000, description="The most images in each such window.")]
+    value: Annotated[
+        int, Field(ge=0, le=1_000_000_000, description="The most images in each such window.", examples=[100])
+    ]
 
 
 def _check_one_of_each(limits: tuple[WindowLimit, ...]) -> tuple[WindowLimit, ...]:

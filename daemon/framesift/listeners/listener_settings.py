@@ -47,16 +47,24 @@ class ListenerSettings(StrictModel):
     ] = "127.0.0.1:9470"
     upstream: Annotated[
         Annotated[str, AfterValidator(_check_upstream)] | None,
-        Field(description="The inference server to which a proxy forwards everything; null for ingest."),
+        Field(
+            description="The inference server to which a proxy forwards everything; null for ingest.",
+            examples=["http://127.0.0.1:9002"],
+        ),
     ] = None
     token: Annotated[
         Token | None,
-        Field(description="What clients must send as Authorization: Bearer, and to a proxy as X-Framesift-Token."),
+        Field(
+            description="What clients must send as Authorization: Bearer, and to a proxy as X-Framesift-Token.",
+            examples=["${CLIENT_TOKEN}"],
+        ),
     ] = None
     stream: Annotated[
         Name, Field(description="The stream of everything that passes a proxy, and of datapoints that name none.")
     ] = "listener"
-    tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Tags of everything that comes in here.")] = ()
+    tags: Annotated[
+        tuple[Tag, ...], Field(max_length=64, description="Tags of everything that comes in here.", examples=[["hall"]])
+    ] = ()
 
     @model_validator(mode="after")
     def _check_combination(self) -> ListenerSettings:

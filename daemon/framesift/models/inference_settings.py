@@ -62,30 +62,60 @@ ImageSide = Annotated[int, Field(ge=16, le=65_500)]
 
 
 class InferenceServerSettings(StrictModel):
-    """Settings of a model that runs in an inference server.
+    """A model that runs in an inference server.
 
-    url: of the server; a path in it comes before the server's own paths. route: v1 is /infer/..., legacy is
-    /{model_id}. api_key: sent in a header (servers from version 1.5.0 on); null if the server needs none or has its
-    own. confidence: objects below it are not reported. overlap: of two boxes that overlap by more (IoU), the less
-    confident is removed. max_detections: at most so many objects are reported. Null leaves each of these to the server,
-    and so does a classifier without `confidence` (there it decides on the labels, not on what is reported).
-    jpeg_quality, max_image_size: of the picture that is sent (height and width that it must fit in; null: unchanged).
-    timeout_s: for the whole exchange.
+    A null of `confidence`, `overlap` or `max_detections` leaves it to the server, and so does a classifier without
+    `confidence` (there it decides on the labels, not on what is reported).
     """
 
-    type: Literal["inference_server"]
-    url: Annotated[str, AfterValidator(_url)] = "http://127.0.0.1:9001"
-    model_id: Annotated[str, Field(pattern=TAG_PATTERN)]
-    task: Literal["object-detection", "instance-segmentation", "keypoint-detection", "classification"]
-    route: Literal["v1", "legacy"] = "v1"
-    api_key: ApiKey | None = None
-    confidence: Fraction | None = 0.1
-    overlap: Fraction | None = None
-    max_detections: Annotated[int, Field(ge=1, le=MAX_OBJECTS)] | None = None
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
-    max_image_size: tuple[ImageSide, ImageSide] | None = None
+    type: Annotated[Literal["inference_server"], Field(description="A model that runs in an inference server.")]
+    url: Annotated[
+        str,
+        AfterValidator(_url),
+        Field(description="The server's address; a path in it comes before the server's own paths."),
+    ] = "http://127.0.0.1:9001"
+    model_id: Annotated[
+        str, Field(pattern=TAG_PATTERN, description="The model, as the server names it.", examples=["parking/3"])
+    ]
+    task: Annotated[
+        Literal["object-detection", "instance-segmentation", "keypoint-detection", "classification"],
+        Field(description="What the model does."),
+    ]
+    route: Annotated[
+        Literal["v1", "legacy"], Field(description="The server's paths: v1 is /infer/..., legacy is /{model_id}.")
+    ] = "v1"
+    api_key: Annotated[
+        ApiKey | None,
+        Field(
+            description="Sent in a header (servers from 1.5.0 on); null: the server needs none, or has its own.",
+            examples=["${ROBOFLOW_API_KEY}"],
+        ),
+    ] = None
+    confidence: Annotated[
+        Fraction | None, Field(description="Objects below it are not reported; null: the server decides.")
+    ] = 0.1
+    overlap: Annotated[
+        Fraction | None,
+        Field(
+            description="Of two boxes that overlap by more (IoU), the less confident is removed; null: the server "
+            "decides.",
+            examples=[0.5],
+        ),
+    ] = None
+    max_detections: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_OBJECTS)] | None,
+        Field(description="At most so many objects are reported; null: the server decides.", examples=[100]),
+    ] = None
+    jpeg_quality: Annotated[int, Field(ge=1, le=100, description="Of the picture that is sent.")] = 95
+    max_image_size: Annotated[
+        tuple[ImageSide, ImageSide] | None,
+        Field(
+            description="The height and width in pixels that the picture that is sent must fit in; null: unchanged.",
+            examples=[[720, 1280]],
+        ),
+    ] = None
     # Together with a DNS look-up, which may take 30 s more, it stays below the watchdog's limit for a hung loop.
-    timeout_s: Annotated[float, Field(ge=0.1, le=20.0)] = 5.0
+    timeout_s: Annotated[float, Field(ge=0.1, le=20.0, description="For the whole exchange.")] = 5.0
 
     @model_validator(mode="after")
     def _sensible(self) -> InferenceServerSettings:

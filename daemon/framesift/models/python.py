@@ -32,7 +32,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -68,17 +68,16 @@ from framesift.prediction.prediction import (
 
 
 class PythonSettings(StrictModel):
-    """Settings of a model of your own.
+    """A model of your own, in Python."""
 
-    factory: an importable module and a callable in it. options: its keyword arguments. path: a folder from which the
-    module is imported first. model_id: the name in predictions (default: the model's own `model_id`, or the factory).
-    """
-
-    type: Literal["python"]
+    type: Annotated[Literal["python"], Field(description="A Python function or object of your own.")]
     factory: FactoryName
     options: FactoryOptions = Field(default_factory=dict)
-    path: FactoryPath | None = None
-    model_id: Tag | None = None
+    path: FactoryPath = None
+    model_id: Annotated[
+        Tag | None,
+        Field(description="Its name in predictions; null: its own `model_id`, or the factory.", examples=["street/2"]),
+    ] = None
 
 
 class PythonModel:

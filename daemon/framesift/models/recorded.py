@@ -15,10 +15,11 @@ import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
@@ -29,14 +30,15 @@ from framesift.prediction.prediction import Detections, Prediction, Task, scale_
 
 
 class RecordedSettings(StrictModel):
-    """Settings of the recorded model.
+    """Predictions that were recorded earlier, replayed."""
 
-    path: the file, in JSON lines. task: needed if the lines do not tell (an empty list of objects tells little).
-    """
-
-    type: Literal["recorded"]
-    path: Path
-    task: Task | None = None
+    type: Annotated[Literal["recorded"], Field(description="Predictions of a file.")]
+    path: Annotated[
+        Path, Field(description="The file, in JSON lines, as of `run --record`.", examples=["predictions.jsonl"])
+    ]
+    task: Annotated[
+        Task | None, Field(description="Needed if the lines do not tell; an empty list of objects tells little.")
+    ] = None
 
 
 class RecordedModel:

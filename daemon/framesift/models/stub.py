@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from framesift.config.schema import StrictModel, Tag
 from framesift.frame import Frame
@@ -11,11 +13,13 @@ from framesift.prediction.prediction import Prediction, Stub, Task
 
 
 class StubSettings(StrictModel):
-    """Settings of the stub model. task: what the collected pictures will be labelled for."""
+    """No model: pictures are collected before there is one."""
 
-    type: Literal["stub"] = "stub"
-    task: Task = Task.OBJECT_DETECTION
-    model_id: Tag = "stub/0"
+    type: Annotated[Literal["stub"], Field(description="No model yet.")] = "stub"
+    task: Annotated[Task, Field(description="What the collected pictures will be labelled for.")] = (
+        Task.OBJECT_DETECTION
+    )
+    model_id: Annotated[Tag, Field(description="Its name in predictions.")] = "stub/0"
 
 
 class StubModel:

@@ -102,11 +102,12 @@ class RoboflowPolicySettings(StrictModel):
     """A policy that is the active-learning configuration of a Roboflow project."""
 
     source: Annotated[Literal["roboflow"], Field(alias="from", description="The Roboflow platform.")]
-    project: Annotated[Slug, Field(description="The project whose configuration it is.")]
+    project: Annotated[Slug, Field(description="The project whose configuration it is.", examples=["parking"])]
     model_id: Annotated[str, Field(pattern=MODEL_ID_PATTERN)] | None = Field(
         None,
         description="The model on the platform whose type must suit the project; null: the task of the local model "
         "must suit it.",
+        examples=["parking/3"],
     )
 
     @property

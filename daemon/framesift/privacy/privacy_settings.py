@@ -22,10 +22,16 @@ class PrivacySettings(StrictModel):
         Field(
             max_length=64,
             description="Areas that are black on every picture: their corners [x, y], as parts of width and height.",
+            examples=[[[[0, 0], [0.4, 0], [0.4, 0.3]]]],
         ),
     ] = ()
     classes: Annotated[
-        tuple[ClassName, ...], Field(max_length=64, description="Classes whose objects are covered, by their boxes.")
+        tuple[ClassName, ...],
+        Field(
+            max_length=64,
+            description="Classes whose objects are covered, by their boxes.",
+            examples=[["person", "face"]],
+        ),
     ] = ()
     style: Annotated[
         CoverStyle, Field(description="How an object is covered: blur and pixelate leave eight grey cells of it.")

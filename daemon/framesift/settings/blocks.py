@@ -62,7 +62,9 @@ class SpoolSettings(StrictModel):
 class DecisionSettings(StrictModel):
     """The block `decisions`: the record of why frames were accepted, held or refused."""
 
-    path: Annotated[Path | None, Field(description="Its folder; null: beside the spool.")] = None
+    path: Annotated[
+        Path | None, Field(description="Its folder; null: beside the spool.", examples=["/data/decisions"])
+    ] = None
     max_bytes: Annotated[
         Annotated[int, Field(ge=1 << 20, le=MOST_BYTES), BeforeValidator(parse_size), size_schema(1 << 20)] | None,
         Field(description='The most that it keeps, as "32MiB" or in bytes: then the oldest goes; null: no record.'),
@@ -90,7 +92,7 @@ class StatusSettings(StrictModel):
     ] = "127.0.0.1:9464"
     token: Annotated[
         Token | None,
-        Field(description="What a client must send as Authorization: Bearer."),
+        Field(description="What a client must send as Authorization: Bearer.", examples=["${STATUS_TOKEN}"]),
     ] = None
 
     @model_validator(mode="after")
@@ -124,13 +126,15 @@ class LogSettings(StrictModel):
 class StreamEntry(StreamSettings):
     """One entry of `streams`: a stream, and its own model and policy if it has them."""
 
-    model: (
-        Annotated[ModelSettings, Field(description="The model of this stream, instead of the common one.")] | None
-    ) = None
+    model: Annotated[
+        ModelSettings | None,
+        Field(description="Instead of the common model; null: the common one.", examples=[{"type": "stub"}]),
+    ] = None
 
-    policy: (
-        Annotated[PolicySettings, Field(description="The policy of this stream, instead of the common one.")] | None
-    ) = None
+    policy: Annotated[
+        PolicySettings | None,
+        Field(description="Instead of the common policy; null: the common one.", examples=["night.json"]),
+    ] = None
 
     privacy: OwnPrivacy = None
 
@@ -167,7 +171,11 @@ class DeviceSettings(StrictModel):
     """The key `device` alone, for commands that need nothing else."""
 
     device: Annotated[
-        Name, Field(description="This machine's name: a tag, and the prefix of file names, of what it collects.")
+        Name,
+        Field(
+            description="This machine's name: a tag, and the prefix of file names, of what it collects.",
+            examples=["gate-7"],
+        ),
     ] = Field(default_factory=_default_device)
 
 
@@ -177,12 +185,23 @@ class Settings(DeviceSettings):
     enabled: Annotated[bool, Field(description="false: nothing is collected, whatever the policy says.")] = True
     group: Annotated[
         Annotated[str, Field(min_length=1, max_length=64)] | Annotated[int, Field(ge=0, lt=1 << 32)] | None,
-        Field(description="A group that may read what is written here (0640); null: this user alone (0600)."),
+        Field(
+            description="A group that may read what is written here (0640); null: this user alone (0600).",
+            examples=["labellers"],
+        ),
     ] = None
-    tags: Annotated[tuple[Tag, ...], Field(max_length=64, description="Tags of everything that is collected.")] = ()
+    tags: Annotated[
+        tuple[Tag, ...],
+        Field(max_length=64, description="Tags of everything that is collected.", examples=[["site-1"]]),
+    ] = ()
     quiet_after: Annotated[
         float | None,
-        Field(ge=0, le=_MOST_QUIET_S, description="A stream without an accepted frame for so long is named; 0: never."),
+        Field(
+            ge=0,
+            le=_MOST_QUIET_S,
+            description="A stream without an accepted frame for so long is named; 0: never.",
+            examples=["12h"],
+        ),
         BeforeValidator(parse_duration),
         WithJsonSchema(
             {
@@ -197,33 +216,58 @@ class Settings(DeviceSettings):
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="The seed of every random draw.")] = 0
     streams: Annotated[
         tuple[StreamEntry, ...],
-        Field(max_length=256, description="Cameras and files."),
+        Field(
+            max_length=256, description="Cameras and files.", examples=[[{"name": "street", "source": "street.mp4"}]]
+        ),
         AfterValidator(_check_unique_names),
     ] = ()
     listeners: Annotated[
         tuple[ListenerEntry, ...],
-        Field(max_length=16, description="Where other programs send images with their predictions."),
+        Field(
+            max_length=16,
+            description="Where other programs send images with their predictions.",
+            examples=[[{"listen": "127.0.0.1:9470"}]],
+        ),
     ] = ()
     model: Annotated[
         ModelSettings | None,
-        Field(description="The model that predicts on the frames of the streams that have none of their own."),
+        Field(
+            description="The model that predicts on the frames of the streams that have none of their own.",
+            examples=[{"type": "stub"}],
+        ),
     ] = None
     policy: Annotated[
-        PolicySettings, Field(description="The active-learning policy: a file, a URL, or a Roboflow project's.")
+        PolicySettings,
+        Field(
+            description="The active-learning policy: a file, a URL, or a Roboflow project's.", examples=["policy.json"]
+        ),
     ]
     privacy: Annotated[
         PrivacyEntry | None,
-        Field(description="What is covered on the pictures of all streams and listeners, before they are kept."),
+        Field(
+            description="What is covered on the pictures of all streams and listeners, before they are kept.",
+            examples=[{"classes": ["person"]}],
+        ),
     ] = None
-    sink: SinkSettings
-    roboflow: AccountSettings = AccountSettings()
-    network: NetworkSettings = NetworkSettings()
-    limits: LimitsSettings = LimitsSettings()
-    spool: SpoolSettings = SpoolSettings()
-    decisions: DecisionSettings = DecisionSettings()
-    upload: UploadSettings = UploadSettings()
-    status: StatusSettings = StatusSettings()
-    log: LogSettings = LogSettings()
+    sink: Annotated[
+        SinkSettings, Field(description="Where datapoints go.", examples=[{"type": "folder", "path": "collected"}])
+    ]
+    roboflow: Annotated[AccountSettings, Field(description="The account on the platform.")] = AccountSettings()
+    network: Annotated[NetworkSettings, Field(description="For all outgoing HTTP.")] = NetworkSettings()
+    limits: Annotated[
+        LimitsSettings, Field(description="Who counts the policy's limits: this device alone, or a fleet together.")
+    ] = LimitsSettings()
+    spool: Annotated[SpoolSettings, Field(description="The durable queue on the disk.")] = SpoolSettings()
+    decisions: Annotated[
+        DecisionSettings, Field(description="The record of why frames were accepted, held or refused.")
+    ] = DecisionSettings()
+    upload: Annotated[UploadSettings, Field(description="The workers that deliver datapoints to the sink.")] = (
+        UploadSettings()
+    )
+    status: Annotated[StatusSettings, Field(description="The HTTP server for health, metrics and status.")] = (
+        StatusSettings()
+    )
+    log: Annotated[LogSettings, Field(description="The lines on stdout.")] = LogSettings()
 
     @model_validator(mode="after")
     def _require_streams_or_listeners(self) -> Settings:

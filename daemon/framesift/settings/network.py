@@ -52,12 +52,14 @@ def _proxy(proxy: SecretStr) -> SecretStr:
 class AccountSettings(StrictModel):
     """The block `roboflow`: the account on the platform."""
 
-    api_key: ApiKey | None = Field(None, description="The workspace's private key; default: ROBOFLOW_API_KEY.")
+    api_key: ApiKey | None = Field(
+        None, description="The workspace's private key; default: ROBOFLOW_API_KEY.", examples=["${ROBOFLOW_API_KEY}"]
+    )
     api_url: Annotated[str, AfterValidator(_api_url), Field(description="The address of the platform's API.")] = (
         DEFAULT_API_URL
     )
     gateway: Annotated[str, AfterValidator(_gateway)] | None = Field(
-        None, description="A secure gateway: every request goes through its /proxy."
+        None, description="A secure gateway: every request goes through its /proxy.", examples=["http://10.0.0.9"]
     )
 
 
@@ -65,10 +67,14 @@ class NetworkSettings(StrictModel):
     """The block `network`: for all outgoing HTTP. The environment's proxy variables are not read."""
 
     ca_file: Path | None = Field(
-        None, description="A file of certificates (PEM) that are trusted instead of the public authorities'."
+        None,
+        description="A file of certificates (PEM) that are trusted instead of the public authorities'.",
+        examples=["ca.pem"],
     )
     proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
-        None, description="The address of an HTTP proxy for all outgoing requests; may include credentials."
+        None,
+        description="The address of an HTTP proxy for all outgoing requests; may include credentials.",
+        examples=["http://10.0.0.8:3128"],
     )
 
     @property

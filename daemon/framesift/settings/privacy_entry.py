@@ -14,9 +14,13 @@ from framesift.privacy.privacy_settings import PrivacySettings
 class PrivacyEntry(PrivacySettings):
     """The block `privacy`: what must not be seen on the pictures that are kept, and what finds it."""
 
-    detector: (
-        Annotated[ModelSettings, Field(description="A model that finds the classes, beside the stream's own.")] | None
-    ) = None
+    detector: Annotated[
+        ModelSettings | None,
+        Field(
+            description="A model that finds the classes, beside the stream's own.",
+            examples=[{"type": "onnx", "path": "faces.onnx"}],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _require_use_of_detector(self) -> PrivacyEntry:
@@ -30,7 +34,10 @@ class PrivacyEntry(PrivacySettings):
 # Of a stream or a listener. A key without a value must not switch privacy off by accident: it is as if it were missing.
 OwnPrivacy = Annotated[
     PrivacyEntry | Literal[False] | None,
-    Field(description="Instead of the common privacy; false: nothing is covered here; null: the common one."),
+    Field(
+        description="Instead of the common privacy; false: nothing is covered here; null: the common one.",
+        examples=[False],
+    ),
 ]
 
 

@@ -35,16 +35,24 @@ class RedisSettings(StrictModel):
     """The block `limits.redis`: a server with the Redis protocol, which keeps the fleet's ledger."""
 
     url: Annotated[
-        str, AfterValidator(_url), Field(description="redis://host:6379/0, or rediss://host:6379/0 for TLS.")
+        str,
+        AfterValidator(_url),
+        Field(
+            description="redis://host:6379/0, or rediss://host:6379/0 for TLS.", examples=["redis://10.0.0.7:6379/0"]
+        ),
     ]
     username: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None, description="The user of the server's ACL; null: the default user."
+        None, description="The user of the server's ACL; null: the default user.", examples=["gate"]
     )
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = Field(
-        None, description="The password. Use rediss:// unless the server is on this machine or in a trusted network."
+        None,
+        description="The password. Use rediss:// unless the server is on this machine or in a trusted network.",
+        examples=["${REDIS_PASSWORD}"],
     )
     ca_file: Path | None = Field(
-        None, description="A file of certificates (PEM) that are trusted instead of the public authorities'."
+        None,
+        description="A file of certificates (PEM) that are trusted instead of the public authorities'.",
+        examples=["redis.pem"],
     )
     prefix: Name = Field(
         "framesift", description="The prefix of all keys; give each fleet that shares nothing with others its own."
@@ -69,7 +77,9 @@ class LimitsSettings(StrictModel):
     """The block `limits`: who counts the policy's limits, this device alone or all devices of a fleet together."""
 
     redis: RedisSettings | None = Field(
-        None, description="The server that keeps the shared ledger; null: this device counts alone."
+        None,
+        description="The server that keeps the shared ledger; null: this device counts alone.",
+        examples=[{"url": "redis://10.0.0.7:6379/0"}],
     )
     local_ceiling: Annotated[
         Fraction,

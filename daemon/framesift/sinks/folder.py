@@ -93,8 +93,10 @@ class FolderSinkSettings(CommonSinkSettings):
     probe_at_most_s: ClassVar[float] = 30.0  # a disk that is back is seen sooner than a network
     check_advice: ClassVar[str] = "make it writable for this user, or choose another path"
 
-    type: Literal["folder"]
-    path: Annotated[Path, Field(description="The folder; it is created if it does not exist.")]
+    type: Annotated[Literal["folder"], Field(description="A folder on this machine.")]
+    path: Annotated[
+        Path, Field(description="The folder; it is created if it does not exist.", examples=["./collected"])
+    ]
     max_bytes: Annotated[
         Annotated[
             int,
@@ -103,11 +105,14 @@ class FolderSinkSettings(CommonSinkSettings):
             size_schema(SMALLEST_MAX_BYTES),
         ]
         | None,
-        Field(description='The most that is kept, as "50GiB" or in bytes: then the oldest goes; null: no bound.'),
+        Field(
+            description='The most that is kept, as "50GiB" or in bytes: then the oldest goes; null: no bound.',
+            examples=["50GiB"],
+        ),
     ] = None
     max_age_days: Annotated[
         Annotated[float, Field(gt=0.0, le=36_500.0)] | None,
-        Field(description="Days after its capture at which a picture is removed; null: never."),
+        Field(description="Days after its capture at which a picture is removed; null: never.", examples=[30]),
     ] = None
 
     @property

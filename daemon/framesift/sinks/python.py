@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ class PythonSinkSettings(CommonSinkSettings):
 
     check_advice: ClassVar[str] = "the module that sink.factory names says what it needs"
 
-    type: Literal["python"]
+    type: Annotated[Literal["python"], Field(description="Code from outside of framesift.")]
     factory: FactoryName
     options: FactoryOptions = Field(default_factory=dict)
     path: FactoryPath = None

@@ -54,9 +54,10 @@ class RoboflowSinkSettings(CommonSinkSettings):
         "device, stream, time of capture and the first 8 characters of the id"
     )
 
-    type: Literal["roboflow"]
+    type: Annotated[Literal["roboflow"], Field(description="Projects on the Roboflow platform.")]
     project: Annotated[
-        Slug | None, Field(description="The project, as in its address; without it, that of the policy.")
+        Slug | None,
+        Field(description="The project, as in its address; without it, that of the policy.", examples=["parking"]),
     ] = None
 
     @property

@@ -181,7 +181,11 @@ class CommonSinkSettings(StrictModel):
     elsewhere: ClassVar[str] = "what the sink has already stays there"
 
     limits: Annotated[
-        WindowLimits, Field(description="How many datapoints may be delivered per minute, hour and day.")
+        WindowLimits,
+        Field(
+            description="How many datapoints may be delivered per minute, hour and day.",
+            examples=[[{"type": "minutely", "value": 60}]],
+        ),
     ] = ()
 
     @property

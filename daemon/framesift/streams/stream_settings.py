@@ -10,19 +10,18 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import ConfigDict, SecretStr, ValidationError, model_validator
 
 from framesift.config.addresses import address_hint
 from framesift.config.redact import is_malformed_address, redact_url
-from framesift.config.schema import Name, StrictModel, Tag
 from framesift.streams.engines.availability import gstreamer_problem, has_pyav
 from framesift.streams.gstreamer_pipeline import pipeline_problem, pipeline_secrets, redacted_pipeline
 from framesift.streams.network_address import NetworkAddress
 from framesift.streams.picture_names import PICTURE_SUFFIXES, has_wildcard
-from framesift.streams.snapshots.snapshot_settings import SnapshotSettings
+from framesift.streams.stream_fields import ChosenEngine, StreamFields
 
 _RTSP = ("rtsp", "rtsps")
 _HTTP = ("http", "https")
@@ -41,11 +40,6 @@ _BESIDE_A_PIPELINE = (
     *("open_timeout_s", "read_timeout_s", "snapshot"),
 )
 
-# What opens a stream and decodes its pictures: `av` is FFmpeg's libraries through PyAV.
-# `gstreamer` is OpenCV with a pipeline's text as the source.
-ChosenEngine = Literal["av", "opencv", "gstreamer"]
-Engine = Literal["auto", "av", "opencv", "gstreamer"]
-
 
 def webcam_index(device: Path) -> int | None:
     """Return N of the device /dev/videoN, also by a link that leads to it; None where it leads nowhere or elsewhere."""
@@ -53,45 +47,10 @@ def webcam_index(device: Path) -> int | None:
     return int(found.group(1)) if found else None
 
 
-class StreamSettings(StrictModel):
-    """Where the pictures of one stream come from, and how many are used.
-
-    source: an RTSP address, the http:// or https:// address of an MJPEG or HLS stream, the path of a file or its
-    file:/// address, a folder of pictures or a pattern for their names (pictures/*.jpg), a webcam's index or device
-    (/dev/video0, /dev/v4l/by-id/...), or with the engine `gstreamer` a pipeline, which counts as a camera. watch: the
-    pictures that arrive in the folder later are read too. transport: of RTSP's pictures; None means TCP, or UDP where
-    the camera does not offer TCP. ca_file: certificates (PEM) to trust instead of the public authorities, for rtsps://
-    and https://. verify: False accepts any certificate. fps: at most so many pictures a second are used. loop: a file
-    starts again at its end. pace: a file is read as fast as the model can follow, or plays like a camera. follow: a
-    file is still being written, and never ends. open_timeout_s, read_timeout_s: a source that does not open, or gives
-    no new picture, for so long is lost (and tried again). engine: see Engine. decode: `keyframes` decodes nothing else,
-    at a fraction of the cost. threads: of the decoder. rotate: degrees, clockwise. show_damaged: use pictures that are
-    known to be damaged too. snapshot: where the picture that is kept comes from, if it is not the frame's own.
-    """
+class StreamSettings(StreamFields):
+    """One entry of `streams:`, with what must fit together, and what the program asks about its source."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the source may carry a password
-
-    name: Name
-    source: Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[int, Field(ge=0, le=255)]
-    username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    password: SecretStr | None = None
-    transport: Literal["tcp", "udp"] | None = None
-    ca_file: Path | None = None
-    verify: bool = True
-    fps: Annotated[float, Field(gt=0.0, le=240.0)] | None = None
-    tags: tuple[Tag, ...] = ()
-    loop: bool = False
-    watch: bool = False
-    follow: bool = False
-    pace: Literal["model", "realtime"] = "model"
-    open_timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
-    read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 10.0
-    engine: Engine = "auto"
-    decode: Literal["all", "keyframes"] = "all"
-    threads: Annotated[int, Field(ge=1, le=16)] | None = None
-    rotate: Literal[0, 90, 180, 270] = 0
-    show_damaged: bool = False
-    snapshot: SnapshotSettings | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> StreamSettings:

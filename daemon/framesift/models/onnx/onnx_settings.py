@@ -77,47 +77,115 @@ ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME_LENGTH)
 
 
 class OnnxSettings(StrictModel):
-    """Settings of a network in an ONNX file. Null: taken from the model's metadata, or the usual value of its family.
+    """A network in an ONNX file. Null: taken from the model's metadata, or the usual value of its family.
 
-    confidence: objects below it are not reported; a classifier's `top` is empty below it. iou: of two boxes of one
-    class that overlap by more, the less confident is removed. bars: where a letterboxed picture has them. colour: the
-    order of the channels that the model expects. An input value is (pixel x scale - mean) / std, with mean and std in
-    that order. input_size: height and width, for models that leave theirs open. class_names: by class id, or coco
-    (COCO's names). class_names_file: one name per line, or the YAML file of a YOLO dataset. multi_label: a classifier
-    may give several labels, those with a confidence of at least `threshold`. activation: turns a classifier's numbers
-    into confidences (null: none if its graph ends with softmax or sigmoid, or if they lie between 0 and 1; otherwise
-    softmax, with multi_label sigmoid). keypoint_names: of an object's keypoints, in their order. first_class_id: the
-    number of the first class of an ssd model. providers: of onnxruntime; the first that works is used. threads: for one
-    run. batch_size: at most so many pictures are run at once when several streams wait for the network, if its batch
-    size is open. It helps on accelerators that have room for several pictures. embedding: the name of the output, or of
-    the value inside of the graph, that is each picture's embedding (null: none); of shape (1, C, H, W), the C means are
-    taken.
+    An input value is (pixel x scale - mean) / std.
     """
 
-    type: Literal["onnx"]
-    path: Path
-    family: Family = Family.AUTO
-    confidence: Fraction = 0.1
-    iou: Fraction = 0.45
-    resize: Resize | None = None
-    bars: Literal["both_sides", "right_below"] | None = None
-    colour: Literal["rgb", "bgr"] | None = None
-    scale: Annotated[float, Field(gt=0.0, le=255.0)] | None = None
-    mean: PerChannel | None = None
-    std: tuple[Divisor, Divisor, Divisor] | None = None
-    input_size: tuple[Side, Side] | None = None
-    class_names: Literal["coco"] | Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
-    class_names_file: Path | None = None
-    keypoint_names: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
-    first_class_id: Annotated[int, Field(ge=0, le=1)] | None = None
-    multi_label: bool = False
-    threshold: Fraction = 0.5
-    activation: Literal["none", "softmax", "sigmoid"] | None = None
-    providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=64)] = 1
-    embedding: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    model_id: Tag | None = None
+    type: Annotated[Literal["onnx"], Field(description="A network in an ONNX file.")]
+    path: Annotated[Path, Field(description="The file.", examples=["detector.onnx"])]
+    family: Annotated[
+        Family, Field(description="How its outputs are read; auto: recognized by their shapes and the metadata.")
+    ] = Family.AUTO
+    confidence: Annotated[
+        Fraction, Field(description="Objects below it are not reported; a classifier's `top` is empty below it.")
+    ] = 0.1
+    iou: Annotated[
+        Fraction,
+        Field(description="Of two boxes of one class that overlap by more, the less confident is removed."),
+    ] = 0.45
+    resize: Annotated[
+        Resize | None,
+        Field(
+            description="How a picture becomes the input: letterbox keeps its shape and adds bars, stretch changes it, "
+            "crop uses the middle."
+        ),
+    ] = None
+    bars: Annotated[
+        Literal["both_sides", "right_below"] | None, Field(description="Where a letterboxed picture has its bars.")
+    ] = None
+    colour: Annotated[
+        Literal["rgb", "bgr"] | None, Field(description="The order of the channels that the model expects.")
+    ] = None
+    scale: Annotated[
+        Annotated[float, Field(gt=0.0, le=255.0)] | None,
+        Field(description="What each pixel (0 to 255) is multiplied by, before mean and std.", examples=[0.00392157]),
+    ] = None
+    mean: Annotated[
+        PerChannel | None,
+        Field(
+            description="What is subtracted from each channel, after scale, in the order of colour.",
+            examples=[[0.485, 0.456, 0.406]],
+        ),
+    ] = None
+    std: Annotated[
+        tuple[Divisor, Divisor, Divisor] | None,
+        Field(description="What each channel is divided by at last.", examples=[[0.229, 0.224, 0.225]]),
+    ] = None
+    input_size: Annotated[
+        tuple[Side, Side] | None,
+        Field(description="Height and width in pixels, for models that leave theirs open.", examples=[[640, 640]]),
+    ] = None
+    class_names: Annotated[
+        Literal["coco"] | Annotated[tuple[ClassName, ...], Field(min_length=1)] | None,
+        Field(description="The names by class id, or coco for COCO's.", examples=[["car", "truck"]]),
+    ] = None
+    class_names_file: Annotated[
+        Path | None,
+        Field(description="In place of class_names: one a line, or a YOLO dataset's YAML.", examples=["data.yaml"]),
+    ] = None
+    keypoint_names: Annotated[
+        Annotated[tuple[ClassName, ...], Field(min_length=1)] | None,
+        Field(description="The names of an object's keypoints, in their order.", examples=[["nose", "tail"]]),
+    ] = None
+    first_class_id: Annotated[
+        Annotated[int, Field(ge=0, le=1)] | None,
+        Field(description="The number of an ssd model's first class.", examples=[1]),
+    ] = None
+    multi_label: Annotated[bool, Field(description="true: a classifier may give several labels, or none.")] = False
+    threshold: Annotated[
+        Fraction, Field(description="With multi_label: labels with at least this confidence are given.")
+    ] = 0.5
+    activation: Annotated[
+        Literal["none", "softmax", "sigmoid"] | None,
+        Field(
+            description="Turns a classifier's numbers into confidences. Null: none if its graph ends with one or they "
+            "lie between 0 and 1, else softmax, with multi_label sigmoid."
+        ),
+    ] = None
+    providers: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            description="Of onnxruntime; the first that works is used.",
+            examples=[["CUDAExecutionProvider", "CPUExecutionProvider"]],
+        ),
+    ] = ("CPUExecutionProvider",)
+    threads: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | None,
+        Field(description="Threads for one run; null: onnxruntime's choice.", examples=[2]),
+    ] = None
+    batch_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="At most so many pictures are run at once when several streams wait, if the network's batch is "
+            "open; it helps on accelerators.",
+        ),
+    ] = 1
+    embedding: Annotated[
+        Annotated[str, Field(min_length=1, max_length=1000)] | None,
+        Field(
+            description="The output, or the value inside of the graph, that is each picture's embedding; of shape "
+            "(1, C, H, W), the C means are taken. Null: none.",
+            examples=["features"],
+        ),
+    ] = None
+    model_id: Annotated[
+        Tag | None,
+        Field(description="Its name in predictions; null: the file's.", examples=["parking/3"]),
+    ] = None
 
     @model_validator(mode="after")
     def _sensible(self) -> OnnxSettings:

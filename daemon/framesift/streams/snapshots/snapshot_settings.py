@@ -24,14 +24,26 @@ class SnapshotSettings(StrictModel):
     model_config = ConfigDict(hide_input_in_errors=True)  # the address may carry a password
 
     source: Annotated[
-        _Address | None, Field(description="The camera's main stream: its packets are kept, and few are decoded.")
+        _Address | None,
+        Field(
+            description="The camera's main stream: its packets are kept, and few are decoded.",
+            examples=["rtsp://10.0.0.5/stream0"],
+        ),
     ] = None
-    url: Annotated[_Address | None, Field(description="In place of `source`: where the camera gives a JPEG.")] = None
+    url: Annotated[
+        _Address | None,
+        Field(
+            description="In place of `source`: where the camera gives a JPEG.", examples=["http://10.0.0.5/still.jpg"]
+        ),
+    ] = None
     username: Annotated[
         Annotated[str, Field(min_length=1, max_length=256)] | None,
-        Field(description="Null: that of the stream, where the host is the same."),
+        Field(description="Null: that of the stream, where the host is the same.", examples=["viewer"]),
     ] = None
-    password: Annotated[SecretStr | None, Field(description="Null: that of the stream, as with username.")] = None
+    password: Annotated[
+        SecretStr | None,
+        Field(description="Null: that of the stream, as with username.", examples=["${GATE_PASSWORD}"]),
+    ] = None
     wait_s: Annotated[float, Field(ge=0.1, le=5.0, description="How long a frame waits for its snapshot.")] = 1.0
     max_skew_s: Annotated[
         float, Field(ge=0.0, le=10.0, description="How far in time the snapshot may be from the frame.")
