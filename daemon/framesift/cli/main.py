@@ -28,6 +28,7 @@ from framesift.cli.hands import pause, resume, take
 from framesift.cli.media_run import ClockKind, create_clock
 from framesift.cli.plan import plan
 from framesift.cli.policy import policy_app
+from framesift.cli.settings import settings_app
 from framesift.cli.sheet import sheet
 from framesift.cli.simulate import simulate
 from framesift.cli.spool import spool_app
@@ -54,6 +55,7 @@ app.command()(sheet)
 app.command()(simulate)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
+app.add_typer(settings_app, name="settings")
 
 WELCOME = f"""[bold]framesift {__version__}[/] watches your cameras and keeps the frames that are worth a label.
 
@@ -228,12 +230,13 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
 ) -> None:
-    """Write a commented framesift.yaml and policy.json, and a rendered clip to begin with."""
+    """Write a commented framesift.yaml, its schema for editors, a policy.json, and a rendered clip to begin with."""
     from framesift.cli.initial_files import settings_text, state_folder
     from framesift.demo.scene import Street, write_video
     from framesift.settings import read_template
+    from framesift.settings.editor_schema import SCHEMA_FILE, editor_schema
 
-    files = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4")]
+    files = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4", SCHEMA_FILE)]
     existing = [str(path) for path in files if path.exists()]
     if existing and not force:
         fail(f"{', '.join(existing)} exists already; --force overwrites it")
@@ -242,7 +245,11 @@ def init(
     files[0].write_text(settings_text(state), encoding="utf-8")
     files[1].write_text(read_template(files[1].name), encoding="utf-8")
     write_video(Street(frames=240), files[2])
-    contents = ("cameras, model, sink", "what is worth a label", "a clip to begin with")
+    files[3].write_text(editor_schema(), encoding="utf-8")
+    contents = (
+        *("cameras, model, sink", "what is worth a label", "a clip to begin with"),
+        "by which editors complete and check framesift.yaml",
+    )
     for path, what in zip(files, contents, strict=True):
         out.print(f"wrote {path}  [dim]{what}[/]")
     if state is not None:
