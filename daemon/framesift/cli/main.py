@@ -20,6 +20,7 @@ from framesift import __version__
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
 from framesift.cli.coverage import coverage
 from framesift.cli.estimate import estimate
+from framesift.cli.examples import GroupWithExamples
 from framesift.cli.explain import explain
 from framesift.cli.export import export
 from framesift.cli.fatal import LAST_LINES_S, RunLog, failures_logged
@@ -41,7 +42,14 @@ if TYPE_CHECKING:
 
 _GC_THRESHOLD = 700  # containers; the default of Python below 3.13, whatever it was set to while importing
 _Block = TypeVar("_Block", bound="BaseModel")
-app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=GroupWithExamples,
+    epilog="Example: framesift init && framesift check && framesift run",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 app.command()(coverage)
 app.command()(estimate)
 app.command()(explain)

@@ -21,6 +21,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note, to_json_text
+from framesift.cli.examples import GroupWithExamples
 from framesift.cli.policy_exchange import pull, push
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from framesift.sampling.dry_run_result import DryRunResult
     from framesift.settings import Settings
 
-policy_app = typer.Typer(help="Read policies, try them on predictions, and exchange them with the platform.")
+policy_app = typer.Typer(
+    cls=GroupWithExamples, help="Read policies, try them on predictions, and exchange them with the platform."
+)
 
 MOST_PROBLEMS = 1000  # more than anybody reads
 _MOST_UNREADABLE = 10  # known pictures that are named

@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-settings_app = typer.Typer(help="What framesift.yaml may say.")
+from framesift.cli.examples import GroupWithExamples
+
+settings_app = typer.Typer(cls=GroupWithExamples, help="What framesift.yaml may say.")
 
 
 @settings_app.command()

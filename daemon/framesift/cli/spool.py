@@ -14,11 +14,14 @@ import typer
 from rich.table import Table
 
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out
+from framesift.cli.examples import GroupWithExamples
 
 if TYPE_CHECKING:
     from framesift.settings import SpoolSettings
 
-spool_app = typer.Typer(help="Inspect the spool, and retry or drop datapoints that could not be delivered.")
+spool_app = typer.Typer(
+    cls=GroupWithExamples, help="Inspect the spool, and retry or drop datapoints that could not be delivered."
+)
 
 
 @spool_app.command("list")
