@@ -62,7 +62,7 @@ def run_calls(folder: Path, most: int, stopped: threading.Event) -> None:
     """Goes on until so many of the calls had their death, in all runs together, or all of them."""
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder)
-    with DeathPlace(folder, _known(journal)) as place:
+    with DeathPlace(folder, _known(journal), workers=1) as place:  # so that it is the same thread that delivers
         if not journal.of("points"):
             points = points_of_a_life(place)
             journal.write("points", points=[[point.thread, point.call, point.number] for point in points])
@@ -92,12 +92,15 @@ def summarize(folder: Path) -> dict[str, Any]:
         ("answered" if one["promised"] else "not answered") + (", accepted" if one["accepted"] else ", not accepted")
         for one in reached
     )
+    points = calls.of("points")[0]["points"] if calls.of("points") else []
     records = [*kills.records, *calls.records]
     return {
         "kills": len(kills.of("kill")),
         "accepted_over_kills": max((one["accepted"] for one in kills.of("kill")), default=0),
-        "calls_of_a_life": len(calls.of("points")[0]["points"]) if calls.of("points") else 0,
+        "calls_of_a_life": len(points),
+        "of_a_life_reaching_outside": sum(call not in INNER for _, call, _ in points),
         "calls_tried": len(deaths),
+        "tried_reaching_outside": sum(one["point"][1] not in INNER for one in deaths),
         "died_there": len(reached),
         "of_them_reaching_outside": sum(one["point"][1] not in INNER for one in reached),
         "fates": dict(sorted(fates.items())),

@@ -21,7 +21,9 @@ from rigs.deaths.place import DeathPlace
 _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed)")
 _LIFE_S = 30.0  # at most
 # Calls that change nothing outside the process; how many there are differs from life to life.
-INNER = frozenset({"brk", "futex", "madvise", "mmap", "mprotect", "munmap", "restart_syscall", "sched_yield"})
+INNER = frozenset(
+    {"brk", "futex", "getpid", "gettid", "madvise", "mmap", "mprotect", "munmap", "restart_syscall", "sched_yield"}
+)
 
 
 @dataclass(frozen=True, order=True)

@@ -39,10 +39,12 @@ _LEDGER = f"framesift:{{{PROJECT}}}"
 class DeathPlace:
     """One daemon at a time, which takes pictures over HTTP and of streams. folder: a later place goes on with it.
 
-    known: the beginnings of ids that were accepted in earlier runs.
+    known: the beginnings of ids that were accepted in earlier runs. workers: threads that deliver.
     """
 
-    def __init__(self, folder: Path, known: Sequence[str] = (), streams: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self, folder: Path, known: Sequence[str] = (), streams: Sequence[dict[str, Any]] = (), workers: int = 4
+    ) -> None:
         self.folder = folder
         self.spool = folder / "spool.db"
         self.accounts = Accounts(known)
@@ -52,6 +54,7 @@ class DeathPlace:
         self.platform.add_project(PROJECT)
         self.listener, self._status = free_address(), free_address()
         self._streams = streams
+        self._workers = workers
         self._open = ExitStack()
         self._promised: list[str] = []
         self._rng = np.random.default_rng()
@@ -67,6 +70,7 @@ class DeathPlace:
         settings = {
             "model": {"type": "python", "factory": "finds:make", "path": "."},
             "streams": list(self._streams),
+            "upload": {"workers": self._workers},
             "listeners": [{"listen": self.listener}],
             "limits": {"redis": {"url": f"redis://127.0.0.1:{self.redis.port}"}},
             "status": {"bind": self._status},

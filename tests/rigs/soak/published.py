@@ -55,9 +55,12 @@ def deaths_table(summary: dict[str, Any]) -> str:
         ("kills at random moments", summary["kills"]),
         ("frames accepted over these kills", summary["accepted_over_kills"]),
         ("system calls of one datapoint's life, of all threads", summary["calls_of_a_life"]),
-        ("deaths tried at one of them", summary["calls_tried"]),
-        ("... that came at that call", summary["died_there"]),
-        ("... at calls that reach outside the process", summary["of_them_reaching_outside"]),
+        ("... that reach outside the process", summary["of_a_life_reaching_outside"]),
+        ("deaths tried", f"{summary['calls_tried']}, {summary['tried_reaching_outside']} of them reaching outside"),
+        (
+            "... that came at that call",
+            f"{summary['died_there']}, {summary['of_them_reaching_outside']} of them outside",
+        ),
         ("... the client's answer, and the datapoint", fates),
         ("**what did not fit**", f"**{len(summary['violations'])}**"),
     ]
