@@ -77,11 +77,12 @@ class PlatformBooks:
 
 def read_platform(platform: Platform) -> PlatformBooks:
     """What it has, from earlier runs too; its requests are those of this run."""
+    annotations = platform.annotations  # first: each of them is of an image that is there already
     images = platform.images
     datapoints = {image.id: image.name.removesuffix(".jpg").rpartition("_")[2] for image in images}
     return PlatformBooks(
         Counter(datapoints.values()),
-        Counter(datapoints[annotation.image_id] for annotation in platform.annotations),
+        Counter(datapoints[annotation.image_id] for annotation in annotations),
         Counter(int(asked.at_s // 60) for asked in platform.asked("upload") if _did_store(asked)),
     )
 
