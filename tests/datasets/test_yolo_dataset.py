@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,19 @@ def test_the_splits_are_folders_that_data_yaml_names(tmp_path: Path) -> None:
     assert report.pictures.total() == 30
     export(folder, tmp_path / "two", YOLO, split="80/20")
     assert "test" not in yaml.safe_load((tmp_path / "two" / "data.yaml").read_text())
+
+
+def test_programs_for_labelling_find_the_names_one_a_line(tmp_path: Path) -> None:
+    folder = collect_predictions(tmp_path / "in", objects(car(), plate()), class_names=("bus", "car"))
+    export(folder, tmp_path / "out", YOLO)
+    assert (tmp_path / "out" / "classes.txt").read_text() == "bus\ncar\nplate\n"
+
+
+def test_what_a_mirror_swaps_is_told_where_the_keypoints_names_tell(tmp_path: Path) -> None:
+    joint = (person().keypoints or ())[0]
+    for names, flipped in ((("left", "right", "tip"), [1, 0, 2]), (("keypoint_0", "keypoint_1"), None)):
+        joints = tuple(replace(joint, class_id=number, class_name=name) for number, name in enumerate(names))
+        folder = collect_predictions(tmp_path / f"in-{len(names)}", objects(replace(person(), keypoints=joints)))
+        export(folder, tmp_path / f"out-{len(names)}", YOLO)
+        data = yaml.safe_load((tmp_path / f"out-{len(names)}" / "data.yaml").read_text())
+        assert data.get("flip_idx") == flipped

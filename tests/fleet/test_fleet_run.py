@@ -241,6 +241,10 @@ def test_check_reports_that_no_server_answers(tmp_path: Path) -> None:
     ("limits", "expected"),
     [
         ({"redis": {"url": "http://127.0.0.1"}}, "url is redis://host"),
+        (
+            {"redis": {"url": "redis+sentinel://127.0.0.1:26379/primary"}},
+            "url names Redis Sentinel, which is not asked",
+        ),
         ({"redis": {"url": "redis://:geheim@127.0.0.1"}}, "username and password are settings of their own"),
         ({"redis": {"url": "redis://127.0.0.1/x"}}, "the number of a database"),
         ({"redis": {"url": "redis://127.0.0.1", "passwort": "x"}}, "password"),

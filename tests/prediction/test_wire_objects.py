@@ -218,3 +218,20 @@ def test_arrays_become_the_same_as_their_objects() -> None:
     assert all(type(value) is float for d in made.objects for value in (d.x, d.y, d.width, d.height, d.confidence))
     assert all(type(d.class_id) is int for d in made.objects)
     assert [d.confidence for d in made.objects] == sorted((d.confidence for d in made.objects), reverse=True)
+
+
+def test_a_class_without_a_number_is_written_without_one() -> None:
+    box = {"x": 1.0, "y": 1.0, "width": 2.0, "height": 2.0, "confidence": 0.5, "class": "a"}
+    joint = {"x": 1.0, "y": 1.0, "confidence": 1.0, "class": "tip"}
+    size = {"image": {"width": 9, "height": 9}}
+    answers: list[dict[str, object]] = [
+        {"predictions": [box, {**box, "class_id": 3}]},
+        {"predictions": [{**box, "class_id": 0, "keypoints": [joint, {**joint, "class_id": 1}]}]},
+        {"predictions": [{"class": "a", "confidence": 0.5}], "top": "a", "confidence": 0.5},
+        {
+            "predictions": {"a": {"confidence": 0.5}, "b": {"confidence": 0.25, "class_id": 1}},
+            "predicted_classes": ["a"],
+        },
+    ]
+    for answer in answers:
+        assert wire.to_wire(wire.parse_prediction(answer | size)) == answer | size

@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from deliveries import deliver, delivery, detected, detection, folder_sink
+from framesift.prediction import detections_from_arrays
+from framesift.prediction.prediction import Detections
+from framesift.prediction.wire_format import parse_prediction
 from framesift.sinks import Delivered, FailureScope, RetryLater
+from framesift.sinks.data_yaml import DataYaml
 
 FILE = "data.yaml"
 MANY = 12_000
@@ -238,3 +243,49 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
     assert (tmp_path / FILE).read_bytes() == before
     assert deliver(sink, delivery(2, detected(detection("emu")))) == Delivered()
     assert names(tmp_path)[MANY] == "emu"
+
+
+def seen(*class_names: str) -> Detections:
+    count = len(class_names)
+    boxes = np.tile([1.0, 1, 5, 5], (count, 1))
+    return detections_from_arrays(boxes, np.ones(count), np.arange(count), class_names, width=9, height=9)
+
+
+def test_classes_without_names_have_the_models_numbers_whichever_is_seen_first(tmp_path: Path) -> None:
+    data = DataYaml(tmp_path / FILE, None)
+    for predicted in (seen("class_3"), seen("class_1"), seen("class_6", "class_0")):
+        data.add_classes(predicted)
+    assert names(tmp_path) == {number: f"class_{number}" for number in range(7)}
+    again = DataYaml(tmp_path / FILE, None)
+    again.refresh()
+    again.add_classes(seen("car", "class_9"))
+    assert list(names(tmp_path).values())[7:] == ["car", "class_9"]  # as they come, now that they are mixed
+
+
+def test_a_models_own_names_are_no_numbers(tmp_path: Path) -> None:
+    DataYaml(tmp_path / FILE, ("class_7", "class_5")).add_classes(seen("class_5", "class_9"))
+    assert names(tmp_path) == {0: "class_7", 1: "class_5", 2: "class_9"}
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "flipped"),
+    [
+        (["nose", "left_eye", "right_eye"], [0, 2, 1]),
+        (["Top Left", "Top Right", "Base"], [1, 0, 2]),
+        (["l_hand", "r_hand", "belly"], [1, 0, 2]),
+        (["tip"], [0]),
+        (["head", "tail"], None),
+        (["left_eye", "nose"], None),
+        (["left", "left", "right"], None),
+    ],
+)
+def test_keypoints_that_a_mirror_swaps_are_told_by_their_names(
+    tmp_path: Path, keypoints: list[str], flipped: list[int] | None
+) -> None:
+    pose = {"x": 5, "y": 5, "width": 4, "height": 4, "confidence": 0.9, "class": "person", "class_id": 0}
+    points = [{"x": 5, "y": 5, "confidence": 1, "class": k, "class_id": n} for n, k in enumerate(keypoints)]
+    answer = {"image": {"width": 9, "height": 9}, "predictions": [pose | {"keypoints": points}]}
+    prediction = parse_prediction(answer)
+    assert isinstance(prediction, Detections)
+    DataYaml(tmp_path / FILE, None).add_classes(prediction)
+    assert yaml.safe_load((tmp_path / FILE).read_bytes()).get("flip_idx") == flipped

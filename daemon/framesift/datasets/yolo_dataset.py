@@ -1,6 +1,6 @@
 """A YOLO dataset as Ultralytics' loaders read it: images/ and labels/ with a folder for each split, and data.yaml.
 
-    data.yaml    images/train/NAME.jpg    labels/train/NAME.txt    images/val/...    labels/val/...
+    data.yaml    classes.txt    images/train/NAME.jpg    labels/train/NAME.txt    images/val/...    labels/val/...
 
 A dataset has one kind of labels: with keypoints, else with outlines, else boxes. Where some objects have an outline,
 those without one have their box as outline, since the loaders drop all outlines of a dataset that mixes them.
@@ -16,7 +16,7 @@ import yaml
 from framesift.datasets.drafts import DatasetFacts, LabelledPicture
 from framesift.datasets.splits import Split
 from framesift.prediction.prediction import Detections
-from framesift.sinks.yolo_labels import label_lines
+from framesift.sinks.yolo_labels import flip_indices, label_lines
 
 
 class YoloDataset:
@@ -48,11 +48,17 @@ class YoloDataset:
         (self._root / "labels" / one.split / f"{picture.stem}.txt").write_text(labels, encoding="utf-8")
 
     def finish(self) -> None:
-        """Writes data.yaml. Raises OSError."""
+        """Writes data.yaml and classes.txt. Raises OSError."""
         # No `path`: so the loaders search the pictures beside this file, wherever the folder is moved to.
         content: dict[str, object] = {str(split): f"images/{split}" for split in self._splits}
         if self.keypoint_shape is not None:
             content["kpt_shape"] = list(self.keypoint_shape)
+            flips = [flip_indices(self._facts.keypoints_of(name)) for name in self._facts.keypoint_names]
+            if flips[0] is not None and all(flip == flips[0] for flip in flips):
+                content["flip_idx"] = flips[0]
         content["names"] = dict(enumerate(self._facts.class_names))
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         (self._root / "data.yaml").write_text(text, encoding="utf-8")
+        # Programs for labelling read the names from here: one a line, in the order of the indices.
+        names = "".join(f"{' '.join(name.split())}\n" for name in self._facts.class_names)
+        (self._root / "classes.txt").write_text(names, encoding="utf-8")

@@ -31,6 +31,7 @@ from framesift.prediction.wire_values import (
     read_finite,
     read_text,
     without_nulls,
+    written_class_id,
 )
 
 __all__ = ["MAX_COORDINATE", "clean_class_name", "parse_prediction", "to_wire"]
@@ -99,12 +100,13 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
         wire["predictions"] = write_objects(prediction.columns)
     elif isinstance(prediction, Classification):
         wire["predictions"] = [
-            {"class": s.class_name, "class_id": s.class_id, "confidence": s.confidence} for s in prediction.scores
+            {"class": s.class_name, **written_class_id(s.class_id), "confidence": s.confidence}
+            for s in prediction.scores
         ]
         wire |= {"top": prediction.top, "confidence": prediction.confidence, "parent_id": prediction.parent_id}
     else:
         wire["predictions"] = {
-            s.class_name: {"confidence": s.confidence, "class_id": s.class_id} for s in prediction.scores
+            s.class_name: {"confidence": s.confidence, **written_class_id(s.class_id)} for s in prediction.scores
         }
         wire["predicted_classes"] = list(prediction.predicted)
     return without_nulls(wire)

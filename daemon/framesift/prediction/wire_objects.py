@@ -36,6 +36,7 @@ from framesift.prediction.wire_values import (
     read_text,
     read_tracker_id,
     without_nulls,
+    written_class_id,
 )
 
 MAX_POINTS = 10_000
@@ -82,6 +83,10 @@ def write_objects(columns: ObjectColumns) -> list[dict[str, Any]]:
     boxes = (columns.x, columns.y, columns.width, columns.height)
     rows = zip(*boxes, columns.confidence, columns.class_name, columns.class_id, *more.values(), strict=True)
     written = [dict(zip(names, row, strict=True)) for row in rows]
+    if min(columns.class_id, default=0) < 0:  # unknown
+        for one in written:
+            if one["class_id"] < 0:
+                del one["class_id"]
     return list(map(without_nulls, written)) if any(None in values for values in more.values()) else written
 
 
@@ -215,7 +220,8 @@ def _write_points(points: Sequence[Point]) -> list[dict[str, float]]:
 
 def _write_keypoints(points: Sequence[Keypoint]) -> list[dict[str, Any]]:
     return [
-        {"x": k.x, "y": k.y, "confidence": k.confidence, "class_id": k.class_id, "class": k.class_name} for k in points
+        {"x": k.x, "y": k.y, "confidence": k.confidence, **written_class_id(k.class_id), "class": k.class_name}
+        for k in points
     ]
 
 

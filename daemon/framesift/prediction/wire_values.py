@@ -75,6 +75,11 @@ def read_class_id(value: object) -> int:
     return int(number) if number is not None and 0 <= number < MAX_CLASS_ID + 1 else -1
 
 
+def written_class_id(class_id: int) -> dict[str, int]:
+    """A class's number under its key; nothing for one that is unknown (-1)."""
+    return {} if class_id < 0 else {"class_id": class_id}
+
+
 def read_tracker_id(value: object) -> str | int | None:
     """A text, or a number that a database can hold."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -22,6 +22,8 @@ def _url(url: str) -> str:
         parts = split_server_url(url)
     except ValueError:
         parts = urlsplit("")
+    if "sentinel" in url.partition(":")[0].lower():
+        raise ValueError("url names Redis Sentinel, which is not asked: give the primary itself, redis://host:6379/0")
     if parts.scheme not in ("redis", "rediss"):
         raise ValueError("url is redis://host, redis://host:6379/0, or rediss://host for TLS")
     if parts.username or parts.password:

@@ -22,12 +22,15 @@ import yaml
 
 from framesift.atomic_files import write_atomically
 from framesift.prediction.prediction import Detections, Task
+from framesift.sinks.yolo_labels import flip_indices
 
 # libyaml's are 10 times as quick; wheels have them, some systems' builds don't.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ONE_LINE = 2**31 - 1  # of width: long names are not wrapped
 _NC_LINE = "nc: {:<10}\n"  # in one sector of the disk, so that it is changed completely or not at all
+# The name of a class that has none; of an end-to-end network there may be so many.
+_MADE_UP = re.compile(r"class_(0|[1-9][0-9]{0,2})")
 _INCOMPLETE_LINE = re.compile(rb" {1,2}([0-9][^\n]*)?\0*|\0+")
 
 
@@ -76,8 +79,21 @@ class DataYaml:
         new = [n for n in dict.fromkeys(d.class_name for d in prediction.objects) if n not in self._indices]
         if not new and not self._nc_is_wrong:
             return
+        new = self._with_those_between(new)
         if not (self._can_be_extended and self._append(new)):
             self._write(new, prediction)
+
+    def _with_those_between(self, new: list[str]) -> list[str]:
+        """The new classes; of a model whose classes have no names, also those that were not seen yet.
+
+        So class_62 has the index 62, as in the model, whichever class is seen first.
+        """
+        numbers = [int(found[1]) for name in new if (found := _MADE_UP.fullmatch(name))]
+        if len(numbers) < len(new) or not numbers or (self._model_names and not self._names):
+            return new
+        if any(self._names.get(index) != f"class_{index}" for index in range(len(self._names))):
+            return new
+        return [f"class_{number}" for number in range(len(self._names), max(numbers) + 1)]
 
     def _reset(self) -> None:
         self._stamp: tuple[int, int, int] | None = None
@@ -172,6 +188,10 @@ class DataYaml:
             keypoints = 1 + max((k.class_id for d in prediction.objects for k in d.keypoints or ()), default=-1)
             if prediction.task is Task.KEYPOINT_DETECTION and keypoints:
                 content.setdefault("kpt_shape", [keypoints, 3])
+                numbered = {k.class_id: k.class_name for d in prediction.objects for k in d.keypoints or ()}
+                flipped = flip_indices([numbered.get(number, "") for number in range(keypoints)])
+                if flipped is not None:
+                    content.setdefault("flip_idx", flipped)
             names = dict(enumerate(self._model_names))
         known = set(names.values())
         next_index = max(names, default=-1) + 1

@@ -9,7 +9,8 @@ that is labelled. Keypoints beyond it, and all else that a label can't express, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,10 @@ from framesift.prediction import masks
 from framesift.prediction.prediction import Detection, Detections, Task
 
 Points = NDArray[np.float64]
+
+_SIDE = re.compile(r"left|right|Left|Right|LEFT|RIGHT|(?<![A-Za-z])[lrLR](?![A-Za-z])")
+_OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_OTHER_SIDE |= {other: side for side, other in _OTHER_SIDE.items()}
 
 
 class LabelClasses(Protocol):
@@ -30,6 +35,19 @@ class LabelClasses(Protocol):
     def index_of(self, class_name: str) -> int:
         """The index of a class."""
         ...
+
+
+def flip_indices(names: Sequence[str]) -> list[int] | None:
+    """The number of the keypoint that each becomes in a mirrored picture: `flip_idx` of data.yaml.
+
+    names: of the keypoints, in their order. None where they don't tell: none says left or right, or one lacks its
+    counterpart. The loaders mirror no pictures then, while a wrong answer would spoil what is learnt.
+    """
+    mirrored = [_SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name) for name in names]
+    is_told = len(names) == 1 or any(name != other for name, other in zip(names, mirrored, strict=True))
+    if not is_told or len(set(names)) < len(names) or not set(mirrored) <= set(names):
+        return None
+    return [names.index(name) for name in mirrored]
 
 
 def label_lines(prediction: Detections, classes: LabelClasses, *, outlines: bool = False) -> str:
