@@ -134,12 +134,11 @@ class Store:
             about = json.loads(path.read_bytes())
             image = StoredImage(**{**about, "tags": tuple(about["tags"])}, jpeg=path.with_suffix(".jpg").read_bytes())
             self._remember((workspace, image.project), image)
-            for annotated in folder.glob(f"{image.id}.annotation.*"):
-                self.annotations.append(
-                    StoredAnnotation(
-                        image.id, image.project, annotated.name, "text/plain", annotated.read_text(), prediction=True
-                    )
-                )
+        for path in sorted(folder.glob("image*.annotation.*")):
+            image = self.images[path.name.partition(".")[0]]
+            self.annotations.append(
+                StoredAnnotation(image.id, image.project, path.name, "text/plain", path.read_text(), prediction=True)
+            )
 
     def next_id(self) -> str:
         return f"image{len(self.images) + 1:06d}"
