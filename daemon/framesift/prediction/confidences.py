@@ -13,11 +13,12 @@ class Confidences:
     What several strategies ask is worked out once.
     """
 
-    __slots__ = ("_ascending", "_uncertainties", "values")
+    __slots__ = ("_ascending", "_near", "_uncertainties", "values")
 
     def __init__(self, values: Sequence[float]) -> None:
         self.values = values
         self._ascending: list[float] | None = None
+        self._near: dict[tuple[float, float], int] = {}  # by threshold and epsilon: how many are near
         self._uncertainties: list[float] | None = None
 
     def count_near(self, threshold: float, epsilon: float) -> int:
@@ -28,6 +29,12 @@ class Confidences:
         """
         if not self.values:
             return 0
+        found = self._near.get((threshold, epsilon))
+        if found is None:
+            found = self._near[threshold, epsilon] = self._count_near(threshold, epsilon)
+        return found
+
+    def _count_near(self, threshold: float, epsilon: float) -> int:
         ascending = self._sorted()
 
         def distance(confidence: float) -> float:

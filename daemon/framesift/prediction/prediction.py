@@ -112,6 +112,7 @@ class ObjectColumns:
     class_id: Sequence[int]
     optional: Mapping[str, Sequence[Any]]
     _confidences: dict[frozenset[str] | None, Confidences] = field(init=False, repr=False, default_factory=dict)
+    _rows: list[NDArray[np.float64]] = field(init=False, repr=False, default_factory=list)  # once it was asked for
 
     @classmethod
     def of(cls, objects: Sequence[Detection]) -> ObjectColumns:
@@ -129,6 +130,13 @@ class ObjectColumns:
         more = (self.optional.get(name, repeat(None)) for name in OPTIONAL_FIELDS)
         boxes = (self.x, self.y, self.width, self.height)
         return tuple(map(Detection, *boxes, self.confidence, self.class_name, self.class_id, *more))
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """x, y, width, height and confidence as rows of numbers: shape (5, n). The same array at every call."""
+        if not self._rows:
+            self._rows.append(np.array((self.x, self.y, self.width, self.height, self.confidence), np.float64))
+        return self._rows[0]
 
     def confidences_of(self, class_names: frozenset[str] | None) -> Confidences:
         """The confidences of the objects of these classes, or (None) of all. The same object at every call."""

@@ -184,7 +184,8 @@ class DryRun:
         elif result.refusal is not None:
             of.earlier.refuse(result.refusal)
             self._changeable[number] = result
-        self._decide_earlier(of, decision)
+        if decision.earlier:
+            self._decide_earlier(of, decision)
         of.earlier.release(frames_back)
         of.neighbours.advance()
         result = self._replaced.pop(number, result)

@@ -110,7 +110,9 @@ class Footage:
                 if at_s >= until_s:
                     return
                 stream = self.sources[source].stream or recorded.stream or DEFAULT_STREAM
-                yield SimulatedFrame(replace(recorded, captured_at_s=at_s, stream=stream), at_s, stream, source, line)
+                if at_s != recorded.captured_at_s or stream != recorded.stream:
+                    recorded = replace(recorded, captured_at_s=at_s, stream=stream)
+                yield SimulatedFrame(recorded, at_s, stream, source, line)
             if is_empty:
                 first = self.sources[numbers[0]]
                 raise SimulationError(f"{first.video or first.recording}: there is no prediction in it")

@@ -151,7 +151,9 @@ def read_signature(stored: bytes) -> Signature | None:
 
 def picture_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.floating]:
     """Mean absolute differences: see `Distances`."""
-    return np.asarray(np.abs(stored - new).mean(axis=1))
+    apart = stored - new
+    np.abs(apart, out=apart)
+    return np.asarray(np.add.reduce(apart, axis=1) / np.float32(apart.shape[1]))  # mean() takes as long once more
 
 
 def cosine_distances(stored: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.floating]:

@@ -46,7 +46,15 @@ from framesift.prediction.prediction import (
     Task,
 )
 from framesift.strategies.accepted_classes import AcceptedClasses
-from framesift.strategies.seen_objects import Continuity, SeenObjects, is_near_edge, linked, overlaps, same_class
+from framesift.strategies.seen_objects import (
+    BoxSet,
+    Continuity,
+    SeenObjects,
+    is_near_edge,
+    linked,
+    overlaps,
+    same_class,
+)
 from framesift.strategies.strategy import CommonStrategyOptions, Match, ModelFacts, Strategy, task_problems
 from framesift.strategies.uncertainty import Uncertainty, UncertaintyOptions
 
@@ -144,7 +152,7 @@ class TemporalInconsistency:
         least = self._options.match_iou
         from_, to = linked(before, after, least)
         between = (before.boxes[from_] + after.boxes[to]) / 2
-        near: NDArray[np.bool_] = np.asarray(overlaps(between, middle.boxes) >= least)
+        near: NDArray[np.bool_] = np.asarray(BoxSet.of(between).overlaps(middle.box_set) >= least)
         same: NDArray[np.bool_] = np.asarray(near & same_class(before.classes[from_], middle.classes))
         is_there = same.any(axis=1)
         is_switched: NDArray[np.bool_] = np.asarray(near.any(axis=1) & ~is_there)
@@ -152,10 +160,11 @@ class TemporalInconsistency:
         alone: NDArray[np.bool_] = np.asarray(~same.any(axis=0))
         if not alone.any():  # mostly all objects are where they were: nothing more has to be compared
             return holes
-        alone &= ~middle.has_match(before.joined(after), least)
-        alone &= ~(near & is_switched[:, np.newaxis]).any(axis=0)
-        alone &= ~is_near_edge(middle.boxes, middle.size, self._options.border)
-        return holes + sum(not self._has_passed(middle, int(index), before, after) for index in np.flatnonzero(alone))
+        alone &= ~near[is_switched].any(axis=0)
+        blips = middle.select(np.flatnonzero(alone))
+        is_blip = ~is_near_edge(blips.boxes, blips.size, self._options.border)
+        is_blip &= ~blips.has_match(before.joined(after), least)
+        return holes + sum(not self._has_passed(blips, int(index), before, after) for index in np.flatnonzero(is_blip))
 
     def _has_passed(self, middle: SeenObjects, index: int, before: SeenObjects, after: SeenObjects) -> bool:
         """Whether an object moved so fast that it overlaps itself in neither frame, but was there in both."""

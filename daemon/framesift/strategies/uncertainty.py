@@ -143,13 +143,10 @@ class Uncertainty:
 
     def _of_many(self, class_names: Sequence[str], confidences: Sequence[float]) -> float | None:
         counts = self._counts() if self._options.class_balance else {}
-        return self._aggregated(
-            [
-                uncertainty / math.sqrt(1 + counts.get(name, 0))
-                for name, uncertainty in zip(class_names, Confidences(confidences).uncertainties(), strict=True)
-                if self._selected is None or name in self._selected
-            ]
-        )
+        selected = set(class_names) if self._selected is None else self._selected.intersection(class_names)
+        divisors = {name: math.sqrt(1 + counts.get(name, 0)) for name in selected}
+        each = zip(class_names, Confidences(confidences).uncertainties(), strict=True)
+        return self._aggregated([uncertainty / divisors[name] for name, uncertainty in each if name in divisors])
 
     def _aggregated(self, each: list[float]) -> float | None:
         if not each:

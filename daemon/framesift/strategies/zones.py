@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,41 +34,41 @@ class Zones:
     def __init__(self, polygons: Sequence[Sequence[Corner]], anchor: Anchor) -> None:
         """polygons: corners (x, y) as parts of width and height."""
         rings = [np.array(corners, np.float64) for corners in polygons]
-        # The edges of all polygons, each of shape (m,); `_firsts` has the number of each polygon's first one.
+        # The edges of all polygons, one a row: shape (m, 1). `_firsts` has the number of each polygon's first one.
         self._firsts = np.cumsum([0, *map(len, rings[:-1])])
         begins, ends = np.concatenate(rings), np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-        self._x1, self._y1 = begins.T
-        self._x2, self._y2 = ends.T
-        self._dx, self._dy = (ends - begins).T
+        self._x1, self._y1 = begins.T[:, :, np.newaxis]
+        self._x2, self._y2 = ends.T[:, :, np.newaxis]
+        self._dx, self._dy = (ends - begins).T[:, :, np.newaxis]
         self._direction = np.sign(self._dy)
         self._anchor = anchor
 
     def contain(self, prediction: Detections) -> NDArray[np.bool_]:
         """Which of the objects lie in a zone: shape (n,). A place that is no number lies in none."""
-        columns = prediction.columns
-        x, y = np.array(columns.x, np.float64), np.array(columns.y, np.float64)
+        x, y, _, height, _ = prediction.columns.rows
         if self._anchor == "bottom":
-            y += np.array(columns.height, np.float64) / 2
+            y = y + height / 2
         return self.have(x / prediction.width, y / prediction.height)
 
     def have(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which points lie in a zone: shape (n,). x, y: as parts of width and height, of the same shape."""
-        x, y = (np.minimum(np.maximum(part, 0.0), 1.0)[:, np.newaxis] for part in (x, y))
+        x, y = np.minimum(np.maximum(x, 0.0), 1.0), np.minimum(np.maximum(y, 0.0), 1.0)
         size = max(1, _MAX_PAIRS // len(self._dx))
-        parts = [self._have(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
+        if len(x) <= size:
+            return self._have(x, y)
+        return np.concatenate([self._have(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
 
     def _have(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """The same for some points, of shape (n, 1). Each is compared with each edge."""
+        """The same for some points, of shape (n,). Each edge, one a row, is compared with each of them."""
         side = self._dx * (y - self._y1) - self._dy * (x - self._x1)  # on which the point lies; 0: on the edge's line
         # The ray from the point to the right meets the edge. (The lower end of an edge is a part of it, the upper not.)
         crosses = ((self._y1 > y) != (self._y2 > y)) & (side * self._direction > 0)
-        inside = np.asarray(np.logical_xor.reduceat(crosses, self._firsts, axis=1).any(axis=1))
+        inside = np.asarray(np.logical_xor.reduceat(crosses, self._firsts, axis=0).any(axis=0))
         on_line = side == 0
         if on_line.any():
             on_line &= (np.minimum(self._x1, self._x2) <= x) & (x <= np.maximum(self._x1, self._x2))
             on_line &= (np.minimum(self._y1, self._y2) <= y) & (y <= np.maximum(self._y1, self._y2))
-            inside |= on_line.any(axis=1)
+            inside |= on_line.any(axis=0)
         return inside
 
 
@@ -100,20 +100,16 @@ class PlacedObjects:
 
 def _only(prediction: Detections, kept: list[bool]) -> Detections:
     """The same prediction with those objects alone that are kept."""
-
-    def of(values: Sequence[Any]) -> list[Any]:
-        return list(compress(values, kept))
-
     columns = prediction.columns
     selected = ObjectColumns(
-        x=of(columns.x),
-        y=of(columns.y),
-        width=of(columns.width),
-        height=of(columns.height),
-        confidence=of(columns.confidence),
-        class_name=of(columns.class_name),
-        class_id=of(columns.class_id),
-        optional={name: of(values) for name, values in columns.optional.items()},
+        list(compress(columns.x, kept)),
+        list(compress(columns.y, kept)),
+        list(compress(columns.width, kept)),
+        list(compress(columns.height, kept)),
+        list(compress(columns.confidence, kept)),
+        list(compress(columns.class_name, kept)),
+        list(compress(columns.class_id, kept)),
+        {name: list(compress(values, kept)) for name, values in columns.optional.items()},
     )
     return Detections.from_columns(
         selected,
