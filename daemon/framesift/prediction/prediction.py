@@ -112,7 +112,9 @@ class ObjectColumns:
     class_id: Sequence[int]
     optional: Mapping[str, Sequence[Any]]
     _confidences: dict[frozenset[str] | None, Confidences] = field(init=False, repr=False, default_factory=dict)
-    _rows: list[NDArray[np.float64]] = field(init=False, repr=False, default_factory=list)  # once it was asked for
+    # Once they were asked for.
+    _rows: list[NDArray[np.float64]] = field(init=False, repr=False, default_factory=list)
+    _class_hashes: list[NDArray[np.int64]] = field(init=False, repr=False, default_factory=list)
 
     @classmethod
     def of(cls, objects: Sequence[Detection]) -> ObjectColumns:
@@ -137,6 +139,13 @@ class ObjectColumns:
         if not self._rows:
             self._rows.append(np.array((self.x, self.y, self.width, self.height, self.confidence), np.float64))
         return self._rows[0]
+
+    @property
+    def class_hashes(self) -> NDArray[np.int64]:
+        """The hash of each class name, to compare many at once: shape (n,). The same array at every call."""
+        if not self._class_hashes:
+            self._class_hashes.append(np.array([hash(name) for name in self.class_name], np.int64))
+        return self._class_hashes[0]
 
     def confidences_of(self, class_names: frozenset[str] | None) -> Confidences:
         """The confidences of the objects of these classes, or (None) of all. The same object at every call."""

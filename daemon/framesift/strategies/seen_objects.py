@@ -16,7 +16,6 @@ from framesift.prediction.prediction import Detections, Prediction
 
 # With more time than this between two frames, one says little of the other.
 LONGEST_GAP_S = 1.0
-_FEW_PAIRS = 1000  # of texts, which are compared faster one by one
 _LEAST_AREA = np.finfo(np.float64).tiny  # in square pixels: no more than nothing
 
 Boxes = NDArray[np.float64]
@@ -81,13 +80,13 @@ class BoxSet:
 class SeenObjects:
     """The objects of one frame that count.
 
-    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: their names, shape (n,). trackers: what the
+    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: the hashes of their names, shape (n,). trackers: what the
     model calls each over time, as text, "" where it says nothing, shape (n,). size: width and height of the frame in
     pixels.
     """
 
     boxes: Boxes
-    classes: NDArray[np.object_]
+    classes: NDArray[np.int64]
     trackers: NDArray[np.object_]
     size: tuple[int, int]
 
@@ -104,7 +103,7 @@ class SeenObjects:
         boxes = np.concatenate((centres - halves, centres + halves))
         counts = columns.rows[4] >= minimum_confidence
         counts &= np.isfinite(boxes).all(axis=0)
-        classes = np.array(columns.class_name, object)[counts]
+        classes = columns.class_hashes[counts]
         ids = columns.optional.get("tracker_id")
         if ids is None:
             trackers = np.full(len(classes), "", object)
@@ -158,15 +157,9 @@ def is_near_edge(boxes: Boxes, size: tuple[int, int], border: float) -> NDArray[
     return np.asarray(((boxes[:, :2] < sides * border) | (boxes[:, 2:] > sides * (1 - border))).any(axis=1))
 
 
-def same_class(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
+def same_class(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each of n classes is each of m: shape (n, m)."""
-    if len(one) * len(other) <= _FEW_PAIRS:
-        return np.asarray(one[:, np.newaxis] == other[np.newaxis], np.bool_)
-    numbers: dict[str, int] = {}  # comparing texts pair by pair is slow
-    first, second = (
-        np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64) for names in (one, other)
-    )
-    return np.asarray(first[:, np.newaxis] == second[np.newaxis])
+    return np.asarray(one[:, np.newaxis] == other)
 
 
 def _overlaps_of_a_class(one: SeenObjects, other: SeenObjects) -> NDArray[np.float64]:
