@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """After a run over a clip with two scenes, each of several frames."""
     folder = tmp_path_factory.mktemp("explained")
     scene_clip(folder / "clip.mkv", 2)
-    settings = {"streams": [{"name": "gate", "source": "clip.mkv"}]}
+    settings = {"streams": [{"name": "gate", "source": "clip.mkv"}], "decisions": {"thumbnails": True}}
     write_configuration(folder, settings, {**POLICY, "sampling_strategies": [ALIKE]})
     with Daemon(folder) as daemon:
         assert daemon.wait(60.0) == 0
@@ -61,6 +61,9 @@ def test_a_moment_of_a_stream_is_explained_with_the_picture_in_the_way(folder: P
         like = refused["strategies"][0]["similar"]["id"]
         assert f"looks like {like} (distance" in answer.stdout
         assert f"{like}: its picture is" in answer.stdout
+        thumbnail = folder / "spool.db.decisions" / "thumbnails" / refused["thumbnail"]
+        assert f"its thumbnail is {thumbnail}" in answer.stdout
+        assert thumbnail.is_file()
 
 
 def test_the_lines_themselves_are_printed_as_json(folder: Path) -> None:
@@ -104,7 +107,8 @@ def test_a_record_that_is_turned_off_is_said_and_nothing_is_written(tmp_path: Pa
 
 def test_what_is_forgotten_leaves_the_record(tmp_path: Path) -> None:
     scene_clip(tmp_path / "clip.mkv", 2)
-    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}]})
+    settings = {"streams": [{"name": "gate", "source": "clip.mkv"}], "decisions": {"thumbnails": True}}
+    write_configuration(tmp_path, settings, {**POLICY, "sampling_strategies": [ALIKE]})
     with Daemon(tmp_path) as daemon:
         assert daemon.wait(60.0) == 0
     first, second = (entry["id"] for entry in collected(tmp_path)[:2])
@@ -113,3 +117,9 @@ def test_what_is_forgotten_leaves_the_record(tmp_path: Path) -> None:
     assert "1 line(s) removed" in answer.stdout
     assert framesift(tmp_path, "explain", first).returncode == 1
     assert framesift(tmp_path, "explain", second).returncode == 0
+    thumbnails = tmp_path / "spool.db.decisions" / "thumbnails"
+    kept = len(list(thumbnails.iterdir()))
+    assert kept > 0
+    answer = framesift(tmp_path, "forget", "--stream", "gate", **WIDE)
+    assert f"line(s) removed, {kept} thumbnail(s)" in answer.stdout
+    assert list(thumbnails.iterdir()) == []

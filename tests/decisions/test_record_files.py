@@ -40,7 +40,7 @@ def test_lines_are_read_back_the_newest_first(files: RecordFiles) -> None:
 
 def test_a_folder_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
     assert numbers(tmp_path / "none") == []
-    assert forget_lines(tmp_path / "none", lambda _: True, dry_run=False) == 0
+    assert forget_lines(tmp_path / "none", lambda _: True, dry_run=False) == (0, 0)
 
 
 def test_all_files_together_never_exceed_the_bound_and_the_newest_lines_stay(files: RecordFiles) -> None:
@@ -100,9 +100,9 @@ def test_forgotten_lines_are_gone_from_all_files_while_the_daemon_writes_on(file
     def is_selected(found: dict[str, object]) -> bool:
         return found["number"] in (3, 59)
 
-    assert forget_lines(files.folder, is_selected, dry_run=True) == 2
+    assert forget_lines(files.folder, is_selected, dry_run=True) == (2, 0)
     assert len(numbers(files.folder)) == 60
-    assert forget_lines(files.folder, is_selected, dry_run=False) == 2
+    assert forget_lines(files.folder, is_selected, dry_run=False) == (2, 0)
     files.append([line(60)])
     assert numbers(files.folder) == [number for number in range(60, -1, -1) if number not in (3, 59)]
 

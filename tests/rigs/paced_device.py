@@ -19,6 +19,7 @@ from framesift.frame import Frame, Pixels
 from framesift.limits.shared.ledgers import SharedLedgers
 from framesift.policy.policy import Policy, parse
 from framesift.prediction.prediction import Prediction
+from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
@@ -58,17 +59,19 @@ class PacedDevice:
         held: type[HeldFrames] = HeldFrames,
         decisions: DecisionObserver | None = None,
         coverage: CoverageCounts | None = None,
+        privacy: StreamPrivacy | None = None,
         **spool: Any,
     ) -> None:
         """fleet, project: of the limits that it shares. held: of the spool's held frames.
 
-        decisions, coverage: what is told of its frames.
+        decisions, coverage: what is told of its frames. privacy: what is covered on them.
         """
         self.clock = clock or ManualClock(NOON_S)
         self.spool: Spool = make_spool(folder, self.clock, **spool)
         self.spool.held = held(self.spool._read, self.spool._write)
         self.spool.open()
         self._project = project
+        self._privacy = privacy
         self.fleet = fleet
         self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
         self.telemetry.decisions = decisions
@@ -95,6 +98,7 @@ class PacedDevice:
                 admission=self.admission,
                 telemetry=self.telemetry,
                 on_accepted=lambda: None,
+                privacy=self._privacy,
             )
             intake.set_policy(self.policy)
         return self.intakes[stream]

@@ -166,7 +166,7 @@ WHOLE: dict[str, Any] = {
         "pending_quota_h": 24.0,
     },
     "spool": {"path": "s.db", "max_bytes": 2147483648, "min_free_bytes": 1048576, "when_full": "refuse"},
-    "decisions": {"path": "decisions", "max_bytes": 33554432},
+    "decisions": {"path": "decisions", "max_bytes": 33554432, "thumbnails": False},
     "upload": {"workers": 2},
     "status": {"bind": "127.0.0.1:9464", "token": "0123456789abcdef"},
     "log": {"format": "json", "level": "info"},

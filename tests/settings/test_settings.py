@@ -488,6 +488,10 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
         ("- a\n", "framesift.yaml: is a list of 1, not a mapping"),
         ("hello", 'framesift.yaml: is "hello", not a mapping'),
         (BASE + "policy: other.json\n", 'framesift.yaml:7: column 1: the key "policy" is set twice'),
+        (
+            BASE + "decisions: {thumbnails: true, max_bytes: null}\n",
+            "decisions: thumbnails belong to the record, and max_bytes: null keeps none: give it a size",
+        ),
         (BASE + "sede: 5\n", "framesift.yaml:7: sede: unknown key; did you mean seed?"),
         (BASE + "streams\n", "framesift.yaml:8"),
         (BASE + "log:\n", "framesift.yaml:7: log: null is not allowed"),

@@ -96,7 +96,7 @@ def _of_time(place: _Place, stream: str, at_s: float) -> list[Line]:
 
 
 def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
-    from framesift.decisions import explanation
+    from framesift.decisions import explanation, thumbnail_file
 
     outcomes = [line for line in lines if line["type"] == "outcome"]
     decisions = [line for line in lines if line["type"] == "decision"]
@@ -105,6 +105,9 @@ def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
         yield from explanation.explain(line, of_it, _text)
         for id in dict.fromkeys((*filter(None, [line.get("id")]), *explanation.similar_ids(line))):
             yield f"  {id}: {_picture(place, id)}"
+        thumbnail = thumbnail_file(place.record, line)
+        if thumbnail is not None:
+            yield f"  its thumbnail is {thumbnail}"
         yield ""
     if len(decisions) > _MOST_SHOWN:
         yield f"and {len(decisions) - _MOST_SHOWN} more: --json has them all"

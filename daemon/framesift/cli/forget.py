@@ -15,6 +15,7 @@ from framesift.cli.console import ConfigOption, err, escape_text, fail, out, par
 
 if TYPE_CHECKING:
     from framesift.datapoint import Selection
+    from framesift.decisions import ForgottenLines
     from framesift.sinks import CommonSinkSettings
     from framesift.spool.forget import ForgottenRows
 
@@ -69,7 +70,7 @@ class _Found:
     rows: ForgottenRows | None
     pictures: int
     elsewhere: str
-    lines: int
+    lines: ForgottenLines
 
 
 def _place(config: Path | None) -> _Place:
@@ -114,8 +115,8 @@ def _look(place: _Place, selection: Selection) -> _Found:
     return _Found(rows, pictures.pictures, pictures.elsewhere, lines)
 
 
-def _forget_lines(place: _Place, selection: Selection, *, dry_run: bool) -> int:
-    """Removes the lines of the decision record, and returns how many they are. dry_run: only counts."""
+def _forget_lines(place: _Place, selection: Selection, *, dry_run: bool) -> ForgottenLines:
+    """Removes the lines of the decision record with their thumbnails, and counts them. dry_run: only counts."""
     from framesift.decisions import forget_lines
 
     def is_selected(line: dict[str, Any]) -> bool:
@@ -177,8 +178,9 @@ def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:
     if place.sink.locked_folder is not None:
         folder = escape_text(str(place.sink.locked_folder))
         out.print(f"folder {folder}: {found.pictures} picture(s) {done}, with labels and lines")
-    if found.lines:
-        out.print(f"record {escape_text(str(place.record))}: {found.lines} line(s) {done}")
+    if any(found.lines):
+        more = f", {found.lines.thumbnails} thumbnail(s)" if found.lines.thumbnails else ""
+        out.print(f"record {escape_text(str(place.record))}: {found.lines.lines} line(s) {done}{more}")
     for id, image_id in sorted((rows.image_ids if rows is not None else {}).items()):
         out.print(f"the sink has {escape_text(id)} as image {escape_text(image_id)}: delete it there")
     if found.elsewhere:

@@ -51,12 +51,26 @@ class StrategyResult:
     similar: SimilarFrame | None = None
 
 
+class RefusedThumbnail(Protocol):
+    """A thumbnail of a refused frame, made when it is asked for. For one thread at a time."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its mask waits for nothing any more."""
+        ...
+
+    def jpeg(self) -> bytes | None:
+        """Return it, masked and encoded; None if that can't be done. It may wait for a detector."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameDecision:
     """What was decided on one frame.
 
     captured_s: Unix time. id: of the datapoint that it became, or would become; "" for none. strategy: the one that was
     charged, or holds it; "" for none. chosen_id: of a neighbour, the frame beside which it was collected.
+    thumbnail: of a refused frame, where thumbnails are kept and it can be shown.
     """
 
     stream: str
@@ -71,10 +85,16 @@ class FrameDecision:
     strategy: str = ""
     results: tuple[StrategyResult, ...] = ()
     chosen_id: str = ""
+    thumbnail: RefusedThumbnail | None = None
 
 
 class DecisionObserver(Protocol):
     """Learns what is decided. Thread-safe; it never waits and never raises."""
+
+    @property
+    def keeps_thumbnails(self) -> bool:
+        """Whether decisions on refused frames should have a thumbnail."""
+        ...
 
     def count_matched(self, stream: str, strategy: str) -> None:
         """Count a frame that a strategy matched."""
@@ -104,7 +124,8 @@ class DecisionObserver(Protocol):
     ) -> None:
         """Record a frame that was nearly taken, if none of this second and reason was nearer.
 
-        nearness: higher is nearer; compared within one reason. make: returns the decision; called at once, or not.
+        nearness: higher is nearer; compared within one reason. make: returns the decision; called at once, or not, and
+        without a lock.
         """
         ...
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framesift.clock.clock import Clock, MonitoredThread
-from framesift.decisions.decision import FrameDecision
+from framesift.decisions.decision import FrameDecision, RefusedThumbnail
 from framesift.decisions.last_hour import DownTime, LastHour, MinuteCounts
 from framesift.decisions.measurement import Measurement
 from framesift.decisions.record_files import RecordFiles, read_lines
@@ -27,11 +27,12 @@ from framesift.decisions.record_lines import (
     span_line,
     stop_line,
 )
+from framesift.decisions.refused_thumbnails import ThumbnailedLines
 from framesift.frame import RefusalReason
 from framesift.periodic import NextRun, PeriodicTask
 
 SECOND_S = 1.0
-WRITE_EVERY = 5  # seconds: many lines at once cost less
+WRITE_EVERY = 5  # seconds: many lines at once cost less; with thumbnails one, since they hold pixels until then
 _LATELY = 10  # writes, to tell how many frames a second there are
 MAX_PENDING = 1000  # decisions of a second that get a line of their own
 MAX_ENDED = 60  # seconds that wait to be written
@@ -75,18 +76,18 @@ class _Second:
         """Whether a decision has a line of its own."""
         return bool(self.pending) or any(counts.nearest for counts in self.streams.values())
 
-    def lines(self) -> Iterator[str]:
-        """What is to be written, the decisions in the order of their frames."""
+    def lines(self) -> Iterator[tuple[str, RefusedThumbnail | None]]:
+        """What is to be written, the decisions in the order of their frames, and the thumbnail that a line may get."""
         nearest = (one for counts in self.streams.values() for _, one in counts.nearest.values())
         for decision in sorted([*self.pending, *nearest], key=lambda one: one.captured_s):
-            yield decision_line(decision, self.quota)
+            yield decision_line(decision, self.quota), decision.thumbnail
         for settled in self.settled:
-            yield outcome_line(*settled)
+            yield outcome_line(*settled), None
         for name, counts in self.streams.items():
             by_key = {"matched": counts.matched, "accepted": counts.accepted, "refused": counts.refused}
-            yield counts_line(name, self.since_s, self.until_s, by_key, counts.best)
+            yield counts_line(name, self.since_s, self.until_s, by_key, counts.best), None
         if self.unrecorded:
-            yield span_line("unrecorded", self.since_s, self.until_s, decisions=self.unrecorded)
+            yield span_line("unrecorded", self.since_s, self.until_s, decisions=self.unrecorded), None
 
 
 class DecisionRecord:
@@ -98,17 +99,19 @@ class DecisionRecord:
         self,
         files: RecordFiles | None,
         clock: Clock,
+        thumbnails: ThumbnailedLines | None = None,
         *,
         quota: Callable[[], QuotaByStrategy] = dict,
         on_problem: Callable[[str], None],
     ) -> None:
         """files: where lines go, None for nowhere: then only the last hour is counted.
 
-        quota: returns what is used now; called once a second. on_problem: called with the reason when
-        lines can't be written, and with "" when they can again.
+        thumbnails: of the same record, None for none. quota: returns what is used now; called once a second.
+        on_problem: called with the reason when lines or thumbnails can't be written, and with "" when they can again.
         """
         self._files = files
         self._clock = clock
+        self._thumbnails = thumbnails
         self._quota = quota
         self._on_problem = on_problem
         self._has_problem = False
@@ -125,6 +128,11 @@ class DecisionRecord:
         self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
+
+    @property
+    def keeps_thumbnails(self) -> bool:
+        """See DecisionObserver. None is taken while the disk hangs: each holds pixels until it is written."""
+        return self._thumbnails is not None and len(self._ended) < WRITE_EVERY
 
     def count_matched(self, stream: str, strategy: str) -> None:
         """See DecisionObserver."""
@@ -171,9 +179,14 @@ class DecisionRecord:
     ) -> None:
         """See DecisionObserver."""
         with self._lock:
+            found = self._second.streams[stream].nearest.get(reason)
+        if found is not None and nearness <= found[0]:
+            return
+        decision = make()
+        with self._lock:  # perhaps of another second
             nearest = self._second.streams[stream].nearest
             if reason not in nearest or nearness > nearest[reason][0]:
-                nearest[reason] = nearness, make()
+                nearest[reason] = nearness, decision
 
     def settle(self, stream: str, id: str, outcome: str | RefusalReason) -> None:
         """See DecisionObserver."""
@@ -251,7 +264,11 @@ class DecisionRecord:
             ended, self._ended = self._ended, []
             until_s = self._second.since_s
         if files is not None:
-            lines += [line for second in ended for line in second.lines()]
+            made = [line for second in ended for line in second.lines()]
+            if self._thumbnails is None:
+                lines += [line for line, _ in made]
+            else:
+                lines += self._thumbnails.complete(made, files.numbers(), is_last=is_last)
             self._write(files, [*lines, stop_line(until_s)] if is_last else lines)
 
     def end_second(self) -> None:
@@ -273,24 +290,23 @@ class DecisionRecord:
             self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
 
     def _write(self, files: RecordFiles, lines: Sequence[str]) -> None:
+        problem = "" if self._thumbnails is None else self._thumbnails.problem
         if not lines:
             return
         try:
             files.append(lines)
         except OSError as error:
-            self._has_problem = True
-            self._on_problem(f"{files.folder}: {error.strerror or error}: decisions are not recorded")
-        else:
-            if self._has_problem:
-                self._has_problem = False
-                self._on_problem("")
+            problem = f"{files.folder}: {error.strerror or error}: decisions are not recorded"
+        if problem or self._has_problem:
+            self._has_problem = bool(problem)
+            self._on_problem(problem)
 
     def _run(self) -> NextRun:
         self._writes_in_s -= 1
         if self._writes_in_s > 0:
             self.end_second()
         else:
-            self._writes_in_s = WRITE_EVERY
+            self._writes_in_s = WRITE_EVERY if self._thumbnails is None else 1
             self.flush()
         return NextRun(SECOND_S, SECOND_S)
 

@@ -17,9 +17,10 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from framesift.atomic_files import create_file, make_folder, write_atomically
+from framesift.decisions.refused_thumbnails import delete_thumbnails
 
 PRESENT = "decisions.jsonl"
 _EARLIER = re.compile(r"decisions-(\d{8})\.jsonl(\.gz)?")
@@ -27,6 +28,13 @@ _LOCK = "lock"  # of everybody who writes
 _PART = 8
 _LEVEL = 6  # of the compression
 _AT_ONCE = 1024  # bytes, of which damage costs all
+
+
+class ForgottenLines(NamedTuple):
+    """How many lines were removed, and how many thumbnails."""
+
+    lines: int = 0
+    thumbnails: int = 0
 
 
 class RecordFiles:
@@ -60,6 +68,11 @@ class RecordFiles:
             self._size += written
             if self._size >= self._max_bytes // _PART:
                 self._rotate()
+
+    def numbers(self) -> list[int]:
+        """The numbers of the earlier files, and at the end the one that the present file will have."""
+        earlier = [number for number, _ in _earlier(self.folder)]
+        return [*earlier, max(earlier, default=0) + 1]
 
     def close(self) -> None:
         """Close what is open."""
@@ -100,8 +113,7 @@ class RecordFiles:
 
     def _rotate(self) -> None:
         self._close_present()
-        numbers = [number for number, _ in _earlier(self.folder)]
-        self._path.replace(self.folder / f"decisions-{max(numbers, default=0) + 1:08d}.jsonl")
+        self._path.replace(self.folder / f"decisions-{self.numbers()[-1]:08d}.jsonl")
         _finish_compressing(self.folder)
         self._delete_oldest()
 
@@ -131,27 +143,30 @@ def read_lines(folder: Path, *, containing: str = "") -> Iterator[dict[str, Any]
                     yield found
 
 
-def forget_lines(folder: Path, is_selected: Callable[[dict[str, Any]], bool], *, dry_run: bool) -> int:
-    """Remove lines from all files, while a daemon writes to them or not, and return how many they are.
+def forget_lines(folder: Path, is_selected: Callable[[dict[str, Any]], bool], *, dry_run: bool) -> ForgottenLines:
+    """Remove lines from all files, with every thumbnail that no other line names, while a daemon writes or not.
 
-    dry_run: only counts. Raises OSError.
+    Returns how many they are. dry_run: only counts. Raises OSError.
     """
     if not folder.is_dir():
-        return 0
+        return ForgottenLines()
     lock = create_file(folder / _LOCK, os.O_RDWR)
     found = 0
+    named: set[str] = set()  # the thumbnails of the lines that stay
     try:
         with _exclusively(lock):
             for path in [folder / PRESENT, *(path for _, path in _earlier(folder))]:
                 lines = _content(path).splitlines(keepends=True)
                 kept = [line for line in lines if not _is_selected(line, is_selected)]
+                named.update(_thumbnails(kept))
                 found += len(lines) - len(kept)
                 if len(kept) < len(lines) and not dry_run:
                     content = b"".join(kept)
                     write_atomically(path, gzip.compress(content, _LEVEL) if path.suffix == ".gz" else content)
+            thumbnails = delete_thumbnails(folder, but=named, dry_run=dry_run)
     finally:
         os.close(lock)
-    return found
+    return ForgottenLines(found, thumbnails)
 
 
 def _is_selected(line: bytes, is_selected: Callable[[dict[str, Any]], bool]) -> bool:
@@ -159,6 +174,14 @@ def _is_selected(line: bytes, is_selected: Callable[[dict[str, Any]], bool]) -> 
         found = json.loads(line)
         return isinstance(found, dict) and is_selected(found)
     return False
+
+
+def _thumbnails(lines: Iterable[bytes]) -> Iterator[str]:
+    """The names of the thumbnails that lines have."""
+    for line in lines:
+        if b'"thumbnail"' in line:
+            with contextlib.suppress(ValueError):
+                yield str(json.loads(line)["thumbnail"])
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -58,16 +58,21 @@ def picture(one: PageDatapoint, *, has_key: bool) -> Html:
     )
 
 
-def nearly_view(lines: Sequence[dict[str, Any]], zone: tzinfo) -> Html:
-    """The frames that were nearly taken. lines: of the record, the newest first."""
+def nearly_view(lines: Sequence[dict[str, Any]], zone: tzinfo, thumbnails: Collection[str]) -> Html:
+    """The frames that were nearly taken. lines: of the record, the newest first. thumbnails: those that are shown."""
     if not lines:
         return element("p", "No frame was nearly taken lately, or nothing is recorded (decisions.max_bytes).")
-    return element("div", [_nearly(line, zone) for line in lines], class_="nearly")
+    return element("div", [_nearly(line, zone, thumbnails) for line in lines], class_="nearly")
 
 
-def _nearly(line: dict[str, Any], zone: tzinfo) -> Html:
+def _nearly(line: dict[str, Any], zone: tzinfo, thumbnails: Collection[str]) -> Html:
+    name = line.get("thumbnail")
+    shown = (
+        element("img", src=f"/nearly/{name}", alt="the refused frame", loading="lazy") if name in thumbnails else None
+    )
     return element(
         "section",
+        shown,
         element("strong", f"{line['stream']}, {time_text(line['at'], zone)}"),
         element("p", explanation.reason_text(line.get("reason", "")), class_="warn"),
         element("ul", [element("li", text) for text in explanation.strategy_texts(line)]),

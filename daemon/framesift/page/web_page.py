@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import tzinfo
 from importlib.resources import files
 from itertools import islice
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from framesift.coverage import CoverageCounts
-from framesift.decisions import DecisionRecord
+from framesift.decisions import DecisionRecord, read_thumbnail, thumbnail_file
 from framesift.decisions.lookup import find_datapoint
 from framesift.page.budget_view import budget_view
 from framesift.page.coverage_view import coverage_view
@@ -71,7 +71,9 @@ class WebPage:
         if path == "/gallery":
             return self._page(path, self._gallery(query, has_key=has_key), has_key=has_key)
         if path == "/nearly":
-            return self._page(path, nearly_view(list(islice(self._nearly(), _NEARLY)), self._zone()), has_key=has_key)
+            lines = list(islice(self._nearly(), _NEARLY))
+            thumbnails = self._thumbnails_of(lines) if has_key else frozenset()
+            return self._page(path, nearly_view(lines, self._zone(), thumbnails), has_key=has_key)
         if path == "/coverage":
             now_s, zone = self._telemetry.report().taken_at_s, self._zone()
             view = coverage_view(self._coverage.snapshot(now_s, str(zone)), zone)
@@ -88,6 +90,9 @@ class WebPage:
             return self._page(path, datapoint_view(name, one, lines, self._zone(), has_key=has_key), has_key=has_key)
         if first == "pictures" and name.endswith(".jpg") and has_key:
             jpeg = self._pictures.jpeg(name.removesuffix(".jpg"))
+            return None if jpeg is None else page_answer(jpeg, "image/jpeg")
+        if first == "nearly" and has_key and self._record_folder is not None:
+            jpeg = read_thumbnail(self._record_folder, name)
             return None if jpeg is None else page_answer(jpeg, "image/jpeg")
         if first == "thumbnails" and name.endswith(".jpg") and has_key:
             jpeg = self._thumbnail(name.removesuffix(".jpg"))
@@ -148,6 +153,11 @@ class WebPage:
         for line in islice(self._record.lines(), _NEARLY_SEARCHED):
             if line["type"] == "decision" and line["outcome"] == "refused":
                 yield line
+
+    def _thumbnails_of(self, lines: Iterable[dict[str, Any]]) -> frozenset[str]:
+        """The names of the thumbnails that are still there."""
+        files = () if self._record_folder is None else (thumbnail_file(self._record_folder, line) for line in lines)
+        return frozenset(file.name for file in files if file is not None)
 
     def _page(self, path: str, content: Html, *, has_key: bool) -> StatusAnswer:
         links = [element("a", name, href=href, aria_current="page" if href == path else None) for href, name in _NAMES]

@@ -82,14 +82,7 @@ def encode_outgoing(
         jpeg = picture.jpeg
         if jpeg is not None:
             return OutgoingPicture(jpeg, width, height)
-    if isinstance(picture, np.ndarray):
-        pixels: Pixels = picture
-    elif is_whole:
-        pixels = picture.pixels
-    else:  # twice as large is enough: all pixels of a large picture need a lot of memory
-        pixels = picture.overview(2 * width, 2 * height)
-    if not is_whole:
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]  # cv2's types don't say that uint8 stays uint8
+    pixels = scale_to_fit(picture, max_size)
     masked = mask.apply(pixels)
     if masked.shape != pixels.shape:
         raise Unmasked("the mask gave a picture of another size")
@@ -108,6 +101,25 @@ def encode_for_model(pixels: Pixels, size: tuple[int, int], jpeg_quality: int) -
         except cv2.error as error:
             raise JpegEncodingError(f"a picture cannot be scaled to {size[0]} x {size[1]}: {error.err}") from None
     return _encode(scaled, ".jpg", jpeg_quality)
+
+
+def scale_to_fit(picture: Pixels | LazyPicture, max_size: tuple[int, int] | None) -> Pixels:
+    """The pixels, unmasked, scaled down if necessary; the picture's own array where it fits as it is.
+
+    max_size: (height, width) in pixels into which they must fit, with their aspect ratio kept, or None. Raises what
+    the picture's pixels raise.
+    """
+    width, height = fit_size(*_size(picture), max_size)
+    is_whole = (width, height) == _size(picture)
+    if isinstance(picture, np.ndarray):
+        pixels: Pixels = picture
+    elif is_whole:
+        pixels = picture.pixels
+    else:  # twice as large is enough: all pixels of a large picture need a lot of memory
+        pixels = picture.overview(2 * width, 2 * height)
+    if is_whole:
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]  # cv2's types don't say that uint8 stays uint8
 
 
 def fit_size(width: int, height: int, max_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -110,7 +110,17 @@ class StreamPrivacy:
         """
         return self._begin(frame, prediction, is_kept=False)
 
-    def _begin(self, frame: Frame, prediction: Prediction, *, is_kept: bool = True) -> PendingMask:
+    def prepare_thumbnail(self, frame: Frame, prediction: Prediction) -> PendingMask:
+        """Return the mask of a thumbnail of a frame that is not kept; nothing is asked before its `mask`.
+
+        It was observed, as for `begin`; its pixels need not stay valid. The observer is told nothing. Raises Unmasked
+        where there can be no mask, and with a detector what its pixels raise.
+        """
+        return self._begin(frame, prediction, is_kept=False, is_thumbnail=True)
+
+    def _begin(
+        self, frame: Frame, prediction: Prediction, *, is_kept: bool = True, is_thumbnail: bool = False
+    ) -> PendingMask:
         if self._settings.require == "detector" and self._detect is None:
             raise Unmasked("the settings require a detector, and there is none")
         if self._detect is not None and is_kept:
@@ -122,7 +132,7 @@ class StreamPrivacy:
         own = (
             history[index]
             if index < len(history)
-            else ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=False)
+            else ObservedFrame(frame, prediction, self._settings.classes, self._detect, keeps=is_thumbnail)
         )
         within_s = self._settings.over_time_s
         before = [one for one in earlier if one.is_comparable(own, within_s)]
@@ -134,7 +144,7 @@ class StreamPrivacy:
             before,
             self._settings,
             self._changed,
-            observer=self._observer,
+            observer=None if is_thumbnail else self._observer,
             most_later=MAX_REMEMBERED if self._detect is None else 2,
         )
         with self._changed:

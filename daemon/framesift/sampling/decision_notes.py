@@ -11,8 +11,10 @@ from framesift.coverage import CoverageCounts, CoveredFrame
 from framesift.decisions import NEARLY, FrameDecision, Outcome, StrategyResult
 from framesift.frame import Frame, RefusalReason
 from framesift.prediction.prediction import Prediction
+from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.intake_decision import PendingFrame
 from framesift.sampling.sampler import SamplingDecision
+from framesift.sampling.shrunken_frame import ShrunkenFrame
 from framesift.spool import Accepted
 from framesift.strategies.near_duplicate import HEIGHT, WIDTH, brightness
 from framesift.telemetry import Telemetry
@@ -21,13 +23,17 @@ from framesift.telemetry import Telemetry
 class DecisionNotes:
     """For the threads of one stream. Costs a few microseconds for a frame that is far from being taken."""
 
-    def __init__(self, stream: str, telemetry: Telemetry, clock: Clock) -> None:
-        """telemetry: whose `decisions` and `coverage` of this moment are told; each is None if there is none."""
+    def __init__(self, stream: str, telemetry: Telemetry, clock: Clock, privacy: StreamPrivacy | None = None) -> None:
+        """telemetry: whose `decisions` and `coverage` of this moment are told; each is None if there is none.
+
+        privacy: what must be covered on thumbnails, None for nothing.
+        """
         self._stream = stream
         self._telemetry = telemetry
         self._observer = telemetry.decisions
         self._coverage = telemetry.coverage
         self._clock = clock
+        self._privacy = privacy
 
     @property
     def is_on(self) -> bool:
@@ -94,8 +100,11 @@ class DecisionNotes:
         chosen_id: str,
     ) -> FrameDecision:
         outcome, reason, id, strategy = Outcome.REFUSED, None, "", ""
+        thumbnail: ShrunkenFrame | None = None
         if isinstance(answer, RefusalReason):
             reason = answer
+            if reason is not RefusalReason.UNMASKED and self._observer is not None and self._observer.keeps_thumbnails:
+                thumbnail = ShrunkenFrame.of(frame, prediction, self._privacy, self._clock)
         elif isinstance(answer, Accepted):
             outcome, id, strategy = Outcome.ACCEPTED, answer.id, answer.strategy
         else:
@@ -113,6 +122,7 @@ class DecisionNotes:
             strategy,
             tuple(_results(decision)),
             chosen_id,
+            thumbnail,
         )
 
 

@@ -95,7 +95,7 @@ class Intake:
         self._snapshots = snapshots
         self._is_video = is_video
         preparation = PicturePreparation(admission.clock, privacy, snapshots)
-        self._notes = DecisionNotes(stream, telemetry, admission.clock)
+        self._notes = DecisionNotes(stream, telemetry, admission.clock, privacy)
         self._samplers = StreamSampler(
             stream,
             origin,

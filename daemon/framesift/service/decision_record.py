@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from framesift.clock.clock import Clock
-from framesift.decisions import DecisionRecord, QuotaByStrategy, RecordFiles
+from framesift.decisions import (
+    DecisionRecord,
+    QuotaByStrategy,
+    RecordFiles,
+    ThumbnailedLines,
+    ThumbnailFiles,
+    delete_thumbnails,
+)
 from framesift.settings import Settings
 from framesift.telemetry import Condition, Telemetry
 
@@ -12,7 +21,16 @@ _COMPONENT = "decision record"
 
 def create_decision_record(settings: Settings, telemetry: Telemetry, clock: Clock) -> DecisionRecord:
     """Return the record, to which telemetry hands all decisions from now on."""
-    max_bytes = settings.decisions.max_bytes
+    folder, max_bytes = settings.decisions.folder(settings.spool.path), settings.decisions.max_bytes
+    files: RecordFiles | None = None
+    thumbnails: ThumbnailedLines | None = None
+    if max_bytes is not None and settings.decisions.thumbnails:
+        files = RecordFiles(folder, max_bytes - max_bytes // 2)
+        thumbnails = ThumbnailedLines(ThumbnailFiles(folder, max_bytes // 2))
+    else:
+        files = None if max_bytes is None else RecordFiles(folder, max_bytes)
+        with contextlib.suppress(OSError):  # of another time; the next start tries it again
+            delete_thumbnails(folder)
 
     def report_problem(why: str) -> None:
         if why:
@@ -20,8 +38,7 @@ def create_decision_record(settings: Settings, telemetry: Telemetry, clock: Cloc
         else:
             telemetry.health.set_ok(_COMPONENT)
 
-    files = None if max_bytes is None else RecordFiles(settings.decisions.folder(settings.spool.path), max_bytes)
-    record = DecisionRecord(files, clock, quota=lambda: _quota(telemetry), on_problem=report_problem)
+    record = DecisionRecord(files, clock, thumbnails, quota=lambda: _quota(telemetry), on_problem=report_problem)
     telemetry.decisions = record
     return record
 

@@ -69,6 +69,16 @@ class DecisionSettings(StrictModel):
         Annotated[int, Field(ge=1 << 20, le=MOST_BYTES), BeforeValidator(parse_size), size_schema(1 << 20)] | None,
         Field(description='The most that it keeps, as "32MiB" or in bytes: then the oldest goes; null: no record.'),
     ] = 32 << 20
+    thumbnails: Annotated[
+        bool,
+        Field(description="Keep small masked pictures of frames that were nearly taken, in half of max_bytes."),
+    ] = False
+
+    @model_validator(mode="after")
+    def _require_record(self) -> DecisionSettings:
+        if self.thumbnails and self.max_bytes is None:
+            raise ValueError("thumbnails belong to the record, and max_bytes: null keeps none: give it a size")
+        return self
 
     def folder(self, spool: Path) -> Path:
         """The folder of the record. spool: the spool's file."""
