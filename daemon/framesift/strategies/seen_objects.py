@@ -80,9 +80,9 @@ class BoxSet:
 class SeenObjects:
     """The objects of one frame that count.
 
-    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: the hashes of their names, shape (n,). trackers: what the
-    model calls each over time, as text, "" where it says nothing, shape (n,). size: width and height of the frame in
-    pixels.
+    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: the hashes of their names, shape (n,).
+    trackers: what the model calls each over time, as text, "" where it says nothing, shape (n,). size: width and height
+    of the frame in pixels.
     """
 
     boxes: Boxes
