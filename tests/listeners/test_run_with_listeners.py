@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import requests
 
-from rigs.daemon import Daemon, collected, framesift, write_configuration
+from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.inference import KEY, InferenceServer
 from rigs.listeners import in_base64, picture, pixels_of, prediction_json
 from rigs.platform import Platform
@@ -116,3 +116,25 @@ def test_a_listener_whose_port_is_taken_ends_it_with_one_line(tmp_path: Path, up
     assert done.stderr.count("\n") == 1
     assert f"can't listen on {listen}" in done.stderr
     assert "Traceback" not in done.stdout
+
+
+def test_what_is_handed_in_has_the_tag_of_its_model_or_else_of_the_model_that_the_policys_source_names(
+    tmp_path: Path,
+) -> None:
+    (port,) = free_ports(1)
+    with Platform() as platform:
+        platform.add_project("parking", active_learning=POLICY)
+        settings = platform.settings("parking")
+        settings["policy"] = {"from": "roboflow", "project": "parking", "model_id": "parking/3"}
+        write_configuration(tmp_path, {**settings, "model": None, "listeners": [{"listen": f"127.0.0.1:{port}"}]})
+        with Daemon(tmp_path, ROBOFLOW_API_KEY=KEY) as daemon:
+            daemon.wait_for("ready")
+            for width, model_id in ((80, None), (96, "cars/1")):
+                prediction = {**prediction_json(width, 60), "model_id": model_id}
+                whole = {"image": in_base64(picture(width, 60)), "prediction": prediction}
+                told = requests.post(f"http://127.0.0.1:{port}/datapoints", json=whole, timeout=20).json()
+                assert told["strategy"] is not None
+            assert daemon.until(lambda: len(platform.images) == 2, 20.0)
+            assert daemon.stop() == 0
+        tagged = [set(image.tags) & {"parking-3", "cars-1"} for image in platform.images]
+    assert sorted(map(sorted, tagged)) == [["cars-1"], ["parking-3"]]

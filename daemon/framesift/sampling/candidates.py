@@ -26,7 +26,8 @@ class CollectionOrigin:
     device: this machine's name. tags: of this machine. seed: for the random draws of all strategies. project: of the
     platform, for policies without `target_project`; None for the sink's own. scope: under which the limits of the
     policy's strategies are counted; "" for the policy that all streams share. memory: beside the stream's name, under
-    which its accepted frames are remembered over restarts; "" but for frames that follow a pair of projects.
+    which its accepted frames are remembered over restarts; "" but for frames that follow a pair of projects. model_id:
+    of the model that the source of the policy names, for predictions that name none; "" for none.
     """
 
     device: str
@@ -36,6 +37,7 @@ class CollectionOrigin:
     project: str | None = None
     scope: str = ""
     memory: str = ""
+    model_id: str = ""
 
 
 def candidates_for(
@@ -61,7 +63,7 @@ def candidates_for(
     batch = batch_name_at(policy, captured.wall_s_as_of(now))
     # The order is the platform's: machine, policy, strategy, model. Then what only framesift adds.
     before = (*origin.tags, *policy.tags)
-    after = (*_model_tag(policy, prediction), origin.device, *origin.stream_tags)
+    after = (*_model_tag(policy, prediction.model_id or origin.model_id), origin.device, *origin.stream_tags)
     candidates: list[Candidate] = []
     quotas: list[Quota] = []
     for match in matches:
@@ -95,6 +97,6 @@ def batch_key(project: str | None, batch: str) -> str:
     return batch if project is None else f"{project}/{batch}"
 
 
-def _model_tag(policy: Policy, prediction: Prediction) -> tuple[str, ...]:
-    tag = prediction.model_id.replace("/", "-")
+def _model_tag(policy: Policy, model_id: str) -> tuple[str, ...]:
+    tag = model_id.replace("/", "-")
     return (tag,) if policy.persist_predictions and re.match(TAG_PATTERN, tag) else ()

@@ -82,6 +82,7 @@ class Intakes:
             settings.project_of(stream) if pair is None else pair.project,
             self._subscriptions.policies.scope_of(subject),
             "" if pair is None else f"{pair.project}/{pair.trained_on}",
+            settings.model_id_of(stream) if pair is None else "",
         )
         intake = Intake(
             stream,

@@ -321,8 +321,16 @@ class Settings(DeviceSettings):
         """The Roboflow project of a stream's datapoints if its policy names no target_project; None without one."""
         if not self.sink.uses_platform:
             return None
-        source = next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
+        source = self._policy_of(stream)
         return self.sink.default_project or (source.project if isinstance(source, RoboflowPolicySettings) else None)
+
+    def model_id_of(self, stream: str) -> str:
+        """The model that the source of a stream's policy names; "" for none."""
+        source = self._policy_of(stream)
+        return (source.model_id or "") if isinstance(source, RoboflowPolicySettings) else ""
+
+    def _policy_of(self, stream: str) -> PolicySettings:
+        return next((one.policy for one in self.streams if one.name == stream and one.policy), self.policy)
 
     @property
     def model_uses(self) -> tuple[ModelUse, ...]:
